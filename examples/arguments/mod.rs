@@ -1,0 +1,40 @@
+//! Command lines of the examples: options with a value, checked.
+
+use std::{collections::BTreeMap, fmt::Display, process::exit, str::FromStr};
+
+/// The options that were given.
+pub struct Arguments(BTreeMap<String, String>);
+
+impl Arguments {
+    /// Reads the command line; `known` are the options, each followed by its value. Anything else ends the program with status 2.
+    pub fn read(known: &[&str]) -> Self {
+        let program = env!("CARGO_CRATE_NAME");
+        let usage =
+            known.iter().fold(format!("usage: {program}"), |usage, option| usage + &format!(" [{option} VALUE]"));
+        let mut given = BTreeMap::new();
+        let mut words = std::env::args().skip(1);
+        while let Some(option) = words.next() {
+            if option == "--help" || option == "-h" {
+                println!("{usage}");
+                exit(0);
+            }
+            if !known.contains(&option.as_str()) {
+                fail(&format!("unknown argument {option:?}; {usage}"));
+            }
+            let value = words.next().unwrap_or_else(|| fail(&format!("{option} needs a value; {usage}")));
+            given.insert(option, value);
+        }
+        Arguments(given)
+    }
+
+    /// The value of an option, or what it is by default. A value that does not parse ends the program with status 2.
+    pub fn get<T: FromStr<Err: Display>>(&self, option: &str, default: T) -> T {
+        let Some(value) = self.0.get(option) else { return default };
+        value.parse().unwrap_or_else(|error| fail(&format!("{option} {value:?}: {error}")))
+    }
+}
+
+fn fail(message: &str) -> ! {
+    eprintln!("{message}");
+    exit(2)
+}

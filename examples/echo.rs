@@ -1,0 +1,42 @@
+//! Sends every message back as it came.
+//!
+//!     cargo run --release --example echo -- [--listen ADDR] [--max-message BYTES]
+
+mod arguments;
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use ws_reactor::{Accept, Error, Reactor, Server, on_message};
+
+fn main() -> ExitCode {
+    env_logger::init();
+    let arguments = arguments::Arguments::read(&["--listen", "--max-message"]);
+    let listen = arguments.get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
+    let max_message = arguments.get("--max-message", 10 * 1024 * 1024);
+    match serve(listen, max_message) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(listen: SocketAddr, max_message: usize) -> Result<(), Error> {
+    let echo = Server::new(|_| {
+        on_message(|ws, message| {
+            ws.send(message);
+        })
+    })
+    .on_request(|request| match request.subprotocols().next() {
+        Some(first) => Accept::new().subprotocol(first),
+        None => Accept::new(),
+    })
+    .max_frame_bytes(max_message)
+    .max_message_bytes(max_message);
+
+    let mut reactor = Reactor::new()?;
+    let listening = reactor.listen(listen, echo)?;
+    eprintln!("listening on ws://{}", listening.addr);
+    reactor.run()
+}

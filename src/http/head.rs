@@ -1,0 +1,293 @@
+//! Request heads: found octet by octet, parsed once.
+//!
+//! The search for the end is resumed where it stopped, so that a head which drips in costs no more than one that comes whole.
+//! It is also where laxity is refused that has been used to smuggle requests past proxies: bare CR, bare LF, NUL (RFC 9112 §2.2).
+
+use std::fmt;
+
+use http::{Method, Request, StatusCode, Uri, Version, header, header::HeaderName, header::HeaderValue};
+
+/// How large a request head may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Largest request head, in bytes. Default 16 KiB; answered with 431, or with 414 if it is the target that takes half of it.
+    pub max_bytes: usize,
+    /// Most headers, at most 256. Default 100; answered with 431.
+    pub max_headers: usize,
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        HeadLimits { max_bytes: 16 * 1024, max_headers: 100 }
+    }
+}
+
+/// Why a head was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeadError {
+    /// A CR without LF, or an LF without CR.
+    BareLineEnd,
+    /// A NUL octet.
+    Nul,
+    /// Not an HTTP/1 request.
+    Malformed,
+    /// A target that is no URI, or has a `%` without two hexadecimal digits.
+    InvalidTarget,
+    /// No `Host`, or more than one (RFC 9112 §3.2).
+    Host,
+    /// Two answers to where the body ends (RFC 9112 §6.3).
+    BodyLength,
+    /// The target takes more than half of the head's limit.
+    TargetTooLong,
+    /// The head is above its limit.
+    TooLarge,
+    /// More headers than the limit.
+    TooManyHeaders,
+}
+
+impl HeadError {
+    /// The status that answers it.
+    pub fn status(self) -> StatusCode {
+        match self {
+            HeadError::TargetTooLong => StatusCode::URI_TOO_LONG,
+            HeadError::TooLarge | HeadError::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+impl fmt::Display for HeadError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            HeadError::BareLineEnd => "bare CR or LF in the request head",
+            HeadError::Nul => "NUL in the request head",
+            HeadError::Malformed => "not an HTTP/1 request",
+            HeadError::InvalidTarget => "invalid request target",
+            HeadError::Host => "one Host header is needed",
+            HeadError::BodyLength => "ambiguous body length",
+            HeadError::TargetTooLong => "request target too long",
+            HeadError::TooLarge => "request head too large",
+            HeadError::TooManyHeaders => "too many headers",
+        })
+    }
+}
+
+impl std::error::Error for HeadError {}
+
+/// Gathers a request head; holds a copy only of one that did not come whole.
+#[derive(Debug, Default)]
+pub(crate) struct HeadReader {
+    buffer: Vec<u8>,
+    scan: Scan,
+}
+
+impl HeadReader {
+    /// Takes what has come. Gives the request once its head is complete, and how much of `input` belonged to it.
+    pub(crate) fn read(
+        &mut self,
+        input: &[u8],
+        limits: &HeadLimits,
+    ) -> Result<Option<(Request<()>, usize)>, HeadError> {
+        let Some(end) = self.scan.find_end(input, limits)? else {
+            self.buffer.extend_from_slice(input);
+            return Ok(None);
+        };
+        if self.buffer.is_empty() {
+            return Ok(Some((parse(&input[..end], limits)?, end)));
+        }
+        self.buffer.extend_from_slice(&input[..end]);
+        let request = parse(&self.buffer, limits)?;
+        self.buffer = Vec::new();
+        Ok(Some((request, end)))
+    }
+}
+
+/// Where the search for the empty line stands.
+#[derive(Debug, Default)]
+struct Scan {
+    /// Octets of the head so far.
+    total: usize,
+    /// Octets of the line so far, its CR not counted.
+    line: usize,
+    /// Lines with something in them so far. Empty ones before the first are skipped (RFC 9112 §2.2).
+    lines: usize,
+    carriage_return: bool,
+}
+
+impl Scan {
+    /// How much of `input` belongs to the head, once its empty line has come.
+    fn find_end(&mut self, input: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
+        for (index, octet) in input.iter().enumerate() {
+            self.total += 1;
+            if self.total > limits.max_bytes {
+                return Err(HeadError::TooLarge);
+            }
+            match (octet, self.carriage_return) {
+                (b'\n', true) => {
+                    self.carriage_return = false;
+                    match (self.line, self.lines) {
+                        (0, 0) => {}
+                        (0, _) => return Ok(Some(index + 1)),
+                        _ => self.lines += 1,
+                    }
+                    self.line = 0;
+                }
+                (b'\n', false) | (_, true) => return Err(HeadError::BareLineEnd),
+                (b'\r', false) => self.carriage_return = true,
+                (0, false) => return Err(HeadError::Nul),
+                (_, false) => {
+                    self.line += 1;
+                    if self.lines == 0 && self.line > limits.max_bytes / 2 {
+                        return Err(HeadError::TargetTooLong);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The most headers that any limit allows.
+const MOST_HEADERS: usize = 256;
+
+fn parse(head: &[u8], limits: &HeadLimits) -> Result<Request<()>, HeadError> {
+    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut parsed = httparse::Request::new(&mut headers[..limits.max_headers.min(MOST_HEADERS)]);
+    match parsed.parse(head) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) => return Err(HeadError::Malformed),
+        Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyHeaders),
+        Err(_) => return Err(HeadError::Malformed),
+    }
+    let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
+        return Err(HeadError::Malformed);
+    };
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::Malformed)?;
+    *request.uri_mut() = parse_target(target)?;
+    *request.version_mut() = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+    request.headers_mut().reserve(parsed.headers.len());
+    for header in parsed.headers.iter() {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| HeadError::Malformed)?;
+        let value = HeaderValue::from_bytes(header.value).map_err(|_| HeadError::Malformed)?;
+        request.headers_mut().append(name, value);
+    }
+    check_unambiguous(&request)?;
+    Ok(request)
+}
+
+fn parse_target(target: &str) -> Result<Uri, HeadError> {
+    let hex = |octets: &[u8], index| octets.get(index).is_some_and(u8::is_ascii_hexdigit);
+    let octets = target.as_bytes();
+    let broken_escape =
+        |(index, octet): (usize, &u8)| *octet == b'%' && !(hex(octets, index + 1) && hex(octets, index + 2));
+    if octets.iter().enumerate().any(broken_escape) {
+        return Err(HeadError::InvalidTarget);
+    }
+    Uri::try_from(target).map_err(|_| HeadError::InvalidTarget)
+}
+
+/// Refuses what two readers could read differently: whom the request is for, and where its body ends.
+fn check_unambiguous(request: &Request<()>) -> Result<(), HeadError> {
+    let headers = request.headers();
+    let hosts = headers.get_all(header::HOST).iter().count();
+    if hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11 {
+        return Err(HeadError::Host);
+    }
+    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
+    if lengths > 1 || lengths == 1 && headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(HeadError::BodyLength);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "GET /chat?room=1 HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\r\n";
+
+    fn read(input: &str) -> Result<Option<(Request<()>, usize)>, HeadError> {
+        HeadReader::default().read(input.as_bytes(), &HeadLimits::default())
+    }
+
+    /// The error of `input`, after seeing that byte by byte gives the same.
+    fn refused(input: &str) -> HeadError {
+        let error = read(input).expect_err("refused");
+        let mut reader = HeadReader::default();
+        let one_by_one = input.bytes().find_map(|byte| reader.read(&[byte], &HeadLimits::default()).err());
+        assert_eq!(one_by_one, Some(error), "byte by byte");
+        error
+    }
+
+    #[test]
+    fn a_head_is_read_and_what_follows_is_left() {
+        let input = format!("{GOOD}\x01\x02");
+        let (request, used) = read(&input).unwrap().unwrap();
+        assert_eq!((request.uri().path(), request.uri().query(), used), ("/chat", Some("room=1"), GOOD.len()));
+        assert_eq!(request.headers()["host"], "example.com");
+    }
+
+    #[test]
+    fn any_cut_gives_the_same_request() {
+        for cut in 0..GOOD.len() {
+            let mut reader = HeadReader::default();
+            assert!(reader.read(&GOOD.as_bytes()[..cut], &HeadLimits::default()).unwrap().is_none());
+            let (request, used) = reader.read(&GOOD.as_bytes()[cut..], &HeadLimits::default()).unwrap().unwrap();
+            assert_eq!((request.uri().path(), used), ("/chat", GOOD.len() - cut), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn an_empty_line_before_the_request_is_skipped() {
+        assert!(read(&format!("\r\n\r\n{GOOD}")).unwrap().is_some());
+    }
+
+    #[test]
+    fn line_ends_are_crlf_and_nothing_else() {
+        assert_eq!(refused("GET / HTTP/1.1\nHost: a\n\n"), HeadError::BareLineEnd);
+        assert_eq!(refused("GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n"), HeadError::BareLineEnd);
+        assert_eq!(refused("GET / HTTP/1.1\r\nHost: a\0b\r\n\r\n"), HeadError::Nul);
+    }
+
+    #[test]
+    fn what_has_been_used_to_smuggle_is_refused() {
+        assert_eq!(refused("GET / HTTP/1.1\r\nHost : a\r\n\r\n"), HeadError::Malformed);
+        assert_eq!(refused("GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n"), HeadError::Malformed);
+        assert_eq!(
+            refused("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+            HeadError::BodyLength
+        );
+        assert_eq!(
+            refused("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            HeadError::BodyLength
+        );
+        assert_eq!(refused("GET / HTTQ/1.1\r\nHost: a\r\n\r\n"), HeadError::Malformed);
+    }
+
+    #[test]
+    fn there_is_one_host() {
+        assert_eq!(refused("GET / HTTP/1.1\r\n\r\n"), HeadError::Host);
+        assert_eq!(refused("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"), HeadError::Host);
+        assert!(read("GET / HTTP/1.0\r\n\r\n").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_target_is_a_uri_with_whole_escapes() {
+        assert_eq!(refused("GET /%2 HTTP/1.1\r\nHost: a\r\n\r\n"), HeadError::InvalidTarget);
+        assert_eq!(refused("GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n"), HeadError::InvalidTarget);
+        assert!(read("GET /%2F HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().is_some());
+    }
+
+    #[test]
+    fn limits_are_answered_by_kind() {
+        let long_target = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(9000));
+        assert_eq!(refused(&long_target).status(), StatusCode::URI_TOO_LONG);
+        let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(17_000));
+        assert_eq!(refused(&large).status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        let header = |count| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(count));
+        assert_eq!(refused(&header(100)), HeadError::TooManyHeaders);
+        assert!(read(&header(99)).unwrap().is_some());
+    }
+}

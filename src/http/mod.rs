@@ -1,0 +1,14 @@
+//! HTTP as far as a WebSocket server needs it, pure: request heads in, response heads out.
+//!
+//! Its vocabulary is that of the [`http`](https://docs.rs/http) crate, re-exported here.
+
+pub(crate) mod head;
+mod request;
+pub(crate) mod response;
+
+pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
+
+pub use self::{
+    head::{HeadError, HeadLimits},
+    request::Request,
+};

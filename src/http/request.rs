@@ -1,0 +1,94 @@
+//! A request, and what is known of who sent it.
+
+use std::net::SocketAddr;
+
+use http::{HeaderMap, Method};
+
+/// A request, before it is decided whether it becomes a WebSocket.
+#[derive(Debug)]
+pub struct Request {
+    pub(crate) head: http::Request<()>,
+    pub(crate) peer_addr: SocketAddr,
+    pub(crate) secure: bool,
+}
+
+impl Request {
+    /// The request as the `http` crate has it: method, URI, headers.
+    pub fn http(&self) -> &http::Request<()> {
+        &self.head
+    }
+
+    /// The method; `GET` for a WebSocket.
+    pub fn method(&self) -> &Method {
+        self.head.method()
+    }
+
+    /// The path of the target, without the query.
+    pub fn path(&self) -> &str {
+        self.head.uri().path()
+    }
+
+    /// The query of the target as it was sent, without the question mark.
+    pub fn query_string(&self) -> Option<&str> {
+        self.head.uri().query()
+    }
+
+    /// The pairs of the query, split at `&` and the first `=`, not decoded.
+    pub fn query(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.query_string().unwrap_or_default().split('&');
+        pairs.filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    }
+
+    /// All headers; names are compared without regard to case.
+    pub fn headers(&self) -> &HeaderMap {
+        self.head.headers()
+    }
+
+    /// The first value of a header, if it is visible ASCII. `name` may be in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().get(name)?.to_str().ok()
+    }
+
+    /// The page that opened the connection, as browsers say (`Origin`, or `Sec-WebSocket-Origin` in the drafts).
+    pub fn origin(&self) -> Option<&str> {
+        self.header("origin").or_else(|| self.header("sec-websocket-origin"))
+    }
+
+    /// The authority the client believes it talks to.
+    pub fn host(&self) -> Option<&str> {
+        self.header("host")
+    }
+
+    /// The subprotocols the client offers, in its order of preference.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
+        self.list("sec-websocket-protocol")
+    }
+
+    /// Whether it asks for a WebSocket: `Upgrade: websocket`, and `Connection` names the upgrade.
+    pub fn is_upgrade(&self) -> bool {
+        self.names_websocket() && self.list("connection").any(|option| option.eq_ignore_ascii_case("upgrade"))
+    }
+
+    pub(crate) fn names_websocket(&self) -> bool {
+        self.list("upgrade").any(|protocol| protocol.eq_ignore_ascii_case("websocket"))
+    }
+
+    /// The address of the peer, as the system gave it at accept. An IPv4 address seen through an IPv6 socket is shown as IPv4.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer_addr
+    }
+
+    /// Whether the connection came over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// The members of a comma-separated header, over all its lines (RFC 9110 §5.6.1).
+    fn list(&self, name: &'static str) -> impl Iterator<Item = &str> {
+        let lines = self.headers().get_all(name).into_iter().filter_map(|line| line.to_str().ok());
+        lines
+            .flat_map(|line| line.split(','))
+            .map(|member| member.trim_matches([' ', '\t']))
+            .filter(|member| !member.is_empty())
+    }
+}

@@ -1,0 +1,90 @@
+//! Responses, written by hand: no `Date`, no `Server`, names in the case that old clients expect.
+
+use http::{HeaderMap, HeaderName, Response, StatusCode, header};
+
+/// Appends a whole response, with its length and the end of the connection announced.
+///
+/// A body has no length where the status forbids one (RFC 9110 §8.6).
+pub(crate) fn write(response: &Response<Vec<u8>>, out: &mut Vec<u8>) {
+    let status = response.status();
+    write_status(status, out);
+    for (name, value) in response.headers() {
+        if !matches!(*name, header::CONTENT_LENGTH | header::CONNECTION | header::TRANSFER_ENCODING) {
+            write_header(name, value.as_bytes(), out);
+        }
+    }
+    // A header that names what the connection changes to stays beside the announcement of its end (RFC 9110 §7.8).
+    let connection: &[u8] = if response.headers().contains_key(header::UPGRADE) { b"Upgrade, close" } else { b"close" };
+    write_header(&header::CONNECTION, connection, out);
+    let has_body = !(status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED));
+    if has_body {
+        write_header(&header::CONTENT_LENGTH, response.body().len().to_string().as_bytes(), out);
+    }
+    out.extend_from_slice(b"\r\n");
+    if has_body {
+        out.extend_from_slice(response.body());
+    }
+}
+
+/// Appends the status line.
+pub(crate) fn write_status(status: StatusCode, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends every header of `headers`.
+pub(crate) fn write_headers(headers: &HeaderMap, out: &mut Vec<u8>) {
+    for (name, value) in headers {
+        write_header(name, value.as_bytes(), out);
+    }
+}
+
+/// Appends a header line, its name as `Title-Case`: there are peers that compare it so.
+fn write_header(name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
+    let mut word_starts = true;
+    for byte in name.as_str().bytes() {
+        out.push(if word_starts { byte.to_ascii_uppercase() } else { byte });
+        word_starts = byte == b'-';
+    }
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(response: &Response<Vec<u8>>) -> String {
+        let mut out = Vec::new();
+        write(response, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_response_tells_its_length_and_that_it_is_the_last() {
+        let response = Response::builder().status(404).header("x-why", "gone").body(b"no such page".to_vec()).unwrap();
+        let expected =
+            "HTTP/1.1 404 Not Found\r\nX-Why: gone\r\nConnection: close\r\nContent-Length: 12\r\n\r\nno such page";
+        assert_eq!(written(&response), expected);
+    }
+
+    #[test]
+    fn the_framing_of_the_connection_is_ours() {
+        let response = Response::builder()
+            .header("content-length", "7")
+            .header("connection", "keep-alive")
+            .body(Vec::new())
+            .unwrap();
+        assert_eq!(written(&response), "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    }
+
+    #[test]
+    fn a_status_without_a_body_has_no_length() {
+        let response = Response::builder().status(204).body(b"ignored".to_vec()).unwrap();
+        assert_eq!(written(&response), "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+    }
+}

@@ -1,0 +1,91 @@
+//! A single-threaded, EventMachine-like reactor on [mio](https://docs.rs/mio), and on it a WebSocket server with one aim: **predictable latency**.
+//!
+//! No async runtime, no thread, no `unsafe`. Work between two waits is bounded, an idle connection holds no buffer, a message costs one read, one write and no
+//! allocation, and back-pressure is something you can see: [`Sent`], [`on_drain`](Handler::on_drain), [`buffered`](WebSocket::buffered).
+//!
+//! ```no_run
+//! use ws_reactor::{Error, Reactor, Server, on_message};
+//!
+//! fn main() -> Result<(), Error> {
+//!     let mut reactor = Reactor::new()?;
+//!     let server = Server::new(|_| {
+//!         on_message(|ws, message| {
+//!             ws.send(message);
+//!         })
+//!     });
+//!     reactor.listen("127.0.0.1:8080", server)?;
+//!     reactor.run()
+//! }
+//! ```
+//!
+//! Start with [`Handler`], which is what an application writes; [`Server`], which makes one for each connection; [`Hub`], by which any
+//! handler reaches all the rest; and [`Remote`], which reaches it from other threads. [`StreamHandler`] is for protocols of
+//! your own on the same loop, [`TestSocket`] for testing a handler without sockets, and [`net::sim`] for testing a whole server in virtual time.
+//!
+//! # The floors
+//!
+//! Imports point down; each foreign crate has one door.
+//!
+//! ```text
+//!  websocket/   Server · Handler · WebSocket · Session      the façade
+//!  reactor/     Reactor · Hub · StreamHandler · timers      waits, moves bytes, calls handlers
+//!  net/         Kernel · Bind · Transport                   bytes to and from the system
+//!  protocol/    Decoder · Encoder · Handshake               pure: bytes ⇄ frames ⇄ messages
+//!  http/        request heads, responses                    pure
+//! ```
+//!
+//! # The way of a message
+//!
+//! ```text
+//!  kernel → Transport → Link → StreamHandler ─(ServerStream: handshake, then Session)→ Decoder → Handler
+//!  kernel ← Transport ← flush ← Outbox ← Encoder ← Hub::send ← WebSocket::send ←──────────────┘
+//! ```
+//!
+//! A connection is two halves. The inbound one (socket, decoder, handler) is a `Link` and belongs to the loop alone. The outbound one (encoder, queued bytes,
+//! how far it is closed) is an `Outbox` in the [`Hub`], which every handler borrows. **No method of the Hub calls user code**: what a handler asks
+//! for is noted, and the loop does it in the same turn. So a handler can send to, close or publish to any connection, its own included, and nothing is re-entered.
+//!
+//! # A turn
+//!
+//! Wait; commands of other threads; events, each connection read, handled and flushed in one go; accepting; connections that a budget had left
+//! unfinished; ticks; timers; output for all others, one write each; `on_drain`; `on_close`.
+//!
+//! # Glossary
+//!
+//! | word | meaning |
+//! |---|---|
+//! | *turn* | one pass of the loop: from one wait to the next |
+//! | *budget* | how much one connection, or listener, may have of a turn |
+//! | *mark, limit* | bytes of waiting output above which a connection is not read, and at which messages are refused |
+//! | *grace* | how long a slow reader may stay above its limit |
+//! | *cut* | end a connection at once, without a closing handshake |
+//! | *linger* | end our side, and discard input until the peer ends its own, so that our last words arrive |
+//! | *block* | a recycled buffer, shared by counting |
+//! | *generation* | what makes an id of the past differ from one of the present |
+//!
+//! # Logging
+//!
+//! By [`log`](https://docs.rs/log), with a target for each floor: `ws_reactor::net`, `ws_reactor::reactor`, `ws_reactor::websocket`. Warnings and errors are what an operator should
+//! know; `debug` has each connection's opening and end, `trace` each frame. Nothing is logged at `info`.
+
+mod error;
+pub mod http;
+pub mod net;
+mod protocol;
+mod reactor;
+mod websocket;
+
+pub use crate::{
+    error::Error,
+    http::{HeadLimits, Request},
+    net::Bind,
+    protocol::{
+        CloseCode, CloseReason, ClosedBy, Deadline, Handshake, HandshakeError, Limits, Message, OwnedMessage,
+        ProtocolError, Version,
+    },
+    reactor::{
+        Config, ConnectionId, Hub, ListenerId, Listening, OutputLimits, Overflow, PanicPolicy, Published, Reactor,
+        Remote, Sent, Stats, Stream, StreamHandler, StreamSettings, TimerId, Turn,
+    },
+    websocket::{Accept, Callbacks, Decision, Handler, Server, Settings, TestSocket, WebSocket, on_message},
+};

@@ -1,0 +1,160 @@
+//! Where to listen, and the sockets that do.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Where to listen, and how.
+///
+/// Most callers give an address as text or as a [`SocketAddr`] instead. Port 0 asks the system for a free one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    address: String,
+    pub(super) backlog: i32,
+    pub(super) only_v6: bool,
+    pub(super) reuse_port: bool,
+    pub(super) nodelay: bool,
+}
+
+impl Bind {
+    /// Listens at `address`, such as `127.0.0.1:8080`, `[::]:80` or `localhost:0`. A name is looked up when it is bound.
+    pub fn to(address: impl ToString) -> Self {
+        Bind { address: address.to_string(), backlog: 4096, only_v6: false, reuse_port: false, nodelay: true }
+    }
+
+    /// How many connections may wait to be accepted. Default 4096; the system may cap it (`net.core.somaxconn`).
+    pub fn backlog(mut self, connections: u32) -> Self {
+        self.backlog = connections.try_into().unwrap_or(i32::MAX);
+        self
+    }
+
+    /// Whether an IPv6 listener refuses IPv4. Default no: `[::]` takes both, and shows IPv4 peers as IPv4.
+    pub fn only_v6(mut self, only: bool) -> Self {
+        self.only_v6 = only;
+        self
+    }
+
+    /// Whether several listeners, one for each reactor, share the port (`SO_REUSEPORT`). Default no. Unix only; elsewhere binding fails.
+    pub fn reuse_port(mut self, reuse: bool) -> Self {
+        self.reuse_port = reuse;
+        self
+    }
+
+    /// Whether small messages leave at once (`TCP_NODELAY`). Default yes.
+    pub fn nodelay(mut self, nodelay: bool) -> Self {
+        self.nodelay = nodelay;
+        self
+    }
+
+    /// The address as it was given.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Opens the socket on the first of the name's addresses that can be had.
+    pub(super) fn open(&self) -> io::Result<std::net::TcpListener> {
+        let mut refused = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+        for address in self.address.to_socket_addrs()? {
+            match self.open_at(address) {
+                Ok(listener) => return Ok(listener),
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+
+    fn open_at(&self, address: SocketAddr) -> io::Result<std::net::TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(self.only_v6)?;
+        }
+        // On Windows the option would let a second process take the port over.
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        if self.reuse_port {
+            share_port(&socket)?;
+        }
+        // Accepted sockets inherit it on Linux, which saves a call for each.
+        socket.set_tcp_nodelay(self.nodelay)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(self.backlog)?;
+        Ok(socket.into())
+    }
+}
+
+#[cfg(unix)]
+fn share_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+#[cfg(not(unix))]
+fn share_port(_: &Socket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+impl From<&str> for Bind {
+    fn from(address: &str) -> Self {
+        Bind::to(address)
+    }
+}
+
+impl From<String> for Bind {
+    fn from(address: String) -> Self {
+        Bind::to(address)
+    }
+}
+
+impl From<&String> for Bind {
+    fn from(address: &String) -> Self {
+        Bind::to(address)
+    }
+}
+
+impl From<SocketAddr> for Bind {
+    fn from(address: SocketAddr) -> Self {
+        Bind::to(address)
+    }
+}
+
+impl From<(IpAddr, u16)> for Bind {
+    fn from(address: (IpAddr, u16)) -> Self {
+        Bind::to(SocketAddr::from(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepted_sockets_do_not_wait_to_fill_segments() {
+        let listener = Bind::to("127.0.0.1:0").open().unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert!(!cfg!(target_os = "linux") || accepted.nodelay().unwrap());
+        drop(client);
+    }
+
+    #[test]
+    fn an_ipv6_listener_takes_ipv4_unless_told_otherwise() {
+        let Ok(both) = Bind::to("[::]:0").open() else { return };
+        let port = both.local_addr().unwrap().port();
+        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        let only = Bind::to("[::]:0").only_v6(true).open().unwrap();
+        let port = only.local_addr().unwrap().port();
+        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+    }
+
+    #[test]
+    fn a_port_is_shared_only_when_asked_for() {
+        let first = Bind::to("127.0.0.1:0").reuse_port(true).open().unwrap();
+        let address = first.local_addr().unwrap();
+        assert!(Bind::from(address).reuse_port(true).open().is_ok());
+        assert_eq!(Bind::from(address).open().unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+}

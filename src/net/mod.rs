@@ -1,0 +1,14 @@
+//! The network: the only floor that makes system calls.
+//!
+//! The reactor reaches the system through one seam, [`Kernel`]: poll, bind, accept, read, write, shut down, and the clock.
+//! Production has [`System`] behind it, mio and sockets; tests have [`sim::Sim`], which is seeded and moves time by hand.
+
+mod kernel;
+mod listener;
+mod poller;
+pub mod sim;
+pub(crate) mod transport;
+
+pub use kernel::{Event, Kernel, Readiness, Wake};
+pub use listener::Bind;
+pub use poller::{System, SystemListener, SystemStream};

@@ -1,0 +1,129 @@
+//! The system as it is: mio's poll, TCP sockets, the monotonic clock.
+
+use std::{
+    io::{self, IoSlice, Read, Write},
+    net::{Shutdown, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use mio::{Interest, Token, net::TcpListener, net::TcpStream};
+
+use super::{
+    kernel::{Event, Kernel, Readiness, Wake},
+    listener::Bind,
+};
+
+/// The waker's token; no source has it.
+const WAKER: Token = Token(usize::MAX);
+
+/// The operating system, through mio.
+#[derive(Debug)]
+pub struct System {
+    poll: mio::Poll,
+    events: mio::Events,
+    waker: Arc<SystemWaker>,
+}
+
+#[derive(Debug)]
+struct SystemWaker(mio::Waker);
+
+impl Wake for SystemWaker {
+    fn wake(&self) -> io::Result<()> {
+        self.0.wake()
+    }
+}
+
+/// A TCP stream of the system.
+#[derive(Debug)]
+pub struct SystemStream(TcpStream);
+
+/// A listener of the system.
+#[derive(Debug)]
+pub struct SystemListener {
+    listener: TcpListener,
+    nodelay: bool,
+}
+
+impl System {
+    /// A new poll, which gives at most `events` events at a time.
+    pub(crate) fn new(events: usize) -> io::Result<Self> {
+        let poll = mio::Poll::new()?;
+        let waker = Arc::new(SystemWaker(mio::Waker::new(poll.registry(), WAKER)?));
+        Ok(System { poll, events: mio::Events::with_capacity(events), waker })
+    }
+}
+
+impl Kernel for System {
+    type Stream = SystemStream;
+    type Listener = SystemListener;
+
+    // epoll(7), question 9, says so, and kqueue keeps to it; mio on Windows waits for WouldBlock before it watches again.
+    const SHORT_READ_DRAINS: bool = cfg!(unix);
+
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        events.extend(self.events.iter().filter(|event| event.token() != WAKER).map(|event| {
+            let (hangup, failed) = (event.is_read_closed(), event.is_error());
+            let readable = event.is_readable() || hangup || failed;
+            Event {
+                token: event.token().0,
+                readiness: Readiness { readable, writable: event.is_writable(), hangup, failed },
+            }
+        }));
+        Ok(())
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        Arc::clone(&self.waker) as Arc<dyn Wake>
+    }
+
+    fn bind(&mut self, bind: &Bind, token: usize) -> io::Result<(SystemListener, SocketAddr)> {
+        let mut listener = TcpListener::from_std(bind.open()?);
+        let address = listener.local_addr()?;
+        self.poll.registry().register(&mut listener, Token(token), Interest::READABLE)?;
+        Ok((SystemListener { listener, nodelay: bind.nodelay }, address))
+    }
+
+    fn accept(&mut self, listener: &mut SystemListener) -> io::Result<(SystemStream, SocketAddr)> {
+        let (stream, address) = listener.listener.accept()?;
+        if !cfg!(target_os = "linux") && listener.nodelay {
+            stream.set_nodelay(true)?;
+        }
+        Ok((SystemStream(stream), SocketAddr::new(address.ip().to_canonical(), address.port())))
+    }
+
+    fn register(&mut self, stream: &mut SystemStream, token: usize) -> io::Result<()> {
+        self.poll.registry().register(&mut stream.0, Token(token), Interest::READABLE | Interest::WRITABLE)
+    }
+
+    fn read(&mut self, stream: &mut SystemStream, buffer: &mut [u8]) -> io::Result<usize> {
+        stream.0.read(buffer)
+    }
+
+    fn write(&mut self, stream: &mut SystemStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match slices {
+            [one] => stream.0.write(one),
+            many => stream.0.write_vectored(many),
+        }
+    }
+
+    fn shutdown_write(&mut self, stream: &mut SystemStream) -> io::Result<()> {
+        stream.0.shutdown(Shutdown::Write)
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsRawFd for System {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.poll.as_raw_fd()
+    }
+}

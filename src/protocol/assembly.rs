@@ -1,0 +1,118 @@
+//! A message that arrives in pieces: copied once, its text checked as it comes.
+
+use std::rc::Rc;
+
+use super::{
+    block::{Block, Blocks, SharedBlock},
+    error::ProtocolError,
+    message::Message,
+    utf8::Utf8Stream,
+};
+
+/// The type of a data message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    Binary,
+}
+
+/// The unfinished message of a decoder, or its last finished one until [`release`](Self::release).
+#[derive(Debug, Default)]
+pub(crate) struct Assembly {
+    block: Option<SharedBlock>,
+    utf8: Utf8Stream,
+}
+
+impl Assembly {
+    /// Starts a message of at least `announced` bytes.
+    pub(crate) fn begin(&mut self, kind: Kind, announced: usize, blocks: &mut Blocks) {
+        self.block = Some(match kind {
+            Kind::Text => blocks.take_text(announced),
+            Kind::Binary => blocks.take(announced),
+        });
+    }
+
+    /// Appends a piece. `expected` is the length of the whole message once its last frame has told it, else `usize::MAX`.
+    pub(crate) fn push(&mut self, piece: &[u8], expected: usize) -> Result<(), ProtocolError> {
+        let Some(block) = self.block.as_mut().and_then(Rc::get_mut) else { return Ok(()) };
+        match block {
+            Block::Text(text) => {
+                // With the piece may come what was held back of a character.
+                let (piece_bytes, expected) = (piece.len() + 3, expected.saturating_add(3));
+                text.reserve_exact(growth(text.len(), text.capacity(), piece_bytes, expected));
+                self.utf8.push(piece, text)
+            }
+            Block::Bytes(bytes) => {
+                bytes.reserve_exact(growth(bytes.len(), bytes.capacity(), piece.len(), expected));
+                bytes.extend_from_slice(piece);
+                Ok(())
+            }
+            Block::Foreign(_) => Ok(()),
+        }
+    }
+
+    /// The message is complete.
+    pub(crate) fn finish(&mut self) -> Result<(), ProtocolError> {
+        self.utf8.finish()
+    }
+
+    /// The message as far as it has come.
+    pub(crate) fn message(&self) -> Message<'_> {
+        match self.block.as_deref() {
+            Some(Block::Text(text)) => Message::Text(text),
+            Some(Block::Bytes(bytes)) => Message::Binary(bytes),
+            Some(Block::Foreign(_)) | None => Message::Binary(&[]),
+        }
+    }
+
+    /// The block in which the message lies.
+    pub(crate) fn block(&self) -> Option<&SharedBlock> {
+        self.block.as_ref()
+    }
+
+    /// Gives the block back; whoever keeps the message keeps the block.
+    pub(crate) fn release(&mut self, blocks: &mut Blocks) {
+        if let Some(block) = self.block.take() {
+            blocks.give(block);
+        }
+    }
+}
+
+/// By how much to grow beyond `length`: to twice what has come, or to what is expected if that is less, and by nothing if it fits.
+/// So a peer that announces much and sends little costs at most twice what it sent.
+fn growth(length: usize, capacity: usize, piece: usize, expected: usize) -> usize {
+    let needed = length + piece;
+    if needed <= capacity {
+        return piece;
+    }
+    needed.max(needed.saturating_mul(2).min(expected)) - length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announced_length_is_not_allocated_before_it_comes() {
+        let (mut assembly, mut blocks) = (Assembly::default(), Blocks::default());
+        assembly.begin(Kind::Binary, 60 << 20, &mut blocks);
+        for _ in 0..100 {
+            assembly.push(&[7; 100], 60 << 20).unwrap();
+        }
+        let Some(Block::Bytes(bytes)) = assembly.block().map(|block| &**block) else { panic!("octets") };
+        assert_eq!(bytes.len(), 10_000);
+        assert!(bytes.capacity() <= 20_000, "{}", bytes.capacity());
+    }
+
+    #[test]
+    fn a_message_that_tells_its_length_is_not_overallocated() {
+        let (mut assembly, mut blocks) = (Assembly::default(), Blocks::default());
+        assembly.begin(Kind::Binary, 1000, &mut blocks);
+        for _ in 0..10 {
+            assembly.push(&[7; 100], 1000).unwrap();
+        }
+        assert_eq!(assembly.block().map(|block| block.as_bytes().len()), Some(1000));
+        let Some(Block::Bytes(bytes)) = assembly.block().map(|block| &**block) else { panic!("octets") };
+        assert_eq!(bytes.capacity(), 1000);
+    }
+}

@@ -1,0 +1,171 @@
+//! Blocks: the recycled buffers in which large messages gather and output waits.
+//!
+//! A block is shared by counting, so that a message can be sent on from where it lies. The [`Blocks`] of a reactor keep what
+//! is free for the next taker, up to a limit in bytes; an idle connection holds none.
+
+use std::{mem, rc::Rc};
+
+use super::message::OwnedMessage;
+
+/// A buffer; as text it is known to be UTF-8, so that a message need not be checked twice.
+#[derive(Debug)]
+pub(crate) enum Block {
+    Bytes(Vec<u8>),
+    Text(String),
+    /// The payload of a message that the application owns; it is sent from there, and never recycled.
+    Foreign(OwnedMessage),
+}
+
+impl Block {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Block::Bytes(bytes) => bytes,
+            Block::Text(text) => text.as_bytes(),
+            Block::Foreign(message) => message.as_message().as_bytes(),
+        }
+    }
+
+    /// The buffer as octets; what was text is octets from now on.
+    pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        match self {
+            Block::Bytes(_) => {}
+            Block::Text(text) => *self = Block::Bytes(mem::take(text).into_bytes()),
+            Block::Foreign(_) => *self = Block::Bytes(Vec::new()),
+        }
+        match self {
+            Block::Bytes(bytes) => bytes,
+            _ => unreachable!("turned into octets above"),
+        }
+    }
+
+    /// Empties the buffer and makes it text.
+    fn make_text(&mut self) -> &mut String {
+        let mut bytes = mem::take(self.bytes_mut());
+        bytes.clear();
+        *self = Block::Text(String::from_utf8(bytes).unwrap_or_default());
+        match self {
+            Block::Text(text) => text,
+            _ => unreachable!("turned into text above"),
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        match self {
+            Block::Bytes(bytes) => bytes.capacity(),
+            Block::Text(text) => text.capacity(),
+            Block::Foreign(_) => 0,
+        }
+    }
+}
+
+/// A block with its owners counted.
+pub(crate) type SharedBlock = Rc<Block>;
+
+/// From this capacity on a block is large: kept apart, so that small needs do not hold large blocks.
+const LARGE_BYTES: usize = 128 * 1024;
+
+/// The free blocks of a reactor.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    small: Vec<SharedBlock>,
+    large: Vec<SharedBlock>,
+    free_bytes: usize,
+    limit: usize,
+}
+
+impl Blocks {
+    /// An empty pool that will keep at most `limit` bytes of free blocks.
+    pub(crate) fn new(limit: usize) -> Self {
+        Blocks { small: Vec::new(), large: Vec::new(), free_bytes: 0, limit }
+    }
+
+    /// An empty block of octets, unshared. `expected` is how many bytes it will hold, as far as known; it decides
+    /// which free block is taken, and reserves nothing.
+    pub(crate) fn take(&mut self, expected: usize) -> SharedBlock {
+        let free = if expected >= LARGE_BYTES { &mut self.large } else { &mut self.small };
+        match free.pop() {
+            Some(block) => {
+                self.free_bytes -= block.capacity();
+                block
+            }
+            None => Rc::new(Block::Bytes(Vec::new())),
+        }
+    }
+
+    /// As [`take`](Self::take), for text.
+    pub(crate) fn take_text(&mut self, expected: usize) -> SharedBlock {
+        let mut block = self.take(expected);
+        if let Some(block) = Rc::get_mut(&mut block) {
+            block.make_text();
+        }
+        block
+    }
+
+    /// Takes a block back. It is kept if it has no other owner and there is room; otherwise its last owner frees it.
+    pub(crate) fn give(&mut self, mut block: SharedBlock) {
+        let Some(free) = Rc::get_mut(&mut block) else { return };
+        let capacity = free.capacity();
+        if capacity == 0 || self.free_bytes + capacity > self.limit {
+            return;
+        }
+        free.bytes_mut().clear();
+        self.free_bytes += capacity;
+        if capacity >= LARGE_BYTES { self.large.push(block) } else { self.small.push(block) }
+    }
+
+    /// Capacity of the free blocks together, in bytes.
+    pub(crate) fn free_bytes(&self) -> usize {
+        self.free_bytes
+    }
+}
+
+impl Default for Blocks {
+    fn default() -> Self {
+        Blocks::new(4 * 1024 * 1024)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(length: usize) -> SharedBlock {
+        Rc::new(Block::Bytes(vec![1; length]))
+    }
+
+    #[test]
+    fn a_block_comes_back_empty() {
+        let mut blocks = Blocks::new(1000);
+        blocks.give(filled(100));
+        assert_eq!(blocks.free_bytes(), 100);
+        let again = blocks.take(10);
+        assert!(again.as_bytes().is_empty() && again.capacity() == 100);
+        assert_eq!(blocks.free_bytes(), 0);
+    }
+
+    #[test]
+    fn the_pool_keeps_no_more_than_its_limit() {
+        let mut blocks = Blocks::new(1000);
+        blocks.give(filled(900));
+        blocks.give(filled(200));
+        assert_eq!(blocks.free_bytes(), 900);
+    }
+
+    #[test]
+    fn a_block_with_another_owner_is_not_kept() {
+        let mut blocks = Blocks::new(1000);
+        let block = filled(10);
+        let other = Rc::clone(&block);
+        blocks.give(block);
+        assert_eq!(blocks.free_bytes(), 0);
+        assert_eq!(other.as_bytes().len(), 10);
+    }
+
+    #[test]
+    fn a_small_need_leaves_the_large_blocks_alone() {
+        let mut blocks = Blocks::new(1 << 20);
+        blocks.give(filled(LARGE_BYTES));
+        assert_eq!(blocks.take(10).capacity(), 0);
+        assert_eq!(blocks.take(LARGE_BYTES).capacity(), LARGE_BYTES);
+    }
+}

@@ -1,0 +1,300 @@
+//! The decoder: bytes in, whole messages, pings, pongs and the close out.
+//!
+//! It works in place on the caller's buffer. A message that lies whole in it is unmasked there and lent out; only what is
+//! unfinished when the buffer ends is copied, once, and given out when its last byte has come. It may be resumed at any byte, and its cost is
+//! linear in what arrives, however that is cut.
+
+use std::str;
+
+use super::{
+    assembly::{Assembly, Kind},
+    block::{Blocks, SharedBlock},
+    close::CloseCode,
+    error::ProtocolError,
+    framing::{FrameHeader, OpCode, hybi},
+    mask::unmask,
+    message::Message,
+    version::{Framing, Side, Version},
+};
+
+/// How large a frame and a message may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest payload of one frame, in bytes. Default 10 MiB.
+    ///
+    /// A longer one closes the connection with 1009 as soon as its header has come. RFC 6455 §10.4.
+    pub max_frame_bytes: usize,
+    /// Largest message, in bytes, all its fragments together. Default 10 MiB.
+    ///
+    /// A longer one closes the connection with 1009 as soon as the header of the crossing fragment has come. RFC 6455 §10.4.
+    pub max_message_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { max_frame_bytes: 10 * 1024 * 1024, max_message_bytes: 10 * 1024 * 1024 }
+    }
+}
+
+/// What a peer said.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Incoming<'m> {
+    /// A whole message.
+    Message(Message<'m>),
+    Ping(&'m [u8]),
+    Pong(&'m [u8]),
+    /// The close frame, with its code and reason if it had any. What follows it is not looked at.
+    Close(Option<(CloseCode, &'m str)>),
+}
+
+/// One step of decoding.
+#[derive(Debug)]
+pub(crate) struct Decoded<'m> {
+    /// How many bytes of the input were used.
+    pub(crate) consumed: usize,
+    /// What came, or `None` when all of the input was used and more is needed.
+    pub(crate) incoming: Option<Incoming<'m>>,
+    /// The block in which the message lies, if it does not lie in the input.
+    pub(crate) block: Option<&'m SharedBlock>,
+}
+
+/// The inbound half of the protocol for one connection.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    version: Version,
+    side: Side,
+    limits: Limits,
+    /// The start of a header that the last input ended in.
+    partial: PartialHeader,
+    /// The frame whose payload has not come whole, and how much of it has.
+    frame: Option<(FrameHeader, usize)>,
+    /// A fragmented message has begun and not ended.
+    fragmented: bool,
+    assembly: Assembly,
+    /// The payload of an unfinished control frame.
+    control: Vec<u8>,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct PartialHeader {
+    bytes: [u8; hybi::MAX_HEADER_BYTES],
+    length: u8,
+}
+
+impl Decoder {
+    /// A decoder for what `side` receives.
+    pub(crate) fn new(version: Version, side: Side, limits: Limits) -> Self {
+        Decoder {
+            version,
+            side,
+            limits,
+            partial: PartialHeader::default(),
+            frame: None,
+            fragmented: false,
+            assembly: Assembly::default(),
+            control: Vec::new(),
+            closed: false,
+        }
+    }
+
+    /// Changes the limits; they hold from the next frame on.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// The next thing that `input` completes. To be called, with what it did not consume, until it gives `None`.
+    ///
+    /// After an error the connection has failed, and the decoder must not be asked again.
+    pub(crate) fn decode<'m>(
+        &'m mut self,
+        input: &'m mut [u8],
+        blocks: &mut Blocks,
+    ) -> Result<Decoded<'m>, ProtocolError> {
+        match self.version.traits().framing {
+            Framing::Hybi => self.decode_hybi(input, blocks),
+        }
+    }
+
+    /// Gives back what the last message took, once it has been handled.
+    pub(crate) fn release(&mut self, blocks: &mut Blocks) {
+        if self.frame.is_none() && !self.fragmented {
+            self.assembly.release(blocks);
+        }
+        if self.frame.is_none() {
+            self.control = Vec::new();
+        }
+    }
+
+    fn decode_hybi<'m>(&'m mut self, input: &'m mut [u8], blocks: &mut Blocks) -> Result<Decoded<'m>, ProtocolError> {
+        self.release(blocks);
+        let mut at = 0;
+        loop {
+            if self.closed {
+                return Ok(Decoded { consumed: input.len(), incoming: None, block: None });
+            }
+            let (header, received) = match self.frame {
+                Some(unfinished) => unfinished,
+                None => {
+                    let Some(header) = self.next_header(input, &mut at)? else {
+                        return Ok(Decoded { consumed: at, incoming: None, block: None });
+                    };
+                    self.admit(&header)?;
+                    (header, 0)
+                }
+            };
+            // The frame limit is a `usize`, so an admitted length is one too.
+            let length = header.length as usize;
+            let taken = (length - received).min(input.len() - at);
+            let (start, end) = (at, at + taken);
+            let whole = received + taken == length;
+            at = end;
+            if let Some(key) = header.masking_key {
+                unmask(&mut input[start..end], key, received);
+            }
+            if whole && received == 0 && (header.op_code.is_control() || header.fin && !self.fragmented) {
+                self.frame = None;
+                let incoming = self.incoming(header.op_code, &input[start..end])?;
+                return Ok(Decoded { consumed: end, incoming: Some(incoming), block: None });
+            }
+            if taken > 0 || whole {
+                self.keep(&header, received, &input[start..end], blocks)?;
+            }
+            if !whole {
+                self.frame = Some((header, received + taken));
+                return Ok(Decoded { consumed: end, incoming: None, block: None });
+            }
+            self.frame = None;
+            if header.op_code.is_control() {
+                self.closed = header.op_code == OpCode::Close;
+                let incoming = control(header.op_code, &self.control)?;
+                return Ok(Decoded { consumed: end, incoming: Some(incoming), block: None });
+            }
+            self.fragmented = !header.fin;
+            if header.fin {
+                self.assembly.finish()?;
+                let incoming = Some(Incoming::Message(self.assembly.message()));
+                return Ok(Decoded { consumed: end, incoming, block: self.assembly.block() });
+            }
+        }
+    }
+
+    /// The header at `at`, which moves behind it; the start of one is put aside until the rest has come.
+    fn next_header(&mut self, input: &[u8], at: &mut usize) -> Result<Option<FrameHeader>, ProtocolError> {
+        let demanded = self.version.traits().masking_demanded;
+        if self.partial.length == 0
+            && let Some((header, length)) = hybi::parse_header(&input[*at..], self.side, demanded)?
+        {
+            *at += length;
+            return Ok(Some(header));
+        }
+        while let Some(octet) = input.get(*at) {
+            *at += 1;
+            self.partial.bytes[usize::from(self.partial.length)] = *octet;
+            self.partial.length += 1;
+            let so_far = &self.partial.bytes[..usize::from(self.partial.length)];
+            if let Some((header, _)) = hybi::parse_header(so_far, self.side, demanded)? {
+                self.partial.length = 0;
+                return Ok(Some(header));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the frame may come now, and is not too big: judged before any of its payload is looked at.
+    fn admit(&self, header: &FrameHeader) -> Result<(), ProtocolError> {
+        match header.op_code {
+            OpCode::Close | OpCode::Ping | OpCode::Pong => return Ok(()),
+            OpCode::Continuation if !self.fragmented => return Err(ProtocolError::UnexpectedContinuation),
+            OpCode::Text | OpCode::Binary if self.fragmented => return Err(ProtocolError::ExpectedContinuation),
+            _ => {}
+        }
+        let Limits { max_frame_bytes, max_message_bytes } = self.limits;
+        if header.length > max_frame_bytes as u64 {
+            return Err(ProtocolError::TooBig { limit: max_frame_bytes, length: header.length });
+        }
+        let message = header.length + self.assembly.message().len() as u64;
+        if message > max_message_bytes as u64 {
+            return Err(ProtocolError::TooBig { limit: max_message_bytes, length: message });
+        }
+        Ok(())
+    }
+
+    /// Copies a piece of what is unfinished.
+    fn keep(
+        &mut self,
+        header: &FrameHeader,
+        received: usize,
+        piece: &[u8],
+        blocks: &mut Blocks,
+    ) -> Result<(), ProtocolError> {
+        let length = header.length as usize;
+        let kind = match header.op_code {
+            OpCode::Text => Kind::Text,
+            OpCode::Binary => Kind::Binary,
+            OpCode::Continuation => return self.assembly.push(piece, self.expected(header, received)),
+            OpCode::Close | OpCode::Ping | OpCode::Pong => {
+                self.control.extend_from_slice(piece);
+                return Ok(());
+            }
+        };
+        if received == 0 {
+            self.assembly.begin(kind, length, blocks);
+        }
+        self.assembly.push(piece, self.expected(header, received))
+    }
+
+    /// How long the message will be, once its last frame has begun.
+    fn expected(&self, header: &FrameHeader, received: usize) -> usize {
+        match header.fin {
+            true => self.assembly.message().len() + header.length as usize - received,
+            false => usize::MAX,
+        }
+    }
+
+    /// What a frame that stands alone says.
+    fn incoming<'m>(&mut self, op_code: OpCode, payload: &'m [u8]) -> Result<Incoming<'m>, ProtocolError> {
+        match op_code {
+            OpCode::Text => match simdutf8::basic::from_utf8(payload) {
+                Ok(text) => Ok(Incoming::Message(Message::Text(text))),
+                Err(_) => Err(ProtocolError::InvalidUtf8),
+            },
+            OpCode::Binary | OpCode::Continuation => Ok(Incoming::Message(Message::Binary(payload))),
+            OpCode::Close | OpCode::Ping | OpCode::Pong => {
+                self.closed = op_code == OpCode::Close;
+                control(op_code, payload)
+            }
+        }
+    }
+}
+
+fn control(op_code: OpCode, payload: &[u8]) -> Result<Incoming<'_>, ProtocolError> {
+    match op_code {
+        OpCode::Ping => Ok(Incoming::Ping(payload)),
+        OpCode::Pong => Ok(Incoming::Pong(payload)),
+        _ => close(payload),
+    }
+}
+
+/// Reads the body of a close frame (RFC 6455 §5.5.1).
+fn close(payload: &[u8]) -> Result<Incoming<'_>, ProtocolError> {
+    if payload.is_empty() {
+        return Ok(Incoming::Close(None));
+    }
+    let (code, reason) = payload.split_first_chunk::<2>().ok_or(ProtocolError::ClosePayloadTooShort)?;
+    let number = u16::from_be_bytes(*code);
+    let code = CloseCode::from(number);
+    if !code.may_be_received() {
+        return Err(ProtocolError::InvalidCloseCode(number));
+    }
+    let reason = str::from_utf8(reason).map_err(|_| ProtocolError::InvalidUtf8)?;
+    Ok(Incoming::Close(Some((code, reason))))
+}
+
+#[cfg(test)]
+#[path = "decoder_tests.rs"]
+mod tests;

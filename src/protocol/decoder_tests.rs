@@ -1,0 +1,309 @@
+//! What the decoder makes of bytes: one behaviour a test, and every sample in any pieces.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::{encoder::Encoder, message::OwnedMessage};
+
+/// `Incoming`, kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Event {
+    Message(OwnedMessage),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(Option<(CloseCode, String)>),
+    Failed(ProtocolError),
+}
+
+fn event(incoming: Incoming<'_>) -> Event {
+    match incoming {
+        Incoming::Message(message) => Event::Message(message.to_owned()),
+        Incoming::Ping(data) => Event::Ping(data.to_vec()),
+        Incoming::Pong(data) => Event::Pong(data.to_vec()),
+        Incoming::Close(close) => Event::Close(close.map(|(code, reason)| (code, reason.to_owned()))),
+    }
+}
+
+fn text(text: &str) -> Event {
+    Event::Message(OwnedMessage::text(text))
+}
+
+fn binary(bytes: &[u8]) -> Event {
+    Event::Message(OwnedMessage::binary(bytes.to_vec()))
+}
+
+/// Bytes from hexadecimal.
+fn bytes(hexadecimal: &str) -> Vec<u8> {
+    hexadecimal.split_whitespace().map(|octet| u8::from_str_radix(octet, 16).unwrap()).collect()
+}
+
+struct Feed {
+    decoder: Decoder,
+    blocks: Blocks,
+    events: Vec<Event>,
+}
+
+impl Feed {
+    fn new(side: Side, limits: Limits) -> Self {
+        Feed { decoder: Decoder::new(Version::Rfc6455, side, limits), blocks: Blocks::default(), events: Vec::new() }
+    }
+
+    fn push(&mut self, input: &[u8]) {
+        let mut input = input.to_vec();
+        let mut at = 0;
+        while !matches!(self.events.last(), Some(Event::Failed(_))) {
+            match self.decoder.decode(&mut input[at..], &mut self.blocks) {
+                Ok(Decoded { consumed, incoming: Some(incoming), .. }) => {
+                    at += consumed;
+                    self.events.push(event(incoming));
+                }
+                Ok(Decoded { consumed, incoming: None, .. }) => {
+                    assert_eq!(at + consumed, input.len(), "all is used when nothing is complete");
+                    break;
+                }
+                Err(error) => self.events.push(Event::Failed(error)),
+            }
+        }
+    }
+}
+
+fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..=125 => frame.push(0x80 | length as u8),
+        length @ 126..=0xffff => {
+            frame.push(0xfe);
+            frame.extend((length as u16).to_be_bytes());
+        }
+        length => {
+            frame.push(0xff);
+            frame.extend((length as u64).to_be_bytes());
+        }
+    }
+    let key = [0x11, 0xa2, 0x33, 0xc4];
+    frame.extend(key);
+    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
+
+fn whole(side: Side, limits: Limits, input: &[u8]) -> Vec<Event> {
+    let mut feed = Feed::new(side, limits);
+    feed.push(input);
+    feed.events
+}
+
+/// The events of `input`, after seeing that byte by byte gives the same.
+fn decode(side: Side, limits: Limits, input: &[u8]) -> Vec<Event> {
+    let events = whole(side, limits, input);
+    let mut feed = Feed::new(side, limits);
+    for byte in input {
+        feed.push(&[*byte]);
+    }
+    assert_eq!(feed.events, events, "byte by byte");
+    events
+}
+
+fn server(input: &[u8]) -> Vec<Event> {
+    decode(Side::Server, Limits::default(), input)
+}
+
+fn refused(input: &[u8]) -> ProtocolError {
+    match server(input).last() {
+        Some(Event::Failed(error)) => *error,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+// The samples of RFC 6455 §5.7.
+
+#[test]
+fn the_samples_of_the_rfc_read_as_it_says() {
+    let client = |input: &[u8]| decode(Side::Client, Limits::default(), input);
+    assert_eq!(client(&bytes("81 05 48 65 6c 6c 6f")), [text("Hello")]);
+    assert_eq!(server(&bytes("81 85 37 fa 21 3d 7f 9f 4d 51 58")), [text("Hello")]);
+    assert_eq!(client(&bytes("01 03 48 65 6c 80 02 6c 6f")), [text("Hello")]);
+    assert_eq!(client(&bytes("89 05 48 65 6c 6c 6f")), [Event::Ping(b"Hello".to_vec())]);
+    assert_eq!(server(&bytes("8a 85 37 fa 21 3d 7f 9f 4d 51 58")), [Event::Pong(b"Hello".to_vec())]);
+    let (short, long) = ([7; 256], [8; 65536]);
+    assert_eq!(client(&[&bytes("82 7e 01 00"), &short[..]].concat()), [binary(&short)]);
+    assert_eq!(client(&[&bytes("82 7f 00 00 00 00 00 01 00 00"), &long[..]].concat()), [binary(&long)]);
+}
+
+#[test]
+fn control_frames_may_stand_inside_a_fragmented_message() {
+    let input = [
+        client_frame(0x01, b"on"),
+        client_frame(0x89, b"p"),
+        client_frame(0x00, b""),
+        client_frame(0x8a, b"q"),
+        client_frame(0x80, b"e"),
+    ];
+    let expected = [Event::Ping(b"p".to_vec()), Event::Pong(b"q".to_vec()), text("one")];
+    assert_eq!(server(&input.concat()), expected);
+}
+
+#[test]
+fn a_message_before_a_bad_frame_is_still_given_out() {
+    let input = [client_frame(0x81, b"good"), client_frame(0x83, b"bad")].concat();
+    assert_eq!(server(&input), [text("good"), Event::Failed(ProtocolError::UnknownOpCode(3))]);
+}
+
+#[test]
+fn what_follows_a_close_frame_is_not_looked_at() {
+    let input = [client_frame(0x88, &[0x0f, 0xa0, b'o', b'k']), client_frame(0x81, b"late"), vec![0xff; 9]].concat();
+    assert_eq!(server(&input), [Event::Close(Some((CloseCode::Other(4000), "ok".to_owned())))]);
+}
+
+#[test]
+fn a_close_frame_may_be_empty_but_not_half_a_code() {
+    assert_eq!(server(&client_frame(0x88, b"")), [Event::Close(None)]);
+    assert_eq!(refused(&client_frame(0x88, &[3])), ProtocolError::ClosePayloadTooShort);
+    assert_eq!(refused(&client_frame(0x88, &[0x03, 0xe8, 0xff])), ProtocolError::InvalidUtf8);
+    for code in [0_u16, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {
+        assert_eq!(refused(&client_frame(0x88, &code.to_be_bytes())), ProtocolError::InvalidCloseCode(code));
+    }
+}
+
+#[test]
+fn fragments_out_of_place_are_refused() {
+    assert_eq!(refused(&client_frame(0x80, b"x")), ProtocolError::UnexpectedContinuation);
+    assert_eq!(
+        refused(&[client_frame(0x01, b"x"), client_frame(0x81, b"y")].concat()),
+        ProtocolError::ExpectedContinuation
+    );
+    let after_whole = [client_frame(0x01, b"x"), client_frame(0x80, b"y"), client_frame(0x80, b"z")].concat();
+    assert_eq!(server(&after_whole), [text("xy"), Event::Failed(ProtocolError::UnexpectedContinuation)]);
+}
+
+#[test]
+fn an_unmasked_client_frame_is_refused() {
+    assert_eq!(refused(&bytes("81 05 48 65 6c 6c 6f")), ProtocolError::Unmasked);
+}
+
+#[test]
+fn bad_text_fails_inside_an_unfinished_frame() {
+    let mut input = client_frame(0x81, &[b"abc\xf4\x90".as_slice(), &[b'x'; 100]].concat());
+    input.truncate(6 + 5); // the header, "abc", and the bad octet
+    assert_eq!(refused(&input), ProtocolError::InvalidUtf8);
+    assert_eq!(server(&input[..6 + 4]), []);
+}
+
+#[test]
+fn bad_text_fails_across_fragments_and_at_the_end() {
+    let split = [client_frame(0x01, &[0xce]), client_frame(0x80, &[0xba])].concat();
+    assert_eq!(server(&split), [text("κ")]);
+    assert_eq!(refused(&[client_frame(0x01, &[0xce]), client_frame(0x80, b"a")].concat()), ProtocolError::InvalidUtf8);
+    assert_eq!(refused(&[client_frame(0x01, b"a"), client_frame(0x80, &[0xce])].concat()), ProtocolError::InvalidUtf8);
+    assert_eq!(refused(&client_frame(0x81, &[0xce])), ProtocolError::InvalidUtf8);
+}
+
+#[test]
+fn an_unfinished_character_does_not_leak_into_the_next_message() {
+    let input = [client_frame(0x82, &[0xce]), client_frame(0x01, b"a"), client_frame(0x80, b"b")].concat();
+    assert_eq!(server(&input), [binary(&[0xce]), text("ab")]);
+}
+
+#[test]
+fn a_frame_above_its_limit_is_refused_from_its_header() {
+    let limits = Limits { max_frame_bytes: 100, max_message_bytes: 1000 };
+    let input = client_frame(0x82, &[0; 101]);
+    assert_eq!(
+        decode(Side::Server, limits, &input[..8]),
+        [Event::Failed(ProtocolError::TooBig { limit: 100, length: 101 })]
+    );
+    assert_eq!(decode(Side::Server, limits, &client_frame(0x82, &[0; 100])), [binary(&[0; 100])]);
+    let enormous = bytes("82 ff 7f ff ff ff ff ff ff ff 00 00 00 00");
+    let error = ProtocolError::TooBig { limit: 100, length: u64::MAX >> 1 };
+    assert_eq!(decode(Side::Server, limits, &enormous), [Event::Failed(error)]);
+}
+
+#[test]
+fn fragments_above_the_message_limit_are_refused_at_the_crossing_frame() {
+    let limits = Limits { max_frame_bytes: 100, max_message_bytes: 150 };
+    let fitting = [client_frame(0x02, &[1; 100]), client_frame(0x80, &[1; 50])].concat();
+    assert_eq!(decode(Side::Server, limits, &fitting), [binary(&[1; 150])]);
+    let crossing = [client_frame(0x02, &[1; 100]), client_frame(0x80, &[1; 51])].concat();
+    let error = ProtocolError::TooBig { limit: 150, length: 151 };
+    assert_eq!(decode(Side::Server, limits, &crossing[..106 + 6]), [Event::Failed(error)]);
+}
+
+#[test]
+fn a_whole_message_lies_in_the_input_and_takes_no_block() {
+    let mut decoder = Decoder::new(Version::Rfc6455, Side::Server, Limits::default());
+    let mut input = client_frame(0x82, &[5; 1000]);
+    let mut blocks = Blocks::default();
+    let range = input.as_ptr_range();
+    let decoded = decoder.decode(&mut input, &mut blocks).unwrap();
+    let Some(Incoming::Message(message)) = decoded.incoming else { panic!("a message") };
+    assert!(range.contains(&message.as_bytes().as_ptr()) && decoded.block.is_none());
+}
+
+#[test]
+fn a_message_in_pieces_gives_its_block_back() {
+    let mut feed = Feed::new(Side::Server, Limits::default());
+    let input = client_frame(0x82, &[5; 10_000]);
+    feed.push(&input[..5000]);
+    assert_eq!(feed.blocks.free_bytes(), 0);
+    feed.push(&input[5000..]);
+    assert_eq!(feed.events, [binary(&[5; 10_000])]);
+    feed.decoder.release(&mut feed.blocks);
+    assert!(feed.blocks.free_bytes() >= 10_000);
+    assert!(feed.decoder.assembly.block().is_none());
+}
+
+#[test]
+fn many_fragments_cost_what_their_bytes_do() {
+    let fragment = client_frame(0x00, &[b'x'; 64]);
+    let mut input = client_frame(0x01, b"");
+    input.extend(fragment.iter().cycle().take(65_536 * fragment.len()));
+    input.extend(client_frame(0x80, b""));
+    let mut feed = Feed::new(Side::Server, Limits::default());
+    for chop in input.chunks(64) {
+        feed.push(chop);
+    }
+    assert_eq!(feed.events, [text(&"x".repeat(65_536 * 64))]);
+}
+
+/// A frame of any kind, mostly legal ones.
+fn frames() -> impl Strategy<Value = Vec<u8>> {
+    let control = (prop_oneof![Just(0x89_u8), Just(0x8a)], proptest::collection::vec(any::<u8>(), 0..40));
+    let data =
+        (prop_oneof![Just(0x01_u8), Just(0x81), Just(0x02), Just(0x82), Just(0x00), Just(0x80)], "[a-zé🦀]{0,80}");
+    let any_frame = prop_oneof![
+        6 => data.prop_map(|(first, text)| client_frame(first, text.as_bytes())),
+        3 => control.prop_map(|(first, data)| client_frame(first, &data)),
+        1 => (any::<u8>(), proptest::collection::vec(any::<u8>(), 0..300)).prop_map(|(first, data)| client_frame(first, &data)),
+        1 => Just(client_frame(0x82, &[3; 70_000])),
+    ];
+    proptest::collection::vec(any_frame, 0..12).prop_map(|frames| frames.concat())
+}
+
+proptest! {
+    #[test]
+    fn any_cuts_give_the_same_events(input in frames(), cuts in proptest::collection::vec(1_usize..400, 1..60)) {
+        let expected = whole(Side::Server, Limits::default(), &input);
+        let mut feed = Feed::new(Side::Server, Limits::default());
+        let (mut rest, mut cuts) = (&input[..], cuts.iter().cycle());
+        while !rest.is_empty() {
+            let (piece, next) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
+            feed.push(piece);
+            rest = next;
+        }
+        prop_assert_eq!(feed.events, expected);
+    }
+
+    #[test]
+    fn no_input_panics(input in proptest::collection::vec(any::<u8>(), 0..200)) {
+        whole(Side::Server, Limits { max_frame_bytes: 50, max_message_bytes: 80 }, &input);
+        whole(Side::Client, Limits::default(), &input);
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded(payload in proptest::collection::vec(any::<u8>(), 0..70_000), key in any::<[u8; 4]>()) {
+        for (from, to) in [(Side::Client, Side::Server), (Side::Server, Side::Client)] {
+            let mut wire = Vec::new();
+            Encoder::new(Version::Rfc6455, from).message(Message::Binary(&payload), key, &mut wire);
+            prop_assert_eq!(whole(to, Limits::default(), &wire), vec![binary(&payload)]);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Requests and what becomes of them.
+
+use super::*;
+use crate::http::head::{HeadLimits, HeadReader};
+
+const GOOD: &str = "GET /chat HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
+                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://example.com\r\n\
+                    Sec-WebSocket-Protocol: chat, superchat\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+fn request(head: &str) -> Request {
+    let (head, _) = HeadReader::default().read(head.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
+    Request { head, peer_addr: ([127, 0, 0, 1], 5).into(), secure: false }
+}
+
+fn detected(from: &str, to: &str) -> Result<Version, HandshakeError> {
+    assert!(GOOD.contains(from), "{from}");
+    detect(&request(&GOOD.replace(from, to)))
+}
+
+#[test]
+fn the_handshake_of_rfc_6455_section_1_3_is_answered_as_it_says() {
+    let request = request(GOOD);
+    let version = detect(&request).unwrap();
+    let handshake = Handshake::new(request, version, Some("chat".to_owned()));
+    let mut out = Vec::new();
+    let mut headers = HeaderMap::new();
+    headers.insert("x-request-id", HeaderValue::from_static("7"));
+    handshake.answer(&headers, &mut out);
+    let expected = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\nX-Request-Id: 7\r\n\r\n";
+    assert_eq!(String::from_utf8(out).unwrap(), expected);
+    assert_eq!((handshake.path(), handshake.origin()), ("/chat", Some("http://example.com")));
+    assert_eq!(handshake.request().subprotocols().collect::<Vec<_>>(), ["chat", "superchat"]);
+}
+
+#[test]
+fn a_request_that_does_not_upgrade_is_told_so() {
+    assert_eq!(detected("Upgrade: websocket\r\n", ""), Err(HandshakeError::NotAnUpgrade));
+    assert_eq!(detected("Upgrade: websocket", "Upgrade: h2c"), Err(HandshakeError::NotAnUpgrade));
+    assert_eq!(detected("keep-alive, Upgrade", "keep-alive"), Err(HandshakeError::Connection));
+    assert_eq!(detected("Upgrade: websocket", "Upgrade: WebSocket"), Ok(Version::Rfc6455));
+    let response = HandshakeError::NotAnUpgrade.response();
+    assert_eq!(response.status(), 426);
+    assert_eq!(response.headers()["sec-websocket-version"], "13");
+    assert_eq!(response.headers()["upgrade"], "websocket");
+}
+
+#[test]
+fn only_get_opens_a_websocket() {
+    assert_eq!(detected("GET", "POST"), Err(HandshakeError::Method));
+    let response = HandshakeError::Method.response();
+    assert_eq!((response.status().as_u16(), &response.headers()["allow"]), (405, &HeaderValue::from_static("GET")));
+}
+
+#[test]
+fn a_version_not_spoken_is_answered_with_those_that_are() {
+    for version in ["0", "9", "12", "14", "99", "256", "13a", "", "13, 8"] {
+        let named = format!("Sec-WebSocket-Version: {version}");
+        assert_eq!(detected("Sec-WebSocket-Version: 13", &named), Err(HandshakeError::Version), "{version}");
+    }
+    assert_eq!(detected("Sec-WebSocket-Version: 13\r\n", ""), Err(HandshakeError::Version));
+    let twice = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 13";
+    assert_eq!(detected("Sec-WebSocket-Version: 13", twice), Err(HandshakeError::Version));
+}
+
+#[test]
+fn there_is_one_key_of_sixteen_bytes() {
+    let line = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for keys in [
+        "",
+        "Sec-WebSocket-Key: \r\n",
+        "Sec-WebSocket-Key: c2hvcnQ=\r\n",
+        "Sec-WebSocket-Key: !!!\r\n",
+        &line.repeat(2),
+    ] {
+        assert_eq!(detected(line, keys), Err(HandshakeError::Key), "{keys}");
+    }
+}
+
+#[test]
+fn http_1_0_and_a_body_are_refused() {
+    assert_eq!(detected("HTTP/1.1", "HTTP/1.0"), Err(HandshakeError::HttpVersion));
+    assert_eq!(detected("Upgrade: websocket", "Content-Length: 5\r\nUpgrade: websocket"), Err(HandshakeError::Body));
+    assert_eq!(
+        detected("Upgrade: websocket", "Transfer-Encoding: chunked\r\nUpgrade: websocket"),
+        Err(HandshakeError::Body)
+    );
+    assert_eq!(detected("Upgrade: websocket", "Content-Length: 0\r\nUpgrade: websocket"), Ok(Version::Rfc6455));
+}
+
+#[test]
+fn a_subprotocol_is_a_token() {
+    for bad in ["a b", "a;b", "chat,,x", "\"chat\"", ""] {
+        assert_eq!(detected("chat, superchat", bad), Err(HandshakeError::Subprotocol), "{bad:?}");
+    }
+}

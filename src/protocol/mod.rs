@@ -1,0 +1,30 @@
+//! The protocol, pure: bytes to messages and back, without a socket, a clock or a source of randomness.
+//!
+//! ```text
+//!  request head → handshake::detect → Handshake, 101
+//!  bytes → framing (header) → Decoder → Message · ping · pong · close
+//!                              └ Assembly: what came in pieces, checked by Utf8Stream, held in a Block
+//!  Message · ping · pong · close → Encoder → bytes
+//! ```
+//!
+//! How the versions differ stands in [`version`], and nowhere else.
+
+pub(crate) mod assembly;
+pub(crate) mod block;
+pub(crate) mod close;
+pub(crate) mod decoder;
+pub(crate) mod encoder;
+pub(crate) mod error;
+pub(crate) mod framing;
+pub(crate) mod handshake;
+pub(crate) mod mask;
+pub(crate) mod message;
+pub(crate) mod utf8;
+pub(crate) mod version;
+
+pub use close::{CloseCode, CloseReason, ClosedBy, Deadline};
+pub use decoder::Limits;
+pub use error::ProtocolError;
+pub use handshake::{Handshake, HandshakeError};
+pub use message::{Message, OwnedMessage};
+pub use version::{Side, Version};

@@ -1,0 +1,109 @@
+//! UTF-8 as it arrives: across fragments and inside an unfinished frame, failing at the first bad octet.
+
+use std::str;
+
+use super::error::ProtocolError;
+
+/// Checks a text that comes in pieces; at most three octets of an unfinished character are held back.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Utf8Stream {
+    held: [u8; 4],
+    length: u8,
+}
+
+impl Utf8Stream {
+    /// Appends the characters that `chunk` completes to `text`, and holds back the start of the next.
+    pub(crate) fn push(&mut self, chunk: &[u8], text: &mut String) -> Result<(), ProtocolError> {
+        let rest = self.complete_held(chunk, text)?;
+        match simdutf8::compat::from_utf8(rest) {
+            Ok(whole) => text.push_str(whole),
+            Err(error) if error.error_len().is_some() => return Err(ProtocolError::InvalidUtf8),
+            Err(error) => {
+                let (whole, start) = rest.split_at(error.valid_up_to());
+                text.push_str(str::from_utf8(whole).map_err(|_| ProtocolError::InvalidUtf8)?);
+                self.hold(start);
+            }
+        }
+        Ok(())
+    }
+
+    /// The text ends here: an unfinished character is an error (RFC 6455 §8.1).
+    pub(crate) fn finish(&mut self) -> Result<(), ProtocolError> {
+        match std::mem::take(&mut self.length) {
+            0 => Ok(()),
+            _ => Err(ProtocolError::InvalidUtf8),
+        }
+    }
+
+    fn hold(&mut self, start: &[u8]) {
+        for (held, octet) in self.held.iter_mut().zip(start) {
+            *held = *octet;
+        }
+        self.length = start.len() as u8;
+    }
+
+    /// Feeds a held character octet by octet, so that the bad one is found when it arrives.
+    fn complete_held<'c>(&mut self, mut chunk: &'c [u8], text: &mut String) -> Result<&'c [u8], ProtocolError> {
+        while self.length > 0 {
+            let Some((octet, rest)) = chunk.split_first() else { break };
+            chunk = rest;
+            let length = usize::from(self.length);
+            self.held[length] = *octet;
+            self.length += 1;
+            match str::from_utf8(&self.held[..=length]) {
+                Ok(character) => {
+                    text.push_str(character);
+                    self.length = 0;
+                }
+                Err(error) if error.error_len().is_some() => return Err(ProtocolError::InvalidUtf8),
+                Err(_) => {}
+            }
+        }
+        Ok(chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many octets were taken before the text was found bad, or the text.
+    fn octet_by_octet(octets: &[u8]) -> Result<String, usize> {
+        let (mut stream, mut text) = (Utf8Stream::default(), String::new());
+        for (index, octet) in octets.iter().enumerate() {
+            stream.push(&[*octet], &mut text).map_err(|_| index)?;
+        }
+        stream.finish().map_err(|_| octets.len())?;
+        Ok(text)
+    }
+
+    #[test]
+    fn every_cut_of_a_mixed_text_gives_the_text() {
+        let sample = "κόσμε, ẞ, 🦀, \u{10ffff} and ascii".as_bytes();
+        assert_eq!(octet_by_octet(sample).as_deref(), Ok("κόσμε, ẞ, 🦀, \u{10ffff} and ascii"));
+        for cut in 0..=sample.len() {
+            let (mut stream, mut text) = (Utf8Stream::default(), String::new());
+            stream.push(&sample[..cut], &mut text).unwrap();
+            stream.push(&sample[cut..], &mut text).unwrap();
+            stream.finish().unwrap();
+            assert_eq!(text.as_bytes(), sample, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn the_first_bad_octet_is_the_one_that_fails() {
+        assert_eq!(octet_by_octet(b"ab\xff"), Err(2));
+        assert_eq!(octet_by_octet(b"\xf4\x90\x80\x80"), Err(1)); // above U+10FFFF: Autobahn 6.4.x
+        assert_eq!(octet_by_octet(b"\xed\xa0\x80"), Err(1)); // a surrogate
+        assert_eq!(octet_by_octet(b"\xc0\xaf"), Err(0)); // overlong
+        assert_eq!(octet_by_octet(b"\xe2\x82"), Err(2)); // ends inside a character
+    }
+
+    #[test]
+    fn a_chunk_is_judged_as_its_octets_are() {
+        for bad in [&b"ok\xf4\x90"[..], b"\xed\xa0", b"caf\xc3("] {
+            let (mut stream, mut text) = (Utf8Stream::default(), String::new());
+            assert_eq!(stream.push(bad, &mut text), Err(ProtocolError::InvalidUtf8));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Listeners: opened, accepted from within a budget, parked when the system has no room.
+
+use std::{io, rc::Rc, time::Duration};
+
+use super::{
+    Reactor,
+    hub::Task,
+    id::ListenerId,
+    listen::{Listener, Listening, Opened, Service},
+    token::Token,
+};
+use crate::{
+    error::Error,
+    net::{Bind, Kernel},
+};
+
+/// How long a listener rests when the system has no room for a connection. Under edge triggers nothing else would wake it.
+const PARKED: Duration = Duration::from_millis(100);
+
+impl<K: Kernel> Reactor<K> {
+    pub(crate) fn open(&mut self, bind: Bind, service: Rc<dyn Service>) -> Result<Listening, Error> {
+        let entry = self.listeners.vacant_entry();
+        let key = entry.key();
+        let (socket, addr) = self
+            .kernel
+            .bind(&bind, Token::Listener(key).into())
+            .map_err(|source| Error::Bind { address: bind.address().to_owned(), source })?;
+        self.hub.generation = self.hub.generation.wrapping_add(1);
+        let generation = self.hub.generation;
+        entry.insert(Listener { generation, socket, service, ready: false, parked: false });
+        log::debug!(target: "ws_reactor::net", "listening on {addr}");
+        Ok(Listening { id: ListenerId::new(key, generation), addr })
+    }
+
+    /// Opens and closes the listeners that handlers asked for, and collects what is to be told about it.
+    pub(super) fn carry_out_listening(&mut self) {
+        for opening in std::mem::take(&mut self.hub.openings) {
+            let opened = self.open(opening.bind, opening.service);
+            self.tell_opened(opening.then, opened);
+        }
+        for id in std::mem::take(&mut self.hub.closed_listeners) {
+            if self.listeners.get(id.key()).is_some_and(|listener| listener.generation == id.generation) {
+                self.listeners.remove(id.key());
+            }
+        }
+    }
+
+    fn tell_opened(&mut self, then: Opened, opened: Result<Listening, Error>) {
+        self.call_hub(move |hub| then(hub, opened));
+    }
+
+    pub(super) fn close_listeners(&mut self) {
+        self.listeners.clear();
+        self.hub.openings.clear();
+    }
+
+    /// A listener has connections waiting.
+    pub(super) fn note_waiting(&mut self, key: usize) {
+        if let Some(listener) = self.listeners.get_mut(key) {
+            listener.ready = true;
+        }
+    }
+
+    /// The time to rest is over.
+    pub(super) fn unpark(&mut self, id: ListenerId) {
+        if let Some(listener) = self.listeners.get_mut(id.key()).filter(|listener| listener.generation == id.generation)
+        {
+            listener.parked = false;
+        }
+    }
+
+    /// Accepts from every listener that has connections waiting, within the budget.
+    pub(super) fn accept(&mut self) {
+        for key in 0..self.listeners.capacity() {
+            self.accept_from(key);
+        }
+    }
+
+    /// Whether a listener has connections waiting and is not at rest.
+    pub(super) fn may_accept(&self) -> bool {
+        self.listeners.iter().any(|(_, listener)| listener.ready && !listener.parked)
+    }
+
+    fn accept_from(&mut self, key: usize) {
+        for _ in 0..self.config.accept_budget {
+            let Some(listener) = self.listeners.get_mut(key).filter(|listener| listener.ready && !listener.parked)
+            else {
+                return;
+            };
+            let accepted = match self.kernel.accept(&mut listener.socket) {
+                Ok((stream, peer)) => {
+                    let service = Rc::clone(&listener.service);
+                    self.admit(stream, peer, &*service)
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = accepted {
+                self.refused_by_system(key, &error);
+            }
+        }
+    }
+
+    fn refused_by_system(&mut self, key: usize, error: &io::Error) {
+        let listener = &mut self.listeners[key];
+        match error.kind() {
+            io::ErrorKind::WouldBlock => listener.ready = false,
+            // These concern the one connection, which has gone again; the next may be sound.
+            io::ErrorKind::Interrupted
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::PermissionDenied => {}
+            _ => {
+                listener.parked = true;
+                let id = ListenerId::new(key, listener.generation);
+                log::warn!(target: "ws_reactor::net", "{id} rests, a connection cannot be accepted: {error}");
+                self.hub.timers.insert(self.hub.now + PARKED, Task::Listener(id));
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The settings of a reactor, and of the streams on it.
+
+use std::time::Duration;
+
+/// What happens when a handler, a timer or a tick panics.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum PanicPolicy {
+    /// The connection is closed with 1011 and the rest goes on; a panic that belongs to no connection is logged.
+    ///
+    /// Needs `panic = "unwind"`, which is Rust's default.
+    #[default]
+    CloseConnection,
+    /// The process ends.
+    Abort,
+}
+
+/// How a reactor shares its time and memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Bytes read at once, into the one buffer that all connections share. Default 64 KiB.
+    pub read_buffer_bytes: usize,
+    /// Bytes read from one connection before the others have their turn. Default 256 KiB.
+    pub read_budget_bytes: usize,
+    /// Connections accepted from one listener before the others have their turn. Default 64.
+    pub accept_budget: usize,
+    /// Timers, and ticks, called before sockets are looked at again. Default 1024.
+    pub timer_budget: usize,
+    /// Events taken from the system at a time. Default 1024.
+    pub events: usize,
+    /// Free buffers kept for the next large message or burst of output, in bytes. Default 4 MiB.
+    pub pool_bytes: usize,
+    /// Commands of [`Remote`](crate::Remote)s that may wait. Default 65,536; what comes above is answered `Full`.
+    pub remote_commands: usize,
+    /// What a panic does. Default: it closes its connection.
+    pub panic_policy: PanicPolicy,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            read_buffer_bytes: 64 * 1024,
+            read_budget_bytes: 256 * 1024,
+            accept_budget: 64,
+            timer_budget: 1024,
+            events: 1024,
+            pool_bytes: 4 * 1024 * 1024,
+            remote_commands: 65_536,
+            panic_policy: PanicPolicy::CloseConnection,
+        }
+    }
+}
+
+/// What happens to a message that does not fit into the output of a connection whose peer does not read.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// It is dropped, and unless the output has fallen to the low mark when the grace is over, the connection is closed with 1013.
+    #[default]
+    Close,
+    /// It is dropped, and the connection stays.
+    Drop,
+}
+
+/// The output of a connection: what may wait in it, in bytes. What the system has taken is not counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputLimits {
+    /// Above this mark the connection is not read, so that a peer which asks and does not listen slows itself down. Default 64 KiB.
+    ///
+    /// Reading goes on, and `on_drain` is called, when output has fallen to half of it: the low mark.
+    pub pause_reading_bytes: usize,
+    /// At this limit messages are refused: `Sent::Full`. Below it a message is taken whatever its size. Default 1 MiB.
+    pub limit_bytes: usize,
+    /// What becomes of messages that are refused. Default: the connection is closed when the grace is over.
+    pub overflow: Overflow,
+    /// The grace, from the first refused message. Default 5 s.
+    pub grace: Duration,
+}
+
+impl OutputLimits {
+    /// Output that falls to this mark has drained.
+    pub(crate) fn low_mark(&self) -> usize {
+        self.pause_reading_bytes / 2
+    }
+}
+
+impl Default for OutputLimits {
+    fn default() -> Self {
+        OutputLimits {
+            pause_reading_bytes: 64 * 1024,
+            limit_bytes: 1024 * 1024,
+            overflow: Overflow::Close,
+            grace: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The settings of the connections of one listener, whatever they speak.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamSettings {
+    /// What may wait to be written.
+    pub output: OutputLimits,
+    /// How long a close may take: the peer's answer, or what is still to be written. Then the connection is cut. Default 5 s.
+    pub closing_deadline: Duration,
+}
+
+impl Default for StreamSettings {
+    fn default() -> Self {
+        StreamSettings { output: OutputLimits::default(), closing_deadline: Duration::from_secs(5) }
+    }
+}

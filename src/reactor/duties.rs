@@ -1,0 +1,161 @@
+//! What the loop does besides moving bytes: commands, timers, ticks, and its own end.
+
+use std::mem;
+
+use super::{
+    Reactor,
+    ending::timeout_in,
+    guard::guard,
+    hub::{Hub, Running, Task},
+    id::{ConnectionId, TimerId},
+    outbox::Phase,
+    remote::Command,
+};
+use crate::{net::Kernel, protocol::ClosedBy};
+
+impl<K: Kernel> Reactor<K> {
+    /// Calls user code that belongs to no connection.
+    pub(super) fn call_hub<T>(&mut self, call: impl FnOnce(&mut Hub) -> T) -> Option<T> {
+        let hub = &mut self.hub;
+        let result = guard(self.config.panic_policy, || call(hub));
+        self.hub.stats.panics += u64::from(result.is_err());
+        result.ok()
+    }
+
+    /// Carries out what other threads asked for.
+    pub(super) fn run_commands(&mut self) {
+        let mut commands = mem::take(&mut self.commands);
+        self.hub.inbox.drain(&mut commands);
+        for command in commands.drain(..) {
+            match command {
+                Command::Run(call) => drop(self.call_hub(call)),
+                Command::Send(id, message) => drop(self.hub.send_owned(id, &message)),
+                Command::Publish(topic, message) => drop(self.hub.publish_owned(&topic, &message)),
+                Command::Close(id, code, reason) => drop(self.hub.close(id, code, &reason)),
+            }
+        }
+        self.commands = commands;
+    }
+
+    /// Calls the ticks that waited when the turn came to them; what they add waits for the next.
+    pub(super) fn run_ticks(&mut self) {
+        for _ in 0..self.hub.ticks.len().min(self.config.timer_budget) {
+            if let Some(tick) = self.hub.ticks.pop_front() {
+                self.call_hub(tick);
+            }
+        }
+    }
+
+    /// Calls the timers that are due, within the budget.
+    pub(super) fn fire_timers(&mut self) {
+        for _ in 0..self.config.timer_budget {
+            let Some(timer) = self.hub.timers.next_due(self.hub.now) else { return };
+            self.fire(timer);
+        }
+    }
+
+    fn fire(&mut self, timer: TimerId) {
+        let Some(task) = self.hub.timers.value_mut(timer) else { return };
+        if let Task::Periodic { call, .. } = task {
+            let call = call.take();
+            return self.fire_periodic(timer, call);
+        }
+        match self.hub.timers.cancel(timer) {
+            Some(Task::Alarm(id)) => self.sound_alarm(id),
+            Some(Task::Connection(id)) => self.fire_connection_timer(id, timer),
+            Some(Task::Once(Some(call))) => drop(self.call_hub(call)),
+            Some(Task::Listener(id)) => self.unpark(id),
+            Some(Task::CutAll) => self.hub.running = Running::Stopping,
+            Some(Task::Once(None) | Task::Periodic { .. }) | None => {}
+        }
+    }
+
+    fn fire_periodic(&mut self, timer: TimerId, call: Option<Box<dyn FnMut(&mut Hub)>>) {
+        let Some(mut call) = call else { return };
+        let whole = self.call_hub(&mut call).is_some();
+        let now = self.hub.now;
+        // It may have cancelled itself. One that panicked is not called again: it is not known to be whole.
+        let Some(Task::Periodic { every, next, call: place }) = self.hub.timers.value_mut(timer) else { return };
+        if !whole {
+            self.hub.timers.cancel(timer);
+            return;
+        }
+        *place = Some(call);
+        let missed = now.duration_since(*next).as_nanos() / every.as_nanos();
+        *next += every.saturating_mul(u32::try_from(missed + 1).unwrap_or(u32::MAX));
+        let next = *next;
+        self.hub.timers.reschedule(timer, next);
+    }
+
+    fn fire_connection_timer(&mut self, id: ConnectionId, timer: TimerId) {
+        let Some(outbox) = self.hub.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation)
+        else {
+            return;
+        };
+        outbox.timers.retain(|other| *other != timer);
+        if outbox.phase == Phase::Open {
+            self.call(id.key(), |handler, stream| handler.on_timer(stream, timer));
+        }
+    }
+
+    /// Looks which deadline of a connection has passed, if any has.
+    fn sound_alarm(&mut self, id: ConnectionId) {
+        let key = id.key();
+        let now = self.hub.now;
+        let Some(outbox) = self.hub.outboxes.get_mut(key).filter(|outbox| outbox.generation == id.generation) else {
+            return;
+        };
+        outbox.alarm = None;
+        if outbox.grace_ends.is_some_and(|at| at <= now) {
+            self.hub.give_up_on(id);
+            self.flush(key);
+            return self.hub.kill(key, ClosedBy::SlowReader);
+        }
+        if outbox.deadline.is_some_and(|at| at <= now) {
+            outbox.deadline = None;
+            match timeout_in(outbox.phase) {
+                Some(by) => self.hub.kill(key, by),
+                None => drop(self.call(key, |handler, stream| handler.on_deadline(stream))),
+            }
+        }
+        self.hub.set_alarm(key);
+    }
+
+    /// Takes the next step of a shutdown, if there is one.
+    pub(super) fn wind_down(&mut self) {
+        match self.hub.running {
+            Running::ToldToShutDown(deadline) => {
+                self.hub.running = Running::ShuttingDown;
+                self.last_call = Some(self.hub.timers.insert(self.hub.now + deadline, Task::CutAll));
+                self.close_listeners();
+                for key in self.keys() {
+                    if self.hub.outboxes[key].phase == Phase::Open {
+                        self.call(key, |handler, stream| handler.on_shutdown(stream));
+                    }
+                }
+            }
+            Running::Stopping => {
+                self.close_listeners();
+                self.flush_touched();
+                for key in self.keys() {
+                    self.hub.kill(key, ClosedBy::Shutdown);
+                }
+            }
+            Running::Yes | Running::ShuttingDown | Running::Stopped => {}
+        }
+    }
+
+    /// The loop has ended, if it was to end and nobody is left.
+    pub(super) fn note_end(&mut self) {
+        if matches!(self.hub.running, Running::ShuttingDown | Running::Stopping) && self.links.is_empty() {
+            if let Some(timer) = self.last_call.take() {
+                self.hub.timers.cancel(timer);
+            }
+            self.hub.running = Running::Stopped;
+        }
+    }
+
+    fn keys(&self) -> Vec<usize> {
+        self.links.iter().map(|(key, _)| key).collect()
+    }
+}

@@ -1,0 +1,221 @@
+//! How connections end: what is noted, and which deadline watches over it. The loop does the rest.
+
+use std::time::Instant;
+
+use super::{
+    hub::{Hub, Task, find},
+    id::{ConnectionId, TimerId},
+    outbox::{Phase, Sent},
+};
+use crate::protocol::{CloseCode, CloseReason, ClosedBy, Deadline, ProtocolError};
+
+impl Hub {
+    /// Closes a connection: a WebSocket by its closing handshake (RFC 6455 §7.1.2), a raw stream once what is queued has left.
+    ///
+    /// Messages that were queued before still go out; none are taken or delivered after. `on_close` follows when the peer
+    /// has answered, or when the closing deadline has passed.
+    ///
+    /// A reason over 123 bytes is shortened at a character. A code that must not be sent (see [`CloseCode::may_be_sent`])
+    /// is answered `Unsupported`, and nothing happens; closing twice is answered `Closed`.
+    pub fn close(&mut self, id: ConnectionId, code: CloseCode, reason: &str) -> Sent {
+        if !code.may_be_sent() {
+            return match self.is_open(id) {
+                true => Sent::Unsupported,
+                false => Sent::Closed,
+            };
+        }
+        self.close_by(id, code, reason, ClosedBy::Application)
+    }
+
+    pub(crate) fn close_by(&mut self, id: ConnectionId, code: CloseCode, reason: &str, by: ClosedBy) -> Sent {
+        let Some(outbox) = find(&mut self.outboxes, id) else { return Sent::Closed };
+        if outbox.encoder().is_none() {
+            let ending = CloseReason { code: CloseCode::NoStatus, reason: String::new(), clean: true, by };
+            self.end(id, Phase::Lingering, ending);
+            return Sent::Queued;
+        }
+        outbox.close_frame(Some(code), reason, &mut self.pools);
+        let ending = CloseReason { code, reason: reason.to_owned(), clean: false, by };
+        self.end(id, Phase::Closing, ending);
+        Sent::Queued
+    }
+
+    /// Ends a connection at once, without a closing handshake; what is queued is lost. `false` if it has gone.
+    pub fn cut(&mut self, id: ConnectionId) -> bool {
+        self.cut_by(id, ClosedBy::Application)
+    }
+
+    pub(crate) fn cut_by(&mut self, id: ConnectionId, by: ClosedBy) -> bool {
+        let there = self.phase(id) != Phase::Dead;
+        if there {
+            self.kill(id.key(), by);
+        }
+        there
+    }
+
+    /// The peer's close frame has come: it is answered in kind, and the connection ends (RFC 6455 §5.5.1).
+    pub(crate) fn answer_close(&mut self, id: ConnectionId, said: Option<(CloseCode, &str)>) {
+        let phase = self.phase(id);
+        let Some(outbox) = self.outboxes.get_mut(id.key()) else { return };
+        let by = match (phase, &outbox.ending) {
+            (Phase::Closing, Some(ours)) => ours.by,
+            (Phase::Open, _) => {
+                outbox.close_frame(said.map(|(code, _)| code), "", &mut self.pools);
+                ClosedBy::Peer
+            }
+            _ => return,
+        };
+        let (code, reason) = said.unwrap_or((CloseCode::NoStatus, ""));
+        self.end(id, Phase::Draining, CloseReason { code, reason: reason.to_owned(), clean: true, by });
+    }
+
+    /// Fails a connection over what the peer did: the close frame goes out, our side ends at once, and input is discarded (RFC 6455 §7.1.7).
+    pub(crate) fn fail(&mut self, id: ConnectionId, error: ProtocolError) {
+        self.stats.protocol_errors += 1;
+        self.fail_with(id, error.close_code(), &error.to_string(), ClosedBy::Protocol(error));
+    }
+
+    /// Fails a connection whose handler panicked.
+    pub(super) fn fail_panicked(&mut self, id: ConnectionId) {
+        self.fail_with(id, CloseCode::Internal, "", ClosedBy::Panic);
+    }
+
+    fn fail_with(&mut self, id: ConnectionId, code: CloseCode, reason: &str, by: ClosedBy) {
+        let phase = self.phase(id);
+        let Some(outbox) = self.outboxes.get_mut(id.key()) else { return };
+        match phase {
+            Phase::Open if outbox.encoder().is_some() => {
+                outbox.close_frame(Some(code), reason, &mut self.pools);
+                let ending = CloseReason { code, reason: reason.to_owned(), clean: false, by };
+                self.end(id, Phase::Lingering, ending);
+            }
+            // Our close frame has gone already, and there is no second one.
+            Phase::Closing => self.end(id, Phase::Lingering, CloseReason::abnormal(by)),
+            Phase::Open => self.kill(id.key(), by),
+            Phase::Draining | Phase::Lingering | Phase::Dead => {}
+        }
+    }
+
+    /// Ends a connection once what is queued has left, and until `deadline` listens to what the peer still says, so that
+    /// nothing of ours is lost (RFC 9112 §9.6).
+    pub(crate) fn linger(&mut self, id: ConnectionId, deadline: Instant, by: ClosedBy) {
+        let ending = CloseReason { code: CloseCode::NoStatus, reason: String::new(), clean: true, by };
+        self.end(id, Phase::Lingering, ending);
+        self.set_deadline(id, Some(deadline));
+    }
+
+    /// The grace for a slow reader is over: 1013 is tried in place of all that was not begun, and the connection is cut.
+    pub(super) fn give_up_on(&mut self, id: ConnectionId) {
+        self.stats.timed_out += 1;
+        let Some(outbox) = self.outboxes.get_mut(id.key()) else { return };
+        outbox.drop_unsent(&mut self.pools);
+        if outbox.phase == Phase::Open {
+            outbox.close_frame(Some(CloseCode::TryAgainLater), "", &mut self.pools);
+        }
+        // The socket may have room for a close frame where it had none for what was asked of it.
+        outbox.blocked = false;
+        outbox.phase = Phase::Draining;
+        let (code, reason) = (CloseCode::TryAgainLater, String::new());
+        outbox.ending = Some(Box::new(CloseReason { code, reason, clean: false, by: ClosedBy::SlowReader }));
+    }
+
+    /// The peer has ended its side of the stream.
+    pub(super) fn peer_ended(&mut self, key: usize) {
+        let outbox = &mut self.outboxes[key];
+        if outbox.phase == Phase::Open && outbox.encoder().is_none() && outbox.buffered() > 0 {
+            // A raw peer may well end its side and still read.
+            let (id, ending) = (outbox.id(key), orderly());
+            return self.end(id, Phase::Draining, ending);
+        }
+        self.kill(key, ClosedBy::Peer);
+    }
+
+    /// The connection has ended. The reason it gets is the one noted when its end began, if that end was its own.
+    pub(super) fn kill(&mut self, key: usize, by: ClosedBy) {
+        let Some(outbox) = self.outboxes.get_mut(key) else { return };
+        let raw = outbox.encoder().is_none();
+        match (outbox.phase, outbox.ending.as_deref_mut()) {
+            (Phase::Dead, _) => return,
+            (Phase::Draining | Phase::Lingering, Some(ending)) => {
+                // What follows a finished closing handshake does not matter any more, unless our own answer could not leave.
+                ending.clean &= !matches!(by, ClosedBy::Timeout(_));
+            }
+            (Phase::Closing, Some(ending)) => {
+                let by = if by == ClosedBy::Peer { ending.by } else { by };
+                *ending = CloseReason::abnormal(by);
+            }
+            _ => {
+                let in_order = raw && by == ClosedBy::Peer;
+                outbox.ending = Some(Box::new(if in_order { orderly() } else { CloseReason::abnormal(by) }));
+            }
+        }
+        if matches!(by, ClosedBy::Timeout(_)) {
+            self.stats.timed_out += 1;
+        }
+        outbox.phase = Phase::Dead;
+        self.dead.push(key);
+    }
+
+    /// When the current phase of a connection must be over; its handler is told then. Moving it later costs nothing.
+    pub(crate) fn set_deadline(&mut self, id: ConnectionId, deadline: Option<Instant>) {
+        let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation) else {
+            return;
+        };
+        outbox.deadline = deadline;
+        self.set_alarm(id.key());
+    }
+
+    /// Sees that a timer goes off no later than the connection's next deadline. One that goes off too early is set again then.
+    pub(super) fn set_alarm(&mut self, key: usize) {
+        let outbox = &mut self.outboxes[key];
+        let Some(next) = outbox.deadline.into_iter().chain(outbox.grace_ends).min() else { return };
+        match &mut outbox.alarm {
+            Some((_, at)) if *at <= next => {}
+            Some((timer, at)) => {
+                *at = next;
+                self.timers.reschedule(*timer, next);
+            }
+            None => {
+                let timer = self.timers.insert(next, Task::Alarm(outbox.id(key)));
+                outbox.alarm = Some((timer, next));
+            }
+        }
+    }
+
+    /// Sets a timer that goes with a connection.
+    pub(crate) fn set_timer(&mut self, id: ConnectionId, after: std::time::Duration) -> TimerId {
+        let timer = self.timers.insert(self.now + after, Task::Connection(id));
+        match self.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation) {
+            Some(outbox) => outbox.timers.push(timer),
+            None => drop(self.timers.cancel(timer)),
+        }
+        timer
+    }
+
+    fn end(&mut self, id: ConnectionId, phase: Phase, ending: CloseReason) {
+        let Some(outbox) = self.outboxes.get_mut(id.key()) else { return };
+        outbox.phase = phase;
+        outbox.ending = Some(Box::new(ending));
+        outbox.grace_ends = None;
+        let deadline = self.now + outbox.closing_deadline();
+        if outbox.may_read() {
+            // The peer's answer may have been waiting behind a pause.
+            self.resumed.push(id.key());
+        }
+        self.touch(id.key());
+        self.set_deadline(id, Some(deadline));
+    }
+}
+
+/// The end of a raw stream, as TCP has it.
+fn orderly() -> CloseReason {
+    CloseReason { code: CloseCode::NoStatus, reason: String::new(), clean: true, by: ClosedBy::Peer }
+}
+
+/// What a deadline that has passed in this phase means; `None` while the handler decides.
+pub(super) fn timeout_in(phase: Phase) -> Option<ClosedBy> {
+    match phase {
+        Phase::Open => None,
+        _ => Some(ClosedBy::Timeout(Deadline::Closing)),
+    }
+}

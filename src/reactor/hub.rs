@@ -1,0 +1,452 @@
+//! The Hub: everything a handler may touch, on its own connection and all others.
+//!
+//! One law keeps the whole reactor simple: **no method of the Hub calls user code.** Bytes are queued and ends are noted; the loop
+//! carries them out later in the same turn. So a borrow may be held across a send, and nothing is ever re-entered.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use slab::Slab;
+
+use super::{
+    config::{Config, Overflow},
+    id::{ConnectionId, ListenerId, TimerId},
+    listen::Opening,
+    outbox::{EncodedFrame, Outbox, Phase, Pools, Sent},
+    remote::{Inbox, Remote},
+    stats::Stats,
+    timers::Timers,
+    topics::Topics,
+};
+use crate::{
+    net::Wake,
+    protocol::{Message, OwnedMessage, block::SharedBlock, encoder::Encoder},
+};
+
+/// A function the loop calls once.
+pub(super) type Tick = Box<dyn FnOnce(&mut Hub)>;
+
+/// What a timer does when it is due.
+pub(super) enum Task {
+    /// Look after the deadlines of a connection.
+    Alarm(ConnectionId),
+    /// Tell a connection's handler.
+    Connection(ConnectionId),
+    Once(Option<Tick>),
+    Periodic {
+        every: Duration,
+        next: Instant,
+        call: Option<Box<dyn FnMut(&mut Hub)>>,
+    },
+    /// Try again to accept.
+    Listener(ListenerId),
+    /// The time for a graceful shutdown is over.
+    CutAll,
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Task::Alarm(_) => "Alarm",
+            Task::Connection(_) => "Connection",
+            Task::Once(_) => "Once",
+            Task::Periodic { .. } => "Periodic",
+            Task::Listener(_) => "Listener",
+            Task::CutAll => "CutAll",
+        })
+    }
+}
+
+/// How far the reactor is on the way to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Running {
+    Yes,
+    /// `shutdown` was called, its deadline given; the loop has yet to act.
+    ToldToShutDown(Duration),
+    /// Every connection was told; the loop ends with the last.
+    ShuttingDown,
+    /// `stop` was called, or the deadline of `shutdown` has passed.
+    Stopping,
+    Stopped,
+}
+
+/// Whom a publish reached.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Subscribers for whom the message is queued.
+    pub queued: usize,
+    /// Subscribers for whom it was dropped, because they do not read what they have (`Sent::Full`).
+    pub dropped: usize,
+}
+
+/// All that a handler may touch: the connections of its reactor, timers, topics, the loop itself.
+pub struct Hub {
+    pub(super) outboxes: Slab<Outbox>,
+    pub(super) timers: Timers<Task>,
+    pub(super) topics: Topics,
+    pub(crate) pools: Pools,
+    pub(super) now: Instant,
+    pub(crate) stats: Stats,
+    /// The connection whose callback runs; it is flushed right after.
+    pub(super) current: usize,
+    /// The block in which the message lies that is being handled, if it lies in one.
+    lent: Option<SharedBlock>,
+    /// Connections to flush at the end of the turn.
+    pub(super) touched: Vec<usize>,
+    /// Connections to read again, though no event will say so.
+    pub(super) resumed: Vec<usize>,
+    /// Connections to bury at the end of the turn.
+    pub(super) dead: Vec<usize>,
+    pub(super) ticks: VecDeque<Tick>,
+    /// Listeners to open.
+    pub(super) openings: Vec<Opening>,
+    /// Listeners to close.
+    pub(super) closed_listeners: Vec<ListenerId>,
+    pub(super) running: Running,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) generation: u32,
+    frames: Vec<EncodedFrame>,
+}
+
+/// No connection's callback runs.
+pub(super) const NOBODY: usize = usize::MAX;
+
+impl Hub {
+    pub(super) fn new(config: &Config, now: Instant, waker: Arc<dyn Wake>) -> Self {
+        Hub {
+            outboxes: Slab::new(),
+            timers: Timers::new(),
+            topics: Topics::default(),
+            pools: Pools::new(config.pool_bytes),
+            now,
+            stats: Stats::default(),
+            current: NOBODY,
+            lent: None,
+            touched: Vec::new(),
+            resumed: Vec::new(),
+            dead: Vec::new(),
+            ticks: VecDeque::new(),
+            openings: Vec::new(),
+            closed_listeners: Vec::new(),
+            running: Running::Yes,
+            inbox: Arc::new(Inbox::new(config.remote_commands, waker)),
+            generation: 0,
+            frames: Vec::new(),
+        }
+    }
+
+    /// Sends a message: `&str` and `&String` as text, bytes as binary.
+    pub fn send<'m>(&mut self, id: ConnectionId, message: impl Into<Message<'m>>) -> Sent {
+        let message = message.into();
+        let Some(outbox) = find(&mut self.outboxes, id) else { return Sent::Closed };
+        let Some(encoder) = outbox.encoder() else { return Sent::Unsupported };
+        if !outbox.has_room() {
+            return self.overflow(id.key());
+        }
+        outbox.message(encoder, message, self.lent.as_ref(), &mut self.pools);
+        self.stats.messages_out += 1;
+        self.touch(id.key());
+        Sent::Queued
+    }
+
+    /// Sends a message that the application owns. A large one is not copied, and may be sent to many from where it lies.
+    pub fn send_owned(&mut self, id: ConnectionId, message: &OwnedMessage) -> Sent {
+        self.lending(message, |hub| hub.send(id, message))
+    }
+
+    /// Writes bytes to a raw stream.
+    pub fn write(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
+        let Some(outbox) = find(&mut self.outboxes, id) else { return Sent::Closed };
+        if outbox.encoder().is_some() {
+            return Sent::Unsupported;
+        }
+        if !outbox.has_room() {
+            return self.overflow(id.key());
+        }
+        outbox.write(bytes, &mut self.pools);
+        self.touch(id.key());
+        Sent::Queued
+    }
+
+    /// Sends a ping of at most 125 bytes; what is above is left out.
+    pub fn ping(&mut self, id: ConnectionId, data: &[u8]) -> Sent {
+        if self.outbox(id).is_some_and(|outbox| !outbox.has_room()) {
+            return Sent::Full;
+        }
+        self.control(id, |outbox, encoder, pools| outbox.ping(encoder, data, pools))
+    }
+
+    /// Sends a pong of at most 125 bytes. Pings are answered without it; a pong unasked for is a sign of life (RFC 6455 §5.5.3).
+    pub fn pong(&mut self, id: ConnectionId, data: &[u8]) -> Sent {
+        self.control(id, |outbox, encoder, pools| outbox.pong(encoder, data, pools))
+    }
+
+    /// Subscribes a WebSocket to a topic; `false` if it was, or has gone. Subscriptions end with the connection.
+    pub fn subscribe(&mut self, id: ConnectionId, topic: &str) -> bool {
+        let speaks = find(&mut self.outboxes, id).is_some_and(|outbox| outbox.encoder().is_some());
+        speaks && self.topics.subscribe(id.key(), topic)
+    }
+
+    /// Ends a subscription; `false` if there was none.
+    pub fn unsubscribe(&mut self, id: ConnectionId, topic: &str) -> bool {
+        find(&mut self.outboxes, id).is_some() && self.topics.unsubscribe(id.key(), topic)
+    }
+
+    /// How many connections are subscribed to a topic.
+    pub fn subscribers(&self, topic: &str) -> usize {
+        self.topics.members(topic).len()
+    }
+
+    /// Sends a message to every subscriber of a topic. It is encoded once; each connection gets messages in the order of publishing.
+    pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Published {
+        self.publish_except(topic, message.into(), NOBODY)
+    }
+
+    /// As [`publish`](Self::publish), for a message that the application owns: a large one is not copied.
+    pub fn publish_owned(&mut self, topic: &str, message: &OwnedMessage) -> Published {
+        self.lending(message, |hub| hub.publish(topic, message))
+    }
+
+    /// As [`publish`](Self::publish), to everybody but `except`.
+    pub fn publish_to_others<'m>(
+        &mut self,
+        except: ConnectionId,
+        topic: &str,
+        message: impl Into<Message<'m>>,
+    ) -> Published {
+        self.publish_except(topic, message.into(), except.key())
+    }
+
+    fn publish_except(&mut self, topic: &str, message: Message<'_>, except: usize) -> Published {
+        let mut published = Published::default();
+        let mut frames = std::mem::take(&mut self.frames);
+        for index in 0..self.topics.members(topic).len() {
+            let key = self.topics.members(topic)[index].connection as usize;
+            let outbox = &mut self.outboxes[key];
+            let Some(encoder) = outbox.encoder().filter(|_| outbox.phase == Phase::Open && key != except) else {
+                continue;
+            };
+            if !outbox.has_room() {
+                self.overflow(key);
+                published.dropped += 1;
+                continue;
+            }
+            let frame = match frames.iter().position(|frame| frame.encoder == encoder) {
+                Some(known) => known,
+                None => {
+                    frames.push(EncodedFrame::new(encoder, message, self.lent.as_ref(), &mut self.pools.blocks));
+                    frames.len() - 1
+                }
+            };
+            outbox.encoded(&frames[frame], &mut self.pools);
+            published.queued += 1;
+            self.touch(key);
+        }
+        for frame in frames.drain(..) {
+            frame.release(&mut self.pools.blocks);
+        }
+        self.frames = frames;
+        self.stats.messages_out += published.queued as u64;
+        published
+    }
+
+    /// Stops reading from a connection: its peer fills the network's buffers and then waits. Nothing is lost, and no deadline for pongs runs.
+    ///
+    /// `false` if it has gone.
+    pub fn pause(&mut self, id: ConnectionId) -> bool {
+        find(&mut self.outboxes, id).map(|outbox| outbox.paused = true).is_some()
+    }
+
+    /// Reads on. `false` if it has gone.
+    pub fn resume(&mut self, id: ConnectionId) -> bool {
+        let Some(outbox) = find(&mut self.outboxes, id) else { return false };
+        if outbox.paused {
+            outbox.paused = false;
+            self.resumed.push(id.key());
+        }
+        true
+    }
+
+    /// Bytes queued and not yet taken by the system. 0 for a connection that has gone.
+    pub fn buffered(&self, id: ConnectionId) -> usize {
+        self.outbox(id).map_or(0, Outbox::buffered)
+    }
+
+    /// Whether the connection is open: neither gone nor closing.
+    pub fn is_open(&self, id: ConnectionId) -> bool {
+        self.outbox(id).is_some_and(|outbox| outbox.phase == Phase::Open)
+    }
+
+    /// The address of the peer, as it was at accept. `None` once the connection has gone.
+    pub fn peer_addr(&self, id: ConnectionId) -> Option<SocketAddr> {
+        self.outbox(id).map(|outbox| outbox.peer_addr)
+    }
+
+    /// Calls `call` once, `after` from now.
+    pub fn add_timer(&mut self, after: Duration, call: impl FnOnce(&mut Hub) + 'static) -> TimerId {
+        self.timers.insert(self.now + after, Task::Once(Some(Box::new(call))))
+    }
+
+    /// Calls `call` every so often. Calls that a busy loop has missed are left out, and the rhythm is kept.
+    pub fn add_periodic_timer(&mut self, every: Duration, call: impl FnMut(&mut Hub) + 'static) -> TimerId {
+        // A period of zero would leave the loop no time for anything else.
+        let every = every.max(Duration::from_micros(1));
+        let next = self.now + every;
+        self.timers.insert(next, Task::Periodic { every, next, call: Some(Box::new(call)) })
+    }
+
+    /// Cancels a timer for good, also from its own call. `false` if it has fired or was cancelled.
+    pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
+        match self.timers.value_mut(timer) {
+            Some(Task::Once(_) | Task::Periodic { .. } | Task::Connection(_)) => self.timers.cancel(timer).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Calls `call` in the next turn of the loop, before it waits.
+    pub fn next_tick(&mut self, call: impl FnOnce(&mut Hub) + 'static) {
+        self.ticks.push_back(Box::new(call));
+    }
+
+    /// A handle for other threads.
+    pub fn remote(&self) -> Remote {
+        Remote::new(Arc::clone(&self.inbox))
+    }
+
+    /// Ends the loop after this turn: every connection is cut, every `on_close` is called, `run` returns.
+    pub fn stop(&mut self) {
+        self.running = Running::Stopping;
+    }
+
+    /// Ends the loop in order: nothing is accepted any more, every WebSocket is closed with 1001, and when the last has gone,
+    /// or after `deadline`, when what is left was cut, `run` returns.
+    pub fn shutdown(&mut self, deadline: Duration) {
+        if self.running == Running::Yes {
+            self.running = Running::ToldToShutDown(deadline);
+        }
+    }
+
+    /// Stops accepting at a listener. What it has accepted goes on.
+    pub fn close_listener(&mut self, listener: ListenerId) {
+        self.closed_listeners.push(listener);
+    }
+
+    /// The time at the start of this turn.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// What the reactor has done so far.
+    pub fn stats(&self) -> Stats {
+        let buffered_bytes = self.outboxes.iter().map(|(_, outbox)| outbox.buffered()).sum();
+        Stats { connections: self.outboxes.len(), buffered_bytes, ..self.stats }
+    }
+
+    // What follows is for the floors that build on streams, and for the loop.
+
+    /// From now on the stream speaks WebSocket.
+    pub(crate) fn speak(&mut self, id: ConnectionId, encoder: Encoder) {
+        if let Some(outbox) = find(&mut self.outboxes, id) {
+            outbox.speak(encoder);
+            self.stats.opened += 1;
+        }
+    }
+
+    /// Says in which block the message lies that is being handled, so that sending it on keeps the block instead of copying it.
+    pub(crate) fn lend(&mut self, block: Option<SharedBlock>) {
+        self.lent = block;
+    }
+
+    /// Whether the application, or the output above its mark, keeps the connection from being read.
+    pub(crate) fn is_held(&self, id: ConnectionId) -> bool {
+        self.outbox(id).is_some_and(|outbox| !outbox.may_read())
+    }
+
+    /// The output has come to where it should be written before more is added.
+    pub(crate) fn should_flush(&self, id: ConnectionId) -> bool {
+        self.outbox(id).is_some_and(|outbox| outbox.buffered() > outbox.settings.output.pause_reading_bytes)
+    }
+
+    /// The phase of a connection.
+    pub(crate) fn phase(&self, id: ConnectionId) -> Phase {
+        self.outbox(id).map_or(Phase::Dead, |outbox| outbox.phase)
+    }
+
+    pub(super) fn outbox(&self, id: ConnectionId) -> Option<&Outbox> {
+        self.outboxes.get(id.key()).filter(|outbox| outbox.generation == id.generation)
+    }
+
+    /// Has the connection flushed: right after its own callback, or at the end of the turn.
+    pub(super) fn touch(&mut self, key: usize) {
+        if key == self.current {
+            return;
+        }
+        let outbox = &mut self.outboxes[key];
+        if !outbox.touched {
+            outbox.touched = true;
+            self.touched.push(key);
+        }
+    }
+
+    /// A message was refused.
+    fn overflow(&mut self, key: usize) -> Sent {
+        self.stats.dropped += 1;
+        let outbox = &mut self.outboxes[key];
+        outbox.above_mark = true;
+        if outbox.settings.output.overflow == Overflow::Close && outbox.grace_ends.is_none() {
+            outbox.grace_ends = Some(self.now + outbox.settings.output.grace);
+            self.set_alarm(key);
+        }
+        self.touch(key);
+        Sent::Full
+    }
+
+    fn control(&mut self, id: ConnectionId, queue: impl FnOnce(&mut Outbox, Encoder, &mut Pools)) -> Sent {
+        let outbox = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation);
+        // A control frame may follow our close frame (RFC 6455 §5.5.1), until the peer's has come.
+        let Some(outbox) = outbox.filter(|outbox| matches!(outbox.phase, Phase::Open | Phase::Closing)) else {
+            return Sent::Closed;
+        };
+        match outbox.encoder() {
+            Some(encoder) if encoder.version().supports_ping() => queue(outbox, encoder, &mut self.pools),
+            _ => return Sent::Unsupported,
+        }
+        self.touch(id.key());
+        Sent::Queued
+    }
+
+    /// Runs `send` with the block of an owned message lent to it.
+    fn lending<T>(&mut self, message: &OwnedMessage, send: impl FnOnce(&mut Self) -> T) -> T {
+        let lent = self.lent.take();
+        self.lent = super::outbox::foreign(message);
+        let sent = send(self);
+        self.lent = lent;
+        sent
+    }
+}
+
+/// The outbox of an open connection.
+pub(super) fn find(outboxes: &mut Slab<Outbox>, id: ConnectionId) -> Option<&mut Outbox> {
+    outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation && outbox.phase == Phase::Open)
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Hub")
+            .field("stats", &self.stats())
+            .field("running", &self.running)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,318 @@
+//! The inbound half of a connection, and how the reactor moves its bytes.
+
+use std::{
+    io::{self, IoSlice},
+    mem,
+    net::SocketAddr,
+    time::Instant,
+};
+
+use super::{
+    Reactor,
+    guard::guard,
+    hub::NOBODY,
+    listen::Service,
+    outbox::{Outbox, Phase},
+    queue::MAX_SLICES,
+    stream::{Stream, StreamHandler},
+    token::Token,
+};
+use crate::{
+    error::Error,
+    net::{Kernel, Readiness, transport::Transport},
+    protocol::{CloseReason, ClosedBy},
+};
+
+/// The inbound half: socket, protocol, and what the protocol has not taken yet.
+pub(super) struct Link<S> {
+    transport: Transport<S>,
+    handler: Box<dyn StreamHandler>,
+    /// Bytes read that the protocol handed back. While there are any, the socket is not read.
+    backlog: Option<Box<Backlog>>,
+    /// There may be something to read; no event will tell again.
+    readable: bool,
+    /// The peer has ended its side, so that a short read is not the last.
+    hangup: bool,
+    /// It stands in the run queue.
+    pub(super) queued: bool,
+}
+
+#[derive(Debug)]
+struct Backlog {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl<S: std::fmt::Debug> std::fmt::Debug for Link<S> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let backlog = self.backlog.as_ref().map_or(0, |backlog| backlog.bytes.len() - backlog.start);
+        formatter
+            .debug_struct("Link")
+            .field("transport", &self.transport)
+            .field("backlog", &backlog)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<K: Kernel> Reactor<K> {
+    /// Takes a new connection in. With [`bury`](Self::bury), the only place where `links` and `outboxes` change their keys.
+    pub(super) fn admit(&mut self, mut stream: K::Stream, peer: SocketAddr, service: &dyn Service) -> io::Result<()> {
+        let entry = self.links.vacant_entry();
+        let key = entry.key();
+        self.kernel.register(&mut stream, Token::Link(key).into())?;
+        entry.insert(Link {
+            transport: Transport::Plain(stream),
+            handler: service.stream(peer),
+            backlog: None,
+            readable: false,
+            hangup: false,
+            queued: false,
+        });
+        self.hub.generation = self.hub.generation.wrapping_add(1);
+        let twin = self.hub.outboxes.insert(Outbox::new(self.hub.generation, peer, service.settings()));
+        debug_assert_eq!(key, twin, "the two halves share a key");
+        self.hub.stats.accepted += 1;
+        self.call(key, |handler, stream| handler.on_connect(stream));
+        Ok(())
+    }
+
+    /// Tells the handler that its connection has ended, and forgets it.
+    pub(super) fn bury(&mut self, key: usize) {
+        let ending = self.hub.outboxes[key].ending.take();
+        let reason = ending.map_or_else(|| CloseReason::abnormal(ClosedBy::Peer), |ending| *ending);
+        log::debug!(target: "ws_reactor::reactor", "{} closed: {reason}", self.hub.outboxes[key].id(key));
+        if let ClosedBy::Network(kind) = reason.by {
+            let error = Error::Io(kind.into());
+            self.call(key, |handler, stream| handler.on_error(stream, &error));
+        }
+        self.call(key, |handler, stream| handler.on_close(stream, &reason));
+        self.hub.topics.leave_all(key);
+        self.links.remove(key);
+        let mut outbox = self.hub.outboxes.remove(key);
+        outbox.release(&mut self.hub.pools);
+        let alarm = outbox.alarm.map(|(timer, _)| timer);
+        for timer in outbox.timers.into_iter().chain(alarm) {
+            self.hub.timers.cancel(timer);
+        }
+    }
+
+    /// Looks after what an event told.
+    pub(super) fn on_readiness(&mut self, key: usize, readiness: Readiness) {
+        // An event may be stale; that the connection is there is all that need be true of it.
+        let Some(link) = self.links.get_mut(key) else { return };
+        link.readable |= readiness.readable;
+        link.hangup |= readiness.hangup || readiness.failed;
+        if readiness.writable {
+            let outbox = &mut self.hub.outboxes[key];
+            if outbox.blocked {
+                outbox.unblock(&mut self.hub.pools);
+            }
+            self.flush(key);
+        }
+        if readiness.failed && !self.hub.outboxes[key].may_read() {
+            self.hub.kill(key, ClosedBy::Network(io::ErrorKind::ConnectionReset));
+        }
+        if readiness.readable {
+            self.read_from(key);
+        }
+    }
+
+    /// Reads what has come, within the budget, and hands it to the protocol.
+    pub(super) fn read_from(&mut self, key: usize) {
+        let mut budget = self.config.read_budget_bytes;
+        loop {
+            let Some(link) = self.links.get_mut(key) else { return };
+            let outbox = &self.hub.outboxes[key];
+            if !outbox.may_read() {
+                return;
+            }
+            let discarding = outbox.phase == Phase::Lingering;
+            if let Some(backlog) = link.backlog.take().filter(|_| !discarding) {
+                if self.deliver_backlog(key, backlog) {
+                    return;
+                }
+                continue;
+            }
+            if !link.readable {
+                return;
+            }
+            if budget == 0 {
+                return self.enqueue(key);
+            }
+            match link.transport.read(&mut self.kernel, &mut self.read_buffer) {
+                Ok(0) => {
+                    link.readable = false;
+                    return self.hub.peer_ended(key);
+                }
+                Ok(length) => {
+                    link.readable = !K::SHORT_READ_DRAINS || link.hangup || length == self.read_buffer.len();
+                    self.hub.stats.bytes_in += length as u64;
+                    budget = budget.saturating_sub(length);
+                    if !discarding && self.deliver(key, length) {
+                        return;
+                    }
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock => {
+                        link.readable = false;
+                        return;
+                    }
+                    kind => {
+                        link.readable = false;
+                        return self.hub.kill(key, ClosedBy::Network(kind));
+                    }
+                },
+            }
+        }
+    }
+
+    /// Hands what was read to the protocol, and says whether it handed some of it back.
+    fn deliver(&mut self, key: usize, length: usize) -> bool {
+        let mut buffer = mem::take(&mut self.read_buffer);
+        let unread = self.call(key, |handler, stream| handler.on_data(stream, &mut buffer[..length])).min(length);
+        if unread > 0 {
+            let bytes = buffer[length - unread..length].to_vec();
+            self.links[key].backlog = Some(Box::new(Backlog { bytes, start: 0 }));
+            self.enqueue(key);
+        }
+        self.read_buffer = buffer;
+        unread > 0
+    }
+
+    /// Hands a backlog to the protocol, and says whether some of it is left.
+    fn deliver_backlog(&mut self, key: usize, mut backlog: Box<Backlog>) -> bool {
+        let data = &mut backlog.bytes[backlog.start..];
+        let length = data.len();
+        let unread = self.call(key, |handler, stream| handler.on_data(stream, data)).min(length);
+        if unread > 0 {
+            backlog.start += length - unread;
+            self.links[key].backlog = Some(backlog);
+            self.enqueue(key);
+        }
+        unread > 0
+    }
+
+    /// Makes a callback of a connection, flushes what it queued, and says how many bytes it handed back.
+    ///
+    /// A panic ends the connection, and nothing else.
+    pub(super) fn call(&mut self, key: usize, callback: impl FnOnce(&mut dyn StreamHandler, &mut Stream<'_>)) -> usize {
+        let id = self.hub.outboxes[key].id(key);
+        self.hub.current = key;
+        let mut stream = Stream::new(&mut self.hub, id);
+        let handler = &mut *self.links[key].handler;
+        let panicked = guard(self.config.panic_policy, || callback(handler, &mut stream)).is_err();
+        let unread = stream.handed_back();
+        if panicked {
+            self.hub.stats.panics += 1;
+            self.hub.lend(None);
+            self.hub.fail_panicked(id);
+        }
+        self.flush(key);
+        self.hub.current = NOBODY;
+        if panicked { 0 } else { unread }
+    }
+
+    /// Has the connection read in the next turn, though no event will say so.
+    pub(super) fn enqueue(&mut self, key: usize) {
+        let link = &mut self.links[key];
+        if !link.queued {
+            link.queued = true;
+            self.run_queue.push(key);
+        }
+    }
+
+    /// Writes what is queued, as far as the socket takes it.
+    pub(super) fn flush(&mut self, key: usize) {
+        let (Some(link), Some(outbox)) = (self.links.get_mut(key), self.hub.outboxes.get_mut(key)) else { return };
+        while !outbox.blocked && outbox.phase != Phase::Dead {
+            let (offered, written) = match outbox.only_slice() {
+                Some(bytes) => (bytes.len(), link.transport.write(&mut self.kernel, &[IoSlice::new(bytes)])),
+                None => {
+                    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                    let (count, offered) = outbox.slices(&mut slices);
+                    if count == 0 {
+                        break;
+                    }
+                    (offered, link.transport.write(&mut self.kernel, &slices[..count]))
+                }
+            };
+            match written {
+                Ok(written) => {
+                    self.hub.stats.bytes_out += written as u64;
+                    outbox.advance(written, &mut self.hub.pools);
+                    outbox.blocked = written < offered;
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock => outbox.blocked = true,
+                    kind => return self.hub.kill(key, ClosedBy::Network(kind)),
+                },
+            }
+        }
+        self.note_level(key);
+    }
+
+    /// What follows from how much is still queued.
+    fn note_level(&mut self, key: usize) {
+        let (link, outbox) = (&mut self.links[key], &mut self.hub.outboxes[key]);
+        let (buffered, output) = (outbox.buffered(), &outbox.settings.output);
+        if buffered > output.pause_reading_bytes {
+            outbox.above_mark = true;
+        } else if outbox.above_mark && buffered <= output.low_mark() {
+            outbox.above_mark = false;
+            outbox.grace_ends = None;
+            self.drained.push(outbox.id(key));
+        }
+        if buffered > 0 || outbox.shut {
+            return;
+        }
+        match outbox.phase {
+            // What the peer sent and nobody read would make the system reset the connection, and our last words with it.
+            Phase::Draining if link.readable => outbox.phase = Phase::Lingering,
+            Phase::Draining => return self.hub.kill(key, ClosedBy::Peer),
+            Phase::Lingering => {}
+            Phase::Open | Phase::Closing | Phase::Dead => return,
+        }
+        outbox.shut = true;
+        if let Err(error) = link.transport.shutdown_write(&mut self.kernel) {
+            self.hub.kill(key, ClosedBy::Network(error.kind()));
+        } else if link.readable {
+            self.enqueue(key);
+        }
+    }
+
+    /// Flushes every connection that was sent to in this turn, but for those flushed in their own callbacks.
+    pub(super) fn flush_touched(&mut self) {
+        let mut touched = mem::take(&mut self.hub.touched);
+        for key in touched.drain(..) {
+            if let Some(outbox) = self.hub.outboxes.get_mut(key) {
+                outbox.touched = false;
+                self.flush(key);
+            }
+        }
+        // Nothing calls a handler meanwhile, so nobody was touched.
+        self.hub.touched = touched;
+    }
+
+    /// Tells those whose output has drained, and reads from them again.
+    pub(super) fn tell_drained(&mut self) {
+        let mut drained = mem::take(&mut self.drained);
+        for id in drained.drain(..) {
+            let (key, Some(outbox)) = (id.key(), self.hub.outbox(id)) else { continue };
+            if outbox.phase == Phase::Open && !outbox.above_mark {
+                self.call(key, |handler, stream| handler.on_drain(stream));
+            }
+            self.hub.resumed.push(key);
+        }
+        drained.append(&mut self.drained);
+        self.drained = drained;
+    }
+
+    /// Notes how long a piece of work took, and when the next begins.
+    pub(super) fn note_work(&mut self, since: Instant) -> Instant {
+        let now = self.kernel.now();
+        self.hub.stats.longest_callback = self.hub.stats.longest_callback.max(now.duration_since(since));
+        now
+    }
+}

@@ -1,0 +1,271 @@
+//! The reactor: it waits, moves bytes, and calls handlers. This page is the loop.
+//!
+//! A connection is two halves. The inbound one, [`link::Link`], has the socket and the protocol and belongs to the reactor alone; the outbound
+//! one, [`outbox::Outbox`], lies in the [`Hub`], which every handler borrows. So a handler may send to any connection, its own
+//! included, without a lock, a channel or an allocation.
+
+mod accept;
+mod config;
+mod duties;
+mod ending;
+mod guard;
+mod hub;
+mod id;
+mod link;
+mod listen;
+mod outbox;
+mod queue;
+mod remote;
+mod stats;
+mod stream;
+mod timers;
+mod token;
+mod topics;
+
+use std::{
+    mem,
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use slab::Slab;
+
+pub use self::{
+    config::{Config, OutputLimits, Overflow, PanicPolicy, StreamSettings},
+    hub::{Hub, Published},
+    id::{ConnectionId, ListenerId, TimerId},
+    listen::Listening,
+    outbox::Sent,
+    remote::Remote,
+    stats::Stats,
+    stream::{Stream, StreamHandler},
+};
+use self::{
+    hub::Running,
+    link::Link,
+    listen::{Listener, Streams},
+    remote::Command,
+    token::Token,
+};
+pub(crate) use self::{
+    listen::Service,
+    outbox::{LARGE_PAYLOAD_BYTES, Phase},
+};
+use crate::{
+    error::Error,
+    net::{Bind, Event, Kernel, System},
+};
+
+/// The event loop: single-threaded, and bounded in all it does between two waits.
+///
+/// `K` is the system it runs on: the real one unless a test says otherwise (see [`sim`](crate::net::sim)).
+#[derive(Debug)]
+pub struct Reactor<K: Kernel = System> {
+    kernel: K,
+    links: Slab<Link<K::Stream>>,
+    listeners: Slab<Listener<K::Listener>>,
+    hub: Hub,
+    /// The one buffer that all connections are read into.
+    read_buffer: Box<[u8]>,
+    events: Vec<Event>,
+    /// Connections to be looked at in the next turn, though no event may come.
+    run_queue: Vec<usize>,
+    /// Connections whose output has drained.
+    drained: Vec<ConnectionId>,
+    commands: Vec<Command>,
+    /// When the last turn ended. A loop that comes late to the next waits too long by no more than that.
+    ended: Instant,
+    /// The timer that ends a shutdown.
+    last_call: Option<TimerId>,
+    config: Config,
+}
+
+/// Whether the loop goes on after a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// There will be more to do.
+    Running,
+    /// [`Hub::stop`] or [`Hub::shutdown`] was called, and every connection has gone.
+    Stopped,
+}
+
+impl Reactor {
+    /// A reactor with the default settings.
+    pub fn new() -> Result<Self, Error> {
+        Reactor::with_config(Config::default())
+    }
+
+    /// A reactor with other settings.
+    pub fn with_config(config: Config) -> Result<Self, Error> {
+        let system = System::new(config.events).map_err(Error::Poll)?;
+        Ok(Reactor::on(system, config))
+    }
+}
+
+impl<K: Kernel> Reactor<K> {
+    /// A reactor on a system of one's own choice.
+    pub fn on(kernel: K, config: Config) -> Self {
+        Reactor {
+            links: Slab::new(),
+            listeners: Slab::new(),
+            hub: Hub::new(&config, kernel.now(), kernel.waker()),
+            read_buffer: vec![0; config.read_buffer_bytes.max(1)].into(),
+            events: Vec::new(),
+            run_queue: Vec::new(),
+            drained: Vec::new(),
+            commands: Vec::new(),
+            ended: kernel.now(),
+            last_call: None,
+            kernel,
+            config,
+        }
+    }
+
+    /// Listens for raw streams; `factory` makes the protocol for each.
+    pub fn listen_stream<H: StreamHandler + 'static>(
+        &mut self,
+        bind: impl Into<Bind>,
+        factory: impl Fn(SocketAddr) -> H + 'static,
+    ) -> Result<Listening, Error> {
+        self.listen_stream_with(bind, StreamSettings::default(), factory)
+    }
+
+    /// As [`listen_stream`](Self::listen_stream), with other settings for the streams.
+    pub fn listen_stream_with<H: StreamHandler + 'static>(
+        &mut self,
+        bind: impl Into<Bind>,
+        settings: StreamSettings,
+        factory: impl Fn(SocketAddr) -> H + 'static,
+    ) -> Result<Listening, Error> {
+        self.open(bind.into(), Rc::new(Streams { factory, settings: Rc::new(settings) }))
+    }
+
+    /// Turns until [`Hub::stop`] or [`Hub::shutdown`] has ended the loop. It may be run again.
+    pub fn run(&mut self) -> Result<(), Error> {
+        if self.hub.running == Running::Stopped {
+            self.hub.running = Running::Yes;
+        }
+        while self.turn(None)? == Turn::Running {}
+        Ok(())
+    }
+
+    /// One turn of the loop: waits for news, at most `timeout`, and deals with all of it.
+    ///
+    /// For embedding into a loop of one's own; [`next_deadline`](Self::next_deadline) says how long that may wait.
+    pub fn turn(&mut self, timeout: Option<Duration>) -> Result<Turn, Error> {
+        if self.hub.running == Running::Stopped {
+            return Ok(Turn::Stopped);
+        }
+        self.events.clear();
+        let patience = self.patience(timeout);
+        self.kernel.poll(&mut self.events, patience).map_err(Error::Poll)?;
+        self.hub.now = self.kernel.now();
+
+        self.run_commands();
+        self.handle_events();
+        self.run_ticks();
+        self.fire_timers();
+        self.carry_out_listening();
+        self.wind_down();
+        self.flush_touched();
+        self.tell_drained();
+        self.bury_the_dead();
+        self.note_end();
+
+        self.hub.stats.turns += 1;
+        self.ended = self.kernel.now();
+        self.hub.stats.longest_turn = self.hub.stats.longest_turn.max(self.ended.duration_since(self.hub.now));
+        Ok(if self.hub.running == Running::Stopped { Turn::Stopped } else { Turn::Running })
+    }
+
+    /// Events, then the connections that a budget or a pause had left unfinished.
+    fn handle_events(&mut self) {
+        let unfinished = self.run_queue.len();
+        let mut since = self.hub.now;
+        let events = mem::take(&mut self.events);
+        for Event { token, readiness } in &events {
+            match Token::from(*token) {
+                Token::Link(key) => self.on_readiness(key, *readiness),
+                Token::Listener(key) => self.note_waiting(key),
+            }
+            since = self.note_work(since);
+        }
+        self.events = events;
+        self.accept();
+        for index in 0..unfinished {
+            let key = self.run_queue[index];
+            if let Some(link) = self.links.get_mut(key) {
+                link.queued = false;
+                self.read_from(key);
+                since = self.note_work(since);
+            }
+        }
+        self.run_queue.drain(..unfinished);
+    }
+
+    /// Closes what has ended. `on_close` may end others, which are closed too.
+    fn bury_the_dead(&mut self) {
+        let mut buried = 0;
+        while let Some(key) = self.hub.dead.get(buried) {
+            self.bury(*key);
+            buried += 1;
+        }
+        self.hub.dead.clear();
+        while let Some(key) = self.hub.resumed.pop() {
+            if self.links.contains(key) {
+                self.enqueue(key);
+            }
+        }
+    }
+
+    /// How long the poll may wait.
+    fn patience(&self, timeout: Option<Duration>) -> Option<Duration> {
+        let until = self.next_deadline().map(|deadline| deadline.saturating_duration_since(self.ended));
+        until.into_iter().chain(timeout).min()
+    }
+
+    /// When the reactor wants its next turn even if nothing comes: a timer is due, or work is left over. `None`: never.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        match self.has_work() {
+            true => Some(self.hub.now),
+            false => self.hub.timers.next_deadline(),
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        let hub = &self.hub;
+        let lists = [&self.run_queue, &hub.touched, &hub.dead, &hub.resumed];
+        lists.iter().any(|list| !list.is_empty())
+            || !self.drained.is_empty()
+            || !hub.ticks.is_empty()
+            || !hub.openings.is_empty()
+            || !hub.closed_listeners.is_empty()
+            || !matches!(hub.running, Running::Yes | Running::ShuttingDown)
+            || hub.inbox.is_waiting()
+            || self.may_accept()
+    }
+
+    /// A handle for other threads.
+    pub fn remote(&self) -> Remote {
+        self.hub.remote()
+    }
+
+    /// What handlers may touch, for use between turns.
+    pub fn hub(&mut self) -> &mut Hub {
+        &mut self.hub
+    }
+
+    /// The system it runs on; a test moves the simulated one's clock by it.
+    pub fn kernel_mut(&mut self) -> &mut K {
+        &mut self.kernel
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsRawFd for Reactor<System> {
+    /// The descriptor of the poll: readable when the reactor wants a turn, for loops that watch descriptors.
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.kernel.as_raw_fd()
+    }
+}

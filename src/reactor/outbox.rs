@@ -1,0 +1,345 @@
+//! The outbound half of a connection: encoder, queued bytes, and how far it is on the way to its end.
+
+use std::{
+    io::IoSlice,
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    config::StreamSettings,
+    id::{ConnectionId, TimerId},
+    queue::{MAX_SLICES, Queue},
+};
+use crate::protocol::{
+    CloseCode, CloseReason, Message, OwnedMessage,
+    block::{Block, Blocks, SharedBlock},
+    encoder::Encoder,
+    mask::MaskingKey,
+};
+
+/// What became of a send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// It is queued, and leaves at the end of the callback or turn.
+    Queued,
+    /// It was dropped: the peer does not read, and its output is at the limit. `on_drain` tells when there is room.
+    Full,
+    /// It was dropped: the connection has gone, or is closing.
+    Closed,
+    /// It was dropped: this connection cannot say it. Messages on a raw stream, raw bytes on a WebSocket, a close code that must not be sent.
+    Unsupported,
+}
+
+impl Sent {
+    /// Whether it is queued.
+    pub fn is_queued(self) -> bool {
+        self == Sent::Queued
+    }
+}
+
+/// How far a connection is on the way to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Bytes go both ways.
+    Open,
+    /// Our close frame is queued, the peer's has not come.
+    Closing,
+    /// What is queued still goes out, nothing is read, then the connection ends.
+    Draining,
+    /// What is queued still goes out, then our side ends, and input is discarded until the peer's does.
+    Lingering,
+    /// To be buried at the end of the turn.
+    Dead,
+}
+
+/// From this length on a payload is sent from where it lies, if it lies in a block.
+pub(crate) const LARGE_PAYLOAD_BYTES: usize = 16 * 1024;
+
+/// A server masks nothing.
+const NO_KEY: MaskingKey = [0; 4];
+
+/// The buffers of a reactor that outboxes draw on.
+#[derive(Debug, Default)]
+pub(crate) struct Pools {
+    pub(crate) blocks: Blocks,
+    /// Boxed, because it is the box that is handed on.
+    #[allow(clippy::vec_box)]
+    queues: Vec<Box<Queue>>,
+}
+
+/// Free queues kept: enough for a publish to so many connections without an allocation.
+const FREE_QUEUES: usize = 16_384;
+
+impl Pools {
+    pub(crate) fn new(bytes: usize) -> Self {
+        Pools { blocks: Blocks::new(bytes), queues: Vec::new() }
+    }
+
+    fn take_queue(&mut self) -> Box<Queue> {
+        self.queues.pop().unwrap_or_default()
+    }
+
+    fn give_queue(&mut self, mut queue: Box<Queue>) {
+        queue.clear(&mut self.blocks);
+        // A queue that held much has earned its rest.
+        if self.queues.len() < FREE_QUEUES && queue.capacity() <= 64 {
+            self.queues.push(queue);
+        }
+    }
+}
+
+/// The outbound half.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    pub(super) generation: u32,
+    pub(super) phase: Phase,
+    /// The application does not want to read.
+    pub(super) paused: bool,
+    /// Output is above the mark, or was refused, and has not drained since.
+    pub(super) above_mark: bool,
+    /// The socket took less than it was offered; an event will tell when there is room.
+    pub(super) blocked: bool,
+    /// Listed to be flushed at the end of the turn.
+    pub(super) touched: bool,
+    /// Our side of the stream has ended.
+    pub(super) shut: bool,
+    pub(super) peer_addr: SocketAddr,
+    pub(super) settings: Rc<StreamSettings>,
+    /// None while the stream is raw: what it says is not framed.
+    encoder: Option<Encoder>,
+    queue: Option<Box<Queue>>,
+    /// The newest pong, while the socket is blocked.
+    pong: Option<Box<[u8]>>,
+    /// Why it ends, once it does.
+    pub(super) ending: Option<Box<CloseReason>>,
+    /// When the current phase must be over.
+    pub(super) deadline: Option<Instant>,
+    /// When a slow reader must have drained.
+    pub(super) grace_ends: Option<Instant>,
+    /// The timer that watches both, and when it goes off: not later than either.
+    pub(super) alarm: Option<(TimerId, Instant)>,
+    /// The timers that go with the connection.
+    pub(super) timers: Vec<TimerId>,
+}
+
+impl Outbox {
+    pub(super) fn new(generation: u32, peer_addr: SocketAddr, settings: Rc<StreamSettings>) -> Self {
+        Outbox {
+            generation,
+            phase: Phase::Open,
+            paused: false,
+            above_mark: false,
+            blocked: false,
+            touched: false,
+            shut: false,
+            peer_addr,
+            settings,
+            encoder: None,
+            queue: None,
+            pong: None,
+            ending: None,
+            deadline: None,
+            grace_ends: None,
+            alarm: None,
+            timers: Vec::new(),
+        }
+    }
+
+    pub(super) fn id(&self, key: usize) -> ConnectionId {
+        ConnectionId::new(key, self.generation)
+    }
+
+    /// From now on the stream speaks WebSocket.
+    pub(super) fn speak(&mut self, encoder: Encoder) {
+        self.encoder = Some(encoder);
+    }
+
+    /// How it frames what it says; `None` for a raw stream.
+    pub(super) fn encoder(&self) -> Option<Encoder> {
+        self.encoder
+    }
+
+    /// Bytes that wait.
+    pub(super) fn buffered(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    /// Whether the output takes another message.
+    pub(super) fn has_room(&self) -> bool {
+        self.buffered() < self.settings.output.limit_bytes
+    }
+
+    /// Whether its input is wanted now.
+    pub(super) fn may_read(&self) -> bool {
+        match self.phase {
+            Phase::Open => !self.paused && !self.above_mark,
+            // The peer's close frame must be found whatever the application wants.
+            Phase::Closing | Phase::Lingering => true,
+            Phase::Draining | Phase::Dead => false,
+        }
+    }
+
+    /// Queues raw bytes.
+    pub(super) fn write(&mut self, bytes: &[u8], pools: &mut Pools) {
+        self.append(bytes.len(), pools, |out| out.extend_from_slice(bytes));
+    }
+
+    /// Queues a message. A large one that lies in the block `lent` is sent from there.
+    pub(super) fn message(
+        &mut self,
+        encoder: Encoder,
+        message: Message<'_>,
+        lent: Option<&SharedBlock>,
+        pools: &mut Pools,
+    ) {
+        let payload = message.as_bytes();
+        if payload.len() >= LARGE_PAYLOAD_BYTES
+            && let Some((block, start)) = lent.and_then(|block| Some((block, place(block, payload)?)))
+            && let Some(header) = encoder.message_header(message)
+        {
+            let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+            let header = header.as_bytes();
+            queue.append(&mut pools.blocks, header.len(), false, |out| out.extend_from_slice(header));
+            queue.append_shared(block, start, start + payload.len(), true);
+            return;
+        }
+        self.append(payload.len(), pools, |out| encoder.message(message, NO_KEY, out));
+    }
+
+    /// Queues what was encoded before, without a copy if that is no dearer.
+    pub(super) fn encoded(&mut self, frame: &EncodedFrame, pools: &mut Pools) {
+        let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+        let head = frame.head.as_bytes();
+        if queue.is_empty() || head.len() > SMALL_FRAME_BYTES {
+            queue.append_shared(&frame.head, 0, head.len(), frame.body.is_none());
+        } else {
+            queue.append(&mut pools.blocks, head.len(), frame.body.is_none(), |out| out.extend_from_slice(head));
+        }
+        if let Some((block, start, end)) = &frame.body {
+            queue.append_shared(block, *start, *end, true);
+        }
+    }
+
+    pub(super) fn ping(&mut self, encoder: Encoder, data: &[u8], pools: &mut Pools) {
+        self.append(data.len(), pools, |out| encoder.ping(data, NO_KEY, out));
+    }
+
+    /// Queues a pong; while the socket is blocked only the newest is kept.
+    pub(super) fn pong(&mut self, encoder: Encoder, data: &[u8], pools: &mut Pools) {
+        match self.blocked {
+            true => self.pong = Some(data.into()),
+            false => self.append(data.len(), pools, |out| encoder.pong(data, NO_KEY, out)),
+        }
+    }
+
+    /// Queues a close frame.
+    pub(super) fn close_frame(&mut self, code: Option<CloseCode>, reason: &str, pools: &mut Pools) {
+        self.pong = None;
+        if let Some(encoder) = self.encoder {
+            self.append(reason.len(), pools, |out| encoder.close(code, reason, NO_KEY, out));
+        }
+    }
+
+    /// Drops what has not begun to leave.
+    pub(super) fn drop_unsent(&mut self, pools: &mut Pools) {
+        if let Some(queue) = &mut self.queue {
+            queue.keep_begun(&mut pools.blocks);
+        }
+    }
+
+    /// There is room in the socket again: the pong that waited goes out at the next frame boundary.
+    pub(super) fn unblock(&mut self, pools: &mut Pools) {
+        self.blocked = false;
+        if let (Some(pong), Some(encoder)) = (self.pong.take(), self.encoder) {
+            let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+            queue.insert_early(&mut pools.blocks, |out| encoder.pong(&pong, NO_KEY, out));
+        }
+    }
+
+    /// The bytes that wait, as far as one write takes them, and how many they are.
+    pub(super) fn slices<'q>(&'q self, slices: &mut [IoSlice<'q>; MAX_SLICES]) -> (usize, usize) {
+        self.queue.as_ref().map_or((0, 0), |queue| queue.slices(slices))
+    }
+
+    /// The bytes that wait, if they lie in one piece.
+    pub(super) fn only_slice(&self) -> Option<&[u8]> {
+        self.queue.as_ref()?.only_slice()
+    }
+
+    /// Notes that `written` bytes have left. An empty queue goes back to the pool.
+    pub(super) fn advance(&mut self, written: usize, pools: &mut Pools) {
+        if let Some(queue) = &mut self.queue {
+            queue.advance(written, &mut pools.blocks);
+        }
+        if self.buffered() == 0 {
+            self.release(pools);
+        }
+    }
+
+    /// Drops what waits.
+    pub(super) fn release(&mut self, pools: &mut Pools) {
+        if let Some(queue) = self.queue.take() {
+            pools.give_queue(queue);
+        }
+    }
+
+    /// How long an end may take.
+    pub(super) fn closing_deadline(&self) -> Duration {
+        self.settings.closing_deadline
+    }
+
+    fn append(&mut self, expected: usize, pools: &mut Pools, write: impl FnOnce(&mut Vec<u8>)) {
+        let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+        queue.append(&mut pools.blocks, expected, true, write);
+    }
+}
+
+/// Up to here a published frame is copied behind what is queued already: a segment of its own would cost as much.
+const SMALL_FRAME_BYTES: usize = 1024;
+
+/// A message encoded once for many: `head` has the header, and the payload too unless that follows from where it lies.
+#[derive(Debug)]
+pub(crate) struct EncodedFrame {
+    pub(super) encoder: Encoder,
+    head: SharedBlock,
+    body: Option<(SharedBlock, usize, usize)>,
+}
+
+impl EncodedFrame {
+    pub(super) fn new(encoder: Encoder, message: Message<'_>, lent: Option<&SharedBlock>, blocks: &mut Blocks) -> Self {
+        let payload = message.as_bytes();
+        let mut head = blocks.take(payload.len());
+        let mut body = None;
+        if let Some(out) = Rc::get_mut(&mut head) {
+            let lying = lent.filter(|_| payload.len() >= LARGE_PAYLOAD_BYTES);
+            let lying = lying.and_then(|block| Some((block, place(block, payload)?, encoder.message_header(message)?)));
+            match lying {
+                Some((block, start, header)) => {
+                    out.bytes_mut().extend_from_slice(header.as_bytes());
+                    body = Some((Rc::clone(block), start, start + payload.len()));
+                }
+                None => encoder.message(message, NO_KEY, out.bytes_mut()),
+            }
+        }
+        EncodedFrame { encoder, head, body }
+    }
+
+    pub(super) fn release(self, blocks: &mut Blocks) {
+        blocks.give(self.head);
+    }
+}
+
+/// Where `payload` starts in `block`, if that is where it lies.
+fn place(block: &SharedBlock, payload: &[u8]) -> Option<usize> {
+    let whole = block.as_bytes();
+    let start = (payload.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
+    (start + payload.len() <= whole.len()).then_some(start)
+}
+
+/// A block around a message that the application owns, if it is worth sending from where it lies.
+pub(crate) fn foreign(message: &OwnedMessage) -> Option<SharedBlock> {
+    let large = message.as_message().len() >= LARGE_PAYLOAD_BYTES;
+    large.then(|| Rc::new(Block::Foreign(message.clone())))
+}

@@ -1,0 +1,205 @@
+//! The queue of a connection's output: segments that wait for the socket, in order.
+
+use std::{collections::VecDeque, io::IoSlice, rc::Rc};
+
+use crate::protocol::block::{Block, Blocks, SharedBlock};
+
+/// A segment grows no further than this; the next bytes start another.
+const SEGMENT_BYTES: usize = 256 * 1024;
+
+/// The most slices given to one write.
+pub(crate) const MAX_SLICES: usize = 64;
+
+/// Bytes on their way out. A connection has a queue only while something waits.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    segments: VecDeque<Segment>,
+    /// How much of the first segment has left.
+    sent: usize,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Segment {
+    block: SharedBlock,
+    start: usize,
+    end: usize,
+    /// A frame ends with the segment, so that another may be put behind it.
+    ends_frame: bool,
+}
+
+impl Queue {
+    /// How many bytes wait.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Appends what `write` appends to the buffer it is given, about `expected` bytes: whole frames, or one frame's header if
+    /// `ends_frame` is false.
+    pub(crate) fn append(
+        &mut self,
+        blocks: &mut Blocks,
+        expected: usize,
+        ends_frame: bool,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        if !self.segments.back().is_some_and(|tail| tail.has_room_for(expected)) {
+            self.segments.push_back(Segment { block: blocks.take(expected), start: 0, end: 0, ends_frame });
+        }
+        let Some(tail) = self.segments.back_mut() else { return };
+        let Some(block) = Rc::get_mut(&mut tail.block) else { return };
+        let buffer = block.bytes_mut();
+        write(buffer);
+        self.bytes += buffer.len() - tail.end;
+        tail.end = buffer.len();
+        tail.ends_frame = ends_frame;
+    }
+
+    /// Appends `start..end` of a block, which is not copied.
+    pub(crate) fn append_shared(&mut self, block: &SharedBlock, start: usize, end: usize, ends_frame: bool) {
+        if start < end {
+            self.segments.push_back(Segment { block: Rc::clone(block), start, end, ends_frame });
+            self.bytes += end - start;
+        }
+    }
+
+    /// Puts a whole frame as near to the front as may be: behind the first segment that ends with a frame.
+    pub(crate) fn insert_early(&mut self, blocks: &mut Blocks, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut block = blocks.take(0);
+        let Some(buffer) = Rc::get_mut(&mut block) else { return };
+        write(buffer.bytes_mut());
+        let end = buffer.as_bytes().len();
+        let behind = self.segments.iter().position(|segment| segment.ends_frame).map_or(0, |index| index + 1);
+        self.segments.insert(behind, Segment { block, start: 0, end, ends_frame: true });
+        self.bytes += end;
+    }
+
+    /// The bytes that wait, as far as `slices` has room, and how many they are.
+    pub(crate) fn slices<'q>(&'q self, slices: &mut [IoSlice<'q>; MAX_SLICES]) -> (usize, usize) {
+        let (mut count, mut bytes, mut skip) = (0, 0, self.sent);
+        for (segment, slice) in self.segments.iter().zip(slices) {
+            let payload = &segment.block.as_bytes()[segment.start + skip..segment.end];
+            *slice = IoSlice::new(payload);
+            count += 1;
+            bytes += payload.len();
+            skip = 0;
+        }
+        (count, bytes)
+    }
+
+    /// The bytes that wait, if they lie in one piece.
+    pub(crate) fn only_slice(&self) -> Option<&[u8]> {
+        let first = self.segments.front().filter(|_| self.segments.len() == 1)?;
+        Some(&first.block.as_bytes()[first.start + self.sent..first.end])
+    }
+
+    /// Notes that `written` bytes have left.
+    pub(crate) fn advance(&mut self, written: usize, blocks: &mut Blocks) {
+        self.bytes -= written;
+        self.sent += written;
+        while let Some(first) = self.segments.front() {
+            let length = first.end - first.start;
+            if self.sent < length {
+                break;
+            }
+            self.sent -= length;
+            if let Some(gone) = self.segments.pop_front() {
+                blocks.give(gone.block);
+            }
+        }
+    }
+
+    /// Drops what has not left, but for the rest of the frame whose start has.
+    pub(crate) fn keep_begun(&mut self, blocks: &mut Blocks) {
+        let begun = match self.sent {
+            0 => 0,
+            _ => self.segments.iter().position(|segment| segment.ends_frame).map_or(0, |index| index + 1),
+        };
+        for segment in self.segments.drain(begun..) {
+            self.bytes -= segment.end - segment.start;
+            blocks.give(segment.block);
+        }
+    }
+
+    /// Empties the queue.
+    pub(crate) fn clear(&mut self, blocks: &mut Blocks) {
+        for segment in self.segments.drain(..) {
+            blocks.give(segment.block);
+        }
+        (self.sent, self.bytes) = (0, 0);
+    }
+
+    /// How much memory the queue itself holds.
+    pub(crate) fn capacity(&self) -> usize {
+        self.segments.capacity()
+    }
+}
+
+impl Segment {
+    /// Whether bytes may be appended: nobody else has the block, and it does not grow too large.
+    fn has_room_for(&self, bytes: usize) -> bool {
+        let open =
+            Rc::strong_count(&self.block) == 1 && matches!(&*self.block, Block::Bytes(all) if all.len() == self.end);
+        open && (self.end + bytes <= SEGMENT_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(queue: &Queue) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let (count, bytes) = queue.slices(&mut slices);
+        let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+        assert_eq!(all.len(), bytes);
+        all
+    }
+
+    #[test]
+    fn bytes_leave_in_the_order_they_came_at_any_cut() {
+        let shared: SharedBlock = Rc::new(Block::Bytes(b"..shared..".to_vec()));
+        for step in 1..20 {
+            let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
+            queue.append(&mut blocks, 5, true, |out| out.extend_from_slice(b"one "));
+            queue.append(&mut blocks, 5, false, |out| out.extend_from_slice(b"two "));
+            queue.append_shared(&shared, 2, 8, true);
+            queue.append(&mut blocks, 5, true, |out| out.extend_from_slice(b" three"));
+            assert_eq!(queue.len(), 20);
+            let mut left = Vec::new();
+            while !queue.is_empty() {
+                let next = waiting(&queue);
+                let cut = step.min(next.len());
+                left.extend_from_slice(&next[..cut]);
+                queue.advance(cut, &mut blocks);
+            }
+            assert_eq!(left, b"one two shared three");
+            assert_eq!(Rc::strong_count(&shared), 1);
+        }
+    }
+
+    #[test]
+    fn what_is_shared_is_not_appended_to() {
+        let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
+        let shared: SharedBlock = Rc::new(Block::Bytes(b"shared".to_vec()));
+        queue.append_shared(&shared, 0, 6, true);
+        queue.append(&mut blocks, 5, true, |out| out.extend_from_slice(b"!"));
+        assert_eq!((waiting(&queue), shared.as_bytes()), (b"shared!".to_vec(), &b"shared"[..]));
+    }
+
+    #[test]
+    fn an_early_frame_waits_only_for_the_frame_before_it() {
+        let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
+        let shared: SharedBlock = Rc::new(Block::Bytes(b"payload".to_vec()));
+        queue.append(&mut blocks, 5, false, |out| out.extend_from_slice(b"header "));
+        queue.append_shared(&shared, 0, 7, true);
+        queue.append(&mut blocks, 5, true, |out| out.extend_from_slice(b" later"));
+        queue.advance(3, &mut blocks);
+        queue.insert_early(&mut blocks, |out| out.extend_from_slice(b" pong"));
+        assert_eq!(waiting(&queue), b"der payload pong later");
+    }
+}

@@ -1,0 +1,41 @@
+//! What a reactor has done, in plain counters.
+
+use std::time::Duration;
+
+/// A snapshot of a reactor's counters. All but `connections` and `buffered_bytes` only grow.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections now, those that are still opening or closing included.
+    pub connections: usize,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// WebSockets opened.
+    pub opened: u64,
+    /// Requests answered with anything but a WebSocket.
+    pub refused: u64,
+    /// Connections ended by a deadline, or because the peer did not read.
+    pub timed_out: u64,
+    /// Connections ended because the peer broke the protocol.
+    pub protocol_errors: u64,
+    /// Panics of handlers, timers and ticks.
+    pub panics: u64,
+    /// Messages received.
+    pub messages_in: u64,
+    /// Messages queued, one for each receiver.
+    pub messages_out: u64,
+    /// Bytes read from sockets.
+    pub bytes_in: u64,
+    /// Bytes written to sockets.
+    pub bytes_out: u64,
+    /// Bytes that wait to be written now.
+    pub buffered_bytes: usize,
+    /// Messages not queued, because their receiver did not read what it had.
+    pub dropped: u64,
+    /// Turns of the loop.
+    pub turns: u64,
+    /// The longest time one connection was worked on without a pause, from before the read until its output had left.
+    pub longest_callback: Duration,
+    /// The longest turn, the wait not counted.
+    pub longest_turn: Duration,
+}

@@ -1,0 +1,148 @@
+//! Topics: who listens to what. Each side of a membership knows its place at the other, so that leaving costs nothing.
+
+use std::{collections::HashMap, rc::Rc};
+
+use slab::Slab;
+
+/// Topics and their members. A topic exists while it has members.
+#[derive(Debug, Default)]
+pub(crate) struct Topics {
+    /// Keyed hashing: the names may come from peers.
+    names: HashMap<Rc<str>, usize>,
+    topics: Slab<Topic>,
+    /// By the key of the connection.
+    subscriptions: Vec<Vec<Subscription>>,
+}
+
+#[derive(Debug)]
+struct Topic {
+    name: Rc<str>,
+    members: Vec<Member>,
+}
+
+/// A connection in a topic.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member {
+    pub(crate) connection: u32,
+    /// Where its list of subscriptions has this one.
+    place: u32,
+}
+
+/// A topic of a connection.
+#[derive(Debug, Clone, Copy)]
+struct Subscription {
+    topic: u32,
+    /// Where the topic's list of members has this one.
+    place: u32,
+}
+
+impl Topics {
+    /// Adds a connection to a topic; `false` if it was there. Linear in the number of the connection's own topics.
+    pub(crate) fn subscribe(&mut self, connection: usize, name: &str) -> bool {
+        let key = match self.names.get(name) {
+            Some(key) => *key,
+            None => {
+                let name: Rc<str> = name.into();
+                let key = self.topics.insert(Topic { name: Rc::clone(&name), members: Vec::new() });
+                self.names.insert(name, key);
+                key
+            }
+        };
+        if self.subscriptions.len() <= connection {
+            self.subscriptions.resize_with(connection + 1, Vec::new);
+        }
+        let own = &mut self.subscriptions[connection];
+        if own.iter().any(|subscription| subscription.topic as usize == key) {
+            return false;
+        }
+        let members = &mut self.topics[key].members;
+        members.push(Member { connection: connection as u32, place: own.len() as u32 });
+        own.push(Subscription { topic: key as u32, place: members.len() as u32 - 1 });
+        true
+    }
+
+    /// Takes a connection out of a topic; `false` if it was not there.
+    pub(crate) fn unsubscribe(&mut self, connection: usize, name: &str) -> bool {
+        let Some(key) = self.names.get(name) else { return false };
+        let own = self.subscriptions.get(connection).map_or(&[][..], Vec::as_slice);
+        let Some(place) = own.iter().position(|subscription| subscription.topic as usize == *key) else { return false };
+        self.remove(connection, place);
+        true
+    }
+
+    /// Takes a connection out of all its topics.
+    pub(crate) fn leave_all(&mut self, connection: usize) {
+        while self.subscriptions.get(connection).is_some_and(|own| !own.is_empty()) {
+            self.remove(connection, self.subscriptions[connection].len() - 1);
+        }
+        if let Some(own) = self.subscriptions.get_mut(connection) {
+            *own = Vec::new();
+        }
+    }
+
+    /// The members of a topic.
+    pub(crate) fn members(&self, name: &str) -> &[Member] {
+        self.names.get(name).map_or(&[], |key| &self.topics[*key].members)
+    }
+
+    fn remove(&mut self, connection: usize, place: usize) {
+        let own = &mut self.subscriptions[connection];
+        let Subscription { topic, place: at } = own.swap_remove(place);
+        if let Some(moved) = own.get(place) {
+            self.topics[moved.topic as usize].members[moved.place as usize].place = place as u32;
+        }
+        let members = &mut self.topics[topic as usize].members;
+        members.swap_remove(at as usize);
+        if let Some(moved) = members.get(at as usize) {
+            self.subscriptions[moved.connection as usize][moved.place as usize].place = at;
+        }
+        if self.topics[topic as usize].members.is_empty() {
+            let gone = self.topics.remove(topic as usize);
+            self.names.remove(&gone.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_topic_goes_with_its_last_member() {
+        let mut topics = Topics::default();
+        assert!(topics.subscribe(3, "news"));
+        assert!(!topics.subscribe(3, "news"), "a second time changes nothing");
+        assert!(topics.unsubscribe(3, "news"));
+        assert!(!topics.unsubscribe(3, "news"));
+        assert!(topics.names.is_empty() && topics.topics.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn a_map_of_sets_agrees(steps in proptest::collection::vec((0_u8..8, 0_usize..6, 0_u8..5), 1..200)) {
+            let (mut topics, mut model) = (Topics::default(), BTreeMap::<String, BTreeSet<usize>>::new());
+            for (step, connection, topic) in steps {
+                let name = format!("topic {topic}");
+                match step {
+                    0 => {
+                        topics.leave_all(connection);
+                        model.values_mut().for_each(|members| { members.remove(&connection); });
+                    }
+                    1..=3 => {
+                        let was_there = model.entry(name.clone()).or_default().remove(&connection);
+                        prop_assert_eq!(topics.unsubscribe(connection, &name), was_there);
+                    }
+                    _ => prop_assert_eq!(topics.subscribe(connection, &name), model.entry(name).or_default().insert(connection)),
+                }
+                for (name, members) in &model {
+                    let ours: BTreeSet<usize> = topics.members(name).iter().map(|member| member.connection as usize).collect();
+                    prop_assert_eq!(&ours, members);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Handlers made of closures, for those who come from em-websocket's blocks.
+
+use std::fmt;
+
+use super::handler::{Handler, WebSocket};
+use crate::{
+    error::Error,
+    protocol::{CloseReason, Handshake, Message},
+    reactor::TimerId,
+};
+
+/// A handler that only cares for messages.
+///
+/// ```no_run
+/// # use ws_reactor::{Error, Reactor, Server, on_message};
+/// let mut reactor = Reactor::new()?;
+/// reactor.listen("127.0.0.1:8080", Server::new(|_| on_message(|ws, message| { ws.send(message); })))?;
+/// reactor.run()?;
+/// # Ok::<(), Error>(())
+/// ```
+pub fn on_message<F: FnMut(&mut WebSocket<'_>, Message<'_>)>(call: F) -> impl Handler {
+    OnMessage(call)
+}
+
+struct OnMessage<F>(F);
+
+impl<F: FnMut(&mut WebSocket<'_>, Message<'_>)> Handler for OnMessage<F> {
+    fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
+        (self.0)(ws, message);
+    }
+}
+
+macro_rules! callbacks {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*);)*) => {
+        /// A handler put together from closures; those that are not given do nothing.
+        ///
+        /// ```
+        /// use ws_reactor::{Callbacks, Server};
+        ///
+        /// let server = Server::new(|_| {
+        ///     Callbacks::new()
+        ///         .on_open(|ws, handshake| { ws.send(&format!("you asked for {}", handshake.path())); })
+        ///         .on_message(|ws, message| { ws.send(message); })
+        ///         .on_close(|_, reason| println!("gone: {reason}"))
+        /// });
+        /// ```
+        #[derive(Default)]
+        pub struct Callbacks {
+            $($name: Option<Box<dyn FnMut(&mut WebSocket<'_>, $($type),*)>>,)*
+        }
+
+        impl Callbacks {
+            /// A handler that does nothing yet.
+            pub fn new() -> Self {
+                Self::default()
+            }
+
+            $(
+                $(#[$doc])*
+                pub fn $name(mut self, call: impl FnMut(&mut WebSocket<'_>, $($type),*) + 'static) -> Self {
+                    self.$name = Some(Box::new(call));
+                    self
+                }
+            )*
+        }
+
+        impl Handler for Callbacks {
+            $(
+                fn $name(&mut self, ws: &mut WebSocket<'_>, $($argument: $type),*) {
+                    if let Some(call) = &mut self.$name {
+                        call(ws, $($argument),*);
+                    }
+                }
+            )*
+        }
+
+        impl fmt::Debug for Callbacks {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.debug_struct("Callbacks")$(.field(stringify!($name), &self.$name.is_some()))*.finish()
+            }
+        }
+    };
+}
+
+callbacks! {
+    /// See [`Handler::on_open`].
+    on_open(handshake: &Handshake);
+    /// See [`Handler::on_message`].
+    on_message(message: Message<'_>);
+    /// See [`Handler::on_ping`].
+    on_ping(data: &[u8]);
+    /// See [`Handler::on_pong`].
+    on_pong(data: &[u8]);
+    /// See [`Handler::on_drain`].
+    on_drain();
+    /// See [`Handler::on_timer`].
+    on_timer(timer: TimerId);
+    /// See [`Handler::on_error`].
+    on_error(error: &Error);
+    /// See [`Handler::on_close`].
+    on_close(reason: &CloseReason);
+}

@@ -1,0 +1,15 @@
+//! The WebSocket server on the reactor: what most users see.
+
+mod callbacks;
+mod decision;
+mod handler;
+mod server;
+mod server_stream;
+mod session;
+pub(crate) mod testing;
+
+pub use callbacks::{Callbacks, on_message};
+pub use decision::{Accept, Decision};
+pub use handler::{Handler, WebSocket};
+pub use server::{Server, Settings};
+pub use testing::TestSocket;

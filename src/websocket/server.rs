@@ -1,0 +1,201 @@
+//! The server: how connections are accepted, and what is made of them.
+
+use std::{fmt, net::SocketAddr, rc::Rc, time::Duration};
+
+use super::{decision::Decision, handler::Handler, server_stream::ServerStream};
+use crate::{
+    error::Error,
+    http::{Request, head::HeadLimits},
+    net::{Bind, Kernel},
+    protocol::{Handshake, Limits},
+    reactor::{Hub, Listening, Reactor, Service, StreamHandler, StreamSettings},
+};
+
+/// The settings of a server's connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How large frames and messages may be. Default 10 MiB each.
+    pub limits: Limits,
+    /// How large a request head may be. Default 16 KiB and 100 headers.
+    pub head: HeadLimits,
+    /// From the accepted connection to the whole request. Default 10 s. It is absolute: a request that drips in does not move it.
+    pub opening_deadline: Duration,
+    /// A ping is sent when nothing has come for so long. Default 20 s; `None` sends none, and silent peers are kept.
+    pub ping_after: Option<Duration>,
+    /// The connection is cut when nothing has come for so long after a ping. Default 20 s. Any whole frame counts, the beginning of one does not.
+    pub pong_deadline: Duration,
+    /// After a refused request our side ends, and the peer has so long to read the answer. Default 2 s.
+    pub lingering: Duration,
+    /// Messages handled for one connection before the others have their turn. Default 256.
+    pub message_budget: usize,
+    /// What may wait to be written, and how long closing may take.
+    pub stream: StreamSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            limits: Limits::default(),
+            head: HeadLimits::default(),
+            opening_deadline: Duration::from_secs(10),
+            ping_after: Some(Duration::from_secs(20)),
+            pong_deadline: Duration::from_secs(20),
+            lingering: Duration::from_secs(2),
+            message_budget: 256,
+            stream: StreamSettings::default(),
+        }
+    }
+}
+
+/// What makes the handler for an accepted handshake.
+type Factory = dyn Fn(&Handshake) -> Box<dyn Handler>;
+
+/// What decides on a request.
+type OnRequest = dyn Fn(&Request) -> Decision;
+
+/// A WebSocket server, to be given to [`Reactor::listen`].
+///
+/// ```
+/// use std::{cell::RefCell, rc::Rc};
+/// use ws_reactor::{Callbacks, Server};
+///
+/// // State that connections share is captured by the factory. A borrow may be held across sends: they never call back.
+/// let visits = Rc::new(RefCell::new(0));
+/// let server = Server::new(move |_| {
+///     let visits = Rc::clone(&visits);
+///     Callbacks::new().on_open(move |ws, _| {
+///         *visits.borrow_mut() += 1;
+///         ws.send(&format!("visit {}", visits.borrow()));
+///     })
+/// })
+/// .subprotocols(["chat.v2", "chat.v1"])
+/// .origins(["https://example.com"]);
+/// ```
+pub struct Server {
+    pub(super) factory: Box<Factory>,
+    pub(super) on_request: Option<Box<OnRequest>>,
+    pub(super) origins: Option<Vec<String>>,
+    pub(super) subprotocols: Vec<String>,
+    pub(super) settings: Settings,
+}
+
+impl Server {
+    /// A server that has `factory` make a handler for each accepted handshake.
+    pub fn new<H: Handler + 'static>(factory: impl Fn(&Handshake) -> H + 'static) -> Self {
+        Server {
+            factory: Box::new(move |handshake| Box::new(factory(handshake))),
+            on_request: None,
+            origins: None,
+            subprotocols: Vec::new(),
+            settings: Settings::default(),
+        }
+    }
+
+    /// Decides on every well-formed request, WebSocket or not, before there is a handler: accept it, or answer it in another way.
+    ///
+    /// ```
+    /// use ws_reactor::{Accept, Decision, Server, http::StatusCode, on_message};
+    ///
+    /// let server = Server::new(|_| on_message(|ws, message| { ws.send(message); })).on_request(|request| {
+    ///     match request.path() {
+    ///         "/" if !request.is_upgrade() => Decision::html("<h1>hello</h1>"),
+    ///         "/socket" => Accept::new().into(),
+    ///         _ => Decision::status(StatusCode::NOT_FOUND),
+    ///     }
+    /// });
+    /// ```
+    pub fn on_request<D: Into<Decision>>(mut self, decide: impl Fn(&Request) -> D + 'static) -> Self {
+        self.on_request = Some(Box::new(move |request| decide(request).into()));
+        self
+    }
+
+    /// Accepts handshakes only from pages of these origins, such as `https://example.com`; others get 403, before `on_request` is asked.
+    ///
+    /// By default any page may connect, and browsers send the user's cookies with it: a server that trusts cookies needs this
+    /// line. A client without an origin is no browser, and is accepted.
+    pub fn origins<S: Into<String>>(mut self, origins: impl IntoIterator<Item = S>) -> Self {
+        self.origins = Some(origins.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The subprotocols spoken, the preferred first. The first that the client offers is agreed upon; if it offers none of them, none is.
+    pub fn subprotocols<S: Into<String>>(mut self, subprotocols: impl IntoIterator<Item = S>) -> Self {
+        self.subprotocols = subprotocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The largest frame that is accepted, in bytes.
+    pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
+        self.settings.limits.max_frame_bytes = bytes;
+        self
+    }
+
+    /// The largest message that is accepted, in bytes.
+    pub fn max_message_bytes(mut self, bytes: usize) -> Self {
+        self.settings.limits.max_message_bytes = bytes;
+        self
+    }
+
+    /// When a silent peer is pinged; `None` for never. See [`Settings::ping_after`].
+    pub fn ping_after(mut self, silence: Option<Duration>) -> Self {
+        self.settings.ping_after = silence;
+        self
+    }
+
+    /// All settings at once.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    fn into_service(self) -> Rc<dyn Service> {
+        let stream = Rc::new(self.settings.stream.clone());
+        Rc::new(ServerService { server: Rc::new(self), stream })
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Server")
+            .field("on_request", &self.on_request.is_some())
+            .field("origins", &self.origins)
+            .field("subprotocols", &self.subprotocols)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+struct ServerService {
+    server: Rc<Server>,
+    stream: Rc<StreamSettings>,
+}
+
+impl Service for ServerService {
+    fn stream(&self, _: SocketAddr) -> Box<dyn StreamHandler> {
+        Box::new(ServerStream::new(Rc::clone(&self.server)))
+    }
+
+    fn settings(&self) -> Rc<StreamSettings> {
+        Rc::clone(&self.stream)
+    }
+}
+
+impl<K: Kernel> Reactor<K> {
+    /// Listens for WebSockets: at an address as text, a [`SocketAddr`], or a [`Bind`] with options.
+    pub fn listen(&mut self, bind: impl Into<Bind>, server: Server) -> Result<Listening, Error> {
+        self.open(bind.into(), server.into_service())
+    }
+}
+
+impl Hub {
+    /// Listens for WebSockets in the course of this turn, and tells `then` how that went.
+    pub fn listen(
+        &mut self,
+        bind: impl Into<Bind>,
+        server: Server,
+        then: impl FnOnce(&mut Hub, Result<Listening, Error>) + 'static,
+    ) {
+        self.open(bind.into(), server.into_service(), Box::new(then));
+    }
+}

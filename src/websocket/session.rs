@@ -1,0 +1,180 @@
+//! A session: an open WebSocket, whichever side opened it. It decodes, answers what the protocol answers, and calls the handler.
+
+use std::{rc::Rc, time::Instant};
+
+use super::{
+    handler::{Handler, WebSocket},
+    server::Server,
+};
+use crate::{
+    error::Error,
+    protocol::{
+        CloseCode, CloseReason, ClosedBy, Deadline, Handshake, Limits, ProtocolError, Side, Version,
+        decoder::{Decoder, Incoming},
+    },
+    reactor::{LARGE_PAYLOAD_BYTES, Phase, Stream, TimerId},
+};
+
+/// An open WebSocket.
+pub(super) struct Session {
+    handler: Box<dyn Handler>,
+    decoder: Decoder,
+    view: View,
+    server: Rc<Server>,
+    /// When the last whole frame came.
+    heard: Instant,
+    /// When a ping was sent that nothing has followed yet.
+    pinged: Option<Instant>,
+}
+
+/// What a handler sees of its connection besides the Hub.
+#[derive(Debug, Clone, Copy)]
+struct View {
+    version: Version,
+    limits: Limits,
+}
+
+impl View {
+    /// Makes a callback.
+    fn call(
+        &mut self,
+        handler: &mut dyn Handler,
+        stream: &mut Stream<'_>,
+        callback: impl FnOnce(&mut dyn Handler, &mut WebSocket<'_>),
+    ) {
+        let mut ws = WebSocket::new(stream, self.version, self.limits);
+        callback(handler, &mut ws);
+        self.limits = ws.limits;
+    }
+}
+
+impl Session {
+    pub(super) fn new(
+        handler: Box<dyn Handler>,
+        version: Version,
+        limits: Limits,
+        server: Rc<Server>,
+        now: Instant,
+    ) -> Self {
+        let decoder = Decoder::new(version, Side::Server, limits);
+        Session { handler, decoder, view: View { version, limits }, server, heard: now, pinged: None }
+    }
+
+    pub(super) fn on_open(&mut self, stream: &mut Stream<'_>, handshake: &Handshake) {
+        self.listen_for_silence(stream);
+        self.call(stream, |handler, ws| handler.on_open(ws, handshake));
+    }
+
+    /// Decodes what has come, as far as the budget, a pause or the output allow; the rest is handed back.
+    pub(super) fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+        let id = stream.id();
+        let mut at = 0;
+        for left in (0..=self.server.settings.message_budget).rev() {
+            let phase = stream.hub.phase(id);
+            if !matches!(phase, Phase::Open | Phase::Closing) {
+                break;
+            }
+            if left == 0 || stream.hub.should_flush(id) || stream.hub.is_held(id) {
+                stream.unread(data.len() - at);
+                break;
+            }
+            self.decoder.set_limits(self.view.limits);
+            let decoded = match self.decoder.decode(&mut data[at..], &mut stream.hub.pools.blocks) {
+                Ok(decoded) => decoded,
+                Err(error) => {
+                    self.fail(stream, error);
+                    break;
+                }
+            };
+            at += decoded.consumed;
+            let Some(incoming) = decoded.incoming else { break };
+            self.heard = stream.hub.now();
+            log::trace!(target: "ws_reactor::websocket", "{id} got {incoming:?}");
+            // A handler that has closed its connection hears no more of it; the protocol is kept all the same.
+            let open = phase == Phase::Open;
+            match incoming {
+                Incoming::Message(message) if open => {
+                    stream.hub.stats.messages_in += 1;
+                    let lies_in = decoded.block.filter(|_| message.len() >= LARGE_PAYLOAD_BYTES);
+                    stream.hub.lend(lies_in.cloned());
+                    self.view.call(&mut *self.handler, stream, |handler, ws| handler.on_message(ws, message));
+                    stream.hub.lend(None);
+                }
+                Incoming::Ping(data) => {
+                    stream.hub.pong(id, data);
+                    if open {
+                        self.view.call(&mut *self.handler, stream, |handler, ws| handler.on_ping(ws, data));
+                    }
+                }
+                Incoming::Pong(data) if open => {
+                    self.view.call(&mut *self.handler, stream, |handler, ws| handler.on_pong(ws, data));
+                }
+                Incoming::Message(_) | Incoming::Pong(_) => {}
+                Incoming::Close(said) => stream.hub.answer_close(id, said),
+            }
+        }
+        self.decoder.release(&mut stream.hub.pools.blocks);
+    }
+
+    pub(super) fn on_drain(&mut self, stream: &mut Stream<'_>) {
+        self.call(stream, |handler, ws| handler.on_drain(ws));
+    }
+
+    pub(super) fn on_timer(&mut self, stream: &mut Stream<'_>, timer: TimerId) {
+        self.call(stream, |handler, ws| handler.on_timer(ws, timer));
+    }
+
+    /// The peer has been silent, or was when the deadline was set: it is pinged, and when nothing follows it is given up.
+    pub(super) fn on_deadline(&mut self, stream: &mut Stream<'_>) {
+        let now = stream.hub.now();
+        if stream.hub.is_held(stream.id()) {
+            // What the peer may have said is not read, so its silence proves nothing.
+            self.heard = now;
+        }
+        let settings = &self.server.settings;
+        let Some(ping_after) = settings.ping_after.filter(|_| self.view.version.supports_ping()) else { return };
+        match self.pinged {
+            Some(pinged) if self.heard <= pinged => {
+                stream.hub.cut_by(stream.id(), ClosedBy::Timeout(Deadline::Pong));
+            }
+            None if self.heard + ping_after <= now => {
+                stream.hub.ping(stream.id(), b"");
+                self.pinged = Some(now);
+                stream.set_deadline(Some(now + settings.pong_deadline));
+            }
+            _ => self.listen_for_silence(stream),
+        }
+    }
+
+    pub(super) fn on_shutdown(&mut self, stream: &mut Stream<'_>) {
+        stream.hub.close_by(stream.id(), CloseCode::GoingAway, "", ClosedBy::Shutdown);
+    }
+
+    pub(super) fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
+        self.call(stream, |handler, ws| handler.on_error(ws, error));
+    }
+
+    pub(super) fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
+        self.call(stream, |handler, ws| handler.on_close(ws, reason));
+    }
+
+    fn fail(&mut self, stream: &mut Stream<'_>, error: ProtocolError) {
+        log::debug!(target: "ws_reactor::websocket", "{} failed: {error}", stream.id());
+        stream.hub.fail(stream.id(), error);
+        self.on_error(stream, &Error::Protocol(error));
+    }
+
+    /// Sets the deadline after which the peer is pinged. Frames that come meanwhile only note when they came.
+    fn listen_for_silence(&mut self, stream: &mut Stream<'_>) {
+        self.pinged = None;
+        if let Some(ping_after) = self.server.settings.ping_after {
+            stream.set_deadline(Some(self.heard + ping_after));
+        } else {
+            stream.set_deadline(None);
+        }
+    }
+
+    fn call(&mut self, stream: &mut Stream<'_>, callback: impl FnOnce(&mut dyn Handler, &mut WebSocket<'_>)) {
+        self.view.call(&mut *self.handler, stream, callback);
+    }
+}
