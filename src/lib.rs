@@ -87,5 +87,5 @@ pub use crate::{
         Config, ConnectionId, Hub, ListenerId, Listening, OutputLimits, Overflow, PanicPolicy, Published, Reactor,
         Remote, Sent, Stats, Stream, StreamHandler, StreamSettings, TimerId, Turn,
     },
-    websocket::{Accept, Callbacks, Decision, Handler, Server, Settings, TestSocket, WebSocket, on_message},
+    websocket::{Accept, Callbacks, Decision, Handler, Received, Server, Settings, TestSocket, WebSocket, on_message},
 };

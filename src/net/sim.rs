@@ -1,1 +1,348 @@
-//! placeholder
+//! A simulated system: the whole reactor on it, unchanged, in virtual time and without a socket.
+//!
+//! Time moves only by [`Sim::advance`]; the far ends of connections are played by the test, by [`Sim::connect`], [`send`](Sim::send),
+//! [`received`](Sim::received) and their like. With [`Faults`] the network delivers in pieces, takes in pieces, is busy at any moment, breaks
+//! connections and tells of things that did not happen; all by a seed, so that what went wrong goes wrong again.
+//!
+//! ```
+//! use std::time::Duration;
+//! use ws_reactor::{Config, Reactor, Stream, StreamHandler, net::sim::Sim};
+//!
+//! struct Greeter;
+//!
+//! impl StreamHandler for Greeter {
+//!     fn on_connect(&mut self, stream: &mut Stream<'_>) {
+//!         stream.set_timer(Duration::from_secs(3600));
+//!     }
+//!
+//!     fn on_timer(&mut self, stream: &mut Stream<'_>, _: ws_reactor::TimerId) {
+//!         stream.write(b"an hour has passed");
+//!     }
+//! }
+//!
+//! let mut reactor = Reactor::on(Sim::new(), Config::default());
+//! let listening = reactor.listen_stream("10.0.0.1:80", |_| Greeter)?;
+//! let peer = reactor.kernel_mut().connect(listening.addr)?;
+//! reactor.advance(Duration::from_secs(3600))?;
+//! assert_eq!(reactor.kernel_mut().received(peer), b"an hour has passed");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod peer;
+mod random;
+
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, VecDeque},
+    io::{self, IoSlice},
+    net::SocketAddr,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use self::peer::Peer;
+pub use self::{
+    peer::{PeerId, SimStream},
+    random::Random,
+};
+use super::{
+    kernel::{Event, Kernel, Readiness, Wake},
+    listener::Bind,
+};
+
+/// What the simulated network does wrong, each as a chance of one in so many; 0 is never.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Bytes arrive, are read and are taken in pieces of any length.
+    pub pieces: u32,
+    /// A read or write would block, or is interrupted.
+    pub busy: u32,
+    /// An event comes for nothing, or for a connection that has gone.
+    pub spurious: u32,
+    /// A connection is reset, in a step of the network.
+    pub reset: u32,
+    /// An accept fails.
+    pub accept: u32,
+}
+
+impl Faults {
+    /// A network that is as bad as it gets and still delivers.
+    pub const ROUGH: Faults = Faults { pieces: 2, busy: 8, spurious: 4, reset: 0, accept: 8 };
+}
+
+/// The simulated system. See the [module](self).
+#[derive(Debug)]
+pub struct Sim {
+    start: Instant,
+    elapsed: Duration,
+    random: Random,
+    faults: Faults,
+    listeners: Vec<Listener>,
+    peers: Vec<Peer>,
+    /// News by token.
+    news: BTreeMap<usize, Readiness>,
+    woken: Arc<Woken>,
+}
+
+#[derive(Debug)]
+struct Listener {
+    addr: SocketAddr,
+    token: usize,
+    waiting: VecDeque<PeerId>,
+    closed: Rc<Cell<bool>>,
+}
+
+/// The reactor's hold on a simulated listener.
+#[derive(Debug)]
+pub struct SimListener {
+    index: usize,
+    closed: Rc<Cell<bool>>,
+}
+
+impl Drop for SimListener {
+    fn drop(&mut self) {
+        self.closed.set(true);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(&self) -> io::Result<()> {
+        self.0.store(true, Ordering::Release);
+        Ok(())
+    }
+}
+
+impl Sim {
+    /// A system without faults.
+    pub fn new() -> Self {
+        Sim::with_faults(0, Faults::default())
+    }
+
+    /// A system with faults, drawn from `seed`.
+    pub fn with_faults(seed: u64, faults: Faults) -> Self {
+        Sim {
+            start: Instant::now(),
+            elapsed: Duration::ZERO,
+            random: Random::new(seed),
+            faults,
+            listeners: Vec::new(),
+            peers: Vec::new(),
+            news: BTreeMap::new(),
+            woken: Arc::default(),
+        }
+    }
+
+    /// Moves the clock.
+    pub fn advance(&mut self, by: Duration) {
+        self.elapsed += by;
+    }
+
+    /// Connects to a listener.
+    pub fn connect(&mut self, to: SocketAddr) -> io::Result<PeerId> {
+        let listener = self.listeners.iter_mut().find(|listener| listener.addr == to && !listener.closed.get());
+        let listener = listener.ok_or(io::ErrorKind::ConnectionRefused)?;
+        let id = PeerId(self.peers.len());
+        self.peers.push(Peer::new(id));
+        listener.waiting.push_back(id);
+        self.news.entry(listener.token).or_default().readable = true;
+        Ok(id)
+    }
+
+    /// Sends bytes as the peer.
+    pub fn send(&mut self, peer: PeerId, bytes: &[u8]) {
+        self.peers[peer.0].in_flight.extend(bytes);
+    }
+
+    /// Ends the peer's side of the stream, behind what it has sent.
+    pub fn finish(&mut self, peer: PeerId) {
+        self.peers[peer.0].finishing = true;
+    }
+
+    /// Breaks the connection: what is under way is lost.
+    pub fn reset(&mut self, peer: PeerId) {
+        self.peers[peer.0].reset = true;
+        self.tell(peer.0, Readiness { readable: true, writable: true, hangup: true, failed: true });
+    }
+
+    /// Has the peer read nothing until told otherwise; the system holds so many bytes for it.
+    pub fn hold(&mut self, peer: PeerId, capacity: usize) {
+        self.peers[peer.0].capacity = capacity;
+        self.peers[peer.0].reading = false;
+    }
+
+    /// Has the peer read again.
+    pub fn release(&mut self, peer: PeerId) {
+        self.peers[peer.0].reading = true;
+    }
+
+    /// Takes what the peer has received.
+    pub fn received(&mut self, peer: PeerId) -> Vec<u8> {
+        std::mem::take(&mut self.peers[peer.0].received)
+    }
+
+    /// Whether the peer has seen the end of the stream, or of the connection.
+    pub fn is_ended(&self, peer: PeerId) -> bool {
+        let peer = &self.peers[peer.0];
+        peer.reset || (peer.shut || peer.closed.get()) && peer.held.is_empty()
+    }
+
+    /// Whether the reactor has let go of the connection.
+    pub fn is_closed(&self, peer: PeerId) -> bool {
+        self.peers[peer.0].closed.get()
+    }
+
+    /// Whether nothing is under way: no byte, no event, no connection.
+    pub fn is_quiet(&self) -> bool {
+        let waiting = |listener: &Listener| listener.waiting.is_empty() || listener.closed.get();
+        self.news.is_empty()
+            && !self.woken.0.load(Ordering::Acquire)
+            && self.listeners.iter().all(waiting)
+            && self.peers.iter().all(Peer::is_quiet)
+    }
+
+    fn tell(&mut self, peer: usize, news: Readiness) {
+        if let Some(token) = self.peers[peer].token.filter(|_| !self.peers[peer].closed.get()) {
+            let entry = self.news.entry(token).or_default();
+            entry.readable |= news.readable;
+            entry.writable |= news.writable;
+            entry.hangup |= news.hangup;
+            entry.failed |= news.failed;
+        }
+    }
+
+    /// Moves what is under way.
+    fn step(&mut self) {
+        for index in 0..self.peers.len() {
+            if self.peers[index].token.is_none() || self.peers[index].closed.get() {
+                continue;
+            }
+            if self.random.one_in(self.faults.reset) {
+                self.reset(PeerId(index));
+            }
+            let arriving = self.piece(self.peers[index].in_flight.len());
+            let taken = self.piece(self.peers[index].held.len());
+            let news = self.peers[index].step(arriving, taken);
+            self.tell(index, news);
+        }
+        if self.random.one_in(self.faults.spurious) && !self.peers.is_empty() {
+            let index = self.random.below(self.peers.len());
+            if let Some(token) = self.peers[index].token {
+                // The token may long have another owner.
+                let entry = self.news.entry(token).or_default();
+                entry.readable = true;
+                entry.writable |= self.random.one_in(2);
+            }
+        }
+    }
+
+    /// All of `length`, or a piece of it.
+    fn piece(&mut self, length: usize) -> usize {
+        match self.random.one_in(self.faults.pieces) {
+            true => self.random.below(length + 1),
+            false => length,
+        }
+    }
+
+    fn fault_of_moment(&mut self) -> Option<io::ErrorKind> {
+        let busy = self.random.one_in(self.faults.busy);
+        busy.then(|| if self.random.one_in(4) { io::ErrorKind::Interrupted } else { io::ErrorKind::WouldBlock })
+    }
+}
+
+impl Default for Sim {
+    fn default() -> Self {
+        Sim::new()
+    }
+}
+
+impl Kernel for Sim {
+    type Stream = SimStream;
+    type Listener = SimListener;
+
+    const SHORT_READ_DRAINS: bool = true;
+
+    fn poll(&mut self, events: &mut Vec<Event>, _: Option<Duration>) -> io::Result<()> {
+        self.step();
+        self.woken.0.store(false, Ordering::Release);
+        events.extend(std::mem::take(&mut self.news).into_iter().map(|(token, readiness)| Event { token, readiness }));
+        self.random.shuffle(events);
+        Ok(())
+    }
+
+    fn now(&self) -> Instant {
+        self.start + self.elapsed
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        Arc::clone(&self.woken) as Arc<dyn Wake>
+    }
+
+    fn bind(&mut self, bind: &Bind, token: usize) -> io::Result<(SimListener, SocketAddr)> {
+        let addr: SocketAddr = bind.address().parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        if self.listeners.iter().any(|listener| listener.addr == addr && !listener.closed.get()) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let closed = Rc::new(Cell::new(false));
+        self.listeners.push(Listener { addr, token, waiting: VecDeque::new(), closed: Rc::clone(&closed) });
+        Ok((SimListener { index: self.listeners.len() - 1, closed }, addr))
+    }
+
+    fn accept(&mut self, listener: &mut SimListener) -> io::Result<(SimStream, SocketAddr)> {
+        if self.listeners[listener.index].waiting.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if self.random.one_in(self.faults.accept) {
+            return Err(match self.random.below(3) {
+                0 => io::ErrorKind::Interrupted.into(),
+                1 => io::ErrorKind::ConnectionAborted.into(),
+                _ => io::Error::from_raw_os_error(24), // EMFILE
+            });
+        }
+        let id = self.listeners[listener.index].waiting.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
+        let peer = &mut self.peers[id.0];
+        Ok((peer.stream(), peer.addr))
+    }
+
+    fn register(&mut self, stream: &mut SimStream, token: usize) -> io::Result<()> {
+        self.peers[stream.peer.0].token = Some(token);
+        self.tell(stream.peer.0, Readiness { writable: true, ..Readiness::default() });
+        Ok(())
+    }
+
+    fn read(&mut self, stream: &mut SimStream, buffer: &mut [u8]) -> io::Result<usize> {
+        let index = stream.peer.0;
+        if let Some(kind) = self.fault_of_moment() {
+            self.tell(index, Readiness { readable: true, ..Readiness::default() });
+            return Err(kind.into());
+        }
+        let piece = self.piece(self.peers[index].arrived.len().saturating_sub(1)).saturating_add(1);
+        let (read, more) = self.peers[index].read(buffer, piece)?;
+        if more {
+            self.tell(index, Readiness { readable: true, ..Readiness::default() });
+        }
+        Ok(read)
+    }
+
+    fn write(&mut self, stream: &mut SimStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let index = stream.peer.0;
+        let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+        if let Some(kind) = self.fault_of_moment() {
+            self.peers[index].blocked |= kind == io::ErrorKind::WouldBlock;
+            return Err(kind.into());
+        }
+        let piece = self.piece(offered);
+        self.peers[index].write(slices, offered, piece)
+    }
+
+    fn shutdown_write(&mut self, stream: &mut SimStream) -> io::Result<()> {
+        self.peers[stream.peer.0].shut = true;
+        Ok(())
+    }
+}

@@ -16,6 +16,7 @@ mod listen;
 mod outbox;
 mod queue;
 mod remote;
+mod simulated;
 mod stats;
 mod stream;
 mod timers;

@@ -6,10 +6,10 @@ mod handler;
 mod server;
 mod server_stream;
 mod session;
-pub(crate) mod testing;
+mod testing;
 
 pub use callbacks::{Callbacks, on_message};
 pub use decision::{Accept, Decision};
 pub use handler::{Handler, WebSocket};
 pub use server::{Server, Settings};
-pub use testing::TestSocket;
+pub use testing::{Received, TestSocket};

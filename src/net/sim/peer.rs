@@ -1,0 +1,143 @@
+//! The far end of a simulated connection, and the network between.
+
+use std::{
+    cell::Cell,
+    collections::VecDeque,
+    io::{self, IoSlice, Read},
+    net::SocketAddr,
+    rc::Rc,
+};
+
+use crate::net::kernel::Readiness;
+
+/// The name of a far end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerId(pub(super) usize);
+
+/// The reactor's hold on a simulated connection.
+#[derive(Debug)]
+pub struct SimStream {
+    pub(super) peer: PeerId,
+    closed: Rc<Cell<bool>>,
+}
+
+impl Drop for SimStream {
+    fn drop(&mut self) {
+        self.closed.set(true);
+    }
+}
+
+/// A far end.
+#[derive(Debug)]
+pub(super) struct Peer {
+    id: PeerId,
+    pub(super) addr: SocketAddr,
+    /// The reactor's token, once it has registered the connection.
+    pub(super) token: Option<usize>,
+    /// Sent by the peer, not arrived.
+    pub(super) in_flight: VecDeque<u8>,
+    /// Arrived, not read by the reactor.
+    pub(super) arrived: VecDeque<u8>,
+    /// The peer's side ends behind what is in flight.
+    pub(super) finishing: bool,
+    finished: bool,
+    pub(super) reset: bool,
+    /// Written by the reactor, not yet at the peer, and how much of that there may be.
+    pub(super) held: VecDeque<u8>,
+    pub(super) capacity: usize,
+    /// The reactor was told that there is no room.
+    pub(super) blocked: bool,
+    pub(super) reading: bool,
+    pub(super) received: Vec<u8>,
+    /// The reactor has ended its side.
+    pub(super) shut: bool,
+    /// The reactor has let go.
+    pub(super) closed: Rc<Cell<bool>>,
+}
+
+impl Peer {
+    pub(super) fn new(id: PeerId) -> Self {
+        let host = [10, 1, (id.0 >> 8) as u8, id.0 as u8];
+        Peer {
+            id,
+            addr: SocketAddr::from((host, 40_000)),
+            token: None,
+            in_flight: VecDeque::new(),
+            arrived: VecDeque::new(),
+            finishing: false,
+            finished: false,
+            reset: false,
+            held: VecDeque::new(),
+            capacity: 64 * 1024,
+            blocked: false,
+            reading: true,
+            received: Vec::new(),
+            shut: false,
+            closed: Rc::default(),
+        }
+    }
+
+    pub(super) fn stream(&self) -> SimStream {
+        SimStream { peer: self.id, closed: Rc::clone(&self.closed) }
+    }
+
+    /// Has so many bytes arrive and be taken, and says what there is to tell.
+    pub(super) fn step(&mut self, arriving: usize, taken: usize) -> Readiness {
+        let mut news = Readiness::default();
+        if self.reset {
+            return news;
+        }
+        self.arrived.extend(self.in_flight.drain(..arriving));
+        news.readable = arriving > 0;
+        if self.finishing && !self.finished && self.in_flight.is_empty() {
+            self.finished = true;
+            (news.readable, news.hangup) = (true, true);
+        }
+        if self.reading {
+            self.received.extend(self.held.drain(..taken));
+        }
+        if self.blocked && self.held.len() < self.capacity {
+            self.blocked = false;
+            news.writable = true;
+        }
+        news
+    }
+
+    /// Reads at most `piece` bytes, and says whether there is more that is to be told of.
+    pub(super) fn read(&mut self, buffer: &mut [u8], piece: usize) -> io::Result<(usize, bool)> {
+        if self.reset {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if self.arrived.is_empty() {
+            return if self.finished { Ok((0, false)) } else { Err(io::ErrorKind::WouldBlock.into()) };
+        }
+        let length = buffer.len().min(piece);
+        let read = self.arrived.read(&mut buffer[..length])?;
+        Ok((read, !self.arrived.is_empty() && read < buffer.len()))
+    }
+
+    /// Takes at most `piece` of the `offered` bytes.
+    pub(super) fn write(&mut self, slices: &[IoSlice<'_>], offered: usize, piece: usize) -> io::Result<usize> {
+        if self.reset {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let room = self.capacity.saturating_sub(self.held.len()).min(piece);
+        let mut left = room;
+        for slice in slices {
+            let part = &slice[..slice.len().min(left)];
+            self.held.extend(part);
+            left -= part.len();
+        }
+        let written = room - left;
+        self.blocked |= written < offered;
+        if written == 0 && offered > 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(written) }
+    }
+
+    /// Nothing is under way to or from it.
+    pub(super) fn is_quiet(&self) -> bool {
+        let (coming, going) = (!self.in_flight.is_empty(), self.reading && !self.held.is_empty());
+        let ending = self.finishing && !self.finished;
+        let unblocking = self.blocked && self.held.len() < self.capacity;
+        self.reset || self.closed.get() && !going || !(coming || going || ending || unblocking)
+    }
+}

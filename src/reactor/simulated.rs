@@ -1,0 +1,44 @@
+//! Driving a reactor on the simulated system.
+
+use std::time::Duration;
+
+use super::{Reactor, Turn};
+use crate::{
+    error::Error,
+    net::{Kernel, sim::Sim},
+};
+
+/// More turns than this without time moving on is a loop that spins.
+const MOST_TURNS: usize = 1_000_000;
+
+impl Reactor<Sim> {
+    /// Turns until nothing is left to do at this time: every byte has arrived and been handled, and no timer is due.
+    ///
+    /// # Panics
+    ///
+    /// If that takes more than a million turns: the reactor spins.
+    pub fn settle(&mut self) -> Result<Turn, Error> {
+        for _ in 0..MOST_TURNS {
+            let turn = self.turn(Some(Duration::ZERO))?;
+            let due = self.next_deadline().is_some_and(|deadline| deadline <= self.kernel_mut().now());
+            if turn == Turn::Stopped || self.kernel_mut().is_quiet() && !due {
+                return Ok(turn);
+            }
+        }
+        panic!("the reactor spins: {self:?}");
+    }
+
+    /// Moves time on, from deadline to deadline, settling at each.
+    pub fn advance(&mut self, by: Duration) -> Result<Turn, Error> {
+        let end = self.kernel_mut().now() + by;
+        loop {
+            let turn = self.settle()?;
+            let now = self.kernel_mut().now();
+            let next = self.next_deadline().filter(|deadline| *deadline < end).unwrap_or(end);
+            if turn == Turn::Stopped || now >= end {
+                return Ok(turn);
+            }
+            self.kernel_mut().advance(next.saturating_duration_since(now));
+        }
+    }
+}
