@@ -13,13 +13,7 @@ fn main() -> ExitCode {
     let arguments = arguments::Arguments::read(&["--listen", "--max-message"]);
     let listen = arguments.get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
     let max_message = arguments.get("--max-message", 10 * 1024 * 1024);
-    match serve(listen, max_message) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    arguments::run(|| serve(listen, max_message))
 }
 
 fn serve(listen: SocketAddr, max_message: usize) -> Result<(), Error> {

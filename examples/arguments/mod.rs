@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, fmt::Display, process::exit, str::FromStr};
 
 /// The options that were given.
-pub struct Arguments(BTreeMap<String, String>);
+pub(crate) struct Arguments(BTreeMap<String, String>);
 
 impl Arguments {
     /// Reads the command line; `known` are the options, each followed by its value. Anything else ends the program with status 2.
-    pub fn read(known: &[&str]) -> Self {
+    pub(crate) fn read(known: &[&str]) -> Self {
         let program = env!("CARGO_CRATE_NAME");
         let usage =
             known.iter().fold(format!("usage: {program}"), |usage, option| usage + &format!(" [{option} VALUE]"));
@@ -28,7 +28,7 @@ impl Arguments {
     }
 
     /// The value of an option, or what it is by default. A value that does not parse ends the program with status 2.
-    pub fn get<T: FromStr<Err: Display>>(&self, option: &str, default: T) -> T {
+    pub(crate) fn get<T: FromStr<Err: Display>>(&self, option: &str, default: T) -> T {
         let Some(value) = self.0.get(option) else { return default };
         value.parse().unwrap_or_else(|error| fail(&format!("{option} {value:?}: {error}")))
     }
@@ -37,4 +37,15 @@ impl Arguments {
 fn fail(message: &str) -> ! {
     eprintln!("{message}");
     exit(2)
+}
+
+/// Runs a server to its end; an error is one line and status 1.
+pub(crate) fn run(serve: impl FnOnce() -> Result<(), ws_reactor::Error>) -> std::process::ExitCode {
+    match serve() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
 }

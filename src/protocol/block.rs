@@ -114,6 +114,7 @@ impl Blocks {
     }
 
     /// Capacity of the free blocks together, in bytes.
+    #[cfg(test)]
     pub(crate) fn free_bytes(&self) -> usize {
         self.free_bytes
     }

@@ -103,10 +103,6 @@ impl Decoder {
         self.limits = limits;
     }
 
-    pub(crate) fn limits(&self) -> Limits {
-        self.limits
-    }
-
     /// The next thing that `input` completes. To be called, with what it did not consume, until it gives `None`.
     ///
     /// After an error the connection has failed, and the decoder must not be asked again.

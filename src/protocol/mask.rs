@@ -1,12 +1,12 @@
 //! Masking: the XOR that RFC 6455 §5.3 asks of a client, a word at a time.
 
 /// A masking key, as it stands in the frame.
-pub type MaskingKey = [u8; 4];
+pub(crate) type MaskingKey = [u8; 4];
 
 /// Masks or unmasks `payload` in place; the two are the same operation.
 ///
 /// `offset` is where `payload` starts within its frame, so that a frame may be undone in pieces.
-pub fn unmask(payload: &mut [u8], key: MaskingKey, offset: usize) {
+pub(crate) fn unmask(payload: &mut [u8], key: MaskingKey, offset: usize) {
     let [a, b, c, d] = rotated(key, offset);
     let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
     // Safe eight-byte chunks are what the compiler vectorises best; a wider loop with a byte tail loses on short payloads.

@@ -27,4 +27,5 @@ pub use decoder::Limits;
 pub use error::ProtocolError;
 pub use handshake::{Handshake, HandshakeError};
 pub use message::{Message, OwnedMessage};
-pub use version::{Side, Version};
+pub(crate) use version::Side;
+pub use version::Version;

@@ -15,7 +15,7 @@ pub enum Version {
 
 /// Which end of a connection we are. A client masks what it sends, a server must not (RFC 6455 §5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Side {
+pub(crate) enum Side {
     /// The end that asked for the connection.
     Client,
     /// The end that accepted it.

@@ -6,7 +6,7 @@ use super::{
     Reactor,
     ending::timeout_in,
     guard::guard,
-    hub::{Hub, Running, Task},
+    hub::{Hub, Periodic, Running, Task},
     id::{ConnectionId, TimerId},
     outbox::Phase,
     remote::Command,
@@ -70,7 +70,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    fn fire_periodic(&mut self, timer: TimerId, call: Option<Box<dyn FnMut(&mut Hub)>>) {
+    fn fire_periodic(&mut self, timer: TimerId, call: Option<Periodic>) {
         let Some(mut call) = call else { return };
         let whole = self.call_hub(&mut call).is_some();
         let now = self.hub.now;

@@ -31,6 +31,9 @@ use crate::{
 /// A function the loop calls once.
 pub(super) type Tick = Box<dyn FnOnce(&mut Hub)>;
 
+/// A function the loop calls again and again.
+pub(super) type Periodic = Box<dyn FnMut(&mut Hub)>;
+
 /// What a timer does when it is due.
 pub(super) enum Task {
     /// Look after the deadlines of a connection.
@@ -41,7 +44,7 @@ pub(super) enum Task {
     Periodic {
         every: Duration,
         next: Instant,
-        call: Option<Box<dyn FnMut(&mut Hub)>>,
+        call: Option<Periodic>,
     },
     /// Try again to accept.
     Listener(ListenerId),

@@ -169,7 +169,7 @@ impl StreamHandler for ServerStream {
         match &mut self.state {
             State::Open(session) => session.on_deadline(stream),
             State::Opening { begun: true, .. } => {
-                self.answer_text(stream, StatusCode::REQUEST_TIMEOUT, "the request took too long")
+                self.answer_text(stream, StatusCode::REQUEST_TIMEOUT, "the request took too long");
             }
             State::Opening { .. } | State::Answered => {
                 stream.hub.cut_by(stream.id(), ClosedBy::Timeout(Deadline::Opening));
@@ -181,7 +181,7 @@ impl StreamHandler for ServerStream {
         match &mut self.state {
             State::Open(session) => session.on_shutdown(stream),
             State::Opening { begun: true, .. } => {
-                self.answer_text(stream, StatusCode::SERVICE_UNAVAILABLE, "shutting down")
+                self.answer_text(stream, StatusCode::SERVICE_UNAVAILABLE, "shutting down");
             }
             State::Opening { .. } => stream.cut(),
             State::Answered => {}

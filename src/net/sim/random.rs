@@ -26,7 +26,7 @@ impl Random {
 
     /// True once in so many times; never if that is 0.
     pub fn one_in(&mut self, times: u32) -> bool {
-        times > 0 && self.number() % u64::from(times) == 0
+        times > 0 && self.number().is_multiple_of(u64::from(times))
     }
 
     /// Changes the order.

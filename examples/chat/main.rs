@@ -1,0 +1,67 @@
+//! A room with names. The page is served on the same port: open it in two windows and talk.
+//!
+//!     cargo run --release --example chat -- [--listen ADDR]
+
+#[path = "../arguments/mod.rs"]
+mod arguments;
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use ws_reactor::{
+    CloseCode, CloseReason, Decision, Error, Handler, Message, Reactor, Server, WebSocket, http::StatusCode,
+};
+
+const PAGE: &str = include_str!("page.html");
+const ROOM: &str = "the room";
+
+/// Somebody in the room, or at its door. The first message is the name.
+#[derive(Default)]
+struct Guest {
+    name: Option<String>,
+}
+
+impl Handler for Guest {
+    fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
+        let Message::Text(text) = message else {
+            ws.close(CloseCode::Unsupported, "this room is for text");
+            return;
+        };
+        match &self.name {
+            Some(name) => {
+                ws.publish(ROOM, &format!("{name}: {text}"));
+            }
+            None => {
+                ws.subscribe(ROOM);
+                ws.publish(ROOM, &format!("{text} has come"));
+                self.name = Some(text.to_owned());
+            }
+        }
+    }
+
+    fn on_close(&mut self, ws: &mut WebSocket<'_>, _: &CloseReason) {
+        if let Some(name) = &self.name {
+            ws.publish(ROOM, &format!("{name} has gone"));
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    env_logger::init();
+    let listen = arguments::Arguments::read(&["--listen"]).get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
+    arguments::run(|| serve(listen))
+}
+
+fn serve(listen: SocketAddr) -> Result<(), Error> {
+    let chat = Server::new(|_| Guest::default()).max_message_bytes(4096).on_request(|request| {
+        match (request.is_upgrade(), request.path()) {
+            (true, "/chat") => Decision::accept(),
+            (false, "/") => Decision::html(PAGE),
+            _ => Decision::status(StatusCode::NOT_FOUND),
+        }
+    });
+    let mut reactor = Reactor::new()?;
+    let listening = reactor.listen(listen, chat)?;
+    eprintln!("listening on ws://{}", listening.addr);
+    eprintln!("open http://{}/ in a browser", listening.addr);
+    reactor.run()
+}

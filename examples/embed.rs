@@ -1,0 +1,68 @@
+//! A loop of one's own that gives the reactor its turns, and another thread that sends.
+//!
+//!     cargo run --example embed -- [--listen ADDR] [--seconds N]
+
+mod arguments;
+
+use std::{
+    net::SocketAddr,
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
+
+use ws_reactor::{Callbacks, Error, Reactor, Server, Turn};
+
+/// How often this loop has work of its own.
+const FRAME: Duration = Duration::from_millis(16);
+
+fn main() -> ExitCode {
+    env_logger::init();
+    let arguments = arguments::Arguments::read(&["--listen", "--seconds"]);
+    let listen = arguments.get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
+    let seconds = arguments.get("--seconds", u64::MAX);
+    arguments::run(|| serve(listen, seconds))
+}
+
+fn serve(listen: SocketAddr, seconds: u64) -> Result<(), Error> {
+    let mut reactor = Reactor::new()?;
+    let server = Server::new(|_| {
+        Callbacks::new().on_open(|ws, _| {
+            ws.subscribe("clock");
+            ws.subscribe("frames");
+        })
+    });
+    let listening = reactor.listen(listen, server)?;
+    eprintln!("listening on ws://{}", listening.addr);
+
+    // Another thread has no reactor, but it can have a remote.
+    let remote = reactor.remote();
+    let clock = thread::spawn(move || {
+        for second in 1..=seconds {
+            thread::sleep(Duration::from_secs(1));
+            if !remote.publish("clock", format!("{second} s")).is_queued() {
+                return;
+            }
+        }
+        remote.shutdown(Duration::from_secs(1));
+    });
+
+    let (mut frame, mut next) = (0_u64, Instant::now());
+    loop {
+        // The reactor's turn: it waits for news no longer than until this loop has work again.
+        let patience = next.saturating_duration_since(Instant::now());
+        if reactor.turn(Some(patience))? == Turn::Stopped {
+            break;
+        }
+        // This loop's own work.
+        if Instant::now() >= next {
+            (frame, next) = (frame + 1, next + FRAME);
+            if frame.is_multiple_of(60) {
+                reactor.hub().publish("frames", &format!("frame {frame}"));
+            }
+        }
+    }
+    drop(reactor);
+    clock.join().expect("the clock does not panic");
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! A line protocol beside a WebSocket server, on one reactor: what is typed at one end is seen at the other.
+//!
+//!     cargo run --example raw_tcp -- [--listen ADDR] [--lines ADDR]
+//!     nc 127.0.0.1 8081
+
+mod arguments;
+
+use std::{cell::RefCell, net::SocketAddr, process::ExitCode, rc::Rc};
+
+use ws_reactor::{Callbacks, CloseReason, ConnectionId, Error, Hub, Message, Reactor, Server, Stream, StreamHandler};
+
+/// The longest line; a peer that sends a longer one is cut off.
+const LONGEST_LINE: usize = 4096;
+
+/// Those who listen by lines.
+type Listeners = Rc<RefCell<Vec<ConnectionId>>>;
+
+const SOCKETS: &str = "sockets";
+
+/// The protocol: each line is a message, and so is each message a line.
+struct Lines {
+    listeners: Listeners,
+    /// The start of a line whose end has not come.
+    unfinished: Vec<u8>,
+}
+
+impl StreamHandler for Lines {
+    fn on_connect(&mut self, stream: &mut Stream<'_>) {
+        self.listeners.borrow_mut().push(stream.id());
+        stream.write(b"type a line, and every WebSocket gets it\n");
+    }
+
+    fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+        for piece in data.split_inclusive(|byte| *byte == b'\n') {
+            self.unfinished.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                let line = String::from_utf8_lossy(self.unfinished.trim_ascii_end());
+                stream.hub().publish(SOCKETS, Message::Text(&line));
+                self.unfinished.clear();
+            }
+        }
+        if self.unfinished.len() > LONGEST_LINE {
+            stream.write(b"that line is too long\n");
+            stream.close();
+        }
+    }
+
+    fn on_close(&mut self, stream: &mut Stream<'_>, _: &CloseReason) {
+        self.listeners.borrow_mut().retain(|id| *id != stream.id());
+    }
+}
+
+/// Writes a line to everybody who listens by lines. The borrow may be held: a Hub never calls back.
+fn tell(listeners: &Listeners, hub: &mut Hub, line: &str) {
+    for id in listeners.borrow().iter() {
+        hub.write(*id, format!("{line}\n").as_bytes());
+    }
+}
+
+fn main() -> ExitCode {
+    env_logger::init();
+    let arguments = arguments::Arguments::read(&["--listen", "--lines"]);
+    let listen = arguments.get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
+    let lines = arguments.get("--lines", SocketAddr::from(([127, 0, 0, 1], 8081)));
+    arguments::run(|| serve(listen, lines))
+}
+
+fn serve(listen: SocketAddr, lines: SocketAddr) -> Result<(), Error> {
+    let listeners = Listeners::default();
+    let told = Rc::clone(&listeners);
+    let sockets = Server::new(move |_| {
+        let told = Rc::clone(&told);
+        Callbacks::new()
+            .on_open(|ws, _| {
+                ws.subscribe(SOCKETS);
+            })
+            .on_message(move |ws, message| match message {
+                Message::Text(text) => tell(&told, ws.hub(), text),
+                Message::Binary(bytes) => tell(&told, ws.hub(), &format!("({} bytes)", bytes.len())),
+            })
+    });
+
+    let mut reactor = Reactor::new()?;
+    let sockets = reactor.listen(listen, sockets)?;
+    let lines =
+        reactor.listen_stream(lines, move |_| Lines { listeners: Rc::clone(&listeners), unfinished: Vec::new() })?;
+    eprintln!("listening on ws://{}", sockets.addr);
+    eprintln!("listening on tcp://{}", lines.addr);
+    reactor.run()
+}

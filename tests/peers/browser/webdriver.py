@@ -1,0 +1,142 @@
+"""As much of a WebDriver client as the browser checks need, over plain HTTP."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key the standard gives to element references
+
+
+class Failed(Exception):
+    """The driver refused a command, or could not be started."""
+
+
+class Browser:
+    """`with Browser() as browser:` - headless Chromium, driven by ChromeDriver."""
+
+    ARGUMENTS = [
+        "--headless=new",
+        "--no-sandbox",  # Chromium refuses to run as root with one, and build machines often are root
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",  # it would look for its maker's servers, which the checks do not need
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+        "--window-size=900,700",
+    ]
+
+    def __enter__(self):
+        driver = shutil.which("chromedriver")
+        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+        if not (driver and chromium):
+            raise Failed("Chromium and ChromeDriver are needed (Debian: chromium, chromium-driver)")
+        self._driver = subprocess.Popen(
+            [driver, "--port=0"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            text=True, start_new_session=True,
+        )
+        try:
+            self._base = self._address()
+            chrome = {"binary": chromium, "args": self.ARGUMENTS}
+            wanted = {"browserName": "chrome", "goog:chromeOptions": chrome, "timeouts": {"script": 20_000}}
+            created = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+            self._base += f"/session/{created['sessionId']}"
+            return self
+        except BaseException:
+            self._end_driver()
+            raise
+
+    def __exit__(self, *_):
+        try:
+            self._call("DELETE", "")
+        except (Failed, OSError):
+            pass  # a browser that died is no reason to leave its driver behind
+        self._end_driver()
+
+    def new_window(self):
+        return self._call("POST", "/window/new", {"type": "window"})["handle"]
+
+    def switch_to(self, window):
+        self._call("POST", "/window", {"handle": window})
+
+    def open(self, url):
+        self._call("POST", "/url", {"url": url})
+
+    def run(self, script, *arguments):
+        """Runs the body of an async function; the value is what it returns."""
+        wrapped = f"const done = arguments[arguments.length - 1]; const given = [...arguments].slice(0, -1); \
+            (async (...given) => {{ {script} }})(...given).then(value => done({{ value }}), \
+            error => done({{ error: String(error) }}));"
+        answer = self._call("POST", "/execute/async", {"script": wrapped, "args": arguments})
+        if "error" in answer:
+            raise Failed(f"the page: {answer['error']}")
+        return answer.get("value")
+
+    def text(self, selector):
+        return self.run("return document.querySelector(given[0]).textContent", selector)
+
+    def click(self, selector):
+        self._on_element(selector, "/click", {})
+
+    def type(self, selector, text):
+        self._on_element(selector, "/clear", {})
+        self._on_element(selector, "/value", {"text": text})
+
+    def screenshot(self, path):
+        image = base64.b64decode(self._call("GET", "/screenshot"))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(image)
+
+    def _on_element(self, selector, verb, body):
+        """As a person would: an element not there or not visible yet is waited for."""
+        until = time.monotonic() + 5
+        while True:
+            try:
+                found = self._call("POST", "/element", {"using": "css selector", "value": selector})
+                return self._call("POST", f"/element/{found[ELEMENT]}{verb}", body)
+            except Failed as failed:
+                if time.monotonic() > until:
+                    raise Failed(f"{selector}: {failed}") from None
+                time.sleep(0.05)
+
+    def _call(self, method, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._base + path, data, {"Content-Type": "application/json"}, method=method)
+        try:
+            with self._direct.open(request, timeout=60) as response:
+                return json.load(response)["value"]
+        except urllib.error.HTTPError as error:
+            said = json.load(error)["value"]
+            raise Failed(f"{said['error']}: {said['message'].splitlines()[0]}") from None
+
+    # A proxy named in the environment must not be asked for this machine's own addresses.
+    _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def _address(self):
+        late = threading.Timer(20, self._driver.kill)
+        late.start()
+        try:
+            for line in self._driver.stdout:
+                found = re.search(r"started successfully on port (\d+)", line)
+                if found:
+                    threading.Thread(target=self._driver.stdout.read, daemon=True).start()
+                    return f"http://127.0.0.1:{found.group(1)}"
+        finally:
+            late.cancel()
+        raise Failed("ChromeDriver did not start")
+
+    def _end_driver(self):
+        try:
+            os.killpg(self._driver.pid, signal.SIGKILL)  # Chromium is in its group
+        except ProcessLookupError:
+            pass
+        self._driver.wait()

@@ -1,0 +1,80 @@
+"""An example server of this crate, started on a free port and ended whatever happens."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+
+
+class Failed(Exception):
+    """The server could not be started, did not say that it listens, or ended by itself."""
+
+
+class ExampleServer:
+    """`with ExampleServer(path) as server: server.url` - listening when the block is entered."""
+
+    READY_WITHIN = 20  # seconds
+
+    def __init__(self, path, *arguments):
+        self.command = [os.path.abspath(path), "--listen", "127.0.0.1:0", *arguments]
+        self.url = None
+        self.said = []
+        self._ready = threading.Event()
+
+    def __enter__(self):
+        try:
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,  # ended as a group, and not by a Ctrl-C meant for the runner
+            )
+        except OSError as error:
+            raise Failed(f"{self.command[0]} cannot be started: {error.strerror}") from None
+        # The pipe is read to its end by a thread: a server that logs must not block on a full pipe.
+        threading.Thread(target=self._listen_to_it, daemon=True).start()
+        try:
+            self._ready.wait(self.READY_WITHIN)
+            if self.url is None:
+                raise Failed(f"{self.command[0]} never said 'listening on ws://…': {self.last_words()}")
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        for ending in (signal.SIGTERM, signal.SIGKILL):
+            if self._process.poll() is not None:
+                return
+            os.killpg(self._process.pid, ending)
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                pass
+
+    def ended(self):
+        """How the process ended by itself, or None while it runs."""
+        status = self._process.poll()
+        if status is None:
+            return None
+        how = f"signal {-status}" if status < 0 else f"status {status}"
+        return f"the server ended with {how}: {self.last_words()}"
+
+    def last_words(self):
+        return " / ".join(self.said[-5:]) or "it said nothing"
+
+    def _listen_to_it(self):
+        for line in self._process.stderr:
+            self.said = self.said[-50:] + [line.rstrip()]
+            found = re.search(r"listening on (wss?://\S+)", line)
+            if found and self.url is None:
+                self.url = found.group(1)
+                self._ready.set()
+        self._ready.set()  # the end of the output: waiting longer is pointless

@@ -1,0 +1,308 @@
+// The npm package `ws` as the client of the example servers; started by ../run.
+//
+//     node peer.mjs ECHO_URL MULTICAST_URL MAX_MESSAGE_BYTES
+
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import http from 'node:http';
+import net from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import WebSocket from 'ws';
+
+const [echo, multicast, maxMessage] = process.argv.slice(2);
+const DEADLINE = 20_000; // milliseconds, for each check
+
+// A client whose messages are waited for one by one, in the order of their arrival.
+class Client {
+  static async open(url = echo, protocols = [], options = {}) {
+    const client = new Client(new WebSocket(url, protocols, { handshakeTimeout: 10_000, ...options }));
+    await once(client.ws, 'open');
+    return client;
+  }
+
+  constructor(ws) {
+    this.ws = ws;
+    this.arrived = [];
+    this.wake = () => {};
+    this.closed = new Promise((resolve) => {
+      ws.on('close', (code, reason) => resolve({ code, reason: reason.toString() }));
+    });
+    this.closed.then(() => this.wake());
+    ws.on('error', () => {}); // every failure shows in `closed`, too
+    ws.on('message', (data, binary) => {
+      this.arrived.push(binary ? data : data.toString());
+      this.wake();
+    });
+  }
+
+  async next() {
+    while (this.arrived.length === 0) {
+      assert.equal(this.ws.readyState, WebSocket.OPEN, 'closed before the message came');
+      await new Promise((resolve) => { this.wake = resolve; });
+    }
+    return this.arrived.shift();
+  }
+
+  async close(code, reason) {
+    this.ws.close(code, reason);
+    return this.closed;
+  }
+
+  // Bytes behind the library's back: what no correct client would send.
+  raw(hex) {
+    this.ws._socket.write(Buffer.from(hex.replaceAll(' ', ''), 'hex'));
+    return this.closed;
+  }
+}
+
+const checks = [];
+const check = (name, body) => checks.push({ name, body });
+
+check('text comes back as text', async () => {
+  const client = await Client.open();
+  client.ws.send('Hello');
+  assert.equal(await client.next(), 'Hello');
+  assert.equal((await client.close(1000)).code, 1000);
+});
+
+check('binary comes back as binary', async () => {
+  const client = await Client.open();
+  const bytes = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
+  client.ws.send(bytes);
+  assert.deepEqual(await client.next(), bytes);
+  await client.close();
+});
+
+check('empty messages keep their type', async () => {
+  const client = await Client.open();
+  client.ws.send('');
+  client.ws.send(Buffer.alloc(0));
+  assert.equal(await client.next(), '');
+  assert.deepEqual(await client.next(), Buffer.alloc(0));
+  await client.close();
+});
+
+check('multibyte text is unchanged', async () => {
+  const client = await Client.open();
+  const text = 'κόσμε – Grüße, 日本語, 🦀\u{10FFFF}\u0000'.repeat(500);
+  client.ws.send(text);
+  assert.equal(await client.next(), text);
+  await client.close();
+});
+
+// A pattern, not plain noise: noise as long as the limit would be over it once deflate has framed it.
+for (const size of [1, 125, 126, 127, 65535, 65536, 1 << 20, Number(maxMessage)]) {
+  check(`${size} bytes keep their content`, async () => {
+    const client = await Client.open();
+    const bytes = Buffer.alloc(size, randomBytes(1021));
+    client.ws.send(bytes);
+    const back = await client.next();
+    assert.equal(back.length, size);
+    assert.ok(bytes.equals(back), 'other bytes came back');
+    await client.close();
+  });
+}
+
+check('a fragmented message comes back whole, pings answered in between', async () => {
+  const client = await Client.open();
+  const pongs = [];
+  client.ws.on('pong', (data) => pongs.push(data.toString()));
+  client.ws.send('one, ', { fin: false });
+  client.ws.send('', { fin: false });
+  client.ws.ping('within');
+  client.ws.send('two, ', { fin: false });
+  client.ws.send('thr\u00e9\u00e9', { fin: true });
+  assert.equal(await client.next(), 'one, two, thr\u00e9\u00e9');
+  assert.deepEqual(pongs, ['within']);
+  await client.close();
+});
+
+check('a ping gets a pong with its payload', async () => {
+  const client = await Client.open();
+  for (const payload of [Buffer.alloc(0), Buffer.from('are you there?'), randomBytes(125)]) {
+    client.ws.ping(payload);
+    const [pong] = await once(client.ws, 'pong');
+    assert.deepEqual(pong, payload);
+  }
+  await client.close();
+});
+
+check('an unasked pong is passed over', async () => {
+  const client = await Client.open();
+  client.ws.pong('nobody asked');
+  client.ws.send('still here');
+  assert.equal(await client.next(), 'still here');
+  await client.close();
+});
+
+check('1000 messages at once come back in order', async () => {
+  const client = await Client.open();
+  const sent = Array.from({ length: 1000 }, (_, n) => `${n}:${'x'.repeat(n % 300)}`);
+  for (const text of sent) client.ws.send(text);
+  for (const text of sent) assert.equal(await client.next(), text);
+  await client.close();
+});
+
+check('32 messages of 1 MiB at once come back in order', async () => {
+  const client = await Client.open();
+  const sent = Array.from({ length: 32 }, (_, n) => Buffer.alloc(1 << 20, n));
+  for (const bytes of sent) client.ws.send(bytes);
+  for (const bytes of sent) assert.ok(bytes.equals(await client.next()), 'other bytes came back');
+  await client.close();
+});
+
+check('the first subprotocol offered is chosen', async () => {
+  const client = await Client.open(echo, ['v2.example', 'v1.example']);
+  assert.equal(client.ws.protocol, 'v2.example');
+  await client.close();
+  const plain = await Client.open();
+  assert.equal(plain.ws.protocol, '');
+  await plain.close();
+});
+
+for (const code of [1000, 1001, 3000, 4999]) {
+  check(`a close with ${code} is answered with ${code}`, async () => {
+    const client = await Client.open();
+    assert.equal((await client.close(code, 'that is all')).code, code);
+  });
+}
+
+check('a close without a code is answered without one', async () => {
+  const client = await Client.open();
+  assert.deepEqual(await client.close(), { code: 1005, reason: '' });
+});
+
+check('messages sent before the close still come back', async () => {
+  const client = await Client.open();
+  for (let n = 0; n < 100; n += 1) client.ws.send(`${n}`);
+  assert.equal((await client.close(1000)).code, 1000);
+  assert.deepEqual(client.arrived, Array.from({ length: 100 }, (_, n) => `${n}`));
+});
+
+for (const [what, hex, code] of [
+  ['an unmasked frame', '81 02 48 69', 1002],
+  ['a reserved bit', 'a1 80 00000000', 1002], // RSV2: no extension here defines it
+  ['an unknown op-code', '83 80 00000000', 1002],
+  ['a fragmented ping', '09 80 00000000', 1002],
+  ['a ping of 126 bytes', `89 fe 007e 00000000 ${'00'.repeat(126)}`, 1002],
+  ['a continuation of nothing', '80 80 00000000', 1002],
+  ['a new message within a message', '01 80 00000000 81 80 00000000', 1002],
+  ['a close code nobody may send', '88 82 00000000 03ed', 1002], // 1005
+  ['text that is not UTF-8', '81 82 00000000 c080', 1007],
+  ['a length over the limit', '82 ff 0000000100000000 00000000', 1009], // 4 GiB announced, none sent
+]) {
+  check(`${what} is refused with ${code}`, async () => {
+    const client = await Client.open();
+    assert.equal((await client.raw(hex)).code, code);
+  });
+}
+
+check('a message over the limit is refused with 1009', async () => {
+  const client = await Client.open();
+  client.ws.send(randomBytes(Number(maxMessage) + 1));
+  assert.equal((await client.closed).code, 1009);
+});
+
+check('fragments that add up to more than the limit are refused with 1009', async () => {
+  const client = await Client.open();
+  const half = randomBytes(Number(maxMessage) / 2 + 1);
+  client.ws.send(half, { fin: false });
+  client.ws.send(half, { fin: true });
+  assert.equal((await client.closed).code, 1009);
+});
+
+check('200 connections at once each get their own messages', async () => {
+  const clients = await Promise.all(Array.from({ length: 200 }, () => Client.open()));
+  clients.forEach((client, n) => client.ws.send(`I am ${n}`));
+  await Promise.all(clients.map(async (client, n) => assert.equal(await client.next(), `I am ${n}`)));
+  const closed = await Promise.all(clients.map((client) => client.close(1000)));
+  assert.ok(closed.every(({ code }) => code === 1000));
+});
+
+check('200 connections cut off at once harm nobody', async () => {
+  const bystander = await Client.open();
+  const clients = await Promise.all(Array.from({ length: 200 }, () => Client.open()));
+  for (const client of clients) client.ws.terminate();
+  await Promise.all(clients.map((client) => client.closed));
+  bystander.ws.send('still here');
+  assert.equal(await bystander.next(), 'still here');
+  await bystander.close();
+});
+
+check('multicast reaches everybody, the sender included', async () => {
+  const clients = await Promise.all([1, 2, 3].map(() => Client.open(multicast)));
+  clients[0].ws.send('to all');
+  for (const client of clients) assert.equal(await client.next(), 'to all');
+  clients[1].ws.send(Buffer.from([1, 2, 3]));
+  for (const client of clients) assert.deepEqual(await client.next(), Buffer.from([1, 2, 3]));
+  await clients[2].close();
+  clients[1].ws.send('to those who stayed');
+  for (const client of clients.slice(0, 2)) assert.equal(await client.next(), 'to those who stayed');
+  assert.deepEqual(clients[2].arrived, []);
+  await Promise.all(clients.map((client) => client.close()));
+});
+
+const upgrade = {
+  Connection: 'Upgrade',
+  Upgrade: 'websocket',
+  'Sec-WebSocket-Version': '13',
+  'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==', // RFC 6455 §1.3
+};
+
+async function ask(method, headers) {
+  const request = http.request(echo.replace(/^ws/, 'http'), { method, headers, agent: false });
+  request.end();
+  const [response] = await once(request, 'response');
+  response.resume();
+  return response;
+}
+
+check('an unknown version is answered 426 with the versions served', async () => {
+  const response = await ask('GET', { ...upgrade, 'Sec-WebSocket-Version': '99' });
+  assert.equal(response.statusCode, 426);
+  assert.ok(/(^|[ ,])13($|[ ,])/.test(response.headers['sec-websocket-version']), 'without 13 in Sec-WebSocket-Version');
+});
+
+check('a plain GET is answered 426', async () => {
+  assert.equal((await ask('GET', {})).statusCode, 426);
+});
+
+check('a POST is answered 405', async () => {
+  assert.equal((await ask('POST', { 'Content-Length': 0 })).statusCode, 405);
+});
+
+check('a key that is not 16 bytes is answered 400', async () => {
+  assert.equal((await ask('GET', { ...upgrade, 'Sec-WebSocket-Key': 'c2hvcnQ=' })).statusCode, 400);
+});
+
+check('frames in the segment of the request are not lost', async () => {
+  const { hostname, port, host } = new URL(echo);
+  const socket = net.connect(Number(port), hostname);
+  const head = Object.entries({ Host: host, ...upgrade }).map(([name, value]) => `${name}: ${value}\r\n`).join('');
+  socket.write(Buffer.concat([
+    Buffer.from(`GET / HTTP/1.1\r\n${head}\r\n`),
+    Buffer.from('818200000000', 'hex'), Buffer.from('Hi'), // masked with zeros: the payload stays readable
+  ]));
+  let received = '';
+  for await (const data of socket) {
+    received += data.toString('latin1');
+    if (received.includes('\r\n\r\n\x81\x02Hi')) break;
+  }
+  assert.ok(received.startsWith('HTTP/1.1 101 '), received);
+  assert.ok(received.includes('s3pPLMBiTxaQ9kYGzzhZRbK+xOo='), 'wrong Sec-WebSocket-Accept'); // RFC 6455 §1.3
+  assert.ok(received.endsWith('\r\n\r\n\x81\x02Hi'), 'the frame was not echoed');
+});
+
+let failed = 0;
+for (const { name, body } of checks) {
+  const late = sleep(DEADLINE, null, { ref: false }).then(() => assert.fail(`no end within ${DEADLINE} ms`));
+  try {
+    await Promise.race([body(), late]);
+    console.log(`ok      node: ${name}`);
+  } catch (error) {
+    failed += 1;
+    console.log(`FAILED  node: ${name}: ${error.message.split('\n').filter(Boolean).join(' ')}`);
+  }
+}
+process.exit(failed ? 1 : 0);

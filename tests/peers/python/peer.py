@@ -1,0 +1,275 @@
+"""The PyPI package `websockets` as the client of the example servers; started by ../run.
+
+    python peer.py ECHO_URL MULTICAST_URL MAX_MESSAGE_BYTES
+
+Its asyncio client and its blocking client are two implementations over one protocol; both are asked.
+"""
+
+import asyncio
+import os
+import sys
+import time
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect as connect_blocking
+
+ECHO, MULTICAST, MAX_MESSAGE = sys.argv[1], sys.argv[2], int(sys.argv[3])
+DEADLINE = 20  # seconds, for each check
+SIZES = [0, 1, 125, 126, 127, 65535, 65536, 1 << 20, MAX_MESSAGE]
+MULTIBYTE = "κόσμε – Grüße, 日本語, 🦀\U0010ffff\0" * 500
+
+checks = []
+
+
+def check(name):
+    def register(body):
+        checks.append((name, body))
+        return body
+
+    return register
+
+
+def equal(got, expected):
+    if got != expected:
+        raise AssertionError(f"{got!r:.120} came, {expected!r:.120} was expected")
+
+
+def pattern(size):
+    """Not plain noise: noise as long as the limit would be over it once deflate has framed it."""
+    return (os.urandom(1021) * (size // 1021 + 1))[:size]
+
+
+def echo(**options):
+    return connect(ECHO, max_size=None, **{"open_timeout": 10, "close_timeout": 10, **options})
+
+
+def echo_blocking(**options):
+    return connect_blocking(ECHO, max_size=None, **{"open_timeout": 10, "close_timeout": 10, **options})
+
+
+async def closed_by_server(ws):
+    """The close the server sent; pongs and messages before it are read and dropped."""
+    try:
+        while True:
+            await ws.recv()
+    except ConnectionClosed as closed:
+        return closed.rcvd.code if closed.rcvd else 1006
+
+
+@check("text comes back as text, binary as binary, empty ones too")
+async def types():
+    async with echo() as ws:
+        for message in ("Hello", bytes(range(256)), "", b"", MULTIBYTE):
+            await ws.send(message)
+            equal(await ws.recv(), message)
+
+
+@check("every length form keeps the content")
+async def sizes():
+    async with echo() as ws:
+        for size in SIZES:
+            payload = pattern(size)
+            await ws.send(payload)
+            equal(await ws.recv(), payload)
+
+
+@check("a fragmented message comes back whole")
+async def fragments():
+    async with echo() as ws:
+        await ws.send(["one, ", "", "two, ", "thréé"])
+        equal(await ws.recv(), "one, two, thréé")
+        await ws.send([b"\x00\x01", b"\x02", b""])
+        equal(await ws.recv(), b"\x00\x01\x02")
+
+
+@check("a message of 1000 fragments with a ping in the middle")
+async def many_fragments():
+    async with echo() as ws:
+        pongs = []
+
+        async def parts():
+            for number in range(1000):
+                if number == 500:
+                    pongs.append(await ws.ping(b"within"))
+                yield str(number)
+
+        await ws.send(parts())
+        equal(await ws.recv(), "".join(map(str, range(1000))))
+        if not pongs[0].done():
+            raise AssertionError("the pong came after the message, or never")
+
+
+@check("a ping gets a pong with its payload")
+async def ping():
+    async with echo() as ws:
+        for payload in (b"", b"are you there?", os.urandom(125)):
+            await (await ws.ping(payload))  # resolved by a pong of the same payload only
+
+
+@check("the keepalive pings of the library are answered")
+async def keepalive():
+    async with echo(ping_interval=0.1, ping_timeout=2) as ws:
+        await asyncio.sleep(0.5)
+        if not 0 < ws.latency < 2:
+            raise AssertionError(f"no pong was measured: latency {ws.latency}")
+        await ws.send("still here")
+        equal(await ws.recv(), "still here")
+
+
+@check("1000 messages at once come back in order")
+async def pipelined():
+    async with echo() as ws:
+        sent = [f"{number}:" + "x" * (number % 300) for number in range(1000)]
+        back = asyncio.create_task(collect(ws, len(sent)))
+        for message in sent:
+            await ws.send(message)
+        equal(await back, sent)
+
+
+async def collect(ws, count):
+    return [await ws.recv() for _ in range(count)]
+
+
+@check("a reader that rests gets everything afterwards")
+async def rested_reader():
+    # 24 MiB are more than the sockets of both sides hold: the server has to stop reading and go on later.
+    sent = [os.urandom(1 << 20) for _ in range(24)]
+    async with echo(max_queue=1, ping_interval=None) as ws:
+        sending = asyncio.create_task(send_all(ws, sent))
+        await asyncio.sleep(1)
+        equal(await collect(ws, len(sent)), sent)
+        await sending
+
+
+async def send_all(ws, messages):
+    for message in messages:
+        await ws.send(message)
+
+
+@check("the first subprotocol offered is chosen")
+async def subprotocol():
+    async with echo(subprotocols=["v2.example", "v1.example"]) as ws:
+        equal(ws.subprotocol, "v2.example")
+    async with echo() as ws:
+        equal(ws.subprotocol, None)
+
+
+@check("closes are clean and answered with their code")
+async def closes():
+    for code in (1000, 1001, 1011, 3000, 4999):
+        async with echo() as ws:
+            started = time.monotonic()
+            await ws.close(code, "that is all")
+            equal(ws.close_code, code)  # as received: 1006 where no close frame came
+            if time.monotonic() - started > 2:
+                raise AssertionError(f"the server took {time.monotonic() - started:.1f} s to end the connection")
+
+
+@check("a close without a code is answered without one")
+async def close_without_code():
+    async with echo() as ws:
+        ws.transport.write(bytes.fromhex("8880 00000000"))
+        equal(await closed_by_server(ws), 1005)
+
+
+for what, frame, code in (
+    ("an unmasked frame", "8102 4869", 1002),
+    ("a reserved op-code", "8380 00000000", 1002),
+    ("a close body of one byte", "8881 00000000 00", 1002),
+    ("a close reason that is not UTF-8", "8884 00000000 03e8 c080", 1007),
+    ("text that is not UTF-8", "8182 00000000 c080", 1007),
+    ("text that is not UTF-8 in a frame still unfinished", "81ff 0000000000010000 00000000 eda080", 1007),
+):
+
+    @check(f"{what} is refused with {code}")
+    async def refused(frame=frame, code=code):
+        async with echo(close_timeout=1) as ws:
+            ws.transport.write(bytes.fromhex(frame))
+            equal(await asyncio.wait_for(closed_by_server(ws), 5), code)
+
+
+@check("a message over the limit is refused with 1009")
+async def too_big():
+    async with echo() as ws:
+        try:
+            await ws.send(os.urandom(MAX_MESSAGE + 1))
+        except ConnectionClosed:
+            pass  # the server need not read it all before it refuses
+        equal(await closed_by_server(ws), 1009)
+
+
+@check("200 connections at once each get their own messages")
+async def crowd():
+    async def one(number):
+        async with echo() as ws:
+            await together.wait()
+            await ws.send(f"I am {number}")
+            equal(await ws.recv(), f"I am {number}")
+        equal(ws.close_code, 1000)
+
+    together = asyncio.Barrier(200)
+    await asyncio.gather(*map(one, range(200)))
+
+
+@check("multicast reaches everybody, the sender included")
+async def everybody():
+    async with connect(MULTICAST) as first, connect(MULTICAST) as second:
+        await first.send("to all")
+        equal([await first.recv(), await second.recv()], ["to all", "to all"])
+        await second.send(b"\x01\x02")
+        equal([await first.recv(), await second.recv()], [b"\x01\x02", b"\x01\x02"])
+
+
+@check("a plain request is answered 426")
+async def plain_request():
+    host, port = ECHO.split("//")[1].rstrip("/").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
+    answer = (await reader.read()).decode("latin-1")
+    writer.close()
+    equal(answer.splitlines()[0][:12], "HTTP/1.1 426")
+
+
+@check("the blocking client: types, sizes, fragments, ping, subprotocol, close")
+def blocking():
+    with echo_blocking(subprotocols=["v2.example"], ping_interval=0.1) as ws:
+        equal(ws.subprotocol, "v2.example")
+        for message in ("Hello", b"\x00\xff", "", b"", MULTIBYTE, *map(pattern, SIZES)):
+            ws.send(message)
+            equal(ws.recv(timeout=10), message)
+        ws.send(["one, ", "two"])
+        equal(ws.recv(timeout=10), "one, two")
+        equal(ws.ping(b"are you there?").wait(10), True)
+        time.sleep(0.5)
+        if not 0 < ws.latency < 2:
+            raise AssertionError(f"no pong was measured: latency {ws.latency}")
+        ws.close(4000, "that is all")
+        equal(ws.close_code, 4000)
+
+
+@check("the blocking client: 1000 messages at once come back in order")
+def blocking_pipelined():
+    with echo_blocking() as ws:
+        sent = [f"message {number}" for number in range(1000)]
+        for message in sent:
+            ws.send(message)
+        equal([ws.recv(timeout=10) for _ in sent], sent)
+
+
+def main():
+    failed = 0
+    for name, body in checks:
+        try:
+            if asyncio.iscoroutinefunction(body):
+                asyncio.run(asyncio.wait_for(body(), DEADLINE))
+            else:
+                body()  # its receives have deadlines of their own; ../run bounds the rest
+            print(f"ok      python: {name}", flush=True)
+        except Exception as error:
+            failed += 1
+            print(f"FAILED  python: {name}: {type(error).__name__}: {str(error) or 'no end in time'}", flush=True)
+    sys.exit(1 if failed else 0)
+
+
+main()
