@@ -68,6 +68,8 @@
 //! By [`log`](https://docs.rs/log), with a target for each floor: `ws_reactor::net`, `ws_reactor::reactor`, `ws_reactor::websocket`. Warnings and errors are what an operator should
 //! know; `debug` has each connection's opening and end, `trace` each frame. Nothing is logged at `info`.
 
+#![forbid(unsafe_code)]
+
 mod error;
 pub mod http;
 pub mod net;

@@ -220,10 +220,10 @@ impl Sim {
     /// Moves what is under way.
     fn step(&mut self) {
         for index in 0..self.peers.len() {
-            if self.peers[index].token.is_none() || self.peers[index].closed.get() {
+            if self.peers[index].token.is_none() {
                 continue;
             }
-            if self.random.one_in(self.faults.reset) {
+            if !self.peers[index].closed.get() && self.random.one_in(self.faults.reset) {
                 self.reset(PeerId(index));
             }
             let arriving = self.piece(self.peers[index].in_flight.len());

@@ -270,6 +270,7 @@ impl Hub {
         let Some(outbox) = find(&mut self.outboxes, id) else { return false };
         if outbox.paused {
             outbox.paused = false;
+            outbox.resuming = true;
             self.resumed.push(id.key());
         }
         true
@@ -368,6 +369,11 @@ impl Hub {
     /// Whether the application, or the output above its mark, keeps the connection from being read.
     pub(crate) fn is_held(&self, id: ConnectionId) -> bool {
         self.outbox(id).is_some_and(|outbox| !outbox.may_read())
+    }
+
+    /// Whether the peer may have said what was not read, so that its silence proves nothing.
+    pub(crate) fn is_unheard(&self, id: ConnectionId) -> bool {
+        self.outbox(id).is_some_and(|outbox| !outbox.may_read() || outbox.resuming)
     }
 
     /// The output has come to where it should be written before more is added.

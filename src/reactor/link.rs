@@ -120,6 +120,9 @@ impl<K: Kernel> Reactor<K> {
     /// Reads what has come, within the budget, and hands it to the protocol.
     pub(super) fn read_from(&mut self, key: usize) {
         let mut budget = self.config.read_budget_bytes;
+        if let Some(outbox) = self.hub.outboxes.get_mut(key) {
+            outbox.resuming = false;
+        }
         loop {
             let Some(link) = self.links.get_mut(key) else { return };
             let outbox = &self.hub.outboxes[key];
@@ -302,6 +305,9 @@ impl<K: Kernel> Reactor<K> {
             let (key, Some(outbox)) = (id.key(), self.hub.outbox(id)) else { continue };
             if outbox.phase == Phase::Open && !outbox.above_mark {
                 self.call(key, |handler, stream| handler.on_drain(stream));
+            }
+            if let Some(outbox) = self.hub.outboxes.get_mut(key) {
+                outbox.resuming = true;
             }
             self.hub.resumed.push(key);
         }

@@ -24,7 +24,7 @@ mod token;
 mod topics;
 
 use std::{
-    mem,
+    fmt, mem,
     net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
@@ -61,7 +61,6 @@ use crate::{
 /// The event loop: single-threaded, and bounded in all it does between two waits.
 ///
 /// `K` is the system it runs on: the real one unless a test says otherwise (see [`sim`](crate::net::sim)).
-#[derive(Debug)]
 pub struct Reactor<K: Kernel = System> {
     kernel: K,
     links: Slab<Link<K::Stream>>,
@@ -260,6 +259,14 @@ impl<K: Kernel> Reactor<K> {
     /// The system it runs on; a test moves the simulated one's clock by it.
     pub fn kernel_mut(&mut self) -> &mut K {
         &mut self.kernel
+    }
+}
+
+impl<K: Kernel> fmt::Debug for Reactor<K> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut reactor = formatter.debug_struct("Reactor");
+        reactor.field("kernel", &self.kernel).field("hub", &self.hub);
+        reactor.field("links", &self.links).field("listeners", &self.listeners).finish_non_exhaustive()
     }
 }
 

@@ -97,6 +97,8 @@ pub(crate) struct Outbox {
     pub(super) phase: Phase,
     /// The application does not want to read.
     pub(super) paused: bool,
+    /// It is to be read again, and has not been yet.
+    pub(super) resuming: bool,
     /// Output is above the mark, or was refused, and has not drained since.
     pub(super) above_mark: bool,
     /// The socket took less than it was offered; an event will tell when there is room.
@@ -130,6 +132,7 @@ impl Outbox {
             generation,
             phase: Phase::Open,
             paused: false,
+            resuming: false,
             above_mark: false,
             blocked: false,
             touched: false,

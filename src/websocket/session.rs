@@ -127,8 +127,7 @@ impl Session {
     /// The peer has been silent, or was when the deadline was set: it is pinged, and when nothing follows it is given up.
     pub(super) fn on_deadline(&mut self, stream: &mut Stream<'_>) {
         let now = stream.hub.now();
-        if stream.hub.is_held(stream.id()) {
-            // What the peer may have said is not read, so its silence proves nothing.
+        if stream.hub.is_unheard(stream.id()) {
             self.heard = now;
         }
         let settings = &self.server.settings;

@@ -1,0 +1,140 @@
+//! A message costs no allocation once the buffers are warm: neither an echo nor a publish.
+
+#![allow(unsafe_code, clippy::unwrap_used)]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use ws_reactor::{Callbacks, Reactor, Server};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A client whose own work is not counted: its buffers are there beforehand.
+struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    fn connect(reactor: &mut Reactor, addr: SocketAddr) -> Client {
+        let mut stream = TcpStream::connect(addr).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        stream.write_all(REQUEST).unwrap();
+        let mut client = Client { stream, buffer: vec![0; 256 * 1024] };
+        client.await_bytes(reactor, 129);
+        client
+    }
+
+    /// Gives the reactor turns until so many bytes have come.
+    fn await_bytes(&mut self, reactor: &mut Reactor, bytes: usize) {
+        let mut received = 0;
+        while received < bytes {
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+            if let Ok(length) = self.stream.read(&mut self.buffer) {
+                received += length;
+            }
+        }
+        assert_eq!(received, bytes);
+    }
+}
+
+/// A masked frame with a key of zeros, which leaves the payload as it is.
+fn frame(payload: &[u8]) -> Vec<u8> {
+    let mut frame = match payload.len() {
+        length @ 0..=125 => vec![0x82, 0x80 | length as u8],
+        length => [&[0x82, 0xfe][..], &(length as u16).to_be_bytes()].concat(),
+    };
+    frame.extend([0; 4]);
+    frame.extend(payload);
+    frame
+}
+
+/// How many allocations `messages` messages cost: each sent by the first client, and awaited by all that `receive` it.
+fn allocations(
+    reactor: &mut Reactor,
+    clients: &mut [Client],
+    receivers: usize,
+    payload: usize,
+    messages: usize,
+) -> u64 {
+    let frame = frame(&vec![7; payload]);
+    let echoed = frame.len() - 4;
+    let before = ALLOCATIONS.with(Cell::get);
+    for _ in 0..messages {
+        clients[0].stream.write_all(&frame).unwrap();
+        for client in clients.iter_mut().take(receivers) {
+            client.await_bytes(reactor, echoed);
+        }
+    }
+    // The frame itself was made before counting began.
+    ALLOCATIONS.with(Cell::get) - before
+}
+
+#[test]
+fn a_steady_echo_allocates_nothing() {
+    let mut reactor = Reactor::new().unwrap();
+    let echo = Server::new(|_| {
+        Callbacks::new().on_message(|ws, message| {
+            ws.send(message);
+        })
+    });
+    let addr = reactor.listen("127.0.0.1:0", echo).unwrap().addr;
+    let mut clients = [Client::connect(&mut reactor, addr)];
+    for payload in [16, 1024, 20_000] {
+        allocations(&mut reactor, &mut clients, 1, payload, 50);
+        assert_eq!(allocations(&mut reactor, &mut clients, 1, payload, 200), 0, "{payload} bytes");
+    }
+}
+
+#[test]
+fn a_steady_publish_allocates_nothing() {
+    let mut reactor = Reactor::new().unwrap();
+    let multicast = Server::new(|_| {
+        Callbacks::new()
+            .on_open(|ws, _| {
+                ws.subscribe("all");
+            })
+            .on_message(|ws, message| {
+                ws.publish("all", message);
+                ws.publish("nobody", message);
+            })
+    });
+    let addr = reactor.listen("127.0.0.1:0", multicast).unwrap().addr;
+    let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(&mut reactor, addr)).collect();
+    for payload in [16, 1024, 20_000] {
+        allocations(&mut reactor, &mut clients, 20, payload, 50);
+        assert_eq!(allocations(&mut reactor, &mut clients, 20, payload, 200), 0, "{payload} bytes");
+    }
+}
