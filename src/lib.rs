@@ -91,3 +91,8 @@ pub use crate::{
     },
     websocket::{Accept, Callbacks, Decision, Handler, Received, Server, Settings, TestSocket, WebSocket, on_message},
 };
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

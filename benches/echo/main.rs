@@ -8,20 +8,13 @@
 
 mod bare;
 mod load;
+#[path = "../process/mod.rs"]
+mod process;
 
-use std::{
-    env,
-    io::{BufRead, BufReader},
-    net::SocketAddr,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use load::Load;
 use ws_reactor::{Error, Reactor, Server, Stream, StreamHandler, on_message};
-
-/// Which server this process is, if it is one.
-const ROLE: &str = "ECHO_BENCH_ROLE";
 
 const ROUNDS: usize = 9;
 const SLICE: Duration = Duration::from_millis(350);
@@ -38,7 +31,7 @@ const KINDS: [(Kind, &str); 3] =
     [(Kind::Bare, "TCP, bare mio"), (Kind::Stream, "TCP, StreamHandler"), (Kind::WebSocket, "WebSocket, Handler")];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    if let Ok(role) = env::var(ROLE) {
+    if let Some(role) = process::role() {
         return Ok(serve(&role)?);
     }
     println!("server CPU per echoed message, {CONNECTIONS} connections, median of {ROUNDS} slices of {SLICE:?}\n");
@@ -51,15 +44,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn compare(bytes: usize, depth: usize) -> Result<(), Box<dyn std::error::Error>> {
     let mut servers = Vec::new();
     for (index, (kind, name)) in KINDS.iter().enumerate() {
-        let (child, addr) = start(index)?;
+        let (child, addr) = process::start(&index.to_string())?;
         let load = Load::connect(addr, CONNECTIONS, bytes, depth, *kind == Kind::WebSocket)?;
         servers.push((child, load, *name, Vec::new()));
     }
     for _ in 0..ROUNDS {
         for (child, load, _, costs) in &mut servers {
-            let before = cpu_nanos(child.0.id())?;
+            let before = cpu_nanos(child.id())?;
             let messages = load.run(SLICE)?;
-            costs.push((cpu_nanos(child.0.id())? - before) as f64 / messages as f64);
+            costs.push((cpu_nanos(child.id())? - before) as f64 / messages as f64);
         }
     }
     let medians: Vec<f64> = servers.iter_mut().map(|(.., costs)| median(costs)).collect();
@@ -74,30 +67,6 @@ fn compare(bytes: usize, depth: usize) -> Result<(), Box<dyn std::error::Error>>
 fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
-}
-
-/// A server process, ended with its owner.
-struct ServerProcess(Child);
-
-impl Drop for ServerProcess {
-    fn drop(&mut self) {
-        self.0.kill().and_then(|()| self.0.wait()).expect("the server can be ended");
-    }
-}
-
-/// Starts this program as a server, on the first core if `taskset` is here.
-fn start(kind: usize) -> Result<(ServerProcess, SocketAddr), Box<dyn std::error::Error>> {
-    let program = env::current_exe()?;
-    let mut command = Command::new("taskset");
-    command.args(["-c", "0"]).arg(&program).env(ROLE, kind.to_string()).stdout(Stdio::piped());
-    let spawned = command.spawn().or_else(|_| {
-        eprintln!("taskset is not here: servers and load are not kept apart");
-        Command::new(&program).env(ROLE, kind.to_string()).stdout(Stdio::piped()).spawn()
-    });
-    let mut server = ServerProcess(spawned?);
-    let mut line = String::new();
-    BufReader::new(server.0.stdout.take().ok_or("no output")?).read_line(&mut line)?;
-    Ok((server, line.trim().parse()?))
 }
 
 /// Time on the CPU so far (Linux, `/proc/PID/schedstat`).

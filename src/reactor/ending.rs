@@ -168,7 +168,12 @@ impl Hub {
     /// Sees that a timer goes off no later than the connection's next deadline. One that goes off too early is set again then.
     pub(super) fn set_alarm(&mut self, key: usize) {
         let outbox = &mut self.outboxes[key];
-        let Some(next) = outbox.deadline.into_iter().chain(outbox.grace_ends).min() else { return };
+        let Some(next) = outbox.deadline.into_iter().chain(outbox.grace_ends).min() else {
+            if let Some((timer, _)) = outbox.alarm.take() {
+                self.timers.cancel(timer);
+            }
+            return;
+        };
         match &mut outbox.alarm {
             Some((_, at)) if *at <= next => {}
             Some((timer, at)) => {

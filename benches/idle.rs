@@ -1,0 +1,91 @@
+//! What an idle connection costs: memory, and wakeups of the loop.
+//!
+//!     cargo bench --bench idle
+//!
+//! Ends with status 1 if a connection costs more than 1 KiB, or the loop wakes more than twice a second. Linux only (`/proc`).
+
+mod process;
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
+
+use ws_reactor::{Error, Reactor, Server, on_message};
+
+const CONNECTIONS: usize = 10_000;
+const WATCHED: Duration = Duration::from_secs(3);
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// "hi", masked by a key of zeros, and the answer.
+const FRAME: &[u8] = b"\x81\x82\0\0\0\0hi";
+const ECHO: &[u8] = b"\x81\x02hi";
+
+fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+    if process::role().is_some() {
+        serve()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (server, addr) = process::start("server")?;
+    // The first connection pays for what all share.
+    let mut connections = vec![connect(addr)?];
+    let empty = resident_bytes(server.id())?;
+    for _ in 0..CONNECTIONS {
+        connections.push(connect(addr)?);
+    }
+    let each = (resident_bytes(server.id())? - empty) / CONNECTIONS as u64;
+    println!("{CONNECTIONS} idle connections: {each} bytes of resident memory each");
+
+    let before = wakeups(server.id())?;
+    thread::sleep(WATCHED);
+    let woken = (wakeups(server.id())? - before) as f64 / WATCHED.as_secs_f64();
+    println!("wakeups, keep-alive off: {woken:.1} a second");
+    Ok(if each <= 1024 && woken <= 2.0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn serve() -> Result<(), Error> {
+    let mut reactor = Reactor::new()?;
+    let echo = Server::new(|_| {
+        on_message(|ws, message| {
+            ws.send(message);
+        })
+    });
+    let listening = reactor.listen("127.0.0.1:0", echo.ping_after(None))?;
+    println!("{}", listening.addr);
+    reactor.run()
+}
+
+/// A connection that has been open, and has said something.
+fn connect(to: SocketAddr) -> Result<TcpStream, Box<dyn std::error::Error>> {
+    let mut stream = TcpStream::connect(to)?;
+    stream.write_all(REQUEST)?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        answer.push(byte[0]);
+    }
+    stream.write_all(FRAME)?;
+    let mut echo = [0; ECHO.len()];
+    stream.read_exact(&mut echo)?;
+    if echo == ECHO { Ok(stream) } else { Err("no echo".into()) }
+}
+
+fn resident_bytes(process: u32) -> Result<u64, Box<dyn std::error::Error>> {
+    let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
+    let line = rollup.lines().find(|line| line.starts_with("Rss:")).ok_or("no figure")?;
+    Ok(line.split_whitespace().nth(1).ok_or("no figure")?.parse::<u64>()? * 1024)
+}
+
+/// How often the process has gone to sleep of its own will.
+fn wakeups(process: u32) -> Result<u64, Box<dyn std::error::Error>> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:")).ok_or("no figure")?;
+    Ok(line.split_whitespace().nth(1).ok_or("no figure")?.parse()?)
+}
