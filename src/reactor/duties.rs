@@ -6,7 +6,7 @@ use super::{
     Reactor,
     ending::timeout_in,
     guard::guard,
-    hub::{Hub, Periodic, Running, Task},
+    hub::{Hub, Periodic, Running, Task, later},
     id::{ConnectionId, TimerId},
     outbox::Phase,
     remote::Command,
@@ -81,8 +81,9 @@ impl<K: Kernel> Reactor<K> {
             return;
         }
         *place = Some(call);
+        // Whole periods that were missed are left out, and the rhythm is kept.
         let missed = now.duration_since(*next).as_nanos() / every.as_nanos();
-        *next += every.saturating_mul(u32::try_from(missed + 1).unwrap_or(u32::MAX));
+        *next = later(*next, every.saturating_mul(u32::try_from(missed + 1).unwrap_or(u32::MAX)));
         let next = *next;
         self.hub.timers.reschedule(timer, next);
     }
@@ -126,7 +127,7 @@ impl<K: Kernel> Reactor<K> {
         match self.hub.running {
             Running::ToldToShutDown(deadline) => {
                 self.hub.running = Running::ShuttingDown;
-                self.last_call = Some(self.hub.timers.insert(self.hub.now + deadline, Task::CutAll));
+                self.last_call = Some(self.hub.timers.insert(self.hub.after(deadline), Task::CutAll));
                 self.close_listeners();
                 for key in self.keys() {
                     if self.hub.outboxes[key].phase == Phase::Open {

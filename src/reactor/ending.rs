@@ -189,7 +189,7 @@ impl Hub {
 
     /// Sets a timer that goes with a connection.
     pub(crate) fn set_timer(&mut self, id: ConnectionId, after: std::time::Duration) -> TimerId {
-        let timer = self.timers.insert(self.now + after, Task::Connection(id));
+        let timer = self.timers.insert(self.after(after), Task::Connection(id));
         match self.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation) {
             Some(outbox) => outbox.timers.push(timer),
             None => drop(self.timers.cancel(timer)),
@@ -202,13 +202,13 @@ impl Hub {
         outbox.phase = phase;
         outbox.ending = Some(Box::new(ending));
         outbox.grace_ends = None;
-        let deadline = self.now + outbox.closing_deadline();
+        let allowed = outbox.closing_deadline();
         if outbox.may_read() {
             // The peer's answer may have been waiting behind a pause.
             self.resumed.push(id.key());
         }
         self.touch(id.key());
-        self.set_deadline(id, Some(deadline));
+        self.set_deadline(id, Some(self.after(allowed)));
     }
 }
 

@@ -293,14 +293,14 @@ impl Hub {
 
     /// Calls `call` once, `after` from now.
     pub fn add_timer(&mut self, after: Duration, call: impl FnOnce(&mut Hub) + 'static) -> TimerId {
-        self.timers.insert(self.now + after, Task::Once(Some(Box::new(call))))
+        self.timers.insert(self.after(after), Task::Once(Some(Box::new(call))))
     }
 
     /// Calls `call` every so often. Calls that a busy loop has missed are left out, and the rhythm is kept.
     pub fn add_periodic_timer(&mut self, every: Duration, call: impl FnMut(&mut Hub) + 'static) -> TimerId {
         // A period of zero would leave the loop no time for anything else.
         let every = every.max(Duration::from_micros(1));
-        let next = self.now + every;
+        let next = self.after(every);
         self.timers.insert(next, Task::Periodic { every, next, call: Some(Box::new(call)) })
     }
 
@@ -349,6 +349,11 @@ impl Hub {
     pub fn stats(&self) -> Stats {
         let buffered_bytes = self.outboxes.iter().map(|(_, outbox)| outbox.buffered()).sum();
         Stats { connections: self.outboxes.len(), buffered_bytes, ..self.stats }
+    }
+
+    /// The time `duration` from now; so far away that it never comes, if it is longer than the clock reaches.
+    pub(crate) fn after(&self, duration: Duration) -> Instant {
+        later(self.now, duration)
     }
 
     // What follows is for the floors that build on streams, and for the loop.
@@ -408,7 +413,7 @@ impl Hub {
         let outbox = &mut self.outboxes[key];
         outbox.above_mark = true;
         if outbox.settings.output.overflow == Overflow::Close && outbox.grace_ends.is_none() {
-            outbox.grace_ends = Some(self.now + outbox.settings.output.grace);
+            outbox.grace_ends = Some(later(self.now, outbox.settings.output.grace));
             self.set_alarm(key);
         }
         self.touch(key);
@@ -437,6 +442,13 @@ impl Hub {
         self.lent = lent;
         sent
     }
+}
+
+/// Longer than anything runs, and shorter than what a clock can hold.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+pub(super) fn later(from: Instant, duration: Duration) -> Instant {
+    from + duration.min(NEVER)
 }
 
 /// The outbox of an open connection.

@@ -81,12 +81,12 @@ impl<K: Kernel> Reactor<K> {
         let ending = self.hub.outboxes[key].ending.take();
         let reason = ending.map_or_else(|| CloseReason::abnormal(ClosedBy::Peer), |ending| *ending);
         log::debug!(target: "ws_reactor::reactor", "{} closed: {reason}", self.hub.outboxes[key].id(key));
+        self.hub.topics.leave_all(key);
         if let ClosedBy::Network(kind) = reason.by {
             let error = Error::Io(kind.into());
             self.call(key, |handler, stream| handler.on_error(stream, &error));
         }
         self.call(key, |handler, stream| handler.on_close(stream, &reason));
-        self.hub.topics.leave_all(key);
         self.links.remove(key);
         let mut outbox = self.hub.outboxes.remove(key);
         outbox.release(&mut self.hub.pools);

@@ -20,8 +20,13 @@ impl Reactor<Sim> {
     pub fn settle(&mut self) -> Result<Turn, Error> {
         for _ in 0..MOST_TURNS {
             let turn = self.turn(Some(Duration::ZERO))?;
-            let due = self.next_deadline().is_some_and(|deadline| deadline <= self.kernel_mut().now());
-            if turn == Turn::Stopped || self.kernel_mut().is_quiet() && !due {
+            let stopped = turn == Turn::Stopped;
+            let due = !stopped && self.next_deadline().is_some_and(|deadline| deadline <= self.kernel.now());
+            if stopped {
+                // The network still delivers what was written last.
+                self.kernel.poll(&mut self.events, Some(Duration::ZERO)).map_err(Error::Poll)?;
+            }
+            if self.kernel.is_quiet() && !due {
                 return Ok(turn);
             }
         }

@@ -117,14 +117,14 @@ impl ServerStream {
         stream.write(&bytes);
         stream.hub.stats.refused += 1;
         self.state = State::Answered;
-        let deadline = stream.hub.now() + self.server.settings.lingering;
+        let deadline = stream.hub.after(self.server.settings.lingering);
         stream.hub.linger(stream.id(), deadline, ClosedBy::Application);
     }
 }
 
 impl StreamHandler for ServerStream {
     fn on_connect(&mut self, stream: &mut Stream<'_>) {
-        let deadline = stream.hub.now() + self.server.settings.opening_deadline;
+        let deadline = stream.hub.after(self.server.settings.opening_deadline);
         stream.set_deadline(Some(deadline));
     }
 

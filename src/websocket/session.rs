@@ -136,10 +136,11 @@ impl Session {
             Some(pinged) if self.heard <= pinged => {
                 stream.hub.cut_by(stream.id(), ClosedBy::Timeout(Deadline::Pong));
             }
-            None if self.heard + ping_after <= now => {
+            None if now.duration_since(self.heard) >= ping_after => {
                 stream.hub.ping(stream.id(), b"");
                 self.pinged = Some(now);
-                stream.set_deadline(Some(now + settings.pong_deadline));
+                let deadline = stream.hub.after(settings.pong_deadline);
+                stream.set_deadline(Some(deadline));
             }
             _ => self.listen_for_silence(stream),
         }
@@ -166,11 +167,10 @@ impl Session {
     /// Sets the deadline after which the peer is pinged. Frames that come meanwhile only note when they came.
     fn listen_for_silence(&mut self, stream: &mut Stream<'_>) {
         self.pinged = None;
-        if let Some(ping_after) = self.server.settings.ping_after {
-            stream.set_deadline(Some(self.heard + ping_after));
-        } else {
-            stream.set_deadline(None);
-        }
+        let silent = stream.hub.now().duration_since(self.heard);
+        let left = self.server.settings.ping_after.map(|ping_after| ping_after.saturating_sub(silent));
+        let deadline = left.map(|left| stream.hub.after(left));
+        stream.set_deadline(deadline);
     }
 
     fn call(&mut self, stream: &mut Stream<'_>, callback: impl FnOnce(&mut dyn Handler, &mut WebSocket<'_>)) {
