@@ -93,6 +93,8 @@ struct Listener {
     addr: SocketAddr,
     token: usize,
     waiting: VecDeque<PeerId>,
+    /// The last accept was told that there is no room; when to try again is the reactor's affair.
+    refused: bool,
     closed: Rc<Cell<bool>>,
 }
 
@@ -200,7 +202,7 @@ impl Sim {
 
     /// Whether nothing is under way: no byte, no event, no connection.
     pub fn is_quiet(&self) -> bool {
-        let waiting = |listener: &Listener| listener.waiting.is_empty() || listener.closed.get();
+        let waiting = |listener: &Listener| listener.waiting.is_empty() || listener.closed.get() || listener.refused;
         self.news.is_empty()
             && !self.woken.0.load(Ordering::Acquire)
             && self.listeners.iter().all(waiting)
@@ -290,7 +292,13 @@ impl Kernel for Sim {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         let closed = Rc::new(Cell::new(false));
-        self.listeners.push(Listener { addr, token, waiting: VecDeque::new(), closed: Rc::clone(&closed) });
+        self.listeners.push(Listener {
+            addr,
+            token,
+            waiting: VecDeque::new(),
+            refused: false,
+            closed: Rc::clone(&closed),
+        });
         Ok((SimListener { index: self.listeners.len() - 1, closed }, addr))
     }
 
@@ -298,8 +306,11 @@ impl Kernel for Sim {
         if self.listeners[listener.index].waiting.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
+        self.listeners[listener.index].refused = false;
         if self.random.one_in(self.faults.accept) {
-            return Err(match self.random.below(3) {
+            let chosen = self.random.below(3);
+            self.listeners[listener.index].refused = chosen == 2;
+            return Err(match chosen {
                 0 => io::ErrorKind::Interrupted.into(),
                 1 => io::ErrorKind::ConnectionAborted.into(),
                 _ => io::Error::from_raw_os_error(24), // EMFILE
@@ -312,7 +323,8 @@ impl Kernel for Sim {
 
     fn register(&mut self, stream: &mut SimStream, token: usize) -> io::Result<()> {
         self.peers[stream.peer.0].token = Some(token);
-        self.tell(stream.peer.0, Readiness { writable: true, ..Readiness::default() });
+        let reset = self.peers[stream.peer.0].reset;
+        self.tell(stream.peer.0, Readiness { readable: reset, writable: true, hangup: reset, failed: reset });
         Ok(())
     }
 

@@ -16,6 +16,8 @@ pub(crate) struct Queue {
     segments: VecDeque<Segment>,
     /// How much of the first segment has left.
     sent: usize,
+    /// What left last was not the end of a frame.
+    inside_frame: bool,
     bytes: usize,
 }
 
@@ -108,6 +110,7 @@ impl Queue {
             }
             self.sent -= length;
             if let Some(gone) = self.segments.pop_front() {
+                self.inside_frame = !gone.ends_frame;
                 blocks.give(gone.block);
             }
         }
@@ -115,9 +118,9 @@ impl Queue {
 
     /// Drops what has not left, but for the rest of the frame whose start has.
     pub(crate) fn keep_begun(&mut self, blocks: &mut Blocks) {
-        let begun = match self.sent {
-            0 => 0,
-            _ => self.segments.iter().position(|segment| segment.ends_frame).map_or(0, |index| index + 1),
+        let begun = match self.sent > 0 || self.inside_frame {
+            false => 0,
+            true => self.segments.iter().position(|segment| segment.ends_frame).map_or(0, |index| index + 1),
         };
         for segment in self.segments.drain(begun..) {
             self.bytes -= segment.end - segment.start;
@@ -130,7 +133,7 @@ impl Queue {
         for segment in self.segments.drain(..) {
             blocks.give(segment.block);
         }
-        (self.sent, self.bytes) = (0, 0);
+        (self.sent, self.bytes, self.inside_frame) = (0, 0, false);
     }
 
     /// How much memory the queue itself holds.
@@ -189,6 +192,20 @@ mod tests {
         queue.append_shared(&shared, 0, 6, true);
         queue.append(&mut blocks, 5, true, |out| out.extend_from_slice(b"!"));
         assert_eq!((waiting(&queue), shared.as_bytes()), (b"shared!".to_vec(), &b"shared"[..]));
+    }
+
+    #[test]
+    fn a_frame_whose_header_has_left_is_kept_to_its_end() {
+        let shared: SharedBlock = Rc::new(Block::Bytes(b"payload".to_vec()));
+        for (sent, kept) in [(0, &b""[..]), (3, b"der payload"), (7, b"payload"), (9, b"yload"), (14, b"")] {
+            let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
+            queue.append(&mut blocks, 7, false, |out| out.extend_from_slice(b"header "));
+            queue.append_shared(&shared, 0, 7, true);
+            queue.append(&mut blocks, 5, true, |out| out.extend_from_slice(b" later"));
+            queue.advance(sent, &mut blocks);
+            queue.keep_begun(&mut blocks);
+            assert_eq!((waiting(&queue), queue.len()), (kept.to_vec(), kept.len()), "{sent} bytes have left");
+        }
     }
 
     #[test]
