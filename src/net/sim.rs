@@ -252,8 +252,9 @@ impl Sim {
         }
     }
 
-    fn fault_of_moment(&mut self) -> Option<io::ErrorKind> {
-        let busy = self.random.one_in(self.faults.busy);
+    /// A call that would block or is interrupted for no reason. A broken connection says so at once, as systems do: it has no more news to come.
+    fn fault_of_moment(&mut self, peer: usize) -> Option<io::ErrorKind> {
+        let busy = self.random.one_in(self.faults.busy) && !self.peers[peer].reset;
         busy.then(|| if self.random.one_in(4) { io::ErrorKind::Interrupted } else { io::ErrorKind::WouldBlock })
     }
 }
@@ -330,7 +331,7 @@ impl Kernel for Sim {
 
     fn read(&mut self, stream: &mut SimStream, buffer: &mut [u8]) -> io::Result<usize> {
         let index = stream.peer.0;
-        if let Some(kind) = self.fault_of_moment() {
+        if let Some(kind) = self.fault_of_moment(index) {
             self.tell(index, Readiness { readable: true, ..Readiness::default() });
             return Err(kind.into());
         }
@@ -345,7 +346,7 @@ impl Kernel for Sim {
     fn write(&mut self, stream: &mut SimStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let index = stream.peer.0;
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
-        if let Some(kind) = self.fault_of_moment() {
+        if let Some(kind) = self.fault_of_moment(index) {
             self.peers[index].blocked |= kind == io::ErrorKind::WouldBlock;
             return Err(kind.into());
         }
