@@ -376,6 +376,46 @@ promises! {
         assert_eq!(socket.received(), ["one".into(), "two".into()]);
     }
 
+    a_peer_that_asks_and_never_reads_is_given_up(version) {
+        let (mut socket, log) = echo(version, same);
+        socket.hold(1000);
+        for _ in 0..20 {
+            socket.send(&"x".repeat(10_000));
+        }
+        socket.advance(Duration::from_secs(41));
+        assert!(socket.is_closed());
+        assert_eq!(log.borrow().last().unwrap(), "close 1006 \"\" SlowReader unclean");
+    }
+
+    a_reset_at_the_end_of_the_grace_ends_it_once(version) {
+        let output = OutputLimits { limit_bytes: 1000, pause_reading_bytes: 1000, ..OutputLimits::default() };
+        let stream = StreamSettings { output, ..StreamSettings::default() };
+        let settings = Settings { stream, ..Settings::default() };
+        let (mut socket, log) = with(version, |server| server.settings(settings), |ws, _| {
+            while ws.send(&"x".repeat(1000)).is_queued() {}
+        });
+        socket.hold(100);
+        socket.send("go");
+        socket.advance(Duration::from_millis(4999));
+        // The reset and the end of the grace are news in the same turn.
+        socket.reset_after(Duration::from_millis(1));
+        assert!(socket.is_closed());
+        assert_eq!(log.borrow().iter().filter(|line| line.starts_with("close")).count(), 1);
+    }
+
+    a_close_above_the_mark_does_not_spin_and_finds_the_peers_answer(version) {
+        let (mut socket, log) = with(version, same, |ws, _| {
+            ws.send(&"x".repeat(200_000));
+            ws.close(CloseCode::Normal, "");
+        });
+        socket.hold(1000);
+        socket.send("go");
+        socket.close(CloseCode::Normal, "seen");
+        socket.release();
+        assert!(socket.is_closed());
+        assert_eq!(log.borrow().last().unwrap(), "close 1000 \"seen\" Application clean");
+    }
+
     shutdown_says_going_away_and_stop_says_nothing(version) {
         let (mut socket, log) = echo(version, same);
         socket.hub().shutdown(Duration::from_secs(9));

@@ -4,7 +4,7 @@ use std::{io, rc::Rc, time::Duration};
 
 use super::{
     Reactor,
-    hub::Task,
+    hub::{Running, Task},
     id::ListenerId,
     listen::{Listener, Listening, Opened, Service},
     token::Token,
@@ -35,7 +35,10 @@ impl<K: Kernel> Reactor<K> {
     /// Opens and closes the listeners that handlers asked for, and collects what is to be told about it.
     pub(super) fn carry_out_listening(&mut self) {
         for opening in std::mem::take(&mut self.hub.openings) {
-            let opened = self.open(opening.bind, opening.service);
+            let opened = match self.hub.running {
+                Running::Yes => self.open(opening.bind, opening.service),
+                _ => Err(ending(&opening.bind)),
+            };
             self.tell_opened(opening.then, opened);
         }
         for id in std::mem::take(&mut self.hub.closed_listeners) {
@@ -51,7 +54,6 @@ impl<K: Kernel> Reactor<K> {
 
     pub(super) fn close_listeners(&mut self) {
         self.listeners.clear();
-        self.hub.openings.clear();
     }
 
     /// A listener has connections waiting.
@@ -82,7 +84,7 @@ impl<K: Kernel> Reactor<K> {
     }
 
     fn accept_from(&mut self, key: usize) {
-        for _ in 0..self.config.accept_budget {
+        for _ in 0..self.config.accept_budget.max(1) {
             let Some(listener) = self.listeners.get_mut(key).filter(|listener| listener.ready && !listener.parked)
             else {
                 return;
@@ -117,4 +119,10 @@ impl<K: Kernel> Reactor<K> {
             }
         }
     }
+}
+
+/// Nothing is opened on the way to the end.
+fn ending(bind: &Bind) -> Error {
+    let source = io::Error::other("the reactor is shutting down");
+    Error::Bind { address: bind.address().to_owned(), source }
 }

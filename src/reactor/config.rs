@@ -65,7 +65,7 @@ pub enum Overflow {
 pub struct OutputLimits {
     /// Above this mark the connection is not read, so that a peer which asks and does not listen slows itself down. Default 64 KiB.
     ///
-    /// Reading goes on, and `on_drain` is called, when output has fallen to half of it: the low mark.
+    /// Reading goes on, and `on_drain` is called, when output has fallen to half of it (or of the limit, if that is lower): the low mark.
     pub pause_reading_bytes: usize,
     /// At this limit messages are refused: `Sent::Full`. Below it a message is taken whatever its size. Default 1 MiB.
     pub limit_bytes: usize,
@@ -78,7 +78,7 @@ pub struct OutputLimits {
 impl OutputLimits {
     /// Output that falls to this mark has drained.
     pub(crate) fn low_mark(&self) -> usize {
-        self.pause_reading_bytes / 2
+        self.pause_reading_bytes.min(self.limit_bytes) / 2
     }
 }
 

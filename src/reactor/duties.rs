@@ -39,7 +39,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Calls the ticks that waited when the turn came to them; what they add waits for the next.
     pub(super) fn run_ticks(&mut self) {
-        for _ in 0..self.hub.ticks.len().min(self.config.timer_budget) {
+        for _ in 0..self.hub.ticks.len().min(self.config.timer_budget.max(1)) {
             if let Some(tick) = self.hub.ticks.pop_front() {
                 self.call_hub(tick);
             }
@@ -48,7 +48,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Calls the timers that are due, within the budget.
     pub(super) fn fire_timers(&mut self) {
-        for _ in 0..self.config.timer_budget {
+        for _ in 0..self.config.timer_budget.max(1) {
             let Some(timer) = self.hub.timers.next_due(self.hub.now) else { return };
             self.fire(timer);
         }
@@ -89,12 +89,8 @@ impl<K: Kernel> Reactor<K> {
     }
 
     fn fire_connection_timer(&mut self, id: ConnectionId, timer: TimerId) {
-        let Some(outbox) = self.hub.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation)
-        else {
-            return;
-        };
-        outbox.timers.retain(|other| *other != timer);
-        if outbox.phase == Phase::Open {
+        self.hub.forget_timer(id, timer);
+        if self.hub.phase(id) == Phase::Open {
             self.call(id.key(), |handler, stream| handler.on_timer(stream, timer));
         }
     }
@@ -107,6 +103,9 @@ impl<K: Kernel> Reactor<K> {
             return;
         };
         outbox.alarm = None;
+        if outbox.phase == Phase::Dead {
+            return;
+        }
         if outbox.grace_ends.is_some_and(|at| at <= now) {
             self.hub.give_up_on(id);
             self.flush(key);
@@ -152,6 +151,8 @@ impl<K: Kernel> Reactor<K> {
             if let Some(timer) = self.last_call.take() {
                 self.hub.timers.cancel(timer);
             }
+            // The last `on_close` may have been what stopped it.
+            self.close_listeners();
             self.hub.running = Running::Stopped;
         }
     }

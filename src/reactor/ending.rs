@@ -153,6 +153,7 @@ impl Hub {
             self.stats.timed_out += 1;
         }
         outbox.phase = Phase::Dead;
+        (outbox.grace_ends, outbox.deadline) = (None, None);
         self.dead.push(key);
     }
 

@@ -222,7 +222,8 @@ impl Hub {
         topic: &str,
         message: impl Into<Message<'m>>,
     ) -> Published {
-        self.publish_except(topic, message.into(), except.key())
+        let except = self.outbox(except).map_or(NOBODY, |_| except.key());
+        self.publish_except(topic, message.into(), except)
     }
 
     fn publish_except(&mut self, topic: &str, message: Message<'_>, except: usize) -> Published {
@@ -307,9 +308,14 @@ impl Hub {
     /// Cancels a timer for good, also from its own call. `false` if it has fired or was cancelled.
     pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
         match self.timers.value_mut(timer) {
-            Some(Task::Once(_) | Task::Periodic { .. } | Task::Connection(_)) => self.timers.cancel(timer).is_some(),
-            _ => false,
+            Some(Task::Once(_) | Task::Periodic { .. }) => {}
+            Some(Task::Connection(id)) => {
+                let id = *id;
+                self.forget_timer(id, timer);
+            }
+            _ => return false,
         }
+        self.timers.cancel(timer).is_some()
     }
 
     /// Calls `call` in the next turn of the loop, before it waits.
@@ -381,9 +387,18 @@ impl Hub {
         self.outbox(id).is_some_and(|outbox| !outbox.may_read() || outbox.resuming)
     }
 
+    /// Whether the output is above its mark, and nothing of it has left since this was asked last.
+    pub(crate) fn is_stuck(&mut self, id: ConnectionId) -> bool {
+        let Some(outbox) = find(&mut self.outboxes, id) else { return false };
+        !std::mem::take(&mut outbox.moving) && outbox.above_mark && !outbox.paused
+    }
+
     /// The output has come to where it should be written before more is added.
     pub(crate) fn should_flush(&self, id: ConnectionId) -> bool {
-        self.outbox(id).is_some_and(|outbox| outbox.buffered() > outbox.settings.output.pause_reading_bytes)
+        // A connection that is closing adds nothing but pongs.
+        let adds = |outbox: &&Outbox| outbox.phase == Phase::Open;
+        let level = |outbox: &Outbox| outbox.buffered() > outbox.settings.output.pause_reading_bytes;
+        self.outbox(id).filter(adds).is_some_and(level)
     }
 
     /// The phase of a connection.
@@ -418,6 +433,15 @@ impl Hub {
         }
         self.touch(key);
         Sent::Full
+    }
+
+    /// Takes a timer off the list of those that go with a connection.
+    pub(super) fn forget_timer(&mut self, id: ConnectionId, timer: TimerId) {
+        if let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation)
+            && let Some(index) = outbox.timers.iter().rposition(|other| *other == timer)
+        {
+            outbox.timers.swap_remove(index);
+        }
     }
 
     fn control(&mut self, id: ConnectionId, queue: impl FnOnce(&mut Outbox, Encoder, &mut Pools)) -> Sent {

@@ -57,12 +57,16 @@ impl<S: std::fmt::Debug> std::fmt::Debug for Link<S> {
 impl<K: Kernel> Reactor<K> {
     /// Takes a new connection in. With [`bury`](Self::bury), the only place where `links` and `outboxes` change their keys.
     pub(super) fn admit(&mut self, mut stream: K::Stream, peer: SocketAddr, service: &dyn Service) -> io::Result<()> {
+        let Ok(handler) = guard(self.config.panic_policy, || service.stream(peer)) else {
+            self.hub.stats.panics += 1;
+            return Ok(());
+        };
         let entry = self.links.vacant_entry();
         let key = entry.key();
         self.kernel.register(&mut stream, Token::Link(key).into())?;
         entry.insert(Link {
             transport: Transport::Plain(stream),
-            handler: service.stream(peer),
+            handler,
             backlog: None,
             readable: false,
             hangup: false,
@@ -87,12 +91,16 @@ impl<K: Kernel> Reactor<K> {
             self.call(key, |handler, stream| handler.on_error(stream, &error));
         }
         self.call(key, |handler, stream| handler.on_close(stream, &reason));
-        self.links.remove(key);
+        let link = self.links.remove(key);
         let mut outbox = self.hub.outboxes.remove(key);
         outbox.release(&mut self.hub.pools);
         let alarm = outbox.alarm.map(|(timer, _)| timer);
         for timer in outbox.timers.into_iter().chain(alarm) {
             self.hub.timers.cancel(timer);
+        }
+        // What the handler owns is user code too.
+        if guard(self.config.panic_policy, || drop(link)).is_err() {
+            self.hub.stats.panics += 1;
         }
     }
 
@@ -119,7 +127,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Reads what has come, within the budget, and hands it to the protocol.
     pub(super) fn read_from(&mut self, key: usize) {
-        let mut budget = self.config.read_budget_bytes;
+        let mut budget = self.config.read_budget_bytes.max(1);
         if let Some(outbox) = self.hub.outboxes.get_mut(key) {
             outbox.resuming = false;
         }
@@ -245,6 +253,7 @@ impl<K: Kernel> Reactor<K> {
                     self.hub.stats.bytes_out += written as u64;
                     outbox.advance(written, &mut self.hub.pools);
                     outbox.blocked = written < offered;
+                    outbox.moving = true;
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}

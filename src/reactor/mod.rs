@@ -253,6 +253,8 @@ impl<K: Kernel> Reactor<K> {
 
     /// What handlers may touch, for use between turns.
     pub fn hub(&mut self) -> &mut Hub {
+        // The last turn may be long past.
+        self.hub.now = self.kernel.now();
         &mut self.hub
     }
 

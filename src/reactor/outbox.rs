@@ -101,6 +101,8 @@ pub(crate) struct Outbox {
     pub(super) resuming: bool,
     /// Output is above the mark, or was refused, and has not drained since.
     pub(super) above_mark: bool,
+    /// Some of it has left since that was last asked.
+    pub(super) moving: bool,
     /// The socket took less than it was offered; an event will tell when there is room.
     pub(super) blocked: bool,
     /// Listed to be flushed at the end of the turn.
@@ -134,6 +136,7 @@ impl Outbox {
             paused: false,
             resuming: false,
             above_mark: false,
+            moving: false,
             blocked: false,
             touched: false,
             shut: false,

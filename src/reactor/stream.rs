@@ -169,7 +169,10 @@ impl<'a> Stream<'a> {
     /// Has `on_deadline` called at `at`. There is one deadline; setting it again moves it, and moving it later costs nothing,
     /// so it may be moved with each sign of life.
     pub fn set_deadline(&mut self, at: Option<Instant>) {
-        self.hub.set_deadline(self.id, at);
+        // A connection that is ending has a deadline of its own.
+        if self.hub.is_open(self.id) {
+            self.hub.set_deadline(self.id, at);
+        }
     }
 
     /// Everything else: other connections, topics, timers, the loop.

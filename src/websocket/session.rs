@@ -69,7 +69,7 @@ impl Session {
     pub(super) fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
         let id = stream.id();
         let mut at = 0;
-        for left in (0..=self.server.settings.message_budget).rev() {
+        for left in (0..=self.server.settings.message_budget.max(1)).rev() {
             let phase = stream.hub.phase(id);
             if !matches!(phase, Phase::Open | Phase::Closing) {
                 break;
@@ -127,6 +127,11 @@ impl Session {
     /// The peer has been silent, or was when the deadline was set: it is pinged, and when nothing follows it is given up.
     pub(super) fn on_deadline(&mut self, stream: &mut Stream<'_>) {
         let now = stream.hub.now();
+        if stream.hub.is_stuck(stream.id()) {
+            // It asked for more than it reads, and reads nothing.
+            stream.hub.cut_by(stream.id(), ClosedBy::SlowReader);
+            return;
+        }
         if stream.hub.is_unheard(stream.id()) {
             self.heard = now;
         }

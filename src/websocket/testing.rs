@@ -156,6 +156,12 @@ impl TestSocket {
         self.settle();
     }
 
+    /// Breaks the connection at the very time that `by` from now is: whatever is due then is due in the same turn.
+    pub fn reset_after(&mut self, by: Duration) {
+        self.reactor.kernel_mut().advance(by);
+        self.reset();
+    }
+
     /// Has the peer stop reading; the network holds so many bytes for it.
     pub fn hold(&mut self, bytes: usize) {
         self.reactor.kernel_mut().hold(self.peer, bytes);
