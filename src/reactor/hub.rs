@@ -78,15 +78,6 @@ pub(super) enum Running {
     Stopped,
 }
 
-/// Whom a publish reached.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Published {
-    /// Subscribers for whom the message is queued.
-    pub queued: usize,
-    /// Subscribers for whom it was dropped, because they do not read what they have (`Sent::Full`).
-    pub dropped: usize,
-}
-
 /// All that a handler may touch: the connections of its reactor, timers, topics, the loop itself.
 pub struct Hub {
     pub(super) outboxes: Slab<Outbox>,
@@ -98,7 +89,7 @@ pub struct Hub {
     /// The connection whose callback runs; it is flushed right after.
     pub(super) current: usize,
     /// The block in which the message lies that is being handled, if it lies in one.
-    lent: Option<SharedBlock>,
+    pub(super) lent: Option<SharedBlock>,
     /// Connections to flush at the end of the turn.
     pub(super) touched: Vec<usize>,
     /// Connections to read again, though no event will say so.
@@ -113,7 +104,7 @@ pub struct Hub {
     pub(super) running: Running,
     pub(super) inbox: Arc<Inbox>,
     pub(super) generation: u32,
-    frames: Vec<EncodedFrame>,
+    pub(super) frames: Vec<EncodedFrame>,
 }
 
 /// No connection's callback runs.
@@ -187,76 +178,6 @@ impl Hub {
     /// Sends a pong of at most 125 bytes. Pings are answered without it; a pong unasked for is a sign of life (RFC 6455 §5.5.3).
     pub fn pong(&mut self, id: ConnectionId, data: &[u8]) -> Sent {
         self.control(id, |outbox, encoder, pools| outbox.pong(encoder, data, pools))
-    }
-
-    /// Subscribes a WebSocket to a topic; `false` if it was, or has gone. Subscriptions end with the connection.
-    pub fn subscribe(&mut self, id: ConnectionId, topic: &str) -> bool {
-        let speaks = find(&mut self.outboxes, id).is_some_and(|outbox| outbox.encoder().is_some());
-        speaks && self.topics.subscribe(id.key(), topic)
-    }
-
-    /// Ends a subscription; `false` if there was none.
-    pub fn unsubscribe(&mut self, id: ConnectionId, topic: &str) -> bool {
-        find(&mut self.outboxes, id).is_some() && self.topics.unsubscribe(id.key(), topic)
-    }
-
-    /// How many connections are subscribed to a topic.
-    pub fn subscribers(&self, topic: &str) -> usize {
-        self.topics.members(topic).len()
-    }
-
-    /// Sends a message to every subscriber of a topic. It is encoded once; each connection gets messages in the order of publishing.
-    pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Published {
-        self.publish_except(topic, message.into(), NOBODY)
-    }
-
-    /// As [`publish`](Self::publish), for a message that the application owns: a large one is not copied.
-    pub fn publish_owned(&mut self, topic: &str, message: &OwnedMessage) -> Published {
-        self.lending(message, |hub| hub.publish(topic, message))
-    }
-
-    /// As [`publish`](Self::publish), to everybody but `except`.
-    pub fn publish_to_others<'m>(
-        &mut self,
-        except: ConnectionId,
-        topic: &str,
-        message: impl Into<Message<'m>>,
-    ) -> Published {
-        let except = self.outbox(except).map_or(NOBODY, |_| except.key());
-        self.publish_except(topic, message.into(), except)
-    }
-
-    fn publish_except(&mut self, topic: &str, message: Message<'_>, except: usize) -> Published {
-        let mut published = Published::default();
-        let mut frames = std::mem::take(&mut self.frames);
-        for index in 0..self.topics.members(topic).len() {
-            let key = self.topics.members(topic)[index].connection as usize;
-            let outbox = &mut self.outboxes[key];
-            let Some(encoder) = outbox.encoder().filter(|_| outbox.phase == Phase::Open && key != except) else {
-                continue;
-            };
-            if !outbox.has_room() {
-                self.overflow(key);
-                published.dropped += 1;
-                continue;
-            }
-            let frame = match frames.iter().position(|frame| frame.encoder == encoder) {
-                Some(known) => known,
-                None => {
-                    frames.push(EncodedFrame::new(encoder, message, self.lent.as_ref(), &mut self.pools.blocks));
-                    frames.len() - 1
-                }
-            };
-            outbox.encoded(&frames[frame], &mut self.pools);
-            published.queued += 1;
-            self.touch(key);
-        }
-        for frame in frames.drain(..) {
-            frame.release(&mut self.pools.blocks);
-        }
-        self.frames = frames;
-        self.stats.messages_out += published.queued as u64;
-        published
     }
 
     /// Stops reading from a connection: its peer fills the network's buffers and then waits. Nothing is lost, and no deadline for pongs runs.
@@ -423,7 +344,7 @@ impl Hub {
     }
 
     /// A message was refused.
-    fn overflow(&mut self, key: usize) -> Sent {
+    pub(super) fn overflow(&mut self, key: usize) -> Sent {
         self.stats.dropped += 1;
         let outbox = &mut self.outboxes[key];
         outbox.above_mark = true;
@@ -459,7 +380,7 @@ impl Hub {
     }
 
     /// Runs `send` with the block of an owned message lent to it.
-    fn lending<T>(&mut self, message: &OwnedMessage, send: impl FnOnce(&mut Self) -> T) -> T {
+    pub(super) fn lending<T>(&mut self, message: &OwnedMessage, send: impl FnOnce(&mut Self) -> T) -> T {
         let lent = self.lent.take();
         self.lent = super::outbox::foreign(message);
         let sent = send(self);

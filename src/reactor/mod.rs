@@ -14,6 +14,7 @@ mod id;
 mod link;
 mod listen;
 mod outbox;
+mod publish;
 mod queue;
 mod remote;
 mod simulated;
@@ -34,10 +35,11 @@ use slab::Slab;
 
 pub use self::{
     config::{Config, OutputLimits, Overflow, PanicPolicy, StreamSettings},
-    hub::{Hub, Published},
+    hub::Hub,
     id::{ConnectionId, ListenerId, TimerId},
     listen::Listening,
     outbox::Sent,
+    publish::Published,
     remote::Remote,
     stats::Stats,
     stream::{Stream, StreamHandler},

@@ -1,0 +1,172 @@
+//! Bugs that were there once, each with the story that showed it.
+#![allow(clippy::unwrap_used)]
+
+use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
+
+use ws_reactor::{
+    Callbacks, CloseCode, Config, ConnectionId, OutputLimits, Reactor, Sent, Server, Settings, Stream, StreamHandler,
+    StreamSettings, TestSocket, Turn, net::sim::Sim, on_message,
+};
+
+fn echo() -> Server {
+    Server::new(|_| {
+        on_message(|ws, message| {
+            ws.send(message);
+        })
+    })
+}
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+#[test]
+fn the_hub_between_turns_knows_the_time() {
+    let mut socket = TestSocket::connect(echo().ping_after(None), "/");
+    let before = socket.hub().now();
+    socket.reset_after(Duration::from_secs(60));
+    assert_eq!(socket.hub().now() - before, Duration::from_secs(60));
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    reactor.kernel_mut().advance(Duration::from_secs(60));
+    let fired = Rc::new(RefCell::new(false));
+    let note = Rc::clone(&fired);
+    reactor.hub().add_timer(Duration::from_secs(10), move |_| *note.borrow_mut() = true);
+    reactor.settle().unwrap();
+    assert!(!*fired.borrow(), "ten seconds from now, not from the last turn");
+    reactor.advance(Duration::from_secs(10)).unwrap();
+    assert!(*fired.borrow());
+}
+
+#[test]
+fn durations_without_end_are_taken_as_such() {
+    let output = OutputLimits { limit_bytes: 10, grace: Duration::MAX, ..OutputLimits::default() };
+    let settings = Settings {
+        opening_deadline: Duration::MAX,
+        ping_after: Some(Duration::MAX),
+        pong_deadline: Duration::MAX,
+        lingering: Duration::MAX,
+        stream: StreamSettings { output, closing_deadline: Duration::MAX },
+        ..Settings::default()
+    };
+    let mut socket = TestSocket::connect(echo().settings(settings), "/");
+    socket.hold(1);
+    socket.send("more than ten bytes");
+    socket.send("more than ten bytes");
+    socket.hub().add_timer(Duration::MAX, |_| {});
+    socket.hub().add_periodic_timer(Duration::MAX, |_| {});
+    socket.hub().shutdown(Duration::MAX);
+    socket.settle();
+    assert!(!socket.is_closed());
+}
+
+#[test]
+fn a_limit_below_the_low_mark_neither_spins_nor_loses_the_grace() {
+    let output = OutputLimits { limit_bytes: 16 * 1024, ..OutputLimits::default() };
+    let settings = Settings { stream: StreamSettings { output, ..StreamSettings::default() }, ..Settings::default() };
+    let greedy = Server::new(|_| {
+        let fill = |ws: &mut ws_reactor::WebSocket<'_>| while ws.send(&"x".repeat(10_000)).is_queued() {};
+        Callbacks::new().on_message(move |ws, _| fill(ws)).on_drain(fill)
+    });
+    let mut socket = TestSocket::connect(greedy.settings(settings), "/");
+    socket.hold(100);
+    socket.send("go");
+    socket.advance(Duration::from_secs(6));
+    assert!(socket.is_closed());
+}
+
+#[test]
+fn a_stale_exception_excepts_nobody() {
+    let ids = Rc::new(RefCell::new(Vec::<ConnectionId>::new()));
+    let noted = Rc::clone(&ids);
+    let server = Server::new(move |_| {
+        let noted = Rc::clone(&noted);
+        Callbacks::new().on_open(move |ws, _| {
+            ws.subscribe("all");
+            noted.borrow_mut().push(ws.id());
+        })
+    });
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let addr: SocketAddr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
+    for _ in 0..2 {
+        let peer = reactor.kernel_mut().connect(addr).unwrap();
+        reactor.kernel_mut().send(peer, REQUEST);
+        reactor.settle().unwrap();
+        if ids.borrow().len() == 1 {
+            reactor.kernel_mut().reset(peer);
+            reactor.settle().unwrap();
+        }
+    }
+    let gone = ids.borrow()[0];
+    assert_eq!(reactor.hub().publish_to_others(gone, "all", "hello").queued, 1);
+    assert_eq!(reactor.hub().send(gone, "hello"), Sent::Closed);
+}
+
+/// Closes, and then goes on as if it had not.
+struct Forgetful;
+
+impl StreamHandler for Forgetful {
+    fn on_connect(&mut self, stream: &mut Stream<'_>) {
+        stream.close();
+        stream.set_deadline(None);
+    }
+}
+
+#[test]
+fn a_closing_stream_keeps_its_deadline() {
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let addr = reactor.listen_stream("10.0.0.1:80", |_| Forgetful).unwrap().addr;
+    let peer = reactor.kernel_mut().connect(addr).unwrap();
+    reactor.advance(Duration::from_secs(6)).unwrap();
+    assert!(reactor.kernel_mut().is_closed(peer));
+}
+
+#[test]
+fn a_panic_in_a_factory_costs_one_connection() {
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let first = RefCell::new(true);
+    let addr = reactor.listen_stream("10.0.0.1:80", move |_| {
+        assert!(!first.replace(false), "the first is refused");
+        Forgetful
+    });
+    let addr = addr.unwrap().addr;
+    for panics in [1, 1] {
+        let peer = reactor.kernel_mut().connect(addr).unwrap();
+        reactor.advance(Duration::from_secs(6)).unwrap();
+        assert!(reactor.kernel_mut().is_closed(peer));
+        assert_eq!(reactor.hub().stats().panics, panics);
+    }
+}
+
+#[test]
+fn nothing_listens_after_a_stop_by_the_last_on_close() {
+    let server = Server::new(|_| Callbacks::new().on_close(|ws, _| ws.hub().stop()));
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
+    let peer = reactor.kernel_mut().connect(addr).unwrap();
+    reactor.kernel_mut().send(peer, REQUEST);
+    reactor.settle().unwrap();
+    reactor.kernel_mut().finish(peer);
+    assert_eq!(reactor.settle().unwrap(), Turn::Stopped);
+    assert!(reactor.kernel_mut().connect(addr).is_err());
+}
+
+#[test]
+fn timers_set_and_cancelled_without_end_leave_nothing_behind() {
+    let server = Server::new(|_| {
+        let mut timer = None;
+        Callbacks::new().on_message(move |ws, _| {
+            if let Some(old) = timer.replace(ws.set_timer(Duration::from_secs(60))) {
+                assert!(ws.cancel_timer(old) && !ws.cancel_timer(old));
+            }
+            ws.send("set");
+        })
+    });
+    let mut socket = TestSocket::connect(server, "/");
+    for _ in 0..1000 {
+        socket.send("again");
+    }
+    assert_eq!(socket.received().len(), 1000);
+    assert_eq!(socket.hub().stats().panics, 0, "no assertion of the handler failed");
+    socket.close(CloseCode::Normal, "");
+    assert!(socket.is_closed());
+}
