@@ -106,7 +106,6 @@ impl Hub {
 
     /// The grace for a slow reader is over: 1013 is tried in place of all that was not begun, and the connection is cut.
     pub(super) fn give_up_on(&mut self, id: ConnectionId) {
-        self.stats.timed_out += 1;
         let Some(outbox) = self.outboxes.get_mut(id.key()) else { return };
         outbox.drop_unsent(&mut self.pools);
         if outbox.phase == Phase::Open {
@@ -149,7 +148,8 @@ impl Hub {
                 outbox.ending = Some(Box::new(if in_order { orderly() } else { CloseReason::abnormal(by) }));
             }
         }
-        if matches!(by, ClosedBy::Timeout(_)) {
+        let slow = outbox.ending.as_ref().is_some_and(|ending| ending.by == ClosedBy::SlowReader);
+        if slow || matches!(by, ClosedBy::Timeout(_)) {
             self.stats.timed_out += 1;
         }
         outbox.phase = Phase::Dead;
