@@ -4,7 +4,7 @@
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
 
 use ws_reactor::{
-    Callbacks, CloseCode, Config, ConnectionId, OutputLimits, Reactor, Sent, Server, Settings, Stream, StreamHandler,
+    Callbacks, Config, ConnectionId, OutputLimits, Reactor, Sent, Server, Settings, Stream, StreamHandler,
     StreamSettings, TestSocket, Turn, net::sim::Sim, on_message,
 };
 
@@ -148,25 +148,4 @@ fn nothing_listens_after_a_stop_by_the_last_on_close() {
     reactor.kernel_mut().finish(peer);
     assert_eq!(reactor.settle().unwrap(), Turn::Stopped);
     assert!(reactor.kernel_mut().connect(addr).is_err());
-}
-
-#[test]
-fn timers_set_and_cancelled_without_end_leave_nothing_behind() {
-    let server = Server::new(|_| {
-        let mut timer = None;
-        Callbacks::new().on_message(move |ws, _| {
-            if let Some(old) = timer.replace(ws.set_timer(Duration::from_secs(60))) {
-                assert!(ws.cancel_timer(old) && !ws.cancel_timer(old));
-            }
-            ws.send("set");
-        })
-    });
-    let mut socket = TestSocket::connect(server, "/");
-    for _ in 0..1000 {
-        socket.send("again");
-    }
-    assert_eq!(socket.received().len(), 1000);
-    assert_eq!(socket.hub().stats().panics, 0, "no assertion of the handler failed");
-    socket.close(CloseCode::Normal, "");
-    assert!(socket.is_closed());
 }

@@ -225,3 +225,37 @@ pub(super) fn timeout_in(phase: Phase) -> Option<ClosedBy> {
         _ => Some(ClosedBy::Timeout(Deadline::Closing)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::{Config, Reactor, Stream, StreamHandler, net::sim::Sim};
+
+    /// Moves its timer on with everything that comes.
+    #[derive(Default)]
+    struct Restless(Option<super::TimerId>);
+
+    impl StreamHandler for Restless {
+        fn on_data(&mut self, stream: &mut Stream<'_>, _: &mut [u8]) {
+            if let Some(old) = self.0.replace(stream.set_timer(Duration::from_secs(60))) {
+                stream.cancel_timer(old);
+            }
+        }
+    }
+
+    #[test]
+    fn a_timer_that_was_cancelled_is_forgotten_by_its_connection() {
+        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        let addr = reactor.listen_stream("10.0.0.1:80", |_| Restless::default()).unwrap().addr;
+        let peer = reactor.kernel_mut().connect(addr).unwrap();
+        for _ in 0..100 {
+            reactor.kernel_mut().send(peer, b"again");
+            reactor.settle().unwrap();
+        }
+        assert_eq!((reactor.hub().outboxes[0].timers.len(), reactor.hub().timers.len()), (1, 1));
+        reactor.kernel_mut().finish(peer);
+        reactor.settle().unwrap();
+        assert_eq!(reactor.hub().timers.len(), 0, "timers go with their connection");
+    }
+}

@@ -91,7 +91,7 @@ impl TestSocket {
             "GET {target} HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
-        let mut socket = TestSocket::request(server, &request);
+        let mut socket = TestSocket::request(server, request);
         let answer = String::from_utf8_lossy(&socket.pending).into_owned();
         assert!(answer.starts_with("HTTP/1.1 101 "), "the server refuses: {answer}");
         let head = answer.find("\r\n\r\n").map_or(answer.len(), |end| end + 4);
@@ -100,13 +100,13 @@ impl TestSocket {
     }
 
     /// Sends a request as it stands; the answer is to be had by [`received_bytes`](Self::received_bytes).
-    pub fn request(server: Server, request: &str) -> Self {
+    pub fn request(server: Server, request: impl AsRef<[u8]>) -> Self {
         let mut reactor = Reactor::on(Sim::new(), Config::default());
         let listening = reactor.listen(ADDRESS, server).expect("a simulated address is free");
         let peer = reactor.kernel_mut().connect(listening.addr).expect("somebody listens");
         let decoder = Decoder::new(Version::Rfc6455, Side::Client, Limits::default());
         let mut socket = TestSocket { reactor, peer, decoder, blocks: Blocks::default(), pending: Vec::new() };
-        socket.send_bytes(request.as_bytes());
+        socket.send_bytes(request.as_ref());
         socket
     }
 

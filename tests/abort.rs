@@ -1,0 +1,25 @@
+//! Who wants a panic to end the process has it end.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+use std::{env, os::unix::process::ExitStatusExt, process::Command};
+
+use ws_reactor::{Config, PanicPolicy, Reactor};
+
+const ROLE: &str = "WS_REACTOR_ABORTS";
+const SIGABRT: i32 = 6;
+
+#[test]
+fn a_panic_aborts_the_process_if_that_is_the_policy() {
+    if env::var_os(ROLE).is_some() {
+        let config = Config { panic_policy: PanicPolicy::Abort, ..Config::default() };
+        let mut reactor = Reactor::with_config(config).unwrap();
+        reactor.hub().next_tick(|_| panic!("the last thing that happens"));
+        reactor.hub().next_tick(ws_reactor::Hub::stop);
+        reactor.run().unwrap();
+        return;
+    }
+    let name = "a_panic_aborts_the_process_if_that_is_the_policy";
+    let child = Command::new(env::current_exe().unwrap()).args(["--exact", name]).env(ROLE, "1").output().unwrap();
+    assert_eq!(child.status.signal(), Some(SIGABRT), "{child:?}");
+}
