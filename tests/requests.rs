@@ -45,7 +45,7 @@ fn refusals_are_real_answers_that_arrive() {
     assert_eq!(status(server(), "nonsense\r\n\r\n"), 400);
     assert_eq!(status(server(), &get(&format!("X: {}\r\n", "y".repeat(17_000)))), 431);
     assert_eq!(status(server(), &upgrade(&format!("/{}", "x".repeat(9_000)), "")), 414);
-    let mut socket = TestSocket::request(server(), &get(""));
+    let mut socket = TestSocket::request(server(), get(""));
     assert!(socket.is_ended() && !socket.is_closed(), "our side ends, and the peer has time to read");
     socket.advance(Duration::from_millis(1_990));
     assert!(!socket.is_closed());
