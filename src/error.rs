@@ -2,7 +2,10 @@
 
 use std::{fmt, io};
 
-use crate::protocol::ProtocolError;
+use crate::{
+    http::HeadError,
+    protocol::{Deadline, HandshakeError, ProtocolError},
+};
 
 /// What went wrong, and with what.
 #[derive(Debug)]
@@ -21,6 +24,14 @@ pub enum Error {
     Protocol(ProtocolError),
     /// The connection was reset, or the system refused to go on with it.
     Io(io::Error),
+    /// The peer did not do in time what it had to; the connection is cut.
+    Timeout(Deadline),
+    /// A request could not be read; it was answered with [`HeadError::status`].
+    Head(HeadError),
+    /// A request did not become a WebSocket; it was answered with [`HandshakeError::status`].
+    Handshake(HandshakeError),
+    /// The handler panicked, with this message.
+    Panic(String),
 }
 
 impl fmt::Display for Error {
@@ -30,6 +41,10 @@ impl fmt::Display for Error {
             Error::Poll(source) => write!(formatter, "cannot wait for events: {source}"),
             Error::Protocol(error) => write!(formatter, "protocol error: {error}"),
             Error::Io(source) => write!(formatter, "connection failed: {source}"),
+            Error::Timeout(deadline) => deadline.fmt(formatter),
+            Error::Head(error) => write!(formatter, "bad request: {error}"),
+            Error::Handshake(error) => write!(formatter, "handshake refused: {error}"),
+            Error::Panic(message) => write!(formatter, "the handler panicked: {message}"),
         }
     }
 }
@@ -39,6 +54,9 @@ impl std::error::Error for Error {
         match self {
             Error::Bind { source, .. } | Error::Poll(source) | Error::Io(source) => Some(source),
             Error::Protocol(error) => Some(error),
+            Error::Head(error) => Some(error),
+            Error::Handshake(error) => Some(error),
+            Error::Timeout(_) | Error::Panic(_) => None,
         }
     }
 }

@@ -3,10 +3,13 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
+use wire::{Kind, closed, failed, frame, is_hixie, our_end, peers_end, text};
 use ws_reactor::{
     Callbacks, CloseCode, CloseReason, ClosedBy, Error, Limits, OutputLimits, Overflow, ProtocolError, Received, Sent,
     Server, Settings, StreamSettings, TestSocket, Version, WebSocket,
 };
+
+mod wire;
 
 /// What a handler was told, in order.
 type Log = Rc<RefCell<Vec<String>>>;
@@ -24,7 +27,6 @@ fn with(
     change: impl FnOnce(Server) -> Server,
     answer: impl Fn(&mut WebSocket<'_>, &str) + Clone + 'static,
 ) -> (TestSocket, Log) {
-    assert_eq!(version, Version::Rfc6455, "a version that is added says here how its handshake is made");
     let log = Log::default();
     let shared = Rc::clone(&log);
     let server = Server::new(move |_| {
@@ -53,7 +55,7 @@ fn with(
                 close(end(reason));
             })
     });
-    (TestSocket::connect(change(server), "/path?query"), log)
+    (TestSocket::connect_as(version, change(server), "/path?query"), log)
 }
 
 fn end(reason: &CloseReason) -> String {
@@ -74,29 +76,6 @@ fn same(server: Server) -> Server {
     server
 }
 
-fn closed(code: CloseCode, reason: &str) -> Received {
-    Received::Close(Some((code, reason.to_owned())))
-}
-
-/// A client's frame with a key of zeros.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        length @ 0..=125 => frame.push(0x80 | length as u8),
-        length @ 126..=0xffff => {
-            frame.push(0xfe);
-            frame.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            frame.push(0xff);
-            frame.extend((length as u64).to_be_bytes());
-        }
-    }
-    frame.extend([0; 4]);
-    frame.extend(payload);
-    frame
-}
-
 /// One list for all versions.
 macro_rules! promises {
     ($($name:ident($version:ident) $body:block)*) => {
@@ -112,20 +91,41 @@ macro_rules! promises {
 promises! {
     a_message_comes_back_as_what_it_is(version) {
         let (mut socket, log) = echo(version, same);
-        socket.send("text, κόσμε");
-        socket.send(b"\x00\xff");
+        socket.send("text, κόσμε, \0");
         socket.send("");
-        let binary = Received::Message(vec![0, 0xff].into());
-        assert_eq!(socket.received(), ["text, κόσμε".into(), binary, "".into()]);
+        assert_eq!(socket.received(), ["text, κόσμε, \0".into(), "".into()]);
+        if version.supports_binary() {
+            socket.send(b"\x00\xff");
+            assert_eq!(socket.received(), [Received::Message(vec![0, 0xff].into())]);
+        }
         assert_eq!(log.borrow()[0], "open /path");
+    }
+
+    what_the_version_lacks_is_told_and_nothing_is_sent(version) {
+        let (mut socket, _) = with(version, same, |ws, _| {
+            let sent = [ws.send(b"octets"), ws.ping(b""), ws.pong(b"")];
+            assert_eq!(sent, if ws.supports_ping() { [Sent::Queued; 3] } else { [Sent::Unsupported; 3] });
+            assert_eq!(ws.supports_ping(), !is_hixie(ws.version()));
+            assert_eq!(ws.supports_close_codes(), ws.version() >= Version::Hybi06);
+            ws.subscribe("all");
+            let published = ws.publish("all", b"octets");
+            assert_eq!((published.queued, published.unsupported), if ws.supports_ping() { (1, 0) } else { (0, 1) });
+        });
+        socket.send("go");
+        assert_eq!(socket.received().len(), if is_hixie(version) { 0 } else { 4 });
     }
 
     every_size_comes_back_whole(version) {
         let (mut socket, _) = echo(version, same);
         for size in [1, 125, 126, 127, 65_535, 65_536, 65_537, 300_000, 5 << 20] {
-            let message: Vec<u8> = (0..size).map(|index: usize| (index * 7) as u8).collect();
+            let message: String = (0..size).map(|index: usize| char::from((index * 7 % 128) as u8)).collect();
             socket.send(&message);
-            assert_eq!(socket.received(), [Received::Message(message.into())], "{size} bytes");
+            assert_eq!(socket.received(), [message.as_str().into()], "{size} bytes");
+            if version.supports_binary() {
+                let message: Vec<u8> = (0..size).map(|index: usize| (index * 7) as u8).collect();
+                socket.send(&message);
+                assert_eq!(socket.received(), [Received::Message(message.into())], "{size} bytes");
+            }
         }
     }
 
@@ -138,13 +138,16 @@ promises! {
 
     what_is_sent_at_once_comes_back_in_order(version) {
         let (mut socket, _) = echo(version, same);
-        let bytes: Vec<u8> = (0..3000).flat_map(|number| frame(0x81, format!("message {number}").as_bytes())).collect();
+        let bytes: Vec<u8> = (0..3000).flat_map(|number| text(version, format!("message {number}"))).collect();
         socket.send_bytes(&bytes);
         let expected: Vec<Received> = (0..3000).map(|number| format!("message {number}").as_str().into()).collect();
         assert_eq!(socket.received(), expected);
     }
 
     a_ping_is_answered_with_its_payload_and_told(version) {
+        if !version.supports_ping() {
+            continue;
+        }
         let (mut socket, log) = echo(version, same);
         socket.ping(b"are you there");
         socket.pong(b"unasked");
@@ -154,17 +157,26 @@ promises! {
 
     the_peers_close_is_answered_with_its_code(version) {
         let (mut socket, log) = echo(version, same);
-        socket.close(CloseCode::Other(4001), "enough");
-        assert_eq!(socket.received(), [closed(CloseCode::Other(4001), "")]);
+        // What is said behind a close is not heard.
+        let last = frame(version, Kind::Close, true, b"\x0f\xa1enough");
+        socket.send_bytes(&[last, text(version, "late")].concat());
+        let answer = match version.number() {
+            75 | 76 => vec![0xff, 0],
+            1..=3 => b"\x01\x08\x0f\xa1enough".to_vec(),
+            5 => b"\x81\x08\x0f\xa1enough".to_vec(),
+            6 => vec![0x81, 2, 0x0f, 0xa1],
+            _ => vec![0x88, 2, 0x0f, 0xa1],
+        };
+        assert_eq!(socket.received_bytes(), answer);
         assert!(socket.is_closed());
-        assert_eq!(said(&log), ["close 4001 \"enough\" Peer clean"]);
+        assert_eq!(said(&log), [peers_end(version, 4001, "enough", ClosedBy::Peer)]);
     }
 
     an_empty_close_is_answered_with_an_empty_close(version) {
         let (mut socket, log) = echo(version, same);
-        socket.send_bytes(&frame(0x88, b""));
+        socket.send_bytes(&frame(version, Kind::Close, true, b""));
         assert_eq!(socket.received(), [Received::Close(None)]);
-        assert_eq!(said(&log), ["close 1005 \"\" Peer clean"]);
+        assert_eq!(said(&log), [peers_end(version, 1005, "", ClosedBy::Peer)]);
     }
 
     our_close_waits_for_the_peers(version) {
@@ -175,14 +187,22 @@ promises! {
             assert_eq!(ws.send("late"), Sent::Closed);
         });
         socket.send("go");
-        assert_eq!(socket.received(), ["last words".into(), closed(CloseCode::Normal, "done")]);
+        assert_eq!(socket.received(), [vec!["last words".into()], closed(version, CloseCode::Normal, "done")].concat());
         socket.send("not delivered");
-        socket.ping(b"hi");
-        assert_eq!(socket.received_bytes(), [0x8a, 2, b'h', b'i'], "a ping is still answered");
+        if version.supports_ping() {
+            socket.ping(b"hi");
+            let first = if version < Version::Hybi05 { 3 } else if version < Version::Hybi07 { 0x83 } else { 0x8a };
+            assert_eq!(socket.received_bytes(), [first, 2, b'h', b'i'], "a ping is still answered");
+        }
         assert!(!socket.is_closed());
-        socket.close(CloseCode::Normal, "yes");
-        assert!(socket.is_closed());
-        assert_eq!(said(&log), ["message of 2", "close 1000 \"yes\" Application clean"]);
+        // Without a closing handshake it is the stream that ends.
+        assert_eq!(socket.is_ended(), version == Version::Hixie75);
+        match version {
+            Version::Hixie75 => socket.finish(),
+            _ => socket.close(CloseCode::Normal, "yes"),
+        }
+        assert!(socket.is_closed() && socket.received().is_empty());
+        assert_eq!(said(&log), ["message of 2".to_owned(), peers_end(version, 1000, "yes", ClosedBy::Application)]);
     }
 
     a_peer_that_does_not_close_is_cut(version) {
@@ -194,7 +214,12 @@ promises! {
         assert!(!socket.is_closed());
         socket.advance(Duration::from_millis(20));
         assert!(socket.is_closed());
-        assert_eq!(said(&log), ["message of 2", "close 1006 \"\" Timeout(Closing) unclean"]);
+        let mut expected = vec!["message of 2"];
+        match version {
+            Version::Hixie75 => expected.push("close 1006 \"\" Application unclean"),
+            _ => expected.extend(["error: the peer did not close in time", "close 1006 \"\" Timeout(Closing) unclean"]),
+        }
+        assert_eq!(said(&log), expected);
     }
 
     a_code_that_must_not_be_sent_is_refused_and_nothing_happens(version) {
@@ -231,43 +256,75 @@ promises! {
     }
 
     a_violation_gets_its_code_and_the_violator_is_not_waited_for(version) {
-        let cases: [(&[u8], ProtocolError); 4] = [
-            (&frame(0x83, b"bad"), ProtocolError::UnknownOpCode(3)),
-            (&[0x81, 5, b'h', b'e', b'l', b'l', b'o'], ProtocolError::Unmasked),
-            (&frame(0x81, b"\xff"), ProtocolError::InvalidUtf8),
-            (&frame(0x82, &[0; 101])[..8], ProtocolError::TooBig { limit: 100, length: 101 }),
-        ];
+        let mut cases = vec![(text(version, b"\xf5"), ProtocolError::InvalidUtf8)];
+        if let Some(unknown) = wire::unknown(version) {
+            let code = if version < Version::Hybi07 { 7 } else { 3 };
+            cases.push((unknown, ProtocolError::UnknownOpCode(code)));
+            let header = frame(version, Kind::Binary, true, &[0; 101])[..8].to_vec();
+            cases.push((header, ProtocolError::TooBig { limit: 100, length: 101 }));
+            cases.push((frame(version, Kind::Ping, false, b""), ProtocolError::FragmentedControl));
+            cases.push((frame(version, Kind::Continuation, true, b""), ProtocolError::UnexpectedContinuation));
+            let inside = [frame(version, Kind::Text, false, b"a"), text(version, "b")].concat();
+            cases.push((inside, ProtocolError::ExpectedContinuation));
+        } else {
+            // Nothing tells the length before the end.
+            cases.push(([&[0; 102][..], &[0xff]].concat(), ProtocolError::TooBig { limit: 100, length: 101 }));
+            cases.push((vec![0x80, 0x85, 0x80, 0x00], ProtocolError::TooBig { limit: 100, length: 640 }));
+        }
+        if version == Version::Rfc6455 {
+            cases.push((b"\x81\x05hello".to_vec(), ProtocolError::Unmasked));
+            cases.push((frame(version, Kind::Close, true, b"\x07\xd0"), ProtocolError::InvalidCloseCode(2000)));
+        }
         for (bytes, error) in cases {
             let (mut socket, log) = echo(version, |server| server.max_frame_bytes(100));
             // The message before the violation is still answered, and what follows it is not looked at.
-            socket.send_bytes(&[&frame(0x81, b"good"), bytes, &frame(0x81, b"ignored")].concat());
-            assert_eq!(socket.received(), ["good".into(), closed(error.close_code(), &error.to_string())]);
+            socket.send_bytes(&[&text(version, "good"), &bytes[..], &text(version, "ignored")].concat());
+            let (code, why) = (error.close_code(), error.to_string());
+            assert_eq!(socket.received(), [vec!["good".into()], failed(version, code, &why)].concat(), "{version}: {error}");
             assert!(socket.is_ended() && !socket.is_closed(), "our side ends at once, input is discarded");
             socket.send_bytes(&vec![0; 200_000]);
             socket.advance(Duration::from_secs(5));
             assert!(socket.is_closed());
-            let code = error.close_code();
-            let expected = format!("close {code} {:?} {:?} unclean", error.to_string(), ClosedBy::Protocol(error));
-            assert_eq!(said(&log), ["message of 4".to_owned(), format!("error: protocol error: {error}"), expected]);
+            let end = our_end(version, code, &why, ClosedBy::Protocol(error));
+            assert_eq!(said(&log), ["message of 4".to_owned(), format!("error: protocol error: {error}"), end]);
         }
+    }
+
+    a_panic_ends_its_connection_and_is_told(version) {
+        let (mut socket, log) = with(version, same, |_, text| panic!("cannot bear {text:?}"));
+        socket.send("this");
+        let code = if version == Version::Rfc6455 { CloseCode::Internal } else { CloseCode::Other(3000) };
+        assert_eq!(socket.received(), failed(version, code, ""));
+        socket.finish();
+        let end = our_end(version, code, "", ClosedBy::Panic);
+        let error = "error: the handler panicked: cannot bear \"this\"".to_owned();
+        assert_eq!(said(&log), ["message of 4".to_owned(), error, end]);
     }
 
     silence_is_pinged_and_a_dead_peer_is_given_up(version) {
         let (mut socket, log) = echo(version, same);
+        if !version.supports_ping() {
+            socket.advance(Duration::from_secs(86_400));
+            assert!(!socket.is_closed() && socket.received_bytes().is_empty(), "silence proves nothing");
+            continue;
+        }
         socket.advance(Duration::from_millis(19_990));
         assert!(socket.received().is_empty());
         socket.advance(Duration::from_millis(20));
         assert_eq!(socket.received(), [Received::Ping(Vec::new())]);
         // The beginning of a frame proves nothing, so it does not move the deadline.
-        socket.send_bytes(&frame(0x81, b"whole")[..7]);
+        socket.send_bytes(&text(version, "whole")[..6]);
         socket.advance(Duration::from_millis(19_980));
         assert!(!socket.is_closed());
         socket.advance(Duration::from_millis(20));
         assert!(socket.is_closed());
-        assert_eq!(said(&log), ["close 1006 \"\" Timeout(Pong) unclean"]);
+        assert_eq!(said(&log), ["error: the peer did not answer a ping", "close 1006 \"\" Timeout(Pong) unclean"]);
     }
 
     any_whole_frame_is_a_sign_of_life(version) {
+        if !version.supports_ping() {
+            continue;
+        }
         let (mut socket, _) = echo(version, same);
         for _ in 0..5 {
             socket.advance(Duration::from_secs(30));
@@ -288,18 +345,40 @@ promises! {
         socket.send("a text of more than ten");
         assert_eq!(socket.received(), ["a text of more than ten".into()]);
         socket.send("a text of more than ten");
-        assert!(matches!(&socket.received()[..], [Received::Close(Some((CloseCode::TooBig, _)))]));
+        assert_eq!(socket.received(), failed(version, CloseCode::TooBig, "23 bytes, the limit is 10"));
+        assert!(socket.is_ended());
+    }
+
+    many_fragments_make_one_message(version) {
+        if is_hixie(version) {
+            continue;
+        }
+        let (mut socket, log) = echo(version, same);
+        let pieces = [
+            frame(version, Kind::Text, false, "κό".as_bytes()),
+            frame(version, Kind::Ping, true, b"between"),
+            frame(version, Kind::Continuation, false, b"\xcf"),
+            frame(version, Kind::Continuation, false, b""),
+            frame(version, Kind::Continuation, true, b"\x83\xce\xbc\xce\xb5"),
+        ];
+        socket.send_bytes(&pieces.concat());
+        assert_eq!(socket.received(), [Received::Pong(b"between".to_vec()), "κόσμε".into()]);
+        assert_eq!(said(&log), ["ping 7", "message of 10"]);
     }
 
     fragments_above_the_limit_are_refused(version) {
+        if is_hixie(version) {
+            continue;
+        }
         let (mut socket, _) = echo(version, |server| server.settings(Settings {
             limits: Limits { max_frame_bytes: 50, max_message_bytes: 60 },
             ..Settings::default()
         }));
-        socket.send_bytes(&[frame(0x01, &[b'x'; 50]), frame(0x80, &[b'x'; 10])].concat());
+        let first = frame(version, Kind::Text, false, &[b'x'; 50]);
+        socket.send_bytes(&[&first[..], &frame(version, Kind::Continuation, true, &[b'x'; 10])].concat());
         assert_eq!(socket.received().len(), 1);
-        socket.send_bytes(&[frame(0x01, &[b'x'; 50]), frame(0x80, &[b'x'; 11])].concat());
-        assert!(matches!(&socket.received()[..], [Received::Close(Some((CloseCode::TooBig, _)))]));
+        socket.send_bytes(&[&first[..], &frame(version, Kind::Continuation, true, &[b'x'; 11])].concat());
+        assert_eq!(socket.received(), failed(version, CloseCode::TooBig, "61 bytes, the limit is 60"));
     }
 
     a_peer_that_does_not_read_slows_itself_down(version) {
@@ -334,7 +413,8 @@ promises! {
             socket.advance(Duration::from_millis(20));
             assert_eq!(socket.is_closed(), overflow == Overflow::Close);
             if overflow == Overflow::Close {
-                assert_eq!(said(&log), ["message of 2", "close 1013 \"\" SlowReader unclean"]);
+                let end = our_end(version, CloseCode::TryAgainLater, "", ClosedBy::SlowReader);
+                assert_eq!(said(&log), ["message of 2".to_owned(), end]);
             } else {
                 socket.release();
                 assert_eq!(socket.received().len(), 2);
@@ -343,6 +423,9 @@ promises! {
     }
 
     pings_while_the_socket_is_blocked_get_the_newest_pong_only(version) {
+        if !version.supports_ping() {
+            continue;
+        }
         let (mut socket, _) = with(version, same, |ws, _| {
             ws.send(&"x".repeat(50_000));
         });
@@ -366,7 +449,7 @@ promises! {
                 });
             }
         });
-        socket.send_bytes(&[frame(0x81, b"pause"), frame(0x81, b"one")].concat());
+        socket.send_bytes(&[text(version, "pause"), text(version, "one")].concat());
         socket.send("two");
         assert_eq!((socket.received(), said(&log).len()), (vec!["pause".into()], 1));
         socket.advance(Duration::from_millis(99_990));
@@ -410,19 +493,25 @@ promises! {
         });
         socket.hold(1000);
         socket.send("go");
-        socket.close(CloseCode::Normal, "seen");
+        match version {
+            Version::Hixie75 => socket.finish(),
+            _ => socket.close(CloseCode::Normal, "seen"),
+        }
         socket.release();
         assert!(socket.is_closed());
-        assert_eq!(log.borrow().last().unwrap(), "close 1000 \"seen\" Application clean");
+        assert_eq!(*log.borrow().last().unwrap(), peers_end(version, 1000, "seen", ClosedBy::Application));
     }
 
     shutdown_says_going_away_and_stop_says_nothing(version) {
         let (mut socket, log) = echo(version, same);
         socket.hub().shutdown(Duration::from_secs(9));
         socket.settle();
-        assert_eq!(socket.received(), [closed(CloseCode::GoingAway, "")]);
-        socket.close(CloseCode::GoingAway, "");
-        assert_eq!(said(&log), ["close 1001 \"\" Shutdown clean"]);
+        assert_eq!(socket.received(), closed(version, CloseCode::GoingAway, ""));
+        match version {
+            Version::Hixie75 => socket.finish(),
+            _ => socket.close(CloseCode::GoingAway, ""),
+        }
+        assert_eq!(said(&log), [peers_end(version, 1001, "", ClosedBy::Shutdown)]);
         let (mut socket, log) = echo(version, same);
         socket.hub().stop();
         socket.settle();

@@ -15,12 +15,13 @@ const FORBIDDEN: [(&str, &[&str]); 5] = [
 ];
 
 /// The only places where a crate may be named.
-const DOORS: [(&str, &[&str]); 7] = [
+const DOORS: [(&str, &[&str]); 8] = [
     ("mio", &["net/poller.rs"]),
     ("socket2", &["net/listener.rs"]),
     ("httparse", &["http/head.rs"]),
     ("simdutf8", &["protocol/utf8.rs", "protocol/decoder.rs"]),
     ("sha1", &["protocol/handshake/hybi.rs"]),
+    ("md5", &["protocol/handshake/hixie76.rs"]),
     ("base64", &["protocol/handshake/hybi.rs"]),
     ("bytes", &["protocol/message.rs"]),
 ];

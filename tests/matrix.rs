@@ -663,6 +663,10 @@ fn check(action: Action, callback: Callback) {
     world.reactor.advance(10 * MOMENT).unwrap();
     let mut heard = callback.events();
     heard.extend(actor_events.into_iter().map(str::to_owned));
+    // The handler is told of its panic, unless it has heard its last.
+    if action == Action::Panic && callback.has_connection() && callback.own() != Own::Dead {
+        heard.push("error".to_owned());
+    }
     // The others that end still have a close frame to exchange.
     if callback.own() == Own::Dead || matches!(action, Action::Stop | Action::CutSelf) {
         heard.push(actor_end.reason(callback).to_owned());

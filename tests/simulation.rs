@@ -116,7 +116,7 @@ impl World {
         self.told += 1;
         let padding = self.padding();
         let text = format!("published {} {topic} {padding}", self.told);
-        let Published { queued, dropped } = match except {
+        let Published { queued, dropped, .. } = match except {
             Some(id) => hub.publish_to_others(id, TOPICS[topic], &text),
             None => hub.publish_owned(TOPICS[topic], &OwnedMessage::text(text)),
         };

@@ -34,7 +34,8 @@ pub enum HeadError {
     Malformed,
     /// A target that is no URI, or has a `%` without two hexadecimal digits.
     InvalidTarget,
-    /// No `Host`, or more than one (RFC 9112 §3.2).
+    /// No `Host`, or more than one (RFC 9112 §3.2). Drafts of the WebSocket protocol did without, so whether an upgrade needs one is
+    /// for its version to say.
     Host,
     /// Two answers to where the body ends (RFC 9112 §6.3).
     BodyLength,
@@ -192,7 +193,10 @@ fn parse_target(target: &str) -> Result<Uri, HeadError> {
 fn check_unambiguous(request: &Request<()>) -> Result<(), HeadError> {
     let headers = request.headers();
     let hosts = headers.get_all(header::HOST).iter().count();
-    if hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11 {
+    let upgrade = headers.get(header::UPGRADE).map(HeaderValue::as_bytes);
+    let may_lack = upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
+    let needed = request.version() == Version::HTTP_11 && !may_lack;
+    if hosts > 1 || hosts == 0 && needed {
         return Err(HeadError::Host);
     }
     let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
@@ -271,6 +275,7 @@ mod tests {
         assert_eq!(refused("GET / HTTP/1.1\r\n\r\n"), HeadError::Host);
         assert_eq!(refused("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"), HeadError::Host);
         assert!(read("GET / HTTP/1.0\r\n\r\n").unwrap().is_some());
+        assert!(read("GET / HTTP/1.1\r\nUpgrade: WebSocket\r\n\r\n").unwrap().is_some());
     }
 
     #[test]

@@ -60,8 +60,17 @@ impl Request {
     }
 
     /// The subprotocols the client offers, in its order of preference.
+    ///
+    /// Drafts before hybi-04 separate them by spaces, and hixie-75 calls the header `WebSocket-Protocol`.
     pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
-        self.list("sec-websocket-protocol")
+        let newer = self.headers().contains_key("sec-websocket-protocol");
+        let name = if newer { "sec-websocket-protocol" } else { "websocket-protocol" };
+        self.list(name).flat_map(|member| member.split([' ', '\t'])).filter(|member| !member.is_empty())
+    }
+
+    /// The offer of subprotocols, in one line.
+    pub(crate) fn subprotocols_as_written(&self) -> Option<&str> {
+        self.header("sec-websocket-protocol").or_else(|| self.header("websocket-protocol"))
     }
 
     /// Whether it asks for a WebSocket: `Upgrade: websocket`, and `Connection` names the upgrade.

@@ -49,6 +49,16 @@ fn write_header(name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
         out.push(if word_starts { byte.to_ascii_uppercase() } else { byte });
         word_starts = byte == b'-';
     }
+    finish_line(value, out);
+}
+
+/// Appends a header line, its name as it is written here.
+pub(crate) fn write_line(name: &str, value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
+    finish_line(value, out);
+}
+
+fn finish_line(value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");

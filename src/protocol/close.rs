@@ -114,6 +114,16 @@ pub enum Deadline {
     Closing,
 }
 
+impl fmt::Display for Deadline {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Deadline::Opening => "the request did not come in time",
+            Deadline::Pong => "the peer did not answer a ping",
+            Deadline::Closing => "the peer did not close in time",
+        })
+    }
+}
+
 /// Who ended a connection, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -140,11 +150,11 @@ pub enum ClosedBy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloseReason {
     /// The peer's code if its close frame came, else the code this end sent; 1005 for a frame without code, 1006 where there was none
-    /// (RFC 6455 §7.1.5).
+    /// (RFC 6455 §7.1.5). Before hybi-06 no frame has a code, and in the versions of Hixie it is always 1006.
     pub code: CloseCode,
     /// The text beside the code.
     pub reason: String,
-    /// Both close frames were exchanged, or, for a raw stream, its bytes were all delivered (RFC 6455 §7.1.4).
+    /// Both close frames were exchanged, or, for a raw stream, its bytes were all delivered (RFC 6455 §7.1.4). Never in the versions of Hixie.
     pub clean: bool,
     /// Who began it.
     pub by: ClosedBy,
@@ -169,9 +179,7 @@ impl fmt::Display for CloseReason {
             ClosedBy::Application => write!(formatter, ", by the application, {how}"),
             ClosedBy::Shutdown => write!(formatter, ", by shutdown, {how}"),
             ClosedBy::Protocol(error) => write!(formatter, ", {error}"),
-            ClosedBy::Timeout(Deadline::Opening) => formatter.write_str(", the request did not come in time"),
-            ClosedBy::Timeout(Deadline::Pong) => formatter.write_str(", the peer did not answer a ping"),
-            ClosedBy::Timeout(Deadline::Closing) => formatter.write_str(", the peer did not close in time"),
+            ClosedBy::Timeout(deadline) => write!(formatter, ", {deadline}"),
             ClosedBy::SlowReader => formatter.write_str(", the peer did not read what was sent"),
             ClosedBy::Panic => formatter.write_str(", the handler panicked"),
             ClosedBy::Network(kind) => write!(formatter, ", {kind}"),

@@ -11,10 +11,10 @@ use super::{
     block::{Blocks, SharedBlock},
     close::CloseCode,
     error::ProtocolError,
-    framing::{FrameHeader, OpCode, hybi},
+    framing::{FrameHeader, MAX_HEADER_BYTES, OpCode, ParsedHeader, hixie, hybi, hybi_early},
     mask::unmask,
     message::Message,
-    version::{Framing, Side, Version},
+    version::{Closing, Framing, Side, Traits, Version},
 };
 
 /// How large a frame and a message may be.
@@ -43,8 +43,17 @@ pub(crate) enum Incoming<'m> {
     Message(Message<'m>),
     Ping(&'m [u8]),
     Pong(&'m [u8]),
-    /// The close frame, with its code and reason if it had any. What follows it is not looked at.
-    Close(Option<(CloseCode, &'m str)>),
+    /// The close frame. What follows it is not looked at.
+    Close(Farewell<'m>),
+}
+
+/// What a close frame says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Farewell<'m> {
+    /// The code and reason, if there are any.
+    pub(crate) why: Option<(CloseCode, &'m str)>,
+    /// The body as it came: some versions want it back.
+    pub(crate) body: &'m [u8],
 }
 
 /// One step of decoding.
@@ -61,7 +70,7 @@ pub(crate) struct Decoded<'m> {
 /// The inbound half of the protocol for one connection.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    version: Version,
+    traits: &'static Traits,
     side: Side,
     limits: Limits,
     /// The start of a header that the last input ended in.
@@ -70,6 +79,8 @@ pub(crate) struct Decoder {
     frame: Option<(FrameHeader, usize)>,
     /// A fragmented message has begun and not ended.
     fragmented: bool,
+    /// Where the frames of hixie are.
+    hixie: hixie::Frames,
     assembly: Assembly,
     /// The payload of an unfinished control frame.
     control: Vec<u8>,
@@ -78,7 +89,7 @@ pub(crate) struct Decoder {
 
 #[derive(Debug, Default)]
 struct PartialHeader {
-    bytes: [u8; hybi::MAX_HEADER_BYTES],
+    bytes: [u8; MAX_HEADER_BYTES],
     length: u8,
 }
 
@@ -86,12 +97,13 @@ impl Decoder {
     /// A decoder for what `side` receives.
     pub(crate) fn new(version: Version, side: Side, limits: Limits) -> Self {
         Decoder {
-            version,
+            traits: version.traits(),
             side,
             limits,
             partial: PartialHeader::default(),
             frame: None,
             fragmented: false,
+            hixie: hixie::Frames::default(),
             assembly: Assembly::default(),
             control: Vec::new(),
             closed: false,
@@ -111,14 +123,15 @@ impl Decoder {
         input: &'m mut [u8],
         blocks: &mut Blocks,
     ) -> Result<Decoded<'m>, ProtocolError> {
-        match self.version.traits().framing {
-            Framing::Hybi => self.decode_hybi(input, blocks),
+        match self.traits.framing {
+            Framing::Hixie => self.decode_hixie(input, blocks),
+            Framing::MoreBit | Framing::MaskedFrame | Framing::Hybi => self.decode_hybi(input, blocks),
         }
     }
 
     /// Gives back what the last message took, once it has been handled.
     pub(crate) fn release(&mut self, blocks: &mut Blocks) {
-        if self.frame.is_none() && !self.fragmented {
+        if self.frame.is_none() && !self.fragmented && self.hixie.is_between_texts() {
             self.assembly.release(blocks);
         }
         if self.frame.is_none() {
@@ -167,7 +180,7 @@ impl Decoder {
             self.frame = None;
             if header.op_code.is_control() {
                 self.closed = header.op_code == OpCode::Close;
-                let incoming = control(header.op_code, &self.control)?;
+                let incoming = control(self.traits.closing, header.op_code, &self.control)?;
                 return Ok(Decoded { consumed: end, incoming: Some(incoming), block: None });
             }
             self.fragmented = !header.fin;
@@ -179,11 +192,53 @@ impl Decoder {
         }
     }
 
+    fn decode_hixie<'m>(&'m mut self, input: &'m mut [u8], blocks: &mut Blocks) -> Result<Decoded<'m>, ProtocolError> {
+        self.release(blocks);
+        let limit = self.limits.max_frame_bytes.min(self.limits.max_message_bytes);
+        let mut at = 0;
+        loop {
+            if self.closed {
+                return Ok(Decoded { consumed: input.len(), incoming: None, block: None });
+            }
+            match self.hixie.next(input, &mut at, limit)? {
+                None => return Ok(Decoded { consumed: at, incoming: None, block: None }),
+                Some(hixie::Step::Close) => {
+                    self.closed = true;
+                    let incoming = Some(Incoming::Close(Farewell::default()));
+                    return Ok(Decoded { consumed: at, incoming, block: None });
+                }
+                Some(hixie::Step::Text { range, begins: true, ends: true }) => {
+                    let incoming = Some(Incoming::Message(text(&input[range])?));
+                    return Ok(Decoded { consumed: at, incoming, block: None });
+                }
+                Some(hixie::Step::Text { range, begins, ends }) => {
+                    if begins {
+                        self.assembly.begin(Kind::Text, range.len(), blocks);
+                    }
+                    self.assembly.push(&input[range], usize::MAX)?;
+                    if ends {
+                        self.assembly.finish()?;
+                        let incoming = Some(Incoming::Message(self.assembly.message()));
+                        return Ok(Decoded { consumed: at, incoming, block: self.assembly.block() });
+                    }
+                }
+            }
+        }
+    }
+
+    fn parse_header(&self, bytes: &[u8]) -> ParsedHeader {
+        match (self.traits.framing, self.side) {
+            (Framing::MoreBit, _) => hybi_early::parse_header(bytes, false),
+            (Framing::MaskedFrame, Side::Server) => hybi_early::parse_masked_header(bytes),
+            (Framing::MaskedFrame, Side::Client) => hybi_early::parse_header(bytes, true),
+            (Framing::Hybi | Framing::Hixie, side) => hybi::parse_header(bytes, side, self.traits.masking_demanded),
+        }
+    }
+
     /// The header at `at`, which moves behind it; the start of one is put aside until the rest has come.
     fn next_header(&mut self, input: &[u8], at: &mut usize) -> Result<Option<FrameHeader>, ProtocolError> {
-        let demanded = self.version.traits().masking_demanded;
         if self.partial.length == 0
-            && let Some((header, length)) = hybi::parse_header(&input[*at..], self.side, demanded)?
+            && let Some((header, length)) = self.parse_header(&input[*at..])?
         {
             *at += length;
             return Ok(Some(header));
@@ -193,7 +248,7 @@ impl Decoder {
             self.partial.bytes[usize::from(self.partial.length)] = *octet;
             self.partial.length += 1;
             let so_far = &self.partial.bytes[..usize::from(self.partial.length)];
-            if let Some((header, _)) = hybi::parse_header(so_far, self.side, demanded)? {
+            if let Some((header, _)) = self.parse_header(so_far)? {
                 self.partial.length = 0;
                 return Ok(Some(header));
             }
@@ -255,40 +310,42 @@ impl Decoder {
     /// What a frame that stands alone says.
     fn incoming<'m>(&mut self, op_code: OpCode, payload: &'m [u8]) -> Result<Incoming<'m>, ProtocolError> {
         match op_code {
-            OpCode::Text => match simdutf8::basic::from_utf8(payload) {
-                Ok(text) => Ok(Incoming::Message(Message::Text(text))),
-                Err(_) => Err(ProtocolError::InvalidUtf8),
-            },
+            OpCode::Text => Ok(Incoming::Message(text(payload)?)),
             OpCode::Binary | OpCode::Continuation => Ok(Incoming::Message(Message::Binary(payload))),
             OpCode::Close | OpCode::Ping | OpCode::Pong => {
                 self.closed = op_code == OpCode::Close;
-                control(op_code, payload)
+                control(self.traits.closing, op_code, payload)
             }
         }
     }
 }
 
-fn control(op_code: OpCode, payload: &[u8]) -> Result<Incoming<'_>, ProtocolError> {
+fn text(payload: &[u8]) -> Result<Message<'_>, ProtocolError> {
+    simdutf8::basic::from_utf8(payload).map(Message::Text).map_err(|_| ProtocolError::InvalidUtf8)
+}
+
+fn control(closing: Closing, op_code: OpCode, payload: &[u8]) -> Result<Incoming<'_>, ProtocolError> {
     match op_code {
         OpCode::Ping => Ok(Incoming::Ping(payload)),
         OpCode::Pong => Ok(Incoming::Pong(payload)),
-        _ => close(payload),
+        _ => Ok(Incoming::Close(Farewell { why: why(closing, payload)?, body: payload })),
     }
 }
 
 /// Reads the body of a close frame (RFC 6455 §5.5.1).
-fn close(payload: &[u8]) -> Result<Incoming<'_>, ProtocolError> {
-    if payload.is_empty() {
-        return Ok(Incoming::Close(None));
+fn why(closing: Closing, body: &[u8]) -> Result<Option<(CloseCode, &str)>, ProtocolError> {
+    let Closing::Code { checked } = closing else { return Ok(None) };
+    if body.is_empty() {
+        return Ok(None);
     }
-    let (code, reason) = payload.split_first_chunk::<2>().ok_or(ProtocolError::ClosePayloadTooShort)?;
+    let (code, reason) = body.split_first_chunk::<2>().ok_or(ProtocolError::ClosePayloadTooShort)?;
     let number = u16::from_be_bytes(*code);
     let code = CloseCode::from(number);
-    if !code.may_be_received() {
+    if checked && !code.may_be_received() {
         return Err(ProtocolError::InvalidCloseCode(number));
     }
     let reason = str::from_utf8(reason).map_err(|_| ProtocolError::InvalidUtf8)?;
-    Ok(Incoming::Close(Some((code, reason))))
+    Ok(Some((code, reason)))
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use super::{
     close::{CloseCode, fitting},
-    framing::{OpCode, hybi, hybi::HeaderBytes},
-    mask::{MaskingKey, unmask},
+    framing::{HeaderBytes, MAX_CONTROL_BYTES, MAX_HEADER_BYTES, OpCode, hixie, hybi, hybi_early},
+    mask::MaskingKey,
     message::Message,
-    version::{Framing, Side, Version},
+    version::{Closing, Framing, Side, Version},
 };
 
 /// The outbound half of the protocol. It holds no bytes: what it writes is appended to the caller's buffer.
@@ -26,16 +26,25 @@ impl Encoder {
         self.version
     }
 
-    /// Appends a whole message.
+    /// Whether the version has that type of message.
+    pub(crate) fn can_say(self, message: Message<'_>) -> bool {
+        message.is_text() || self.version.supports_binary()
+    }
+
+    /// Appends a whole message. A version without binary messages has no way to say one, and is not asked to.
     pub(crate) fn message(self, message: Message<'_>, key: MaskingKey, out: &mut Vec<u8>) {
         self.frame(data_op_code(message), message.as_bytes(), key, out);
     }
 
-    /// The header alone of an unmasked message of `length` bytes, whose payload is to follow from where it lies; `None` if this side masks.
+    /// The header alone of a message of `length` bytes, whose payload is to follow from where it lies; `None` if the payload does not stand
+    /// in the frame as it is, or is not its end.
     pub(crate) fn message_header(self, message: Message<'_>) -> Option<HeaderBytes> {
+        let (op_code, length) = (data_op_code(message), message.len());
         match (self.version.traits().framing, self.side) {
-            (Framing::Hybi, Side::Server) => Some(HeaderBytes::new(data_op_code(message), message.len(), None)),
-            (Framing::Hybi, Side::Client) => None,
+            (Framing::Hixie, _) | (Framing::MaskedFrame | Framing::Hybi, Side::Client) => None,
+            (Framing::MoreBit, _) => Some(hybi_early::header(op_code, length, false)),
+            (Framing::MaskedFrame, Side::Server) => Some(hybi_early::header(op_code, length, true)),
+            (Framing::Hybi, Side::Server) => Some(hybi::header(op_code, length, None)),
         }
     }
 
@@ -49,37 +58,53 @@ impl Encoder {
         self.control(OpCode::Pong, data, key, out);
     }
 
-    /// Appends a close frame; without a code it is empty. A reason over 123 bytes is shortened at a character.
+    /// Appends what begins the closing handshake, if there is one; without a code a close frame is empty. A reason over 123 bytes is
+    /// shortened at a character, and what the version cannot say is left out.
     pub(crate) fn close(self, code: Option<CloseCode>, reason: &str, key: MaskingKey, out: &mut Vec<u8>) {
-        let mut body = [0; hybi::MAX_CONTROL_BYTES];
-        let mut length = 0;
-        if let Some(code) = code {
-            let reason = fitting(reason);
-            length = 2 + reason.len();
-            body[..2].copy_from_slice(&u16::from(code).to_be_bytes());
-            body[2..length].copy_from_slice(reason.as_bytes());
+        match (self.version.traits().closing, self.side) {
+            (Closing::Stream, _) => {}
+            (Closing::Octets, _) => out.extend_from_slice(&hixie::CLOSE),
+            (Closing::Body { server, .. }, Side::Server) => self.frame(OpCode::Close, server, key, out),
+            (Closing::Body { client, .. }, Side::Client) => self.frame(OpCode::Close, client, key, out),
+            (Closing::Code { .. }, _) => {
+                let mut body = [0; MAX_CONTROL_BYTES];
+                let mut length = 0;
+                if let Some(code) = code {
+                    let reason = fitting(reason);
+                    length = 2 + reason.len();
+                    body[..2].copy_from_slice(&u16::from(code).to_be_bytes());
+                    body[2..length].copy_from_slice(reason.as_bytes());
+                }
+                self.frame(OpCode::Close, &body[..length], key, out);
+            }
         }
-        self.frame(OpCode::Close, &body[..length], key, out);
+    }
+
+    /// Appends the answer to a close frame with that body (RFC 6455 §5.5.1): its code where there are codes, and all of it where there are none.
+    pub(crate) fn close_answer(self, body: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
+        match self.version.traits().closing {
+            Closing::Stream | Closing::Octets => out.extend_from_slice(&hixie::CLOSE),
+            Closing::Body { .. } => self.control(OpCode::Close, body, key, out),
+            Closing::Code { .. } => self.control(OpCode::Close, &body[..body.len().min(2)], key, out),
+        }
     }
 
     fn control(self, op_code: OpCode, data: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
-        self.frame(op_code, &data[..data.len().min(hybi::MAX_CONTROL_BYTES)], key, out);
+        self.frame(op_code, &data[..data.len().min(MAX_CONTROL_BYTES)], key, out);
     }
 
     fn frame(self, op_code: OpCode, payload: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
-        match self.version.traits().framing {
-            Framing::Hybi => {
-                let key = (self.side == Side::Client).then_some(key);
-                let header = HeaderBytes::new(op_code, payload.len(), key);
-                out.reserve(header.as_bytes().len() + payload.len());
-                out.extend_from_slice(header.as_bytes());
-                let start = out.len();
-                out.extend_from_slice(payload);
-                if let Some(key) = key {
-                    unmask(&mut out[start..], key, 0);
-                }
-            }
-        }
+        out.reserve(MAX_HEADER_BYTES + payload.len());
+        let header = match (self.version.traits().framing, self.side) {
+            (Framing::Hixie, _) => return hixie::write_text(payload, out),
+            (Framing::MaskedFrame, Side::Client) => return hybi_early::write_masked(op_code, payload, key, out),
+            (Framing::Hybi, Side::Client) => return hybi::write_masked(op_code, payload, key, out),
+            (Framing::MoreBit, _) => hybi_early::header(op_code, payload.len(), false),
+            (Framing::MaskedFrame, Side::Server) => hybi_early::header(op_code, payload.len(), true),
+            (Framing::Hybi, Side::Server) => hybi::header(op_code, payload.len(), None),
+        };
+        out.extend_from_slice(header.as_bytes());
+        out.extend_from_slice(payload);
     }
 }
 

@@ -5,11 +5,34 @@
 
 use std::fmt;
 
+use super::close::CloseCode;
+
 /// A version of the WebSocket protocol.
+///
+/// The drafts hybi-09 to -12 announce themselves as 8 and hybi-13 to -17 as 13, so that with these rows all of them are spoken but hybi-04.
+/// That one derives its masking keys from a nonce of the server; no client is known to have been shipped with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Version {
-    /// RFC 6455, and drafts hybi-13 to hybi-17: `Sec-WebSocket-Version: 13`.
+    /// draft-hixie-thewebsocketprotocol-75: text only, no closing handshake. Safari 5.0.0, Chrome 4 and 5.
+    Hixie75,
+    /// draft-hixie-thewebsocketprotocol-76, also known as hybi-00: a challenge in the handshake. Safari 5.0.1 to 5.1, Chrome 6 to 13, Firefox 4, Opera 11.
+    Hixie76,
+    /// draft-ietf-hybi-thewebsocketprotocol-01: binary messages, pings, close frames.
+    Hybi01,
+    /// draft-ietf-hybi-thewebsocketprotocol-02.
+    Hybi02,
+    /// draft-ietf-hybi-thewebsocketprotocol-03.
+    Hybi03,
+    /// draft-ietf-hybi-thewebsocketprotocol-05: every frame of a client is masked whole.
+    Hybi05,
+    /// draft-ietf-hybi-thewebsocketprotocol-06: close codes. Internet Explorer's prototype.
+    Hybi06,
+    /// draft-ietf-hybi-thewebsocketprotocol-07: the frames of today. Firefox 6.
+    Hybi07,
+    /// draft-ietf-hybi-thewebsocketprotocol-08 to -12. Chrome 14 and 15, Firefox 7 to 10.
+    Hybi08,
+    /// RFC 6455, and the drafts -13 to -17. Every browser since.
     Rfc6455,
 }
 
@@ -22,68 +45,223 @@ pub(crate) enum Side {
     Server,
 }
 
+/// How a request says which version it asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Announced {
+    /// By nothing at all.
+    ByNothing,
+    /// By `Sec-WebSocket-Key1` and `-Key2`.
+    ByKeys,
+    /// By `Sec-WebSocket-Draft`.
+    AsDraft,
+    /// By `Sec-WebSocket-Version`.
+    AsVersion,
+}
+
+/// How the handshake is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// No proof (hixie-75 §3.1).
+    Hixie75,
+    /// Two keys in the head, a third behind it (hixie-76 §1.3).
+    Hixie76,
+    /// One key, hashed (RFC 6455 §4.2); drafts before -13 ask less of the request.
+    Hybi { strict: bool },
+}
+
 /// How frames look on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
+    /// 00, text, FF (hixie-76 §4.2).
+    Hixie,
+    /// A MORE bit, nothing masked (hybi-03 §4).
+    MoreBit,
+    /// A FIN bit; a client's frame is masked whole, its header too (hybi-05 §4).
+    MaskedFrame,
     /// FIN, RSV, op-code, MASK, length, masking key (RFC 6455 §5.2).
     Hybi,
+}
+
+/// How a connection is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// By ending the stream.
+    Stream,
+    /// By FF 00 from both (hixie-76 §5.3). It says nothing of why.
+    Octets,
+    /// By a close frame without a meaning: the server's has this body, the client's that, and an answer the body it answers (hybi-05 §4.5.1).
+    Body { server: &'static [u8], client: &'static [u8] },
+    /// By a close frame with a code and a reason (RFC 6455 §5.5.1); from some time on only some codes are legal (§7.4).
+    Code { checked: bool },
 }
 
 /// A row of the table.
 #[derive(Debug)]
 pub(crate) struct Traits {
     pub(crate) name: &'static str,
-    /// The value of `Sec-WebSocket-Version`.
     pub(crate) number: u8,
+    pub(crate) announced: Announced,
+    pub(crate) opening: Opening,
     pub(crate) framing: Framing,
-    /// A server fails the connection on an unmasked frame (RFC 6455 §5.1).
+    /// A server fails the connection on an unmasked frame (RFC 6455 §5.1). For [`Framing::Hybi`] only; the others leave no choice.
     pub(crate) masking_demanded: bool,
-    pub(crate) ping: bool,
-    pub(crate) close_codes: bool,
+    /// There are pings, pongs and binary messages.
+    pub(crate) typed: bool,
+    pub(crate) closing: Closing,
+    /// What is said when a handler fails. 1011 is younger than some drafts; 3000 is em-websocket's word for it.
+    pub(crate) internal_error: CloseCode,
 }
 
-static RFC_6455: Traits = Traits {
-    name: "RFC 6455",
-    number: 13,
+/// What most rows share.
+const HYBI: Traits = Traits {
+    name: "",
+    number: 0,
+    announced: Announced::AsVersion,
+    opening: Opening::Hybi { strict: false },
     framing: Framing::Hybi,
-    masking_demanded: true,
-    ping: true,
-    close_codes: true,
+    masking_demanded: false,
+    typed: true,
+    closing: Closing::Code { checked: false },
+    internal_error: CloseCode::Other(3000),
 };
+
+/// What the rows of hybi-01 to -03 share.
+const HYBI_WITH_KEYS: Traits = Traits {
+    announced: Announced::AsDraft,
+    opening: Opening::Hixie76,
+    framing: Framing::MoreBit,
+    closing: Closing::Body { server: b"", client: b"" },
+    ..HYBI
+};
+
+/// The rows, in the order of [`Version`].
+static TABLE: [Traits; 10] = [
+    Traits {
+        name: "hixie-75",
+        number: 75,
+        announced: Announced::ByNothing,
+        opening: Opening::Hixie75,
+        framing: Framing::Hixie,
+        typed: false,
+        closing: Closing::Stream,
+        ..HYBI
+    },
+    Traits {
+        name: "hixie-76",
+        number: 76,
+        announced: Announced::ByKeys,
+        opening: Opening::Hixie76,
+        framing: Framing::Hixie,
+        typed: false,
+        closing: Closing::Octets,
+        ..HYBI
+    },
+    Traits { name: "hybi-01", number: 1, ..HYBI_WITH_KEYS },
+    Traits { name: "hybi-02", number: 2, ..HYBI_WITH_KEYS },
+    Traits { name: "hybi-03", number: 3, ..HYBI_WITH_KEYS },
+    Traits {
+        name: "hybi-05",
+        number: 5,
+        framing: Framing::MaskedFrame,
+        closing: Closing::Body { server: b"S", client: b"C" },
+        ..HYBI
+    },
+    Traits { name: "hybi-06", number: 6, framing: Framing::MaskedFrame, ..HYBI },
+    Traits { name: "hybi-07", number: 7, ..HYBI },
+    Traits { name: "hybi-08", number: 8, ..HYBI },
+    Traits {
+        name: "RFC 6455",
+        number: 13,
+        opening: Opening::Hybi { strict: true },
+        masking_demanded: true,
+        closing: Closing::Code { checked: true },
+        internal_error: CloseCode::Internal,
+        ..HYBI
+    },
+];
 
 impl Version {
     /// Every version this crate speaks, the newest first.
-    pub const ALL: &'static [Version] = &[Version::Rfc6455];
+    pub const ALL: &'static [Version] = &[
+        Version::Rfc6455,
+        Version::Hybi08,
+        Version::Hybi07,
+        Version::Hybi06,
+        Version::Hybi05,
+        Version::Hybi03,
+        Version::Hybi02,
+        Version::Hybi01,
+        Version::Hixie76,
+        Version::Hixie75,
+    ];
 
-    /// The version that announces itself by `number` in `Sec-WebSocket-Version`.
+    /// The version of that [`number`](Self::number).
     pub fn from_number(number: u8) -> Option<Version> {
         Version::ALL.iter().copied().find(|version| version.traits().number == number)
     }
 
-    /// What the version says in `Sec-WebSocket-Version`.
+    /// Its number: what it says in `Sec-WebSocket-Version` (5 to 8, 13) or `Sec-WebSocket-Draft` (1 to 3), else that of its draft (75, 76).
     pub fn number(self) -> u8 {
         self.traits().number
     }
 
-    /// Whether the version has ping and pong frames.
-    pub fn supports_ping(self) -> bool {
-        self.traits().ping
+    /// Whether the version has binary messages. All have, but the two of Hixie.
+    pub fn supports_binary(self) -> bool {
+        self.traits().typed
     }
 
-    /// Whether a close frame of the version carries a code and a reason.
+    /// Whether the version has ping and pong frames. All have, but the two of Hixie.
+    pub fn supports_ping(self) -> bool {
+        self.traits().typed
+    }
+
+    /// Whether a close frame of the version carries a code and a reason: from hybi-06 on.
     pub fn supports_close_codes(self) -> bool {
-        self.traits().close_codes
+        matches!(self.traits().closing, Closing::Code { .. })
+    }
+
+    /// Whether there is more to closing than the end of the stream.
+    pub(crate) fn has_closing_handshake(self) -> bool {
+        self.traits().closing != Closing::Stream
+    }
+
+    /// Whether what ends a connection can be told from a connection that breaks. FF 00 is not trusted with it, as in em-websocket.
+    pub(crate) fn closes_cleanly(self) -> bool {
+        matches!(self.traits().closing, Closing::Body { .. } | Closing::Code { .. })
+    }
+
+    /// What is said when a handler fails.
+    pub(crate) fn internal_error(self) -> CloseCode {
+        self.traits().internal_error
     }
 
     pub(crate) fn traits(self) -> &'static Traits {
-        match self {
-            Version::Rfc6455 => &RFC_6455,
-        }
+        &TABLE[self as usize]
     }
 }
 
 impl fmt::Display for Version {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.traits().name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_version_finds_its_own_row() {
+        let rows: Vec<String> = Version::ALL.iter().map(Version::to_string).collect();
+        let expected = [
+            "RFC 6455", "hybi-08", "hybi-07", "hybi-06", "hybi-05", "hybi-03", "hybi-02", "hybi-01", "hixie-76",
+            "hixie-75",
+        ];
+        assert_eq!(rows, expected);
+        for version in Version::ALL {
+            assert_eq!(Version::from_number(version.number()), Some(*version));
+        }
+        assert_eq!([4, 9, 12, 14].map(Version::from_number), [None; 4]);
+        assert!(Version::ALL.is_sorted_by(|newer, older| newer > older));
     }
 }

@@ -7,7 +7,7 @@ use super::{
     id::{ConnectionId, TimerId},
     outbox::{Phase, Sent},
 };
-use crate::protocol::{CloseCode, CloseReason, ClosedBy, Deadline, ProtocolError};
+use crate::protocol::{CloseCode, CloseReason, ClosedBy, Deadline, ProtocolError, Version, decoder::Farewell};
 
 impl Hub {
     /// Closes a connection: a WebSocket by its closing handshake (RFC 6455 §7.1.2), a raw stream once what is queued has left.
@@ -29,14 +29,14 @@ impl Hub {
 
     pub(crate) fn close_by(&mut self, id: ConnectionId, code: CloseCode, reason: &str, by: ClosedBy) -> Sent {
         let Some(outbox) = find(&mut self.outboxes, id) else { return Sent::Closed };
-        if outbox.encoder().is_none() {
+        let Some(encoder) = outbox.encoder() else {
             let ending = CloseReason { code: CloseCode::NoStatus, reason: String::new(), clean: true, by };
             self.end(id, Phase::Lingering, ending);
             return Sent::Queued;
-        }
+        };
         outbox.close_frame(Some(code), reason, &mut self.pools);
-        let ending = CloseReason { code, reason: reason.to_owned(), clean: false, by };
-        self.end(id, Phase::Closing, ending);
+        let phase = if encoder.version().has_closing_handshake() { Phase::Closing } else { Phase::Lingering };
+        self.end(id, phase, unclean(encoder.version(), code, reason, by));
         Sent::Queued
     }
 
@@ -54,45 +54,49 @@ impl Hub {
     }
 
     /// The peer's close frame has come: it is answered in kind, and the connection ends (RFC 6455 §5.5.1).
-    pub(crate) fn answer_close(&mut self, id: ConnectionId, said: Option<(CloseCode, &str)>) {
+    pub(crate) fn answer_close(&mut self, id: ConnectionId, farewell: Farewell<'_>) {
         let phase = self.phase(id);
         let Some(outbox) = self.outboxes.get_mut(id.key()) else { return };
         let by = match (phase, &outbox.ending) {
             (Phase::Closing, Some(ours)) => ours.by,
             (Phase::Open, _) => {
-                outbox.close_frame(said.map(|(code, _)| code), "", &mut self.pools);
+                outbox.close_answer(farewell.body, &mut self.pools);
                 ClosedBy::Peer
             }
             _ => return,
         };
-        let (code, reason) = said.unwrap_or((CloseCode::NoStatus, ""));
-        self.end(id, Phase::Draining, CloseReason { code, reason: reason.to_owned(), clean: true, by });
+        let (code, reason) = farewell.why.unwrap_or((CloseCode::NoStatus, ""));
+        let ending = match outbox.encoder().is_some_and(|encoder| encoder.version().closes_cleanly()) {
+            true => CloseReason { code, reason: reason.to_owned(), clean: true, by },
+            false => CloseReason::abnormal(by),
+        };
+        self.end(id, Phase::Draining, ending);
     }
 
     /// Fails a connection over what the peer did: the close frame goes out, our side ends at once, and input is discarded (RFC 6455 §7.1.7).
     pub(crate) fn fail(&mut self, id: ConnectionId, error: ProtocolError) {
         self.stats.protocol_errors += 1;
-        self.fail_with(id, error.close_code(), &error.to_string(), ClosedBy::Protocol(error));
+        self.fail_with(id, |_| error.close_code(), &error.to_string(), ClosedBy::Protocol(error));
     }
 
     /// Fails a connection whose handler panicked.
     pub(super) fn fail_panicked(&mut self, id: ConnectionId) {
-        self.fail_with(id, CloseCode::Internal, "", ClosedBy::Panic);
+        self.fail_with(id, Version::internal_error, "", ClosedBy::Panic);
     }
 
-    fn fail_with(&mut self, id: ConnectionId, code: CloseCode, reason: &str, by: ClosedBy) {
+    fn fail_with(&mut self, id: ConnectionId, code: impl FnOnce(Version) -> CloseCode, reason: &str, by: ClosedBy) {
         let phase = self.phase(id);
         let Some(outbox) = self.outboxes.get_mut(id.key()) else { return };
-        match phase {
-            Phase::Open if outbox.encoder().is_some() => {
-                outbox.close_frame(Some(code), reason, &mut self.pools);
-                let ending = CloseReason { code, reason: reason.to_owned(), clean: false, by };
-                self.end(id, Phase::Lingering, ending);
+        match (phase, outbox.encoder()) {
+            (Phase::Open, Some(encoder)) => {
+                let code = code(encoder.version());
+                outbox.failure_frame(code, reason, &mut self.pools);
+                self.end(id, Phase::Lingering, unclean(encoder.version(), code, reason, by));
             }
             // Our close frame has gone already, and there is no second one.
-            Phase::Closing => self.end(id, Phase::Lingering, CloseReason::abnormal(by)),
-            Phase::Open => self.kill(id.key(), by),
-            Phase::Draining | Phase::Lingering | Phase::Dead => {}
+            (Phase::Closing, _) => self.end(id, Phase::Lingering, CloseReason::abnormal(by)),
+            (Phase::Open, None) => self.kill(id.key(), by),
+            (Phase::Draining | Phase::Lingering | Phase::Dead, _) => {}
         }
     }
 
@@ -107,15 +111,19 @@ impl Hub {
     /// The grace for a slow reader is over: 1013 is tried in place of all that was not begun, and the connection is cut.
     pub(super) fn give_up_on(&mut self, id: ConnectionId) {
         let Some(outbox) = self.outboxes.get_mut(id.key()) else { return };
+        let code = CloseCode::TryAgainLater;
         outbox.drop_unsent(&mut self.pools);
         if outbox.phase == Phase::Open {
-            outbox.close_frame(Some(CloseCode::TryAgainLater), "", &mut self.pools);
+            outbox.failure_frame(code, "", &mut self.pools);
         }
         // The socket may have room for a close frame where it had none for what was asked of it.
         outbox.blocked = false;
         outbox.phase = Phase::Draining;
-        let (code, reason) = (CloseCode::TryAgainLater, String::new());
-        outbox.ending = Some(Box::new(CloseReason { code, reason, clean: false, by: ClosedBy::SlowReader }));
+        let ending = match outbox.encoder() {
+            Some(encoder) => unclean(encoder.version(), code, "", ClosedBy::SlowReader),
+            None => CloseReason { code, reason: String::new(), clean: false, by: ClosedBy::SlowReader },
+        };
+        outbox.ending = Some(Box::new(ending));
     }
 
     /// The peer has ended its side of the stream.
@@ -210,6 +218,14 @@ impl Hub {
         }
         self.touch(id.key());
         self.set_deadline(id, Some(self.after(allowed)));
+    }
+}
+
+/// An end that this side began by saying `code`, as far as the version can say it.
+fn unclean(version: Version, code: CloseCode, reason: &str, by: ClosedBy) -> CloseReason {
+    match version.supports_close_codes() {
+        true => CloseReason { code, reason: reason.to_owned(), clean: false, by },
+        false => CloseReason::abnormal(by),
     }
 }
 

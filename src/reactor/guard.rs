@@ -8,18 +8,19 @@ use std::{
 
 use super::config::PanicPolicy;
 
-/// A call panicked; it was logged.
+/// A call panicked, with this message; it was logged.
 #[derive(Debug)]
-pub(super) struct Panicked;
+pub(super) struct Panicked(pub(super) String);
 
 /// Calls user code. The reactor's own state is whole at every call: the Hub never calls back, and what the loop holds across a call it can lose.
 pub(super) fn guard<T>(policy: PanicPolicy, call: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
-        log::error!(target: "ws_reactor::reactor", "a handler panicked: {}", message(&*payload));
+        let message = message(&*payload);
+        log::error!(target: "ws_reactor::reactor", "a handler panicked: {message}");
         if policy == PanicPolicy::Abort {
             process::abort();
         }
-        Panicked
+        Panicked(message.to_owned())
     })
 }
 

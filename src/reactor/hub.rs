@@ -138,10 +138,13 @@ impl Hub {
     pub fn send<'m>(&mut self, id: ConnectionId, message: impl Into<Message<'m>>) -> Sent {
         let message = message.into();
         let Some(outbox) = find(&mut self.outboxes, id) else { return Sent::Closed };
-        let Some(encoder) = outbox.encoder() else { return Sent::Unsupported };
+        let Some(encoder) = outbox.encoder().filter(|encoder| encoder.can_say(message)) else {
+            return Sent::Unsupported;
+        };
         if !outbox.has_room() {
             return self.overflow(id.key());
         }
+        log::trace!(target: "ws_reactor::reactor", "{id} says {message:?}");
         outbox.message(encoder, message, self.lent.as_ref(), &mut self.pools);
         self.stats.messages_out += 1;
         self.touch(id.key());

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Reactor,
-    guard::guard,
+    guard::{Panicked, guard},
     hub::NOBODY,
     listen::Service,
     outbox::{Outbox, Phase},
@@ -86,8 +86,12 @@ impl<K: Kernel> Reactor<K> {
         let reason = ending.map_or_else(|| CloseReason::abnormal(ClosedBy::Peer), |ending| *ending);
         log::debug!(target: "ws_reactor::reactor", "{} closed: {reason}", self.hub.outboxes[key].id(key));
         self.hub.topics.leave_all(key);
-        if let ClosedBy::Network(kind) = reason.by {
-            let error = Error::Io(kind.into());
+        let error = match reason.by {
+            ClosedBy::Network(kind) => Some(Error::Io(kind.into())),
+            ClosedBy::Timeout(deadline) => Some(Error::Timeout(deadline)),
+            _ => None,
+        };
+        if let Some(error) = error {
             self.call(key, |handler, stream| handler.on_error(stream, &error));
         }
         self.call(key, |handler, stream| handler.on_close(stream, &reason));
@@ -206,22 +210,28 @@ impl<K: Kernel> Reactor<K> {
 
     /// Makes a callback of a connection, flushes what it queued, and says how many bytes it handed back.
     ///
-    /// A panic ends the connection, and nothing else.
+    /// A panic ends the connection, and nothing else. The handler is told of it, unless it was told its last already.
     pub(super) fn call(&mut self, key: usize, callback: impl FnOnce(&mut dyn StreamHandler, &mut Stream<'_>)) -> usize {
         let id = self.hub.outboxes[key].id(key);
         self.hub.current = key;
         let mut stream = Stream::new(&mut self.hub, id);
         let handler = &mut *self.links[key].handler;
-        let panicked = guard(self.config.panic_policy, || callback(handler, &mut stream)).is_err();
-        let unread = stream.handed_back();
-        if panicked {
+        let outcome = guard(self.config.panic_policy, || callback(handler, &mut stream));
+        let mut unread = stream.handed_back();
+        if let Err(Panicked(message)) = outcome {
+            unread = 0;
             self.hub.stats.panics += 1;
             self.hub.lend(None);
+            let dead = self.hub.phase(id) == Phase::Dead;
             self.hub.fail_panicked(id);
+            let (mut stream, error) = (Stream::new(&mut self.hub, id), Error::Panic(message));
+            if !dead && guard(self.config.panic_policy, || handler.on_error(&mut stream, &error)).is_err() {
+                self.hub.stats.panics += 1;
+            }
         }
         self.flush(key);
         self.hub.current = NOBODY;
-        if panicked { 0 } else { unread }
+        unread
     }
 
     /// Has the connection read in the next turn, though no event will say so.

@@ -28,7 +28,8 @@ pub enum Sent {
     Full,
     /// It was dropped: the connection has gone, or is closing.
     Closed,
-    /// It was dropped: this connection cannot say it. Messages on a raw stream, raw bytes on a WebSocket, a close code that must not be sent.
+    /// It was dropped: this connection cannot say it. Messages on a raw stream, raw bytes on a WebSocket, binary messages and pings
+    /// in the versions of Hixie, a close code that must not be sent.
     Unsupported,
 }
 
@@ -240,11 +241,27 @@ impl Outbox {
         }
     }
 
-    /// Queues a close frame.
+    /// Queues what begins the closing handshake, if the version has one.
     pub(super) fn close_frame(&mut self, code: Option<CloseCode>, reason: &str, pools: &mut Pools) {
         self.pong = None;
-        if let Some(encoder) = self.encoder {
+        if let Some(encoder) = self.encoder.filter(|encoder| encoder.version().has_closing_handshake()) {
             self.append(reason.len(), pools, |out| encoder.close(code, reason, NO_KEY, out));
+        }
+    }
+
+    /// Queues the close frame of a connection that has failed, if there is any that could tell so.
+    pub(super) fn failure_frame(&mut self, code: CloseCode, reason: &str, pools: &mut Pools) {
+        self.pong = None;
+        if self.encoder.is_some_and(|encoder| encoder.version().closes_cleanly()) {
+            self.close_frame(Some(code), reason, pools);
+        }
+    }
+
+    /// Queues the answer to a close frame with that body.
+    pub(super) fn close_answer(&mut self, body: &[u8], pools: &mut Pools) {
+        self.pong = None;
+        if let Some(encoder) = self.encoder {
+            self.append(body.len(), pools, |out| encoder.close_answer(body, NO_KEY, out));
         }
     }
 

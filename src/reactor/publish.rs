@@ -14,6 +14,8 @@ pub struct Published {
     pub queued: usize,
     /// Subscribers for whom it was dropped, because they do not read what they have (`Sent::Full`).
     pub dropped: usize,
+    /// Subscribers whose version has no binary messages (`Sent::Unsupported`).
+    pub unsupported: usize,
 }
 
 impl Hub {
@@ -63,6 +65,10 @@ impl Hub {
             let Some(encoder) = outbox.encoder().filter(|_| outbox.phase == Phase::Open && key != except) else {
                 continue;
             };
+            if !encoder.can_say(message) {
+                published.unsupported += 1;
+                continue;
+            }
             if !outbox.has_room() {
                 self.overflow(key);
                 published.dropped += 1;

@@ -1,6 +1,7 @@
 //! The WebSocket server on the reactor: what most users see.
 
 mod callbacks;
+mod courtesy;
 mod decision;
 mod handler;
 mod server;

@@ -7,7 +7,7 @@ use crate::{
     error::Error,
     http::{Request, head::HeadLimits},
     net::{Bind, Kernel},
-    protocol::{Handshake, Limits},
+    protocol::{Handshake, Limits, Version},
     reactor::{Hub, Listening, Reactor, Service, StreamHandler, StreamSettings},
 };
 
@@ -30,6 +30,15 @@ pub struct Settings {
     pub message_budget: usize,
     /// What may wait to be written, and how long closing may take.
     pub stream: StreamSettings,
+    /// The versions spoken. Default [`Version::ALL`]. A request for another is answered with 426 and the list (RFC 6455 §4.4).
+    pub versions: Vec<Version>,
+    /// Clients come by TLS, and a proxy in front takes it off. Default `false`. Hixie's handshakes must then say `wss`, or their clients refuse
+    /// them, and [`Handshake::is_secure`] is true.
+    pub secure_proxy: bool,
+    /// Flash's `<policy-file-request/>` is answered with a policy that allows all. Default `true`.
+    pub flash_policy: bool,
+    /// `GET /healthcheck` is answered with 200 and `OK`, and neither `on_request` nor a handler sees it. Default `true`.
+    pub healthcheck: bool,
 }
 
 impl Default for Settings {
@@ -43,6 +52,10 @@ impl Default for Settings {
             lingering: Duration::from_secs(2),
             message_budget: 256,
             stream: StreamSettings::default(),
+            versions: Version::ALL.to_vec(),
+            secure_proxy: false,
+            flash_policy: true,
+            healthcheck: true,
         }
     }
 }
@@ -52,6 +65,17 @@ type Factory = dyn Fn(&Handshake) -> Box<dyn Handler>;
 
 /// What decides on a request.
 type OnRequest = dyn Fn(&Request) -> Decision;
+
+/// What is told of errors before there is a handler.
+type OnError = dyn Fn(SocketAddr, &Error);
+
+/// Which subprotocol is agreed upon.
+pub(super) enum Subprotocols {
+    /// The first of these that is offered.
+    Preferred(Vec<String>),
+    /// All that is offered, as it was written.
+    Echoed,
+}
 
 /// A WebSocket server, to be given to [`Reactor::listen`].
 ///
@@ -74,8 +98,9 @@ type OnRequest = dyn Fn(&Request) -> Decision;
 pub struct Server {
     pub(super) factory: Box<Factory>,
     pub(super) on_request: Option<Box<OnRequest>>,
+    pub(super) on_error: Option<Box<OnError>>,
     pub(super) origins: Option<Vec<String>>,
-    pub(super) subprotocols: Vec<String>,
+    pub(super) subprotocols: Subprotocols,
     pub(super) settings: Settings,
 }
 
@@ -85,8 +110,9 @@ impl Server {
         Server {
             factory: Box::new(move |handshake| Box::new(factory(handshake))),
             on_request: None,
+            on_error: None,
             origins: None,
-            subprotocols: Vec::new(),
+            subprotocols: Subprotocols::Preferred(Vec::new()),
             settings: Settings::default(),
         }
     }
@@ -120,7 +146,59 @@ impl Server {
 
     /// The subprotocols spoken, the preferred first. The first that the client offers is agreed upon; if it offers none of them, none is.
     pub fn subprotocols<S: Into<String>>(mut self, subprotocols: impl IntoIterator<Item = S>) -> Self {
-        self.subprotocols = subprotocols.into_iter().map(Into::into).collect();
+        self.subprotocols = Subprotocols::Preferred(subprotocols.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Agrees to whatever subprotocols the client offers, all of them, as em-websocket does. RFC 6455 §4.2.2 wants one, and a client that
+    /// offers several may refuse such an answer: for clients that offer one, and servers that do not care which.
+    pub fn echo_subprotocols(mut self) -> Self {
+        self.subprotocols = Subprotocols::Echoed;
+        self
+    }
+
+    /// Is told what goes wrong with a connection before it has a handler: requests that cannot be read, handshakes that are refused, deadlines,
+    /// resets. They have been answered already. What an `on_request` refuses is no error.
+    ///
+    /// ```
+    /// # use ws_reactor::{Server, on_message};
+    /// let server = Server::new(|_| on_message(|_, _| {})).on_error(|peer, error| eprintln!("{peer}: {error}"));
+    /// ```
+    pub fn on_error(mut self, tell: impl Fn(SocketAddr, &Error) + 'static) -> Self {
+        self.on_error = Some(Box::new(tell));
+        self
+    }
+
+    /// Speaks only these versions. By default all are spoken. See [`Settings::versions`].
+    ///
+    /// ```
+    /// # use ws_reactor::{Server, Version, on_message};
+    /// // Nothing older than the RFC, as a browser of today has it.
+    /// let server = Server::new(|_| on_message(|_, _| {})).versions([Version::Rfc6455]);
+    /// ```
+    pub fn versions(mut self, versions: impl IntoIterator<Item = Version>) -> Self {
+        self.settings.versions = versions.into_iter().collect();
+        // The newest stands first where they are listed.
+        self.settings.versions.sort_unstable_by(|one, other| other.cmp(one));
+        self.settings.versions.dedup();
+        self
+    }
+
+    /// Whether a proxy in front takes TLS off. See [`Settings::secure_proxy`].
+    pub fn secure_proxy(mut self, secure: bool) -> Self {
+        self.settings.secure_proxy = secure;
+        self
+    }
+
+    /// Whether Flash's question for a policy is answered. See [`Settings::flash_policy`].
+    pub fn flash_policy(mut self, answered: bool) -> Self {
+        self.settings.flash_policy = answered;
+        self
+    }
+
+    /// Whether `GET /healthcheck` is answered. See [`Settings::healthcheck`].
+    pub fn healthcheck(mut self, answered: bool) -> Self {
+        self.settings.healthcheck = answered;
         self
     }
 
@@ -160,7 +238,6 @@ impl fmt::Debug for Server {
             .debug_struct("Server")
             .field("on_request", &self.on_request.is_some())
             .field("origins", &self.origins)
-            .field("subprotocols", &self.subprotocols)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }

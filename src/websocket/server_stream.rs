@@ -1,12 +1,13 @@
 //! A server's end of a stream: first HTTP, then, once the handshake is done, a WebSocket session.
 
-use std::rc::Rc;
+use std::{mem, rc::Rc};
 
 use http::{Response, StatusCode};
 
 use super::{
+    courtesy::{Known, Start},
     decision::{Accept, Decision},
-    server::Server,
+    server::{Server, Settings, Subprotocols},
     session::Session,
 };
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
         response,
     },
     protocol::{
-        CloseReason, ClosedBy, Deadline, Handshake, HandshakeError, Side, Version, encoder::Encoder, handshake,
+        CloseReason, ClosedBy, Deadline, Handshake, HandshakeError, Limits, Side, Version, encoder::Encoder, handshake,
     },
     reactor::{Phase, Stream, StreamHandler, TimerId},
 };
@@ -30,52 +31,115 @@ pub(super) struct ServerStream {
 
 enum State {
     /// The request is coming.
-    Opening { reader: HeadReader, begun: bool },
+    Opening { start: Start, reader: HeadReader, begun: bool },
+    /// The head is answered; what the rest of the answer depends on is coming.
+    Challenged(Box<Challenge>),
     /// The handshake is done.
     Open(Box<Session>),
     /// The request was answered otherwise.
     Answered,
 }
 
+struct Challenge {
+    handshake: Handshake,
+    limits: Limits,
+    received: Vec<u8>,
+}
+
 impl ServerStream {
     pub(super) fn new(server: Rc<Server>) -> Self {
-        ServerStream { server, state: State::Opening { reader: HeadReader::default(), begun: false } }
+        let Settings { flash_policy, healthcheck, .. } = server.settings;
+        let start = Start::Nothing { flash_policy, healthcheck };
+        ServerStream { server, state: State::Opening { start, reader: HeadReader::default(), begun: false } }
+    }
+
+    /// Takes what has come of the request, and says how much that was.
+    fn read_request(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
+        let State::Opening { start, reader, begun } = &mut self.state else { return 0 };
+        *begun = true;
+        match start.read(data) {
+            Known::Http => {}
+            Known::Policy => return data.len(),
+            Known::Nonsense => {
+                self.refuse_head(stream, HeadError::Malformed);
+                return data.len();
+            }
+            Known::Courtesy(courtesy) => {
+                stream.write(courtesy.answer());
+                self.end(stream);
+                return data.len();
+            }
+        }
+        match reader.read(data, &self.server.settings.head) {
+            Ok(None) => data.len(),
+            Err(error) => {
+                self.refuse_head(stream, error);
+                data.len()
+            }
+            Ok(Some((head, used))) => {
+                let secure = self.server.settings.secure_proxy;
+                self.decide(stream, Request { head, peer_addr: stream.peer_addr(), secure });
+                used
+            }
+        }
+    }
+
+    /// Takes what has come of the challenge, and says how much that was.
+    fn read_challenge(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
+        let State::Challenged(challenge) = &mut self.state else { return 0 };
+        let missing = challenge.handshake.challenge_bytes() - challenge.received.len();
+        let here = missing.min(data.len());
+        challenge.received.extend_from_slice(&data[..here]);
+        if here == missing {
+            self.open(stream);
+        }
+        here
     }
 
     /// A request has come whole: it becomes a session, or is answered otherwise.
     fn decide(&mut self, stream: &mut Stream<'_>, request: Request) {
-        let version = handshake::detect(&request);
-        let accept = match self.decision(&request, version.is_ok()) {
-            Decision::Accept(accept) => accept,
-            Decision::Respond(response) => return self.answer(stream, &response),
-        };
-        match version {
-            Ok(version) => self.open(stream, request, version, accept),
-            Err(error) => self.refuse(stream, error),
-        }
-    }
-
-    fn decision(&self, request: &Request, is_websocket: bool) -> Decision {
-        if let (Some(origins), Some(origin), true) = (&self.server.origins, request.origin(), is_websocket)
+        let version = handshake::detect(&request, &self.server.settings.versions);
+        if let (Some(origins), Some(origin), true) = (&self.server.origins, request.origin(), version.is_ok())
             && !origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
         {
-            return Decision::text(StatusCode::FORBIDDEN, "this origin may not connect");
+            return self.refuse(stream, HandshakeError::Origin);
         }
-        self.server.on_request.as_ref().map_or_else(Decision::accept, |decide| decide(request))
+        let decision = self.server.on_request.as_ref().map_or_else(Decision::accept, |decide| decide(&request));
+        match (decision, version) {
+            (Decision::Respond(response), _) => self.answer(stream, &response),
+            (Decision::Accept(accept), Ok(version)) => self.accept(stream, request, version, accept),
+            (Decision::Accept(_), Err(error)) => self.refuse(stream, error),
+        }
     }
 
-    fn open(&mut self, stream: &mut Stream<'_>, request: Request, version: Version, accept: Accept) {
+    /// Answers the head, and opens the session unless the client has to send more first.
+    fn accept(&mut self, stream: &mut Stream<'_>, request: Request, version: Version, accept: Accept) {
         let subprotocol = self.subprotocol(&request, accept.subprotocol);
         let handshake = Handshake::new(request, version, subprotocol);
-        let handler = (self.server.factory)(&handshake);
         let mut answer = Vec::with_capacity(256);
         handshake.answer(&accept.headers, &mut answer);
         stream.write(&answer);
+        let limits = accept.limits.unwrap_or(self.server.settings.limits);
+        let nothing_to_wait_for = handshake.challenge_bytes() == 0;
+        self.state = State::Challenged(Box::new(Challenge { handshake, limits, received: Vec::new() }));
+        if nothing_to_wait_for {
+            self.open(stream);
+        }
+    }
+
+    /// The handshake is done.
+    fn open(&mut self, stream: &mut Stream<'_>) {
+        let State::Challenged(challenge) = mem::replace(&mut self.state, State::Answered) else { return };
+        let Challenge { handshake, limits, received } = *challenge;
+        let version = handshake.version();
+        if handshake.challenge_bytes() > 0 {
+            stream.write(&handshake.prove(&received));
+        }
+        let handler = (self.server.factory)(&handshake);
         stream.hub.speak(stream.id(), Encoder::new(version, Side::Server));
         log::debug!(target: "ws_reactor::websocket", "{} open: {} {}", stream.id(), handshake.path(), version);
-        let limits = accept.limits.unwrap_or(self.server.settings.limits);
-        self.state =
-            State::Open(Box::new(Session::new(handler, version, limits, Rc::clone(&self.server), stream.hub.now())));
+        let session = Session::new(handler, version, limits, Rc::clone(&self.server), stream.hub.now());
+        self.state = State::Open(Box::new(session));
         if let State::Open(session) = &mut self.state {
             session.on_open(stream, &handshake);
         }
@@ -84,24 +148,33 @@ impl ServerStream {
     /// The subprotocol agreed upon: the application's choice, else the first of the server's that is offered.
     fn subprotocol(&self, request: &Request, chosen: Option<String>) -> Option<String> {
         let offered = |subprotocol: &str| request.subprotocols().any(|offer| offer == subprotocol);
-        match chosen {
-            Some(chosen) if offered(&chosen) => Some(chosen),
-            Some(chosen) => {
+        match (chosen, &self.server.subprotocols) {
+            (Some(chosen), _) if offered(&chosen) => Some(chosen),
+            (Some(chosen), _) => {
                 log::warn!(target: "ws_reactor::websocket", "subprotocol {chosen:?} was not offered and is left out");
                 None
             }
-            None => self.server.subprotocols.iter().find(|subprotocol| offered(subprotocol)).cloned(),
+            (None, Subprotocols::Preferred(ours)) => ours.iter().find(|subprotocol| offered(subprotocol)).cloned(),
+            (None, Subprotocols::Echoed) => request.subprotocols_as_written().map(str::to_owned),
         }
     }
 
     fn refuse(&mut self, stream: &mut Stream<'_>, error: HandshakeError) {
-        log::debug!(target: "ws_reactor::websocket", "{} refused: {error}", stream.id());
-        self.answer(stream, &error.response());
+        self.tell(stream, &Error::Handshake(error));
+        self.answer(stream, &error.response(&self.server.settings.versions));
     }
 
     fn refuse_head(&mut self, stream: &mut Stream<'_>, error: HeadError) {
-        log::debug!(target: "ws_reactor::websocket", "{} refused: {error}", stream.id());
+        self.tell(stream, &Error::Head(error));
         self.answer_text(stream, error.status(), &error.to_string());
+    }
+
+    /// Tells the server of an error that no handler will hear of.
+    fn tell(&self, stream: &Stream<'_>, error: &Error) {
+        log::debug!(target: "ws_reactor::websocket", "{} not opened: {error}", stream.id());
+        if let Some(tell) = &self.server.on_error {
+            tell(stream.peer_addr(), error);
+        }
     }
 
     fn answer_text(&mut self, stream: &mut Stream<'_>, status: StatusCode, text: &str) {
@@ -110,12 +183,16 @@ impl ServerStream {
         }
     }
 
-    /// Answers, ends our side, and stays long enough for the answer to arrive.
     fn answer(&mut self, stream: &mut Stream<'_>, response: &Response<Vec<u8>>) {
         let mut bytes = Vec::new();
         response::write(response, &mut bytes);
         stream.write(&bytes);
         stream.hub.stats.refused += 1;
+        self.end(stream);
+    }
+
+    /// Ends our side, and stays long enough for the answer to arrive.
+    fn end(&mut self, stream: &mut Stream<'_>) {
         self.state = State::Answered;
         let deadline = stream.hub.after(self.server.settings.lingering);
         stream.hub.linger(stream.id(), deadline, ClosedBy::Application);
@@ -129,27 +206,15 @@ impl StreamHandler for ServerStream {
     }
 
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
-        let rest = match &mut self.state {
-            State::Open(session) => return session.on_data(stream, data),
-            State::Answered => return,
-            State::Opening { reader, begun } => {
-                *begun = true;
-                match reader.read(data, &self.server.settings.head) {
-                    Ok(None) => return,
-                    Err(error) => return self.refuse_head(stream, error),
-                    Ok(Some((head, used))) => {
-                        let request = Request { head, peer_addr: stream.peer_addr(), secure: false };
-                        self.decide(stream, request);
-                        &mut data[used..]
-                    }
-                }
-            }
-        };
-        // What came behind the request belongs to the WebSocket.
-        if let State::Open(session) = &mut self.state
-            && !rest.is_empty()
-        {
-            session.on_data(stream, rest);
+        let mut at = 0;
+        // What came behind the request belongs to the challenge, and what came behind that to the WebSocket.
+        while at < data.len() {
+            at += match &mut self.state {
+                State::Open(session) => return session.on_data(stream, &mut data[at..]),
+                State::Opening { .. } => self.read_request(stream, &data[at..]),
+                State::Challenged(_) => self.read_challenge(stream, &data[at..]),
+                State::Answered => return,
+            };
         }
     }
 
@@ -169,9 +234,10 @@ impl StreamHandler for ServerStream {
         match &mut self.state {
             State::Open(session) => session.on_deadline(stream),
             State::Opening { begun: true, .. } => {
+                self.tell(stream, &Error::Timeout(Deadline::Opening));
                 self.answer_text(stream, StatusCode::REQUEST_TIMEOUT, "the request took too long");
             }
-            State::Opening { .. } | State::Answered => {
+            State::Opening { .. } | State::Challenged(_) | State::Answered => {
                 stream.hub.cut_by(stream.id(), ClosedBy::Timeout(Deadline::Opening));
             }
         }
@@ -183,14 +249,17 @@ impl StreamHandler for ServerStream {
             State::Opening { begun: true, .. } => {
                 self.answer_text(stream, StatusCode::SERVICE_UNAVAILABLE, "shutting down");
             }
-            State::Opening { .. } => stream.cut(),
+            State::Opening { .. } | State::Challenged(_) => stream.cut(),
             State::Answered => {}
         }
     }
 
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
-        if let State::Open(session) = &mut self.state {
-            session.on_error(stream, error);
+        match &mut self.state {
+            State::Open(session) => session.on_error(stream, error),
+            State::Opening { begun: true, .. } | State::Challenged(_) => self.tell(stream, error),
+            // One that has said nothing, or was told off already, is no news.
+            State::Opening { .. } | State::Answered => {}
         }
     }
 

@@ -110,7 +110,7 @@ impl Session {
                     self.view.call(&mut *self.handler, stream, |handler, ws| handler.on_pong(ws, data));
                 }
                 Incoming::Message(_) | Incoming::Pong(_) => {}
-                Incoming::Close(said) => stream.hub.answer_close(id, said),
+                Incoming::Close(farewell) => stream.hub.answer_close(id, farewell),
             }
         }
         self.decoder.release(&mut stream.hub.pools.blocks);
@@ -136,7 +136,11 @@ impl Session {
             self.heard = now;
         }
         let settings = &self.server.settings;
-        let Some(ping_after) = settings.ping_after.filter(|_| self.view.version.supports_ping()) else { return };
+        let Some(ping_after) = settings.ping_after else { return };
+        if !self.view.version.supports_ping() {
+            // All that can be watched is whether it reads.
+            self.heard = now;
+        }
         match self.pinged {
             Some(pinged) if self.heard <= pinged => {
                 stream.hub.cut_by(stream.id(), ClosedBy::Timeout(Deadline::Pong));

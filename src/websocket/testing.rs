@@ -10,6 +10,7 @@ use crate::{
         block::Blocks,
         decoder::{Decoded, Decoder, Incoming},
         encoder::Encoder,
+        handshake,
     },
     reactor::{Config, Hub, Reactor},
 };
@@ -63,6 +64,7 @@ impl From<&str> for Received {
 pub struct TestSocket {
     reactor: Reactor<Sim>,
     peer: PeerId,
+    encoder: Encoder,
     decoder: Decoder,
     blocks: Blocks,
     /// Received and not yet whole.
@@ -87,54 +89,84 @@ impl TestSocket {
     ///
     /// If the server refuses.
     pub fn connect(server: Server, target: &str) -> Self {
-        let request = format!(
-            "GET {target} HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        let mut socket = TestSocket::request(server, request);
-        let answer = String::from_utf8_lossy(&socket.pending).into_owned();
-        assert!(answer.starts_with("HTTP/1.1 101 "), "the server refuses: {answer}");
-        let head = answer.find("\r\n\r\n").map_or(answer.len(), |end| end + 4);
-        socket.pending.drain(..head);
+        TestSocket::connect_as(Version::Rfc6455, server, target)
+    }
+
+    /// As [`connect`](Self::connect), by a client of that version.
+    ///
+    /// # Panics
+    ///
+    /// If the server refuses.
+    pub fn connect_as(version: Version, server: Server, target: &str) -> Self {
+        let mut socket = TestSocket::requesting(version, server, &handshake::sample_request(version, target, ""));
+        let end = socket.pending.windows(4).position(|window| window == b"\r\n\r\n").map(|start| start + 4);
+        let proof = handshake::sample_proof(version);
+        match end {
+            Some(end) if socket.pending.starts_with(b"HTTP/1.1 101 ") && socket.pending[end..].starts_with(proof) => {
+                socket.pending.drain(..end + proof.len());
+            }
+            _ => panic!("the server refuses: {}", String::from_utf8_lossy(&socket.pending)),
+        }
         socket
     }
 
     /// Sends a request as it stands; the answer is to be had by [`received_bytes`](Self::received_bytes).
     pub fn request(server: Server, request: impl AsRef<[u8]>) -> Self {
+        TestSocket::requesting(Version::Rfc6455, server, request.as_ref())
+    }
+
+    fn requesting(version: Version, server: Server, request: &[u8]) -> Self {
         let mut reactor = Reactor::on(Sim::new(), Config::default());
         let listening = reactor.listen(ADDRESS, server).expect("a simulated address is free");
         let peer = reactor.kernel_mut().connect(listening.addr).expect("somebody listens");
-        let decoder = Decoder::new(Version::Rfc6455, Side::Client, Limits::default());
-        let mut socket = TestSocket { reactor, peer, decoder, blocks: Blocks::default(), pending: Vec::new() };
-        socket.send_bytes(request.as_ref());
+        let mut socket = TestSocket {
+            reactor,
+            peer,
+            encoder: Encoder::new(version, Side::Client),
+            decoder: Decoder::new(version, Side::Client, Limits::default()),
+            blocks: Blocks::default(),
+            pending: Vec::new(),
+        };
+        socket.send_bytes(request);
         socket
     }
 
     /// Sends a message.
+    ///
+    /// # Panics
+    ///
+    /// If it is binary, and the version has none.
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) {
-        let mut bytes = Vec::new();
-        encoder().message(message.into(), KEY, &mut bytes);
+        let (message, mut bytes) = (message.into(), Vec::new());
+        assert!(self.encoder.can_say(message), "{} has no binary messages", self.encoder.version());
+        self.encoder.message(message, KEY, &mut bytes);
         self.send_bytes(&bytes);
     }
 
     /// Sends a ping.
+    ///
+    /// # Panics
+    ///
+    /// If the version has none; the same holds for a pong.
     pub fn ping(&mut self, data: &[u8]) {
+        self.expect_pings();
         let mut bytes = Vec::new();
-        encoder().ping(data, KEY, &mut bytes);
+        self.encoder.ping(data, KEY, &mut bytes);
         self.send_bytes(&bytes);
     }
 
     /// Sends a pong.
     pub fn pong(&mut self, data: &[u8]) {
+        self.expect_pings();
         let mut bytes = Vec::new();
-        encoder().pong(data, KEY, &mut bytes);
+        self.encoder.pong(data, KEY, &mut bytes);
         self.send_bytes(&bytes);
     }
 
-    /// Sends a close frame.
+    /// Sends what the version has for a close frame: in hixie-76 and before hybi-06 without code and reason, in hixie-75 nothing.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
         let mut bytes = Vec::new();
-        encoder().close(Some(code), reason, KEY, &mut bytes);
+        self.encoder.close(Some(code), reason, KEY, &mut bytes);
         self.send_bytes(&bytes);
     }
 
@@ -195,7 +227,9 @@ impl TestSocket {
                 Some(Incoming::Message(message)) => Received::Message(message.to_owned()),
                 Some(Incoming::Ping(data)) => Received::Ping(data.to_vec()),
                 Some(Incoming::Pong(data)) => Received::Pong(data.to_vec()),
-                Some(Incoming::Close(said)) => Received::Close(said.map(|(code, reason)| (code, reason.to_owned()))),
+                Some(Incoming::Close(farewell)) => {
+                    Received::Close(farewell.why.map(|(code, reason)| (code, reason.to_owned())))
+                }
                 None => break,
             });
         }
@@ -229,12 +263,12 @@ impl TestSocket {
         self.collect();
     }
 
+    fn expect_pings(&self) {
+        assert!(self.encoder.version().supports_ping(), "{} has no pings", self.encoder.version());
+    }
+
     fn collect(&mut self) {
         let received = self.reactor.kernel_mut().received(self.peer);
         self.pending.extend(received);
     }
-}
-
-fn encoder() -> Encoder {
-    Encoder::new(Version::Rfc6455, Side::Client)
 }

@@ -1,21 +1,17 @@
 //! The framing of RFC 6455 §5.2, and of the drafts from hybi-07 on.
 
-use super::{FrameHeader, OpCode, ParsedHeader};
-use crate::protocol::{error::ProtocolError, mask::MaskingKey, version::Side};
-
-/// The longest header: two octets, a 64-bit length, a masking key.
-pub(crate) const MAX_HEADER_BYTES: usize = 14;
-
-/// The longest payload of a control frame (RFC 6455 §5.5).
-pub(crate) const MAX_CONTROL_BYTES: usize = 125;
+use super::{FrameHeader, HeaderBytes, OpCode, ParsedHeader, parse_length};
+use crate::protocol::{
+    error::ProtocolError,
+    mask::{MaskingKey, unmask},
+    version::Side,
+};
 
 const FIN: u8 = 0x80;
 const RSV: u8 = 0x70;
 const MASK: u8 = 0x80;
 
 /// Reads the header at the start of `bytes`, as `side` gets it. What can be refused is refused by the first octet that shows it.
-///
-/// A length in more octets than it needs is taken: the duty to be brief is the sender's, and nothing is gained by failing over it.
 pub(crate) fn parse_header(bytes: &[u8], side: Side, masking_demanded: bool) -> ParsedHeader {
     let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
     let op_code = op_code(first)?;
@@ -30,24 +26,7 @@ pub(crate) fn parse_header(bytes: &[u8], side: Side, masking_demanded: bool) -> 
         Side::Client if masked => return Err(ProtocolError::Masked),
         _ => {}
     }
-    let short = second & !MASK;
-    if op_code.is_control() && usize::from(short) > MAX_CONTROL_BYTES {
-        return Err(ProtocolError::ControlTooLong);
-    }
-    let (length, rest) = match short {
-        126 => match rest.split_first_chunk::<2>() {
-            Some((length, rest)) => (u64::from(u16::from_be_bytes(*length)), rest),
-            None => return Ok(None),
-        },
-        127 => match rest.split_first_chunk::<8>() {
-            Some((length, rest)) => (u64::from_be_bytes(*length), rest),
-            None => return Ok(None),
-        },
-        short => (u64::from(short), rest),
-    };
-    if length >> 63 != 0 {
-        return Err(ProtocolError::LengthOverflow);
-    }
+    let Some((length, rest)) = parse_length(second & !MASK, op_code, rest)? else { return Ok(None) };
     let (masking_key, rest) = match (masked, rest.split_first_chunk::<4>()) {
         (false, _) => (None, rest),
         (true, Some((key, rest))) => (Some(*key), rest),
@@ -72,44 +51,22 @@ fn op_code(first: u8) -> Result<OpCode, ProtocolError> {
     }
 }
 
-/// A header as bytes, on the stack.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct HeaderBytes {
-    bytes: [u8; MAX_HEADER_BYTES],
-    length: usize,
+/// The header of an unfragmented frame, masked if a key is given.
+pub(crate) fn header(op_code: OpCode, length: usize, masking_key: Option<MaskingKey>) -> HeaderBytes {
+    let mask = if masking_key.is_some() { MASK } else { 0 };
+    let mut header = HeaderBytes::new(FIN | code(op_code), mask, length);
+    if let Some(key) = masking_key {
+        header.push(&key);
+    }
+    header
 }
 
-impl HeaderBytes {
-    /// The header of an unfragmented frame, masked if a key is given.
-    pub(crate) fn new(op_code: OpCode, length: usize, masking_key: Option<MaskingKey>) -> Self {
-        let mut header = HeaderBytes { bytes: [0; MAX_HEADER_BYTES], length: 0 };
-        let mask = if masking_key.is_some() { MASK } else { 0 };
-        header.push(&[FIN | code(op_code)]);
-        match length {
-            0..=125 => header.push(&[mask | length as u8]),
-            126..=0xffff => {
-                header.push(&[mask | 126]);
-                header.push(&(length as u16).to_be_bytes());
-            }
-            _ => {
-                header.push(&[mask | 127]);
-                header.push(&(length as u64).to_be_bytes());
-            }
-        }
-        if let Some(key) = masking_key {
-            header.push(&key);
-        }
-        header
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        self.bytes[self.length..self.length + bytes.len()].copy_from_slice(bytes);
-        self.length += bytes.len();
-    }
+/// Appends a frame with its payload masked.
+pub(crate) fn write_masked(op_code: OpCode, payload: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
+    out.extend_from_slice(header(op_code, payload.len(), Some(key)).as_bytes());
+    let start = out.len();
+    out.extend_from_slice(payload);
+    unmask(&mut out[start..], key, 0);
 }
 
 fn code(op_code: OpCode) -> u8 {
@@ -135,8 +92,8 @@ mod tests {
     fn a_header_written_is_the_header_read_at_every_length() {
         for length in [0, 1, 125, 126, 127, 0xffff, 0x1_0000, 0xffff_ffff] {
             for op_code in [OpCode::Text, OpCode::Binary] {
-                let header = HeaderBytes::new(op_code, length, Some([1, 2, 3, 4]));
-                let bytes = header.as_bytes();
+                let written = header(op_code, length, Some([1, 2, 3, 4]));
+                let bytes = written.as_bytes();
                 let expected =
                     FrameHeader { fin: true, op_code, masking_key: Some([1, 2, 3, 4]), length: length as u64 };
                 assert_eq!(parse(bytes), Ok(Some((expected, bytes.len()))));

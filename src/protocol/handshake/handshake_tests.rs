@@ -14,13 +14,13 @@ fn request(head: &str) -> Request {
 
 fn detected(from: &str, to: &str) -> Result<Version, HandshakeError> {
     assert!(GOOD.contains(from), "{from}");
-    detect(&request(&GOOD.replace(from, to)))
+    detect(&request(&GOOD.replace(from, to)), Version::ALL)
 }
 
 #[test]
 fn the_handshake_of_rfc_6455_section_1_3_is_answered_as_it_says() {
     let request = request(GOOD);
-    let version = detect(&request).unwrap();
+    let version = detect(&request, Version::ALL).unwrap();
     let handshake = Handshake::new(request, version, Some("chat".to_owned()));
     let mut out = Vec::new();
     let mut headers = HeaderMap::new();
@@ -39,16 +39,16 @@ fn a_request_that_does_not_upgrade_is_told_so() {
     assert_eq!(detected("Upgrade: websocket", "Upgrade: h2c"), Err(HandshakeError::NotAnUpgrade));
     assert_eq!(detected("keep-alive, Upgrade", "keep-alive"), Err(HandshakeError::Connection));
     assert_eq!(detected("Upgrade: websocket", "Upgrade: WebSocket"), Ok(Version::Rfc6455));
-    let response = HandshakeError::NotAnUpgrade.response();
+    let response = HandshakeError::NotAnUpgrade.response(Version::ALL);
     assert_eq!(response.status(), 426);
-    assert_eq!(response.headers()["sec-websocket-version"], "13");
+    assert_eq!(response.headers()["sec-websocket-version"], "13, 8, 7, 6, 5");
     assert_eq!(response.headers()["upgrade"], "websocket");
 }
 
 #[test]
 fn only_get_opens_a_websocket() {
     assert_eq!(detected("GET", "POST"), Err(HandshakeError::Method));
-    let response = HandshakeError::Method.response();
+    let response = HandshakeError::Method.response(Version::ALL);
     assert_eq!((response.status().as_u16(), &response.headers()["allow"]), (405, &HeaderValue::from_static("GET")));
 }
 
@@ -58,7 +58,15 @@ fn a_version_not_spoken_is_answered_with_those_that_are() {
         let named = format!("Sec-WebSocket-Version: {version}");
         assert_eq!(detected("Sec-WebSocket-Version: 13", &named), Err(HandshakeError::Version), "{version}");
     }
-    assert_eq!(detected("Sec-WebSocket-Version: 13\r\n", ""), Err(HandshakeError::Version));
+    for version in ["1", "3", "4", "75", "76"] {
+        let named = format!("Sec-WebSocket-Version: {version}");
+        assert_eq!(detected("Sec-WebSocket-Version: 13", &named), Err(HandshakeError::Version), "{version}");
+    }
+    for draft in ["0", "4", "5", "13", "x"] {
+        let named = format!("Sec-WebSocket-Draft: {draft}");
+        assert_eq!(detected("Sec-WebSocket-Version: 13", &named), Err(HandshakeError::Version), "{draft}");
+    }
+    assert_eq!(detected("Sec-WebSocket-Version: 13\r\n", ""), Err(HandshakeError::Version), "a key, and no version");
     let twice = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 13";
     assert_eq!(detected("Sec-WebSocket-Version: 13", twice), Err(HandshakeError::Version));
 }
@@ -75,6 +83,36 @@ fn there_is_one_key_of_sixteen_bytes() {
     ] {
         assert_eq!(detected(line, keys), Err(HandshakeError::Key), "{keys}");
     }
+}
+
+#[test]
+fn older_drafts_take_any_key_but_none() {
+    let older = |number: u8, from: &str, to: &str| {
+        let head = GOOD.replace("Version: 13", &format!("Version: {number}"));
+        assert!(head.contains(from), "{from}");
+        detect(&request(&head.replace(from, to)), Version::ALL).map(Version::number)
+    };
+    for number in [5, 6, 7, 8] {
+        assert_eq!(older(number, "dGhlIHNhbXBsZSBub25jZQ==", "any"), Ok(number));
+        assert_eq!(older(number, "dGhlIHNhbXBsZSBub25jZQ==", ""), Err(HandshakeError::Key));
+        assert_eq!(
+            older(number, "Sec-WebSocket-Key: ", "Sec-WebSocket-Key: a\r\nSec-WebSocket-Key: "),
+            Err(HandshakeError::Key)
+        );
+        assert_eq!(older(number, "Host: server.example.com\r\n", ""), Ok(number));
+        assert_eq!(older(number, "HTTP/1.1", "HTTP/1.0"), Ok(number));
+        assert_eq!(older(number, "chat, superchat", "a/b"), Ok(number));
+        assert_eq!(older(number, "chat, superchat", ""), Err(HandshakeError::Subprotocol));
+    }
+}
+
+#[test]
+fn there_is_one_upgrade_and_one_host() {
+    assert_eq!(
+        detected("Upgrade: websocket", "Upgrade: websocket\r\nUpgrade: websocket"),
+        Err(HandshakeError::Upgrade)
+    );
+    assert_eq!(detected("Host: server.example.com\r\n", ""), Err(HandshakeError::Host));
 }
 
 #[test]

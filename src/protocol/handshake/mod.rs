@@ -1,13 +1,15 @@
 //! The opening handshake: which version a request asks for, whether it is sound, and the answer.
 
+mod hixie75;
+mod hixie76;
 mod hybi;
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, uri::PathAndQuery};
 
-use super::version::Version;
-use crate::http::Request;
+use super::version::{Announced, Opening, Version};
+use crate::http::{Request, response};
 
 /// Why a request does not become a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,16 +19,24 @@ pub enum HandshakeError {
     Method,
     /// An ordinary request: answered with 426.
     NotAnUpgrade,
+    /// More than one `Upgrade`.
+    Upgrade,
     /// `Upgrade: websocket`, but `Connection` does not name the upgrade; some proxies drop it.
     Connection,
-    /// HTTP/1.0 (RFC 6455 §4.1).
+    /// HTTP/1.0 (RFC 6455 §4.1). Drafts before hybi-13 are not held to it.
     HttpVersion,
+    /// No `Host` (RFC 6455 §4.2.1). Drafts before hybi-13 are not held to it.
+    Host,
     /// A `Sec-WebSocket-Version` that is not spoken here: answered with 426 and the list of those that are.
     Version,
-    /// `Sec-WebSocket-Key` is missing, given twice, or not 16 bytes of base64.
+    /// `Sec-WebSocket-Key` is missing, empty or given twice, or, from hybi-13 on, not 16 bytes of base64.
     Key,
-    /// A subprotocol that is no token (RFC 6455 §4.1).
+    /// `Sec-WebSocket-Key1` and `-Key2` are not one challenge each: digits that their spaces divide (hixie-76 §5.2).
+    Challenge,
+    /// A subprotocol that is no token (RFC 6455 §4.1), or none where one is announced.
     Subprotocol,
+    /// A page whose origin may not connect: answered with 403. See [`Server::origins`](crate::Server::origins).
+    Origin,
     /// A request to upgrade that has a body.
     Body,
 }
@@ -37,12 +47,13 @@ impl HandshakeError {
         match self {
             HandshakeError::Method => StatusCode::METHOD_NOT_ALLOWED,
             HandshakeError::NotAnUpgrade | HandshakeError::Version => StatusCode::UPGRADE_REQUIRED,
+            HandshakeError::Origin => StatusCode::FORBIDDEN,
             _ => StatusCode::BAD_REQUEST,
         }
     }
 
-    /// The whole answer.
-    pub(crate) fn response(self) -> Response<Vec<u8>> {
+    /// The whole answer of a server that speaks `versions`.
+    pub(crate) fn response(self, versions: &[Version]) -> Response<Vec<u8>> {
         let mut response = Response::new(format!("{self}\n").into_bytes());
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
@@ -53,7 +64,9 @@ impl HandshakeError {
             }
             StatusCode::UPGRADE_REQUIRED => {
                 headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-                headers.insert(header::SEC_WEBSOCKET_VERSION, spoken());
+                if let Some(spoken) = spoken(versions) {
+                    headers.insert(header::SEC_WEBSOCKET_VERSION, spoken);
+                }
             }
             _ => {}
         }
@@ -61,10 +74,14 @@ impl HandshakeError {
     }
 }
 
-/// The versions spoken, as `Sec-WebSocket-Version` lists them (RFC 6455 §4.4).
-fn spoken() -> HeaderValue {
-    let numbers: Vec<String> = Version::ALL.iter().map(|version| version.number().to_string()).collect();
-    HeaderValue::try_from(numbers.join(", ")).unwrap_or_else(|_| HeaderValue::from_static("13"))
+/// The versions spoken, as `Sec-WebSocket-Version` lists them (RFC 6455 §4.4): those that announce themselves by it.
+fn spoken(versions: &[Version]) -> Option<HeaderValue> {
+    let numbers: Vec<String> = versions
+        .iter()
+        .filter(|version| version.traits().announced == Announced::AsVersion)
+        .map(|version| version.number().to_string())
+        .collect();
+    HeaderValue::try_from(numbers.join(", ")).ok().filter(|list| !list.is_empty())
 }
 
 impl fmt::Display for HandshakeError {
@@ -72,10 +89,14 @@ impl fmt::Display for HandshakeError {
         formatter.write_str(match self {
             HandshakeError::Method => "a WebSocket is opened by GET",
             HandshakeError::NotAnUpgrade => "this is a WebSocket endpoint",
+            HandshakeError::Upgrade => "there is more than one Upgrade header",
             HandshakeError::Connection => "Connection does not name the upgrade; a proxy may have dropped it",
             HandshakeError::HttpVersion => "a WebSocket is opened by HTTP/1.1",
+            HandshakeError::Host => "a WebSocket is opened with a Host header",
             HandshakeError::Version => "this version of the WebSocket protocol is not spoken here",
             HandshakeError::Key => "Sec-WebSocket-Key is not one key of 16 bytes",
+            HandshakeError::Challenge => "Sec-WebSocket-Key1 and -Key2 are no challenge",
+            HandshakeError::Origin => "this origin may not connect",
             HandshakeError::Subprotocol => "Sec-WebSocket-Protocol is not a list of tokens",
             HandshakeError::Body => "a request to upgrade has no body",
         })
@@ -84,13 +105,17 @@ impl fmt::Display for HandshakeError {
 
 impl std::error::Error for HandshakeError {}
 
-/// Which version `request` asks for, if it may become a WebSocket.
-pub(crate) fn detect(request: &Request) -> Result<Version, HandshakeError> {
+/// Which of `versions` the request asks for, if it may become a WebSocket.
+pub(crate) fn detect(request: &Request, versions: &[Version]) -> Result<Version, HandshakeError> {
     if request.method() != Method::GET {
         return Err(HandshakeError::Method);
     }
     if !request.names_websocket() {
         return Err(HandshakeError::NotAnUpgrade);
+    }
+    let upgrades = request.headers().get_all(header::UPGRADE).iter().count();
+    if upgrades != 1 {
+        return Err(HandshakeError::Upgrade);
     }
     if !request.is_upgrade() {
         return Err(HandshakeError::Connection);
@@ -98,12 +123,36 @@ pub(crate) fn detect(request: &Request) -> Result<Version, HandshakeError> {
     if has_body(request.headers()) {
         return Err(HandshakeError::Body);
     }
-    if !offers_are_tokens(request.headers()) {
+    let version = announced(request)?;
+    if !versions.contains(&version) {
+        return Err(HandshakeError::Version);
+    }
+    match version.traits().opening {
+        Opening::Hixie75 => {}
+        Opening::Hixie76 => hixie76::check(request)?,
+        Opening::Hybi { strict } => hybi::check(request, strict)?,
+    }
+    if !offers_are_sound(request.headers(), version) {
         return Err(HandshakeError::Subprotocol);
     }
-    let version = hybi::version(request)?;
-    hybi::check(request)?;
     Ok(version)
+}
+
+/// The version that the request asks for, spoken here or not.
+fn announced(request: &Request) -> Result<Version, HandshakeError> {
+    for (name, how) in [("sec-websocket-version", Announced::AsVersion), ("sec-websocket-draft", Announced::AsDraft)] {
+        let mut named = request.headers().get_all(name).iter();
+        let Some(number) = named.next() else { continue };
+        let number = number.to_str().ok().and_then(|number| number.trim().parse().ok());
+        let version = number.and_then(Version::from_number).filter(|version| version.traits().announced == how);
+        return version.filter(|_| named.next().is_none()).ok_or(HandshakeError::Version);
+    }
+    let has = |name| request.headers().contains_key(name);
+    if has("sec-websocket-key1") || has("sec-websocket-key2") {
+        return Ok(Version::Hixie76);
+    }
+    // A key is younger than the header that should be beside it.
+    if has("sec-websocket-key") { Err(HandshakeError::Version) } else { Ok(Version::Hixie75) }
 }
 
 fn has_body(headers: &HeaderMap) -> bool {
@@ -111,16 +160,17 @@ fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
 }
 
-/// A subprotocol is echoed into the answer, so what is no token must not come near it (RFC 6455 §4.1 item 10).
-fn offers_are_tokens(headers: &HeaderMap) -> bool {
+/// What a client offers is echoed into the answer, so what is no token must not come near it (RFC 6455 §4.1 item 10). The drafts took
+/// any visible characters.
+fn offers_are_sound(headers: &HeaderMap, version: Version) -> bool {
+    let strict = matches!(version.traits().opening, Opening::Hybi { strict: true });
+    let visible = |line: &str| line.bytes().any(|octet| octet.is_ascii_graphic() && octet != b',');
     let token = |member: &str| {
         let member = member.trim_matches([' ', '\t']);
         !member.is_empty() && member.bytes().all(is_token_octet)
     };
-    headers
-        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .all(|line| line.to_str().is_ok_and(|line| line.split(',').all(token)))
+    let sound = |line: &str| if strict { line.split(',').all(token) } else { visible(line) };
+    headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().all(|line| line.to_str().is_ok_and(sound))
 }
 
 fn is_token_octet(octet: u8) -> bool {
@@ -165,7 +215,17 @@ impl Handshake {
         self.request.origin()
     }
 
-    /// Whether the connection came over TLS.
+    /// The pairs of the query, split at `&` and the first `=`, not decoded.
+    pub fn query(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.request.query()
+    }
+
+    /// The address of the peer, as it was at accept.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.request.peer_addr()
+    }
+
+    /// Whether the connection came over TLS, or through a proxy that took it off; see [`Server::secure_proxy`](crate::Server::secure_proxy).
     pub fn is_secure(&self) -> bool {
         self.request.is_secure()
     }
@@ -182,9 +242,83 @@ impl Handshake {
 
     /// Appends the answer, with the headers that the application adds.
     pub(crate) fn answer(&self, headers: &HeaderMap, out: &mut Vec<u8>) {
-        match self.version {
-            Version::Rfc6455 => hybi::answer(self, headers, out),
+        match self.version.traits().opening {
+            Opening::Hixie75 => hixie75::answer(self, out),
+            Opening::Hixie76 => hixie76::answer(self, out),
+            Opening::Hybi { .. } => hybi::answer(self, out),
         }
+        if let Some(subprotocol) = self.subprotocol() {
+            response::write_line(self.subprotocol_header(), subprotocol.as_bytes(), out);
+        }
+        response::write_headers(headers, out);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// How many bytes behind the request the rest of the answer depends on; none but in the drafts with a challenge.
+    pub(crate) fn challenge_bytes(&self) -> usize {
+        match self.version.traits().opening {
+            Opening::Hixie76 => hixie76::THIRD_KEY_BYTES,
+            Opening::Hixie75 | Opening::Hybi { .. } => 0,
+        }
+    }
+
+    /// The rest of the answer, once those bytes have come.
+    pub(crate) fn prove(&self, challenge: &[u8]) -> [u8; 16] {
+        hixie76::proof(&self.request, challenge)
+    }
+
+    /// Hixie-75 has a name of its own; a client that used the newer one gets that back.
+    fn subprotocol_header(&self) -> &'static str {
+        match self.version.traits().opening {
+            Opening::Hixie75 if !self.request.headers().contains_key(header::SEC_WEBSOCKET_PROTOCOL) => {
+                "WebSocket-Protocol"
+            }
+            _ => "Sec-WebSocket-Protocol",
+        }
+    }
+
+    /// Where the client believes to be connected, as hixie wants to hear it: with the scheme, the host and the target that it used.
+    fn write_location(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(if self.is_secure() { b"wss://" } else { b"ws://" });
+        out.extend_from_slice(self.raw_header(header::HOST));
+        let target = self.request.http().uri().path_and_query();
+        out.extend_from_slice(target.map_or("/", PathAndQuery::as_str).as_bytes());
+    }
+
+    /// A header as it came; nothing if it did not come.
+    fn raw_header(&self, name: HeaderName) -> &[u8] {
+        self.request.headers().get(name).map_or(&[], HeaderValue::as_bytes)
+    }
+}
+
+/// A request for `target` such as a client of that version makes, with more header lines, and the keys of that draft's examples.
+pub(crate) fn sample_request(version: Version, target: &str, lines: &str) -> Vec<u8> {
+    let (opening, number) = (version.traits().opening, version.number());
+    let protocol = if matches!(opening, Opening::Hybi { .. }) { "websocket" } else { "WebSocket" };
+    let mut request = format!("GET {target} HTTP/1.1\r\nUpgrade: {protocol}\r\nConnection: Upgrade\r\nHost: test\r\n");
+    match version.traits().announced {
+        Announced::AsDraft => request += &format!("Sec-WebSocket-Draft: {number}\r\n"),
+        Announced::AsVersion => request += &format!("Sec-WebSocket-Version: {number}\r\n"),
+        Announced::ByNothing | Announced::ByKeys => {}
+    }
+    request += match opening {
+        Opening::Hixie75 => "",
+        Opening::Hixie76 => hixie76::SAMPLE_KEYS,
+        Opening::Hybi { .. } => hybi::SAMPLE_KEY,
+    };
+    request += lines;
+    request += "\r\n";
+    if opening == Opening::Hixie76 {
+        request += hixie76::SAMPLE_THIRD_KEY;
+    }
+    request.into_bytes()
+}
+
+/// What has to follow the head of the answer to a [`sample_request`].
+pub(crate) fn sample_proof(version: Version) -> &'static [u8] {
+    match version.traits().opening {
+        Opening::Hixie76 => hixie76::SAMPLE_PROOF,
+        Opening::Hixie75 | Opening::Hybi { .. } => &[],
     }
 }
 

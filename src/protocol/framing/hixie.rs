@@ -1,0 +1,187 @@
+//! The framing of hixie-75 and hixie-76 (§5.3 of the latter): text between 00 and FF, and frames with a length that nobody sends.
+//!
+//! A stream of states rather than of headers: the end of a text is found by looking for it, once.
+
+use std::ops::Range;
+
+use crate::protocol::error::ProtocolError;
+
+/// The octet that ends a text, and in no UTF-8 occurs.
+const END: u8 = 0xff;
+
+/// The closing handshake (hixie-76 §5.3). Hixie-75 knows it as an empty frame to be skipped, but who sends it means it.
+pub(crate) const CLOSE: [u8; 2] = [END, 0];
+
+/// More octets than a length of any sense has.
+const MAX_LENGTH_OCTETS: u8 = 10;
+
+/// Appends a text.
+pub(crate) fn write_text(text: &[u8], out: &mut Vec<u8>) {
+    out.push(0);
+    out.extend_from_slice(text);
+    out.push(END);
+}
+
+/// Where in the stream of frames a connection is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Frames {
+    /// Before a frame.
+    #[default]
+    Between,
+    /// In a text, of which so much has come.
+    Text(usize),
+    /// In a frame of a type from 01 to 7F, of which so much has come. It ends like a text, and is discarded.
+    Unknown(usize),
+    /// In the length of a frame of a type from 80 to FF.
+    Length { closes: bool, octets: u8, length: u32 },
+    /// In such a frame, of which so much is left to skip.
+    Skipped(u32),
+}
+
+/// What comes next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// This range of the input belongs to a text, which begins or ends here or both.
+    Text { range: Range<usize>, begins: bool, ends: bool },
+    /// FF 00 has come.
+    Close,
+}
+
+impl Frames {
+    /// Whether nothing of a text waits for its end.
+    pub(crate) fn is_between_texts(self) -> bool {
+        !matches!(self, Frames::Text(_))
+    }
+
+    /// Reads on from `at`, which moves; `None` when all of the input is used. A frame above `limit` bytes is refused.
+    pub(crate) fn next(&mut self, input: &[u8], at: &mut usize, limit: usize) -> Result<Option<Step>, ProtocolError> {
+        while let Some(&octet) = input.get(*at) {
+            match *self {
+                Frames::Between => {
+                    *at += 1;
+                    *self = match octet {
+                        0x00 => Frames::Text(0),
+                        0x01..=0x7f => Frames::Unknown(0),
+                        0x80..=0xff => Frames::Length { closes: octet == END, octets: 0, length: 0 },
+                    };
+                }
+                Frames::Text(before) => {
+                    let (range, ends) = self.up_to_end(before, input, at, limit)?;
+                    if !ends {
+                        *self = Frames::Text(before + range.len());
+                    }
+                    return Ok(Some(Step::Text { range, begins: before == 0, ends }));
+                }
+                Frames::Unknown(before) => {
+                    let (range, ends) = self.up_to_end(before, input, at, limit)?;
+                    if !ends {
+                        *self = Frames::Unknown(before + range.len());
+                    }
+                }
+                Frames::Length { closes, octets, length } => {
+                    *at += 1;
+                    let announced = u64::from(length) * 128 + u64::from(octet & 0x7f);
+                    let most = limit.min(u32::MAX as usize);
+                    if announced > most as u64 || octets >= MAX_LENGTH_OCTETS {
+                        return Err(ProtocolError::TooBig { limit, length: announced });
+                    }
+                    let length = announced as u32;
+                    *self = match (octet & 0x80, length) {
+                        (0x80, _) => Frames::Length { closes, octets: octets + 1, length },
+                        (_, 0) => Frames::Between,
+                        (_, length) => Frames::Skipped(length),
+                    };
+                    if closes && octet & 0x80 == 0 && length == 0 {
+                        return Ok(Some(Step::Close));
+                    }
+                }
+                Frames::Skipped(left) => {
+                    let here = (left as usize).min(input.len() - *at);
+                    *at += here;
+                    *self = match left - here as u32 {
+                        0 => Frames::Between,
+                        left => Frames::Skipped(left),
+                    };
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// What of the input belongs to a frame that FF ends, and whether it ends here.
+    fn up_to_end(
+        &mut self,
+        before: usize,
+        input: &[u8],
+        at: &mut usize,
+        limit: usize,
+    ) -> Result<(Range<usize>, bool), ProtocolError> {
+        let start = *at;
+        let found = input[start..].iter().position(|octet| *octet == END);
+        let end = found.map_or(input.len(), |length| start + length);
+        let length = before + (end - start);
+        if length > limit {
+            return Err(ProtocolError::TooBig { limit, length: length as u64 });
+        }
+        *at = end;
+        if found.is_some() {
+            *at += 1;
+            *self = Frames::Between;
+        }
+        Ok((start..end, found.is_some()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(input: &[u8]) -> (Vec<Step>, Frames) {
+        let (mut frames, mut at, mut steps) = (Frames::default(), 0, Vec::new());
+        while let Some(step) = frames.next(input, &mut at, 1000).unwrap() {
+            steps.push(step);
+        }
+        assert_eq!(at, input.len());
+        (steps, frames)
+    }
+
+    fn refused(input: &[u8]) -> ProtocolError {
+        let (mut frames, mut at) = (Frames::default(), 0);
+        loop {
+            match frames.next(input, &mut at, 1000) {
+                Ok(step) => assert!(step.is_some(), "not refused"),
+                Err(error) => return error,
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_lies_between_00_and_ff() {
+        let whole = Step::Text { range: 1..6, begins: true, ends: true };
+        assert_eq!(steps(b"\x00Hello\xff"), (vec![whole], Frames::Between));
+        let begun = Step::Text { range: 1..4, begins: true, ends: false };
+        assert_eq!(steps(b"\x00Hel"), (vec![begun], Frames::Text(3)));
+    }
+
+    #[test]
+    fn frames_of_other_types_are_skipped() {
+        assert_eq!(steps(b"\x42ignored\xff\x80\x02\xff\xff\x85\x00\x81\x80\x01x"), (vec![], Frames::Between));
+    }
+
+    #[test]
+    fn ff_00_closes_and_no_other_empty_frame() {
+        assert_eq!(steps(b"\xfe\x00\xff\x01x\xff\x00"), (vec![Step::Close], Frames::Between));
+        assert_eq!(steps(b"\xff\x80\x00"), (vec![Step::Close], Frames::Between));
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_when_it_is_seen() {
+        let error = |length| ProtocolError::TooBig { limit: 1000, length };
+        assert_eq!(refused(&[&[0][..], &[b'x'; 1001]].concat()), error(1001));
+        assert_eq!(refused(&[&[1][..], &[b'x'; 1001]].concat()), error(1001));
+        assert_eq!(refused(&[0x80, 0x87, 0x69]), error(1001));
+        // 1180591620717411303296 bytes, as em-websocket's own tests have it.
+        assert_eq!(refused(&[0x80, 0x81, 0x80, 0x80, 0x80]), error(16384));
+        assert_eq!(refused(&[0x80; 20]), error(0), "a length that never ends");
+    }
+}

@@ -1,0 +1,100 @@
+//! The handshake of hixie-76 §5.2, and of the drafts hybi-00 to -03: two keys in the head and a third behind it, hashed together.
+//!
+//! The head is answered as soon as it has come, and the proof follows the third key: a proxy that forwards what stands behind a request only once
+//! it has seen the answer (HAProxy does) would wait for ever otherwise.
+
+use http::{HeaderValue, header};
+use md5::{Digest, Md5};
+
+use super::{Handshake, HandshakeError};
+use crate::http::{Request, response};
+
+/// The third key stands behind the head, and has no length of its own.
+pub(super) const THIRD_KEY_BYTES: usize = 8;
+
+const KEY1: &str = "sec-websocket-key1";
+const KEY2: &str = "sec-websocket-key2";
+
+/// The keys of the example in hixie-76 §1.2.
+pub(super) const SAMPLE_KEYS: &str =
+    "Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nSec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n";
+
+/// The third key that goes with them.
+pub(super) const SAMPLE_THIRD_KEY: &str = "^n:ds[4U";
+
+/// The proof that goes with all three.
+pub(super) const SAMPLE_PROOF: &[u8] = b"8jKS'y:G*Co,Wxa-";
+
+/// Whether the keys in the head are sound. They can be judged before the third has come.
+pub(super) fn check(request: &Request) -> Result<(), HandshakeError> {
+    match (number(request, KEY1), number(request, KEY2)) {
+        (Some(_), Some(_)) => Ok(()),
+        _ => Err(HandshakeError::Challenge),
+    }
+}
+
+/// The number hidden in a key: its digits, divided by the count of its spaces.
+fn number(request: &Request, name: &str) -> Option<u32> {
+    let mut keys = request.headers().get_all(name).iter();
+    let (Some(key), None) = (keys.next(), keys.next()) else { return None };
+    hidden_number(key)
+}
+
+fn hidden_number(key: &HeaderValue) -> Option<u32> {
+    let mut digits = key.as_bytes().iter().filter(|octet| octet.is_ascii_digit());
+    let number =
+        digits.try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))?;
+    let spaces = key.as_bytes().iter().filter(|octet| **octet == b' ').count() as u64;
+    // No space at all is what a form on a hostile page could have sent.
+    let quotient = number.checked_div(spaces)?;
+    (number % spaces == 0).then(|| u32::try_from(quotient).ok())?
+}
+
+/// Appends the head of the 101, but for its end.
+pub(super) fn answer(handshake: &Handshake, out: &mut Vec<u8>) {
+    out.extend_from_slice(
+        b"HTTP/1.1 101 WebSocket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n",
+    );
+    let mut location = Vec::new();
+    handshake.write_location(&mut location);
+    response::write_line("Sec-WebSocket-Location", &location, out);
+    response::write_line("Sec-WebSocket-Origin", handshake.raw_header(header::ORIGIN), out);
+}
+
+/// What shows that the request was understood as a WebSocket's, and by whom it was sent.
+pub(super) fn proof(request: &Request, third_key: &[u8]) -> [u8; 16] {
+    let mut hash = Md5::new();
+    for name in [KEY1, KEY2] {
+        hash.update(number(request, name).unwrap_or_default().to_be_bytes());
+    }
+    hash.update(third_key);
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hidden(key: &'static str) -> Option<u32> {
+        hidden_number(&HeaderValue::from_static(key))
+    }
+
+    #[test]
+    fn the_numbers_of_the_draft_are_found() {
+        // hixie-76 §1.3.
+        assert_eq!(hidden("18x 6]8vM;54 *(5:  {   U1]8  z [  8"), Some(155_712_099));
+        assert_eq!(hidden("1_ tx7X d  <  nw  334J702) 7]o}` 0"), Some(173_347_027));
+        assert_eq!(hidden("4 @1  46546xW%0l 1 5"), Some(829_309_203));
+        assert_eq!(hidden("12998 5 Y3 1  .P00"), Some(259_970_620));
+    }
+
+    #[test]
+    fn a_key_that_hides_no_number_is_refused() {
+        assert_eq!(hidden("4@146546xW%0l15"), None, "no spaces");
+        assert_eq!(hidden("1 2 9"), None, "a remainder");
+        assert_eq!(hidden("42949 67296"), None, "above 32 bits");
+        assert_eq!(hidden("42949 67295"), Some(u32::MAX));
+        assert_eq!(hidden("9 99999999999999999999999999"), None, "above 64 bits");
+        assert_eq!(hidden("no digits"), Some(0));
+    }
+}

@@ -1,0 +1,149 @@
+//! What a server answers beside WebSocket, as em-websocket does: Flash's question for a policy, and a load balancer's for health.
+//!
+//! Both are recognised octet by octet at the start of the stream, wherever the network cuts it.
+
+/// What was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Courtesy {
+    /// `<policy-file-request/>`, which a Flash player sends before it lets a page connect anywhere. Emulations of WebSocket relied on it.
+    FlashPolicy,
+    /// `GET /healthcheck`, whatever follows.
+    Healthcheck,
+}
+
+impl Courtesy {
+    /// The whole answer. The policy allows all, and has neither a NUL nor a line end behind it.
+    pub(super) fn answer(self) -> &'static [u8] {
+        match self {
+            Courtesy::FlashPolicy => {
+                br#"<?xml version="1.0"?><cross-domain-policy><allow-access-from domain="*" to-ports="*"/></cross-domain-policy>"#
+            }
+            Courtesy::Healthcheck => {
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nOK"
+            }
+        }
+    }
+}
+
+const POLICY: &[u8] = b"<policy-file-request";
+const HEALTHCHECK: &[u8] = b"GET /healthcheck";
+
+/// How much of which question has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// Nothing that would tell. An empty line before a request is skipped (RFC 9112 §2.2).
+    Nothing {
+        flash_policy: bool,
+        healthcheck: bool,
+    },
+    Policy(usize),
+    /// The slash has come, the `>` has not.
+    PolicyEnd,
+    Healthcheck(usize),
+    /// Something else.
+    Http,
+}
+
+/// What is known after more has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It is a question to be answered.
+    Courtesy(Courtesy),
+    /// It is HTTP, or may still be: to be read as that.
+    Http,
+    /// It begins like a question, and like nothing that HTTP has.
+    Policy,
+    /// It began so, and went on otherwise.
+    Nonsense,
+}
+
+impl Start {
+    /// Takes what has come; once it is known to be HTTP this costs nothing.
+    pub(super) fn read(&mut self, data: &[u8]) -> Known {
+        for octet in data {
+            *self = match (*self, octet) {
+                (Start::Http, _) => break,
+                (Start::Nothing { .. }, b'\r' | b'\n') => continue,
+                (Start::Nothing { flash_policy: true, .. }, b'<') => Start::Policy(1),
+                (Start::Nothing { healthcheck: true, .. }, b'G') => Start::Healthcheck(1),
+                (Start::Nothing { .. }, _) => Start::Http,
+                (Start::Policy(known), octet) if POLICY.get(known) == Some(octet) => Start::Policy(known + 1),
+                (Start::Policy(known), b' ' | b'\t' | b'\r' | b'\n' | 0x0b | 0x0c) if known == POLICY.len() => continue,
+                (Start::Policy(known), b'/') if known == POLICY.len() => Start::PolicyEnd,
+                (Start::PolicyEnd, b'>') => return Known::Courtesy(Courtesy::FlashPolicy),
+                (Start::Policy(_) | Start::PolicyEnd, _) => return Known::Nonsense,
+                (Start::Healthcheck(known), octet) if HEALTHCHECK.get(known) == Some(octet) => {
+                    Start::Healthcheck(known + 1)
+                }
+                // The path ends here: another that only begins so is somebody else's.
+                (Start::Healthcheck(known), b' ' | b'?' | b'\r' | b'\n') if known == HEALTHCHECK.len() => {
+                    return Known::Courtesy(Courtesy::Healthcheck);
+                }
+                (Start::Healthcheck(_), _) => Start::Http,
+            };
+        }
+        match self {
+            Start::Policy(_) | Start::PolicyEnd => Known::Policy,
+            _ => Known::Http,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start() -> Start {
+        Start::Nothing { flash_policy: true, healthcheck: true }
+    }
+
+    /// What is known in the end, after seeing that byte by byte gives the same.
+    fn known(input: &[u8]) -> Known {
+        let whole = start().read(input);
+        let mut pieces = start();
+        let mut by_byte = Known::Http;
+        for octet in input {
+            by_byte = pieces.read(&[*octet]);
+            if !matches!(by_byte, Known::Http | Known::Policy) {
+                break;
+            }
+        }
+        assert_eq!(by_byte, whole, "{}", String::from_utf8_lossy(input));
+        whole
+    }
+
+    #[test]
+    fn a_flash_player_is_recognised() {
+        assert_eq!(Courtesy::FlashPolicy.answer().len(), 108);
+        for request in [&b"<policy-file-request/>\0"[..], b"<policy-file-request  \n/>", b"<policy-file-request/>junk"]
+        {
+            assert_eq!(known(request), Known::Courtesy(Courtesy::FlashPolicy));
+        }
+        assert_eq!(known(b"<policy-file-request"), Known::Policy);
+        assert_eq!(known(b"<policy-file-requests/>"), Known::Nonsense);
+        assert_eq!(known(b"<policy-file-request/ >"), Known::Nonsense);
+        assert_eq!(known(b"<html>"), Known::Nonsense);
+    }
+
+    #[test]
+    fn a_load_balancer_is_recognised() {
+        for request in
+            ["GET /healthcheck HTTP/1.0\r\n\r\n", "\r\nGET /healthcheck?x HTTP/1.1\r\n", "GET /healthcheck\r\n"]
+        {
+            assert_eq!(known(request.as_bytes()), Known::Courtesy(Courtesy::Healthcheck));
+        }
+        for request in
+            ["GET /healthcheck", "GET /healthchecks HTTP/1.1\r\n", "GET /health HTTP/1.1\r\n", "GRAB", "POST"]
+        {
+            assert_eq!(known(request.as_bytes()), Known::Http, "{request}");
+        }
+    }
+
+    #[test]
+    fn what_is_turned_off_is_http() {
+        for request in ["<policy-file-request/>", "GET /healthcheck HTTP/1.1\r\n"] {
+            let mut off = Start::Nothing { flash_policy: false, healthcheck: false };
+            assert_eq!(off.read(request.as_bytes()), Known::Http);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What clients of each version put on the wire, written for the tests alone: the crate is not its own witness.
+#![allow(dead_code)]
+
+use ws_reactor::{CloseCode, ClosedBy, Received, Version};
+
+/// What a frame is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Continuation,
+    Text,
+    Binary,
+    Close,
+    Ping,
+    Pong,
+}
+
+/// The key of every masked frame.
+const KEY: [u8; 4] = [0x11, 0xa2, 0x33, 0xc4];
+
+/// Whether the version is one of Hixie's: text, and nothing else.
+pub(crate) fn is_hixie(version: Version) -> bool {
+    version <= Version::Hixie76
+}
+
+/// A frame as a client sends it.
+pub(crate) fn frame(version: Version, kind: Kind, fin: bool, payload: &[u8]) -> Vec<u8> {
+    match (version.number(), kind) {
+        (75 | 76, Kind::Text) => [&[0], payload, &[0xff]].concat(),
+        (75 | 76, Kind::Close) => vec![0xff, 0],
+        (75 | 76, _) => panic!("{version} has no {kind:?}"),
+        (1..=3, _) => [head(early(kind) | if fin { 0 } else { 0x80 }, 0, payload.len()), payload.to_vec()].concat(),
+        (5 | 6, _) => {
+            let head = head(early(kind) | if fin { 0x80 } else { 0 }, 0, payload.len());
+            [KEY.to_vec(), masked(&[&head, payload].concat())].concat()
+        }
+        _ => raw(late(kind) | if fin { 0x80 } else { 0 }, payload),
+    }
+}
+
+/// A masked frame as it is since hybi-07, with any first octet.
+pub(crate) fn raw(first: u8, payload: &[u8]) -> Vec<u8> {
+    [head(first, 0x80, payload.len()), KEY.to_vec(), masked(payload)].concat()
+}
+
+/// A whole text message.
+pub(crate) fn text(version: Version, text: impl AsRef<[u8]>) -> Vec<u8> {
+    frame(version, Kind::Text, true, text.as_ref())
+}
+
+/// A frame of a type that there is not, if the version has such.
+pub(crate) fn unknown(version: Version) -> Option<Vec<u8>> {
+    match version.number() {
+        75 | 76 => None,
+        1..=3 => Some(vec![7, 1, b'x']),
+        5 | 6 => Some([KEY.to_vec(), masked(&[0x87, 1, b'x'])].concat()),
+        _ => Some(raw(0x83, b"x")),
+    }
+}
+
+fn early(kind: Kind) -> u8 {
+    match kind {
+        Kind::Continuation => 0,
+        Kind::Close => 1,
+        Kind::Ping => 2,
+        Kind::Pong => 3,
+        Kind::Text => 4,
+        Kind::Binary => 5,
+    }
+}
+
+fn late(kind: Kind) -> u8 {
+    match kind {
+        Kind::Continuation => 0,
+        Kind::Text => 1,
+        Kind::Binary => 2,
+        Kind::Close => 8,
+        Kind::Ping => 9,
+        Kind::Pong => 10,
+    }
+}
+
+fn head(first: u8, mask: u8, length: usize) -> Vec<u8> {
+    match length {
+        0..=125 => vec![first, mask | length as u8],
+        126..=0xffff => [&[first, mask | 126][..], &(length as u16).to_be_bytes()].concat(),
+        _ => [&[first, mask | 127][..], &(length as u64).to_be_bytes()].concat(),
+    }
+}
+
+fn masked(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key).collect()
+}
+
+/// What a server says that closes with a code, as the version has it.
+pub(crate) fn closed(version: Version, code: CloseCode, reason: &str) -> Vec<Received> {
+    match version.number() {
+        75 => vec![],
+        76 | 1..=5 => vec![Received::Close(None)],
+        _ => vec![Received::Close(Some((code, reason.to_owned())))],
+    }
+}
+
+/// What a server says that fails the connection: nothing in the versions of Hixie.
+pub(crate) fn failed(version: Version, code: CloseCode, reason: &str) -> Vec<Received> {
+    if is_hixie(version) { vec![] } else { closed(version, code, reason) }
+}
+
+/// The line of a log for an end in which the peer said this.
+pub(crate) fn peers_end(version: Version, code: u16, reason: &str, by: ClosedBy) -> String {
+    match version.number() {
+        75 | 76 => format!("close 1006 \"\" {by:?} unclean"),
+        1..=5 => format!("close 1005 \"\" {by:?} clean"),
+        _ => format!("close {code} {reason:?} {by:?} clean"),
+    }
+}
+
+/// The line of a log for an end in which only we said this.
+pub(crate) fn our_end(version: Version, code: CloseCode, reason: &str, by: ClosedBy) -> String {
+    match version.number() {
+        75 | 76 | 1..=5 => format!("close 1006 \"\" {by:?} unclean"),
+        _ => format!("close {code} {reason:?} {by:?} unclean"),
+    }
+}
+
+/// A request to upgrade, in the names and keys of each draft's examples, with more header lines; the third key is behind it where there is one.
+pub(crate) fn request(version: Version, target: &str, lines: &str) -> Vec<u8> {
+    let number = version.number();
+    let own = match number {
+        75 => String::new(),
+        76 => KEYS.to_owned(),
+        1..=3 => format!("{KEYS}Sec-WebSocket-Draft: {number}\r\n"),
+        _ => format!("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: {number}\r\n"),
+    };
+    let upgrade = "Upgrade: WebSocket\r\nConnection: Upgrade\r\nHost: example.com\r\n";
+    let third = if matches!(number, 76 | 1..=3) { "^n:ds[4U" } else { "" };
+    format!("GET {target} HTTP/1.1\r\n{upgrade}{own}{lines}\r\n{third}").into_bytes()
+}
+
+const KEYS: &str = "Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nSec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n";
+
+/// The whole answer to [`request`], to a client that gave this origin and no other lines.
+pub(crate) fn answer(version: Version, scheme: &str, target: &str, origin: &str) -> Vec<u8> {
+    let upgrade = "Upgrade: WebSocket\r\nConnection: Upgrade\r\n";
+    match version.number() {
+        75 => format!(
+            "HTTP/1.1 101 Web Socket Protocol Handshake\r\n{upgrade}WebSocket-Origin: {origin}\r\n\
+             WebSocket-Location: {scheme}://example.com{target}\r\n\r\n"
+        ),
+        76 | 1..=3 => format!(
+            "HTTP/1.1 101 WebSocket Protocol Handshake\r\n{upgrade}\
+             Sec-WebSocket-Location: {scheme}://example.com{target}\r\nSec-WebSocket-Origin: {origin}\r\n\r\n8jKS'y:G*Co,Wxa-"
+        ),
+        _ => "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+            .to_owned(),
+    }
+    .into_bytes()
+}
