@@ -18,7 +18,7 @@ const FRAME: Duration = Duration::from_millis(16);
 
 fn main() -> ExitCode {
     env_logger::init();
-    let arguments = arguments::Arguments::read(&["--listen", "--seconds"]);
+    let arguments = arguments::Arguments::read(&["--listen ADDR", "--seconds N"]);
     let listen = arguments.get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
     let seconds = arguments.get("--seconds", u64::MAX);
     arguments::run(|| serve(listen, seconds))

@@ -12,7 +12,8 @@ const EVERYBODY: &str = "everybody";
 
 fn main() -> ExitCode {
     env_logger::init();
-    let listen = arguments::Arguments::read(&["--listen"]).get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
+    let listen =
+        arguments::Arguments::read(&["--listen ADDR"]).get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
     arguments::run(|| serve(listen))
 }
 

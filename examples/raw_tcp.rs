@@ -59,7 +59,7 @@ fn tell(listeners: &Listeners, hub: &mut Hub, line: &str) {
 
 fn main() -> ExitCode {
     env_logger::init();
-    let arguments = arguments::Arguments::read(&["--listen", "--lines"]);
+    let arguments = arguments::Arguments::read(&["--listen ADDR", "--lines ADDR"]);
     let listen = arguments.get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
     let lines = arguments.get("--lines", SocketAddr::from(([127, 0, 0, 1], 8081)));
     arguments::run(|| serve(listen, lines))

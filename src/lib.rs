@@ -79,7 +79,7 @@ mod websocket;
 
 pub use crate::{
     error::Error,
-    http::{HeadLimits, Request},
+    http::{HeadError, HeadLimits, Request},
     net::Bind,
     protocol::{
         CloseCode, CloseReason, ClosedBy, Deadline, Handshake, HandshakeError, Limits, Message, OwnedMessage,

@@ -1,16 +1,15 @@
-//! Command lines of the examples: options with a value, checked.
+//! Command lines of the examples: options with a value or without, checked.
 
 use std::{collections::BTreeMap, fmt::Display, process::exit, str::FromStr};
 
-/// The options that were given.
+/// The options that were given; one without a value has an empty one.
 pub(crate) struct Arguments(BTreeMap<String, String>);
 
 impl Arguments {
-    /// Reads the command line; `known` are the options, each followed by its value. Anything else ends the program with status 2.
+    /// Reads the command line. `known` are the options, as `--name` or `--name VALUE`. Anything else ends the program with status 2.
     pub(crate) fn read(known: &[&str]) -> Self {
         let program = env!("CARGO_CRATE_NAME");
-        let usage =
-            known.iter().fold(format!("usage: {program}"), |usage, option| usage + &format!(" [{option} VALUE]"));
+        let usage = known.iter().fold(format!("usage: {program}"), |usage, option| usage + &format!(" [{option}]"));
         let mut given = BTreeMap::new();
         let mut words = std::env::args().skip(1);
         while let Some(option) = words.next() {
@@ -18,13 +17,21 @@ impl Arguments {
                 println!("{usage}");
                 exit(0);
             }
-            if !known.contains(&option.as_str()) {
-                fail(&format!("unknown argument {option:?}; {usage}"));
-            }
-            let value = words.next().unwrap_or_else(|| fail(&format!("{option} needs a value; {usage}")));
+            let form = known.iter().find(|form| form.split(' ').next() == Some(&option));
+            let form = form.unwrap_or_else(|| fail(&format!("unknown argument {option:?}; {usage}")));
+            let value = match form.contains(' ') {
+                true => words.next().unwrap_or_else(|| fail(&format!("{option} needs a value; {usage}"))),
+                false => String::new(),
+            };
             given.insert(option, value);
         }
         Arguments(given)
+    }
+
+    /// Whether an option was given.
+    #[allow(dead_code)]
+    pub(crate) fn has(&self, option: &str) -> bool {
+        self.0.contains_key(option)
     }
 
     /// The value of an option, or what it is by default. A value that does not parse ends the program with status 2.

@@ -45,7 +45,11 @@ pub(crate) fn write_headers(headers: &HeaderMap, out: &mut Vec<u8>) {
 /// Appends a header line, its name as `Title-Case`: there are peers that compare it so.
 fn write_header(name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
     let mut word_starts = true;
-    for byte in name.as_str().bytes() {
+    let rest = name.as_str().strip_prefix("sec-websocket");
+    if rest.is_some() {
+        out.extend_from_slice(b"Sec-WebSocket");
+    }
+    for byte in rest.unwrap_or(name.as_str()).bytes() {
         out.push(if word_starts { byte.to_ascii_uppercase() } else { byte });
         word_starts = byte == b'-';
     }
@@ -76,9 +80,13 @@ mod tests {
 
     #[test]
     fn a_response_tells_its_length_and_that_it_is_the_last() {
-        let response = Response::builder().status(404).header("x-why", "gone").body(b"no such page".to_vec()).unwrap();
-        let expected =
-            "HTTP/1.1 404 Not Found\r\nX-Why: gone\r\nConnection: close\r\nContent-Length: 12\r\n\r\nno such page";
+        let response = Response::builder()
+            .status(404)
+            .header("x-why", "gone")
+            .header("sec-websocket-version", "13")
+            .body(b"no such page".to_vec())
+            .unwrap();
+        let expected = "HTTP/1.1 404 Not Found\r\nX-Why: gone\r\nSec-WebSocket-Version: 13\r\nConnection: close\r\nContent-Length: 12\r\n\r\nno such page";
         assert_eq!(written(&response), expected);
     }
 

@@ -4,7 +4,7 @@
 //! unfinished when the buffer ends is copied, once, and given out when its last byte has come. It may be resumed at any byte, and its cost is
 //! linear in what arrives, however that is cut.
 
-use std::str;
+use std::{fmt, str};
 
 use super::{
     assembly::{Assembly, Kind},
@@ -13,7 +13,7 @@ use super::{
     error::ProtocolError,
     framing::{FrameHeader, MAX_HEADER_BYTES, OpCode, ParsedHeader, hixie, hybi, hybi_early},
     mask::unmask,
-    message::Message,
+    message::{Excerpt, Message},
     version::{Closing, Framing, Side, Traits, Version},
 };
 
@@ -45,6 +45,17 @@ pub(crate) enum Incoming<'m> {
     Pong(&'m [u8]),
     /// The close frame. What follows it is not looked at.
     Close(Farewell<'m>),
+}
+
+impl fmt::Display for Incoming<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Incoming::Message(message) => message.fmt(formatter),
+            Incoming::Ping(data) => write!(formatter, "ping {}", Excerpt(data)),
+            Incoming::Pong(data) => write!(formatter, "pong {}", Excerpt(data)),
+            Incoming::Close(Farewell { body, .. }) => write!(formatter, "close {}", Excerpt(body)),
+        }
+    }
 }
 
 /// What a close frame says.

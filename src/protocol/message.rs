@@ -1,5 +1,7 @@
 //! Messages: borrowed as they are received and sent, owned where they must outlive the call.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 /// A whole message, borrowed from wherever it lies.
@@ -54,6 +56,27 @@ impl<'a> Message<'a> {
             Message::Text(text) => OwnedMessage::text(text),
             Message::Binary(bytes) => OwnedMessage::binary(bytes.to_vec()),
         }
+    }
+}
+
+/// Its type, its length, and how it begins.
+impl fmt::Display for Message<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", if self.is_text() { "text" } else { "binary" }, Excerpt(self.as_bytes()))
+    }
+}
+
+/// The length of a payload and how it begins, for the log.
+pub(crate) struct Excerpt<'a>(pub(crate) &'a [u8]);
+
+/// As much of a payload as a line of the log should hold, in bytes.
+const EXCERPT_BYTES: usize = 64;
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.0[..self.0.len().min(EXCERPT_BYTES)];
+        let more = if shown.len() < self.0.len() { "…" } else { "" };
+        write!(formatter, "of {} bytes: {}{more}", self.0.len(), shown.escape_ascii())
     }
 }
 
@@ -130,8 +153,8 @@ impl OwnedMessage {
     }
 }
 
-impl std::fmt::Debug for OwnedMessage {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for OwnedMessage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_message().fmt(formatter)
     }
 }

@@ -34,6 +34,7 @@ impl Hub {
             self.end(id, Phase::Lingering, ending);
             return Sent::Queued;
         };
+        log::trace!(target: "ws_reactor::reactor", "{id} closes with {code} {reason:?}");
         outbox.close_frame(Some(code), reason, &mut self.pools);
         let phase = if encoder.version().has_closing_handshake() { Phase::Closing } else { Phase::Lingering };
         self.end(id, phase, unclean(encoder.version(), code, reason, by));
@@ -60,6 +61,7 @@ impl Hub {
         let by = match (phase, &outbox.ending) {
             (Phase::Closing, Some(ours)) => ours.by,
             (Phase::Open, _) => {
+                log::trace!(target: "ws_reactor::reactor", "{id} answers the close");
                 outbox.close_answer(farewell.body, &mut self.pools);
                 ClosedBy::Peer
             }
@@ -90,6 +92,7 @@ impl Hub {
         match (phase, outbox.encoder()) {
             (Phase::Open, Some(encoder)) => {
                 let code = code(encoder.version());
+                log::trace!(target: "ws_reactor::reactor", "{id} fails with {code} {reason:?}");
                 outbox.failure_frame(code, reason, &mut self.pools);
                 self.end(id, Phase::Lingering, unclean(encoder.version(), code, reason, by));
             }

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     net::Wake,
-    protocol::{Message, OwnedMessage, block::SharedBlock, encoder::Encoder},
+    protocol::{Message, OwnedMessage, block::SharedBlock, encoder::Encoder, message::Excerpt},
 };
 
 /// A function the loop calls once.
@@ -144,7 +144,7 @@ impl Hub {
         if !outbox.has_room() {
             return self.overflow(id.key());
         }
-        log::trace!(target: "ws_reactor::reactor", "{id} says {message:?}");
+        log::trace!(target: "ws_reactor::reactor", "{id} says {message}");
         outbox.message(encoder, message, self.lent.as_ref(), &mut self.pools);
         self.stats.messages_out += 1;
         self.touch(id.key());
@@ -175,11 +175,13 @@ impl Hub {
         if self.outbox(id).is_some_and(|outbox| !outbox.has_room()) {
             return Sent::Full;
         }
+        log::trace!(target: "ws_reactor::reactor", "{id} pings {}", Excerpt(data));
         self.control(id, |outbox, encoder, pools| outbox.ping(encoder, data, pools))
     }
 
     /// Sends a pong of at most 125 bytes. Pings are answered without it; a pong unasked for is a sign of life (RFC 6455 §5.5.3).
     pub fn pong(&mut self, id: ConnectionId, data: &[u8]) -> Sent {
+        log::trace!(target: "ws_reactor::reactor", "{id} pongs {}", Excerpt(data));
         self.control(id, |outbox, encoder, pools| outbox.pong(encoder, data, pools))
     }
 

@@ -81,6 +81,7 @@ impl Hub {
                     frames.len() - 1
                 }
             };
+            log::trace!(target: "ws_reactor::reactor", "{} is published {message}", outbox.id(key));
             outbox.encoded(&frames[frame], &mut self.pools);
             published.queued += 1;
             self.touch(key);

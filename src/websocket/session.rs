@@ -89,7 +89,7 @@ impl Session {
             at += decoded.consumed;
             let Some(incoming) = decoded.incoming else { break };
             self.heard = stream.hub.now();
-            log::trace!(target: "ws_reactor::websocket", "{id} got {incoming:?}");
+            log::trace!(target: "ws_reactor::websocket", "{id} got {incoming}");
             // A handler that has closed its connection hears no more of it; the protocol is kept all the same.
             let open = phase == Phase::Open;
             match incoming {
