@@ -70,6 +70,8 @@
 
 #![forbid(unsafe_code)]
 
+#[doc = include_str!("em_websocket.md")]
+pub mod em_websocket {}
 mod error;
 pub mod http;
 pub mod net;

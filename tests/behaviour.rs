@@ -279,7 +279,7 @@ promises! {
             let (mut socket, log) = echo(version, |server| server.max_frame_bytes(100));
             // The message before the violation is still answered, and what follows it is not looked at.
             socket.send_bytes(&[&text(version, "good"), &bytes[..], &text(version, "ignored")].concat());
-            let (code, why) = (error.close_code(), error.to_string());
+            let (code, why) = (error.close_code(), error.close_reason());
             assert_eq!(socket.received(), [vec!["good".into()], failed(version, code, &why)].concat(), "{version}: {error}");
             assert!(socket.is_ended() && !socket.is_closed(), "our side ends at once, input is discarded");
             socket.send_bytes(&vec![0; 200_000]);
@@ -345,7 +345,7 @@ promises! {
         socket.send("a text of more than ten");
         assert_eq!(socket.received(), ["a text of more than ten".into()]);
         socket.send("a text of more than ten");
-        assert_eq!(socket.received(), failed(version, CloseCode::TooBig, "23 bytes, the limit is 10"));
+        assert_eq!(socket.received(), failed(version, CloseCode::TooBig, "Frame length too long (23 bytes)"));
         assert!(socket.is_ended());
     }
 
@@ -378,7 +378,7 @@ promises! {
         socket.send_bytes(&[&first[..], &frame(version, Kind::Continuation, true, &[b'x'; 10])].concat());
         assert_eq!(socket.received().len(), 1);
         socket.send_bytes(&[&first[..], &frame(version, Kind::Continuation, true, &[b'x'; 11])].concat());
-        assert_eq!(socket.received(), failed(version, CloseCode::TooBig, "61 bytes, the limit is 60"));
+        assert_eq!(socket.received(), failed(version, CloseCode::TooBig, "Frame length too long (61 bytes)"));
     }
 
     a_peer_that_does_not_read_slows_itself_down(version) {

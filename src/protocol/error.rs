@@ -50,6 +50,22 @@ impl ProtocolError {
             _ => CloseCode::Protocol,
         }
     }
+
+    /// The text that goes with the code. It is what em-websocket says, where that says anything: clients may look for it.
+    pub fn close_reason(self) -> String {
+        match self {
+            ProtocolError::UnknownOpCode(code) => format!("Unknown opcode {code}"),
+            ProtocolError::UnexpectedContinuation => "Continuation frame not expected".to_owned(),
+            ProtocolError::ExpectedContinuation => "Continuation frame expected".to_owned(),
+            ProtocolError::FragmentedControl => "Control frames must not be fragmented".to_owned(),
+            ProtocolError::InvalidUtf8 => "Invalid UTF8 data".to_owned(),
+            ProtocolError::ClosePayloadTooShort => {
+                "Close frames with a body must contain a 2 byte status code".to_owned()
+            }
+            ProtocolError::TooBig { length, .. } => format!("Frame length too long ({length} bytes)"),
+            other => other.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for ProtocolError {

@@ -78,7 +78,7 @@ impl Hub {
     /// Fails a connection over what the peer did: the close frame goes out, our side ends at once, and input is discarded (RFC 6455 §7.1.7).
     pub(crate) fn fail(&mut self, id: ConnectionId, error: ProtocolError) {
         self.stats.protocol_errors += 1;
-        self.fail_with(id, |_| error.close_code(), &error.to_string(), ClosedBy::Protocol(error));
+        self.fail_with(id, |_| error.close_code(), &error.close_reason(), ClosedBy::Protocol(error));
     }
 
     /// Fails a connection whose handler panicked.
