@@ -4,9 +4,11 @@
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
 
 use ws_reactor::{
-    Callbacks, Config, ConnectionId, OutputLimits, Reactor, Sent, Server, Settings, Stream, StreamHandler,
-    StreamSettings, TestSocket, Turn, net::sim::Sim, on_message,
+    Callbacks, CloseCode, Config, ConnectionId, Decision, OutputLimits, Reactor, Sent, Server, Settings, Stream,
+    StreamHandler, StreamSettings, TestSocket, Turn, Version, net::sim::Sim, on_message,
 };
+
+mod wire;
 
 fn echo() -> Server {
     Server::new(|_| {
@@ -148,4 +150,92 @@ fn nothing_listens_after_a_stop_by_the_last_on_close() {
     reactor.kernel_mut().finish(peer);
     assert_eq!(reactor.settle().unwrap(), Turn::Stopped);
     assert!(reactor.kernel_mut().connect(addr).is_err());
+}
+
+fn talker(length: usize) -> Server {
+    Server::new(move |_| {
+        on_message(move |ws, _| {
+            ws.send(&"x".repeat(length));
+            ws.close(CloseCode::Normal, "");
+        })
+    })
+}
+
+#[test]
+fn a_peer_that_ends_its_side_still_gets_our_last_words() {
+    let page = || talker(0).on_request(|_| Decision::html("x".repeat(300_000)));
+    let mut socket = TestSocket::request(page(), "");
+    socket.hold(1000);
+    socket.send_bytes(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    socket.finish();
+    socket.release();
+    assert!(socket.received_bytes().len() > 300_000 && socket.is_closed());
+    for version in [Version::Hixie75, Version::Rfc6455] {
+        let mut socket = TestSocket::connect_as(version, talker(200_000), "/");
+        socket.hold(1000);
+        socket.send("go");
+        socket.finish();
+        socket.release();
+        assert_eq!(socket.received()[0], "x".repeat(200_000).as_str().into(), "{version}");
+        assert!(socket.is_closed());
+    }
+}
+
+#[test]
+fn a_factory_that_panics_is_told_to_the_server() {
+    for version in Version::ALL.iter().copied() {
+        let errors = Rc::new(RefCell::new(Vec::new()));
+        let told = Rc::clone(&errors);
+        let server = Server::new(|handshake| -> Callbacks { panic!("no handler for {}", handshake.path()) })
+            .on_error(move |_, error| told.borrow_mut().push(error.to_string()));
+        let mut socket = TestSocket::request(server, wire::request(version, "/", ""));
+        assert!(socket.is_closed());
+        assert_eq!(*errors.borrow(), ["the handler panicked: no handler for /"], "{version}");
+    }
+}
+
+#[test]
+fn a_server_that_panics_over_an_error_has_answered_it() {
+    let server = talker(0).on_error(|_, _| panic!("over an error"));
+    let mut socket = TestSocket::request(server, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(socket.received_bytes().starts_with(b"HTTP/1.1 426 "));
+}
+
+#[test]
+fn a_limit_that_is_changed_spares_the_frame_under_way() {
+    for version in Version::ALL.iter().copied() {
+        let server = Server::new(|_| {
+            Callbacks::new()
+                .on_open(|ws, _| {
+                    ws.set_timer(Duration::from_secs(1));
+                })
+                .on_timer(|ws, _| ws.set_max_frame_bytes(10))
+                .on_message(|ws, message| {
+                    ws.send(message);
+                })
+        });
+        let mut socket = TestSocket::connect_as(version, server, "/");
+        let text = wire::text(version, "a text of more than ten");
+        let (first, second) = text.split_at(text.len() - 3);
+        socket.send_bytes(first);
+        socket.advance(Duration::from_secs(2));
+        socket.send_bytes(&[second, &text[..]].concat());
+        assert_eq!(socket.received()[0], "a text of more than ten".into(), "{version}");
+        assert!(socket.is_ended(), "the next is too long");
+    }
+}
+
+#[test]
+fn what_the_version_lacks_is_unsupported_even_when_the_output_is_full() {
+    let server = Server::new(|_| {
+        on_message(|ws, _| {
+            while ws.send(&"x".repeat(100_000)).is_queued() {}
+            assert_eq!([ws.ping(b""), ws.pong(b""), ws.send(b"")], [Sent::Unsupported; 3]);
+            ws.subscribe("seen");
+        })
+    });
+    let mut socket = TestSocket::connect_as(Version::Hixie76, server, "/");
+    socket.hold(10);
+    socket.send("go");
+    assert_eq!(socket.hub().subscribers("seen"), 1);
 }

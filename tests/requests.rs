@@ -60,6 +60,7 @@ fn only_the_pages_that_are_listed_may_connect() {
     assert_eq!(status(guarded(), &upgrade("/", "Origin: https://example.com\r\n")), 101);
     assert_eq!(status(guarded(), &upgrade("/", "")), 101);
     assert_eq!(status(server(), &upgrade("/", "Origin: https://evil.example\r\n")), 101);
+    assert_eq!(status(guarded(), &upgrade("/", "Origin: https://exämple.com\r\n")), 403, "one that cannot be read");
     let asked = guarded().on_request(|_| -> Decision { panic!("a foreign page comes no further") });
     assert_eq!(status(asked, &upgrade("/", "Origin: https://evil.example\r\n")), 403);
 }
@@ -85,6 +86,7 @@ fn a_request_is_accepted_with_headers_and_limits_or_answered_otherwise() {
             _ => Accept::new()
                 .header(HeaderName::from_static("x-request-id"), HeaderValue::from_static("7"))
                 .header(HeaderName::from_static("sec-websocket-accept"), HeaderValue::from_static("forged"))
+                .header(HeaderName::from_static("websocket-location"), HeaderValue::from_static("forged"))
                 .limits(Limits { max_frame_bytes: 10, max_message_bytes: 10 })
                 .into(),
         })

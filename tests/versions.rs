@@ -230,7 +230,8 @@ fn only_the_rfc_demands_a_host_http_1_1_and_a_real_key() {
 #[test]
 fn a_version_that_is_not_spoken_is_told_those_that_are() {
     let named = |line: &str| replaced(Version::Rfc6455, "Sec-WebSocket-Version: 13", line);
-    for number in ["0", "1", "4", "9", "10", "11", "12", "14", "76", "255", "256", "x", "", "13, 8", "-1"] {
+    for number in ["0", "1", "4", "9", "10", "11", "12", "14", "76", "255", "256", "x", "", "13, 8", "-1", "+13", "013"]
+    {
         refused_as(named(&format!("Sec-WebSocket-Version: {number}")), HandshakeError::Version);
     }
     for number in ["0", "4", "76", "x"] {
@@ -296,6 +297,18 @@ fn subprotocols_may_be_echoed_as_em_websocket_does() {
         let silent = TestSocket::request(echo(), &bytes).received_bytes();
         assert!(!String::from_utf8_lossy(&silent).contains("Protocol: "), "{version}");
     }
+    let lines = "Sec-WebSocket-Protocol: one\r\nSec-WebSocket-Protocol: two\r\n";
+    let joined = TestSocket::request(echo().echo_subprotocols(), request(Version::Hybi08, "/", lines)).received_bytes();
+    assert!(String::from_utf8_lossy(&joined).contains("\r\nSec-WebSocket-Protocol: one, two\r\n"));
+    // What hixie-75 calls them means nothing to the others.
+    for version in Version::ALL.iter().copied().filter(|version| *version != Version::Hixie75) {
+        for server in [echo().subprotocols(["one"]), echo().echo_subprotocols()] {
+            let answer =
+                TestSocket::request(server, request(version, "/", "WebSocket-Protocol: one\r\n")).received_bytes();
+            assert!(!String::from_utf8_lossy(&answer).contains("Protocol: one"), "{version}");
+        }
+    }
+    refused_as(request(Version::Hixie75, "/", "WebSocket-Protocol:\r\n"), HandshakeError::Subprotocol);
     // The drafts before hybi-04 put spaces between them.
     let spaced = request(Version::Hybi03, "/", "Sec-WebSocket-Protocol: one two\r\n");
     let answer = TestSocket::request(echo().subprotocols(["two"]), spaced).received_bytes();

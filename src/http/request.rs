@@ -54,6 +54,11 @@ impl Request {
         self.header("origin").or_else(|| self.header("sec-websocket-origin"))
     }
 
+    /// Whether it names an origin, be it one that can be read or not.
+    pub(crate) fn names_origin(&self) -> bool {
+        ["origin", "sec-websocket-origin"].iter().any(|name| self.headers().contains_key(*name))
+    }
+
     /// The authority the client believes it talks to.
     pub fn host(&self) -> Option<&str> {
         self.header("host")
@@ -63,14 +68,22 @@ impl Request {
     ///
     /// Drafts before hybi-04 separate them by spaces, and hixie-75 calls the header `WebSocket-Protocol`.
     pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
-        let newer = self.headers().contains_key("sec-websocket-protocol");
-        let name = if newer { "sec-websocket-protocol" } else { "websocket-protocol" };
-        self.list(name).flat_map(|member| member.split([' ', '\t'])).filter(|member| !member.is_empty())
+        self.list(self.subprotocol_header())
+            .flat_map(|member| member.split([' ', '\t']))
+            .filter(|member| !member.is_empty())
+    }
+
+    /// The header that has the subprotocols. The older name counts only where no newer header shows a newer version.
+    pub(crate) fn subprotocol_header(&self) -> &'static str {
+        let newer = self.headers().keys().any(|name| name.as_str().starts_with("sec-websocket-"));
+        if newer { "sec-websocket-protocol" } else { "websocket-protocol" }
     }
 
     /// The offer of subprotocols, in one line.
-    pub(crate) fn subprotocols_as_written(&self) -> Option<&str> {
-        self.header("sec-websocket-protocol").or_else(|| self.header("websocket-protocol"))
+    pub(crate) fn subprotocols_as_written(&self) -> Option<String> {
+        let lines = self.headers().get_all(self.subprotocol_header()).into_iter();
+        let lines: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
+        (!lines.is_empty()).then(|| lines.join(", "))
     }
 
     /// Whether it asks for a WebSocket: `Upgrade: websocket`, and `Connection` names the upgrade.

@@ -22,7 +22,8 @@ use super::{
 pub struct Limits {
     /// Largest payload of one frame, in bytes. Default 10 MiB.
     ///
-    /// A longer one closes the connection with 1009 as soon as its header has come. RFC 6455 §10.4.
+    /// A longer one closes the connection with 1009 as soon as its header has come. RFC 6455 §10.4. In the versions of Hixie, whose frames have no
+    /// length, it is so many bytes that must have come, and the lower of the two limits holds; what has no codes is closed without.
     pub max_frame_bytes: usize,
     /// Largest message, in bytes, all its fragments together. Default 10 MiB.
     ///
@@ -123,7 +124,9 @@ impl Decoder {
 
     /// Changes the limits; they hold from the next frame on.
     pub(crate) fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
+        if self.hixie == hixie::Frames::Between {
+            self.limits = limits;
+        }
     }
 
     /// The next thing that `input` completes. To be called, with what it did not consume, until it gives `None`.

@@ -5,7 +5,8 @@ use std::time::Duration;
 /// What happens when a handler, a timer or a tick panics.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum PanicPolicy {
-    /// The connection is closed with 1011 and the rest goes on; a panic that belongs to no connection is logged.
+    /// The connection is closed with 1011 and the rest goes on; a panic that belongs to no connection is logged. Before the RFC the code was 3000,
+    /// before hybi-06 a close frame has none, and in the versions of Hixie only the stream ends.
     ///
     /// Needs `panic = "unwind"`, which is Rust's default.
     #[default]

@@ -137,6 +137,14 @@ impl Hub {
             let (id, ending) = (outbox.id(key), orderly());
             return self.end(id, Phase::Draining, ending);
         }
+        if let (Phase::Lingering | Phase::Closing, true) = (outbox.phase, outbox.buffered() > 0) {
+            // It may still read our last words; the reason and the deadline stand, but a close that was not answered is none.
+            if let (Phase::Closing, Some(ending)) = (outbox.phase, outbox.ending.as_deref_mut()) {
+                *ending = CloseReason::abnormal(ending.by);
+            }
+            outbox.phase = Phase::Draining;
+            return;
+        }
         self.kill(key, ClosedBy::Peer);
     }
 

@@ -172,7 +172,8 @@ impl Hub {
 
     /// Sends a ping of at most 125 bytes; what is above is left out.
     pub fn ping(&mut self, id: ConnectionId, data: &[u8]) -> Sent {
-        if self.outbox(id).is_some_and(|outbox| !outbox.has_room()) {
+        let can = |encoder: Encoder| encoder.version().supports_ping();
+        if self.outbox(id).is_some_and(|outbox| !outbox.has_room() && outbox.encoder().is_some_and(can)) {
             return Sent::Full;
         }
         log::trace!(target: "ws_reactor::reactor", "{id} pings {}", Excerpt(data));

@@ -210,7 +210,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Makes a callback of a connection, flushes what it queued, and says how many bytes it handed back.
     ///
-    /// A panic ends the connection, and nothing else. The handler is told of it, unless it was told its last already.
+    /// A panic ends the connection, and nothing else. The handler is told of it, unless the connection has ended before.
     pub(super) fn call(&mut self, key: usize, callback: impl FnOnce(&mut dyn StreamHandler, &mut Stream<'_>)) -> usize {
         let id = self.hub.outboxes[key].id(key);
         self.hub.current = key;

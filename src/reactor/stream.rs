@@ -54,7 +54,7 @@ pub trait StreamHandler {
         stream.close();
     }
 
-    /// The network failed. `on_close` follows.
+    /// The network failed, a deadline passed, or the handler panicked. `on_close` follows.
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {}
 
     /// The connection has ended. Called once, last. `reason.clean` says whether the stream ended in order, and `reason.by` who ended it;

@@ -26,6 +26,8 @@ impl Courtesy {
 }
 
 const POLICY: &[u8] = b"<policy-file-request";
+/// More blanks than anybody sends.
+const LONGEST_POLICY: usize = 100;
 const HEALTHCHECK: &[u8] = b"GET /healthcheck";
 
 /// How much of which question has come.
@@ -36,6 +38,12 @@ pub(super) enum Start {
         flash_policy: bool,
         healthcheck: bool,
     },
+    /// The first half of an empty line.
+    LineEnd {
+        flash_policy: bool,
+        healthcheck: bool,
+    },
+    /// So many octets, those beyond the words being blanks.
     Policy(usize),
     /// The slash has come, the `>` has not.
     PolicyEnd,
@@ -63,13 +71,18 @@ impl Start {
         for octet in data {
             *self = match (*self, octet) {
                 (Start::Http, _) => break,
-                (Start::Nothing { .. }, b'\r' | b'\n') => continue,
+                (Start::Nothing { flash_policy, healthcheck }, b'\r') => Start::LineEnd { flash_policy, healthcheck },
+                (Start::LineEnd { flash_policy, healthcheck }, b'\n') => Start::Nothing { flash_policy, healthcheck },
                 (Start::Nothing { flash_policy: true, .. }, b'<') => Start::Policy(1),
                 (Start::Nothing { healthcheck: true, .. }, b'G') => Start::Healthcheck(1),
-                (Start::Nothing { .. }, _) => Start::Http,
+                (Start::Nothing { .. } | Start::LineEnd { .. }, _) => Start::Http,
                 (Start::Policy(known), octet) if POLICY.get(known) == Some(octet) => Start::Policy(known + 1),
-                (Start::Policy(known), b' ' | b'\t' | b'\r' | b'\n' | 0x0b | 0x0c) if known == POLICY.len() => continue,
-                (Start::Policy(known), b'/') if known == POLICY.len() => Start::PolicyEnd,
+                (Start::Policy(known), b' ' | b'\t' | b'\r' | b'\n' | 0x0b | 0x0c)
+                    if (POLICY.len()..LONGEST_POLICY).contains(&known) =>
+                {
+                    Start::Policy(known + 1)
+                }
+                (Start::Policy(known), b'/') if known >= POLICY.len() => Start::PolicyEnd,
                 (Start::PolicyEnd, b'>') => return Known::Courtesy(Courtesy::FlashPolicy),
                 (Start::Policy(_) | Start::PolicyEnd, _) => return Known::Nonsense,
                 (Start::Healthcheck(known), octet) if HEALTHCHECK.get(known) == Some(octet) => {
@@ -123,6 +136,9 @@ mod tests {
         assert_eq!(known(b"<policy-file-requests/>"), Known::Nonsense);
         assert_eq!(known(b"<policy-file-request/ >"), Known::Nonsense);
         assert_eq!(known(b"<html>"), Known::Nonsense);
+        assert_eq!(known(&[POLICY, &[b' '; 100]].concat()), Known::Nonsense);
+        assert_eq!(known(b"\r\n<policy-file-request/>"), Known::Courtesy(Courtesy::FlashPolicy));
+        assert_eq!(known(b"\n<policy-file-request/>"), Known::Http, "half a line end");
     }
 
     #[test]

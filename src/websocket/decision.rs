@@ -71,8 +71,9 @@ impl Accept {
 
     /// A header in the answer. Its types cannot hold CR, LF or NUL, so nothing can be smuggled in. The names that the handshake itself uses are left out.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        let hixie = ["websocket-origin", "websocket-location", "websocket-protocol"];
         let reserved = [header::CONNECTION, header::UPGRADE, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
-        if reserved.contains(&name) || name.as_str().starts_with("sec-websocket-") {
+        if reserved.contains(&name) || name.as_str().starts_with("sec-websocket-") || hixie.contains(&name.as_str()) {
             log::warn!(target: "ws_reactor::websocket", "{name} belongs to the handshake and is left out");
         } else {
             self.headers.append(name, value);

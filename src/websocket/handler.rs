@@ -53,7 +53,8 @@ pub trait Handler {
     /// A timer set by [`WebSocket::set_timer`] is due.
     fn on_timer(&mut self, ws: &mut WebSocket<'_>, timer: TimerId) {}
 
-    /// Something went wrong: the peer broke the protocol, or the network failed. `on_close` follows.
+    /// Something went wrong: the peer broke the protocol or missed a deadline, the network failed, or a callback of this handler panicked.
+    /// `on_close` follows.
     fn on_error(&mut self, ws: &mut WebSocket<'_>, error: &Error) {}
 
     /// The connection has ended. Called exactly once for each `on_open`, last; sends are answered `Closed`, and the id names nothing afterwards.

@@ -99,9 +99,7 @@ impl ServerStream {
     /// A request has come whole: it becomes a session, or is answered otherwise.
     fn decide(&mut self, stream: &mut Stream<'_>, request: Request) {
         let version = handshake::detect(&request, &self.server.settings.versions);
-        if let (Some(origins), Some(origin), true) = (&self.server.origins, request.origin(), version.is_ok())
-            && !origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
-        {
+        if version.is_ok() && !self.may_connect(&request) {
             return self.refuse(stream, HandshakeError::Origin);
         }
         let decision = self.server.on_request.as_ref().map_or_else(Decision::accept, |decide| decide(&request));
@@ -109,6 +107,15 @@ impl ServerStream {
             (Decision::Respond(response), _) => self.answer(stream, &response),
             (Decision::Accept(accept), Ok(version)) => self.accept(stream, request, version, accept),
             (Decision::Accept(_), Err(error)) => self.refuse(stream, error),
+        }
+    }
+
+    /// Whether the origin is one of those listed. A client without an origin is no browser.
+    fn may_connect(&self, request: &Request) -> bool {
+        let Some(origins) = &self.server.origins else { return true };
+        match request.origin() {
+            Some(origin) => origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)),
+            None => !request.names_origin(),
         }
     }
 
@@ -129,13 +136,14 @@ impl ServerStream {
 
     /// The handshake is done.
     fn open(&mut self, stream: &mut Stream<'_>) {
+        let State::Challenged(challenge) = &self.state else { return };
+        let handler = (self.server.factory)(&challenge.handshake);
         let State::Challenged(challenge) = mem::replace(&mut self.state, State::Answered) else { return };
         let Challenge { handshake, limits, received } = *challenge;
         let version = handshake.version();
         if handshake.challenge_bytes() > 0 {
             stream.write(&handshake.prove(&received));
         }
-        let handler = (self.server.factory)(&handshake);
         stream.hub.speak(stream.id(), Encoder::new(version, Side::Server));
         log::debug!(target: "ws_reactor::websocket", "{} open: {} {}", stream.id(), handshake.path(), version);
         let session = Session::new(handler, version, limits, Rc::clone(&self.server), stream.hub.now());
@@ -155,18 +163,18 @@ impl ServerStream {
                 None
             }
             (None, Subprotocols::Preferred(ours)) => ours.iter().find(|subprotocol| offered(subprotocol)).cloned(),
-            (None, Subprotocols::Echoed) => request.subprotocols_as_written().map(str::to_owned),
+            (None, Subprotocols::Echoed) => request.subprotocols_as_written(),
         }
     }
 
     fn refuse(&mut self, stream: &mut Stream<'_>, error: HandshakeError) {
-        self.tell(stream, &Error::Handshake(error));
         self.answer(stream, &error.response(&self.server.settings.versions));
+        self.tell(stream, &Error::Handshake(error));
     }
 
     fn refuse_head(&mut self, stream: &mut Stream<'_>, error: HeadError) {
-        self.tell(stream, &Error::Head(error));
         self.answer_text(stream, error.status(), &error.to_string());
+        self.tell(stream, &Error::Head(error));
     }
 
     /// Tells the server of an error that no handler will hear of.
@@ -234,8 +242,8 @@ impl StreamHandler for ServerStream {
         match &mut self.state {
             State::Open(session) => session.on_deadline(stream),
             State::Opening { begun: true, .. } => {
-                self.tell(stream, &Error::Timeout(Deadline::Opening));
                 self.answer_text(stream, StatusCode::REQUEST_TIMEOUT, "the request took too long");
+                self.tell(stream, &Error::Timeout(Deadline::Opening));
             }
             State::Opening { .. } | State::Challenged(_) | State::Answered => {
                 stream.hub.cut_by(stream.id(), ClosedBy::Timeout(Deadline::Opening));

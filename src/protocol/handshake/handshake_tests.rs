@@ -83,6 +83,8 @@ fn there_is_one_key_of_sixteen_bytes() {
     ] {
         assert_eq!(detected(line, keys), Err(HandshakeError::Key), "{keys}");
     }
+    // RFC 6455 §4.1 has this one, whose last octet is padded by ones.
+    assert_eq!(detected("dGhlIHNhbXBsZSBub25jZQ==", "AQIDBAUGBwgJCgsMDQ4PEC=="), Ok(Version::Rfc6455));
 }
 
 #[test]

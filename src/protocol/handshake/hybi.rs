@@ -1,6 +1,9 @@
 //! The handshake of RFC 6455 §4.2, and of the drafts from hybi-04 on.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine, alphabet,
+    engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD},
+};
 use http::{StatusCode, header};
 use sha1::{Digest, Sha1};
 
@@ -13,6 +16,10 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The key of the example in RFC 6455 §1.3.
 pub(super) const SAMPLE_KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
+/// Base64 as keys are read: the bits that pad the last octet may be anything, as they are in an example of RFC 6455 §4.1.
+const KEYS: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+
 /// What is demanded beyond the upgrade itself: one key, and by `strict` versions all of RFC 6455 §4.2.1.
 pub(super) fn check(request: &Request, strict: bool) -> Result<(), HandshakeError> {
     if strict && request.http().version() != http::Version::HTTP_11 {
@@ -23,7 +30,7 @@ pub(super) fn check(request: &Request, strict: bool) -> Result<(), HandshakeErro
     }
     let mut keys = request.headers().get_all(header::SEC_WEBSOCKET_KEY).iter();
     let (Some(key), None) = (keys.next(), keys.next()) else { return Err(HandshakeError::Key) };
-    match (strict, STANDARD.decode(key)) {
+    match (strict, KEYS.decode(key)) {
         (true, Ok(bytes)) if bytes.len() == 16 => Ok(()),
         (false, _) if !key.is_empty() => Ok(()),
         _ => Err(HandshakeError::Key),

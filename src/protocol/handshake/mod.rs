@@ -132,7 +132,7 @@ pub(crate) fn detect(request: &Request, versions: &[Version]) -> Result<Version,
         Opening::Hixie76 => hixie76::check(request)?,
         Opening::Hybi { strict } => hybi::check(request, strict)?,
     }
-    if !offers_are_sound(request.headers(), version) {
+    if !offers_are_sound(request, version) {
         return Err(HandshakeError::Subprotocol);
     }
     Ok(version)
@@ -143,7 +143,13 @@ fn announced(request: &Request) -> Result<Version, HandshakeError> {
     for (name, how) in [("sec-websocket-version", Announced::AsVersion), ("sec-websocket-draft", Announced::AsDraft)] {
         let mut named = request.headers().get_all(name).iter();
         let Some(number) = named.next() else { continue };
-        let number = number.to_str().ok().and_then(|number| number.trim().parse().ok());
+        // Digits, without a sign or a zero before them (RFC 6455 §4.3).
+        let number = number
+            .to_str()
+            .ok()
+            .map(str::trim)
+            .filter(|number| number.starts_with(|first| ('1'..='9').contains(&first)));
+        let number = number.and_then(|number| number.parse().ok());
         let version = number.and_then(Version::from_number).filter(|version| version.traits().announced == how);
         return version.filter(|_| named.next().is_none()).ok_or(HandshakeError::Version);
     }
@@ -162,7 +168,7 @@ fn has_body(headers: &HeaderMap) -> bool {
 
 /// What a client offers is echoed into the answer, so what is no token must not come near it (RFC 6455 §4.1 item 10). The drafts took
 /// any visible characters.
-fn offers_are_sound(headers: &HeaderMap, version: Version) -> bool {
+fn offers_are_sound(request: &Request, version: Version) -> bool {
     let strict = matches!(version.traits().opening, Opening::Hybi { strict: true });
     let visible = |line: &str| line.bytes().any(|octet| octet.is_ascii_graphic() && octet != b',');
     let token = |member: &str| {
@@ -170,7 +176,8 @@ fn offers_are_sound(headers: &HeaderMap, version: Version) -> bool {
         !member.is_empty() && member.bytes().all(is_token_octet)
     };
     let sound = |line: &str| if strict { line.split(',').all(token) } else { visible(line) };
-    headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().all(|line| line.to_str().is_ok_and(sound))
+    let offers = request.headers().get_all(request.subprotocol_header());
+    offers.iter().all(|line| line.to_str().is_ok_and(sound))
 }
 
 fn is_token_octet(octet: u8) -> bool {
@@ -269,10 +276,8 @@ impl Handshake {
 
     /// Hixie-75 has a name of its own; a client that used the newer one gets that back.
     fn subprotocol_header(&self) -> &'static str {
-        match self.version.traits().opening {
-            Opening::Hixie75 if !self.request.headers().contains_key(header::SEC_WEBSOCKET_PROTOCOL) => {
-                "WebSocket-Protocol"
-            }
+        match self.request.subprotocol_header() {
+            "websocket-protocol" => "WebSocket-Protocol",
             _ => "Sec-WebSocket-Protocol",
         }
     }
