@@ -239,3 +239,16 @@ fn what_the_version_lacks_is_unsupported_even_when_the_output_is_full() {
     socket.send("go");
     assert_eq!(socket.hub().subscribers("seen"), 1);
 }
+
+#[test]
+fn an_answer_in_two_parts_is_whole_however_little_output_may_wait() {
+    let output = OutputLimits { limit_bytes: 10, ..OutputLimits::default() };
+    let stream = StreamSettings { output, ..StreamSettings::default() };
+    let version = Version::Hybi03;
+    let mut socket = TestSocket::request(echo().settings(Settings { stream, ..Settings::default() }), "");
+    socket.hold(20);
+    socket.send_bytes(&wire::request(version, "/", ""));
+    socket.send_bytes(&wire::frame(version, wire::Kind::Ping, true, b"?"));
+    socket.release();
+    assert_eq!(socket.received_bytes(), [&wire::answer(version, "ws", "/", "")[..], b"\x03\x01?"].concat());
+}

@@ -12,14 +12,17 @@ use std::{
     time::Duration,
 };
 
+use wire::{Kind, is_hixie};
 use ws_reactor::{
     CloseCode, CloseReason, ClosedBy, Config, ConnectionId, Error, Handler, Handshake, Hub, Message, Overflow,
-    OwnedMessage, Published, Reactor, Sent, Server, Settings, TimerId, WebSocket,
+    OwnedMessage, Published, Reactor, Sent, Server, Settings, TimerId, Version, WebSocket,
     net::{
         Kernel,
         sim::{Faults, PeerId, Random, Sim},
     },
 };
+
+mod wire;
 
 const DELIBERATE: &str = "deliberate: the handler of a simulation panics";
 const TOPICS: [&str; 3] = ["0", "1", "2"];
@@ -36,6 +39,8 @@ enum Mood {
 /// What is known of a peer's connection on the side of the handlers.
 #[derive(Debug, Default)]
 struct Connection {
+    /// Its version has no binary messages.
+    text_only: bool,
     /// Messages whose first byte may have left the peer.
     sent: usize,
     received: usize,
@@ -218,8 +223,8 @@ impl Handler for Echo {
     fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
         let mut world = self.enter(&format!("message {}", message.len()), ws);
         let (peer, seed) = (self.peer, world.seed);
-        let Connection { sent, received, garbled, .. } = world.connections[peer];
-        let right = garbled || received < sent && payload(seed, peer, received) == message;
+        let Connection { sent, received, garbled, text_only, .. } = world.connections[peer];
+        let right = garbled || received < sent && payload(seed, peer, received, text_only) == message;
         world.check(right, || format!("{peer}: message {received} of {sent} is {:.40?}", message.as_bytes()));
         world.connections[peer].received += 1;
         world.messages += 1;
@@ -271,7 +276,7 @@ impl Handler for Echo {
 }
 
 /// The message of that number of a peer, by which both ends know it whole.
-fn payload(seed: u64, peer: usize, number: usize) -> OwnedMessage {
+fn payload(seed: u64, peer: usize, number: usize, text_only: bool) -> OwnedMessage {
     let mut random = Random::new(seed ^ (peer as u64) << 48 ^ (number as u64) << 32);
     let length = match random.below(16) {
         0 => 0,
@@ -283,17 +288,20 @@ fn payload(seed: u64, peer: usize, number: usize) -> OwnedMessage {
     let mut text = format!("#{peer}.{number} ");
     text.push_str(&"Zwölf Boxkämpfer jagen Viktor. ".repeat(length / 30));
     text.truncate(text.floor_char_boundary(length));
-    if random.one_in(2) { OwnedMessage::text(text) } else { OwnedMessage::binary(text.into_bytes()) }
+    if random.one_in(2) || text_only { OwnedMessage::text(text) } else { OwnedMessage::binary(text.into_bytes()) }
 }
 
 /// A far end, which reads every frame that comes and knows what it may be.
 struct Peer {
     id: PeerId,
+    version: Version,
     number: usize,
     outgoing: Vec<u8>,
     incoming: Vec<u8>,
     /// It was answered with a WebSocket; `Some(false)` otherwise.
     upgraded: Option<bool>,
+    /// Its request was garbled, and may be answered in any version.
+    unsure: bool,
     echoed: usize,
     last_told: u64,
     pings: usize,
@@ -307,11 +315,11 @@ impl Peer {
     /// Most begin with a handshake; some only begin it, or say something else.
     fn new(id: PeerId, world: &mut World, random: &mut Random) -> Peer {
         let number = world.connections.len();
-        let request = format!(
-            "GET /{number} HTTP/1.1\r\nHost: simulation\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        );
-        let mut outgoing = request.into_bytes();
+        let version = match random.one_in(2) {
+            true => Version::Rfc6455,
+            false => Version::ALL[random.below(Version::ALL.len())],
+        };
+        let mut outgoing = wire::request(version, &format!("/{number}"), "");
         let garbled = world.mood == Mood::Chaos && random.one_in(15);
         if garbled {
             // Behind the path, lest it speak for another.
@@ -319,14 +327,16 @@ impl Peer {
             outgoing[at] = random.number() as u8;
             outgoing.truncate(at + random.below(100));
         }
-        world.connections.push(Connection { garbled, ..Connection::default() });
+        world.connections.push(Connection { garbled, text_only: is_hixie(version), ..Connection::default() });
         let (incoming, pongs) = (Vec::new(), BTreeSet::new());
         Peer {
             id,
+            version,
             number,
             outgoing,
             incoming,
             upgraded: None,
+            unsure: garbled,
             echoed: 0,
             last_told: 0,
             pings: 0,
@@ -336,50 +346,39 @@ impl Peer {
         }
     }
 
-    fn frame(&mut self, random: &mut Random, first: u8, payload: &[u8]) {
-        let key = (random.number() as u32).to_be_bytes();
-        self.outgoing.push(first);
-        match payload.len() {
-            length @ 0..126 => self.outgoing.push(0x80 | length as u8),
-            length @ 126..65_536 => {
-                self.outgoing.push(0x80 | 126);
-                self.outgoing.extend((length as u16).to_be_bytes());
-            }
-            length => {
-                self.outgoing.push(0x80 | 127);
-                self.outgoing.extend((length as u64).to_be_bytes());
-            }
-        }
-        self.outgoing.extend(key);
-        self.outgoing.extend(payload.iter().zip(key.iter().cycle()).map(|(octet, mask)| octet ^ mask));
+    fn frame(&mut self, kind: Kind, fin: bool, payload: &[u8]) {
+        self.outgoing.extend(wire::frame(self.version, kind, fin, payload));
     }
 
-    fn ping(&mut self, random: &mut Random) {
-        self.frame(random, 0x89, self.pings.to_string().as_bytes());
-        self.pings += 1;
+    fn ping(&mut self) {
+        if !is_hixie(self.version) {
+            self.frame(Kind::Ping, true, self.pings.to_string().as_bytes());
+            self.pings += 1;
+        }
     }
 
     /// The next message, in one frame or several, with pings between them.
     fn message(&mut self, world: &mut World, random: &mut Random) {
         let connection = &mut world.connections[self.number];
-        let message = payload(world.seed, self.number, connection.sent);
+        let message = payload(world.seed, self.number, connection.sent, connection.text_only);
         connection.sent += 1;
-        let (mut rest, mut op_code) = (message.as_message().as_bytes(), 2 - u8::from(message.as_message().is_text()));
-        while random.one_in(3) {
+        let message = message.as_message();
+        let (mut rest, mut kind) = (message.as_bytes(), if message.is_text() { Kind::Text } else { Kind::Binary });
+        while !is_hixie(self.version) && random.one_in(3) {
             let (part, behind) = rest.split_at(random.below(rest.len() + 1));
-            self.frame(random, op_code, part);
-            (rest, op_code) = (behind, 0);
+            self.frame(kind, false, part);
+            (rest, kind) = (behind, Kind::Continuation);
             if random.one_in(4) {
-                self.ping(random);
+                self.ping();
             }
         }
-        self.frame(random, 0x80 | op_code, rest);
+        self.frame(kind, true, rest);
     }
 
     fn act(&mut self, world: &mut World, random: &mut Random, sim: &mut Sim) {
         match random.below(if world.mood == Mood::Chaos { 40 } else { 30 }) {
             0..20 => (0..=random.below(3)).for_each(|_| self.message(world, random)),
-            20..24 => self.ping(random),
+            20..24 => self.ping(),
             24..27 => sim.hold(self.id, 512 + random.below(8192)),
             27..33 => sim.release(self.id),
             33 => {
@@ -388,9 +387,9 @@ impl Peer {
                 self.outgoing.extend(garbage);
             }
             34 => {
-                self.frame(random, 0x88, &1000_u16.to_be_bytes());
+                self.frame(Kind::Close, true, &1000_u16.to_be_bytes());
                 // What follows a close frame is not looked at; a handler would find this to be none of its messages.
-                self.frame(random, 0x81, b"late");
+                self.frame(Kind::Text, true, b"late");
             }
             35 => {
                 sim.finish(self.id);
@@ -416,14 +415,23 @@ impl Peer {
     }
 
     /// Reads what has come, and answers pings.
-    fn read(&mut self, world: &mut World, random: &mut Random, sim: &mut Sim) -> usize {
+    fn read(&mut self, world: &mut World, sim: &mut Sim) -> usize {
         let received = sim.received(self.id);
         self.incoming.extend(&received);
         if self.upgraded.is_none() {
             let head = self.incoming.windows(4).position(|window| window == b"\r\n\r\n");
             let Some(end) = head else { return received.len() };
-            let head: Vec<u8> = self.incoming.drain(..end + 4).collect();
-            self.upgraded = Some(head.starts_with(b"HTTP/1.1 101 "));
+            let upgraded = self.incoming.starts_with(b"HTTP/1.1 101 ");
+            let proof = if upgraded && matches!(self.version.number(), 76 | 1..=3) { 16 } else { 0 };
+            if self.incoming.len() < end + 4 + proof {
+                return received.len();
+            }
+            self.incoming.drain(..end + 4 + proof);
+            self.upgraded = Some(upgraded);
+        }
+        if self.unsure {
+            self.incoming.clear();
+            return received.len();
         }
         if self.upgraded == Some(false) {
             // What a refused peer gets is for people.
@@ -431,31 +439,29 @@ impl Peer {
             return received.len();
         }
         let mut at = 0;
-        while let Some((first, start, end)) =
-            frame_at(&self.incoming, at).filter(|(.., end)| *end <= self.incoming.len())
-        {
-            let payload = self.incoming[start..end].to_vec();
-            at = end;
-            self.take(world, random, first, &payload);
+        while let Some(frame) = frame_at(self.version, &self.incoming, at).filter(|frame| frame.whole) {
+            let payload = self.incoming[frame.start..frame.end].to_vec();
+            at = frame.next;
+            self.take(world, frame.kind, &payload);
         }
         self.incoming.drain(..at);
         received.len()
     }
 
-    fn take(&mut self, world: &mut World, random: &mut Random, first: u8, payload: &[u8]) {
+    fn take(&mut self, world: &mut World, kind: Kind, payload: &[u8]) {
         let text = String::from_utf8_lossy(&payload[..payload.len().min(60)]).into_owned();
-        let what = format!("peer {}, having {} echoes, got {first:#x} {text:?}", self.number, self.echoed);
-        match first {
-            0x81 | 0x82 => assert!(!self.was_closed, "data behind a close frame: {what}"),
-            0x88 => {
+        let what = format!("peer {}, having {} echoes, got {kind:?} {text:?}", self.number, self.echoed);
+        match kind {
+            Kind::Text | Kind::Binary => assert!(!self.was_closed, "data behind a close frame: {what}"),
+            Kind::Close => {
                 assert!(!std::mem::replace(&mut self.was_closed, true), "a second close frame: {what}");
                 assert!(world.mood == Mood::Chaos || self.done, "{what}");
                 return;
             }
-            0x89 if payload.is_empty() || payload == b"server" => return self.frame(random, 0x8a, payload),
+            Kind::Ping if payload.is_empty() || payload == b"server" => return self.frame(Kind::Pong, true, payload),
             // One that was garbled may have got its garbage back.
-            0x8a if world.connections[self.number].garbled => return,
-            0x8a => {
+            Kind::Pong if world.connections[self.number].garbled => return,
+            Kind::Pong => {
                 let number: usize = text.parse().unwrap();
                 assert!(number < self.pings && self.pongs.insert(number), "{what}");
                 return;
@@ -463,17 +469,17 @@ impl Peer {
             _ => panic!("no frame of a server: {what}"),
         }
         let mut words = text.split(' ');
-        let (kind, number, to) = (words.next(), words.next(), words.next());
-        match (kind, number.and_then(|word| word.parse().ok()), to.and_then(|word| word.parse().ok())) {
-            (Some(kind @ ("told" | "published")), Some(number), Some(to)) => {
-                let told = kind == "told" && to == self.number;
-                assert!(told || world.subscribed.contains(&(self.number, to)) && kind == "published", "{what}");
+        let (word, number, to) = (words.next(), words.next(), words.next());
+        match (word, number.and_then(|word| word.parse().ok()), to.and_then(|word| word.parse().ok())) {
+            (Some(word @ ("told" | "published")), Some(number), Some(to)) => {
+                let told = word == "told" && to == self.number;
+                assert!(told || world.subscribed.contains(&(self.number, to)) && word == "published", "{what}");
                 assert!(number > self.last_told, "what is told comes in order: {what}");
                 self.last_told = number;
             }
             _ => {
                 let sent = world.connections[self.number].sent;
-                let is_this = |number: &usize| payload_is(world.seed, self.number, *number, first, payload);
+                let is_this = |number: &usize| self.payload_is(world, *number, kind, payload);
                 let echo = (self.echoed..sent).find(is_this);
                 // Under chaos an echo may be refused because the peer does not read; then there is a gap, but no disorder.
                 let in_turn = echo.is_some_and(|echo| world.mood == Mood::Chaos || echo == self.echoed);
@@ -485,32 +491,74 @@ impl Peer {
 
     /// A frame that was cut short has at least begun as one that was meant for this peer.
     fn check_torso(&self, world: &World) {
-        let Some((first @ (0x81 | 0x82), start, _)) = frame_at(&self.incoming, 0) else { return };
+        if self.upgraded.is_none() {
+            return;
+        }
+        let Some(Frame { kind, start, .. }) = frame_at(self.version, &self.incoming, 0) else { return };
+        if !matches!(kind, Kind::Text | Kind::Binary) {
+            return;
+        }
         let torso = &self.incoming[start..];
-        let begins = |number| payload(world.seed, self.number, number).as_message().as_bytes().starts_with(torso);
+        let text_only = is_hixie(self.version);
+        let message = |number| payload(world.seed, self.number, number, text_only);
+        let begins = |number| message(number).as_message().as_bytes().starts_with(torso);
         let other = [&b"told "[..], b"published "].iter().any(|kind| kind.starts_with(&torso[..torso.len().min(5)]))
             || torso.iter().skip(40).all(|octet| *octet == b' ') && !torso.starts_with(b"#");
         let whole = other || (self.echoed..world.connections[self.number].sent).any(begins);
         let end = &torso[torso.len().saturating_sub(20)..];
-        assert!(whole || world.connections[self.number].garbled, "{first:#x}, cut short, ends with {end:?}");
+        assert!(whole || world.connections[self.number].garbled, "{kind:?}, cut short, ends with {end:?}");
+    }
+
+    fn payload_is(&self, world: &World, number: usize, kind: Kind, bytes: &[u8]) -> bool {
+        let message = payload(world.seed, self.number, number, is_hixie(self.version));
+        message.as_message().as_bytes() == bytes && message.as_message().is_text() == (kind == Kind::Text)
     }
 }
 
-fn payload_is(seed: u64, peer: usize, number: usize, first: u8, bytes: &[u8]) -> bool {
-    let message = payload(seed, peer, number);
-    message.as_message().as_bytes() == bytes && message.as_message().is_text() == (first == 0x81)
+/// A frame of a server, as far as it has come.
+struct Frame {
+    kind: Kind,
+    /// Where its payload lies.
+    start: usize,
+    end: usize,
+    /// Where the next begins.
+    next: usize,
+    whole: bool,
 }
 
-/// The first octet of the frame at a place, and where its payload starts and ends.
-fn frame_at(bytes: &[u8], at: usize) -> Option<(u8, usize, usize)> {
-    let (first, second) = (*bytes.get(at)?, *bytes.get(at + 1)?);
-    let (start, length) = match second {
-        0..126 => (at + 2, usize::from(second)),
+/// The frame at a place, once it tells what it is.
+fn frame_at(version: Version, bytes: &[u8], at: usize) -> Option<Frame> {
+    let first = *bytes.get(at)?;
+    if is_hixie(version) {
+        if first == 0xff {
+            assert_eq!(bytes.get(at + 1).unwrap_or(&0), &0, "what begins with FF is FF 00");
+            let (start, next) = (at + 2, at + 2);
+            return Some(Frame { kind: Kind::Close, start, end: start, next, whole: bytes.len() >= next });
+        }
+        assert_eq!(first, 0, "a text begins with 00");
+        let length = bytes[at + 1..].iter().position(|octet| *octet == 0xff);
+        let end = length.map_or(bytes.len(), |length| at + 1 + length);
+        return Some(Frame { kind: Kind::Text, start: at + 1, end, next: end + 1, whole: length.is_some() });
+    }
+    let fin = if version < Version::Hybi05 { 0 } else { 0x80 };
+    let early = [Kind::Continuation, Kind::Close, Kind::Ping, Kind::Pong, Kind::Text, Kind::Binary];
+    let kind = match (version < Version::Hybi07, first ^ fin) {
+        (true, code @ 1..=5) => early[usize::from(code)],
+        (false, 1) => Kind::Text,
+        (false, 2) => Kind::Binary,
+        (false, 8) => Kind::Close,
+        (false, 9) => Kind::Ping,
+        (false, 10) => Kind::Pong,
+        _ => panic!("no frame of a server of {version}: {first:#x}"),
+    };
+    let (start, length) = match *bytes.get(at + 1)? {
+        length @ 0..126 => (at + 2, usize::from(length)),
         126 => (at + 4, usize::from(u16::from_be_bytes(bytes.get(at + 2..at + 4)?.try_into().unwrap()))),
         127 => (at + 10, u64::from_be_bytes(bytes.get(at + 2..at + 10)?.try_into().unwrap()) as usize),
-        _ => panic!("a server masks nothing: {second:#x}"),
+        masked => panic!("a server masks nothing: {masked:#x}"),
     };
-    Some((first, start, start.saturating_add(length)))
+    let end = start.saturating_add(length);
+    Some(Frame { kind, start, end, next: end, whole: end <= bytes.len() })
 }
 
 fn faults(random: &mut Random, mood: Mood) -> Faults {
@@ -598,7 +646,7 @@ fn simulate(seed: u64, mood: Mood) -> Vec<String> {
     let (mut received, mut sent) = (0, 0);
     // At first anything may happen; then everybody listens.
     let steps = 40 + random.below(60);
-    for step in 0..steps + 30 {
+    for step in 0..steps + 60 {
         if peers.len() < count && (random.one_in(3) || step >= steps) {
             let id = reactor.kernel_mut().connect(address).unwrap();
             peers.push(Peer::new(id, &mut world.borrow_mut(), &mut random));
@@ -611,7 +659,7 @@ fn simulate(seed: u64, mood: Mood) -> Vec<String> {
                 peer.act(world, &mut random, sim);
             }
             sent += peer.send_a_piece(&mut random, sim);
-            received += peer.read(world, &mut random, sim);
+            received += peer.read(world, sim);
         }
         let by = match random.below(8) {
             _ if step >= steps => 500,
@@ -631,7 +679,7 @@ fn simulate(seed: u64, mood: Mood) -> Vec<String> {
             assert!(pings == 0 || peer.pongs.contains(&(pings - 1)), "peer {} got its last pong", said.0);
             assert!(peer.incoming.is_empty(), "peer {} got half a frame", said.0);
             if random.one_in(2) {
-                peer.frame(&mut random, 0x88, &[]);
+                peer.frame(Kind::Close, true, &[]);
             }
             reactor.kernel_mut().send(peer.id, &peer.outgoing);
             sent += peer.outgoing.len();
@@ -642,7 +690,7 @@ fn simulate(seed: u64, mood: Mood) -> Vec<String> {
     reactor.advance(Duration::from_secs(120)).unwrap();
     for peer in &mut peers {
         assert!(reactor.kernel_mut().is_closed(peer.id), "peer {} was let go", peer.number);
-        received += peer.read(&mut world.borrow_mut(), &mut random, reactor.kernel_mut());
+        received += peer.read(&mut world.borrow_mut(), reactor.kernel_mut());
         peer.check_torso(&world.borrow());
     }
     let world = world.borrow();

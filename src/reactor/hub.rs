@@ -165,7 +165,7 @@ impl Hub {
         if !outbox.has_room() {
             return self.overflow(id.key());
         }
-        outbox.write(bytes, &mut self.pools);
+        outbox.write(bytes, true, &mut self.pools);
         self.touch(id.key());
         Sent::Queued
     }
@@ -290,6 +290,15 @@ impl Hub {
     }
 
     // What follows is for the floors that build on streams, and for the loop.
+
+    /// Writes what a handshake says to a raw stream, whether or not the output has room. After a part that is not `whole` nothing is put
+    /// before the rest.
+    pub(crate) fn write_handshake(&mut self, id: ConnectionId, bytes: &[u8], whole: bool) {
+        if let Some(outbox) = find(&mut self.outboxes, id) {
+            outbox.write(bytes, whole, &mut self.pools);
+            self.touch(id.key());
+        }
+    }
 
     /// From now on the stream speaks WebSocket.
     pub(crate) fn speak(&mut self, id: ConnectionId, encoder: Encoder) {

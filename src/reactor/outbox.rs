@@ -188,9 +188,10 @@ impl Outbox {
         }
     }
 
-    /// Queues raw bytes.
-    pub(super) fn write(&mut self, bytes: &[u8], pools: &mut Pools) {
-        self.append(bytes.len(), pools, |out| out.extend_from_slice(bytes));
+    /// Queues raw bytes. What is written after a part that is not `whole` belongs to it: nothing is put between.
+    pub(super) fn write(&mut self, bytes: &[u8], whole: bool, pools: &mut Pools) {
+        let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+        queue.append(&mut pools.blocks, bytes.len(), whole, |out| out.extend_from_slice(bytes));
     }
 
     /// Queues a message. A large one that lies in the block `lent` is sent from there.

@@ -125,11 +125,11 @@ impl ServerStream {
         let handshake = Handshake::new(request, version, subprotocol);
         let mut answer = Vec::with_capacity(256);
         handshake.answer(&accept.headers, &mut answer);
-        stream.write(&answer);
+        let challenged = handshake.challenge_bytes() > 0;
+        stream.hub.write_handshake(stream.id(), &answer, !challenged);
         let limits = accept.limits.unwrap_or(self.server.settings.limits);
-        let nothing_to_wait_for = handshake.challenge_bytes() == 0;
         self.state = State::Challenged(Box::new(Challenge { handshake, limits, received: Vec::new() }));
-        if nothing_to_wait_for {
+        if !challenged {
             self.open(stream);
         }
     }
@@ -142,7 +142,7 @@ impl ServerStream {
         let Challenge { handshake, limits, received } = *challenge;
         let version = handshake.version();
         if handshake.challenge_bytes() > 0 {
-            stream.write(&handshake.prove(&received));
+            stream.hub.write_handshake(stream.id(), &handshake.prove(&received), true);
         }
         stream.hub.speak(stream.id(), Encoder::new(version, Side::Server));
         log::debug!(target: "ws_reactor::websocket", "{} open: {} {}", stream.id(), handshake.path(), version);
