@@ -50,6 +50,11 @@
 //! Wait; commands of other threads; events, each connection read, handled and flushed in one go; accepting; connections that a budget had left
 //! unfinished; ticks; timers; output for all others, one write each; `on_drain`; `on_close`.
 //!
+//! # Versions
+//!
+//! A [`Version`] is a row of a table, and a handler need not know which it has: what a version lacks is answered [`Sent::Unsupported`]. All are spoken unless
+//! [`Server::versions`] narrows them. [`em_websocket`] has its calls beside ours, and where the two differ.
+//!
 //! # Glossary
 //!
 //! | word | meaning |
@@ -59,6 +64,7 @@
 //! | *mark, limit* | bytes of waiting output above which a connection is not read, and at which messages are refused |
 //! | *grace* | how long a slow reader may stay above its limit |
 //! | *cut* | end a connection at once, without a closing handshake |
+//! | *challenge* | what in the older handshakes stands behind the request, and the rest of the answer depends on |
 //! | *linger* | end our side, and discard input until the peer ends its own, so that our last words arrive |
 //! | *block* | a recycled buffer, shared by counting |
 //! | *generation* | what makes an id of the past differ from one of the present |
@@ -66,7 +72,7 @@
 //! # Logging
 //!
 //! By [`log`](https://docs.rs/log), with a target for each floor: `ws_reactor::net`, `ws_reactor::reactor`, `ws_reactor::websocket`. Warnings and errors are what an operator should
-//! know; `debug` has each connection's opening and end, `trace` each frame. Nothing is logged at `info`.
+//! know; `debug` has each connection's opening and end, `trace` each frame and how it begins. Nothing is logged at `info`.
 
 #![forbid(unsafe_code)]
 

@@ -10,7 +10,7 @@ use super::close::CloseCode;
 /// A version of the WebSocket protocol.
 ///
 /// The drafts hybi-09 to -12 announce themselves as 8 and hybi-13 to -17 as 13, so that with these rows all of them are spoken but hybi-04.
-/// That one derives its masking keys from a nonce of the server; no client is known to have been shipped with it.
+/// That one derives its masking keys from a nonce of the server, and was never in a browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Version {
