@@ -73,10 +73,14 @@ impl Request {
             .filter(|member| !member.is_empty())
     }
 
-    /// The header that has the subprotocols. The older name counts only where no newer header shows a newer version.
+    /// The header that has the subprotocols. The older name counts only where no header of hybi-04 or later shows; there are clients that use
+    /// it in hixie-76.
     pub(crate) fn subprotocol_header(&self) -> &'static str {
-        let newer = self.headers().keys().any(|name| name.as_str().starts_with("sec-websocket-"));
-        if newer { "sec-websocket-protocol" } else { "websocket-protocol" }
+        let newer = ["sec-websocket-protocol", "sec-websocket-version", "sec-websocket-key"];
+        match newer.iter().any(|name| self.headers().contains_key(*name)) {
+            true => "sec-websocket-protocol",
+            false => "websocket-protocol",
+        }
     }
 
     /// The offer of subprotocols, in one line.

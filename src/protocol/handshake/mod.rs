@@ -276,8 +276,9 @@ impl Handshake {
 
     /// Hixie-75 has a name of its own; a client that used the newer one gets that back.
     fn subprotocol_header(&self) -> &'static str {
-        match self.request.subprotocol_header() {
-            "websocket-protocol" => "WebSocket-Protocol",
+        let older = self.request.subprotocol_header() == "websocket-protocol";
+        match self.version.traits().opening {
+            Opening::Hixie75 if older => "WebSocket-Protocol",
             _ => "Sec-WebSocket-Protocol",
         }
     }
