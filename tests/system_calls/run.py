@@ -45,7 +45,7 @@ def traced(server, log):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--server", default="target/release/examples/echo")
+    parser.add_argument("--server", default=os.path.join(os.environ.get("CARGO_TARGET_DIR") or "target", "release/examples/echo"))
     server = parser.parse_args().server
     with tempfile.TemporaryDirectory() as folder:
         log = pathlib.Path(folder) / "calls"
