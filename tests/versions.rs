@@ -91,6 +91,19 @@ fn each_version_is_answered_to_the_letter() {
 }
 
 #[test]
+fn the_location_is_the_host_and_target_that_the_client_used() {
+    for version in [Version::Hixie75, Version::Hixie76, Version::Hybi03] {
+        for (host, target) in [("example.com:8081", "/"), ("[::1]:443", "/a//b?c?d"), ("EXAMPLE.com", "/%41?")] {
+            let bytes = replaced(version, "Host: example.com", &format!("Host: {host}"));
+            let bytes = bytes.replace("GET /", &format!("GET {target}"));
+            let answer = TestSocket::request(echo(), bytes).received_bytes();
+            let location = format!("Location: ws://{host}{target}\r\n");
+            assert!(String::from_utf8_lossy(&answer).contains(&location), "{version}: {location}");
+        }
+    }
+}
+
+#[test]
 fn any_cut_and_any_haste_give_the_same_answer() {
     for version in Version::ALL.iter().copied() {
         let mut bytes = request(version, "/", "");
