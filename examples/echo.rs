@@ -1,24 +1,27 @@
 //! Sends every message back as it came, in every version of the protocol.
 //!
-//!     cargo run --release --example echo -- [--listen ADDR] [--max-message BYTES] [--secure-proxy]
+//!     cargo run --release --example echo -- [--listen ADDR] [--max-message BYTES] [--secure-proxy] [--tls-cert FILE --tls-key FILE]
 //!
 //! `--secure-proxy` is for a proxy in front that takes TLS off: the old handshakes then say `wss`.
 
 mod arguments;
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{error::Error, net::SocketAddr, process::ExitCode};
 
-use ws_reactor::{Accept, Error, Reactor, Server, on_message};
+#[cfg(feature = "tls")]
+use ws_reactor::TlsConfig;
+use ws_reactor::{Accept, Reactor, Server, on_message};
 
 fn main() -> ExitCode {
     env_logger::init();
-    let arguments = arguments::Arguments::read(&["--listen ADDR", "--max-message BYTES", "--secure-proxy"]);
-    let listen = arguments.get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
-    let max_message = arguments.get("--max-message", 10 * 1024 * 1024);
-    arguments::run(|| serve(listen, max_message, arguments.has("--secure-proxy")))
+    let known = ["--listen ADDR", "--max-message BYTES", "--secure-proxy", "--tls-cert FILE", "--tls-key FILE"];
+    let arguments = arguments::Arguments::read(&known);
+    arguments::run(|| serve(&arguments))
 }
 
-fn serve(listen: SocketAddr, max_message: usize, secure_proxy: bool) -> Result<(), Error> {
+fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
+    let listen = arguments.get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
+    let max_message = arguments.get("--max-message", 10 * 1024 * 1024);
     let echo = Server::new(|_| {
         on_message(|ws, message| {
             ws.send(message);
@@ -30,11 +33,30 @@ fn serve(listen: SocketAddr, max_message: usize, secure_proxy: bool) -> Result<(
     })
     .max_frame_bytes(max_message)
     .max_message_bytes(max_message)
-    .secure_proxy(secure_proxy)
+    .secure_proxy(arguments.has("--secure-proxy"))
     .on_error(|peer, error| log::debug!("{peer}: {error}"));
+    let (echo, scheme) = secured(echo, arguments)?;
 
     let mut reactor = Reactor::new()?;
     let listening = reactor.listen(listen, echo)?;
-    eprintln!("listening on ws://{}", listening.addr);
-    reactor.run()
+    eprintln!("listening on {scheme}://{}", listening.addr);
+    Ok(reactor.run()?)
+}
+
+/// With TLS, if a certificate was given.
+#[cfg(feature = "tls")]
+fn secured(server: Server, arguments: &arguments::Arguments) -> Result<(Server, &'static str), Box<dyn Error>> {
+    let files = (arguments.get("--tls-cert", String::new()), arguments.get("--tls-key", String::new()));
+    match files {
+        (certificate, key) if certificate.is_empty() && key.is_empty() => Ok((server, "ws")),
+        (certificate, key) => Ok((server.tls(TlsConfig::from_pem_files(certificate, key)?), "wss")),
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn secured(server: Server, arguments: &arguments::Arguments) -> Result<(Server, &'static str), Box<dyn Error>> {
+    match arguments.has("--tls-cert") || arguments.has("--tls-key") {
+        true => Err("built without the feature `tls`".into()),
+        false => Ok((server, "ws")),
+    }
 }

@@ -83,8 +83,11 @@ pub mod http;
 pub mod net;
 mod protocol;
 mod reactor;
+mod secured;
 mod websocket;
 
+#[cfg(feature = "tls")]
+pub use crate::net::tls::{Tls, TlsConfig, TlsError};
 pub use crate::{
     error::Error,
     http::{HeadError, HeadLimits, Request},
@@ -97,6 +100,7 @@ pub use crate::{
         Config, ConnectionId, Hub, ListenerId, Listening, OutputLimits, Overflow, PanicPolicy, Published, Reactor,
         Remote, Sent, Stats, Stream, StreamHandler, StreamSettings, TimerId, Turn,
     },
+    secured::Secured,
     websocket::{Accept, Callbacks, Decision, Handler, Received, Server, Settings, TestSocket, WebSocket, on_message},
 };
 

@@ -47,7 +47,7 @@ fn fail(message: &str) -> ! {
 }
 
 /// Runs a server to its end; an error is one line and status 1.
-pub(crate) fn run(serve: impl FnOnce() -> Result<(), ws_reactor::Error>) -> std::process::ExitCode {
+pub(crate) fn run<E: Display>(serve: impl FnOnce() -> Result<(), E>) -> std::process::ExitCode {
     match serve() {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {

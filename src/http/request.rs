@@ -1,15 +1,19 @@
 //! A request, and what is known of who sent it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, rc::Rc};
 
 use http::{HeaderMap, Method};
+
+use crate::secured::Secured;
 
 /// A request, before it is decided whether it becomes a WebSocket.
 #[derive(Debug)]
 pub struct Request {
     pub(crate) head: http::Request<()>,
     pub(crate) peer_addr: SocketAddr,
-    pub(crate) secure: bool,
+    pub(crate) secured: Option<Rc<Secured>>,
+    /// A proxy in front has taken TLS off.
+    pub(crate) proxied: bool,
 }
 
 impl Request {
@@ -104,9 +108,14 @@ impl Request {
         self.peer_addr
     }
 
-    /// Whether the connection came over TLS.
+    /// Whether the connection came over TLS, or through a proxy that took it off; see [`Server::secure_proxy`](crate::Server::secure_proxy).
     pub fn is_secure(&self) -> bool {
-        self.secure
+        self.proxied || self.secured.is_some()
+    }
+
+    /// What the TLS handshake has shown: the name asked for, the protocol agreed upon, the client's certificates. `None` if the connection is plain.
+    pub fn secured(&self) -> Option<&Secured> {
+        self.secured.as_deref()
     }
 
     /// The members of a comma-separated header, over all its lines (RFC 9110 §5.6.1).

@@ -7,6 +7,13 @@ mod kernel;
 mod listener;
 mod poller;
 pub mod sim;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
+/// Without the feature no listener has TLS.
+#[cfg(not(feature = "tls"))]
+pub(crate) mod tls {
+    pub(crate) enum Tls {}
+}
 pub(crate) mod transport;
 
 pub use kernel::{Event, Kernel, Readiness, Wake};

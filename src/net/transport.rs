@@ -1,32 +1,182 @@
-//! A connection's bytes, plain or (later) encrypted, whichever kernel carries them.
+//! A connection's bytes, plain or encrypted, whichever kernel carries them.
 
 use std::io::{self, IoSlice};
 
 use super::kernel::Kernel;
+#[cfg(feature = "tls")]
+use super::tls::Session;
+use super::tls::Tls;
+use crate::secured::Secured;
 
 /// A stream and what lies between it and its reader.
 #[derive(Debug)]
 pub(crate) enum Transport<S> {
     /// The bytes as they are.
     Plain(S),
+    /// The bytes inside TLS.
+    #[cfg(feature = "tls")]
+    Tls(Box<Session<S>>),
+}
+
+/// What a read has brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrived {
+    /// Bytes for the reader. None may mean that what came was not for it.
+    pub(crate) length: usize,
+    /// Bytes from the network.
+    pub(crate) taken: usize,
+    /// There may be more, and no event will tell.
+    pub(crate) more: bool,
+}
+
+impl Arrived {
+    /// The peer has ended its side.
+    pub(crate) const END: Arrived = Arrived { length: 0, taken: 0, more: false };
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Bytes that need not be offered again.
+    pub(crate) length: usize,
+    /// There is no more room; an event will tell.
+    pub(crate) blocked: bool,
 }
 
 impl<S> Transport<S> {
-    pub(crate) fn read<K: Kernel<Stream = S>>(&mut self, kernel: &mut K, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Reads once. `ciphertext` is a buffer for those that need one.
+    pub(crate) fn read<K: Kernel<Stream = S>>(
+        &mut self,
+        kernel: &mut K,
+        buffer: &mut [u8],
+        #[cfg_attr(not(feature = "tls"), allow(unused_variables))] ciphertext: &mut Ciphertext,
+    ) -> io::Result<Arrived> {
         match self {
-            Transport::Plain(stream) => kernel.read(stream, buffer),
+            Transport::Plain(stream) => {
+                let length = kernel.read(stream, buffer)?;
+                let more = length > 0 && (!K::SHORT_READ_DRAINS || length == buffer.len());
+                Ok(Arrived { length, taken: length, more })
+            }
+            #[cfg(feature = "tls")]
+            Transport::Tls(session) => session.read(kernel, buffer, ciphertext.buffer()),
         }
     }
 
-    pub(crate) fn write<K: Kernel<Stream = S>>(&mut self, kernel: &mut K, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    /// Writes what there is room for.
+    pub(crate) fn write<K: Kernel<Stream = S>>(
+        &mut self,
+        kernel: &mut K,
+        slices: &[IoSlice<'_>],
+    ) -> io::Result<Written> {
         match self {
-            Transport::Plain(stream) => kernel.write(stream, slices),
-        }
-    }
-
-    pub(crate) fn shutdown_write<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<()> {
-        match self {
-            Transport::Plain(stream) => kernel.shutdown_write(stream),
+            Transport::Plain(stream) => {
+                let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+                let length = kernel.write(stream, slices)?;
+                Ok(Written { length, blocked: length < offered })
+            }
+            #[cfg(feature = "tls")]
+            Transport::Tls(session) => session.write(kernel, slices),
         }
     }
 }
+
+impl<S> Transport<S> {
+    /// What lies on an accepted stream.
+    pub(crate) fn accepted(stream: S, tls: Option<&Tls>) -> io::Result<Self> {
+        match tls {
+            None => Ok(Transport::Plain(stream)),
+            #[cfg(feature = "tls")]
+            Some(tls) => Ok(Transport::Tls(Box::new(Session::new(stream, tls.current())?))),
+            #[cfg(not(feature = "tls"))]
+            Some(never) => match *never {},
+        }
+    }
+
+    /// Whether the handshake of the transport itself is still to be done; that is the dear part.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        match self {
+            Transport::Plain(_) => false,
+            #[cfg(feature = "tls")]
+            Transport::Tls(session) => session.is_handshaking(),
+        }
+    }
+
+    /// What that handshake has shown; once, when it is done.
+    pub(crate) fn secured(&mut self) -> Option<Secured> {
+        match self {
+            Transport::Plain(_) => None,
+            #[cfg(feature = "tls")]
+            Transport::Tls(session) => session.secured(),
+        }
+    }
+
+    /// Whether something waits to be written that was taken already.
+    pub(crate) fn holds_output(&self) -> bool {
+        match self {
+            Transport::Plain(_) => false,
+            #[cfg(feature = "tls")]
+            Transport::Tls(session) => session.holds_output(),
+        }
+    }
+
+    /// Writes that; `false` if there is no room for all of it.
+    #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
+    pub(crate) fn flush<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<bool> {
+        match self {
+            Transport::Plain(_) => Ok(true),
+            #[cfg(feature = "tls")]
+            Transport::Tls(session) => session.flush(kernel),
+        }
+    }
+
+    /// Says that our side is at its end, where the transport has words for it; `false` if there is no room for them yet.
+    #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
+    pub(crate) fn finish<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<bool> {
+        match self {
+            Transport::Plain(_) => Ok(true),
+            #[cfg(feature = "tls")]
+            Transport::Tls(session) => session.finish(kernel),
+        }
+    }
+
+    /// Ends our side of the stream.
+    pub(crate) fn shutdown_write<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<()> {
+        match self {
+            Transport::Plain(stream) => kernel.shutdown_write(stream),
+            #[cfg(feature = "tls")]
+            Transport::Tls(session) => kernel.shutdown_write(session.stream_mut()),
+        }
+    }
+}
+
+/// The buffer for what comes encrypted; one for all connections, and none before the first.
+#[derive(Debug)]
+pub(crate) struct Ciphertext {
+    #[cfg(feature = "tls")]
+    bytes: Vec<u8>,
+    #[cfg(feature = "tls")]
+    capacity: usize,
+}
+
+impl Ciphertext {
+    /// For a reader whose own buffer has that size. What was left of a record before comes out with what follows, so this one is smaller.
+    #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
+    pub(crate) fn beside(buffer_bytes: usize) -> Self {
+        Ciphertext {
+            #[cfg(feature = "tls")]
+            bytes: Vec::new(),
+            #[cfg(feature = "tls")]
+            capacity: buffer_bytes.checked_sub(RECORD_BYTES).filter(|rest| *rest > 0).unwrap_or(buffer_bytes),
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    fn buffer(&mut self) -> &mut [u8] {
+        self.bytes.resize(self.capacity, 0);
+        &mut self.bytes
+    }
+}
+
+/// The longest record, with its header and what encryption adds (RFC 8446 §5.2).
+#[cfg(feature = "tls")]
+const RECORD_BYTES: usize = 5 + 16 * 1024 + 256;

@@ -4,6 +4,7 @@ use std::{
     io::{self, IoSlice},
     mem,
     net::SocketAddr,
+    rc::Rc,
     time::Instant,
 };
 
@@ -19,7 +20,10 @@ use super::{
 };
 use crate::{
     error::Error,
-    net::{Kernel, Readiness, transport::Transport},
+    net::{
+        Kernel, Readiness,
+        transport::{Arrived, Transport, Written},
+    },
     protocol::{CloseReason, ClosedBy},
 };
 
@@ -64,14 +68,8 @@ impl<K: Kernel> Reactor<K> {
         let entry = self.links.vacant_entry();
         let key = entry.key();
         self.kernel.register(&mut stream, Token::Link(key).into())?;
-        entry.insert(Link {
-            transport: Transport::Plain(stream),
-            handler,
-            backlog: None,
-            readable: false,
-            hangup: false,
-            queued: false,
-        });
+        let transport = Transport::accepted(stream, service.tls())?;
+        entry.insert(Link { transport, handler, backlog: None, readable: false, hangup: false, queued: false });
         self.hub.generation = self.hub.generation.wrapping_add(1);
         let twin = self.hub.outboxes.insert(Outbox::new(self.hub.generation, peer, service.settings()));
         debug_assert_eq!(key, twin, "the two halves share a key");
@@ -137,7 +135,7 @@ impl<K: Kernel> Reactor<K> {
         }
         loop {
             let Some(link) = self.links.get_mut(key) else { return };
-            let outbox = &self.hub.outboxes[key];
+            let outbox = &mut self.hub.outboxes[key];
             if !outbox.may_read() {
                 return;
             }
@@ -154,16 +152,26 @@ impl<K: Kernel> Reactor<K> {
             if budget == 0 {
                 return self.enqueue(key);
             }
-            match link.transport.read(&mut self.kernel, &mut self.read_buffer) {
-                Ok(0) => {
+            if link.transport.is_handshaking() {
+                // One handshake costs as much as a hundred messages: a storm of them waits for its turn.
+                if self.handshakes_left == 0 {
+                    return self.enqueue(key);
+                }
+                self.handshakes_left -= 1;
+            }
+            match link.transport.read(&mut self.kernel, &mut self.read_buffer, &mut self.ciphertext) {
+                Ok(Arrived::END) => {
                     link.readable = false;
                     return self.hub.peer_ended(key);
                 }
-                Ok(length) => {
-                    link.readable = !K::SHORT_READ_DRAINS || link.hangup || length == self.read_buffer.len();
-                    self.hub.stats.bytes_in += length as u64;
-                    budget = budget.saturating_sub(length);
-                    if !discarding && self.deliver(key, length) {
+                Ok(Arrived { length, taken, more }) => {
+                    link.readable = more || link.hangup;
+                    if let Some(secured) = link.transport.secured() {
+                        outbox.secured = Some(Rc::new(secured));
+                    }
+                    self.hub.stats.bytes_in += taken as u64;
+                    budget = budget.saturating_sub(taken.max(1));
+                    if !discarding && length > 0 && self.deliver(key, length) {
                         return;
                     }
                 }
@@ -172,6 +180,11 @@ impl<K: Kernel> Reactor<K> {
                     io::ErrorKind::WouldBlock => {
                         link.readable = false;
                         return;
+                    }
+                    // A WebSocket has an end of its own, and without that is none whichever way the stream ends.
+                    io::ErrorKind::UnexpectedEof if outbox.encoder().is_some() => {
+                        link.readable = false;
+                        return self.hub.peer_ended(key);
                     }
                     kind => {
                         link.readable = false;
@@ -247,22 +260,26 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn flush(&mut self, key: usize) {
         let (Some(link), Some(outbox)) = (self.links.get_mut(key), self.hub.outboxes.get_mut(key)) else { return };
         while !outbox.blocked && outbox.phase != Phase::Dead {
-            let (offered, written) = match outbox.only_slice() {
-                Some(bytes) => (bytes.len(), link.transport.write(&mut self.kernel, &[IoSlice::new(bytes)])),
+            let written = match outbox.only_slice() {
+                Some(bytes) => link.transport.write(&mut self.kernel, &[IoSlice::new(bytes)]),
                 None => {
                     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-                    let (count, offered) = outbox.slices(&mut slices);
-                    if count == 0 {
-                        break;
+                    let (count, _) = outbox.slices(&mut slices);
+                    match (count, link.transport.holds_output()) {
+                        (0, false) => break,
+                        (0, true) => {
+                            let flushed = link.transport.flush(&mut self.kernel);
+                            flushed.map(|whole| Written { length: 0, blocked: !whole })
+                        }
+                        _ => link.transport.write(&mut self.kernel, &slices[..count]),
                     }
-                    (offered, link.transport.write(&mut self.kernel, &slices[..count]))
                 }
             };
             match written {
-                Ok(written) => {
-                    self.hub.stats.bytes_out += written as u64;
-                    outbox.advance(written, &mut self.hub.pools);
-                    outbox.blocked = written < offered;
+                Ok(Written { length, blocked }) => {
+                    self.hub.stats.bytes_out += length as u64;
+                    outbox.advance(length, &mut self.hub.pools);
+                    outbox.blocked = blocked;
                     outbox.moving = true;
                 }
                 Err(error) => match error.kind() {
@@ -286,15 +303,26 @@ impl<K: Kernel> Reactor<K> {
             outbox.grace_ends = None;
             self.drained.push(outbox.id(key));
         }
-        if buffered > 0 || outbox.shut {
+        if buffered > 0 || outbox.shut || link.transport.holds_output() {
             return;
+        }
+        match outbox.phase {
+            Phase::Draining | Phase::Lingering => {}
+            Phase::Open | Phase::Closing | Phase::Dead => return,
+        }
+        match link.transport.finish(&mut self.kernel) {
+            Ok(true) => {}
+            Ok(false) => {
+                outbox.blocked = true;
+                return;
+            }
+            Err(error) => return self.hub.kill(key, ClosedBy::Network(error.kind())),
         }
         match outbox.phase {
             // What the peer sent and nobody read would make the system reset the connection, and our last words with it.
             Phase::Draining if link.readable => outbox.phase = Phase::Lingering,
             Phase::Draining => return self.hub.kill(key, ClosedBy::Peer),
-            Phase::Lingering => {}
-            Phase::Open | Phase::Closing | Phase::Dead => return,
+            _ => {}
         }
         outbox.shut = true;
         if let Err(error) = link.transport.shutdown_write(&mut self.kernel) {

@@ -3,18 +3,24 @@
 use std::{fmt, net::SocketAddr, rc::Rc};
 
 use super::{Hub, StreamHandler, config::StreamSettings, id::ListenerId};
-use crate::{error::Error, net::Bind};
+use crate::{
+    error::Error,
+    net::{Bind, tls::Tls},
+};
 
 /// Makes the protocol for each connection that a listener accepts.
 pub(crate) trait Service {
     fn stream(&self, peer: SocketAddr) -> Box<dyn StreamHandler>;
     fn settings(&self) -> Rc<StreamSettings>;
+    /// What its connections have to speak before anything else.
+    fn tls(&self) -> Option<&Tls>;
 }
 
 /// A service of raw streams.
 pub(super) struct Streams<F> {
     pub(super) factory: F,
     pub(super) settings: Rc<StreamSettings>,
+    pub(super) tls: Option<Tls>,
 }
 
 impl<F: Fn(SocketAddr) -> H, H: StreamHandler + 'static> Service for Streams<F> {
@@ -24,6 +30,10 @@ impl<F: Fn(SocketAddr) -> H, H: StreamHandler + 'static> Service for Streams<F> 
 
     fn settings(&self) -> Rc<StreamSettings> {
         Rc::clone(&self.settings)
+    }
+
+    fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 }
 
@@ -82,7 +92,7 @@ impl Hub {
         then: impl FnOnce(&mut Hub, Result<Listening, Error>) + 'static,
     ) {
         let settings = Rc::default();
-        self.open(bind.into(), Rc::new(Streams { factory, settings }), Box::new(then));
+        self.open(bind.into(), Rc::new(Streams { factory, settings, tls: None }), Box::new(then));
     }
 
     pub(crate) fn open(&mut self, bind: Bind, service: Rc<dyn Service>, then: Opened) {

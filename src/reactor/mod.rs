@@ -57,7 +57,7 @@ pub(crate) use self::{
 };
 use crate::{
     error::Error,
-    net::{Bind, Event, Kernel, System},
+    net::{Bind, Event, Kernel, System, transport::Ciphertext},
 };
 
 /// The event loop: single-threaded, and bounded in all it does between two waits.
@@ -70,6 +70,10 @@ pub struct Reactor<K: Kernel = System> {
     hub: Hub,
     /// The one buffer that all connections are read into.
     read_buffer: Box<[u8]>,
+    /// Where what is encrypted is read to.
+    ciphertext: Ciphertext,
+    /// Steps of TLS handshakes that this turn still makes.
+    handshakes_left: usize,
     events: Vec<Event>,
     /// Connections to be looked at in the next turn, though no event may come.
     run_queue: Vec<usize>,
@@ -113,6 +117,8 @@ impl<K: Kernel> Reactor<K> {
             listeners: Slab::new(),
             hub: Hub::new(&config, kernel.now(), kernel.waker()),
             read_buffer: vec![0; config.read_buffer_bytes.max(1)].into(),
+            ciphertext: Ciphertext::beside(config.read_buffer_bytes.max(1)),
+            handshakes_left: 0,
             events: Vec::new(),
             run_queue: Vec::new(),
             drained: Vec::new(),
@@ -140,7 +146,7 @@ impl<K: Kernel> Reactor<K> {
         settings: StreamSettings,
         factory: impl Fn(SocketAddr) -> H + 'static,
     ) -> Result<Listening, Error> {
-        self.open(bind.into(), Rc::new(Streams { factory, settings: Rc::new(settings) }))
+        self.open(bind.into(), Rc::new(Streams { factory, settings: Rc::new(settings), tls: None }))
     }
 
     /// Turns until [`Hub::stop`] or [`Hub::shutdown`] has ended the loop. It may be run again.
@@ -163,6 +169,7 @@ impl<K: Kernel> Reactor<K> {
         let patience = self.patience(timeout);
         self.kernel.poll(&mut self.events, patience).map_err(Error::Poll)?;
         self.hub.now = self.kernel.now();
+        self.handshakes_left = self.config.tls_handshake_budget.max(1);
 
         self.run_commands();
         self.handle_events();

@@ -12,11 +12,14 @@ use super::{
     id::{ConnectionId, TimerId},
     queue::{MAX_SLICES, Queue},
 };
-use crate::protocol::{
-    CloseCode, CloseReason, Message, OwnedMessage,
-    block::{Block, Blocks, SharedBlock},
-    encoder::Encoder,
-    mask::MaskingKey,
+use crate::{
+    protocol::{
+        CloseCode, CloseReason, Message, OwnedMessage,
+        block::{Block, Blocks, SharedBlock},
+        encoder::Encoder,
+        mask::MaskingKey,
+    },
+    secured::Secured,
 };
 
 /// What became of a send.
@@ -111,6 +114,8 @@ pub(crate) struct Outbox {
     /// Our side of the stream has ended.
     pub(super) shut: bool,
     pub(super) peer_addr: SocketAddr,
+    /// What the TLS handshake has shown, once it is done.
+    pub(super) secured: Option<Rc<Secured>>,
     pub(super) settings: Rc<StreamSettings>,
     /// None while the stream is raw: what it says is not framed.
     encoder: Option<Encoder>,
@@ -142,6 +147,7 @@ impl Outbox {
             touched: false,
             shut: false,
             peer_addr,
+            secured: None,
             settings,
             encoder: None,
             queue: None,

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -13,6 +14,7 @@ use super::{
 use crate::{
     error::Error,
     protocol::{CloseCode, CloseReason},
+    secured::Secured,
 };
 
 /// A protocol on a raw stream: one value for each connection, called when something happens to it.
@@ -117,6 +119,11 @@ impl<'a> Stream<'a> {
     /// The address of the peer.
     pub fn peer_addr(&self) -> SocketAddr {
         self.hub.outbox(self.id).expect("a callback runs while its connection is there").peer_addr
+    }
+
+    /// What the TLS handshake has shown; `None` if the connection is plain.
+    pub fn secured(&self) -> Option<Rc<Secured>> {
+        self.hub.outbox(self.id)?.secured.clone()
     }
 
     /// Writes bytes.

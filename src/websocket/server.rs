@@ -6,7 +6,7 @@ use super::{decision::Decision, handler::Handler, server_stream::ServerStream};
 use crate::{
     error::Error,
     http::{Request, head::HeadLimits},
-    net::{Bind, Kernel},
+    net::{Bind, Kernel, tls::Tls},
     protocol::{Handshake, Limits, Version},
     reactor::{Hub, Listening, Reactor, Service, StreamHandler, StreamSettings},
 };
@@ -102,6 +102,7 @@ pub struct Server {
     pub(super) origins: Option<Vec<String>>,
     pub(super) subprotocols: Subprotocols,
     pub(super) settings: Settings,
+    tls: Option<Tls>,
 }
 
 impl Server {
@@ -114,6 +115,7 @@ impl Server {
             origins: None,
             subprotocols: Subprotocols::Preferred(Vec::new()),
             settings: Settings::default(),
+            tls: None,
         }
     }
 
@@ -243,6 +245,16 @@ impl fmt::Debug for Server {
     }
 }
 
+#[cfg(feature = "tls")]
+impl Server {
+    /// Speaks TLS with every client, from the first byte on (`wss:`): as a [`TlsConfig`](crate::TlsConfig) describes it, a [`Tls`] of which a clone was kept to replace
+    /// it later, or an `Arc<rustls::ServerConfig>` of one's own.
+    pub fn tls(mut self, tls: impl Into<Tls>) -> Self {
+        self.tls = Some(tls.into());
+        self
+    }
+}
+
 struct ServerService {
     server: Rc<Server>,
     stream: Rc<StreamSettings>,
@@ -255,6 +267,10 @@ impl Service for ServerService {
 
     fn settings(&self) -> Rc<StreamSettings> {
         Rc::clone(&self.stream)
+    }
+
+    fn tls(&self) -> Option<&Tls> {
+        self.server.tls.as_ref()
     }
 }
 

@@ -77,8 +77,9 @@ impl ServerStream {
                 data.len()
             }
             Ok(Some((head, used))) => {
-                let secure = self.server.settings.secure_proxy;
-                self.decide(stream, Request { head, peer_addr: stream.peer_addr(), secure });
+                let proxied = self.server.settings.secure_proxy;
+                let (peer_addr, secured) = (stream.peer_addr(), stream.secured());
+                self.decide(stream, Request { head, peer_addr, secured, proxied });
                 used
             }
         }

@@ -9,7 +9,7 @@ const GOOD: &str = "GET /chat HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: w
 
 fn request(head: &str) -> Request {
     let (head, _) = HeadReader::default().read(head.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
-    Request { head, peer_addr: ([127, 0, 0, 1], 5).into(), secure: false }
+    Request { head, peer_addr: ([127, 0, 0, 1], 5).into(), secured: None, proxied: false }
 }
 
 fn detected(from: &str, to: &str) -> Result<Version, HandshakeError> {

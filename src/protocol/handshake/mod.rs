@@ -9,7 +9,10 @@ use std::{fmt, net::SocketAddr};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, uri::PathAndQuery};
 
 use super::version::{Announced, Opening, Version};
-use crate::http::{Request, response};
+use crate::{
+    http::{Request, response},
+    secured::Secured,
+};
 
 /// Why a request does not become a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,6 +238,11 @@ impl Handshake {
     /// Whether the connection came over TLS, or through a proxy that took it off; see [`Server::secure_proxy`](crate::Server::secure_proxy).
     pub fn is_secure(&self) -> bool {
         self.request.is_secure()
+    }
+
+    /// What the TLS handshake has shown; `None` if the connection is plain.
+    pub fn secured(&self) -> Option<&Secured> {
+        self.request.secured()
     }
 
     /// The version agreed upon.

@@ -1,0 +1,47 @@
+//! An echo over TLS, with a certificate made on the spot, so that `wss` can be seen to work by one command.
+//!
+//!     cargo run --release --example secure -- [--listen ADDR] [--write-cert FILE]
+//!
+//! Nobody trusts the certificate: a browser must be told to go on (open https://localhost:8443 once), and a client that is given the file written by `--write-cert`
+//! trusts it. A server for others reads its certificate and key from files, as `echo --tls-cert FILE --tls-key FILE` does.
+
+mod arguments;
+
+use std::{error::Error, fs, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use ws_reactor::{Decision, Reactor, Server, TlsConfig, on_message};
+
+fn main() -> ExitCode {
+    env_logger::init();
+    let arguments = arguments::Arguments::read(&["--listen ADDR", "--write-cert FILE"]);
+    arguments::run(|| serve(&arguments))
+}
+
+fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
+    let listen = arguments.get("--listen", SocketAddr::from(([127, 0, 0, 1], 8443)));
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names)?;
+    if arguments.has("--write-cert") {
+        fs::write(arguments.get("--write-cert", PathBuf::new()), cert.pem())?;
+    }
+
+    let tls = TlsConfig::from_pem(cert.pem().as_bytes(), signing_key.serialize_pem().as_bytes())?;
+    let server = Server::new(|handshake| {
+        if let Some(secured) = handshake.secured() {
+            eprintln!("{} by {} and {}", handshake.peer_addr(), secured.protocol, secured.cipher_suite);
+        }
+        on_message(|ws, message| {
+            ws.send(message);
+        })
+    })
+    .on_request(|request| match request.is_upgrade() {
+        true => Decision::accept(),
+        false => Decision::html("<p>The certificate is accepted. <code>new WebSocket(location.href.replace('https', 'wss'))</code> opens now."),
+    })
+    .tls(tls);
+
+    let mut reactor = Reactor::new()?;
+    let listening = reactor.listen(listen, server)?;
+    eprintln!("listening on wss://{}", listening.addr);
+    Ok(reactor.run()?)
+}
