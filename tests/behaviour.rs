@@ -1,7 +1,13 @@
 //! What every connection promises, in every version: one list, run for each row.
 #![allow(clippy::unwrap_used)]
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+#[cfg(feature = "tls")]
+use std::sync::LazyLock;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
 
 use wire::{Kind, closed, failed, frame, is_hixie, our_end, peers_end, text};
 use ws_reactor::{
@@ -55,7 +61,34 @@ fn with(
                 close(end(reason));
             })
     });
-    (TestSocket::connect_as(version, change(server), "/path?query"), log)
+    let server = change(server);
+    let socket = match SECURE.get() {
+        false => TestSocket::connect_as(version, server, "/path?query"),
+        true => over_tls(version, server, "/path?query"),
+    };
+    (socket, log)
+}
+
+thread_local! {
+    /// Whether the promises are tried over TLS.
+    static SECURE: Cell<bool> = const { Cell::new(false) };
+}
+
+#[cfg(feature = "tls")]
+fn over_tls(version: Version, server: Server, target: &str) -> TestSocket {
+    // A certificate for all, so that not every promise waits for its making.
+    static CERTIFICATE: LazyLock<(String, String)> = LazyLock::new(|| {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    });
+    let (certificate, key) = (CERTIFICATE.0.as_bytes(), CERTIFICATE.1.as_bytes());
+    let server = server.tls(ws_reactor::TlsConfig::from_pem(certificate, key).unwrap());
+    TestSocket::connect_over_tls(version, server, target, certificate)
+}
+
+#[cfg(not(feature = "tls"))]
+fn over_tls(version: Version, server: Server, target: &str) -> TestSocket {
+    TestSocket::connect_as(version, server, target)
 }
 
 fn end(reason: &CloseReason) -> String {
@@ -76,13 +109,16 @@ fn same(server: Server) -> Server {
     server
 }
 
-/// One list for all versions.
+/// One list for all versions, plain and over TLS.
 macro_rules! promises {
     ($($name:ident($version:ident) $body:block)*) => {
         $(
             #[test]
             fn $name() {
-                for $version in Version::ALL.iter().copied() $body
+                for secure in [false, true] {
+                    SECURE.set(secure);
+                    for $version in Version::ALL.iter().copied() $body
+                }
             }
         )*
     };

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod session;
+pub(crate) mod testing;
 
 use std::{
     fmt,

@@ -3,6 +3,8 @@
 use std::{cell::Cell, time::Duration};
 
 use super::{handler::Handler, server::Server};
+#[cfg(feature = "tls")]
+use crate::net::tls::testing::Client;
 use crate::{
     net::sim::{PeerId, Sim},
     protocol::{
@@ -67,6 +69,8 @@ pub struct TestSocket {
     encoder: Encoder,
     decoder: Decoder,
     blocks: Blocks,
+    #[cfg(feature = "tls")]
+    tls: Option<Box<Client>>,
     /// Received and not yet whole.
     pending: Vec<u8>,
 }
@@ -98,7 +102,28 @@ impl TestSocket {
     ///
     /// If the server refuses.
     pub fn connect_as(version: Version, server: Server, target: &str) -> Self {
-        let mut socket = TestSocket::requesting(version, server, &handshake::sample_request(version, target, ""));
+        TestSocket::idle(version, server).asking(version, target)
+    }
+
+    /// As [`connect_as`](Self::connect_as), by a client that speaks TLS, looks for `localhost` and trusts the certificates in `trusted`, which are PEM.
+    ///
+    /// # Panics
+    ///
+    /// If the server refuses, or is not trusted.
+    #[cfg(feature = "tls")]
+    pub fn connect_over_tls(version: Version, server: Server, target: &str, trusted: &[u8]) -> Self {
+        let mut socket = TestSocket::idle(version, server);
+        socket.tls = Some(Box::new(Client::new("localhost", trusted)));
+        for _ in 0..10 {
+            socket.send_bytes(b"");
+        }
+        assert!(socket.tls.as_ref().is_some_and(|tls| !tls.is_handshaking()), "the handshake comes to an end");
+        socket.asking(version, target)
+    }
+
+    fn asking(mut self, version: Version, target: &str) -> Self {
+        let socket = &mut self;
+        socket.send_bytes(&handshake::sample_request(version, target, ""));
         let end = socket.pending.windows(4).position(|window| window == b"\r\n\r\n").map(|start| start + 4);
         let proof = handshake::sample_proof(version);
         match end {
@@ -107,28 +132,31 @@ impl TestSocket {
             }
             _ => panic!("the server refuses: {}", String::from_utf8_lossy(&socket.pending)),
         }
-        socket
+        self
     }
 
     /// Sends a request as it stands; the answer is to be had by [`received_bytes`](Self::received_bytes).
     pub fn request(server: Server, request: impl AsRef<[u8]>) -> Self {
-        TestSocket::requesting(Version::Rfc6455, server, request.as_ref())
+        let mut socket = TestSocket::idle(Version::Rfc6455, server);
+        socket.send_bytes(request.as_ref());
+        socket
     }
 
-    fn requesting(version: Version, server: Server, request: &[u8]) -> Self {
+    /// A connection on which nothing was said yet.
+    fn idle(version: Version, server: Server) -> Self {
         let mut reactor = Reactor::on(Sim::new(), Config::default());
         let listening = reactor.listen(ADDRESS, server).expect("a simulated address is free");
         let peer = reactor.kernel_mut().connect(listening.addr).expect("somebody listens");
-        let mut socket = TestSocket {
+        TestSocket {
             reactor,
             peer,
             encoder: Encoder::new(version, Side::Client),
             decoder: Decoder::new(version, Side::Client, Limits::default()),
             blocks: Blocks::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
             pending: Vec::new(),
-        };
-        socket.send_bytes(request);
-        socket
+        }
     }
 
     /// Sends a message.
@@ -172,6 +200,13 @@ impl TestSocket {
 
     /// Sends bytes as they are, for what a well-behaved peer would not say.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            tls.say(bytes);
+            let ciphertext = tls.outgoing();
+            self.reactor.kernel_mut().send(self.peer, &ciphertext);
+            return self.settle();
+        }
         self.reactor.kernel_mut().send(self.peer, bytes);
         self.settle();
     }
@@ -269,6 +304,10 @@ impl TestSocket {
 
     fn collect(&mut self) {
         let received = self.reactor.kernel_mut().received(self.peer);
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            return self.pending.extend(tls.hear(&received));
+        }
         self.pending.extend(received);
     }
 }
