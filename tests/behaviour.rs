@@ -1,8 +1,6 @@
 //! What every connection promises, in every version: one list, run for each row.
 #![allow(clippy::unwrap_used)]
 
-#[cfg(feature = "tls")]
-use std::sync::LazyLock;
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -15,6 +13,8 @@ use ws_reactor::{
     Server, Settings, StreamSettings, TestSocket, Version, WebSocket,
 };
 
+#[cfg(feature = "tls")]
+mod secure;
 mod wire;
 
 /// What a handler was told, in order.
@@ -76,14 +76,8 @@ thread_local! {
 
 #[cfg(feature = "tls")]
 fn over_tls(version: Version, server: Server, target: &str) -> TestSocket {
-    // A certificate for all, so that not every promise waits for its making.
-    static CERTIFICATE: LazyLock<(String, String)> = LazyLock::new(|| {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        (made.cert.pem(), made.signing_key.serialize_pem())
-    });
-    let (certificate, key) = (CERTIFICATE.0.as_bytes(), CERTIFICATE.1.as_bytes());
-    let server = server.tls(ws_reactor::TlsConfig::from_pem(certificate, key).unwrap());
-    TestSocket::connect_over_tls(version, server, target, certificate)
+    let trusted = secure::LOCALHOST.certificate.as_bytes();
+    TestSocket::connect_over_tls(version, secure::server(server), target, trusted)
 }
 
 #[cfg(not(feature = "tls"))]

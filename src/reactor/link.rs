@@ -169,7 +169,7 @@ impl<K: Kernel> Reactor<K> {
                     if let Some(secured) = link.transport.secured() {
                         outbox.secured = Some(Rc::new(secured));
                     }
-                    self.hub.stats.bytes_in += taken as u64;
+                    self.hub.stats.bytes_in += length as u64;
                     budget = budget.saturating_sub(taken.max(1));
                     if !discarding && length > 0 && self.deliver(key, length) {
                         return;

@@ -76,8 +76,10 @@ impl<S> Session<S> {
         buffer: &mut [u8],
         ciphertext: &mut [u8],
     ) -> io::Result<Arrived> {
-        let mut arrived = Arrived { length: self.decrypted(buffer)?, taken: 0, more: false };
+        // What was left from before comes first; whether the kernel has more is for the next read to find out.
+        let mut arrived = Arrived { length: self.decrypted(buffer)?, taken: 0, more: true };
         if arrived.length == 0 && !self.ended {
+            let waiting = self.tls.wants_write();
             let fed = match self.unfed.is_empty() {
                 true => {
                     arrived.taken = kernel.read(&mut self.stream, ciphertext)?;
@@ -88,17 +90,16 @@ impl<S> Session<S> {
                     self.feed(&ciphertext[..arrived.taken], buffer)
                 }
                 false => {
-                    arrived.more = true;
                     let unfed = std::mem::take(&mut self.unfed);
                     self.feed(&unfed, buffer)
                 }
             };
-            // What was to be said of the handshake, or of its failure, is said either way.
-            let flushed = self.flush(kernel);
+            // What is to be said of the handshake, or of its failure, is said at once; unless the kernel took no more before, and will tell.
+            let flushed = if waiting { Ok(false) } else { self.flush(kernel) };
             arrived.length = fed?;
             flushed?;
         }
-        // There may be more that found no room.
+        // So may rustls, of what found no room.
         arrived.more |= arrived.length == buffer.len() || !self.unfed.is_empty();
         if arrived.length == 0 && self.ended { Ok(Arrived::END) } else { Ok(arrived) }
     }
