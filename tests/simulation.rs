@@ -59,6 +59,7 @@ struct Connection {
 struct World {
     seed: u64,
     /// All of it is inside TLS.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code))]
     secure: bool,
     mood: Mood,
     random: Random,

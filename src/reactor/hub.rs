@@ -105,6 +105,8 @@ pub struct Hub {
     pub(super) inbox: Arc<Inbox>,
     pub(super) generation: u32,
     pub(super) frames: Vec<EncodedFrame>,
+    /// When a warning was logged that any peer could cause.
+    warned: Option<Instant>,
 }
 
 /// No connection's callback runs.
@@ -131,6 +133,7 @@ impl Hub {
             inbox: Arc::new(Inbox::new(config.remote_commands, waker)),
             generation: 0,
             frames: Vec::new(),
+            warned: None,
         }
     }
 
@@ -290,6 +293,15 @@ impl Hub {
     }
 
     // What follows is for the floors that build on streams, and for the loop.
+
+    /// Whether a warning may be logged that any peer could cause: once in a second.
+    pub(crate) fn may_warn(&mut self) -> bool {
+        let may = self.warned.is_none_or(|warned| self.now.duration_since(warned) >= Duration::from_secs(1));
+        if may {
+            self.warned = Some(self.now);
+        }
+        may
+    }
 
     /// Writes what a handshake says to a raw stream, whether or not the output has room. After a part that is not `whole` nothing is put
     /// before the rest.

@@ -37,6 +37,8 @@ pub(super) struct Link<S> {
     readable: bool,
     /// The peer has ended its side, so that a short read is not the last.
     hangup: bool,
+    /// What went wrong with the transport, in its own words.
+    failure: Option<io::Error>,
     /// It stands in the run queue.
     pub(super) queued: bool,
 }
@@ -69,7 +71,15 @@ impl<K: Kernel> Reactor<K> {
         let key = entry.key();
         self.kernel.register(&mut stream, Token::Link(key).into())?;
         let transport = Transport::accepted(stream, service.tls())?;
-        entry.insert(Link { transport, handler, backlog: None, readable: false, hangup: false, queued: false });
+        entry.insert(Link {
+            transport,
+            handler,
+            backlog: None,
+            readable: false,
+            hangup: false,
+            failure: None,
+            queued: false,
+        });
         self.hub.generation = self.hub.generation.wrapping_add(1);
         let twin = self.hub.outboxes.insert(Outbox::new(self.hub.generation, peer, service.settings()));
         debug_assert_eq!(key, twin, "the two halves share a key");
@@ -85,7 +95,7 @@ impl<K: Kernel> Reactor<K> {
         log::debug!(target: "ws_reactor::reactor", "{} closed: {reason}", self.hub.outboxes[key].id(key));
         self.hub.topics.leave_all(key);
         let error = match reason.by {
-            ClosedBy::Network(kind) => Some(Error::Io(kind.into())),
+            ClosedBy::Network(kind) => Some(Error::Io(self.links[key].failure.take().unwrap_or(kind.into()))),
             ClosedBy::Timeout(deadline) => Some(Error::Timeout(deadline)),
             _ => None,
         };
@@ -188,6 +198,11 @@ impl<K: Kernel> Reactor<K> {
                     }
                     kind => {
                         link.readable = false;
+                        if kind == io::ErrorKind::InvalidData && self.hub.may_warn() {
+                            let id = self.hub.outboxes[key].id(key);
+                            log::warn!(target: "ws_reactor::net", "{id}: {error}");
+                        }
+                        link.failure = Some(error);
                         return self.hub.kill(key, ClosedBy::Network(kind));
                     }
                 },

@@ -24,9 +24,9 @@ pub struct Stats {
     pub messages_in: u64,
     /// Messages queued, one for each receiver.
     pub messages_out: u64,
-    /// Bytes read from sockets.
+    /// Bytes read, as the protocols get them: what TLS adds is not counted.
     pub bytes_in: u64,
-    /// Bytes written to sockets.
+    /// Bytes written, as the protocols say them.
     pub bytes_out: u64,
     /// Bytes that wait to be written now.
     pub buffered_bytes: usize,

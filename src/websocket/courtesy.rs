@@ -63,6 +63,8 @@ pub(super) enum Known {
     Policy,
     /// It began so, and went on otherwise.
     Nonsense,
+    /// It is TLS, by the type of its first record (RFC 8446 §5.1): a client that was told `wss` for `ws`.
+    Tls,
 }
 
 impl Start {
@@ -75,6 +77,7 @@ impl Start {
                 (Start::LineEnd { flash_policy, healthcheck }, b'\n') => Start::Nothing { flash_policy, healthcheck },
                 (Start::Nothing { flash_policy: true, .. }, b'<') => Start::Policy(1),
                 (Start::Nothing { healthcheck: true, .. }, b'G') => Start::Healthcheck(1),
+                (Start::Nothing { .. }, 0x16) => return Known::Tls,
                 (Start::Nothing { .. } | Start::LineEnd { .. }, _) => Start::Http,
                 (Start::Policy(known), octet) if POLICY.get(known) == Some(octet) => Start::Policy(known + 1),
                 (Start::Policy(known), b' ' | b'\t' | b'\r' | b'\n' | 0x0b | 0x0c)

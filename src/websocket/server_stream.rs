@@ -1,6 +1,6 @@
 //! A server's end of a stream: first HTTP, then, once the handshake is done, a WebSocket session.
 
-use std::{mem, rc::Rc};
+use std::{io, mem, rc::Rc};
 
 use http::{Response, StatusCode};
 
@@ -62,6 +62,18 @@ impl ServerStream {
             Known::Policy => return data.len(),
             Known::Nonsense => {
                 self.refuse_head(stream, HeadError::Malformed);
+                return data.len();
+            }
+            Known::Tls => {
+                // There is no answer that it would understand.
+                let error =
+                    io::Error::new(io::ErrorKind::InvalidData, "a client speaks TLS where plain HTTP is spoken");
+                if stream.hub.may_warn() {
+                    log::warn!(target: "ws_reactor::websocket", "{}: {error}", stream.id());
+                }
+                self.tell(stream, &Error::Io(error));
+                self.state = State::Answered;
+                stream.hub.cut_by(stream.id(), ClosedBy::Network(io::ErrorKind::InvalidData));
                 return data.len();
             }
             Known::Courtesy(courtesy) => {
@@ -267,6 +279,10 @@ impl StreamHandler for ServerStream {
         match &mut self.state {
             State::Open(session) => session.on_error(stream, error),
             State::Opening { begun: true, .. } | State::Challenged(_) => self.tell(stream, error),
+            // What TLS refuses comes no further than here.
+            State::Opening { .. } if matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::InvalidData) => {
+                self.tell(stream, error);
+            }
             // One that has said nothing, or was told off already, is no news.
             State::Opening { .. } | State::Answered => {}
         }

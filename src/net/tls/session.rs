@@ -113,7 +113,7 @@ impl<S> Session<S> {
                 break;
             }
             self.tls.read_tls(&mut ciphertext)?;
-            self.tls.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            self.tls.process_new_packets().map_err(refused)?;
             length += self.decrypted(&mut buffer[length..])?;
         }
         Ok(length)
@@ -176,6 +176,14 @@ impl<S> Session<S> {
 
     pub(crate) fn stream_mut(&mut self) -> &mut S {
         &mut self.stream
+    }
+}
+
+fn refused(error: rustls::Error) -> io::Error {
+    let plain = matches!(error, rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType));
+    match plain {
+        true => io::Error::new(io::ErrorKind::InvalidData, "a client speaks something else where TLS is spoken"),
+        false => io::Error::new(io::ErrorKind::InvalidData, error),
     }
 }
 
