@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use process::resident_bytes;
 use ws_reactor::{Error, Reactor, Server, on_message};
 
 const CONNECTIONS: usize = 10_000;
@@ -75,12 +76,6 @@ fn connect(to: SocketAddr) -> Result<TcpStream, Box<dyn std::error::Error>> {
     let mut echo = [0; ECHO.len()];
     stream.read_exact(&mut echo)?;
     if echo == ECHO { Ok(stream) } else { Err("no echo".into()) }
-}
-
-fn resident_bytes(process: u32) -> Result<u64, Box<dyn std::error::Error>> {
-    let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
-    let line = rollup.lines().find(|line| line.starts_with("Rss:")).ok_or("no figure")?;
-    Ok(line.split_whitespace().nth(1).ok_or("no figure")?.parse::<u64>()? * 1024)
 }
 
 /// How often the process has gone to sleep of its own will.

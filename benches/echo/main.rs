@@ -14,6 +14,7 @@ mod process;
 use std::time::Duration;
 
 use load::Load;
+use process::{cpu_nanos, median};
 use ws_reactor::{Error, Reactor, Server, Stream, StreamHandler, on_message};
 
 const ROUNDS: usize = 9;
@@ -62,17 +63,6 @@ fn compare(bytes: usize, depth: usize) -> Result<(), Box<dyn std::error::Error>>
     }
     println!();
     Ok(())
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// Time on the CPU so far (Linux, `/proc/PID/schedstat`).
-fn cpu_nanos(process: u32) -> Result<u64, Box<dyn std::error::Error>> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/schedstat"))?;
-    Ok(status.split_whitespace().next().ok_or("no figure")?.parse()?)
 }
 
 fn serve(role: &str) -> Result<(), Error> {

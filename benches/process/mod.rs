@@ -1,9 +1,11 @@
-//! Servers under measurement: the bench's own program, started again in a role.
+//! Servers under measurement: the bench's own program, started again in a role, or that of another; and what they cost.
+#![allow(dead_code)]
 
 use std::{
-    env,
+    env, fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -43,4 +45,39 @@ pub(crate) fn start(role: &str) -> Result<(ServerProcess, SocketAddr), Box<dyn s
     let mut line = String::new();
     BufReader::new(server.0.stdout.take().ok_or("no output")?).read_line(&mut line)?;
     Ok((server, line.trim().parse()?))
+}
+
+/// Starts the server of somebody else, on the first core, which says `listening on wss://ADDR`.
+pub(crate) fn start_peer(
+    command: &str,
+    certificate: &Path,
+    key: &Path,
+) -> Result<(ServerProcess, SocketAddr), Box<dyn std::error::Error>> {
+    let mut words = command.split_whitespace();
+    let mut command = Command::new("taskset");
+    command.args(["-c", "0"]).arg(words.next().ok_or("no command")?).args(words).args(["--listen", "127.0.0.1:0"]);
+    command.arg("--tls-cert").arg(certificate).arg("--tls-key").arg(key);
+    let mut server = ServerProcess(command.stderr(Stdio::piped()).spawn()?);
+    let mut line = String::new();
+    BufReader::new(server.0.stderr.take().ok_or("no output")?).read_line(&mut line)?;
+    let addr = line.trim().strip_prefix("listening on wss://").ok_or("it does not listen")?.parse()?;
+    Ok((server, addr))
+}
+
+pub(crate) fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Time on the CPU so far (Linux, `/proc/PID/schedstat`).
+pub(crate) fn cpu_nanos(process: u32) -> Result<u64, Box<dyn std::error::Error>> {
+    let status = fs::read_to_string(format!("/proc/{process}/schedstat"))?;
+    Ok(status.split_whitespace().next().ok_or("no figure")?.parse()?)
+}
+
+/// Resident memory (Linux, `/proc/PID/smaps_rollup`).
+pub(crate) fn resident_bytes(process: u32) -> Result<u64, Box<dyn std::error::Error>> {
+    let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
+    let line = rollup.lines().find(|line| line.starts_with("Rss:")).ok_or("no figure")?;
+    Ok(line.split_whitespace().nth(1).ok_or("no figure")?.parse::<u64>()? * 1024)
 }
