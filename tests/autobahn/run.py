@@ -27,7 +27,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or HERE.parent.parent / "target")
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(HERE.parent / "peers"))
-from example_server import ExampleServer, Failed  # noqa: E402
+from example_server import ExampleServer, Failed, tls_arguments  # noqa: E402
 
 PYTHON = "2.7.18"
 VIRTUALENV = "virtualenv==16.7.12"
@@ -79,6 +79,7 @@ def arguments():
                         help="where the suite is kept between runs (also $AUTOBAHN_CACHE)")
     parser.add_argument("--report", type=pathlib.Path, help="the suite's own pages; default: report in the cache")
     parser.add_argument("--timeout", type=int, default=900, help="seconds for all cases together")
+    parser.add_argument("--tls", action="store_true", help="by wss, with a certificate made for the run (needs openssl)")
     options = parser.parse_args(ours)
     if options.url and extra:
         parser.error("arguments after -- are for a server started here, and --url names another")
@@ -87,7 +88,7 @@ def arguments():
             parser.error(f"not a section, a case or a pattern of cases: {case}")
     options.cache = options.cache.resolve()
     options.report = (options.report or options.cache / "report").resolve()
-    options.extra = extra
+    options.extra = extra + (tls_arguments(options.cache / "tls") if options.tls else [])
     return options
 
 

@@ -11,6 +11,26 @@ class Failed(Exception):
     """The server could not be started, did not say that it listens, or ended by itself."""
 
 
+def certificate(folder):
+    """A certificate for localhost that signs itself, and its key, made anew: two paths in the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = folder / "certificate.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "7",
+               "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+               "-out", files[0], "-keyout", files[1]]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Failed(f"openssl cannot make a certificate: {error}") from None
+    return files
+
+
+def tls_arguments(folder):
+    """What an example server needs to speak TLS with such a certificate."""
+    made, key = certificate(folder)
+    return ["--tls-cert", str(made), "--tls-key", str(key)]
+
+
 class ExampleServer:
     """`with ExampleServer(path) as server: server.url` - listening when the block is entered."""
 
