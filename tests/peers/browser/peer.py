@@ -1,6 +1,6 @@
 """Headless Chromium on the page of the chat example, and its WebSocket on the echo example; started by ../run.
 
-    python3 peer.py CHAT_PROGRAM ECHO_URL SCREENSHOT_PATH
+    python3 peer.py CHAT_PROGRAM ECHO_URL SECURE_ECHO_URL SCREENSHOT_PATH
 
 The page's ids: #state, #name, #join, #log, #text, #send. The chat server is started here because a check stops it.
 """
@@ -15,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import example_server  # noqa: E402
 import webdriver  # noqa: E402
 
-CHAT_PROGRAM, ECHO, SCREENSHOT = sys.argv[1:]
+CHAT_PROGRAM, ECHO, SECURE_ECHO, SCREENSHOT = sys.argv[1:]
 
 # A WebSocket whose messages and close are waited for one after the other.
 CLIENT = """
@@ -148,6 +148,17 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the browser is ended then, too
     with example_server.ExampleServer(CHAT_PROGRAM) as chat, webdriver.Browser() as browser:
         chat_checks(browser, chat)
+    # Chromium knows no way of trusting one certificate; so it distrusts ours first, and then is told to distrust none.
+    with webdriver.Browser() as browser:
+        check("wss: a certificate that nobody signed is refused", lambda: equal(browser.run(CLIENT + """
+            return open().then(() => 'it was trusted', error => error)""", SECURE_ECHO), "the connection failed"))
+    with webdriver.Browser(trusting=True) as browser:
+        browser.open(SECURE_ECHO.replace("wss", "https", 1))  # a page that was gone to in spite of its certificate
+        check("wss: text and a clean close", lambda: equal(browser.run(CLIENT + """
+            const socket = await open();
+            const got = await back(socket, 'κόσμε');
+            const [code, , clean] = await closed(socket, 4000);
+            return [got, code, clean];""", SECURE_ECHO), ["κόσμε", 4000, True]))
     sys.exit(1 if failures else 0)
 
 

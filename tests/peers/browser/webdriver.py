@@ -34,6 +34,9 @@ class Browser:
         "--window-size=900,700",
     ]
 
+    def __init__(self, trusting=False):
+        self.trusting = trusting  # any certificate
+
     def __enter__(self):
         driver = shutil.which("chromedriver")
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -46,7 +49,8 @@ class Browser:
         try:
             self._base = self._address()
             chrome = {"binary": chromium, "args": self.ARGUMENTS}
-            wanted = {"browserName": "chrome", "goog:chromeOptions": chrome, "timeouts": {"script": 20_000}}
+            wanted = {"browserName": "chrome", "goog:chromeOptions": chrome, "timeouts": {"script": 20_000},
+                      "acceptInsecureCerts": self.trusting}
             created = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
             self._base += f"/session/{created['sessionId']}"
             return self

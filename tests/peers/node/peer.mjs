@@ -6,8 +6,10 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import http from 'node:http';
+import https from 'node:https';
 import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import tls from 'node:tls';
 import WebSocket from 'ws';
 
 const [echo, multicast, maxMessage] = process.argv.slice(2);
@@ -251,7 +253,8 @@ const upgrade = {
 };
 
 async function ask(method, headers) {
-  const request = http.request(echo.replace(/^ws/, 'http'), { method, headers, agent: false });
+  const by = echo.startsWith('wss') ? https : http;
+  const request = by.request(echo.replace(/^ws/, 'http'), { method, headers, agent: false });
   request.end();
   const [response] = await once(request, 'response');
   response.resume();
@@ -278,7 +281,8 @@ check('a key that is not 16 bytes is answered 400', async () => {
 
 check('frames in the segment of the request are not lost', async () => {
   const { hostname, port, host } = new URL(echo);
-  const socket = net.connect(Number(port), hostname);
+  const by = echo.startsWith('wss') ? tls : net;
+  const socket = by.connect(Number(port), hostname);
   const head = Object.entries({ Host: host, ...upgrade }).map(([name, value]) => `${name}: ${value}\r\n`).join('');
   socket.write(Buffer.concat([
     Buffer.from(`GET / HTTP/1.1\r\n${head}\r\n`),

@@ -7,6 +7,7 @@ Its asyncio client and its blocking client are two implementations over one prot
 
 import asyncio
 import os
+import ssl
 import sys
 import time
 
@@ -45,6 +46,10 @@ def echo(**options):
 
 
 def echo_blocking(**options):
+    if ECHO.startswith("wss"):
+        # It reads in one thread while it writes in another, and now and then loses what comes with the tickets of TLS 1.3.
+        options["ssl"] = ssl.create_default_context()
+        options["ssl"].maximum_version = ssl.TLSVersion.TLSv1_2
     return connect_blocking(ECHO, max_size=None, **{"open_timeout": 10, "close_timeout": 10, **options})
 
 
@@ -224,7 +229,7 @@ async def everybody():
 @check("a plain request is answered 426")
 async def plain_request():
     host, port = ECHO.split("//")[1].rstrip("/").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=True if ECHO.startswith("wss") else None)
     writer.write(f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
     answer = (await reader.read()).decode("latin-1")
     writer.close()
