@@ -49,6 +49,9 @@ fn secured(server: Server, arguments: &arguments::Arguments) -> Result<(Server, 
     let files = (arguments.get("--tls-cert", String::new()), arguments.get("--tls-key", String::new()));
     match files {
         (certificate, key) if certificate.is_empty() && key.is_empty() => Ok((server, "ws")),
+        (certificate, key) if certificate.is_empty() || key.is_empty() => {
+            Err("--tls-cert and --tls-key go together".into())
+        }
         (certificate, key) => Ok((server.tls(TlsConfig::from_pem_files(certificate, key)?), "wss")),
     }
 }

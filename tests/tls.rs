@@ -10,7 +10,8 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use secure::{Client, LOCALHOST, Pem, made, trusting};
 use ws_reactor::{
-    Callbacks, Config, Reactor, Secured, Server, TestSocket, Tls, TlsConfig, Version,
+    Callbacks, CloseReason, Config, Reactor, Secured, Server, Stream, StreamHandler, StreamSettings, TestSocket, Tls,
+    TlsConfig, Version,
     net::sim::{PeerId, Sim},
     on_message,
 };
@@ -369,6 +370,74 @@ fn key_updates_and_a_slow_reader_lose_nothing() {
         peer.talk(&mut reactor, b"").unwrap();
     }
     assert!(peer.heard == expected, "{} of {} bytes came back", peer.heard.len(), expected.len());
+}
+
+/// A clock that stands.
+#[derive(Debug)]
+struct Year(u64);
+
+impl rustls::time_provider::TimeProvider for Year {
+    fn current_time(&self) -> Option<rustls::pki_types::UnixTime> {
+        Some(rustls::pki_types::UnixTime::since_unix_epoch(Duration::from_secs((self.0 - 1970) * 31_557_600)))
+    }
+}
+
+#[test]
+fn clients_refuse_what_has_expired_and_what_nobody_has_signed() {
+    let short = {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_after = date_time_ymd(2090, 1, 1);
+        Pem { certificate: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
+    };
+    let mut reactor = listening(echo().tls(config(&short)));
+    for (year, opens) in [(2080, true), (2091, false)] {
+        let mut client = trusting(&short.certificate).with_no_client_auth();
+        client.time_provider = Arc::new(Year(year));
+        let mut peer = Peer::new(&mut reactor, Arc::new(client), "localhost");
+        let talked = peer.talk(&mut reactor, &wire::request(Version::Rfc6455, "/", ""));
+        assert_eq!(talked.is_ok(), opens, "{year}: {talked:?}");
+    }
+    let refused = Peer::new(&mut reactor, trust(&LOCALHOST), "localhost").talk(&mut reactor, b"").unwrap_err();
+    assert!(matches!(refused, rustls::Error::InvalidCertificate(_)), "{refused}");
+}
+
+/// Sends everything back, and says how it ended.
+struct Back(Rc<RefCell<String>>);
+
+impl StreamHandler for Back {
+    fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+        assert!(stream.secured().is_some());
+        stream.write(data);
+    }
+
+    fn on_close(&mut self, _: &mut Stream<'_>, reason: &CloseReason) {
+        *self.0.borrow_mut() = reason.to_string();
+    }
+}
+
+#[test]
+fn raw_streams_have_tls_too_and_see_a_torn_end() {
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let config = config(&LOCALHOST);
+    let end: Rc<RefCell<String>> = Rc::default();
+    let said = Rc::clone(&end);
+    let settings = StreamSettings::default();
+    reactor.listen_stream_over_tls("10.0.0.1:443", config, settings, move |_| Back(Rc::clone(&said))).unwrap();
+    for torn in [false, true] {
+        let mut peer = Peer::new(&mut reactor, trust(&LOCALHOST), "localhost");
+        peer.talk(&mut reactor, b"raw").unwrap();
+        assert_eq!(peer.heard, b"raw");
+        if !torn {
+            peer.client.tls.send_close_notify();
+            peer.talk(&mut reactor, b"").unwrap();
+            assert!(peer.client.tls.process_new_packets().unwrap().peer_has_closed(), "an end is answered by an end");
+        }
+        reactor.kernel_mut().finish(peer.id);
+        reactor.settle().unwrap();
+        let expected = if torn { "1006, unexpected end of file" } else { "1005, by the peer, clean" };
+        assert_eq!(*end.borrow(), expected);
+    }
 }
 
 #[test]

@@ -9,7 +9,15 @@ mod load;
 #[path = "../process/mod.rs"]
 mod process;
 
-use std::{env, error::Error, fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    env,
+    error::Error,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use load::Load;
 use process::{ServerProcess, cpu_nanos, median, resident_bytes};
@@ -44,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     measured
 }
 
-fn measure(folder: &PathBuf) -> Result<(), Box<dyn Error>> {
+fn measure(folder: &Path) -> Result<(), Box<dyn Error>> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     fs::write(&certificate, made.cert.pem())?;
@@ -141,7 +149,7 @@ fn client(certificate: &str, resuming: bool) -> Result<Arc<ClientConfig>, Box<dy
     Ok(Arc::new(config))
 }
 
-fn serve(folder: &std::path::Path) -> Result<(), Box<dyn Error>> {
+fn serve(folder: &Path) -> Result<(), Box<dyn Error>> {
     let tls = TlsConfig::from_pem_files(folder.join("cert.pem"), folder.join("key.pem"))?;
     let echo = Server::new(|_| {
         on_message(|ws, message| {

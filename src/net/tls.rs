@@ -28,7 +28,11 @@ pub(crate) use self::session::Session;
 ///
 /// TLS 1.3 and 1.2 are spoken, connections are resumed by tickets (RFC 8446 §2.2), and data before the handshake is done (0-RTT) is
 /// not taken. Cryptography is [ring](https://docs.rs/ring)'s; whoever wants another brings an [`Arc<rustls::ServerConfig>`](rustls::ServerConfig) of
-/// their own, which is taken in place of this.
+/// their own, which is taken in place of this. (Measured in one run, server CPU with aws-lc-rs beside ring: echo of 125 bytes 1.01, 1 KiB 1.09,
+/// 16 KiB 0.91; full handshake 0.95, resumed 1.04; a clean build 1.7 times the CPU, a program 1.9 times the size.)
+///
+/// An idle connection costs 8.5 KB of resident memory, nearly all of it in rustls: the state of a connection, and 4 KiB that it keeps for the
+/// next record.
 ///
 /// ```no_run
 /// use ws_reactor::{Server, TlsConfig, on_message};

@@ -103,7 +103,11 @@ impl<K: Kernel> Reactor<K> {
             self.call(key, |handler, stream| handler.on_error(stream, &error));
         }
         self.call(key, |handler, stream| handler.on_close(stream, &reason));
-        let link = self.links.remove(key);
+        let mut link = self.links.remove(key);
+        if reason.clean {
+            // An end in order is said, if there is room for it.
+            let _ = link.transport.finish(&mut self.kernel);
+        }
         let mut outbox = self.hub.outboxes.remove(key);
         outbox.release(&mut self.hub.pools);
         let alarm = outbox.alarm.map(|(timer, _)| timer);

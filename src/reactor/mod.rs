@@ -55,6 +55,8 @@ pub(crate) use self::{
     listen::Service,
     outbox::{LARGE_PAYLOAD_BYTES, Phase},
 };
+#[cfg(feature = "tls")]
+use crate::net::tls::Tls;
 use crate::{
     error::Error,
     net::{Bind, Event, Kernel, System, transport::Ciphertext},
@@ -147,6 +149,18 @@ impl<K: Kernel> Reactor<K> {
         factory: impl Fn(SocketAddr) -> H + 'static,
     ) -> Result<Listening, Error> {
         self.open(bind.into(), Rc::new(Streams { factory, settings: Rc::new(settings), tls: None }))
+    }
+
+    /// As [`listen_stream_with`](Self::listen_stream_with), with TLS under each stream: EventMachine's `start_tls`.
+    #[cfg(feature = "tls")]
+    pub fn listen_stream_over_tls<H: StreamHandler + 'static>(
+        &mut self,
+        bind: impl Into<Bind>,
+        tls: impl Into<Tls>,
+        settings: StreamSettings,
+        factory: impl Fn(SocketAddr) -> H + 'static,
+    ) -> Result<Listening, Error> {
+        self.open(bind.into(), Rc::new(Streams { factory, settings: Rc::new(settings), tls: Some(tls.into()) }))
     }
 
     /// Turns until [`Hub::stop`] or [`Hub::shutdown`] has ended the loop. It may be run again.
