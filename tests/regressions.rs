@@ -46,7 +46,7 @@ fn durations_without_end_are_taken_as_such() {
         ping_after: Some(Duration::MAX),
         pong_deadline: Duration::MAX,
         lingering: Duration::MAX,
-        stream: StreamSettings { output, closing_deadline: Duration::MAX },
+        stream: StreamSettings { output, closing_deadline: Duration::MAX, ..StreamSettings::default() },
         ..Settings::default()
     };
     let mut socket = TestSocket::connect(echo().settings(settings), "/");

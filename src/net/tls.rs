@@ -13,7 +13,7 @@ use std::{
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, ring},
-    server::{NoServerSessionStorage, ProducesTickets, danger::ClientCertVerifier},
+    server::{NoServerSessionStorage, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
 
@@ -23,8 +23,8 @@ pub(crate) use self::session::Session;
 
 /// What a listener presents and demands, to be given to [`Server::tls`](crate::Server::tls).
 ///
-/// Every call that names a file reads it and checks it: what is missing, no PEM, expired, or does not belong together is an error at once, which says
-/// of which file it speaks.
+/// Every call that names a file reads it and checks it: what is missing, no PEM or expired, and a key of another certificate, is an error at once, which
+/// says of which file it speaks.
 ///
 /// TLS 1.3 and 1.2 are spoken, connections are resumed by tickets (RFC 8446 §2.2), and data before the handshake is done (0-RTT) is
 /// not taken. Cryptography is [ring](https://docs.rs/ring)'s; whoever wants another brings an [`Arc<rustls::ServerConfig>`](rustls::ServerConfig) of
@@ -46,7 +46,7 @@ pub struct TlsConfig {
     certificates: ByName,
     /// What judges the certificates of clients, if they are asked for any.
     clients: Option<Arc<dyn ClientCertVerifier>>,
-    ticketer: Option<Arc<dyn ProducesTickets>>,
+    tickets: bool,
     alpn: Vec<Vec<u8>>,
     only_tls_1_3: bool,
 }
@@ -67,14 +67,14 @@ impl TlsConfig {
         Ok(TlsConfig {
             certificates: ByName::new(default),
             clients: None,
-            ticketer: Some(ring::Ticketer::new().map_err(TlsError::Rustls)?),
+            tickets: true,
             alpn: Vec::new(),
             only_tls_1_3: false,
         })
     }
 
     /// Presents another certificate to clients that ask for `name` (SNI), which may be `*.example.com` for whatever is one label below. All others are
-    /// presented the first.
+    /// presented the first. Whether the certificate is for that name is for clients to say.
     pub fn named_pem_files(
         self,
         name: &str,
@@ -121,7 +121,8 @@ impl TlsConfig {
         Ok(self)
     }
 
-    /// The protocols offered by ALPN, the preferred first (RFC 7301). By default there are none, and what clients offer is not answered.
+    /// The protocols offered by ALPN, the preferred first (RFC 7301). By default there are none, and what clients offer is not answered. A client that
+    /// offers others only is refused.
     pub fn alpn<P: Into<Vec<u8>>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
         self.alpn = protocols.into_iter().map(Into::into).collect();
         self
@@ -135,7 +136,7 @@ impl TlsConfig {
 
     /// Resumes no connections. By default they are, by tickets that are good for some hours, and for as long as the configuration is in use.
     pub fn without_tickets(mut self) -> Self {
-        self.ticketer = None;
+        self.tickets = false;
         self
     }
 
@@ -150,8 +151,13 @@ impl TlsConfig {
         let mut config = builder.with_cert_resolver(Arc::new(self.certificates));
         config.alpn_protocols = self.alpn;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        match self.ticketer {
-            Some(ticketer) => config.ticketer = ticketer,
+        // Each has keys of its own: by the ticket of another a client could pass for one whose certificate was looked at.
+        match self.tickets.then(ring::Ticketer::new) {
+            Some(Ok(ticketer)) => config.ticketer = ticketer,
+            Some(Err(error)) => {
+                log::warn!(target: "ws_reactor::net", "connections will not be resumed: {error}");
+                config.send_tls13_tickets = 0;
+            }
             None => config.send_tls13_tickets = 0,
         }
         config

@@ -41,6 +41,8 @@ pub(crate) struct Written {
     pub(crate) length: usize,
     /// There is no more room; an event will tell.
     pub(crate) blocked: bool,
+    /// Something has left.
+    pub(crate) moved: bool,
 }
 
 impl<S> Transport<S> {
@@ -72,7 +74,7 @@ impl<S> Transport<S> {
             Transport::Plain(stream) => {
                 let offered: usize = slices.iter().map(|slice| slice.len()).sum();
                 let length = kernel.write(stream, slices)?;
-                Ok(Written { length, blocked: length < offered })
+                Ok(Written { length, blocked: length < offered, moved: length > 0 })
             }
             #[cfg(feature = "tls")]
             Transport::Tls(session) => session.write(kernel, slices),
@@ -119,11 +121,11 @@ impl<S> Transport<S> {
         }
     }
 
-    /// Writes that; `false` if there is no room for all of it.
+    /// Writes that.
     #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
-    pub(crate) fn flush<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<bool> {
+    pub(crate) fn flush<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<Written> {
         match self {
-            Transport::Plain(_) => Ok(true),
+            Transport::Plain(_) => Ok(Written { length: 0, blocked: false, moved: false }),
             #[cfg(feature = "tls")]
             Transport::Tls(session) => session.flush(kernel),
         }

@@ -104,10 +104,16 @@ pub struct StreamSettings {
     pub output: OutputLimits,
     /// How long a close may take: the peer's answer, or what is still to be written. Then the connection is cut. Default 5 s.
     pub closing_deadline: Duration,
+    /// How long a TLS handshake may take, where the handler's `on_connect` has set no deadline. Default 10 s; then `on_deadline` is called.
+    pub handshake_deadline: Duration,
 }
 
 impl Default for StreamSettings {
     fn default() -> Self {
-        StreamSettings { output: OutputLimits::default(), closing_deadline: Duration::from_secs(5) }
+        StreamSettings {
+            output: OutputLimits::default(),
+            closing_deadline: Duration::from_secs(5),
+            handshake_deadline: Duration::from_secs(10),
+        }
     }
 }

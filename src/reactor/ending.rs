@@ -129,15 +129,16 @@ impl Hub {
         outbox.ending = Some(Box::new(ending));
     }
 
-    /// The peer has ended its side of the stream.
-    pub(super) fn peer_ended(&mut self, key: usize) {
+    /// The peer has ended its side of the stream. `held` says that the transport still holds some of our output.
+    pub(super) fn peer_ended(&mut self, key: usize, held: bool) {
         let outbox = &mut self.outboxes[key];
-        if outbox.phase == Phase::Open && outbox.encoder().is_none() && outbox.buffered() > 0 {
+        let unsaid = held || outbox.buffered() > 0;
+        if outbox.phase == Phase::Open && outbox.encoder().is_none() && unsaid {
             // A raw peer may well end its side and still read.
             let (id, ending) = (outbox.id(key), orderly());
             return self.end(id, Phase::Draining, ending);
         }
-        if let (Phase::Lingering | Phase::Closing, true) = (outbox.phase, outbox.buffered() > 0) {
+        if let (Phase::Lingering | Phase::Closing, true) = (outbox.phase, unsaid) {
             // It may still read our last words; the reason and the deadline stand, but a close that was not answered is none.
             if let (Phase::Closing, Some(ending)) = (outbox.phase, outbox.ending.as_deref_mut()) {
                 *ending = CloseReason::abnormal(ending.by);

@@ -39,6 +39,10 @@ pub(super) struct Link<S> {
     hangup: bool,
     /// What went wrong with the transport, in its own words.
     failure: Option<io::Error>,
+    /// Its deadline is for the handshake of the transport.
+    timed: bool,
+    /// It stands in the line of handshakes.
+    shaking: bool,
     /// It stands in the run queue.
     pub(super) queued: bool,
 }
@@ -78,6 +82,8 @@ impl<K: Kernel> Reactor<K> {
             readable: false,
             hangup: false,
             failure: None,
+            timed: false,
+            shaking: false,
             queued: false,
         });
         self.hub.generation = self.hub.generation.wrapping_add(1);
@@ -85,7 +91,18 @@ impl<K: Kernel> Reactor<K> {
         debug_assert_eq!(key, twin, "the two halves share a key");
         self.hub.stats.accepted += 1;
         self.call(key, |handler, stream| handler.on_connect(stream));
+        self.time_handshake(key);
         Ok(())
+    }
+
+    /// Sees that the handshake of a transport ends, if its handler does not.
+    fn time_handshake(&mut self, key: usize) {
+        let (link, outbox) = (&mut self.links[key], &self.hub.outboxes[key]);
+        if outbox.phase == Phase::Open && outbox.deadline.is_none() && link.transport.is_handshaking() {
+            link.timed = true;
+            let deadline = self.hub.after(outbox.settings.handshake_deadline);
+            self.hub.set_deadline(outbox.id(key), Some(deadline));
+        }
     }
 
     /// Tells the handler that its connection has ended, and forgets it.
@@ -150,7 +167,9 @@ impl<K: Kernel> Reactor<K> {
         loop {
             let Some(link) = self.links.get_mut(key) else { return };
             let outbox = &mut self.hub.outboxes[key];
-            if !outbox.may_read() {
+            // The handshake of the transport goes on whatever the application wants: what it has to say waits for that.
+            let shaking = link.transport.is_handshaking() && outbox.phase != Phase::Dead;
+            if !outbox.may_read() && !shaking {
                 return;
             }
             let discarding = outbox.phase == Phase::Lingering;
@@ -166,26 +185,40 @@ impl<K: Kernel> Reactor<K> {
             if budget == 0 {
                 return self.enqueue(key);
             }
-            if link.transport.is_handshaking() {
-                // One handshake costs as much as a hundred messages: a storm of them waits for its turn.
-                if self.handshakes_left == 0 {
-                    return self.enqueue(key);
+            if shaking {
+                // One handshake costs as much as a hundred messages: all of them stand in one line.
+                if !mem::take(&mut self.handshake_is_due) {
+                    return self.queue_handshake(key);
                 }
-                self.handshakes_left -= 1;
             }
             match link.transport.read(&mut self.kernel, &mut self.read_buffer, &mut self.ciphertext) {
                 Ok(Arrived::END) => {
                     link.readable = false;
-                    return self.hub.peer_ended(key);
+                    let held = link.transport.holds_output();
+                    return self.hub.peer_ended(key, held);
                 }
                 Ok(Arrived { length, taken, more }) => {
                     link.readable = more || link.hangup;
                     if let Some(secured) = link.transport.secured() {
                         outbox.secured = Some(Rc::new(secured));
+                        if mem::take(&mut link.timed) {
+                            outbox.deadline = None;
+                        }
+                        // What was to be said before may be said now.
+                        outbox.unblock(&mut self.hub.pools);
+                        self.flush(key);
                     }
                     self.hub.stats.bytes_in += length as u64;
                     budget = budget.saturating_sub(taken.max(1));
-                    if !discarding && length > 0 && self.deliver(key, length) {
+                    if discarding || length == 0 {
+                        continue;
+                    }
+                    if shaking && self.hub.outboxes.get(key).is_none_or(|outbox| !outbox.may_read()) {
+                        self.links[key].backlog =
+                            Some(Box::new(Backlog { bytes: self.read_buffer[..length].to_vec(), start: 0 }));
+                        return;
+                    }
+                    if self.deliver(key, length) {
                         return;
                     }
                 }
@@ -196,9 +229,10 @@ impl<K: Kernel> Reactor<K> {
                         return;
                     }
                     // A WebSocket has an end of its own, and without that is none whichever way the stream ends.
-                    io::ErrorKind::UnexpectedEof if outbox.encoder().is_some() => {
+                    io::ErrorKind::UnexpectedEof if outbox.encoder().is_some() || outbox.phase != Phase::Open => {
                         link.readable = false;
-                        return self.hub.peer_ended(key);
+                        let held = link.transport.holds_output();
+                        return self.hub.peer_ended(key, held);
                     }
                     kind => {
                         link.readable = false;
@@ -266,6 +300,29 @@ impl<K: Kernel> Reactor<K> {
         unread
     }
 
+    /// Has a step of the connection's TLS handshake made when those before it have had theirs.
+    fn queue_handshake(&mut self, key: usize) {
+        let link = &mut self.links[key];
+        if !link.shaking {
+            link.shaking = true;
+            self.handshakes.push_back(key);
+        }
+    }
+
+    /// Makes so many steps of TLS handshakes as the budget allows, in the order in which they were called for.
+    pub(super) fn shake_hands(&mut self) {
+        for _ in 0..self.config.tls_handshake_budget.max(1) {
+            let Some(key) = self.handshakes.pop_front() else { return };
+            if let Some(link) = self.links.get_mut(key)
+                && mem::take(&mut link.shaking)
+            {
+                self.handshake_is_due = link.transport.is_handshaking();
+                self.read_from(key);
+                self.handshake_is_due = false;
+            }
+        }
+    }
+
     /// Has the connection read in the next turn, though no event will say so.
     pub(super) fn enqueue(&mut self, key: usize) {
         let link = &mut self.links[key];
@@ -286,20 +343,17 @@ impl<K: Kernel> Reactor<K> {
                     let (count, _) = outbox.slices(&mut slices);
                     match (count, link.transport.holds_output()) {
                         (0, false) => break,
-                        (0, true) => {
-                            let flushed = link.transport.flush(&mut self.kernel);
-                            flushed.map(|whole| Written { length: 0, blocked: !whole })
-                        }
+                        (0, true) => link.transport.flush(&mut self.kernel),
                         _ => link.transport.write(&mut self.kernel, &slices[..count]),
                     }
                 }
             };
             match written {
-                Ok(Written { length, blocked }) => {
+                Ok(Written { length, blocked, moved }) => {
                     self.hub.stats.bytes_out += length as u64;
                     outbox.advance(length, &mut self.hub.pools);
                     outbox.blocked = blocked;
-                    outbox.moving = true;
+                    outbox.moving |= moved;
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}

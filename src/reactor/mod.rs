@@ -25,6 +25,7 @@ mod token;
 mod topics;
 
 use std::{
+    collections::VecDeque,
     fmt, mem,
     net::SocketAddr,
     rc::Rc,
@@ -74,8 +75,10 @@ pub struct Reactor<K: Kernel = System> {
     read_buffer: Box<[u8]>,
     /// Where what is encrypted is read to.
     ciphertext: Ciphertext,
-    /// Steps of TLS handshakes that this turn still makes.
-    handshakes_left: usize,
+    /// Connections that wait for a step of their TLS handshake, the first that asked first.
+    handshakes: VecDeque<usize>,
+    /// The connection that is read now may make one.
+    handshake_is_due: bool,
     events: Vec<Event>,
     /// Connections to be looked at in the next turn, though no event may come.
     run_queue: Vec<usize>,
@@ -120,7 +123,8 @@ impl<K: Kernel> Reactor<K> {
             hub: Hub::new(&config, kernel.now(), kernel.waker()),
             read_buffer: vec![0; config.read_buffer_bytes.max(1)].into(),
             ciphertext: Ciphertext::beside(config.read_buffer_bytes.max(1)),
-            handshakes_left: 0,
+            handshakes: VecDeque::new(),
+            handshake_is_due: false,
             events: Vec::new(),
             run_queue: Vec::new(),
             drained: Vec::new(),
@@ -183,7 +187,6 @@ impl<K: Kernel> Reactor<K> {
         let patience = self.patience(timeout);
         self.kernel.poll(&mut self.events, patience).map_err(Error::Poll)?;
         self.hub.now = self.kernel.now();
-        self.handshakes_left = self.config.tls_handshake_budget.max(1);
 
         self.run_commands();
         self.handle_events();
@@ -216,6 +219,7 @@ impl<K: Kernel> Reactor<K> {
         }
         self.events = events;
         self.accept();
+        self.shake_hands();
         for index in 0..unfinished {
             let key = self.run_queue[index];
             if let Some(link) = self.links.get_mut(key) {
@@ -261,6 +265,7 @@ impl<K: Kernel> Reactor<K> {
         let lists = [&self.run_queue, &hub.touched, &hub.dead, &hub.resumed];
         lists.iter().any(|list| !list.is_empty())
             || !self.drained.is_empty()
+            || !self.handshakes.is_empty()
             || !hub.ticks.is_empty()
             || !hub.openings.is_empty()
             || !hub.closed_listeners.is_empty()

@@ -184,14 +184,19 @@ impl ByName {
     }
 
     pub(super) fn insert(&mut self, name: &str, certified: Certified) {
-        self.names.insert(name.to_ascii_lowercase(), certified);
+        self.names.insert(canonical(name), certified);
     }
 
     fn find(&self, name: &str) -> &Certified {
-        let name = name.to_ascii_lowercase();
+        let name = canonical(name);
         let any = || self.names.get(&format!("*.{}", name.split_once('.')?.1));
         self.names.get(&name).or_else(any).unwrap_or(&self.default)
     }
+}
+
+/// A name as names are compared: without regard to case, and to a dot at its end (RFC 6066 §3).
+fn canonical(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
 }
 
 impl ResolvesServerCert for ByName {

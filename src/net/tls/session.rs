@@ -33,13 +33,17 @@ pub(crate) struct Session<S> {
     told: bool,
     /// The peer has said by a close_notify that it says no more.
     ended: bool,
+    /// So have we; what still comes is nobody's.
+    finished: bool,
+    /// What went wrong behind what was still to be delivered.
+    failure: Option<io::Error>,
 }
 
 impl<S> Session<S> {
     pub(crate) fn new(stream: S, config: Arc<ServerConfig>) -> io::Result<Self> {
         let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
         tls.set_buffer_limit(Some(HELD_BYTES));
-        Ok(Session { stream, tls, unfed: Vec::new(), told: false, ended: false })
+        Ok(Session { stream, tls, unfed: Vec::new(), told: false, ended: false, finished: false, failure: None })
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
@@ -56,7 +60,7 @@ impl<S> Session<S> {
         Some(Secured {
             protocol: named(self.tls.protocol_version().map(|version| format!("{version:?}"))),
             cipher_suite: named(self.tls.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()))),
-            server_name: self.tls.server_name().map(str::to_owned),
+            server_name: self.tls.server_name().map(|name| name.trim_end_matches('.').to_owned()),
             alpn: self.tls.alpn_protocol().map(<[u8]>::to_vec),
             client_certificates: self
                 .tls
@@ -76,47 +80,60 @@ impl<S> Session<S> {
         buffer: &mut [u8],
         ciphertext: &mut [u8],
     ) -> io::Result<Arrived> {
+        if self.finished {
+            let taken = kernel.read(&mut self.stream, ciphertext)?;
+            let more = taken > 0 && (!K::SHORT_READ_DRAINS || taken == ciphertext.len());
+            return Ok(Arrived { length: 0, taken, more });
+        }
         // What was left from before comes first; whether the kernel has more is for the next read to find out.
         let mut arrived = Arrived { length: self.decrypted(buffer)?, taken: 0, more: true };
-        if arrived.length == 0 && !self.ended {
-            let waiting = self.tls.wants_write();
-            let fed = match self.unfed.is_empty() {
-                true => {
-                    arrived.taken = kernel.read(&mut self.stream, ciphertext)?;
-                    if arrived.taken == 0 {
-                        return Err(io::ErrorKind::UnexpectedEof.into());
-                    }
-                    arrived.more = !K::SHORT_READ_DRAINS || arrived.taken == ciphertext.len();
-                    self.feed(&ciphertext[..arrived.taken], buffer)
-                }
-                false => {
-                    let unfed = std::mem::take(&mut self.unfed);
-                    self.feed(&unfed, buffer)
-                }
-            };
-            // What is to be said of the handshake, or of its failure, is said at once; unless the kernel took no more before, and will tell.
-            let flushed = if waiting { Ok(false) } else { self.flush(kernel) };
-            arrived.length = fed?;
-            flushed?;
+        if arrived.length > 0 {
+            return Ok(arrived);
         }
-        // So may rustls, of what found no room.
-        arrived.more |= arrived.length == buffer.len() || !self.unfed.is_empty();
-        if arrived.length == 0 && self.ended { Ok(Arrived::END) } else { Ok(arrived) }
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        if self.ended {
+            return Ok(Arrived::END);
+        }
+        let waiting = self.tls.wants_write();
+        let unfed = std::mem::take(&mut self.unfed);
+        let fed = if unfed.is_empty() {
+            arrived.taken = kernel.read(&mut self.stream, ciphertext)?;
+            if arrived.taken == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            arrived.more = !K::SHORT_READ_DRAINS || arrived.taken == ciphertext.len();
+            self.feed(&ciphertext[..arrived.taken], buffer, &mut arrived.length)
+        } else {
+            self.feed(&unfed, buffer, &mut arrived.length)
+        };
+        // What is to be said of the handshake, or of its failure, is said at once; unless the kernel took no more before, and will tell.
+        let flushed = if waiting { Ok(()) } else { self.flush(kernel).map(|_| ()) };
+        match fed.and(flushed) {
+            Err(failure) if arrived.length == 0 => return Err(failure),
+            failed => self.failure = failed.err(),
+        }
+        // What found no room, an end and a failure are told by the next read.
+        arrived.more |=
+            arrived.length == buffer.len() || !self.unfed.is_empty() || self.ended || self.failure.is_some();
+        Ok(arrived)
     }
 
-    /// Gives ciphertext to rustls, and says how much of `buffer` was filled.
-    fn feed(&mut self, mut ciphertext: &[u8], buffer: &mut [u8]) -> io::Result<usize> {
-        let mut length = 0;
+    /// Gives ciphertext to rustls, and fills `buffer` from `length` on.
+    fn feed(&mut self, mut ciphertext: &[u8], buffer: &mut [u8], length: &mut usize) -> io::Result<()> {
         while !ciphertext.is_empty() && !self.ended {
-            if length == buffer.len() {
+            if *length == buffer.len() {
                 self.unfed = ciphertext.to_vec();
                 break;
             }
             self.tls.read_tls(&mut ciphertext)?;
-            self.tls.process_new_packets().map_err(refused)?;
-            length += self.decrypted(&mut buffer[length..])?;
+            let processed = self.tls.process_new_packets().map_err(refused);
+            // What came before a bad record is good.
+            *length += self.decrypted(&mut buffer[*length..])?;
+            processed?;
         }
-        Ok(length)
+        Ok(())
     }
 
     /// Copies out what is decrypted.
@@ -136,30 +153,38 @@ impl<S> Session<S> {
         Ok(length)
     }
 
-    /// Encrypts and writes, unless ciphertext still waits.
+    /// Encrypts and writes, unless ciphertext still waits. Nothing is taken before the handshake is done: rustls would hold it, where nobody sees it.
     pub(crate) fn write<K: Kernel<Stream = S>>(
         &mut self,
         kernel: &mut K,
         slices: &[IoSlice<'_>],
     ) -> io::Result<Written> {
-        if !self.flush(kernel)? {
-            return Ok(Written { length: 0, blocked: true });
+        let before = self.flush(kernel)?;
+        if before.blocked || self.tls.is_handshaking() {
+            return Ok(Written { blocked: true, ..before });
         }
         let length = self.tls.writer().write_vectored(slices)?;
-        Ok(Written { length, blocked: !self.flush(kernel)? })
+        let after = self.flush(kernel)?;
+        let (blocked, moved) = (after.blocked || length == 0, before.moved || after.moved);
+        Ok(Written { length, blocked, moved })
     }
 
-    /// Writes the ciphertext that waits; `false` if the kernel does not take all of it.
-    pub(crate) fn flush<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<bool> {
+    /// Writes the ciphertext that waits.
+    pub(crate) fn flush<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<Written> {
+        let mut flushed = Written { length: 0, blocked: false, moved: false };
         while self.tls.wants_write() {
             match self.tls.write_tls(&mut Wire { kernel, stream: &mut self.stream }) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(_) => flushed.moved = true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    flushed.blocked = true;
+                    break;
+                }
                 Err(error) => return Err(error),
             }
         }
-        Ok(true)
+        Ok(flushed)
     }
 
     /// Whether ciphertext waits.
@@ -171,7 +196,8 @@ impl<S> Session<S> {
     pub(crate) fn finish<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<bool> {
         // Said once, however often it is asked for.
         self.tls.send_close_notify();
-        self.flush(kernel)
+        self.finished = true;
+        Ok(!self.flush(kernel)?.blocked)
     }
 
     pub(crate) fn stream_mut(&mut self) -> &mut S {
