@@ -8,12 +8,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use secure::{Client, LOCALHOST, Pem, made, trusting};
+use secure::{Client, LOCALHOST, Peer, Pem, made, trusting};
 use ws_reactor::{
     Callbacks, CloseReason, Config, Reactor, Secured, Server, Stream, StreamHandler, StreamSettings, TestSocket, Tls,
-    TlsConfig, Version,
-    net::sim::{PeerId, Sim},
-    on_message,
+    TlsConfig, Version, net::sim::Sim, on_message,
 };
 
 mod secure;
@@ -31,52 +29,6 @@ fn config(pem: &Pem) -> TlsConfig {
     TlsConfig::from_pem(pem.certificate.as_bytes(), pem.key.as_bytes()).unwrap()
 }
 
-/// A client on a simulated network.
-struct Peer {
-    id: PeerId,
-    client: Client,
-    heard: Vec<u8>,
-}
-
-impl Peer {
-    fn new(reactor: &mut Reactor<Sim>, config: Arc<rustls::ClientConfig>, name: &str) -> Self {
-        let id = reactor.kernel_mut().connect("10.0.0.1:443".parse().unwrap()).unwrap();
-        Peer { id, client: Client::new(config, name), heard: Vec::new() }
-    }
-
-    /// Lets both ends talk until neither has more to say; an error of the client's own is given.
-    fn talk(&mut self, reactor: &mut Reactor<Sim>, say: &[u8]) -> Result<(), rustls::Error> {
-        self.client.encrypt(&mut say.to_vec());
-        for _ in 0..8 {
-            let wire = std::mem::take(self.client.encrypt(&mut Vec::new()));
-            reactor.kernel_mut().send(self.id, &wire);
-            reactor.settle().unwrap();
-            let received = reactor.kernel_mut().received(self.id);
-            if wire.is_empty() && received.is_empty() {
-                break;
-            }
-            let mut rest = &received[..];
-            while !rest.is_empty() {
-                self.client.tls.read_tls(&mut rest).unwrap();
-                self.client.tls.process_new_packets()?;
-                let _ = std::io::Read::read_to_end(&mut self.client.tls.reader(), &mut self.heard);
-            }
-        }
-        Ok(())
-    }
-
-    /// Opens a WebSocket, and says whether that was granted.
-    fn opens(&mut self, reactor: &mut Reactor<Sim>) -> bool {
-        let talked = self.talk(reactor, &wire::request(Version::Rfc6455, "/", ""));
-        talked.is_ok() && self.heard.starts_with(b"HTTP/1.1 101 ")
-    }
-
-    /// The certificate that the server has presented.
-    fn presented(&self) -> Vec<u8> {
-        self.client.tls.peer_certificates().unwrap()[0].to_vec()
-    }
-}
-
 fn listening(server: Server) -> Reactor<Sim> {
     let mut reactor = Reactor::on(Sim::new(), Config::default());
     reactor.listen("10.0.0.1:443", server).unwrap();
@@ -84,7 +36,7 @@ fn listening(server: Server) -> Reactor<Sim> {
 }
 
 fn trust(pem: &Pem) -> Arc<rustls::ClientConfig> {
-    Arc::new(trusting(&pem.certificate).with_no_client_auth())
+    secure::trust(pem)
 }
 
 fn der(pem: &Pem) -> Vec<u8> {

@@ -345,6 +345,10 @@ impl Kernel for Sim {
 
     fn write(&mut self, stream: &mut SimStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let index = stream.peer.0;
+        if self.peers[index].shut {
+            // Our side has ended.
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
         if let Some(kind) = self.fault_of_moment(index) {
             self.peers[index].blocked |= kind == io::ErrorKind::WouldBlock;

@@ -12,7 +12,10 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
-use ws_reactor::{Server, TlsConfig};
+use ws_reactor::{
+    Reactor, Server, TlsConfig, Version,
+    net::sim::{PeerId, Sim},
+};
 
 /// A certificate that signs itself, and its key, in PEM.
 pub(crate) struct Pem {
@@ -85,5 +88,65 @@ impl Client {
             self.tls.process_new_packets().expect("the server keeps to TLS");
             let _ = self.tls.reader().read_to_end(plaintext);
         }
+    }
+}
+
+/// A client's configuration, which trusts that certificate.
+pub(crate) fn trust(pem: &Pem) -> Arc<ClientConfig> {
+    Arc::new(trusting(&pem.certificate).with_no_client_auth())
+}
+
+/// A client on a simulated network.
+pub(crate) struct Peer {
+    pub(crate) id: PeerId,
+    pub(crate) client: Client,
+    pub(crate) heard: Vec<u8>,
+}
+
+impl Peer {
+    pub(crate) fn new(reactor: &mut Reactor<Sim>, config: Arc<ClientConfig>, name: &str) -> Self {
+        Peer::at("10.0.0.1:443", reactor, config, name)
+    }
+
+    pub(crate) fn at(address: &str, reactor: &mut Reactor<Sim>, config: Arc<ClientConfig>, name: &str) -> Self {
+        let id = reactor.kernel_mut().connect(address.parse().unwrap()).unwrap();
+        Peer { id, client: Client::new(config, name), heard: Vec::new() }
+    }
+
+    /// What it has to send, taken.
+    pub(crate) fn wire(&mut self) -> Vec<u8> {
+        std::mem::take(self.client.encrypt(&mut Vec::new()))
+    }
+
+    /// Lets both ends talk until neither has more to say; an error of the client's own is given.
+    pub(crate) fn talk(&mut self, reactor: &mut Reactor<Sim>, say: &[u8]) -> Result<(), rustls::Error> {
+        self.client.encrypt(&mut say.to_vec());
+        for _ in 0..20 {
+            let wire = self.wire();
+            reactor.kernel_mut().send(self.id, &wire);
+            reactor.settle().unwrap();
+            let received = reactor.kernel_mut().received(self.id);
+            if wire.is_empty() && received.is_empty() {
+                break;
+            }
+            let mut rest = &received[..];
+            while !rest.is_empty() {
+                self.client.tls.read_tls(&mut rest).unwrap();
+                self.client.tls.process_new_packets()?;
+                let _ = self.client.tls.reader().read_to_end(&mut self.heard);
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a WebSocket, and says whether that was granted.
+    pub(crate) fn opens(&mut self, reactor: &mut Reactor<Sim>) -> bool {
+        let talked = self.talk(reactor, &crate::wire::request(Version::Rfc6455, "/", ""));
+        talked.is_ok() && self.heard.starts_with(b"HTTP/1.1 101 ")
+    }
+
+    /// The certificate that the server has presented.
+    pub(crate) fn presented(&self) -> Vec<u8> {
+        self.client.tls.peer_certificates().unwrap()[0].to_vec()
     }
 }
