@@ -225,6 +225,19 @@ fn old_handshakes_say_wss_over_tls() {
 }
 
 #[test]
+fn plain_and_secure_listeners_stand_side_by_side() {
+    let mut reactor = listening(secure::server(echo()));
+    reactor.listen("10.0.0.1:80", echo()).unwrap();
+    let mut secure = Peer::new(&mut reactor, trust(&LOCALHOST), "localhost");
+    assert!(secure.opens(&mut reactor));
+    let plain = reactor.kernel_mut().connect("10.0.0.1:80".parse().unwrap()).unwrap();
+    reactor.kernel_mut().send(plain, &wire::request(Version::Rfc6455, "/", ""));
+    reactor.settle().unwrap();
+    assert!(reactor.kernel_mut().received(plain).starts_with(b"HTTP/1.1 101 "));
+    assert_eq!(reactor.hub().stats().opened, 2);
+}
+
+#[test]
 fn whoever_speaks_otherwise_than_the_port_is_cut_and_told_of() {
     let errors: Rc<RefCell<Vec<String>>> = Rc::default();
     let telling = |server: Server| {

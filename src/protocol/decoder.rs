@@ -240,12 +240,14 @@ impl Decoder {
         }
     }
 
+    #[inline(always)]
     fn parse_header(&self, bytes: &[u8]) -> ParsedHeader {
         match (self.traits.framing, self.side) {
+            (Framing::Hybi, side) => hybi::parse_header(bytes, side, self.traits.masking_demanded),
             (Framing::MoreBit, _) => hybi_early::parse_header(bytes, false),
             (Framing::MaskedFrame, Side::Server) => hybi_early::parse_masked_header(bytes),
             (Framing::MaskedFrame, Side::Client) => hybi_early::parse_header(bytes, true),
-            (Framing::Hybi | Framing::Hixie, side) => hybi::parse_header(bytes, side, self.traits.masking_demanded),
+            (Framing::Hixie, _) => Ok(None),
         }
     }
 

@@ -6,6 +6,7 @@ pub(crate) type MaskingKey = [u8; 4];
 /// Masks or unmasks `payload` in place; the two are the same operation.
 ///
 /// `offset` is where `payload` starts within its frame, so that a frame may be undone in pieces.
+#[inline(always)]
 pub(crate) fn unmask(payload: &mut [u8], key: MaskingKey, offset: usize) {
     let [a, b, c, d] = rotated(key, offset);
     let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
