@@ -170,6 +170,8 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// The TLS of a listener, shared: a clone that was kept can [`replace`](Self::replace) it while the listener is open, from any thread.
 ///
+/// Reactors that share a port should share one, too: by its keys a connection is resumed whichever of them it comes to.
+///
 /// ```no_run
 /// use ws_reactor::{Error, Reactor, Server, Tls, TlsConfig, on_message};
 ///

@@ -207,7 +207,7 @@ impl Hub {
         true
     }
 
-    /// Bytes queued and not yet taken by the system. 0 for a connection that has gone.
+    /// Bytes queued and not yet taken by the system; under TLS, at most 64 KiB more may have been encrypted already. 0 for a connection that has gone.
     pub fn buffered(&self, id: ConnectionId) -> usize {
         self.outbox(id).map_or(0, Outbox::buffered)
     }
