@@ -167,6 +167,7 @@ fn a_handler_sees_what_was_agreed_upon() {
     let mut reactor = listening(server.tls(config(&LOCALHOST).alpn(["http/1.1"])));
     let mut client = trusting(&LOCALHOST.certificate).with_no_client_auth();
     client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    client.enable_early_data = true;
     let client = Arc::new(client);
     assert!(Peer::new(&mut reactor, Arc::clone(&client), "localhost").opens(&mut reactor));
     let first = seen.take().unwrap();
@@ -174,7 +175,9 @@ fn a_handler_sees_what_was_agreed_upon() {
     assert_eq!((first.alpn.as_deref(), first.resumed), (Some(&b"http/1.1"[..]), false));
     assert!(first.cipher_suite.starts_with("TLS13_"), "{}", first.cipher_suite);
     // The ticket of the first connection saves the second a signature.
-    assert!(Peer::new(&mut reactor, client, "localhost").opens(&mut reactor));
+    let mut again = Peer::new(&mut reactor, client, "localhost");
+    assert!(again.client.tls.early_data().is_none(), "no ticket allows data before the handshake");
+    assert!(again.opens(&mut reactor));
     assert!(seen.take().unwrap().resumed);
 }
 
@@ -222,6 +225,41 @@ fn old_handshakes_say_wss_over_tls() {
         peer.talk(&mut reactor, &wire::request(version, "/x", "")).unwrap();
         assert_eq!(peer.heard, wire::answer(version, "wss", "/x", ""), "{version}");
     }
+}
+
+#[test]
+fn a_configuration_of_ones_own_is_taken() {
+    let chain = vec![CertificateDer::from_pem_slice(LOCALHOST.certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(LOCALHOST.key.as_bytes()).unwrap();
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let builder = builder.with_protocol_versions(&[&rustls::version::TLS12]).unwrap().with_no_client_auth();
+    let mut reactor = listening(echo().tls(Arc::new(builder.with_single_cert(chain, key).unwrap())));
+    let mut peer = Peer::new(&mut reactor, trust(&LOCALHOST), "localhost");
+    assert!(peer.opens(&mut reactor));
+    assert_eq!(peer.client.tls.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_2));
+}
+
+#[test]
+fn small_messages_of_a_callback_fill_one_record() {
+    let server = Server::new(|_| {
+        on_message(|ws, _| {
+            for number in 0..20 {
+                ws.send(&format!("message {number}"));
+            }
+        })
+    });
+    let mut reactor = listening(secure::server(server));
+    let mut peer = Peer::new(&mut reactor, trust(&LOCALHOST), "localhost");
+    assert!(peer.opens(&mut reactor));
+    peer.client.encrypt(&mut wire::text(Version::Rfc6455, "go"));
+    let asked = peer.wire();
+    reactor.kernel_mut().send(peer.id, &asked);
+    reactor.settle().unwrap();
+    let received = reactor.kernel_mut().received(peer.id);
+    // A record says its length behind its type and version (RFC 8446 §5.2).
+    let length = usize::from(u16::from_be_bytes([received[3], received[4]]));
+    assert_eq!((received[0], received.len()), (0x17, 5 + length), "one record and no more");
+    assert!(length > 20 * 12);
 }
 
 #[test]

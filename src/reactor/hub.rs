@@ -443,3 +443,20 @@ impl fmt::Debug for Hub {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::{Config, Reactor, net::sim::Sim};
+
+    #[test]
+    fn a_warning_that_any_peer_can_cause_is_logged_once_in_a_second() {
+        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        assert!(reactor.hub().may_warn() && !reactor.hub().may_warn());
+        reactor.kernel_mut().advance(Duration::from_millis(999));
+        assert!(!reactor.hub().may_warn());
+        reactor.kernel_mut().advance(Duration::from_millis(1));
+        assert!(reactor.hub().may_warn() && !reactor.hub().may_warn());
+    }
+}

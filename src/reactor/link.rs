@@ -338,15 +338,13 @@ impl<K: Kernel> Reactor<K> {
         while !outbox.blocked && outbox.phase != Phase::Dead {
             let written = match outbox.only_slice() {
                 Some(bytes) => link.transport.write(&mut self.kernel, &[IoSlice::new(bytes)]),
-                None => {
+                None if outbox.buffered() > 0 => {
                     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-                    let (count, _) = outbox.slices(&mut slices);
-                    match (count, link.transport.holds_output()) {
-                        (0, false) => break,
-                        (0, true) => link.transport.flush(&mut self.kernel),
-                        _ => link.transport.write(&mut self.kernel, &slices[..count]),
-                    }
+                    let count = outbox.slices(&mut slices);
+                    link.transport.write(&mut self.kernel, &slices[..count])
                 }
+                None if link.transport.holds_output() => link.transport.flush(&mut self.kernel),
+                None => break,
             };
             match written {
                 Ok(Written { length, blocked, moved }) => {

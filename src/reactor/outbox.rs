@@ -288,9 +288,9 @@ impl Outbox {
         }
     }
 
-    /// The bytes that wait, as far as one write takes them, and how many they are.
-    pub(super) fn slices<'q>(&'q self, slices: &mut [IoSlice<'q>; MAX_SLICES]) -> (usize, usize) {
-        self.queue.as_ref().map_or((0, 0), |queue| queue.slices(slices))
+    /// The bytes that wait, as far as one write takes them, and in how many slices.
+    pub(super) fn slices<'q>(&'q self, slices: &mut [IoSlice<'q>; MAX_SLICES]) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.slices(slices))
     }
 
     /// The bytes that wait, if they lie in one piece.
