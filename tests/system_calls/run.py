@@ -11,9 +11,15 @@ import pathlib
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "peers"))
+from example_server import tls_arguments  # noqa: E402
 
 MESSAGES = 500
 REQUEST = (b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -28,37 +34,54 @@ def echo(connection, count):
         assert echoed == b"\x82\x04" + payload, echoed
 
 
-def traced(server, log):
-    """Runs the server under strace, and gives it MESSAGES messages between two marks."""
-    command = ["strace", "-f", "-o", log, server, "--listen", "127.0.0.1:0"]
+def traced(server, log, tls=None):
+    """Runs the server under strace, gives it MESSAGES messages, and says how many lines were in the log before them."""
+    command = ["strace", "-f", "-o", str(log), server, "--listen", "127.0.0.1:0", *(tls or [])]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         port = int(process.stderr.readline().rsplit(":", 1)[1])
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+        if tls:
+            context = ssl.create_default_context(cafile=tls[1])
+            connection = context.wrap_socket(connection, server_hostname="localhost")
+        with connection:
             connection.sendall(REQUEST)
             assert connection.recv(1000).startswith(b"HTTP/1.1 101 ")
+            time.sleep(0.3)  # until the answer stands in the log, too
+            before = log.read_text().count("\n")
             echo(connection, MESSAGES)
+        return before
     finally:
         os.killpg(process.pid, signal.SIGTERM)  # strace itself stays until the server has ended
         process.wait(timeout=20)
 
 
+def check(name, server, folder, tls=None):
+    log = folder / name
+    start = traced(server, log, tls)
+    lines = log.read_text().splitlines()
+    # Until the peer has gone: its end is a read of nothing, or of TLS's word for it.
+    calls, done = collections.Counter(), 0
+    for line in lines[start:]:
+        if match := re.match(r"\d+ +(\w+)\(", line):
+            if done == MESSAGES and match[1] == "recvfrom":
+                break
+            calls[match[1]] += 1
+            done += match[1] == "sendto"
+    waits = calls.pop("epoll_wait", 0)
+    print(f"system calls, {name}: {dict(calls)} and {waits} waits for {MESSAGES} messages")
+    return calls == {"recvfrom": MESSAGES, "sendto": MESSAGES} and waits <= MESSAGES + 1
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--server", default=os.path.join(os.environ.get("CARGO_TARGET_DIR") or "target", "release/examples/echo"))
+    built = os.path.join(os.environ.get("CARGO_TARGET_DIR") or "target", "release/examples/echo")
+    parser.add_argument("--server", default=built)
     server = parser.parse_args().server
     with tempfile.TemporaryDirectory() as folder:
-        log = pathlib.Path(folder) / "calls"
-        traced(server, str(log))
-        lines = log.read_text().splitlines()
-    # From the answer to the handshake until the peer has gone.
-    start = next(index for index, line in enumerate(lines) if "Switching Protocols" in line) + 1
-    leaves = (index for index, line in enumerate(lines) if index > start and re.search(r'recvfrom\(\d+, ""', line))
-    end = next(leaves, len(lines))
-    calls = collections.Counter(match[1] for line in lines[start:end] if (match := re.match(r"\d+ +(\w+)\(", line)))
-    waits = calls.pop("epoll_wait", 0)
-    print(f"system calls: {dict(calls)} and {waits} waits for {MESSAGES} messages")
-    if calls != {"recvfrom": MESSAGES, "sendto": MESSAGES} or waits > MESSAGES + 1:
+        folder = pathlib.Path(folder)
+        good = [check("ws", server, folder), check("wss", server, folder, tls_arguments(folder / "tls"))]
+    if not all(good):
         sys.exit("system calls: FAILED, not one read and one write for each message")
 
 

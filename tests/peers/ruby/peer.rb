@@ -239,22 +239,22 @@ check('websocket-driver: messages, pings and closes of version 13') do
   equal(closed, [4001, ''])
 end
 
-check('faye-websocket: messages and closes of version 13, on EventMachine') do
-  messages, closed = [], nil
+check('faye-websocket: messages, pings and closes of version 13, on EventMachine') do
+  messages, closed, octets = [], nil, [0, 1, 254, 255]
   EM.run do
     EM.add_timer(DEADLINE - 1) { EM.stop }
     client = Faye::WebSocket::Client.new(ECHO.to_s, ['chat'], ping: 1)
-    client.on(:open) { [MULTIBYTE, 'Hello', ''].each { |text| client.send(text) } }
-    client.on(:message) do |event|
-      messages << event.data
-      client.close(3001, 'done') if messages.size == 3
+    client.on(:open) do
+      [MULTIBYTE, 'Hello', '', octets].each { |message| client.send(message) }
+      client.ping('are you there?') { client.close(3001, 'done') }
     end
+    client.on(:message) { |event| messages << event.data }
     client.on(:close) do |event|
       closed = event.code
       EM.stop
     end
   end
-  equal([messages, closed], [[MULTIBYTE, 'Hello', ''], 3001])
+  equal([messages, closed], [[MULTIBYTE, 'Hello', '', octets], 3001])
 end
 
 failed = 0
