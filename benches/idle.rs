@@ -5,6 +5,7 @@
 //! Ends with status 1 if a connection costs more than 1 KiB, or the loop wakes more than twice a second. Linux only (`/proc`).
 
 mod process;
+mod websocket;
 
 use std::{
     fs,
@@ -20,9 +21,6 @@ use ws_reactor::{Error, Reactor, Server, on_message};
 
 const CONNECTIONS: usize = 10_000;
 const WATCHED: Duration = Duration::from_secs(3);
-
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// "hi", masked by a key of zeros, and the answer.
 const FRAME: &[u8] = b"\x81\x82\0\0\0\0hi";
@@ -65,13 +63,7 @@ fn serve() -> Result<(), Error> {
 /// A connection that has been open, and has said something.
 fn connect(to: SocketAddr) -> Result<TcpStream, Box<dyn std::error::Error>> {
     let mut stream = TcpStream::connect(to)?;
-    stream.write_all(REQUEST)?;
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte)?;
-        answer.push(byte[0]);
-    }
+    websocket::shake_hands(&mut stream)?;
     stream.write_all(FRAME)?;
     let mut echo = [0; ECHO.len()];
     stream.read_exact(&mut echo)?;

@@ -8,10 +8,7 @@ use std::{
 
 use mio::{Events, Interest, Poll, Token};
 
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
-const KEY: [u8; 4] = [0x5a, 0x13, 0xc7, 0x88];
+use crate::websocket::{masked, payload, shake_hands, unmasked};
 
 pub(crate) struct Load {
     poll: Poll,
@@ -51,7 +48,7 @@ impl Load {
             poll.registry().register(&mut stream, Token(index), Interest::READABLE)?;
             connections.push(Connection { stream, received: 0, in_flight: false });
         }
-        let payload: Vec<u8> = (0..bytes).map(|index| b'a' + (index % 26) as u8).collect();
+        let payload = payload(bytes);
         let (sent, expected) =
             if websocket { (masked(&payload), unmasked(&payload)) } else { (payload.clone(), payload) };
         Ok(Load { poll, connections, sent: sent.repeat(depth), expected: expected.repeat(depth), depth: depth as u64 })
@@ -120,42 +117,5 @@ impl Connection {
             (self.received, self.in_flight) = (0, false);
         }
         Ok(complete)
-    }
-}
-
-fn shake_hands(stream: &mut TcpStream) -> io::Result<()> {
-    stream.write_all(REQUEST)?;
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte)?;
-        answer.push(byte[0]);
-    }
-    match answer.starts_with(b"HTTP/1.1 101 ") {
-        true => Ok(()),
-        false => Err(io::Error::other("no WebSocket")),
-    }
-}
-
-/// A client's binary frame.
-fn masked(payload: &[u8]) -> Vec<u8> {
-    let mut frame = header(payload.len(), 0x80);
-    frame.extend(KEY);
-    frame.extend(payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
-    frame
-}
-
-/// A server's binary frame.
-fn unmasked(payload: &[u8]) -> Vec<u8> {
-    let mut frame = header(payload.len(), 0);
-    frame.extend(payload);
-    frame
-}
-
-fn header(length: usize, mask: u8) -> Vec<u8> {
-    match length {
-        0..=125 => vec![0x82, mask | length as u8],
-        126..=0xffff => [&[0x82, mask | 126][..], &(length as u16).to_be_bytes()].concat(),
-        _ => [&[0x82, mask | 127][..], &(length as u64).to_be_bytes()].concat(),
     }
 }

@@ -10,6 +10,8 @@ mod bare;
 mod load;
 #[path = "../process/mod.rs"]
 mod process;
+#[path = "../websocket/mod.rs"]
+mod websocket;
 
 use std::time::Duration;
 

@@ -10,10 +10,7 @@ use std::{
 use mio::{Events, Interest, Poll, Token};
 use rustls::{ClientConfig, ClientConnection, pki_types::ServerName};
 
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
-const KEY: [u8; 4] = [0x5a, 0x13, 0xc7, 0x88];
+use crate::websocket::{masked, payload, shake_hands, unmasked};
 
 /// A TLS connection with the handshake done.
 pub(crate) fn secure(to: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<(TcpStream, ClientConnection)> {
@@ -30,18 +27,8 @@ pub(crate) fn secure(to: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<(
 /// A TLS connection with a WebSocket on it.
 pub(crate) fn open(to: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<(TcpStream, ClientConnection)> {
     let (mut stream, mut tls) = secure(to, config)?;
-    let mut both = rustls::Stream::new(&mut tls, &mut stream);
-    both.write_all(REQUEST)?;
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        both.read_exact(&mut byte)?;
-        answer.push(byte[0]);
-    }
-    match answer.starts_with(b"HTTP/1.1 101 ") {
-        true => Ok((stream, tls)),
-        false => Err(io::Error::other("no WebSocket")),
-    }
+    shake_hands(&mut rustls::Stream::new(&mut tls, &mut stream))?;
+    Ok((stream, tls))
 }
 
 pub(crate) struct Load {
@@ -68,11 +55,8 @@ impl Load {
             poll.registry().register(&mut stream, Token(index), Interest::READABLE)?;
             connections.push(Connection { stream, tls, received: 0 });
         }
-        let payload: Vec<u8> = (0..bytes).map(|index| b'a' + (index % 26) as u8).collect();
-        let mut sent = header(bytes, 0x80);
-        sent.extend(KEY);
-        sent.extend(payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
-        Ok(Load { poll, connections, sent, expected: [header(bytes, 0), payload].concat() })
+        let payload = payload(bytes);
+        Ok(Load { poll, connections, sent: masked(&payload), expected: unmasked(&payload) })
     }
 
     /// Runs for `time`, until all is back, and says how many messages were echoed.
@@ -143,13 +127,5 @@ impl Connection {
             self.received = 0;
         }
         Ok(complete)
-    }
-}
-
-fn header(length: usize, mask: u8) -> Vec<u8> {
-    match length {
-        0..=125 => vec![0x82, mask | length as u8],
-        126..=0xffff => [&[0x82, mask | 126][..], &(length as u16).to_be_bytes()].concat(),
-        _ => [&[0x82, mask | 127][..], &(length as u64).to_be_bytes()].concat(),
     }
 }

@@ -8,6 +8,8 @@
 mod load;
 #[path = "../process/mod.rs"]
 mod process;
+#[path = "../websocket/mod.rs"]
+mod websocket;
 
 use std::{
     env,
