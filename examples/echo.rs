@@ -1,20 +1,32 @@
 //! Sends every message back as it came, in every version of the protocol.
 //!
-//!     cargo run --release --example echo -- [--listen ADDR] [--max-message BYTES] [--secure-proxy] [--tls-cert FILE --tls-key FILE]
+//!     cargo run --release --example echo -- [--listen ADDR] [--max-message BYTES] [--secure-proxy]
+//!         [--deflate | --deflate-shared] [--deflate-level LEVEL] [--tls-cert FILE --tls-key FILE]
 //!
-//! `--secure-proxy` is for a proxy in front that takes TLS off: the old handshakes then say `wss`.
+//! `--deflate` compresses with clients that offer it, with context takeover in both directions; `--deflate-shared` without. `--secure-proxy` is for a proxy in front that takes TLS off: the old handshakes then say `wss`.
 
 mod arguments;
 
 use std::{error::Error, net::SocketAddr, process::ExitCode};
 
+#[cfg(feature = "deflate")]
+use ws_reactor::DeflateConfig;
 #[cfg(feature = "tls")]
 use ws_reactor::TlsConfig;
 use ws_reactor::{Accept, Reactor, Server, on_message};
 
 fn main() -> ExitCode {
     env_logger::init();
-    let known = ["--listen ADDR", "--max-message BYTES", "--secure-proxy", "--tls-cert FILE", "--tls-key FILE"];
+    let known = [
+        "--listen ADDR",
+        "--max-message BYTES",
+        "--secure-proxy",
+        "--deflate",
+        "--deflate-shared",
+        "--deflate-level LEVEL",
+        "--tls-cert FILE",
+        "--tls-key FILE",
+    ];
     let arguments = arguments::Arguments::read(&known);
     arguments::run(|| serve(&arguments))
 }
@@ -35,12 +47,33 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     .max_message_bytes(max_message)
     .secure_proxy(arguments.has("--secure-proxy"))
     .on_error(|peer, error| log::debug!("{peer}: {error}"));
-    let (echo, scheme) = secured(echo, arguments)?;
+    let (echo, scheme) = secured(compressed(echo, arguments)?, arguments)?;
 
     let mut reactor = Reactor::new()?;
     let listening = reactor.listen(listen, echo)?;
     eprintln!("listening on {scheme}://{}", listening.addr);
     Ok(reactor.run()?)
+}
+
+/// With compression, if that was asked for.
+#[cfg(feature = "deflate")]
+fn compressed(server: Server, arguments: &arguments::Arguments) -> Result<Server, Box<dyn Error>> {
+    let mut config = match (arguments.has("--deflate"), arguments.has("--deflate-shared")) {
+        (false, false) => return Ok(server),
+        (true, true) => return Err("--deflate and --deflate-shared exclude each other".into()),
+        (true, false) => DeflateConfig::dedicated(),
+        (false, true) => DeflateConfig::shared(),
+    };
+    config.level = arguments.get("--deflate-level", config.level);
+    Ok(server.deflate(config))
+}
+
+#[cfg(not(feature = "deflate"))]
+fn compressed(server: Server, arguments: &arguments::Arguments) -> Result<Server, Box<dyn Error>> {
+    match arguments.has("--deflate") || arguments.has("--deflate-shared") {
+        true => Err("built without the feature `deflate`".into()),
+        false => Ok(server),
+    }
 }
 
 /// With TLS, if a certificate was given.

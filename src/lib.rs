@@ -88,6 +88,8 @@ mod websocket;
 
 #[cfg(feature = "tls")]
 pub use crate::net::tls::{Tls, TlsConfig, TlsError};
+#[cfg(feature = "deflate")]
+pub use crate::protocol::{DeflateConfig, DeflateParameters};
 pub use crate::{
     error::Error,
     http::{HeadError, HeadLimits, Request},

@@ -24,6 +24,11 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
+    /// Whether no message has begun.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.block.is_none()
+    }
+
     /// Starts a message of at least `announced` bytes.
     pub(crate) fn begin(&mut self, kind: Kind, announced: usize, blocks: &mut Blocks) {
         self.block = Some(match kind {
@@ -32,7 +37,7 @@ impl Assembly {
         });
     }
 
-    /// Appends a piece. `expected` is the length of the whole message once its last frame has told it, else `usize::MAX`.
+    /// Appends a piece. `expected` is how long the whole message will be at most: its length once its last frame has told it, else a limit or `usize::MAX`.
     pub(crate) fn push(&mut self, piece: &[u8], expected: usize) -> Result<(), ProtocolError> {
         let Some(block) = self.block.as_mut().and_then(Rc::get_mut) else { return Ok(()) };
         match block {

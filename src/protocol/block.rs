@@ -101,6 +101,15 @@ impl Blocks {
         block
     }
 
+    /// A block with these bytes in it.
+    pub(crate) fn take_copy(&mut self, bytes: &[u8]) -> SharedBlock {
+        let mut block = self.take(bytes.len());
+        if let Some(block) = Rc::get_mut(&mut block) {
+            block.bytes_mut().extend_from_slice(bytes);
+        }
+        block
+    }
+
     /// Takes a block back. It is kept if it has no other owner and there is room; otherwise its last owner frees it.
     pub(crate) fn give(&mut self, mut block: SharedBlock) {
         let Some(free) = Rc::get_mut(&mut block) else { return };

@@ -10,6 +10,7 @@ use super::{
     assembly::{Assembly, Kind},
     block::{Blocks, SharedBlock},
     close::CloseCode,
+    deflate::Inflation,
     error::ProtocolError,
     framing::{FrameHeader, MAX_HEADER_BYTES, OpCode, ParsedHeader, hixie, hybi, hybi_early},
     mask::unmask,
@@ -73,7 +74,7 @@ pub(crate) struct Farewell<'m> {
 pub(crate) struct Decoded<'m> {
     /// How many bytes of the input were used.
     pub(crate) consumed: usize,
-    /// What came, or `None` when all of the input was used and more is needed.
+    /// What came, or `None` when all of the input was used and more is needed. (Or what may be inflated was, and the rest of the input is to come again.)
     pub(crate) incoming: Option<Incoming<'m>>,
     /// The block in which the message lies, if it does not lie in the input.
     pub(crate) block: Option<&'m SharedBlock>,
@@ -91,6 +92,10 @@ pub(crate) struct Decoder {
     frame: Option<(FrameHeader, usize)>,
     /// A fragmented message has begun and not ended.
     fragmented: bool,
+    /// The message that is kept is compressed.
+    compressed: bool,
+    /// None unless compression was agreed upon.
+    inflation: Option<Box<Inflation>>,
     /// Where the frames of hixie are.
     hixie: hixie::Frames,
     assembly: Assembly,
@@ -115,10 +120,25 @@ impl Decoder {
             partial: PartialHeader::default(),
             frame: None,
             fragmented: false,
+            compressed: false,
+            inflation: None,
             hixie: hixie::Frames::default(),
             assembly: Assembly::default(),
             control: Vec::new(),
             closed: false,
+        }
+    }
+
+    /// From now on messages may be compressed.
+    pub(crate) fn inflate_by(&mut self, inflation: Inflation) {
+        self.inflation = Some(Box::new(inflation));
+    }
+
+    /// Allows so many bytes to come out of compressed messages until this is called again. When they are used up, [`decode`](Self::decode) stops before
+    /// the end of its input.
+    pub(crate) fn allow_inflating(&mut self, bytes: usize) {
+        if let Some(inflation) = &mut self.inflation {
+            inflation.allow(bytes);
         }
     }
 
@@ -179,13 +199,23 @@ impl Decoder {
             if let Some(key) = header.masking_key {
                 unmask(&mut input[start..end], key, received);
             }
-            if whole && received == 0 && (header.op_code.is_control() || header.fin && !self.fragmented) {
+            let alone = header.op_code.is_control() || header.fin && !self.fragmented && !header.compressed;
+            if whole && received == 0 && alone {
                 self.frame = None;
                 let incoming = self.incoming(header.op_code, &input[start..end])?;
                 return Ok(Decoded { consumed: end, incoming: Some(incoming), block: None });
             }
             if taken > 0 || whole {
-                self.keep(&header, received, &input[start..end], blocks)?;
+                let kept = self.keep(&header, received, &input[start..end], blocks)?;
+                if kept < taken {
+                    // The rest comes again, and has to be what it was.
+                    let rest = start + kept;
+                    if let Some(key) = header.masking_key {
+                        unmask(&mut input[rest..end], key, received + kept);
+                    }
+                    self.frame = Some((header, received + kept));
+                    return Ok(Decoded { consumed: rest, incoming: None, block: None });
+                }
             }
             if !whole {
                 self.frame = Some((header, received + taken));
@@ -199,7 +229,7 @@ impl Decoder {
             }
             self.fragmented = !header.fin;
             if header.fin {
-                self.assembly.finish()?;
+                self.finish()?;
                 let incoming = Some(Incoming::Message(self.assembly.message()));
                 return Ok(Decoded { consumed: end, incoming, block: self.assembly.block() });
             }
@@ -243,7 +273,9 @@ impl Decoder {
     #[inline(always)]
     fn parse_header(&self, bytes: &[u8]) -> ParsedHeader {
         match (self.traits.framing, self.side) {
-            (Framing::Hybi, side) => hybi::parse_header(bytes, side, self.traits.masking_demanded),
+            (Framing::Hybi, side) => {
+                hybi::parse_header(bytes, side, self.traits.masking_demanded, self.inflation.is_some())
+            }
             (Framing::MoreBit, _) => hybi_early::parse_header(bytes, false),
             (Framing::MaskedFrame, Side::Server) => hybi_early::parse_masked_header(bytes),
             (Framing::MaskedFrame, Side::Client) => hybi_early::parse_header(bytes, true),
@@ -284,6 +316,10 @@ impl Decoder {
         if header.length > max_frame_bytes as u64 {
             return Err(ProtocolError::TooBig { limit: max_frame_bytes, length: header.length });
         }
+        if header.compressed || self.fragmented && self.compressed {
+            // How long the message is shows when it is inflated.
+            return Ok(());
+        }
         let message = header.length + self.assembly.message().len() as u64;
         if message > max_message_bytes as u64 {
             return Err(ProtocolError::TooBig { limit: max_message_bytes, length: message });
@@ -291,28 +327,43 @@ impl Decoder {
         Ok(())
     }
 
-    /// Copies a piece of what is unfinished.
+    /// Copies a piece of what is unfinished, and says how much of it: all, unless no more may be inflated.
     fn keep(
         &mut self,
         header: &FrameHeader,
         received: usize,
         piece: &[u8],
         blocks: &mut Blocks,
-    ) -> Result<(), ProtocolError> {
-        let length = header.length as usize;
+    ) -> Result<usize, ProtocolError> {
         let kind = match header.op_code {
-            OpCode::Text => Kind::Text,
-            OpCode::Binary => Kind::Binary,
-            OpCode::Continuation => return self.assembly.push(piece, self.expected(header, received)),
+            OpCode::Text => Some(Kind::Text),
+            OpCode::Binary => Some(Kind::Binary),
+            OpCode::Continuation => None,
             OpCode::Close | OpCode::Ping | OpCode::Pong => {
                 self.control.extend_from_slice(piece);
-                return Ok(());
+                return Ok(piece.len());
             }
         };
-        if received == 0 {
-            self.assembly.begin(kind, length, blocks);
+        if let Some(kind) = kind.filter(|_| self.assembly.is_idle()) {
+            self.compressed = header.compressed;
+            let length = header.length as usize;
+            let announced = if header.compressed { length.saturating_mul(USUAL_RATIO) } else { length };
+            self.assembly.begin(kind, announced, blocks);
         }
-        self.assembly.push(piece, self.expected(header, received))
+        match &mut self.inflation {
+            Some(inflation) if self.compressed => {
+                inflation.push(piece, |inflated| keep_inflated(&mut self.assembly, inflated, self.limits))
+            }
+            _ => self.assembly.push(piece, self.expected(header, received)).map(|()| piece.len()),
+        }
+    }
+
+    /// The message that was kept is complete.
+    fn finish(&mut self) -> Result<(), ProtocolError> {
+        if let Some(inflation) = self.inflation.as_mut().filter(|_| self.compressed) {
+            inflation.finish(|inflated| keep_inflated(&mut self.assembly, inflated, self.limits))?;
+        }
+        self.assembly.finish()
     }
 
     /// How long the message will be, once its last frame has begun.
@@ -334,6 +385,18 @@ impl Decoder {
             }
         }
     }
+}
+
+/// How many times smaller compressed messages are than they were, roughly; it decides which free block one is inflated to.
+const USUAL_RATIO: usize = 4;
+
+/// Keeps what was inflated of a message, while it is not longer than it may be.
+fn keep_inflated(assembly: &mut Assembly, inflated: &[u8], limits: Limits) -> Result<(), ProtocolError> {
+    let (limit, length) = (limits.max_message_bytes, assembly.message().len() + inflated.len());
+    if length > limit {
+        return Err(ProtocolError::TooBig { limit, length: length as u64 });
+    }
+    assembly.push(inflated, limit)
 }
 
 fn text(payload: &[u8]) -> Result<Message<'_>, ProtocolError> {

@@ -48,6 +48,22 @@ impl Encoder {
         }
     }
 
+    /// Appends a frame of a compressed message: its type in the first, [`OpCode::Continuation`] in those that follow, and `fin` in the last. Only versions with
+    /// extensions are asked to.
+    pub(crate) fn compressed(self, op_code: OpCode, fin: bool, payload: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
+        out.reserve(MAX_HEADER_BYTES + payload.len());
+        match self.side {
+            Side::Server => {
+                out.extend_from_slice(hybi::compressed_header(op_code, fin, payload.len(), None).as_bytes());
+                out.extend_from_slice(payload);
+            }
+            Side::Client => {
+                let header = hybi::compressed_header(op_code, fin, payload.len(), Some(key));
+                hybi::write_masked(&header, payload, key, out);
+            }
+        }
+    }
+
     /// Appends a ping. `data` beyond 125 bytes does not fit a control frame and is left out.
     pub(crate) fn ping(self, data: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
         self.control(OpCode::Ping, data, key, out);
@@ -93,12 +109,16 @@ impl Encoder {
         self.frame(op_code, &data[..data.len().min(MAX_CONTROL_BYTES)], key, out);
     }
 
-    fn frame(self, op_code: OpCode, payload: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
+    /// Appends a whole frame.
+    pub(crate) fn frame(self, op_code: OpCode, payload: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
         out.reserve(MAX_HEADER_BYTES + payload.len());
         let header = match (self.version.traits().framing, self.side) {
             (Framing::Hixie, _) => return hixie::write_text(payload, out),
             (Framing::MaskedFrame, Side::Client) => return hybi_early::write_masked(op_code, payload, key, out),
-            (Framing::Hybi, Side::Client) => return hybi::write_masked(op_code, payload, key, out),
+            (Framing::Hybi, Side::Client) => {
+                let header = hybi::header(op_code, payload.len(), Some(key));
+                return hybi::write_masked(&header, payload, key, out);
+            }
             (Framing::MoreBit, _) => hybi_early::header(op_code, payload.len(), false),
             (Framing::MaskedFrame, Side::Server) => hybi_early::header(op_code, payload.len(), true),
             (Framing::Hybi, Side::Server) => hybi::header(op_code, payload.len(), None),
@@ -108,7 +128,8 @@ impl Encoder {
     }
 }
 
-fn data_op_code(message: Message<'_>) -> OpCode {
+/// The op-code that begins a message.
+pub(crate) fn data_op_code(message: Message<'_>) -> OpCode {
     match message {
         Message::Text(_) => OpCode::Text,
         Message::Binary(_) => OpCode::Binary,

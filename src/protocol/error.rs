@@ -28,6 +28,8 @@ pub enum ProtocolError {
     ExpectedContinuation,
     /// Text, or the reason of a close frame, that is not UTF-8 (RFC 6455 §8.1).
     InvalidUtf8,
+    /// A compressed message that is not DEFLATE, or does not end where it should (RFC 7692 §7.2.2).
+    InvalidDeflate,
     /// A close frame with a body of one byte (RFC 6455 §5.5.1).
     ClosePayloadTooShort,
     /// A close frame with a code that must not travel (RFC 6455 §7.4).
@@ -45,7 +47,7 @@ impl ProtocolError {
     /// The code that a close frame gives for it (RFC 6455 §7.4.1).
     pub fn close_code(self) -> CloseCode {
         match self {
-            ProtocolError::InvalidUtf8 => CloseCode::InvalidData,
+            ProtocolError::InvalidUtf8 | ProtocolError::InvalidDeflate => CloseCode::InvalidData,
             ProtocolError::TooBig { .. } => CloseCode::TooBig,
             _ => CloseCode::Protocol,
         }
@@ -81,6 +83,7 @@ impl fmt::Display for ProtocolError {
             ProtocolError::UnexpectedContinuation => formatter.write_str("continuation without a start"),
             ProtocolError::ExpectedContinuation => formatter.write_str("new message inside a fragmented one"),
             ProtocolError::InvalidUtf8 => formatter.write_str("invalid UTF-8"),
+            ProtocolError::InvalidDeflate => formatter.write_str("invalid compressed data"),
             ProtocolError::ClosePayloadTooShort => formatter.write_str("close frame with half a code"),
             ProtocolError::InvalidCloseCode(code) => write!(formatter, "invalid close code {code}"),
             ProtocolError::TooBig { limit, length } => write!(formatter, "{length} bytes, the limit is {limit}"),

@@ -3,8 +3,10 @@
 //! ```text
 //!  request head → handshake::detect → Handshake, 101
 //!  bytes → framing (header) → Decoder → Message · ping · pong · close
+//!                              ├ Inflation: what is compressed
 //!                              └ Assembly: what came in pieces, checked by Utf8Stream, held in a Block
 //!  Message · ping · pong · close → Encoder → bytes
+//!       └ Deflation: what is to be compressed ↗
 //! ```
 //!
 //! How the versions differ stands in [`version`], and nowhere else.
@@ -13,6 +15,12 @@ pub(crate) mod assembly;
 pub(crate) mod block;
 pub(crate) mod close;
 pub(crate) mod decoder;
+#[cfg(feature = "deflate")]
+pub(crate) mod deflate;
+/// Without the feature no connection compresses.
+#[cfg(not(feature = "deflate"))]
+#[path = "undeflated.rs"]
+pub(crate) mod deflate;
 pub(crate) mod encoder;
 pub(crate) mod error;
 pub(crate) mod framing;
@@ -24,6 +32,8 @@ pub(crate) mod version;
 
 pub use close::{CloseCode, CloseReason, ClosedBy, Deadline};
 pub use decoder::Limits;
+#[cfg(feature = "deflate")]
+pub use deflate::{DeflateConfig, DeflateParameters};
 pub use error::ProtocolError;
 pub use handshake::{Handshake, HandshakeError};
 pub use message::{Message, OwnedMessage};

@@ -108,6 +108,8 @@ pub(crate) struct Traits {
     /// There are pings, pongs and binary messages.
     pub(crate) typed: bool,
     pub(crate) closing: Closing,
+    /// Messages may be compressed (RFC 7692).
+    pub(crate) compressible: bool,
     /// What is said when a handler fails. 1011 is younger than some drafts; 3000 is em-websocket's word for it.
     pub(crate) internal_error: CloseCode,
 }
@@ -122,6 +124,7 @@ const HYBI: Traits = Traits {
     masking_demanded: false,
     typed: true,
     closing: Closing::Code { checked: false },
+    compressible: false,
     internal_error: CloseCode::Other(3000),
 };
 
@@ -175,6 +178,7 @@ static TABLE: [Traits; 10] = [
         opening: Opening::Hybi { strict: true },
         masking_demanded: true,
         closing: Closing::Code { checked: true },
+        compressible: true,
         internal_error: CloseCode::Internal,
         ..HYBI
     },

@@ -26,6 +26,8 @@ pub struct Config {
     pub accept_budget: usize,
     /// Steps of TLS handshakes made before the others have their turn: what a storm of new connections may cost those that are open. Default 8.
     pub tls_handshake_budget: usize,
+    /// Bytes of large messages compressed before the others have their turn. Default 64 KiB. A message up to that length is compressed at once.
+    pub compression_budget_bytes: usize,
     /// Timers, and ticks, called before sockets are looked at again. Default 1024.
     pub timer_budget: usize,
     /// Events taken from the system at a time. Default 1024.
@@ -45,6 +47,7 @@ impl Default for Config {
             read_budget_bytes: 256 * 1024,
             accept_budget: 64,
             tls_handshake_budget: 8,
+            compression_budget_bytes: 64 * 1024,
             timer_budget: 1024,
             events: 1024,
             pool_bytes: 4 * 1024 * 1024,

@@ -14,6 +14,7 @@ use std::{
 use slab::Slab;
 
 use super::{
+    compression::Compression,
     config::{Config, Overflow},
     id::{ConnectionId, ListenerId, TimerId},
     listen::Opening,
@@ -25,7 +26,13 @@ use super::{
 };
 use crate::{
     net::Wake,
-    protocol::{Message, OwnedMessage, block::SharedBlock, encoder::Encoder, message::Excerpt},
+    protocol::{
+        Message, OwnedMessage,
+        block::SharedBlock,
+        deflate::{Deflation, SharedContexts},
+        encoder::Encoder,
+        message::Excerpt,
+    },
 };
 
 /// A function the loop calls once.
@@ -105,6 +112,10 @@ pub struct Hub {
     pub(super) inbox: Arc<Inbox>,
     pub(super) generation: u32,
     pub(super) frames: Vec<EncodedFrame>,
+    contexts: SharedContexts,
+    /// Connections with messages that wait to be compressed, the first that came first.
+    pub(super) compressing: VecDeque<ConnectionId>,
+    compression_budget_bytes: usize,
     /// When a warning was logged that any peer could cause.
     warned: Option<Instant>,
 }
@@ -133,13 +144,24 @@ impl Hub {
             inbox: Arc::new(Inbox::new(config.remote_commands, waker)),
             generation: 0,
             frames: Vec::new(),
+            contexts: SharedContexts::default(),
+            compressing: VecDeque::new(),
+            compression_budget_bytes: config.compression_budget_bytes,
             warned: None,
         }
     }
 
-    /// Sends a message: `&str` and `&String` as text, bytes as binary.
+    /// Sends a message: `&str` and `&String` as text, bytes as binary. It is compressed if that was agreed upon.
     pub fn send<'m>(&mut self, id: ConnectionId, message: impl Into<Message<'m>>) -> Sent {
-        let message = message.into();
+        self.say(id, message.into(), true)
+    }
+
+    /// Sends a message as it is, even where messages are compressed: one that is compressed already, or has a secret in it.
+    pub fn send_uncompressed<'m>(&mut self, id: ConnectionId, message: impl Into<Message<'m>>) -> Sent {
+        self.say(id, message.into(), false)
+    }
+
+    fn say(&mut self, id: ConnectionId, message: Message<'_>, compress: bool) -> Sent {
         let Some(outbox) = find(&mut self.outboxes, id) else { return Sent::Closed };
         let Some(encoder) = outbox.encoder().filter(|encoder| encoder.can_say(message)) else {
             return Sent::Unsupported;
@@ -148,7 +170,9 @@ impl Hub {
             return self.overflow(id.key());
         }
         log::trace!(target: "ws_reactor::reactor", "{id} says {message}");
-        outbox.message(encoder, message, self.lent.as_ref(), &mut self.pools);
+        if outbox.message(encoder, message, compress, self.lent.as_ref(), &mut self.pools) {
+            self.compressing.push_back(id);
+        }
         self.stats.messages_out += 1;
         self.touch(id.key());
         Sent::Queued
@@ -284,7 +308,8 @@ impl Hub {
     /// What the reactor has done so far.
     pub fn stats(&self) -> Stats {
         let buffered_bytes = self.outboxes.iter().map(|(_, outbox)| outbox.buffered()).sum();
-        Stats { connections: self.outboxes.len(), buffered_bytes, ..self.stats }
+        let compressions = self.contexts.borrow().compressed();
+        Stats { connections: self.outboxes.len(), buffered_bytes, compressions, ..self.stats }
     }
 
     /// The time `duration` from now; so far away that it never comes, if it is longer than the clock reaches.
@@ -312,10 +337,16 @@ impl Hub {
         }
     }
 
-    /// From now on the stream speaks WebSocket.
-    pub(crate) fn speak(&mut self, id: ConnectionId, encoder: Encoder) {
+    /// The compressors and decompressors of the reactor.
+    pub(crate) fn contexts(&self) -> &SharedContexts {
+        &self.contexts
+    }
+
+    /// From now on the stream speaks WebSocket, and compresses if that was agreed upon.
+    pub(crate) fn speak(&mut self, id: ConnectionId, encoder: Encoder, deflation: Option<Deflation>) {
         if let Some(outbox) = find(&mut self.outboxes, id) {
-            outbox.speak(encoder);
+            let slice_bytes = self.compression_budget_bytes;
+            outbox.speak(encoder, deflation.map(|deflation| Compression::new(deflation, slice_bytes)));
             self.stats.opened += 1;
         }
     }
@@ -338,7 +369,7 @@ impl Hub {
     /// Whether the output is above its mark, and nothing of it has left since this was asked last.
     pub(crate) fn is_stuck(&mut self, id: ConnectionId) -> bool {
         let Some(outbox) = find(&mut self.outboxes, id) else { return false };
-        !std::mem::take(&mut outbox.moving) && outbox.above_mark && !outbox.paused
+        !std::mem::take(&mut outbox.moving) && outbox.above_mark && !outbox.paused && !outbox.is_compressing()
     }
 
     /// The output has come to where it should be written before more is added.

@@ -338,7 +338,7 @@ impl<K: Kernel> Reactor<K> {
         while !outbox.blocked && outbox.phase != Phase::Dead {
             let written = match outbox.only_slice() {
                 Some(bytes) => link.transport.write(&mut self.kernel, &[IoSlice::new(bytes)]),
-                None if outbox.buffered() > 0 => {
+                None if outbox.queued() > 0 => {
                     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
                     let count = outbox.slices(&mut slices);
                     link.transport.write(&mut self.kernel, &slices[..count])

@@ -5,6 +5,7 @@
 //! included, without a lock, a channel or an allocation.
 
 mod accept;
+mod compression;
 mod config;
 mod duties;
 mod ending;
@@ -194,6 +195,7 @@ impl<K: Kernel> Reactor<K> {
         self.fire_timers();
         self.carry_out_listening();
         self.wind_down();
+        self.compress_waiting();
         self.flush_touched();
         self.tell_drained();
         self.bury_the_dead();
@@ -266,6 +268,7 @@ impl<K: Kernel> Reactor<K> {
         lists.iter().any(|list| !list.is_empty())
             || !self.drained.is_empty()
             || !self.handshakes.is_empty()
+            || !hub.compressing.is_empty()
             || !hub.ticks.is_empty()
             || !hub.openings.is_empty()
             || !hub.closed_listeners.is_empty()

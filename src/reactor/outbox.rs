@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    compression::{Compression, Shares, write_frame},
     config::StreamSettings,
     id::{ConnectionId, TimerId},
     queue::{MAX_SLICES, Queue},
@@ -62,7 +63,7 @@ pub(crate) enum Phase {
 pub(crate) const LARGE_PAYLOAD_BYTES: usize = 16 * 1024;
 
 /// A server masks nothing.
-const NO_KEY: MaskingKey = [0; 4];
+pub(super) const NO_KEY: MaskingKey = [0; 4];
 
 /// The buffers of a reactor that outboxes draw on.
 #[derive(Debug, Default)]
@@ -81,7 +82,7 @@ impl Pools {
         Pools { blocks: Blocks::new(bytes), queues: Vec::new() }
     }
 
-    fn take_queue(&mut self) -> Box<Queue> {
+    pub(super) fn take_queue(&mut self) -> Box<Queue> {
         self.queues.pop().unwrap_or_default()
     }
 
@@ -118,8 +119,10 @@ pub(crate) struct Outbox {
     pub(super) secured: Option<Rc<Secured>>,
     pub(super) settings: Rc<StreamSettings>,
     /// None while the stream is raw: what it says is not framed.
-    encoder: Option<Encoder>,
-    queue: Option<Box<Queue>>,
+    pub(super) encoder: Option<Encoder>,
+    /// None unless it was agreed upon.
+    pub(super) compression: Option<Box<Compression>>,
+    pub(super) queue: Option<Box<Queue>>,
     /// The newest pong, while the socket is blocked.
     pong: Option<Box<[u8]>>,
     /// Why it ends, once it does.
@@ -150,6 +153,7 @@ impl Outbox {
             secured: None,
             settings,
             encoder: None,
+            compression: None,
             queue: None,
             pong: None,
             ending: None,
@@ -164,9 +168,10 @@ impl Outbox {
         ConnectionId::new(key, self.generation)
     }
 
-    /// From now on the stream speaks WebSocket.
-    pub(super) fn speak(&mut self, encoder: Encoder) {
+    /// From now on the stream speaks WebSocket, and compresses if that was agreed upon.
+    pub(super) fn speak(&mut self, encoder: Encoder, compression: Option<Compression>) {
         self.encoder = Some(encoder);
+        self.compression = compression.map(Box::new);
     }
 
     /// How it frames what it says; `None` for a raw stream.
@@ -174,8 +179,13 @@ impl Outbox {
         self.encoder
     }
 
-    /// Bytes that wait.
+    /// Bytes that wait, to be compressed or to be written.
     pub(super) fn buffered(&self) -> usize {
+        self.queued() + self.compression.as_ref().map_or(0, |compression| compression.bytes())
+    }
+
+    /// Bytes that wait to be written.
+    pub(super) fn queued(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len())
     }
 
@@ -200,14 +210,34 @@ impl Outbox {
         queue.append(&mut pools.blocks, bytes.len(), whole, |out| out.extend_from_slice(bytes));
     }
 
-    /// Queues a message. A large one that lies in the block `lent` is sent from there.
+    /// Queues a message, compressed if `compress` and that was agreed upon. A large one that lies in the block `lent` is sent from there.
+    ///
+    /// `true` if it waits to be compressed, and is the first that does.
     pub(super) fn message(
         &mut self,
         encoder: Encoder,
         message: Message<'_>,
+        compress: bool,
         lent: Option<&SharedBlock>,
         pools: &mut Pools,
-    ) {
+    ) -> bool {
+        if let Some(compression) = &mut self.compression {
+            let compress = compress && compression.deflation.wants(message.len());
+            if compression.delays(message.len(), compress) {
+                return compression.line_up(message, compress, lent, &mut pools.blocks);
+            }
+            if compress {
+                let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+                let write = |out: &mut Vec<u8>| write_frame(encoder, Some(&mut compression.deflation), message, out);
+                queue.append(&mut pools.blocks, message.len(), true, write);
+                return false;
+            }
+        }
+        self.plain(encoder, message, lent, pools);
+        false
+    }
+
+    fn plain(&mut self, encoder: Encoder, message: Message<'_>, lent: Option<&SharedBlock>, pools: &mut Pools) {
         let payload = message.as_bytes();
         if payload.len() >= LARGE_PAYLOAD_BYTES
             && let Some((block, start)) = lent.and_then(|block| Some((block, place(block, payload)?)))
@@ -251,6 +281,7 @@ impl Outbox {
     /// Queues what begins the closing handshake, if the version has one.
     pub(super) fn close_frame(&mut self, code: Option<CloseCode>, reason: &str, pools: &mut Pools) {
         self.pong = None;
+        self.compress(usize::MAX, pools);
         if let Some(encoder) = self.encoder.filter(|encoder| encoder.version().has_closing_handshake()) {
             self.append(reason.len(), pools, |out| encoder.close(code, reason, NO_KEY, out));
         }
@@ -267,6 +298,7 @@ impl Outbox {
     /// Queues the answer to a close frame with that body.
     pub(super) fn close_answer(&mut self, body: &[u8], pools: &mut Pools) {
         self.pong = None;
+        self.compress(usize::MAX, pools);
         if let Some(encoder) = self.encoder {
             self.append(body.len(), pools, |out| encoder.close_answer(body, NO_KEY, out));
         }
@@ -274,6 +306,9 @@ impl Outbox {
 
     /// Drops what has not begun to leave.
     pub(super) fn drop_unsent(&mut self, pools: &mut Pools) {
+        if let Some(compression) = &mut self.compression {
+            compression.clear(&mut pools.blocks);
+        }
         if let Some(queue) = &mut self.queue {
             queue.keep_begun(&mut pools.blocks);
         }
@@ -303,13 +338,20 @@ impl Outbox {
         if let Some(queue) = &mut self.queue {
             queue.advance(written, &mut pools.blocks);
         }
-        if self.buffered() == 0 {
-            self.release(pools);
+        if self.queued() == 0 {
+            self.release_queue(pools);
         }
     }
 
     /// Drops what waits.
     pub(super) fn release(&mut self, pools: &mut Pools) {
+        if let Some(compression) = &mut self.compression {
+            compression.clear(&mut pools.blocks);
+        }
+        self.release_queue(pools);
+    }
+
+    fn release_queue(&mut self, pools: &mut Pools) {
         if let Some(queue) = self.queue.take() {
             pools.give_queue(queue);
         }
@@ -333,27 +375,38 @@ const SMALL_FRAME_BYTES: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct EncodedFrame {
     pub(super) encoder: Encoder,
+    pub(super) shares: Shares,
     head: SharedBlock,
     body: Option<(SharedBlock, usize, usize)>,
 }
 
 impl EncodedFrame {
-    pub(super) fn new(encoder: Encoder, message: Message<'_>, lent: Option<&SharedBlock>, blocks: &mut Blocks) -> Self {
+    /// For `outbox`, and all that share it with that one.
+    pub(super) fn new(
+        outbox: &mut Outbox,
+        encoder: Encoder,
+        shares: Shares,
+        message: Message<'_>,
+        lent: Option<&SharedBlock>,
+        blocks: &mut Blocks,
+    ) -> Self {
+        let deflation = outbox.compression.as_mut().filter(|_| shares != Shares::Plain);
+        let deflation = deflation.map(|compression| &mut compression.deflation);
         let payload = message.as_bytes();
         let mut head = blocks.take(payload.len());
         let mut body = None;
         if let Some(out) = Rc::get_mut(&mut head) {
-            let lying = lent.filter(|_| payload.len() >= LARGE_PAYLOAD_BYTES);
+            let lying = lent.filter(|_| payload.len() >= LARGE_PAYLOAD_BYTES && deflation.is_none());
             let lying = lying.and_then(|block| Some((block, place(block, payload)?, encoder.message_header(message)?)));
             match lying {
                 Some((block, start, header)) => {
                     out.bytes_mut().extend_from_slice(header.as_bytes());
                     body = Some((Rc::clone(block), start, start + payload.len()));
                 }
-                None => encoder.message(message, NO_KEY, out.bytes_mut()),
+                None => write_frame(encoder, deflation, message, out.bytes_mut()),
             }
         }
-        EncodedFrame { encoder, head, body }
+        EncodedFrame { encoder, shares, head, body }
     }
 
     pub(super) fn release(self, blocks: &mut Blocks) {
@@ -362,7 +415,7 @@ impl EncodedFrame {
 }
 
 /// Where `payload` starts in `block`, if that is where it lies.
-fn place(block: &SharedBlock, payload: &[u8]) -> Option<usize> {
+pub(super) fn place(block: &SharedBlock, payload: &[u8]) -> Option<usize> {
     let whole = block.as_bytes();
     let start = (payload.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
     (start + payload.len() <= whole.len()).then_some(start)

@@ -1,6 +1,7 @@
 //! Publishing: one message to all who subscribed, encoded once.
 
 use super::{
+    compression::Shares,
     hub::{Hub, NOBODY, find},
     id::ConnectionId,
     outbox::{EncodedFrame, Phase},
@@ -36,8 +37,17 @@ impl Hub {
     }
 
     /// Sends a message to every subscriber of a topic. It is encoded once; each connection gets messages in the order of publishing.
+    ///
+    /// Where messages are compressed it is compressed once too, and at once, however large it is, for all that have no context takeover and the same
+    /// window. With context takeover a message refers to what that one connection was told before, so it is compressed for each:
+    /// for many subscribers [`DeflateConfig::shared`](crate::DeflateConfig::shared) is the choice.
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Published {
-        self.publish_except(topic, message.into(), NOBODY)
+        self.publish_except(topic, message.into(), NOBODY, true)
+    }
+
+    /// As [`publish`](Self::publish), as it is even where messages are compressed.
+    pub fn publish_uncompressed<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Published {
+        self.publish_except(topic, message.into(), NOBODY, false)
     }
 
     /// As [`publish`](Self::publish), for a message that the application owns: a large one is not copied.
@@ -53,10 +63,10 @@ impl Hub {
         message: impl Into<Message<'m>>,
     ) -> Published {
         let except = self.outbox(except).map_or(NOBODY, |_| except.key());
-        self.publish_except(topic, message.into(), except)
+        self.publish_except(topic, message.into(), except, true)
     }
 
-    fn publish_except(&mut self, topic: &str, message: Message<'_>, except: usize) -> Published {
+    fn publish_except(&mut self, topic: &str, message: Message<'_>, except: usize, compress: bool) -> Published {
         let mut published = Published::default();
         let mut frames = std::mem::take(&mut self.frames);
         for index in 0..self.topics.members(topic).len() {
@@ -74,15 +84,23 @@ impl Hub {
                 published.dropped += 1;
                 continue;
             }
-            let frame = match frames.iter().position(|frame| frame.encoder == encoder) {
-                Some(known) => known,
-                None => {
-                    frames.push(EncodedFrame::new(encoder, message, self.lent.as_ref(), &mut self.pools.blocks));
-                    frames.len() - 1
-                }
-            };
             log::trace!(target: "ws_reactor::reactor", "{} is published {message}", outbox.id(key));
-            outbox.encoded(&frames[frame], &mut self.pools);
+            let (lent, pools) = (self.lent.as_ref(), &mut self.pools);
+            let shares = outbox.shares(message.len(), compress);
+            let known = frames.iter().position(|frame| (frame.encoder, frame.shares) == (encoder, shares));
+            match known {
+                _ if shares == Shares::Nothing => {
+                    if outbox.message(encoder, message, compress, lent, pools) {
+                        self.compressing.push_back(outbox.id(key));
+                    }
+                }
+                Some(known) => outbox.encoded(&frames[known], pools),
+                None => {
+                    let frame = EncodedFrame::new(outbox, encoder, shares, message, lent, &mut pools.blocks);
+                    outbox.encoded(&frame, pools);
+                    frames.push(frame);
+                }
+            }
             published.queued += 1;
             self.touch(key);
         }

@@ -24,6 +24,8 @@ pub struct Stats {
     pub messages_in: u64,
     /// Messages queued, one for each receiver.
     pub messages_out: u64,
+    /// Messages compressed. What is published counts once for each way in which it was.
+    pub compressions: u64,
     /// Bytes read, as the protocols get them: what TLS adds is not counted.
     pub bytes_in: u64,
     /// Bytes written, as the protocols say them.

@@ -61,6 +61,7 @@ pub struct Accept {
     pub(super) headers: HeaderMap,
     pub(super) subprotocol: Option<String>,
     pub(super) limits: Option<Limits>,
+    pub(super) uncompressed: bool,
 }
 
 impl Accept {
@@ -84,6 +85,12 @@ impl Accept {
     /// The subprotocol, in place of the server's own choice. It must be one that the client offers, else none is agreed upon.
     pub fn subprotocol(mut self, subprotocol: impl Into<String>) -> Self {
         self.subprotocol = Some(subprotocol.into());
+        self
+    }
+
+    /// No compression on this connection, whatever the server would agree to.
+    pub fn uncompressed(mut self) -> Self {
+        self.uncompressed = true;
         self
     }
 

@@ -112,9 +112,15 @@ impl<'a> WebSocket<'a> {
 
     /// Sends a message: `&str` and `&String` as text, bytes as binary, and a [`Message`] as what it is.
     ///
-    /// It leaves at the end of this callback, together with all that is sent in it.
+    /// It leaves at the end of this callback, together with all that is sent in it. It is compressed if that was agreed upon; a message of more than 64 KiB then
+    /// in slices ([`Config::compression_budget_bytes`](crate::Config::compression_budget_bytes)), in this turn of the loop and those that follow.
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
         self.hub.send(self.id, message)
+    }
+
+    /// Sends a message as it is, even where messages are compressed: one that is compressed already, or has a secret in it.
+    pub fn send_uncompressed<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
+        self.hub.send_uncompressed(self.id, message)
     }
 
     /// Sends a message that the application owns. A large one is not copied.

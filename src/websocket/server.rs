@@ -7,7 +7,7 @@ use crate::{
     error::Error,
     http::{Request, head::HeadLimits},
     net::{Bind, Kernel, tls::Tls},
-    protocol::{Handshake, Limits, Version},
+    protocol::{Handshake, Limits, Version, deflate::DeflateConfig},
     reactor::{Hub, Listening, Reactor, Service, StreamHandler, StreamSettings},
 };
 
@@ -102,6 +102,7 @@ pub struct Server {
     pub(super) origins: Option<Vec<String>>,
     pub(super) subprotocols: Subprotocols,
     pub(super) settings: Settings,
+    pub(super) deflate: Option<DeflateConfig>,
     tls: Option<Tls>,
 }
 
@@ -115,6 +116,7 @@ impl Server {
             origins: None,
             subprotocols: Subprotocols::Preferred(Vec::new()),
             settings: Settings::default(),
+            deflate: None,
             tls: None,
         }
     }
@@ -241,7 +243,23 @@ impl fmt::Debug for Server {
             .field("on_request", &self.on_request.is_some())
             .field("origins", &self.origins)
             .field("settings", &self.settings)
+            .field("deflate", &self.deflate)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "deflate")]
+impl Server {
+    /// Compresses messages with clients that offer it: permessage-deflate (RFC 7692), as a [`DeflateConfig`] has it. By default nothing is compressed.
+    ///
+    /// ```
+    /// use ws_reactor::{DeflateConfig, Server, on_message};
+    ///
+    /// let server = Server::new(|_| on_message(|ws, message| { ws.send(message); })).deflate(DeflateConfig::shared());
+    /// ```
+    pub fn deflate(mut self, config: DeflateConfig) -> Self {
+        self.deflate = Some(config);
+        self
     }
 }
 

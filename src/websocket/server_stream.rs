@@ -18,7 +18,10 @@ use crate::{
         response,
     },
     protocol::{
-        CloseReason, ClosedBy, Deadline, Handshake, HandshakeError, Limits, Side, Version, encoder::Encoder, handshake,
+        CloseReason, ClosedBy, Deadline, Handshake, HandshakeError, Limits, Side, Version,
+        deflate::{Deflation, Inflation},
+        encoder::Encoder,
+        handshake,
     },
     reactor::{Phase, Stream, StreamHandler, TimerId},
 };
@@ -135,7 +138,12 @@ impl ServerStream {
     /// Answers the head, and opens the session unless the client has to send more first.
     fn accept(&mut self, stream: &mut Stream<'_>, request: Request, version: Version, accept: Accept) {
         let subprotocol = self.subprotocol(&request, accept.subprotocol);
-        let handshake = Handshake::new(request, version, subprotocol);
+        let config = self.server.deflate.as_ref().filter(|_| !accept.uncompressed);
+        let compression = match handshake::compression(&request, version, config) {
+            Ok(compression) => compression,
+            Err(error) => return self.refuse(stream, error),
+        };
+        let handshake = Handshake::new(request, version, subprotocol, compression);
         let mut answer = Vec::with_capacity(256);
         handshake.answer(&accept.headers, &mut answer);
         let challenged = handshake.challenge_bytes() > 0;
@@ -157,9 +165,17 @@ impl ServerStream {
         if handshake.challenge_bytes() > 0 {
             stream.hub.write_handshake(stream.id(), &handshake.prove(&received), true);
         }
-        stream.hub.speak(stream.id(), Encoder::new(version, Side::Server));
+        let (agreed, contexts) = (handshake.compression(), stream.hub.contexts());
+        let inflation = agreed.map(|agreed| Inflation::new(agreed, Side::Server, contexts));
+        let config = self.server.deflate.as_ref();
+        let deflation =
+            agreed.zip(config).map(|(agreed, config)| Deflation::new(agreed, config, Side::Server, contexts));
+        stream.hub.speak(stream.id(), Encoder::new(version, Side::Server), deflation);
         log::debug!(target: "ws_reactor::websocket", "{} open: {} {}", stream.id(), handshake.path(), version);
-        let session = Session::new(handler, version, limits, Rc::clone(&self.server), stream.hub.now());
+        let mut session = Session::new(handler, version, limits, Rc::clone(&self.server), stream.hub.now());
+        if let Some(inflation) = inflation {
+            session.inflate_by(inflation);
+        }
         self.state = State::Open(Box::new(session));
         if let State::Open(session) = &mut self.state {
             session.on_open(stream, &handshake);

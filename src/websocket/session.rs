@@ -11,9 +11,13 @@ use crate::{
     protocol::{
         CloseCode, CloseReason, ClosedBy, Deadline, Handshake, Limits, ProtocolError, Side, Version,
         decoder::{Decoder, Incoming},
+        deflate::Inflation,
     },
     reactor::{LARGE_PAYLOAD_BYTES, Phase, Stream, TimerId},
 };
+
+/// Bytes that may come out of compressed messages of one connection before the others have their turn.
+const INFLATION_BUDGET_BYTES: usize = 256 * 1024;
 
 /// An open WebSocket.
 pub(super) struct Session {
@@ -60,6 +64,11 @@ impl Session {
         Session { handler, decoder, view: View { version, limits }, server, heard: now, pinged: None }
     }
 
+    /// From now on messages may be compressed.
+    pub(super) fn inflate_by(&mut self, inflation: Inflation) {
+        self.decoder.inflate_by(inflation);
+    }
+
     pub(super) fn on_open(&mut self, stream: &mut Stream<'_>, handshake: &Handshake) {
         self.listen_for_silence(stream);
         self.call(stream, |handler, ws| handler.on_open(ws, handshake));
@@ -69,6 +78,7 @@ impl Session {
     pub(super) fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
         let id = stream.id();
         let mut at = 0;
+        self.decoder.allow_inflating(INFLATION_BUDGET_BYTES);
         for left in (0..=self.server.settings.message_budget.max(1)).rev() {
             let phase = stream.hub.phase(id);
             if !matches!(phase, Phase::Open | Phase::Closing) {
@@ -87,7 +97,10 @@ impl Session {
                 }
             };
             at += decoded.consumed;
-            let Some(incoming) = decoded.incoming else { break };
+            let Some(incoming) = decoded.incoming else {
+                stream.unread(data.len() - at);
+                break;
+            };
             self.heard = stream.hub.now();
             log::trace!(target: "ws_reactor::websocket", "{id} got {incoming}");
             // A handler that has closed its connection hears no more of it; the protocol is kept all the same.

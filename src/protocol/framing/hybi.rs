@@ -9,11 +9,19 @@ use crate::protocol::{
 
 const FIN: u8 = 0x80;
 const RSV: u8 = 0x70;
+const RSV1: u8 = 0x40;
+const RSV1_TEXT: u8 = 0x41;
+const RSV1_BINARY: u8 = 0x42;
 const MASK: u8 = 0x80;
 
-/// Reads the header at the start of `bytes`, as `side` gets it. What can be refused is refused by the first octet that shows it.
-pub(crate) fn parse_header(bytes: &[u8], side: Side, masking_demanded: bool) -> ParsedHeader {
+/// Reads the header at the start of `bytes`, as `side` gets it, with RSV1 if `compression` was agreed upon. What can be refused is refused by the
+/// first octet that shows it.
+pub(crate) fn parse_header(bytes: &[u8], side: Side, masking_demanded: bool, compression: bool) -> ParsedHeader {
     let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
+    let compressed = first & RSV != 0;
+    if compressed && !(compression && matches!(first & !FIN, RSV1_TEXT | RSV1_BINARY)) {
+        return Err(ProtocolError::ReservedBits);
+    }
     let op_code = op_code(first)?;
     let fin = first & FIN != 0;
     if op_code.is_control() && !fin {
@@ -32,14 +40,11 @@ pub(crate) fn parse_header(bytes: &[u8], side: Side, masking_demanded: bool) -> 
         (true, Some((key, rest))) => (Some(*key), rest),
         (true, None) => return Ok(None),
     };
-    let header = FrameHeader { fin, op_code, masking_key, length };
+    let header = FrameHeader { fin, compressed, op_code, masking_key, length };
     Ok(Some((header, bytes.len() - rest.len())))
 }
 
 fn op_code(first: u8) -> Result<OpCode, ProtocolError> {
-    if first & RSV != 0 {
-        return Err(ProtocolError::ReservedBits);
-    }
     match first & 0x0f {
         0x0 => Ok(OpCode::Continuation),
         0x1 => Ok(OpCode::Text),
@@ -53,17 +58,33 @@ fn op_code(first: u8) -> Result<OpCode, ProtocolError> {
 
 /// The header of an unfragmented frame, masked if a key is given.
 pub(crate) fn header(op_code: OpCode, length: usize, masking_key: Option<MaskingKey>) -> HeaderBytes {
+    header_from(FIN | code(op_code), length, masking_key)
+}
+
+/// The header of a frame of a compressed message: RSV1 stands in the first, and in no other (RFC 7692 §6.1).
+pub(crate) fn compressed_header(
+    op_code: OpCode,
+    fin: bool,
+    length: usize,
+    masking_key: Option<MaskingKey>,
+) -> HeaderBytes {
+    let rsv1 = if op_code == OpCode::Continuation { 0 } else { RSV1 };
+    let fin = if fin { FIN } else { 0 };
+    header_from(fin | rsv1 | code(op_code), length, masking_key)
+}
+
+fn header_from(first: u8, length: usize, masking_key: Option<MaskingKey>) -> HeaderBytes {
     let mask = if masking_key.is_some() { MASK } else { 0 };
-    let mut header = HeaderBytes::new(FIN | code(op_code), mask, length);
+    let mut header = HeaderBytes::new(first, mask, length);
     if let Some(key) = masking_key {
         header.push(&key);
     }
     header
 }
 
-/// Appends a frame with its payload masked.
-pub(crate) fn write_masked(op_code: OpCode, payload: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
-    out.extend_from_slice(header(op_code, payload.len(), Some(key)).as_bytes());
+/// Appends a frame with its payload masked by `key`, which its header says.
+pub(crate) fn write_masked(header: &HeaderBytes, payload: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
+    out.extend_from_slice(header.as_bytes());
     let start = out.len();
     out.extend_from_slice(payload);
     unmask(&mut out[start..], key, 0);
@@ -85,7 +106,7 @@ mod tests {
     use super::*;
 
     fn parse(bytes: &[u8]) -> ParsedHeader {
-        parse_header(bytes, Side::Server, true)
+        parse_header(bytes, Side::Server, true, false)
     }
 
     #[test]
@@ -94,8 +115,13 @@ mod tests {
             for op_code in [OpCode::Text, OpCode::Binary] {
                 let written = header(op_code, length, Some([1, 2, 3, 4]));
                 let bytes = written.as_bytes();
-                let expected =
-                    FrameHeader { fin: true, op_code, masking_key: Some([1, 2, 3, 4]), length: length as u64 };
+                let expected = FrameHeader {
+                    fin: true,
+                    compressed: false,
+                    op_code,
+                    masking_key: Some([1, 2, 3, 4]),
+                    length: length as u64,
+                };
                 assert_eq!(parse(bytes), Ok(Some((expected, bytes.len()))));
                 for cut in 0..bytes.len() {
                     assert_eq!(parse(&bytes[..cut]), Ok(None), "length {length} cut at {cut}");
@@ -114,10 +140,30 @@ mod tests {
     }
 
     #[test]
+    fn a_reserved_bit_has_a_meaning_where_compression_was_agreed_upon_and_a_message_begins() {
+        let parse = |first: u8| parse_header(&[first, 0x80, 1, 2, 3, 4], Side::Server, true, true);
+        for (first, op_code) in [(0xc1, OpCode::Text), (0x42, OpCode::Binary)] {
+            let (header, _) = parse(first).unwrap().unwrap();
+            assert!(header.compressed && header.op_code == op_code);
+        }
+        assert!(!parse(0x81).unwrap().unwrap().0.compressed);
+        for first in [0xc0, 0x40, 0xc8, 0xc9, 0xca, 0xe1, 0xa1, 0x91, 0xf2] {
+            assert_eq!(parse(first), Err(ProtocolError::ReservedBits), "{first:x}");
+        }
+    }
+
+    #[test]
+    fn a_compressed_message_is_marked_in_its_first_frame_alone() {
+        let first = |op_code, fin| compressed_header(op_code, fin, 0, None).as_bytes()[0];
+        assert_eq!([first(OpCode::Text, true), first(OpCode::Binary, false)], [0xc1, 0x42]);
+        assert_eq!([first(OpCode::Continuation, false), first(OpCode::Continuation, true)], [0x00, 0x80]);
+    }
+
+    #[test]
     fn the_second_octet_is_enough_to_refuse() {
         assert_eq!(parse(&[0x81, 0x05]), Err(ProtocolError::Unmasked));
         assert_eq!(parse(&[0x89, 0xfe]), Err(ProtocolError::ControlTooLong));
-        assert_eq!(parse_header(&[0x81, 0x85], Side::Client, true), Err(ProtocolError::Masked));
+        assert_eq!(parse_header(&[0x81, 0x85], Side::Client, true, false), Err(ProtocolError::Masked));
     }
 
     #[test]

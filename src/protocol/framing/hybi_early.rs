@@ -27,7 +27,7 @@ pub(crate) fn parse_header(bytes: &[u8], flag_ends: bool) -> ParsedHeader {
         return Err(ProtocolError::ReservedBits);
     }
     let Some((length, rest)) = parse_length(second, op_code, rest)? else { return Ok(None) };
-    let header = FrameHeader { fin, op_code, masking_key: None, length };
+    let header = FrameHeader { fin, compressed: false, op_code, masking_key: None, length };
     Ok(Some((header, bytes.len() - rest.len())))
 }
 
@@ -91,8 +91,13 @@ mod tests {
             for flag_ends in [false, true] {
                 let written = header(OpCode::Text, length, flag_ends);
                 let bytes = written.as_bytes();
-                let expected =
-                    FrameHeader { fin: true, op_code: OpCode::Text, masking_key: None, length: length as u64 };
+                let expected = FrameHeader {
+                    fin: true,
+                    compressed: false,
+                    op_code: OpCode::Text,
+                    masking_key: None,
+                    length: length as u64,
+                };
                 assert_eq!(parse_header(bytes, flag_ends), Ok(Some((expected, bytes.len()))));
                 for cut in 0..bytes.len() {
                     assert_eq!(parse_header(&bytes[..cut], flag_ends), Ok(None), "length {length} cut at {cut}");

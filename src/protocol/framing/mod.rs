@@ -27,6 +27,8 @@ impl OpCode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
     pub(crate) fin: bool,
+    /// It begins a message that is compressed (RFC 7692 §6).
+    pub(crate) compressed: bool,
     pub(crate) op_code: OpCode,
     /// The key whose first octet is for the first of the payload.
     pub(crate) masking_key: Option<MaskingKey>,

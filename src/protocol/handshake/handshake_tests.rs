@@ -21,7 +21,7 @@ fn detected(from: &str, to: &str) -> Result<Version, HandshakeError> {
 fn the_handshake_of_rfc_6455_section_1_3_is_answered_as_it_says() {
     let request = request(GOOD);
     let version = detect(&request, Version::ALL).unwrap();
-    let handshake = Handshake::new(request, version, Some("chat".to_owned()));
+    let handshake = Handshake::new(request, version, Some("chat".to_owned()), None);
     let mut out = Vec::new();
     let mut headers = HeaderMap::new();
     headers.insert("x-request-id", HeaderValue::from_static("7"));

@@ -8,7 +8,10 @@ use std::{fmt, net::SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, uri::PathAndQuery};
 
-use super::version::{Announced, Opening, Version};
+use super::{
+    deflate::{self, DeflateConfig, DeflateParameters, Malformed},
+    version::{Announced, Opening, Version},
+};
 use crate::{
     http::{Request, response},
     secured::Secured,
@@ -38,6 +41,8 @@ pub enum HandshakeError {
     Challenge,
     /// A subprotocol that is no token (RFC 6455 §4.1), or none where one is announced.
     Subprotocol,
+    /// `Sec-WebSocket-Extensions` is no list of extensions (RFC 6455 §9.1). It is not looked at unless compression is turned on.
+    Extensions,
     /// A page whose origin may not connect: answered with 403. See [`Server::origins`](crate::Server::origins).
     Origin,
     /// A request to upgrade that has a body.
@@ -101,6 +106,7 @@ impl fmt::Display for HandshakeError {
             HandshakeError::Challenge => "Sec-WebSocket-Key1 and -Key2 are no challenge",
             HandshakeError::Origin => "this origin may not connect",
             HandshakeError::Subprotocol => "Sec-WebSocket-Protocol is not a list of tokens",
+            HandshakeError::Extensions => "Sec-WebSocket-Extensions is not a list of extensions",
             HandshakeError::Body => "a request to upgrade has no body",
         })
     }
@@ -164,6 +170,17 @@ fn announced(request: &Request) -> Result<Version, HandshakeError> {
     if has("sec-websocket-key") { Err(HandshakeError::Version) } else { Ok(Version::Hixie75) }
 }
 
+/// What is agreed upon of compression, by a server that wants `config`.
+pub(crate) fn compression(
+    request: &Request,
+    version: Version,
+    config: Option<&DeflateConfig>,
+) -> Result<Option<DeflateParameters>, HandshakeError> {
+    let Some(config) = config.filter(|_| version.traits().compressible) else { return Ok(None) };
+    let lines = request.headers().get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter().map(HeaderValue::as_bytes);
+    deflate::agree(lines, config).map_err(|Malformed| HandshakeError::Extensions)
+}
+
 fn has_body(headers: &HeaderMap) -> bool {
     let length = headers.get(header::CONTENT_LENGTH);
     headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
@@ -183,7 +200,8 @@ fn offers_are_sound(request: &Request, version: Version) -> bool {
     offers.iter().all(|line| line.to_str().is_ok_and(sound))
 }
 
-fn is_token_octet(octet: u8) -> bool {
+/// Whether the octet may stand in a token (RFC 9110 §5.6.2).
+pub(super) fn is_token_octet(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet)
 }
 
@@ -193,11 +211,17 @@ pub struct Handshake {
     request: Request,
     version: Version,
     subprotocol: Option<String>,
+    compression: Option<DeflateParameters>,
 }
 
 impl Handshake {
-    pub(crate) fn new(request: Request, version: Version, subprotocol: Option<String>) -> Self {
-        Handshake { request, version, subprotocol }
+    pub(crate) fn new(
+        request: Request,
+        version: Version,
+        subprotocol: Option<String>,
+        compression: Option<DeflateParameters>,
+    ) -> Self {
+        Handshake { request, version, subprotocol, compression }
     }
 
     /// The request: path, query, headers, origin, peer.
@@ -255,6 +279,11 @@ impl Handshake {
         self.subprotocol.as_deref()
     }
 
+    /// What was agreed upon of compression.
+    pub(crate) fn compression(&self) -> Option<&DeflateParameters> {
+        self.compression.as_ref()
+    }
+
     /// Appends the answer, with the headers that the application adds.
     pub(crate) fn answer(&self, headers: &HeaderMap, out: &mut Vec<u8>) {
         match self.version.traits().opening {
@@ -264,6 +293,9 @@ impl Handshake {
         }
         if let Some(subprotocol) = self.subprotocol() {
             response::write_line(self.subprotocol_header(), subprotocol.as_bytes(), out);
+        }
+        if let Some(parameters) = self.compression() {
+            response::write_line("Sec-WebSocket-Extensions", parameters.to_string().as_bytes(), out);
         }
         response::write_headers(headers, out);
         out.extend_from_slice(b"\r\n");
@@ -302,6 +334,14 @@ impl Handshake {
     /// A header as it came; nothing if it did not come.
     fn raw_header(&self, name: HeaderName) -> &[u8] {
         self.request.headers().get(name).map_or(&[], HeaderValue::as_bytes)
+    }
+}
+
+#[cfg(feature = "deflate")]
+impl Handshake {
+    /// How messages are compressed; `None` if they are not.
+    pub fn deflate(&self) -> Option<DeflateParameters> {
+        self.compression
     }
 }
 

@@ -1,0 +1,121 @@
+//! The inbound direction: compressed messages, inflated as their bytes arrive (RFC 7692 §7.2.2).
+
+use std::{fmt, mem, rc::Rc};
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+use super::{DeflateParameters, SharedContexts};
+use crate::protocol::{error::ProtocolError, version::Side};
+
+/// What the sender has cut off the end of each message (§7.2.1): the end of an empty block without compression.
+const TAIL: &[u8] = &[0x00, 0x00, 0xff, 0xff];
+
+/// The same, and an empty last block behind it. Where nothing has to be remembered, this shows that the message has ended where a block does.
+const LAST_TAIL: &[u8] = &[0x00, 0x00, 0xff, 0xff, 0x03, 0x00];
+
+/// The state of a connection whose peer compresses.
+pub(crate) struct Inflation {
+    takeover: bool,
+    contexts: SharedContexts,
+    /// Held from the first byte of a message: to its end, or with context takeover for good.
+    context: Option<Decompress>,
+    /// Nothing was fed since a message has ended, or a block that says it is the last.
+    at_rest: bool,
+    /// How many bytes may still come out before others have their turn.
+    allowance: usize,
+}
+
+impl Inflation {
+    /// For what `side` receives.
+    pub(crate) fn new(parameters: &DeflateParameters, side: Side, contexts: &SharedContexts) -> Self {
+        let takeover = match side {
+            Side::Server => parameters.client_context_takeover,
+            Side::Client => parameters.server_context_takeover,
+        };
+        Inflation { takeover, contexts: Rc::clone(contexts), context: None, at_rest: true, allowance: usize::MAX }
+    }
+
+    /// Allows so many bytes to come out from now on. What is begun with the last of them is finished: it may be 16 KiB more.
+    pub(crate) fn allow(&mut self, bytes: usize) {
+        self.allowance = bytes;
+    }
+
+    /// Inflates what has come of a message, and hands what comes out to `take`. Says how much of `piece` was used: all of it, unless the allowance was used up before.
+    pub(crate) fn push(
+        &mut self,
+        piece: &[u8],
+        take: impl FnMut(&[u8]) -> Result<(), ProtocolError>,
+    ) -> Result<usize, ProtocolError> {
+        if piece.is_empty() || self.allowance == 0 {
+            return Ok(0);
+        }
+        self.inflate(piece, take)
+    }
+
+    /// The message has come whole: the rest of it comes out, however much that is; it is not much.
+    pub(crate) fn finish(&mut self, take: impl FnMut(&[u8]) -> Result<(), ProtocolError>) -> Result<(), ProtocolError> {
+        // A message of no bytes at all has no block to end; nor has one that has said so itself.
+        if !self.at_rest {
+            let tail = if self.takeover { TAIL } else { LAST_TAIL };
+            let allowance = mem::replace(&mut self.allowance, usize::MAX);
+            self.inflate(tail, take)?;
+            self.allowance = allowance.saturating_sub(usize::MAX - self.allowance);
+            if self.at_rest == self.takeover {
+                return Err(ProtocolError::InvalidDeflate);
+            }
+        }
+        self.at_rest = true;
+        if !self.takeover
+            && let Some(context) = self.context.take()
+        {
+            self.contexts.borrow_mut().give_decompressor(context);
+        }
+        Ok(())
+    }
+
+    fn inflate(
+        &mut self,
+        input: &[u8],
+        mut take: impl FnMut(&[u8]) -> Result<(), ProtocolError>,
+    ) -> Result<usize, ProtocolError> {
+        let contexts = &mut *self.contexts.borrow_mut();
+        let context = self.context.get_or_insert_with(|| contexts.take_decompressor());
+        let room = contexts.inflated();
+        let mut used = 0;
+        loop {
+            self.at_rest = false;
+            let (before_in, before_out) = (context.total_in(), context.total_out());
+            let status = context
+                .decompress(&input[used..], room, FlushDecompress::Sync)
+                .map_err(|_| ProtocolError::InvalidDeflate)?;
+            used += (context.total_in() - before_in) as usize;
+            let length = (context.total_out() - before_out) as usize;
+            self.allowance = self.allowance.saturating_sub(length);
+            take(&room[..length])?;
+            let left = used < input.len();
+            if status == Status::StreamEnd {
+                // Who cannot end a block otherwise says that it is the last, and begins anew (§7.2.3.4).
+                context.reset(false);
+                self.at_rest = true;
+            } else if length < room.len() && left {
+                return Err(ProtocolError::InvalidDeflate);
+            } else if length == room.len() && !left {
+                // There may be more to come out of what was taken in.
+                continue;
+            }
+            if !left || self.allowance == 0 {
+                return Ok(used);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Inflation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Inflation")
+            .field("takeover", &self.takeover)
+            .field("holds_context", &self.context.is_some())
+            .finish_non_exhaustive()
+    }
+}

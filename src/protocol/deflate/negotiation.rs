@@ -1,0 +1,157 @@
+//! The negotiation (RFC 7692 §5.1 and §7.1): `Sec-WebSocket-Extensions` read in one pass, and the first offer that can be accepted.
+
+use std::borrow::Cow;
+
+use super::{DeflateConfig, DeflateParameters, MAX_WINDOW_BITS, MIN_WINDOW_BITS, NAME};
+use crate::protocol::handshake::is_token_octet;
+
+/// The header does not keep to its grammar (RFC 6455 §9.1).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+/// What a server that wants `config` agrees to, if one of the offers in `lines` can be accepted; they come in the client's order of preference.
+pub(crate) fn agree<'h>(
+    lines: impl Iterator<Item = &'h [u8]>,
+    config: &DeflateConfig,
+) -> Result<Option<DeflateParameters>, Malformed> {
+    let mut agreed = None;
+    for line in lines {
+        let mut cursor = Cursor(line);
+        loop {
+            cursor.skip_spaces();
+            // An empty member of a list counts for nothing (RFC 9110 §5.6.1).
+            if !matches!(cursor.peek(), None | Some(b',')) {
+                let offer = cursor.extension()?;
+                agreed = agreed.or_else(|| offer?.accepted(config));
+            }
+            match cursor.next() {
+                None => break,
+                Some(b',') => {}
+                Some(_) => return Err(Malformed),
+            }
+        }
+    }
+    Ok(agreed)
+}
+
+/// The parameters of an offer (RFC 7692 §7.1); those not given are `None`.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Offer {
+    server_no_context_takeover: Option<()>,
+    client_no_context_takeover: Option<()>,
+    server_max_window_bits: Option<u8>,
+    /// Without a value the client only says that it can be told one.
+    client_max_window_bits: Option<Option<u8>>,
+}
+
+impl Offer {
+    /// Takes a parameter in; `None` if it makes the offer unacceptable: unknown, given twice, or with a value that it cannot have (§7.1).
+    fn set(&mut self, name: &[u8], value: Option<&[u8]>) -> Option<()> {
+        let repeated = match (name, value) {
+            (b"server_no_context_takeover", None) => self.server_no_context_takeover.replace(()).is_some(),
+            (b"client_no_context_takeover", None) => self.client_no_context_takeover.replace(()).is_some(),
+            (b"server_max_window_bits", Some(value)) => {
+                self.server_max_window_bits.replace(window_bits(value)?).is_some()
+            }
+            (b"client_max_window_bits", None) => self.client_max_window_bits.replace(None).is_some(),
+            (b"client_max_window_bits", Some(value)) => {
+                self.client_max_window_bits.replace(Some(window_bits(value)?)).is_some()
+            }
+            _ => return None,
+        };
+        (!repeated).then_some(())
+    }
+
+    /// What comes of it, if it can be had: all that it asks for, and what `config` adds. Of the four parameters only `client_max_window_bits` may not be
+    /// answered to a client that has not offered it (§7.1.2.2).
+    fn accepted(&self, config: &DeflateConfig) -> Option<DeflateParameters> {
+        let asked = self.server_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
+        let ours = config.server_max_window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
+        let told = config.client_max_window_bits.clamp(MIN_WINDOW_BITS - 1, MAX_WINDOW_BITS);
+        let parameters = DeflateParameters {
+            server_max_window_bits: ours.min(asked),
+            client_max_window_bits: match self.client_max_window_bits {
+                Some(hint) => told.min(hint.unwrap_or(MAX_WINDOW_BITS)),
+                None => MAX_WINDOW_BITS,
+            },
+            server_context_takeover: config.server_context_takeover && self.server_no_context_takeover.is_none(),
+            client_context_takeover: config.client_context_takeover && self.client_no_context_takeover.is_none(),
+        };
+        (asked >= MIN_WINDOW_BITS).then_some(parameters)
+    }
+}
+
+/// A window from 8 to 15, in decimal digits without a zero before them (§7.1.2).
+fn window_bits(value: &[u8]) -> Option<u8> {
+    match value {
+        [digit @ b'8'..=b'9'] => Some(digit - b'0'),
+        [b'1', digit @ b'0'..=b'5'] => Some(10 + digit - b'0'),
+        _ => None,
+    }
+}
+
+/// What is left of a line.
+struct Cursor<'l>(&'l [u8]);
+
+impl<'l> Cursor<'l> {
+    fn peek(&self) -> Option<u8> {
+        self.0.first().copied()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn skip_spaces(&mut self) {
+        self.0 = self.0.trim_ascii_start();
+    }
+
+    /// Whether `octet` is next, spaces aside, and is passed.
+    fn passes(&mut self, octet: u8) -> bool {
+        self.skip_spaces();
+        let here = self.peek() == Some(octet);
+        if here {
+            self.next();
+        }
+        self.skip_spaces();
+        here
+    }
+
+    /// An extension with its parameters (RFC 6455 §9.1). `None` if it is another, or an offer that cannot be accepted.
+    fn extension(&mut self) -> Result<Option<Offer>, Malformed> {
+        let mut offer = (self.token()? == NAME.as_bytes()).then(Offer::default);
+        while self.passes(b';') {
+            let name = self.token()?;
+            let value = if self.passes(b'=') { Some(self.value()?) } else { None };
+            offer = offer.and_then(|mut offer| offer.set(name, value.as_deref()).map(|()| offer));
+        }
+        Ok(offer)
+    }
+
+    fn token(&mut self) -> Result<&'l [u8], Malformed> {
+        let end = self.0.iter().position(|octet| !is_token_octet(*octet)).unwrap_or(self.0.len());
+        let (token, rest) = self.0.split_at(end);
+        self.0 = rest;
+        if token.is_empty() { Err(Malformed) } else { Ok(token) }
+    }
+
+    /// A token, or a quoted string that is one when the quotes are off.
+    fn value(&mut self) -> Result<Cow<'l, [u8]>, Malformed> {
+        if self.peek() != Some(b'"') {
+            return self.token().map(Cow::Borrowed);
+        }
+        self.next();
+        let mut value = Vec::new();
+        loop {
+            match self.next().ok_or(Malformed)? {
+                b'"' => break,
+                b'\\' => value.push(self.next().ok_or(Malformed)?),
+                octet => value.push(octet),
+            }
+        }
+        let is_token = !value.is_empty() && value.iter().all(|octet| is_token_octet(*octet));
+        if is_token { Ok(Cow::Owned(value)) } else { Err(Malformed) }
+    }
+}
