@@ -2,10 +2,11 @@
 #![allow(dead_code)]
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
-    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -47,20 +48,31 @@ pub(crate) fn start(role: &str) -> Result<(ServerProcess, SocketAddr), Box<dyn s
     Ok((server, line.trim().parse()?))
 }
 
-/// Starts the server of somebody else, on the first core, which says `listening on wss://ADDR`.
+/// Servers of others, as the command line names them: `--peer NAME=COMMAND`.
+pub(crate) fn peers() -> Vec<(String, String)> {
+    let words: Vec<String> = env::args().collect();
+    let given = words.windows(2).filter(|pair| pair[0] == "--peer");
+    given
+        .filter_map(|pair| pair[1].split_once('='))
+        .map(|(name, command)| (name.to_owned(), command.to_owned()))
+        .collect()
+}
+
+/// Starts the server of somebody else, on the first core, which says `listening on SCHEME://ADDR`.
 pub(crate) fn start_peer(
     command: &str,
-    certificate: &Path,
-    key: &Path,
+    arguments: &[&OsStr],
+    scheme: &str,
 ) -> Result<(ServerProcess, SocketAddr), Box<dyn std::error::Error>> {
     let mut words = command.split_whitespace();
     let mut command = Command::new("taskset");
-    command.args(["-c", "0"]).arg(words.next().ok_or("no command")?).args(words).args(["--listen", "127.0.0.1:0"]);
-    command.arg("--tls-cert").arg(certificate).arg("--tls-key").arg(key);
+    command.args(["-c", "0"]).arg(words.next().ok_or("no command")?).args(words);
+    command.args(["--listen", "127.0.0.1:0"]).args(arguments);
     let mut server = ServerProcess(command.stderr(Stdio::piped()).spawn()?);
     let mut line = String::new();
     BufReader::new(server.0.stderr.take().ok_or("no output")?).read_line(&mut line)?;
-    let addr = line.trim().strip_prefix("listening on wss://").ok_or("it does not listen")?.parse()?;
+    let said = line.trim().strip_prefix("listening on ").and_then(|url| url.strip_prefix(scheme)?.strip_prefix("://"));
+    let addr = said.ok_or("it does not listen")?.parse()?;
     Ok((server, addr))
 }
 

@@ -3,14 +3,19 @@
 
 use std::io::{self, Read, Write};
 
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 const KEY: [u8; 4] = [0x5a, 0x13, 0xc7, 0x88];
 
 /// Asks for a WebSocket, and reads the answer to its end.
 pub(crate) fn shake_hands(stream: &mut (impl Read + Write)) -> io::Result<()> {
-    stream.write_all(REQUEST)?;
+    shake_hands_with(stream, "").map(|_| ())
+}
+
+/// As [`shake_hands`], with more header lines; the answer is given back.
+pub(crate) fn shake_hands_with(stream: &mut (impl Read + Write), lines: &str) -> io::Result<String> {
+    stream.write_all(format!("{REQUEST}{lines}\r\n").as_bytes())?;
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -18,7 +23,7 @@ pub(crate) fn shake_hands(stream: &mut (impl Read + Write)) -> io::Result<()> {
         answer.push(byte[0]);
     }
     match answer.starts_with(b"HTTP/1.1 101 ") {
-        true => Ok(()),
+        true => Ok(String::from_utf8_lossy(&answer).into_owned()),
         false => Err(io::Error::other("no WebSocket")),
     }
 }
@@ -30,7 +35,12 @@ pub(crate) fn payload(bytes: usize) -> Vec<u8> {
 
 /// A client's binary frame.
 pub(crate) fn masked(payload: &[u8]) -> Vec<u8> {
-    let mut frame = header(payload.len(), 0x80);
+    masked_frame(BINARY, payload)
+}
+
+/// A client's frame with any first octet.
+pub(crate) fn masked_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = header(first, payload.len(), 0x80);
     frame.extend(KEY);
     frame.extend(payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
     frame
@@ -38,15 +48,36 @@ pub(crate) fn masked(payload: &[u8]) -> Vec<u8> {
 
 /// A server's binary frame.
 pub(crate) fn unmasked(payload: &[u8]) -> Vec<u8> {
-    let mut frame = header(payload.len(), 0);
+    let mut frame = header(BINARY, payload.len(), 0);
     frame.extend(payload);
     frame
 }
 
-fn header(length: usize, mask: u8) -> Vec<u8> {
+/// Different texts of so many bytes, each like the answer of a service: objects with the same fields and other values.
+pub(crate) fn json(count: usize, bytes: usize) -> Vec<Vec<u8>> {
+    let mut state = 12345_u64;
+    let mut random = move |below: u64| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) % below
+    };
+    let mut text = |number: usize| {
+        let mut text = String::from("{\"items\":[");
+        while text.len() < bytes {
+            let (id, name, price, cents, active) =
+                (number * 100 + random(16) as usize, random(16_384), random(65_536), random(100), random(2) == 1);
+            text += &format!("{{\"id\":{id},\"name\":\"user{name}\",\"price\":{price}.{cents},\"active\":{active}}},");
+        }
+        text.into_bytes()[..bytes].to_vec()
+    };
+    (0..count).map(&mut text).collect()
+}
+
+const BINARY: u8 = 0x82;
+
+fn header(first: u8, length: usize, mask: u8) -> Vec<u8> {
     match length {
-        0..=125 => vec![0x82, mask | length as u8],
-        126..=0xffff => [&[0x82, mask | 126][..], &(length as u16).to_be_bytes()].concat(),
-        _ => [&[0x82, mask | 127][..], &(length as u64).to_be_bytes()].concat(),
+        0..=125 => vec![first, mask | length as u8],
+        126..=0xffff => [&[first, mask | 126][..], &(length as u16).to_be_bytes()].concat(),
+        _ => [&[first, mask | 127][..], &(length as u64).to_be_bytes()].concat(),
     }
 }

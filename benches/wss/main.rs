@@ -59,15 +59,17 @@ fn measure(folder: &Path) -> Result<(), Box<dyn Error>> {
     let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     fs::write(&certificate, made.cert.pem())?;
     fs::write(&key, made.signing_key.serialize_pem())?;
+    let tls = ["--tls-cert".as_ref(), certificate.as_os_str(), "--tls-key".as_ref(), key.as_os_str()];
     let start = |peer: &Option<(String, String)>| -> Result<Measured, Box<dyn Error>> {
         let (server, addr) = match peer {
             None => process::start(&folder.to_string_lossy())?,
-            Some((_, command)) => process::start_peer(command, &certificate, &key)?,
+            Some((_, command)) => process::start_peer(command, &tls, "wss")?,
         };
         let name = peer.as_ref().map_or("ws-reactor", |(name, _)| name).to_owned();
         Ok(Measured { name, server, addr })
     };
-    let servers = || [vec![None], peers()].concat().iter().map(start).collect::<Result<Vec<Measured>, _>>();
+    let all: Vec<_> = [None].into_iter().chain(process::peers().into_iter().map(Some)).collect();
+    let servers = || all.iter().map(start).collect::<Result<Vec<Measured>, _>>();
     let (fresh, resuming) = (client(&made.cert.pem(), false)?, client(&made.cert.pem(), true)?);
 
     println!("server CPU, ECDSA P-256, median of {ROUNDS} slices; x is beside ws-reactor\n");
@@ -129,15 +131,6 @@ fn report(
     }
     println!();
     Ok(())
-}
-
-fn peers() -> Vec<Option<(String, String)>> {
-    let words: Vec<String> = env::args().collect();
-    let given = words.windows(2).filter(|pair| pair[0] == "--peer");
-    given
-        .filter_map(|pair| pair[1].split_once('='))
-        .map(|(name, command)| Some((name.to_owned(), command.to_owned())))
-        .collect()
 }
 
 fn client(certificate: &str, resuming: bool) -> Result<Arc<ClientConfig>, Box<dyn Error>> {

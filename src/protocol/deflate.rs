@@ -4,7 +4,7 @@
 //!  request → negotiation::agree → DeflateParameters, which the 101 says
 //!  frames  → Inflation → Assembly                      one for each connection, in its Decoder
 //!  Message → Deflation → frames                        one for each connection, in its Outbox
-//!                └ Contexts: compressors and decompressors that nobody holds, one set for a reactor
+//!                └ Contexts: the compressors and decompressors of a reactor
 //! ```
 
 mod contexts;
@@ -15,24 +15,46 @@ mod negotiation;
 use std::fmt;
 
 pub(crate) use self::{
-    contexts::SharedContexts,
-    deflation::{DeflateSetting, Deflation},
+    contexts::{DeflateSetting, SharedContexts},
+    deflation::Deflation,
     inflation::Inflation,
     negotiation::{Malformed, agree},
 };
+use super::version::Side;
 
 /// How a server compresses, to be given to [`Server::deflate`](crate::Server::deflate).
 ///
-/// Two presets. [`shared`](Self::shared), the default, forgets what was said after every message, in both directions: all connections of a reactor use one
-/// compressor and one decompressor, and an idle connection keeps neither. [`dedicated`](Self::dedicated) has each message refer to those before it, which makes
-/// small messages of one kind much smaller, for a compressor and a decompressor kept by every connection that has used them.
+/// Two presets. [`shared`](Self::shared), the default, forgets what was said after every message, in both directions. [`dedicated`](Self::dedicated) has messages refer to
+/// those before them, which makes small messages of one kind smaller still, for a window of what was said that every connection keeps in each direction.
 ///
 /// ```
 /// use ws_reactor::{DeflateConfig, Server, on_message};
 ///
 /// let server = Server::new(|_| on_message(|ws, message| { ws.send(message); }))
-///     .deflate(DeflateConfig { level: 3, threshold_bytes: 512, ..DeflateConfig::shared() });
+///     .deflate(DeflateConfig { level: 1, threshold_bytes: 512, ..DeflateConfig::shared() });
 /// ```
+///
+/// # What it costs
+///
+/// No connection keeps a compressor: all of a reactor work with the same one, 250 to 370 KiB, and one decompressor, 46 KiB. Where messages refer to those before them, it
+/// reads the window again, unless it was this connection that it worked for last. So a connection that has compressed keeps, in KiB of resident memory, measured:
+///
+/// | window in bits | 9 | 10 | 11 | 12 | 13 | 14 | 15 |
+/// |---|--:|--:|--:|--:|--:|--:|--:|
+/// | without context takeover | 1.2 | 1.2 | 1.2 | 1.2 | 1.2 | 1.2 | 1.2 |
+/// | takeover in one direction | 1.8 | 2.4 | 3.2 | 5.7 | 10 | 19 | 38 |
+/// | takeover in both | 2.3 | 3.5 | 5.2 | 10 | 19 | 37 | 74 |
+///
+/// Server CPU and the bytes of an answer, for the echo of 1 KiB of JSON over 100 connections, beside what the same message costs uncompressed on the same machine (4 µs):
+///
+/// | | level 1 | level 3 | level 6 |
+/// |---|--:|--:|--:|
+/// | `shared()` | 10.5 µs, 377 bytes | 16.1 µs, 275 bytes | 17.0 µs, 271 bytes |
+/// | `dedicated()` | 13.5 µs, 301 bytes | 18.6 µs, 212 bytes | 19.9 µs, 210 bytes |
+/// | `dedicated()`, window of 15 bits | 34.9 µs, 279 bytes | | 46.5 µs, 216 bytes |
+///
+/// A text of 16 MiB takes 42 ms to compress at level 1, 56 ms at level 3, 127 ms at level 6, and 16 ms to inflate. A large message is therefore compressed in slices of 64 KiB, and
+/// inflated in slices of 256, between which everybody else is served; only what is published is compressed at once, whatever its length.
 ///
 /// # Secrets
 ///
@@ -40,12 +62,12 @@ pub(crate) use self::{
 /// all messages of a connection are together. Send either with [`send_uncompressed`](crate::WebSocket::send_uncompressed), or leave compression off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeflateConfig {
-    /// How hard to try: 1, fast, to 9, thorough. Default 1.
+    /// How hard to try: 1, fast, to 9, thorough. Default 3.
     pub level: u8,
-    /// The window of the server's compressor: how far back a message may refer is 2 to this power, in bytes, 9 to 15. Default 15. A client may ask
-    /// for less. (One that asks for 8 is not compressed for: zlib has no such window.)
+    /// The window of the server's compressor: how far back a message may refer is 2 to this power, in bytes, 9 to 15. A client may ask for less. (One that asks
+    /// for 8 is not compressed for: zlib has no such window.)
     pub server_max_window_bits: u8,
-    /// The window of the client's compressor, 8 to 15. Default 15. A client that does not offer to be told uses 15 whatever stands here (RFC 7692 §7.1.2.2).
+    /// The window of the client's compressor, 8 to 15. A client that does not offer to be told uses 15 whatever stands here (RFC 7692 §7.1.2.2).
     pub client_max_window_bits: u8,
     /// The server's messages may refer to those before them. A client may ask that they do not.
     pub server_context_takeover: bool,
@@ -56,10 +78,10 @@ pub struct DeflateConfig {
 }
 
 impl DeflateConfig {
-    /// No context takeover, in neither direction; messages from 256 bytes on are compressed.
+    /// No context takeover, in neither direction, and windows of 15 bits; messages from 256 bytes on are compressed.
     pub fn shared() -> Self {
         DeflateConfig {
-            level: 1,
+            level: 3,
             server_max_window_bits: MAX_WINDOW_BITS,
             client_max_window_bits: MAX_WINDOW_BITS,
             server_context_takeover: false,
@@ -68,11 +90,13 @@ impl DeflateConfig {
         }
     }
 
-    /// Context takeover in both directions; messages from 32 bytes on are compressed.
+    /// Context takeover in both directions, and windows of 12 bits; messages from 32 bytes on are compressed.
     pub fn dedicated() -> Self {
         DeflateConfig {
             server_context_takeover: true,
             client_context_takeover: true,
+            server_max_window_bits: 12,
+            client_max_window_bits: 12,
             threshold_bytes: 32,
             ..DeflateConfig::shared()
         }
@@ -96,6 +120,16 @@ pub struct DeflateParameters {
     pub server_context_takeover: bool,
     /// The client's messages may refer to those before them.
     pub client_context_takeover: bool,
+}
+
+impl DeflateParameters {
+    /// How far back the messages of `side` refer, in bits, and whether to those before them.
+    fn of(&self, side: Side) -> (u8, bool) {
+        match side {
+            Side::Server => (self.server_max_window_bits, self.server_context_takeover),
+            Side::Client => (self.client_max_window_bits, self.client_context_takeover),
+        }
+    }
 }
 
 /// The largest window of DEFLATE, and the smallest that zlib can compress with (RFC 7692 §7.1.2 allows 8).

@@ -45,6 +45,17 @@ pub(crate) enum Side {
     Server,
 }
 
+impl Side {
+    /// The end that this one talks to.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Side::Client => Side::Server,
+            Side::Server => Side::Client,
+        }
+    }
+}
+
 /// How a request says which version it asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Announced {

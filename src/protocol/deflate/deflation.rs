@@ -1,10 +1,13 @@
 //! The outbound direction: messages compressed, at once or piece by piece (RFC 7692 §7.2.1).
 
-use std::{fmt, rc::Rc};
+use std::rc::Rc;
 
-use flate2::FlushCompress;
+use flate2::{Compress, FlushCompress};
 
-use super::{DeflateConfig, DeflateParameters, SharedContexts, contexts::Compressor};
+use super::{
+    DeflateConfig, DeflateParameters, DeflateSetting, SharedContexts,
+    contexts::{Compressor, History},
+};
 use crate::protocol::version::Side;
 
 /// What every message ends with when it is flushed, and is left out (§7.2.1).
@@ -13,20 +16,15 @@ const TAIL_BYTES: usize = 4;
 /// What can come out beyond what went in: the flush, and the header of every block that is stored because nothing was gained.
 const OVERHEAD_BYTES: usize = 64;
 
-/// How a connection compresses that keeps nothing between messages. Those that have the same may share what was compressed for one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct DeflateSetting {
-    level: u8,
-    window_bits: u8,
-}
-
 /// The state of a connection that compresses.
+#[derive(Debug)]
 pub(crate) struct Deflation {
     setting: DeflateSetting,
-    takeover: bool,
     threshold_bytes: usize,
     contexts: SharedContexts,
-    /// Held from the first byte of a message: to its end, or with context takeover for good.
+    /// None without context takeover.
+    history: Option<History>,
+    /// Held from the first byte of a message to its end.
     context: Option<Compressor>,
 }
 
@@ -38,15 +36,12 @@ impl Deflation {
         side: Side,
         contexts: &SharedContexts,
     ) -> Self {
-        let (window_bits, takeover) = match side {
-            Side::Server => (parameters.server_max_window_bits, parameters.server_context_takeover),
-            Side::Client => (parameters.client_max_window_bits, parameters.client_context_takeover),
-        };
+        let (window_bits, takeover) = parameters.of(side);
         Deflation {
             setting: DeflateSetting { level: config.level.clamp(1, 9), window_bits },
-            takeover,
             threshold_bytes: config.threshold_bytes.max(1),
             contexts: Rc::clone(contexts),
+            history: takeover.then(|| History::new(contexts.borrow_mut().enrol(), window_bits)),
             context: None,
         }
     }
@@ -56,67 +51,79 @@ impl Deflation {
         length >= self.threshold_bytes
     }
 
-    /// With whom it can share what was compressed; `None` if its messages refer to those before them.
+    /// With whom it can share what was compressed: those who compress in the same way. `None` if its messages refer to those before them.
     pub(crate) fn shares(&self) -> Option<DeflateSetting> {
-        (!self.takeover).then_some(self.setting)
+        self.history.is_none().then_some(self.setting)
+    }
+
+    /// Compresses a whole message. `None` if that gains nothing, and it is to go as it is.
+    pub(crate) fn message(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
+        let (mut context, mut out) = self.take();
+        compress(&mut context.zlib, payload, true, &mut out);
+        let gained = out.len() < payload.len();
+        if gained {
+            self.remember(payload);
+            self.give(context);
+            return Some(out);
+        }
+        // The peer will not have heard what this context has.
+        self.contexts.borrow_mut().give_compressor(context, None);
+        self.recycle(out);
+        None
     }
 
     /// Compresses a piece of a message. The last piece has all of it come out, the others as much as the compressor lets go of.
     pub(crate) fn piece(&mut self, piece: &[u8], is_last: bool) -> Vec<u8> {
-        let mut out = self.contexts.borrow_mut().take_deflated();
-        let context = self.context.get_or_insert_with(|| {
-            self.contexts.borrow_mut().take_compressor(self.setting.level, self.setting.window_bits)
-        });
-        let flush = if is_last { FlushCompress::Sync } else { FlushCompress::None };
-        let mut used = 0;
-        loop {
-            // A flush that finds less room than it needs would be repeated.
-            out.reserve((piece.len() - used) / 2 + OVERHEAD_BYTES);
-            let before = context.zlib.total_in();
-            let done = context.zlib.compress_vec(&piece[used..], &mut out, flush);
-            debug_assert!(done.is_ok(), "the state of a compressor is of its own making");
-            used += (context.zlib.total_in() - before) as usize;
-            if out.len() < out.capacity() {
-                break;
-            }
-        }
-        if is_last {
-            debug_assert!(out.ends_with(&[0, 0, 0xff, 0xff]));
-            out.truncate(out.len() - TAIL_BYTES);
-            let mut contexts = self.contexts.borrow_mut();
-            contexts.compressed += 1;
-            if !self.takeover
-                && let Some(context) = self.context.take()
-            {
-                contexts.give_compressor(context);
-            }
+        let (mut context, mut out) = self.take();
+        compress(&mut context.zlib, piece, is_last, &mut out);
+        self.remember(piece);
+        match is_last {
+            true => self.give(context),
+            false => self.context = Some(context),
         }
         out
-    }
-
-    /// Compresses a whole message. `None` if that gains nothing, and it may go as it is.
-    pub(crate) fn message(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
-        let out = self.piece(payload, true);
-        if out.len() >= payload.len() && !self.takeover {
-            self.recycle(out);
-            return None;
-        }
-        Some(out)
     }
 
     /// Takes back a buffer that was given out.
     pub(crate) fn recycle(&self, deflated: Vec<u8>) {
         self.contexts.borrow_mut().give_deflated(deflated);
     }
+
+    fn take(&mut self) -> (Compressor, Vec<u8>) {
+        let mut contexts = self.contexts.borrow_mut();
+        let context = self.context.take();
+        let context = context.unwrap_or_else(|| contexts.take_compressor(self.setting, self.history.as_ref()));
+        (context, contexts.take_deflated())
+    }
+
+    fn remember(&mut self, said: &[u8]) {
+        if let Some(history) = &mut self.history {
+            history.remember(said);
+        }
+    }
+
+    fn give(&self, context: Compressor) {
+        self.contexts.borrow_mut().give_compressor(context, self.history.as_ref().map(History::owner));
+    }
 }
 
-impl fmt::Debug for Deflation {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Deflation")
-            .field("setting", &self.setting)
-            .field("takeover", &self.takeover)
-            .field("holds_context", &self.context.is_some())
-            .finish_non_exhaustive()
+/// Appends `input`, compressed, to `out`; the end of a message without its tail.
+fn compress(zlib: &mut Compress, input: &[u8], is_last: bool, out: &mut Vec<u8>) {
+    let flush = if is_last { FlushCompress::Sync } else { FlushCompress::None };
+    let mut used = 0;
+    loop {
+        // A flush that finds less room than it needs would be repeated.
+        out.reserve((input.len() - used) / 2 + OVERHEAD_BYTES);
+        let before = zlib.total_in();
+        let done = zlib.compress_vec(&input[used..], out, flush);
+        debug_assert!(done.is_ok(), "the state of a compressor is of its own making");
+        used += (zlib.total_in() - before) as usize;
+        if out.len() < out.capacity() {
+            break;
+        }
+    }
+    if is_last {
+        debug_assert!(out.ends_with(&[0, 0, 0xff, 0xff]));
+        out.truncate(out.len() - TAIL_BYTES);
     }
 }

@@ -1,10 +1,13 @@
 //! The inbound direction: compressed messages, inflated as their bytes arrive (RFC 7692 §7.2.2).
 
-use std::{fmt, mem, rc::Rc};
+use std::{mem, rc::Rc};
 
-use flate2::{Decompress, FlushDecompress, Status};
+use flate2::{FlushDecompress, Status};
 
-use super::{DeflateParameters, SharedContexts};
+use super::{
+    DeflateParameters, SharedContexts,
+    contexts::{Decompressor, History},
+};
 use crate::protocol::{error::ProtocolError, version::Side};
 
 /// What the sender has cut off the end of each message (§7.2.1): the end of an empty block without compression.
@@ -14,11 +17,13 @@ const TAIL: &[u8] = &[0x00, 0x00, 0xff, 0xff];
 const LAST_TAIL: &[u8] = &[0x00, 0x00, 0xff, 0xff, 0x03, 0x00];
 
 /// The state of a connection whose peer compresses.
+#[derive(Debug)]
 pub(crate) struct Inflation {
-    takeover: bool,
     contexts: SharedContexts,
-    /// Held from the first byte of a message: to its end, or with context takeover for good.
-    context: Option<Decompress>,
+    /// None without context takeover.
+    history: Option<History>,
+    /// Held from the first byte of a message to its end.
+    context: Option<Decompressor>,
     /// Nothing was fed since a message has ended, or a block that says it is the last.
     at_rest: bool,
     /// How many bytes may still come out before others have their turn.
@@ -28,14 +33,12 @@ pub(crate) struct Inflation {
 impl Inflation {
     /// For what `side` receives.
     pub(crate) fn new(parameters: &DeflateParameters, side: Side, contexts: &SharedContexts) -> Self {
-        let takeover = match side {
-            Side::Server => parameters.client_context_takeover,
-            Side::Client => parameters.server_context_takeover,
-        };
-        Inflation { takeover, contexts: Rc::clone(contexts), context: None, at_rest: true, allowance: usize::MAX }
+        let (window_bits, takeover) = parameters.of(side.other());
+        let history = takeover.then(|| History::new(contexts.borrow_mut().enrol(), window_bits));
+        Inflation { contexts: Rc::clone(contexts), history, context: None, at_rest: true, allowance: usize::MAX }
     }
 
-    /// Allows so many bytes to come out from now on. What is begun with the last of them is finished: it may be 16 KiB more.
+    /// Allows so many bytes to come out from now on. What is begun with the last of them is finished: it may be 32 KiB more.
     pub(crate) fn allow(&mut self, bytes: usize) {
         self.allowance = bytes;
     }
@@ -56,19 +59,18 @@ impl Inflation {
     pub(crate) fn finish(&mut self, take: impl FnMut(&[u8]) -> Result<(), ProtocolError>) -> Result<(), ProtocolError> {
         // A message of no bytes at all has no block to end; nor has one that has said so itself.
         if !self.at_rest {
-            let tail = if self.takeover { TAIL } else { LAST_TAIL };
+            let takeover = self.history.is_some();
+            let tail = if takeover { TAIL } else { LAST_TAIL };
             let allowance = mem::replace(&mut self.allowance, usize::MAX);
             self.inflate(tail, take)?;
             self.allowance = allowance.saturating_sub(usize::MAX - self.allowance);
-            if self.at_rest == self.takeover {
+            if self.at_rest == takeover {
                 return Err(ProtocolError::InvalidDeflate);
             }
         }
         self.at_rest = true;
-        if !self.takeover
-            && let Some(context) = self.context.take()
-        {
-            self.contexts.borrow_mut().give_decompressor(context);
+        if let Some(context) = self.context.take() {
+            self.contexts.borrow_mut().give_decompressor(context, self.history.as_ref().map(History::owner));
         }
         Ok(())
     }
@@ -76,26 +78,48 @@ impl Inflation {
     fn inflate(
         &mut self,
         input: &[u8],
+        take: impl FnMut(&[u8]) -> Result<(), ProtocolError>,
+    ) -> Result<usize, ProtocolError> {
+        let mut contexts = self.contexts.borrow_mut();
+        let mut room = contexts.take_inflated();
+        let mut context = match self.context.take() {
+            Some(context) => context,
+            None => contexts.take_decompressor(self.history.as_ref()),
+        };
+        drop(contexts);
+        let used = self.inflate_by(&mut context, input, &mut room, take);
+        self.contexts.borrow_mut().give_inflated(room);
+        self.context = Some(context);
+        used
+    }
+
+    fn inflate_by(
+        &mut self,
+        context: &mut Decompressor,
+        input: &[u8],
+        room: &mut [u8],
         mut take: impl FnMut(&[u8]) -> Result<(), ProtocolError>,
     ) -> Result<usize, ProtocolError> {
-        let contexts = &mut *self.contexts.borrow_mut();
-        let context = self.context.get_or_insert_with(|| contexts.take_decompressor());
-        let room = contexts.inflated();
+        let zlib = &mut context.zlib;
         let mut used = 0;
         loop {
             self.at_rest = false;
-            let (before_in, before_out) = (context.total_in(), context.total_out());
-            let status = context
+            let (before_in, before_out) = (zlib.total_in(), zlib.total_out());
+            let status = zlib
                 .decompress(&input[used..], room, FlushDecompress::Sync)
                 .map_err(|_| ProtocolError::InvalidDeflate)?;
-            used += (context.total_in() - before_in) as usize;
-            let length = (context.total_out() - before_out) as usize;
+            used += (zlib.total_in() - before_in) as usize;
+            let length = (zlib.total_out() - before_out) as usize;
             self.allowance = self.allowance.saturating_sub(length);
             take(&room[..length])?;
+            if let Some(history) = &mut self.history {
+                history.remember(&room[..length]);
+            }
             let left = used < input.len();
             if status == Status::StreamEnd {
                 // Who cannot end a block otherwise says that it is the last, and begins anew (§7.2.3.4).
-                context.reset(false);
+                zlib.reset(false);
+                self.history.iter_mut().for_each(History::forget);
                 self.at_rest = true;
             } else if length < room.len() && left {
                 return Err(ProtocolError::InvalidDeflate);
@@ -107,15 +131,5 @@ impl Inflation {
                 return Ok(used);
             }
         }
-    }
-}
-
-impl fmt::Debug for Inflation {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Inflation")
-            .field("takeover", &self.takeover)
-            .field("holds_context", &self.context.is_some())
-            .finish_non_exhaustive()
     }
 }
