@@ -157,3 +157,7 @@ impl fmt::Display for DeflateParameters {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "deflate/deflate_tests.rs"]
+mod tests;

@@ -155,3 +155,7 @@ impl<'l> Cursor<'l> {
         if is_token { Ok(Cow::Owned(value)) } else { Err(Malformed) }
     }
 }
+
+#[cfg(test)]
+#[path = "negotiation_tests.rs"]
+mod tests;

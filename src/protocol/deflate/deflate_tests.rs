@@ -1,0 +1,214 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::error::ProtocolError;
+
+fn parameters(window_bits: u8, takeover: bool) -> DeflateParameters {
+    DeflateParameters {
+        server_max_window_bits: window_bits.max(MIN_WINDOW_BITS),
+        client_max_window_bits: window_bits,
+        server_context_takeover: takeover,
+        client_context_takeover: takeover,
+    }
+}
+
+fn inflation(takeover: bool) -> Inflation {
+    Inflation::new(&parameters(15, takeover), Side::Server, &SharedContexts::default())
+}
+
+/// Inflates a message that comes in such pieces.
+fn inflate<'p>(
+    inflation: &mut Inflation,
+    pieces: impl IntoIterator<Item = &'p [u8]>,
+) -> Result<Vec<u8>, ProtocolError> {
+    let mut message = Vec::new();
+    for piece in pieces {
+        let mut at = 0;
+        while at < piece.len() {
+            inflation.allow(1);
+            at += inflation.push(&piece[at..], |inflated| Ok(message.extend_from_slice(inflated)))?;
+        }
+    }
+    inflation.finish(|inflated| Ok(message.extend_from_slice(inflated)))?;
+    Ok(message)
+}
+
+fn inflate_at_once(inflation: &mut Inflation, message: &[u8]) -> Result<Vec<u8>, ProtocolError> {
+    inflate(inflation, [message])
+}
+
+/// So many octets of so many kinds.
+fn random(seed: u64, length: usize, kinds: u64) -> Vec<u8> {
+    let mut state = seed;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 40) % kinds) as u8
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+/// "Hello" as RFC 7692 §7.2.3 has it: one block, without compression, as a last block, in two blocks.
+const HELLOS: [&[u8]; 4] = [
+    &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00],
+    &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00],
+    &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00],
+    &[0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00],
+];
+
+#[test]
+fn every_hello_of_the_rfc_reads_hello_at_any_cut() {
+    for hello in HELLOS {
+        for takeover in [false, true] {
+            let mut inflation = inflation(takeover);
+            for cut in 0..=hello.len() {
+                let said = inflate(&mut inflation, [&hello[..cut], &hello[cut..]]);
+                assert_eq!(said.as_deref(), Ok(&b"Hello"[..]), "{hello:x?} cut at {cut}, takeover {takeover}");
+            }
+            let said = inflate(&mut inflation, hello.chunks(1));
+            assert_eq!(said.as_deref(), Ok(&b"Hello"[..]), "{hello:x?} octet by octet");
+        }
+    }
+}
+
+#[test]
+fn the_second_hello_of_the_rfc_refers_to_the_first_where_contexts_are_taken_over() {
+    let second = [0xf2, 0x00, 0x11, 0x00, 0x00];
+    let mut keeping = inflation(true);
+    assert_eq!(inflate_at_once(&mut keeping, HELLOS[0]).unwrap(), b"Hello");
+    assert_eq!(inflate_at_once(&mut keeping, &second).unwrap(), b"Hello");
+    let mut forgetting = inflation(false);
+    assert_eq!(inflate_at_once(&mut forgetting, HELLOS[0]).unwrap(), b"Hello");
+    assert_eq!(inflate_at_once(&mut forgetting, &second), Err(ProtocolError::InvalidDeflate));
+}
+
+#[test]
+fn the_empty_message_of_the_rfc_and_one_of_no_bytes_are_empty() {
+    for takeover in [false, true] {
+        let mut inflation = inflation(takeover);
+        assert_eq!(inflate_at_once(&mut inflation, &[0x00]).unwrap(), b"");
+        assert_eq!(inflate_at_once(&mut inflation, &[]).unwrap(), b"");
+        assert_eq!(inflate_at_once(&mut inflation, HELLOS[0]).unwrap(), b"Hello", "takeover {takeover}");
+    }
+}
+
+#[test]
+fn a_last_block_ends_what_may_be_referred_to() {
+    let mut inflation = inflation(true);
+    assert_eq!(inflate_at_once(&mut inflation, HELLOS[2]).unwrap(), b"Hello");
+    assert_eq!(inflate_at_once(&mut inflation, &[0xf2, 0x00, 0x11, 0x00, 0x00]), Err(ProtocolError::InvalidDeflate));
+    // Without the octet behind it that the RFC has.
+    let mut inflation = self::inflation(true);
+    assert_eq!(inflate_at_once(&mut inflation, &HELLOS[2][..7]).unwrap(), b"Hello");
+    assert_eq!(inflate_at_once(&mut inflation, HELLOS[0]).unwrap(), b"Hello");
+}
+
+#[test]
+fn what_is_cut_short_is_refused_where_nothing_is_remembered() {
+    for hello in [HELLOS[0], HELLOS[3]] {
+        for cut in 1..hello.len() {
+            // A message may well end where another block was to begin.
+            let ends_a_block = hello[cut..].starts_with(&[0x00, 0x00, 0xff, 0xff]);
+            let said = inflate_at_once(&mut inflation(false), &hello[..cut]);
+            assert_eq!(said.is_ok(), ends_a_block, "{hello:x?} cut at {cut} reads {said:x?}");
+        }
+    }
+}
+
+#[test]
+fn an_error_of_the_taker_ends_it() {
+    let refuse = |_: &[u8]| Err(ProtocolError::InvalidUtf8);
+    assert_eq!(inflation(true).push(HELLOS[1], refuse), Err(ProtocolError::InvalidUtf8));
+}
+
+#[test]
+fn a_message_that_gains_nothing_goes_as_it_is_and_is_not_remembered() {
+    let noise = random(17, 500, 256);
+    for takeover in [false, true] {
+        let (parameters, contexts) = (parameters(15, takeover), SharedContexts::default());
+        let mut deflation = Deflation::new(&parameters, &DeflateConfig::default(), Side::Client, &contexts);
+        let mut inflation = Inflation::new(&parameters, Side::Server, &contexts);
+        assert_eq!(deflation.message(&noise), None);
+        let text = noise.repeat(2);
+        let deflated = deflation.message(&text).unwrap();
+        assert!(deflated.len() > noise.len(), "it cannot refer to what was not said");
+        assert_eq!(inflate_at_once(&mut inflation, &deflated).unwrap(), text);
+    }
+}
+
+#[test]
+fn connections_that_share_contexts_do_not_hear_each_other() {
+    let (parameters, contexts) = (parameters(12, true), SharedContexts::default());
+    let config = DeflateConfig::dedicated();
+    let mut ends: Vec<(Deflation, Inflation)> = (0..7)
+        .map(|_| {
+            let inflation = Inflation::new(&parameters, Side::Server, &contexts);
+            (Deflation::new(&parameters, &config, Side::Client, &contexts), inflation)
+        })
+        .collect();
+    let mut lengths = Vec::new();
+    for round in 0..40 {
+        for (index, (deflation, inflation)) in ends.iter_mut().enumerate() {
+            // Some say something twice in a row, and some are silent for a while.
+            for _ in 0..(index + round) % 3 {
+                let text =
+                    format!("connection {index} says {round} and the same words every time: {}", "abc ".repeat(index));
+                let Some(deflated) = deflation.message(text.as_bytes()) else { continue };
+                let said = inflate(inflation, deflated.chunks(1 + round)).unwrap();
+                assert_eq!(said, text.as_bytes());
+                lengths.push(deflated.len());
+            }
+        }
+    }
+    assert!(lengths.len() > 200);
+    let late = &lengths[lengths.len() / 2..];
+    assert!(late.iter().all(|length| *length < 30), "messages refer to those before them: {late:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn what_was_deflated_is_inflated(
+        window_bits in 9..=15_u8,
+        level in 1..=9_u8,
+        takeover in any::<bool>(),
+        seeds in prop::collection::vec((any::<u64>(), 1..5000_usize, 1..60_u64, 1..300_usize), 1..12),
+    ) {
+        let (parameters, contexts) = (parameters(window_bits, takeover), SharedContexts::default());
+        let config = DeflateConfig { level, ..DeflateConfig::default() };
+        let mut deflation = Deflation::new(&parameters, &config, Side::Server, &contexts);
+        let mut inflation = Inflation::new(&parameters, Side::Client, &contexts);
+        let mut disturber = Deflation::new(&parameters, &config, Side::Server, &contexts);
+        for (seed, length, kinds, step) in seeds {
+            let message = random(seed, length, kinds);
+            if seed % 2 == 0 {
+                disturber.message(&message);
+            }
+            // Whole, or in slices.
+            let deflated = match seed % 3 {
+                0 => {
+                    let count = message.chunks(step).len();
+                    let slices = message.chunks(step).enumerate();
+                    slices.flat_map(|(index, slice)| deflation.piece(slice, index + 1 == count)).collect()
+                }
+                _ => match deflation.message(&message) {
+                    Some(deflated) => deflated,
+                    None => continue,
+                },
+            };
+            prop_assert_eq!(inflate(&mut inflation, deflated.chunks(step)), Ok(message));
+        }
+    }
+
+    #[test]
+    fn any_octets_are_inflated_to_an_end(
+        messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..5),
+        takeover in any::<bool>(),
+    ) {
+        let mut inflation = inflation(takeover);
+        for message in messages {
+            if inflate_at_once(&mut inflation, &message).is_err() {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn answer(config: &DeflateConfig, lines: &[&str]) -> Result<Option<String>, Malformed> {
+    let agreed = agree(lines.iter().map(|line| line.as_bytes()), config)?;
+    Ok(agreed.map(|agreed| agreed.to_string()))
+}
+
+/// All that can be: windows of 15 bits, and contexts taken over.
+fn open() -> DeflateConfig {
+    DeflateConfig { server_max_window_bits: 15, client_max_window_bits: 15, ..DeflateConfig::dedicated() }
+}
+
+#[test]
+fn each_parameter_is_answered_as_it_was_asked() {
+    let asked = |offer: &str| answer(&open(), &[&format!("permessage-deflate{offer}")]).unwrap();
+    for (offer, agreed) in [
+        ("", ""),
+        ("; client_max_window_bits", ""),
+        ("; client_max_window_bits=15", ""),
+        ("; client_max_window_bits=8", "; client_max_window_bits=8"),
+        ("; client_max_window_bits=10", "; client_max_window_bits=10"),
+        ("; server_max_window_bits=15", ""),
+        ("; server_max_window_bits=9", "; server_max_window_bits=9"),
+        ("; server_max_window_bits=\"11\"", "; server_max_window_bits=11"),
+        ("; server_max_window_bits=\"1\\1\"", "; server_max_window_bits=11"),
+        (";server_no_context_takeover", "; server_no_context_takeover"),
+        (" ; client_no_context_takeover", "; client_no_context_takeover"),
+    ] {
+        assert_eq!(asked(offer), Some(format!("permessage-deflate{agreed}")), "{offer}");
+    }
+}
+
+#[test]
+fn what_an_offer_cannot_have_makes_it_unacceptable() {
+    for offer in [
+        "; server_max_window_bits",
+        "; server_max_window_bits=8",
+        "; server_max_window_bits=7",
+        "; server_max_window_bits=16",
+        "; server_max_window_bits=09",
+        "; server_max_window_bits=+9",
+        "; server_max_window_bits=1e1",
+        "; server_max_window_bits=255",
+        "; client_max_window_bits=7",
+        "; client_max_window_bits=16",
+        "; client_max_window_bits=010",
+        "; server_no_context_takeover=1",
+        "; client_no_context_takeover=true",
+        "; server_no_context_takeover; server_no_context_takeover",
+        "; client_max_window_bits; client_max_window_bits=10",
+        "; server_max_window_bits=10; server_max_window_bits=10",
+        "; unknown",
+        "; unknown=15",
+        "; Server_No_Context_Takeover",
+    ] {
+        let line = format!("permessage-deflate{offer}");
+        assert_eq!(answer(&open(), &[&line]), Ok(None), "{offer}");
+        let second = format!("{line}, permessage-deflate; server_max_window_bits=10");
+        let agreed = Ok(Some("permessage-deflate; server_max_window_bits=10".to_owned()));
+        assert_eq!(answer(&open(), &[&second]), agreed, "{offer}, and another offer behind it");
+    }
+}
+
+#[test]
+fn other_extensions_are_left_alone() {
+    for line in
+        ["x-webkit-deflate-frame", "permessage-bzip2; level=9", "permessage-deflated", "", " , ,", "Permessage-Deflate"]
+    {
+        assert_eq!(answer(&open(), &[line]), Ok(None), "{line}");
+    }
+    let offers = ["foo; a=\"b c\\\"d\"".replace(' ', "-"), "x-webkit-deflate-frame; no_context_takeover".to_owned()];
+    let lines = [&*offers[0], &*offers[1], "bar, permessage-deflate"];
+    assert_eq!(answer(&open(), &lines[2..]), Ok(Some("permessage-deflate".to_owned())));
+}
+
+#[test]
+fn a_line_that_is_no_list_is_malformed() {
+    for line in [
+        "permessage-deflate;",
+        "permessage-deflate; ;server_no_context_takeover",
+        "permessage-deflate; server_max_window_bits=",
+        "permessage-deflate; =10",
+        "permessage-deflate server_no_context_takeover",
+        "permessage-deflate; a=\"",
+        "permessage-deflate; a=\"\"",
+        "permessage-deflate; a=\"b c\"",
+        "permessage-deflate; a=\"b\\",
+        "; a",
+        "=",
+        "permessage-deflate, (",
+        "\u{e9}",
+    ] {
+        assert_eq!(answer(&open(), &[line]), Err(Malformed), "{line}");
+        assert_eq!(answer(&open(), &["permessage-deflate", line]), Err(Malformed), "{line}, behind a good one");
+    }
+}
+
+#[test]
+fn the_server_adds_what_it_wants_but_only_what_it_may() {
+    let frugal = DeflateConfig { server_max_window_bits: 10, client_max_window_bits: 9, ..DeflateConfig::shared() };
+    let no_takeover = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    let agreed = |offer| answer(&frugal, &[offer]).unwrap().unwrap();
+    assert_eq!(agreed("permessage-deflate"), format!("{no_takeover}; server_max_window_bits=10"));
+    let both = format!("{no_takeover}; server_max_window_bits=10; client_max_window_bits=9");
+    assert_eq!(agreed("permessage-deflate; client_max_window_bits"), both);
+    let less = format!("{no_takeover}; server_max_window_bits=9; client_max_window_bits=8");
+    assert_eq!(agreed("permessage-deflate; client_max_window_bits=8; server_max_window_bits=9"), less);
+}
+
+#[test]
+fn settings_out_of_range_are_taken_as_the_nearest() {
+    let odd = DeflateConfig { server_max_window_bits: 3, client_max_window_bits: 200, ..open() };
+    let agreed = answer(&odd, &["permessage-deflate; client_max_window_bits"]);
+    assert_eq!(agreed, Ok(Some("permessage-deflate; server_max_window_bits=9".to_owned())));
+}
+
+/// An offer as it is meant, the text it is written as, and whether it can be accepted.
+#[derive(Debug, Clone)]
+struct Written {
+    server_no_context_takeover: bool,
+    client_no_context_takeover: bool,
+    server_max_window_bits: Option<u8>,
+    client_max_window_bits: Option<Option<u8>>,
+    flaw: Option<&'static str>,
+    spaces: usize,
+    quoted: bool,
+    order: u64,
+}
+
+impl Written {
+    fn text(&self) -> String {
+        let value = |bits: u8| if self.quoted { format!("\"{bits}\"") } else { bits.to_string() };
+        let spaces = " ".repeat(self.spaces);
+        let mut parameters = Vec::new();
+        if self.server_no_context_takeover {
+            parameters.push("server_no_context_takeover".to_owned());
+        }
+        if self.client_no_context_takeover {
+            parameters.push("client_no_context_takeover".to_owned());
+        }
+        if let Some(bits) = self.server_max_window_bits {
+            parameters.push(format!("server_max_window_bits{spaces}={spaces}{}", value(bits)));
+        }
+        if let Some(bits) = self.client_max_window_bits {
+            let value = bits.map_or_else(String::new, |bits| format!("={}", value(bits)));
+            parameters.push(format!("client_max_window_bits{value}"));
+        }
+        parameters.extend(self.flaw.map(str::to_owned));
+        let places = parameters.len().max(1);
+        parameters.rotate_left(self.order as usize % places);
+        let parameters: String = parameters.iter().map(|parameter| format!("{spaces};{spaces}{parameter}")).collect();
+        format!("{spaces}permessage-deflate{parameters}{spaces}")
+    }
+}
+
+fn written() -> impl Strategy<Value = Written> {
+    let flaws = ["unknown", "server_max_window_bits=16", "client_no_context_takeover=0", "x=\"y\""];
+    let flaw = prop_oneof![3 => Just(None), 1 => prop::sample::select(flaws.to_vec()).prop_map(Some)];
+    let parameters = (
+        any::<bool>(),
+        any::<bool>(),
+        prop::option::of(8..=15_u8),
+        prop::option::of(prop::option::of(8..=15_u8)),
+        flaw,
+    );
+    (parameters, 0..3_usize, any::<bool>(), any::<u64>()).prop_map(|(parameters, spaces, quoted, order)| {
+        let (server_none, client_none, server_bits, client_bits, flaw) = parameters;
+        Written {
+            server_no_context_takeover: server_none,
+            client_no_context_takeover: client_none,
+            server_max_window_bits: server_bits,
+            client_max_window_bits: client_bits,
+            flaw,
+            spaces,
+            quoted,
+            order,
+        }
+    })
+}
+
+fn configs() -> impl Strategy<Value = DeflateConfig> {
+    (9..=15_u8, 8..=15_u8, any::<bool>(), any::<bool>()).prop_map(|(server, client, server_keeps, client_keeps)| {
+        DeflateConfig {
+            server_max_window_bits: server,
+            client_max_window_bits: client,
+            server_context_takeover: server_keeps,
+            client_context_takeover: client_keeps,
+            ..DeflateConfig::default()
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_agreed_keeps_to_the_first_offer_that_can_be_had(
+        offers in prop::collection::vec(written(), 0..5),
+        config in configs(),
+        one_line in any::<bool>(),
+    ) {
+        let texts: Vec<String> = offers.iter().map(Written::text).collect();
+        let lines = if one_line { vec![texts.join(",")] } else { texts };
+        let agreed = agree(lines.iter().map(String::as_bytes), &config).unwrap();
+        let taken = offers.iter().find(|offer| offer.flaw.is_none() && offer.server_max_window_bits != Some(8));
+        prop_assert_eq!(agreed.is_some(), taken.is_some());
+        let (Some(agreed), Some(offer)) = (agreed, taken) else { return Ok(()) };
+        prop_assert_eq!(
+            agreed.server_context_takeover,
+            config.server_context_takeover && !offer.server_no_context_takeover
+        );
+        prop_assert_eq!(
+            agreed.client_context_takeover,
+            config.client_context_takeover && !offer.client_no_context_takeover
+        );
+        let limit = offer.server_max_window_bits.unwrap_or(15);
+        prop_assert_eq!(agreed.server_max_window_bits, config.server_max_window_bits.min(limit));
+        let said = agreed.to_string();
+        match offer.client_max_window_bits {
+            None => prop_assert!(!said.contains("client_max_window_bits"), "{}", said),
+            Some(hint) => {
+                prop_assert_eq!(agreed.client_max_window_bits, config.client_max_window_bits.min(hint.unwrap_or(15)));
+            }
+        }
+        // What is said is itself an offer, of just that.
+        let told = format!("{said}{}", if said.contains("client_max_window_bits") { "" } else { "; client_max_window_bits" });
+        let again = agree([told.as_bytes()].into_iter(), &open()).unwrap().unwrap();
+        prop_assert_eq!(again.to_string(), said);
+    }
+
+    #[test]
+    fn any_octets_are_read_to_an_end(line in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = agree([&line[..]].into_iter(), &open());
+    }
+}
