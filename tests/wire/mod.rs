@@ -1,6 +1,9 @@
 //! What clients of each version put on the wire, written for the tests alone: the crate is not its own witness.
 #![allow(dead_code)]
 
+#[cfg(feature = "deflate")]
+pub(crate) mod deflate;
+
 use ws_reactor::{CloseCode, ClosedBy, Received, Version};
 
 /// What a frame is for.
@@ -68,7 +71,8 @@ fn early(kind: Kind) -> u8 {
     }
 }
 
-fn late(kind: Kind) -> u8 {
+/// The op-code of a kind since hybi-07.
+pub(crate) fn late(kind: Kind) -> u8 {
     match kind {
         Kind::Continuation => 0,
         Kind::Text => 1,

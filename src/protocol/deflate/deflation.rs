@@ -16,6 +16,9 @@ const TAIL_BYTES: usize = 4;
 /// What can come out beyond what went in: the flush, and the header of every block that is stored because nothing was gained.
 const OVERHEAD_BYTES: usize = 64;
 
+/// With context takeover, a message up to this length is said compressed even if it is no shorter so: those that follow may refer to it.
+const MEMORABLE_BYTES: usize = 1024;
+
 /// The state of a connection that compresses.
 #[derive(Debug)]
 pub(crate) struct Deflation {
@@ -56,12 +59,12 @@ impl Deflation {
         self.history.is_none().then_some(self.setting)
     }
 
-    /// Compresses a whole message. `None` if that gains nothing, and it is to go as it is.
+    /// Compresses a whole message. `None` if that is not worth it, and it is to go as it is.
     pub(crate) fn message(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
         let (mut context, mut out) = self.take();
         compress(&mut context.zlib, payload, true, &mut out);
-        let gained = out.len() < payload.len();
-        if gained {
+        let worth_it = out.len() < payload.len() || self.history.is_some() && payload.len() <= MEMORABLE_BYTES;
+        if worth_it {
             self.remember(payload);
             self.give(context);
             return Some(out);
