@@ -61,6 +61,8 @@ struct World {
     /// All of it is inside TLS.
     #[cfg_attr(not(feature = "tls"), allow(dead_code))]
     secure: bool,
+    /// Whether messages are compressed, and refer to those before them: the clients', the server's.
+    compressed: Option<(bool, bool)>,
     mood: Mood,
     random: Random,
     connections: Vec<Connection>,
@@ -305,6 +307,10 @@ struct Peer {
     incoming: Vec<u8>,
     #[cfg(feature = "tls")]
     tls: Option<secure::Client>,
+    #[cfg(feature = "deflate")]
+    deflate: Option<wire::deflate::Deflate>,
+    /// What has come of a message in pieces.
+    fragments: Option<(Kind, Vec<u8>)>,
     /// It was answered with a WebSocket; `Some(false)` otherwise.
     upgraded: Option<bool>,
     /// Its request was garbled, and may be answered in any version.
@@ -326,7 +332,9 @@ impl Peer {
             true => Version::Rfc6455,
             false => Version::ALL[random.below(Version::ALL.len())],
         };
-        let mut outgoing = wire::request(version, &format!("/{number}"), "");
+        let offers = world.compressed.is_some() && random.one_in(2);
+        let offer = if offers { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
+        let mut outgoing = wire::request(version, &format!("/{number}"), offer);
         let garbled = world.mood == Mood::Chaos && random.one_in(15);
         if garbled {
             // Behind the path, lest it speak for another.
@@ -344,6 +352,12 @@ impl Peer {
             incoming,
             #[cfg(feature = "tls")]
             tls: world.secure.then(secure::client),
+            #[cfg(feature = "deflate")]
+            deflate: world
+                .compressed
+                .filter(|_| offers && version == Version::Rfc6455)
+                .map(|(keeps, server_keeps)| wire::deflate::Deflate::new(keeps, server_keeps)),
+            fragments: None,
             upgraded: None,
             unsure: garbled,
             echoed: 0,
@@ -372,7 +386,13 @@ impl Peer {
         let message = payload(world.seed, self.number, connection.sent, connection.text_only);
         connection.sent += 1;
         let message = message.as_message();
-        let (mut rest, mut kind) = (message.as_bytes(), if message.is_text() { Kind::Text } else { Kind::Binary });
+        let mut kind = if message.is_text() { Kind::Text } else { Kind::Binary };
+        #[cfg(feature = "deflate")]
+        if let Some(deflate) = self.deflate.as_mut().filter(|_| !random.one_in(4)) {
+            let compressed = deflate.compress(message.as_bytes());
+            return self.compressed(random, kind, &compressed);
+        }
+        let mut rest = message.as_bytes();
         while !is_hixie(self.version) && random.one_in(3) {
             let (part, behind) = rest.split_at(random.below(rest.len() + 1));
             self.frame(kind, false, part);
@@ -382,6 +402,21 @@ impl Peer {
             }
         }
         self.frame(kind, true, rest);
+    }
+
+    /// A compressed message, in one frame or several, with pings between them.
+    #[cfg(feature = "deflate")]
+    fn compressed(&mut self, random: &mut Random, kind: Kind, mut rest: &[u8]) {
+        let mut first = wire::late(kind) | wire::deflate::RSV1;
+        while random.one_in(3) {
+            let (part, behind) = rest.split_at(random.below(rest.len() + 1));
+            self.outgoing.extend(wire::raw(first, part));
+            (rest, first) = (behind, 0);
+            if random.one_in(4) {
+                self.ping();
+            }
+        }
+        self.outgoing.extend(wire::raw(first | 0x80, rest));
     }
 
     fn act(&mut self, world: &mut World, random: &mut Random, sim: &mut Sim) {
@@ -467,10 +502,37 @@ impl Peer {
         while let Some(frame) = frame_at(self.version, &self.incoming, at).filter(|frame| frame.whole) {
             let payload = self.incoming[frame.start..frame.end].to_vec();
             at = frame.next;
-            self.take(world, frame.kind, &payload);
+            if let Some((kind, payload)) = self.whole(&frame, payload) {
+                self.take(world, kind, &payload);
+            }
         }
         self.incoming.drain(..at);
         received.len()
+    }
+
+    /// The message that a frame completes, as it was before it was compressed; control frames are whole.
+    fn whole(&mut self, frame: &Frame, payload: Vec<u8>) -> Option<(Kind, Vec<u8>)> {
+        if !frame.fragment && self.fragments.is_none() && !frame.compressed || !frame.kind.is_data() {
+            return Some((frame.kind, payload));
+        }
+        let (kind, whole) = match self.fragments.take() {
+            Some((kind, before)) => {
+                assert_eq!(frame.kind, Kind::Continuation, "a message inside another");
+                (kind, [before, payload].concat())
+            }
+            None => {
+                assert_ne!(frame.kind, Kind::Continuation, "what continues has begun");
+                assert!(frame.compressed, "only what is compressed comes in pieces");
+                (frame.kind, payload)
+            }
+        };
+        if frame.fragment {
+            self.fragments = Some((kind, whole));
+            return None;
+        }
+        #[cfg(feature = "deflate")]
+        let whole = self.deflate.as_mut().expect("it was agreed upon").inflate(&whole);
+        Some((kind, whole))
     }
 
     fn take(&mut self, world: &mut World, kind: Kind, payload: &[u8]) {
@@ -519,8 +581,8 @@ impl Peer {
         if self.upgraded.is_none() {
             return;
         }
-        let Some(Frame { kind, start, .. }) = frame_at(self.version, &self.incoming, 0) else { return };
-        if !matches!(kind, Kind::Text | Kind::Binary) {
+        let Some(Frame { kind, start, compressed, .. }) = frame_at(self.version, &self.incoming, 0) else { return };
+        if !matches!(kind, Kind::Text | Kind::Binary) || compressed {
             return;
         }
         let torso = &self.incoming[start..];
@@ -543,6 +605,10 @@ impl Peer {
 /// A frame of a server, as far as it has come.
 struct Frame {
     kind: Kind,
+    /// It begins a compressed message.
+    compressed: bool,
+    /// Its message goes on.
+    fragment: bool,
     /// Where its payload lies.
     start: usize,
     end: usize,
@@ -558,17 +624,23 @@ fn frame_at(version: Version, bytes: &[u8], at: usize) -> Option<Frame> {
         if first == 0xff {
             assert_eq!(bytes.get(at + 1).unwrap_or(&0), &0, "what begins with FF is FF 00");
             let (start, next) = (at + 2, at + 2);
-            return Some(Frame { kind: Kind::Close, start, end: start, next, whole: bytes.len() >= next });
+            let (kind, whole) = (Kind::Close, bytes.len() >= next);
+            return Some(Frame { kind, compressed: false, fragment: false, start, end: start, next, whole });
         }
         assert_eq!(first, 0, "a text begins with 00");
         let length = bytes[at + 1..].iter().position(|octet| *octet == 0xff);
         let end = length.map_or(bytes.len(), |length| at + 1 + length);
-        return Some(Frame { kind: Kind::Text, start: at + 1, end, next: end + 1, whole: length.is_some() });
+        let (kind, start, next, whole) = (Kind::Text, at + 1, end + 1, length.is_some());
+        return Some(Frame { kind, compressed: false, fragment: false, start, end, next, whole });
     }
+    let compressed = version == Version::Rfc6455 && matches!(first & 0x7f, 0x41 | 0x42);
+    let fragment = version == Version::Rfc6455 && first & 0x80 == 0;
+    let first = if compressed { first & !0x40 } else { first } | if fragment { 0x80 } else { 0 };
     let fin = if version < Version::Hybi05 { 0 } else { 0x80 };
     let early = [Kind::Continuation, Kind::Close, Kind::Ping, Kind::Pong, Kind::Text, Kind::Binary];
     let kind = match (version < Version::Hybi07, first ^ fin) {
         (true, code @ 1..=5) => early[usize::from(code)],
+        (false, 0) => Kind::Continuation,
         (false, 1) => Kind::Text,
         (false, 2) => Kind::Binary,
         (false, 8) => Kind::Close,
@@ -583,7 +655,7 @@ fn frame_at(version: Version, bytes: &[u8], at: usize) -> Option<Frame> {
         masked => panic!("a server masks nothing: {masked:#x}"),
     };
     let end = start.saturating_add(length);
-    Some(Frame { kind, start, end, next: end, whole: end <= bytes.len() })
+    Some(Frame { kind, compressed, fragment, start, end, next: end, whole: end <= bytes.len() })
 }
 
 fn faults(random: &mut Random, mood: Mood) -> Faults {
@@ -600,7 +672,15 @@ fn config(random: &mut Random) -> Config {
     let read_buffer_bytes = [16, 1000, 64 * 1024][random.below(3)];
     let read_budget_bytes = read_buffer_bytes * [1, 4, 100][random.below(3)];
     let (accept_budget, timer_budget) = (1 + random.below(4), 1 + random.below(10));
-    Config { read_buffer_bytes, read_budget_bytes, accept_budget, timer_budget, ..Config::default() }
+    let compression_budget_bytes = [100, 5000, 64 * 1024][random.below(3)];
+    Config {
+        read_buffer_bytes,
+        read_budget_bytes,
+        accept_budget,
+        timer_budget,
+        compression_budget_bytes,
+        ..Config::default()
+    }
 }
 
 fn settings(random: &mut Random, mood: Mood) -> Settings {
@@ -656,9 +736,12 @@ fn simulate(seed: u64, mood: Mood, telling: Telling) -> Vec<String> {
     let faults = faults(&mut random, mood);
     let mut reactor = Reactor::on(Sim::with_faults(seed, faults), config(&mut random));
     let secure = cfg!(feature = "tls") && telling == Telling::Anything && random.one_in(4);
+    let compressed = cfg!(feature = "deflate") && random.one_in(2);
+    let compressed = compressed.then(|| (random.one_in(2), random.one_in(2)));
     let world = Rc::new(RefCell::new(World {
         seed,
         secure,
+        compressed,
         mood,
         random: random.clone(),
         connections: Vec::new(),
@@ -680,6 +763,17 @@ fn simulate(seed: u64, mood: Mood, telling: Telling) -> Vec<String> {
         peer: handshake.path().trim_start_matches('/').parse().unwrap(),
     });
     let server = server.settings(settings(&mut random, mood));
+    #[cfg(feature = "deflate")]
+    let server = match compressed {
+        Some((client_context_takeover, server_context_takeover)) => server.deflate(ws_reactor::DeflateConfig {
+            client_context_takeover,
+            server_context_takeover,
+            threshold_bytes: [0, 20, 1000][random.below(3)],
+            server_max_window_bits: 9 + random.below(7) as u8,
+            ..Default::default()
+        }),
+        None => server,
+    };
     #[cfg(feature = "tls")]
     let server = if secure { secure::server(server) } else { server };
     let address = reactor.listen("10.0.0.1:80", server).unwrap().addr;

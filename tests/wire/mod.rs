@@ -17,6 +17,12 @@ pub(crate) enum Kind {
     Pong,
 }
 
+impl Kind {
+    pub(crate) fn is_data(self) -> bool {
+        matches!(self, Kind::Continuation | Kind::Text | Kind::Binary)
+    }
+}
+
 /// The key of every masked frame.
 const KEY: [u8; 4] = [0x11, 0xa2, 0x33, 0xc4];
 
