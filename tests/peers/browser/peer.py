@@ -1,6 +1,6 @@
 """Headless Chromium on the page of the chat example, and its WebSocket on the echo example; started by ../run.
 
-    python3 peer.py CHAT_PROGRAM ECHO_URL SECURE_ECHO_URL SCREENSHOT_PATH
+    python3 peer.py CHAT_PROGRAM ECHO_URL SECURE_ECHO_URL DEFLATING_ECHO_URL SCREENSHOT_PATH
 
 The page's ids: #state, #name, #join, #log, #text, #send. The chat server is started here because a check stops it.
 """
@@ -15,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import example_server  # noqa: E402
 import webdriver  # noqa: E402
 
-CHAT_PROGRAM, ECHO, SECURE_ECHO, SCREENSHOT = sys.argv[1:]
+CHAT_PROGRAM, ECHO, SECURE_ECHO, DEFLATING, SCREENSHOT = sys.argv[1:]
 
 # A WebSocket whose messages and close are waited for one after the other.
 CLIENT = """
@@ -137,6 +137,12 @@ def echo_checks(browser):
         await all;
         return got.every((data, n) => data === 'message ' + n);
     """, True))
+    check("deflate: many messages and a large one, with context takeover", lambda: equal(browser.run(CLIENT + """
+        const socket = await open();
+        const texts = Array.from({ length: 100 }, (_, n) => `{"id":${n},"name":"user${n * 7}"}`.repeat(n));
+        texts.push(texts.join('').repeat(5));
+        for (const text of texts) if (await back(socket, text) !== text) return 'another text came back';
+        return socket.extensions;""", DEFLATING), "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12"))
     check("echo: the first subprotocol offered is chosen", lambda: answer(
         "return (await open(['v2.example', 'v1.example'])).protocol", "v2.example"))
     check("echo: a close with 4000 is answered with 4000, clean", lambda: answer(

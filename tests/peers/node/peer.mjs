@@ -1,6 +1,6 @@
 // The npm package `ws` as the client of the example servers; started by ../run.
 //
-//     node peer.mjs ECHO_URL MULTICAST_URL MAX_MESSAGE_BYTES
+//     node peer.mjs ECHO_URL MULTICAST_URL MAX_MESSAGE_BYTES [deflate]
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import tls from 'node:tls';
 import WebSocket from 'ws';
 
-const [echo, multicast, maxMessage] = process.argv.slice(2);
+const [echo, multicast, maxMessage, ...more] = process.argv.slice(2);
 const DEADLINE = 20_000; // milliseconds, for each check
 
 // A client whose messages are waited for one by one, in the order of their arrival.
@@ -297,6 +297,48 @@ check('frames in the segment of the request are not lost', async () => {
   assert.ok(received.includes('s3pPLMBiTxaQ9kYGzzhZRbK+xOo='), 'wrong Sec-WebSocket-Accept'); // RFC 6455 §1.3
   assert.ok(received.endsWith('\r\n\r\n\x81\x02Hi'), 'the frame was not echoed');
 });
+
+if (more.includes('deflate')) {
+  const records = Array.from({ length: 100 }, (_, n) => `{"id":${n},"name":"user${n * 7}","active":true}`.repeat(20));
+  const length = records.join('').length;
+
+  for (const [what, options, least] of [
+    ['with context takeover', {}, 20],
+    ['without', { serverNoContextTakeover: true, clientNoContextTakeover: true }, 5],
+    ['in windows of 9 bits', { serverMaxWindowBits: 9, clientMaxWindowBits: 9 }, 5],
+  ]) {
+    check(`deflate: messages are compressed both ways, ${what}`, async () => {
+      const client = await Client.open(echo, [], { perMessageDeflate: { threshold: 0, ...options } });
+      assert.match(client.ws.extensions, /^permessage-deflate/);
+      const { bytesRead, bytesWritten } = client.ws._socket;
+      for (const record of records) {
+        client.ws.send(record);
+        assert.equal(await client.next(), record);
+      }
+      for (const [bytes, before] of [[client.ws._socket.bytesRead, bytesRead], [client.ws._socket.bytesWritten, bytesWritten]]) {
+        assert.ok((bytes - before) * least < length, `${bytes - before} bytes for ${length}`);
+      }
+      await client.close();
+    });
+  }
+
+  check('deflate: fragments of a compressed message, and messages that are not compressed between', async () => {
+    const client = await Client.open(echo, [], { perMessageDeflate: { threshold: 0 } });
+    for (let round = 0; round < 3; round += 1) {
+      records.forEach((record, n) => client.ws.send(record, { fin: n === records.length - 1 }));
+      client.ws.send('as it is', { compress: false });
+      assert.equal(await client.next(), records.join(''));
+      assert.equal(await client.next(), 'as it is');
+    }
+    await client.close();
+  });
+
+  check('deflate: garbage is refused with 1007, and a reserved bit on a ping with 1002', async () => {
+    const options = { perMessageDeflate: true };
+    assert.equal((await (await Client.open(echo, [], options)).raw('c1 84 00000000 ffffffff')).code, 1007);
+    assert.equal((await (await Client.open(echo, [], options)).raw('c9 80 00000000')).code, 1002);
+  });
+}
 
 let failed = 0;
 for (const { name, body } of checks) {

@@ -1,40 +1,30 @@
 """The PyPI package `websockets` as the client of the example servers; started by ../run.
 
-    python peer.py ECHO_URL MULTICAST_URL MAX_MESSAGE_BYTES
+    python peer.py ECHO_URL MULTICAST_URL MAX_MESSAGE_BYTES [deflate]
 
 Its asyncio client and its blocking client are two implementations over one protocol; both are asked.
 """
 
 import asyncio
 import os
+import pathlib
 import ssl
 import sys
 import time
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.sync.client import connect as connect_blocking
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from checks import check, equal, run  # noqa: E402
 
 ECHO, MULTICAST, MAX_MESSAGE = sys.argv[1], sys.argv[2], int(sys.argv[3])
 DEADLINE = 20  # seconds, for each check
 SIZES = [0, 1, 125, 126, 127, 65535, 65536, 1 << 20, MAX_MESSAGE]
 MULTIBYTE = "κόσμε – Grüße, 日本語, 🦀\U0010ffff\0" * 500
-
-checks = []
-
-
-def check(name):
-    def register(body):
-        checks.append((name, body))
-        return body
-
-    return register
-
-
-def equal(got, expected):
-    if got != expected:
-        raise AssertionError(f"{got!r:.120} came, {expected!r:.120} was expected")
-
 
 def pattern(size):
     """Not plain noise: noise as long as the limit would be over it once deflate has framed it."""
@@ -262,19 +252,51 @@ def blocking_pipelined():
         equal([ws.recv(timeout=10) for _ in sent], sent)
 
 
-def main():
-    failed = 0
-    for name, body in checks:
-        try:
-            if asyncio.iscoroutinefunction(body):
-                asyncio.run(asyncio.wait_for(body(), DEADLINE))
-            else:
-                body()  # its receives have deadlines of their own; ../run bounds the rest
-            print(f"ok      python: {name}", flush=True)
-        except Exception as error:
-            failed += 1
-            print(f"FAILED  python: {name}: {type(error).__name__}: {str(error) or 'no end in time'}", flush=True)
-    sys.exit(1 if failed else 0)
+if "deflate" in sys.argv[4:]:
+    RECORDS = [f'{{"id":{number},"name":"user{number * 7}","active":true}}' * 20 for number in range(100)]
+
+    @check("deflate: messages are compressed, both ways, with and without context takeover, in smaller windows too")
+    async def deflated():
+        for options in ({}, {"server_no_context_takeover": True}, {"client_no_context_takeover": True},
+                        {"server_max_window_bits": 9, "client_max_window_bits": 9}):
+            factory = ClientPerMessageDeflateFactory(**{"client_max_window_bits": True, **options})
+            async with echo(extensions=[factory], compression=None) as ws:
+                extension, = ws.protocol.extensions
+                equal(extension.remote_no_context_takeover, "server_no_context_takeover" in options)
+                for record in RECORDS:
+                    await ws.send(record)
+                    equal(await ws.recv(), record)
+
+    @check("deflate: fragments of a compressed message, a ping within")
+    async def deflated_fragments():
+        async with echo() as ws:
+            equal(len(ws.protocol.extensions), 1)
+            for _ in range(3):
+                pongs = []
+
+                async def parts():
+                    for record in RECORDS:
+                        pongs.append(await ws.ping())
+                        yield record
+
+                await ws.send(parts())
+                equal(await ws.recv(), "".join(RECORDS))
+                equal(len([await pong for pong in pongs]), len(RECORDS))
+
+    @check("deflate: the blocking client")
+    def deflated_blocking():
+        with echo_blocking() as ws:
+            equal(len(ws.protocol.extensions), 1)
+            for record in RECORDS:
+                ws.send(record)
+            equal([ws.recv(timeout=10) for _ in RECORDS], RECORDS)
 
 
-main()
+def call(body):
+    if asyncio.iscoroutinefunction(body):
+        asyncio.run(asyncio.wait_for(body(), DEADLINE))
+    else:
+        body()  # its receives have deadlines of their own; ../run bounds the rest
+
+
+run("python", call)

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import pathlib
 import socket
 import ssl
 import subprocess
@@ -12,28 +13,16 @@ import time
 
 from websockets.asyncio.client import connect
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from checks import check, equal, run  # noqa: E402
+
 ECHO, CERTIFICATE = sys.argv[1:]
 HOST, PORT = ECHO.split("//")[1].rstrip("/").split(":")
 REQUEST = (f"GET / HTTP/1.1\r\nHost: {HOST}:{PORT}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").encode()
 HELLO = b"\x81\x85\0\0\0\0Hello"
 DEADLINE = 20  # seconds, for each check
-
-checks = []
-
-
-def check(name):
-    def register(body):
-        checks.append((name, body))
-        return body
-
-    return register
-
-
-def equal(got, expected):
-    if got != expected:
-        raise AssertionError(f"{got!r:.200} came, {expected!r:.200} was expected")
-
 
 def trusting(version=None):
     context = ssl.create_default_context(cafile=CERTIFICATE)
@@ -152,13 +141,4 @@ def crowd():
     asyncio.run(talk(trusting(), count=200))
 
 
-failed = 0
-for title, body in checks:
-    began = time.monotonic()
-    try:
-        body()
-        print(f"ok      tls: {title} ({time.monotonic() - began:.1f} s)", flush=True)
-    except Exception as error:
-        failed += 1
-        print(f"FAILED  tls: {title}: {type(error).__name__}: {error}", flush=True)
-sys.exit(1 if failed else 0)
+run("tls")
