@@ -25,6 +25,7 @@ class Connection:
     def __init__(self, url, offer):
         host, port = url.split("//")[1].rstrip("/").split(":")
         self.socket = socket.create_connection((host, int(port)), DEADLINE)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.sendall((f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                              "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
                              f"Sec-WebSocket-Extensions: {offer}\r\n\r\n").encode())
