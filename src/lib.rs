@@ -55,6 +55,11 @@
 //! A [`Version`] is a row of a table, and a handler need not know which it has: what a version lacks is answered [`Sent::Unsupported`]. All are spoken unless
 //! [`Server::versions`] narrows them. [`em_websocket`] has its calls beside ours, and where the two differ.
 //!
+//! # Compression
+//!
+//! permessage-deflate is turned on by `Server::deflate` (feature `deflate`, on by default). `Inflation` sits in the decoder, `Deflation` in the outbox; what they compress with
+//! belongs to the reactor, and a connection keeps only what its next message may refer to. `DeflateConfig` has the settings and what they cost.
+//!
 //! # Glossary
 //!
 //! | word | meaning |
@@ -64,6 +69,7 @@
 //! | *mark, limit* | bytes of waiting output above which a connection is not read, and at which messages are refused |
 //! | *grace* | how long a slow reader may stay above its limit |
 //! | *cut* | end a connection at once, without a closing handshake |
+//! | *context takeover* | a compressed message may refer to those before it, one *window* back |
 //! | *challenge* | what in the older handshakes stands behind the request, and the rest of the answer depends on |
 //! | *linger* | end our side, and discard input until the peer ends its own, so that our last words arrive |
 //! | *block* | a recycled buffer, shared by counting |
