@@ -92,7 +92,7 @@ pub(crate) struct Decoder {
     frame: Option<(FrameHeader, usize)>,
     /// A fragmented message has begun and not ended.
     fragmented: bool,
-    /// The message that is kept is compressed.
+    /// The message that has begun is compressed.
     compressed: bool,
     /// None unless compression was agreed upon.
     inflation: Option<Box<Inflation>>,
@@ -199,8 +199,8 @@ impl Decoder {
             if let Some(key) = header.masking_key {
                 unmask(&mut input[start..end], key, received);
             }
-            let alone = header.op_code.is_control() || header.fin && !self.fragmented && !header.compressed;
-            if whole && received == 0 && alone {
+            let gathered = self.fragmented | header.compressed;
+            if whole && received == 0 && (header.op_code.is_control() || header.fin && !gathered) {
                 self.frame = None;
                 let incoming = self.incoming(header.op_code, &input[start..end])?;
                 return Ok(Decoded { consumed: end, incoming: Some(incoming), block: None });
@@ -316,7 +316,7 @@ impl Decoder {
         if header.length > max_frame_bytes as u64 {
             return Err(ProtocolError::TooBig { limit: max_frame_bytes, length: header.length });
         }
-        if header.compressed || self.fragmented && self.compressed {
+        if header.compressed | self.compressed {
             // How long the message is shows when it is inflated.
             return Ok(());
         }
@@ -328,6 +328,7 @@ impl Decoder {
     }
 
     /// Copies a piece of what is unfinished, and says how much of it: all, unless no more may be inflated.
+    #[inline(never)]
     fn keep(
         &mut self,
         header: &FrameHeader,
@@ -359,8 +360,9 @@ impl Decoder {
     }
 
     /// The message that was kept is complete.
+    #[inline(never)]
     fn finish(&mut self) -> Result<(), ProtocolError> {
-        if let Some(inflation) = self.inflation.as_mut().filter(|_| self.compressed) {
+        if let Some(inflation) = self.inflation.as_mut().filter(|_| std::mem::take(&mut self.compressed)) {
             inflation.finish(|inflated| keep_inflated(&mut self.assembly, inflated, self.limits))?;
         }
         self.assembly.finish()

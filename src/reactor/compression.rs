@@ -27,8 +27,6 @@ pub(super) struct Compression {
     /// A message above this length waits.
     slice_bytes: usize,
     line: VecDeque<Waiting>,
-    /// What is left in the line, in bytes.
-    bytes: usize,
 }
 
 /// A message that waits; its payload is `start..end` of a block.
@@ -40,6 +38,16 @@ struct Waiting {
     block: SharedBlock,
     start: usize,
     end: usize,
+}
+
+impl Waiting {
+    /// The payload stays where it lies if that is the block `lent`.
+    fn new(message: Message<'_>, compress: bool, lent: Option<&SharedBlock>, blocks: &mut Blocks) -> Self {
+        let payload = message.as_bytes();
+        let lying = lent.and_then(|block| Some((Rc::clone(block), place(block, payload)?)));
+        let (block, start) = lying.unwrap_or_else(|| (blocks.take_copy(payload), 0));
+        Waiting { op_code: data_op_code(message), compress, block, start, end: start + payload.len() }
+    }
 }
 
 /// With whom a connection can share the frame of a message.
@@ -55,46 +63,47 @@ pub(super) enum Shares {
 
 impl Compression {
     pub(super) fn new(deflation: Deflation, slice_bytes: usize) -> Self {
-        Compression { deflation, slice_bytes, line: VecDeque::new(), bytes: 0 }
-    }
-
-    /// Bytes that wait to be compressed.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Whether a message has to wait, to be compressed itself or for those before it.
-    pub(super) fn delays(&self, length: usize, compress: bool) -> bool {
-        !self.line.is_empty() || compress && length > self.slice_bytes
-    }
-
-    /// Has a message wait, from where it lies if that is the block `lent`. `true` if it is the first that does.
-    pub(super) fn line_up(
-        &mut self,
-        message: Message<'_>,
-        compress: bool,
-        lent: Option<&SharedBlock>,
-        blocks: &mut Blocks,
-    ) -> bool {
-        let payload = message.as_bytes();
-        let lying = lent.and_then(|block| Some((Rc::clone(block), place(block, payload)?)));
-        let (block, start) = lying.unwrap_or_else(|| (blocks.take_copy(payload), 0));
-        let end = start + payload.len();
-        self.line.push_back(Waiting { op_code: data_op_code(message), compress, block, start, end });
-        self.bytes += payload.len();
-        self.line.len() == 1
-    }
-
-    /// Forgets what waits.
-    pub(super) fn clear(&mut self, blocks: &mut Blocks) {
-        for waiting in self.line.drain(..) {
-            blocks.give(waiting.block);
-        }
-        self.bytes = 0;
+        Compression { deflation, slice_bytes, line: VecDeque::new() }
     }
 }
 
 impl Outbox {
+    /// Queues a message where compression was agreed upon; see [`message`](Self::message).
+    #[inline(never)]
+    pub(super) fn compressible(
+        &mut self,
+        encoder: Encoder,
+        message: Message<'_>,
+        compress: bool,
+        lent: Option<&SharedBlock>,
+        pools: &mut Pools,
+    ) -> bool {
+        let Some(compression) = &mut self.compression else { return false };
+        let compress = compress && compression.deflation.wants(message.len());
+        let large = compress && message.len() > compression.slice_bytes;
+        if large || !compression.line.is_empty() {
+            compression.line.push_back(Waiting::new(message, compress, lent, &mut pools.blocks));
+            self.uncompressed += message.len();
+            return compression.line.len() == 1;
+        }
+        if compress {
+            let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+            let write = |out: &mut Vec<u8>| write_frame(encoder, Some(&mut compression.deflation), message, out);
+            queue.append(&mut pools.blocks, message.len(), true, write);
+        } else {
+            self.plain(encoder, message, lent, pools);
+        }
+        false
+    }
+
+    /// Drops what waits to be compressed.
+    pub(super) fn forget_uncompressed(&mut self, pools: &mut Pools) {
+        self.uncompressed = 0;
+        for waiting in self.compression.iter_mut().flat_map(|compression| compression.line.drain(..)) {
+            pools.blocks.give(waiting.block);
+        }
+    }
+
     /// Whether messages wait to be compressed.
     pub(super) fn is_compressing(&self) -> bool {
         self.compression.as_ref().is_some_and(|compression| !compression.line.is_empty())
@@ -115,7 +124,6 @@ impl Outbox {
     pub(super) fn compress(&mut self, mut budget: usize, pools: &mut Pools) -> usize {
         let (Some(compression), Some(encoder)) = (&mut self.compression, self.encoder) else { return budget };
         while let Some(first) = compression.line.front_mut().filter(|_| budget > 0) {
-            let queue = self.queue.get_or_insert_with(|| pools.take_queue());
             let length = if first.compress { (first.end - first.start).min(budget) } else { first.end - first.start };
             let piece = &first.block.as_bytes()[first.start..first.start + length];
             let is_last = first.start + length == first.end;
@@ -125,16 +133,18 @@ impl Outbox {
                 // A compressor may keep all of a piece to itself for the moment.
                 if is_last || !frame.is_empty() {
                     let write = |out: &mut Vec<u8>| encoder.compressed(first.op_code, is_last, &frame, NO_KEY, out);
+                    let queue = self.queue.get_or_insert_with(|| pools.take_queue());
                     queue.append(&mut pools.blocks, frame.len(), true, write);
                     first.op_code = OpCode::Continuation;
                 }
                 compression.deflation.recycle(frame);
             } else {
                 let write = |out: &mut Vec<u8>| encoder.frame(first.op_code, piece, NO_KEY, out);
+                let queue = self.queue.get_or_insert_with(|| pools.take_queue());
                 queue.append(&mut pools.blocks, length, true, write);
             }
             first.start += length;
-            compression.bytes -= length;
+            self.uncompressed -= length;
             if is_last && let Some(done) = compression.line.pop_front() {
                 pools.blocks.give(done.block);
             }

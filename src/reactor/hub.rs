@@ -161,6 +161,7 @@ impl Hub {
         self.say(id, message.into(), false)
     }
 
+    #[inline(always)]
     fn say(&mut self, id: ConnectionId, message: Message<'_>, compress: bool) -> Sent {
         let Some(outbox) = find(&mut self.outboxes, id) else { return Sent::Closed };
         let Some(encoder) = outbox.encoder().filter(|encoder| encoder.can_say(message)) else {

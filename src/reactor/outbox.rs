@@ -122,6 +122,8 @@ pub(crate) struct Outbox {
     pub(super) encoder: Option<Encoder>,
     /// None unless it was agreed upon.
     pub(super) compression: Option<Box<Compression>>,
+    /// Bytes that wait to be compressed.
+    pub(super) uncompressed: usize,
     pub(super) queue: Option<Box<Queue>>,
     /// The newest pong, while the socket is blocked.
     pong: Option<Box<[u8]>>,
@@ -154,6 +156,7 @@ impl Outbox {
             settings,
             encoder: None,
             compression: None,
+            uncompressed: 0,
             queue: None,
             pong: None,
             ending: None,
@@ -181,7 +184,7 @@ impl Outbox {
 
     /// Bytes that wait, to be compressed or to be written.
     pub(super) fn buffered(&self) -> usize {
-        self.queued() + self.compression.as_ref().map_or(0, |compression| compression.bytes())
+        self.queued() + self.uncompressed
     }
 
     /// Bytes that wait to be written.
@@ -221,23 +224,22 @@ impl Outbox {
         lent: Option<&SharedBlock>,
         pools: &mut Pools,
     ) -> bool {
-        if let Some(compression) = &mut self.compression {
-            let compress = compress && compression.deflation.wants(message.len());
-            if compression.delays(message.len(), compress) {
-                return compression.line_up(message, compress, lent, &mut pools.blocks);
-            }
-            if compress {
-                let queue = self.queue.get_or_insert_with(|| pools.take_queue());
-                let write = |out: &mut Vec<u8>| write_frame(encoder, Some(&mut compression.deflation), message, out);
-                queue.append(&mut pools.blocks, message.len(), true, write);
-                return false;
-            }
+        if self.compression.is_some() {
+            return self.compressible(encoder, message, compress, lent, pools);
         }
         self.plain(encoder, message, lent, pools);
         false
     }
 
-    fn plain(&mut self, encoder: Encoder, message: Message<'_>, lent: Option<&SharedBlock>, pools: &mut Pools) {
+    /// Queues a message as it is.
+    #[inline(always)]
+    pub(super) fn plain(
+        &mut self,
+        encoder: Encoder,
+        message: Message<'_>,
+        lent: Option<&SharedBlock>,
+        pools: &mut Pools,
+    ) {
         let payload = message.as_bytes();
         if payload.len() >= LARGE_PAYLOAD_BYTES
             && let Some((block, start)) = lent.and_then(|block| Some((block, place(block, payload)?)))
@@ -306,9 +308,7 @@ impl Outbox {
 
     /// Drops what has not begun to leave.
     pub(super) fn drop_unsent(&mut self, pools: &mut Pools) {
-        if let Some(compression) = &mut self.compression {
-            compression.clear(&mut pools.blocks);
-        }
+        self.forget_uncompressed(pools);
         if let Some(queue) = &mut self.queue {
             queue.keep_begun(&mut pools.blocks);
         }
@@ -345,9 +345,7 @@ impl Outbox {
 
     /// Drops what waits.
     pub(super) fn release(&mut self, pools: &mut Pools) {
-        if let Some(compression) = &mut self.compression {
-            compression.clear(&mut pools.blocks);
-        }
+        self.forget_uncompressed(pools);
         self.release_queue(pools);
     }
 
