@@ -18,7 +18,7 @@ use ws_reactor::{
 mod wire;
 
 const ADDRESS: &str = "10.0.0.1:80";
-const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 
 const FIN: u8 = 0x80;
 const TEXT: u8 = 1;
@@ -72,8 +72,12 @@ impl World {
     }
 
     fn connect_with(&mut self, lines: &str) -> Client {
+        self.connect_to("/", lines)
+    }
+
+    fn connect_to(&mut self, target: &str, lines: &str) -> Client {
         let peer = self.reactor.kernel_mut().connect(ADDRESS.parse().unwrap()).unwrap();
-        self.send_bytes(peer, &wire::request(Version::Rfc6455, "/", lines));
+        self.send_bytes(peer, &wire::request(Version::Rfc6455, target, lines));
         self.reactor.settle().unwrap();
         let answer = String::from_utf8(self.reactor.kernel_mut().received(peer)).unwrap();
         assert!(answer.starts_with("HTTP/1.1 101 ") && answer.ends_with("\r\n\r\n"), "{answer}");
@@ -565,6 +569,73 @@ fn a_large_message_is_compressed_in_slices_and_others_are_served_between() {
         frames.extend(world.frames(&mut large));
         let messages = assemble(&mut large, frames);
         assert!(messages == [(TEXT, text.into_bytes(), true)], "it comes whole");
+    }
+}
+
+/// Says something large as soon as there is room for it.
+struct Flood(OwnedMessage);
+
+impl Handler for Flood {
+    fn on_message(&mut self, ws: &mut WebSocket<'_>, _: Message<'_>) {
+        ws.send_owned(&self.0);
+    }
+
+    fn on_drain(&mut self, ws: &mut WebSocket<'_>) {
+        ws.send_owned(&self.0);
+    }
+}
+
+#[test]
+fn a_connection_that_always_has_more_to_compress_does_not_keep_others_waiting() {
+    let record: String = (0..10_000).map(record).collect();
+    for length in [66_000, 4 * 64 * 1024, 290_000] {
+        let text = OwnedMessage::text(&record[..length]);
+        let server = Server::new(move |handshake| -> Box<dyn Handler> {
+            let text = text.clone();
+            match handshake.path() {
+                "/flood" => Box::new(Flood(text)),
+                _ => Box::new(on_message(move |ws, _| {
+                    ws.send_owned(&text);
+                })),
+            }
+        });
+        let mut world = World::new(server.deflate(DeflateConfig::dedicated()));
+        let (mut flooded, mut other) = (world.connect_to("/flood", OFFER), world.connect());
+        world.send(&mut flooded, TEXT, b"go");
+        for _ in 0..5 {
+            world.send(&mut other, TEXT, b"go");
+            let mut frames = Vec::new();
+            for _ in 0..40 {
+                world.reactor.turn(Some(Duration::ZERO)).unwrap();
+                frames.extend(world.frames_now(&mut other));
+                world.frames_now(&mut flooded);
+            }
+            assert_eq!(assemble(&mut other, frames).len(), 1, "{length} bytes");
+        }
+    }
+}
+
+#[test]
+fn nobody_is_given_up_because_the_server_is_slow_to_compress() {
+    let text = OwnedMessage::text((0..80_000).map(record).collect::<String>());
+    let mut world = World::new(teller(text).deflate(DeflateConfig::dedicated()));
+    let mut clients: Vec<Client> = (0..4).map(|_| world.connect()).collect();
+    let mut frames = vec![Vec::new(); clients.len()];
+    for client in &mut clients {
+        // What comes second is refused: the output is above its limit.
+        world.send(client, TEXT, b"large, then publish");
+    }
+    for _ in 0..500 {
+        world.reactor.turn(Some(Duration::ZERO)).unwrap();
+        world.reactor.kernel_mut().advance(Duration::from_millis(60));
+        for (client, frames) in clients.iter_mut().zip(&mut frames) {
+            frames.extend(world.frames_now(client));
+        }
+    }
+    assert!(world.stats().dropped > 0);
+    for (client, frames) in clients.iter_mut().zip(frames) {
+        assert!(frames.iter().all(|frame| frame.first != 0x88), "closed");
+        assert_eq!(assemble(client, frames).len(), 1);
     }
 }
 

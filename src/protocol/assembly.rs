@@ -63,11 +63,7 @@ impl Assembly {
 
     /// The message as far as it has come.
     pub(crate) fn message(&self) -> Message<'_> {
-        match self.block.as_deref() {
-            Some(Block::Text(text)) => Message::Text(text),
-            Some(Block::Bytes(bytes)) => Message::Binary(bytes),
-            Some(Block::Foreign(_)) | None => Message::Binary(&[]),
-        }
+        self.block.as_deref().map_or(Message::Binary(&[]), Block::message)
     }
 
     /// The block in which the message lies.

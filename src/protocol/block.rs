@@ -5,7 +5,7 @@
 
 use std::{mem, rc::Rc};
 
-use super::message::OwnedMessage;
+use super::message::{Message, OwnedMessage};
 
 /// A buffer; as text it is known to be UTF-8, so that a message need not be checked twice.
 #[derive(Debug)]
@@ -22,6 +22,15 @@ impl Block {
             Block::Bytes(bytes) => bytes,
             Block::Text(text) => text.as_bytes(),
             Block::Foreign(message) => message.as_message().as_bytes(),
+        }
+    }
+
+    /// What it holds, as a message.
+    pub(crate) fn message(&self) -> Message<'_> {
+        match self {
+            Block::Bytes(bytes) => Message::Binary(bytes),
+            Block::Text(text) => Message::Text(text),
+            Block::Foreign(message) => message.as_message(),
         }
     }
 
@@ -108,6 +117,20 @@ impl Blocks {
             block.bytes_mut().extend_from_slice(bytes);
         }
         block
+    }
+
+    /// A block with this message in it.
+    pub(crate) fn take_message(&mut self, message: Message<'_>) -> SharedBlock {
+        match message {
+            Message::Binary(bytes) => self.take_copy(bytes),
+            Message::Text(text) => {
+                let mut block = self.take_text(text.len());
+                if let Some(Block::Text(copy)) = Rc::get_mut(&mut block) {
+                    copy.push_str(text);
+                }
+                block
+            }
+        }
     }
 
     /// Takes a block back. It is kept if it has no other owner and there is room; otherwise its last owner frees it.

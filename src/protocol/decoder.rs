@@ -21,14 +21,15 @@ use super::{
 /// How large a frame and a message may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Largest payload of one frame, in bytes. Default 10 MiB.
+    /// Largest payload of one frame, in bytes, as it stands there, compressed or not. Default 10 MiB.
     ///
     /// A longer one closes the connection with 1009 as soon as its header has come. RFC 6455 §10.4. In the versions of Hixie, whose frames have no
     /// length, it is so many bytes that must have come, and the lower of the two limits holds; what has no codes is closed without.
     pub max_frame_bytes: usize,
     /// Largest message, in bytes, all its fragments together. Default 10 MiB.
     ///
-    /// A longer one closes the connection with 1009 as soon as the header of the crossing fragment has come. RFC 6455 §10.4.
+    /// A longer one closes the connection with 1009 as soon as the header of the crossing fragment has come, or, if it is compressed, when so much of it has been inflated.
+    /// RFC 6455 §10.4.
     pub max_message_bytes: usize,
 }
 

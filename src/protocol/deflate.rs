@@ -36,8 +36,9 @@ use super::version::Side;
 ///
 /// # What it costs
 ///
-/// No connection keeps a compressor: all of a reactor work with the same one, 250 to 370 KiB, and one decompressor, 46 KiB. Where messages refer to those before them, it
-/// reads the window again, unless it was this connection that it worked for last. So a connection that has compressed keeps, in KiB of resident memory, measured:
+/// No connection keeps a compressor: all of a reactor with the same level and window work with the same one, 250 to 370 KiB, and all with one decompressor, 46 KiB; a message that
+/// is under way has one of its own until it is whole. Where messages refer to those before them, the compressor reads the window again, unless it was this connection that it worked
+/// for last. So a connection that has compressed keeps, in KiB of resident memory, measured:
 ///
 /// | window in bits | 9 | 10 | 11 | 12 | 13 | 14 | 15 |
 /// |---|--:|--:|--:|--:|--:|--:|--:|
@@ -54,12 +55,13 @@ use super::version::Side;
 /// | `dedicated()`, window of 15 bits | 34.9 µs, 279 bytes | | 46.5 µs, 216 bytes |
 ///
 /// A text of 16 MiB takes 42 ms to compress at level 1, 56 ms at level 3, 127 ms at level 6, and 16 ms to inflate. A large message is therefore compressed in slices of 64 KiB, and
-/// inflated in slices of 256, between which everybody else is served; only what is published is compressed at once, whatever its length.
+/// inflated in slices of 256, between which everybody else is served. Only what is published to connections without context takeover is compressed at once, whatever its length.
 ///
 /// # Secrets
 ///
 /// Where a secret and something that an attacker chooses are compressed together, the length gives the secret away, byte by byte (CRIME, BREACH). With context takeover
-/// all messages of a connection are together. Send either with [`send_uncompressed`](crate::WebSocket::send_uncompressed), or leave compression off.
+/// all messages of a connection are together. Send either with [`send_uncompressed`](crate::WebSocket::send_uncompressed) or
+/// [`publish_uncompressed`](crate::WebSocket::publish_uncompressed), or leave compression off, for all or by [`Accept::uncompressed`](crate::Accept::uncompressed).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeflateConfig {
     /// How hard to try: 1, fast, to 9, thorough. Default 3.
@@ -67,7 +69,7 @@ pub struct DeflateConfig {
     /// The window of the server's compressor: how far back a message may refer is 2 to this power, in bytes, 9 to 15. A client may ask for less. (One that asks
     /// for 8 is not compressed for: zlib has no such window.)
     pub server_max_window_bits: u8,
-    /// The window of the client's compressor, 8 to 15. A client that does not offer to be told uses 15 whatever stands here (RFC 7692 §7.1.2.2).
+    /// The window of the client's compressor, 9 to 15. A client that does not offer to be told uses 15 whatever stands here (RFC 7692 §7.1.2.2).
     pub client_max_window_bits: u8,
     /// The server's messages may refer to those before them. A client may ask that they do not.
     pub server_context_takeover: bool,
@@ -120,6 +122,8 @@ pub struct DeflateParameters {
     pub server_context_takeover: bool,
     /// The client's messages may refer to those before them.
     pub client_context_takeover: bool,
+    /// The client has asked for a window of the server, so that the answer has to name it (RFC 7692 §7.1.2.1).
+    names_server_window: bool,
 }
 
 impl DeflateParameters {
@@ -148,7 +152,7 @@ impl fmt::Display for DeflateParameters {
         if !self.client_context_takeover {
             formatter.write_str("; client_no_context_takeover")?;
         }
-        if self.server_max_window_bits < MAX_WINDOW_BITS {
+        if self.names_server_window || self.server_max_window_bits < MAX_WINDOW_BITS {
             write!(formatter, "; server_max_window_bits={}", self.server_max_window_bits)?;
         }
         if self.client_max_window_bits < MAX_WINDOW_BITS {

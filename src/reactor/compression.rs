@@ -1,13 +1,14 @@
-//! What is compressed before it is queued: small messages at once, large ones slice by slice, in the order in which they were sent.
+//! What is compressed before it is queued: small messages at once, large ones slice by slice.
 //!
-//! Connections with large messages stand in one line, and in each turn of the loop the first of it gets on by the budget: 16 MiB are then as many slices between which
-//! everybody else is served. Control frames do not wait; they go out between the slices, each of which is a fragment of its message.
+//! Connections with large messages stand in one line. In each turn of the loop the first of it gets on by the budget; when its message is done it goes to the end of the line, if it has
+//! more. So 16 MiB are as many slices between which everybody else is served. What a connection says meanwhile comes behind its large message, but for pings and pongs: they go out
+//! between the slices, each of which is a fragment.
 
 use std::{collections::VecDeque, rc::Rc};
 
 use super::{
     Reactor,
-    outbox::{NO_KEY, Outbox, Pools, place},
+    outbox::{NO_KEY, Outbox, Phase, Pools, place},
 };
 use crate::{
     net::Kernel,
@@ -29,24 +30,38 @@ pub(super) struct Compression {
     line: VecDeque<Waiting>,
 }
 
-/// A message that waits; its payload is `start..end` of a block.
+/// What waits: `start..end` of a block.
 #[derive(Debug)]
 struct Waiting {
-    /// Of its next frame.
-    op_code: OpCode,
-    compress: bool,
+    step: Step,
+    /// Some of it has been compressed.
+    begun: bool,
     block: SharedBlock,
     start: usize,
     end: usize,
 }
 
+/// What is to become of it; the op-code is that of its next frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Compress(OpCode),
+    Frame(OpCode),
+    /// It is a frame already.
+    Queue,
+}
+
 impl Waiting {
     /// The payload stays where it lies if that is the block `lent`.
     fn new(message: Message<'_>, compress: bool, lent: Option<&SharedBlock>, blocks: &mut Blocks) -> Self {
-        let payload = message.as_bytes();
+        let (payload, op_code) = (message.as_bytes(), data_op_code(message));
         let lying = lent.and_then(|block| Some((Rc::clone(block), place(block, payload)?)));
         let (block, start) = lying.unwrap_or_else(|| (blocks.take_copy(payload), 0));
-        Waiting { op_code: data_op_code(message), compress, block, start, end: start + payload.len() }
+        let step = if compress { Step::Compress(op_code) } else { Step::Frame(op_code) };
+        Waiting { step, begun: false, block, start, end: start + payload.len() }
+    }
+
+    fn len(&self) -> usize {
+        self.end - self.start
     }
 }
 
@@ -82,9 +97,8 @@ impl Outbox {
         let compress = compress && compression.deflation.wants(message.len());
         let large = compress && message.len() > compression.slice_bytes;
         if large || !compression.line.is_empty() {
-            compression.line.push_back(Waiting::new(message, compress, lent, &mut pools.blocks));
-            self.uncompressed += message.len();
-            return compression.line.len() == 1;
+            let waiting = Waiting::new(message, compress, lent, &mut pools.blocks);
+            return self.line_up(waiting);
         }
         if compress {
             let queue = self.queue.get_or_insert_with(|| pools.take_queue());
@@ -94,6 +108,24 @@ impl Outbox {
             self.plain(encoder, message, lent, pools);
         }
         false
+    }
+
+    /// Has something wait. `true` if it is the first that does.
+    fn line_up(&mut self, waiting: Waiting) -> bool {
+        let Some(compression) = &mut self.compression else { return false };
+        self.uncompressed += waiting.len();
+        compression.line.push_back(waiting);
+        compression.line.len() == 1
+    }
+
+    /// Has a frame wait that is to come behind all that does.
+    pub(super) fn line_up_frame(&mut self, pools: &mut Pools, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut block = pools.blocks.take(0);
+        if let Some(frame) = Rc::get_mut(&mut block) {
+            write(frame.bytes_mut());
+        }
+        let end = block.as_bytes().len();
+        self.line_up(Waiting { step: Step::Queue, begun: false, block, start: 0, end });
     }
 
     /// Drops what waits to be compressed.
@@ -120,28 +152,47 @@ impl Outbox {
         }
     }
 
-    /// Compresses and queues what waits, as far as `budget` goes, and says how much is left of that.
-    pub(super) fn compress(&mut self, mut budget: usize, pools: &mut Pools) -> usize {
+    /// Whether a message has been compressed in part.
+    fn is_amidst(&self) -> bool {
+        self.compression.as_ref().and_then(|compression| compression.line.front()).is_some_and(|first| first.begun)
+    }
+
+    /// Gets on with the first message that waits to be compressed, as far as `budget` goes, and says how much is left of that. What is behind it, up to the next
+    /// that is to be compressed, is queued with its end.
+    fn compress(&mut self, mut budget: usize, pools: &mut Pools) -> usize {
         let (Some(compression), Some(encoder)) = (&mut self.compression, self.encoder) else { return budget };
-        while let Some(first) = compression.line.front_mut().filter(|_| budget > 0) {
-            let length = if first.compress { (first.end - first.start).min(budget) } else { first.end - first.start };
+        let mut done = false;
+        while let Some(first) = compression.line.front_mut() {
+            let to_compress = matches!(first.step, Step::Compress(_));
+            if to_compress && (done || budget == 0) {
+                break;
+            }
+            let length = if to_compress { first.len().min(budget) } else { first.len() };
             let piece = &first.block.as_bytes()[first.start..first.start + length];
-            let is_last = first.start + length == first.end;
-            if first.compress {
-                budget -= length;
-                let frame = compression.deflation.piece(piece, is_last);
-                // A compressor may keep all of a piece to itself for the moment.
-                if is_last || !frame.is_empty() {
-                    let write = |out: &mut Vec<u8>| encoder.compressed(first.op_code, is_last, &frame, NO_KEY, out);
-                    let queue = self.queue.get_or_insert_with(|| pools.take_queue());
-                    queue.append(&mut pools.blocks, frame.len(), true, write);
-                    first.op_code = OpCode::Continuation;
+            let is_last = length == first.len();
+            match first.step {
+                Step::Compress(op_code) => {
+                    budget -= length;
+                    (done, first.begun) = (is_last, true);
+                    let frame = compression.deflation.piece(piece, is_last);
+                    // A compressor may keep all of a piece to itself for the moment.
+                    if is_last || !frame.is_empty() {
+                        let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+                        let write = |out: &mut Vec<u8>| encoder.compressed(op_code, is_last, &frame, NO_KEY, out);
+                        queue.append(&mut pools.blocks, frame.len(), true, write);
+                        first.step = Step::Compress(OpCode::Continuation);
+                    }
+                    compression.deflation.recycle(frame);
                 }
-                compression.deflation.recycle(frame);
-            } else {
-                let write = |out: &mut Vec<u8>| encoder.frame(first.op_code, piece, NO_KEY, out);
-                let queue = self.queue.get_or_insert_with(|| pools.take_queue());
-                queue.append(&mut pools.blocks, length, true, write);
+                Step::Frame(op_code) => {
+                    let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+                    let write = |out: &mut Vec<u8>| encoder.frame(op_code, piece, NO_KEY, out);
+                    queue.append(&mut pools.blocks, length, true, write);
+                }
+                Step::Queue => {
+                    let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+                    queue.append(&mut pools.blocks, length, true, |out| out.extend_from_slice(piece));
+                }
             }
             first.start += length;
             self.uncompressed -= length;
@@ -171,19 +222,21 @@ pub(super) fn write_frame(
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Gets on with the large messages that wait to be compressed, within the budget: the first that came is finished first.
+    /// Gets on with the large messages that wait to be compressed, within the budget: one that is begun is finished first, then the next connection has its turn.
     pub(super) fn compress_waiting(&mut self) {
         let mut budget = self.config.compression_budget_bytes.max(1);
-        while let Some(id) = self.hub.compressing.front().copied().filter(|_| budget > 0) {
-            if let Some(outbox) = self.hub.outboxes.get_mut(id.key()).filter(|outbox| outbox.id(id.key()) == id) {
-                budget = outbox.compress(budget, &mut self.hub.pools);
-                let unfinished = outbox.is_compressing();
-                self.hub.touch(id.key());
-                if unfinished {
-                    return;
-                }
+        while budget > 0
+            && let Some(id) = self.hub.compressing.pop_front()
+        {
+            let alive = |outbox: &&mut Outbox| outbox.generation == id.generation && outbox.phase != Phase::Dead;
+            let Some(outbox) = self.hub.outboxes.get_mut(id.key()).filter(alive) else { continue };
+            budget = outbox.compress(budget, &mut self.hub.pools);
+            match outbox.is_compressing() {
+                true if outbox.is_amidst() => self.hub.compressing.push_front(id),
+                true => self.hub.compressing.push_back(id),
+                false => {}
             }
-            self.hub.compressing.pop_front();
+            self.hub.touch(id.key());
         }
     }
 }

@@ -115,7 +115,7 @@ pub struct Hub {
     contexts: SharedContexts,
     /// Connections with messages that wait to be compressed, the first that came first.
     pub(super) compressing: VecDeque<ConnectionId>,
-    compression_budget_bytes: usize,
+    pub(super) compression_budget_bytes: usize,
     /// When a warning was logged that any peer could cause.
     warned: Option<Instant>,
 }
@@ -179,7 +179,7 @@ impl Hub {
         Sent::Queued
     }
 
-    /// Sends a message that the application owns. A large one is not copied, and may be sent to many from where it lies.
+    /// Sends a message that the application owns. A large one is not copied, and may be sent to many from where it lies, unless it is compressed.
     pub fn send_owned(&mut self, id: ConnectionId, message: &OwnedMessage) -> Sent {
         self.lending(message, |hub| hub.send(id, message))
     }
@@ -232,7 +232,7 @@ impl Hub {
         true
     }
 
-    /// Bytes queued and not yet taken by the system; under TLS, at most 64 KiB more may have been encrypted already. 0 for a connection that has gone.
+    /// Bytes queued and not yet taken by the system, those that wait to be compressed included; under TLS, at most 64 KiB more may have been encrypted already. 0 for a connection that has gone.
     pub fn buffered(&self, id: ConnectionId) -> usize {
         self.outbox(id).map_or(0, Outbox::buffered)
     }

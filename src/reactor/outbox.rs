@@ -26,7 +26,7 @@ use crate::{
 /// What became of a send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
-    /// It is queued, and leaves at the end of the callback or turn.
+    /// It is queued, and leaves at the end of the callback or turn; a large message that is compressed, and what is said behind it, when it is.
     Queued,
     /// It was dropped: the peer does not read, and its output is at the limit. `on_drain` tells when there is room.
     Full,
@@ -283,9 +283,8 @@ impl Outbox {
     /// Queues what begins the closing handshake, if the version has one.
     pub(super) fn close_frame(&mut self, code: Option<CloseCode>, reason: &str, pools: &mut Pools) {
         self.pong = None;
-        self.compress(usize::MAX, pools);
         if let Some(encoder) = self.encoder.filter(|encoder| encoder.version().has_closing_handshake()) {
-            self.append(reason.len(), pools, |out| encoder.close(code, reason, NO_KEY, out));
+            self.append_last(reason.len(), pools, |out| encoder.close(code, reason, NO_KEY, out));
         }
     }
 
@@ -300,9 +299,8 @@ impl Outbox {
     /// Queues the answer to a close frame with that body.
     pub(super) fn close_answer(&mut self, body: &[u8], pools: &mut Pools) {
         self.pong = None;
-        self.compress(usize::MAX, pools);
         if let Some(encoder) = self.encoder {
-            self.append(body.len(), pools, |out| encoder.close_answer(body, NO_KEY, out));
+            self.append_last(body.len(), pools, |out| encoder.close_answer(body, NO_KEY, out));
         }
     }
 
@@ -358,6 +356,14 @@ impl Outbox {
     /// How long an end may take.
     pub(super) fn closing_deadline(&self) -> Duration {
         self.settings.closing_deadline
+    }
+
+    /// Queues what comes behind all that was said before.
+    fn append_last(&mut self, expected: usize, pools: &mut Pools, write: impl FnOnce(&mut Vec<u8>)) {
+        match self.is_compressing() {
+            true => self.line_up_frame(pools, write),
+            false => self.append(expected, pools, write),
+        }
     }
 
     fn append(&mut self, expected: usize, pools: &mut Pools, write: impl FnOnce(&mut Vec<u8>)) {

@@ -4,7 +4,7 @@ use super::{
     compression::Shares,
     hub::{Hub, NOBODY, find},
     id::ConnectionId,
-    outbox::{EncodedFrame, Phase},
+    outbox::{EncodedFrame, Phase, place},
 };
 use crate::protocol::{Message, OwnedMessage};
 
@@ -40,7 +40,7 @@ impl Hub {
     ///
     /// Where messages are compressed it is compressed once too, and at once, however large it is, for all that have no context takeover and the same
     /// window. With context takeover a message refers to what that one connection was told before, so it is compressed for each:
-    /// for many subscribers [`DeflateConfig::shared`](crate::DeflateConfig::shared) is the choice.
+    /// for many subscribers `DeflateConfig::shared` is the choice.
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Published {
         self.publish_except(topic, message.into(), NOBODY, true)
     }
@@ -69,6 +69,7 @@ impl Hub {
     fn publish_except(&mut self, topic: &str, message: Message<'_>, except: usize, compress: bool) -> Published {
         let mut published = Published::default();
         let mut frames = std::mem::take(&mut self.frames);
+        let mut copy = None;
         for index in 0..self.topics.members(topic).len() {
             let key = self.topics.members(topic)[index].connection as usize;
             let outbox = &mut self.outboxes[key];
@@ -90,6 +91,12 @@ impl Hub {
             let known = frames.iter().position(|frame| (frame.encoder, frame.shares) == (encoder, shares));
             match known {
                 _ if shares == Shares::Nothing => {
+                    // Where many have it wait, they wait for the same bytes.
+                    let large = message.len() > self.compression_budget_bytes;
+                    let lies = lent.is_some_and(|block| place(block, message.as_bytes()).is_some());
+                    let copy =
+                        (large && !lies).then(|| &*copy.get_or_insert_with(|| pools.blocks.take_message(message)));
+                    let (message, lent) = copy.map_or((message, lent), |copy| (copy.message(), Some(copy)));
                     if outbox.message(encoder, message, compress, lent, pools) {
                         self.compressing.push_back(outbox.id(key));
                     }
@@ -106,6 +113,9 @@ impl Hub {
         }
         for frame in frames.drain(..) {
             frame.release(&mut self.pools.blocks);
+        }
+        if let Some(copy) = copy {
+            self.pools.blocks.give(copy);
         }
         self.frames = frames;
         self.stats.messages_out += published.queued as u64;

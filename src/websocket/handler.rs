@@ -123,7 +123,7 @@ impl<'a> WebSocket<'a> {
         self.hub.send_uncompressed(self.id, message)
     }
 
-    /// Sends a message that the application owns. A large one is not copied.
+    /// Sends a message that the application owns. A large one is not copied, unless it is compressed.
     pub fn send_owned(&mut self, message: &OwnedMessage) -> Sent {
         self.hub.send_owned(self.id, message)
     }
@@ -164,6 +164,11 @@ impl<'a> WebSocket<'a> {
         self.hub.publish(topic, message)
     }
 
+    /// As [`publish`](Self::publish), as it is even where messages are compressed.
+    pub fn publish_uncompressed<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Published {
+        self.hub.publish_uncompressed(topic, message)
+    }
+
     /// Sends a message to every subscriber of a topic but this connection.
     pub fn publish_to_others<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Published {
         self.hub.publish_to_others(self.id, topic, message)
@@ -194,7 +199,7 @@ impl<'a> WebSocket<'a> {
         self.limits.max_frame_bytes = bytes;
     }
 
-    /// Changes the largest message that is accepted, in bytes, from the next frame on.
+    /// Changes the largest message that is accepted, in bytes, from the next frame on. (A compressed message that has begun is held to it, too.)
     pub fn set_max_message_bytes(&mut self, bytes: usize) {
         self.limits.max_message_bytes = bytes;
     }

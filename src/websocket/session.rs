@@ -1,6 +1,6 @@
 //! A session: an open WebSocket, whichever side opened it. It decodes, answers what the protocol answers, and calls the handler.
 
-use std::{rc::Rc, time::Instant};
+use std::{mem, rc::Rc, time::Instant};
 
 use super::{
     handler::{Handler, WebSocket},
@@ -16,7 +16,7 @@ use crate::{
     reactor::{LARGE_PAYLOAD_BYTES, Phase, Stream, TimerId},
 };
 
-/// Bytes that may come out of compressed messages of one connection before the others have their turn.
+/// Bytes that may come out of compressed messages of one connection in a turn of the loop.
 const INFLATION_BUDGET_BYTES: usize = 256 * 1024;
 
 /// An open WebSocket.
@@ -29,6 +29,8 @@ pub(super) struct Session {
     heard: Instant,
     /// When a ping was sent that nothing has followed yet.
     pinged: Option<Instant>,
+    /// In which turn of the loop it was last allowed to inflate.
+    inflated: u64,
 }
 
 /// What a handler sees of its connection besides the Hub.
@@ -61,7 +63,15 @@ impl Session {
         now: Instant,
     ) -> Self {
         let decoder = Decoder::new(version, Side::Server, limits);
-        Session { handler, decoder, view: View { version, limits }, server, heard: now, pinged: None }
+        Session {
+            handler,
+            decoder,
+            view: View { version, limits },
+            server,
+            heard: now,
+            pinged: None,
+            inflated: u64::MAX,
+        }
     }
 
     /// From now on messages may be compressed.
@@ -78,7 +88,9 @@ impl Session {
     pub(super) fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
         let id = stream.id();
         let mut at = 0;
-        self.decoder.allow_inflating(INFLATION_BUDGET_BYTES);
+        if mem::replace(&mut self.inflated, stream.hub.stats.turns) != stream.hub.stats.turns {
+            self.decoder.allow_inflating(INFLATION_BUDGET_BYTES);
+        }
         for left in (0..=self.server.settings.message_budget.max(1)).rev() {
             let phase = stream.hub.phase(id);
             if !matches!(phase, Phase::Open | Phase::Closing) {

@@ -19,11 +19,11 @@ pub(crate) struct Contexts {
     inflated: Vec<u8>,
     deflated: Vec<u8>,
     owners: u64,
-    compressed: u64,
+    pub(super) compressed: u64,
 }
 
-/// Free contexts kept, of either kind. One is enough, but for messages that come in pieces and others that come between.
-const FREE_CONTEXTS: usize = 4;
+/// Free contexts kept, of either kind: a compressor for each window that clients may ask for, and one more for messages that come between the pieces of others.
+const FREE_CONTEXTS: usize = 8;
 
 /// How much is inflated at a time.
 const INFLATED_BYTES: usize = 16 * 1024;
@@ -86,7 +86,6 @@ impl Contexts {
 
     /// Takes a compressor back, which knows the history of `owner` up to now.
     pub(super) fn give_compressor(&mut self, mut compressor: Compressor, owner: Option<Owner>) {
-        self.compressed += 1;
         compressor.owner = owner;
         if self.compressors.len() >= FREE_CONTEXTS {
             self.compressors.remove(0);
@@ -178,7 +177,9 @@ impl History {
         let needed = self.bytes.len() + said.len();
         if needed > most {
             self.bytes.drain(..needed - self.window_bytes);
-        } else if needed > self.bytes.capacity() {
+        }
+        let needed = self.bytes.len() + said.len();
+        if needed > self.bytes.capacity() {
             self.bytes.reserve_exact((2 * needed).min(most) - self.bytes.len());
         }
         self.bytes.extend_from_slice(said);
@@ -226,10 +227,11 @@ mod tests {
 
     #[test]
     fn a_history_is_the_last_window_of_what_was_said() {
-        for step in [1, 7, 100, 511, 512, 513, 2000] {
+        for step in [1, 7, 100, 300, 511, 512, 513, 2000] {
             let (mut history, mut said) = (History::new(Owner(1), 9), Vec::new());
             for round in 0..50_usize {
-                let message: Vec<u8> = (0..step).map(|index| (round * 31 + index * 7) as u8).collect();
+                let length = step * (1 + round % 3) / 2;
+                let message: Vec<u8> = (0..length).map(|index| (round * 31 + index * 7) as u8).collect();
                 history.remember(&message);
                 said.extend_from_slice(&message);
                 assert_eq!(history.recent(), &said[said.len().saturating_sub(512)..], "{step} bytes, round {round}");
@@ -261,9 +263,9 @@ mod tests {
     fn no_more_contexts_are_kept_than_are_needed() {
         let mut contexts = Contexts::default();
         let setting = DeflateSetting { level: 1, window_bits: 9 };
-        let taken: Vec<_> = (0..9).map(|_| contexts.take_compressor(setting, None)).collect();
+        let taken: Vec<_> = (0..20).map(|_| contexts.take_compressor(setting, None)).collect();
         taken.into_iter().for_each(|compressor| contexts.give_compressor(compressor, None));
-        let taken: Vec<_> = (0..9).map(|_| contexts.take_decompressor(None)).collect();
+        let taken: Vec<_> = (0..20).map(|_| contexts.take_decompressor(None)).collect();
         taken.into_iter().for_each(|decompressor| contexts.give_decompressor(decompressor, None));
         assert_eq!((contexts.compressors.len(), contexts.decompressors.len()), (FREE_CONTEXTS, FREE_CONTEXTS));
     }

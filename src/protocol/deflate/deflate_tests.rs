@@ -9,6 +9,7 @@ fn parameters(window_bits: u8, takeover: bool) -> DeflateParameters {
         client_max_window_bits: window_bits,
         server_context_takeover: takeover,
         client_context_takeover: takeover,
+        names_server_window: false,
     }
 }
 
@@ -93,6 +94,28 @@ fn the_empty_message_of_the_rfc_and_one_of_no_bytes_are_empty() {
         assert_eq!(inflate_at_once(&mut inflation, &[]).unwrap(), b"");
         assert_eq!(inflate_at_once(&mut inflation, HELLOS[0]).unwrap(), b"Hello", "takeover {takeover}");
     }
+}
+
+#[test]
+fn an_empty_last_block_is_an_empty_message() {
+    for takeover in [false, true] {
+        let mut inflation = inflation(takeover);
+        for _ in 0..3 {
+            assert_eq!(inflate_at_once(&mut inflation, &[0x01]).as_deref(), Ok(&b""[..]), "takeover {takeover}");
+            assert_eq!(inflate_at_once(&mut inflation, HELLOS[0]).unwrap(), b"Hello");
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_is_all_ends_uses_up_the_allowance() {
+    let mut inflation = inflation(true);
+    inflation.allow(10_000);
+    let used = inflation.push(&[0x03, 0x00].repeat(1000), |inflated| {
+        assert!(inflated.is_empty());
+        Ok(())
+    });
+    assert_eq!(used, Ok(20));
 }
 
 #[test]

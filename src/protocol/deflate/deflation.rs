@@ -106,7 +106,9 @@ impl Deflation {
     }
 
     fn give(&self, context: Compressor) {
-        self.contexts.borrow_mut().give_compressor(context, self.history.as_ref().map(History::owner));
+        let mut contexts = self.contexts.borrow_mut();
+        contexts.compressed += 1;
+        contexts.give_compressor(context, self.history.as_ref().map(History::owner));
     }
 }
 

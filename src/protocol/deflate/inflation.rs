@@ -16,6 +16,9 @@ const TAIL: &[u8] = &[0x00, 0x00, 0xff, 0xff];
 /// The same, and an empty last block behind it. Where nothing has to be remembered, this shows that the message has ended where a block does.
 const LAST_TAIL: &[u8] = &[0x00, 0x00, 0xff, 0xff, 0x03, 0x00];
 
+/// How many bytes could have been inflated while a context is reset, roughly: a stream may be all ends, and nothing come out of it.
+const RESET_BYTES: usize = 1024;
+
 /// The state of a connection whose peer compresses.
 #[derive(Debug)]
 pub(crate) struct Inflation {
@@ -64,7 +67,7 @@ impl Inflation {
             let allowance = mem::replace(&mut self.allowance, usize::MAX);
             self.inflate(tail, take)?;
             self.allowance = allowance.saturating_sub(usize::MAX - self.allowance);
-            if self.at_rest == takeover {
+            if !takeover && !self.at_rest {
                 return Err(ProtocolError::InvalidDeflate);
             }
         }
@@ -119,6 +122,7 @@ impl Inflation {
             if status == Status::StreamEnd {
                 // Who cannot end a block otherwise says that it is the last, and begins anew (§7.2.3.4).
                 zlib.reset(false);
+                self.allowance = self.allowance.saturating_sub(RESET_BYTES);
                 self.history.iter_mut().for_each(History::forget);
                 self.at_rest = true;
             } else if length < room.len() && left {

@@ -67,7 +67,8 @@ impl Offer {
     fn accepted(&self, config: &DeflateConfig) -> Option<DeflateParameters> {
         let asked = self.server_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
         let ours = config.server_max_window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
-        let told = config.client_max_window_bits.clamp(MIN_WINDOW_BITS - 1, MAX_WINDOW_BITS);
+        // Of 8 bits only a client is told that has spoken of 8 itself: others may not have it.
+        let told = config.client_max_window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
         let parameters = DeflateParameters {
             server_max_window_bits: ours.min(asked),
             client_max_window_bits: match self.client_max_window_bits {
@@ -76,6 +77,7 @@ impl Offer {
             },
             server_context_takeover: config.server_context_takeover && self.server_no_context_takeover.is_none(),
             client_context_takeover: config.client_context_takeover && self.client_no_context_takeover.is_none(),
+            names_server_window: self.server_max_window_bits.is_some(),
         };
         (asked >= MIN_WINDOW_BITS).then_some(parameters)
     }

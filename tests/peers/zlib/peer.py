@@ -156,6 +156,20 @@ for url, mode in ((DEDICATED, "with context takeover"), (SHARED, "without")):
                 talk(url, "permessage-deflate; client_max_window_bits", level, level=level, flush=flush)
 
 
+@check("connections whose messages alternate keep their windows, and their histories apart")
+def many():
+    connections = [Connection(url, f"permessage-deflate; server_max_window_bits={bits}; client_max_window_bits={bits}")
+                   for url in (DEDICATED, SHARED) for bits in BITS for _ in range(2)]
+    said = [list(messages(seed)) for seed in range(len(connections))]
+    for number in range(len(said[0])):
+        for connection, own in zip(connections, said):
+            connection.send(own[number], pieces=1 + number % 3)
+        for connection, own in zip(connections, said):
+            equal(connection.recv(), own[number])
+    for connection in connections:
+        connection.__exit__()
+
+
 @check("a window of 8 bits is declined for the server, and taken from the client")
 def eight():
     with Connection(DEDICATED, "permessage-deflate; server_max_window_bits=8") as connection:
