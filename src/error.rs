@@ -2,9 +2,11 @@
 
 use std::{fmt, io};
 
+use ::http::{HeaderMap, StatusCode};
+
 use crate::{
-    http::HeadError,
-    protocol::{Deadline, HandshakeError, ProtocolError},
+    http::{HeadError, UrlError},
+    protocol::{AnswerError, Deadline, HandshakeError, ProtocolError},
 };
 
 /// What went wrong, and with what.
@@ -16,6 +18,20 @@ pub enum Error {
         /// The address as it was given.
         address: String,
         /// What the system said.
+        source: io::Error,
+    },
+    /// A URL that cannot be connected to.
+    Url {
+        /// The URL as it was given.
+        url: String,
+        /// What is wrong with it.
+        source: UrlError,
+    },
+    /// A connection could not be made.
+    Connect {
+        /// The host and port that were asked for.
+        place: String,
+        /// What the system said, of the first address that was tried, or of the name.
         source: io::Error,
     },
     /// The system's poll failed.
@@ -30,6 +46,10 @@ pub enum Error {
     Head(HeadError),
     /// A request did not become a WebSocket; it was answered with [`HandshakeError::status`].
     Handshake(HandshakeError),
+    /// A server answered with something else than a WebSocket.
+    Refused(Box<Refusal>),
+    /// A server's answer is not one to what was asked.
+    Answer(AnswerError),
     /// The handler panicked, with this message.
     Panic(String),
 }
@@ -38,6 +58,10 @@ impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Bind { address, source } => write!(formatter, "cannot listen on {address}: {source}"),
+            Error::Url { url, source } => write!(formatter, "cannot connect to {url}: {source}"),
+            Error::Refused(refusal) => write!(formatter, "the server answers {}", refusal.status),
+            Error::Answer(error) => write!(formatter, "handshake failed: {error}"),
+            Error::Connect { place, source } => write!(formatter, "cannot connect to {place}: {source}"),
             Error::Poll(source) => write!(formatter, "cannot wait for events: {source}"),
             Error::Protocol(error) => write!(formatter, "protocol error: {error}"),
             Error::Io(source) => write!(formatter, "connection failed: {source}"),
@@ -52,11 +76,33 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::Bind { source, .. } | Error::Poll(source) | Error::Io(source) => Some(source),
+            Error::Bind { source, .. } | Error::Connect { source, .. } | Error::Poll(source) | Error::Io(source) => {
+                Some(source)
+            }
+            Error::Url { source, .. } => Some(source),
+            Error::Answer(error) => Some(error),
             Error::Protocol(error) => Some(error),
             Error::Head(error) => Some(error),
             Error::Handshake(error) => Some(error),
-            Error::Timeout(_) | Error::Panic(_) => None,
+            Error::Refused(_) | Error::Timeout(_) | Error::Panic(_) => None,
         }
+    }
+}
+
+/// What a server says that refuses to open a WebSocket.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The start of the body, at most 4 KiB.
+    pub body: Vec<u8>,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: StatusCode, headers: HeaderMap) -> Self {
+        Refusal { status, headers, body: Vec::new() }
     }
 }

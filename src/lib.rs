@@ -97,19 +97,22 @@ pub use crate::net::tls::{Tls, TlsConfig, TlsError};
 #[cfg(feature = "deflate")]
 pub use crate::protocol::{DeflateConfig, DeflateParameters};
 pub use crate::{
-    error::Error,
-    http::{HeadError, HeadLimits, Request},
+    error::{Error, Refusal},
+    http::{HeadError, HeadLimits, Request, UrlError},
     net::Bind,
     protocol::{
-        CloseCode, CloseReason, ClosedBy, Deadline, Handshake, HandshakeError, Limits, Message, OwnedMessage,
-        ProtocolError, Version,
+        AnswerError, CloseCode, CloseReason, ClosedBy, Deadline, Handshake, HandshakeError, Limits, Message,
+        OwnedMessage, ProtocolError, Version,
     },
     reactor::{
         Config, ConnectionId, Hub, ListenerId, Listening, OutputLimits, Overflow, PanicPolicy, Published, Reactor,
         Remote, Sent, Stats, Stream, StreamHandler, StreamSettings, TimerId, Turn,
     },
     secured::Secured,
-    websocket::{Accept, Callbacks, Decision, Handler, Received, Server, Settings, TestSocket, WebSocket, on_message},
+    websocket::{
+        Accept, Callbacks, Client, ClientSettings, Decision, Handler, Received, Server, Settings, TestSocket,
+        WebSocket, on_message,
+    },
 };
 
 /// The examples of the README compile.

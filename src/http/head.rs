@@ -1,13 +1,13 @@
-//! Request heads: found octet by octet, parsed once.
+//! Heads of requests, and of the answers to our own: found octet by octet, parsed once.
 //!
 //! The search for the end is resumed where it stopped, so that a head which drips in costs no more than one that comes whole.
 //! It is also where laxity is refused that has been used to smuggle requests past proxies: bare CR, bare LF, NUL (RFC 9112 §2.2).
 
 use std::fmt;
 
-use http::{Method, Request, StatusCode, Uri, Version, header, header::HeaderName, header::HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 
-/// How large a request head may be.
+/// How large the head of a request, or of an answer, may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadLimits {
     /// Largest request head, in bytes. Default 16 KiB; answered with 431, or with 414 if it is the target that takes half of it.
@@ -30,7 +30,7 @@ pub enum HeadError {
     BareLineEnd,
     /// A NUL octet.
     Nul,
-    /// Not an HTTP/1 request.
+    /// Not a request, or an answer, of HTTP/1.
     Malformed,
     /// A target that is no URI, or has a `%` without two hexadecimal digits.
     InvalidTarget,
@@ -61,14 +61,14 @@ impl HeadError {
 impl fmt::Display for HeadError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            HeadError::BareLineEnd => "bare CR or LF in the request head",
-            HeadError::Nul => "NUL in the request head",
-            HeadError::Malformed => "not an HTTP/1 request",
+            HeadError::BareLineEnd => "bare CR or LF in the head",
+            HeadError::Nul => "NUL in the head",
+            HeadError::Malformed => "not HTTP/1",
             HeadError::InvalidTarget => "invalid request target",
             HeadError::Host => "one Host header is needed",
             HeadError::BodyLength => "ambiguous body length",
             HeadError::TargetTooLong => "request target too long",
-            HeadError::TooLarge => "request head too large",
+            HeadError::TooLarge => "head too large",
             HeadError::TooManyHeaders => "too many headers",
         })
     }
@@ -76,7 +76,7 @@ impl fmt::Display for HeadError {
 
 impl std::error::Error for HeadError {}
 
-/// Gathers a request head; holds a copy only of one that did not come whole.
+/// Gathers a head; holds a copy only of one that did not come whole.
 #[derive(Debug, Default)]
 pub(crate) struct HeadReader {
     buffer: Vec<u8>,
@@ -90,6 +90,24 @@ impl HeadReader {
         input: &[u8],
         limits: &HeadLimits,
     ) -> Result<Option<(Request<()>, usize)>, HeadError> {
+        self.gather(input, limits, parse)
+    }
+
+    /// As [`read`](Self::read), for the head of an answer.
+    pub(crate) fn read_response(
+        &mut self,
+        input: &[u8],
+        limits: &HeadLimits,
+    ) -> Result<Option<(Response<()>, usize)>, HeadError> {
+        self.gather(input, limits, parse_response)
+    }
+
+    fn gather<T>(
+        &mut self,
+        input: &[u8],
+        limits: &HeadLimits,
+        parse: impl FnOnce(&[u8], &HeadLimits) -> Result<T, HeadError>,
+    ) -> Result<Option<(T, usize)>, HeadError> {
         let Some(end) = self.scan.find_end(input, limits)? else {
             self.buffer.extend_from_slice(input);
             return Ok(None);
@@ -98,9 +116,9 @@ impl HeadReader {
             return Ok(Some((parse(&input[..end], limits)?, end)));
         }
         self.buffer.extend_from_slice(&input[..end]);
-        let request = parse(&self.buffer, limits)?;
+        let head = parse(&self.buffer, limits)?;
         self.buffer = Vec::new();
-        Ok(Some((request, end)))
+        Ok(Some((head, end)))
     }
 }
 
@@ -155,12 +173,7 @@ const MOST_HEADERS: usize = 256;
 fn parse(head: &[u8], limits: &HeadLimits) -> Result<Request<()>, HeadError> {
     let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers[..limits.max_headers.min(MOST_HEADERS)]);
-    match parsed.parse(head) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err(HeadError::Malformed),
-        Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyHeaders),
-        Err(_) => return Err(HeadError::Malformed),
-    }
+    check_parsed(parsed.parse(head))?;
     let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
         return Err(HeadError::Malformed);
     };
@@ -168,14 +181,39 @@ fn parse(head: &[u8], limits: &HeadLimits) -> Result<Request<()>, HeadError> {
     *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::Malformed)?;
     *request.uri_mut() = parse_target(target)?;
     *request.version_mut() = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    request.headers_mut().reserve(parsed.headers.len());
-    for header in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| HeadError::Malformed)?;
-        let value = HeaderValue::from_bytes(header.value).map_err(|_| HeadError::Malformed)?;
-        request.headers_mut().append(name, value);
-    }
+    append_headers(parsed.headers, request.headers_mut())?;
     check_unambiguous(&request)?;
     Ok(request)
+}
+
+fn parse_response(head: &[u8], limits: &HeadLimits) -> Result<Response<()>, HeadError> {
+    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut parsed = httparse::Response::new(&mut headers[..limits.max_headers.min(MOST_HEADERS)]);
+    check_parsed(parsed.parse(head))?;
+    let (Some(status), Some(version)) = (parsed.code, parsed.version) else { return Err(HeadError::Malformed) };
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(status).map_err(|_| HeadError::Malformed)?;
+    *response.version_mut() = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+    append_headers(parsed.headers, response.headers_mut())?;
+    Ok(response)
+}
+
+fn check_parsed(parsed: httparse::Result<usize>) -> Result<(), HeadError> {
+    match parsed {
+        Ok(httparse::Status::Complete(_)) => Ok(()),
+        Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooManyHeaders),
+        Ok(httparse::Status::Partial) | Err(_) => Err(HeadError::Malformed),
+    }
+}
+
+fn append_headers(parsed: &[httparse::Header<'_>], headers: &mut HeaderMap) -> Result<(), HeadError> {
+    headers.reserve(parsed.len());
+    for header in parsed {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| HeadError::Malformed)?;
+        let value = HeaderValue::from_bytes(header.value).map_err(|_| HeadError::Malformed)?;
+        headers.append(name, value);
+    }
+    Ok(())
 }
 
 fn parse_target(target: &str) -> Result<Uri, HeadError> {

@@ -5,10 +5,12 @@
 pub(crate) mod head;
 mod request;
 pub(crate) mod response;
+pub(crate) mod url;
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 
 pub use self::{
     head::{HeadError, HeadLimits},
     request::Request,
+    url::UrlError,
 };

@@ -38,6 +38,9 @@ pub trait Wake: Send + Sync + fmt::Debug {
     fn wake(&self) -> io::Result<()>;
 }
 
+/// Fills a buffer with octets that nobody can foresee.
+pub type Randomness = Box<dyn FnMut(&mut [u8])>;
+
 /// What a reactor needs of a system. Sources are edge-triggered: an event comes once, when there is news.
 ///
 /// Implemented by [`System`](super::System) and by the simulated [`Sim`](super::sim::Sim); every call is made on the reactor's thread.
@@ -59,11 +62,23 @@ pub trait Kernel: fmt::Debug {
     /// What ends a poll.
     fn waker(&self) -> Arc<dyn Wake>;
 
+    /// A source of randomness.
+    fn random(&mut self) -> Randomness;
+
     /// Opens a listener, registered under `token`, and tells the address it got.
     fn bind(&mut self, bind: &Bind, token: usize) -> io::Result<(Self::Listener, SocketAddr)>;
 
     /// The next connection that waits; `WouldBlock` when there is none.
     fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, SocketAddr)>;
+
+    /// Begins to connect, registered under `token`: an event comes when it is known how that went.
+    fn connect(&mut self, to: SocketAddr, token: usize) -> io::Result<Self::Stream>;
+
+    /// Whether a stream is connected; `false` while that is under way, and an error if it cannot be had.
+    fn connected(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
+
+    /// Registers a stream under another token. What it may do already is told again.
+    fn reregister(&mut self, stream: &mut Self::Stream, token: usize) -> io::Result<()>;
 
     /// Registers a stream under `token`, for both directions and for all its life.
     fn register(&mut self, stream: &mut Self::Stream, token: usize) -> io::Result<()>;

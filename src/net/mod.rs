@@ -6,6 +6,7 @@
 mod kernel;
 mod listener;
 mod poller;
+mod resolver;
 pub mod sim;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
@@ -16,6 +17,8 @@ pub(crate) mod tls {
 }
 pub(crate) mod transport;
 
-pub use kernel::{Event, Kernel, Readiness, Wake};
+pub use kernel::{Event, Kernel, Randomness, Readiness, Wake};
 pub use listener::Bind;
 pub use poller::{System, SystemListener, SystemStream};
+pub use resolver::{Answer, Resolver};
+pub(crate) use resolver::{Answers, SystemResolver};

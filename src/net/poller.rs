@@ -10,7 +10,7 @@ use std::{
 use mio::{Interest, Token, net::TcpListener, net::TcpStream};
 
 use super::{
-    kernel::{Event, Kernel, Readiness, Wake},
+    kernel::{Event, Kernel, Randomness, Readiness, Wake},
     listener::Bind,
 };
 
@@ -86,6 +86,10 @@ impl Kernel for System {
         Arc::clone(&self.waker) as Arc<dyn Wake>
     }
 
+    fn random(&mut self) -> Randomness {
+        Box::new(|bytes| getrandom::fill(bytes).expect("the system has a source of randomness"))
+    }
+
     fn bind(&mut self, bind: &Bind, token: usize) -> io::Result<(SystemListener, SocketAddr)> {
         let mut listener = TcpListener::from_std(bind.open()?);
         let address = listener.local_addr()?;
@@ -99,6 +103,29 @@ impl Kernel for System {
             stream.set_nodelay(true)?;
         }
         Ok((SystemStream(stream), SocketAddr::new(address.ip().to_canonical(), address.port())))
+    }
+
+    fn connect(&mut self, to: SocketAddr, token: usize) -> io::Result<SystemStream> {
+        let stream = TcpStream::connect(to)?;
+        stream.set_nodelay(true)?;
+        let mut stream = SystemStream(stream);
+        self.register(&mut stream, token)?;
+        Ok(stream)
+    }
+
+    fn connected(&mut self, stream: &mut SystemStream) -> io::Result<bool> {
+        if let Some(error) = stream.0.take_error()? {
+            return Err(error);
+        }
+        match stream.0.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn reregister(&mut self, stream: &mut SystemStream, token: usize) -> io::Result<()> {
+        self.poll.registry().reregister(&mut stream.0, Token(token), Interest::READABLE | Interest::WRITABLE)
     }
 
     fn register(&mut self, stream: &mut SystemStream, token: usize) -> io::Result<()> {

@@ -33,7 +33,7 @@ mod random;
 
 use std::{
     cell::Cell,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io::{self, IoSlice},
     net::SocketAddr,
     rc::Rc,
@@ -50,7 +50,7 @@ pub use self::{
     random::Random,
 };
 use super::{
-    kernel::{Event, Kernel, Readiness, Wake},
+    kernel::{Event, Kernel, Randomness, Readiness, Wake},
     listener::Bind,
 };
 
@@ -83,6 +83,10 @@ pub struct Sim {
     faults: Faults,
     listeners: Vec<Listener>,
     peers: Vec<Peer>,
+    /// Addresses whose far ends are played by the test, those that never answer, and who has come to the former.
+    played: BTreeSet<SocketAddr>,
+    silent: BTreeSet<SocketAddr>,
+    dialed: VecDeque<(PeerId, SocketAddr)>,
     /// News by token.
     news: BTreeMap<usize, Readiness>,
     woken: Arc<Woken>,
@@ -136,6 +140,9 @@ impl Sim {
             faults,
             listeners: Vec::new(),
             peers: Vec::new(),
+            played: BTreeSet::new(),
+            silent: BTreeSet::new(),
+            dialed: VecDeque::new(),
             news: BTreeMap::new(),
             woken: Arc::default(),
         }
@@ -155,6 +162,21 @@ impl Sim {
         listener.waiting.push_back(id);
         self.news.entry(listener.token).or_default().readable = true;
         Ok(id)
+    }
+
+    /// Lets the reactor connect to an address where it does not listen itself; who comes is told by [`dialed`](Self::dialed). Any other such address refuses.
+    pub fn play(&mut self, addr: SocketAddr) {
+        self.played.insert(addr);
+    }
+
+    /// Has an address never answer.
+    pub fn silence(&mut self, addr: SocketAddr) {
+        self.silent.insert(addr);
+    }
+
+    /// The next connection that the reactor has made to an address that is [played](Self::play).
+    pub fn dialed(&mut self) -> Option<(PeerId, SocketAddr)> {
+        self.dialed.pop_front()
     }
 
     /// Sends bytes as the peer.
@@ -206,6 +228,7 @@ impl Sim {
         self.news.is_empty()
             && !self.woken.0.load(Ordering::Acquire)
             && self.listeners.iter().all(waiting)
+            && self.peers.iter().all(|peer| self.has_passed_on(peer))
             && self.peers.iter().all(Peer::is_quiet)
     }
 
@@ -232,6 +255,9 @@ impl Sim {
             let taken = self.piece(self.peers[index].held.len());
             let news = self.peers[index].step(arriving, taken);
             self.tell(index, news);
+            if let Some(other) = self.peers[index].other {
+                self.pass_on(index, other);
+            }
         }
         if self.random.one_in(self.faults.spurious) && !self.peers.is_empty() {
             let index = self.random.below(self.peers.len());
@@ -241,6 +267,26 @@ impl Sim {
                 entry.readable = true;
                 entry.writable |= self.random.one_in(2);
             }
+        }
+    }
+
+    /// Whether the other end within the system knows all that this one has done.
+    fn has_passed_on(&self, peer: &Peer) -> bool {
+        let Some(other) = peer.other.map(|other| &self.peers[other]) else { return true };
+        let ended = (peer.shut || peer.closed.get()) && peer.held.is_empty();
+        other.closed.get() || other.reset || peer.received.is_empty() && !peer.reset && (!ended || other.finishing)
+    }
+
+    /// Has what one end of a connection within the system has received sent by the other.
+    fn pass_on(&mut self, from: usize, to: usize) {
+        let peer = &mut self.peers[from];
+        let received = std::mem::take(&mut peer.received);
+        let ended = (peer.shut || peer.closed.get()) && peer.held.is_empty();
+        let reset = peer.reset;
+        self.peers[to].in_flight.extend(received);
+        self.peers[to].finishing |= ended;
+        if reset && !self.peers[to].reset {
+            self.reset(PeerId(to));
         }
     }
 
@@ -287,6 +333,11 @@ impl Kernel for Sim {
         Arc::clone(&self.woken) as Arc<dyn Wake>
     }
 
+    fn random(&mut self) -> Randomness {
+        let mut random = Random::new(self.random.clone().number());
+        Box::new(move |bytes| bytes.fill_with(|| random.number() as u8))
+    }
+
     fn bind(&mut self, bind: &Bind, token: usize) -> io::Result<(SimListener, SocketAddr)> {
         let addr: SocketAddr = bind.address().parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         if self.listeners.iter().any(|listener| listener.addr == addr && !listener.closed.get()) {
@@ -320,6 +371,49 @@ impl Kernel for Sim {
         let id = self.listeners[listener.index].waiting.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
         let peer = &mut self.peers[id.0];
         Ok((peer.stream(), peer.addr))
+    }
+
+    fn connect(&mut self, to: SocketAddr, token: usize) -> io::Result<SimStream> {
+        let id = PeerId(self.peers.len());
+        let mut peer = Peer::new(id);
+        (peer.addr, peer.token) = (to, Some(token));
+        let stream = peer.stream();
+        self.peers.push(peer);
+        match self.listeners.iter().position(|listener| listener.addr == to && !listener.closed.get()) {
+            Some(index) => {
+                // What one end writes comes to the other.
+                let other = PeerId(self.peers.len());
+                let mut peer = Peer::new(other);
+                peer.other = Some(id.0);
+                self.peers.push(peer);
+                self.peers[id.0].other = Some(other.0);
+                self.listeners[index].waiting.push_back(other);
+                let token = self.listeners[index].token;
+                self.news.entry(token).or_default().readable = true;
+            }
+            None if self.silent.contains(&to) => return Ok(stream),
+            None if self.played.contains(&to) => self.dialed.push_back((id, to)),
+            None => self.peers[id.0].refused = true,
+        }
+        self.tell(id.0, Readiness { writable: true, ..Readiness::default() });
+        Ok(stream)
+    }
+
+    fn connected(&mut self, stream: &mut SimStream) -> io::Result<bool> {
+        let peer = &self.peers[stream.peer.0];
+        match peer.refused {
+            true => Err(io::ErrorKind::ConnectionRefused.into()),
+            false => Ok(!self.silent.contains(&peer.addr)),
+        }
+    }
+
+    fn reregister(&mut self, stream: &mut SimStream, token: usize) -> io::Result<()> {
+        let index = stream.peer.0;
+        self.peers[index].token = Some(token);
+        let peer = &self.peers[index];
+        let (reset, readable) = (peer.reset, peer.reset || peer.is_readable());
+        self.tell(index, Readiness { readable, writable: true, hangup: reset, failed: reset });
+        Ok(())
     }
 
     fn register(&mut self, stream: &mut SimStream, token: usize) -> io::Result<()> {

@@ -11,6 +11,8 @@ use crate::secured::Secured;
 /// A stream and what lies between it and its reader.
 #[derive(Debug)]
 pub(crate) enum Transport<S> {
+    /// Nothing yet: the connection is being made.
+    Dialing,
     /// The bytes as they are.
     Plain(S),
     /// The bytes inside TLS.
@@ -54,6 +56,7 @@ impl<S> Transport<S> {
         #[cfg_attr(not(feature = "tls"), allow(unused_variables))] ciphertext: &mut Ciphertext,
     ) -> io::Result<Arrived> {
         match self {
+            Transport::Dialing => Err(io::ErrorKind::WouldBlock.into()),
             Transport::Plain(stream) => {
                 let length = kernel.read(stream, buffer)?;
                 let more = length > 0 && (!K::SHORT_READ_DRAINS || length == buffer.len());
@@ -71,6 +74,7 @@ impl<S> Transport<S> {
         slices: &[IoSlice<'_>],
     ) -> io::Result<Written> {
         match self {
+            Transport::Dialing => Err(io::ErrorKind::WouldBlock.into()),
             Transport::Plain(stream) => {
                 let offered: usize = slices.iter().map(|slice| slice.len()).sum();
                 let length = kernel.write(stream, slices)?;
@@ -97,7 +101,7 @@ impl<S> Transport<S> {
     /// Whether the handshake of the transport itself is still to be done; that is the dear part.
     pub(crate) fn is_handshaking(&self) -> bool {
         match self {
-            Transport::Plain(_) => false,
+            Transport::Dialing | Transport::Plain(_) => false,
             #[cfg(feature = "tls")]
             Transport::Tls(session) => session.is_handshaking(),
         }
@@ -106,7 +110,7 @@ impl<S> Transport<S> {
     /// What that handshake has shown; once, when it is done.
     pub(crate) fn secured(&mut self) -> Option<Secured> {
         match self {
-            Transport::Plain(_) => None,
+            Transport::Dialing | Transport::Plain(_) => None,
             #[cfg(feature = "tls")]
             Transport::Tls(session) => session.secured(),
         }
@@ -115,7 +119,7 @@ impl<S> Transport<S> {
     /// Whether something waits to be written that was taken already.
     pub(crate) fn holds_output(&self) -> bool {
         match self {
-            Transport::Plain(_) => false,
+            Transport::Dialing | Transport::Plain(_) => false,
             #[cfg(feature = "tls")]
             Transport::Tls(session) => session.holds_output(),
         }
@@ -125,7 +129,7 @@ impl<S> Transport<S> {
     #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
     pub(crate) fn flush<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<Written> {
         match self {
-            Transport::Plain(_) => Ok(Written { length: 0, blocked: false, moved: false }),
+            Transport::Dialing | Transport::Plain(_) => Ok(Written { length: 0, blocked: false, moved: false }),
             #[cfg(feature = "tls")]
             Transport::Tls(session) => session.flush(kernel),
         }
@@ -135,7 +139,7 @@ impl<S> Transport<S> {
     #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
     pub(crate) fn finish<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<bool> {
         match self {
-            Transport::Plain(_) => Ok(true),
+            Transport::Dialing | Transport::Plain(_) => Ok(true),
             #[cfg(feature = "tls")]
             Transport::Tls(session) => session.finish(kernel),
         }
@@ -144,6 +148,7 @@ impl<S> Transport<S> {
     /// Ends our side of the stream.
     pub(crate) fn shutdown_write<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<()> {
         match self {
+            Transport::Dialing => Ok(()),
             Transport::Plain(stream) => kernel.shutdown_write(stream),
             #[cfg(feature = "tls")]
             Transport::Tls(session) => kernel.shutdown_write(session.stream_mut()),

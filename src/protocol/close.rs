@@ -106,7 +106,9 @@ impl fmt::Display for CloseCode {
 /// A deadline that passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deadline {
-    /// The request was not complete in time.
+    /// The connection was not made in time: no address of the name was found, or none answered.
+    Connecting,
+    /// The request, or a server's answer, was not complete in time.
     Opening,
     /// Nothing came after a ping.
     Pong,
@@ -117,7 +119,8 @@ pub enum Deadline {
 impl fmt::Display for Deadline {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Deadline::Opening => "the request did not come in time",
+            Deadline::Connecting => "the connection was not made in time",
+            Deadline::Opening => "the handshake was not done in time",
             Deadline::Pong => "the peer did not answer a ping",
             Deadline::Closing => "the peer did not close in time",
         })

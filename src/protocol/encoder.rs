@@ -26,6 +26,11 @@ impl Encoder {
         self.version
     }
 
+    /// Whether its frames are masked.
+    pub(crate) fn masks(self) -> bool {
+        self.side == Side::Client
+    }
+
     /// Whether the version has that type of message.
     pub(crate) fn can_say(self, message: Message<'_>) -> bool {
         message.is_text() || self.version.supports_binary()

@@ -1,5 +1,7 @@
 //! Masking: the XOR that RFC 6455 §5.3 asks of a client, a word at a time.
 
+use std::fmt;
+
 /// A masking key, as it stands in the frame.
 pub(crate) type MaskingKey = [u8; 4];
 
@@ -20,6 +22,50 @@ pub(crate) fn unmask(payload: &mut [u8], key: MaskingKey, offset: usize) {
     }
 }
 
+/// Masking keys, fresh for every frame, drawn from a source that nobody can foresee (RFC 6455 §10.3).
+pub(crate) struct Masks {
+    draw: Draw,
+    drawn: [u8; DRAWN_BYTES],
+    used: usize,
+}
+
+/// Fills a buffer with octets that nobody can foresee.
+pub(crate) type Draw = Box<dyn FnMut(&mut [u8])>;
+
+/// How much is drawn at a time: a call of the system for so many keys.
+const DRAWN_BYTES: usize = 1024;
+
+impl Masks {
+    /// Keys that `draw` fills.
+    pub(crate) fn new(draw: Draw) -> Self {
+        Masks { draw, drawn: [0; DRAWN_BYTES], used: DRAWN_BYTES }
+    }
+
+    pub(crate) fn key(&mut self) -> MaskingKey {
+        let mut key = [0; 4];
+        self.fill(&mut key);
+        key
+    }
+
+    /// Fills up to so many bytes at once; they are never given out again.
+    pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(16) {
+            if self.used + chunk.len() > DRAWN_BYTES {
+                (self.draw)(&mut self.drawn);
+                self.used = 0;
+            }
+            chunk.copy_from_slice(&self.drawn[self.used..self.used + chunk.len()]);
+            self.used += chunk.len();
+        }
+    }
+}
+
+impl fmt::Debug for Masks {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Masks").finish_non_exhaustive()
+    }
+}
+
 fn rotated(key: MaskingKey, offset: usize) -> MaskingKey {
     let mut key = key;
     key.rotate_left(offset % 4);
@@ -35,6 +81,22 @@ mod tests {
         let mut payload = [0x7f, 0x9f, 0x4d, 0x51, 0x58];
         unmask(&mut payload, [0x37, 0xfa, 0x21, 0x3d], 0);
         assert_eq!(&payload, b"Hello");
+    }
+
+    #[test]
+    fn no_key_is_given_twice() {
+        let mut next = 0_u32;
+        let mut masks = Masks::new(Box::new(move |bytes| {
+            for word in bytes.chunks_mut(4) {
+                next += 1;
+                word.copy_from_slice(&next.to_be_bytes());
+            }
+        }));
+        let keys: Vec<u32> = (0..1000).map(|_| u32::from_be_bytes(masks.key())).collect();
+        assert_eq!(keys, (1..=1000).collect::<Vec<u32>>());
+        let mut nonce = [0; 40];
+        masks.fill(&mut nonce);
+        assert_eq!(nonce[..8], [0, 0, 3, 233, 0, 0, 3, 234]);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub use decoder::Limits;
 #[cfg(feature = "deflate")]
 pub use deflate::{DeflateConfig, DeflateParameters};
 pub use error::ProtocolError;
-pub use handshake::{Handshake, HandshakeError};
+pub use handshake::{Handshake, HandshakeError, client::AnswerError};
 pub use message::{Message, OwnedMessage};
 pub(crate) use version::Side;
 pub use version::Version;

@@ -26,6 +26,17 @@ pub(crate) fn agree<'h>(
     match *config {}
 }
 
+pub(crate) fn offer(config: &DeflateConfig) -> String {
+    match *config {}
+}
+
+pub(crate) fn take_answer<'h>(
+    _: impl Iterator<Item = &'h [u8]>,
+    config: &DeflateConfig,
+) -> Result<Option<DeflateParameters>, Malformed> {
+    match *config {}
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Contexts;
 

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, rc::Rc};
 
 use super::{
     Reactor,
-    outbox::{NO_KEY, Outbox, Phase, Pools, place},
+    outbox::{Outbox, Phase, Pools, place},
 };
 use crate::{
     net::Kernel,
@@ -18,6 +18,7 @@ use crate::{
         deflate::{DeflateSetting, Deflation},
         encoder::{Encoder, data_op_code},
         framing::OpCode,
+        mask::MaskingKey,
     },
 };
 
@@ -101,8 +102,9 @@ impl Outbox {
             return self.line_up(waiting);
         }
         if compress {
+            let key = pools.key(encoder);
             let queue = self.queue.get_or_insert_with(|| pools.take_queue());
-            let write = |out: &mut Vec<u8>| write_frame(encoder, Some(&mut compression.deflation), message, out);
+            let write = |out: &mut Vec<u8>| write_frame(encoder, Some(&mut compression.deflation), message, key, out);
             queue.append(&mut pools.blocks, message.len(), true, write);
         } else {
             self.plain(encoder, message, lent, pools);
@@ -143,6 +145,9 @@ impl Outbox {
 
     /// With whom a message of that length can be shared, if it is to be compressed where that is agreed upon.
     pub(super) fn shares(&self, length: usize, compress: bool) -> Shares {
+        if self.encoder.is_some_and(Encoder::masks) {
+            return Shares::Nothing;
+        }
         let Some(compression) = &self.compression else { return Shares::Plain };
         match (compress && compression.deflation.wants(length), compression.deflation.shares()) {
             _ if !compression.line.is_empty() => Shares::Nothing,
@@ -177,16 +182,18 @@ impl Outbox {
                     let frame = compression.deflation.piece(piece, is_last);
                     // A compressor may keep all of a piece to itself for the moment.
                     if is_last || !frame.is_empty() {
+                        let key = pools.key(encoder);
                         let queue = self.queue.get_or_insert_with(|| pools.take_queue());
-                        let write = |out: &mut Vec<u8>| encoder.compressed(op_code, is_last, &frame, NO_KEY, out);
+                        let write = |out: &mut Vec<u8>| encoder.compressed(op_code, is_last, &frame, key, out);
                         queue.append(&mut pools.blocks, frame.len(), true, write);
                         first.step = Step::Compress(OpCode::Continuation);
                     }
                     compression.deflation.recycle(frame);
                 }
                 Step::Frame(op_code) => {
+                    let key = pools.key(encoder);
                     let queue = self.queue.get_or_insert_with(|| pools.take_queue());
-                    let write = |out: &mut Vec<u8>| encoder.frame(op_code, piece, NO_KEY, out);
+                    let write = |out: &mut Vec<u8>| encoder.frame(op_code, piece, key, out);
                     queue.append(&mut pools.blocks, length, true, write);
                 }
                 Step::Queue => {
@@ -209,15 +216,16 @@ pub(super) fn write_frame(
     encoder: Encoder,
     deflation: Option<&mut Deflation>,
     message: Message<'_>,
+    key: MaskingKey,
     out: &mut Vec<u8>,
 ) {
     let compressed = deflation.and_then(|deflation| Some((deflation.message(message.as_bytes())?, deflation)));
     match compressed {
         Some((frame, deflation)) => {
-            encoder.compressed(data_op_code(message), true, &frame, NO_KEY, out);
+            encoder.compressed(data_op_code(message), true, &frame, key, out);
             deflation.recycle(frame);
         }
-        None => encoder.message(message, NO_KEY, out),
+        None => encoder.message(message, key, out),
     }
 }
 

@@ -19,6 +19,9 @@ impl<K: Kernel> Reactor<K> {
         let hub = &mut self.hub;
         let result = guard(self.config.panic_policy, || call(hub));
         self.hub.stats.panics += u64::from(result.is_err());
+        if !self.hub.dials.is_empty() {
+            self.take_in_dials();
+        }
         result.ok()
     }
 
@@ -65,6 +68,7 @@ impl<K: Kernel> Reactor<K> {
             Some(Task::Connection(id)) => self.fire_connection_timer(id, timer),
             Some(Task::Once(Some(call))) => drop(self.call_hub(call)),
             Some(Task::Listener(id)) => self.unpark(id),
+            Some(Task::NextAddress(id)) => self.try_next_address(id),
             Some(Task::CutAll) => self.hub.running = Running::Stopping,
             Some(Task::Once(None) | Task::Periodic { .. }) | None => {}
         }

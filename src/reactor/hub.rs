@@ -16,6 +16,7 @@ use slab::Slab;
 use super::{
     compression::Compression,
     config::{Config, Overflow},
+    dial::Dial,
     id::{ConnectionId, ListenerId, TimerId},
     listen::Opening,
     outbox::{EncodedFrame, Outbox, Phase, Pools, Sent},
@@ -25,7 +26,7 @@ use super::{
     topics::Topics,
 };
 use crate::{
-    net::Wake,
+    net::{Randomness, Wake},
     protocol::{
         Message, OwnedMessage,
         block::SharedBlock,
@@ -55,6 +56,8 @@ pub(super) enum Task {
     },
     /// Try again to accept.
     Listener(ListenerId),
+    /// Try the next address of a connection that is being made.
+    NextAddress(ConnectionId),
     /// The time for a graceful shutdown is over.
     CutAll,
 }
@@ -67,6 +70,7 @@ impl fmt::Debug for Task {
             Task::Once(_) => "Once",
             Task::Periodic { .. } => "Periodic",
             Task::Listener(_) => "Listener",
+            Task::NextAddress(_) => "NextAddress",
             Task::CutAll => "CutAll",
         })
     }
@@ -113,6 +117,8 @@ pub struct Hub {
     pub(super) generation: u32,
     pub(super) frames: Vec<EncodedFrame>,
     contexts: SharedContexts,
+    /// Connections to be made, which the loop has not taken in.
+    pub(super) dials: VecDeque<Dial>,
     /// Connections with messages that wait to be compressed, the first that came first.
     pub(super) compressing: VecDeque<ConnectionId>,
     pub(super) compression_budget_bytes: usize,
@@ -124,12 +130,12 @@ pub struct Hub {
 pub(super) const NOBODY: usize = usize::MAX;
 
 impl Hub {
-    pub(super) fn new(config: &Config, now: Instant, waker: Arc<dyn Wake>) -> Self {
+    pub(super) fn new(config: &Config, now: Instant, waker: Arc<dyn Wake>, random: Randomness) -> Self {
         Hub {
             outboxes: Slab::new(),
             timers: Timers::new(),
             topics: Topics::default(),
-            pools: Pools::new(config.pool_bytes),
+            pools: Pools::new(config.pool_bytes, random),
             now,
             stats: Stats::default(),
             current: NOBODY,
@@ -145,6 +151,7 @@ impl Hub {
             generation: 0,
             frames: Vec::new(),
             contexts: SharedContexts::default(),
+            dials: VecDeque::new(),
             compressing: VecDeque::new(),
             compression_budget_bytes: config.compression_budget_bytes,
             warned: None,

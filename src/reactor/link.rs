@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     Reactor,
+    dial::Dialing,
     guard::{Panicked, guard},
     hub::NOBODY,
     listen::Service,
@@ -29,7 +30,9 @@ use crate::{
 
 /// The inbound half: socket, protocol, and what the protocol has not taken yet.
 pub(super) struct Link<S> {
-    transport: Transport<S>,
+    pub(super) transport: Transport<S>,
+    /// How it is being made, until it is.
+    pub(super) dialing: Option<Box<Dialing>>,
     handler: Box<dyn StreamHandler>,
     /// Bytes read that the protocol handed back. While there are any, the socket is not read.
     backlog: Option<Box<Backlog>>,
@@ -45,6 +48,33 @@ pub(super) struct Link<S> {
     shaking: bool,
     /// It stands in the run queue.
     pub(super) queued: bool,
+}
+
+impl<S> Link<S> {
+    fn new(transport: Transport<S>, dialing: Option<Box<Dialing>>, handler: Box<dyn StreamHandler>) -> Self {
+        Link {
+            transport,
+            dialing,
+            handler,
+            backlog: None,
+            readable: false,
+            hangup: false,
+            failure: None,
+            timed: false,
+            shaking: false,
+            queued: false,
+        }
+    }
+
+    /// One that has yet to be connected.
+    pub(super) fn dialing(handler: Box<dyn StreamHandler>, dialing: Box<Dialing>) -> Self {
+        Link::new(Transport::Dialing, Some(dialing), handler)
+    }
+
+    /// Notes what went wrong with the transport.
+    pub(super) fn fail(&mut self, failure: io::Error) {
+        self.failure = Some(failure);
+    }
 }
 
 #[derive(Debug)]
@@ -75,17 +105,7 @@ impl<K: Kernel> Reactor<K> {
         let key = entry.key();
         self.kernel.register(&mut stream, Token::Link(key).into())?;
         let transport = Transport::accepted(stream, service.tls())?;
-        entry.insert(Link {
-            transport,
-            handler,
-            backlog: None,
-            readable: false,
-            hangup: false,
-            failure: None,
-            timed: false,
-            shaking: false,
-            queued: false,
-        });
+        entry.insert(Link::new(transport, None, handler));
         self.hub.generation = self.hub.generation.wrapping_add(1);
         let twin = self.hub.outboxes.insert(Outbox::new(self.hub.generation, peer, service.settings()));
         debug_assert_eq!(key, twin, "the two halves share a key");
@@ -111,9 +131,14 @@ impl<K: Kernel> Reactor<K> {
         let reason = ending.map_or_else(|| CloseReason::abnormal(ClosedBy::Peer), |ending| *ending);
         log::debug!(target: "ws_reactor::reactor", "{} closed: {reason}", self.hub.outboxes[key].id(key));
         self.hub.topics.leave_all(key);
-        let error = match reason.by {
-            ClosedBy::Network(kind) => Some(Error::Io(self.links[key].failure.take().unwrap_or(kind.into()))),
-            ClosedBy::Timeout(deadline) => Some(Error::Timeout(deadline)),
+        let dialing = self.links[key].dialing.take();
+        if let Some(dialing) = &dialing {
+            self.drop_attempts(dialing);
+        }
+        let error = match (reason.by, dialing) {
+            (ClosedBy::Network(kind), Some(dialing)) => Some((*dialing).error(kind)),
+            (ClosedBy::Network(kind), None) => Some(Error::Io(self.links[key].failure.take().unwrap_or(kind.into()))),
+            (ClosedBy::Timeout(deadline), _) => Some(Error::Timeout(deadline)),
             _ => None,
         };
         if let Some(error) = error {
@@ -297,6 +322,9 @@ impl<K: Kernel> Reactor<K> {
         }
         self.flush(key);
         self.hub.current = NOBODY;
+        if !self.hub.dials.is_empty() {
+            self.take_in_dials();
+        }
         unread
     }
 

@@ -7,6 +7,7 @@
 mod accept;
 mod compression;
 mod config;
+mod dial;
 mod duties;
 mod ending;
 mod guard;
@@ -30,6 +31,7 @@ use std::{
     fmt, mem,
     net::SocketAddr,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -47,6 +49,7 @@ pub use self::{
     stream::{Stream, StreamHandler},
 };
 use self::{
+    dial::Attempt,
     hub::Running,
     link::Link,
     listen::{Listener, Streams},
@@ -54,6 +57,7 @@ use self::{
     token::Token,
 };
 pub(crate) use self::{
+    dial::Place,
     listen::Service,
     outbox::{LARGE_PAYLOAD_BYTES, Phase},
 };
@@ -61,7 +65,7 @@ pub(crate) use self::{
 use crate::net::tls::Tls;
 use crate::{
     error::Error,
-    net::{Bind, Event, Kernel, System, transport::Ciphertext},
+    net::{Answers, Bind, Event, Kernel, Resolver, System, SystemResolver, transport::Ciphertext},
 };
 
 /// The event loop: single-threaded, and bounded in all it does between two waits.
@@ -71,6 +75,10 @@ pub struct Reactor<K: Kernel = System> {
     kernel: K,
     links: Slab<Link<K::Stream>>,
     listeners: Slab<Listener<K::Listener>>,
+    attempts: Slab<Attempt<K::Stream>>,
+    /// What resolvers have found.
+    answers: Arc<Answers>,
+    resolver: Box<dyn Resolver>,
     hub: Hub,
     /// The one buffer that all connections are read into.
     read_buffer: Box<[u8]>,
@@ -117,11 +125,15 @@ impl Reactor {
 
 impl<K: Kernel> Reactor<K> {
     /// A reactor on a system of one's own choice.
-    pub fn on(kernel: K, config: Config) -> Self {
+    pub fn on(mut kernel: K, config: Config) -> Self {
+        let random = kernel.random();
         Reactor {
             links: Slab::new(),
             listeners: Slab::new(),
-            hub: Hub::new(&config, kernel.now(), kernel.waker()),
+            attempts: Slab::new(),
+            answers: Answers::new(kernel.waker()),
+            resolver: Box::new(SystemResolver::default()),
+            hub: Hub::new(&config, kernel.now(), kernel.waker(), random),
             read_buffer: vec![0; config.read_buffer_bytes.max(1)].into(),
             ciphertext: Ciphertext::beside(config.read_buffer_bytes.max(1)),
             handshakes: VecDeque::new(),
@@ -189,6 +201,8 @@ impl<K: Kernel> Reactor<K> {
         self.kernel.poll(&mut self.events, patience).map_err(Error::Poll)?;
         self.hub.now = self.kernel.now();
 
+        self.take_in_dials();
+        self.take_answers();
         self.run_commands();
         self.handle_events();
         self.run_ticks();
@@ -216,6 +230,7 @@ impl<K: Kernel> Reactor<K> {
             match Token::from(*token) {
                 Token::Link(key) => self.on_readiness(key, *readiness),
                 Token::Listener(key) => self.note_waiting(key),
+                Token::Attempt(slot) => self.on_attempt(slot),
             }
             since = self.note_work(since);
         }
@@ -269,12 +284,18 @@ impl<K: Kernel> Reactor<K> {
             || !self.drained.is_empty()
             || !self.handshakes.is_empty()
             || !hub.compressing.is_empty()
+            || !hub.dials.is_empty()
             || !hub.ticks.is_empty()
             || !hub.openings.is_empty()
             || !hub.closed_listeners.is_empty()
             || !matches!(hub.running, Running::Yes | Running::ShuttingDown)
             || hub.inbox.is_waiting()
             || self.may_accept()
+    }
+
+    /// Has names looked up by `resolver`. By default the system is asked, in threads that are started with the first name.
+    pub fn set_resolver(&mut self, resolver: impl Resolver + 'static) {
+        self.resolver = Box::new(resolver);
     }
 
     /// A handle for other threads.

@@ -14,11 +14,12 @@ use super::{
     queue::{MAX_SLICES, Queue},
 };
 use crate::{
+    net::Randomness,
     protocol::{
         CloseCode, CloseReason, Message, OwnedMessage,
         block::{Block, Blocks, SharedBlock},
         encoder::Encoder,
-        mask::MaskingKey,
+        mask::{MaskingKey, Masks},
     },
     secured::Secured,
 };
@@ -62,13 +63,11 @@ pub(crate) enum Phase {
 /// From this length on a payload is sent from where it lies, if it lies in a block.
 pub(crate) const LARGE_PAYLOAD_BYTES: usize = 16 * 1024;
 
-/// A server masks nothing.
-pub(super) const NO_KEY: MaskingKey = [0; 4];
-
 /// The buffers of a reactor that outboxes draw on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pools {
     pub(crate) blocks: Blocks,
+    pub(crate) masks: Masks,
     /// Boxed, because it is the box that is handed on.
     #[allow(clippy::vec_box)]
     queues: Vec<Box<Queue>>,
@@ -78,8 +77,13 @@ pub(crate) struct Pools {
 const FREE_QUEUES: usize = 16_384;
 
 impl Pools {
-    pub(crate) fn new(bytes: usize) -> Self {
-        Pools { blocks: Blocks::new(bytes), queues: Vec::new() }
+    pub(crate) fn new(bytes: usize, random: Randomness) -> Self {
+        Pools { blocks: Blocks::new(bytes), masks: Masks::new(random), queues: Vec::new() }
+    }
+
+    /// The key for the next frame; a server's has none.
+    pub(super) fn key(&mut self, encoder: Encoder) -> MaskingKey {
+        if encoder.masks() { self.masks.key() } else { [0; 4] }
     }
 
     pub(super) fn take_queue(&mut self) -> Box<Queue> {
@@ -251,7 +255,8 @@ impl Outbox {
             queue.append_shared(block, start, start + payload.len(), true);
             return;
         }
-        self.append(payload.len(), pools, |out| encoder.message(message, NO_KEY, out));
+        let key = pools.key(encoder);
+        self.append(payload.len(), pools, |out| encoder.message(message, key, out));
     }
 
     /// Queues what was encoded before, without a copy if that is no dearer.
@@ -269,22 +274,26 @@ impl Outbox {
     }
 
     pub(super) fn ping(&mut self, encoder: Encoder, data: &[u8], pools: &mut Pools) {
-        self.append(data.len(), pools, |out| encoder.ping(data, NO_KEY, out));
+        let key = pools.key(encoder);
+        self.append(data.len(), pools, |out| encoder.ping(data, key, out));
     }
 
     /// Queues a pong; while the socket is blocked only the newest is kept.
     pub(super) fn pong(&mut self, encoder: Encoder, data: &[u8], pools: &mut Pools) {
-        match self.blocked {
-            true => self.pong = Some(data.into()),
-            false => self.append(data.len(), pools, |out| encoder.pong(data, NO_KEY, out)),
+        if self.blocked {
+            self.pong = Some(data.into());
+            return;
         }
+        let key = pools.key(encoder);
+        self.append(data.len(), pools, |out| encoder.pong(data, key, out));
     }
 
     /// Queues what begins the closing handshake, if the version has one.
     pub(super) fn close_frame(&mut self, code: Option<CloseCode>, reason: &str, pools: &mut Pools) {
         self.pong = None;
         if let Some(encoder) = self.encoder.filter(|encoder| encoder.version().has_closing_handshake()) {
-            self.append_last(reason.len(), pools, |out| encoder.close(code, reason, NO_KEY, out));
+            let key = pools.key(encoder);
+            self.append_last(reason.len(), pools, |out| encoder.close(code, reason, key, out));
         }
     }
 
@@ -300,7 +309,8 @@ impl Outbox {
     pub(super) fn close_answer(&mut self, body: &[u8], pools: &mut Pools) {
         self.pong = None;
         if let Some(encoder) = self.encoder {
-            self.append_last(body.len(), pools, |out| encoder.close_answer(body, NO_KEY, out));
+            let key = pools.key(encoder);
+            self.append_last(body.len(), pools, |out| encoder.close_answer(body, key, out));
         }
     }
 
@@ -316,8 +326,9 @@ impl Outbox {
     pub(super) fn unblock(&mut self, pools: &mut Pools) {
         self.blocked = false;
         if let (Some(pong), Some(encoder)) = (self.pong.take(), self.encoder) {
+            let key = pools.key(encoder);
             let queue = self.queue.get_or_insert_with(|| pools.take_queue());
-            queue.insert_early(&mut pools.blocks, |out| encoder.pong(&pong, NO_KEY, out));
+            queue.insert_early(&mut pools.blocks, |out| encoder.pong(&pong, key, out));
         }
     }
 
@@ -375,6 +386,9 @@ impl Outbox {
 /// Up to here a published frame is copied behind what is queued already: a segment of its own would cost as much.
 const SMALL_FRAME_BYTES: usize = 1024;
 
+/// A server masks nothing.
+const NO_KEY: MaskingKey = [0; 4];
+
 /// A message encoded once for many: `head` has the header, and the payload too unless that follows from where it lies.
 #[derive(Debug)]
 pub(crate) struct EncodedFrame {
@@ -394,6 +408,7 @@ impl EncodedFrame {
         lent: Option<&SharedBlock>,
         blocks: &mut Blocks,
     ) -> Self {
+        debug_assert!(!encoder.masks(), "what is masked is not shared");
         let deflation = outbox.compression.as_mut().filter(|_| shares != Shares::Plain);
         let deflation = deflation.map(|compression| &mut compression.deflation);
         let payload = message.as_bytes();
@@ -407,7 +422,7 @@ impl EncodedFrame {
                     out.bytes_mut().extend_from_slice(header.as_bytes());
                     body = Some((Rc::clone(block), start, start + payload.len()));
                 }
-                None => write_frame(encoder, deflation, message, out.bytes_mut()),
+                None => write_frame(encoder, deflation, message, NO_KEY, out.bytes_mut()),
             }
         }
         EncodedFrame { encoder, shares, head, body }

@@ -10,6 +10,8 @@ pub struct Stats {
     pub connections: usize,
     /// Connections accepted.
     pub accepted: u64,
+    /// Connections made.
+    pub connected: u64,
     /// WebSockets opened.
     pub opened: u64,
     /// Requests answered with anything but a WebSocket.

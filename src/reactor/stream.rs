@@ -34,7 +34,10 @@ use crate::{
 /// ```
 #[allow(unused_variables)]
 pub trait StreamHandler {
-    /// The connection has been accepted.
+    /// The connection is to be made: it has its name, and nothing else. Only for those that this end opens.
+    fn on_dial(&mut self, stream: &mut Stream<'_>) {}
+
+    /// The connection has been accepted, or made.
     fn on_connect(&mut self, stream: &mut Stream<'_>) {}
 
     /// Bytes have come. They are in the reactor's shared buffer and may be changed there; what is to be kept must be copied.
@@ -65,6 +68,10 @@ pub trait StreamHandler {
 }
 
 impl<H: StreamHandler + ?Sized> StreamHandler for Box<H> {
+    fn on_dial(&mut self, stream: &mut Stream<'_>) {
+        (**self).on_dial(stream);
+    }
+
     fn on_connect(&mut self, stream: &mut Stream<'_>) {
         (**self).on_connect(stream);
     }

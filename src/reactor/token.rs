@@ -5,22 +5,25 @@
 pub(super) enum Token {
     Link(usize),
     Listener(usize),
+    Attempt(usize),
 }
 
 impl From<Token> for usize {
     fn from(token: Token) -> usize {
         match token {
-            Token::Link(key) => key << 1,
-            Token::Listener(key) => key << 1 | 1,
+            Token::Link(key) => key << 2,
+            Token::Listener(key) => key << 2 | 1,
+            Token::Attempt(key) => key << 2 | 2,
         }
     }
 }
 
 impl From<usize> for Token {
     fn from(token: usize) -> Token {
-        match token & 1 {
-            0 => Token::Link(token >> 1),
-            _ => Token::Listener(token >> 1),
+        match token & 3 {
+            0 => Token::Link(token >> 2),
+            1 => Token::Listener(token >> 2),
+            _ => Token::Attempt(token >> 2),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The WebSocket server on the reactor: what most users see.
 
 mod callbacks;
+mod client;
+mod client_stream;
 mod courtesy;
 mod decision;
 mod handler;
@@ -10,6 +12,7 @@ mod session;
 mod testing;
 
 pub use callbacks::{Callbacks, on_message};
+pub use client::{Client, ClientSettings};
 pub use decision::{Accept, Decision};
 pub use handler::{Handler, WebSocket};
 pub use server::{Server, Settings};

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, rc::Rc, time::Duration};
 
-use super::{decision::Decision, handler::Handler, server_stream::ServerStream};
+use super::{decision::Decision, handler::Handler, server_stream::ServerStream, session::Habits};
 use crate::{
     error::Error,
     http::{Request, head::HeadLimits},
@@ -231,8 +231,8 @@ impl Server {
     }
 
     fn into_service(self) -> Rc<dyn Service> {
-        let stream = Rc::new(self.settings.stream.clone());
-        Rc::new(ServerService { server: Rc::new(self), stream })
+        let (stream, habits) = (Rc::new(self.settings.stream.clone()), Rc::new(Habits::from(&self.settings)));
+        Rc::new(ServerService { server: Rc::new(self), habits, stream })
     }
 }
 
@@ -275,12 +275,13 @@ impl Server {
 
 struct ServerService {
     server: Rc<Server>,
+    habits: Rc<Habits>,
     stream: Rc<StreamSettings>,
 }
 
 impl Service for ServerService {
     fn stream(&self, _: SocketAddr) -> Box<dyn StreamHandler> {
-        Box::new(ServerStream::new(Rc::clone(&self.server)))
+        Box::new(ServerStream::new(Rc::clone(&self.server), Rc::clone(&self.habits)))
     }
 
     fn settings(&self) -> Rc<StreamSettings> {

@@ -8,7 +8,7 @@ use super::{
     courtesy::{Known, Start},
     decision::{Accept, Decision},
     server::{Server, Settings, Subprotocols},
-    session::Session,
+    session::{Habits, Session},
 };
 use crate::{
     error::Error,
@@ -29,6 +29,7 @@ use crate::{
 /// The protocol of a server's connection.
 pub(super) struct ServerStream {
     server: Rc<Server>,
+    habits: Rc<Habits>,
     state: State,
 }
 
@@ -50,10 +51,10 @@ struct Challenge {
 }
 
 impl ServerStream {
-    pub(super) fn new(server: Rc<Server>) -> Self {
+    pub(super) fn new(server: Rc<Server>, habits: Rc<Habits>) -> Self {
         let Settings { flash_policy, healthcheck, .. } = server.settings;
         let start = Start::Nothing { flash_policy, healthcheck };
-        ServerStream { server, state: State::Opening { start, reader: HeadReader::default(), begun: false } }
+        ServerStream { server, habits, state: State::Opening { start, reader: HeadReader::default(), begun: false } }
     }
 
     /// Takes what has come of the request, and says how much that was.
@@ -172,7 +173,8 @@ impl ServerStream {
             agreed.zip(config).map(|(agreed, config)| Deflation::new(agreed, config, Side::Server, contexts));
         stream.hub.speak(stream.id(), Encoder::new(version, Side::Server), deflation);
         log::debug!(target: "ws_reactor::websocket", "{} open: {} {}", stream.id(), handshake.path(), version);
-        let mut session = Session::new(handler, version, limits, Rc::clone(&self.server), stream.hub.now());
+        let mut session =
+            Session::new(handler, version, Side::Server, limits, Rc::clone(&self.habits), stream.hub.now());
         if let Some(inflation) = inflation {
             session.inflate_by(inflation);
         }

@@ -1,10 +1,14 @@
 //! A session: an open WebSocket, whichever side opened it. It decodes, answers what the protocol answers, and calls the handler.
 
-use std::{mem, rc::Rc, time::Instant};
+use std::{
+    mem,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use super::{
     handler::{Handler, WebSocket},
-    server::Server,
+    server::Settings,
 };
 use crate::{
     error::Error,
@@ -24,13 +28,28 @@ pub(super) struct Session {
     handler: Box<dyn Handler>,
     decoder: Decoder,
     view: View,
-    server: Rc<Server>,
+    habits: Rc<Habits>,
     /// When the last whole frame came.
     heard: Instant,
     /// When a ping was sent that nothing has followed yet.
     pinged: Option<Instant>,
     /// In which turn of the loop it was last allowed to inflate.
     inflated: u64,
+}
+
+/// How sessions of one kind share the loop, and deal with silence. See [`Settings`](super::Settings), where they are explained.
+#[derive(Debug)]
+pub(super) struct Habits {
+    pub(super) message_budget: usize,
+    pub(super) ping_after: Option<Duration>,
+    pub(super) pong_deadline: Duration,
+}
+
+impl From<&Settings> for Habits {
+    fn from(settings: &Settings) -> Self {
+        let Settings { message_budget, ping_after, pong_deadline, .. } = *settings;
+        Habits { message_budget, ping_after, pong_deadline }
+    }
 }
 
 /// What a handler sees of its connection besides the Hub.
@@ -58,16 +77,17 @@ impl Session {
     pub(super) fn new(
         handler: Box<dyn Handler>,
         version: Version,
+        side: Side,
         limits: Limits,
-        server: Rc<Server>,
+        habits: Rc<Habits>,
         now: Instant,
     ) -> Self {
-        let decoder = Decoder::new(version, Side::Server, limits);
+        let decoder = Decoder::new(version, side, limits);
         Session {
             handler,
             decoder,
             view: View { version, limits },
-            server,
+            habits,
             heard: now,
             pinged: None,
             inflated: u64::MAX,
@@ -91,7 +111,7 @@ impl Session {
         if mem::replace(&mut self.inflated, stream.hub.stats.turns) != stream.hub.stats.turns {
             self.decoder.allow_inflating(INFLATION_BUDGET_BYTES);
         }
-        for left in (0..=self.server.settings.message_budget.max(1)).rev() {
+        for left in (0..=self.habits.message_budget.max(1)).rev() {
             let phase = stream.hub.phase(id);
             if !matches!(phase, Phase::Open | Phase::Closing) {
                 break;
@@ -160,8 +180,7 @@ impl Session {
         if stream.hub.is_unheard(stream.id()) {
             self.heard = now;
         }
-        let settings = &self.server.settings;
-        let Some(ping_after) = settings.ping_after else { return };
+        let Some(ping_after) = self.habits.ping_after else { return };
         if !self.view.version.supports_ping() {
             // All that can be watched is whether it reads.
             self.heard = now;
@@ -173,7 +192,7 @@ impl Session {
             None if now.duration_since(self.heard) >= ping_after => {
                 stream.hub.ping(stream.id(), b"");
                 self.pinged = Some(now);
-                let deadline = stream.hub.after(settings.pong_deadline);
+                let deadline = stream.hub.after(self.habits.pong_deadline);
                 stream.set_deadline(Some(deadline));
             }
             _ => self.listen_for_silence(stream),
@@ -202,7 +221,7 @@ impl Session {
     fn listen_for_silence(&mut self, stream: &mut Stream<'_>) {
         self.pinged = None;
         let silent = stream.hub.now().duration_since(self.heard);
-        let left = self.server.settings.ping_after.map(|ping_after| ping_after.saturating_sub(silent));
+        let left = self.habits.ping_after.map(|ping_after| ping_after.saturating_sub(silent));
         let deadline = left.map(|left| stream.hub.after(left));
         stream.set_deadline(deadline);
     }

@@ -32,6 +32,10 @@ impl Drop for SimStream {
 pub(super) struct Peer {
     id: PeerId,
     pub(super) addr: SocketAddr,
+    /// The other end, if that is the reactor's too.
+    pub(super) other: Option<usize>,
+    /// Nobody listens where it was to be.
+    pub(super) refused: bool,
     /// The reactor's token, once it has registered the connection.
     pub(super) token: Option<usize>,
     /// Sent by the peer, not arrived.
@@ -61,6 +65,8 @@ impl Peer {
         Peer {
             id,
             addr: SocketAddr::from((host, 40_000)),
+            other: None,
+            refused: false,
             token: None,
             in_flight: VecDeque::new(),
             arrived: VecDeque::new(),
@@ -79,6 +85,11 @@ impl Peer {
 
     pub(super) fn stream(&self) -> SimStream {
         SimStream { peer: self.id, closed: Rc::clone(&self.closed) }
+    }
+
+    /// Whether there is something to read.
+    pub(super) fn is_readable(&self) -> bool {
+        !self.arrived.is_empty() || self.finished
     }
 
     /// Has so many bytes arrive and be taken, and says what there is to tell.

@@ -34,6 +34,37 @@ pub(crate) fn agree<'h>(
     Ok(agreed)
 }
 
+/// What a client that wants `config` offers.
+pub(crate) fn offer(config: &DeflateConfig) -> String {
+    let wanted = DeflateParameters {
+        server_max_window_bits: config.server_max_window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS),
+        client_max_window_bits: config.client_max_window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS),
+        server_context_takeover: config.server_context_takeover,
+        client_context_takeover: config.client_context_takeover,
+        names_server_window: false,
+    };
+    // That it may be told a window has to be said, even if it has no wish of its own (§7.1.2.2).
+    let may_be_told = if wanted.client_max_window_bits == MAX_WINDOW_BITS { "; client_max_window_bits" } else { "" };
+    format!("{wanted}{may_be_told}")
+}
+
+/// What a server has answered to that offer; an error if it could not have (§7.1).
+pub(crate) fn take_answer<'h>(
+    lines: impl Iterator<Item = &'h [u8]>,
+    config: &DeflateConfig,
+) -> Result<Option<DeflateParameters>, Malformed> {
+    let mut answered = None;
+    for line in lines {
+        let mut cursor = Cursor(line);
+        cursor.skip_spaces();
+        let answer = cursor.extension()?.ok_or(Malformed)?;
+        if cursor.peek().is_some() || answered.replace(answer.kept(config).ok_or(Malformed)?).is_some() {
+            return Err(Malformed);
+        }
+    }
+    Ok(answered)
+}
+
 /// The parameters of an offer (RFC 7692 §7.1); those not given are `None`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Offer {
@@ -80,6 +111,28 @@ impl Offer {
             names_server_window: self.server_max_window_bits.is_some(),
         };
         (asked >= MIN_WINDOW_BITS).then_some(parameters)
+    }
+}
+
+impl Offer {
+    /// What it is agreed to if a server answers this to the offer of `config`; `None` if it cannot be kept to, or takes back what was asked for.
+    fn kept(&self, config: &DeflateConfig) -> Option<DeflateParameters> {
+        let asked = config.server_max_window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
+        let server = self.server_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
+        let client = match self.client_max_window_bits {
+            None => MAX_WINDOW_BITS,
+            Some(told) => told?,
+        };
+        let ours = config.client_max_window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
+        let forgets = self.server_no_context_takeover.is_some();
+        let kept = server <= asked && client >= MIN_WINDOW_BITS && (forgets || config.server_context_takeover);
+        kept.then_some(DeflateParameters {
+            server_max_window_bits: server,
+            client_max_window_bits: client.min(ours),
+            server_context_takeover: !forgets,
+            client_context_takeover: config.client_context_takeover && self.client_no_context_takeover.is_none(),
+            names_server_window: self.server_max_window_bits.is_some(),
+        })
     }
 }
 

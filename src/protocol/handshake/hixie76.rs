@@ -7,7 +7,10 @@ use http::{HeaderValue, header};
 use md5::{Digest, Md5};
 
 use super::{Handshake, HandshakeError};
-use crate::http::{Request, response};
+use crate::{
+    http::{Request, response},
+    protocol::mask::Masks,
+};
 
 /// The third key stands behind the head, and has no length of its own.
 pub(super) const THIRD_KEY_BYTES: usize = 8;
@@ -63,12 +66,43 @@ pub(super) fn answer(handshake: &Handshake, out: &mut Vec<u8>) {
 
 /// What shows that the request was understood as a WebSocket's, and by whom it was sent.
 pub(super) fn proof(request: &Request, third_key: &[u8]) -> [u8; 16] {
+    proof_of([KEY1, KEY2].map(|name| number(request, name).unwrap_or_default()), third_key)
+}
+
+/// The same, of the numbers hidden in the keys.
+pub(super) fn proof_of(numbers: [u32; 2], third_key: &[u8]) -> [u8; 16] {
     let mut hash = Md5::new();
-    for name in [KEY1, KEY2] {
-        hash.update(number(request, name).unwrap_or_default().to_be_bytes());
+    for number in numbers {
+        hash.update(number.to_be_bytes());
     }
     hash.update(third_key);
     hash.finalize().into()
+}
+
+/// A key as a client makes it (hixie-76 §4.1): a number times the spaces among its digits, and other characters between.
+pub(super) struct Key {
+    pub(super) number: u32,
+    pub(super) text: String,
+}
+
+impl Key {
+    pub(super) fn new(masks: &mut Masks) -> Self {
+        let mut below = |limit: u32| u32::from_be_bytes(masks.key()) % limit;
+        let spaces = 1 + below(12);
+        let number = below(u32::MAX / spaces);
+        let mut text: Vec<u8> = (number * spaces).to_string().into_bytes();
+        for _ in 0..1 + below(12) {
+            // 21 to 2F and 3A to 7E: what is printed and no digit.
+            let other = below(15 + 69) as u8;
+            let other = if other < 15 { 0x21 + other } else { 0x3a + other - 15 };
+            text.insert(below(text.len() as u32 + 1) as usize, other);
+        }
+        for _ in 0..spaces {
+            // Neither at the beginning nor at the end.
+            text.insert(1 + below(text.len() as u32 - 1) as usize, b' ');
+        }
+        Key { number, text: text.iter().copied().map(char::from).collect() }
+    }
 }
 
 #[cfg(test)]
@@ -86,6 +120,22 @@ mod tests {
         assert_eq!(hidden("1_ tx7X d  <  nw  334J702) 7]o}` 0"), Some(173_347_027));
         assert_eq!(hidden("4 @1  46546xW%0l 1 5"), Some(829_309_203));
         assert_eq!(hidden("12998 5 Y3 1  .P00"), Some(259_970_620));
+    }
+
+    #[test]
+    fn a_key_that_was_made_hides_its_number() {
+        let mut state = 1_u32;
+        let mut masks = Masks::new(Box::new(move |bytes| {
+            for byte in bytes {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                *byte = (state >> 24) as u8;
+            }
+        }));
+        for _ in 0..1000 {
+            let key = Key::new(&mut masks);
+            assert_eq!(hidden_number(&HeaderValue::try_from(&key.text).unwrap()), Some(key.number), "{:?}", key.text);
+            assert!(!key.text.starts_with(' ') && !key.text.ends_with(' '));
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(super) fn answer(handshake: &Handshake, out: &mut Vec<u8>) {
 }
 
 /// `Sec-WebSocket-Accept` for a key (RFC 6455 §4.2.2).
-fn accept(key: &[u8]) -> String {
+pub(super) fn accept(key: &[u8]) -> String {
     let mut hash = Sha1::new();
     hash.update(key);
     hash.update(GUID);

@@ -1,5 +1,6 @@
 //! The opening handshake: which version a request asks for, whether it is sound, and the answer.
 
+pub(crate) mod client;
 mod hixie75;
 mod hixie76;
 mod hybi;
@@ -212,6 +213,7 @@ pub struct Handshake {
     version: Version,
     subprotocol: Option<String>,
     compression: Option<DeflateParameters>,
+    response: Option<Response<()>>,
 }
 
 impl Handshake {
@@ -221,7 +223,7 @@ impl Handshake {
         subprotocol: Option<String>,
         compression: Option<DeflateParameters>,
     ) -> Self {
-        Handshake { request, version, subprotocol, compression }
+        Handshake { request, version, subprotocol, compression, response: None }
     }
 
     /// The request: path, query, headers, origin, peer.
@@ -277,6 +279,16 @@ impl Handshake {
     /// The subprotocol agreed upon.
     pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_deref()
+    }
+
+    /// What a server has answered: its status and headers. `None` on the server's own side.
+    pub fn response(&self) -> Option<&Response<()>> {
+        self.response.as_ref()
+    }
+
+    /// Notes what the server has answered.
+    pub(crate) fn answered_by(&mut self, response: Response<()>) {
+        self.response = Some(response);
     }
 
     /// What was agreed upon of compression.

@@ -1,0 +1,233 @@
+//! The client's side of the opening handshake: the request, and what the answer has to be.
+
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+
+use super::{hixie76, hybi};
+use crate::{
+    http::response,
+    protocol::{
+        deflate::{self, DeflateConfig, DeflateParameters},
+        mask::Masks,
+        version::{Announced, Opening, Version},
+    },
+};
+
+/// Why an answer does not make a WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// A status other than 101.
+    Status(StatusCode),
+    /// `Upgrade` is not `websocket`.
+    Upgrade,
+    /// `Connection` does not name the upgrade.
+    Connection,
+    /// `Sec-WebSocket-Accept` is missing, or does not belong to the key that was sent: it may be the answer to somebody else.
+    Accept,
+    /// The proof behind the head does not belong to the keys that were sent (hixie-76 §5.2).
+    Proof,
+    /// The location or origin of the versions of Hixie is another than was asked for (hixie-76 §4.1).
+    Location,
+    /// A subprotocol that was not offered, or more than one.
+    Subprotocol,
+    /// An extension that was not offered, or parameters that cannot be kept to.
+    Extension,
+}
+
+impl fmt::Display for AnswerError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            AnswerError::Status(status) => return write!(formatter, "the server answers {status}"),
+            AnswerError::Upgrade => "the server does not upgrade to a WebSocket",
+            AnswerError::Connection => "the server's Connection does not name the upgrade",
+            AnswerError::Accept => "the server's Sec-WebSocket-Accept does not belong to the key",
+            AnswerError::Proof => "the server's proof does not belong to the keys",
+            AnswerError::Location => "the server answers for another location or origin",
+            AnswerError::Subprotocol => "the server chose a subprotocol that was not offered",
+            AnswerError::Extension => "the server chose an extension that was not offered",
+        })
+    }
+}
+
+impl std::error::Error for AnswerError {}
+
+/// What a client asks for.
+#[derive(Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) version: Version,
+    /// Path and query.
+    pub(crate) target: &'a str,
+    /// The host, with its port unless that is the usual one.
+    pub(crate) authority: &'a str,
+    /// The whole URL, without credentials: where a server of Hixie has to say that it is.
+    pub(crate) location: &'a str,
+    pub(crate) origin: Option<&'a HeaderValue>,
+    pub(crate) subprotocols: &'a [String],
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) deflate: Option<&'a DeflateConfig>,
+}
+
+/// What the answer has to show.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// Nothing (hixie-75).
+    Nothing,
+    /// So many octets behind the head (hixie-76).
+    Behind([u8; PROOF_BYTES]),
+    /// `Sec-WebSocket-Accept` (RFC 6455 §4.1).
+    Accept(String),
+}
+
+/// The length of the proof behind the head.
+pub(crate) const PROOF_BYTES: usize = 16;
+
+/// What was agreed upon.
+#[derive(Debug, Default)]
+pub(crate) struct Agreed {
+    pub(crate) subprotocol: Option<String>,
+    pub(crate) compression: Option<DeflateParameters>,
+}
+
+impl Ask<'_> {
+    /// Appends the request, with keys that are drawn from `masks`, and says what the answer has to show.
+    pub(crate) fn write(&self, masks: &mut Masks, out: &mut Vec<u8>) -> Proof {
+        let hixie = !matches!(self.version.traits().opening, Opening::Hybi { .. });
+        out.extend_from_slice(format!("GET {} HTTP/1.1\r\n", self.target).as_bytes());
+        let line = |name: &str, value: &[u8], out: &mut Vec<u8>| response::write_line(name, value, out);
+        // The drafts of Hixie have these lines first, in this order and spelling.
+        line("Upgrade", if hixie { b"WebSocket" } else { b"websocket" }, out);
+        line("Connection", b"Upgrade", out);
+        line("Host", self.authority.as_bytes(), out);
+        if let Some(origin) = self.origin() {
+            let early = matches!(self.version.number(), 5..=8);
+            line(if early { "Sec-WebSocket-Origin" } else { "Origin" }, origin.as_bytes(), out);
+        }
+        if !self.subprotocols.is_empty() {
+            let name = if self.is_hixie_75() { "WebSocket-Protocol" } else { "Sec-WebSocket-Protocol" };
+            line(name, self.subprotocols.join(", ").as_bytes(), out);
+        }
+        let number = self.version.number().to_string();
+        match self.version.traits().announced {
+            Announced::AsVersion => line("Sec-WebSocket-Version", number.as_bytes(), out),
+            Announced::AsDraft => line("Sec-WebSocket-Draft", number.as_bytes(), out),
+            Announced::ByNothing | Announced::ByKeys => {}
+        }
+        if let Some(config) = self.deflate {
+            line("Sec-WebSocket-Extensions", deflate::offer(config).as_bytes(), out);
+        }
+        response::write_headers(self.headers, out);
+        match self.version.traits().opening {
+            Opening::Hixie75 => {
+                out.extend_from_slice(b"\r\n");
+                Proof::Nothing
+            }
+            Opening::Hixie76 => {
+                let (first, second) = (hixie76::Key::new(masks), hixie76::Key::new(masks));
+                line("Sec-WebSocket-Key1", first.text.as_bytes(), out);
+                line("Sec-WebSocket-Key2", second.text.as_bytes(), out);
+                out.extend_from_slice(b"\r\n");
+                let mut third = [0; hixie76::THIRD_KEY_BYTES];
+                masks.fill(&mut third);
+                out.extend_from_slice(&third);
+                Proof::Behind(hixie76::proof_of([first.number, second.number], &third))
+            }
+            Opening::Hybi { .. } => {
+                let mut nonce = [0; 16];
+                masks.fill(&mut nonce);
+                let key = STANDARD.encode(nonce);
+                line("Sec-WebSocket-Key", key.as_bytes(), out);
+                out.extend_from_slice(b"\r\n");
+                Proof::Accept(hybi::accept(key.as_bytes()))
+            }
+        }
+    }
+
+    /// What the head of the answer agrees to. Nothing of it is trusted (RFC 6455 §4.1).
+    pub(crate) fn check(&self, response: &Response<()>, proof: &Proof) -> Result<Agreed, AnswerError> {
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(AnswerError::Status(response.status()));
+        }
+        let headers = response.headers();
+        let one = |name: &str| only(headers, name);
+        if !one("upgrade").is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
+            return Err(AnswerError::Upgrade);
+        }
+        let names_upgrade = |value: &HeaderValue| {
+            let mut tokens = value.as_bytes().split(|octet| *octet == b',').map(<[u8]>::trim_ascii);
+            tokens.any(|token| token.eq_ignore_ascii_case(b"upgrade"))
+        };
+        if !headers.get_all(header::CONNECTION).iter().any(names_upgrade) {
+            return Err(AnswerError::Connection);
+        }
+        match proof {
+            Proof::Accept(accept) if one("sec-websocket-accept") != Some(accept.as_bytes()) => {
+                return Err(AnswerError::Accept);
+            }
+            Proof::Accept(_) => {}
+            Proof::Nothing => self.check_location(one("websocket-location"), one("websocket-origin"))?,
+            Proof::Behind(_) => self.check_location(one("sec-websocket-location"), one("sec-websocket-origin"))?,
+        }
+        Ok(Agreed { subprotocol: self.subprotocol(headers)?, compression: self.compression(headers)? })
+    }
+
+    fn check_location(&self, location: Option<&[u8]>, origin: Option<&[u8]>) -> Result<(), AnswerError> {
+        let same = location == Some(self.location.as_bytes()) && origin == self.origin().as_ref().map(String::as_bytes);
+        if same { Ok(()) } else { Err(AnswerError::Location) }
+    }
+
+    /// The page it comes from. A client of Hixie has to name one.
+    fn origin(&self) -> Option<String> {
+        let given = self.origin.map(|origin| String::from_utf8_lossy(origin.as_bytes()).into_owned());
+        let needed = !matches!(self.version.traits().opening, Opening::Hybi { .. });
+        let scheme = if self.location.starts_with("wss:") { "https" } else { "http" };
+        given.or_else(|| needed.then(|| format!("{scheme}://{}", self.authority)))
+    }
+
+    fn is_hixie_75(&self) -> bool {
+        self.version.traits().opening == Opening::Hixie75
+    }
+
+    /// The subprotocol, which must be one of those offered.
+    fn subprotocol(&self, headers: &HeaderMap) -> Result<Option<String>, AnswerError> {
+        let name = if self.is_hixie_75() { "websocket-protocol" } else { "sec-websocket-protocol" };
+        if !headers.contains_key(name) {
+            return Ok(None);
+        }
+        let chosen = only(headers, name).ok_or(AnswerError::Subprotocol)?;
+        let offered = self.subprotocols.iter().find(|offered| offered.as_bytes() == chosen);
+        offered.cloned().map(Some).ok_or(AnswerError::Subprotocol)
+    }
+
+    fn compression(&self, headers: &HeaderMap) -> Result<Option<DeflateParameters>, AnswerError> {
+        let mut lines = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter().map(HeaderValue::as_bytes).peekable();
+        match (self.deflate, lines.peek()) {
+            (_, None) => Ok(None),
+            (None, Some(_)) => Err(AnswerError::Extension),
+            (Some(config), Some(_)) => deflate::take_answer(lines, config).map_err(|_| AnswerError::Extension),
+        }
+    }
+}
+
+/// The value of a header that is there once.
+fn only<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    values.next().is_none().then_some(value.as_bytes())
+}
+
+/// The value of `Authorization` for a user and a password (RFC 7617 §2).
+pub(crate) fn basic(credentials: &[u8]) -> HeaderValue {
+    let value = format!("Basic {}", STANDARD.encode(credentials));
+    let mut value = HeaderValue::try_from(value).expect("base64 is visible ASCII");
+    value.set_sensitive(true);
+    value
+}
+
+/// Whether a header of the application's would say twice what the handshake says itself.
+pub(crate) fn is_reserved(name: &HeaderName) -> bool {
+    let own = [header::HOST, header::UPGRADE, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    own.contains(name) || name.as_str().starts_with("sec-websocket-") || name.as_str() == "websocket-protocol"
+}

@@ -1,0 +1,194 @@
+//! The client: what is asked for, and of whom.
+
+use std::{fmt, rc::Rc, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::{client_stream::ClientStream, handler::Handler, session::Habits};
+use crate::{
+    error::Error,
+    http::{head::HeadLimits, url::Url},
+    net::Kernel,
+    protocol::{Limits, Version, deflate::DeflateConfig, handshake},
+    reactor::{ConnectionId, Hub, Place, Reactor, StreamSettings},
+};
+
+/// A WebSocket client, to be given to [`Reactor::connect`] or [`Hub::connect`] with a URL.
+///
+/// Its handler is that of a server's connection. If the connection cannot be opened, `on_error` tells why, and `on_close` follows as
+/// it does in every case.
+///
+/// ```no_run
+/// use ws_reactor::{Callbacks, Client, Error, Reactor};
+///
+/// let mut reactor = Reactor::new()?;
+/// let handler = Callbacks::new()
+///     .on_open(|ws, _| { ws.send("hello"); })
+///     .on_message(|ws, message| {
+///         println!("{message}");
+///         ws.hub().stop();
+///     })
+///     .on_error(|_, error| eprintln!("{error}"));
+/// reactor.connect("ws://127.0.0.1:8080/", Client::new(handler).subprotocols(["chat"]))?;
+/// reactor.run()?;
+/// # Ok::<(), Error>(())
+/// ```
+pub struct Client {
+    pub(super) handler: Box<dyn Handler>,
+    pub(super) version: Version,
+    pub(super) headers: HeaderMap,
+    pub(super) origin: Option<HeaderValue>,
+    pub(super) subprotocols: Vec<String>,
+    pub(super) deflate: Option<DeflateConfig>,
+    pub(super) settings: ClientSettings,
+}
+
+/// The settings of a client's connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientSettings {
+    /// How large frames and messages may be. Default 10 MiB each.
+    pub limits: Limits,
+    /// How large the head of the answer may be. Default 16 KiB and 100 headers.
+    pub head: HeadLimits,
+    /// From the call of `connect` to the open WebSocket: name, address and handshake. Default 30 s.
+    pub opening_deadline: Duration,
+    /// A ping is sent when nothing has come for so long. Default 20 s; `None` sends none, and a silent server is kept.
+    pub ping_after: Option<Duration>,
+    /// The connection is cut when nothing has come for so long after a ping. Default 20 s.
+    pub pong_deadline: Duration,
+    /// Messages handled before others have their turn. Default 256.
+    pub message_budget: usize,
+    /// What may wait to be written, and how long closing may take.
+    pub stream: StreamSettings,
+}
+
+impl Default for ClientSettings {
+    fn default() -> Self {
+        ClientSettings {
+            limits: Limits::default(),
+            head: HeadLimits::default(),
+            opening_deadline: Duration::from_secs(30),
+            ping_after: Some(Duration::from_secs(20)),
+            pong_deadline: Duration::from_secs(20),
+            message_budget: 256,
+            stream: StreamSettings::default(),
+        }
+    }
+}
+
+impl From<&ClientSettings> for Habits {
+    fn from(settings: &ClientSettings) -> Self {
+        let ClientSettings { message_budget, ping_after, pong_deadline, .. } = *settings;
+        Habits { message_budget, ping_after, pong_deadline }
+    }
+}
+
+impl Client {
+    /// A client with that handler.
+    pub fn new(handler: impl Handler + 'static) -> Self {
+        Client {
+            handler: Box::new(handler),
+            version: Version::Rfc6455,
+            headers: HeaderMap::new(),
+            origin: None,
+            subprotocols: Vec::new(),
+            deflate: None,
+            settings: ClientSettings::default(),
+        }
+    }
+
+    /// Offers these subprotocols, the preferred first. A server that chooses another is refused; one that chooses none is not.
+    pub fn subprotocols<S: Into<String>>(mut self, subprotocols: impl IntoIterator<Item = S>) -> Self {
+        self.subprotocols = subprotocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// A header of the request. The names that the handshake itself uses are left out.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        if name == header::ORIGIN {
+            self.origin = Some(value);
+        } else if handshake::client::is_reserved(&name) {
+            log::warn!(target: "ws_reactor::websocket", "{name} belongs to the handshake and is left out");
+        } else {
+            self.headers.append(name, value);
+        }
+        self
+    }
+
+    /// The page that the request says it comes from, as a browser would. The versions of Hixie need one, and make it of the host if none is given.
+    pub fn origin(mut self, origin: HeaderValue) -> Self {
+        self.origin = Some(origin);
+        self
+    }
+
+    /// Speaks this version. Default [`Version::Rfc6455`].
+    pub fn version(mut self, version: Version) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// The largest frame that is accepted, in bytes.
+    pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
+        self.settings.limits.max_frame_bytes = bytes;
+        self
+    }
+
+    /// The largest message that is accepted, in bytes.
+    pub fn max_message_bytes(mut self, bytes: usize) -> Self {
+        self.settings.limits.max_message_bytes = bytes;
+        self
+    }
+
+    /// All settings at once.
+    pub fn settings(mut self, settings: ClientSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+}
+
+#[cfg(feature = "deflate")]
+impl Client {
+    /// Offers to compress messages: permessage-deflate (RFC 7692). What `config` says of the server's side is asked of it. By default nothing is offered.
+    pub fn deflate(mut self, config: DeflateConfig) -> Self {
+        self.deflate = Some(config);
+        self
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Client")
+            .field("version", &self.version)
+            .field("subprotocols", &self.subprotocols)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// Has a WebSocket opened, at a URL such as `ws://example.com/chat`. It has its name at once; its handler is told of all that follows.
+    ///
+    /// An error only if the URL cannot be connected to at all.
+    pub fn connect(&mut self, url: &str, mut client: Client) -> Result<ConnectionId, Error> {
+        let refused = |source| Error::Url { url: url.to_owned(), source };
+        let url = Url::parse(url).map_err(refused)?;
+        if url.secure {
+            return Err(refused(crate::http::url::UrlError::Scheme));
+        }
+        if let Some(credentials) = &url.credentials
+            && !client.headers.contains_key(header::AUTHORIZATION)
+        {
+            client.headers.insert(header::AUTHORIZATION, handshake::client::basic(credentials));
+        }
+        let (place, settings) = (Place::new(&url.host, url.port), Rc::new(client.settings.stream.clone()));
+        Ok(self.dial(place, settings, Box::new(ClientStream::new(url, client))))
+    }
+}
+
+impl<K: Kernel> Reactor<K> {
+    /// Has a WebSocket opened. See [`Hub::connect`].
+    pub fn connect(&mut self, url: &str, client: Client) -> Result<ConnectionId, Error> {
+        self.hub().connect(url, client)
+    }
+}

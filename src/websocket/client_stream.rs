@@ -1,0 +1,308 @@
+//! A client's end of a stream: the handshake, then a WebSocket session.
+
+use std::{io, mem, rc::Rc};
+
+use http::{Response, StatusCode, header};
+
+use super::{
+    client::Client,
+    handler::{Handler, WebSocket},
+    session::{Habits, Session},
+};
+use crate::{
+    error::{Error, Refusal},
+    http::{Request, head::HeadReader, url::Url},
+    protocol::{
+        CloseReason, ClosedBy, Deadline, Handshake, Side,
+        deflate::{Deflation, Inflation},
+        encoder::Encoder,
+        handshake::client::{Agreed, AnswerError, Ask, PROOF_BYTES, Proof},
+    },
+    reactor::{Phase, Stream, StreamHandler, TimerId},
+};
+
+/// The protocol of a client's connection.
+pub(super) struct ClientStream {
+    url: Url,
+    client: Client,
+    state: State,
+}
+
+enum State {
+    /// The connection is being made.
+    Dialing,
+    /// The request has been sent, the answer is coming.
+    Asked(Box<Asked>),
+    /// The head of the answer is good; what has to show behind it is coming.
+    Proving(Box<Proving>),
+    /// The handshake is done.
+    Open(Box<Session>),
+    /// The answer was another; some of what it says is gathered.
+    Refused(Box<Refusal>, usize),
+    /// It has failed, and the handler knows.
+    Failed,
+}
+
+struct Asked {
+    request: http::Request<()>,
+    proof: Proof,
+    reader: HeadReader,
+    /// Answers that were none yet (1xx).
+    informational: usize,
+}
+
+struct Proving {
+    handshake: Handshake,
+    expected: [u8; PROOF_BYTES],
+    received: Vec<u8>,
+}
+
+/// How many answers that are none may come before the one that is.
+const MOST_INFORMATIONAL: usize = 8;
+
+/// How much of the body of a refusal is kept, in bytes.
+const REFUSAL_BYTES: usize = 4096;
+
+impl ClientStream {
+    pub(super) fn new(url: Url, client: Client) -> Self {
+        ClientStream { url, client, state: State::Dialing }
+    }
+
+    fn ask<T>(&self, with: impl FnOnce(&Ask<'_>) -> T) -> T {
+        let (authority, location) = (self.url.authority(), self.url.location());
+        with(&Ask {
+            version: self.client.version,
+            target: &self.url.target,
+            authority: &authority,
+            location: &location,
+            origin: self.client.origin.as_ref(),
+            subprotocols: &self.client.subprotocols,
+            headers: &self.client.headers,
+            deflate: self.client.deflate.as_ref().filter(|_| self.client.version.traits().compressible),
+        })
+    }
+
+    /// Takes what has come of the answer, and says how much that was.
+    fn read_answer(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
+        let State::Asked(asked) = &mut self.state else { return 0 };
+        match asked.reader.read_response(data, &self.client.settings.head) {
+            Ok(None) => data.len(),
+            Err(error) => {
+                self.fail(stream, &Error::Head(error));
+                data.len()
+            }
+            Ok(Some((response, used))) => {
+                self.judge(stream, response);
+                used
+            }
+        }
+    }
+
+    fn judge(&mut self, stream: &mut Stream<'_>, response: Response<()>) {
+        let State::Asked(asked) = &mut self.state else { return };
+        let status = response.status();
+        if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+            asked.informational += 1;
+            asked.reader = HeadReader::default();
+            if asked.informational > MOST_INFORMATIONAL {
+                self.fail(stream, &Error::Answer(AnswerError::Status(status)));
+            }
+            return;
+        }
+        let State::Asked(asked) = mem::replace(&mut self.state, State::Failed) else { return };
+        match self.ask(|ask| ask.check(&response, &asked.proof)) {
+            Ok(agreed) => self.agree(stream, *asked, response, agreed),
+            Err(AnswerError::Status(_)) => {
+                let length = response.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+                let length = length.and_then(|length| length.parse().ok()).unwrap_or(usize::MAX).min(REFUSAL_BYTES);
+                let (parts, ()) = response.into_parts();
+                self.state = State::Refused(Box::new(Refusal::new(parts.status, parts.headers)), length);
+                self.read_refusal(stream, &[]);
+            }
+            Err(error) => self.fail(stream, &Error::Answer(error)),
+        }
+    }
+
+    fn agree(&mut self, stream: &mut Stream<'_>, asked: Asked, response: Response<()>, agreed: Agreed) {
+        let (peer_addr, secured) = (stream.peer_addr(), stream.secured());
+        let request = Request { head: asked.request, peer_addr, secured, proxied: false };
+        let Agreed { subprotocol, compression } = agreed;
+        let mut handshake = Handshake::new(request, self.client.version, subprotocol, compression);
+        handshake.answered_by(response);
+        match asked.proof {
+            Proof::Behind(expected) => {
+                self.state = State::Proving(Box::new(Proving { handshake, expected, received: Vec::new() }));
+            }
+            Proof::Nothing | Proof::Accept(_) => self.open(stream, &handshake),
+        }
+    }
+
+    /// Takes what has come of the proof, and says how much that was.
+    fn read_proof(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
+        let State::Proving(proving) = &mut self.state else { return 0 };
+        let here = data.len().min(PROOF_BYTES - proving.received.len());
+        proving.received.extend_from_slice(&data[..here]);
+        if proving.received.len() == PROOF_BYTES {
+            let State::Proving(proving) = mem::replace(&mut self.state, State::Failed) else { return here };
+            match proving.received == proving.expected {
+                true => self.open(stream, &proving.handshake),
+                false => self.fail(stream, &Error::Answer(AnswerError::Proof)),
+            }
+        }
+        here
+    }
+
+    /// The handshake is done.
+    fn open(&mut self, stream: &mut Stream<'_>, handshake: &Handshake) {
+        let (agreed, contexts) = (handshake.compression(), stream.hub.contexts());
+        let inflation = agreed.map(|agreed| Inflation::new(agreed, Side::Client, contexts));
+        let config = self.client.deflate.as_ref();
+        let deflation =
+            agreed.zip(config).map(|(agreed, config)| Deflation::new(agreed, config, Side::Client, contexts));
+        let version = handshake.version();
+        stream.hub.speak(stream.id(), Encoder::new(version, Side::Client), deflation);
+        log::debug!(target: "ws_reactor::websocket", "{} open: {} {version}", stream.id(), self.url.location());
+        let handler = mem::replace(&mut self.client.handler, Box::new(Nobody));
+        let habits = Rc::new(Habits::from(&self.client.settings));
+        let limits = self.client.settings.limits;
+        let mut session = Session::new(handler, version, Side::Client, limits, habits, stream.hub.now());
+        if let Some(inflation) = inflation {
+            session.inflate_by(inflation);
+        }
+        self.state = State::Open(Box::new(session));
+        if let State::Open(session) = &mut self.state {
+            session.on_open(stream, handshake);
+        }
+    }
+
+    /// Gathers the start of a refusal's body, and says how much of `data` that was.
+    fn read_refusal(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
+        let State::Refused(refusal, length) = &mut self.state else { return 0 };
+        let here = data.len().min(*length - refusal.body.len());
+        refusal.body.extend_from_slice(&data[..here]);
+        if refusal.body.len() == *length {
+            self.tell_refusal(stream);
+        }
+        data.len()
+    }
+
+    fn tell_refusal(&mut self, stream: &mut Stream<'_>) {
+        if let State::Refused(refusal, _) = mem::replace(&mut self.state, State::Failed) {
+            self.fail(stream, &Error::Refused(refusal));
+        }
+    }
+
+    /// The connection does not become a WebSocket.
+    fn fail(&mut self, stream: &mut Stream<'_>, error: &Error) {
+        self.tell(stream, error);
+        stream.hub.cut_by(stream.id(), ClosedBy::Network(io::ErrorKind::ConnectionRefused));
+    }
+
+    fn tell(&mut self, stream: &mut Stream<'_>, error: &Error) {
+        log::debug!(target: "ws_reactor::websocket", "{} not opened: {error}", stream.id());
+        self.state = State::Failed;
+        let mut ws = WebSocket::new(stream, self.client.version, self.client.settings.limits);
+        self.client.handler.on_error(&mut ws, error);
+    }
+}
+
+impl StreamHandler for ClientStream {
+    fn on_dial(&mut self, stream: &mut Stream<'_>) {
+        let deadline = stream.hub.after(self.client.settings.opening_deadline);
+        stream.set_deadline(Some(deadline));
+    }
+
+    fn on_connect(&mut self, stream: &mut Stream<'_>) {
+        let mut bytes = Vec::with_capacity(512);
+        let masks = &mut stream.hub.pools.masks;
+        let proof = self.ask(|ask| ask.write(masks, &mut bytes));
+        stream.hub.write_handshake(stream.id(), &bytes, true);
+        // What was sent can be read: the handler gets it to see.
+        let limits = crate::http::HeadLimits { max_bytes: bytes.len() * 2, max_headers: 256 };
+        match HeadReader::default().read(&bytes, &limits) {
+            Ok(Some((request, _))) => {
+                let (reader, informational) = (HeadReader::default(), 0);
+                self.state = State::Asked(Box::new(Asked { request, proof, reader, informational }));
+            }
+            Ok(None) => self.fail(stream, &Error::Head(crate::http::HeadError::Malformed)),
+            Err(error) => self.fail(stream, &Error::Head(error)),
+        }
+    }
+
+    fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+        let mut at = 0;
+        // What came behind the answer belongs to the WebSocket.
+        while at < data.len() {
+            at += match &mut self.state {
+                State::Open(session) => return session.on_data(stream, &mut data[at..]),
+                State::Asked(_) => self.read_answer(stream, &data[at..]),
+                State::Proving(_) => self.read_proof(stream, &data[at..]),
+                State::Refused(..) => self.read_refusal(stream, &data[at..]),
+                State::Dialing | State::Failed => return,
+            };
+        }
+    }
+
+    fn on_drain(&mut self, stream: &mut Stream<'_>) {
+        if let State::Open(session) = &mut self.state {
+            session.on_drain(stream);
+        }
+    }
+
+    fn on_timer(&mut self, stream: &mut Stream<'_>, timer: TimerId) {
+        if let State::Open(session) = &mut self.state {
+            session.on_timer(stream, timer);
+        }
+    }
+
+    fn on_deadline(&mut self, stream: &mut Stream<'_>) {
+        match &mut self.state {
+            State::Open(session) => session.on_deadline(stream),
+            State::Refused(..) => self.tell_refusal(stream),
+            State::Dialing => {
+                stream.hub.cut_by(stream.id(), ClosedBy::Timeout(Deadline::Connecting));
+            }
+            State::Asked(_) | State::Proving(_) | State::Failed => {
+                stream.hub.cut_by(stream.id(), ClosedBy::Timeout(Deadline::Opening));
+            }
+        }
+    }
+
+    fn on_shutdown(&mut self, stream: &mut Stream<'_>) {
+        match &mut self.state {
+            State::Open(session) => session.on_shutdown(stream),
+            _ => {
+                stream.hub.cut_by(stream.id(), ClosedBy::Shutdown);
+            }
+        }
+    }
+
+    fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
+        match &mut self.state {
+            State::Open(session) => session.on_error(stream, error),
+            State::Failed => {}
+            _ => self.tell(stream, error),
+        }
+    }
+
+    fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
+        debug_assert_eq!(stream.hub.phase(stream.id()), Phase::Dead);
+        if let State::Refused(..) = &self.state {
+            self.tell_refusal(stream);
+        }
+        match &mut self.state {
+            State::Open(session) => return session.on_close(stream, reason),
+            State::Asked(_) | State::Proving(_) if reason.by == ClosedBy::Peer => {
+                self.tell(stream, &Error::Io(io::ErrorKind::UnexpectedEof.into()));
+            }
+            _ => {}
+        }
+        let mut ws = WebSocket::new(stream, self.client.version, self.client.settings.limits);
+        self.client.handler.on_close(&mut ws, &CloseReason::abnormal(reason.by));
+    }
+}
+
+/// Stands where a handler was that the session has now.
+struct Nobody;
+
+impl Handler for Nobody {}

@@ -1,0 +1,417 @@
+//! The client, against servers of this crate on the same simulated system, and against far ends that a test plays.
+#![allow(clippy::unwrap_used)]
+
+use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, time::Duration};
+
+use ws_reactor::{
+    Callbacks, Client, CloseCode, Config, ConnectionId, Error, Handler, Message, Reactor, Server, Version,
+    net::{
+        Answer, Resolver,
+        sim::{PeerId, Sim},
+    },
+    on_message,
+};
+
+mod wire;
+
+const SERVER: &str = "10.0.0.1:80";
+const URL: &str = "ws://10.0.0.1/chat?room=1";
+
+type Log = Rc<RefCell<Vec<String>>>;
+
+/// Notes all that it is told.
+fn noting(log: &Log) -> Callbacks {
+    let note = |log: &Log, what: String| log.borrow_mut().push(what);
+    let logs: [Log; 5] = std::array::from_fn(|_| Rc::clone(log));
+    let [open, message, pong, error, close] = logs;
+    Callbacks::new()
+        .on_open(move |ws, handshake| {
+            note(&open, format!("open {} {:?} by {}", ws.version(), handshake.subprotocol(), ws.peer_addr()));
+        })
+        .on_message(move |_, message_in| note(&message, format!("message {message_in}")))
+        .on_pong(move |_, data| note(&pong, format!("pong {}", data.escape_ascii())))
+        .on_error(move |_, what| note(&error, format!("error {what}")))
+        .on_close(move |_, reason| note(&close, format!("close {reason}")))
+}
+
+fn echo() -> Server {
+    Server::new(|_| {
+        on_message(|ws, message| {
+            ws.send(message);
+        })
+    })
+}
+
+fn world(server: Server) -> Reactor<Sim> {
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    reactor.listen(SERVER, server).unwrap();
+    reactor
+}
+
+fn taken(log: &Log) -> Vec<String> {
+    log.take()
+}
+
+#[test]
+fn every_version_talks_to_a_server_of_ours() {
+    for version in Version::ALL.iter().copied() {
+        let mut reactor = world(echo().subprotocols(["b"]));
+        let log = Log::default();
+        let id = reactor.connect(URL, Client::new(noting(&log)).version(version).subprotocols(["a", "b"])).unwrap();
+        reactor.settle().unwrap();
+        assert_eq!(taken(&log), [format!("open {version} Some(\"b\") by 10.0.0.1:80")]);
+        for text in ["hello", "", &"Zwölf Boxkämpfer ".repeat(10_000)] {
+            assert!(reactor.hub().send(id, text).is_queued());
+            reactor.settle().unwrap();
+            assert_eq!(taken(&log), [format!("message {}", Message::Text(text))], "{version}");
+        }
+        if version.supports_ping() {
+            reactor.hub().ping(id, b"there?");
+            reactor.hub().send(id, b"\x00\xff");
+            reactor.settle().unwrap();
+            assert_eq!(taken(&log), ["pong there?", "message binary of 2 bytes: \\x00\\xff"], "{version}");
+        }
+        reactor.hub().close(id, CloseCode::Normal, "done");
+        reactor.advance(Duration::from_secs(20)).unwrap();
+        let closed = taken(&log);
+        assert!(closed.len() == 1 && closed[0].starts_with("close "), "{version}: {closed:?}");
+        assert_eq!(reactor.hub().stats().connections, 0, "{version}");
+    }
+}
+
+#[test]
+fn a_close_by_either_end_is_clean() {
+    let server = Server::new(|_| {
+        on_message(|ws, _| {
+            ws.close(CloseCode::Other(4000), "enough");
+        })
+    });
+    let mut reactor = world(server);
+    let log = Log::default();
+    let id = reactor.connect(URL, Client::new(noting(&log))).unwrap();
+    reactor.settle().unwrap();
+    reactor.hub().send(id, "go");
+    reactor.settle().unwrap();
+    assert_eq!(taken(&log)[1..], ["close 4000 (enough), by the peer, clean"]);
+    let id = reactor.connect(URL, Client::new(noting(&log))).unwrap();
+    reactor.settle().unwrap();
+    reactor.hub().close(id, CloseCode::Other(3000), "");
+    reactor.settle().unwrap();
+    assert_eq!(taken(&log)[1..], ["close 3000, by the application, clean"]);
+    assert_eq!(reactor.hub().stats().connections, 0);
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+fn messages_are_compressed_both_ways_if_both_ends_want_it() {
+    use ws_reactor::DeflateConfig;
+    for config in [DeflateConfig::shared(), DeflateConfig::dedicated()] {
+        let mut reactor = world(echo().deflate(DeflateConfig::dedicated()));
+        let log = Log::default();
+        let id = reactor.connect(URL, Client::new(noting(&log)).deflate(config)).unwrap();
+        reactor.settle().unwrap();
+        taken(&log);
+        let before = reactor.hub().stats().bytes_in;
+        for number in 0..50 {
+            let text = format!("{{\"number\":{number},\"text\":\"{}\"}}", "all the same ".repeat(30 + number));
+            reactor.hub().send(id, &text);
+            reactor.settle().unwrap();
+            assert_eq!(taken(&log), [format!("message {}", Message::Text(&text))]);
+        }
+        let stats = reactor.hub().stats();
+        assert!(stats.bytes_in - before < 10_000, "{} bytes both ways", stats.bytes_in - before);
+        assert_eq!(stats.compressions, 100);
+    }
+}
+
+/// A client whose server is played by the test.
+struct Played {
+    reactor: Reactor<Sim>,
+    peer: PeerId,
+    id: ConnectionId,
+    log: Log,
+    request: String,
+}
+
+fn played(client: impl FnOnce(Callbacks) -> Client) -> Played {
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    reactor.kernel_mut().play(SERVER.parse().unwrap());
+    let log = Log::default();
+    let id = reactor.connect(URL, client(noting(&log))).unwrap();
+    reactor.settle().unwrap();
+    let (peer, _) = reactor.kernel_mut().dialed().unwrap();
+    let request = String::from_utf8_lossy(&reactor.kernel_mut().received(peer)).into_owned();
+    Played { reactor, peer, id, log, request }
+}
+
+impl Played {
+    fn say(&mut self, bytes: impl AsRef<[u8]>) -> Vec<String> {
+        self.reactor.kernel_mut().send(self.peer, bytes.as_ref());
+        self.reactor.settle().unwrap();
+        taken(&self.log)
+    }
+
+    fn header(&self, name: &str) -> &str {
+        let line = self.request.lines().find(|line| line.starts_with(&format!("{name}: ")));
+        line.map_or("", |line| line.split_once(": ").unwrap().1)
+    }
+
+    /// A good answer, with more lines.
+    fn answer(&self, lines: &str) -> String {
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n{lines}\r\n",
+            accept(self.header("Sec-WebSocket-Key"))
+        )
+    }
+}
+
+/// RFC 6455 §4.2.2, by another implementation of SHA-1 than the crate's own use of it.
+fn accept(key: &str) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use sha1::{Digest, Sha1};
+    STANDARD.encode(Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11")))
+}
+
+#[test]
+fn the_request_says_what_was_asked_for() {
+    let client = |handler| {
+        Client::new(handler)
+            .subprotocols(["a", "b"])
+            .origin("https://example.com".parse().unwrap())
+            .header("x-token".parse().unwrap(), "secret".parse().unwrap())
+            .header("host".parse().unwrap(), "evil".parse().unwrap())
+    };
+    let played = played(client);
+    assert!(played.request.starts_with("GET /chat?room=1 HTTP/1.1\r\n") && played.request.ends_with("\r\n\r\n"));
+    for (name, value) in [
+        ("Host", "10.0.0.1"),
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Protocol", "a, b"),
+        ("Origin", "https://example.com"),
+        ("X-Token", "secret"),
+        ("Sec-WebSocket-Extensions", ""),
+    ] {
+        assert_eq!(played.header(name), value, "{name}");
+    }
+    assert_eq!(played.header("Sec-WebSocket-Key").len(), 24);
+    assert!(!played.request.contains("evil"));
+}
+
+#[test]
+fn a_good_answer_opens_and_what_stands_behind_it_is_not_lost() {
+    let mut played = played(|handler| Client::new(handler).subprotocols(["a", "b"]));
+    let answer = [played.answer("Sec-WebSocket-Protocol: b\r\n").as_bytes(), b"\x81\x05Hello"].concat();
+    let told = played.say(answer);
+    assert_eq!(told, ["open RFC 6455 Some(\"b\") by 10.0.0.1:80", "message text of 5 bytes: Hello"]);
+    // A client masks, and never twice by the same key.
+    for _ in 0..2 {
+        played.reactor.hub().send(played.id, "Hello");
+    }
+    played.reactor.settle().unwrap();
+    let frames = played.reactor.kernel_mut().received(played.peer);
+    let [one, other] = [&frames[..11], &frames[11..]];
+    for frame in [one, other] {
+        assert_eq!(frame[..2], [0x81, 0x85]);
+        let plain: Vec<u8> = frame[6..].iter().zip(frame[2..6].iter().cycle()).map(|(byte, key)| byte ^ key).collect();
+        assert_eq!(plain, b"Hello");
+    }
+    assert_ne!(one[2..6], other[2..6]);
+}
+
+#[test]
+fn nothing_of_the_answer_is_trusted() {
+    let good = |played: &Played| played.answer("");
+    let cases: &[(&str, &dyn Fn(&Played) -> String)] = &[
+        ("Accept", &|played| good(played).replace("Accept: ", "Accept: x")),
+        ("Accept", &|played| good(played).replace("Sec-WebSocket-Accept", "X")),
+        ("Accept", &|played| played.answer(&format!("Sec-WebSocket-Accept: {}\r\n", accept("x")))),
+        ("upgrade", &|played| good(played).replace("Upgrade: websocket", "Upgrade: h2c")),
+        ("upgrade", &|played| good(played).replace("Upgrade: websocket\r\n", "")),
+        ("Connection", &|played| good(played).replace("Connection: Upgrade", "Connection: close")),
+        ("subprotocol", &|played| played.answer("Sec-WebSocket-Protocol: c\r\n")),
+        ("subprotocol", &|played| played.answer("Sec-WebSocket-Protocol: a, b\r\n")),
+        ("subprotocol", &|played| played.answer("Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a\r\n")),
+        ("extension", &|played| played.answer("Sec-WebSocket-Extensions: permessage-deflate\r\n")),
+        ("extension", &|played| played.answer("Sec-WebSocket-Extensions: \r\n")),
+        ("answers 200", &|_| "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned()),
+        ("head too large", &|_| format!("HTTP/1.1 101 Yes\r\nX: {}", "x".repeat(20_000))),
+        ("too many headers", &|_| format!("HTTP/1.1 101 Yes\r\n{}\r\n", "X: y\r\n".repeat(200))),
+        ("not HTTP/1", &|_| "SSH-2.0-OpenSSH\r\n\r\n".to_owned()),
+        ("bare CR or LF", &|_| "HTTP/1.1 101 Yes\n\n".to_owned()),
+        ("answers 100", &|_| "HTTP/1.1 100 Continue\r\n\r\n".repeat(100)),
+    ];
+    for (error, answer) in cases {
+        let mut played = played(|handler| Client::new(handler).subprotocols(["a", "b"]));
+        let answer = answer(&played);
+        let told = played.say(&answer);
+        let told_once = told.len() == 2 && told[0].starts_with("error ") && told[0].contains(error);
+        assert!(told_once && told[1].starts_with("close 1006"), "{error}: {told:?}");
+        assert!(played.reactor.kernel_mut().is_closed(played.peer));
+    }
+}
+
+#[test]
+fn a_refusal_tells_its_status_headers_and_the_start_of_its_body() {
+    let refusals: Rc<RefCell<Vec<(u16, String, usize)>>> = Rc::default();
+    let endings = ["Content-Length: 9\r\n\r\nforbidden", "\r\nforbidden", "Content-Length: 9\r\n\r\nforb"];
+    for (index, ending) in endings.into_iter().enumerate() {
+        let told = Rc::clone(&refusals);
+        let mut played = played(move |_| {
+            Client::new(Callbacks::new().on_error(move |_, error| {
+                let Error::Refused(refusal) = error else { panic!("{error}") };
+                let why = refusal.headers["x-why"].to_str().unwrap().to_owned();
+                told.borrow_mut().push((refusal.status.as_u16(), why, refusal.body.len()));
+            }))
+        });
+        played.say(format!("HTTP/1.1 403 Forbidden\r\nX-Why: no\r\n{ending}"));
+        played.reactor.kernel_mut().finish(played.peer);
+        played.reactor.settle().unwrap();
+        assert_eq!(refusals.take(), [(403, "no".to_owned(), if index == 2 { 4 } else { 9 })]);
+    }
+}
+
+#[test]
+fn an_answer_may_come_in_any_pieces_and_behind_others() {
+    let mut played = played(Client::new);
+    let answer = format!("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n{}", played.answer(""));
+    let mut told = Vec::new();
+    for byte in answer.bytes() {
+        told.extend(played.say([byte]));
+    }
+    assert_eq!(told, ["open RFC 6455 None by 10.0.0.1:80"]);
+}
+
+#[test]
+fn a_server_that_masks_breaks_the_protocol() {
+    let mut played = played(Client::new);
+    let answer = played.answer("");
+    played.say(answer);
+    let told = played.say(b"\x81\x81\0\0\0\0x");
+    assert_eq!(told, ["error protocol error: frame masked"]);
+    played.reactor.kernel_mut().finish(played.peer);
+    played.reactor.settle().unwrap();
+    assert_eq!(taken(&played.log), ["close 1002 (frame masked), frame masked"]);
+}
+
+#[test]
+fn what_cannot_be_connected_to_is_told_and_named() {
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let log = Log::default();
+    for url in ["http://10.0.0.1/", "ws://", "ws://10.0.0.1/#x"] {
+        let error = reactor.connect(url, Client::new(noting(&log))).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("cannot connect to {url}: ")), "{error}");
+    }
+    reactor.connect(URL, Client::new(noting(&log))).unwrap();
+    reactor.settle().unwrap();
+    let told = taken(&log);
+    assert!(
+        told[0].starts_with("error cannot connect to 10.0.0.1:80: ") && told[1].starts_with("close 1006"),
+        "{told:?}"
+    );
+    // Nobody answers at all.
+    reactor.kernel_mut().silence(SERVER.parse().unwrap());
+    reactor.connect(URL, Client::new(noting(&log))).unwrap();
+    reactor.advance(Duration::from_secs(29)).unwrap();
+    assert_eq!(taken(&log), [""; 0]);
+    reactor.advance(Duration::from_secs(2)).unwrap();
+    assert_eq!(taken(&log)[0], "error the connection was not made in time");
+    // A server that says nothing.
+    reactor.kernel_mut().play("10.0.0.2:80".parse().unwrap());
+    reactor.connect("ws://10.0.0.2/", Client::new(noting(&log))).unwrap();
+    reactor.advance(Duration::from_secs(31)).unwrap();
+    assert_eq!(taken(&log)[0], "error the handshake was not done in time");
+    assert_eq!(reactor.hub().stats().connections, 0);
+}
+
+/// Knows some names, and answers when it is told to.
+#[derive(Clone, Default)]
+struct Names(Rc<RefCell<Vec<(String, Answer)>>>);
+
+impl Resolver for Names {
+    fn resolve(&self, name: &str, port: u16, answer: Answer) {
+        self.0.borrow_mut().push((format!("{name}:{port}"), answer));
+    }
+}
+
+impl Names {
+    fn answer(&self, addresses: io::Result<&[&str]>) {
+        let (_, answer) = self.0.borrow_mut().pop().unwrap();
+        answer.give(addresses.map(|all| all.iter().map(|address| address.parse::<SocketAddr>().unwrap()).collect()));
+    }
+}
+
+#[test]
+fn a_name_is_resolved_and_its_addresses_are_tried_in_turns() {
+    let mut reactor = world(echo());
+    let (log, names) = (Log::default(), Names::default());
+    reactor.set_resolver(names.clone());
+    let connect = |reactor: &mut Reactor<Sim>| {
+        let id = reactor.connect("ws://example.com/", Client::new(noting(&log))).unwrap();
+        reactor.settle().unwrap();
+        assert_eq!(names.0.borrow()[0].0, "example.com:80");
+        id
+    };
+    // The first refuses, the second is silent, the third is the one.
+    reactor.kernel_mut().silence("[2001:db8::1]:80".parse().unwrap());
+    connect(&mut reactor);
+    names.answer(Ok(&["10.9.9.9:80", "10.0.0.1:80", "[2001:db8::1]:80"]));
+    reactor.settle().unwrap();
+    assert_eq!(taken(&log), [""; 0], "the silent one has its head start");
+    reactor.advance(Duration::from_millis(250)).unwrap();
+    assert_eq!(taken(&log), ["open RFC 6455 None by 10.0.0.1:80"]);
+    // Nobody knows the name, or it has no addresses.
+    for answer in [Err(io::Error::other("no such name")), Ok(&[][..])] {
+        connect(&mut reactor);
+        names.answer(answer);
+        reactor.settle().unwrap();
+        let told = taken(&log);
+        assert!(told[0].starts_with("error cannot connect to example.com:80: ") && told.len() == 2, "{told:?}");
+    }
+    // An answer that comes too late is nobody's.
+    let id = connect(&mut reactor);
+    reactor.hub().cut(id);
+    reactor.settle().unwrap();
+    assert_eq!(taken(&log).len(), 1);
+    names.answer(Ok(&["10.0.0.1:80"]));
+    reactor.settle().unwrap();
+    assert_eq!(taken(&log), [""; 0]);
+    assert_eq!(reactor.hub().stats().connections, 2, "the first, and its other end");
+}
+
+/// Connects to itself from its own callbacks, to its end.
+struct Chain {
+    left: u32,
+    log: Log,
+}
+
+impl Handler for Chain {
+    fn on_open(&mut self, ws: &mut ws_reactor::WebSocket<'_>, _: &ws_reactor::Handshake) {
+        self.log.borrow_mut().push(format!("{} open", self.left));
+        ws.close(CloseCode::Normal, "");
+    }
+
+    fn on_close(&mut self, ws: &mut ws_reactor::WebSocket<'_>, _: &ws_reactor::CloseReason) {
+        self.log.borrow_mut().push(format!("{} closed", self.left));
+        if self.left > 0 {
+            let next = Chain { left: self.left - 1, log: Rc::clone(&self.log) };
+            ws.hub().connect(URL, Client::new(next)).unwrap();
+            // And one that is given up at once.
+            let given_up = ws.hub().connect(URL, Client::new(Callbacks::new())).unwrap();
+            ws.hub().cut(given_up);
+        }
+    }
+}
+
+#[test]
+fn a_connection_may_be_asked_for_wherever_another_ends() {
+    let mut reactor = world(echo());
+    let log = Log::default();
+    reactor.connect(URL, Client::new(Chain { left: 3, log: Rc::clone(&log) })).unwrap();
+    reactor.settle().unwrap();
+    let expected: Vec<String> =
+        (0..=3).rev().flat_map(|left| [format!("{left} open"), format!("{left} closed")]).collect();
+    assert_eq!(taken(&log), expected);
+    assert_eq!(reactor.hub().stats().connections, 0);
+}
