@@ -93,7 +93,7 @@ mod secured;
 mod websocket;
 
 #[cfg(feature = "tls")]
-pub use crate::net::tls::{Tls, TlsConfig, TlsError};
+pub use crate::net::tls::{Tls, TlsClient, TlsClientConfig, TlsConfig, TlsError};
 #[cfg(feature = "deflate")]
 pub use crate::protocol::{DeflateConfig, DeflateParameters};
 pub use crate::{

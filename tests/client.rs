@@ -12,6 +12,8 @@ use ws_reactor::{
     on_message,
 };
 
+#[cfg(feature = "tls")]
+mod secure;
 mod wire;
 
 const SERVER: &str = "10.0.0.1:80";
@@ -222,8 +224,11 @@ fn a_good_answer_opens_and_what_stands_behind_it_is_not_lost() {
 
 #[test]
 fn nothing_of_the_answer_is_trusted() {
-    let good = |played: &Played| played.answer("");
-    let cases: &[(&str, &dyn Fn(&Played) -> String)] = &[
+    fn good(played: &Played) -> String {
+        played.answer("")
+    }
+    type Answers = dyn Fn(&Played) -> String;
+    let cases: &[(&str, &Answers)] = &[
         ("Accept", &|played| good(played).replace("Accept: ", "Accept: x")),
         ("Accept", &|played| good(played).replace("Sec-WebSocket-Accept", "X")),
         ("Accept", &|played| played.answer(&format!("Sec-WebSocket-Accept: {}\r\n", accept("x")))),
@@ -414,4 +419,137 @@ fn a_connection_may_be_asked_for_wherever_another_ends() {
         (0..=3).rev().flat_map(|left| [format!("{left} open"), format!("{left} closed")]).collect();
     assert_eq!(taken(&log), expected);
     assert_eq!(reactor.hub().stats().connections, 0);
+}
+
+#[cfg(feature = "tls")]
+mod by_tls {
+    use ws_reactor::TlsClientConfig;
+
+    use super::*;
+
+    const URL: &str = "wss://localhost/chat";
+
+    /// A server with TLS, and a resolver that knows where.
+    fn world(server: Server) -> Reactor<Sim> {
+        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        reactor.listen("10.0.0.1:443", secure::server(server)).unwrap();
+        reactor.set_resolver(Here);
+        reactor
+    }
+
+    struct Here;
+
+    impl Resolver for Here {
+        fn resolve(&self, _: &str, port: u16, answer: Answer) {
+            answer.give(Ok(vec![SocketAddr::from(([10, 0, 0, 1], port))]));
+        }
+    }
+
+    fn trusting() -> TlsClientConfig {
+        TlsClientConfig::trusting_pem(secure::LOCALHOST.certificate.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn every_version_talks_by_wss() {
+        for version in Version::ALL.iter().copied() {
+            let mut reactor = world(echo());
+            let log = Log::default();
+            let id = reactor.connect(URL, Client::new(noting(&log)).version(version).tls(trusting())).unwrap();
+            reactor.settle().unwrap();
+            assert_eq!(taken(&log), [format!("open {version} None by 10.0.0.1:443")]);
+            for text in ["hello", &"Zwölf Boxkämpfer ".repeat(10_000)] {
+                reactor.hub().send(id, text);
+                reactor.settle().unwrap();
+                assert_eq!(taken(&log), [format!("message {}", Message::Text(text))], "{version}");
+            }
+            reactor.hub().close(id, CloseCode::Normal, "");
+            reactor.advance(Duration::from_secs(20)).unwrap();
+            assert_eq!((taken(&log).len(), reactor.hub().stats().connections), (1, 0), "{version}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_cannot_be_trusted_is_refused() {
+        let other = secure::made(&["localhost"]);
+        let strangers = TlsClientConfig::trusting_pem(other.certificate.as_bytes()).unwrap();
+        #[cfg(feature = "bundled-roots")]
+        let bundled = TlsClientConfig::trusting_bundled_roots();
+        #[cfg(not(feature = "bundled-roots"))]
+        let bundled = strangers.clone();
+        for (url, tls) in
+            [(URL, strangers), (URL, bundled), ("wss://wrong.example/", trusting()), ("wss://10.0.0.1/", trusting())]
+        {
+            let mut reactor = world(echo());
+            let log = Log::default();
+            reactor.connect(url, Client::new(noting(&log)).tls(tls)).unwrap();
+            reactor.settle().unwrap();
+            let told = taken(&log);
+            assert!(told[0].contains("invalid peer certificate") && told[1].starts_with("close 1006"), "{told:?}");
+            assert_eq!(reactor.hub().stats().opened, 0);
+            let log = Log::default();
+            let anybody = TlsClientConfig::dangerously_trusting_everybody();
+            reactor.connect(url, Client::new(noting(&log)).tls(anybody)).unwrap();
+            reactor.settle().unwrap();
+            assert_eq!(taken(&log), ["open RFC 6455 None by 10.0.0.1:443"]);
+        }
+    }
+
+    #[test]
+    fn plain_where_tls_is_spoken_and_the_other_way_fails_with_its_reason() {
+        let mut reactor = world(echo());
+        reactor.listen("10.0.0.1:80", echo()).unwrap();
+        let log = Log::default();
+        reactor.connect("wss://localhost:80/", Client::new(noting(&log)).tls(trusting())).unwrap();
+        reactor.settle().unwrap();
+        let told = taken(&log);
+        assert!(told[0].starts_with("error ") && told[1].starts_with("close 1006"), "{told:?}");
+        reactor.connect("ws://localhost:443/", Client::new(noting(&log))).unwrap();
+        reactor.settle().unwrap();
+        let told = taken(&log);
+        assert!(told[0].starts_with("error ") && told[1].starts_with("close 1006"), "{told:?}");
+    }
+
+    #[test]
+    fn a_server_that_stalls_in_the_handshake_is_named_so() {
+        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        reactor.kernel_mut().play("10.0.0.1:443".parse().unwrap());
+        reactor.set_resolver(Here);
+        let log = Log::default();
+        reactor.connect(URL, Client::new(noting(&log)).tls(trusting())).unwrap();
+        reactor.advance(Duration::from_secs(31)).unwrap();
+        assert_eq!(taken(&log)[0], "error the TLS handshake was not done in time");
+    }
+
+    #[test]
+    fn a_client_shows_its_certificate_to_servers_that_ask() {
+        let own = secure::made(&["client"]);
+        let config =
+            ws_reactor::TlsConfig::from_pem(secure::LOCALHOST.certificate.as_bytes(), secure::LOCALHOST.key.as_bytes());
+        let config = config.unwrap().require_client_certificates_pem(own.certificate.as_bytes()).unwrap();
+        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        let server = Server::new(|handshake| {
+            let shown = handshake.secured().unwrap().client_certificates.len();
+            Callbacks::new().on_open(move |ws, _| {
+                ws.send(&format!("{shown}"));
+            })
+        });
+        reactor.listen("10.0.0.1:443", server.tls(config)).unwrap();
+        reactor.set_resolver(Here);
+        let log = Log::default();
+        let shown = trusting().identity_pem(own.certificate.as_bytes(), own.key.as_bytes()).unwrap();
+        reactor.connect(URL, Client::new(noting(&log)).tls(shown)).unwrap();
+        reactor.settle().unwrap();
+        assert_eq!(taken(&log)[1..], ["message text of 1 bytes: 1"]);
+        reactor.connect(URL, Client::new(noting(&log)).tls(trusting())).unwrap();
+        reactor.settle().unwrap();
+        assert!(taken(&log)[0].starts_with("error "), "nothing to show");
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn wss_without_the_feature_is_an_error_that_says_so() {
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let error = reactor.connect("wss://localhost/", Client::new(Callbacks::new())).unwrap_err();
+    assert_eq!(error.to_string(), "cannot connect to wss://localhost/: wss needs the feature `tls`");
 }

@@ -15,7 +15,7 @@ const FORBIDDEN: [(&str, &[&str]); 5] = [
 ];
 
 /// The only places where a crate may be named.
-const DOORS: [(&str, &[&str]); 11] = [
+const DOORS: [(&str, &[&str]); 12] = [
     ("mio", &["net/poller.rs"]),
     ("socket2", &["net/listener.rs"]),
     ("flate2", &["protocol/deflate/contexts.rs", "protocol/deflate/deflation.rs", "protocol/deflate/inflation.rs"]),
@@ -24,7 +24,11 @@ const DOORS: [(&str, &[&str]); 11] = [
     ("simdutf8", &["protocol/utf8.rs", "protocol/decoder.rs"]),
     ("sha1", &["protocol/handshake/hybi.rs"]),
     ("md5", &["protocol/handshake/hixie76.rs"]),
-    ("rustls", &["net/tls.rs", "net/tls/certificates.rs", "net/tls/session.rs", "net/tls/testing.rs"]),
+    ("webpki_roots", &["net/tls/client.rs"]),
+    (
+        "rustls",
+        &["net/tls.rs", "net/tls/certificates.rs", "net/tls/client.rs", "net/tls/session.rs", "net/tls/testing.rs"],
+    ),
     ("base64", &["protocol/handshake/client.rs", "protocol/handshake/hybi.rs"]),
     ("bytes", &["protocol/message.rs"]),
 ];

@@ -14,6 +14,10 @@ pub enum UrlError {
     Scheme,
     /// No host.
     Host,
+    /// `wss`, and this crate was built without the feature `tls`.
+    NoTls,
+    /// `wss`, and there is nobody to trust: neither was `Client::tls` called, nor has this crate the feature `bundled-roots`.
+    NoRoots,
     /// A fragment, which means nothing here (RFC 6455 §3).
     Fragment,
 }
@@ -24,6 +28,8 @@ impl fmt::Display for UrlError {
             UrlError::Malformed => "it is no URL",
             UrlError::Scheme => "its scheme is neither ws nor wss",
             UrlError::Host => "it has no host",
+            UrlError::NoTls => "wss needs the feature `tls`",
+            UrlError::NoRoots => "wss needs roots to trust: Client::tls, or the feature `bundled-roots`",
             UrlError::Fragment => "it has a fragment",
         })
     }

@@ -1,6 +1,7 @@
 //! TLS, by rustls: what a listener presents and demands, from files that are checked when they are named.
 
 mod certificates;
+mod client;
 mod session;
 pub(crate) mod testing;
 
@@ -17,9 +18,12 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-pub use self::certificates::TlsError;
 use self::certificates::{ByName, Source};
 pub(crate) use self::session::Session;
+pub use self::{
+    certificates::TlsError,
+    client::{TlsClient, TlsClientConfig},
+};
 
 /// What a listener presents and demands, to be given to [`Server::tls`](crate::Server::tls).
 ///

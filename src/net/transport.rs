@@ -3,9 +3,9 @@
 use std::io::{self, IoSlice};
 
 use super::kernel::Kernel;
-#[cfg(feature = "tls")]
-use super::tls::Session;
 use super::tls::Tls;
+#[cfg(feature = "tls")]
+use super::tls::{Session, TlsClient};
 use crate::secured::Secured;
 
 /// A stream and what lies between it and its reader.
@@ -95,6 +95,21 @@ impl<S> Transport<S> {
             Some(tls) => Ok(Transport::Tls(Box::new(Session::new(stream, tls.current())?))),
             #[cfg(not(feature = "tls"))]
             Some(never) => match *never {},
+        }
+    }
+
+    /// Lays TLS on a stream, as the client of a server of that name.
+    #[cfg(feature = "tls")]
+    pub(crate) fn start_tls(&mut self, tls: &TlsClient, name: &str) -> io::Result<()> {
+        match std::mem::replace(self, Transport::Dialing) {
+            Transport::Plain(stream) => {
+                *self = Transport::Tls(Box::new(Session::client(stream, tls, name)?));
+                Ok(())
+            }
+            other => {
+                *self = other;
+                Err(io::ErrorKind::AlreadyExists.into())
+            }
         }
     }
 

@@ -108,6 +108,8 @@ impl fmt::Display for CloseCode {
 pub enum Deadline {
     /// The connection was not made in time: no address of the name was found, or none answered.
     Connecting,
+    /// The TLS handshake with a server was not done in time.
+    Securing,
     /// The request, or a server's answer, was not complete in time.
     Opening,
     /// Nothing came after a ping.
@@ -120,6 +122,7 @@ impl fmt::Display for Deadline {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Deadline::Connecting => "the connection was not made in time",
+            Deadline::Securing => "the TLS handshake was not done in time",
             Deadline::Opening => "the handshake was not done in time",
             Deadline::Pong => "the peer did not answer a ping",
             Deadline::Closing => "the peer did not close in time",

@@ -25,6 +25,8 @@ use super::{
     timers::Timers,
     topics::Topics,
 };
+#[cfg(feature = "tls")]
+use crate::net::tls::TlsClient;
 use crate::{
     net::{Randomness, Wake},
     protocol::{
@@ -117,6 +119,9 @@ pub struct Hub {
     pub(super) generation: u32,
     pub(super) frames: Vec<EncodedFrame>,
     contexts: SharedContexts,
+    /// Connections on which TLS is to be laid, and as whose client.
+    #[cfg(feature = "tls")]
+    pub(super) securing: Vec<(ConnectionId, TlsClient, String)>,
     /// Connections to be made, which the loop has not taken in.
     pub(super) dials: VecDeque<Dial>,
     /// Connections with messages that wait to be compressed, the first that came first.
@@ -151,6 +156,8 @@ impl Hub {
             generation: 0,
             frames: Vec::new(),
             contexts: SharedContexts::default(),
+            #[cfg(feature = "tls")]
+            securing: Vec::new(),
             dials: VecDeque::new(),
             compressing: VecDeque::new(),
             compression_budget_bytes: config.compression_budget_bytes,
@@ -343,6 +350,12 @@ impl Hub {
             outbox.write(bytes, whole, &mut self.pools);
             self.touch(id.key());
         }
+    }
+
+    /// Lays TLS on a connection that was made, right after this callback; what it says waits for the handshake.
+    #[cfg(feature = "tls")]
+    pub(crate) fn start_tls(&mut self, id: ConnectionId, tls: &TlsClient, name: &str) {
+        self.securing.push((id, tls.clone(), name.to_owned()));
     }
 
     /// The compressors and decompressors of the reactor.

@@ -320,12 +320,28 @@ impl<K: Kernel> Reactor<K> {
                 self.hub.stats.panics += 1;
             }
         }
+        #[cfg(feature = "tls")]
+        self.start_tls();
         self.flush(key);
         self.hub.current = NOBODY;
         if !self.hub.dials.is_empty() {
             self.take_in_dials();
         }
         unread
+    }
+
+    /// Lays TLS on the connections that have asked for it.
+    #[cfg(feature = "tls")]
+    fn start_tls(&mut self) {
+        while let Some((id, tls, name)) = self.hub.securing.pop() {
+            let (key, alive) = (id.key(), self.hub.phase(id) == Phase::Open);
+            let Some(link) = self.links.get_mut(key).filter(|_| alive) else { continue };
+            if let Err(error) = link.transport.start_tls(&tls, &name) {
+                let kind = error.kind();
+                link.failure = Some(error);
+                self.hub.kill(key, ClosedBy::Network(kind));
+            }
+        }
     }
 
     /// Has a step of the connection's TLS handshake made when those before it have had theirs.

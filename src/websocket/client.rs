@@ -5,9 +5,14 @@ use std::{fmt, rc::Rc, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{client_stream::ClientStream, handler::Handler, session::Habits};
+#[cfg(feature = "tls")]
+use crate::net::tls::TlsClient;
 use crate::{
     error::Error,
-    http::{head::HeadLimits, url::Url},
+    http::{
+        head::HeadLimits,
+        url::{Url, UrlError},
+    },
     net::Kernel,
     protocol::{Limits, Version, deflate::DeflateConfig, handshake},
     reactor::{ConnectionId, Hub, Place, Reactor, StreamSettings},
@@ -40,6 +45,8 @@ pub struct Client {
     pub(super) origin: Option<HeaderValue>,
     pub(super) subprotocols: Vec<String>,
     pub(super) deflate: Option<DeflateConfig>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<TlsClient>,
     pub(super) settings: ClientSettings,
 }
 
@@ -93,6 +100,8 @@ impl Client {
             origin: None,
             subprotocols: Vec::new(),
             deflate: None,
+            #[cfg(feature = "tls")]
+            tls: None,
             settings: ClientSettings::default(),
         }
     }
@@ -155,6 +164,43 @@ impl Client {
     }
 }
 
+#[cfg(feature = "tls")]
+impl Client {
+    /// Whom it trusts, and what it shows, where the URL says `wss`: a [`TlsClientConfig`](crate::TlsClientConfig), a [`TlsClient`] made of one, or an `Arc<rustls::ClientConfig>` of
+    /// one's own. By default it trusts the roots that are bundled with this crate (feature `bundled-roots`).
+    pub fn tls(mut self, tls: impl Into<TlsClient>) -> Self {
+        self.tls = Some(tls.into());
+        self
+    }
+
+    fn prepare_tls(&mut self, secure: bool) -> Result<(), UrlError> {
+        if secure && self.tls.is_none() {
+            self.tls = Some(default_tls()?);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(feature = "bundled-roots")]
+fn default_tls() -> Result<TlsClient, UrlError> {
+    // One for all, so that connections resume each other's sessions.
+    static DEFAULT: std::sync::LazyLock<TlsClient> =
+        std::sync::LazyLock::new(|| crate::TlsClientConfig::trusting_bundled_roots().into());
+    Ok(DEFAULT.clone())
+}
+
+#[cfg(all(feature = "tls", not(feature = "bundled-roots")))]
+fn default_tls() -> Result<TlsClient, UrlError> {
+    Err(UrlError::NoRoots)
+}
+
+#[cfg(not(feature = "tls"))]
+impl Client {
+    fn prepare_tls(&mut self, secure: bool) -> Result<(), UrlError> {
+        if secure { Err(UrlError::NoTls) } else { Ok(()) }
+    }
+}
+
 impl fmt::Debug for Client {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -173,9 +219,7 @@ impl Hub {
     pub fn connect(&mut self, url: &str, mut client: Client) -> Result<ConnectionId, Error> {
         let refused = |source| Error::Url { url: url.to_owned(), source };
         let url = Url::parse(url).map_err(refused)?;
-        if url.secure {
-            return Err(refused(crate::http::url::UrlError::Scheme));
-        }
+        client.prepare_tls(url.secure).map_err(refused)?;
         if let Some(credentials) = &url.credentials
             && !client.headers.contains_key(header::AUTHORIZATION)
         {

@@ -216,6 +216,10 @@ impl StreamHandler for ClientStream {
         let mut bytes = Vec::with_capacity(512);
         let masks = &mut stream.hub.pools.masks;
         let proof = self.ask(|ask| ask.write(masks, &mut bytes));
+        #[cfg(feature = "tls")]
+        if let Some(tls) = self.client.tls.as_ref().filter(|_| self.url.secure) {
+            stream.hub.start_tls(stream.id(), tls, &self.url.host);
+        }
         stream.hub.write_handshake(stream.id(), &bytes, true);
         // What was sent can be read: the handler gets it to see.
         let limits = crate::http::HeadLimits { max_bytes: bytes.len() * 2, max_headers: 256 };
@@ -263,7 +267,9 @@ impl StreamHandler for ClientStream {
                 stream.hub.cut_by(stream.id(), ClosedBy::Timeout(Deadline::Connecting));
             }
             State::Asked(_) | State::Proving(_) | State::Failed => {
-                stream.hub.cut_by(stream.id(), ClosedBy::Timeout(Deadline::Opening));
+                let secured = !self.url.secure || stream.secured().is_some();
+                let missed = if secured { Deadline::Opening } else { Deadline::Securing };
+                stream.hub.cut_by(stream.id(), ClosedBy::Timeout(missed));
             }
         }
     }

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Runs the Autobahn|Testsuite against the echo example and judges every case itself.
+"""Runs the Autobahn|Testsuite against the echo example, or the client example against it, and judges every case itself.
 
     python3 tests/autobahn/run.py                      sections 1-7, 9, 10: 301 cases
     python3 tests/autobahn/run.py --cases 6 7.1.*      a section, or cases by pattern
     python3 tests/autobahn/run.py --cases 12 13 -- --deflate
     python3 tests/autobahn/run.py --url ws://127.0.0.1:9001
+    python3 tests/autobahn/run.py --client             the same cases, asked of the client example
 
 Exit status: 0 as expected, 1 a case deviates or was not run, 2 the suite could not be set up.
 """
@@ -19,6 +20,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -37,6 +39,7 @@ MAX_MESSAGE = 17 << 20  # 9.1.6 and 9.2.6 send messages of 16 MiB
 # The suite allows 1 s for the answer to a close, and 1 s more for the end of the connection. A busy
 # machine can need longer; but below the crate's closing deadline of 5 s, or that would pass as closing.
 TIMEOUTS = {"closeHandshakeTimeout": 3, "serverConnectionDropTimeout": 3}
+CLIENT_TIMEOUTS = {"closeHandshakeTimeout": 3}
 
 
 class SetupImpossible(Exception):
@@ -49,7 +52,9 @@ def main():
     try:
         sections, exceptions = read_expected(HERE / "expected" / "server.txt")
         wstest = set_up(options.cache)
-        if options.url:
+        if options.client:
+            planned, reports, trouble = run_client(wstest, options)
+        elif options.url:
             planned, reports, trouble = run_suite(wstest, options, options.url)
         else:
             if not os.access(options.server, os.X_OK):
@@ -74,6 +79,8 @@ def arguments():
     parser = argparse.ArgumentParser(usage="run.py [options] [-- further arguments of the server]")
     parser.add_argument("--server", default=TARGET / "release" / "examples" / "echo", help="the echo example")
     parser.add_argument("--url", help="test a server that already runs instead")
+    parser.add_argument("--client", nargs="?", const=TARGET / "release" / "examples" / "autobahn_client", metavar="PROGRAM",
+                        help="test a client: the example, or this program")
     parser.add_argument("--cases", nargs="+", default=SECTIONS, metavar="CASE", help="6, 6.4.* or 6.4.1")
     parser.add_argument("--cache", type=pathlib.Path, default=os.environ.get("AUTOBAHN_CACHE") or TARGET / "autobahn",
                         help="where the suite is kept between runs (also $AUTOBAHN_CACHE)")
@@ -81,14 +88,16 @@ def arguments():
     parser.add_argument("--timeout", type=int, default=900, help="seconds for all cases together")
     parser.add_argument("--tls", action="store_true", help="by wss, with a certificate made for the run (needs openssl)")
     options = parser.parse_args(ours)
-    if options.url and extra:
-        parser.error("arguments after -- are for a server started here, and --url names another")
+    if options.url and (extra or options.client):
+        parser.error("--url names a server that runs already: there is nothing to be started")
     for case in options.cases:
         if not re.fullmatch(r"\d+(\.[\d*]+)*", case):
             parser.error(f"not a section, a case or a pattern of cases: {case}")
     options.cache = options.cache.resolve()
     options.report = (options.report or options.cache / "report").resolve()
-    options.extra = extra + (tls_arguments(options.cache / "tls") if options.tls else [])
+    options.extra = extra
+    if options.tls and not options.client:
+        options.extra += tls_arguments(options.cache / "tls")
     return options
 
 
@@ -158,40 +167,83 @@ def set_up(cache):
 def run_suite(wstest, options, url):
     """The cases planned, what the suite reports of each, and what else went wrong."""
     print(f"autobahn: {' '.join(options.cases)} against {url}", flush=True)
+    trouble, started = [], time.monotonic()
+    suite, log = start_suite(wstest, options, "fuzzingclient", TIMEOUTS, {"servers": [{"agent": AGENT, "url": url}]})
+    try:
+        suite.wait(options.timeout)
+    except subprocess.TimeoutExpired:
+        trouble.append(f"the suite did not end within {options.timeout} s")
+    finally:
+        suite.kill()
+        suite.wait()
+    print(f"autobahn: {time.monotonic() - started:.1f} s", flush=True)
+    trouble += re.findall(r"^Connection to .* failed .*$", log.read_text(errors="replace"), re.MULTILINE)
+    return *read_report(options, log, trouble), trouble
+
+
+def run_client(wstest, options):
+    """As run_suite, with the suite as the server."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"{'wss' if options.tls else 'ws'}://127.0.0.1:{port}"
+    print(f"autobahn: {' '.join(options.cases)} for {options.client} at {url}", flush=True)
+    secure = []
+    if options.tls:
+        made = tls_arguments(options.cache / "tls")
+        secure = ["-c", made[1], "-k", made[3]]
+    trouble, started = [], time.monotonic()
+    suite, log = start_suite(wstest, options, "fuzzingserver", CLIENT_TIMEOUTS, {"url": url}, *secure)
+    try:
+        while suite.poll() is None and time.monotonic() < started + 20:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        command = [str(options.client), "--url", url, "--agent", AGENT, *options.extra]
+        done = subprocess.run(command + (["--insecure"] if options.tls else []), stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, errors="replace", timeout=options.timeout)
+        if done.returncode != 0:
+            trouble.append(f"the client ended with {done.returncode}: {done.stderr[-500:]}")
+    except OSError as error:
+        raise SetupImpossible(f"{options.client}: {error.strerror}: cargo build --release --examples") from None
+    except subprocess.TimeoutExpired:
+        trouble.append(f"the client did not end within {options.timeout} s")
+    finally:
+        suite.kill()
+        suite.wait()
+    print(f"autobahn: {time.monotonic() - started:.1f} s", flush=True)
+    return *read_report(options, log, trouble), trouble
+
+
+def start_suite(wstest, options, mode, timeouts, what, *more):
+    """The suite's process, and where it says what it does."""
     shutil.rmtree(options.report, ignore_errors=True)  # an old report must not pass for this run's
     options.report.mkdir(parents=True)
     spec, log = options.report / "spec.json", options.report / "wstest.log"
-    cases = [f"{case}.*" if case.isdigit() else case for case in options.cases]
     spec.write_text(json.dumps({
+        **what,
         "outdir": str(options.report),
-        "options": TIMEOUTS,
-        "servers": [{"agent": AGENT, "url": url}],
-        "cases": cases,
+        "options": timeouts,
+        "cases": [f"{case}.*" if case.isdigit() else case for case in options.cases],
         "exclude-cases": [],
         "exclude-agent-cases": {},
     }))
-    trouble, started = [], time.monotonic()
-    command = [str(wstest), "-m", "fuzzingclient", "-s", str(spec)]
+    command = [str(wstest), "-m", mode, "-s", str(spec), *more]
     bare = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     with log.open("w") as output:
-        suite = subprocess.Popen(command, cwd=options.report, env={**bare, "PYTHONUNBUFFERED": "1"},
-                                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            suite.wait(options.timeout)
-        except subprocess.TimeoutExpired:
-            trouble.append(f"the suite did not end within {options.timeout} s")
-        finally:
-            suite.kill()
-            suite.wait()
-    print(f"autobahn: {time.monotonic() - started:.1f} s", flush=True)
+        return subprocess.Popen(command, cwd=options.report, env={**bare, "PYTHONUNBUFFERED": "1"},
+                                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT), log
+
+
+def read_report(options, log, trouble):
+    """The cases planned, and what the suite reports of each."""
     said = log.read_text(errors="replace")
-    trouble += re.findall(r"^Connection to .* failed .*$", said, re.MULTILINE)
     planned = re.search(r"^Cases = (\[.*\])$", said, re.MULTILINE)
     index = options.report / "index.json"
     if not planned or not (index.exists() or trouble):
         raise SetupImpossible(f"wstest ended without a report:\n{said[-3000:]}")
-    reports = json.loads(index.read_text()).get(AGENT, {}) if index.exists() else {}
-    return ast.literal_eval(planned.group(1)), reports, trouble
+    return ast.literal_eval(planned.group(1)), json.loads(index.read_text()).get(AGENT, {}) if index.exists() else {}
 
 
 def missing_sections(chosen, planned, sections):

@@ -155,6 +155,15 @@ fn check_dates(source: &Source, certificate: &CertificateDer<'_>, provider: &Cry
     }
 }
 
+/// The certificates that are trusted to have signed others.
+pub(super) fn roots(source: &Source) -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    for certificate in source.certificates()? {
+        store.add(certificate).map_err(|error| TlsError::Unusable { what: source.name(), source: error })?;
+    }
+    Ok(store)
+}
+
 /// What judges the certificates of clients by the roots that have to have signed them.
 pub(super) fn client_verifier(
     roots: &Source,
@@ -162,11 +171,7 @@ pub(super) fn client_verifier(
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let unusable = |source| TlsError::Unusable { what: roots.name(), source };
-    let mut store = RootCertStore::empty();
-    for certificate in roots.certificates()? {
-        store.add(certificate).map_err(unusable)?;
-    }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider);
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(self::roots(roots)?), provider);
     let verifier = if required { verifier } else { verifier.allow_unauthenticated() };
     verifier.build().map_err(|error| unusable(Error::General(error.to_string())))
 }

@@ -1,4 +1,4 @@
-//! The server's end of a TLS connection, between the kernel and whoever reads.
+//! Our end of a TLS connection, between the kernel and whoever reads.
 //!
 //! What comes is read into the reactor's buffer for ciphertext, given to rustls, and what it decrypts is copied out at once. What is sent is encrypted in
 //! records as full as may be and written in one go; of what the kernel does not take, rustls holds at most 64 KiB, and nothing is encrypted
@@ -9,8 +9,9 @@ use std::{
     sync::Arc,
 };
 
-use rustls::{HandshakeKind, ServerConfig, ServerConnection};
+use rustls::{ClientConnection, Connection, HandshakeKind, ServerConfig, ServerConnection, pki_types::ServerName};
 
+use super::TlsClient;
 use crate::{
     net::{
         kernel::Kernel,
@@ -26,7 +27,7 @@ const HELD_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Session<S> {
     stream: S,
-    tls: ServerConnection,
+    tls: Connection,
     /// Ciphertext that was read and not given to rustls, because what it had decrypted found no room.
     unfed: Vec<u8>,
     /// The handshake is done, and that was told.
@@ -40,8 +41,21 @@ pub(crate) struct Session<S> {
 }
 
 impl<S> Session<S> {
+    /// The server's end.
     pub(crate) fn new(stream: S, config: Arc<ServerConfig>) -> io::Result<Self> {
-        let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
+        let tls = ServerConnection::new(config).map_err(io::Error::other)?;
+        Session::of(stream, tls.into())
+    }
+
+    /// The end of a client that looks for a server of that name, which may be an address.
+    pub(crate) fn client(stream: S, config: &TlsClient, name: &str) -> io::Result<Self> {
+        let name = ServerName::try_from(name.to_owned())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?}: {error}")))?;
+        let tls = ClientConnection::new(Arc::clone(&config.0), name).map_err(io::Error::other)?;
+        Session::of(stream, tls.into())
+    }
+
+    fn of(stream: S, mut tls: Connection) -> io::Result<Self> {
         tls.set_buffer_limit(Some(HELD_BYTES));
         Ok(Session { stream, tls, unfed: Vec::new(), told: false, ended: false, finished: false, failure: None })
     }
@@ -60,7 +74,10 @@ impl<S> Session<S> {
         Some(Secured {
             protocol: named(self.tls.protocol_version().map(|version| format!("{version:?}"))),
             cipher_suite: named(self.tls.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()))),
-            server_name: self.tls.server_name().map(|name| name.trim_end_matches('.').to_owned()),
+            server_name: match &self.tls {
+                Connection::Server(tls) => tls.server_name().map(|name| name.trim_end_matches('.').to_owned()),
+                Connection::Client(_) => None,
+            },
             alpn: self.tls.alpn_protocol().map(<[u8]>::to_vec),
             client_certificates: self
                 .tls
@@ -208,7 +225,7 @@ impl<S> Session<S> {
 fn refused(error: rustls::Error) -> io::Error {
     let plain = matches!(error, rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType));
     match plain {
-        true => io::Error::new(io::ErrorKind::InvalidData, "a client speaks something else where TLS is spoken"),
+        true => io::Error::new(io::ErrorKind::InvalidData, "the peer speaks something else where TLS is spoken"),
         false => io::Error::new(io::ErrorKind::InvalidData, error),
     }
 }

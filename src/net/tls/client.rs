@@ -1,0 +1,167 @@
+//! TLS as a client speaks it: whom it trusts, and what it shows.
+
+use std::{fmt, path::Path, sync::Arc};
+
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    sign::{CertifiedKey, SingleCertAndKey},
+};
+
+use super::{
+    certificates::{self, Source, TlsError},
+    provider,
+};
+
+/// Whom a client trusts, and what it shows; to be given to [`Client::tls`](crate::Client::tls).
+///
+/// Certificates are verified, with the name that was asked for, by the roots named here. TLS 1.3 and 1.2 are spoken, connections are resumed, and nothing
+/// is said before the handshake is done (no 0-RTT).
+///
+/// ```no_run
+/// use ws_reactor::{Callbacks, Client, TlsClientConfig};
+///
+/// let tls = TlsClientConfig::trusting_pem_file("our-root.pem")?;
+/// let client = Client::new(Callbacks::new()).tls(tls);
+/// # Ok::<(), ws_reactor::TlsError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct TlsClientConfig {
+    roots: Option<RootCertStore>,
+    identity: Option<Arc<CertifiedKey>>,
+    alpn: Vec<Vec<u8>>,
+    only_tls_1_3: bool,
+}
+
+impl TlsClientConfig {
+    /// Trusts the certificates in a PEM file, and no others.
+    pub fn trusting_pem_file(roots: impl AsRef<Path>) -> Result<Self, TlsError> {
+        Ok(Self::trusting(certificates::roots(&Source::file(roots)?)?))
+    }
+
+    /// As [`trusting_pem_file`](Self::trusting_pem_file), from memory.
+    pub fn trusting_pem(roots: &[u8]) -> Result<Self, TlsError> {
+        Ok(Self::trusting(certificates::roots(&Source::bytes("roots", roots))?))
+    }
+
+    /// Trusts the roots that Mozilla trusts, as they were when this crate was built.
+    #[cfg(feature = "bundled-roots")]
+    pub fn trusting_bundled_roots() -> Self {
+        Self::trusting(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect())
+    }
+
+    fn trusting(roots: RootCertStore) -> Self {
+        TlsClientConfig { roots: Some(roots), identity: None, alpn: Vec::new(), only_tls_1_3: false }
+    }
+
+    /// **Dangerous.** Trusts everybody: whoever is between here and the server can read and change all that is said. For tests.
+    pub fn dangerously_trusting_everybody() -> Self {
+        TlsClientConfig { roots: None, identity: None, alpn: Vec::new(), only_tls_1_3: false }
+    }
+
+    /// Shows a certificate to servers that ask for one, by the private key in another PEM file.
+    pub fn identity_pem_files(self, certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, TlsError> {
+        self.identity(&Source::file(certificate)?, &Source::file(key)?)
+    }
+
+    /// As [`identity_pem_files`](Self::identity_pem_files), from memory.
+    pub fn identity_pem(self, certificate: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        self.identity(&Source::bytes("certificate", certificate), &Source::bytes("key", key))
+    }
+
+    fn identity(mut self, certificate: &Source, key: &Source) -> Result<Self, TlsError> {
+        self.identity = Some(certificates::load(certificate, key, &provider())?);
+        Ok(self)
+    }
+
+    /// The protocols offered by ALPN, the preferred first (RFC 7301). By default none are.
+    pub fn alpn<P: Into<Vec<u8>>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
+        self.alpn = protocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Speaks TLS 1.3 and nothing older.
+    pub fn only_tls_1_3(mut self) -> Self {
+        self.only_tls_1_3 = true;
+        self
+    }
+
+    fn build(self) -> ClientConfig {
+        let versions = if self.only_tls_1_3 { &[&rustls::version::TLS13][..] } else { rustls::ALL_VERSIONS };
+        let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions);
+        let builder = builder.expect("ring has cipher suites for both versions");
+        let builder = match self.roots {
+            Some(roots) => builder.with_root_certificates(roots),
+            None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Everybody(provider()))),
+        };
+        let mut config = match self.identity {
+            Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity))),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = self.alpn;
+        config
+    }
+}
+
+/// The TLS of a client, ready for any number of connections, which resume each other's sessions.
+#[derive(Clone)]
+pub struct TlsClient(pub(crate) Arc<ClientConfig>);
+
+impl From<TlsClientConfig> for TlsClient {
+    fn from(config: TlsClientConfig) -> Self {
+        TlsClient(Arc::new(config.build()))
+    }
+}
+
+impl From<Arc<ClientConfig>> for TlsClient {
+    fn from(config: Arc<ClientConfig>) -> Self {
+        TlsClient(config)
+    }
+}
+
+impl fmt::Debug for TlsClient {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("TlsClient").finish_non_exhaustive()
+    }
+}
+
+/// Takes any certificate, whoever has signed it, for whatever name and time. That the server has its key is checked all the same.
+#[derive(Debug)]
+struct Everybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Everybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
