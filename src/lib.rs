@@ -1,6 +1,6 @@
-//! A single-threaded, EventMachine-like reactor on [mio](https://docs.rs/mio), and on it a WebSocket server with one aim: **predictable latency**.
+//! A single-threaded, EventMachine-like reactor on [mio](https://docs.rs/mio), and on it a WebSocket server and client with one aim: **predictable latency**.
 //!
-//! No async runtime, no thread, no `unsafe`. Work between two waits is bounded, an idle connection holds no buffer, a message costs one read, one write and no
+//! No async runtime, no thread but for looking up names, no `unsafe`. Work between two waits is bounded, an idle connection holds no buffer, a message costs one read, one write and no
 //! allocation, and back-pressure is something you can see: [`Sent`], [`on_drain`](Handler::on_drain), [`buffered`](WebSocket::buffered).
 //!
 //! ```no_run
@@ -18,7 +18,7 @@
 //! }
 //! ```
 //!
-//! Start with [`Handler`], which is what an application writes; [`Server`], which makes one for each connection; [`Hub`], by which any
+//! Start with [`Handler`], which is what an application writes; [`Server`], which makes one for each connection; [`Client`], which has one; [`Hub`], by which any
 //! handler reaches all the rest; and [`Remote`], which reaches it from other threads. [`StreamHandler`] is for protocols of
 //! your own on the same loop, [`TestSocket`] for testing a handler without sockets, and [`net::sim`] for testing a whole server in virtual time.
 //!
@@ -27,7 +27,7 @@
 //! Imports point down; each foreign crate has one door.
 //!
 //! ```text
-//!  websocket/   Server · Handler · WebSocket · Session      the façade
+//!  websocket/   Server · Client · Handler · WebSocket       the façade
 //!  reactor/     Reactor · Hub · StreamHandler · timers      waits, moves bytes, calls handlers
 //!  net/         Kernel · Bind · Transport                   bytes to and from the system
 //!  protocol/    Decoder · Encoder · Handshake               pure: bytes ⇄ frames ⇄ messages
@@ -37,7 +37,7 @@
 //! # The way of a message
 //!
 //! ```text
-//!  kernel → Transport → Link → StreamHandler ─(ServerStream: handshake, then Session)→ Decoder → Handler
+//!  kernel → Transport → Link → StreamHandler ─(ServerStream or ClientStream: handshake, then Session)→ Decoder → Handler
 //!  kernel ← Transport ← flush ← Outbox ← Encoder ← Hub::send ← WebSocket::send ←──────────────┘
 //! ```
 //!

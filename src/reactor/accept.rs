@@ -4,9 +4,10 @@ use std::{io, rc::Rc, time::Duration};
 
 use super::{
     Reactor,
-    hub::{Running, Task},
+    hub::Running,
     id::ListenerId,
     listen::{Listener, Listening, Opened, Service},
+    task::Task,
     token::Token,
 };
 use crate::{

@@ -14,11 +14,12 @@ use std::{
 use super::{
     Reactor,
     config::StreamSettings,
-    hub::{Hub, Task},
+    hub::Hub,
     id::ConnectionId,
     link::Link,
     outbox::{Outbox, Phase},
     stream::StreamHandler,
+    task::Task,
     token::Token,
 };
 use crate::{

@@ -6,10 +6,11 @@ use super::{
     Reactor,
     ending::timeout_in,
     guard::guard,
-    hub::{Hub, Periodic, Running, Task, later},
+    hub::{Hub, Running, later},
     id::{ConnectionId, TimerId},
     outbox::Phase,
     remote::Command,
+    task::{Periodic, Task},
 };
 use crate::{net::Kernel, protocol::ClosedBy};
 

@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use super::{
-    hub::{Hub, Task, find},
+    hub::{Hub, find},
     id::{ConnectionId, TimerId},
     outbox::{Phase, Sent},
+    task::Task,
 };
 use crate::protocol::{CloseCode, CloseReason, ClosedBy, Deadline, ProtocolError, Version, decoder::Farewell};
 

@@ -22,6 +22,7 @@ mod remote;
 mod simulated;
 mod stats;
 mod stream;
+mod task;
 mod timers;
 mod token;
 mod topics;

@@ -1,0 +1,154 @@
+//! A client for the terminal: lines are sent, messages are shown.
+//!
+//!     cargo run --release --example client -- [--url URL] [--header NAME:VALUE] [--subprotocol NAME] [--origin URL] [--version NUMBER]
+//!         [--deflate] [--insecure] [--wait SECONDS]
+//!
+//! A line `/ping` sends a ping, whose time is shown; `/close` closes. At the end of the input the client waits so many seconds (default 1) for
+//! what may still come. Messages go to the output, all else to the errors, so that both can be piped.
+
+mod arguments;
+
+use std::{
+    error::Error,
+    io::{self, BufRead},
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
+
+#[cfg(feature = "deflate")]
+use ws_reactor::DeflateConfig;
+#[cfg(feature = "tls")]
+use ws_reactor::TlsClientConfig;
+use ws_reactor::{
+    Client, CloseCode, CloseReason, ConnectionId, Error as WsError, Handler, Handshake, Message, Reactor, Remote,
+    Version, WebSocket,
+};
+
+fn main() -> ExitCode {
+    env_logger::init();
+    let known = [
+        "--url URL",
+        "--header NAME:VALUE",
+        "--subprotocol NAME",
+        "--origin URL",
+        "--version NUMBER",
+        "--deflate",
+        "--insecure",
+        "--wait SECONDS",
+    ];
+    let arguments = arguments::Arguments::read(&known);
+    arguments::run(|| connect(&arguments))
+}
+
+fn connect(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
+    let mut reactor = Reactor::new()?;
+    let terminal = Terminal { remote: reactor.remote(), wait: Duration::from_secs(arguments.get("--wait", 1)) };
+    let client = asked_for(arguments, Client::new(terminal))?;
+    reactor.connect(&arguments.get("--url", "ws://127.0.0.1:8080/".to_owned()), client)?;
+    Ok(reactor.run()?)
+}
+
+/// The client, as the command line wants it.
+fn asked_for(arguments: &arguments::Arguments, mut client: Client) -> Result<Client, Box<dyn Error>> {
+    let version = arguments.get("--version", 13);
+    client = client.version(Version::from_number(version).ok_or(format!("there is no version {version}"))?);
+    if let Some((name, value)) = arguments.get("--header", String::new()).split_once(':') {
+        client = client.header(name.trim().parse()?, value.trim().parse()?);
+    }
+    if arguments.has("--subprotocol") {
+        client = client.subprotocols([arguments.get("--subprotocol", String::new())]);
+    }
+    if arguments.has("--origin") {
+        client = client.origin(arguments.get("--origin", String::new()).parse()?);
+    }
+    if arguments.has("--deflate") {
+        client = compressed(client)?;
+    }
+    if arguments.has("--insecure") {
+        client = insecure(client)?;
+    }
+    Ok(client)
+}
+
+#[cfg(feature = "deflate")]
+fn compressed(client: Client) -> Result<Client, Box<dyn Error>> {
+    Ok(client.deflate(DeflateConfig::dedicated()))
+}
+
+#[cfg(not(feature = "deflate"))]
+fn compressed(_: Client) -> Result<Client, Box<dyn Error>> {
+    Err("built without the feature `deflate`".into())
+}
+
+#[cfg(feature = "tls")]
+fn insecure(client: Client) -> Result<Client, Box<dyn Error>> {
+    Ok(client.tls(TlsClientConfig::dangerously_trusting_everybody()))
+}
+
+#[cfg(not(feature = "tls"))]
+fn insecure(_: Client) -> Result<Client, Box<dyn Error>> {
+    Err("built without the feature `tls`".into())
+}
+
+struct Terminal {
+    remote: Remote,
+    wait: Duration,
+}
+
+/// Sends the lines of the input, from a thread of its own: reading a terminal blocks.
+fn read_lines(remote: &Remote, id: ConnectionId, begun: Instant, wait: Duration) {
+    for line in io::stdin().lock().lines().map_while(Result::ok) {
+        let sent = match line.as_str() {
+            "/ping" => remote.run(move |hub| {
+                hub.ping(id, begun.elapsed().as_micros().to_string().as_bytes());
+            }),
+            "/close" => remote.close(id, CloseCode::Normal, ""),
+            text => remote.send(id, text),
+        };
+        if !sent.is_queued() {
+            return;
+        }
+    }
+    thread::sleep(wait);
+    remote.close(id, CloseCode::Normal, "");
+}
+
+/// When pings are counted from.
+fn began() -> Instant {
+    static BEGAN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    *BEGAN.get_or_init(Instant::now)
+}
+
+impl Handler for Terminal {
+    fn on_open(&mut self, ws: &mut WebSocket<'_>, handshake: &Handshake) {
+        let subprotocol = handshake.subprotocol().map_or_else(String::new, |name| format!(", subprotocol {name}"));
+        eprintln!("connected to {} by {}{subprotocol}", ws.peer_addr(), ws.version());
+        let (remote, id, wait) = (self.remote.clone(), ws.id(), self.wait);
+        let begun = began();
+        thread::spawn(move || read_lines(&remote, id, begun, wait));
+    }
+
+    fn on_message(&mut self, _: &mut WebSocket<'_>, message: Message<'_>) {
+        match message {
+            Message::Text(text) => println!("{text}"),
+            Message::Binary(bytes) => println!("{} bytes: {}", bytes.len(), bytes.escape_ascii()),
+        }
+    }
+
+    fn on_pong(&mut self, _: &mut WebSocket<'_>, data: &[u8]) {
+        let sent = str::from_utf8(data).ok().and_then(|micros| micros.parse().ok()).map(Duration::from_micros);
+        if let Some(sent) = sent {
+            eprintln!("pong after {:?}", began().elapsed().saturating_sub(sent));
+        }
+    }
+
+    fn on_error(&mut self, _: &mut WebSocket<'_>, error: &WsError) {
+        eprintln!("{error}");
+    }
+
+    fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {
+        eprintln!("closed: {reason}");
+        ws.hub().stop();
+    }
+}

@@ -1,0 +1,103 @@
+"""The client example, against servers nobody here wrote: npm's ws, PyPI's websockets by ws and wss, and Ruby's em-websocket in the
+old versions; started by ../run.
+
+    python3 peer.py CLIENT_PROGRAM NODE_SERVER PYTHON PYTHON_SERVER CERTIFICATE KEY
+"""
+
+import contextlib
+import pathlib
+import socket
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from checks import check, equal, run  # noqa: E402
+
+CLIENT, NODE_SERVER, PYTHON, PYTHON_SERVER, CERTIFICATE, KEY = sys.argv[1:]
+DEADLINE = 20  # seconds, for each check
+TEXT = "κόσμε – Grüße, 日本語, 🦀"
+
+
+@contextlib.contextmanager
+def server(*command):
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL, text=True)
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def client(url, lines, *options):
+    """What the client shows, and what it says about it."""
+    command = [CLIENT, "--url", url, *options]
+    done = subprocess.run(command, input="".join(f"{line}\n" for line in lines), capture_output=True, text=True,
+                          timeout=DEADLINE)
+    return done.stdout.splitlines(), done.stderr
+
+
+def talk(url, *options, deflate=None, secure=False):
+    options = [*options, "--insecure"] if secure else options
+    lines = [TEXT, "", "x" * 200_000, "in pieces"]
+    shown, said = client(f"{url}/path?q", [*lines[:3], "/ping", lines[3], "what did I say?", "close me"],
+                         "--header", "X-Token: secret", "--subprotocol", "b", *options, "--wait", "10")
+    equal(shown[:4], [TEXT, "", "x" * 200_000, "one, two, three"])
+    equal(shown[4].split(" ")[:2], ["/path?q", "secret"])
+    equal(deflate in shown[4] if deflate else shown[4].split(" ")[2], True if deflate else "")
+    for expected in ("subprotocol b", "pong after ", "closed: 4001 (as you like), by the peer, clean"):
+        if expected not in said:
+            raise AssertionError(f"{expected!r} is not in {said!r}")
+
+
+@check("npm's ws")
+def node():
+    with server("node", NODE_SERVER) as url:
+        talk(url)
+
+
+@check("npm's ws, compressed")
+def node_deflate():
+    with server("node", NODE_SERVER, "deflate") as url:
+        talk(url, "--deflate", deflate="permessage-deflate")
+
+
+@check("websockets")
+def python():
+    with server(PYTHON, PYTHON_SERVER) as url:
+        talk(url)
+
+
+@check("websockets by wss, compressed; not trusted unless told to")
+def python_wss():
+    with server(PYTHON, PYTHON_SERVER, CERTIFICATE, KEY) as url:
+        talk(url, "--deflate", deflate="PerMessageDeflate", secure=True)
+        _, said = client(url, [])
+        if "invalid peer certificate" not in said:
+            raise AssertionError(said)
+
+
+@check("a server that is not there")
+def nobody():
+    _, said = client("ws://127.0.0.1:9", [])
+    if "cannot connect to 127.0.0.1:9: " not in said or "closed: 1006" not in said:
+        raise AssertionError(said)
+
+
+for number in (75, 76, 1, 3, 5, 6, 7, 8, 13):
+
+    @check(f"em-websocket, version {number}")
+    def em_websocket(number=number):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        with server("ruby", str(HERE.parent / "em_websocket" / "server.rb"), str(port)) as listening:
+            equal(listening, "listening")
+            shown, said = client(f"ws://127.0.0.1:{port}/", [TEXT, "again"], "--version", str(number), "--wait", "1")
+            equal(shown, [TEXT, "again"])
+            if "connected to " not in said or "closed: " not in said:
+                raise AssertionError(said)
+
+
+run("client")
