@@ -4,7 +4,7 @@
 use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, time::Duration};
 
 use ws_reactor::{
-    Callbacks, Client, CloseCode, Config, ConnectionId, Error, Handler, Message, Reactor, Server, Version,
+    Callbacks, Client, CloseCode, Config, ConnectionId, Error, Handler, Message, Reactor, Reconnect, Server, Version,
     net::{
         Answer, Resolver,
         sim::{PeerId, Sim},
@@ -419,6 +419,92 @@ fn a_connection_may_be_asked_for_wherever_another_ends() {
         (0..=3).rev().flat_map(|left| [format!("{left} open"), format!("{left} closed")]).collect();
     assert_eq!(taken(&log), expected);
     assert_eq!(reactor.hub().stats().connections, 0);
+}
+
+/// Notes when it was open and what it was told of coming back; the rest is of no interest.
+struct Returning {
+    log: Log,
+    enough: u32,
+}
+
+impl Handler for Returning {
+    fn on_open(&mut self, _: &mut ws_reactor::WebSocket<'_>, _: &ws_reactor::Handshake) {
+        self.log.borrow_mut().push("open".to_owned());
+    }
+
+    fn on_close(&mut self, _: &mut ws_reactor::WebSocket<'_>, reason: &ws_reactor::CloseReason) {
+        self.log.borrow_mut().push(format!("close {}", reason.code));
+    }
+
+    fn on_reconnect(&mut self, _: &mut ws_reactor::WebSocket<'_>, attempt: u32, wait: Duration) -> bool {
+        assert!(wait <= Duration::from_secs(1 << (attempt - 1).min(6)));
+        self.log.borrow_mut().push(format!("attempt {attempt}"));
+        attempt < self.enough
+    }
+}
+
+#[test]
+fn a_client_comes_back_until_it_is_closed_in_order_or_says_so() {
+    let log = Log::default();
+    let returning = |enough| Client::new(Returning { log: Rc::clone(&log), enough }).reconnect(Reconnect::default());
+    // Nobody is there at first.
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    reactor.connect(URL, returning(100)).unwrap();
+    reactor.advance(Duration::from_secs(5)).unwrap();
+    let tries = taken(&log);
+    assert!(tries.len() >= 4 && tries.len().is_multiple_of(2), "{tries:?}");
+    assert_eq!(tries[..4], ["close 1006", "attempt 1", "close 1006", "attempt 2"]);
+    let server = Server::new(|_| {
+        on_message(|ws, message| {
+            let code = message.as_text().unwrap().parse::<u16>().unwrap();
+            ws.close(CloseCode::from(code), "");
+        })
+    });
+    reactor.listen(SERVER, server).unwrap();
+    reactor.advance(Duration::from_secs(120)).unwrap();
+    assert_eq!(taken(&log).last().map(String::as_str), Some("open"));
+    // It has been stable: the next loss is a first one.
+    let send = |reactor: &mut Reactor<Sim>, text: &str| {
+        // The server's end of the newest connection is asked by the client's.
+        let ids: Vec<ConnectionId> = reactor.hub().connections().collect();
+        for id in ids {
+            reactor.hub().send(id, text);
+        }
+    };
+    send(&mut reactor, "1012");
+    reactor.advance(Duration::from_secs(2)).unwrap();
+    assert_eq!(taken(&log), ["close 1012", "attempt 1", "open"]);
+    send(&mut reactor, "1000");
+    reactor.advance(Duration::from_secs(200)).unwrap();
+    assert_eq!(taken(&log), ["close 1000"]);
+    assert_eq!(reactor.hub().stats().connections, 0);
+    // The handler says when it is enough.
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    reactor.connect(URL, returning(3)).unwrap();
+    reactor.advance(Duration::from_secs(1000)).unwrap();
+    assert_eq!(taken(&log), ["close 1006", "attempt 1", "close 1006", "attempt 2", "close 1006", "attempt 3"]);
+}
+
+#[test]
+fn a_thousand_clients_that_lose_one_server_come_back_spread_out() {
+    let mut reactor = world(echo());
+    for _ in 0..1000 {
+        reactor.connect(URL, Client::new(Callbacks::new()).reconnect(Reconnect::default())).unwrap();
+    }
+    reactor.settle().unwrap();
+    assert_eq!(reactor.hub().stats().opened, 2000);
+    // The server restarts: all of its connections break at once.
+    for peer in reactor.kernel_mut().peers() {
+        reactor.kernel_mut().reset(peer);
+    }
+    let mut arrived = Vec::new();
+    for _ in 0..10 {
+        let before = reactor.hub().stats().connected;
+        reactor.advance(Duration::from_millis(100)).unwrap();
+        arrived.push(reactor.hub().stats().connected - before);
+    }
+    assert_eq!(arrived.iter().sum::<u64>(), 1000, "{arrived:?}");
+    assert!(arrived.iter().all(|count| (50..160).contains(count)), "{arrived:?}");
 }
 
 #[cfg(feature = "tls")]

@@ -1,59 +1,20 @@
 //! What compression may cost in memory: nothing for a message, little for a connection, and of a bomb no more than the limit.
 #![cfg(feature = "deflate")]
-#![allow(unsafe_code, clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)]
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     time::Duration,
 };
 
+use counting::live;
 use socket2::SockRef;
 use wire::deflate::{Deflate, RSV1};
 use ws_reactor::{DeflateConfig, Reactor, Server, Version, on_message};
 
+mod counting;
 mod wire;
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-    static LIVE: Cell<usize> = const { Cell::new(0) };
-    static PEAK: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count(added: usize, freed: usize) {
-    ALLOCATIONS.with(|count| count.set(count.get() + u64::from(added > 0)));
-    LIVE.with(|live| {
-        live.set(live.get().wrapping_add(added).wrapping_sub(freed));
-        PEAK.with(|peak| peak.set(peak.get().max(live.get())));
-    });
-}
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 0);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(0, layout.size());
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Where the bytes have to move, both are there at the same time.
-        count(size, 0);
-        count(0, layout.size());
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const COMPRESSED_TEXT: u8 = 0x80 | RSV1 | 1;
 
@@ -127,10 +88,6 @@ fn record(number: usize) -> String {
     (0..20).map(|index| format!("{{\"id\":{},\"name\":\"user{}\"}}", number + index, number * index)).collect()
 }
 
-fn live() -> usize {
-    LIVE.with(Cell::get)
-}
-
 /// What so many connections keep that have compressed and been compressed to, each, in bytes. What the clients keep is not counted.
 fn kept_by_each(config: DeflateConfig, count: usize) -> usize {
     let (mut reactor, addr) = echo(config);
@@ -202,7 +159,7 @@ fn a_large_message_that_is_published_is_there_once() {
     let text: String = (0..500).map(record).collect();
     clients[0].say(&text);
     let before = live();
-    PEAK.with(|peak| peak.set(before));
+    counting::forget_peak();
     let mut buffer = [0; 4096];
     while reactor.hub().stats().compressions < 50 || reactor.hub().stats().buffered_bytes > 0 {
         reactor.turn(Some(Duration::ZERO)).unwrap();
@@ -210,7 +167,7 @@ fn a_large_message_that_is_published_is_there_once() {
             while client.stream.read(&mut buffer).is_ok() {}
         }
     }
-    let cost = PEAK.with(Cell::get) - before;
+    let cost = counting::peak() - before;
     assert!(cost < 6 * text.len(), "{cost} bytes for {}", text.len());
 }
 
@@ -227,7 +184,7 @@ fn a_steady_echo_that_is_compressed_allocates_nothing() {
         let mut before = 0;
         for (number, frame) in frames.iter().enumerate() {
             if number == 200 {
-                before = ALLOCATIONS.with(Cell::get);
+                before = counting::allocations();
             }
             let stream = &mut clients[number % 2].stream;
             stream.write_all(frame).unwrap();
@@ -239,7 +196,7 @@ fn a_steady_echo_that_is_compressed_allocates_nothing() {
                 }
             }
         }
-        assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "{config:?}");
+        assert_eq!(counting::allocations() - before, 0, "{config:?}");
     }
 }
 
@@ -253,7 +210,7 @@ fn a_bomb_costs_no_more_than_the_limit() {
         let bomb = wire::raw(COMPRESSED_TEXT, &client.deflate.compress(&vec![b' '; 256 << 20]));
         assert!(bomb.len() < 512 * 1024);
         let before = live();
-        PEAK.with(|peak| peak.set(before));
+        counting::forget_peak();
         let mut left = &bomb[..];
         let mut answer = [0; 4096];
         let code = loop {
@@ -266,7 +223,7 @@ fn a_bomb_costs_no_more_than_the_limit() {
             }
         };
         assert_eq!((answer[0], code), (0x88, 1009));
-        let cost = PEAK.with(Cell::get) - before;
+        let cost = counting::peak() - before;
         // A buffer that grows is there twice while it moves.
         assert!(cost < 2 * LIMIT, "{cost} bytes");
         let mut other = Client::connect(&mut reactor, addr);

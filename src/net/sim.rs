@@ -179,6 +179,11 @@ impl Sim {
         self.dialed.pop_front()
     }
 
+    /// All far ends that there ever were.
+    pub fn peers(&self) -> impl Iterator<Item = PeerId> + use<> {
+        (0..self.peers.len()).map(PeerId)
+    }
+
     /// Sends bytes as the peer.
     pub fn send(&mut self, peer: PeerId, bytes: &[u8]) {
         self.peers[peer.0].in_flight.extend(bytes);

@@ -212,6 +212,11 @@ impl Hub {
         self.outbox(id).map_or(0, Outbox::buffered)
     }
 
+    /// All connections that are there, those of raw streams and those that are opening or closing included.
+    pub fn connections(&self) -> impl Iterator<Item = ConnectionId> {
+        self.outboxes.iter().map(|(key, outbox)| outbox.id(key))
+    }
+
     /// Whether the connection is open: neither gone nor closing.
     pub fn is_open(&self, id: ConnectionId) -> bool {
         self.outbox(id).is_some_and(|outbox| outbox.phase == Phase::Open)

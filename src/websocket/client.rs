@@ -1,10 +1,10 @@
 //! The client: what is asked for, and of whom.
 
-use std::{fmt, rc::Rc, time::Duration};
+use std::{fmt, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{client_stream::ClientStream, handler::Handler, session::Habits};
+use super::{client_stream::ClientStream, handler::Handler, reconnect::Reconnect, session::Habits};
 #[cfg(feature = "tls")]
 use crate::net::tls::TlsClient;
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     },
     net::Kernel,
     protocol::{Limits, Version, deflate::DeflateConfig, handshake},
-    reactor::{ConnectionId, Hub, Place, Reactor, StreamSettings},
+    reactor::{ConnectionId, Hub, Reactor, StreamSettings},
 };
 
 /// A WebSocket client, to be given to [`Reactor::connect`] or [`Hub::connect`] with a URL.
@@ -47,6 +47,7 @@ pub struct Client {
     pub(super) deflate: Option<DeflateConfig>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<TlsClient>,
+    pub(super) reconnect: Option<Reconnect>,
     pub(super) settings: ClientSettings,
 }
 
@@ -102,8 +103,16 @@ impl Client {
             deflate: None,
             #[cfg(feature = "tls")]
             tls: None,
+            reconnect: None,
             settings: ClientSettings::default(),
         }
+    }
+
+    /// Comes back after a connection was lost or could not be made, unless it was closed by this application or with 1000. The name is looked up again each
+    /// time, and the same handler is told. By default it does not.
+    pub fn reconnect(mut self, policy: Reconnect) -> Self {
+        self.reconnect = Some(policy);
+        self
     }
 
     /// Offers these subprotocols, the preferred first. A server that chooses another is refused; one that chooses none is not.
@@ -225,8 +234,7 @@ impl Hub {
         {
             client.headers.insert(header::AUTHORIZATION, handshake::client::basic(credentials));
         }
-        let (place, settings) = (Place::new(&url.host, url.port), Rc::new(client.settings.stream.clone()));
-        Ok(self.dial(place, settings, Box::new(ClientStream::new(url, client))))
+        Ok(ClientStream::new(url, client).dial(self))
     }
 }
 

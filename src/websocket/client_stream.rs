@@ -7,24 +7,26 @@ use http::{Response, StatusCode, header};
 use super::{
     client::Client,
     handler::{Handler, WebSocket},
+    reconnect::Attempts,
     session::{Habits, Session},
 };
 use crate::{
     error::{Error, Refusal},
     http::{Request, head::HeadReader, url::Url},
     protocol::{
-        CloseReason, ClosedBy, Deadline, Handshake, Side,
+        CloseCode, CloseReason, ClosedBy, Deadline, Handshake, Side,
         deflate::{Deflation, Inflation},
         encoder::Encoder,
         handshake::client::{Agreed, AnswerError, Ask, PROOF_BYTES, Proof},
     },
-    reactor::{Phase, Stream, StreamHandler, TimerId},
+    reactor::{ConnectionId, Hub, Phase, Place, Stream, StreamHandler, TimerId},
 };
 
 /// The protocol of a client's connection.
 pub(super) struct ClientStream {
     url: Url,
     client: Client,
+    attempts: Attempts,
     state: State,
 }
 
@@ -65,7 +67,14 @@ const REFUSAL_BYTES: usize = 4096;
 
 impl ClientStream {
     pub(super) fn new(url: Url, client: Client) -> Self {
-        ClientStream { url, client, state: State::Dialing }
+        ClientStream { url, client, attempts: Attempts::default(), state: State::Dialing }
+    }
+
+    /// Has the connection made.
+    pub(super) fn dial(self, hub: &mut Hub) -> ConnectionId {
+        let (place, settings) =
+            (Place::new(&self.url.host, self.url.port), Rc::new(self.client.settings.stream.clone()));
+        hub.dial(place, settings, Box::new(self))
     }
 
     fn ask<T>(&self, with: impl FnOnce(&Ask<'_>) -> T) -> T {
@@ -162,6 +171,7 @@ impl ClientStream {
         let version = handshake.version();
         stream.hub.speak(stream.id(), Encoder::new(version, Side::Client), deflation);
         log::debug!(target: "ws_reactor::websocket", "{} open: {} {version}", stream.id(), self.url.location());
+        self.attempts.note_open(stream.hub.now());
         let handler = mem::replace(&mut self.client.handler, Box::new(Nobody));
         let habits = Rc::new(Habits::from(&self.client.settings));
         let limits = self.client.settings.limits;
@@ -296,15 +306,46 @@ impl StreamHandler for ClientStream {
         if let State::Refused(..) = &self.state {
             self.tell_refusal(stream);
         }
-        match &mut self.state {
-            State::Open(session) => return session.on_close(stream, reason),
+        match mem::replace(&mut self.state, State::Failed) {
+            State::Open(mut session) => {
+                session.on_close(stream, reason);
+                self.client.handler = session.into_handler();
+                return self.come_back(stream, reason);
+            }
             State::Asked(_) | State::Proving(_) if reason.by == ClosedBy::Peer => {
                 self.tell(stream, &Error::Io(io::ErrorKind::UnexpectedEof.into()));
             }
             _ => {}
         }
+        let reason = CloseReason::abnormal(reason.by);
         let mut ws = WebSocket::new(stream, self.client.version, self.client.settings.limits);
-        self.client.handler.on_close(&mut ws, &CloseReason::abnormal(reason.by));
+        self.client.handler.on_close(&mut ws, &reason);
+        self.come_back(stream, &reason);
+    }
+}
+
+impl ClientStream {
+    /// Makes the next attempt after a while, if that is the policy, and there is a reason to.
+    fn come_back(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
+        let wanted =
+            matches!(reason.by, ClosedBy::Application | ClosedBy::Shutdown) || reason.code == CloseCode::Normal;
+        let Some(policy) = self.client.reconnect.filter(|_| !wanted) else { return };
+        let random = u32::from_be_bytes(stream.hub.pools.masks.key());
+        let Some((attempt, wait)) = self.attempts.next(&policy, stream.hub.now(), random) else { return };
+        let (version, limits) = (self.client.version, self.client.settings.limits);
+        if !self.client.handler.on_reconnect(&mut WebSocket::new(stream, version, limits), attempt, wait) {
+            return;
+        }
+        log::debug!(target: "ws_reactor::websocket", "{} comes back after {wait:?}: {}", stream.id(), self.url.location());
+        let next = ClientStream {
+            url: self.url.clone(),
+            client: mem::replace(&mut self.client, Client::new(Nobody)),
+            attempts: mem::take(&mut self.attempts),
+            state: State::Dialing,
+        };
+        stream.hub.add_timer(wait, move |hub| {
+            next.dial(hub);
+        });
     }
 }
 

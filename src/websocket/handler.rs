@@ -57,8 +57,15 @@ pub trait Handler {
     /// `on_close` follows.
     fn on_error(&mut self, ws: &mut WebSocket<'_>, error: &Error) {}
 
-    /// The connection has ended. Called exactly once for each `on_open`, last; sends are answered `Closed`, and the id names nothing afterwards.
+    /// The connection has ended. Called exactly once for each `on_open`, last, and for a client's connection that could not be opened; sends are answered
+    /// `Closed`, and the id names nothing afterwards.
     fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {}
+
+    /// A client with [`Reconnect`](crate::Reconnect) is about to come back, in its `attempt`th attempt in a row, after `wait`. Called after `on_close`; `false` has it
+    /// stay away. The connection that is made then has a name of its own.
+    fn on_reconnect(&mut self, ws: &mut WebSocket<'_>, attempt: u32, wait: Duration) -> bool {
+        true
+    }
 }
 
 impl<H: Handler + ?Sized> Handler for Box<H> {
@@ -92,6 +99,10 @@ impl<H: Handler + ?Sized> Handler for Box<H> {
 
     fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {
         (**self).on_close(ws, reason);
+    }
+
+    fn on_reconnect(&mut self, ws: &mut WebSocket<'_>, attempt: u32, wait: Duration) -> bool {
+        (**self).on_reconnect(ws, attempt, wait)
     }
 }
 

@@ -199,6 +199,11 @@ impl Session {
         }
     }
 
+    /// The handler, which has another connection before it.
+    pub(super) fn into_handler(self) -> Box<dyn Handler> {
+        self.handler
+    }
+
     pub(super) fn on_shutdown(&mut self, stream: &mut Stream<'_>) {
         stream.hub.close_by(stream.id(), CloseCode::GoingAway, "", ClosedBy::Shutdown);
     }

@@ -1,0 +1,97 @@
+//! Coming back after a connection was lost: when, and how often.
+
+use std::time::{Duration, Instant};
+
+/// When a client comes back that has lost its connection, or could not make it; to be given to [`Client::reconnect`](crate::Client::reconnect).
+///
+/// The wait before an attempt is drawn at random between nothing and a span that doubles from attempt to attempt, up to a limit: so a thousand clients that lose
+/// one server come back spread out ("full jitter"). A connection that has stood for a while begins anew.
+///
+/// ```
+/// use std::time::Duration;
+/// use ws_reactor::{Callbacks, Client, Reconnect};
+///
+/// let policy = Reconnect { longest: Duration::from_secs(10), ..Reconnect::default() };
+/// let client = Client::new(Callbacks::new()).reconnect(policy);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reconnect {
+    /// The span before the first attempt. Default 1 s.
+    pub shortest: Duration,
+    /// The longest span. Default 60 s.
+    pub longest: Duration,
+    /// A connection that was open for so long has been stable: the next loss is a first one. Default 30 s.
+    pub stable_after: Duration,
+    /// How many attempts are made in a row; `None` for any number. Default `None`.
+    pub most_attempts: Option<u32>,
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Reconnect {
+            shortest: Duration::from_secs(1),
+            longest: Duration::from_secs(60),
+            stable_after: Duration::from_secs(30),
+            most_attempts: None,
+        }
+    }
+}
+
+/// How often a client has tried in a row.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    made: u32,
+    opened: Option<Instant>,
+}
+
+impl Attempts {
+    /// The connection is open.
+    pub(super) fn note_open(&mut self, now: Instant) {
+        self.opened = Some(now);
+    }
+
+    /// The number of the next attempt, from 1 on, and the wait before it, drawn by `random`. `None` if there were enough.
+    pub(super) fn next(&mut self, policy: &Reconnect, now: Instant, random: u32) -> Option<(u32, Duration)> {
+        if self.opened.take().is_some_and(|opened| now.duration_since(opened) >= policy.stable_after) {
+            self.made = 0;
+        }
+        if policy.most_attempts.is_some_and(|most| self.made >= most) {
+            return None;
+        }
+        let doubled = policy.shortest.saturating_mul(1 << self.made.min(30));
+        self.made += 1;
+        let share = f64::from(random) / f64::from(u32::MAX);
+        Some((self.made, doubled.min(policy.longest).mul_f64(share)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_span_doubles_to_its_limit_and_begins_anew_after_a_stable_connection() {
+        let (policy, start) = (Reconnect::default(), Instant::now());
+        let mut attempts = Attempts::default();
+        let longest = |attempts: &mut Attempts, now| attempts.next(&policy, now, u32::MAX).unwrap();
+        let spans: Vec<u64> = (0..8).map(|_| longest(&mut attempts, start).1.as_secs()).collect();
+        assert_eq!(spans, [1, 2, 4, 8, 16, 32, 60, 60]);
+        // Open, and lost again at once.
+        attempts.note_open(start);
+        assert_eq!(longest(&mut attempts, start + Duration::from_secs(29)).0, 9);
+        attempts.note_open(start);
+        assert_eq!(longest(&mut attempts, start + Duration::from_secs(30)), (1, Duration::from_secs(1)));
+        assert_eq!(attempts.next(&policy, start, 0), Some((2, Duration::ZERO)));
+        for _ in 0..100 {
+            assert!(longest(&mut attempts, start).1 <= Duration::from_secs(60));
+        }
+    }
+
+    #[test]
+    fn there_may_be_enough_of_it() {
+        let (policy, now) = (Reconnect { most_attempts: Some(2), ..Reconnect::default() }, Instant::now());
+        let mut attempts = Attempts::default();
+        let made: Vec<bool> = (0..4).map(|_| attempts.next(&policy, now, 7).is_some()).collect();
+        assert_eq!(made, [true, true, false, false]);
+    }
+}
