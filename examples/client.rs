@@ -1,7 +1,7 @@
 //! A client for the terminal: lines are sent, messages are shown.
 //!
 //!     cargo run --release --example client -- [--url URL] [--header NAME:VALUE] [--subprotocol NAME] [--origin URL] [--version NUMBER]
-//!         [--deflate] [--insecure] [--wait SECONDS]
+//!         [--deflate] [--insecure] [--proxy URL] [--wait SECONDS]
 //!
 //! A line `/ping` sends a ping, whose time is shown; `/close` closes. At the end of the input the client waits so many seconds (default 1) for
 //! what may still come. Messages go to the output, all else to the errors, so that both can be piped.
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         "--version NUMBER",
         "--deflate",
         "--insecure",
+        "--proxy URL",
         "--wait SECONDS",
     ];
     let arguments = arguments::Arguments::read(&known);
@@ -61,6 +62,9 @@ fn asked_for(arguments: &arguments::Arguments, mut client: Client) -> Result<Cli
     }
     if arguments.has("--origin") {
         client = client.origin(arguments.get("--origin", String::new()).parse()?);
+    }
+    if arguments.has("--proxy") {
+        client = client.proxy(arguments.get("--proxy", String::new()).parse()?);
     }
     if arguments.has("--deflate") {
         client = compressed(client)?;

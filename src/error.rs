@@ -6,7 +6,7 @@ use ::http::{HeaderMap, StatusCode};
 
 use crate::{
     http::{HeadError, UrlError},
-    protocol::{AnswerError, Deadline, HandshakeError, ProtocolError},
+    protocol::{AnswerError, Deadline, HandshakeError, ProtocolError, ProxyError},
 };
 
 /// What went wrong, and with what.
@@ -46,6 +46,8 @@ pub enum Error {
     Head(HeadError),
     /// A request did not become a WebSocket; it was answered with [`HandshakeError::status`].
     Handshake(HandshakeError),
+    /// A proxy did not connect to the server.
+    Proxy(ProxyError),
     /// A server answered with something else than a WebSocket.
     Refused(Box<Refusal>),
     /// A server's answer is not one to what was asked.
@@ -59,6 +61,7 @@ impl fmt::Display for Error {
         match self {
             Error::Bind { address, source } => write!(formatter, "cannot listen on {address}: {source}"),
             Error::Url { url, source } => write!(formatter, "cannot connect to {url}: {source}"),
+            Error::Proxy(error) => error.fmt(formatter),
             Error::Refused(refusal) => write!(formatter, "the server answers {}", refusal.status),
             Error::Answer(error) => write!(formatter, "handshake failed: {error}"),
             Error::Connect { place, source } => write!(formatter, "cannot connect to {place}: {source}"),
@@ -81,6 +84,7 @@ impl std::error::Error for Error {
             }
             Error::Url { source, .. } => Some(source),
             Error::Answer(error) => Some(error),
+            Error::Proxy(error) => Some(error),
             Error::Protocol(error) => Some(error),
             Error::Head(error) => Some(error),
             Error::Handshake(error) => Some(error),

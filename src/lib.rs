@@ -102,7 +102,7 @@ pub use crate::{
     net::Bind,
     protocol::{
         AnswerError, CloseCode, CloseReason, ClosedBy, Deadline, Handshake, HandshakeError, Limits, Message,
-        OwnedMessage, ProtocolError, Version,
+        OwnedMessage, ProtocolError, Proxy, ProxyError, Version,
     },
     reactor::{
         Config, ConnectionId, Hub, ListenerId, Listening, OutputLimits, Overflow, PanicPolicy, Published, Reactor,

@@ -4,7 +4,8 @@
 use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, time::Duration};
 
 use ws_reactor::{
-    Callbacks, Client, CloseCode, Config, ConnectionId, Error, Handler, Message, Reactor, Reconnect, Server, Version,
+    Callbacks, Client, CloseCode, Config, ConnectionId, Error, Handler, Message, Proxy, Reactor, Reconnect, Server,
+    Version,
     net::{
         Answer, Resolver,
         sim::{PeerId, Sim},
@@ -419,6 +420,49 @@ fn a_connection_may_be_asked_for_wherever_another_ends() {
         (0..=3).rev().flat_map(|left| [format!("{left} open"), format!("{left} closed")]).collect();
     assert_eq!(taken(&log), expected);
     assert_eq!(reactor.hub().stats().connections, 0);
+}
+
+#[test]
+fn a_proxy_is_asked_first_and_what_follows_is_the_servers() {
+    for (proxy, words, hears) in [
+        ("http://proxy.example:3128", &[&b"HTTP/1.1 200 OK\r\n\r\n"[..]][..], "CONNECT 10.0.0.1:80 HTTP/1.1"),
+        ("socks5://proxy.example:3128", &[b"\x05\x00", b"\x05\x00\x00\x01\0\0\0\0\0\0"], "\u{5}\u{1}\0"),
+    ] {
+        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        let (address, names, log) = ("10.3.3.3:3128".parse().unwrap(), Names::default(), Log::default());
+        reactor.kernel_mut().play(address);
+        reactor.set_resolver(names.clone());
+        let client = Client::new(noting(&log)).proxy(proxy.parse::<Proxy>().unwrap());
+        let id = reactor.connect(URL, client).unwrap();
+        reactor.settle().unwrap();
+        assert_eq!(names.0.borrow()[0].0, "proxy.example:3128", "the proxy's name, not the server's");
+        names.answer(Ok(&["10.3.3.3:3128"]));
+        reactor.settle().unwrap();
+        let (peer, _) = reactor.kernel_mut().dialed().unwrap();
+        let heard = String::from_utf8_lossy(&reactor.kernel_mut().received(peer)).into_owned();
+        assert!(heard.starts_with(hears), "{heard:?}");
+        for word in words {
+            reactor.kernel_mut().send(peer, word);
+            reactor.settle().unwrap();
+        }
+        let request = String::from_utf8_lossy(&reactor.kernel_mut().received(peer)).into_owned();
+        let request = request[request.find("GET ").unwrap()..].to_owned();
+        assert!(request.starts_with("GET /chat?room=1 HTTP/1.1\r\n") && request.contains("\r\nHost: 10.0.0.1\r\n"));
+        let mut played = Played { reactor, peer, id, log, request };
+        let answer = played.answer("");
+        assert_eq!(played.say(answer), ["open RFC 6455 None by 10.3.3.3:3128"]);
+    }
+    // A proxy that does not want to.
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    reactor.kernel_mut().play("10.3.3.3:8080".parse().unwrap());
+    let log = Log::default();
+    let proxy = "http://10.3.3.3".parse::<Proxy>().unwrap();
+    reactor.connect(URL, Client::new(noting(&log)).proxy(proxy)).unwrap();
+    reactor.settle().unwrap();
+    let (peer, _) = reactor.kernel_mut().dialed().unwrap();
+    reactor.kernel_mut().send(peer, b"HTTP/1.1 403 Forbidden\r\n\r\n");
+    reactor.settle().unwrap();
+    assert_eq!(taken(&log)[0], "error the proxy answers 403 Forbidden");
 }
 
 /// Notes when it was open and what it was told of coming back; the rest is of no interest.

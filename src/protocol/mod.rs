@@ -27,6 +27,7 @@ pub(crate) mod framing;
 pub(crate) mod handshake;
 pub(crate) mod mask;
 pub(crate) mod message;
+pub(crate) mod proxy;
 pub(crate) mod utf8;
 pub(crate) mod version;
 
@@ -37,5 +38,6 @@ pub use deflate::{DeflateConfig, DeflateParameters};
 pub use error::ProtocolError;
 pub use handshake::{Handshake, HandshakeError, client::AnswerError};
 pub use message::{Message, OwnedMessage};
+pub use proxy::{Proxy, ProxyError};
 pub(crate) use version::Side;
 pub use version::Version;

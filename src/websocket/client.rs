@@ -14,7 +14,7 @@ use crate::{
         url::{Url, UrlError},
     },
     net::Kernel,
-    protocol::{Limits, Version, deflate::DeflateConfig, handshake},
+    protocol::{Limits, Proxy, Version, deflate::DeflateConfig, handshake},
     reactor::{ConnectionId, Hub, Reactor, StreamSettings},
 };
 
@@ -47,6 +47,7 @@ pub struct Client {
     pub(super) deflate: Option<DeflateConfig>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<TlsClient>,
+    pub(super) proxy: Option<Proxy>,
     pub(super) reconnect: Option<Reconnect>,
     pub(super) settings: ClientSettings,
 }
@@ -103,9 +104,16 @@ impl Client {
             deflate: None,
             #[cfg(feature = "tls")]
             tls: None,
+            proxy: None,
             reconnect: None,
             settings: ClientSettings::default(),
         }
+    }
+
+    /// Connects through a proxy. By default it connects to the server itself, whatever the environment says.
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
+        self
     }
 
     /// Comes back after a connection was lost or could not be made, unless it was closed by this application or with 1000. The name is looked up again each

@@ -14,10 +14,11 @@ use crate::{
     error::{Error, Refusal},
     http::{Request, head::HeadReader, url::Url},
     protocol::{
-        CloseCode, CloseReason, ClosedBy, Deadline, Handshake, Side,
+        CloseCode, CloseReason, ClosedBy, Deadline, Handshake, ProxyError, Side,
         deflate::{Deflation, Inflation},
         encoder::Encoder,
         handshake::client::{Agreed, AnswerError, Ask, PROOF_BYTES, Proof},
+        proxy::Tunnel,
     },
     reactor::{ConnectionId, Hub, Phase, Place, Stream, StreamHandler, TimerId},
 };
@@ -33,6 +34,8 @@ pub(super) struct ClientStream {
 enum State {
     /// The connection is being made.
     Dialing,
+    /// The proxy makes the tunnel.
+    Tunnelling(Box<Tunnel>),
     /// The request has been sent, the answer is coming.
     Asked(Box<Asked>),
     /// The head of the answer is good; what has to show behind it is coming.
@@ -72,8 +75,11 @@ impl ClientStream {
 
     /// Has the connection made.
     pub(super) fn dial(self, hub: &mut Hub) -> ConnectionId {
-        let (place, settings) =
-            (Place::new(&self.url.host, self.url.port), Rc::new(self.client.settings.stream.clone()));
+        let place = match &self.client.proxy {
+            Some(proxy) => Place::new(&proxy.host, proxy.port),
+            None => Place::new(&self.url.host, self.url.port),
+        };
+        let settings = Rc::new(self.client.settings.stream.clone());
         hub.dial(place, settings, Box::new(self))
     }
 
@@ -89,6 +95,46 @@ impl ClientStream {
             headers: &self.client.headers,
             deflate: self.client.deflate.as_ref().filter(|_| self.client.version.traits().compressible),
         })
+    }
+
+    /// Takes what the proxy says, and says how much that was.
+    fn read_proxy(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
+        let State::Tunnelling(tunnel) = &mut self.state else { return 0 };
+        let mut answer = Vec::new();
+        let tunnel = tunnel.read(data, &mut answer);
+        if !answer.is_empty() {
+            stream.hub.write_handshake(stream.id(), &answer, true);
+        }
+        match tunnel {
+            Ok(None) => {}
+            Ok(Some(used)) if used == data.len() => self.send_request(stream),
+            // A server does not speak first.
+            Ok(Some(_)) => self.fail(stream, &Error::Proxy(ProxyError::Malformed)),
+            Err(error) => self.fail(stream, &Error::Proxy(error)),
+        }
+        data.len()
+    }
+
+    /// The server is reached: it is asked.
+    fn send_request(&mut self, stream: &mut Stream<'_>) {
+        let mut bytes = Vec::with_capacity(512);
+        let masks = &mut stream.hub.pools.masks;
+        let proof = self.ask(|ask| ask.write(masks, &mut bytes));
+        #[cfg(feature = "tls")]
+        if let Some(tls) = self.client.tls.as_ref().filter(|_| self.url.secure) {
+            stream.hub.start_tls(stream.id(), tls, &self.url.host);
+        }
+        stream.hub.write_handshake(stream.id(), &bytes, true);
+        // What was sent can be read: the handler gets it to see.
+        let limits = crate::http::HeadLimits { max_bytes: bytes.len() * 2, max_headers: 256 };
+        match HeadReader::default().read(&bytes, &limits) {
+            Ok(Some((request, _))) => {
+                let (reader, informational) = (HeadReader::default(), 0);
+                self.state = State::Asked(Box::new(Asked { request, proof, reader, informational }));
+            }
+            Ok(None) => self.fail(stream, &Error::Head(crate::http::HeadError::Malformed)),
+            Err(error) => self.fail(stream, &Error::Head(error)),
+        }
     }
 
     /// Takes what has come of the answer, and says how much that was.
@@ -223,23 +269,14 @@ impl StreamHandler for ClientStream {
     }
 
     fn on_connect(&mut self, stream: &mut Stream<'_>) {
-        let mut bytes = Vec::with_capacity(512);
-        let masks = &mut stream.hub.pools.masks;
-        let proof = self.ask(|ask| ask.write(masks, &mut bytes));
-        #[cfg(feature = "tls")]
-        if let Some(tls) = self.client.tls.as_ref().filter(|_| self.url.secure) {
-            stream.hub.start_tls(stream.id(), tls, &self.url.host);
-        }
-        stream.hub.write_handshake(stream.id(), &bytes, true);
-        // What was sent can be read: the handler gets it to see.
-        let limits = crate::http::HeadLimits { max_bytes: bytes.len() * 2, max_headers: 256 };
-        match HeadReader::default().read(&bytes, &limits) {
-            Ok(Some((request, _))) => {
-                let (reader, informational) = (HeadReader::default(), 0);
-                self.state = State::Asked(Box::new(Asked { request, proof, reader, informational }));
+        match &self.client.proxy {
+            Some(proxy) => {
+                let mut bytes = Vec::new();
+                let tunnel = Tunnel::new(proxy, &self.url, &mut bytes);
+                stream.hub.write_handshake(stream.id(), &bytes, true);
+                self.state = State::Tunnelling(Box::new(tunnel));
             }
-            Ok(None) => self.fail(stream, &Error::Head(crate::http::HeadError::Malformed)),
-            Err(error) => self.fail(stream, &Error::Head(error)),
+            None => self.send_request(stream),
         }
     }
 
@@ -249,6 +286,7 @@ impl StreamHandler for ClientStream {
         while at < data.len() {
             at += match &mut self.state {
                 State::Open(session) => return session.on_data(stream, &mut data[at..]),
+                State::Tunnelling(_) => self.read_proxy(stream, &data[at..]),
                 State::Asked(_) => self.read_answer(stream, &data[at..]),
                 State::Proving(_) => self.read_proof(stream, &data[at..]),
                 State::Refused(..) => self.read_refusal(stream, &data[at..]),
@@ -273,7 +311,7 @@ impl StreamHandler for ClientStream {
         match &mut self.state {
             State::Open(session) => session.on_deadline(stream),
             State::Refused(..) => self.tell_refusal(stream),
-            State::Dialing => {
+            State::Dialing | State::Tunnelling(_) => {
                 stream.hub.cut_by(stream.id(), ClosedBy::Timeout(Deadline::Connecting));
             }
             State::Asked(_) | State::Proving(_) | State::Failed => {
@@ -312,7 +350,7 @@ impl StreamHandler for ClientStream {
                 self.client.handler = session.into_handler();
                 return self.come_back(stream, reason);
             }
-            State::Asked(_) | State::Proving(_) if reason.by == ClosedBy::Peer => {
+            State::Tunnelling(_) | State::Asked(_) | State::Proving(_) if reason.by == ClosedBy::Peer => {
                 self.tell(stream, &Error::Io(io::ErrorKind::UnexpectedEof.into()));
             }
             _ => {}

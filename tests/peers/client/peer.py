@@ -9,6 +9,8 @@ import pathlib
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 
 sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
@@ -79,6 +81,62 @@ def python_wss():
             raise AssertionError(said)
 
 
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+@contextlib.contextmanager
+def proxy(command, port):
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + DEADLINE
+        while time.monotonic() < until:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@check("websockets by ws and wss through tinyproxy, with credentials")
+def http_proxy():
+    port = free_port()
+    with tempfile.NamedTemporaryFile("w", suffix=".conf") as config:
+        config.write(f"Port {port}\nListen 127.0.0.1\nMaxClients 10\nBasicAuth user pass\n")
+        config.flush()
+        with proxy(["tinyproxy", "-d", "-c", config.name], port):
+            through = ("--proxy", f"http://user:pass@127.0.0.1:{port}")
+            with server(PYTHON, PYTHON_SERVER) as url:
+                talk(url, *through)
+                _, said = client(url, [], "--proxy", f"http://127.0.0.1:{port}")
+                if "the proxy answers 407" not in said:
+                    raise AssertionError(said)
+            with server(PYTHON, PYTHON_SERVER, CERTIFICATE, KEY) as url:
+                talk(url, *through, secure=True)
+
+
+@check("websockets by ws and wss through microsocks, with credentials")
+def socks_proxy():
+    port = free_port()
+    with proxy(["microsocks", "-i", "127.0.0.1", "-p", str(port), "-u", "user", "-P", "pass"], port):
+        through = ("--proxy", f"socks5://user:pass@127.0.0.1:{port}")
+        with server(PYTHON, PYTHON_SERVER) as url:
+            talk(url, *through)
+            _, said = client(url, [], "--proxy", f"socks5://user:wrong@127.0.0.1:{port}")
+            if "the proxy wants other credentials" not in said:
+                raise AssertionError(said)
+        with server(PYTHON, PYTHON_SERVER, CERTIFICATE, KEY) as url:
+            talk(url, *through, secure=True)
+        _, said = client(f"ws://127.0.0.1:{free_port()}", [], *through)
+        if "the proxy cannot connect: connection refused" not in said:
+            raise AssertionError(said)
+
+
 @check("a server that is not there")
 def nobody():
     _, said = client("ws://127.0.0.1:9", [])
@@ -90,8 +148,7 @@ for number in (75, 76, 1, 3, 5, 6, 7, 8, 13):
 
     @check(f"em-websocket, version {number}")
     def em_websocket(number=number):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         with server("ruby", str(HERE.parent / "em_websocket" / "server.rb"), str(port)) as listening:
             equal(listening, "listening")
             shown, said = client(f"ws://127.0.0.1:{port}/", [TEXT, "again"], "--version", str(number), "--wait", "1")

@@ -1,0 +1,323 @@
+//! Proxies between a client and its server: HTTP's CONNECT (RFC 9110 §9.3.6) and SOCKS5 (RFC 1928, RFC 1929).
+//!
+//! Pure: bytes in, bytes out. When the tunnel stands, what follows is the server's.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::handshake;
+use crate::http::{
+    head::{HeadLimits, HeadReader},
+    response,
+    url::{Url, UrlError},
+};
+
+/// A proxy, to be given to [`Client::proxy`](crate::Client::proxy).
+///
+/// It is parsed from a URL: `http://` for CONNECT, `socks5://` for SOCKS5; a user and a password may stand in it. Names are
+/// resolved by the proxy.
+///
+/// ```
+/// use ws_reactor::{Callbacks, Client, Proxy};
+///
+/// let client = Client::new(Callbacks::new()).proxy("socks5://user:password@127.0.0.1:1080".parse::<Proxy>()?);
+/// # Ok::<(), ws_reactor::UrlError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    kind: Kind,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    credentials: Option<Vec<u8>>,
+    headers: HeaderMap,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Connect,
+    Socks5,
+}
+
+impl Proxy {
+    /// A header of the request to an HTTP proxy.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+}
+
+impl FromStr for Proxy {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let (scheme, rest) = text.split_once("://").ok_or(UrlError::Malformed)?;
+        let (kind, usual) = match scheme.to_ascii_lowercase().as_str() {
+            "http" => (Kind::Connect, 8080),
+            "socks5" | "socks5h" => (Kind::Socks5, 1080),
+            _ => return Err(UrlError::Scheme),
+        };
+        // What a URL of a WebSocket may have, but for the scheme and the usual port.
+        let Url { host, port, credentials, .. } = Url::parse(&format!("ws://{rest}"))?;
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        let named = authority.rsplit(['@', ']']).next().is_some_and(|rest| rest.contains(':'));
+        Ok(Proxy { kind, host, port: if named { port } else { usual }, credentials, headers: HeaderMap::new() })
+    }
+}
+
+/// Why there is no tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProxyError {
+    /// An HTTP proxy answered with this status.
+    Refused(StatusCode),
+    /// A SOCKS proxy answered with this reply (RFC 1928 §6), such as 4, host unreachable, or 5, connection refused.
+    Reply(u8),
+    /// A SOCKS proxy takes no credentials, other ones, or does not do without.
+    Credentials,
+    /// What it says is not what such a proxy says.
+    Malformed,
+}
+
+impl fmt::Display for ProxyError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProxyError::Refused(status) => write!(formatter, "the proxy answers {status}"),
+            ProxyError::Reply(reply) => write!(formatter, "the proxy cannot connect: {}", meaning(*reply)),
+            ProxyError::Credentials => formatter.write_str("the proxy wants other credentials"),
+            ProxyError::Malformed => formatter.write_str("the proxy says what no proxy of its kind says"),
+        }
+    }
+}
+
+impl std::error::Error for ProxyError {}
+
+/// What a reply of a SOCKS proxy means (RFC 1928 §6).
+fn meaning(reply: u8) -> &'static str {
+    match reply {
+        1 => "general failure",
+        2 => "not allowed by its rules",
+        3 => "network unreachable",
+        4 => "host unreachable",
+        5 => "connection refused",
+        6 => "time to live expired",
+        7 => "command not supported",
+        8 => "address type not supported",
+        _ => "no reason is given",
+    }
+}
+
+/// A tunnel that is being made.
+pub(crate) struct Tunnel {
+    step: Step,
+    host: String,
+    port: u16,
+    credentials: Option<Vec<u8>>,
+    /// What has come of the proxy's next words.
+    gathered: Vec<u8>,
+}
+
+enum Step {
+    Connect(HeadReader),
+    /// The method is to be chosen.
+    Greeted,
+    /// The credentials are to be judged.
+    Introduced,
+    /// The connection is to be made.
+    Asked,
+}
+
+/// The longest user, password, or name (RFC 1928, RFC 1929: their lengths are octets).
+const LONGEST: usize = 255;
+
+impl Tunnel {
+    /// To `host` and `port` through `proxy`, which hears `out` first.
+    pub(crate) fn new(proxy: &Proxy, url: &Url, out: &mut Vec<u8>) -> Self {
+        let credentials = proxy.credentials.clone();
+        let step = match proxy.kind {
+            Kind::Connect => {
+                let bracket = if url.host.contains(':') { ("[", "]") } else { ("", "") };
+                let place = format!("{}{}{}:{}", bracket.0, url.host, bracket.1, url.port);
+                out.extend_from_slice(format!("CONNECT {place} HTTP/1.1\r\n").as_bytes());
+                response::write_line("Host", place.as_bytes(), out);
+                if let Some(credentials) = &credentials {
+                    let value = handshake::client::basic(credentials);
+                    response::write_line("Proxy-Authorization", value.as_bytes(), out);
+                }
+                response::write_headers(&proxy.headers, out);
+                out.extend_from_slice(b"\r\n");
+                Step::Connect(HeadReader::default())
+            }
+            Kind::Socks5 => {
+                // Without credentials, or with a user and a password.
+                let methods: &[u8] = if credentials.is_some() { &[5, 2, 0, 2] } else { &[5, 1, 0] };
+                out.extend_from_slice(methods);
+                Step::Greeted
+            }
+        };
+        Tunnel { step, host: url.host.clone(), port: url.port, credentials, gathered: Vec::new() }
+    }
+
+    /// Takes what the proxy says, and appends to `out` what is to be said to it. When the tunnel stands, how much of `data` was the proxy's; that is all of it,
+    /// for a server does not speak first.
+    pub(crate) fn read(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<Option<usize>, ProxyError> {
+        if let Step::Connect(reader) = &mut self.step {
+            let Some((response, used)) =
+                reader.read_response(data, &HeadLimits::default()).map_err(|_| ProxyError::Malformed)?
+            else {
+                return Ok(None);
+            };
+            return match response.status() {
+                status if status.is_success() => Ok(Some(used)),
+                status => Err(ProxyError::Refused(status)),
+            };
+        }
+        for (index, octet) in data.iter().enumerate() {
+            self.gathered.push(*octet);
+            if self.advance(out)? {
+                return Ok(Some(index + 1));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Looks at what has been gathered; `true` when the tunnel stands.
+    fn advance(&mut self, out: &mut Vec<u8>) -> Result<bool, ProxyError> {
+        match (&self.step, &self.gathered[..]) {
+            (Step::Greeted, [5, 0]) => self.ask(out)?,
+            (Step::Greeted, [5, 2]) => {
+                let credentials = self.credentials.as_deref().ok_or(ProxyError::Credentials)?;
+                let colon = credentials.iter().position(|octet| *octet == b':').unwrap_or(credentials.len());
+                let (user, password) = (&credentials[..colon], credentials.get(colon + 1..).unwrap_or_default());
+                out.push(1);
+                for word in [user, password] {
+                    out.push(octet_length(word)?);
+                    out.extend_from_slice(word);
+                }
+                self.step = Step::Introduced;
+            }
+            (Step::Greeted, [5, _]) => return Err(ProxyError::Credentials),
+            (Step::Introduced, [_, 0]) => self.ask(out)?,
+            (Step::Introduced, [_, _]) => return Err(ProxyError::Credentials),
+            (Step::Asked, [5, 0, _, kind, rest @ ..]) => {
+                let length = match (kind, rest) {
+                    (1, _) => 4,
+                    (4, _) => 16,
+                    (3, [length, ..]) => 1 + usize::from(*length),
+                    (3, []) => return Ok(false),
+                    _ => return Err(ProxyError::Malformed),
+                };
+                return Ok(rest.len() == length + 2);
+            }
+            (Step::Asked, [5, reply, ..]) if *reply != 0 => return Err(ProxyError::Reply(*reply)),
+            (Step::Introduced, [_]) | (_, [5] | [5, 0] | [5, 0, _]) => return Ok(false),
+            _ => return Err(ProxyError::Malformed),
+        }
+        self.gathered.clear();
+        Ok(false)
+    }
+
+    /// Asks for the connection.
+    fn ask(&mut self, out: &mut Vec<u8>) -> Result<(), ProxyError> {
+        out.extend_from_slice(&[5, 1, 0]);
+        match self.host.parse() {
+            Ok(IpAddr::V4(address)) => {
+                out.push(1);
+                out.extend_from_slice(&address.octets());
+            }
+            Ok(IpAddr::V6(address)) => {
+                out.push(4);
+                out.extend_from_slice(&address.octets());
+            }
+            Err(_) => {
+                out.extend_from_slice(&[3, octet_length(self.host.as_bytes())?]);
+                out.extend_from_slice(self.host.as_bytes());
+            }
+        }
+        out.extend_from_slice(&self.port.to_be_bytes());
+        self.step = Step::Asked;
+        Ok(())
+    }
+}
+
+fn octet_length(word: &[u8]) -> Result<u8, ProxyError> {
+    if word.len() > LONGEST { Err(ProxyError::Malformed) } else { Ok(word.len() as u8) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the proxy hears, and whether the tunnel stands, when it says `answers` octet by octet.
+    fn through(proxy: &str, url: &str, answers: &[u8]) -> (Vec<u8>, Result<Option<usize>, ProxyError>) {
+        let mut out = Vec::new();
+        let mut tunnel = Tunnel::new(&proxy.parse().unwrap(), &Url::parse(url).unwrap(), &mut out);
+        let mut stands = Ok(None);
+        for octet in answers {
+            stands = tunnel.read(&[*octet], &mut out);
+            if !matches!(stands, Ok(None)) {
+                break;
+            }
+        }
+        (out, stands)
+    }
+
+    #[test]
+    fn a_proxy_is_a_url() {
+        let parsed = |text: &str| text.parse::<Proxy>().map(|proxy| (proxy.kind, proxy.host, proxy.port));
+        assert_eq!(parsed("http://proxy"), Ok((Kind::Connect, "proxy".to_owned(), 8080)));
+        assert_eq!(parsed("http://u:p@[::1]:80/"), Ok((Kind::Connect, "::1".to_owned(), 80)));
+        assert_eq!(parsed("SOCKS5://u:p@proxy"), Ok((Kind::Socks5, "proxy".to_owned(), 1080)));
+        assert_eq!(parsed("socks5h://proxy:9050"), Ok((Kind::Socks5, "proxy".to_owned(), 9050)));
+        assert_eq!(parsed("socks4://proxy"), Err(UrlError::Scheme));
+        assert_eq!(parsed("proxy:8080"), Err(UrlError::Malformed));
+    }
+
+    #[test]
+    fn an_http_proxy_is_asked_to_connect() {
+        let (said, stands) = through(
+            "http://user:pass@proxy:3128",
+            "wss://example.com/x",
+            b"HTTP/1.1 200 Connection established\r\n\r\n",
+        );
+        let expected = "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\nProxy-Authorization: Basic dXNlcjpwYXNz\r\n\r\n";
+        assert_eq!((String::from_utf8(said).unwrap().as_str(), stands), (expected, Ok(Some(1))));
+        let (said, _) = through("http://proxy", "ws://[::1]:81/", b"");
+        assert!(said.starts_with(b"CONNECT [::1]:81 HTTP/1.1\r\nHost: [::1]:81\r\n\r\n"));
+        let (_, stands) =
+            through("http://proxy", "ws://a/", b"HTTP/1.0 407 Proxy Authentication Required\r\nX: y\r\n\r\n");
+        assert_eq!(stands, Err(ProxyError::Refused(StatusCode::PROXY_AUTHENTICATION_REQUIRED)));
+        assert_eq!(through("http://proxy", "ws://a/", b"SSH-2.0-x\r\n\r\n").1, Err(ProxyError::Malformed));
+    }
+
+    #[test]
+    fn a_socks_proxy_is_told_a_name_or_an_address() {
+        let stands = [5, 0, 5, 0, 0, 1, 127, 0, 0, 1, 0, 80];
+        let (said, tunnel) = through("socks5://proxy", "ws://example.com/", &stands);
+        assert_eq!(said, [&[5, 1, 0, 5, 1, 0, 3, 11][..], b"example.com", &[0, 80]].concat());
+        assert_eq!(tunnel, Ok(Some(1)));
+        let (said, tunnel) = through("socks5://proxy", "ws://10.1.2.3:258/", &[5, 0, 5, 0, 0, 3, 2, b'a', b'b', 0, 80]);
+        assert_eq!((said, tunnel), (vec![5, 1, 0, 5, 1, 0, 1, 10, 1, 2, 3, 1, 2], Ok(Some(1))));
+        let six = [&[5, 0, 5, 0, 0, 4][..], &[0; 18]].concat();
+        let (said, tunnel) = through("socks5://proxy", "ws://[::1]/", &six);
+        assert_eq!((said[6], said.len(), tunnel), (4, 3 + 4 + 16 + 2, Ok(Some(1))));
+    }
+
+    #[test]
+    fn a_socks_proxy_may_want_credentials() {
+        let (said, stands) = through("socks5://us:er:pa@proxy", "ws://a/", &[5, 2, 1, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(said, [&[5, 2, 0, 2, 1, 2][..], b"us", &[5], b"er:pa", &[5, 1, 0, 3, 1, b'a', 0, 80]].concat());
+        assert_eq!(stands, Ok(Some(1)));
+        assert_eq!(through("socks5://u:p@proxy", "ws://a/", &[5, 2, 1, 1]).1, Err(ProxyError::Credentials));
+        assert_eq!(through("socks5://proxy", "ws://a/", &[5, 2]).1, Err(ProxyError::Credentials));
+        assert_eq!(through("socks5://u:p@proxy", "ws://a/", &[5, 0xff]).1, Err(ProxyError::Credentials));
+    }
+
+    #[test]
+    fn a_socks_proxy_says_why_it_cannot() {
+        assert_eq!(through("socks5://proxy", "ws://a/", &[5, 0, 5, 5]).1, Err(ProxyError::Reply(5)));
+        for nonsense in [&[4][..], b"HTTP/1.1", &[5, 0, 4], &[5, 0, 5, 0, 0, 9]] {
+            assert_eq!(through("socks5://proxy", "ws://a/", nonsense).1, Err(ProxyError::Malformed), "{nonsense:?}");
+        }
+    }
+}
