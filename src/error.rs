@@ -27,6 +27,8 @@ pub enum Error {
         /// What is wrong with it.
         source: UrlError,
     },
+    /// A subprotocol that cannot be offered: it is no token, or was offered before (RFC 6455 §4.1).
+    Subprotocol(String),
     /// A connection could not be made.
     Connect {
         /// The host and port that were asked for.
@@ -61,6 +63,7 @@ impl fmt::Display for Error {
         match self {
             Error::Bind { address, source } => write!(formatter, "cannot listen on {address}: {source}"),
             Error::Url { url, source } => write!(formatter, "cannot connect to {url}: {source}"),
+            Error::Subprotocol(name) => write!(formatter, "the subprotocol {name:?} cannot be offered"),
             Error::Proxy(error) => error.fmt(formatter),
             Error::Refused(refusal) => write!(formatter, "the server answers {}", refusal.status),
             Error::Answer(error) => write!(formatter, "handshake failed: {error}"),
@@ -88,7 +91,7 @@ impl std::error::Error for Error {
             Error::Protocol(error) => Some(error),
             Error::Head(error) => Some(error),
             Error::Handshake(error) => Some(error),
-            Error::Refused(_) | Error::Timeout(_) | Error::Panic(_) => None,
+            Error::Subprotocol(_) | Error::Refused(_) | Error::Timeout(_) | Error::Panic(_) => None,
         }
     }
 }

@@ -230,6 +230,7 @@ fn nothing_of_the_answer_is_trusted() {
     }
     type Answers = dyn Fn(&Played) -> String;
     let cases: &[(&str, &Answers)] = &[
+        ("HTTP/1.1", &|played| good(played).replace("HTTP/1.1", "HTTP/1.0")),
         ("Accept", &|played| good(played).replace("Accept: ", "Accept: x")),
         ("Accept", &|played| good(played).replace("Sec-WebSocket-Accept", "X")),
         ("Accept", &|played| played.answer(&format!("Sec-WebSocket-Accept: {}\r\n", accept("x")))),
@@ -463,6 +464,109 @@ fn a_proxy_is_asked_first_and_what_follows_is_the_servers() {
     reactor.kernel_mut().send(peer, b"HTTP/1.1 403 Forbidden\r\n\r\n");
     reactor.settle().unwrap();
     assert_eq!(taken(&log)[0], "error the proxy answers 403 Forbidden");
+}
+
+#[test]
+fn a_subprotocol_is_a_token_and_offered_once() {
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    for bad in [&["a\r\nX: y"][..], &["a, b"], &[""], &["a", "b", "a"]] {
+        let client = Client::new(Callbacks::new()).subprotocols(bad.iter().copied());
+        let error = reactor.connect(URL, client).unwrap_err();
+        assert!(matches!(error, Error::Subprotocol(_)), "{bad:?}");
+    }
+}
+
+#[test]
+fn ten_thousand_connections_may_be_asked_for_at_once() {
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    for _ in 0..10_000 {
+        reactor.connect(URL, Client::new(Callbacks::new())).unwrap();
+    }
+    reactor.settle().unwrap();
+    assert_eq!(reactor.hub().stats().connections, 0, "nobody is there");
+}
+
+#[test]
+fn a_close_while_dialing_ends_it_at_once() {
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    reactor.kernel_mut().silence(SERVER.parse().unwrap());
+    let log = Log::default();
+    let client = Client::new(noting(&log)).reconnect(Reconnect::default());
+    let id = reactor.connect(URL, client).unwrap();
+    reactor.settle().unwrap();
+    assert!(reactor.hub().close(id, CloseCode::Normal, "").is_queued());
+    reactor.settle().unwrap();
+    assert_eq!(taken(&log), ["close 1006, by the application, not clean"]);
+    reactor.advance(Duration::from_secs(100)).unwrap();
+    assert_eq!(taken(&log), [""; 0]);
+}
+
+#[test]
+fn a_client_that_the_application_closes_stays_away_however_the_close_went() {
+    for reset in [false, true] {
+        let mut played = played(|handler| Client::new(handler).reconnect(Reconnect::default()));
+        let answer = played.answer("");
+        played.say(answer);
+        played.reactor.hub().close(played.id, CloseCode::Other(4000), "");
+        if reset {
+            played.reactor.kernel_mut().reset(played.peer);
+        }
+        played.reactor.advance(Duration::from_secs(300)).unwrap();
+        let told = taken(&played.log);
+        assert_eq!(told.iter().filter(|told| told.starts_with("close ")).count(), 1, "{told:?}");
+        assert_eq!(played.reactor.hub().stats().connections, 0);
+    }
+}
+
+/// Dials again whenever it is closed.
+struct Again;
+
+impl Handler for Again {
+    fn on_close(&mut self, ws: &mut ws_reactor::WebSocket<'_>, _: &ws_reactor::CloseReason) {
+        let next = ws.hub().connect(URL, Client::new(Again));
+        assert!(next.is_err(), "on the way to the end nothing is dialed");
+    }
+}
+
+#[test]
+fn stop_and_shutdown_end_though_handlers_dial_again() {
+    for graceful in [false, true] {
+        let mut reactor = world(echo());
+        reactor.connect(URL, Client::new(Again)).unwrap();
+        reactor.settle().unwrap();
+        match graceful {
+            true => reactor.hub().shutdown(Duration::from_secs(10)),
+            false => reactor.hub().stop(),
+        }
+        let turn = reactor.advance(Duration::from_secs(1)).unwrap();
+        assert_eq!((turn, reactor.hub().stats().panics), (ws_reactor::Turn::Stopped, 0));
+    }
+}
+
+#[test]
+fn a_refusal_is_told_even_if_the_connection_breaks_or_stays() {
+    for breaks in [false, true] {
+        let mut played = played(Client::new);
+        played.say("HTTP/1.1 503 Busy\r\n\r\nlater");
+        if breaks {
+            played.reactor.kernel_mut().reset(played.peer);
+        }
+        played.reactor.advance(Duration::from_secs(1)).unwrap();
+        assert_eq!(taken(&played.log)[0], "error the server answers 503 Service Unavailable");
+    }
+}
+
+#[test]
+fn an_attempt_that_ends_with_its_connection_is_not_taken_for_another() {
+    let mut reactor = world(echo());
+    let log = Log::default();
+    // The first is cut when its attempt has news, and the second is dialed before it is buried.
+    let first = reactor.connect(URL, Client::new(Callbacks::new())).unwrap();
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    reactor.hub().cut(first);
+    reactor.connect(URL, Client::new(noting(&log))).unwrap();
+    reactor.settle().unwrap();
+    assert_eq!(taken(&log), ["open RFC 6455 None by 10.0.0.1:80"]);
 }
 
 /// Notes when it was open and what it was told of coming back; the rest is of no interest.

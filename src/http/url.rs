@@ -1,6 +1,9 @@
 //! URLs of WebSockets (RFC 6455 §3): where to connect, and what to ask for there.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use http::Uri;
 
@@ -56,6 +59,13 @@ impl Url {
         if text.contains('#') {
             return Err(UrlError::Fragment);
         }
+        let escaped = |(index, _): (usize, _)| {
+            let digits = text.as_bytes().get(index + 1..index + 3);
+            digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        };
+        if !text.is_ascii() || !text.match_indices('%').all(escaped) {
+            return Err(UrlError::Malformed);
+        }
         let uri: Uri = text.parse().map_err(|_| UrlError::Malformed)?;
         let secure = match uri.scheme_str() {
             Some(scheme) if scheme.eq_ignore_ascii_case("ws") => false,
@@ -64,7 +74,11 @@ impl Url {
         };
         let authority = uri.authority().ok_or(UrlError::Host)?;
         let host = authority.host();
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        if bracketed.is_some_and(|host| host.parse::<Ipv6Addr>().is_err()) {
+            return Err(UrlError::Malformed);
+        }
+        let host = bracketed.unwrap_or(host);
         if host.is_empty() {
             return Err(UrlError::Host);
         }
@@ -76,7 +90,7 @@ impl Url {
             }
             None => default_port(secure),
         };
-        let credentials = authority.as_str().rsplit_once('@').map(|(credentials, _)| decoded(credentials));
+        let credentials = authority.as_str().rsplit_once('@').map(|(credentials, _)| with_colon(decoded(credentials)));
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let slash = if target.starts_with('/') { "" } else { "/" };
         Ok(Url { secure, host: host.to_owned(), port, target: format!("{slash}{target}"), credentials })
@@ -99,6 +113,14 @@ impl Url {
 
 fn default_port(secure: bool) -> u16 {
     if secure { 443 } else { 80 }
+}
+
+/// A user without a password has an empty one (RFC 7617 §2).
+fn with_colon(mut credentials: Vec<u8>) -> Vec<u8> {
+    if !credentials.contains(&b':') {
+        credentials.push(b':');
+    }
+    credentials
 }
 
 /// What percent escapes stand for; what is no escape stands for itself.
@@ -158,7 +180,8 @@ mod tests {
         let credentials = |text| Url::parse(text).unwrap().credentials;
         assert_eq!(credentials("ws://example.com/"), None);
         assert_eq!(credentials("ws://user:pass@example.com/"), Some(b"user:pass".to_vec()));
-        assert_eq!(credentials("ws://us%3Aer:p%40%73s%2@example.com/"), Some(b"us:er:p@ss%2".to_vec()));
+        assert_eq!(credentials("ws://us%3Aer:p%40%73s@example.com/"), Some(b"us:er:p@ss".to_vec()));
+        assert_eq!(credentials("ws://token@example.com/"), Some(b"token:".to_vec()));
     }
 
     #[test]
@@ -175,6 +198,9 @@ mod tests {
             ("ws://[::1/", UrlError::Malformed),
             ("ws://example.com/a b", UrlError::Malformed),
             ("ws://example.com/\r\nHost: evil", UrlError::Malformed),
+            ("ws://example.com/\u{e9}", UrlError::Malformed),
+            ("ws://example.com/%2", UrlError::Malformed),
+            ("ws://[example.com]/", UrlError::Malformed),
         ] {
             assert_eq!(Url::parse(text), Err(error), "{text}");
         }

@@ -1,7 +1,7 @@
 //! Connections that are made: a name is resolved, its addresses are tried, and the first that answers is taken (RFC 8305).
 //!
-//! The connection has its id from the first moment. Its outbox takes what is said, as if the socket were blocked; the link stands without a
-//! socket until an attempt succeeds, and its handler's `on_connect` is called then.
+//! The connection has its id from the first moment. Its outbox is there, as if its socket were blocked; the link stands without a socket until an attempt
+//! succeeds, and its handler's `on_connect` is called then.
 
 use std::{
     collections::VecDeque,
@@ -14,8 +14,9 @@ use std::{
 use super::{
     Reactor,
     config::StreamSettings,
+    guard::guard,
     hub::Hub,
-    id::ConnectionId,
+    id::{ConnectionId, TimerId},
     link::Link,
     outbox::{Outbox, Phase},
     stream::StreamHandler,
@@ -78,6 +79,8 @@ pub(super) struct Dialing {
     addresses: VecDeque<SocketAddr>,
     /// Attempts that are under way.
     attempts: Vec<usize>,
+    /// When the next address is tried beside them.
+    next: Option<TimerId>,
     failure: Option<io::Error>,
 }
 
@@ -108,7 +111,7 @@ impl Hub {
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let mut outbox = Outbox::new(self.generation, nowhere, settings);
         // There is nothing to write to yet.
-        outbox.blocked = true;
+        (outbox.blocked, outbox.dialing) = (true, true);
         let id = ConnectionId::new(self.outboxes.insert(outbox), self.generation);
         self.dials.push_back(Dial { id, place, handler });
         id
@@ -118,10 +121,20 @@ impl Hub {
 impl<K: Kernel> Reactor<K> {
     /// Takes in the connections that were asked for. It has to be done before any other is added or removed: the two halves share their keys.
     pub(super) fn take_in_dials(&mut self) {
+        if self.taking_in {
+            // A handler has asked for another while its own was taken in: that one's turn comes.
+            return;
+        }
+        self.taking_in = true;
         while let Some(Dial { id, place, handler }) = self.hub.dials.pop_front() {
             log::debug!(target: "ws_reactor::net", "{id} to {place}");
-            let dialing =
-                Dialing { place: place.clone(), addresses: VecDeque::new(), attempts: Vec::new(), failure: None };
+            let dialing = Dialing {
+                place: place.clone(),
+                addresses: VecDeque::new(),
+                attempts: Vec::new(),
+                next: None,
+                failure: None,
+            };
             let key = self.links.insert(Link::dialing(handler, Box::new(dialing)));
             debug_assert_eq!(key, id.key(), "the two halves share a key");
             let current = self.hub.current;
@@ -131,10 +144,13 @@ impl<K: Kernel> Reactor<K> {
                 Place::Address(address) => self.try_addresses(id, Ok(vec![address])),
                 Place::Name(name, port) => {
                     let answer = self.answers.expect(question(id));
-                    self.resolver.resolve(&name, port, answer);
+                    let resolver = &*self.resolver;
+                    let asked = guard(self.config.panic_policy, || resolver.resolve(&name, port, answer));
+                    self.hub.stats.panics += u64::from(asked.is_err());
                 }
             }
         }
+        self.taking_in = false;
     }
 
     /// Looks what the resolver has found.
@@ -174,16 +190,26 @@ impl<K: Kernel> Reactor<K> {
             match self.kernel.connect(address, Token::Attempt(slot).into()) {
                 Ok(stream) => {
                     entry.insert(Attempt { id, address, stream });
-                    let now = self.hub.now;
-                    if let Some(dialing) = self.dialing(id) {
-                        dialing.attempts.push(slot);
-                        if !dialing.addresses.is_empty() {
-                            self.hub.timers.insert(now + HEAD_START, Task::NextAddress(id));
-                        }
-                    }
-                    return;
+                    return self.note_attempt(id, slot);
                 }
                 Err(error) => dialing_failed(self.dialing(id), error),
+            }
+        }
+    }
+
+    /// An attempt is under way: if there is another address, it has its head start.
+    fn note_attempt(&mut self, id: ConnectionId, slot: usize) {
+        let at = self.hub.now + HEAD_START;
+        let Some(dialing) = self.dialing(id) else { return };
+        dialing.attempts.push(slot);
+        let (last, more) = (dialing.next.take(), !dialing.addresses.is_empty());
+        if let Some(timer) = last {
+            self.hub.timers.cancel(timer);
+        }
+        if more {
+            let timer = self.hub.timers.insert(at, Task::NextAddress(id));
+            if let Some(dialing) = self.dialing(id) {
+                dialing.next = Some(timer);
             }
         }
     }
@@ -221,19 +247,25 @@ impl<K: Kernel> Reactor<K> {
         let link = &mut self.links[key];
         link.transport = Transport::Plain(stream);
         if let Some(dialing) = link.dialing.take() {
-            self.drop_attempts(&dialing);
+            self.drop_attempts(id, &dialing);
         }
         let outbox = &mut self.hub.outboxes[key];
-        outbox.peer_addr = address;
+        (outbox.peer_addr, outbox.dialing) = (address, false);
         outbox.unblock(&mut self.hub.pools);
         self.hub.stats.connected += 1;
         self.call(key, |handler, stream| handler.on_connect(stream));
     }
 
     /// Lets go of the attempts of a connection that has been made, or was given up.
-    pub(super) fn drop_attempts(&mut self, dialing: &Dialing) {
+    pub(super) fn drop_attempts(&mut self, id: ConnectionId, dialing: &Dialing) {
         for slot in &dialing.attempts {
-            self.attempts.try_remove(*slot);
+            // One that is over may have left its place to another connection's.
+            if self.attempts.get(*slot).is_some_and(|attempt| attempt.id == id) {
+                self.attempts.remove(*slot);
+            }
+        }
+        if let Some(timer) = dialing.next {
+            self.hub.timers.cancel(timer);
         }
     }
 }

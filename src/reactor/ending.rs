@@ -8,7 +8,9 @@ use super::{
     outbox::{Phase, Sent},
     task::Task,
 };
-use crate::protocol::{CloseCode, CloseReason, ClosedBy, Deadline, ProtocolError, Version, decoder::Farewell};
+use crate::protocol::{
+    CloseCode, CloseReason, ClosedBy, Deadline, ProtocolError, Version, decoder::Farewell, encoder::Encoder,
+};
 
 impl Hub {
     /// Closes a connection: a WebSocket by its closing handshake (RFC 6455 §7.1.2), a raw stream once what is queued has left.
@@ -30,6 +32,12 @@ impl Hub {
 
     pub(crate) fn close_by(&mut self, id: ConnectionId, code: CloseCode, reason: &str, by: ClosedBy) -> Sent {
         let Some(outbox) = find(&mut self.outboxes, id) else { return Sent::Closed };
+        outbox.given_up = true;
+        if outbox.dialing {
+            // Nothing was said that could still arrive.
+            self.kill(id.key(), by);
+            return Sent::Queued;
+        }
         let Some(encoder) = outbox.encoder() else {
             let ending = CloseReason { code: CloseCode::NoStatus, reason: String::new(), clean: true, by };
             self.end(id, Phase::Lingering, ending);
@@ -50,6 +58,7 @@ impl Hub {
     pub(crate) fn cut_by(&mut self, id: ConnectionId, by: ClosedBy) -> bool {
         let there = self.phase(id) != Phase::Dead;
         if there {
+            self.outboxes[id.key()].given_up |= matches!(by, ClosedBy::Application | ClosedBy::Shutdown);
             self.kill(id.key(), by);
         }
         there
@@ -73,7 +82,9 @@ impl Hub {
             true => CloseReason { code, reason: reason.to_owned(), clean: true, by },
             false => CloseReason::abnormal(by),
         };
-        self.end(id, Phase::Draining, ending);
+        // A server ends the stream first; a client stays until it does (RFC 6455 §7.1.1).
+        let waits = outbox.encoder().is_some_and(Encoder::masks);
+        self.end(id, if waits { Phase::Lingering } else { Phase::Draining }, ending);
     }
 
     /// Fails a connection over what the peer did: the close frame goes out, our side ends at once, and input is discarded (RFC 6455 §7.1.7).

@@ -324,6 +324,16 @@ impl Hub {
         self.securing.push((id, tls.clone(), name.to_owned()));
     }
 
+    /// Whether this application has ended the connection, whatever came of that.
+    pub(crate) fn is_given_up(&self, id: ConnectionId) -> bool {
+        self.outbox(id).is_none_or(|outbox| outbox.given_up)
+    }
+
+    /// Whether connections may be made: not on the way to the end.
+    pub(crate) fn may_dial(&self) -> bool {
+        matches!(self.running, Running::Yes | Running::Stopped)
+    }
+
     /// The compressors and decompressors of the reactor.
     pub(crate) fn contexts(&self) -> &SharedContexts {
         &self.contexts

@@ -133,7 +133,7 @@ impl<K: Kernel> Reactor<K> {
         self.hub.topics.leave_all(key);
         let dialing = self.links[key].dialing.take();
         if let Some(dialing) = &dialing {
-            self.drop_attempts(dialing);
+            self.drop_attempts(self.hub.outboxes[key].id(key), dialing);
         }
         let error = match (reason.by, dialing) {
             (ClosedBy::Network(kind), Some(dialing)) => Some((*dialing).error(kind)),

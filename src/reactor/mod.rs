@@ -80,6 +80,8 @@ pub struct Reactor<K: Kernel = System> {
     /// What resolvers have found.
     answers: Arc<Answers>,
     resolver: Box<dyn Resolver>,
+    /// Connections are being taken in.
+    taking_in: bool,
     hub: Hub,
     /// The one buffer that all connections are read into.
     read_buffer: Box<[u8]>,
@@ -134,6 +136,7 @@ impl<K: Kernel> Reactor<K> {
             attempts: Slab::new(),
             answers: Answers::new(kernel.waker()),
             resolver: Box::new(SystemResolver::default()),
+            taking_in: false,
             hub: Hub::new(&config, kernel.now(), kernel.waker(), random),
             read_buffer: vec![0; config.read_buffer_bytes.max(1)].into(),
             ciphertext: Ciphertext::beside(config.read_buffer_bytes.max(1)),

@@ -118,6 +118,10 @@ pub(crate) struct Outbox {
     pub(super) touched: bool,
     /// Our side of the stream has ended.
     pub(super) shut: bool,
+    /// The connection is being made.
+    pub(super) dialing: bool,
+    /// This application has ended it, or is about to.
+    pub(super) given_up: bool,
     pub(super) peer_addr: SocketAddr,
     /// What the TLS handshake has shown, once it is done.
     pub(super) secured: Option<Rc<Secured>>,
@@ -155,6 +159,8 @@ impl Outbox {
             blocked: false,
             touched: false,
             shut: false,
+            dialing: false,
+            given_up: false,
             peer_addr,
             secured: None,
             settings,

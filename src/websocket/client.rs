@@ -232,11 +232,19 @@ impl fmt::Debug for Client {
 impl Hub {
     /// Has a WebSocket opened, at a URL such as `ws://example.com/chat`. It has its name at once; its handler is told of all that follows.
     ///
-    /// An error only if the URL cannot be connected to at all.
+    /// An error only if it cannot be tried at all: for the URL, a subprotocol that is none, or because the reactor shuts down. What is sent before `on_open` is
+    /// answered `Unsupported`.
     pub fn connect(&mut self, url: &str, mut client: Client) -> Result<ConnectionId, Error> {
         let refused = |source| Error::Url { url: url.to_owned(), source };
         let url = Url::parse(url).map_err(refused)?;
         client.prepare_tls(url.secure).map_err(refused)?;
+        if let Some(unfit) = handshake::client::unfit_subprotocol(&client.subprotocols) {
+            return Err(Error::Subprotocol(unfit.to_owned()));
+        }
+        if !self.may_dial() {
+            let source = std::io::Error::other("the reactor is shutting down");
+            return Err(Error::Connect { place: url.authority(), source });
+        }
         if let Some(credentials) = &url.credentials
             && !client.headers.contains_key(header::AUTHORIZATION)
         {

@@ -1,6 +1,6 @@
 //! A client's end of a stream: the handshake, then a WebSocket session.
 
-use std::{io, mem, rc::Rc};
+use std::{io, mem, rc::Rc, time::Duration};
 
 use http::{Response, StatusCode, header};
 
@@ -67,6 +67,9 @@ const MOST_INFORMATIONAL: usize = 8;
 
 /// How much of the body of a refusal is kept, in bytes.
 const REFUSAL_BYTES: usize = 4096;
+
+/// How long that may take to come.
+const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 
 impl ClientStream {
     pub(super) fn new(url: Url, client: Client) -> Self {
@@ -170,6 +173,10 @@ impl ClientStream {
             Err(AnswerError::Status(_)) => {
                 let length = response.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
                 let length = length.and_then(|length| length.parse().ok()).unwrap_or(usize::MAX).min(REFUSAL_BYTES);
+                let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+                let length = if bodiless { 0 } else { length };
+                let deadline = stream.hub.after(REFUSAL_DEADLINE);
+                stream.set_deadline(Some(deadline));
                 let (parts, ()) = response.into_parts();
                 self.state = State::Refused(Box::new(Refusal::new(parts.status, parts.headers)), length);
                 self.read_refusal(stream, &[]);
@@ -334,6 +341,7 @@ impl StreamHandler for ClientStream {
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
         match &mut self.state {
             State::Open(session) => session.on_error(stream, error),
+            State::Refused(..) => self.tell_refusal(stream),
             State::Failed => {}
             _ => self.tell(stream, error),
         }
@@ -365,9 +373,9 @@ impl StreamHandler for ClientStream {
 impl ClientStream {
     /// Makes the next attempt after a while, if that is the policy, and there is a reason to.
     fn come_back(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
-        let wanted =
-            matches!(reason.by, ClosedBy::Application | ClosedBy::Shutdown) || reason.code == CloseCode::Normal;
-        let Some(policy) = self.client.reconnect.filter(|_| !wanted) else { return };
+        let ended_here = matches!(reason.by, ClosedBy::Application | ClosedBy::Shutdown);
+        let wanted = ended_here || stream.hub.is_given_up(stream.id()) || reason.code == CloseCode::Normal;
+        let Some(policy) = self.client.reconnect.filter(|_| !wanted && stream.hub.may_dial()) else { return };
         let random = u32::from_be_bytes(stream.hub.pools.masks.key());
         let Some((attempt, wait)) = self.attempts.next(&policy, stream.hub.now(), random) else { return };
         let (version, limits) = (self.client.version, self.client.settings.limits);
@@ -382,7 +390,9 @@ impl ClientStream {
             state: State::Dialing,
         };
         stream.hub.add_timer(wait, move |hub| {
-            next.dial(hub);
+            if hub.may_dial() {
+                next.dial(hub);
+            }
         });
     }
 }

@@ -21,6 +21,8 @@ use crate::{
 pub enum AnswerError {
     /// A status other than 101.
     Status(StatusCode),
+    /// Another version of HTTP than 1.1, which has no upgrades.
+    HttpVersion,
     /// `Upgrade` is not `websocket`.
     Upgrade,
     /// `Connection` does not name the upgrade.
@@ -41,6 +43,7 @@ impl fmt::Display for AnswerError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             AnswerError::Status(status) => return write!(formatter, "the server answers {status}"),
+            AnswerError::HttpVersion => "the server does not speak HTTP/1.1",
             AnswerError::Upgrade => "the server does not upgrade to a WebSocket",
             AnswerError::Connection => "the server's Connection does not name the upgrade",
             AnswerError::Accept => "the server's Sec-WebSocket-Accept does not belong to the key",
@@ -150,6 +153,9 @@ impl Ask<'_> {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(AnswerError::Status(response.status()));
         }
+        if response.version() != http::Version::HTTP_11 {
+            return Err(AnswerError::HttpVersion);
+        }
         let headers = response.headers();
         let one = |name: &str| only(headers, name);
         if !one("upgrade").is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
@@ -224,6 +230,13 @@ pub(crate) fn basic(credentials: &[u8]) -> HeaderValue {
     let mut value = HeaderValue::try_from(value).expect("base64 is visible ASCII");
     value.set_sensitive(true);
     value
+}
+
+/// The first subprotocol that cannot be offered: no token, or one that stands there before (RFC 6455 §4.1).
+pub(crate) fn unfit_subprotocol(subprotocols: &[String]) -> Option<&String> {
+    let is_token = |text: &str| !text.is_empty() && text.bytes().all(super::is_token_octet);
+    let mut indexed = subprotocols.iter().enumerate();
+    indexed.find(|(index, text)| !is_token(text) || subprotocols[..*index].contains(text)).map(|(_, text)| text)
 }
 
 /// Whether a header of the application's would say twice what the handshake says itself.
