@@ -284,7 +284,7 @@ fn whoever_speaks_otherwise_than_the_port_is_cut_and_told_of() {
     };
     let mut plain = TestSocket::request(telling(secure::server(echo())), wire::request(Version::Rfc6455, "/", ""));
     assert!(plain.is_closed());
-    assert_eq!(errors.take(), ["connection failed: a client speaks something else where TLS is spoken"]);
+    assert_eq!(errors.take(), ["connection failed: the peer speaks something else where TLS is spoken"]);
     let hello = std::mem::take(Client::new(trust(&LOCALHOST), "localhost").encrypt(&mut Vec::new()));
     let mut encrypted = TestSocket::request(telling(echo()), &hello);
     assert!(encrypted.is_closed() && encrypted.received_bytes().is_empty());
