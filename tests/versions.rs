@@ -160,7 +160,7 @@ fn a_third_key_that_does_not_come_is_given_up_at_the_opening_deadline() {
     assert!(!socket.is_closed());
     socket.advance(Duration::from_millis(20));
     assert!(socket.is_closed());
-    assert_eq!(errors.borrow()[0].to_string(), "the request did not come in time");
+    assert_eq!(errors.borrow()[0].to_string(), "the handshake was not done in time");
 }
 
 #[test]
