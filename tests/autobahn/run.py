@@ -95,9 +95,9 @@ def arguments():
             parser.error(f"not a section, a case or a pattern of cases: {case}")
     options.cache = options.cache.resolve()
     options.report = (options.report or options.cache / "report").resolve()
-    options.extra = extra
-    if options.tls and not options.client:
-        options.extra += tls_arguments(options.cache / "tls")
+    if options.tls and options.client:
+        parser.error("the suite has no server that speaks TLS here: its pyOpenSSL is not installed")
+    options.extra = extra + (tls_arguments(options.cache / "tls") if options.tls else [])
     return options
 
 
@@ -185,14 +185,10 @@ def run_client(wstest, options):
     """As run_suite, with the suite as the server."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    url = f"{'wss' if options.tls else 'ws'}://127.0.0.1:{port}"
+    url = f"ws://127.0.0.1:{port}"
     print(f"autobahn: {' '.join(options.cases)} for {options.client} at {url}", flush=True)
-    secure = []
-    if options.tls:
-        made = tls_arguments(options.cache / "tls")
-        secure = ["-c", made[1], "-k", made[3]]
     trouble, started = [], time.monotonic()
-    suite, log = start_suite(wstest, options, "fuzzingserver", CLIENT_TIMEOUTS, {"url": url}, *secure)
+    suite, log = start_suite(wstest, options, "fuzzingserver", CLIENT_TIMEOUTS, {"url": url})
     try:
         while suite.poll() is None and time.monotonic() < started + 20:
             try:
@@ -201,7 +197,7 @@ def run_client(wstest, options):
             except OSError:
                 time.sleep(0.1)
         command = [str(options.client), "--url", url, "--agent", AGENT, *options.extra]
-        done = subprocess.run(command + (["--insecure"] if options.tls else []), stdin=subprocess.DEVNULL,
+        done = subprocess.run(command, stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, errors="replace", timeout=options.timeout)
         if done.returncode != 0:
             trouble.append(f"the client ended with {done.returncode}: {done.stderr[-500:]}")
@@ -216,7 +212,7 @@ def run_client(wstest, options):
     return *read_report(options, log, trouble), trouble
 
 
-def start_suite(wstest, options, mode, timeouts, what, *more):
+def start_suite(wstest, options, mode, timeouts, what):
     """The suite's process, and where it says what it does."""
     shutil.rmtree(options.report, ignore_errors=True)  # an old report must not pass for this run's
     options.report.mkdir(parents=True)
@@ -229,7 +225,7 @@ def start_suite(wstest, options, mode, timeouts, what, *more):
         "exclude-cases": [],
         "exclude-agent-cases": {},
     }))
-    command = [str(wstest), "-m", mode, "-s", str(spec), *more]
+    command = [str(wstest), "-m", mode, "-s", str(spec)]
     bare = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     with log.open("w") as output:
         return subprocess.Popen(command, cwd=options.report, env={**bare, "PYTHONUNBUFFERED": "1"},
