@@ -1,9 +1,10 @@
 //! Names to addresses, off the loop.
 
 use std::{
+    collections::VecDeque,
     fmt, io,
     net::{SocketAddr, ToSocketAddrs},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
@@ -98,59 +99,70 @@ impl fmt::Debug for Answers {
 /// The system's resolver, asked in threads: at most so many at once, started when there are names, and ended when there are none for a while.
 #[derive(Debug, Default)]
 pub(crate) struct SystemResolver {
-    shared: Arc<Mutex<Questions>>,
+    desk: Arc<Desk>,
+}
+
+/// Where names wait, and threads for them.
+#[derive(Debug, Default)]
+struct Desk {
+    questions: Mutex<Questions>,
+    asked: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Questions {
-    waiting: std::collections::VecDeque<(String, u16, Answer)>,
+    waiting: VecDeque<(String, u16, Answer)>,
     threads: usize,
+    idle: usize,
 }
 
 const THREADS: usize = 4;
 
 /// How long a thread waits for the next name.
-const PATIENCE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Resolver for SystemResolver {
     fn resolve(&self, name: &str, port: u16, answer: Answer) {
-        let mut questions = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut questions = self.desk.lock();
         questions.waiting.push_back((name.to_owned(), port, answer));
-        if questions.threads < THREADS {
-            let shared = Arc::clone(&self.shared);
-            let spawned = thread::Builder::new().name("ws-reactor names".to_owned()).spawn(move || answer_all(&shared));
-            match spawned {
-                Ok(_) => questions.threads += 1,
-                Err(error) => {
-                    log::error!(target: "ws_reactor::net", "names cannot be looked up: {error}");
-                    if questions.threads == 0 {
-                        questions.waiting.clear();
-                    }
+        if questions.waiting.len() <= questions.idle || questions.threads == THREADS {
+            return self.desk.asked.notify_one();
+        }
+        let desk = Arc::clone(&self.desk);
+        match thread::Builder::new().name("ws-reactor names".to_owned()).spawn(move || desk.answer_all()) {
+            Ok(_) => questions.threads += 1,
+            Err(error) => {
+                log::error!(target: "ws_reactor::net", "no thread to look up names: {error}");
+                if questions.threads == 0 {
+                    questions.waiting.clear();
                 }
             }
         }
     }
 }
 
-fn answer_all(shared: &Mutex<Questions>) {
-    let next = || shared.lock().unwrap_or_else(PoisonError::into_inner).waiting.pop_front();
-    loop {
-        let question = next().or_else(|| {
-            thread::sleep(PATIENCE);
-            next()
-        });
-        match question {
-            Some((name, port, answer)) => {
-                answer.give((name.as_str(), port).to_socket_addrs().map(Iterator::collect));
-            }
-            None => {
-                let mut questions = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                if questions.waiting.is_empty() {
-                    questions.threads -= 1;
-                    return;
-                }
-            }
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, Questions> {
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers what is asked, until nothing is for a while.
+    fn answer_all(&self) {
+        while let Some((name, port, answer)) = self.next() {
+            answer.give((name.as_str(), port).to_socket_addrs().map(Iterator::collect));
         }
+    }
+
+    /// The next question; `None`, and one thread fewer, if there is none in time.
+    fn next(&self) -> Option<(String, u16, Answer)> {
+        let mut questions = self.lock();
+        questions.idle += 1;
+        let waited = self.asked.wait_timeout_while(questions, PATIENCE, |questions| questions.waiting.is_empty());
+        (questions, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        questions.idle -= 1;
+        let next = questions.waiting.pop_front();
+        questions.threads -= usize::from(next.is_none());
+        next
     }
 }
 

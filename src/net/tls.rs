@@ -12,10 +12,11 @@ use std::{
 };
 
 use rustls::{
-    ServerConfig,
+    ALL_VERSIONS, ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, ring},
     server::{NoServerSessionStorage, danger::ClientCertVerifier},
     sign::CertifiedKey,
+    version::TLS13,
 };
 
 use self::certificates::{ByName, Source};
@@ -145,8 +146,8 @@ impl TlsConfig {
     }
 
     fn build(self) -> ServerConfig {
-        let versions = if self.only_tls_1_3 { &[&rustls::version::TLS13][..] } else { rustls::ALL_VERSIONS };
-        let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions);
+        let builder =
+            ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions(self.only_tls_1_3));
         let builder = builder.expect("ring has cipher suites for both versions");
         let builder = match self.clients {
             None => builder.with_no_client_auth(),
@@ -166,6 +167,12 @@ impl TlsConfig {
         }
         config
     }
+}
+
+/// The versions of TLS that are spoken.
+fn versions(only_tls_1_3: bool) -> &'static [&'static SupportedProtocolVersion] {
+    const NEWEST: &[&SupportedProtocolVersion] = &[&TLS13];
+    if only_tls_1_3 { NEWEST } else { ALL_VERSIONS }
 }
 
 fn provider() -> Arc<CryptoProvider> {

@@ -26,8 +26,6 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Compression {
     pub(super) deflation: Deflation,
-    /// A message above this length waits.
-    slice_bytes: usize,
     line: VecDeque<Waiting>,
 }
 
@@ -78,8 +76,8 @@ pub(super) enum Shares {
 }
 
 impl Compression {
-    pub(super) fn new(deflation: Deflation, slice_bytes: usize) -> Self {
-        Compression { deflation, slice_bytes, line: VecDeque::new() }
+    pub(super) fn new(deflation: Deflation) -> Self {
+        Compression { deflation, line: VecDeque::new() }
     }
 }
 
@@ -96,7 +94,7 @@ impl Outbox {
     ) -> bool {
         let Some(compression) = &mut self.compression else { return false };
         let compress = compress && compression.deflation.wants(message.len());
-        let large = compress && message.len() > compression.slice_bytes;
+        let large = compress && message.len() > pools.slice_bytes;
         if large || !compression.line.is_empty() {
             let waiting = Waiting::new(message, compress, lent, &mut pools.blocks);
             return self.line_up(waiting);
@@ -232,7 +230,7 @@ pub(super) fn write_frame(
 impl<K: Kernel> Reactor<K> {
     /// Gets on with the large messages that wait to be compressed, within the budget: one that is begun is finished first, then the next connection has its turn.
     pub(super) fn compress_waiting(&mut self) {
-        let mut budget = self.config.compression_budget_bytes.max(1);
+        let mut budget = self.hub.pools.slice_bytes;
         while budget > 0
             && let Some(id) = self.hub.compressing.pop_front()
         {

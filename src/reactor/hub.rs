@@ -14,12 +14,12 @@ use std::{
 use slab::Slab;
 
 use super::{
-    compression::Compression,
     config::{Config, Overflow},
     dial::Dial,
+    encoded::EncodedFrame,
     id::{ConnectionId, ListenerId, TimerId},
     listen::Opening,
-    outbox::{EncodedFrame, Outbox, Phase, Pools, Sent},
+    outbox::{Outbox, Phase, Pools, Sent},
     remote::{Inbox, Remote},
     stats::Stats,
     task::{Task, Tick},
@@ -87,7 +87,6 @@ pub struct Hub {
     pub(super) dials: VecDeque<Dial>,
     /// Connections with messages that wait to be compressed, the first that came first.
     pub(super) compressing: VecDeque<ConnectionId>,
-    pub(super) compression_budget_bytes: usize,
     /// When a warning was logged that any peer could cause.
     warned: Option<Instant>,
 }
@@ -101,7 +100,7 @@ impl Hub {
             outboxes: Slab::new(),
             timers: Timers::new(),
             topics: Topics::default(),
-            pools: Pools::new(config.pool_bytes, random),
+            pools: Pools::new(config, random),
             now,
             stats: Stats::default(),
             current: NOBODY,
@@ -121,7 +120,6 @@ impl Hub {
             securing: Vec::new(),
             dials: VecDeque::new(),
             compressing: VecDeque::new(),
-            compression_budget_bytes: config.compression_budget_bytes,
             warned: None,
         }
     }
@@ -342,8 +340,7 @@ impl Hub {
     /// From now on the stream speaks WebSocket, and compresses if that was agreed upon.
     pub(crate) fn speak(&mut self, id: ConnectionId, encoder: Encoder, deflation: Option<Deflation>) {
         if let Some(outbox) = find(&mut self.outboxes, id) {
-            let slice_bytes = self.compression_budget_bytes;
-            outbox.speak(encoder, deflation.map(|deflation| Compression::new(deflation, slice_bytes)));
+            outbox.speak(encoder, deflation);
             self.stats.opened += 1;
         }
     }

@@ -43,9 +43,9 @@ pub(super) struct Link<S> {
     /// What went wrong with the transport, in its own words.
     failure: Option<io::Error>,
     /// Its deadline is for the handshake of the transport.
-    timed: bool,
+    pub(super) timed: bool,
     /// It stands in the line of handshakes.
-    shaking: bool,
+    pub(super) shaking: bool,
     /// It stands in the run queue.
     pub(super) queued: bool,
 }
@@ -113,16 +113,6 @@ impl<K: Kernel> Reactor<K> {
         self.call(key, |handler, stream| handler.on_connect(stream));
         self.time_handshake(key);
         Ok(())
-    }
-
-    /// Sees that the handshake of a transport ends, if its handler does not.
-    fn time_handshake(&mut self, key: usize) {
-        let (link, outbox) = (&mut self.links[key], &self.hub.outboxes[key]);
-        if outbox.phase == Phase::Open && outbox.deadline.is_none() && link.transport.is_handshaking() {
-            link.timed = true;
-            let deadline = self.hub.after(outbox.settings.handshake_deadline);
-            self.hub.set_deadline(outbox.id(key), Some(deadline));
-        }
     }
 
     /// Tells the handler that its connection has ended, and forgets it.
@@ -328,43 +318,6 @@ impl<K: Kernel> Reactor<K> {
             self.take_in_dials();
         }
         unread
-    }
-
-    /// Lays TLS on the connections that have asked for it.
-    #[cfg(feature = "tls")]
-    fn start_tls(&mut self) {
-        while let Some((id, tls, name)) = self.hub.securing.pop() {
-            let (key, alive) = (id.key(), self.hub.phase(id) == Phase::Open);
-            let Some(link) = self.links.get_mut(key).filter(|_| alive) else { continue };
-            if let Err(error) = link.transport.start_tls(&tls, &name) {
-                let kind = error.kind();
-                link.failure = Some(error);
-                self.hub.kill(key, ClosedBy::Network(kind));
-            }
-        }
-    }
-
-    /// Has a step of the connection's TLS handshake made when those before it have had theirs.
-    fn queue_handshake(&mut self, key: usize) {
-        let link = &mut self.links[key];
-        if !link.shaking {
-            link.shaking = true;
-            self.handshakes.push_back(key);
-        }
-    }
-
-    /// Makes so many steps of TLS handshakes as the budget allows, in the order in which they were called for.
-    pub(super) fn shake_hands(&mut self) {
-        for _ in 0..self.config.tls_handshake_budget.max(1) {
-            let Some(key) = self.handshakes.pop_front() else { return };
-            if let Some(link) = self.links.get_mut(key)
-                && mem::take(&mut link.shaking)
-            {
-                self.handshake_is_due = link.transport.is_handshaking();
-                self.read_from(key);
-                self.handshake_is_due = false;
-            }
-        }
     }
 
     /// Has the connection read in the next turn, though no event will say so.

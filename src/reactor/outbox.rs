@@ -8,8 +8,9 @@ use std::{
 };
 
 use super::{
-    compression::{Compression, Shares, write_frame},
-    config::StreamSettings,
+    compression::Compression,
+    config::{Config, StreamSettings},
+    encoded::EncodedFrame,
     id::{ConnectionId, TimerId},
     queue::{MAX_SLICES, Queue},
 };
@@ -18,6 +19,7 @@ use crate::{
     protocol::{
         CloseCode, CloseReason, Message, OwnedMessage,
         block::{Block, Blocks, SharedBlock},
+        deflate::Deflation,
         encoder::Encoder,
         mask::{MaskingKey, Masks},
     },
@@ -68,6 +70,8 @@ pub(crate) const LARGE_PAYLOAD_BYTES: usize = 16 * 1024;
 pub(crate) struct Pools {
     pub(crate) blocks: Blocks,
     pub(crate) masks: Masks,
+    /// A message above this length is compressed in slices of so many bytes.
+    pub(super) slice_bytes: usize,
     /// Boxed, because it is the box that is handed on.
     #[allow(clippy::vec_box)]
     queues: Vec<Box<Queue>>,
@@ -77,8 +81,13 @@ pub(crate) struct Pools {
 const FREE_QUEUES: usize = 16_384;
 
 impl Pools {
-    pub(crate) fn new(bytes: usize, random: Randomness) -> Self {
-        Pools { blocks: Blocks::new(bytes), masks: Masks::new(random), queues: Vec::new() }
+    pub(super) fn new(config: &Config, random: Randomness) -> Self {
+        Pools {
+            blocks: Blocks::new(config.pool_bytes),
+            masks: Masks::new(random),
+            slice_bytes: config.compression_budget_bytes.max(1),
+            queues: Vec::new(),
+        }
     }
 
     /// The key for the next frame; a server's has none.
@@ -182,9 +191,9 @@ impl Outbox {
     }
 
     /// From now on the stream speaks WebSocket, and compresses if that was agreed upon.
-    pub(super) fn speak(&mut self, encoder: Encoder, compression: Option<Compression>) {
+    pub(super) fn speak(&mut self, encoder: Encoder, deflation: Option<Deflation>) {
         self.encoder = Some(encoder);
-        self.compression = compression.map(Box::new);
+        self.compression = deflation.map(|deflation| Box::new(Compression::new(deflation)));
     }
 
     /// How it frames what it says; `None` for a raw stream.
@@ -391,53 +400,6 @@ impl Outbox {
 
 /// Up to here a published frame is copied behind what is queued already: a segment of its own would cost as much.
 const SMALL_FRAME_BYTES: usize = 1024;
-
-/// A server masks nothing.
-const NO_KEY: MaskingKey = [0; 4];
-
-/// A message encoded once for many: `head` has the header, and the payload too unless that follows from where it lies.
-#[derive(Debug)]
-pub(crate) struct EncodedFrame {
-    pub(super) encoder: Encoder,
-    pub(super) shares: Shares,
-    head: SharedBlock,
-    body: Option<(SharedBlock, usize, usize)>,
-}
-
-impl EncodedFrame {
-    /// For `outbox`, and all that share it with that one.
-    pub(super) fn new(
-        outbox: &mut Outbox,
-        encoder: Encoder,
-        shares: Shares,
-        message: Message<'_>,
-        lent: Option<&SharedBlock>,
-        blocks: &mut Blocks,
-    ) -> Self {
-        debug_assert!(!encoder.masks(), "what is masked is not shared");
-        let deflation = outbox.compression.as_mut().filter(|_| shares != Shares::Plain);
-        let deflation = deflation.map(|compression| &mut compression.deflation);
-        let payload = message.as_bytes();
-        let mut head = blocks.take(payload.len());
-        let mut body = None;
-        if let Some(out) = Rc::get_mut(&mut head) {
-            let lying = lent.filter(|_| payload.len() >= LARGE_PAYLOAD_BYTES && deflation.is_none());
-            let lying = lying.and_then(|block| Some((block, place(block, payload)?, encoder.message_header(message)?)));
-            match lying {
-                Some((block, start, header)) => {
-                    out.bytes_mut().extend_from_slice(header.as_bytes());
-                    body = Some((Rc::clone(block), start, start + payload.len()));
-                }
-                None => write_frame(encoder, deflation, message, NO_KEY, out.bytes_mut()),
-            }
-        }
-        EncodedFrame { encoder, shares, head, body }
-    }
-
-    pub(super) fn release(self, blocks: &mut Blocks) {
-        blocks.give(self.head);
-    }
-}
 
 /// Where `payload` starts in `block`, if that is where it lies.
 pub(super) fn place(block: &SharedBlock, payload: &[u8]) -> Option<usize> {

@@ -2,9 +2,10 @@
 
 use super::{
     compression::Shares,
+    encoded::EncodedFrame,
     hub::{Hub, NOBODY, find},
     id::ConnectionId,
-    outbox::{EncodedFrame, Phase, place},
+    outbox::{Phase, place},
 };
 use crate::protocol::{Message, OwnedMessage};
 
@@ -92,7 +93,7 @@ impl Hub {
             match known {
                 _ if shares == Shares::Nothing => {
                     // Where many have it wait, they wait for the same bytes.
-                    let large = message.len() > self.compression_budget_bytes;
+                    let large = message.len() > pools.slice_bytes;
                     let lies = lent.is_some_and(|block| place(block, message.as_bytes()).is_some());
                     let copy =
                         (large && !lies).then(|| &*copy.get_or_insert_with(|| pools.blocks.take_message(message)));

@@ -8,15 +8,13 @@ use super::{
     client::Client,
     handler::{Handler, WebSocket},
     reconnect::Attempts,
-    session::{Habits, Session},
+    session::{Beginning, Habits, Session},
 };
 use crate::{
     error::{Error, Refusal},
     http::{Request, head::HeadReader, url::Url},
     protocol::{
         CloseCode, CloseReason, ClosedBy, Deadline, Handshake, ProxyError, Side,
-        deflate::{Deflation, Inflation},
-        encoder::Encoder,
         handshake::client::{Agreed, AnswerError, Ask, PROOF_BYTES, Proof},
         proxy::Tunnel,
     },
@@ -216,22 +214,12 @@ impl ClientStream {
 
     /// The handshake is done.
     fn open(&mut self, stream: &mut Stream<'_>, handshake: &Handshake) {
-        let (agreed, contexts) = (handshake.compression(), stream.hub.contexts());
-        let inflation = agreed.map(|agreed| Inflation::new(agreed, Side::Client, contexts));
-        let config = self.client.deflate.as_ref();
-        let deflation =
-            agreed.zip(config).map(|(agreed, config)| Deflation::new(agreed, config, Side::Client, contexts));
-        let version = handshake.version();
-        stream.hub.speak(stream.id(), Encoder::new(version, Side::Client), deflation);
-        log::debug!(target: "ws_reactor::websocket", "{} open: {} {version}", stream.id(), self.url.location());
         self.attempts.note_open(stream.hub.now());
         let handler = mem::replace(&mut self.client.handler, Box::new(Nobody));
-        let habits = Rc::new(Habits::from(&self.client.settings));
-        let limits = self.client.settings.limits;
-        let mut session = Session::new(handler, version, Side::Client, limits, habits, stream.hub.now());
-        if let Some(inflation) = inflation {
-            session.inflate_by(inflation);
-        }
+        let habits = &Rc::new(Habits::from(&self.client.settings));
+        let (limits, deflate) = (self.client.settings.limits, self.client.deflate.as_ref());
+        let beginning = Beginning { side: Side::Client, limits, habits, deflate };
+        let session = Session::begin(stream, handler, handshake, beginning);
         self.state = State::Open(Box::new(session));
         if let State::Open(session) = &mut self.state {
             session.on_open(stream, handshake);

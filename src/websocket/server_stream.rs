@@ -8,7 +8,7 @@ use super::{
     courtesy::{Known, Start},
     decision::{Accept, Decision},
     server::{Server, Settings, Subprotocols},
-    session::{Habits, Session},
+    session::{Beginning, Habits, Session},
 };
 use crate::{
     error::Error,
@@ -17,12 +17,7 @@ use crate::{
         head::{HeadError, HeadReader},
         response,
     },
-    protocol::{
-        CloseReason, ClosedBy, Deadline, Handshake, HandshakeError, Limits, Side, Version,
-        deflate::{Deflation, Inflation},
-        encoder::Encoder,
-        handshake,
-    },
+    protocol::{CloseReason, ClosedBy, Deadline, Handshake, HandshakeError, Limits, Side, Version, handshake},
     reactor::{Phase, Stream, StreamHandler, TimerId},
 };
 
@@ -162,22 +157,12 @@ impl ServerStream {
         let handler = (self.server.factory)(&challenge.handshake);
         let State::Challenged(challenge) = mem::replace(&mut self.state, State::Answered) else { return };
         let Challenge { handshake, limits, received } = *challenge;
-        let version = handshake.version();
         if handshake.challenge_bytes() > 0 {
             stream.hub.write_handshake(stream.id(), &handshake.prove(&received), true);
         }
-        let (agreed, contexts) = (handshake.compression(), stream.hub.contexts());
-        let inflation = agreed.map(|agreed| Inflation::new(agreed, Side::Server, contexts));
-        let config = self.server.deflate.as_ref();
-        let deflation =
-            agreed.zip(config).map(|(agreed, config)| Deflation::new(agreed, config, Side::Server, contexts));
-        stream.hub.speak(stream.id(), Encoder::new(version, Side::Server), deflation);
-        log::debug!(target: "ws_reactor::websocket", "{} open: {} {}", stream.id(), handshake.path(), version);
-        let mut session =
-            Session::new(handler, version, Side::Server, limits, Rc::clone(&self.habits), stream.hub.now());
-        if let Some(inflation) = inflation {
-            session.inflate_by(inflation);
-        }
+        let (habits, deflate) = (&self.habits, self.server.deflate.as_ref());
+        let beginning = Beginning { side: Side::Server, limits, habits, deflate };
+        let session = Session::begin(stream, handler, &handshake, beginning);
         self.state = State::Open(Box::new(session));
         if let State::Open(session) = &mut self.state {
             session.on_open(stream, &handshake);

@@ -15,7 +15,8 @@ use crate::{
     protocol::{
         CloseCode, CloseReason, ClosedBy, Deadline, Handshake, Limits, ProtocolError, Side, Version,
         decoder::{Decoder, Incoming},
-        deflate::Inflation,
+        deflate::{DeflateConfig, Deflation, Inflation},
+        encoder::Encoder,
     },
     reactor::{LARGE_PAYLOAD_BYTES, Phase, Stream, TimerId},
 };
@@ -73,8 +74,36 @@ impl View {
     }
 }
 
+/// What a session is begun with, besides its handler.
+pub(super) struct Beginning<'a> {
+    pub(super) side: Side,
+    pub(super) limits: Limits,
+    pub(super) habits: &'a Rc<Habits>,
+    pub(super) deflate: Option<&'a DeflateConfig>,
+}
+
 impl Session {
-    pub(super) fn new(
+    /// A session on a stream whose handshake is done, which speaks WebSocket from now on. Its handler is not told yet.
+    pub(super) fn begin(
+        stream: &mut Stream<'_>,
+        handler: Box<dyn Handler>,
+        handshake: &Handshake,
+        beginning: Beginning<'_>,
+    ) -> Self {
+        let Beginning { side, limits, habits, deflate } = beginning;
+        let (id, version, agreed) = (stream.id(), handshake.version(), handshake.compression());
+        let deflation = agreed.zip(deflate);
+        let deflation = deflation.map(|(agreed, config)| Deflation::new(agreed, config, side, stream.hub.contexts()));
+        let mut session = Session::new(handler, version, side, limits, Rc::clone(habits), stream.hub.now());
+        if let Some(inflation) = agreed.map(|agreed| Inflation::new(agreed, side, stream.hub.contexts())) {
+            session.decoder.inflate_by(inflation);
+        }
+        stream.hub.speak(id, Encoder::new(version, side), deflation);
+        log::debug!(target: "ws_reactor::websocket", "{id} open: {} {version}", handshake.path());
+        session
+    }
+
+    fn new(
         handler: Box<dyn Handler>,
         version: Version,
         side: Side,
@@ -92,11 +121,6 @@ impl Session {
             pinged: None,
             inflated: u64::MAX,
         }
-    }
-
-    /// From now on messages may be compressed.
-    pub(super) fn inflate_by(&mut self, inflation: Inflation) {
-        self.decoder.inflate_by(inflation);
     }
 
     pub(super) fn on_open(&mut self, stream: &mut Stream<'_>, handshake: &Handshake) {

@@ -12,7 +12,7 @@ use rustls::{
 
 use super::{
     certificates::{self, Source, TlsError},
-    provider,
+    provider, versions,
 };
 
 /// Whom a client trusts, and what it shows; to be given to [`Client::tls`](crate::Client::tls).
@@ -89,8 +89,8 @@ impl TlsClientConfig {
     }
 
     fn build(self) -> ClientConfig {
-        let versions = if self.only_tls_1_3 { &[&rustls::version::TLS13][..] } else { rustls::ALL_VERSIONS };
-        let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions);
+        let builder =
+            ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions(self.only_tls_1_3));
         let builder = builder.expect("ring has cipher suites for both versions");
         let builder = match self.roots {
             Some(roots) => builder.with_root_certificates(roots),

@@ -1,0 +1,164 @@
+//! The system as the reactor sees it.
+
+use std::{
+    cell::Cell,
+    collections::VecDeque,
+    io::{self, IoSlice},
+    net::SocketAddr,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use super::{Listener, Peer, PeerId, Random, Sim, SimListener, SimStream};
+use crate::net::{
+    kernel::{Event, Kernel, Randomness, Readiness, Wake},
+    listener::Bind,
+};
+
+impl Kernel for Sim {
+    type Stream = SimStream;
+    type Listener = SimListener;
+
+    const SHORT_READ_DRAINS: bool = true;
+
+    fn poll(&mut self, events: &mut Vec<Event>, _: Option<Duration>) -> io::Result<()> {
+        self.step();
+        self.woken.0.store(false, Ordering::Release);
+        events.extend(std::mem::take(&mut self.news).into_iter().map(|(token, readiness)| Event { token, readiness }));
+        self.random.shuffle(events);
+        Ok(())
+    }
+
+    fn now(&self) -> Instant {
+        self.start + self.elapsed
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        Arc::clone(&self.woken) as Arc<dyn Wake>
+    }
+
+    fn random(&mut self) -> Randomness {
+        let mut random = Random::new(self.random.clone().number());
+        Box::new(move |bytes| bytes.fill_with(|| random.number() as u8))
+    }
+
+    fn bind(&mut self, bind: &Bind, token: usize) -> io::Result<(SimListener, SocketAddr)> {
+        let addr: SocketAddr = bind.address().parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        if self.listeners.iter().any(|listener| listener.addr == addr && !listener.closed.get()) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let closed = Rc::new(Cell::new(false));
+        self.listeners.push(Listener {
+            addr,
+            token,
+            waiting: VecDeque::new(),
+            refused: false,
+            closed: Rc::clone(&closed),
+        });
+        Ok((SimListener { index: self.listeners.len() - 1, closed }, addr))
+    }
+
+    fn accept(&mut self, listener: &mut SimListener) -> io::Result<(SimStream, SocketAddr)> {
+        if self.listeners[listener.index].waiting.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.listeners[listener.index].refused = false;
+        if self.random.one_in(self.faults.accept) {
+            let chosen = self.random.below(3);
+            self.listeners[listener.index].refused = chosen == 2;
+            return Err(match chosen {
+                0 => io::ErrorKind::Interrupted.into(),
+                1 => io::ErrorKind::ConnectionAborted.into(),
+                _ => io::Error::from_raw_os_error(24), // EMFILE
+            });
+        }
+        let id = self.listeners[listener.index].waiting.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
+        let peer = &mut self.peers[id.0];
+        Ok((peer.stream(), peer.addr))
+    }
+
+    fn connect(&mut self, to: SocketAddr, token: usize) -> io::Result<SimStream> {
+        let id = PeerId(self.peers.len());
+        let mut peer = Peer::new(id);
+        (peer.addr, peer.token) = (to, Some(token));
+        let stream = peer.stream();
+        self.peers.push(peer);
+        match self.listeners.iter().position(|listener| listener.addr == to && !listener.closed.get()) {
+            Some(index) => {
+                // What one end writes comes to the other.
+                let other = PeerId(self.peers.len());
+                let mut peer = Peer::new(other);
+                peer.other = Some(id.0);
+                self.peers.push(peer);
+                self.peers[id.0].other = Some(other.0);
+                self.listeners[index].waiting.push_back(other);
+                let token = self.listeners[index].token;
+                self.news.entry(token).or_default().readable = true;
+            }
+            None if self.silent.contains(&to) => return Ok(stream),
+            None if self.played.contains(&to) => self.dialed.push_back((id, to)),
+            None => self.peers[id.0].refused = true,
+        }
+        self.tell(id.0, Readiness { writable: true, ..Readiness::default() });
+        Ok(stream)
+    }
+
+    fn connected(&mut self, stream: &mut SimStream) -> io::Result<bool> {
+        let peer = &self.peers[stream.peer.0];
+        match peer.refused {
+            true => Err(io::ErrorKind::ConnectionRefused.into()),
+            false => Ok(!self.silent.contains(&peer.addr)),
+        }
+    }
+
+    fn reregister(&mut self, stream: &mut SimStream, token: usize) -> io::Result<()> {
+        let index = stream.peer.0;
+        self.peers[index].token = Some(token);
+        let peer = &self.peers[index];
+        let (reset, readable) = (peer.reset, peer.reset || peer.is_readable());
+        self.tell(index, Readiness { readable, writable: true, hangup: reset, failed: reset });
+        Ok(())
+    }
+
+    fn register(&mut self, stream: &mut SimStream, token: usize) -> io::Result<()> {
+        self.peers[stream.peer.0].token = Some(token);
+        let reset = self.peers[stream.peer.0].reset;
+        self.tell(stream.peer.0, Readiness { readable: reset, writable: true, hangup: reset, failed: reset });
+        Ok(())
+    }
+
+    fn read(&mut self, stream: &mut SimStream, buffer: &mut [u8]) -> io::Result<usize> {
+        let index = stream.peer.0;
+        if let Some(kind) = self.fault_of_moment(index) {
+            self.tell(index, Readiness { readable: true, ..Readiness::default() });
+            return Err(kind.into());
+        }
+        let piece = self.piece(self.peers[index].arrived.len().saturating_sub(1)).saturating_add(1);
+        let (read, more) = self.peers[index].read(buffer, piece)?;
+        if more {
+            self.tell(index, Readiness { readable: true, ..Readiness::default() });
+        }
+        Ok(read)
+    }
+
+    fn write(&mut self, stream: &mut SimStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let index = stream.peer.0;
+        if self.peers[index].shut {
+            // Our side has ended.
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+        if let Some(kind) = self.fault_of_moment(index) {
+            self.peers[index].blocked |= kind == io::ErrorKind::WouldBlock;
+            return Err(kind.into());
+        }
+        let piece = self.piece(offered);
+        self.peers[index].write(slices, offered, piece)
+    }
+
+    fn shutdown_write(&mut self, stream: &mut SimStream) -> io::Result<()> {
+        self.peers[stream.peer.0].shut = true;
+        Ok(())
+    }
+}

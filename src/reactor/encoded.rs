@@ -1,0 +1,61 @@
+//! What is encoded once for many.
+
+use std::rc::Rc;
+
+use super::{
+    compression::{Shares, write_frame},
+    outbox::{LARGE_PAYLOAD_BYTES, Outbox, place},
+};
+use crate::protocol::{
+    Message,
+    block::{Blocks, SharedBlock},
+    encoder::Encoder,
+    mask::MaskingKey,
+};
+
+/// A server masks nothing.
+const NO_KEY: MaskingKey = [0; 4];
+
+/// A message encoded once for many: `head` has the header, and the payload too unless that follows from where it lies.
+#[derive(Debug)]
+pub(crate) struct EncodedFrame {
+    pub(super) encoder: Encoder,
+    pub(super) shares: Shares,
+    pub(super) head: SharedBlock,
+    pub(super) body: Option<(SharedBlock, usize, usize)>,
+}
+
+impl EncodedFrame {
+    /// For `outbox`, and all that share it with that one.
+    pub(super) fn new(
+        outbox: &mut Outbox,
+        encoder: Encoder,
+        shares: Shares,
+        message: Message<'_>,
+        lent: Option<&SharedBlock>,
+        blocks: &mut Blocks,
+    ) -> Self {
+        debug_assert!(!encoder.masks(), "what is masked is not shared");
+        let deflation = outbox.compression.as_mut().filter(|_| shares != Shares::Plain);
+        let deflation = deflation.map(|compression| &mut compression.deflation);
+        let payload = message.as_bytes();
+        let mut head = blocks.take(payload.len());
+        let mut body = None;
+        if let Some(out) = Rc::get_mut(&mut head) {
+            let lying = lent.filter(|_| payload.len() >= LARGE_PAYLOAD_BYTES && deflation.is_none());
+            let lying = lying.and_then(|block| Some((block, place(block, payload)?, encoder.message_header(message)?)));
+            match lying {
+                Some((block, start, header)) => {
+                    out.bytes_mut().extend_from_slice(header.as_bytes());
+                    body = Some((Rc::clone(block), start, start + payload.len()));
+                }
+                None => write_frame(encoder, deflation, message, NO_KEY, out.bytes_mut()),
+            }
+        }
+        EncodedFrame { encoder, shares, head, body }
+    }
+
+    pub(super) fn release(self, blocks: &mut Blocks) {
+        blocks.give(self.head);
+    }
+}
