@@ -1,59 +1,18 @@
 //! The client, against servers of this crate on the same simulated system, and against far ends that a test plays.
 #![allow(clippy::unwrap_used)]
 
-use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, time::Duration};
+use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
+use played::{Log, Names, Played, SERVER, URL, accept, echo, noting, played, taken, world};
 use ws_reactor::{
     Callbacks, Client, CloseCode, Config, ConnectionId, Error, Handler, Message, Proxy, Reactor, Reconnect, Server,
-    Version,
-    net::{
-        Answer, Resolver,
-        sim::{PeerId, Sim},
-    },
-    on_message,
+    Version, net::sim::Sim, on_message,
 };
 
+mod played;
 #[cfg(feature = "tls")]
 mod secure;
 mod wire;
-
-const SERVER: &str = "10.0.0.1:80";
-const URL: &str = "ws://10.0.0.1/chat?room=1";
-
-type Log = Rc<RefCell<Vec<String>>>;
-
-/// Notes all that it is told.
-fn noting(log: &Log) -> Callbacks {
-    let note = |log: &Log, what: String| log.borrow_mut().push(what);
-    let logs: [Log; 5] = std::array::from_fn(|_| Rc::clone(log));
-    let [open, message, pong, error, close] = logs;
-    Callbacks::new()
-        .on_open(move |ws, handshake| {
-            note(&open, format!("open {} {:?} by {}", ws.version(), handshake.subprotocol(), ws.peer_addr()));
-        })
-        .on_message(move |_, message_in| note(&message, format!("message {message_in}")))
-        .on_pong(move |_, data| note(&pong, format!("pong {}", data.escape_ascii())))
-        .on_error(move |_, what| note(&error, format!("error {what}")))
-        .on_close(move |_, reason| note(&close, format!("close {reason}")))
-}
-
-fn echo() -> Server {
-    Server::new(|_| {
-        on_message(|ws, message| {
-            ws.send(message);
-        })
-    })
-}
-
-fn world(server: Server) -> Reactor<Sim> {
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
-    reactor.listen(SERVER, server).unwrap();
-    reactor
-}
-
-fn taken(log: &Log) -> Vec<String> {
-    log.take()
-}
 
 #[test]
 fn every_version_talks_to_a_server_of_ours() {
@@ -125,54 +84,6 @@ fn messages_are_compressed_both_ways_if_both_ends_want_it() {
         assert!(stats.bytes_in - before < 10_000, "{} bytes both ways", stats.bytes_in - before);
         assert_eq!(stats.compressions, 100);
     }
-}
-
-/// A client whose server is played by the test.
-struct Played {
-    reactor: Reactor<Sim>,
-    peer: PeerId,
-    id: ConnectionId,
-    log: Log,
-    request: String,
-}
-
-fn played(client: impl FnOnce(Callbacks) -> Client) -> Played {
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
-    reactor.kernel_mut().play(SERVER.parse().unwrap());
-    let log = Log::default();
-    let id = reactor.connect(URL, client(noting(&log))).unwrap();
-    reactor.settle().unwrap();
-    let (peer, _) = reactor.kernel_mut().dialed().unwrap();
-    let request = String::from_utf8_lossy(&reactor.kernel_mut().received(peer)).into_owned();
-    Played { reactor, peer, id, log, request }
-}
-
-impl Played {
-    fn say(&mut self, bytes: impl AsRef<[u8]>) -> Vec<String> {
-        self.reactor.kernel_mut().send(self.peer, bytes.as_ref());
-        self.reactor.settle().unwrap();
-        taken(&self.log)
-    }
-
-    fn header(&self, name: &str) -> &str {
-        let line = self.request.lines().find(|line| line.starts_with(&format!("{name}: ")));
-        line.map_or("", |line| line.split_once(": ").unwrap().1)
-    }
-
-    /// A good answer, with more lines.
-    fn answer(&self, lines: &str) -> String {
-        format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n{lines}\r\n",
-            accept(self.header("Sec-WebSocket-Key"))
-        )
-    }
-}
-
-/// RFC 6455 §4.2.2, by another implementation of SHA-1 than the crate's own use of it.
-fn accept(key: &str) -> String {
-    use base64::{Engine, engine::general_purpose::STANDARD};
-    use sha1::{Digest, Sha1};
-    STANDARD.encode(Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11")))
 }
 
 #[test]
@@ -330,23 +241,6 @@ fn what_cannot_be_connected_to_is_told_and_named() {
     reactor.advance(Duration::from_secs(31)).unwrap();
     assert_eq!(taken(&log)[0], "error the handshake was not done in time");
     assert_eq!(reactor.hub().stats().connections, 0);
-}
-
-/// Knows some names, and answers when it is told to.
-#[derive(Clone, Default)]
-struct Names(Rc<RefCell<Vec<(String, Answer)>>>);
-
-impl Resolver for Names {
-    fn resolve(&self, name: &str, port: u16, answer: Answer) {
-        self.0.borrow_mut().push((format!("{name}:{port}"), answer));
-    }
-}
-
-impl Names {
-    fn answer(&self, addresses: io::Result<&[&str]>) {
-        let (_, answer) = self.0.borrow_mut().pop().unwrap();
-        answer.give(addresses.map(|all| all.iter().map(|address| address.parse::<SocketAddr>().unwrap()).collect()));
-    }
 }
 
 #[test]
@@ -659,7 +553,7 @@ fn a_thousand_clients_that_lose_one_server_come_back_spread_out() {
 mod by_tls {
     use ws_reactor::TlsClientConfig;
 
-    use super::*;
+    use super::{played::Here, *};
 
     const URL: &str = "wss://localhost/chat";
 
@@ -669,14 +563,6 @@ mod by_tls {
         reactor.listen("10.0.0.1:443", secure::server(server)).unwrap();
         reactor.set_resolver(Here);
         reactor
-    }
-
-    struct Here;
-
-    impl Resolver for Here {
-        fn resolve(&self, _: &str, port: u16, answer: Answer) {
-            answer.give(Ok(vec![SocketAddr::from(([10, 0, 0, 1], port))]));
-        }
     }
 
     fn trusting() -> TlsClientConfig {

@@ -15,9 +15,9 @@ const FORBIDDEN: [(&str, &[&str]); 5] = [
 ];
 
 /// The only places where a crate may be named.
-const DOORS: [(&str, &[&str]); 12] = [
+const DOORS: [(&str, &[&str]); 13] = [
     ("mio", &["net/poller.rs"]),
-    ("socket2", &["net/listener.rs"]),
+    ("socket2", &["net/connector.rs", "net/listener.rs", "net/poller.rs"]),
     ("flate2", &["protocol/deflate/contexts.rs", "protocol/deflate/deflation.rs", "protocol/deflate/inflation.rs"]),
     ("getrandom", &["net/poller.rs"]),
     ("httparse", &["http/head.rs"]),
@@ -25,6 +25,7 @@ const DOORS: [(&str, &[&str]); 12] = [
     ("sha1", &["protocol/handshake/hybi.rs"]),
     ("md5", &["protocol/handshake/hixie76.rs"]),
     ("webpki_roots", &["net/tls/client.rs"]),
+    ("rustls_native_certs", &["net/tls/client.rs"]),
     (
         "rustls",
         &["net/tls.rs", "net/tls/certificates.rs", "net/tls/client.rs", "net/tls/session.rs", "net/tls/testing.rs"],

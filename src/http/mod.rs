@@ -2,6 +2,7 @@
 //!
 //! Its vocabulary is that of the [`http`](https://docs.rs/http) crate, re-exported here.
 
+pub(crate) mod body;
 pub(crate) mod head;
 mod request;
 pub(crate) mod response;

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
 };
 
 use http::Uri;
@@ -13,10 +14,12 @@ use http::Uri;
 pub enum UrlError {
     /// It is no URL.
     Malformed,
-    /// A scheme other than `ws` and `wss`.
+    /// A scheme other than `ws`, `wss`, `ws+unix` and `wss+unix`; of a proxy, other than `http`, `https` and `socks5`.
     Scheme,
     /// No host.
     Host,
+    /// `ws+unix` without the absolute path of a socket.
+    Socket,
     /// `wss`, and this crate was built without the feature `tls`.
     NoTls,
     /// `wss`, and there is nobody to trust: neither was `Client::tls` called, nor has this crate the feature `bundled-roots`.
@@ -29,8 +32,9 @@ impl fmt::Display for UrlError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             UrlError::Malformed => "it is no URL",
-            UrlError::Scheme => "its scheme is neither ws nor wss",
+            UrlError::Scheme => "its scheme is none of those that are spoken",
             UrlError::Host => "it has no host",
+            UrlError::Socket => "it has no absolute path of a socket",
             UrlError::NoTls => "wss needs the feature `tls`",
             UrlError::NoRoots => "wss needs roots to trust: Client::tls, or the feature `bundled-roots`",
             UrlError::Fragment => "it has a fragment",
@@ -52,6 +56,8 @@ pub(crate) struct Url {
     pub(crate) target: String,
     /// User and password as they stand there, decoded: `user:password`.
     pub(crate) credentials: Option<Vec<u8>>,
+    /// The socket in the file system that the server listens at, if it is no port.
+    pub(crate) socket: Option<PathBuf>,
 }
 
 impl Url {
@@ -65,6 +71,11 @@ impl Url {
         };
         if !text.is_ascii() || !text.match_indices('%').all(escaped) {
             return Err(UrlError::Malformed);
+        }
+        if let Some((scheme, rest)) = text.split_once(':')
+            && let Some(scheme) = scheme.to_ascii_lowercase().strip_suffix("+unix")
+        {
+            return Url::parse_unix(scheme, rest);
         }
         let uri: Uri = text.parse().map_err(|_| UrlError::Malformed)?;
         let secure = match uri.scheme_str() {
@@ -93,7 +104,58 @@ impl Url {
         let credentials = authority.as_str().rsplit_once('@').map(|(credentials, _)| with_colon(decoded(credentials)));
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let slash = if target.starts_with('/') { "" } else { "/" };
-        Ok(Url { secure, host: host.to_owned(), port, target: format!("{slash}{target}"), credentials })
+        let target = format!("{slash}{target}");
+        Ok(Url { secure, host: host.to_owned(), port, target, credentials, socket: None })
+    }
+
+    /// The path of a socket, and behind a colon what is asked for there: `ws+unix:/run/chat.sock:/room?name=x`. The server hears of `localhost`.
+    fn parse_unix(scheme: &str, rest: &str) -> Result<Self, UrlError> {
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
+        let (socket, target) = rest.split_once(':').unwrap_or((rest, "/"));
+        if !socket.starts_with('/') {
+            return Err(UrlError::Socket);
+        }
+        let slash = if target.starts_with('/') { "" } else { "/" };
+        let there = Url::parse(&format!("{scheme}://localhost{slash}{target}"))?;
+        let socket = String::from_utf8(decoded(socket)).map_err(|_| UrlError::Malformed)?;
+        Ok(Url { socket: Some(socket.into()), ..there })
+    }
+
+    /// Where a reference leads that was found here (RFC 3986 §5.2), such as that of a redirection. `http` stands for `ws`, and `https` for `wss`.
+    pub(crate) fn join(&self, reference: &str) -> Result<Self, UrlError> {
+        let reference = reference.split('#').next().unwrap_or_default();
+        let scheme = if self.secure { "wss" } else { "ws" };
+        let path = self.target.split('?').next().unwrap_or_default();
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        // What stays where it is may be in the file system, so it is not this URL that is parsed again.
+        let (elsewhere, text) = match reference {
+            _ if has_scheme(reference) => {
+                let (scheme, rest) = reference.split_once(':').unwrap_or_default();
+                let scheme = match scheme.to_ascii_lowercase().as_str() {
+                    "http" | "ws" => "ws",
+                    "https" | "wss" => "wss",
+                    _ => return Err(UrlError::Scheme),
+                };
+                (true, format!("{scheme}:{rest}"))
+            }
+            _ if reference.starts_with("//") => (true, format!("{scheme}:{reference}")),
+            "" => (false, self.target.clone()),
+            _ if reference.starts_with('/') => (false, reference.to_owned()),
+            _ if reference.starts_with('?') => (false, format!("{path}{reference}")),
+            _ => (false, format!("{folder}/{reference}")),
+        };
+        let there = Url::parse(&if elsewhere { text } else { format!("ws://localhost{text}") })?;
+        let target = without_dots(&there.target);
+        match elsewhere {
+            true => Ok(Url { target, ..there }),
+            false => Ok(Url { target, credentials: None, ..self.clone() }),
+        }
+    }
+
+    /// Whether both name one place: what one was told may be told to the other.
+    pub(crate) fn is_beside(&self, other: &Url) -> bool {
+        let place = |url: &Url| (url.secure, url.host.to_ascii_lowercase(), url.port, url.socket.clone());
+        place(self) == place(other)
     }
 
     /// The host as a header has it: with brackets, and with the port unless it is the usual one (RFC 6455 §4.1).
@@ -113,6 +175,32 @@ impl Url {
 
 fn default_port(secure: bool) -> u16 {
     if secure { 443 } else { 80 }
+}
+
+/// Whether a reference begins with a scheme (RFC 3986 §3.1).
+fn has_scheme(reference: &str) -> bool {
+    let Some((scheme, _)) = reference.split_once(':') else { return false };
+    let within = |octet: u8| octet.is_ascii_alphanumeric() || b"+-.".contains(&octet);
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(within)
+}
+
+/// A path without `.` and `..`, and the query behind it as it is (RFC 3986 §5.2.4).
+fn without_dots(target: &str) -> String {
+    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        match segment {
+            "." => kept.extend(last.then_some("")),
+            ".." => {
+                kept.pop();
+                kept.extend(last.then_some(""));
+            }
+            segment => kept.push(segment),
+        }
+    }
+    format!("/{}{query}", kept.join("/"))
 }
 
 /// A user without a password has an empty one (RFC 7617 §2).
@@ -157,6 +245,7 @@ mod tests {
             ("wss://[::1]/x", true, "::1", 443, "/x"),
             ("wss://[2001:db8::1]:4433?q=/", true, "2001:db8::1", 4433, "/?q=/"),
             ("ws://user:pass@example.com:1/", false, "example.com", 1, "/"),
+            ("ws://example.com/?a=ws+unix:/b", false, "example.com", 80, "/?a=ws+unix:/b"),
         ] {
             assert_eq!(parts(text), (secure, host.to_owned(), port, target.to_owned()), "{text}");
         }
@@ -172,6 +261,51 @@ mod tests {
         ] {
             let url = Url::parse(text).unwrap();
             assert_eq!((url.authority().as_str(), url.location().as_str()), (authority, location));
+        }
+    }
+
+    #[test]
+    fn a_server_may_listen_in_the_file_system() {
+        for (text, secure, socket, target) in [
+            ("ws+unix:/run/chat.sock", false, "/run/chat.sock", "/"),
+            ("ws+unix:/run/chat.sock:/room?name=a:b", false, "/run/chat.sock", "/room?name=a:b"),
+            ("ws+unix:///run/chat.sock:", false, "/run/chat.sock", "/"),
+            ("WSS+UNIX:/run/a%20b:/", true, "/run/a b", "/"),
+        ] {
+            let url = Url::parse(text).unwrap();
+            assert_eq!((url.secure, url.socket, url.target.as_str()), (secure, Some(PathBuf::from(socket)), target));
+            assert_eq!(url.host, "localhost");
+        }
+        assert_eq!(Url::parse("ws+unix:chat.sock:/"), Err(UrlError::Socket));
+        assert_eq!(Url::parse("ws+unix:"), Err(UrlError::Socket));
+        assert_eq!(Url::parse("http+unix:/run/chat.sock"), Err(UrlError::Scheme));
+    }
+
+    #[test]
+    fn a_reference_leads_on() {
+        for (from, reference, to) in [
+            ("ws://a/x/y?z", "", "ws://a/x/y?z"),
+            ("ws://a/x/y?z", "b", "ws://a/x/b"),
+            ("ws://a/x/y?z", "./b/../c?d=../e", "ws://a/x/c?d=../e"),
+            ("ws://a/x/y?z", "../../..", "ws://a/"),
+            ("ws://a/x/y/", ".", "ws://a/x/y/"),
+            ("ws://a/x/y?z", "?q", "ws://a/x/y?q"),
+            ("ws://a/x", "/b#top", "ws://a/b"),
+            ("ws://a/x", "b:c", "no"),
+            ("ws://a/x", "./b:c", "ws://a/b:c"),
+            ("wss://a:1/x", "//b/c", "wss://b/c"),
+            ("ws://a/x", "https://b:8443/c", "wss://b:8443/c"),
+            ("ws://a/x", "HTTP://b", "ws://b/"),
+            ("ws://a/x", "wss://b/c", "wss://b/c"),
+            ("ws://a/x", "ws+unix:/run/other", "no"),
+            ("ws://a/x", "file:///etc/passwd", "no"),
+            ("ws://a/x", "/b c", "no"),
+            ("ws://u:p@a/x", "/b", "ws://a/b"),
+        ] {
+            let joined = Url::parse(from).unwrap().join(reference);
+            let location = joined.as_ref().map_or("no".to_owned(), Url::location);
+            assert_eq!(location, to, "{reference:?} in {from}");
+            assert!(joined.is_err() || joined.unwrap().credentials.is_none());
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::listener::Bind;
+use super::{connector::Endpoint, listener::Bind};
 
 /// What happened to a source. Hints only: the reactor finds out the truth by reading and writing.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub trait Kernel: fmt::Debug {
     fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, SocketAddr)>;
 
     /// Begins to connect, registered under `token`: an event comes when it is known how that went.
-    fn connect(&mut self, to: SocketAddr, token: usize) -> io::Result<Self::Stream>;
+    fn connect(&mut self, to: &Endpoint, token: usize) -> io::Result<Self::Stream>;
 
     /// Whether a stream is connected; `false` while that is under way, and an error if it cannot be had.
     fn connected(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;

@@ -3,6 +3,7 @@
 //! The reactor reaches the system through one seam, [`Kernel`]: poll, bind, accept, read, write, shut down, and the clock.
 //! Production has [`System`] behind it, mio and sockets; tests have [`sim::Sim`], which is seeded and moves time by hand.
 
+mod connector;
 mod kernel;
 mod listener;
 mod poller;
@@ -10,13 +11,21 @@ mod resolver;
 pub mod sim;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
-/// Without the feature no listener has TLS.
+/// Without the feature no listener and no client has TLS.
 #[cfg(not(feature = "tls"))]
 pub(crate) mod tls {
     pub(crate) enum Tls {}
+
+    #[derive(Debug, Clone)]
+    pub(crate) enum TlsClient {}
+
+    pub(crate) fn default_client() -> Option<TlsClient> {
+        None
+    }
 }
 pub(crate) mod transport;
 
+pub use connector::Endpoint;
 pub use kernel::{Event, Kernel, Randomness, Readiness, Wake};
 pub use listener::Bind;
 pub use poller::{System, SystemListener, SystemStream};

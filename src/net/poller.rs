@@ -8,8 +8,10 @@ use std::{
 };
 
 use mio::{Interest, Token, net::TcpListener, net::TcpStream};
+use socket2::SockRef;
 
 use super::{
+    connector::{Endpoint, connect_unix},
     kernel::{Event, Kernel, Randomness, Readiness, Wake},
     listener::Bind,
 };
@@ -34,7 +36,7 @@ impl Wake for SystemWaker {
     }
 }
 
-/// A TCP stream of the system.
+/// A stream of the system, by TCP or in the file system.
 #[derive(Debug)]
 pub struct SystemStream(TcpStream);
 
@@ -105,9 +107,15 @@ impl Kernel for System {
         Ok((SystemStream(stream), SocketAddr::new(address.ip().to_canonical(), address.port())))
     }
 
-    fn connect(&mut self, to: SocketAddr, token: usize) -> io::Result<SystemStream> {
-        let stream = TcpStream::connect(to)?;
-        stream.set_nodelay(true)?;
+    fn connect(&mut self, to: &Endpoint, token: usize) -> io::Result<SystemStream> {
+        let stream = match to {
+            Endpoint::Tcp(address) => {
+                let stream = TcpStream::connect(*address)?;
+                stream.set_nodelay(true)?;
+                stream
+            }
+            Endpoint::Unix(path) => TcpStream::from_std(connect_unix(path)?),
+        };
         let mut stream = SystemStream(stream);
         self.register(&mut stream, token)?;
         Ok(stream)
@@ -117,7 +125,7 @@ impl Kernel for System {
         if let Some(error) = stream.0.take_error()? {
             return Err(error);
         }
-        match stream.0.peer_addr() {
+        match SockRef::from(&stream.0).peer_addr() {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
             Err(error) => Err(error),

@@ -20,11 +20,11 @@ use rustls::{
 };
 
 use self::certificates::{ByName, Source};
-pub(crate) use self::session::Session;
 pub use self::{
     certificates::TlsError,
     client::{TlsClient, TlsClientConfig},
 };
+pub(crate) use self::{client::default_client, session::Session};
 
 /// What a listener presents and demands, to be given to [`Server::tls`](crate::Server::tls).
 ///

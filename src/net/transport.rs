@@ -3,9 +3,9 @@
 use std::io::{self, IoSlice};
 
 use super::kernel::Kernel;
-use super::tls::Tls;
 #[cfg(feature = "tls")]
-use super::tls::{Session, TlsClient};
+use super::tls::Session;
+use super::tls::{Tls, TlsClient};
 use crate::secured::Secured;
 
 /// A stream and what lies between it and its reader.
@@ -63,7 +63,7 @@ impl<S> Transport<S> {
                 Ok(Arrived { length, taken: length, more })
             }
             #[cfg(feature = "tls")]
-            Transport::Tls(session) => session.read(kernel, buffer, ciphertext.buffer()),
+            Transport::Tls(session) => session.read(kernel, buffer, ciphertext),
         }
     }
 
@@ -92,23 +92,26 @@ impl<S> Transport<S> {
         match tls {
             None => Ok(Transport::Plain(stream)),
             #[cfg(feature = "tls")]
-            Some(tls) => Ok(Transport::Tls(Box::new(Session::new(stream, tls.current())?))),
+            Some(tls) => Ok(Transport::Tls(Box::new(Session::new(Transport::Plain(stream), tls.current())?))),
             #[cfg(not(feature = "tls"))]
             Some(never) => match *never {},
         }
     }
 
-    /// Lays TLS on a stream, as the client of a server of that name.
+    /// Without the feature there is none to be laid.
+    #[cfg(not(feature = "tls"))]
+    pub(crate) fn start_tls(&mut self, tls: &TlsClient, _: &str) -> io::Result<()> {
+        match *tls {}
+    }
+
+    /// Lays TLS on it, as the client of a server of that name. There may be TLS already, with a proxy on the way.
     #[cfg(feature = "tls")]
     pub(crate) fn start_tls(&mut self, tls: &TlsClient, name: &str) -> io::Result<()> {
         match std::mem::replace(self, Transport::Dialing) {
-            Transport::Plain(stream) => {
-                *self = Transport::Tls(Box::new(Session::client(stream, tls, name)?));
+            Transport::Dialing => Err(io::ErrorKind::NotConnected.into()),
+            carrier => {
+                *self = Transport::Tls(Box::new(Session::client(carrier, tls, name)?));
                 Ok(())
-            }
-            other => {
-                *self = other;
-                Err(io::ErrorKind::AlreadyExists.into())
             }
         }
     }
@@ -166,7 +169,7 @@ impl<S> Transport<S> {
             Transport::Dialing => Ok(()),
             Transport::Plain(stream) => kernel.shutdown_write(stream),
             #[cfg(feature = "tls")]
-            Transport::Tls(session) => kernel.shutdown_write(session.stream_mut()),
+            Transport::Tls(session) => session.shutdown_write(kernel),
         }
     }
 }
@@ -178,6 +181,9 @@ pub(crate) struct Ciphertext {
     bytes: Vec<u8>,
     #[cfg(feature = "tls")]
     capacity: usize,
+    /// For TLS within TLS.
+    #[cfg(feature = "tls")]
+    beneath: Option<Box<Ciphertext>>,
 }
 
 impl Ciphertext {
@@ -189,13 +195,28 @@ impl Ciphertext {
             bytes: Vec::new(),
             #[cfg(feature = "tls")]
             capacity: buffer_bytes.checked_sub(RECORD_BYTES).filter(|rest| *rest > 0).unwrap_or(buffer_bytes),
+            #[cfg(feature = "tls")]
+            beneath: None,
         }
     }
+}
 
-    #[cfg(feature = "tls")]
-    fn buffer(&mut self) -> &mut [u8] {
-        self.bytes.resize(self.capacity, 0);
-        &mut self.bytes
+#[cfg(feature = "tls")]
+impl Ciphertext {
+    /// Takes the buffer, which is to be given back.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.resize(self.capacity, 0);
+        bytes
+    }
+
+    pub(crate) fn give(&mut self, bytes: Vec<u8>) {
+        self.bytes = bytes;
+    }
+
+    /// The buffer for what carries this.
+    pub(crate) fn beneath(&mut self) -> &mut Ciphertext {
+        self.beneath.get_or_insert_with(|| Box::new(Ciphertext::beside(self.capacity)))
     }
 }
 

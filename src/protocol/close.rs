@@ -106,9 +106,13 @@ impl fmt::Display for CloseCode {
 /// A deadline that passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deadline {
-    /// The connection was not made in time: no address of the name was found, or none answered.
+    /// The addresses of a server's name, or a proxy's, were not found in time.
+    Resolving,
+    /// The connection was not made in time: no address answered.
     Connecting,
-    /// The TLS handshake with a server was not done in time.
+    /// The proxy did not connect to the server in time.
+    Tunnelling,
+    /// The TLS handshake with a server, or with a proxy, was not done in time.
     Securing,
     /// The request, or a server's answer, was not complete in time.
     Opening,
@@ -121,6 +125,8 @@ pub enum Deadline {
 impl fmt::Display for Deadline {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
+            Deadline::Resolving => "the name was not found in time",
+            Deadline::Tunnelling => "the proxy did not connect in time",
             Deadline::Connecting => "the connection was not made in time",
             Deadline::Securing => "the TLS handshake was not done in time",
             Deadline::Opening => "the handshake was not done in time",

@@ -1,11 +1,14 @@
 //! Proxies between a client and its server: HTTP's CONNECT (RFC 9110 §9.3.6) and SOCKS5 (RFC 1928, RFC 1929).
 //!
-//! Pure: bytes in, bytes out. When the tunnel stands, what follows is the server's.
+//! TLS, if the proxy is spoken to so, lies beneath. Pure: bytes in, bytes out. When the tunnel stands, what follows is the server's.
+
+mod environment;
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+pub(crate) use self::environment::proxy_for;
 use super::handshake;
 use crate::http::{
     head::{HeadLimits, HeadReader},
@@ -15,8 +18,8 @@ use crate::http::{
 
 /// A proxy, to be given to [`Client::proxy`](crate::Client::proxy).
 ///
-/// It is parsed from a URL: `http://` for CONNECT, `socks5://` for SOCKS5; a user and a password may stand in it. Names are
-/// resolved by the proxy.
+/// It is parsed from a URL: `http://` for CONNECT, `https://` for CONNECT within TLS, `socks5://` for SOCKS5; a user and a password may stand in it. The ports are
+/// 8080, 443 and 1080 if none is given. Names are resolved by the proxy.
 ///
 /// ```
 /// use ws_reactor::{Callbacks, Client, Proxy};
@@ -36,6 +39,8 @@ pub struct Proxy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Connect,
+    /// Within TLS.
+    SecureConnect,
     Socks5,
 }
 
@@ -44,6 +49,11 @@ impl Proxy {
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
         self
+    }
+
+    /// Whether it is spoken to by TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.kind == Kind::SecureConnect
     }
 }
 
@@ -54,6 +64,7 @@ impl FromStr for Proxy {
         let (scheme, rest) = text.split_once("://").ok_or(UrlError::Malformed)?;
         let (kind, usual) = match scheme.to_ascii_lowercase().as_str() {
             "http" => (Kind::Connect, 8080),
+            "https" => (Kind::SecureConnect, 443),
             "socks5" | "socks5h" => (Kind::Socks5, 1080),
             _ => return Err(UrlError::Scheme),
         };
@@ -135,7 +146,7 @@ impl Tunnel {
     pub(crate) fn new(proxy: &Proxy, url: &Url, out: &mut Vec<u8>) -> Self {
         let credentials = proxy.credentials.clone();
         let step = match proxy.kind {
-            Kind::Connect => {
+            Kind::Connect | Kind::SecureConnect => {
                 let bracket = if url.host.contains(':') { ("[", "]") } else { ("", "") };
                 let place = format!("{}{}{}:{}", bracket.0, url.host, bracket.1, url.port);
                 out.extend_from_slice(format!("CONNECT {place} HTTP/1.1\r\n").as_bytes());
@@ -267,6 +278,7 @@ mod tests {
         let parsed = |text: &str| text.parse::<Proxy>().map(|proxy| (proxy.kind, proxy.host, proxy.port));
         assert_eq!(parsed("http://proxy"), Ok((Kind::Connect, "proxy".to_owned(), 8080)));
         assert_eq!(parsed("http://u:p@[::1]:80/"), Ok((Kind::Connect, "::1".to_owned(), 80)));
+        assert_eq!(parsed("https://proxy"), Ok((Kind::SecureConnect, "proxy".to_owned(), 443)));
         assert_eq!(parsed("SOCKS5://u:p@proxy"), Ok((Kind::Socks5, "proxy".to_owned(), 1080)));
         assert_eq!(parsed("socks5h://proxy:9050"), Ok((Kind::Socks5, "proxy".to_owned(), 9050)));
         assert_eq!(parsed("socks4://proxy"), Err(UrlError::Scheme));

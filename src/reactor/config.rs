@@ -107,6 +107,9 @@ pub struct StreamSettings {
     pub output: OutputLimits,
     /// How long a close may take: the peer's answer, or what is still to be written. Then the connection is cut. Default 5 s.
     pub closing_deadline: Duration,
+    /// How long [`connect_stream`](crate::Hub::connect_stream) may take to find an address and connect to it. Default 20 s. (A WebSocket client has a deadline for all of its
+    /// opening instead.)
+    pub connect_deadline: Duration,
     /// How long a TLS handshake may take, where the handler's `on_connect` has set no deadline. Default 10 s; then `on_deadline` is called.
     pub handshake_deadline: Duration,
 }
@@ -116,6 +119,7 @@ impl Default for StreamSettings {
         StreamSettings {
             output: OutputLimits::default(),
             closing_deadline: Duration::from_secs(5),
+            connect_deadline: Duration::from_secs(20),
             handshake_deadline: Duration::from_secs(10),
         }
     }

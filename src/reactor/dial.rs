@@ -15,54 +15,37 @@ use super::{
     Reactor,
     config::StreamSettings,
     guard::guard,
-    hub::Hub,
+    hub::{Hub, Running, find},
     id::{ConnectionId, TimerId},
     link::Link,
     outbox::{Outbox, Phase},
+    place::Place,
     stream::StreamHandler,
     task::Task,
     token::Token,
 };
 use crate::{
     error::Error,
-    net::{Kernel, transport::Transport},
-    protocol::ClosedBy,
+    net::{Endpoint, Kernel, transport::Transport},
+    protocol::{ClosedBy, Deadline},
 };
 
 /// How long an attempt has before the next address is tried beside it (RFC 8305 §5).
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Where a connection is to go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
-    Address(SocketAddr),
-    Name(String, u16),
-}
-
-impl Place {
-    /// A host, which may be an address.
-    pub(crate) fn new(host: &str, port: u16) -> Self {
-        match host.parse::<IpAddr>() {
-            Ok(ip) => Place::Address(SocketAddr::new(ip, port)),
-            Err(_) => Place::Name(host.to_owned(), port),
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Place::Address(address) => address.fmt(formatter),
-            Place::Name(name, port) => write!(formatter, "{name}:{port}"),
-        }
-    }
-}
+/// The address of a peer that is not there yet, or has none.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// A connection that was asked for; the loop takes it in before anything else happens.
 pub(super) struct Dial {
     id: ConnectionId,
     place: Place,
-    handler: Box<dyn StreamHandler>,
+    /// How long it waits before anything is done.
+    wait: Duration,
+    /// None if the connection is there, and goes to another place.
+    handler: Option<Box<dyn StreamHandler>>,
+    /// How long it may take, where the handler does not see to that.
+    allowed: Option<Duration>,
 }
 
 impl fmt::Debug for Dial {
@@ -76,12 +59,14 @@ impl fmt::Debug for Dial {
 pub(super) struct Dialing {
     place: Place,
     /// Addresses that have not been tried.
-    addresses: VecDeque<SocketAddr>,
+    addresses: VecDeque<Endpoint>,
     /// Attempts that are under way.
     attempts: Vec<usize>,
-    /// When the next address is tried beside them.
+    /// When the name is looked up, or the next address is tried beside them.
     next: Option<TimerId>,
     failure: Option<io::Error>,
+    /// The deadline of the connection is for this.
+    timed: bool,
 }
 
 impl Dialing {
@@ -95,30 +80,114 @@ impl Dialing {
 #[derive(Debug)]
 pub(super) struct Attempt<S> {
     id: ConnectionId,
-    address: SocketAddr,
+    address: Endpoint,
     stream: S,
 }
 
 impl Hub {
-    /// Has a connection made. Its handler is told of what becomes of it; until it is connected, its peer's address is unspecified.
+    /// Has a raw stream connected, to `example.com:80`, `[::1]:80` or `unix:/run/example.sock`: EventMachine's `connect`. It has its name at once; its handler's `on_connect`
+    /// is called when it stands, and until then what is written waits.
+    ///
+    /// If it cannot be connected, the handler's `on_error` tells why, and `on_close` follows. An error only if it cannot be tried at all.
+    ///
+    /// ```no_run
+    /// use ws_reactor::{Reactor, Stream, StreamHandler};
+    ///
+    /// struct Whois;
+    ///
+    /// impl StreamHandler for Whois {
+    ///     fn on_connect(&mut self, stream: &mut Stream<'_>) {
+    ///         stream.write(b"example.com\r\n");
+    ///     }
+    ///
+    ///     fn on_data(&mut self, _: &mut Stream<'_>, data: &mut [u8]) {
+    ///         print!("{}", String::from_utf8_lossy(data));
+    ///     }
+    /// }
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.connect_stream("whois.iana.org:43", Whois)?;
+    /// reactor.run()?;
+    /// # Ok::<(), ws_reactor::Error>(())
+    /// ```
+    pub fn connect_stream(&mut self, to: &str, handler: impl StreamHandler + 'static) -> Result<ConnectionId, Error> {
+        self.connect_stream_with(to, StreamSettings::default(), handler)
+    }
+
+    /// As [`connect_stream`](Self::connect_stream), with other settings.
+    pub fn connect_stream_with(
+        &mut self,
+        to: &str,
+        settings: StreamSettings,
+        handler: impl StreamHandler + 'static,
+    ) -> Result<ConnectionId, Error> {
+        let place = if self.may_dial() { to.parse() } else { Err(shutting_down()) };
+        let place = place.map_err(|source| Error::Connect { place: to.to_owned(), source })?;
+        let allowed = Some(settings.connect_deadline);
+        let id = self.insert_dialing(Rc::new(settings));
+        let handler: Box<dyn StreamHandler> = Box::new(handler);
+        self.dials.push_back(Dial { id, place, wait: Duration::ZERO, handler: Some(handler), allowed });
+        Ok(id)
+    }
+
+    /// Has a connection made, after a while, that is for a WebSocket. Its handler is told of what becomes of it; until it is connected, its peer's address is unspecified.
     pub(crate) fn dial(
         &mut self,
         place: Place,
+        wait: Duration,
         settings: Rc<StreamSettings>,
         handler: Box<dyn StreamHandler>,
     ) -> ConnectionId {
-        self.generation = self.generation.wrapping_add(1);
-        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let mut outbox = Outbox::new(self.generation, nowhere, settings);
-        // There is nothing to write to yet.
-        (outbox.blocked, outbox.dialing) = (true, true);
-        let id = ConnectionId::new(self.outboxes.insert(outbox), self.generation);
-        self.dials.push_back(Dial { id, place, handler });
+        let id = self.insert_dialing(settings);
+        self.reserve(id);
+        self.dials.push_back(Dial { id, place, wait, handler: Some(handler), allowed: None });
         id
+    }
+
+    fn insert_dialing(&mut self, settings: Rc<StreamSettings>) -> ConnectionId {
+        self.generation = self.generation.wrapping_add(1);
+        let mut outbox = Outbox::new(self.generation, NOWHERE, settings);
+        outbox.await_connection();
+        ConnectionId::new(self.outboxes.insert(outbox), self.generation)
+    }
+
+    /// Has a connection that was dialed go elsewhere, right after this callback. It keeps its name; what it has not said is dropped, and `on_connect` comes again.
+    pub(crate) fn redial(&mut self, id: ConnectionId, place: Place) {
+        if let Some(outbox) = find(&mut self.outboxes, id) {
+            outbox.release(&mut self.pools);
+            outbox.await_connection();
+            (outbox.peer_addr, outbox.secured) = (NOWHERE, None);
+            self.dials.push_back(Dial { id, place, wait: Duration::ZERO, handler: None, allowed: None });
+        }
+    }
+
+    /// Whether connections may be made: not on the way to the end.
+    pub(crate) fn may_dial(&self) -> bool {
+        matches!(self.running, Running::Yes | Running::Stopped)
+    }
+
+    /// Whether the name of the connection's place is being looked up.
+    pub(crate) fn is_resolving(&self, id: ConnectionId) -> bool {
+        self.outbox(id).is_some_and(|outbox| outbox.resolving)
+    }
+
+    /// Whether this application has ended the connection, whatever came of that.
+    pub(crate) fn is_given_up(&self, id: ConnectionId) -> bool {
+        self.outbox(id).is_none_or(|outbox| outbox.given_up)
     }
 }
 
+/// Why no connection is made any more.
+pub(crate) fn shutting_down() -> io::Error {
+    io::Error::other("the reactor is shutting down")
+}
+
 impl<K: Kernel> Reactor<K> {
+    /// Has a raw stream connected. See [`Hub::connect_stream`].
+    pub fn connect_stream(&mut self, to: &str, handler: impl StreamHandler + 'static) -> Result<ConnectionId, Error> {
+        self.hub().connect_stream(to, handler)
+    }
+
     /// Takes in the connections that were asked for. It has to be done before any other is added or removed: the two halves share their keys.
     pub(super) fn take_in_dials(&mut self) {
         if self.taking_in {
@@ -126,38 +195,60 @@ impl<K: Kernel> Reactor<K> {
             return;
         }
         self.taking_in = true;
-        while let Some(Dial { id, place, handler }) = self.hub.dials.pop_front() {
-            log::debug!(target: "ws_reactor::net", "{id} to {place}");
-            let dialing = Dialing {
-                place: place.clone(),
+        while let Some(Dial { id, place, wait, handler, allowed }) = self.hub.dials.pop_front() {
+            let dialing = Box::new(Dialing {
+                place,
                 addresses: VecDeque::new(),
                 attempts: Vec::new(),
                 next: None,
                 failure: None,
-            };
-            let key = self.links.insert(Link::dialing(handler, Box::new(dialing)));
-            debug_assert_eq!(key, id.key(), "the two halves share a key");
-            let current = self.hub.current;
-            self.call(key, |handler, stream| handler.on_dial(stream));
-            self.hub.current = current;
-            match place {
-                Place::Address(address) => self.try_addresses(id, Ok(vec![address])),
-                Place::Name(name, port) => {
-                    let answer = self.answers.expect(question(id));
-                    let resolver = &*self.resolver;
-                    let asked = guard(self.config.panic_policy, || resolver.resolve(&name, port, answer));
-                    self.hub.stats.panics += u64::from(asked.is_err());
+                timed: allowed.is_some(),
+            });
+            if let Some(allowed) = allowed {
+                let deadline = self.hub.after(allowed);
+                self.hub.set_deadline(id, Some(deadline));
+            }
+            match handler {
+                Some(handler) => {
+                    let key = self.links.insert(Link::dialing(handler, dialing));
+                    debug_assert_eq!(key, id.key(), "the two halves share a key");
+                    let current = self.hub.current;
+                    self.call(key, |handler, stream| handler.on_dial(stream));
+                    self.hub.current = current;
                 }
+                None if self.hub.phase(id) == Phase::Open => self.links[id.key()].dial_again(dialing),
+                None => continue,
+            }
+            match wait.is_zero() {
+                true => self.look_up(id),
+                false => self.go_on_after(id, wait, Task::Dial(id)),
             }
         }
         self.taking_in = false;
+    }
+
+    /// Finds the addresses of a connection that is to be made.
+    pub(super) fn look_up(&mut self, id: ConnectionId) {
+        let Some(dialing) = self.dialing(id) else { return };
+        dialing.next = None;
+        log::debug!(target: "ws_reactor::net", "{id} to {}", dialing.place);
+        match dialing.place.clone() {
+            Place::Address(address) => self.try_addresses(id, Ok(VecDeque::from([address]))),
+            Place::Name(name, port) => {
+                self.hub.outboxes[id.key()].resolving = true;
+                let answer = self.answers.expect(question(id));
+                let resolver = &*self.resolver;
+                let asked = guard(self.config.panic_policy, || resolver.resolve(&name, port, answer));
+                self.hub.stats.panics += u64::from(asked.is_err());
+            }
+        }
     }
 
     /// Looks what the resolver has found.
     pub(super) fn take_answers(&mut self) {
         for (question, addresses) in self.answers.take() {
             let id = ConnectionId::new(question as u32 as usize, (question >> 32) as u32);
-            self.try_addresses(id, addresses);
+            self.try_addresses(id, addresses.map(in_turns));
         }
     }
 
@@ -166,12 +257,13 @@ impl<K: Kernel> Reactor<K> {
         self.links.get_mut(id.key())?.dialing.as_deref_mut()
     }
 
-    fn try_addresses(&mut self, id: ConnectionId, addresses: io::Result<Vec<SocketAddr>>) {
+    fn try_addresses(&mut self, id: ConnectionId, addresses: io::Result<VecDeque<Endpoint>>) {
         let Some(dialing) = self.dialing(id) else { return };
         match addresses {
-            Ok(addresses) => dialing.addresses = in_turns(addresses),
+            Ok(addresses) => dialing.addresses = addresses,
             Err(error) => dialing.failure = Some(error),
         }
+        self.hub.outboxes[id.key()].resolving = false;
         self.try_next_address(id);
     }
 
@@ -187,7 +279,7 @@ impl<K: Kernel> Reactor<K> {
             };
             let entry = self.attempts.vacant_entry();
             let slot = entry.key();
-            match self.kernel.connect(address, Token::Attempt(slot).into()) {
+            match self.kernel.connect(&address, Token::Attempt(slot).into()) {
                 Ok(stream) => {
                     entry.insert(Attempt { id, address, stream });
                     return self.note_attempt(id, slot);
@@ -199,7 +291,6 @@ impl<K: Kernel> Reactor<K> {
 
     /// An attempt is under way: if there is another address, it has its head start.
     fn note_attempt(&mut self, id: ConnectionId, slot: usize) {
-        let at = self.hub.now + HEAD_START;
         let Some(dialing) = self.dialing(id) else { return };
         dialing.attempts.push(slot);
         let (last, more) = (dialing.next.take(), !dialing.addresses.is_empty());
@@ -207,10 +298,22 @@ impl<K: Kernel> Reactor<K> {
             self.hub.timers.cancel(timer);
         }
         if more {
-            let timer = self.hub.timers.insert(at, Task::NextAddress(id));
-            if let Some(dialing) = self.dialing(id) {
-                dialing.next = Some(timer);
-            }
+            self.go_on_after(id, HEAD_START, Task::NextAddress(id));
+        }
+    }
+
+    /// What took too long, if the deadline of a connection was for its being made.
+    pub(super) fn missed(&mut self, id: ConnectionId) -> Option<Deadline> {
+        let resolving = self.hub.is_resolving(id);
+        let timed = self.dialing(id)?.timed;
+        timed.then_some(if resolving { Deadline::Resolving } else { Deadline::Connecting })
+    }
+
+    fn go_on_after(&mut self, id: ConnectionId, wait: Duration, task: Task) {
+        let timer = self.hub.timers.insert(self.hub.after(wait), task);
+        match self.dialing(id) {
+            Some(dialing) => dialing.next = Some(timer),
+            None => drop(self.hub.timers.cancel(timer)),
         }
     }
 
@@ -248,9 +351,15 @@ impl<K: Kernel> Reactor<K> {
         link.transport = Transport::Plain(stream);
         if let Some(dialing) = link.dialing.take() {
             self.drop_attempts(id, &dialing);
+            if dialing.timed {
+                self.hub.set_deadline(id, None);
+            }
         }
         let outbox = &mut self.hub.outboxes[key];
-        (outbox.peer_addr, outbox.dialing) = (address, false);
+        outbox.dialing = false;
+        if let Endpoint::Tcp(address) = address {
+            outbox.peer_addr = address;
+        }
         outbox.unblock(&mut self.hub.pools);
         self.hub.stats.connected += 1;
         self.call(key, |handler, stream| handler.on_connect(stream));
@@ -282,11 +391,15 @@ fn question(id: ConnectionId) -> u64 {
 }
 
 /// The addresses with their families taking turns, that of the first beginning (RFC 8305 §4).
-fn in_turns(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+fn in_turns(addresses: Vec<SocketAddr>) -> VecDeque<Endpoint> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (one, other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
     let longer = one.len().max(other.len());
-    (0..longer).flat_map(|index| [one.get(index), other.get(index)]).flatten().copied().collect()
+    (0..longer)
+        .flat_map(|index| [one.get(index), other.get(index)])
+        .flatten()
+        .map(|address| Endpoint::from(*address))
+        .collect()
 }
 
 #[cfg(test)]
@@ -296,6 +409,10 @@ mod tests {
     #[test]
     fn families_take_turns() {
         let addresses = |text: &str| -> Vec<SocketAddr> { text.split(' ').map(|text| text.parse().unwrap()).collect() };
+        let in_turns = |mixed| -> Vec<SocketAddr> {
+            let taken = in_turns(mixed).into_iter();
+            taken.map(|address| if let Endpoint::Tcp(address) = address { address } else { unreachable!() }).collect()
+        };
         let mixed = addresses("[::1]:1 [::2]:1 [::3]:1 1.1.1.1:1 2.2.2.2:1");
         assert_eq!(in_turns(mixed), addresses("[::1]:1 1.1.1.1:1 [::2]:1 2.2.2.2:1 [::3]:1"));
         let mixed = addresses("1.1.1.1:1 [::1]:1 [::2]:1");

@@ -69,6 +69,7 @@ impl<K: Kernel> Reactor<K> {
             Some(Task::Connection(id)) => self.fire_connection_timer(id, timer),
             Some(Task::Once(Some(call))) => drop(self.call_hub(call)),
             Some(Task::Listener(id)) => self.unpark(id),
+            Some(Task::Dial(id)) => self.look_up(id),
             Some(Task::NextAddress(id)) => self.try_next_address(id),
             Some(Task::CutAll) => self.hub.running = Running::Stopping,
             Some(Task::Once(None) | Task::Periodic { .. }) | None => {}
@@ -122,7 +123,9 @@ impl<K: Kernel> Reactor<K> {
         }
         if outbox.deadline.is_some_and(|at| at <= now) {
             outbox.deadline = None;
-            match timeout_in(outbox.phase) {
+            let phase = outbox.phase;
+            let missed = self.missed(id).map(ClosedBy::Timeout);
+            match missed.or(timeout_in(phase)) {
                 Some(by) => self.hub.kill(key, by),
                 None => drop(self.call(key, |handler, stream| handler.on_deadline(stream))),
             }

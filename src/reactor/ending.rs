@@ -82,9 +82,9 @@ impl Hub {
             true => CloseReason { code, reason: reason.to_owned(), clean: true, by },
             false => CloseReason::abnormal(by),
         };
-        // A server ends the stream first; a client stays until it does (RFC 6455 §7.1.1).
+        // A server ends the stream first; a client waits until it does (RFC 6455 §7.1.1).
         let waits = outbox.encoder().is_some_and(Encoder::masks);
-        self.end(id, if waits { Phase::Lingering } else { Phase::Draining }, ending);
+        self.end(id, if waits { Phase::Parting } else { Phase::Draining }, ending);
     }
 
     /// Fails a connection over what the peer did: the close frame goes out, our side ends at once, and input is discarded (RFC 6455 §7.1.7).
@@ -111,7 +111,7 @@ impl Hub {
             // Our close frame has gone already, and there is no second one.
             (Phase::Closing, _) => self.end(id, Phase::Lingering, CloseReason::abnormal(by)),
             (Phase::Open, None) => self.kill(id.key(), by),
-            (Phase::Draining | Phase::Lingering | Phase::Dead, _) => {}
+            (Phase::Draining | Phase::Lingering | Phase::Parting | Phase::Dead, _) => {}
         }
     }
 
@@ -150,7 +150,7 @@ impl Hub {
             let (id, ending) = (outbox.id(key), orderly());
             return self.end(id, Phase::Draining, ending);
         }
-        if let (Phase::Lingering | Phase::Closing, true) = (outbox.phase, unsaid) {
+        if let (Phase::Lingering | Phase::Parting | Phase::Closing, true) = (outbox.phase, unsaid) {
             // It may still read our last words; the reason and the deadline stand, but a close that was not answered is none.
             if let (Phase::Closing, Some(ending)) = (outbox.phase, outbox.ending.as_deref_mut()) {
                 *ending = CloseReason::abnormal(ending.by);
@@ -164,13 +164,14 @@ impl Hub {
     /// The connection has ended. The reason it gets is the one noted when its end began, if that end was its own.
     pub(super) fn kill(&mut self, key: usize, by: ClosedBy) {
         let Some(outbox) = self.outboxes.get_mut(key) else { return };
-        let raw = outbox.encoder().is_none();
+        let (raw, unsaid) = (outbox.encoder().is_none(), outbox.buffered() > 0);
         match (outbox.phase, outbox.ending.as_deref_mut()) {
             (Phase::Dead, _) => return,
             (Phase::Draining | Phase::Lingering, Some(ending)) => {
                 // What follows a finished closing handshake does not matter any more, unless our own answer could not leave.
                 ending.clean &= !matches!(by, ClosedBy::Timeout(_));
             }
+            (Phase::Parting, Some(ending)) => ending.clean &= !matches!(by, ClosedBy::Timeout(_)) || !unsaid,
             (Phase::Closing, Some(ending)) => {
                 let by = if by == ClosedBy::Peer { ending.by } else { by };
                 *ending = CloseReason::abnormal(by);

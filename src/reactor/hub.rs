@@ -26,10 +26,8 @@ use super::{
     timers::Timers,
     topics::Topics,
 };
-#[cfg(feature = "tls")]
-use crate::net::tls::TlsClient;
 use crate::{
-    net::{Randomness, Wake},
+    net::{Randomness, Wake, tls::TlsClient},
     protocol::{
         Message, OwnedMessage,
         block::SharedBlock,
@@ -81,7 +79,6 @@ pub struct Hub {
     pub(super) frames: Vec<EncodedFrame>,
     contexts: SharedContexts,
     /// Connections on which TLS is to be laid, and as whose client.
-    #[cfg(feature = "tls")]
     pub(super) securing: Vec<(ConnectionId, TlsClient, String)>,
     /// Connections to be made, which the loop has not taken in.
     pub(super) dials: VecDeque<Dial>,
@@ -116,7 +113,6 @@ impl Hub {
             generation: 0,
             frames: Vec::new(),
             contexts: SharedContexts::default(),
-            #[cfg(feature = "tls")]
             securing: Vec::new(),
             dials: VecDeque::new(),
             compressing: VecDeque::new(),
@@ -160,7 +156,7 @@ impl Hub {
     /// Writes bytes to a raw stream.
     pub fn write(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
         let Some(outbox) = find(&mut self.outboxes, id) else { return Sent::Closed };
-        if outbox.encoder().is_some() {
+        if outbox.reserved {
             return Sent::Unsupported;
         }
         if !outbox.has_room() {
@@ -316,25 +312,16 @@ impl Hub {
         }
     }
 
-    /// Lays TLS on a connection that was made, right after this callback; what it says waits for the handshake.
-    #[cfg(feature = "tls")]
-    pub(crate) fn start_tls(&mut self, id: ConnectionId, tls: &TlsClient, name: &str) {
-        self.securing.push((id, tls.clone(), name.to_owned()));
-    }
-
-    /// Whether this application has ended the connection, whatever came of that.
-    pub(crate) fn is_given_up(&self, id: ConnectionId) -> bool {
-        self.outbox(id).is_none_or(|outbox| outbox.given_up)
-    }
-
-    /// Whether connections may be made: not on the way to the end.
-    pub(crate) fn may_dial(&self) -> bool {
-        matches!(self.running, Running::Yes | Running::Stopped)
-    }
-
     /// The compressors and decompressors of the reactor.
     pub(crate) fn contexts(&self) -> &SharedContexts {
         &self.contexts
+    }
+
+    /// Only [`write_handshake`](Self::write_handshake) writes to the connection, until it speaks WebSocket.
+    pub(crate) fn reserve(&mut self, id: ConnectionId) {
+        if let Some(outbox) = find(&mut self.outboxes, id) {
+            outbox.reserved = true;
+        }
     }
 
     /// From now on the stream speaks WebSocket, and compresses if that was agreed upon.

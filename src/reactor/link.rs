@@ -71,6 +71,12 @@ impl<S> Link<S> {
         Link::new(Transport::Dialing, Some(dialing), handler)
     }
 
+    /// Lets go of the socket: another is to be connected.
+    pub(super) fn dial_again(&mut self, dialing: Box<Dialing>) {
+        (self.transport, self.dialing, self.backlog) = (Transport::Dialing, Some(dialing), None);
+        (self.readable, self.hangup, self.timed) = (false, false, false);
+    }
+
     /// Notes what went wrong with the transport.
     pub(super) fn fail(&mut self, failure: io::Error) {
         self.failure = Some(failure);
@@ -187,7 +193,7 @@ impl<K: Kernel> Reactor<K> {
             if !outbox.may_read() && !shaking {
                 return;
             }
-            let discarding = outbox.phase == Phase::Lingering;
+            let discarding = matches!(outbox.phase, Phase::Lingering | Phase::Parting);
             if let Some(backlog) = link.backlog.take().filter(|_| !discarding) {
                 if self.deliver_backlog(key, backlog) {
                     return;
@@ -310,7 +316,6 @@ impl<K: Kernel> Reactor<K> {
                 self.hub.stats.panics += 1;
             }
         }
-        #[cfg(feature = "tls")]
         self.start_tls();
         self.flush(key);
         self.hub.current = NOBODY;
@@ -376,7 +381,7 @@ impl<K: Kernel> Reactor<K> {
         }
         match outbox.phase {
             Phase::Draining | Phase::Lingering => {}
-            Phase::Open | Phase::Closing | Phase::Dead => return,
+            Phase::Open | Phase::Closing | Phase::Parting | Phase::Dead => return,
         }
         match link.transport.finish(&mut self.kernel) {
             Ok(true) => {}

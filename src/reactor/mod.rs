@@ -17,6 +17,7 @@ mod id;
 mod link;
 mod listen;
 mod outbox;
+mod place;
 mod publish;
 mod queue;
 mod remote;
@@ -60,9 +61,10 @@ use self::{
     token::Token,
 };
 pub(crate) use self::{
-    dial::Place,
+    dial::shutting_down,
     listen::Service,
     outbox::{LARGE_PAYLOAD_BYTES, Phase},
+    place::Place,
 };
 #[cfg(feature = "tls")]
 use crate::net::tls::Tls;

@@ -58,6 +58,8 @@ pub(crate) enum Phase {
     Draining,
     /// What is queued still goes out, then our side ends, and input is discarded until the peer's does.
     Lingering,
+    /// What is queued still goes out, input is discarded, and the peer ends the stream: it is the server (RFC 6455 §7.1.1).
+    Parting,
     /// To be buried at the end of the turn.
     Dead,
 }
@@ -129,6 +131,10 @@ pub(crate) struct Outbox {
     pub(super) shut: bool,
     /// The connection is being made.
     pub(super) dialing: bool,
+    /// The name of its place is being looked up.
+    pub(super) resolving: bool,
+    /// What it says is for a WebSocket to say, from its handshake on.
+    pub(super) reserved: bool,
     /// This application has ended it, or is about to.
     pub(super) given_up: bool,
     pub(super) peer_addr: SocketAddr,
@@ -169,6 +175,8 @@ impl Outbox {
             touched: false,
             shut: false,
             dialing: false,
+            resolving: false,
+            reserved: false,
             given_up: false,
             peer_addr,
             secured: None,
@@ -184,6 +192,11 @@ impl Outbox {
             alarm: None,
             timers: Vec::new(),
         }
+    }
+
+    /// There is nothing to write to yet.
+    pub(super) fn await_connection(&mut self) {
+        (self.blocked, self.dialing) = (true, true);
     }
 
     pub(super) fn id(&self, key: usize) -> ConnectionId {
@@ -221,7 +234,7 @@ impl Outbox {
         match self.phase {
             Phase::Open => !self.paused && !self.above_mark,
             // The peer's close frame must be found whatever the application wants.
-            Phase::Closing | Phase::Lingering => true,
+            Phase::Closing | Phase::Lingering | Phase::Parting => true,
             Phase::Draining | Phase::Dead => false,
         }
     }

@@ -2,10 +2,25 @@
 
 use std::mem;
 
-use super::{Reactor, outbox::Phase};
-use crate::net::Kernel;
-#[cfg(feature = "tls")]
-use crate::protocol::ClosedBy;
+use super::{Hub, Reactor, hub::find, id::ConnectionId, outbox::Phase};
+use crate::{
+    net::{Kernel, tls::TlsClient},
+    protocol::ClosedBy,
+};
+
+impl Hub {
+    /// Lays TLS on a connection that was made, if there is any to be laid, right after this callback; what it says waits for the handshake.
+    pub(crate) fn start_tls(&mut self, id: ConnectionId, tls: Option<&TlsClient>, name: &str) {
+        self.securing.extend(tls.cloned().map(|tls| (id, tls, name.to_owned())));
+    }
+
+    /// The connection leads further than to who has been spoken to by TLS: what that has shown is not of the peer.
+    pub(crate) fn forget_secured(&mut self, id: ConnectionId) {
+        if let Some(outbox) = find(&mut self.outboxes, id) {
+            outbox.secured = None;
+        }
+    }
+}
 
 impl<K: Kernel> Reactor<K> {
     /// Sees that the handshake of a transport ends, if its handler does not.
@@ -19,7 +34,6 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Lays TLS on the connections that have asked for it.
-    #[cfg(feature = "tls")]
     pub(super) fn start_tls(&mut self) {
         while let Some((id, tls, name)) = self.hub.securing.pop() {
             let (key, alive) = (id.key(), self.hub.phase(id) == Phase::Open);
@@ -29,6 +43,7 @@ impl<K: Kernel> Reactor<K> {
                 link.fail(error);
                 self.hub.kill(key, ClosedBy::Network(kind));
             }
+            self.time_handshake(key);
         }
     }
 

@@ -11,6 +11,8 @@ use super::{
     id::{ConnectionId, TimerId},
     outbox::Sent,
 };
+#[cfg(feature = "tls")]
+use crate::net::tls::TlsClient;
 use crate::{
     error::Error,
     protocol::{CloseCode, CloseReason},
@@ -131,6 +133,13 @@ impl<'a> Stream<'a> {
     /// What the TLS handshake has shown; `None` if the connection is plain.
     pub fn secured(&self) -> Option<Rc<Secured>> {
         self.hub.outbox(self.id)?.secured.clone()
+    }
+
+    /// Lays TLS on the connection right after this callback, as the client of a server of that name; what is written waits for the handshake. To be called in `on_connect`, or when
+    /// the peer has agreed to it (STARTTLS).
+    #[cfg(feature = "tls")]
+    pub fn start_tls(&mut self, tls: &TlsClient, name: &str) {
+        self.hub.start_tls(self.id, Some(tls), name);
     }
 
     /// Writes bytes.

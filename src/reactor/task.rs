@@ -30,6 +30,8 @@ pub(super) enum Task {
     },
     /// Try again to accept.
     Listener(ListenerId),
+    /// Look up where a connection is to go that had to wait.
+    Dial(ConnectionId),
     /// Try the next address of a connection that is being made.
     NextAddress(ConnectionId),
     /// The time for a graceful shutdown is over.
@@ -44,6 +46,7 @@ impl fmt::Debug for Task {
             Task::Once(_) => "Once",
             Task::Periodic { .. } => "Periodic",
             Task::Listener(_) => "Listener",
+            Task::Dial(_) => "Dial",
             Task::NextAddress(_) => "NextAddress",
             Task::CutAll => "CutAll",
         })

@@ -1,6 +1,6 @@
 //! Handlers made of closures, for those who come from em-websocket's blocks.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use super::handler::{Handler, WebSocket};
 use crate::{
@@ -31,7 +31,7 @@ impl<F: FnMut(&mut WebSocket<'_>, Message<'_>)> Handler for OnMessage<F> {
 }
 
 macro_rules! callbacks {
-    ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*);)*) => {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) $(-> $answer:ty, $usual:expr)?;)*) => {
         /// A handler put together from closures; those that are not given do nothing.
         ///
         /// ```
@@ -46,7 +46,7 @@ macro_rules! callbacks {
         /// ```
         #[derive(Default)]
         pub struct Callbacks {
-            $($name: Option<Box<dyn FnMut(&mut WebSocket<'_>, $($type),*)>>,)*
+            $($name: Option<Box<dyn FnMut(&mut WebSocket<'_>, $($type),*) $(-> $answer)?>>,)*
         }
 
         impl Callbacks {
@@ -57,7 +57,7 @@ macro_rules! callbacks {
 
             $(
                 $(#[$doc])*
-                pub fn $name(mut self, call: impl FnMut(&mut WebSocket<'_>, $($type),*) + 'static) -> Self {
+                pub fn $name(mut self, call: impl FnMut(&mut WebSocket<'_>, $($type),*) $(-> $answer)? + 'static) -> Self {
                     self.$name = Some(Box::new(call));
                     self
                 }
@@ -66,9 +66,10 @@ macro_rules! callbacks {
 
         impl Handler for Callbacks {
             $(
-                fn $name(&mut self, ws: &mut WebSocket<'_>, $($argument: $type),*) {
-                    if let Some(call) = &mut self.$name {
-                        call(ws, $($argument),*);
+                fn $name(&mut self, ws: &mut WebSocket<'_>, $($argument: $type),*) $(-> $answer)? {
+                    match &mut self.$name {
+                        Some(call) => call(ws, $($argument),*),
+                        None => { $($usual)? }
                     }
                 }
             )*
@@ -99,4 +100,6 @@ callbacks! {
     on_error(error: &Error);
     /// See [`Handler::on_close`].
     on_close(reason: &CloseReason);
+    /// See [`Handler::on_reconnect`].
+    on_reconnect(attempt: u32, wait: Duration) -> bool, true;
 }

@@ -4,18 +4,13 @@ use std::{fmt, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{client_stream::ClientStream, handler::Handler, reconnect::Reconnect, session::Habits};
-#[cfg(feature = "tls")]
-use crate::net::tls::TlsClient;
+use super::{client_stream::ClientStream, handler::Handler, reconnect::Reconnect, route::Route, session::Habits};
 use crate::{
     error::Error,
-    http::{
-        head::HeadLimits,
-        url::{Url, UrlError},
-    },
-    net::Kernel,
+    http::{head::HeadLimits, url::Url},
+    net::{Kernel, tls::TlsClient},
     protocol::{Limits, Proxy, Version, deflate::DeflateConfig, handshake},
-    reactor::{ConnectionId, Hub, Reactor, StreamSettings},
+    reactor::{ConnectionId, Hub, Reactor, StreamSettings, shutting_down},
 };
 
 /// A WebSocket client, to be given to [`Reactor::connect`] or [`Hub::connect`] with a URL.
@@ -45,11 +40,20 @@ pub struct Client {
     pub(super) origin: Option<HeaderValue>,
     pub(super) subprotocols: Vec<String>,
     pub(super) deflate: Option<DeflateConfig>,
-    #[cfg(feature = "tls")]
     pub(super) tls: Option<TlsClient>,
-    pub(super) proxy: Option<Proxy>,
+    pub(super) proxy_tls: Option<TlsClient>,
+    pub(super) via: Via,
+    pub(super) redirects: u32,
     pub(super) reconnect: Option<Reconnect>,
     pub(super) settings: ClientSettings,
+}
+
+/// Through which proxy a client goes.
+#[derive(Debug)]
+pub(super) enum Via {
+    Nobody,
+    Proxy(Proxy),
+    Environment,
 }
 
 /// The settings of a client's connection.
@@ -59,7 +63,8 @@ pub struct ClientSettings {
     pub limits: Limits,
     /// How large the head of the answer may be. Default 16 KiB and 100 headers.
     pub head: HeadLimits,
-    /// From the call of `connect` to the open WebSocket: name, address and handshake. Default 30 s.
+    /// From the call of `connect` to the open WebSocket: name, address, proxy, TLS, handshake. Default 30 s. [`Deadline`](crate::Deadline) says which of them it was
+    /// that took too long.
     pub opening_deadline: Duration,
     /// A ping is sent when nothing has come for so long. Default 20 s; `None` sends none, and a silent server is kept.
     pub ping_after: Option<Duration>,
@@ -102,9 +107,10 @@ impl Client {
             origin: None,
             subprotocols: Vec::new(),
             deflate: None,
-            #[cfg(feature = "tls")]
             tls: None,
-            proxy: None,
+            proxy_tls: None,
+            via: Via::Nobody,
+            redirects: 0,
             reconnect: None,
             settings: ClientSettings::default(),
         }
@@ -112,7 +118,27 @@ impl Client {
 
     /// Connects through a proxy. By default it connects to the server itself, whatever the environment says.
     pub fn proxy(mut self, proxy: Proxy) -> Self {
-        self.proxy = Some(proxy);
+        self.via = Via::Proxy(proxy);
+        self
+    }
+
+    /// Connects through the proxy that the environment names when the connection is made: `wss_proxy` or `https_proxy` for `wss`, `ws_proxy` or `http_proxy` for `ws`, else
+    /// `all_proxy`, in small letters or, but for `http_proxy`, in capitals. One without a scheme is an HTTP proxy.
+    ///
+    /// Servers named by `no_proxy` are reached without: a list, with commas between, of names (and all below them), names with a port, addresses, networks
+    /// such as `10.0.0.0/8`, or `*`.
+    pub fn proxy_from_environment(mut self) -> Self {
+        self.via = Via::Environment;
+        self
+    }
+
+    /// Follows so many redirections in a row (301, 302, 303, 307, 308), within the one opening deadline. By default none is followed, and the application is told of
+    /// it as of any refusal.
+    ///
+    /// To another host or port neither `Authorization` and `Cookie` go along, nor the user and password of the URL, nor headers that are marked
+    /// [sensitive](HeaderValue::set_sensitive). From `wss` to `ws` none is followed, nor to a socket in the file system. A client that comes back begins where it began.
+    pub fn follow_redirects(mut self, most: u32) -> Self {
+        self.redirects = most;
         self
     }
 
@@ -184,37 +210,16 @@ impl Client {
 #[cfg(feature = "tls")]
 impl Client {
     /// Whom it trusts, and what it shows, where the URL says `wss`: a [`TlsClientConfig`](crate::TlsClientConfig), a [`TlsClient`] made of one, or an `Arc<rustls::ClientConfig>` of
-    /// one's own. By default it trusts the roots that are bundled with this crate (feature `bundled-roots`).
+    /// one's own. By default it trusts the roots that are bundled with this crate (feature `bundled-roots`), or, with the feature `platform-roots`, those of the system.
     pub fn tls(mut self, tls: impl Into<TlsClient>) -> Self {
         self.tls = Some(tls.into());
         self
     }
 
-    fn prepare_tls(&mut self, secure: bool) -> Result<(), UrlError> {
-        if secure && self.tls.is_none() {
-            self.tls = Some(default_tls()?);
-        }
-        Ok(())
-    }
-}
-
-#[cfg(feature = "bundled-roots")]
-fn default_tls() -> Result<TlsClient, UrlError> {
-    // One for all, so that connections resume each other's sessions.
-    static DEFAULT: std::sync::LazyLock<TlsClient> =
-        std::sync::LazyLock::new(|| crate::TlsClientConfig::trusting_bundled_roots().into());
-    Ok(DEFAULT.clone())
-}
-
-#[cfg(all(feature = "tls", not(feature = "bundled-roots")))]
-fn default_tls() -> Result<TlsClient, UrlError> {
-    Err(UrlError::NoRoots)
-}
-
-#[cfg(not(feature = "tls"))]
-impl Client {
-    fn prepare_tls(&mut self, secure: bool) -> Result<(), UrlError> {
-        if secure { Err(UrlError::NoTls) } else { Ok(()) }
+    /// As [`tls`](Self::tls), for a proxy that is spoken to by TLS.
+    pub fn proxy_tls(mut self, tls: impl Into<TlsClient>) -> Self {
+        self.proxy_tls = Some(tls.into());
+        self
     }
 }
 
@@ -230,27 +235,21 @@ impl fmt::Debug for Client {
 }
 
 impl Hub {
-    /// Has a WebSocket opened, at a URL such as `ws://example.com/chat`. It has its name at once; its handler is told of all that follows.
+    /// Has a WebSocket opened, at a URL such as `ws://example.com/chat`, or `ws+unix:/run/chat.sock:/chat` for a server that listens in the file system. It has its name at
+    /// once; its handler is told of all that follows.
     ///
     /// An error only if it cannot be tried at all: for the URL, a subprotocol that is none, or because the reactor shuts down. What is sent before `on_open` is
     /// answered `Unsupported`.
-    pub fn connect(&mut self, url: &str, mut client: Client) -> Result<ConnectionId, Error> {
-        let refused = |source| Error::Url { url: url.to_owned(), source };
-        let url = Url::parse(url).map_err(refused)?;
-        client.prepare_tls(url.secure).map_err(refused)?;
+    pub fn connect(&mut self, url: &str, client: Client) -> Result<ConnectionId, Error> {
+        let parsed = Url::parse(url).map_err(|source| Error::Url { url: url.to_owned(), source })?;
+        let route = Route::new(parsed, &client)?;
         if let Some(unfit) = handshake::client::unfit_subprotocol(&client.subprotocols) {
             return Err(Error::Subprotocol(unfit.to_owned()));
         }
         if !self.may_dial() {
-            let source = std::io::Error::other("the reactor is shutting down");
-            return Err(Error::Connect { place: url.authority(), source });
+            return Err(Error::Connect { place: route.url.authority(), source: shutting_down() });
         }
-        if let Some(credentials) = &url.credentials
-            && !client.headers.contains_key(header::AUTHORIZATION)
-        {
-            client.headers.insert(header::AUTHORIZATION, handshake::client::basic(credentials));
-        }
-        Ok(ClientStream::new(url, client).dial(self))
+        Ok(ClientStream::new(route, client).dial(self))
     }
 }
 

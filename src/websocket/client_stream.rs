@@ -2,30 +2,36 @@
 
 use std::{io, mem, rc::Rc, time::Duration};
 
-use http::{Response, StatusCode, header};
+use http::{Response, StatusCode};
 
 use super::{
     client::Client,
     handler::{Handler, WebSocket},
     reconnect::Attempts,
+    route::Route,
     session::{Beginning, Habits, Session},
 };
 use crate::{
     error::{Error, Refusal},
-    http::{Request, head::HeadReader, url::Url},
+    http::{Request, body::BodyReader, head::HeadReader},
     protocol::{
         CloseCode, CloseReason, ClosedBy, Deadline, Handshake, ProxyError, Side,
         handshake::client::{Agreed, AnswerError, Ask, PROOF_BYTES, Proof},
         proxy::Tunnel,
     },
-    reactor::{ConnectionId, Hub, Phase, Place, Stream, StreamHandler, TimerId},
+    reactor::{ConnectionId, Hub, Phase, Stream, StreamHandler, TimerId},
 };
 
 /// The protocol of a client's connection.
 pub(super) struct ClientStream {
-    url: Url,
+    /// Where it goes, unless it is sent elsewhere, and where it goes now.
+    home: Rc<Route>,
+    route: Rc<Route>,
+    redirects: u32,
     client: Client,
     attempts: Attempts,
+    /// It is the attempt with that number, after such a wait.
+    coming_back: Option<(u32, Duration)>,
     state: State,
 }
 
@@ -41,9 +47,11 @@ enum State {
     /// The handshake is done.
     Open(Box<Session>),
     /// The answer was another; some of what it says is gathered.
-    Refused(Box<Refusal>, usize),
+    Refused(Box<Refusal>, Box<BodyReader>),
     /// It has failed, and the handler knows.
     Failed,
+    /// The handler did not want it, and hears no more of it.
+    Unwanted,
 }
 
 struct Asked {
@@ -70,30 +78,38 @@ const REFUSAL_BYTES: usize = 4096;
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 
 impl ClientStream {
-    pub(super) fn new(url: Url, client: Client) -> Self {
-        ClientStream { url, client, attempts: Attempts::default(), state: State::Dialing }
+    pub(super) fn new(route: Route, client: Client) -> Self {
+        ClientStream::to(Rc::new(route), client, Attempts::default(), None)
+    }
+
+    fn to(home: Rc<Route>, client: Client, attempts: Attempts, coming_back: Option<(u32, Duration)>) -> Self {
+        let route = Rc::clone(&home);
+        ClientStream { home, route, redirects: 0, client, attempts, coming_back, state: State::Dialing }
     }
 
     /// Has the connection made.
     pub(super) fn dial(self, hub: &mut Hub) -> ConnectionId {
-        let place = match &self.client.proxy {
-            Some(proxy) => Place::new(&proxy.host, proxy.port),
-            None => Place::new(&self.url.host, self.url.port),
-        };
         let settings = Rc::new(self.client.settings.stream.clone());
-        hub.dial(place, settings, Box::new(self))
+        hub.dial(self.route.place(), self.wait(), settings, Box::new(self))
+    }
+
+    /// How long it waits before it goes.
+    fn wait(&self) -> Duration {
+        self.coming_back.map_or(Duration::ZERO, |(_, wait)| wait)
     }
 
     fn ask<T>(&self, with: impl FnOnce(&Ask<'_>) -> T) -> T {
-        let (authority, location) = (self.url.authority(), self.url.location());
+        let url = &self.route.url;
+        let (authority, location) = (url.authority(), url.location());
+        let headers = self.route.headers(&self.home.url, &self.client.headers);
         with(&Ask {
             version: self.client.version,
-            target: &self.url.target,
+            target: &url.target,
             authority: &authority,
             location: &location,
             origin: self.client.origin.as_ref(),
             subprotocols: &self.client.subprotocols,
-            headers: &self.client.headers,
+            headers: &headers,
             deflate: self.client.deflate.as_ref().filter(|_| self.client.version.traits().compressible),
         })
     }
@@ -108,7 +124,10 @@ impl ClientStream {
         }
         match tunnel {
             Ok(None) => {}
-            Ok(Some(used)) if used == data.len() => self.send_request(stream),
+            Ok(Some(used)) if used == data.len() => {
+                stream.hub.forget_secured(stream.id());
+                self.send_request(stream);
+            }
             // A server does not speak first.
             Ok(Some(_)) => self.fail(stream, &Error::Proxy(ProxyError::Malformed)),
             Err(error) => self.fail(stream, &Error::Proxy(error)),
@@ -121,10 +140,7 @@ impl ClientStream {
         let mut bytes = Vec::with_capacity(512);
         let masks = &mut stream.hub.pools.masks;
         let proof = self.ask(|ask| ask.write(masks, &mut bytes));
-        #[cfg(feature = "tls")]
-        if let Some(tls) = self.client.tls.as_ref().filter(|_| self.url.secure) {
-            stream.hub.start_tls(stream.id(), tls, &self.url.host);
-        }
+        stream.hub.start_tls(stream.id(), self.route.tls.as_ref(), &self.route.url.host);
         stream.hub.write_handshake(stream.id(), &bytes, true);
         // What was sent can be read: the handler gets it to see.
         let limits = crate::http::HeadLimits { max_bytes: bytes.len() * 2, max_headers: 256 };
@@ -168,19 +184,28 @@ impl ClientStream {
         let State::Asked(asked) = mem::replace(&mut self.state, State::Failed) else { return };
         match self.ask(|ask| ask.check(&response, &asked.proof)) {
             Ok(agreed) => self.agree(stream, *asked, response, agreed),
-            Err(AnswerError::Status(_)) => {
-                let length = response.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-                let length = length.and_then(|length| length.parse().ok()).unwrap_or(usize::MAX).min(REFUSAL_BYTES);
-                let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-                let length = if bodiless { 0 } else { length };
-                let deadline = stream.hub.after(REFUSAL_DEADLINE);
-                stream.set_deadline(Some(deadline));
-                let (parts, ()) = response.into_parts();
-                self.state = State::Refused(Box::new(Refusal::new(parts.status, parts.headers)), length);
-                self.read_refusal(stream, &[]);
-            }
+            Err(AnswerError::Status(_)) => self.refused(stream, response),
             Err(error) => self.fail(stream, &Error::Answer(error)),
         }
+    }
+
+    /// The server does not open a WebSocket: there may be another way, or it may say why.
+    fn refused(&mut self, stream: &mut Stream<'_>, response: Response<()>) {
+        if self.redirects < self.client.redirects
+            && let Some(route) = self.route.redirected(&response, &self.client)
+        {
+            let id = stream.id();
+            log::debug!(target: "ws_reactor::websocket", "{id} is sent on: {}", route.url.location());
+            stream.hub.redial(id, route.place());
+            (self.route, self.redirects, self.state) = (Rc::new(route), self.redirects + 1, State::Dialing);
+            return;
+        }
+        let deadline = stream.hub.after(REFUSAL_DEADLINE);
+        stream.set_deadline(Some(deadline));
+        let (parts, ()) = response.into_parts();
+        let body = BodyReader::new(parts.status, &parts.headers, REFUSAL_BYTES);
+        self.state = State::Refused(Box::new(Refusal::new(parts.status, parts.headers)), Box::new(body));
+        self.read_refusal(stream, &[]);
     }
 
     fn agree(&mut self, stream: &mut Stream<'_>, asked: Asked, response: Response<()>, agreed: Agreed) {
@@ -228,17 +253,17 @@ impl ClientStream {
 
     /// Gathers the start of a refusal's body, and says how much of `data` that was.
     fn read_refusal(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
-        let State::Refused(refusal, length) = &mut self.state else { return 0 };
-        let here = data.len().min(*length - refusal.body.len());
-        refusal.body.extend_from_slice(&data[..here]);
-        if refusal.body.len() == *length {
+        let State::Refused(_, body) = &mut self.state else { return 0 };
+        body.read(data);
+        if body.is_complete() {
             self.tell_refusal(stream);
         }
         data.len()
     }
 
     fn tell_refusal(&mut self, stream: &mut Stream<'_>) {
-        if let State::Refused(refusal, _) = mem::replace(&mut self.state, State::Failed) {
+        if let State::Refused(mut refusal, body) = mem::replace(&mut self.state, State::Failed) {
+            refusal.body = body.into_body();
             self.fail(stream, &Error::Refused(refusal));
         }
     }
@@ -259,15 +284,24 @@ impl ClientStream {
 
 impl StreamHandler for ClientStream {
     fn on_dial(&mut self, stream: &mut Stream<'_>) {
-        let deadline = stream.hub.after(self.client.settings.opening_deadline);
+        let allowed = self.wait().saturating_add(self.client.settings.opening_deadline);
+        let deadline = stream.hub.after(allowed);
         stream.set_deadline(Some(deadline));
+        if let Some((attempt, wait)) = self.coming_back {
+            let mut ws = WebSocket::new(stream, self.client.version, self.client.settings.limits);
+            if !self.client.handler.on_reconnect(&mut ws, attempt, wait) {
+                self.state = State::Unwanted;
+                stream.cut();
+            }
+        }
     }
 
     fn on_connect(&mut self, stream: &mut Stream<'_>) {
-        match &self.client.proxy {
+        match &self.route.proxy {
             Some(proxy) => {
+                stream.hub.start_tls(stream.id(), self.route.proxy_tls.as_ref(), &proxy.host);
                 let mut bytes = Vec::new();
-                let tunnel = Tunnel::new(proxy, &self.url, &mut bytes);
+                let tunnel = Tunnel::new(proxy, &self.route.url, &mut bytes);
                 stream.hub.write_handshake(stream.id(), &bytes, true);
                 self.state = State::Tunnelling(Box::new(tunnel));
             }
@@ -285,7 +319,7 @@ impl StreamHandler for ClientStream {
                 State::Asked(_) => self.read_answer(stream, &data[at..]),
                 State::Proving(_) => self.read_proof(stream, &data[at..]),
                 State::Refused(..) => self.read_refusal(stream, &data[at..]),
-                State::Dialing | State::Failed => return,
+                State::Dialing | State::Failed | State::Unwanted => return,
             };
         }
     }
@@ -306,12 +340,8 @@ impl StreamHandler for ClientStream {
         match &mut self.state {
             State::Open(session) => session.on_deadline(stream),
             State::Refused(..) => self.tell_refusal(stream),
-            State::Dialing | State::Tunnelling(_) => {
-                stream.hub.cut_by(stream.id(), ClosedBy::Timeout(Deadline::Connecting));
-            }
-            State::Asked(_) | State::Proving(_) | State::Failed => {
-                let secured = !self.url.secure || stream.secured().is_some();
-                let missed = if secured { Deadline::Opening } else { Deadline::Securing };
+            _ => {
+                let missed = self.missed(stream);
                 stream.hub.cut_by(stream.id(), ClosedBy::Timeout(missed));
             }
         }
@@ -330,7 +360,7 @@ impl StreamHandler for ClientStream {
         match &mut self.state {
             State::Open(session) => session.on_error(stream, error),
             State::Refused(..) => self.tell_refusal(stream),
-            State::Failed => {}
+            State::Failed | State::Unwanted => {}
             _ => self.tell(stream, error),
         }
     }
@@ -346,6 +376,7 @@ impl StreamHandler for ClientStream {
                 self.client.handler = session.into_handler();
                 return self.come_back(stream, reason);
             }
+            State::Unwanted => return,
             State::Tunnelling(_) | State::Asked(_) | State::Proving(_) if reason.by == ClosedBy::Peer => {
                 self.tell(stream, &Error::Io(io::ErrorKind::UnexpectedEof.into()));
             }
@@ -366,22 +397,24 @@ impl ClientStream {
         let Some(policy) = self.client.reconnect.filter(|_| !wanted && stream.hub.may_dial()) else { return };
         let random = u32::from_be_bytes(stream.hub.pools.masks.key());
         let Some((attempt, wait)) = self.attempts.next(&policy, stream.hub.now(), random) else { return };
-        let (version, limits) = (self.client.version, self.client.settings.limits);
-        if !self.client.handler.on_reconnect(&mut WebSocket::new(stream, version, limits), attempt, wait) {
-            return;
+        let client = mem::replace(&mut self.client, Client::new(Nobody));
+        let attempts = mem::take(&mut self.attempts);
+        let next = ClientStream::to(Rc::clone(&self.home), client, attempts, Some((attempt, wait)));
+        let (home, id) = (Rc::clone(&self.home), next.dial(stream.hub));
+        log::debug!(target: "ws_reactor::websocket", "{} comes back as {id} after {wait:?}: {}", stream.id(), home.url.location());
+    }
+
+    /// What it was that took too long.
+    fn missed(&self, stream: &Stream<'_>) -> Deadline {
+        let unsecured = stream.secured().is_none();
+        match &self.state {
+            State::Dialing if stream.hub.is_resolving(stream.id()) => Deadline::Resolving,
+            State::Dialing => Deadline::Connecting,
+            State::Tunnelling(_) if self.route.proxy_tls.is_some() && unsecured => Deadline::Securing,
+            State::Tunnelling(_) => Deadline::Tunnelling,
+            _ if self.route.tls.is_some() && unsecured => Deadline::Securing,
+            _ => Deadline::Opening,
         }
-        log::debug!(target: "ws_reactor::websocket", "{} comes back after {wait:?}: {}", stream.id(), self.url.location());
-        let next = ClientStream {
-            url: self.url.clone(),
-            client: mem::replace(&mut self.client, Client::new(Nobody)),
-            attempts: mem::take(&mut self.attempts),
-            state: State::Dialing,
-        };
-        stream.hub.add_timer(wait, move |hub| {
-            if hub.may_dial() {
-                next.dial(hub);
-            }
-        });
     }
 }
 

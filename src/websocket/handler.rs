@@ -61,8 +61,8 @@ pub trait Handler {
     /// `Closed`, and the id names nothing afterwards.
     fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {}
 
-    /// A client with [`Reconnect`](crate::Reconnect) is about to come back, in its `attempt`th attempt in a row, after `wait`. Called after `on_close`; `false` has it
-    /// stay away. The connection that is made then has a name of its own.
+    /// A client with [`Reconnect`](crate::Reconnect) comes back, in its `attempt`th attempt in a row, after `wait`. Called after `on_close`; `ws` is the connection that will
+    /// be made then, with a name of its own, and closing it meanwhile ends the wait. `false` has the client stay away, and nothing follows.
     fn on_reconnect(&mut self, ws: &mut WebSocket<'_>, attempt: u32, wait: Duration) -> bool {
         true
     }

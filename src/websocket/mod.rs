@@ -1,4 +1,4 @@
-//! The WebSocket server on the reactor: what most users see.
+//! WebSocket servers and clients on the reactor: what most users see.
 
 mod callbacks;
 mod client;
@@ -7,6 +7,7 @@ mod courtesy;
 mod decision;
 mod handler;
 mod reconnect;
+mod route;
 mod server;
 mod server_stream;
 mod session;

@@ -76,7 +76,7 @@ impl ServerStream {
                 return data.len();
             }
             Known::Courtesy(courtesy) => {
-                stream.write(courtesy.answer());
+                stream.hub.write_handshake(stream.id(), courtesy.answer(), true);
                 self.end(stream);
                 return data.len();
             }
@@ -210,7 +210,7 @@ impl ServerStream {
     fn answer(&mut self, stream: &mut Stream<'_>, response: &Response<Vec<u8>>) {
         let mut bytes = Vec::new();
         response::write(response, &mut bytes);
-        stream.write(&bytes);
+        stream.hub.write_handshake(stream.id(), &bytes, true);
         stream.hub.stats.refused += 1;
         self.end(stream);
     }
@@ -225,6 +225,7 @@ impl ServerStream {
 
 impl StreamHandler for ServerStream {
     fn on_connect(&mut self, stream: &mut Stream<'_>) {
+        stream.hub.reserve(stream.id());
         let deadline = stream.hub.after(self.server.settings.opening_deadline);
         stream.set_deadline(Some(deadline));
     }

@@ -12,6 +12,7 @@ use std::{
 
 use super::{Listener, Peer, PeerId, Random, Sim, SimListener, SimStream};
 use crate::net::{
+    connector::Endpoint,
     kernel::{Event, Kernel, Randomness, Readiness, Wake},
     listener::Bind,
 };
@@ -78,7 +79,8 @@ impl Kernel for Sim {
         Ok((peer.stream(), peer.addr))
     }
 
-    fn connect(&mut self, to: SocketAddr, token: usize) -> io::Result<SimStream> {
+    fn connect(&mut self, to: &Endpoint, token: usize) -> io::Result<SimStream> {
+        let Endpoint::Tcp(to) = *to else { return Err(io::ErrorKind::NotFound.into()) };
         let id = PeerId(self.peers.len());
         let mut peer = Peer::new(id);
         (peer.addr, peer.token) = (to, Some(token));

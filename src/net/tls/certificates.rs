@@ -49,6 +49,8 @@ pub enum TlsError {
         /// The file of the key.
         key: String,
     },
+    /// The system trusts nobody, or nothing of it can be read.
+    NoPlatformRoots,
     /// The certificate has expired.
     Expired(String),
     /// The certificate is not valid yet; the clock may be wrong.
@@ -68,6 +70,7 @@ impl fmt::Display for TlsError {
             TlsError::Mismatch { certificate, key } => {
                 write!(formatter, "{key}: not the key of the certificate in {certificate}")
             }
+            TlsError::NoPlatformRoots => formatter.write_str("no roots of the system could be read"),
             TlsError::Expired(what) => write!(formatter, "{what}: the certificate has expired"),
             TlsError::NotYetValid(what) => write!(formatter, "{what}: the certificate is not valid yet"),
             TlsError::Rustls(source) => source.fmt(formatter),

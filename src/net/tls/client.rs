@@ -1,5 +1,7 @@
 //! TLS as a client speaks it: whom it trusts, and what it shows.
 
+#[cfg(any(feature = "bundled-roots", feature = "platform-roots"))]
+use std::sync::LazyLock;
 use std::{fmt, path::Path, sync::Arc};
 
 use rustls::{
@@ -50,6 +52,19 @@ impl TlsClientConfig {
     #[cfg(feature = "bundled-roots")]
     pub fn trusting_bundled_roots() -> Self {
         Self::trusting(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect())
+    }
+
+    /// Trusts the roots that the system trusts. They are read from its files now, which takes some milliseconds. An error if there are none; single ones that
+    /// cannot be read are left out.
+    #[cfg(feature = "platform-roots")]
+    pub fn trusting_platform_roots() -> Result<Self, TlsError> {
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            log::warn!(target: "ws_reactor::net", "a root of the system is left out: {error}");
+        }
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() { Err(TlsError::NoPlatformRoots) } else { Ok(Self::trusting(roots)) }
     }
 
     fn trusting(roots: RootCertStore) -> Self {
@@ -113,6 +128,29 @@ impl From<TlsClientConfig> for TlsClient {
     fn from(config: TlsClientConfig) -> Self {
         TlsClient(Arc::new(config.build()))
     }
+}
+
+/// What a client has that was told nothing: one for all, so that connections resume each other's sessions.
+#[cfg(feature = "platform-roots")]
+pub(crate) fn default_client() -> Option<TlsClient> {
+    static DEFAULT: LazyLock<Option<TlsClient>> = LazyLock::new(|| {
+        let config = TlsClientConfig::trusting_platform_roots();
+        config.inspect_err(|error| log::error!(target: "ws_reactor::net", "{error}")).ok().map(TlsClient::from)
+    });
+    DEFAULT.clone()
+}
+
+/// What a client has that was told nothing: one for all, so that connections resume each other's sessions.
+#[cfg(all(feature = "bundled-roots", not(feature = "platform-roots")))]
+pub(crate) fn default_client() -> Option<TlsClient> {
+    static DEFAULT: LazyLock<TlsClient> = LazyLock::new(|| TlsClientConfig::trusting_bundled_roots().into());
+    Some(DEFAULT.clone())
+}
+
+/// A client that was told nothing trusts nobody.
+#[cfg(not(any(feature = "bundled-roots", feature = "platform-roots")))]
+pub(crate) fn default_client() -> Option<TlsClient> {
+    None
 }
 
 impl From<Arc<ClientConfig>> for TlsClient {

@@ -15,7 +15,7 @@ use super::TlsClient;
 use crate::{
     net::{
         kernel::Kernel,
-        transport::{Arrived, Written},
+        transport::{Arrived, Ciphertext, Transport, Written},
     },
     secured::Secured,
 };
@@ -23,10 +23,10 @@ use crate::{
 /// How much ciphertext may wait in rustls, in bytes.
 const HELD_BYTES: usize = 64 * 1024;
 
-/// A stream with TLS on it.
+/// TLS on what carries its records: a stream, or, beyond a proxy that is spoken to by TLS itself, another session.
 #[derive(Debug)]
 pub(crate) struct Session<S> {
-    stream: S,
+    carrier: Transport<S>,
     tls: Connection,
     /// Ciphertext that was read and not given to rustls, because what it had decrypted found no room.
     unfed: Vec<u8>,
@@ -42,22 +42,22 @@ pub(crate) struct Session<S> {
 
 impl<S> Session<S> {
     /// The server's end.
-    pub(crate) fn new(stream: S, config: Arc<ServerConfig>) -> io::Result<Self> {
+    pub(crate) fn new(carrier: Transport<S>, config: Arc<ServerConfig>) -> io::Result<Self> {
         let tls = ServerConnection::new(config).map_err(io::Error::other)?;
-        Session::of(stream, tls.into())
+        Session::of(carrier, tls.into())
     }
 
     /// The end of a client that looks for a server of that name, which may be an address.
-    pub(crate) fn client(stream: S, config: &TlsClient, name: &str) -> io::Result<Self> {
+    pub(crate) fn client(carrier: Transport<S>, config: &TlsClient, name: &str) -> io::Result<Self> {
         let name = ServerName::try_from(name.to_owned())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?}: {error}")))?;
         let tls = ClientConnection::new(Arc::clone(&config.0), name).map_err(io::Error::other)?;
-        Session::of(stream, tls.into())
+        Session::of(carrier, tls.into())
     }
 
-    fn of(stream: S, mut tls: Connection) -> io::Result<Self> {
+    fn of(carrier: Transport<S>, mut tls: Connection) -> io::Result<Self> {
         tls.set_buffer_limit(Some(HELD_BYTES));
-        Ok(Session { stream, tls, unfed: Vec::new(), told: false, ended: false, finished: false, failure: None })
+        Ok(Session { carrier, tls, unfed: Vec::new(), told: false, ended: false, finished: false, failure: None })
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
@@ -95,12 +95,25 @@ impl<S> Session<S> {
         &mut self,
         kernel: &mut K,
         buffer: &mut [u8],
+        ciphertext: &mut Ciphertext,
+    ) -> io::Result<Arrived> {
+        let mut bytes = ciphertext.take();
+        let arrived = self.read_by(kernel, buffer, &mut bytes, ciphertext.beneath());
+        ciphertext.give(bytes);
+        arrived
+    }
+
+    /// Reads by `ciphertext`; what carries the records may need a buffer of its own.
+    fn read_by<K: Kernel<Stream = S>>(
+        &mut self,
+        kernel: &mut K,
+        buffer: &mut [u8],
         ciphertext: &mut [u8],
+        beneath: &mut Ciphertext,
     ) -> io::Result<Arrived> {
         if self.finished {
-            let taken = kernel.read(&mut self.stream, ciphertext)?;
-            let more = taken > 0 && (!K::SHORT_READ_DRAINS || taken == ciphertext.len());
-            return Ok(Arrived { length: 0, taken, more });
+            let arrived = self.carrier.read(kernel, ciphertext, beneath)?;
+            return Ok(Arrived { length: 0, ..arrived });
         }
         // What was left from before comes first; whether the kernel has more is for the next read to find out.
         let mut arrived = Arrived { length: self.decrypted(buffer)?, taken: 0, more: true };
@@ -116,12 +129,12 @@ impl<S> Session<S> {
         let waiting = self.tls.wants_write();
         let unfed = std::mem::take(&mut self.unfed);
         let fed = if unfed.is_empty() {
-            arrived.taken = kernel.read(&mut self.stream, ciphertext)?;
-            if arrived.taken == 0 {
+            let carried = self.carrier.read(kernel, ciphertext, beneath)?;
+            if carried == Arrived::END {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            arrived.more = !K::SHORT_READ_DRAINS || arrived.taken == ciphertext.len();
-            self.feed(&ciphertext[..arrived.taken], buffer, &mut arrived.length)
+            (arrived.taken, arrived.more) = (carried.taken, carried.more);
+            self.feed(&ciphertext[..carried.length], buffer, &mut arrived.length)
         } else {
             self.feed(&unfed, buffer, &mut arrived.length)
         };
@@ -190,7 +203,7 @@ impl<S> Session<S> {
     pub(crate) fn flush<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<Written> {
         let mut flushed = Written { length: 0, blocked: false, moved: false };
         while self.tls.wants_write() {
-            match self.tls.write_tls(&mut Wire { kernel, stream: &mut self.stream }) {
+            match self.tls.write_tls(&mut Wire { kernel, carrier: &mut self.carrier }) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(_) => flushed.moved = true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -201,12 +214,15 @@ impl<S> Session<S> {
                 Err(error) => return Err(error),
             }
         }
+        let Written { blocked, moved, .. } = self.carrier.flush(kernel)?;
+        flushed.blocked |= blocked;
+        flushed.moved |= moved;
         Ok(flushed)
     }
 
     /// Whether ciphertext waits.
     pub(crate) fn holds_output(&self) -> bool {
-        self.tls.wants_write()
+        self.tls.wants_write() || self.carrier.holds_output()
     }
 
     /// Says by a close_notify that we say no more; `false` if the kernel does not take it yet.
@@ -214,11 +230,11 @@ impl<S> Session<S> {
         // Said once, however often it is asked for.
         self.tls.send_close_notify();
         self.finished = true;
-        Ok(!self.flush(kernel)?.blocked)
+        Ok(!self.flush(kernel)?.blocked && self.carrier.finish(kernel)?)
     }
 
-    pub(crate) fn stream_mut(&mut self) -> &mut S {
-        &mut self.stream
+    pub(crate) fn shutdown_write<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<()> {
+        self.carrier.shutdown_write(kernel)
     }
 }
 
@@ -230,10 +246,10 @@ fn refused(error: rustls::Error) -> io::Error {
     }
 }
 
-/// A kernel's stream as rustls writes to it.
+/// What carries the records, as rustls writes to it.
 struct Wire<'a, K: Kernel> {
     kernel: &'a mut K,
-    stream: &'a mut K::Stream,
+    carrier: &'a mut Transport<K::Stream>,
 }
 
 impl<K: Kernel> Write for Wire<'_, K> {
@@ -242,7 +258,10 @@ impl<K: Kernel> Write for Wire<'_, K> {
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.kernel.write(self.stream, slices)
+        match self.carrier.write(self.kernel, slices)?.length {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            length => Ok(length),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

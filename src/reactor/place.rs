@@ -1,0 +1,71 @@
+//! Where connections are to go.
+
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
+
+use crate::net::Endpoint;
+
+/// Where a connection is to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    Address(Endpoint),
+    Name(String, u16),
+}
+
+impl Place {
+    /// A host, which may be an address.
+    pub(crate) fn new(host: &str, port: u16) -> Self {
+        match host.parse::<IpAddr>() {
+            Ok(ip) => Place::Address(SocketAddr::new(ip, port).into()),
+            Err(_) => Place::Name(host.to_owned(), port),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Address(address) => address.fmt(formatter),
+            Place::Name(name, port) => write!(formatter, "{name}:{port}"),
+        }
+    }
+}
+
+/// `example.com:80`, `127.0.0.1:80`, `[::1]:80` or `unix:/run/example.sock`.
+impl FromStr for Place {
+    type Err = io::Error;
+
+    fn from_str(text: &str) -> io::Result<Self> {
+        let unfit = |why| io::Error::new(io::ErrorKind::InvalidInput, why);
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Ok(Place::Address(Endpoint::Unix(path.into())));
+        }
+        let (host, port) = text.rsplit_once(':').ok_or_else(|| unfit("no port is given"))?;
+        let port = port.parse().map_err(|_| unfit("the port is no number up to 65535"))?;
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        match bracketed.unwrap_or(host) {
+            "" => Err(unfit("no host is given")),
+            host => Ok(Place::new(host, port)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_name_or_an_address_with_a_port_or_a_path() {
+        let parsed = |text: &str| text.parse::<Place>().map(|place| place.to_string()).unwrap_or_default();
+        for text in ["example.com:80", "127.0.0.1:80", "[::1]:80"] {
+            assert_eq!(parsed(text), text);
+        }
+        assert_eq!(parsed("unix:/run/example.sock"), "/run/example.sock");
+        for text in ["example.com", "example.com:", "example.com:65536", ":80", "[]:80"] {
+            assert_eq!(parsed(text), "", "{text}");
+        }
+    }
+}

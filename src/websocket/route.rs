@@ -1,0 +1,98 @@
+//! The way from a client to its server: the URL, the proxy on the way, and TLS with each.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+
+use super::client::{Client, Via};
+use crate::{
+    error::Error,
+    http::url::{Url, UrlError},
+    net::{
+        Endpoint,
+        tls::{TlsClient, default_client},
+    },
+    protocol::{Proxy, handshake::client::basic, proxy::proxy_for},
+    reactor::Place,
+};
+
+/// One way, made ready.
+#[derive(Debug, Clone)]
+pub(super) struct Route {
+    pub(super) url: Url,
+    pub(super) proxy: Option<Proxy>,
+    /// With the server, and with the proxy.
+    pub(super) tls: Option<TlsClient>,
+    pub(super) proxy_tls: Option<TlsClient>,
+}
+
+impl Route {
+    /// The way that `client` goes to `url`.
+    pub(super) fn new(url: Url, client: &Client) -> Result<Self, Error> {
+        let refused = |url: String| move |source| Error::Url { url, source };
+        let proxy = match &client.via {
+            _ if url.socket.is_some() => None,
+            Via::Nobody => None,
+            Via::Proxy(proxy) => Some(proxy.clone()),
+            Via::Environment => {
+                let found = proxy_for(&url, |name| std::env::var(name).ok());
+                found.map_err(|(proxy, source)| Error::Url { url: proxy, source })?
+            }
+        };
+        let tls = secured(url.secure, client.tls.as_ref()).map_err(refused(url.location()))?;
+        let secure = proxy.as_ref().is_some_and(Proxy::is_secure);
+        let proxy_tls = secured(secure, client.proxy_tls.as_ref());
+        let proxy_tls =
+            proxy_tls.map_err(refused(proxy.as_ref().map_or_else(String::new, |proxy| proxy.host.clone())))?;
+        Ok(Route { url, proxy, tls, proxy_tls })
+    }
+
+    /// Where the connection is to be made.
+    pub(super) fn place(&self) -> Place {
+        match (&self.url.socket, &self.proxy) {
+            (Some(socket), _) => Place::Address(Endpoint::Unix(socket.clone())),
+            (None, Some(proxy)) => Place::new(&proxy.host, proxy.port),
+            (None, None) => Place::new(&self.url.host, self.url.port),
+        }
+    }
+
+    /// The headers of the application's that may be said here, where `home` is the place they were given for; credentials stay there.
+    pub(super) fn headers(&self, home: &Url, given: &HeaderMap) -> HeaderMap {
+        let beside = self.url.is_beside(home);
+        let secret = |name: &HeaderName, value: &HeaderValue| {
+            value.is_sensitive() || matches!(*name, header::AUTHORIZATION | header::COOKIE)
+        };
+        let mut headers = HeaderMap::with_capacity(given.len() + 1);
+        for (name, value) in given.iter().filter(|(name, value)| beside || !secret(name, value)) {
+            headers.append(name, value.clone());
+        }
+        let credentials = self.url.credentials.as_ref().or(home.credentials.as_ref().filter(|_| beside));
+        if let Some(credentials) = credentials.filter(|_| !headers.contains_key(header::AUTHORIZATION)) {
+            headers.insert(header::AUTHORIZATION, basic(credentials));
+        }
+        headers
+    }
+
+    /// The way that the server's answer leads to, if it is one that may be followed: not from `wss` to `ws`.
+    pub(super) fn redirected(&self, response: &Response<()>, client: &Client) -> Option<Route> {
+        let leads_on = matches!(
+            response.status(),
+            StatusCode::MOVED_PERMANENTLY
+                | StatusCode::FOUND
+                | StatusCode::SEE_OTHER
+                | StatusCode::TEMPORARY_REDIRECT
+                | StatusCode::PERMANENT_REDIRECT
+        );
+        let location = response.headers().get(header::LOCATION).filter(|_| leads_on)?;
+        let url = self.url.join(location.to_str().ok()?).ok()?;
+        let weaker = self.url.secure && !url.secure;
+        if weaker { None } else { Route::new(url, client).ok() }
+    }
+}
+
+/// The TLS that is laid, if any is: `given`, or what a client has that was told nothing.
+fn secured(secure: bool, given: Option<&TlsClient>) -> Result<Option<TlsClient>, UrlError> {
+    if !secure {
+        return Ok(None);
+    }
+    let missing = if cfg!(feature = "tls") { UrlError::NoRoots } else { UrlError::NoTls };
+    given.cloned().or_else(default_client).map(Some).ok_or(missing)
+}
