@@ -6,7 +6,8 @@ use ::http::{HeaderMap, StatusCode};
 
 use crate::{
     http::{HeadError, UrlError},
-    protocol::{AnswerError, Deadline, HandshakeError, ProtocolError, ProxyError},
+    protocol::{AnswerError, CloseReason, Deadline, HandshakeError, ProtocolError, ProxyError},
+    reactor::Sent,
 };
 
 /// What went wrong, and with what.
@@ -56,6 +57,35 @@ pub enum Error {
     Answer(AnswerError),
     /// The handler panicked, with this message.
     Panic(String),
+    /// A [`BlockingSocket`](crate::BlockingSocket) has ended.
+    Closed(CloseReason),
+    /// What a [`BlockingSocket`](crate::BlockingSocket) was to say was dropped.
+    Unsent(Sent),
+}
+
+impl Error {
+    /// The same once more. What the system said is repeated by its kind and its words.
+    pub(crate) fn again(&self) -> Error {
+        let repeated = |source: &io::Error| io::Error::new(source.kind(), source.to_string());
+        match self {
+            Error::Bind { address, source } => Error::Bind { address: address.clone(), source: repeated(source) },
+            Error::Url { url, source } => Error::Url { url: url.clone(), source: *source },
+            Error::Subprotocol(name) => Error::Subprotocol(name.clone()),
+            Error::Connect { place, source } => Error::Connect { place: place.clone(), source: repeated(source) },
+            Error::Poll(source) => Error::Poll(repeated(source)),
+            Error::Protocol(error) => Error::Protocol(*error),
+            Error::Io(source) => Error::Io(repeated(source)),
+            Error::Timeout(deadline) => Error::Timeout(*deadline),
+            Error::Head(error) => Error::Head(*error),
+            Error::Handshake(error) => Error::Handshake(*error),
+            Error::Proxy(error) => Error::Proxy(*error),
+            Error::Refused(refusal) => Error::Refused(refusal.clone()),
+            Error::Answer(error) => Error::Answer(*error),
+            Error::Panic(message) => Error::Panic(message.clone()),
+            Error::Closed(reason) => Error::Closed(reason.clone()),
+            Error::Unsent(sent) => Error::Unsent(*sent),
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -75,6 +105,9 @@ impl fmt::Display for Error {
             Error::Head(error) => write!(formatter, "bad request: {error}"),
             Error::Handshake(error) => write!(formatter, "handshake refused: {error}"),
             Error::Panic(message) => write!(formatter, "the handler panicked: {message}"),
+            Error::Closed(reason) => write!(formatter, "the connection has ended: {reason}"),
+            Error::Unsent(Sent::Full) => formatter.write_str("not sent: the output is at its limit"),
+            Error::Unsent(_) => formatter.write_str("not sent: this connection cannot say it"),
         }
     }
 }
@@ -92,6 +125,7 @@ impl std::error::Error for Error {
             Error::Head(error) => Some(error),
             Error::Handshake(error) => Some(error),
             Error::Subprotocol(_) | Error::Refused(_) | Error::Timeout(_) | Error::Panic(_) => None,
+            Error::Closed(_) | Error::Unsent(_) => None,
         }
     }
 }

@@ -110,8 +110,8 @@ pub use crate::{
     },
     secured::Secured,
     websocket::{
-        Accept, Callbacks, Client, ClientSettings, Decision, Handler, Received, Reconnect, Server, Settings,
-        TestSocket, WebSocket, on_message,
+        Accept, BlockingSocket, Callbacks, Client, ClientSettings, Decision, Handler, Received, Reconnect, Server,
+        Settings, TestSocket, WebSocket, on_message,
     },
 };
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method};
 use crate::secured::Secured;
 
 /// A request, before it is decided whether it becomes a WebSocket.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Request {
     pub(crate) head: http::Request<()>,
     pub(crate) peer_addr: SocketAddr,

@@ -1,10 +1,10 @@
 //! Names to addresses, off the loop.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     fmt, io,
     net::{SocketAddr, ToSocketAddrs},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     thread,
     time::Duration,
 };
@@ -40,10 +40,16 @@ pub trait Resolver {
 pub struct Answer {
     question: u64,
     answers: Arc<Answers>,
+    asker: Weak<()>,
     given: bool,
 }
 
 impl Answer {
+    /// Whether the connection that asks is still to be made; if it is not, the answer is nobody's, and need not be found.
+    pub fn is_wanted(&self) -> bool {
+        self.asker.strong_count() > 0
+    }
+
     /// Gives the answer.
     pub fn give(mut self, addresses: io::Result<Vec<SocketAddr>>) {
         self.given = true;
@@ -73,9 +79,9 @@ impl Answers {
         Arc::new(Answers { waiting: Mutex::default(), waker })
     }
 
-    /// The place for the answer to a question.
-    pub(crate) fn expect(self: &Arc<Self>, question: u64) -> Answer {
-        Answer { question, answers: Arc::clone(self), given: false }
+    /// The place for the answer to a question, which is wanted for as long as the asker is there.
+    pub(crate) fn expect(self: &Arc<Self>, question: u64, asker: &Arc<()>) -> Answer {
+        Answer { question, answers: Arc::clone(self), asker: Arc::downgrade(asker), given: false }
     }
 
     pub(crate) fn take(&self) -> Vec<Answered> {
@@ -111,10 +117,16 @@ struct Desk {
 
 #[derive(Debug, Default)]
 struct Questions {
-    waiting: VecDeque<(String, u16, Answer)>,
+    /// All that were not answered yet; whoever asks the same meanwhile gets the same answer.
+    open: HashMap<Question, Vec<Answer>>,
+    /// Those that no thread has taken.
+    waiting: VecDeque<Question>,
     threads: usize,
     idle: usize,
 }
+
+/// A name, and the port that its addresses get.
+type Question = (String, u16);
 
 const THREADS: usize = 4;
 
@@ -124,7 +136,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 impl Resolver for SystemResolver {
     fn resolve(&self, name: &str, port: u16, answer: Answer) {
         let mut questions = self.desk.lock();
-        questions.waiting.push_back((name.to_owned(), port, answer));
+        let question = (name.to_owned(), port);
+        if let Some(answers) = questions.open.get_mut(&question) {
+            return answers.push(answer);
+        }
+        questions.waiting.push_back(question.clone());
+        questions.open.insert(question, vec![answer]);
         if questions.waiting.len() <= questions.idle || questions.threads == THREADS {
             return self.desk.asked.notify_one();
         }
@@ -135,6 +152,7 @@ impl Resolver for SystemResolver {
                 log::error!(target: "ws_reactor::net", "no thread to look up names: {error}");
                 if questions.threads == 0 {
                     questions.waiting.clear();
+                    questions.open.clear();
                 }
             }
         }
@@ -148,21 +166,34 @@ impl Desk {
 
     /// Answers what is asked, until nothing is for a while.
     fn answer_all(&self) {
-        while let Some((name, port, answer)) = self.next() {
-            answer.give((name.as_str(), port).to_socket_addrs().map(Iterator::collect));
+        while let Some(question) = self.next() {
+            let (name, port) = &question;
+            let found = (name.as_str(), *port).to_socket_addrs().map(Vec::from_iter);
+            let answers = self.lock().open.remove(&question).unwrap_or_default();
+            for answer in answers {
+                let found = found.as_ref().map(Vec::clone);
+                answer.give(found.map_err(|error| io::Error::new(error.kind(), error.to_string())));
+            }
         }
     }
 
-    /// The next question; `None`, and one thread fewer, if there is none in time.
-    fn next(&self) -> Option<(String, u16, Answer)> {
+    /// The next question that somebody still asks; `None`, and one thread fewer, if there is none in time.
+    fn next(&self) -> Option<Question> {
         let mut questions = self.lock();
-        questions.idle += 1;
-        let waited = self.asked.wait_timeout_while(questions, PATIENCE, |questions| questions.waiting.is_empty());
-        (questions, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        questions.idle -= 1;
-        let next = questions.waiting.pop_front();
-        questions.threads -= usize::from(next.is_none());
-        next
+        loop {
+            questions.idle += 1;
+            let waited = self.asked.wait_timeout_while(questions, PATIENCE, |questions| questions.waiting.is_empty());
+            (questions, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            questions.idle -= 1;
+            let Some(next) = questions.waiting.pop_front() else {
+                questions.threads -= 1;
+                return None;
+            };
+            if questions.open.get(&next).is_some_and(|answers| answers.iter().any(Answer::is_wanted)) {
+                return Some(next);
+            }
+            questions.open.remove(&next);
+        }
     }
 }
 
@@ -180,9 +211,9 @@ mod tests {
     }
 
     fn ask(resolver: &dyn Resolver, names: &[&str]) -> Vec<Answered> {
-        let (answers, mut given) = (Answers::new(Arc::new(Still)), Vec::new());
+        let (answers, asker, mut given) = (Answers::new(Arc::new(Still)), Arc::default(), Vec::new());
         for (question, name) in names.iter().enumerate() {
-            resolver.resolve(name, 80, answers.expect(question as u64));
+            resolver.resolve(name, 80, answers.expect(question as u64, &asker));
         }
         while given.len() < names.len() {
             given.extend(answers.take());
@@ -200,6 +231,29 @@ mod tests {
         assert!(answers[0].1.as_ref().is_ok_and(|found| found.iter().all(|addr| addr.ip().is_loopback())));
         assert!(answers[1].1.is_err());
         assert_eq!(answers[5].1.as_ref().unwrap(), &["[::1]:80".parse::<SocketAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn a_question_is_looked_up_once_for_all_who_ask_it_and_not_for_nobody() {
+        let (answers, asker) = (Answers::new(Arc::new(Still)), Arc::default());
+        let desk = Desk::default();
+        let ask = |name: &str, answers: Vec<Answer>| {
+            let question = (name.to_owned(), 80);
+            desk.lock().waiting.push_back(question.clone());
+            desk.lock().open.insert(question, answers);
+        };
+        let gone = Arc::default();
+        ask("nobody.invalid", vec![answers.expect(0, &gone)]);
+        ask("::1", (1..=100).map(|question| answers.expect(question, &asker)).collect());
+        drop(gone);
+        desk.lock().threads = 1;
+        assert_eq!(desk.next(), Some(("::1".to_owned(), 80)), "the first is withdrawn");
+        desk.lock().waiting.push_front(("::1".to_owned(), 80));
+        desk.answer_all();
+        let given = answers.take();
+        assert_eq!(given.iter().filter(|(_, found)| found.is_ok()).count(), 100);
+        assert!(given.iter().any(|(question, found)| *question == 0 && found.is_err()));
+        assert!(desk.lock().open.is_empty() && desk.lock().threads == 0);
     }
 
     #[test]

@@ -232,7 +232,8 @@ impl Sim {
             && !self.woken.0.load(Ordering::Acquire)
             && self.listeners.iter().all(waiting)
             && self.peers.iter().all(|peer| self.has_passed_on(peer))
-            && self.peers.iter().all(Peer::is_quiet)
+            // What comes to one that was not accepted yet waits with it.
+            && self.peers.iter().all(|peer| peer.token.is_none() || peer.is_quiet())
     }
 
     fn tell(&mut self, peer: usize, news: Readiness) {

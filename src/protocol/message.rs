@@ -133,6 +133,12 @@ enum Payload {
     Binary(Bytes),
 }
 
+impl fmt::Display for OwnedMessage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_message().fmt(formatter)
+    }
+}
+
 impl OwnedMessage {
     /// A text message.
     pub fn text(text: impl AsRef<str>) -> Self {

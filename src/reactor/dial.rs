@@ -8,6 +8,7 @@ use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -67,6 +68,8 @@ pub(super) struct Dialing {
     failure: Option<io::Error>,
     /// The deadline of the connection is for this.
     timed: bool,
+    /// Gone when it is: then nobody wants its name to be looked up any more.
+    asker: Arc<()>,
 }
 
 impl Dialing {
@@ -203,6 +206,7 @@ impl<K: Kernel> Reactor<K> {
                 next: None,
                 failure: None,
                 timed: allowed.is_some(),
+                asker: Arc::default(),
             });
             if let Some(allowed) = allowed {
                 let deadline = self.hub.after(allowed);
@@ -235,8 +239,9 @@ impl<K: Kernel> Reactor<K> {
         match dialing.place.clone() {
             Place::Address(address) => self.try_addresses(id, Ok(VecDeque::from([address]))),
             Place::Name(name, port) => {
+                let asker = Arc::clone(&dialing.asker);
                 self.hub.outboxes[id.key()].resolving = true;
-                let answer = self.answers.expect(question(id));
+                let answer = self.answers.expect(question(id), &asker);
                 let resolver = &*self.resolver;
                 let asked = guard(self.config.panic_policy, || resolver.resolve(&name, port, answer));
                 self.hub.stats.panics += u64::from(asked.is_err());

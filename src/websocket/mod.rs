@@ -1,5 +1,6 @@
 //! WebSocket servers and clients on the reactor: what most users see.
 
+mod blocking;
 mod callbacks;
 mod client;
 mod client_stream;
@@ -13,6 +14,7 @@ mod server_stream;
 mod session;
 mod testing;
 
+pub use blocking::BlockingSocket;
 pub use callbacks::{Callbacks, on_message};
 pub use client::{Client, ClientSettings};
 pub use decision::{Accept, Decision};

@@ -210,7 +210,8 @@ impl Session {
             self.heard = now;
         }
         match self.pinged {
-            Some(pinged) if self.heard <= pinged => {
+            // What comes at the very time of the ping has come after it: before, there was silence.
+            Some(pinged) if self.heard < pinged => {
                 stream.hub.cut_by(stream.id(), ClosedBy::Timeout(Deadline::Pong));
             }
             None if now.duration_since(self.heard) >= ping_after => {

@@ -207,7 +207,7 @@ pub(super) fn is_token_octet(octet: u8) -> bool {
 }
 
 /// An accepted handshake, as `on_open` gets it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Handshake {
     request: Request,
     version: Version,

@@ -1,0 +1,129 @@
+//! The client whose calls wait, against a server in another thread.
+#![allow(clippy::unwrap_used)]
+
+use std::{io, sync::mpsc, thread, time::Duration};
+
+use ws_reactor::{
+    BlockingSocket, Callbacks, CloseCode, ClosedBy, Error, OutputLimits, Reactor, Remote, Sent, Server, Settings,
+    StreamSettings, Version, http::StatusCode,
+};
+
+const FLOOD: usize = 200;
+
+fn flooding(number: usize) -> String {
+    format!("{number} {}", "x".repeat(100_000))
+}
+
+/// A server in a thread, which ends with this.
+struct Elsewhere {
+    url: String,
+    remote: Remote,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// Echoes, and closes with 4000 when it hears `close`; `flood` is answered with many megabytes.
+fn elsewhere() -> Elsewhere {
+    let (tell, told) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let mut reactor = Reactor::new().unwrap();
+        let server = Server::new(|_| {
+            Callbacks::new().on_message(|ws, message| {
+                match message.as_text() {
+                    Some("close") => ws.close(CloseCode::Other(4000), "as you wish"),
+                    Some("flood") => (0..FLOOD).map(|number| ws.send(&flooding(number))).last().unwrap(),
+                    _ => ws.send(message),
+                };
+            })
+        });
+        let output = OutputLimits { limit_bytes: usize::MAX, ..OutputLimits::default() };
+        let stream = StreamSettings { output, ..StreamSettings::default() };
+        let server = server.settings(Settings { stream, ..Settings::default() });
+        let server = server.subprotocols(["chat"]).on_request(|request| match request.path() {
+            "/closed" => ws_reactor::Decision::status(StatusCode::FORBIDDEN),
+            _ => ws_reactor::Decision::accept(),
+        });
+        let listening = reactor.listen("127.0.0.1:0", server).unwrap();
+        tell.send((format!("ws://{}", listening.addr), reactor.remote())).unwrap();
+        reactor.run().unwrap();
+    });
+    let (url, remote) = told.recv().unwrap();
+    Elsewhere { url, remote, thread: Some(thread) }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        self.remote.stop();
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+#[test]
+fn what_is_sent_comes_back() {
+    let server = elsewhere();
+    let mut socket = BlockingSocket::connect_with(&server.url, |client| client.subprotocols(["chat"])).unwrap();
+    assert_eq!(socket.handshake().subprotocol(), Some("chat"));
+    for text in ["hello", "", &"x".repeat(5 << 20)] {
+        socket.send(text).unwrap();
+        assert_eq!(socket.receive().unwrap().as_message().as_text(), Some(text));
+    }
+    socket.send(b"\x00\xff").unwrap();
+    assert_eq!(socket.receive().unwrap().as_message().as_bytes(), b"\x00\xff");
+    assert!(socket.ping().unwrap() > Duration::ZERO);
+    assert_eq!(socket.receive_within(Duration::ZERO).unwrap(), None);
+    assert_eq!(socket.receive_within(Duration::from_millis(20)).unwrap(), None);
+    let reason = socket.close(CloseCode::Normal, "done").unwrap();
+    assert!(reason.clean && reason.by == ClosedBy::Application && reason.code == CloseCode::Normal, "{reason}");
+    for gone in [socket.send("late").unwrap_err(), socket.receive().unwrap_err(), socket.ping().unwrap_err()] {
+        assert!(matches!(gone, Error::Closed(_)), "{gone}");
+    }
+}
+
+#[test]
+fn more_than_is_taken_waits_where_it_is() {
+    let server = elsewhere();
+    let mut socket = BlockingSocket::connect(&server.url).unwrap();
+    socket.send("flood").unwrap();
+    // It waits here while nothing is read, and there while nothing is received.
+    thread::sleep(Duration::from_millis(50));
+    for number in 0..FLOOD {
+        assert_eq!(socket.receive().unwrap().as_message().as_text(), Some(flooding(number).as_str()));
+    }
+    assert_eq!(socket.receive_within(Duration::from_millis(20)).unwrap(), None);
+}
+
+#[test]
+fn an_end_is_told_with_its_reason() {
+    let server = elsewhere();
+    let mut socket = BlockingSocket::connect(&server.url).unwrap();
+    socket.send("last").unwrap();
+    socket.send("close").unwrap();
+    assert_eq!(socket.receive().unwrap().as_message().as_text(), Some("last"), "what came before comes first");
+    let Error::Closed(reason) = socket.receive().unwrap_err() else { panic!("it is closed") };
+    assert_eq!((reason.code, reason.reason.as_str(), reason.clean), (CloseCode::Other(4000), "as you wish", true));
+    let error = socket.send("late").unwrap_err();
+    assert_eq!(error.to_string(), "the connection has ended: 4000 (as you wish), by the peer, clean");
+}
+
+#[test]
+fn what_cannot_be_opened_says_why() {
+    let server = elsewhere();
+    let error = BlockingSocket::connect(&format!("{}/closed", server.url)).unwrap_err();
+    assert!(matches!(&error, Error::Refused(refusal) if refusal.body == b"Forbidden\n"), "{error}");
+    assert!(matches!(BlockingSocket::connect("http://127.0.0.1").unwrap_err(), Error::Url { .. }));
+    let error = BlockingSocket::connect("ws://127.0.0.1:1").unwrap_err();
+    assert!(
+        matches!(&error, Error::Connect { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_a_version_cannot_say_is_an_error() {
+    let server = elsewhere();
+    let mut socket = BlockingSocket::connect_with(&server.url, |client| client.version(Version::Hixie76)).unwrap();
+    assert!(matches!(socket.send(b"binary").unwrap_err(), Error::Unsent(Sent::Unsupported)));
+    assert!(matches!(socket.ping().unwrap_err(), Error::Unsent(_)));
+    assert!(matches!(socket.close(CloseCode::Protocol, "").unwrap_err(), Error::Unsent(_)));
+    socket.send("text").unwrap();
+    assert_eq!(socket.receive().unwrap().as_message().as_text(), Some("text"));
+}

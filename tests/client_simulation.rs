@@ -1,0 +1,264 @@
+//! Clients and servers of ours on one reactor, over a network that does wrong, by seeds: what must hold for clients whatever happens.
+//!
+//! `SIMULATION_SEEDS=100000` tries more seeds, `SIMULATION_SEED=17` replays one.
+#![allow(clippy::unwrap_used)]
+
+use std::{cell::RefCell, env, net::SocketAddr, rc::Rc, time::Duration};
+
+use ws_reactor::{
+    Client, ClientSettings, CloseCode, CloseReason, ClosedBy, Config, ConnectionId, Error, Handler, Handshake, Message,
+    Reactor, Reconnect, Server, Version, WebSocket,
+    net::{
+        Answer, Resolver,
+        sim::{Faults, Random, Sim},
+    },
+    on_message,
+};
+
+#[cfg(feature = "tls")]
+mod secure;
+#[cfg(feature = "tls")]
+mod wire;
+
+/// What is known of all clients. An assertion in a handler would be caught by the reactor, so what is wrong is noted here.
+#[derive(Debug)]
+struct World {
+    random: Random,
+    /// Nothing is lost, so all must arrive.
+    faithful: bool,
+    clients: Vec<State>,
+    trace: Vec<String>,
+    wrong: Vec<String>,
+}
+
+/// One client, over all its connections.
+#[derive(Debug, Default)]
+struct State {
+    /// The connection that is being made, or open.
+    current: Option<ConnectionId>,
+    opened: bool,
+    closed: u32,
+    attempts: u32,
+    sent: u32,
+    received: u32,
+    done: bool,
+}
+
+type Shared = Rc<RefCell<World>>;
+
+/// Sends numbers, each when the last has come back, and then closes.
+struct Counting {
+    world: Shared,
+    number: usize,
+}
+
+const MOST: u32 = 6;
+
+impl Counting {
+    fn note(&self, what: &str, ws: &WebSocket<'_>, holds: impl FnOnce(&State) -> bool) {
+        let mut world = self.world.borrow_mut();
+        let (number, id) = (self.number, ws.id());
+        world.trace.push(format!("{number} {id} {what}"));
+        let state = &world.clients[number];
+        if state.current != Some(id) || !holds(state) {
+            let wrong = format!("{number} {id} {what}: {state:?}");
+            world.wrong.push(wrong);
+        }
+    }
+
+    fn say(&self, ws: &mut WebSocket<'_>) {
+        let mut world = self.world.borrow_mut();
+        let length = if world.random.one_in(5) { world.random.below(60_000) } else { world.random.below(300) };
+        let state = &mut world.clients[self.number];
+        if state.sent == MOST {
+            state.done = true;
+            ws.close(CloseCode::Normal, "counted");
+            return;
+        }
+        let text = format!("{} {} {}", self.number, state.sent, "Zwölf Boxkämpfer ".repeat(length / 18));
+        state.sent += 1;
+        let sent = ws.send(&text);
+        if !sent.is_queued() {
+            world.wrong.push(format!("{}: {sent:?}", self.number));
+        }
+    }
+}
+
+impl Handler for Counting {
+    fn on_open(&mut self, ws: &mut WebSocket<'_>, _: &Handshake) {
+        self.note("open", ws, |state| !state.opened);
+        {
+            let mut world = self.world.borrow_mut();
+            let state = &mut world.clients[self.number];
+            state.opened = true;
+            // What was under way with the last connection is lost with it.
+            state.sent = state.received;
+        }
+        self.say(ws);
+    }
+
+    fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
+        let expected = self.world.borrow().clients[self.number].received;
+        let prefix = format!("{} {expected} ", self.number);
+        let right = message.as_text().is_some_and(|text| text.starts_with(&prefix));
+        self.note("message", ws, |state| state.opened && right);
+        self.world.borrow_mut().clients[self.number].received += 1;
+        self.say(ws);
+        let cut = !self.world.borrow().faithful && self.world.borrow_mut().random.one_in(40);
+        if cut {
+            self.world.borrow_mut().clients[self.number].done = true;
+            ws.cut();
+        }
+    }
+
+    fn on_error(&mut self, ws: &mut WebSocket<'_>, error: &Error) {
+        self.note(&format!("error {error}"), ws, |_| true);
+        let mut world = self.world.borrow_mut();
+        let allowed = match error {
+            Error::Connect { .. } | Error::Timeout(_) => true,
+            Error::Io(_) => !world.faithful,
+            _ => false,
+        };
+        if !allowed {
+            let wrong = format!("{}: {error}", self.number);
+            world.wrong.push(wrong);
+        }
+    }
+
+    fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {
+        self.note(&format!("close {reason}"), ws, |_| true);
+        let mut world = self.world.borrow_mut();
+        let faithful = world.faithful;
+        let state = &mut world.clients[self.number];
+        state.closed += 1;
+        (state.current, state.opened) = (None, false);
+        let unclean = faithful && state.done && !reason.clean && reason.by != ClosedBy::Application;
+        if unclean {
+            let wrong = format!("{}: {reason}", self.number);
+            world.wrong.push(wrong);
+        }
+    }
+
+    fn on_reconnect(&mut self, ws: &mut WebSocket<'_>, attempt: u32, wait: Duration) -> bool {
+        let mut world = self.world.borrow_mut();
+        let wanted = !world.random.one_in(30) || world.faithful;
+        let trace = format!("{} {} attempt {attempt} after {wait:?}: {wanted}", self.number, ws.id());
+        world.trace.push(trace);
+        let state = &mut world.clients[self.number];
+        state.attempts += 1;
+        let wrong = state.current.is_some() || state.done;
+        state.current = wanted.then_some(ws.id());
+        state.done |= !wanted;
+        if wrong {
+            let wrong = format!("{}: comes back from {state:?}", self.number);
+            world.wrong.push(wrong);
+        }
+        wanted
+    }
+}
+
+/// Answers at once with addresses of which some are good.
+struct Names(RefCell<Random>);
+
+impl Resolver for Names {
+    fn resolve(&self, _: &str, port: u16, answer: Answer) {
+        let mut random = self.0.borrow_mut();
+        let hosts = ["10.0.0.1", "10.0.0.7", "10.0.0.8"];
+        let first = random.below(hosts.len());
+        let addresses = (0..3).map(|index| SocketAddr::new(hosts[(first + index) % 3].parse().unwrap(), port));
+        match random.one_in(10) {
+            true => answer.give(Err(std::io::Error::other("no such name"))),
+            false => answer.give(Ok(addresses.collect())),
+        }
+    }
+}
+
+fn server(random: &mut Random) -> Server {
+    let server = Server::new(|_| {
+        on_message(|ws, message| {
+            ws.send(message);
+        })
+    });
+    #[cfg(feature = "deflate")]
+    if random.one_in(2) {
+        return server
+            .deflate(ws_reactor::DeflateConfig { threshold_bytes: 8, ..ws_reactor::DeflateConfig::dedicated() });
+    }
+    let _ = random;
+    server
+}
+
+fn client(shared: &Shared, number: usize, random: &mut Random) -> Client {
+    let handler = Counting { world: Rc::clone(shared), number };
+    let version = if random.one_in(2) { Version::Rfc6455 } else { Version::ALL[random.below(Version::ALL.len())] };
+    let policy = Reconnect { longest: Duration::from_secs(5), ..Reconnect::default() };
+    // A rough network may take its time.
+    let settings = ClientSettings { opening_deadline: Duration::from_secs(10), ..ClientSettings::default() };
+    let client = Client::new(handler).settings(settings).version(version).reconnect(policy);
+    #[cfg(feature = "deflate")]
+    let client = match random.one_in(2) {
+        true => {
+            client.deflate(ws_reactor::DeflateConfig { threshold_bytes: 8, ..ws_reactor::DeflateConfig::dedicated() })
+        }
+        false => client,
+    };
+    #[cfg(feature = "tls")]
+    let client =
+        client.tls(ws_reactor::TlsClientConfig::trusting_pem(secure::LOCALHOST.certificate.as_bytes()).unwrap());
+    client
+}
+
+fn run(seed: u64) {
+    let mut random = Random::new(seed);
+    let faithful = random.one_in(2);
+    let reset = if faithful { 0 } else { 400 };
+    let mut sim = Sim::with_faults(seed, Faults { reset, ..Faults::ROUGH });
+    // One of the addresses that a name has is silent, another refuses.
+    sim.silence("10.0.0.7:80".parse().unwrap());
+    sim.silence("10.0.0.7:443".parse().unwrap());
+    let mut reactor = Reactor::on(sim, Config::default());
+    reactor.set_resolver(Names(RefCell::new(Random::new(seed ^ 1))));
+    let plain = server(&mut random);
+    reactor.listen("10.0.0.1:80", plain).unwrap();
+    #[cfg(feature = "tls")]
+    {
+        let within = server(&mut random);
+        reactor.listen("10.0.0.1:443", secure::server(within)).unwrap();
+    }
+    let world =
+        World { random: Random::new(seed ^ 2), faithful, clients: Vec::new(), trace: Vec::new(), wrong: Vec::new() };
+    let shared = Rc::new(RefCell::new(world));
+    let schemes: &[&str] = if cfg!(feature = "tls") { &["ws", "wss"] } else { &["ws"] };
+    for number in 0..1 + random.below(6) {
+        let client = client(&shared, number, &mut random);
+        shared.borrow_mut().clients.push(State::default());
+        let scheme = schemes[random.below(schemes.len())];
+        let id = reactor.connect(&format!("{scheme}://localhost/{number}"), client).unwrap();
+        shared.borrow_mut().clients[number].current = Some(id);
+        if random.one_in(2) {
+            reactor.advance(Duration::from_millis(random.below(500) as u64)).unwrap();
+        }
+    }
+    for _ in 0..20 {
+        reactor.advance(Duration::from_secs(30)).unwrap();
+    }
+    reactor.hub().shutdown(Duration::from_secs(10));
+    reactor.advance(Duration::from_secs(60)).unwrap();
+    let world = shared.borrow();
+    let report = || format!("seed {seed}: {:#?}\n{}", world.wrong, world.trace.join("\n"));
+    assert!(world.wrong.is_empty(), "{}", report());
+    assert_eq!(reactor.hub().stats().connections, 0, "{}", report());
+    for state in &world.clients {
+        assert!(state.current.is_none() && state.closed > 0, "{state:?} {}", report());
+        assert!(!faithful || state.done && state.received == MOST, "{state:?} {}", report());
+    }
+}
+
+#[test]
+fn clients_keep_their_promises_whatever_happens() {
+    if let Ok(seed) = env::var("SIMULATION_SEED") {
+        return run(seed.parse().unwrap());
+    }
+    let seeds: u64 = env::var("SIMULATION_SEEDS").map_or(300, |seeds| seeds.parse().unwrap());
+    (0..seeds).for_each(run);
+}
