@@ -1,7 +1,7 @@
 //! A client for the terminal: lines are sent, messages are shown.
 //!
-//!     cargo run --release --example client -- [--url URL] [--header NAME:VALUE] [--subprotocol NAME] [--origin URL] [--version NUMBER]
-//!         [--deflate] [--insecure] [--proxy URL] [--wait SECONDS]
+//!     cargo run --release --example client -- [--url URL] [--header NAME:VALUE]... [--subprotocol NAME]... [--origin URL] [--version NUMBER]
+//!         [--deflate] [--insecure] [--proxy URL] [--proxy-from-environment] [--redirects NUMBER] [--wait SECONDS]
 //!
 //! A line `/ping` sends a ping, whose time is shown; `/close` closes. At the end of the input the client waits so many seconds (default 1) for
 //! what may still come. Messages go to the output, all else to the errors, so that both can be piped.
@@ -36,6 +36,8 @@ fn main() -> ExitCode {
         "--deflate",
         "--insecure",
         "--proxy URL",
+        "--proxy-from-environment",
+        "--redirects NUMBER",
         "--wait SECONDS",
     ];
     let arguments = arguments::Arguments::read(&known);
@@ -54,17 +56,19 @@ fn connect(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
 fn asked_for(arguments: &arguments::Arguments, mut client: Client) -> Result<Client, Box<dyn Error>> {
     let version = arguments.get("--version", 13);
     client = client.version(Version::from_number(version).ok_or(format!("there is no version {version}"))?);
-    if let Some((name, value)) = arguments.get("--header", String::new()).split_once(':') {
+    for header in arguments.all("--header") {
+        let (name, value) = header.split_once(':').ok_or(format!("{header:?} is not NAME:VALUE"))?;
         client = client.header(name.trim().parse()?, value.trim().parse()?);
     }
-    if arguments.has("--subprotocol") {
-        client = client.subprotocols([arguments.get("--subprotocol", String::new())]);
-    }
+    client = client.subprotocols(arguments.all("--subprotocol")).follow_redirects(arguments.get("--redirects", 0));
     if arguments.has("--origin") {
         client = client.origin(arguments.get("--origin", String::new()).parse()?);
     }
     if arguments.has("--proxy") {
         client = client.proxy(arguments.get("--proxy", String::new()).parse()?);
+    }
+    if arguments.has("--proxy-from-environment") {
+        client = client.proxy_from_environment();
     }
     if arguments.has("--deflate") {
         client = compressed(client)?;
@@ -87,7 +91,8 @@ fn compressed(_: Client) -> Result<Client, Box<dyn Error>> {
 
 #[cfg(feature = "tls")]
 fn insecure(client: Client) -> Result<Client, Box<dyn Error>> {
-    Ok(client.tls(TlsClientConfig::dangerously_trusting_everybody()))
+    let anybody = TlsClientConfig::dangerously_trusting_everybody();
+    Ok(client.tls(anybody.clone()).proxy_tls(anybody))
 }
 
 #[cfg(not(feature = "tls"))]

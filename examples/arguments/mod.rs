@@ -2,15 +2,15 @@
 
 use std::{collections::BTreeMap, fmt::Display, process::exit, str::FromStr};
 
-/// The options that were given; one without a value has an empty one.
-pub(crate) struct Arguments(BTreeMap<String, String>);
+/// The options that were given, with all their values; one without a value has an empty one.
+pub(crate) struct Arguments(BTreeMap<String, Vec<String>>);
 
 impl Arguments {
     /// Reads the command line. `known` are the options, as `--name` or `--name VALUE`. Anything else ends the program with status 2.
     pub(crate) fn read(known: &[&str]) -> Self {
         let program = env!("CARGO_CRATE_NAME");
         let usage = known.iter().fold(format!("usage: {program}"), |usage, option| usage + &format!(" [{option}]"));
-        let mut given = BTreeMap::new();
+        let mut given: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut words = std::env::args().skip(1);
         while let Some(option) = words.next() {
             if option == "--help" || option == "-h" {
@@ -23,7 +23,7 @@ impl Arguments {
                 true => words.next().unwrap_or_else(|| fail(&format!("{option} needs a value; {usage}"))),
                 false => String::new(),
             };
-            given.insert(option, value);
+            given.entry(option).or_default().push(value);
         }
         Arguments(given)
     }
@@ -34,9 +34,14 @@ impl Arguments {
         self.0.contains_key(option)
     }
 
-    /// The value of an option, or what it is by default. A value that does not parse ends the program with status 2.
+    /// All values of an option that may be given more than once.
+    pub(crate) fn all(&self, option: &str) -> &[String] {
+        self.0.get(option).map_or(&[], Vec::as_slice)
+    }
+
+    /// The last value of an option, or what it is by default. A value that does not parse ends the program with status 2.
     pub(crate) fn get<T: FromStr<Err: Display>>(&self, option: &str, default: T) -> T {
-        let Some(value) = self.0.get(option) else { return default };
+        let Some(value) = self.all(option).last() else { return default };
         value.parse().unwrap_or_else(|error| fail(&format!("{option} {value:?}: {error}")))
     }
 }

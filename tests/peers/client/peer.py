@@ -5,6 +5,7 @@ old versions; started by ../run.
 """
 
 import contextlib
+import os
 import pathlib
 import socket
 import subprocess
@@ -33,19 +34,20 @@ def server(*command):
         process.wait()
 
 
-def client(url, lines, *options):
+def client(url, lines, *options, environment=()):
     """What the client shows, and what it says about it."""
     command = [CLIENT, "--url", url, *options]
     done = subprocess.run(command, input="".join(f"{line}\n" for line in lines), capture_output=True, text=True,
-                          timeout=DEADLINE)
+                          timeout=DEADLINE, env={**os.environ, **dict(environment)})
     return done.stdout.splitlines(), done.stderr
 
 
-def talk(url, *options, deflate=None, secure=False):
+def talk(url, *options, deflate=None, secure=False, environment=()):
     options = [*options, "--insecure"] if secure else options
     lines = [TEXT, "", "x" * 200_000, "in pieces"]
     shown, said = client(f"{url}/path?q", [*lines[:3], "/ping", lines[3], "what did I say?", "close me"],
-                         "--header", "X-Token: secret", "--subprotocol", "b", *options, "--wait", "10")
+                         "--header", "X-Token: secret", "--header", "X-Other: x", "--subprotocol", "a", "--subprotocol", "b",
+                         *options, "--wait", "10", environment=environment)
     equal(shown[:4], [TEXT, "", "x" * 200_000, "one, two, three"])
     equal(shown[4].split(" ")[:2], ["/path?q", "secret"])
     equal(deflate in shown[4] if deflate else shown[4].split(" ")[2], True if deflate else "")
@@ -64,6 +66,21 @@ def node():
 def node_deflate():
     with server("node", NODE_SERVER, "deflate") as url:
         talk(url, "--deflate", deflate="permessage-deflate")
+
+
+@check("npm's ws in the file system")
+def node_unix():
+    with tempfile.TemporaryDirectory() as directory, server("node", NODE_SERVER, f"{directory}/chat.sock") as url:
+        talk(url)
+
+
+@check("npm's ws, redirected")
+def node_redirected():
+    with server("node", NODE_SERVER) as url:
+        talk(f"{url}/moved/moved", "--redirects", "2")
+        _, said = client(f"{url}/moved/moved/", [], "--redirects", "1")
+        if "the server answers 302 Found" not in said:
+            raise AssertionError(said)
 
 
 @check("websockets")
@@ -135,6 +152,24 @@ def socks_proxy():
         _, said = client(f"ws://127.0.0.1:{free_port()}", [], *through)
         if "the proxy cannot connect: connection refused" not in said:
             raise AssertionError(said)
+
+
+@check("websockets by ws and wss through Node's proxy by TLS, named by the environment")
+def secure_proxy():
+    with server("node", str(pathlib.Path(NODE_SERVER).with_name("proxy.mjs")), CERTIFICATE, KEY) as through:
+        proxies = {"http_proxy": through, "https_proxy": through, "no_proxy": ""}
+        with server(PYTHON, PYTHON_SERVER) as url:
+            talk(url, "--proxy-from-environment", secure=True, environment=proxies)
+            _, said = client(url, [], "--proxy-from-environment", environment=proxies)
+            if "invalid peer certificate" not in said:
+                raise AssertionError(said)
+            talk(url, "--proxy-from-environment", environment={**proxies, "no_proxy": "127.0.0.0/8"})
+        with server(PYTHON, PYTHON_SERVER, CERTIFICATE, KEY) as url:
+            talk(url, "--proxy-from-environment", secure=True, environment=proxies)
+            wrong = through.replace("user:pass", "user:wrong")
+            _, said = client(url, [], "--insecure", "--proxy", wrong)
+            if "the proxy answers 407" not in said:
+                raise AssertionError(said)
 
 
 @check("a server that is not there")
