@@ -22,7 +22,7 @@ pub enum UrlError {
     Socket,
     /// `wss`, and this crate was built without the feature `tls`.
     NoTls,
-    /// `wss`, and there is nobody to trust: neither was `Client::tls` called, nor has this crate the feature `bundled-roots`.
+    /// `wss`, and there is nobody to trust: `Client::tls` was not called, and this crate was built without the feature `bundled-roots`, or the system has no roots for `platform-roots`.
     NoRoots,
     /// A fragment, which means nothing here (RFC 6455 §3).
     Fragment,
@@ -36,7 +36,9 @@ impl fmt::Display for UrlError {
             UrlError::Host => "it has no host",
             UrlError::Socket => "it has no absolute path of a socket",
             UrlError::NoTls => "wss needs the feature `tls`",
-            UrlError::NoRoots => "wss needs roots to trust: Client::tls, or the feature `bundled-roots`",
+            UrlError::NoRoots => {
+                "wss needs roots to trust: Client::tls, or the feature `bundled-roots` or `platform-roots`"
+            }
             UrlError::Fragment => "it has a fragment",
         })
     }

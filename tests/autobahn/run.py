@@ -95,9 +95,9 @@ def arguments():
             parser.error(f"not a section, a case or a pattern of cases: {case}")
     options.cache = options.cache.resolve()
     options.report = (options.report or options.cache / "report").resolve()
-    if options.tls and options.client:
-        parser.error("the suite has no server that speaks TLS here: its pyOpenSSL is not installed")
-    options.extra = extra + (tls_arguments(options.cache / "tls") if options.tls else [])
+    options.made = tls_arguments(options.cache / "tls") if options.tls else []
+    # A client trusts nobody's own certificate unless it is told to.
+    options.extra = extra + (options.made if not options.client else ["--insecure"] if options.tls else [])
     return options
 
 
@@ -185,10 +185,11 @@ def run_client(wstest, options):
     """As run_suite, with the suite as the server."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    url = f"ws://127.0.0.1:{port}"
+    url = f"{'wss' if options.tls else 'ws'}://127.0.0.1:{port}"
     print(f"autobahn: {' '.join(options.cases)} for {options.client} at {url}", flush=True)
     trouble, started = [], time.monotonic()
-    suite, log = start_suite(wstest, options, "fuzzingserver", CLIENT_TIMEOUTS, {"url": url})
+    what = {"url": url, **({"cert": options.made[1], "key": options.made[3]} if options.tls else {})}
+    suite, log = start_suite(wstest, options, "fuzzingserver", CLIENT_TIMEOUTS, what)
     try:
         while suite.poll() is None and time.monotonic() < started + 20:
             try:
@@ -225,7 +226,7 @@ def start_suite(wstest, options, mode, timeouts, what):
         "exclude-cases": [],
         "exclude-agent-cases": {},
     }))
-    command = [str(wstest), "-m", mode, "-s", str(spec)]
+    command = [str(wstest), "-m", mode, "-s", str(spec), "--webport", "0"]
     bare = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     with log.open("w") as output:
         return subprocess.Popen(command, cwd=options.report, env={**bare, "PYTHONUNBUFFERED": "1"},

@@ -1,0 +1,57 @@
+//! With the feature `platform-roots` a client that was told nothing trusts whom the system trusts.
+#![cfg(feature = "platform-roots")]
+#![allow(clippy::unwrap_used)]
+
+use std::{env, fs, process::Command};
+
+use played::{Here, Log, echo, noting, taken};
+use ws_reactor::{Client, Config, Reactor, net::sim::Sim};
+
+mod played;
+mod secure;
+mod wire;
+
+const ROLE: &str = "WS_REACTOR_TRUSTS";
+/// Where the system's roots are said to be, in place of where they are (as OpenSSL has it).
+const ROOTS: &str = "SSL_CERT_FILE";
+
+#[test]
+fn whom_the_system_trusts_is_trusted_and_nobody_else() {
+    if let Some(own) = env::var_os(ROLE) {
+        return speak(own == "good");
+    }
+    let folder = env::temp_dir().join(format!("ws-reactor-roots-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let name = "whom_the_system_trusts_is_trusted_and_nobody_else";
+    // The certificate of the server is made anew in each process, so it is the child that is told where to put it.
+    for (role, file) in [("good", "own.pem"), ("bad", "none.pem")] {
+        let mut child = Command::new(env::current_exe().unwrap());
+        child
+            .args(["--exact", name, "--nocapture"])
+            .env(ROLE, role)
+            .env(ROOTS, folder.join(file))
+            .env_remove("SSL_CERT_DIR");
+        let child = child.output().unwrap();
+        assert!(child.status.success(), "{role}: {}", String::from_utf8_lossy(&child.stderr));
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+fn speak(good: bool) {
+    let roots = env::var_os(ROOTS).unwrap();
+    if good {
+        fs::write(&roots, &secure::LOCALHOST.certificate).unwrap();
+    }
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    reactor.set_resolver(Here);
+    reactor.listen("10.0.0.1:443", secure::server(echo())).unwrap();
+    let log = Log::default();
+    let connected = reactor.connect("wss://localhost/", Client::new(noting(&log)));
+    if !good {
+        let error = connected.unwrap_err().to_string();
+        assert!(error.contains("wss needs roots to trust"), "{error}");
+        return;
+    }
+    reactor.settle().unwrap();
+    assert_eq!(taken(&log), ["open RFC 6455 None by 10.0.0.1:443"]);
+}
