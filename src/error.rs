@@ -23,7 +23,7 @@ pub enum Error {
     },
     /// A URL that cannot be connected to.
     Url {
-        /// The URL as it was given.
+        /// The URL as it was given, but for its user and password.
         url: String,
         /// What is wrong with it.
         source: UrlError,

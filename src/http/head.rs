@@ -167,6 +167,9 @@ impl Scan {
     }
 }
 
+/// How many answers that are none yet (1xx) may come before the one that is.
+pub(crate) const MOST_INFORMATIONAL: usize = 8;
+
 /// The most headers that any limit allows.
 const MOST_HEADERS: usize = 256;
 
@@ -224,7 +227,9 @@ fn parse_target(target: &str) -> Result<Uri, HeadError> {
     if octets.iter().enumerate().any(broken_escape) {
         return Err(HeadError::InvalidTarget);
     }
-    Uri::try_from(target).map_err(|_| HeadError::InvalidTarget)
+    let uri = Uri::try_from(target).map_err(|_| HeadError::InvalidTarget)?;
+    // A host without a path is for CONNECT alone (RFC 9112 §3.2.3).
+    if uri.scheme().is_none() && uri.authority().is_some() { Err(HeadError::InvalidTarget) } else { Ok(uri) }
 }
 
 /// Refuses what two readers could read differently: whom the request is for, and where its body ends.
@@ -320,6 +325,9 @@ mod tests {
     fn a_target_is_a_uri_with_whole_escapes() {
         assert_eq!(refused("GET /%2 HTTP/1.1\r\nHost: a\r\n\r\n"), HeadError::InvalidTarget);
         assert_eq!(refused("GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n"), HeadError::InvalidTarget);
+        assert_eq!(refused("GET example.com HTTP/1.1\r\nHost: a\r\n\r\n"), HeadError::InvalidTarget);
+        assert_eq!(refused("GET x:80 HTTP/1.1\r\nHost: a\r\n\r\n"), HeadError::InvalidTarget);
+        assert!(read("GET http://a/b HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().is_some());
         assert!(read("GET /%2F HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().is_some());
     }
 

@@ -46,6 +46,27 @@ impl fmt::Display for UrlError {
 
 impl std::error::Error for UrlError {}
 
+/// A user and a password, as a URL has them, decoded.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    pub(crate) user: Vec<u8>,
+    pub(crate) password: Vec<u8>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Credentials")
+    }
+}
+
+impl Credentials {
+    /// A user without a password has an empty one (RFC 7617 §2).
+    fn parse(text: &str) -> Self {
+        let (user, password) = text.split_once(':').unwrap_or((text, ""));
+        Credentials { user: decoded(user), password: decoded(password) }
+    }
+}
+
 /// A URL, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Url {
@@ -56,8 +77,7 @@ pub(crate) struct Url {
     pub(crate) port: u16,
     /// Path and query, as they are asked for.
     pub(crate) target: String,
-    /// User and password as they stand there, decoded: `user:password`.
-    pub(crate) credentials: Option<Vec<u8>>,
+    pub(crate) credentials: Option<Credentials>,
     /// The socket in the file system that the server listens at, if it is no port.
     pub(crate) socket: Option<PathBuf>,
 }
@@ -95,15 +115,15 @@ impl Url {
         if host.is_empty() {
             return Err(UrlError::Host);
         }
-        let port = match authority.port() {
-            Some(port) => port.as_u16(),
-            // `host:` and `host:99999` have a port that is none.
-            None if authority.as_str().rsplit(['@', ']']).next().is_some_and(|rest| rest.contains(':')) => {
-                return Err(UrlError::Malformed);
-            }
-            None => default_port(secure),
+        let (credentials, place) = match authority.as_str().split_once('@') {
+            Some((credentials, place)) => (Some(Credentials::parse(credentials)), place),
+            None => (None, authority.as_str()),
         };
-        let credentials = authority.as_str().rsplit_once('@').map(|(credentials, _)| with_colon(decoded(credentials)));
+        let port = match place.strip_prefix(authority.host()) {
+            Some("") => default_port(secure),
+            Some(port) => port.strip_prefix(':').and_then(parse_port).ok_or(UrlError::Malformed)?,
+            None => return Err(UrlError::Malformed),
+        };
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let slash = if target.starts_with('/') { "" } else { "/" };
         let target = format!("{slash}{target}");
@@ -120,6 +140,9 @@ impl Url {
         let slash = if target.starts_with('/') { "" } else { "/" };
         let there = Url::parse(&format!("{scheme}://localhost{slash}{target}"))?;
         let socket = String::from_utf8(decoded(socket)).map_err(|_| UrlError::Malformed)?;
+        if socket.contains('\0') {
+            return Err(UrlError::Socket);
+        }
         Ok(Url { socket: Some(socket.into()), ..there })
     }
 
@@ -205,12 +228,19 @@ fn without_dots(target: &str) -> String {
     format!("/{}{query}", kept.join("/"))
 }
 
-/// A user without a password has an empty one (RFC 7617 §2).
-fn with_colon(mut credentials: Vec<u8>) -> Vec<u8> {
-    if !credentials.contains(&b':') {
-        credentials.push(b':');
+/// Digits, and no more.
+fn parse_port(text: &str) -> Option<u16> {
+    if text.bytes().all(|octet| octet.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+/// A URL as it may be shown: without what stands before an `@`.
+pub(crate) fn without_credentials(url: &str) -> String {
+    let start = url.find("://").map_or(0, |colon| colon + 3);
+    let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |end| start + end);
+    match url[start..end].rfind('@') {
+        Some(at) => format!("{}{}", &url[..start], &url[start + at + 1..]),
+        None => url.to_owned(),
     }
-    credentials
 }
 
 /// What percent escapes stand for; what is no escape stands for itself.
@@ -313,11 +343,28 @@ mod tests {
 
     #[test]
     fn credentials_are_decoded() {
-        let credentials = |text| Url::parse(text).unwrap().credentials;
+        let credentials = |text| {
+            let given = Url::parse(text).unwrap().credentials;
+            given.map(|Credentials { user, password }| [user, password].map(|word| String::from_utf8(word).unwrap()))
+        };
+        let pair = |user: &str, password: &str| Some([user.to_owned(), password.to_owned()]);
         assert_eq!(credentials("ws://example.com/"), None);
-        assert_eq!(credentials("ws://user:pass@example.com/"), Some(b"user:pass".to_vec()));
-        assert_eq!(credentials("ws://us%3Aer:p%40%73s@example.com/"), Some(b"us:er:p@ss".to_vec()));
-        assert_eq!(credentials("ws://token@example.com/"), Some(b"token:".to_vec()));
+        assert_eq!(credentials("ws://user:pass@example.com/"), pair("user", "pass"));
+        assert_eq!(credentials("ws://us%3Aer:p%40%73s:s@example.com/"), pair("us:er", "p@ss:s"));
+        assert_eq!(credentials("ws://token@example.com/"), pair("token", ""));
+    }
+
+    #[test]
+    fn credentials_are_not_shown() {
+        for (url, shown) in [
+            ("ws://user:secret@host:99999/a@b", "ws://host:99999/a@b"),
+            ("ws://a@b@host", "ws://host"),
+            ("user:secret@proxy:8080", "proxy:8080"),
+            ("ws://host/?a@b", "ws://host/?a@b"),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(without_credentials(url), shown);
+        }
     }
 
     #[test]
@@ -337,6 +384,10 @@ mod tests {
             ("ws://example.com/\u{e9}", UrlError::Malformed),
             ("ws://example.com/%2", UrlError::Malformed),
             ("ws://[example.com]/", UrlError::Malformed),
+            ("ws://[::1]x:80/", UrlError::Malformed),
+            ("ws://example.com:+80/", UrlError::Malformed),
+            ("ws://a@b@example.com/", UrlError::Malformed),
+            ("ws+unix:/run/a%00b:/", UrlError::Socket),
         ] {
             assert_eq!(Url::parse(text), Err(error), "{text}");
         }

@@ -107,6 +107,9 @@ impl<S> Transport<S> {
     /// Lays TLS on it, as the client of a server of that name. There may be TLS already, with a proxy on the way.
     #[cfg(feature = "tls")]
     pub(crate) fn start_tls(&mut self, tls: &TlsClient, name: &str) -> io::Result<()> {
+        if self.is_handshaking() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "TLS is being laid already"));
+        }
         match std::mem::replace(self, Transport::Dialing) {
             Transport::Dialing => Err(io::ErrorKind::NotConnected.into()),
             carrier => {

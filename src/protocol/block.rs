@@ -79,13 +79,15 @@ pub(crate) struct Blocks {
     small: Vec<SharedBlock>,
     large: Vec<SharedBlock>,
     free_bytes: usize,
+    /// The fewest bytes that were free since the last rest: nobody has needed those.
+    fewest: usize,
     limit: usize,
 }
 
 impl Blocks {
     /// An empty pool that will keep at most `limit` bytes of free blocks.
     pub(crate) fn new(limit: usize) -> Self {
-        Blocks { small: Vec::new(), large: Vec::new(), free_bytes: 0, limit }
+        Blocks { small: Vec::new(), large: Vec::new(), free_bytes: 0, fewest: 0, limit }
     }
 
     /// An empty block of octets, unshared. `expected` is how many bytes it will hold, as far as known; it decides
@@ -95,6 +97,7 @@ impl Blocks {
         match free.pop() {
             Some(block) => {
                 self.free_bytes -= block.capacity();
+                self.fewest = self.fewest.min(self.free_bytes);
                 block
             }
             None => Rc::new(Block::Bytes(Vec::new())),
@@ -145,8 +148,25 @@ impl Blocks {
         if capacity >= LARGE_BYTES { self.large.push(block) } else { self.small.push(block) }
     }
 
+    /// Frees what nobody has needed since the last call; and all that is free, if that was most of it: few blocks that stay where many have been would keep the
+    /// allocator from returning the room to the system.
+    pub(crate) fn rest(&mut self) {
+        let needless = if self.fewest >= self.free_bytes / 2 { self.free_bytes } else { self.fewest };
+        let mut left = needless;
+        for free in [&mut self.large, &mut self.small] {
+            // The last are taken first, so it is the first that were not needed.
+            let (mut count, before) = (0, left);
+            while let Some(block) = free.get(count).filter(|block| block.capacity() <= left) {
+                (count, left) = (count + 1, left - block.capacity());
+            }
+            free.drain(..count);
+            free.shrink_to(2 * free.len());
+            self.free_bytes -= before - left;
+        }
+        self.fewest = self.free_bytes;
+    }
+
     /// Capacity of the free blocks together, in bytes.
-    #[cfg(test)]
     pub(crate) fn free_bytes(&self) -> usize {
         self.free_bytes
     }
@@ -192,6 +212,25 @@ mod tests {
         blocks.give(block);
         assert_eq!(blocks.free_bytes(), 0);
         assert_eq!(other.as_bytes().len(), 10);
+    }
+
+    #[test]
+    fn what_nobody_has_needed_is_freed() {
+        let mut blocks = Blocks::new(1000);
+        for _ in 0..8 {
+            blocks.give(filled(100));
+        }
+        blocks.rest();
+        assert_eq!(blocks.free_bytes(), 800, "a rest ago there was none of it");
+        let needed: Vec<_> = (0..5).map(|_| blocks.take(10)).collect();
+        assert!(needed.iter().all(|block| block.capacity() == 100));
+        needed.into_iter().for_each(|_| blocks.give(filled(100)));
+        blocks.rest();
+        assert_eq!(blocks.free_bytes(), 500, "three were not needed");
+        drop(blocks.take(10));
+        blocks.give(filled(100));
+        blocks.rest();
+        assert_eq!(blocks.free_bytes(), 0, "one was, which is as good as none");
     }
 
     #[test]

@@ -11,9 +11,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 pub(crate) use self::environment::proxy_for;
 use super::handshake;
 use crate::http::{
-    head::{HeadLimits, HeadReader},
+    head::{HeadLimits, HeadReader, MOST_INFORMATIONAL},
     response,
-    url::{Url, UrlError},
+    url::{Credentials, Url, UrlError},
 };
 
 /// A proxy, to be given to [`Client::proxy`](crate::Client::proxy).
@@ -27,12 +27,12 @@ use crate::http::{
 /// let client = Client::new(Callbacks::new()).proxy("socks5://user:password@127.0.0.1:1080".parse::<Proxy>()?);
 /// # Ok::<(), ws_reactor::UrlError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
     kind: Kind,
     pub(crate) host: String,
     pub(crate) port: u16,
-    credentials: Option<Vec<u8>>,
+    credentials: Option<Credentials>,
     headers: HeaderMap,
 }
 
@@ -54,6 +54,15 @@ impl Proxy {
     /// Whether it is spoken to by TLS.
     pub(crate) fn is_secure(&self) -> bool {
         self.kind == Kind::SecureConnect
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let credentials = self.credentials.is_some();
+        let mut proxy = formatter.debug_struct("Proxy");
+        proxy.field("kind", &self.kind).field("host", &self.host).field("port", &self.port);
+        proxy.field("credentials", &credentials).finish_non_exhaustive()
     }
 }
 
@@ -88,6 +97,8 @@ pub enum ProxyError {
     Credentials,
     /// What it says is not what such a proxy says.
     Malformed,
+    /// A name, a user or a password is longer than the 255 octets that SOCKS has room for. Nothing was said to the proxy of it.
+    TooLong,
 }
 
 impl fmt::Display for ProxyError {
@@ -96,6 +107,7 @@ impl fmt::Display for ProxyError {
             ProxyError::Refused(status) => write!(formatter, "the proxy answers {status}"),
             ProxyError::Reply(reply) => write!(formatter, "the proxy cannot connect: {}", meaning(*reply)),
             ProxyError::Credentials => formatter.write_str("the proxy wants other credentials"),
+            ProxyError::TooLong => formatter.write_str("a name, user or password is too long for SOCKS"),
             ProxyError::Malformed => formatter.write_str("the proxy says what no proxy of its kind says"),
         }
     }
@@ -123,13 +135,14 @@ pub(crate) struct Tunnel {
     step: Step,
     host: String,
     port: u16,
-    credentials: Option<Vec<u8>>,
+    credentials: Option<Credentials>,
     /// What has come of the proxy's next words.
     gathered: Vec<u8>,
 }
 
 enum Step {
-    Connect(HeadReader),
+    /// The answer is to come; so many others that were none yet (1xx) have.
+    Connect(HeadReader, usize),
     /// The method is to be chosen.
     Greeted,
     /// The credentials are to be judged.
@@ -157,7 +170,7 @@ impl Tunnel {
                 }
                 response::write_headers(&proxy.headers, out);
                 out.extend_from_slice(b"\r\n");
-                Step::Connect(HeadReader::default())
+                Step::Connect(HeadReader::default(), 0)
             }
             Kind::Socks5 => {
                 // Without credentials, or with a user and a password.
@@ -172,16 +185,18 @@ impl Tunnel {
     /// Takes what the proxy says, and appends to `out` what is to be said to it. When the tunnel stands, how much of `data` was the proxy's; that is all of it,
     /// for a server does not speak first.
     pub(crate) fn read(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<Option<usize>, ProxyError> {
-        if let Step::Connect(reader) = &mut self.step {
-            let Some((response, used)) =
-                reader.read_response(data, &HeadLimits::default()).map_err(|_| ProxyError::Malformed)?
-            else {
-                return Ok(None);
-            };
-            return match response.status() {
-                status if status.is_success() => Ok(Some(used)),
-                status => Err(ProxyError::Refused(status)),
-            };
+        let mut at = 0;
+        while let Step::Connect(reader, informational) = &mut self.step {
+            let read = reader.read_response(&data[at..], &HeadLimits::default());
+            let Some((response, used)) = read.map_err(|_| ProxyError::Malformed)? else { return Ok(None) };
+            at += used;
+            match response.status() {
+                status if status.is_success() => return Ok(Some(at)),
+                status if status.is_informational() && *informational < MOST_INFORMATIONAL => {
+                    (*reader, *informational) = (HeadReader::default(), *informational + 1);
+                }
+                status => return Err(ProxyError::Refused(status)),
+            }
         }
         for (index, octet) in data.iter().enumerate() {
             self.gathered.push(*octet);
@@ -197,11 +212,9 @@ impl Tunnel {
         match (&self.step, &self.gathered[..]) {
             (Step::Greeted, [5, 0]) => self.ask(out)?,
             (Step::Greeted, [5, 2]) => {
-                let credentials = self.credentials.as_deref().ok_or(ProxyError::Credentials)?;
-                let colon = credentials.iter().position(|octet| *octet == b':').unwrap_or(credentials.len());
-                let (user, password) = (&credentials[..colon], credentials.get(colon + 1..).unwrap_or_default());
+                let credentials = self.credentials.as_ref().ok_or(ProxyError::Credentials)?;
                 out.push(1);
-                for word in [user, password] {
+                for word in [&credentials.user, &credentials.password] {
                     out.push(octet_length(word)?);
                     out.extend_from_slice(word);
                 }
@@ -252,7 +265,7 @@ impl Tunnel {
 }
 
 fn octet_length(word: &[u8]) -> Result<u8, ProxyError> {
-    if word.len() > LONGEST { Err(ProxyError::Malformed) } else { Ok(word.len() as u8) }
+    if word.len() > LONGEST { Err(ProxyError::TooLong) } else { Ok(word.len() as u8) }
 }
 
 #[cfg(test)]
@@ -299,6 +312,17 @@ mod tests {
         let (_, stands) =
             through("http://proxy", "ws://a/", b"HTTP/1.0 407 Proxy Authentication Required\r\nX: y\r\n\r\n");
         assert_eq!(stands, Err(ProxyError::Refused(StatusCode::PROXY_AUTHENTICATION_REQUIRED)));
+        let early = b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(8);
+        let late = [&early[..], b"HTTP/1.1 200 OK\r\n\r\n"].concat();
+        assert_eq!(through("http://proxy", "ws://a/", &late).1, Ok(Some(1)));
+        let mut tunnel =
+            Tunnel::new(&"http://proxy".parse().unwrap(), &Url::parse("ws://a/").unwrap(), &mut Vec::new());
+        assert_eq!(tunnel.read(&late, &mut Vec::new()), Ok(Some(late.len())));
+        let flood = [&early[..], &early].concat();
+        assert_eq!(
+            through("http://proxy", "ws://a/", &flood).1,
+            Err(ProxyError::Refused(StatusCode::from_u16(103).unwrap()))
+        );
         assert_eq!(through("http://proxy", "ws://a/", b"SSH-2.0-x\r\n\r\n").1, Err(ProxyError::Malformed));
     }
 
@@ -321,6 +345,9 @@ mod tests {
         assert_eq!(said, [&[5, 2, 0, 2, 1, 2][..], b"us", &[5], b"er:pa", &[5, 1, 0, 3, 1, b'a', 0, 80]].concat());
         assert_eq!(stands, Ok(Some(1)));
         assert_eq!(through("socks5://u:p@proxy", "ws://a/", &[5, 2, 1, 1]).1, Err(ProxyError::Credentials));
+        let long = format!("socks5://u:{}@proxy", "p".repeat(256));
+        assert_eq!(through(&long, "ws://a/", &[5, 2]).1, Err(ProxyError::TooLong));
+        assert!(!format!("{:?}", "http://user:secret@proxy".parse::<Proxy>()).contains("secret"));
         assert_eq!(through("socks5://proxy", "ws://a/", &[5, 2]).1, Err(ProxyError::Credentials));
         assert_eq!(through("socks5://u:p@proxy", "ws://a/", &[5, 0xff]).1, Err(ProxyError::Credentials));
     }

@@ -8,7 +8,8 @@ use std::{collections::VecDeque, rc::Rc};
 
 use super::{
     Reactor,
-    outbox::{Outbox, Phase, Pools, place},
+    outbox::{Outbox, Phase, place},
+    pools::Pools,
 };
 use crate::{
     net::Kernel,

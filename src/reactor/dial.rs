@@ -9,7 +9,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     rc::Rc,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -66,8 +66,8 @@ pub(super) struct Dialing {
     /// When the name is looked up, or the next address is tried beside them.
     next: Option<TimerId>,
     failure: Option<io::Error>,
-    /// The deadline of the connection is for this.
-    timed: bool,
+    /// The deadline of the connection, if it is this, is for its being made.
+    timed: Option<Instant>,
     /// Gone when it is: then nobody wants its name to be looked up any more.
     asker: Arc<()>,
 }
@@ -205,12 +205,11 @@ impl<K: Kernel> Reactor<K> {
                 attempts: Vec::new(),
                 next: None,
                 failure: None,
-                timed: allowed.is_some(),
+                timed: allowed.map(|allowed| self.hub.after(allowed)),
                 asker: Arc::default(),
             });
-            if let Some(allowed) = allowed {
-                let deadline = self.hub.after(allowed);
-                self.hub.set_deadline(id, Some(deadline));
+            if dialing.timed.is_some() {
+                self.hub.set_deadline(id, dialing.timed);
             }
             match handler {
                 Some(handler) => {
@@ -309,9 +308,10 @@ impl<K: Kernel> Reactor<K> {
 
     /// What took too long, if the deadline of a connection was for its being made.
     pub(super) fn missed(&mut self, id: ConnectionId) -> Option<Deadline> {
-        let resolving = self.hub.is_resolving(id);
+        let (resolving, deadline) = (self.hub.is_resolving(id), self.hub.outbox(id)?.deadline);
         let timed = self.dialing(id)?.timed;
-        timed.then_some(if resolving { Deadline::Resolving } else { Deadline::Connecting })
+        let ours = timed.is_some() && deadline == timed;
+        ours.then_some(if resolving { Deadline::Resolving } else { Deadline::Connecting })
     }
 
     fn go_on_after(&mut self, id: ConnectionId, wait: Duration, task: Task) {
@@ -356,7 +356,7 @@ impl<K: Kernel> Reactor<K> {
         link.transport = Transport::Plain(stream);
         if let Some(dialing) = link.dialing.take() {
             self.drop_attempts(id, &dialing);
-            if dialing.timed {
+            if dialing.timed.is_some() && self.hub.outboxes[key].deadline == dialing.timed {
                 self.hub.set_deadline(id, None);
             }
         }

@@ -1,6 +1,6 @@
 //! What the loop does besides moving bytes: commands, timers, ticks, and its own end.
 
-use std::mem;
+use std::{mem, time::Duration};
 
 use super::{
     Reactor,
@@ -13,6 +13,9 @@ use super::{
     task::{Periodic, Task},
 };
 use crate::{net::Kernel, protocol::ClosedBy};
+
+/// How long free buffers may lie unneeded.
+const REST: Duration = Duration::from_secs(1);
 
 impl<K: Kernel> Reactor<K> {
     /// Calls user code that belongs to no connection.
@@ -71,6 +74,10 @@ impl<K: Kernel> Reactor<K> {
             Some(Task::Listener(id)) => self.unpark(id),
             Some(Task::Dial(id)) => self.look_up(id),
             Some(Task::NextAddress(id)) => self.try_next_address(id),
+            Some(Task::Rest) => {
+                self.hub.pools.rest();
+                self.resting = false;
+            }
             Some(Task::CutAll) => self.hub.running = Running::Stopping,
             Some(Task::Once(None) | Task::Periodic { .. }) | None => {}
         }
@@ -122,10 +129,10 @@ impl<K: Kernel> Reactor<K> {
             return self.hub.kill(key, ClosedBy::SlowReader);
         }
         if outbox.deadline.is_some_and(|at| at <= now) {
-            outbox.deadline = None;
-            let phase = outbox.phase;
-            let missed = self.missed(id).map(ClosedBy::Timeout);
-            match missed.or(timeout_in(phase)) {
+            let passed = timeout_in(outbox.phase);
+            let passed = self.missed(id).map(ClosedBy::Timeout).or(passed);
+            self.hub.outboxes[key].deadline = None;
+            match passed {
                 Some(by) => self.hub.kill(key, by),
                 None => drop(self.call(key, |handler, stream| handler.on_deadline(stream))),
             }
@@ -154,6 +161,14 @@ impl<K: Kernel> Reactor<K> {
                 }
             }
             Running::Yes | Running::ShuttingDown | Running::Stopped => {}
+        }
+    }
+
+    /// Sees that what was needed once, and is not any more, is given back.
+    pub(super) fn note_plenty(&mut self) {
+        if !self.resting && self.hub.pools.is_ample() {
+            self.resting = true;
+            self.hub.timers.insert(self.hub.after(REST), Task::Rest);
         }
     }
 

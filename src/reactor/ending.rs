@@ -31,8 +31,8 @@ impl Hub {
     }
 
     pub(crate) fn close_by(&mut self, id: ConnectionId, code: CloseCode, reason: &str, by: ClosedBy) -> Sent {
+        self.give_up(id);
         let Some(outbox) = find(&mut self.outboxes, id) else { return Sent::Closed };
-        outbox.given_up = true;
         if outbox.dialing {
             // Nothing was said that could still arrive.
             self.kill(id.key(), by);
@@ -56,12 +56,21 @@ impl Hub {
     }
 
     pub(crate) fn cut_by(&mut self, id: ConnectionId, by: ClosedBy) -> bool {
+        if matches!(by, ClosedBy::Application | ClosedBy::Shutdown) {
+            self.give_up(id);
+        }
         let there = self.phase(id) != Phase::Dead;
         if there {
-            self.outboxes[id.key()].given_up |= matches!(by, ClosedBy::Application | ClosedBy::Shutdown);
             self.kill(id.key(), by);
         }
         there
+    }
+
+    /// The application wants no more of it, even if it has ended already: a client does not come back.
+    fn give_up(&mut self, id: ConnectionId) {
+        if let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation) {
+            outbox.given_up = true;
+        }
     }
 
     /// The peer's close frame has come: it is answered in kind, and the connection ends (RFC 6455 §5.5.1).

@@ -13,6 +13,7 @@ use super::{
     dial::Dialing,
     guard::{Panicked, guard},
     hub::NOBODY,
+    id::ConnectionId,
     listen::Service,
     outbox::{Outbox, Phase},
     queue::MAX_SLICES,
@@ -42,8 +43,8 @@ pub(super) struct Link<S> {
     hangup: bool,
     /// What went wrong with the transport, in its own words.
     failure: Option<io::Error>,
-    /// Its deadline is for the handshake of the transport.
-    pub(super) timed: bool,
+    /// Its deadline, if it is this, is for the handshake of the transport.
+    pub(super) timed: Option<Instant>,
     /// It stands in the line of handshakes.
     pub(super) shaking: bool,
     /// It stands in the run queue.
@@ -60,7 +61,7 @@ impl<S> Link<S> {
             readable: false,
             hangup: false,
             failure: None,
-            timed: false,
+            timed: None,
             shaking: false,
             queued: false,
         }
@@ -74,7 +75,7 @@ impl<S> Link<S> {
     /// Lets go of the socket: another is to be connected.
     pub(super) fn dial_again(&mut self, dialing: Box<Dialing>) {
         (self.transport, self.dialing, self.backlog) = (Transport::Dialing, Some(dialing), None);
-        (self.readable, self.hangup, self.timed) = (false, false, false);
+        (self.readable, self.hangup, self.timed) = (false, false, None);
     }
 
     /// Notes what went wrong with the transport.
@@ -140,7 +141,10 @@ impl<K: Kernel> Reactor<K> {
         if let Some(error) = error {
             self.call(key, |handler, stream| handler.on_error(stream, &error));
         }
+        // Each by itself: a panic in one takes nothing from the others.
+        self.call(key, |handler, stream| handler.before_close(stream, &reason));
         self.call(key, |handler, stream| handler.on_close(stream, &reason));
+        self.call(key, |handler, stream| handler.after_close(stream, &reason));
         let mut link = self.links.remove(key);
         if reason.clean {
             // An end in order is said, if there is room for it.
@@ -222,7 +226,7 @@ impl<K: Kernel> Reactor<K> {
                     link.readable = more || link.hangup;
                     if let Some(secured) = link.transport.secured() {
                         outbox.secured = Some(Rc::new(secured));
-                        if mem::take(&mut link.timed) {
+                        if link.timed.take().is_some_and(|at| outbox.deadline == Some(at)) {
                             outbox.deadline = None;
                         }
                         // What was to be said before may be said now.
@@ -273,7 +277,7 @@ impl<K: Kernel> Reactor<K> {
     fn deliver(&mut self, key: usize, length: usize) -> bool {
         let mut buffer = mem::take(&mut self.read_buffer);
         let unread = self.call(key, |handler, stream| handler.on_data(stream, &mut buffer[..length])).min(length);
-        if unread > 0 {
+        if unread > 0 && !self.is_before_tls(key) {
             let bytes = buffer[length - unread..length].to_vec();
             self.links[key].backlog = Some(Box::new(Backlog { bytes, start: 0 }));
             self.enqueue(key);
@@ -287,12 +291,22 @@ impl<K: Kernel> Reactor<K> {
         let data = &mut backlog.bytes[backlog.start..];
         let length = data.len();
         let unread = self.call(key, |handler, stream| handler.on_data(stream, data)).min(length);
-        if unread > 0 {
+        if unread > 0 && !self.is_before_tls(key) {
             backlog.start += length - unread;
             self.links[key].backlog = Some(backlog);
             self.enqueue(key);
         }
         unread > 0
+    }
+
+    /// Whether what was handed back came before TLS that was laid meanwhile: it must not pass for what comes within, so the connection fails.
+    fn is_before_tls(&mut self, key: usize) -> bool {
+        let before = self.links[key].transport.is_handshaking();
+        if before {
+            self.links[key].fail(io::Error::new(io::ErrorKind::InvalidData, "the peer spoke before TLS began"));
+            self.hub.kill(key, ClosedBy::Network(io::ErrorKind::InvalidData));
+        }
+        before
     }
 
     /// Makes a callback of a connection, flushes what it queued, and says how many bytes it handed back.
@@ -403,6 +417,12 @@ impl<K: Kernel> Reactor<K> {
         } else if link.readable {
             self.enqueue(key);
         }
+    }
+
+    /// Whether the system has taken all that was said on a connection, or it has gone.
+    pub(crate) fn is_flushed(&self, id: ConnectionId) -> bool {
+        let holds = || self.links.get(id.key()).is_some_and(|link| link.transport.holds_output());
+        self.hub.outbox(id).is_none_or(|outbox| outbox.buffered() == 0 && !holds())
     }
 
     /// Flushes every connection that was sent to in this turn, but for those flushed in their own callbacks.

@@ -18,6 +18,7 @@ mod link;
 mod listen;
 mod outbox;
 mod place;
+mod pools;
 mod publish;
 mod queue;
 mod remote;
@@ -105,6 +106,8 @@ pub struct Reactor<K: Kernel = System> {
     ended: Instant,
     /// The timer that ends a shutdown.
     last_call: Option<TimerId>,
+    /// A timer is set that gives back what nobody needs.
+    resting: bool,
     config: Config,
 }
 
@@ -152,6 +155,7 @@ impl<K: Kernel> Reactor<K> {
             commands: Vec::new(),
             ended: kernel.now(),
             last_call: None,
+            resting: false,
             kernel,
             config,
         }
@@ -221,6 +225,7 @@ impl<K: Kernel> Reactor<K> {
         self.flush_touched();
         self.tell_drained();
         self.bury_the_dead();
+        self.note_plenty();
         self.note_end();
 
         self.hub.stats.turns += 1;
@@ -256,14 +261,16 @@ impl<K: Kernel> Reactor<K> {
         self.run_queue.drain(..unfinished);
     }
 
-    /// Closes what has ended. `on_close` may end others, which are closed too.
+    /// Closes what has ended. What `on_close` ends has its turn in the next: it may make connections that fail at once, again and again.
     fn bury_the_dead(&mut self) {
-        let mut buried = 0;
-        while let Some(key) = self.hub.dead.get(buried) {
+        let dead = mem::take(&mut self.hub.dead);
+        for key in &dead {
             self.bury(*key);
-            buried += 1;
         }
-        self.hub.dead.clear();
+        if self.hub.dead.is_empty() {
+            self.hub.dead = dead;
+            self.hub.dead.clear();
+        }
         while let Some(key) = self.hub.resumed.pop() {
             if self.links.contains(key) {
                 self.enqueue(key);

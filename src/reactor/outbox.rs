@@ -9,19 +9,18 @@ use std::{
 
 use super::{
     compression::Compression,
-    config::{Config, StreamSettings},
+    config::StreamSettings,
     encoded::EncodedFrame,
     id::{ConnectionId, TimerId},
+    pools::Pools,
     queue::{MAX_SLICES, Queue},
 };
 use crate::{
-    net::Randomness,
     protocol::{
         CloseCode, CloseReason, Message, OwnedMessage,
-        block::{Block, Blocks, SharedBlock},
+        block::{Block, SharedBlock},
         deflate::Deflation,
         encoder::Encoder,
-        mask::{MaskingKey, Masks},
     },
     secured::Secured,
 };
@@ -66,49 +65,6 @@ pub(crate) enum Phase {
 
 /// From this length on a payload is sent from where it lies, if it lies in a block.
 pub(crate) const LARGE_PAYLOAD_BYTES: usize = 16 * 1024;
-
-/// The buffers of a reactor that outboxes draw on.
-#[derive(Debug)]
-pub(crate) struct Pools {
-    pub(crate) blocks: Blocks,
-    pub(crate) masks: Masks,
-    /// A message above this length is compressed in slices of so many bytes.
-    pub(super) slice_bytes: usize,
-    /// Boxed, because it is the box that is handed on.
-    #[allow(clippy::vec_box)]
-    queues: Vec<Box<Queue>>,
-}
-
-/// Free queues kept: enough for a publish to so many connections without an allocation.
-const FREE_QUEUES: usize = 16_384;
-
-impl Pools {
-    pub(super) fn new(config: &Config, random: Randomness) -> Self {
-        Pools {
-            blocks: Blocks::new(config.pool_bytes),
-            masks: Masks::new(random),
-            slice_bytes: config.compression_budget_bytes.max(1),
-            queues: Vec::new(),
-        }
-    }
-
-    /// The key for the next frame; a server's has none.
-    pub(super) fn key(&mut self, encoder: Encoder) -> MaskingKey {
-        if encoder.masks() { self.masks.key() } else { [0; 4] }
-    }
-
-    pub(super) fn take_queue(&mut self) -> Box<Queue> {
-        self.queues.pop().unwrap_or_default()
-    }
-
-    fn give_queue(&mut self, mut queue: Box<Queue>) {
-        queue.clear(&mut self.blocks);
-        // A queue that held much has earned its rest.
-        if self.queues.len() < FREE_QUEUES && queue.capacity() <= 64 {
-            self.queues.push(queue);
-        }
-    }
-}
 
 /// The outbound half.
 #[derive(Debug)]

@@ -27,15 +27,18 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn time_handshake(&mut self, key: usize) {
         let (link, outbox) = (&mut self.links[key], &self.hub.outboxes[key]);
         if outbox.phase == Phase::Open && outbox.deadline.is_none() && link.transport.is_handshaking() {
-            link.timed = true;
             let deadline = self.hub.after(outbox.settings.handshake_deadline);
+            link.timed = Some(deadline);
             self.hub.set_deadline(outbox.id(key), Some(deadline));
         }
     }
 
     /// Lays TLS on the connections that have asked for it.
     pub(super) fn start_tls(&mut self) {
-        while let Some((id, tls, name)) = self.hub.securing.pop() {
+        if self.hub.securing.is_empty() {
+            return;
+        }
+        for (id, tls, name) in mem::take(&mut self.hub.securing) {
             let (key, alive) = (id.key(), self.hub.phase(id) == Phase::Open);
             let Some(link) = self.links.get_mut(key).filter(|_| alive) else { continue };
             if let Err(error) = link.transport.start_tls(&tls, &name) {

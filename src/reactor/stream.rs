@@ -64,6 +64,14 @@ pub trait StreamHandler {
     /// The network failed, a deadline passed, or the handler panicked. `on_close` follows.
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {}
 
+    /// The connection has ended, and there may be something to tell before that.
+    #[doc(hidden)]
+    fn before_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {}
+
+    /// It has been told of its end, and there may be something to do.
+    #[doc(hidden)]
+    fn after_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {}
+
     /// The connection has ended. Called once, last. `reason.clean` says whether the stream ended in order, and `reason.by` who ended it;
     /// a raw stream has no codes (1005, or 1006 if it was not clean).
     fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {}
@@ -100,6 +108,14 @@ impl<H: StreamHandler + ?Sized> StreamHandler for Box<H> {
 
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
         (**self).on_error(stream, error);
+    }
+
+    fn before_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
+        (**self).before_close(stream, reason);
+    }
+
+    fn after_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
+        (**self).after_close(stream, reason);
     }
 
     fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {

@@ -34,6 +34,8 @@ pub(super) enum Task {
     Dial(ConnectionId),
     /// Try the next address of a connection that is being made.
     NextAddress(ConnectionId),
+    /// Give back what nobody needs.
+    Rest,
     /// The time for a graceful shutdown is over.
     CutAll,
 }
@@ -48,6 +50,7 @@ impl fmt::Debug for Task {
             Task::Listener(_) => "Listener",
             Task::Dial(_) => "Dial",
             Task::NextAddress(_) => "NextAddress",
+            Task::Rest => "Rest",
             Task::CutAll => "CutAll",
         })
     }

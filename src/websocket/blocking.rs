@@ -9,12 +9,13 @@ use std::{
 };
 
 use super::{
+    callbacks::Callbacks,
     client::Client,
     handler::{Handler, WebSocket},
 };
 use crate::{
     error::Error,
-    protocol::{CloseCode, CloseReason, Handshake, Message, OwnedMessage},
+    protocol::{CloseCode, CloseReason, Deadline, Handshake, Message, OwnedMessage},
     reactor::{ConnectionId, Reactor, Sent},
 };
 
@@ -52,6 +53,13 @@ struct Told {
     closed: Option<CloseReason>,
 }
 
+/// What a message costs besides its payload, about.
+const MESSAGE_BYTES: usize = 64;
+
+/// How long a pong may take, and how much may come before it.
+const PONG_WITHIN: Duration = Duration::from_secs(20);
+const MOST_BEFORE_PONG: usize = 64 * MOST_HELD;
+
 /// How much may wait to be received before no more is read, in bytes.
 const MOST_HELD: usize = 1 << 20;
 
@@ -61,7 +69,7 @@ impl BlockingSocket {
         BlockingSocket::connect_with(url, |client| client)
     }
 
-    /// As [`connect`](Self::connect), by a client that `change` was shown: with headers, subprotocols, a proxy, another deadline. (It does not come back, whatever its policy.)
+    /// As [`connect`](Self::connect), by a client that `change` was shown: with headers, subprotocols, a proxy, another deadline. (Its handler is told nothing, and it does not come back.)
     ///
     /// ```no_run
     /// use ws_reactor::BlockingSocket;
@@ -72,8 +80,9 @@ impl BlockingSocket {
     /// ```
     pub fn connect_with(url: &str, change: impl FnOnce(Client) -> Client) -> Result<Self, Error> {
         let told = Rc::<RefCell<Told>>::default();
-        let mut client = change(Client::new(Noting(Rc::clone(&told))));
+        let mut client = change(Client::new(Callbacks::new()));
         client.reconnect = None;
+        client.handler = Box::new(Noting(Rc::clone(&told)));
         let mut reactor = Reactor::new()?;
         let id = reactor.connect(url, client)?;
         let mut socket = BlockingSocket { reactor, id, told };
@@ -108,14 +117,17 @@ impl BlockingSocket {
         self.wait(Some(patience), Told::next)
     }
 
-    /// Sends a ping, and waits for its pong: how long that took. Messages that come before it are kept.
+    /// Sends a ping, and waits for its pong: how long that took. Messages that come before it are kept, up to 64 MiB; after 20 s there is an error.
     pub fn ping(&mut self) -> Result<Duration, Error> {
         let begun = Instant::now();
         let data = self.reactor.hub().stats().turns.to_string().into_bytes();
         let sent = self.reactor.hub().ping(self.id, &data);
         self.flush(sent)?;
-        self.wait(None, |told| told.pong.take().filter(|pong| *pong == data))?;
-        Ok(begun.elapsed())
+        let answered = self.wait(Some(PONG_WITHIN), |told| {
+            let answered = told.pong.take().is_some_and(|pong| pong == data);
+            if answered || told.held > MOST_BEFORE_PONG { Some(answered) } else { None }
+        })?;
+        if answered == Some(true) { Ok(begun.elapsed()) } else { Err(Error::Timeout(Deadline::Pong)) }
     }
 
     /// Closes the connection, and waits for its end; what still comes is dropped.
@@ -141,7 +153,7 @@ impl BlockingSocket {
         if !sent.is_queued() {
             return Err(Error::Unsent(sent));
         }
-        while self.reactor.hub().buffered(self.id) > 0 {
+        while !self.reactor.is_flushed(self.id) {
             self.reactor.turn(None)?;
             if let Some(reason) = &self.told.borrow().closed {
                 return Err(Error::Closed(reason.clone()));
@@ -192,7 +204,7 @@ impl fmt::Debug for BlockingSocket {
 impl Told {
     fn next(&mut self) -> Option<OwnedMessage> {
         let message = self.messages.pop_front()?;
-        self.held -= message.as_message().len();
+        self.held -= message.as_message().len() + MESSAGE_BYTES;
         Some(message)
     }
 }
@@ -207,7 +219,7 @@ impl Handler for Noting {
 
     fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
         let mut told = self.0.borrow_mut();
-        told.held += message.len();
+        told.held += message.len() + MESSAGE_BYTES;
         told.messages.push_back(message.to_owned());
         if told.held > MOST_HELD {
             told.paused = true;

@@ -7,7 +7,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use super::{client_stream::ClientStream, handler::Handler, reconnect::Reconnect, route::Route, session::Habits};
 use crate::{
     error::Error,
-    http::{head::HeadLimits, url::Url},
+    http::{
+        head::HeadLimits,
+        url::{Url, without_credentials},
+    },
     net::{Kernel, tls::TlsClient},
     protocol::{Limits, Proxy, Version, deflate::DeflateConfig, handshake},
     reactor::{ConnectionId, Hub, Reactor, StreamSettings, shutting_down},
@@ -241,7 +244,7 @@ impl Hub {
     /// An error only if it cannot be tried at all: for the URL, a subprotocol that is none, or because the reactor shuts down. What is sent before `on_open` is
     /// answered `Unsupported`.
     pub fn connect(&mut self, url: &str, client: Client) -> Result<ConnectionId, Error> {
-        let parsed = Url::parse(url).map_err(|source| Error::Url { url: url.to_owned(), source })?;
+        let parsed = Url::parse(url).map_err(|source| Error::Url { url: without_credentials(url), source })?;
         let route = Route::new(parsed, &client)?;
         if let Some(unfit) = handshake::client::unfit_subprotocol(&client.subprotocols) {
             return Err(Error::Subprotocol(unfit.to_owned()));

@@ -13,7 +13,11 @@ use super::{
 };
 use crate::{
     error::{Error, Refusal},
-    http::{Request, body::BodyReader, head::HeadReader},
+    http::{
+        Request,
+        body::BodyReader,
+        head::{HeadReader, MOST_INFORMATIONAL},
+    },
     protocol::{
         CloseCode, CloseReason, ClosedBy, Deadline, Handshake, ProxyError, Side,
         handshake::client::{Agreed, AnswerError, Ask, PROOF_BYTES, Proof},
@@ -67,9 +71,6 @@ struct Proving {
     expected: [u8; PROOF_BYTES],
     received: Vec<u8>,
 }
-
-/// How many answers that are none may come before the one that is.
-const MOST_INFORMATIONAL: usize = 8;
 
 /// How much of the body of a refusal is kept, in bytes.
 const REFUSAL_BYTES: usize = 4096;
@@ -160,7 +161,7 @@ impl ClientStream {
         match asked.reader.read_response(data, &self.client.settings.head) {
             Ok(None) => data.len(),
             Err(error) => {
-                self.fail(stream, &Error::Head(error));
+                self.fail(stream, &Error::Answer(AnswerError::Head(error)));
                 data.len()
             }
             Ok(Some((response, used))) => {
@@ -331,8 +332,14 @@ impl StreamHandler for ClientStream {
     }
 
     fn on_timer(&mut self, stream: &mut Stream<'_>, timer: TimerId) {
-        if let State::Open(session) = &mut self.state {
-            session.on_timer(stream, timer);
+        match &mut self.state {
+            State::Open(session) => session.on_timer(stream, timer),
+            State::Unwanted => {}
+            // Set when it was about to come back.
+            _ => {
+                let mut ws = WebSocket::new(stream, self.client.version, self.client.settings.limits);
+                self.client.handler.on_timer(&mut ws, timer);
+            }
         }
     }
 
@@ -365,27 +372,37 @@ impl StreamHandler for ClientStream {
         }
     }
 
-    fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
-        debug_assert_eq!(stream.hub.phase(stream.id()), Phase::Dead);
-        if let State::Refused(..) = &self.state {
-            self.tell_refusal(stream);
-        }
-        match mem::replace(&mut self.state, State::Failed) {
-            State::Open(mut session) => {
-                session.on_close(stream, reason);
-                self.client.handler = session.into_handler();
-                return self.come_back(stream, reason);
-            }
-            State::Unwanted => return,
+    fn before_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
+        match &self.state {
+            State::Refused(..) => self.tell_refusal(stream),
             State::Tunnelling(_) | State::Asked(_) | State::Proving(_) if reason.by == ClosedBy::Peer => {
                 self.tell(stream, &Error::Io(io::ErrorKind::UnexpectedEof.into()));
             }
             _ => {}
         }
-        let reason = CloseReason::abnormal(reason.by);
-        let mut ws = WebSocket::new(stream, self.client.version, self.client.settings.limits);
-        self.client.handler.on_close(&mut ws, &reason);
-        self.come_back(stream, &reason);
+    }
+
+    fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
+        debug_assert_eq!(stream.hub.phase(stream.id()), Phase::Dead);
+        match &mut self.state {
+            State::Open(session) => session.on_close(stream, reason),
+            State::Unwanted => {}
+            _ => {
+                let mut ws = WebSocket::new(stream, self.client.version, self.client.settings.limits);
+                self.client.handler.on_close(&mut ws, &CloseReason::abnormal(reason.by));
+            }
+        }
+    }
+
+    fn after_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
+        match mem::replace(&mut self.state, State::Failed) {
+            State::Open(session) => {
+                self.client.handler = session.into_handler();
+                self.come_back(stream, reason);
+            }
+            State::Unwanted => {}
+            _ => self.come_back(stream, &CloseReason::abnormal(reason.by)),
+        }
     }
 }
 

@@ -58,7 +58,8 @@ impl Route {
     pub(super) fn headers(&self, home: &Url, given: &HeaderMap) -> HeaderMap {
         let beside = self.url.is_beside(home);
         let secret = |name: &HeaderName, value: &HeaderValue| {
-            value.is_sensitive() || matches!(*name, header::AUTHORIZATION | header::COOKIE)
+            value.is_sensitive()
+                || matches!(*name, header::AUTHORIZATION | header::COOKIE | header::PROXY_AUTHORIZATION)
         };
         let mut headers = HeaderMap::with_capacity(given.len() + 1);
         for (name, value) in given.iter().filter(|(name, value)| beside || !secret(name, value)) {

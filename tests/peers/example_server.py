@@ -79,6 +79,10 @@ class ExampleServer:
             except subprocess.TimeoutExpired:
                 pass
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def ended(self):
         """How the process ended by itself, or None while it runs."""
         status = self._process.poll()

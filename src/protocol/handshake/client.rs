@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::{hixie76, hybi};
 use crate::{
-    http::response,
+    http::{HeadError, response, url::Credentials},
     protocol::{
         deflate::{self, DeflateConfig, DeflateParameters},
         mask::Masks,
@@ -19,6 +19,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AnswerError {
+    /// It cannot be read.
+    Head(HeadError),
     /// A status other than 101.
     Status(StatusCode),
     /// Another version of HTTP than 1.1, which has no upgrades.
@@ -42,6 +44,7 @@ pub enum AnswerError {
 impl fmt::Display for AnswerError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
+            AnswerError::Head(error) => return write!(formatter, "the answer cannot be read: {error}"),
             AnswerError::Status(status) => return write!(formatter, "the server answers {status}"),
             AnswerError::HttpVersion => "the server does not speak HTTP/1.1",
             AnswerError::Upgrade => "the server does not upgrade to a WebSocket",
@@ -225,8 +228,9 @@ fn only<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
 }
 
 /// The value of `Authorization` for a user and a password (RFC 7617 §2).
-pub(crate) fn basic(credentials: &[u8]) -> HeaderValue {
-    let value = format!("Basic {}", STANDARD.encode(credentials));
+pub(crate) fn basic(credentials: &Credentials) -> HeaderValue {
+    let joined = [&credentials.user[..], b":", &credentials.password].concat();
+    let value = format!("Basic {}", STANDARD.encode(joined));
     let mut value = HeaderValue::try_from(value).expect("base64 is visible ASCII");
     value.set_sensitive(true);
     value

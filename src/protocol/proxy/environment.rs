@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Proxy;
-use crate::http::url::{Url, UrlError};
+use crate::http::url::{Url, UrlError, without_credentials};
 
 /// The proxy that the variables name for `url`, by the rules of [`Client::proxy_from_environment`](crate::Client::proxy_from_environment); or the one that is none, as it stands there.
 pub(crate) fn proxy_for(
@@ -23,7 +23,7 @@ pub(crate) fn proxy_for(
     };
     let Some(text) = named.or_else(|| either("all_proxy")) else { return Ok(None) };
     let proxy = if text.contains("://") { text.parse() } else { format!("http://{text}").parse() };
-    proxy.map(Some).map_err(|error| (text, error))
+    proxy.map(Some).map_err(|error| (without_credentials(&text), error))
 }
 
 /// Whether an entry of `no_proxy` names the server.
@@ -33,20 +33,28 @@ fn is_named(url: &Url, entry: &str) -> bool {
         return true;
     }
     let host = url.host.trim_end_matches('.').to_ascii_lowercase();
+    let (name, here) = if entry.parse::<IpAddr>().is_ok() { (entry, true) } else { with_port(entry, url.port) };
     if let Ok(address) = host.parse::<IpAddr>() {
-        let (network, length) =
-            entry.split_once('/').map_or((entry, None), |(network, length)| (network, Some(length)));
+        let (network, length) = name.split_once('/').map_or((name, None), |(network, length)| (network, Some(length)));
         let network = network.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        return network.is_ok_and(|network| match length {
-            None => network == address,
-            Some(length) => length.parse().is_ok_and(|length| shares(address, network, length)),
-        });
+        return here
+            && network.is_ok_and(|network| match length {
+                None => network == address,
+                Some(length) => length.parse().is_ok_and(|length| shares(address, network, length)),
+            });
     }
-    let (name, port) = entry.rsplit_once(':').map_or((entry, None), |(name, port)| (name, Some(port)));
+    let name = name.strip_prefix('*').unwrap_or(name);
     let name = name.trim_start_matches('.').trim_end_matches('.').to_ascii_lowercase();
     let below = || host.strip_suffix(&name).is_some_and(|rest| rest.ends_with('.'));
-    let here = port.is_none_or(|port| port.parse() == Ok(url.port));
     !name.is_empty() && here && (host == name || below())
+}
+
+/// The entry without its port, and whether that is `port`, if it has one. A network of version 6 has colons, and no port.
+fn with_port(entry: &str, port: u16) -> (&str, bool) {
+    match entry.rsplit_once(':') {
+        Some((name, named)) if !named.ends_with(']') && !entry.contains('/') => (name, named.parse() == Ok(port)),
+        _ => (entry, true),
+    }
 }
 
 /// Whether the first `length` bits of both are the same.
@@ -104,6 +112,9 @@ mod tests {
             ("ws://10.20.30.40/", "10.0.0.0/8"),
             ("ws://[fe80::1]/", "fe80::/10"),
             ("ws://[::1]/", "[::1]"),
+            ("ws://[::1]:81/", "[::1]:81"),
+            ("ws://127.0.0.1:8080/", "127.0.0.1:8080"),
+            ("ws://www.example.com/", "*.example.com"),
         ] {
             assert!(direct(url, list), "{url} {list}");
         }
@@ -116,6 +127,8 @@ mod tests {
             ("ws://10.0.0.1/", "10.0.0.0/33"),
             ("ws://10.0.0.1/", "0"),
             ("ws://[::1]/", "0.0.0.0/0"),
+            ("ws://[::1]/", "[::1]:81"),
+            ("ws://127.0.0.1/", "127.0.0.1:8080"),
         ] {
             assert!(!direct(url, list), "{url} {list}");
         }
