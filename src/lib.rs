@@ -85,6 +85,9 @@
 #[doc = include_str!("em_websocket.md")]
 pub mod em_websocket {}
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod net;
 mod protocol;

@@ -112,6 +112,9 @@ impl Url {
             return Err(UrlError::Malformed);
         }
         let host = bracketed.unwrap_or(host);
+        if host.contains(['[', ']']) || authority.as_str().matches('[').count() > 1 {
+            return Err(UrlError::Malformed);
+        }
         if host.is_empty() {
             return Err(UrlError::Host);
         }
@@ -385,6 +388,8 @@ mod tests {
             ("ws://example.com/%2", UrlError::Malformed),
             ("ws://[example.com]/", UrlError::Malformed),
             ("ws://[::1]x:80/", UrlError::Malformed),
+            ("ws://user:[@1]/", UrlError::Malformed),
+            ("ws://us[er@[::1]/", UrlError::Malformed),
             ("ws://example.com:+80/", UrlError::Malformed),
             ("ws://a@b@example.com/", UrlError::Malformed),
             ("ws+unix:/run/a%00b:/", UrlError::Socket),

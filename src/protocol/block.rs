@@ -150,8 +150,10 @@ impl Blocks {
 
     /// Frees what nobody has needed since the last call; and all that is free, if that was most of it: few blocks that stay where many have been would keep the
     /// allocator from returning the room to the system.
-    pub(crate) fn rest(&mut self) {
-        let needless = if self.fewest >= self.free_bytes / 2 { self.free_bytes } else { self.fewest };
+    /// `true` if it was.
+    pub(crate) fn rest(&mut self) -> bool {
+        let over = self.fewest >= self.free_bytes / 2;
+        let needless = if over { self.free_bytes } else { self.fewest };
         let mut left = needless;
         for free in [&mut self.large, &mut self.small] {
             // The last are taken first, so it is the first that were not needed.
@@ -164,6 +166,7 @@ impl Blocks {
             self.free_bytes -= before - left;
         }
         self.fewest = self.free_bytes;
+        over
     }
 
     /// Capacity of the free blocks together, in bytes.

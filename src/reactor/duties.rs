@@ -17,6 +17,9 @@ use crate::{net::Kernel, protocol::ClosedBy};
 /// How long free buffers may lie unneeded.
 const REST: Duration = Duration::from_secs(1);
 
+/// How often they are given back after they have become many.
+const RESTS: u32 = 4;
+
 impl<K: Kernel> Reactor<K> {
     /// Calls user code that belongs to no connection.
     pub(super) fn call_hub<T>(&mut self, call: impl FnOnce(&mut Hub) -> T) -> Option<T> {
@@ -74,10 +77,7 @@ impl<K: Kernel> Reactor<K> {
             Some(Task::Listener(id)) => self.unpark(id),
             Some(Task::Dial(id)) => self.look_up(id),
             Some(Task::NextAddress(id)) => self.try_next_address(id),
-            Some(Task::Rest) => {
-                self.hub.pools.rest();
-                self.resting = false;
-            }
+            Some(Task::Rest) => self.rest(),
             Some(Task::CutAll) => self.hub.running = Running::Stopping,
             Some(Task::Once(None) | Task::Periodic { .. }) | None => {}
         }
@@ -166,8 +166,24 @@ impl<K: Kernel> Reactor<K> {
 
     /// Sees that what was needed once, and is not any more, is given back.
     pub(super) fn note_plenty(&mut self) {
-        if !self.resting && self.hub.pools.is_ample() {
-            self.resting = true;
+        if self.rests == 0 && self.hub.pools.is_ample() {
+            self.rests = RESTS;
+            self.hub.timers.insert(self.hub.after(REST), Task::Rest);
+        }
+    }
+
+    /// Gives back what has not been needed for a while. What was allocated amid much that has gone is given back as well: it comes again from where there is room.
+    fn rest(&mut self) {
+        self.rests = if self.hub.pools.is_ample() { RESTS } else { self.rests - 1 };
+        if self.hub.pools.rest() {
+            let hub = &mut self.hub;
+            let lists = [&mut self.run_queue, &mut hub.touched, &mut hub.resumed, &mut hub.dead];
+            lists.into_iter().for_each(Vec::shrink_to_fit);
+            self.drained.shrink_to_fit();
+            hub.compressing.shrink_to_fit();
+            self.handshakes.shrink_to_fit();
+        }
+        if self.rests > 0 {
             self.hub.timers.insert(self.hub.after(REST), Task::Rest);
         }
     }

@@ -67,6 +67,8 @@ pub(crate) use self::{
     outbox::{LARGE_PAYLOAD_BYTES, Phase},
     place::Place,
 };
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::{timers::Timers, topics::Topics};
 #[cfg(feature = "tls")]
 use crate::net::tls::Tls;
 use crate::{
@@ -106,8 +108,8 @@ pub struct Reactor<K: Kernel = System> {
     ended: Instant,
     /// The timer that ends a shutdown.
     last_call: Option<TimerId>,
-    /// A timer is set that gives back what nobody needs.
-    resting: bool,
+    /// So many timers more will give back what nobody needs.
+    rests: u32,
     config: Config,
 }
 
@@ -155,7 +157,7 @@ impl<K: Kernel> Reactor<K> {
             commands: Vec::new(),
             ended: kernel.now(),
             last_call: None,
-            resting: false,
+            rests: 0,
             kernel,
             config,
         }

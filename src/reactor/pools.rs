@@ -66,12 +66,14 @@ impl Pools {
         self.queues.len() > FEW_QUEUES || self.blocks.free_bytes() > FEW_BYTES
     }
 
-    /// Gives back what nobody has needed since the last call; and all that is free, if that was most of it (see [`Blocks::rest`]).
-    pub(super) fn rest(&mut self) {
+    /// Gives back what nobody has needed since the last call; and all that is free, if that was most of it (see [`Blocks::rest`]). `true` if it was: what made
+    /// it so much is over.
+    pub(super) fn rest(&mut self) -> bool {
         let free = self.queues.len();
-        self.queues.drain(..if self.fewest >= free / 2 { free } else { self.fewest });
+        let over = self.fewest >= free / 2;
+        self.queues.drain(..if over { free } else { self.fewest });
         self.queues.shrink_to(2 * self.queues.len());
         self.fewest = self.queues.len();
-        self.blocks.rest();
+        self.blocks.rest() && over
     }
 }

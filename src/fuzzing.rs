@@ -1,0 +1,125 @@
+//! What has to hold for any bytes whatever: a function for each part, to be given those of a fuzzer, of the corpus, or of chance.
+//!
+//! Built only for tests and fuzzers (`--cfg fuzzing`); `fuzz/run` is the latter.
+#![allow(clippy::unwrap_used, missing_debug_implementations)]
+
+mod parts;
+mod protocol;
+mod reference;
+mod whole;
+
+/// Looks whether all holds for these bytes.
+pub type Target = fn(&[u8]);
+
+/// Every part, by name.
+pub const TARGETS: [(&str, Target); 17] = [
+    ("request_head", protocol::request_head),
+    ("response_head", protocol::response_head),
+    ("handshake", protocol::handshake),
+    ("rfc6455_frames", protocol::rfc6455_frames),
+    ("early_frames", protocol::early_frames),
+    ("hixie_frames", protocol::hixie_frames),
+    ("round_trip", protocol::round_trip),
+    ("deflate", protocol::deflate),
+    ("negotiation", protocol::negotiation),
+    ("utf8", parts::utf8),
+    ("url", parts::url),
+    ("proxy", parts::proxy),
+    ("body", parts::body),
+    ("timers", parts::timers),
+    ("topics", parts::topics),
+    ("server", whole::server),
+    ("client", whole::client),
+];
+
+/// What is said by a decoder, this crate's or another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A text.
+    Text(String),
+    /// Octets.
+    Binary(Vec<u8>),
+    /// A ping.
+    Ping(Vec<u8>),
+    /// A pong.
+    Pong(Vec<u8>),
+    /// A close frame, with its body.
+    Close(Vec<u8>),
+    /// The connection fails with this code.
+    Failed(u16),
+}
+
+/// What a server hears in the frames of a client (RFC 6455).
+pub fn heard(bytes: &[u8]) -> Vec<Event> {
+    protocol::heard(bytes)
+}
+
+/// Bytes, as choices and as what is left of them. When there are none left, every choice is the first.
+struct Chance<'a>(&'a [u8]);
+
+impl<'a> Chance<'a> {
+    fn octet(&mut self) -> u8 {
+        let (first, rest) = self.0.split_first().unwrap_or((&0, &[]));
+        self.0 = rest;
+        *first
+    }
+
+    /// A number below `end`.
+    fn below(&mut self, end: usize) -> usize {
+        let wide = if end > 256 { usize::from(self.octet()) << 8 } else { 0 };
+        (wide | usize::from(self.octet())) % end.max(1)
+    }
+
+    /// At most so many bytes.
+    fn some(&mut self, most: usize) -> &'a [u8] {
+        let (some, rest) = self.0.split_at(most.min(self.0.len()));
+        self.0 = rest;
+        some
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Cuts `bytes` in pieces, as these choices want it.
+    fn pieces<'b>(&self, mut bytes: &'b [u8]) -> Vec<&'b [u8]> {
+        let (mut cuts, mut pieces) = (Chance(self.0), Vec::new());
+        while !bytes.is_empty() {
+            let most = usize::from(cuts.octet()) % 7 + usize::from(cuts.octet()) % 60 * (pieces.len() % 2);
+            let (piece, rest) = bytes.split_at(most.max(1).min(bytes.len()));
+            pieces.push(piece);
+            bytes = rest;
+        }
+        pieces
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+    use crate::net::sim::Random;
+
+    #[test]
+    fn all_holds_for_the_corpus() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+        for (name, target) in TARGETS {
+            let files = fs::read_dir(corpus.join(name)).unwrap_or_else(|error| panic!("a corpus for {name}: {error}"));
+            let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+            assert!(!files.is_empty(), "a corpus for {name}");
+            files.iter().for_each(|file| target(&fs::read(file).unwrap()));
+        }
+    }
+
+    #[test]
+    fn all_holds_for_chance() {
+        let mut random = Random::new(0);
+        for (_, target) in TARGETS {
+            for _ in 0..300 {
+                let bytes: Vec<u8> = (0..random.below(300)).map(|_| random.number() as u8).collect();
+                target(&bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Small parts, beside simple models of them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, StatusCode, header};
+
+use super::Chance;
+use crate::{
+    http::{body::BodyReader, url::Url},
+    protocol::{
+        Proxy,
+        proxy::{Tunnel, proxy_for},
+        utf8::Utf8Stream,
+    },
+    reactor::{Timers, Topics},
+};
+
+/// A text in pieces is judged as the standard library judges it whole.
+pub(super) fn utf8(data: &[u8]) {
+    let whole = std::str::from_utf8(data);
+    for pieces in [Chance(data).pieces(data), data.chunks(1).collect(), vec![data]] {
+        let (mut stream, mut text, mut taken) = (Utf8Stream::default(), String::new(), 0);
+        let bad = pieces.iter().any(|piece| {
+            let pushed = stream.push(piece, &mut text);
+            taken += piece.len();
+            pushed.is_err()
+        });
+        let ours = !bad && stream.finish().is_ok();
+        assert_eq!(ours, whole.is_ok());
+        match &whole {
+            Ok(whole) => assert_eq!(text, *whole),
+            // It is found in the piece in which it is.
+            Err(error) if bad => assert!(taken > error.valid_up_to()),
+            Err(error) => assert!(error.error_len().is_none()),
+        }
+    }
+}
+
+/// A URL that is taken apart and put together is the same; where it leads to is a URL again, never in the file system, and no weaker by itself.
+pub(super) fn url(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (text, reference) = text.split_once('\n').unwrap_or((text, "../x?y"));
+    let _ = text.parse::<Proxy>().map(|proxy| format!("{proxy:?}"));
+    let Ok(url) = Url::parse(text) else { return };
+    assert!(url.target.starts_with('/') && !url.target.contains(['\r', '\n', ' ', '#']) && !url.host.is_empty());
+    let again = Url::parse(&url.location()).unwrap();
+    let parts = |url: &Url| (url.secure, url.host.clone(), url.port, url.target.clone());
+    assert_eq!(parts(&again), parts(&url), "{text:?}");
+    assert!(again.credentials.is_none());
+    if let Ok(joined) = url.join(reference) {
+        assert!(joined.socket.is_none() || joined.socket == url.socket);
+        assert!(!joined.target.split('?').next().unwrap_or_default().split('/').any(|segment| segment == ".."));
+        Url::parse(&joined.location()).unwrap();
+    }
+    let _ = proxy_for(&url, |name| (name == "no_proxy").then(|| reference.to_owned()));
+}
+
+/// A tunnel stands, fails, or waits for more, alike in pieces and at once; and what is said to the proxy is bounded.
+pub(super) fn proxy(data: &[u8]) {
+    let Some((choice, data)) = data.split_first() else { return };
+    let proxy: Proxy =
+        ["http://u:p@p", "socks5://u:p@p", "socks5://p", "https://p"][usize::from(choice % 4)].parse().unwrap();
+    let url = Url::parse("wss://example.com/x").unwrap();
+    let through = |pieces: Vec<&[u8]>| {
+        let mut out = Vec::new();
+        let mut tunnel = Tunnel::new(&proxy, &url, &mut out);
+        let mut used = 0;
+        for piece in pieces {
+            match tunnel.read(piece, &mut out) {
+                Ok(None) => used += piece.len(),
+                Ok(Some(more)) => return (Ok(used + more), out),
+                Err(error) => return (Err(error), out),
+            }
+        }
+        (Ok(usize::MAX), out)
+    };
+    let whole = through(vec![data]);
+    assert_eq!(whole, through(Chance(data).pieces(data)));
+    assert!(whole.1.len() < 500);
+}
+
+/// A body in pieces is the body at once, and never more than is wanted.
+pub(super) fn body(data: &[u8]) {
+    let Some((choice, data)) = data.split_first() else { return };
+    let mut headers = HeaderMap::new();
+    match choice % 3 {
+        0 => drop(headers.insert(header::TRANSFER_ENCODING, "chunked".parse().unwrap())),
+        1 => drop(headers.insert(header::CONTENT_LENGTH, (choice / 3).to_string().parse().unwrap())),
+        _ => {}
+    }
+    let gathered = |pieces: Vec<&[u8]>| {
+        let mut reader = BodyReader::new(StatusCode::FORBIDDEN, &headers, 50);
+        pieces.into_iter().for_each(|piece| reader.read(piece));
+        (reader.is_complete(), reader.into_body())
+    };
+    let whole = gathered(vec![data]);
+    assert_eq!(whole, gathered(Chance(data).pieces(data)));
+    assert!(whole.1.len() <= 50);
+}
+
+/// Timers fire as a sorted list of them would.
+pub(super) fn timers(data: &[u8]) {
+    let (mut chance, start) = (Chance(data), Instant::now());
+    let (mut timers, mut model, mut ids) = (Timers::new(), BTreeMap::new(), Vec::new());
+    let mut now = start;
+    while !chance.is_over() {
+        let at = start + Duration::from_millis(chance.below(1000) as u64);
+        match chance.octet() % 6 {
+            0..=2 => {
+                let id = timers.insert(at, ids.len());
+                model.insert(ids.len(), at);
+                ids.push(id);
+            }
+            3 if !ids.is_empty() => {
+                let chosen = chance.below(ids.len());
+                assert_eq!(timers.cancel(ids[chosen]), model.remove(&chosen).map(|_| chosen));
+            }
+            4 if !ids.is_empty() => {
+                let chosen = chance.below(ids.len());
+                let there = model.get_mut(&chosen).map(|known| *known = at).is_some();
+                assert_eq!(timers.reschedule(ids[chosen], at), there);
+            }
+            _ => {
+                now = now.max(at);
+                while let Some(due) = timers.next_due(now) {
+                    let number = timers.cancel(due).unwrap();
+                    let first = model.remove(&number).unwrap();
+                    assert!(first <= now && model.values().all(|other| *other >= first));
+                }
+            }
+        }
+        assert_eq!(timers.next_deadline(), model.values().min().copied());
+    }
+}
+
+/// Topics have the members that sets of them would have.
+pub(super) fn topics(data: &[u8]) {
+    let (mut chance, mut topics, mut model) =
+        (Chance(data), Topics::default(), BTreeMap::<&[u8], BTreeSet<usize>>::new());
+    while !chance.is_over() {
+        let (step, connection) = (chance.octet(), chance.below(9));
+        let name = chance.some(1);
+        let text = String::from_utf8_lossy(name);
+        match step % 8 {
+            0 => {
+                topics.leave_all(connection);
+                for members in model.values_mut() {
+                    members.remove(&connection);
+                }
+            }
+            1..=3 => {
+                let was = model.get_mut(name).is_some_and(|members| members.remove(&connection));
+                // Names that are no text are one and the same here.
+                if name.is_ascii() {
+                    assert_eq!(topics.unsubscribe(connection, &text), was);
+                }
+            }
+            _ if name.is_ascii() => {
+                assert_eq!(topics.subscribe(connection, &text), model.entry(name).or_default().insert(connection));
+            }
+            _ => {}
+        }
+    }
+    for (name, members) in &model {
+        let ours = topics.members(&String::from_utf8_lossy(name)).iter().map(|member| member.connection as usize);
+        assert_eq!(&ours.collect::<BTreeSet<_>>(), members);
+    }
+}
