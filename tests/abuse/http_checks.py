@@ -1,5 +1,6 @@
 """Requests that never end, are too much, or mean two things at once."""
 
+import re
 import time
 
 from attacker import TEXT, Client, Cut, frame, request
@@ -124,11 +125,13 @@ MALFORMED = {
 
 
 def malformed(title, data):
-    @check(f"{title} is refused")
     def is_refused(server):
         not_opened(server, data)
 
-    return is_refused
+    # Its name, too, is made of what it shows.
+    words = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")
+    is_refused.__name__ = f"{words.removeprefix('a_')}_refused"
+    check(f"{title} is refused")(is_refused)
 
 
 for title, data in MALFORMED.items():

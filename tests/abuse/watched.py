@@ -12,8 +12,8 @@ MIB = 1 << 20
 class Watched:
     """The process of a server, and a bystander who talks with it all the time."""
 
-    def __init__(self, address, process, seed):
-        self.address, self.pid, self.seed = address, process, seed
+    def __init__(self, address, process, mode, seed):
+        self.address, self.pid, self.mode, self.seed = address, process, mode, seed
         self.waits, self.trouble, self._stop = [], None, threading.Event()
         self._bystander = threading.Thread(target=self._talk, daemon=True)
 
@@ -32,7 +32,8 @@ class Watched:
     def hush(self):
         """The bystander leaves."""
         self._stop.set()
-        self._bystander.join()
+        if self._bystander.is_alive():
+            self._bystander.join()
 
     def _talk(self):
         try:
@@ -75,10 +76,10 @@ class Watched:
             fields = stat.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def report(self, mode):
+    def report(self):
         """Shows how long the bystander has waited."""
         waits = sorted(self.waits)
-        print(f"        {mode}: {len(waits)} echoes to the bystander, the slowest of a hundred {waits[-len(waits) // 100 - 1] * 1e3:.1f} ms, "
+        print(f"        {self.mode}: {len(waits)} echoes to the bystander, the slowest of a hundred {waits[-len(waits) // 100 - 1] * 1e3:.1f} ms, "
               f"the slowest {waits[-1] * 1e3:.1f} ms", flush=True)
 
     def left_by(self, client):
