@@ -224,7 +224,8 @@ def quiet_after_abuse(server):
 
 @check("after all this the memory is given back", last=True)
 def memory_given_back(server):
-    until = time.monotonic() + 5
+    server.hush()
+    until = time.monotonic() + 6
     while server.memory() > server.memory_at_first + 8 * MIB:
         if time.monotonic() > until:
             left = (server.memory() - server.memory_at_first) / MIB
