@@ -179,11 +179,15 @@ impl<K: Kernel> Reactor<K> {
             let hub = &mut self.hub;
             let lists = [&mut self.run_queue, &mut hub.touched, &mut hub.resumed, &mut hub.dead];
             lists.into_iter().for_each(Vec::shrink_to_fit);
-            (self.drained.shrink_to_fit(), self.commands.shrink_to_fit(), self.events.shrink_to_fit());
-            (hub.compressing.shrink_to_fit(), self.handshakes.shrink_to_fit());
+            self.drained.shrink_to_fit();
+            self.commands.shrink_to_fit();
+            self.events.shrink_to_fit();
+            self.handshakes.shrink_to_fit();
+            hub.compressing.shrink_to_fit();
             // The two halves share their keys, so what is free in one has to be what is free in the other.
             if hub.dials.is_empty() {
-                (self.links.shrink_to_fit(), hub.outboxes.shrink_to_fit());
+                self.links.shrink_to_fit();
+                hub.outboxes.shrink_to_fit();
             }
         }
         if self.rests > 0 {
