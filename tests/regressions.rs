@@ -5,7 +5,9 @@ use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
 
 use ws_reactor::{
     Callbacks, CloseCode, Config, ConnectionId, Decision, OutputLimits, Reactor, Sent, Server, Settings, Stream,
-    StreamHandler, StreamSettings, TestSocket, Turn, Version, net::sim::Sim, on_message,
+    StreamHandler, StreamSettings, TestSocket, Turn, Version,
+    net::sim::{PeerId, Sim},
+    on_message,
 };
 
 mod wire;
@@ -251,4 +253,44 @@ fn an_answer_in_two_parts_is_whole_however_little_output_may_wait() {
     socket.send_bytes(&wire::frame(version, wire::Kind::Ping, true, b"?"));
     socket.release();
     assert_eq!(socket.received_bytes(), [&wire::answer(version, "ws", "/", "")[..], b"\x03\x01?"].concat());
+}
+
+#[test]
+fn a_crowd_that_sends_much_leaves_others_their_turns() {
+    const BUDGET: usize = 256 * 1024;
+    let config = Config { turn_budget_bytes: BUDGET, ..Config::default() };
+    let mut reactor = Reactor::on(Sim::new(), config);
+    let heard = Rc::new(RefCell::new(Vec::new()));
+    let notes = Rc::clone(&heard);
+    let server = Server::new(move |_| {
+        let notes = Rc::clone(&notes);
+        on_message(move |_, message| notes.borrow_mut().push(message.len()))
+    });
+    let address = reactor.listen("10.0.0.1:80", server).unwrap().addr;
+    let peers: Vec<PeerId> = (0..20).map(|_| reactor.kernel_mut().connect(address).unwrap()).collect();
+    for peer in &peers {
+        reactor.kernel_mut().send(*peer, &wire::request(Version::Rfc6455, "/", ""));
+    }
+    reactor.settle().unwrap();
+    let message = wire::text(Version::Rfc6455, "x".repeat(500_000));
+    for peer in &peers[1..] {
+        reactor.kernel_mut().send(*peer, &message);
+    }
+    let (mut turns, mut waited) = (0, None);
+    while heard.borrow().len() < peers.len() {
+        let before = reactor.hub().stats().bytes_in;
+        if turns == 3 {
+            reactor.kernel_mut().send(peers[0], &wire::text(Version::Rfc6455, "one word"));
+        }
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        turns += 1;
+        let read = (reactor.hub().stats().bytes_in - before) as usize;
+        // The last read of a part may fill the buffer.
+        assert!(read <= 2 * (BUDGET + 64 * 1024), "{read} bytes in a turn");
+        if waited.is_none() && heard.borrow().contains(&8) {
+            waited = Some(turns);
+        }
+        assert!(turns < 1000, "all have their turn");
+    }
+    assert!(turns > 10 && waited.is_some_and(|turn| turn <= 6), "{waited:?} of {turns}");
 }

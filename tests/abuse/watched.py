@@ -1,10 +1,13 @@
 """A server under watch: what it costs, and whether it still serves while somebody else is being abusive."""
 
 import os
+import pathlib
+import subprocess
+import sys
 import threading
 import time
 
-from attacker import Client, Cut
+from attacker import Client
 
 MIB = 1 << 20
 
@@ -14,12 +17,17 @@ class Watched:
 
     def __init__(self, address, process, mode, seed):
         self.address, self.pid, self.mode, self.seed = address, process, mode, seed
-        self.waits, self.trouble, self._stop = [], None, threading.Event()
-        self._bystander = threading.Thread(target=self._talk, daemon=True)
+        self.slowest = (0, None)
+        self.waits, self.trouble = [], None
 
     def __enter__(self):
         Client(self.address).close()  # what is allocated once is there
-        self._bystander.start()
+        # In a process of its own: it is the server that it waits for, and not the attackers.
+        command = [sys.executable, str(pathlib.Path(__file__).with_name("bystander.py")), self.address.url]
+        self._bystander = subprocess.Popen([*command, *(["deflate"] if self.address.deflate else [])], stdin=subprocess.PIPE,
+                                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
         while not self.waits and not self.trouble:
             time.sleep(0.01)
         self.descriptors_at_first, self.memory_at_first = self.descriptors(), self.memory()
@@ -31,21 +39,17 @@ class Watched:
 
     def hush(self):
         """The bystander leaves."""
-        self._stop.set()
-        if self._bystander.is_alive():
-            self._bystander.join()
+        if self._bystander.poll() is None:
+            self._bystander.stdin.close()
+            self._bystander.wait(10)
+        self._listener.join()
 
-    def _talk(self):
-        try:
-            with Client(self.address) as client:
-                number = 0
-                while not self._stop.wait(0.01):
-                    began = time.monotonic()
-                    client.echoes(f"bystander {number}")
-                    self.waits.append(time.monotonic() - began)
-                    number += 1
-        except (AssertionError, OSError, Cut) as error:
-            self.trouble = f"the bystander: {type(error).__name__}: {error}"
+    def _listen(self):
+        for line in self._bystander.stdout:
+            self.waits.append(float(line))
+        said = self._bystander.stderr.read().strip().splitlines()
+        if said:
+            self.trouble = f"the bystander: {said[-1]}"
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
@@ -80,7 +84,7 @@ class Watched:
         """Shows how long the bystander has waited."""
         waits = sorted(self.waits)
         print(f"        {self.mode}: {len(waits)} echoes to the bystander, the slowest of a hundred {waits[-len(waits) // 100 - 1] * 1e3:.1f} ms, "
-              f"the slowest {waits[-1] * 1e3:.1f} ms", flush=True)
+              f"the slowest {waits[-1] * 1e3:.1f} ms, during {self.slowest[1]}", flush=True)
 
     def left_by(self, client):
         """The server has no socket any more that leads to the client."""
