@@ -1,6 +1,6 @@
 //! The client of the Autobahn|Testsuite: asks its server for the number of cases, echoes what comes in each, and has the report written.
 //!
-//!     cargo run --release --example autobahn_client -- [--url URL] [--agent NAME] [--insecure]
+//!     cargo run --release --example autobahn_client -- [URL] [AGENT] [--insecure]
 //!
 //! The server is `wstest -m fuzzingserver`. Messages may be of 64 MiB, and compression is offered.
 

@@ -1,6 +1,6 @@
 //! A client for the terminal: lines are sent, messages are shown.
 //!
-//!     cargo run --release --example client -- [--url URL] [--header NAME:VALUE]... [--subprotocol NAME]... [--origin URL] [--version NUMBER]
+//!     cargo run --release --example client -- [URL] [--header NAME:VALUE]... [--subprotocol NAME]... [--origin URL] [--version NUMBER]
 //!         [--deflate] [--insecure] [--proxy URL] [--proxy-from-environment] [--redirects NUMBER] [--wait SECONDS]
 //!
 //! A line `/ping` sends a ping, whose time is shown; `/close` closes. At the end of the input the client waits so many seconds (default 1) for

@@ -3,10 +3,10 @@
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
-use played::{Here, Log, SERVER, URL, echo, noting, played, taken};
+use played::{Log, SERVER, URL, echo, noting, played, reactor, taken};
 use ws_reactor::{
-    Callbacks, Client, CloseCode, Config, Error, Handler, Reactor, Reconnect, Stream, StreamHandler, StreamSettings,
-    TimerId, WebSocket, net::sim::Sim,
+    Callbacks, Client, CloseCode, Error, Handler, Reactor, Reconnect, Stream, StreamHandler, StreamSettings, TimerId,
+    WebSocket,
 };
 
 mod played;
@@ -14,12 +14,6 @@ mod played;
 mod secure;
 #[cfg(feature = "tls")]
 mod wire;
-
-fn reactor() -> Reactor<Sim> {
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
-    reactor.set_resolver(Here);
-    reactor
-}
 
 const AT_ONCE: Reconnect = Reconnect {
     shortest: Duration::ZERO,

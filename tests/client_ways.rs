@@ -3,10 +3,10 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use played::{Here, Log, SERVER, URL, echo, noting, taken};
+use played::{Log, SERVER, URL, echo, noting, reactor, taken};
 use ws_reactor::{
-    Accept, Callbacks, Client, CloseCode, CloseReason, Config, ConnectionId, Decision, Error, Reactor, Reconnect,
-    Stream, StreamHandler, StreamSettings, Version,
+    Accept, Callbacks, Client, CloseCode, CloseReason, ConnectionId, Decision, Error, Reactor, Reconnect, Stream,
+    StreamHandler, StreamSettings, Version,
     http::{HeaderValue, Response, StatusCode},
     net::{Answer, Resolver, sim::Sim},
 };
@@ -16,13 +16,6 @@ mod played;
 mod secure;
 #[cfg(feature = "tls")]
 mod wire;
-
-/// A reactor on which every name is one host.
-fn reactor() -> Reactor<Sim> {
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
-    reactor.set_resolver(Here);
-    reactor
-}
 
 /// Sends those who ask for `/home` elsewhere, and is an echo for all others; notes what it was asked.
 fn leading(reactor: &mut Reactor<Sim>, at: &str, status: StatusCode, to: &'static str) -> Log {
@@ -391,6 +384,27 @@ mod by_tls {
     }
 
     #[test]
+    fn a_server_is_asked_for_by_the_name_that_is_wanted() {
+        let of_server = secure::made(&["server.example"]);
+        for (name, opens) in [(Some("server.example"), true), (None, false), (Some("other.example"), false)] {
+            let mut reactor = reactor();
+            let (log, asked) = (Log::default(), Log::default());
+            let notes = Rc::clone(&asked);
+            let server = echo().tls(presenting(&of_server)).on_request(move |request| {
+                notes.borrow_mut().extend(request.secured().unwrap().server_name.clone());
+                Decision::accept()
+            });
+            reactor.listen("10.0.0.1:443", server).unwrap();
+            let client = Client::new(noting(&log)).tls(trusting(&of_server));
+            let client = if let Some(name) = name { client.server_name(name) } else { client };
+            reactor.connect("wss://10.0.0.1/", client).unwrap();
+            reactor.settle().unwrap();
+            assert_eq!(taken(&log)[0].starts_with("open"), opens, "{name:?}");
+            assert_eq!(taken(&asked), if opens { vec!["server.example"] } else { vec![] });
+        }
+    }
+
+    #[test]
     fn a_proxy_that_stalls_is_named_by_what_it_has_not_done() {
         let of_proxy = secure::made(&["proxy.example"]);
         let mut reactor = reactor();
@@ -446,6 +460,62 @@ mod by_tls {
         reactor.settle().unwrap();
         assert_eq!(taken(&log), ["TLSv1_3 HTTP/1.1 200 OK"]);
     }
+}
+
+#[test]
+fn an_address_of_version_6_stands_in_brackets() {
+    let mut reactor = reactor();
+    let asked = Log::default();
+    let notes = Rc::clone(&asked);
+    let server = echo().on_request(move |request| {
+        notes.borrow_mut().push(request.host().unwrap().to_owned());
+        Decision::accept()
+    });
+    reactor.listen("[2001:db8::1]:8080", server).unwrap();
+    let log = Log::default();
+    reactor.connect("ws://[2001:db8::1]:8080/", Client::new(noting(&log))).unwrap();
+    reactor.settle().unwrap();
+    assert_eq!(taken(&log), ["open RFC 6455 None by [2001:db8::1]:8080"]);
+    assert_eq!(taken(&asked), ["[2001:db8::1]:8080"]);
+}
+
+#[test]
+fn a_resolver_that_sleeps_keeps_nobody_waiting() {
+    use std::{sync::mpsc, thread};
+
+    /// Answers in a thread, when it is told to.
+    struct Sleepy(RefCell<Option<mpsc::Receiver<()>>>);
+    impl Resolver for Sleepy {
+        fn resolve(&self, _: &str, port: u16, answer: Answer) {
+            let wake = self.0.take().unwrap();
+            thread::spawn(move || {
+                wake.recv().unwrap();
+                answer.give(Ok(vec![([127, 0, 0, 1], port).into()]));
+            });
+        }
+    }
+    let (wake, sleeps) = mpsc::channel();
+    let mut reactor = Reactor::new().unwrap();
+    reactor.set_resolver(Sleepy(Some(sleeps).into()));
+    let address = reactor.listen("127.0.0.1:0", echo()).unwrap().addr;
+    let [slow, quick] = [Log::default(), Log::default()];
+    reactor.connect(&format!("ws://slow.example:{}/", address.port()), Client::new(noting(&slow))).unwrap();
+    let id = reactor.connect(&format!("ws://{address}/"), Client::new(noting(&quick))).unwrap();
+    while quick.borrow().is_empty() {
+        reactor.turn(Some(Duration::from_secs(10))).unwrap();
+    }
+    for number in 0..100 {
+        reactor.hub().send(id, "meanwhile");
+        while quick.borrow().len() < number + 2 {
+            reactor.turn(Some(Duration::from_secs(10))).unwrap();
+        }
+    }
+    assert_eq!(taken(&slow), [""; 0], "it sleeps");
+    wake.send(()).unwrap();
+    while slow.borrow().is_empty() {
+        reactor.turn(Some(Duration::from_secs(10))).unwrap();
+    }
+    assert!(taken(&slow)[0].starts_with("open"));
 }
 
 #[cfg(unix)]

@@ -6,16 +6,23 @@ use std::{collections::BTreeMap, fmt::Display, process::exit, str::FromStr};
 pub(crate) struct Arguments(BTreeMap<String, Vec<String>>);
 
 impl Arguments {
-    /// Reads the command line. `known` are the options, as `--name` or `--name VALUE`. Anything else ends the program with status 2.
+    /// Reads the command line. `known` are the options, as `--name` or `--name VALUE`. Words that are no options stand for the first of them, in order, if those have
+    /// values. Anything else ends the program with status 2.
     pub(crate) fn read(known: &[&str]) -> Self {
         let program = env!("CARGO_CRATE_NAME");
         let usage = known.iter().fold(format!("usage: {program}"), |usage, option| usage + &format!(" [{option}]"));
         let mut given: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut words = std::env::args().skip(1);
+        let mut unnamed = known.iter().filter(|form| form.contains(' '));
         while let Some(option) = words.next() {
             if option == "--help" || option == "-h" {
                 println!("{usage}");
                 exit(0);
+            }
+            if !option.starts_with('-') {
+                let form = unnamed.next().unwrap_or_else(|| fail(&format!("unknown argument {option:?}; {usage}")));
+                given.entry(form.split(' ').next().unwrap_or_default().to_owned()).or_default().push(option);
+                continue;
             }
             let form = known.iter().find(|form| form.split(' ').next() == Some(&option));
             let form = form.unwrap_or_else(|| fail(&format!("unknown argument {option:?}; {usage}")));

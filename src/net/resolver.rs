@@ -4,7 +4,10 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt, io,
     net::{SocketAddr, ToSocketAddrs},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -71,12 +74,14 @@ pub(crate) type Answered = (u64, io::Result<Vec<SocketAddr>>);
 /// Answers that wait for the loop.
 pub(crate) struct Answers {
     waiting: Mutex<Vec<Answered>>,
+    /// There are some: so that a turn without any need not lock.
+    any: AtomicBool,
     waker: Arc<dyn Wake>,
 }
 
 impl Answers {
     pub(crate) fn new(waker: Arc<dyn Wake>) -> Arc<Self> {
-        Arc::new(Answers { waiting: Mutex::default(), waker })
+        Arc::new(Answers { waiting: Mutex::default(), any: AtomicBool::new(false), waker })
     }
 
     /// The place for the answer to a question, which is wanted for as long as the asker is there.
@@ -85,11 +90,17 @@ impl Answers {
     }
 
     pub(crate) fn take(&self) -> Vec<Answered> {
+        if !self.any.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        // What comes from here on is either taken now, or sets it again.
+        self.any.store(false, Ordering::Release);
         std::mem::take(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn push(&self, question: u64, addresses: io::Result<Vec<SocketAddr>>) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((question, addresses));
+        self.any.store(true, Ordering::Release);
         if let Err(error) = self.waker.wake() {
             log::error!(target: "ws_reactor::net", "the loop cannot be woken: {error}");
         }

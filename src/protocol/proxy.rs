@@ -307,6 +307,10 @@ mod tests {
         );
         let expected = "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\nProxy-Authorization: Basic dXNlcjpwYXNz\r\n\r\n";
         assert_eq!((String::from_utf8(said).unwrap().as_str(), stands), (expected, Ok(Some(1))));
+        let own = "http://proxy".parse::<Proxy>().unwrap().header(http::header::USER_AGENT, "x/1".parse().unwrap());
+        let mut said = Vec::new();
+        Tunnel::new(&own, &Url::parse("ws://a/").unwrap(), &mut said);
+        assert!(said.ends_with(b"\r\nUser-Agent: x/1\r\n\r\n"));
         let (said, _) = through("http://proxy", "ws://[::1]:81/", b"");
         assert!(said.starts_with(b"CONNECT [::1]:81 HTTP/1.1\r\nHost: [::1]:81\r\n\r\n"));
         let (_, stands) =

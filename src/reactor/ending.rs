@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     hub::{Hub, find},
-    id::{ConnectionId, TimerId},
+    id::ConnectionId,
     outbox::{Phase, Sent},
     task::Task,
 };
@@ -230,16 +230,6 @@ impl Hub {
         }
     }
 
-    /// Sets a timer that goes with a connection.
-    pub(crate) fn set_timer(&mut self, id: ConnectionId, after: std::time::Duration) -> TimerId {
-        let timer = self.timers.insert(self.after(after), Task::Connection(id));
-        match self.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation) {
-            Some(outbox) => outbox.timers.push(timer),
-            None => drop(self.timers.cancel(timer)),
-        }
-        timer
-    }
-
     fn end(&mut self, id: ConnectionId, phase: Phase, ending: CloseReason) {
         let Some(outbox) = self.outboxes.get_mut(id.key()) else { return };
         outbox.phase = phase;
@@ -284,7 +274,7 @@ mod tests {
 
     /// Moves its timer on with everything that comes.
     #[derive(Default)]
-    struct Restless(Option<super::TimerId>);
+    struct Restless(Option<crate::TimerId>);
 
     impl StreamHandler for Restless {
         fn on_data(&mut self, stream: &mut Stream<'_>, _: &mut [u8]) {

@@ -17,7 +17,7 @@ use super::{
     config::{Config, Overflow},
     dial::Dial,
     encoded::EncodedFrame,
-    id::{ConnectionId, ListenerId, TimerId},
+    id::{ConnectionId, ListenerId},
     listen::Opening,
     outbox::{Outbox, Phase, Sent},
     pools::Pools,
@@ -222,37 +222,6 @@ impl Hub {
         self.outbox(id).map(|outbox| outbox.peer_addr)
     }
 
-    /// Calls `call` once, `after` from now.
-    pub fn add_timer(&mut self, after: Duration, call: impl FnOnce(&mut Hub) + 'static) -> TimerId {
-        self.timers.insert(self.after(after), Task::Once(Some(Box::new(call))))
-    }
-
-    /// Calls `call` every so often. Calls that a busy loop has missed are left out, and the rhythm is kept.
-    pub fn add_periodic_timer(&mut self, every: Duration, call: impl FnMut(&mut Hub) + 'static) -> TimerId {
-        // A period of zero would leave the loop no time for anything else.
-        let every = every.max(Duration::from_micros(1));
-        let next = self.after(every);
-        self.timers.insert(next, Task::Periodic { every, next, call: Some(Box::new(call)) })
-    }
-
-    /// Cancels a timer for good, also from its own call. `false` if it has fired or was cancelled.
-    pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
-        match self.timers.value_mut(timer) {
-            Some(Task::Once(_) | Task::Periodic { .. }) => {}
-            Some(Task::Connection(id)) => {
-                let id = *id;
-                self.forget_timer(id, timer);
-            }
-            _ => return false,
-        }
-        self.timers.cancel(timer).is_some()
-    }
-
-    /// Calls `call` in the next turn of the loop, before it waits.
-    pub fn next_tick(&mut self, call: impl FnOnce(&mut Hub) + 'static) {
-        self.ticks.push_back(Box::new(call));
-    }
-
     /// A handle for other threads.
     pub fn remote(&self) -> Remote {
         Remote::new(Arc::clone(&self.inbox))
@@ -394,15 +363,6 @@ impl Hub {
         }
         self.touch(key);
         Sent::Full
-    }
-
-    /// Takes a timer off the list of those that go with a connection.
-    pub(super) fn forget_timer(&mut self, id: ConnectionId, timer: TimerId) {
-        if let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation)
-            && let Some(index) = outbox.timers.iter().rposition(|other| *other == timer)
-        {
-            outbox.timers.swap_remove(index);
-        }
     }
 
     fn control(&mut self, id: ConnectionId, queue: impl FnOnce(&mut Outbox, Encoder, &mut Pools)) -> Sent {

@@ -11,6 +11,7 @@ mod dial;
 mod duties;
 mod encoded;
 mod ending;
+mod flushing;
 mod guard;
 mod hub;
 mod id;
@@ -242,7 +243,7 @@ impl<K: Kernel> Reactor<K> {
     /// Events, then the connections that a budget or a pause had left unfinished.
     fn handle_events(&mut self) {
         let unfinished = self.run_queue.len();
-        self.turn_budget = self.config.turn_budget_bytes.max(1);
+        self.refill();
         let mut since = self.hub.now;
         let events = mem::take(&mut self.events);
         for Event { token, readiness } in &events {
@@ -255,30 +256,36 @@ impl<K: Kernel> Reactor<K> {
         }
         self.events = events;
         self.accept();
+        // Whatever news there is, handshakes and what is unfinished have budgets of their own.
+        self.refill();
         self.shake_hands();
-        // What is unfinished has a budget of its own, in its order: however much news there is, its turn comes.
-        self.turn_budget = self.config.turn_budget_bytes.max(1);
-        for index in 0..unfinished {
-            let key = self.run_queue[index];
+        self.refill();
+        let mut looked_at = 0;
+        // Those whose turn does not come now are before the others in the next.
+        while looked_at < unfinished && self.turn_budget > 0 {
+            let key = self.run_queue[looked_at];
+            looked_at += 1;
             if let Some(link) = self.links.get_mut(key) {
                 link.queued = false;
                 self.read_from(key);
                 since = self.note_work(since);
             }
         }
-        self.run_queue.drain(..unfinished);
+        self.run_queue.drain(..looked_at);
+    }
+
+    /// Lets so much be read as a part of a turn allows.
+    fn refill(&mut self) {
+        self.turn_budget = self.config.turn_budget_bytes.max(1);
     }
 
     /// Closes what has ended. What `on_close` ends has its turn in the next: it may make connections that fail at once, again and again.
     fn bury_the_dead(&mut self) {
-        let dead = mem::take(&mut self.hub.dead);
-        for key in &dead {
-            self.bury(*key);
+        let dead = self.hub.dead.len();
+        for index in 0..dead {
+            self.bury(self.hub.dead[index]);
         }
-        if self.hub.dead.is_empty() {
-            self.hub.dead = dead;
-            self.hub.dead.clear();
-        }
+        self.hub.dead.drain(..dead);
         while let Some(key) = self.hub.resumed.pop() {
             if self.links.contains(key) {
                 self.enqueue(key);

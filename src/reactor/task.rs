@@ -1,4 +1,4 @@
-//! What timers do when they are due.
+//! Timers and ticks: how they are set, and what they do when they are due.
 
 use std::{
     fmt,
@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     hub::Hub,
-    id::{ConnectionId, ListenerId},
+    id::{ConnectionId, ListenerId, TimerId},
 };
 
 /// A function the loop calls once.
@@ -53,5 +53,57 @@ impl fmt::Debug for Task {
             Task::Rest => "Rest",
             Task::CutAll => "CutAll",
         })
+    }
+}
+
+impl Hub {
+    /// Calls `call` once, `after` from now.
+    pub fn add_timer(&mut self, after: Duration, call: impl FnOnce(&mut Hub) + 'static) -> TimerId {
+        self.timers.insert(self.after(after), Task::Once(Some(Box::new(call))))
+    }
+
+    /// Calls `call` every so often. Calls that a busy loop has missed are left out, and the rhythm is kept.
+    pub fn add_periodic_timer(&mut self, every: Duration, call: impl FnMut(&mut Hub) + 'static) -> TimerId {
+        // A period of zero would leave the loop no time for anything else.
+        let every = every.max(Duration::from_micros(1));
+        let next = self.after(every);
+        self.timers.insert(next, Task::Periodic { every, next, call: Some(Box::new(call)) })
+    }
+
+    /// Cancels a timer for good, also from its own call. `false` if it has fired or was cancelled.
+    pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
+        match self.timers.value_mut(timer) {
+            Some(Task::Once(_) | Task::Periodic { .. }) => {}
+            Some(Task::Connection(id)) => {
+                let id = *id;
+                self.forget_timer(id, timer);
+            }
+            _ => return false,
+        }
+        self.timers.cancel(timer).is_some()
+    }
+
+    /// Calls `call` in the next turn of the loop, before it waits.
+    pub fn next_tick(&mut self, call: impl FnOnce(&mut Hub) + 'static) {
+        self.ticks.push_back(Box::new(call));
+    }
+
+    /// Sets a timer that goes with a connection.
+    pub(crate) fn set_timer(&mut self, id: ConnectionId, after: Duration) -> TimerId {
+        let timer = self.timers.insert(self.after(after), Task::Connection(id));
+        match self.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation) {
+            Some(outbox) => outbox.timers.push(timer),
+            None => drop(self.timers.cancel(timer)),
+        }
+        timer
+    }
+
+    /// Takes a timer off the list of those that go with a connection.
+    pub(super) fn forget_timer(&mut self, id: ConnectionId, timer: TimerId) {
+        if let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation)
+            && let Some(index) = outbox.timers.iter().rposition(|other| *other == timer)
+        {
+            outbox.timers.swap_remove(index);
+        }
     }
 }

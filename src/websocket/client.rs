@@ -45,6 +45,7 @@ pub struct Client {
     pub(super) deflate: Option<DeflateConfig>,
     pub(super) tls: Option<TlsClient>,
     pub(super) proxy_tls: Option<TlsClient>,
+    pub(super) server_name: Option<String>,
     pub(super) via: Via,
     pub(super) redirects: u32,
     pub(super) reconnect: Option<Reconnect>,
@@ -112,6 +113,7 @@ impl Client {
             deflate: None,
             tls: None,
             proxy_tls: None,
+            server_name: None,
             via: Via::Nobody,
             redirects: 0,
             reconnect: None,
@@ -216,6 +218,13 @@ impl Client {
     /// one's own. By default it trusts the roots that are bundled with this crate (feature `bundled-roots`), or, with the feature `platform-roots`, those of the system.
     pub fn tls(mut self, tls: impl Into<TlsClient>) -> Self {
         self.tls = Some(tls.into());
+        self
+    }
+
+    /// The name that the server's certificate has to be for, and that it is asked for (SNI). By default that of the URL. Where the client is sent on to another host, it is
+    /// that one's.
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = Some(name.into());
         self
     }
 

@@ -141,7 +141,8 @@ impl ClientStream {
         let mut bytes = Vec::with_capacity(512);
         let masks = &mut stream.hub.pools.masks;
         let proof = self.ask(|ask| ask.write(masks, &mut bytes));
-        stream.hub.start_tls(stream.id(), self.route.tls.as_ref(), &self.route.url.host);
+        let named = self.client.server_name.as_deref().filter(|_| self.route.url.is_beside(&self.home.url));
+        stream.hub.start_tls(stream.id(), self.route.tls.as_ref(), named.unwrap_or(&self.route.url.host));
         stream.hub.write_handshake(stream.id(), &bytes, true);
         // What was sent can be read: the handler gets it to see.
         let limits = crate::http::HeadLimits { max_bytes: bytes.len() * 2, max_headers: 256 };

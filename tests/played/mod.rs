@@ -123,3 +123,10 @@ impl Resolver for Here {
         answer.give(Ok(vec![SocketAddr::from(([10, 0, 0, 1], port))]));
     }
 }
+
+/// A reactor on which every name is one host.
+pub(crate) fn reactor() -> Reactor<Sim> {
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    reactor.set_resolver(Here);
+    reactor
+}
