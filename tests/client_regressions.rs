@@ -5,8 +5,7 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 
 use played::{Log, SERVER, URL, echo, noting, played, reactor, taken};
 use ws_reactor::{
-    Callbacks, Client, CloseCode, Error, Handler, Reactor, Reconnect, Stream, StreamHandler, StreamSettings, TimerId,
-    WebSocket,
+    Callbacks, Client, CloseCode, Error, Handler, Reconnect, Stream, StreamHandler, StreamSettings, TimerId, WebSocket,
 };
 
 mod played;
@@ -145,7 +144,7 @@ fn a_password_in_a_url_is_not_shown() {
 mod by_tls {
     use std::{sync::mpsc, thread};
 
-    use ws_reactor::{BlockingSocket, Server, TlsClient, TlsClientConfig};
+    use ws_reactor::{BlockingSocket, Reactor, Server, TlsClient, TlsClientConfig};
 
     use super::*;
 
