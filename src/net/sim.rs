@@ -52,7 +52,7 @@ pub use self::{
 };
 use super::kernel::{Readiness, Wake};
 
-/// What the simulated network does wrong, each as a chance of one in so many; 0 is never.
+/// What the simulated system does wrong, each as a chance of one in so many; 0 is never.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Faults {
     /// Bytes arrive, are read and are taken in pieces of any length.
@@ -61,15 +61,19 @@ pub struct Faults {
     pub busy: u32,
     /// An event comes for nothing, or for a connection that has gone.
     pub spurious: u32,
-    /// A connection is reset, in a step of the network.
+    /// A connection breaks, in a step of the network: it is reset, its peer cannot be reached, or has not answered for too long.
     pub reset: u32,
-    /// An accept fails.
+    /// An accept fails: the connection has gone again, or there is no descriptor for it, or no memory.
     pub accept: u32,
+    /// The system is short of something, so that what is begun, registered or written fails, and the connection with it.
+    pub shortage: u32,
+    /// The clock leaps ahead within a call, by up to a day: the process, or all of the machine, was asleep.
+    pub leap: u32,
 }
 
 impl Faults {
     /// A network that is as bad as it gets and still delivers.
-    pub const ROUGH: Faults = Faults { pieces: 2, busy: 8, spurious: 4, reset: 0, accept: 8 };
+    pub const ROUGH: Faults = Faults { pieces: 2, busy: 8, spurious: 4, reset: 0, accept: 8, shortage: 0, leap: 0 };
 }
 
 /// The simulated system. See the [module](self).
@@ -95,8 +99,6 @@ struct Listener {
     addr: SocketAddr,
     token: usize,
     waiting: VecDeque<PeerId>,
-    /// The last accept was told that there is no room; when to try again is the reactor's affair.
-    refused: bool,
     closed: Rc<Cell<bool>>,
 }
 
@@ -194,8 +196,12 @@ impl Sim {
 
     /// Breaks the connection: what is under way is lost.
     pub fn reset(&mut self, peer: PeerId) {
-        self.peers[peer.0].reset = true;
-        self.tell(peer.0, Readiness { readable: true, writable: true, hangup: true, failed: true });
+        self.break_off(peer.0, io::ErrorKind::ConnectionReset);
+    }
+
+    fn break_off(&mut self, peer: usize, why: io::ErrorKind) {
+        self.peers[peer].broken.get_or_insert(why);
+        self.tell(peer, Readiness { readable: true, writable: true, hangup: true, failed: true });
     }
 
     /// Has the peer read nothing until told otherwise; the system holds so many bytes for it.
@@ -217,7 +223,7 @@ impl Sim {
     /// Whether the peer has seen the end of the stream, or of the connection.
     pub fn is_ended(&self, peer: PeerId) -> bool {
         let peer = &self.peers[peer.0];
-        peer.reset || (peer.shut || peer.closed.get()) && peer.held.is_empty()
+        peer.is_broken() || (peer.shut || peer.closed.get()) && peer.held.is_empty()
     }
 
     /// Whether the reactor has let go of the connection.
@@ -225,12 +231,10 @@ impl Sim {
         self.peers[peer.0].closed.get()
     }
 
-    /// Whether nothing is under way: no byte, no event, no connection.
+    /// Whether nothing is under way: no byte, no event. When to accept those that wait is the reactor's affair, once it knows of them.
     pub fn is_quiet(&self) -> bool {
-        let waiting = |listener: &Listener| listener.waiting.is_empty() || listener.closed.get() || listener.refused;
         self.news.is_empty()
             && !self.woken.0.load(Ordering::Acquire)
-            && self.listeners.iter().all(waiting)
             && self.peers.iter().all(|peer| self.has_passed_on(peer))
             // What comes to one that was not accepted yet waits with it.
             && self.peers.iter().all(|peer| peer.token.is_none() || peer.is_quiet())
@@ -253,7 +257,10 @@ impl Sim {
                 continue;
             }
             if !self.peers[index].closed.get() && self.random.one_in(self.faults.reset) {
-                self.reset(PeerId(index));
+                const BREAKS: [io::ErrorKind; 3] =
+                    [io::ErrorKind::ConnectionReset, io::ErrorKind::TimedOut, io::ErrorKind::HostUnreachable];
+                let why = BREAKS[self.random.below(BREAKS.len())];
+                self.break_off(index, why);
             }
             let arriving = self.piece(self.peers[index].in_flight.len());
             let taken = self.piece(self.peers[index].held.len());
@@ -278,7 +285,9 @@ impl Sim {
     fn has_passed_on(&self, peer: &Peer) -> bool {
         let Some(other) = peer.other.map(|other| &self.peers[other]) else { return true };
         let ended = (peer.shut || peer.closed.get()) && peer.held.is_empty();
-        other.closed.get() || other.reset || peer.received.is_empty() && !peer.reset && (!ended || other.finishing)
+        other.closed.get()
+            || other.is_broken()
+            || peer.received.is_empty() && !peer.is_broken() && (!ended || other.finishing)
     }
 
     /// Has what one end of a connection within the system has received sent by the other.
@@ -286,10 +295,10 @@ impl Sim {
         let peer = &mut self.peers[from];
         let received = std::mem::take(&mut peer.received);
         let ended = (peer.shut || peer.closed.get()) && peer.held.is_empty();
-        let reset = peer.reset;
+        let broken = peer.is_broken();
         self.peers[to].in_flight.extend(received);
         self.peers[to].finishing |= ended;
-        if reset && !self.peers[to].reset {
+        if broken && !self.peers[to].is_broken() {
             self.reset(PeerId(to));
         }
     }
@@ -302,12 +311,33 @@ impl Sim {
         }
     }
 
-    /// A call that would block or is interrupted for no reason. A broken connection says so at once, as systems do: it has no more news to come.
+    /// A call that would block or is interrupted for no reason, or in which much time passes. A broken connection says so at once, as systems do: it
+    /// has no more news to come.
     fn fault_of_moment(&mut self, peer: usize) -> Option<io::ErrorKind> {
-        let busy = self.random.one_in(self.faults.busy) && !self.peers[peer].reset;
+        self.leap();
+        let busy = self.random.one_in(self.faults.busy) && !self.peers[peer].is_broken();
         busy.then(|| if self.random.one_in(4) { io::ErrorKind::Interrupted } else { io::ErrorKind::WouldBlock })
     }
+
+    /// The system may be short of something; which of these it is, whoever asked cannot choose.
+    fn shortage(&mut self) -> io::Result<()> {
+        if !self.random.one_in(self.faults.shortage) {
+            return Ok(());
+        }
+        let code = SHORTAGES[self.random.below(SHORTAGES.len())];
+        Err(io::Error::from_raw_os_error(code))
+    }
+
+    fn leap(&mut self) {
+        if self.random.one_in(self.faults.leap) {
+            let scale = [1_000, 60_000, 86_400_000][self.random.below(3)];
+            self.elapsed += Duration::from_millis(self.random.below(scale) as u64);
+        }
+    }
 }
+
+/// `ENFILE`, `EMFILE`, `ENOSPC` (too many watched by epoll), `ENOMEM` and `ENOBUFS`, as they are called on Linux.
+const SHORTAGES: [i32; 5] = [23, 24, 28, 12, 105];
 
 impl Default for Sim {
     fn default() -> Self {

@@ -111,6 +111,10 @@ impl<K: Kernel> Reactor<K> {
             io::ErrorKind::Interrupted
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::TimedOut
             | io::ErrorKind::PermissionDenied => {}
             _ => {
                 listener.parked = true;

@@ -45,7 +45,8 @@ pub(super) struct Peer {
     /// The peer's side ends behind what is in flight.
     pub(super) finishing: bool,
     finished: bool,
-    pub(super) reset: bool,
+    /// The connection is broken, and why.
+    pub(super) broken: Option<io::ErrorKind>,
     /// Written by the reactor, not yet at the peer, and how much of that there may be.
     pub(super) held: VecDeque<u8>,
     pub(super) capacity: usize,
@@ -72,7 +73,7 @@ impl Peer {
             arrived: VecDeque::new(),
             finishing: false,
             finished: false,
-            reset: false,
+            broken: None,
             held: VecDeque::new(),
             capacity: 64 * 1024,
             blocked: false,
@@ -87,6 +88,10 @@ impl Peer {
         SimStream { peer: self.id, closed: Rc::clone(&self.closed) }
     }
 
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
     /// Whether there is something to read.
     pub(super) fn is_readable(&self) -> bool {
         !self.arrived.is_empty() || self.finished
@@ -95,7 +100,7 @@ impl Peer {
     /// Has so many bytes arrive and be taken, and says what there is to tell.
     pub(super) fn step(&mut self, arriving: usize, taken: usize) -> Readiness {
         let mut news = Readiness::default();
-        if self.reset {
+        if self.is_broken() {
             return news;
         }
         self.arrived.extend(self.in_flight.drain(..arriving));
@@ -116,8 +121,8 @@ impl Peer {
 
     /// Reads at most `piece` bytes, and says whether there is more that is to be told of.
     pub(super) fn read(&mut self, buffer: &mut [u8], piece: usize) -> io::Result<(usize, bool)> {
-        if self.reset {
-            return Err(io::ErrorKind::ConnectionReset.into());
+        if let Some(why) = self.broken {
+            return Err(why.into());
         }
         if self.arrived.is_empty() {
             return if self.finished { Ok((0, false)) } else { Err(io::ErrorKind::WouldBlock.into()) };
@@ -129,7 +134,7 @@ impl Peer {
 
     /// Takes at most `piece` of the `offered` bytes.
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>], offered: usize, piece: usize) -> io::Result<usize> {
-        if self.reset {
+        if self.is_broken() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let room = self.capacity.saturating_sub(self.held.len()).min(piece);
@@ -149,6 +154,6 @@ impl Peer {
         let (coming, going) = (!self.in_flight.is_empty(), self.reading && !self.held.is_empty());
         let ending = self.finishing && !self.finished;
         let unblocking = self.blocked && self.held.len() < self.capacity;
-        self.reset || self.closed.get() && !going || !(coming || going || ending || unblocking)
+        self.is_broken() || self.closed.get() && !going || !(coming || going || ending || unblocking)
     }
 }

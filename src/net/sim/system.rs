@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Listener, Peer, PeerId, Random, Sim, SimListener, SimStream};
+use super::{Listener, Peer, PeerId, Random, SHORTAGES, Sim, SimListener, SimStream};
 use crate::net::{
     connector::Endpoint,
     kernel::{Event, Kernel, Randomness, Readiness, Wake},
@@ -24,6 +24,11 @@ impl Kernel for Sim {
     const SHORT_READ_DRAINS: bool = true;
 
     fn poll(&mut self, events: &mut Vec<Event>, _: Option<Duration>) -> io::Result<()> {
+        self.leap();
+        if self.random.one_in(self.faults.busy) {
+            // A signal: what news there are, the next call tells.
+            return Ok(());
+        }
         self.step();
         self.woken.0.store(false, Ordering::Release);
         events.extend(std::mem::take(&mut self.news).into_iter().map(|(token, readiness)| Event { token, readiness }));
@@ -50,13 +55,7 @@ impl Kernel for Sim {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         let closed = Rc::new(Cell::new(false));
-        self.listeners.push(Listener {
-            addr,
-            token,
-            waiting: VecDeque::new(),
-            refused: false,
-            closed: Rc::clone(&closed),
-        });
+        self.listeners.push(Listener { addr, token, waiting: VecDeque::new(), closed: Rc::clone(&closed) });
         Ok((SimListener { index: self.listeners.len() - 1, closed }, addr))
     }
 
@@ -64,15 +63,12 @@ impl Kernel for Sim {
         if self.listeners[listener.index].waiting.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.listeners[listener.index].refused = false;
         if self.random.one_in(self.faults.accept) {
-            let chosen = self.random.below(3);
-            self.listeners[listener.index].refused = chosen == 2;
-            return Err(match chosen {
-                0 => io::ErrorKind::Interrupted.into(),
-                1 => io::ErrorKind::ConnectionAborted.into(),
-                _ => io::Error::from_raw_os_error(24), // EMFILE
-            });
+            // These concern the one connection; the others the system.
+            const ONE: [i32; 5] = [4, 103, 1, 113, 71]; // EINTR, ECONNABORTED, EPERM, EHOSTUNREACH, EPROTO
+            let chosen = self.random.below(ONE.len() + SHORTAGES.len());
+            let code = ONE.get(chosen).or_else(|| SHORTAGES.get(chosen - ONE.len()));
+            return Err(io::Error::from_raw_os_error(code.copied().unwrap_or_default()));
         }
         let id = self.listeners[listener.index].waiting.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
         let peer = &mut self.peers[id.0];
@@ -81,6 +77,7 @@ impl Kernel for Sim {
 
     fn connect(&mut self, to: &Endpoint, token: usize) -> io::Result<SimStream> {
         let Endpoint::Tcp(to) = *to else { return Err(io::ErrorKind::NotFound.into()) };
+        self.shortage()?;
         let id = PeerId(self.peers.len());
         let mut peer = Peer::new(id);
         (peer.addr, peer.token) = (to, Some(token));
@@ -118,15 +115,16 @@ impl Kernel for Sim {
         let index = stream.peer.0;
         self.peers[index].token = Some(token);
         let peer = &self.peers[index];
-        let (reset, readable) = (peer.reset, peer.reset || peer.is_readable());
-        self.tell(index, Readiness { readable, writable: true, hangup: reset, failed: reset });
+        let (broken, readable) = (peer.is_broken(), peer.is_broken() || peer.is_readable());
+        self.tell(index, Readiness { readable, writable: true, hangup: broken, failed: broken });
         Ok(())
     }
 
     fn register(&mut self, stream: &mut SimStream, token: usize) -> io::Result<()> {
+        self.shortage()?;
         self.peers[stream.peer.0].token = Some(token);
-        let reset = self.peers[stream.peer.0].reset;
-        self.tell(stream.peer.0, Readiness { readable: reset, writable: true, hangup: reset, failed: reset });
+        let broken = self.peers[stream.peer.0].is_broken();
+        self.tell(stream.peer.0, Readiness { readable: broken, writable: true, hangup: broken, failed: broken });
         Ok(())
     }
 
@@ -155,6 +153,7 @@ impl Kernel for Sim {
             self.peers[index].blocked |= kind == io::ErrorKind::WouldBlock;
             return Err(kind.into());
         }
+        self.shortage()?;
         let piece = self.piece(offered);
         self.peers[index].write(slices, offered, piece)
     }
