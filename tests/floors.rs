@@ -15,8 +15,9 @@ const FORBIDDEN: [(&str, &[&str]); 5] = [
 ];
 
 /// The only places where a crate may be named.
-const DOORS: [(&str, &[&str]); 13] = [
+const DOORS: [(&str, &[&str]); 14] = [
     ("mio", &["net/poller.rs"]),
+    ("loom", &["net/mailbox.rs"]),
     ("socket2", &["net/connector.rs", "net/listener.rs", "net/poller.rs"]),
     ("flate2", &["protocol/deflate/contexts.rs", "protocol/deflate/deflation.rs", "protocol/deflate/inflation.rs"]),
     ("getrandom", &["net/poller.rs"]),

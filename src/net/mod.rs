@@ -6,6 +6,7 @@
 mod connector;
 mod kernel;
 mod listener;
+mod mailbox;
 mod poller;
 mod resolver;
 pub mod sim;
@@ -28,6 +29,7 @@ pub(crate) mod transport;
 pub use connector::Endpoint;
 pub use kernel::{Event, Kernel, Randomness, Readiness, Wake};
 pub use listener::Bind;
+pub(crate) use mailbox::{Mailbox, Refused};
 pub use poller::{System, SystemListener, SystemStream};
 pub use resolver::{Answer, Resolver};
 pub(crate) use resolver::{Answers, SystemResolver};

@@ -2,17 +2,14 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    fmt, io,
+    io,
     net::{SocketAddr, ToSocketAddrs},
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     thread,
     time::Duration,
 };
 
-use super::kernel::Wake;
+use super::{kernel::Wake, mailbox::Mailbox};
 
 /// Finds the addresses of a name. It is called on the loop, and must not block it: the answer is given later, from any thread.
 ///
@@ -72,16 +69,13 @@ impl Drop for Answer {
 pub(crate) type Answered = (u64, io::Result<Vec<SocketAddr>>);
 
 /// Answers that wait for the loop.
-pub(crate) struct Answers {
-    waiting: Mutex<Vec<Answered>>,
-    /// There are some: so that a turn without any need not lock.
-    any: AtomicBool,
-    waker: Arc<dyn Wake>,
-}
+#[derive(Debug)]
+pub(crate) struct Answers(Mailbox<Answered>);
 
 impl Answers {
     pub(crate) fn new(waker: Arc<dyn Wake>) -> Arc<Self> {
-        Arc::new(Answers { waiting: Mutex::default(), any: AtomicBool::new(false), waker })
+        // There are no more answers than questions, which are the loop's own.
+        Arc::new(Answers(Mailbox::new(usize::MAX, waker)))
     }
 
     /// The place for the answer to a question, which is wanted for as long as the asker is there.
@@ -90,26 +84,14 @@ impl Answers {
     }
 
     pub(crate) fn take(&self) -> Vec<Answered> {
-        if !self.any.load(Ordering::Acquire) {
-            return Vec::new();
-        }
-        // What comes from here on is either taken now, or sets it again.
-        self.any.store(false, Ordering::Release);
-        std::mem::take(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut answers = Vec::new();
+        self.0.drain(&mut answers);
+        answers
     }
 
     fn push(&self, question: u64, addresses: io::Result<Vec<SocketAddr>>) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((question, addresses));
-        self.any.store(true, Ordering::Release);
-        if let Err(error) = self.waker.wake() {
-            log::error!(target: "ws_reactor::net", "the loop cannot be woken: {error}");
-        }
-    }
-}
-
-impl fmt::Debug for Answers {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Answers").finish_non_exhaustive()
+        // It has no bound, and is never closed: nothing is refused.
+        let _ = self.0.push((question, addresses));
     }
 }
 

@@ -21,14 +21,14 @@ use super::{
     listen::Opening,
     outbox::{Outbox, Phase, Sent},
     pools::Pools,
-    remote::{Inbox, Remote},
+    remote::{Command, Remote},
     stats::Stats,
     task::{Task, Tick},
     timers::Timers,
     topics::Topics,
 };
 use crate::{
-    net::{Randomness, Wake, tls::TlsClient},
+    net::{Mailbox, Randomness, Wake, tls::TlsClient},
     protocol::{
         Message, OwnedMessage,
         block::SharedBlock,
@@ -75,7 +75,7 @@ pub struct Hub {
     /// Listeners to close.
     pub(super) closed_listeners: Vec<ListenerId>,
     pub(super) running: Running,
-    pub(super) inbox: Arc<Inbox>,
+    pub(super) inbox: Arc<Mailbox<Command>>,
     pub(super) generation: u32,
     pub(super) frames: Vec<EncodedFrame>,
     contexts: SharedContexts,
@@ -110,7 +110,7 @@ impl Hub {
             openings: Vec::new(),
             closed_listeners: Vec::new(),
             running: Running::Yes,
-            inbox: Arc::new(Inbox::new(config.remote_commands, waker)),
+            inbox: Arc::new(Mailbox::new(config.remote_commands, waker)),
             generation: 0,
             frames: Vec::new(),
             contexts: SharedContexts::default(),

@@ -1,0 +1,235 @@
+//! What other threads send to the loop: one bounded queue, one wake for a batch.
+
+#[cfg(all(loom, test))]
+use loom::sync::{Mutex, MutexGuard, atomic::AtomicBool};
+#[cfg(not(all(loom, test)))]
+use std::sync::{Mutex, MutexGuard, atomic::AtomicBool};
+use std::{
+    mem,
+    sync::{Arc, PoisonError, atomic::Ordering},
+};
+
+use super::kernel::Wake;
+
+/// Letters that wait for the loop.
+#[derive(Debug)]
+pub(crate) struct Mailbox<T> {
+    letters: Mutex<Letters<T>>,
+    /// Whether any wait; spares the loop the lock.
+    waiting: AtomicBool,
+    capacity: usize,
+    waker: Arc<dyn Wake>,
+}
+
+#[derive(Debug)]
+struct Letters<T> {
+    queue: Vec<T>,
+    closed: bool,
+}
+
+/// Why a letter was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// As many wait as may.
+    Full,
+    /// The loop has gone.
+    Closed,
+}
+
+impl<T> Mailbox<T> {
+    /// A mailbox for so many letters at a time.
+    pub(crate) fn new(capacity: usize, waker: Arc<dyn Wake>) -> Self {
+        let letters = Mutex::new(Letters { queue: Vec::new(), closed: false });
+        Mailbox { letters, waiting: AtomicBool::new(false), capacity, waker }
+    }
+
+    /// Moves what waits into `letters`, which is empty.
+    pub(crate) fn drain(&self, letters: &mut Vec<T>) {
+        // What comes from here on is either taken now, or wakes the loop again.
+        if self.waiting.swap(false, Ordering::Acquire) {
+            mem::swap(&mut self.lock().queue, letters);
+        }
+    }
+
+    /// Whether letters wait.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    /// The loop has gone: what waits is dropped, and nothing more is taken.
+    pub(crate) fn close(&self) {
+        let mut letters = self.lock();
+        letters.closed = true;
+        let unread = mem::take(&mut letters.queue);
+        // What a letter holds may come back here when it is dropped.
+        drop(letters);
+        drop(unread);
+    }
+
+    /// Leaves a letter, and wakes the loop for the first of a batch.
+    pub(crate) fn push(&self, letter: T) -> Result<(), Refused> {
+        let mut letters = self.lock();
+        if letters.closed {
+            return Err(Refused::Closed);
+        }
+        if letters.queue.len() >= self.capacity {
+            return Err(Refused::Full);
+        }
+        letters.queue.push(letter);
+        let first = !self.waiting.swap(true, Ordering::Release);
+        drop(letters);
+        if first && let Err(error) = self.waker.wake() {
+            log::error!(target: "ws_reactor::net", "the loop cannot be woken: {error}");
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Letters<T>> {
+        // Nothing that could panic runs under the lock.
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::{
+        io,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(&self) -> io::Result<()> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_batch_wakes_once_and_the_queue_is_bounded() {
+        let wakes = Arc::new(Wakes::default());
+        let mailbox = Mailbox::new(3, Arc::clone(&wakes) as Arc<dyn Wake>);
+        let pushed: Vec<_> = (0..4).map(|number| mailbox.push(number)).collect();
+        assert_eq!(pushed, [Ok(()), Ok(()), Ok(()), Err(Refused::Full)]);
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        let mut letters = Vec::new();
+        mailbox.drain(&mut letters);
+        assert_eq!((letters, mailbox.is_waiting()), (vec![0, 1, 2], false));
+        assert_eq!(mailbox.push(3), Ok(()));
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 2);
+        mailbox.close();
+        assert_eq!(mailbox.push(4), Err(Refused::Closed));
+    }
+}
+
+/// Every order in which the steps of the threads may come: `RUSTFLAGS="--cfg loom" cargo test --lib mailbox`.
+#[cfg(all(test, loom))]
+mod model {
+    use std::io;
+
+    use loom::{
+        sync::{Condvar, atomic::AtomicUsize},
+        thread,
+    };
+
+    use super::*;
+
+    /// As an eventfd: a wake that comes before the wait is not lost.
+    #[derive(Debug)]
+    struct Eventfd {
+        woken: Mutex<bool>,
+        changed: Condvar,
+        wakes: AtomicUsize,
+    }
+
+    impl Eventfd {
+        fn new() -> Arc<Self> {
+            Arc::new(Eventfd { woken: Mutex::new(false), changed: Condvar::new(), wakes: AtomicUsize::new(0) })
+        }
+
+        fn poll(&self) {
+            let mut woken = self.woken.lock().unwrap();
+            while !*woken {
+                woken = self.changed.wait(woken).unwrap();
+            }
+            *woken = false;
+        }
+    }
+
+    impl Wake for Eventfd {
+        fn wake(&self) -> io::Result<()> {
+            self.wakes.fetch_add(1, Ordering::Relaxed);
+            *self.woken.lock().unwrap() = true;
+            self.changed.notify_one();
+            Ok(())
+        }
+    }
+
+    /// A sender's letters, with its number.
+    fn send(mailbox: &Arc<Mailbox<(usize, usize)>>, sender: usize, letters: usize) -> thread::JoinHandle<usize> {
+        let mailbox = Arc::clone(mailbox);
+        thread::spawn(move || (0..letters).filter(|number| mailbox.push((sender, *number)).is_ok()).count())
+    }
+
+    #[test]
+    fn every_letter_arrives_once_and_in_order_and_no_wake_is_lost() {
+        // All orders with no more than four preemptions; without a bound there are too many.
+        let mut orders = loom::model::Builder::new();
+        orders.preemption_bound = Some(4);
+        orders.check(|| {
+            let eventfd = Eventfd::new();
+            let mailbox = Arc::new(Mailbox::new(9, Arc::clone(&eventfd) as Arc<dyn Wake>));
+            let senders = [send(&mailbox, 0, 2), send(&mailbox, 1, 1)];
+            let (mut received, mut batches) = (Vec::new(), 0);
+            // The loop: it waits only if nothing does. If a wake were lost, it would wait for ever, which the model reports.
+            while received.len() < 3 {
+                if !mailbox.is_waiting() {
+                    eventfd.poll();
+                }
+                let mut letters = Vec::new();
+                mailbox.drain(&mut letters);
+                batches += 1;
+                received.extend(letters);
+            }
+            for sender in senders {
+                sender.join().unwrap();
+            }
+            let of =
+                |wanted: usize| received.iter().filter(move |(sender, _)| *sender == wanted).map(|(_, number)| *number);
+            assert_eq!((of(0).collect::<Vec<_>>(), of(1).collect::<Vec<_>>()), (vec![0, 1], vec![0]));
+            let wakes = eventfd.wakes.load(Ordering::Relaxed);
+            assert!(wakes <= 3 && batches <= wakes + 3, "{wakes} wakes, {batches} batches");
+        });
+    }
+
+    #[test]
+    fn what_is_full_says_so_and_what_was_taken_is_there() {
+        loom::model(|| {
+            let mailbox = Arc::new(Mailbox::new(1, Eventfd::new() as Arc<dyn Wake>));
+            let senders = [send(&mailbox, 0, 1), send(&mailbox, 1, 1)];
+            let mut received = Vec::new();
+            mailbox.drain(&mut received);
+            let taken: usize = senders.into_iter().map(|sender| sender.join().unwrap()).sum();
+            let mut letters = Vec::new();
+            mailbox.drain(&mut letters);
+            assert_eq!(received.len() + letters.len(), taken);
+            assert!(taken >= 1);
+        });
+    }
+
+    #[test]
+    fn nothing_stays_in_a_mailbox_that_was_closed() {
+        loom::model(|| {
+            let mailbox = Arc::new(Mailbox::new(9, Eventfd::new() as Arc<dyn Wake>));
+            let sender = send(&mailbox, 0, 2);
+            mailbox.close();
+            sender.join().unwrap();
+            assert!(mailbox.lock().queue.is_empty());
+            assert_eq!(mailbox.push((0, 0)), Err(Refused::Closed));
+        });
+    }
+}
