@@ -1,41 +1,241 @@
-//! What a crowd has needed is given back when it has gone.
+//! What attackers, crowds and panics cost, and that it is given back: bytes as the allocator counts them.
+//!
+//! `READERS=1000` has so many slow readers come at a time, `PANICS=10000` so many handlers panic; the usual numbers are smaller.
 #![allow(clippy::unwrap_used)]
 
 use std::{
+    cell::RefCell,
+    env,
     io::{Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
+    panic,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
-use counting::live;
+use counting::{forget_peak, live, peak};
 use socket2::SockRef;
-use ws_reactor::{Reactor, Server, Version, on_message};
+use wire::Kind;
+use ws_reactor::{
+    Callbacks, CloseReason, Error, Handler, Handshake, Message, OutputLimits, Overflow, Reactor, Sent, Server,
+    Settings, TimerId, Version, WebSocket, on_message,
+};
 
 mod counting;
 mod wire;
 
 const CROWD: usize = 200;
 
-#[test]
-fn what_a_crowd_of_slow_readers_has_needed_is_given_back() {
-    let mut reactor = Reactor::new().unwrap();
-    let server = Server::new(|_| {
+fn echo() -> Server {
+    Server::new(|_| {
         on_message(|ws, message| {
             ws.send(message);
         })
-    });
+    })
+}
+
+/// A connection whose system holds little for it, and which has asked for a WebSocket.
+fn connect(addr: SocketAddr, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    SockRef::from(&stream).set_recv_buffer_size(4096).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    stream.write_all(&wire::request(Version::Rfc6455, path, "")).unwrap();
+    stream
+}
+
+/// Turns until `done`, at most for half a minute.
+fn turn_until(reactor: &mut Reactor, mut done: impl FnMut(&mut Reactor) -> bool) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while !done(reactor) {
+        assert!(Instant::now() < until, "it takes too long");
+        reactor.turn(Some(Duration::from_millis(1))).unwrap();
+    }
+}
+
+/// What it costs to hear all these bytes from one who reads nothing: the most that is held meanwhile.
+fn cost_of(server: Server, bytes: &[u8]) -> usize {
+    let mut reactor = Reactor::new().unwrap();
     let addr = reactor.listen("127.0.0.1:0", server).unwrap().addr;
+    let mut stream = connect(addr, "/");
+    turn_until(&mut reactor, |reactor| reactor.hub().stats().opened == 1);
+    let before = live();
+    forget_peak();
+    let (mut written, mut stuck) = (0, 0);
+    while stuck < 50 {
+        let before = reactor.hub().stats().bytes_in;
+        while let Ok(length @ 1..) = stream.write(&bytes[written..]) {
+            written += length;
+        }
+        reactor.turn(Some(Duration::from_millis(1))).unwrap();
+        stuck = if reactor.hub().stats().bytes_in == before { stuck + 1 } else { 0 };
+    }
+    assert_eq!(reactor.hub().stats().connections, 1);
+    peak() - before
+}
+
+#[test]
+fn pings_whose_pongs_nobody_reads_cost_their_mark() {
+    let pings = wire::frame(Version::Rfc6455, Kind::Ping, true, &[b'x'; 125]).repeat(200_000);
+    let cost = cost_of(echo(), &pings);
+    println!("200,000 pings: {cost} bytes");
+    assert!(cost <= 256 * 1024, "{cost} bytes");
+}
+
+#[test]
+fn a_message_in_tiny_fragments_costs_what_it_is_and_no_more_than_a_doubling() {
+    const PAYLOAD: usize = 1_000_000;
+    let tiny = wire::frame(Version::Rfc6455, Kind::Continuation, false, b"x").repeat(PAYLOAD - 1);
+    let fragments = [wire::frame(Version::Rfc6455, Kind::Text, false, b"x"), tiny].concat();
+    let cost = cost_of(echo(), &fragments);
+    println!("{PAYLOAD} bytes in as many fragments: {cost} bytes");
+    // While it grows, both its old and its new place are counted.
+    assert!(cost <= 3 * PAYLOAD, "{cost} bytes");
+}
+
+#[test]
+fn an_announced_length_costs_what_has_come_of_it() {
+    const COME: usize = 300_000;
+    let frame = wire::frame(Version::Rfc6455, Kind::Binary, true, &vec![b'x'; 10 << 20]);
+    let cost = cost_of(echo(), &frame[..COME]);
+    println!("{COME} bytes of an announced 10 MiB: {cost} bytes");
+    assert!(cost <= 3 * COME, "{cost} bytes");
+}
+
+#[test]
+fn a_slow_reader_costs_its_limit_and_one_message() {
+    let readers: usize = env::var("READERS").map_or(50, |count| count.parse().unwrap());
+    for (limit, size) in [(32 * 1024, 1000), (1024 * 1024, 1000), (1024 * 1024, 60_000)] {
+        let ids = Rc::new(RefCell::new(Vec::new()));
+        let opened = Rc::clone(&ids);
+        let silent = Server::new(move |_| {
+            let opened = Rc::clone(&opened);
+            Callbacks::new().on_open(move |ws, _| opened.borrow_mut().push(ws.id()))
+        });
+        let mut settings = Settings::default();
+        settings.stream.output =
+            OutputLimits { limit_bytes: limit, overflow: Overflow::Drop, ..OutputLimits::default() };
+        let mut reactor = Reactor::new().unwrap();
+        let addr = reactor.listen("127.0.0.1:0", silent.settings(settings)).unwrap().addr;
+        let mut crowd = Vec::new();
+        for number in 1..=readers {
+            crowd.push(connect(addr, "/"));
+            turn_until(&mut reactor, |_| ids.borrow().len() == number);
+        }
+        let before = live();
+        // Each gets its own, so that nothing is shared.
+        let text = "x".repeat(size);
+        turn_until(&mut reactor, |reactor| {
+            let ids = ids.borrow();
+            ids.iter().filter(|id| reactor.hub().send(**id, &text) == Sent::Full).count() == readers
+        });
+        let each = (live() - before) / readers;
+        println!("{readers} slow readers with a limit of {limit}: {each} bytes each");
+        // And what the last segment of the queue has room for.
+        assert!(each >= limit && each <= limit + size + 64 * 1024, "{each} bytes each for a limit of {limit}");
+    }
+}
+
+/// Panics in the callback that its path names; others echo.
+struct Panicking(String);
+
+impl Panicking {
+    fn enter(&self, callback: &str) {
+        assert!(self.0 != callback, "{DELIBERATE}");
+    }
+}
+
+const DELIBERATE: &str = "deliberate: a handler panics";
+const CALLBACKS: [&str; 7] = ["/open", "/message", "/ping", "/pong", "/timer", "/error", "/close"];
+
+impl Handler for Panicking {
+    fn on_open(&mut self, ws: &mut WebSocket<'_>, _: &Handshake) {
+        self.enter("/open");
+        if self.0 == "/timer" {
+            ws.set_timer(Duration::ZERO);
+        }
+    }
+
+    fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
+        self.enter("/message");
+        ws.send(message);
+    }
+
+    fn on_ping(&mut self, _: &mut WebSocket<'_>, _: &[u8]) {
+        self.enter("/ping");
+    }
+
+    fn on_pong(&mut self, _: &mut WebSocket<'_>, _: &[u8]) {
+        self.enter("/pong");
+    }
+
+    fn on_timer(&mut self, _: &mut WebSocket<'_>, _: TimerId) {
+        self.enter("/timer");
+    }
+
+    fn on_error(&mut self, _: &mut WebSocket<'_>, _: &Error) {
+        self.enter("/error");
+    }
+
+    fn on_close(&mut self, _: &mut WebSocket<'_>, _: &CloseReason) {
+        self.enter("/close");
+    }
+}
+
+#[test]
+fn panics_in_every_callback_cost_their_connections_and_leave_nothing() {
+    let panics: usize = env::var("PANICS").map_or(700, |count| count.parse().unwrap());
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if info.payload().downcast_ref::<String>().is_none_or(|message| message != DELIBERATE) {
+            report(info);
+        }
+    }));
+    let mut reactor = Reactor::new().unwrap();
+    let addr =
+        reactor.listen("127.0.0.1:0", Server::new(|handshake| Panicking(handshake.path().to_owned()))).unwrap().addr;
+    let mut bystander = connect(addr, "/");
+    // A message, a ping, a pong, and what is no frame: a handler for each.
+    let said = [
+        wire::text(Version::Rfc6455, "hello"),
+        wire::frame(Version::Rfc6455, Kind::Ping, true, b""),
+        wire::frame(Version::Rfc6455, Kind::Pong, true, b""),
+        wire::raw(0x83, b""),
+    ]
+    .concat();
+    let panicked = |reactor: &mut Reactor, count: usize| {
+        let before = reactor.hub().stats().panics as usize;
+        for round in 1..=count / CALLBACKS.len() {
+            let mut crowd: Vec<TcpStream> = CALLBACKS.iter().map(|path| connect(addr, path)).collect();
+            crowd.iter_mut().for_each(|stream| stream.write_all(&said).unwrap());
+            // All but the last, whose end is still to come.
+            let all = before + round * CALLBACKS.len();
+            turn_until(reactor, |reactor| reactor.hub().stats().panics as usize == all - 1);
+            drop(crowd);
+            turn_until(reactor, |reactor| reactor.hub().stats().connections == 1);
+            assert_eq!(reactor.hub().stats().panics as usize, all, "one for each");
+        }
+    };
+    panicked(&mut reactor, 70);
+    let before = live();
+    panicked(&mut reactor, panics);
+    assert!(live() <= before + 16 * 1024, "{} bytes more", live() - before);
+    bystander.write_all(&wire::text(Version::Rfc6455, "still here")).unwrap();
+    let mut heard = Vec::new();
+    turn_until(&mut reactor, |_| {
+        let mut bytes = [0; 4096];
+        let length = bystander.read(&mut bytes).unwrap_or(0);
+        heard.extend_from_slice(&bytes[..length]);
+        heard.ends_with(b"still here")
+    });
+}
+
+#[test]
+fn what_a_crowd_of_slow_readers_has_needed_is_given_back() {
+    let mut reactor = Reactor::new().unwrap();
+    let addr = reactor.listen("127.0.0.1:0", echo()).unwrap().addr;
     let message = wire::text(Version::Rfc6455, "x".repeat(60_000));
     let before = live();
-    let mut crowd: Vec<TcpStream> = (0..CROWD)
-        .map(|_| {
-            let mut stream = TcpStream::connect(addr).unwrap();
-            SockRef::from(&stream).set_recv_buffer_size(4096).unwrap();
-            stream.set_nonblocking(true).unwrap();
-            stream.write_all(&wire::request(Version::Rfc6455, "/", "")).unwrap();
-            stream
-        })
-        .collect();
+    let mut crowd: Vec<TcpStream> = (0..CROWD).map(|_| connect(addr, "/")).collect();
     // Each says as much as is taken, and reads nothing.
     let mut written = vec![0; CROWD];
     for _ in 0..1000 {
@@ -54,9 +254,7 @@ fn what_a_crowd_of_slow_readers_has_needed_is_given_back() {
     // The limit of what waits for each, and a message that is gathered.
     assert!(held < CROWD * 400_000, "{held} bytes");
     // One stays, and goes on: it is not for idle servers only.
-    let mut other = TcpStream::connect(addr).unwrap();
-    other.write_all(&wire::request(Version::Rfc6455, "/", "")).unwrap();
-    other.set_nonblocking(true).unwrap();
+    let mut other = connect(addr, "/");
     drop(crowd);
     let (until, mut after) = (Instant::now() + Duration::from_secs(30), usize::MAX);
     while after > 100_000 && Instant::now() < until {

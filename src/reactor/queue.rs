@@ -2,10 +2,14 @@
 
 use std::{collections::VecDeque, io::IoSlice, rc::Rc};
 
-use crate::protocol::block::{Block, Blocks, SharedBlock};
+use crate::protocol::{
+    block::{Block, Blocks, SharedBlock},
+    framing::MAX_HEADER_BYTES,
+};
 
-/// A segment grows no further than this; the next bytes start another.
-const SEGMENT_BYTES: usize = 256 * 1024;
+/// A segment that holds more than one frame does not grow beyond this; the next bytes start another. What it has room for and does not hold counts for no
+/// limit, so it is little beside the default one.
+const SEGMENT_BYTES: usize = 64 * 1024;
 
 /// The most slices given to one write.
 pub(crate) const MAX_SLICES: usize = 64;
@@ -142,11 +146,12 @@ impl Queue {
 }
 
 impl Segment {
-    /// Whether bytes may be appended: nobody else has the block, and it does not grow too large.
+    /// Whether a frame with so much payload may be appended: nobody else has the block, and it does not grow too large, which it does by doubling.
     fn has_room_for(&self, bytes: usize) -> bool {
-        let open =
-            Rc::strong_count(&self.block) == 1 && matches!(&*self.block, Block::Bytes(all) if all.len() == self.end);
-        open && (self.end + bytes <= SEGMENT_BYTES)
+        let Block::Bytes(all) = &*self.block else { return false };
+        let open = all.len() == self.end && Rc::strong_count(&self.block) == 1;
+        let needed = self.end + MAX_HEADER_BYTES + bytes;
+        open && needed <= SEGMENT_BYTES && (needed <= all.capacity() || 2 * all.capacity() <= SEGMENT_BYTES)
     }
 }
 
