@@ -2,14 +2,17 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    io::{Read, Write},
+    cell::RefCell,
+    env,
+    io::{BufReader, Read, Write},
     net::TcpStream,
+    rc::Rc,
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use ws_reactor::{Callbacks, Reactor, Sent, Server};
+use ws_reactor::{Callbacks, Config, Reactor, Sent, Server, Settings};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -75,3 +78,95 @@ fn commands_of_other_threads_arrive_in_order_and_a_shutdown_ends_the_loop() {
     drop(reactor);
     assert_eq!(late.stop(), Sent::Closed);
 }
+
+/// `SENDS=1000000 cargo test --release --test remote -- --nocapture` shows how punctual the loop is meanwhile.
+#[test]
+fn eight_threads_that_send_all_they_can_lose_nothing_and_hear_when_there_is_no_room() {
+    const SENDERS: usize = 8;
+    let sends: u32 = env::var("SENDS").map_or(20_000, |sends| sends.parse().unwrap());
+    let capacity = Config::default().remote_commands;
+    let mut settings = Settings::default();
+    settings.stream.output.limit_bytes = usize::MAX;
+    let (open, opened) = mpsc::channel();
+    let server = Server::new(move |_| {
+        let open = open.clone();
+        Callbacks::new().on_open(move |ws, _| open.send(ws.id()).unwrap())
+    });
+    let mut reactor = Reactor::new().unwrap();
+    let addr = reactor.listen("127.0.0.1:0", server.settings(settings).ping_after(None)).unwrap().addr;
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.write_all(REQUEST).unwrap();
+    let id = loop {
+        reactor.turn(Some(Duration::from_millis(10))).unwrap();
+        if let Ok(id) = opened.try_recv() {
+            break id;
+        }
+    };
+
+    // Nobody turns now: so many are taken, and no more.
+    let remote = reactor.remote();
+    let senders: Vec<_> = (0..SENDERS)
+        .map(|sender| {
+            let remote = remote.clone();
+            thread::spawn(move || {
+                let mut refused = 0_u64;
+                for number in 0..sends {
+                    let message = (u64::from(number) << 8 | sender as u64).to_be_bytes();
+                    while remote.send(id, message.to_vec()) == Sent::Full {
+                        refused += 1;
+                        thread::sleep(Duration::from_micros(100));
+                    }
+                }
+                refused
+            })
+        })
+        .collect();
+    let stalled = Instant::now();
+    let many = sends as usize * SENDERS > capacity;
+    while many && stalled.elapsed() < Duration::from_millis(300) {
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(remote.send(id, Vec::new()) == Sent::Full, many, "the queue is bounded");
+
+    let reader = thread::spawn(move || {
+        let mut frames = BufReader::with_capacity(1 << 20, stream);
+        frames.read_exact(&mut [0; 129]).unwrap();
+        let (mut next, mut empty) = ([0; SENDERS], 0);
+        while next.iter().sum::<u64>() < u64::from(sends) * SENDERS as u64 {
+            let mut frame = [0; 10];
+            frames.read_exact(&mut frame[..2]).unwrap();
+            if frame[1] == 0 {
+                empty += 1;
+                continue;
+            }
+            frames.read_exact(&mut frame[2..]).unwrap();
+            let word = u64::from_be_bytes(frame[2..].try_into().unwrap());
+            let (number, sender) = (word >> 8, (word & 0xff) as usize);
+            assert_eq!(number, next[sender], "of sender {sender}");
+            next[sender] += 1;
+        }
+        empty
+    });
+    let late = Rc::new(RefCell::new(Vec::new()));
+    let (notes, mut due) = (Rc::clone(&late), Instant::now() + TICK);
+    reactor.hub().add_periodic_timer(TICK, move |_| {
+        notes.borrow_mut().push(Instant::now().saturating_duration_since(due));
+        due = Instant::now() + TICK;
+    });
+    while !reader.is_finished() {
+        reactor.turn(Some(Duration::from_millis(10))).unwrap();
+    }
+    assert_eq!(reader.join().unwrap(), u32::from(!many));
+    let refused: u64 = senders.into_iter().map(|sender| sender.join().unwrap()).sum();
+    let mut late = late.borrow_mut();
+    late.sort_unstable();
+    println!(
+        "{SENDERS} threads, {sends} messages each, in {:?}; {refused} times there was no room; a timer of {TICK:?} came late by {:?} (99 of 100), {:?} at most",
+        stalled.elapsed(),
+        late[late.len() * 99 / 100],
+        late[late.len() - 1],
+    );
+}
+
+const TICK: Duration = Duration::from_millis(1);

@@ -33,11 +33,13 @@ pub struct Config {
     pub compression_budget_bytes: usize,
     /// Timers, and ticks, called before sockets are looked at again. Default 1024.
     pub timer_budget: usize,
+    /// Commands of [`Remote`](crate::Remote)s carried out before sockets are looked at again. Default 1024.
+    pub command_budget: usize,
     /// Events taken from the system at a time. Default 1024.
     pub events: usize,
     /// Free buffers kept for the next large message or burst of output, in bytes. Default 4 MiB.
     pub pool_bytes: usize,
-    /// Commands of [`Remote`](crate::Remote)s that may wait. Default 65,536; what comes above is answered `Full`.
+    /// Commands of [`Remote`](crate::Remote)s that may wait, beside those that the loop has taken in. Default 65,536; what comes above is answered `Full`.
     pub remote_commands: usize,
     /// What a panic does. Default: it closes its connection.
     pub panic_policy: PanicPolicy,
@@ -53,6 +55,7 @@ impl Default for Config {
             tls_handshake_budget: 8,
             compression_budget_bytes: 64 * 1024,
             timer_budget: 1024,
+            command_budget: 1024,
             events: 1024,
             pool_bytes: 4 * 1024 * 1024,
             remote_commands: 65_536,

@@ -32,11 +32,16 @@ impl<K: Kernel> Reactor<K> {
         result.ok()
     }
 
-    /// Carries out what other threads asked for.
+    /// Carries out what other threads asked for, within the budget.
     pub(super) fn run_commands(&mut self) {
-        let mut commands = mem::take(&mut self.commands);
-        self.hub.inbox.drain(&mut commands);
-        for command in commands.drain(..) {
+        if self.commands.is_empty() {
+            // Both have the same buffer, which goes to and fro.
+            let mut commands = Vec::from(mem::take(&mut self.commands));
+            self.hub.inbox.drain(&mut commands);
+            self.commands = commands.into();
+        }
+        for _ in 0..self.config.command_budget.max(1) {
+            let Some(command) = self.commands.pop_front() else { return };
             match command {
                 Command::Run(call) => drop(self.call_hub(call)),
                 Command::Send(id, message) => drop(self.hub.send_owned(id, &message)),
@@ -44,7 +49,6 @@ impl<K: Kernel> Reactor<K> {
                 Command::Close(id, code, reason) => drop(self.hub.close(id, code, &reason)),
             }
         }
-        self.commands = commands;
     }
 
     /// Calls the ticks that waited when the turn came to them; what they add waits for the next.

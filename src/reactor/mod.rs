@@ -106,7 +106,8 @@ pub struct Reactor<K: Kernel = System> {
     run_queue: Vec<usize>,
     /// Connections whose output has drained.
     drained: Vec<ConnectionId>,
-    commands: Vec<Command>,
+    /// What other threads asked for, taken out of the mailbox.
+    commands: VecDeque<Command>,
     /// When the last turn ended. A loop that comes late to the next waits too long by no more than that.
     ended: Instant,
     /// The timer that ends a shutdown.
@@ -158,7 +159,7 @@ impl<K: Kernel> Reactor<K> {
             turn_budget: config.turn_budget_bytes.max(1),
             run_queue: Vec::new(),
             drained: Vec::new(),
-            commands: Vec::new(),
+            commands: VecDeque::new(),
             ended: kernel.now(),
             last_call: None,
             rests: 0,
@@ -320,6 +321,7 @@ impl<K: Kernel> Reactor<K> {
             || !hub.closed_listeners.is_empty()
             || !matches!(hub.running, Running::Yes | Running::ShuttingDown)
             || hub.inbox.is_waiting()
+            || !self.commands.is_empty()
             || self.may_accept()
     }
 

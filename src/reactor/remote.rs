@@ -29,7 +29,7 @@ impl fmt::Debug for Command {
 
 /// A handle to a reactor for other threads: cheap to clone, safe to share.
 ///
-/// Commands of one thread are carried out in their order, in the reactor's next turn. `Queued` says that a command waits, not that its connection is
+/// Commands of one thread are carried out in their order, from the reactor's next turn on ([`Config::command_budget`](crate::Config::command_budget)). `Queued` says that a command waits, not that its connection is
 /// still there then; `Full` that 65,536 wait already (see [`Config::remote_commands`](crate::Config::remote_commands)); `Closed` that the reactor has gone.
 #[derive(Debug, Clone)]
 pub struct Remote {

@@ -1,0 +1,178 @@
+//! Crowds that all want the same at the same moment: turns stay bounded, nothing comes twice, and nobody is forgotten. In virtual time.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use wire::Kind;
+use ws_reactor::{
+    Callbacks, Config, Reactor, Server, Version,
+    net::sim::{PeerId, Sim},
+};
+
+mod wire;
+
+const CROWD: usize = 10_000;
+/// The defaults: a ping after so much silence, and so long for its answer.
+const PING: Duration = Duration::from_secs(20);
+const PONG: Duration = Duration::from_secs(20);
+const PING_FRAME: [u8; 2] = [0x89, 0];
+
+struct Crowd {
+    reactor: Reactor<Sim>,
+    peers: Vec<PeerId>,
+    /// When connections were closed.
+    closed: Rc<RefCell<Vec<Instant>>>,
+}
+
+impl Crowd {
+    /// All have opened a WebSocket at this moment.
+    fn new(size: usize) -> Self {
+        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        let closed = Rc::new(RefCell::new(Vec::new()));
+        let notes = Rc::clone(&closed);
+        let server = Server::new(move |_| {
+            let notes = Rc::clone(&notes);
+            Callbacks::new()
+                .on_message(|ws, message| {
+                    ws.send(message);
+                })
+                .on_close(move |ws, _| notes.borrow_mut().push(ws.hub().now()))
+        });
+        let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
+        let peers: Vec<PeerId> = (0..size).map(|_| reactor.kernel_mut().connect(addr).unwrap()).collect();
+        for peer in &peers {
+            reactor.kernel_mut().send(*peer, &wire::request(Version::Rfc6455, "/", ""));
+        }
+        reactor.settle().unwrap();
+        let mut crowd = Crowd { reactor, peers, closed };
+        assert!(crowd.received().iter().all(|bytes| bytes.starts_with(b"HTTP/1.1 101 ")));
+        crowd
+    }
+
+    /// What each has received since it was asked last.
+    fn received(&mut self) -> Vec<Vec<u8>> {
+        self.peers.iter().map(|peer| self.reactor.kernel_mut().received(*peer)).collect()
+    }
+
+    fn pong(&mut self, number: usize) {
+        self.reactor.kernel_mut().send(self.peers[number], &wire::frame(Version::Rfc6455, Kind::Pong, true, b""));
+    }
+
+    fn connections(&mut self) -> usize {
+        self.reactor.hub().stats().connections
+    }
+}
+
+#[test]
+fn ten_thousand_dead_peers_are_dropped_at_once_in_bounded_turns() {
+    let mut crowd = Crowd::new(CROWD);
+    crowd.reactor.advance(PING).unwrap();
+    assert!(crowd.received().iter().all(|bytes| *bytes == PING_FRAME), "one ping for each");
+    crowd.reactor.advance(PONG - Duration::from_millis(1)).unwrap();
+    assert_eq!(crowd.connections(), CROWD);
+    let (began, mut turns) = (Instant::now(), 0);
+    crowd.reactor.kernel_mut().advance(Duration::from_millis(1));
+    while crowd.connections() > 0 {
+        let before = crowd.connections();
+        crowd.reactor.turn(Some(Duration::ZERO)).unwrap();
+        turns += 1;
+        let dropped = before - crowd.connections();
+        assert!(dropped <= Config::default().timer_budget && turns < 20, "{dropped} in turn {turns}");
+    }
+    println!("{CROWD} dead peers are dropped in {turns} turns and {:?}", began.elapsed());
+    assert_eq!(crowd.closed.borrow().len(), CROWD);
+    assert!(crowd.received().iter().all(|bytes| !bytes.starts_with(&PING_FRAME)), "no second ping");
+    assert_eq!(crowd.reactor.next_deadline(), None, "no timer is left");
+}
+
+#[test]
+fn a_long_sleep_drops_the_dead_at_once_and_pings_the_living_once() {
+    const SLEEP: Duration = Duration::from_secs(8 * 60 * 60);
+    let mut crowd = Crowd::new(300);
+    // A third has spoken a moment ago and owes nothing; the others were pinged, and of them every other one has answered while the machine slept.
+    crowd.reactor.advance(Duration::from_secs(10)).unwrap();
+    for number in 0..100 {
+        crowd.pong(number);
+    }
+    crowd.reactor.advance(Duration::from_secs(12)).unwrap();
+    assert_eq!(crowd.received().iter().filter(|bytes| **bytes == PING_FRAME).count(), 200);
+    crowd.reactor.kernel_mut().advance(SLEEP);
+    for number in (100..300).step_by(2) {
+        crowd.pong(number);
+    }
+    crowd.reactor.settle().unwrap();
+    assert_eq!(crowd.connections(), 200, "those that owed an answer are gone, and only those");
+    let pinged = crowd.received().iter().filter(|bytes| **bytes == PING_FRAME).count();
+    assert_eq!(pinged, 100, "who was silent through all the night is asked once");
+    for number in 0..100 {
+        crowd.pong(number);
+    }
+    crowd.reactor.advance(Duration::from_secs(19)).unwrap();
+    assert_eq!(crowd.connections(), 200, "all that answer stay");
+    let between = crowd.closed.borrow().iter().max().copied().zip(crowd.closed.borrow().iter().min().copied());
+    assert_eq!(between.map(|(last, first)| last - first), Some(Duration::ZERO), "in one pass");
+}
+
+#[test]
+fn a_million_timers_that_are_cancelled_wake_nobody() {
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let hub = reactor.hub();
+    let timers: Vec<_> = (0..1_000_000_u64)
+        .map(|number| hub.add_timer(Duration::from_millis(number * 7919 % 1_000_003), |_| {}))
+        .collect();
+    for timer in timers {
+        assert!(hub.cancel_timer(timer));
+    }
+    let turns = reactor.hub().stats().turns;
+    reactor.advance(Duration::from_secs(2000)).unwrap();
+    assert_eq!(reactor.next_deadline(), None);
+    assert!(reactor.hub().stats().turns - turns <= 2, "the end of the wait is all that wakes");
+}
+
+/// Turns until so many things are done, of which each turn may do a part; meanwhile somebody speaks, and is answered before much of it is.
+fn meanwhile_somebody_is_answered(mut crowd: Crowd, done: &Cell<usize>, all: usize, budget: usize) {
+    let (mut before, mut answered) = (0, None);
+    while done.get() < all {
+        if before == 0 {
+            crowd.reactor.kernel_mut().send(crowd.peers[0], &wire::text(Version::Rfc6455, "meanwhile"));
+        }
+        crowd.reactor.turn(Some(Duration::ZERO)).unwrap();
+        assert!((1..=budget).contains(&(done.get() - before)), "{} in a turn", done.get() - before);
+        before = done.get();
+        // What a turn has written arrives with the next.
+        if answered.is_none() && crowd.received()[0].ends_with(b"meanwhile") {
+            answered = Some(before);
+        }
+    }
+    assert!(answered.is_some_and(|done| done <= 3 * budget), "answered after {answered:?} of {all}");
+}
+
+#[test]
+fn timers_that_are_all_due_at_once_leave_the_others_their_turns() {
+    const TIMERS: usize = 100_000;
+    let (mut crowd, fired) = (Crowd::new(1), Rc::new(Cell::new(0)));
+    for _ in 0..TIMERS {
+        let fired = Rc::clone(&fired);
+        crowd.reactor.hub().add_timer(Duration::from_secs(1), move |_| fired.set(fired.get() + 1));
+    }
+    crowd.reactor.kernel_mut().advance(Duration::from_secs(1));
+    meanwhile_somebody_is_answered(crowd, &fired, TIMERS, Config::default().timer_budget);
+}
+
+#[test]
+fn commands_of_other_threads_leave_the_others_their_turns() {
+    const COMMANDS: usize = 20_000;
+    thread_local! {
+        static RUN: Cell<usize> = const { Cell::new(0) };
+    }
+    let crowd = Crowd::new(1);
+    let remote = crowd.reactor.remote();
+    for _ in 0..COMMANDS {
+        assert!(remote.run(|_| RUN.set(RUN.get() + 1)).is_queued());
+    }
+    RUN.with(|run| meanwhile_somebody_is_answered(crowd, run, COMMANDS, Config::default().command_budget));
+}
