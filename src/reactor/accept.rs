@@ -15,8 +15,11 @@ use crate::{
     net::{Bind, Kernel},
 };
 
-/// How long a listener rests when the system has no room for a connection. Under edge triggers nothing else would wake it.
+/// How long a listener rests when the system has no room for a connection, unless a connection of ours goes meanwhile. Under edge triggers nothing else
+/// would wake it.
 const PARKED: Duration = Duration::from_millis(100);
+
+const COMPLAINT: Duration = Duration::from_secs(1);
 
 impl<K: Kernel> Reactor<K> {
     pub(crate) fn open(&mut self, bind: Bind, service: Rc<dyn Service>) -> Result<Listening, Error> {
@@ -28,7 +31,7 @@ impl<K: Kernel> Reactor<K> {
             .map_err(|source| Error::Bind { address: bind.address().to_owned(), source })?;
         self.hub.generation = self.hub.generation.wrapping_add(1);
         let generation = self.hub.generation;
-        entry.insert(Listener { generation, socket, service, ready: false, parked: false });
+        entry.insert(Listener { generation, socket, service, ready: false, parked: None, complained: None });
         log::debug!(target: "ws_reactor::net", "listening on {addr}");
         Ok(Listening { id: ListenerId::new(key, generation), addr })
     }
@@ -68,7 +71,16 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn unpark(&mut self, id: ListenerId) {
         if let Some(listener) = self.listeners.get_mut(id.key()).filter(|listener| listener.generation == id.generation)
         {
-            listener.parked = false;
+            listener.parked = None;
+        }
+    }
+
+    /// A connection has gone, and with it a descriptor: who rests for want of one need not wait any longer.
+    pub(super) fn unpark_all(&mut self) {
+        for (_, listener) in &mut self.listeners {
+            if let Some(timer) = listener.parked.take() {
+                self.hub.timers.cancel(timer);
+            }
         }
     }
 
@@ -81,12 +93,13 @@ impl<K: Kernel> Reactor<K> {
 
     /// Whether a listener has connections waiting and is not at rest.
     pub(super) fn may_accept(&self) -> bool {
-        self.listeners.iter().any(|(_, listener)| listener.ready && !listener.parked)
+        self.listeners.iter().any(|(_, listener)| listener.ready && listener.parked.is_none())
     }
 
     fn accept_from(&mut self, key: usize) {
         for _ in 0..self.config.accept_budget.max(1) {
-            let Some(listener) = self.listeners.get_mut(key).filter(|listener| listener.ready && !listener.parked)
+            let Some(listener) =
+                self.listeners.get_mut(key).filter(|listener| listener.ready && listener.parked.is_none())
             else {
                 return;
             };
@@ -117,10 +130,13 @@ impl<K: Kernel> Reactor<K> {
             | io::ErrorKind::TimedOut
             | io::ErrorKind::PermissionDenied => {}
             _ => {
-                listener.parked = true;
                 let id = ListenerId::new(key, listener.generation);
-                log::warn!(target: "ws_reactor::net", "{id} rests, a connection cannot be accepted: {error}");
-                self.hub.timers.insert(self.hub.now + PARKED, Task::Listener(id));
+                // Under a storm it rests again and again; once a second is enough to know.
+                if listener.complained.is_none_or(|at| self.hub.now.saturating_duration_since(at) >= COMPLAINT) {
+                    listener.complained = Some(self.hub.now);
+                    log::warn!(target: "ws_reactor::net", "{id} rests, a connection cannot be accepted: {error}");
+                }
+                listener.parked = Some(self.hub.timers.insert(self.hub.now + PARKED, Task::Listener(id)));
             }
         }
     }

@@ -1,8 +1,12 @@
 //! Listening: what makes protocols for accepted connections, and how a listener is opened and closed.
 
-use std::{fmt, net::SocketAddr, rc::Rc};
+use std::{fmt, net::SocketAddr, rc::Rc, time::Instant};
 
-use super::{Hub, StreamHandler, config::StreamSettings, id::ListenerId};
+use super::{
+    Hub, StreamHandler,
+    config::StreamSettings,
+    id::{ListenerId, TimerId},
+};
 use crate::{
     error::Error,
     net::{Bind, tls::Tls},
@@ -69,8 +73,10 @@ pub(super) struct Listener<L> {
     pub(super) service: Rc<dyn Service>,
     /// Connections may wait that were not accepted; no event will tell again.
     pub(super) ready: bool,
-    /// The system had no room for another connection; a timer tries again.
-    pub(super) parked: bool,
+    /// The system had no room for another connection; the timer tries again.
+    pub(super) parked: Option<TimerId>,
+    /// When that was last said.
+    pub(super) complained: Option<Instant>,
 }
 
 impl<L: fmt::Debug> fmt::Debug for Listener<L> {

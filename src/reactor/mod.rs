@@ -287,6 +287,9 @@ impl<K: Kernel> Reactor<K> {
             self.bury(self.hub.dead[index]);
         }
         self.hub.dead.drain(..dead);
+        if dead > 0 {
+            self.unpark_all();
+        }
         while let Some(key) = self.hub.resumed.pop() {
             if self.links.contains(key) {
                 self.enqueue(key);

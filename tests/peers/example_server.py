@@ -36,7 +36,8 @@ class ExampleServer:
 
     READY_WITHIN = 20  # seconds
 
-    def __init__(self, path, *arguments):
+    def __init__(self, path, *arguments, environment=None):
+        self.environment = {**os.environ, **(environment or {})}
         self.command = [os.path.abspath(path), "--listen", "127.0.0.1:0", *arguments]
         self.url = None
         self.said = []
@@ -46,6 +47,7 @@ class ExampleServer:
         try:
             self._process = subprocess.Popen(
                 self.command,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
