@@ -339,6 +339,20 @@ fn our_end_is_announced_by_close_notify() {
 }
 
 #[test]
+fn who_comes_back_by_a_ticket_may_not_speak_before_the_handshake_is_done() {
+    let mut reactor = listening(secure::server(echo()));
+    let mut eager = trusting(&LOCALHOST.certificate).with_no_client_auth();
+    eager.enable_early_data = true;
+    let eager = Arc::new(eager);
+    let mut first = Peer::new(&mut reactor, Arc::clone(&eager), "localhost");
+    assert!(first.opens(&mut reactor));
+    let mut second = Peer::new(&mut reactor, eager, "localhost");
+    assert!(second.client.tls.early_data().is_none(), "the ticket allows none");
+    assert!(second.opens(&mut reactor));
+    assert_eq!(second.client.tls.handshake_kind(), Some(rustls::HandshakeKind::Resumed));
+}
+
+#[test]
 fn key_updates_and_a_slow_reader_lose_nothing() {
     let mut reactor = listening(secure::server(echo()));
     let mut peer = Peer::new(&mut reactor, trust(&LOCALHOST), "localhost");

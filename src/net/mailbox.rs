@@ -56,6 +56,14 @@ impl<T> Mailbox<T> {
         self.waiting.load(Ordering::Acquire)
     }
 
+    /// Gives back the room that a burst has needed, if nothing waits.
+    pub(crate) fn rest(&self) {
+        let mut letters = self.lock();
+        if letters.queue.is_empty() {
+            letters.queue = Vec::new();
+        }
+    }
+
     /// The loop has gone: what waits is dropped, and nothing more is taken.
     pub(crate) fn close(&self) {
         let mut letters = self.lock();
@@ -126,15 +134,12 @@ mod tests {
     }
 }
 
-/// Every order in which the steps of the threads may come: `RUSTFLAGS="--cfg loom" cargo test --lib mailbox`.
+/// Every order in which the steps of the threads may come, with up to four preemptions where there are too many: `RUSTFLAGS="--cfg loom" cargo test --lib mailbox`.
 #[cfg(all(test, loom))]
 mod model {
     use std::io;
 
-    use loom::{
-        sync::{Condvar, atomic::AtomicUsize},
-        thread,
-    };
+    use loom::{sync::Condvar, thread};
 
     use super::*;
 
@@ -143,17 +148,16 @@ mod model {
     struct Eventfd {
         woken: Mutex<bool>,
         changed: Condvar,
-        wakes: AtomicUsize,
     }
 
     impl Eventfd {
         fn new() -> Arc<Self> {
-            Arc::new(Eventfd { woken: Mutex::new(false), changed: Condvar::new(), wakes: AtomicUsize::new(0) })
+            Arc::new(Eventfd { woken: Mutex::new(false), changed: Condvar::new() })
         }
 
-        fn poll(&self) {
+        fn poll(&self, patiently: bool) {
             let mut woken = self.woken.lock().unwrap();
-            while !*woken {
+            while !*woken && patiently {
                 woken = self.changed.wait(woken).unwrap();
             }
             *woken = false;
@@ -162,7 +166,6 @@ mod model {
 
     impl Wake for Eventfd {
         fn wake(&self) -> io::Result<()> {
-            self.wakes.fetch_add(1, Ordering::Relaxed);
             *self.woken.lock().unwrap() = true;
             self.changed.notify_one();
             Ok(())
@@ -177,22 +180,19 @@ mod model {
 
     #[test]
     fn every_letter_arrives_once_and_in_order_and_no_wake_is_lost() {
-        // All orders with no more than four preemptions; without a bound there are too many.
         let mut orders = loom::model::Builder::new();
         orders.preemption_bound = Some(4);
         orders.check(|| {
             let eventfd = Eventfd::new();
             let mailbox = Arc::new(Mailbox::new(9, Arc::clone(&eventfd) as Arc<dyn Wake>));
             let senders = [send(&mailbox, 0, 2), send(&mailbox, 1, 1)];
-            let (mut received, mut batches) = (Vec::new(), 0);
-            // The loop: it waits only if nothing does. If a wake were lost, it would wait for ever, which the model reports.
+            let (mut received, mut empty) = (Vec::new(), 0);
+            // The loop: it does not wait if letters do. If a wake were lost, it would wait for ever, which the model reports.
             while received.len() < 3 {
-                if !mailbox.is_waiting() {
-                    eventfd.poll();
-                }
+                eventfd.poll(!mailbox.is_waiting());
                 let mut letters = Vec::new();
                 mailbox.drain(&mut letters);
-                batches += 1;
+                empty += usize::from(letters.is_empty());
                 received.extend(letters);
             }
             for sender in senders {
@@ -201,8 +201,7 @@ mod model {
             let of =
                 |wanted: usize| received.iter().filter(move |(sender, _)| *sender == wanted).map(|(_, number)| *number);
             assert_eq!((of(0).collect::<Vec<_>>(), of(1).collect::<Vec<_>>()), (vec![0, 1], vec![0]));
-            let wakes = eventfd.wakes.load(Ordering::Relaxed);
-            assert!(wakes <= 3 && batches <= wakes + 3, "{wakes} wakes, {batches} batches");
+            assert!(empty <= 3, "{empty} times woken for nothing");
         });
     }
 

@@ -147,13 +147,27 @@ impl Kernel for System {
     fn write(&mut self, stream: &mut SystemStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match slices {
             [one] => stream.0.write(one),
-            many => stream.0.write_vectored(many),
+            many => write_many(&mut stream.0, many),
         }
     }
 
     fn shutdown_write(&mut self, stream: &mut SystemStream) -> io::Result<()> {
         stream.0.shutdown(Shutdown::Write)
     }
+}
+
+/// Rust's own `main` ignores SIGPIPE, a host in another language may not: a write to a connection that has gone must not end its process. `write` has the
+/// flag, `write_vectored` has not.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn write_many(stream: &mut TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    const MSG_NOSIGNAL: i32 = 0x4000;
+    SockRef::from(&*stream).send_vectored_with_flags(slices, MSG_NOSIGNAL)
+}
+
+/// Elsewhere the socket itself is told, or there is no such signal.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn write_many(stream: &mut TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    stream.write_vectored(slices)
 }
 
 #[cfg(unix)]

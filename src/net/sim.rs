@@ -2,7 +2,8 @@
 //!
 //! Time moves only by [`Sim::advance`]; the far ends of connections are played by the test, by [`Sim::connect`], [`send`](Sim::send),
 //! [`received`](Sim::received) and their like. With [`Faults`] the network delivers in pieces, takes in pieces, is busy at any moment, breaks
-//! connections and tells of things that did not happen; all by a seed, so that what went wrong goes wrong again.
+//! connections and tells of things that did not happen, and the system is short of memory or stopped for hours; all by a seed, so that what went wrong goes
+//! wrong again.
 //!
 //! ```
 //! use std::time::Duration;
@@ -67,7 +68,7 @@ pub struct Faults {
     pub accept: u32,
     /// The system is short of something, so that what is begun, registered or written fails, and the connection with it.
     pub shortage: u32,
-    /// The clock leaps ahead within a call, by up to a day: the process, or all of the machine, was asleep.
+    /// The clock leaps ahead within a call, by up to a day: the process was stopped.
     pub leap: u32,
 }
 
@@ -85,6 +86,8 @@ pub struct Sim {
     faults: Faults,
     listeners: Vec<Listener>,
     peers: Vec<Peer>,
+    /// How many connections the reactor may have.
+    descriptors: usize,
     /// Addresses whose far ends are played by the test, those that never answer, and who has come to the former.
     played: BTreeSet<SocketAddr>,
     silent: BTreeSet<SocketAddr>,
@@ -140,6 +143,7 @@ impl Sim {
             faults,
             listeners: Vec::new(),
             peers: Vec::new(),
+            descriptors: usize::MAX,
             played: BTreeSet::new(),
             silent: BTreeSet::new(),
             dialed: VecDeque::new(),
@@ -162,6 +166,15 @@ impl Sim {
         listener.waiting.push_back(id);
         self.news.entry(listener.token).or_default().readable = true;
         Ok(id)
+    }
+
+    /// Lets the reactor have so many connections at a time; it is told that it has no descriptor for more (`EMFILE`).
+    pub fn limit_connections(&mut self, most: usize) {
+        self.descriptors = most;
+    }
+
+    fn is_without_descriptors(&self) -> bool {
+        self.peers.iter().filter(|peer| peer.is_held()).count() >= self.descriptors
     }
 
     /// Lets the reactor connect to an address where it does not listen itself; who comes is told by [`dialed`](Self::dialed). Any other such address refuses.
@@ -226,6 +239,11 @@ impl Sim {
         peer.is_broken() || (peer.shut || peer.closed.get()) && peer.held.is_empty()
     }
 
+    /// Whether the reactor has accepted, or made, the connection.
+    pub fn is_accepted(&self, peer: PeerId) -> bool {
+        self.peers[peer.0].is_taken()
+    }
+
     /// Whether the reactor has let go of the connection.
     pub fn is_closed(&self, peer: PeerId) -> bool {
         self.peers[peer.0].closed.get()
@@ -237,7 +255,7 @@ impl Sim {
             && !self.woken.0.load(Ordering::Acquire)
             && self.peers.iter().all(|peer| self.has_passed_on(peer))
             // What comes to one that was not accepted yet waits with it.
-            && self.peers.iter().all(|peer| peer.token.is_none() || peer.is_quiet())
+            && self.peers.iter().all(|peer| peer.token.is_none() && !peer.closed.get() || peer.is_quiet())
     }
 
     fn tell(&mut self, peer: usize, news: Readiness) {
@@ -253,7 +271,8 @@ impl Sim {
     /// Moves what is under way.
     fn step(&mut self) {
         for index in 0..self.peers.len() {
-            if self.peers[index].token.is_none() {
+            // What comes to one that was not accepted yet waits with it.
+            if self.peers[index].token.is_none() && !self.peers[index].closed.get() {
                 continue;
             }
             if !self.peers[index].closed.get() && self.random.one_in(self.faults.reset) {

@@ -116,4 +116,24 @@ mod tests {
         let Some(Block::Bytes(bytes)) = assembly.block().map(|block| &**block) else { panic!("octets") };
         assert_eq!(bytes.capacity(), 1000);
     }
+
+    #[test]
+    fn a_text_that_tells_its_length_has_room_for_one_character_more() {
+        let (mut assembly, mut blocks) = (Assembly::default(), Blocks::default());
+        assembly.begin(Kind::Text, 1000, &mut blocks);
+        for _ in 0..10 {
+            assembly.push(&[b'x'; 100], 1000).unwrap();
+        }
+        let Some(Block::Text(text)) = assembly.block().map(|block| &**block) else { panic!("text") };
+        assert_eq!(text.len(), 1000);
+        assert!(text.capacity() <= 1003, "{}", text.capacity());
+    }
+
+    #[test]
+    fn what_grows_doubles_up_to_what_is_expected() {
+        assert_eq!(growth(0, 0, 100, 1000), 200, "twice what has come");
+        assert_eq!(growth(100, 200, 100, 1000), 100, "it fits");
+        assert_eq!(growth(900, 900, 50, 1000), 100, "no more than what is expected");
+        assert_eq!(growth(900, 900, 200, 1000), 200, "but what has come");
+    }
 }

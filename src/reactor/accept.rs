@@ -1,6 +1,6 @@
 //! Listeners: opened, accepted from within a budget, parked when the system has no room.
 
-use std::{io, rc::Rc, time::Duration};
+use std::{io, mem, rc::Rc, time::Duration};
 
 use super::{
     Reactor,
@@ -19,7 +19,8 @@ use crate::{
 /// would wake it.
 const PARKED: Duration = Duration::from_millis(100);
 
-const COMPLAINT: Duration = Duration::from_secs(1);
+/// Connections in a row that are gone before they are accepted.
+const MOST_FAILURES: u32 = 64;
 
 impl<K: Kernel> Reactor<K> {
     pub(crate) fn open(&mut self, bind: Bind, service: Rc<dyn Service>) -> Result<Listening, Error> {
@@ -31,23 +32,24 @@ impl<K: Kernel> Reactor<K> {
             .map_err(|source| Error::Bind { address: bind.address().to_owned(), source })?;
         self.hub.generation = self.hub.generation.wrapping_add(1);
         let generation = self.hub.generation;
-        entry.insert(Listener { generation, socket, service, ready: false, parked: None, complained: None });
+        entry.insert(Listener { generation, socket, service, ready: false, parked: None, failures: 0 });
         log::debug!(target: "ws_reactor::net", "listening on {addr}");
         Ok(Listening { id: ListenerId::new(key, generation), addr })
     }
 
     /// Opens and closes the listeners that handlers asked for, and collects what is to be told about it.
     pub(super) fn carry_out_listening(&mut self) {
-        for opening in std::mem::take(&mut self.hub.openings) {
+        for opening in mem::take(&mut self.hub.openings) {
             let opened = match self.hub.running {
                 Running::Yes => self.open(opening.bind, opening.service),
                 _ => Err(ending(&opening.bind)),
             };
             self.tell_opened(opening.then, opened);
         }
-        for id in std::mem::take(&mut self.hub.closed_listeners) {
+        for id in mem::take(&mut self.hub.closed_listeners) {
             if self.listeners.get(id.key()).is_some_and(|listener| listener.generation == id.generation) {
-                self.listeners.remove(id.key());
+                let closed = self.listeners.remove(id.key());
+                self.forget_listener(closed);
             }
         }
     }
@@ -57,7 +59,9 @@ impl<K: Kernel> Reactor<K> {
     }
 
     pub(super) fn close_listeners(&mut self) {
-        self.listeners.clear();
+        for listener in mem::take(&mut self.listeners) {
+            self.forget_listener(listener.1);
+        }
     }
 
     /// A listener has connections waiting.
@@ -86,8 +90,11 @@ impl<K: Kernel> Reactor<K> {
 
     /// Accepts from every listener that has connections waiting, within the budget.
     pub(super) fn accept(&mut self) {
-        for key in 0..self.listeners.capacity() {
-            self.accept_from(key);
+        // Where descriptors are few, no listener takes them all.
+        let places = self.listeners.capacity();
+        self.first_listener = (self.first_listener + 1).checked_rem(places).unwrap_or(0);
+        for place in 0..places {
+            self.accept_from((self.first_listener + place) % places);
         }
     }
 
@@ -110,8 +117,9 @@ impl<K: Kernel> Reactor<K> {
                 }
                 Err(error) => Err(error),
             };
-            if let Err(error) = accepted {
-                self.refused_by_system(key, &error);
+            match accepted {
+                Ok(()) => self.listeners[key].failures = 0,
+                Err(error) => self.refused_by_system(key, &error),
             }
         }
     }
@@ -120,7 +128,7 @@ impl<K: Kernel> Reactor<K> {
         let listener = &mut self.listeners[key];
         match error.kind() {
             io::ErrorKind::WouldBlock => listener.ready = false,
-            // These concern the one connection, which has gone again; the next may be sound.
+            // These concern the one connection, which has gone again; the next may be sound. If none ever is, they concern all.
             io::ErrorKind::Interrupted
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
@@ -128,16 +136,24 @@ impl<K: Kernel> Reactor<K> {
             | io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::NetworkDown
             | io::ErrorKind::TimedOut
-            | io::ErrorKind::PermissionDenied => {}
+            | io::ErrorKind::PermissionDenied
+                if listener.failures < MOST_FAILURES =>
+            {
+                listener.failures += 1;
+            }
             _ => {
                 let id = ListenerId::new(key, listener.generation);
-                // Under a storm it rests again and again; once a second is enough to know.
-                if listener.complained.is_none_or(|at| self.hub.now.saturating_duration_since(at) >= COMPLAINT) {
-                    listener.complained = Some(self.hub.now);
+                listener.parked = Some(self.hub.timers.insert(self.hub.now + PARKED, Task::Listener(id)));
+                if self.hub.may_warn() {
                     log::warn!(target: "ws_reactor::net", "{id} rests, a connection cannot be accepted: {error}");
                 }
-                listener.parked = Some(self.hub.timers.insert(self.hub.now + PARKED, Task::Listener(id)));
             }
+        }
+    }
+
+    fn forget_listener(&mut self, listener: Listener<K::Listener>) {
+        if let Some(timer) = listener.parked {
+            self.hub.timers.cancel(timer);
         }
     }
 }

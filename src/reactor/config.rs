@@ -22,8 +22,8 @@ pub struct Config {
     pub read_buffer_bytes: usize,
     /// Bytes read from one connection before the others have their turn. Default 256 KiB.
     pub read_budget_bytes: usize,
-    /// Bytes read from all connections together before the reactor looks for news again: from those with news, of which each is read once in any case, and as much from those
-    /// that were left unfinished, the first that was left first. So a crowd that sends much does not keep the others waiting. Default 1 MiB.
+    /// Bytes read from all connections together before the reactor looks for news again: from those with news, and as much from those that were left unfinished, the first that
+    /// was left first. Beyond it each with news is still read once, but no more than 16 KiB: so a crowd that sends much does not keep the others waiting. Default 1 MiB.
     pub turn_budget_bytes: usize,
     /// Connections accepted from one listener before the others have their turn. Default 64.
     pub accept_budget: usize,

@@ -1,6 +1,6 @@
 //! What the loop does besides moving bytes: commands, timers, ticks, and its own end.
 
-use std::{mem, time::Duration};
+use std::{collections::VecDeque, mem, time::Duration};
 
 use super::{
     Reactor,
@@ -16,6 +16,9 @@ use crate::{net::Kernel, protocol::ClosedBy};
 
 /// How long free buffers may lie unneeded.
 const REST: Duration = Duration::from_secs(1);
+
+/// Room for more commands than this is given back.
+const MANY_COMMANDS: usize = 4096;
 
 /// How often they are given back after they have become many.
 const RESTS: u32 = 4;
@@ -35,7 +38,7 @@ impl<K: Kernel> Reactor<K> {
     /// Carries out what other threads asked for, within the budget.
     pub(super) fn run_commands(&mut self) {
         if self.commands.is_empty() {
-            // Both have the same buffer, which goes to and fro.
+            // The mailbox and this queue swap their buffers.
             let mut commands = Vec::from(mem::take(&mut self.commands));
             self.hub.inbox.drain(&mut commands);
             self.commands = commands.into();
@@ -170,21 +173,28 @@ impl<K: Kernel> Reactor<K> {
 
     /// Sees that what was needed once, and is not any more, is given back.
     pub(super) fn note_plenty(&mut self) {
-        if self.rests == 0 && self.hub.pools.is_ample() {
+        if self.rests == 0 && self.is_ample() {
             self.rests = RESTS;
             self.hub.timers.insert(self.hub.after(REST), Task::Rest);
         }
     }
 
+    fn is_ample(&self) -> bool {
+        self.hub.pools.is_ample() || self.commands.capacity() > MANY_COMMANDS
+    }
+
     /// Gives back what has not been needed for a while. What was allocated amid much that has gone is given back as well: it comes again from where there is room.
     fn rest(&mut self) {
-        self.rests = if self.hub.pools.is_ample() { RESTS } else { self.rests - 1 };
+        self.rests = if self.is_ample() { RESTS } else { self.rests - 1 };
+        if self.commands.is_empty() {
+            self.commands = VecDeque::new();
+            self.hub.inbox.rest();
+        }
         if self.hub.pools.rest() {
             let hub = &mut self.hub;
             let lists = [&mut self.run_queue, &mut hub.touched, &mut hub.resumed, &mut hub.dead];
             lists.into_iter().for_each(Vec::shrink_to_fit);
             self.drained.shrink_to_fit();
-            self.commands.shrink_to_fit();
             self.events.shrink_to_fit();
             self.handshakes.shrink_to_fit();
             hub.compressing.shrink_to_fit();

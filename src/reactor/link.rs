@@ -93,6 +93,9 @@ impl<S: std::fmt::Debug> std::fmt::Debug for Link<S> {
     }
 }
 
+/// What is read from one connection when a turn has no more to give.
+const CROWDED_BYTES: usize = 16 * 1024;
+
 impl<K: Kernel> Reactor<K> {
     /// Takes a new connection in. With [`bury`](Self::bury), the only place where `links` and `outboxes` change their keys.
     pub(super) fn admit(&mut self, mut stream: K::Stream, peer: SocketAddr, service: &dyn Service) -> io::Result<()> {
@@ -200,7 +203,7 @@ impl<K: Kernel> Reactor<K> {
             if !link.readable {
                 return;
             }
-            // Each is read once, however much others have to say.
+            // Each is read once, however much others have to say: who has a word to say is done with it.
             if budget == 0 || self.turn_budget == 0 && budget < whole {
                 return self.enqueue(key);
             }
@@ -210,7 +213,9 @@ impl<K: Kernel> Reactor<K> {
                     return self.queue_handshake(key);
                 }
             }
-            match link.transport.read(&mut self.kernel, &mut self.read_buffer, &mut self.ciphertext) {
+            let most =
+                if self.turn_budget == 0 { self.read_buffer.len().min(CROWDED_BYTES) } else { self.read_buffer.len() };
+            match link.transport.read(&mut self.kernel, &mut self.read_buffer[..most], &mut self.ciphertext) {
                 Ok(Arrived::END) => {
                     link.readable = false;
                     let held = link.transport.holds_output();

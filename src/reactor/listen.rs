@@ -1,6 +1,6 @@
 //! Listening: what makes protocols for accepted connections, and how a listener is opened and closed.
 
-use std::{fmt, net::SocketAddr, rc::Rc, time::Instant};
+use std::{fmt, net::SocketAddr, rc::Rc};
 
 use super::{
     Hub, StreamHandler,
@@ -75,8 +75,8 @@ pub(super) struct Listener<L> {
     pub(super) ready: bool,
     /// The system had no room for another connection; the timer tries again.
     pub(super) parked: Option<TimerId>,
-    /// When that was last said.
-    pub(super) complained: Option<Instant>,
+    /// So many tries in a row have brought nothing.
+    pub(super) failures: u32,
 }
 
 impl<L: fmt::Debug> fmt::Debug for Listener<L> {

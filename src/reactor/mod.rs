@@ -84,6 +84,8 @@ pub struct Reactor<K: Kernel = System> {
     kernel: K,
     links: Slab<Link<K::Stream>>,
     listeners: Slab<Listener<K::Listener>>,
+    /// Which listener was the first to accept.
+    first_listener: usize,
     attempts: Slab<Attempt<K::Stream>>,
     /// What resolvers have found.
     answers: Arc<Answers>,
@@ -146,6 +148,7 @@ impl<K: Kernel> Reactor<K> {
         Reactor {
             links: Slab::new(),
             listeners: Slab::new(),
+            first_listener: 0,
             attempts: Slab::new(),
             answers: Answers::new(kernel.waker()),
             resolver: Box::new(SystemResolver::default()),

@@ -73,8 +73,6 @@ fn settings(random: &mut Random, mood: Mood) -> Settings {
 }
 
 /// Moves time on, from deadline to deadline, with so many turns at each, though not all may be done then.
-///
-/// `Reactor::advance` would: it never comes back while a listener rests that has connections waiting.
 fn advance(reactor: &mut Reactor<Sim>, milliseconds: u64, turns: usize) {
     let end = reactor.kernel_mut().now() + Duration::from_millis(milliseconds);
     loop {

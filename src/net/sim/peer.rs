@@ -36,6 +36,8 @@ pub(super) struct Peer {
     pub(super) other: Option<usize>,
     /// Nobody listens where it was to be.
     pub(super) refused: bool,
+    /// The reactor has, or had, a hold on it.
+    taken: bool,
     /// The reactor's token, once it has registered the connection.
     pub(super) token: Option<usize>,
     /// Sent by the peer, not arrived.
@@ -68,6 +70,7 @@ impl Peer {
             addr: SocketAddr::from((host, 40_000)),
             other: None,
             refused: false,
+            taken: false,
             token: None,
             in_flight: VecDeque::new(),
             arrived: VecDeque::new(),
@@ -84,12 +87,22 @@ impl Peer {
         }
     }
 
-    pub(super) fn stream(&self) -> SimStream {
+    pub(super) fn stream(&mut self) -> SimStream {
+        self.taken = true;
         SimStream { peer: self.id, closed: Rc::clone(&self.closed) }
     }
 
     pub(super) fn is_broken(&self) -> bool {
         self.broken.is_some()
+    }
+
+    pub(super) fn is_taken(&self) -> bool {
+        self.taken
+    }
+
+    /// Whether the reactor has it.
+    pub(super) fn is_held(&self) -> bool {
+        self.taken && !self.closed.get()
     }
 
     /// Whether there is something to read.

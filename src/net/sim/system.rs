@@ -17,6 +17,8 @@ use crate::net::{
     listener::Bind,
 };
 
+const EMFILE: i32 = 24;
+
 impl Kernel for Sim {
     type Stream = SimStream;
     type Listener = SimListener;
@@ -63,8 +65,11 @@ impl Kernel for Sim {
         if self.listeners[listener.index].waiting.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
+        if self.is_without_descriptors() {
+            return Err(io::Error::from_raw_os_error(EMFILE));
+        }
         if self.random.one_in(self.faults.accept) {
-            // These concern the one connection; the others the system.
+            // These concern the one connection, which may be had at the next try; the others the system.
             const ONE: [i32; 5] = [4, 103, 1, 113, 71]; // EINTR, ECONNABORTED, EPERM, EHOSTUNREACH, EPROTO
             let chosen = self.random.below(ONE.len() + SHORTAGES.len());
             let code = ONE.get(chosen).or_else(|| SHORTAGES.get(chosen - ONE.len()));
