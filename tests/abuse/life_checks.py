@@ -121,6 +121,8 @@ def close_ignored_by_client(server):
         if client.close_code() != 1002:
             raise AssertionError("no close frame comes")
         # It stays, and says nothing: the server must not wait for it for ever.
+        if not server.has(client):
+            raise AssertionError("it is gone at once")
         began = time.monotonic()
         while server.has(client):
             if time.monotonic() - began > 10:

@@ -1,6 +1,7 @@
 """TLS that never begins, stops half-way, or is none."""
 
 import socket
+import threading
 import time
 
 from attacker import TEXT, Client, frame, request
@@ -72,3 +73,23 @@ def tls_handshake_flood(server):
         client.close()
     if not server.waits[heard:] or max(server.waits[heard:]) > 2:
         raise AssertionError("the bystander waits")
+
+
+@check("full handshakes without end do not hold up who is there", grows=32, modes=("tls",))
+def tls_handshake_storm(server):
+    heard, until, made = len(server.waits), time.monotonic() + 3, []
+
+    def storm():
+        while time.monotonic() < until:
+            server.address.stream().close()
+            made.append(1)
+
+    threads = [threading.Thread(target=storm) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    waits = server.waits[heard:]
+    if not waits or max(waits) > 2:
+        raise AssertionError("the bystander waits")
+    server.figures["full handshakes"] = f"{len(made) / 3:.0f} a second, the bystander within {max(waits) * 1e3:.1f} ms"

@@ -62,6 +62,11 @@ class Watched:
         with open(f"/proc/{self.pid}/statm") as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
+    def maps(self, library):
+        """Whether the process has loaded it."""
+        with open(f"/proc/{self.pid}/maps") as maps:
+            return library in maps.read()
+
     def forget_peak(self):
         with open(f"/proc/{self.pid}/clear_refs", "w") as clear:
             clear.write("5")
@@ -74,21 +79,24 @@ class Watched:
 
     def busy(self, seconds):
         """Which part of so much time the process has computed."""
-        began, used = time.monotonic(), self._computed()
+        began, used = time.monotonic(), self.computed()
         time.sleep(seconds)
-        return (self._computed() - used) / (time.monotonic() - began)
+        return (self.computed() - used) / (time.monotonic() - began)
 
-    def _computed(self):
+    def computed(self):
+        """Seconds on the CPU so far."""
         with open(f"/proc/{self.pid}/stat") as stat:
             fields = stat.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def report(self):
-        """Shows how long the bystander has waited."""
-        waits = sorted(self.waits)
-        for kind, waits in (("before", self.quiet), ("in all", waits)):
+        """Shows how long the bystander has waited, and what the checks have measured."""
+        for kind, waits in (("before", self.quiet), ("in all", sorted(self.waits))):
+            if not waits:
+                print(f"        {self.mode}: no echo to the bystander {kind}: {self.trouble}", flush=True)
+                continue
             print(f"        {self.mode}: {len(waits)} echoes to the bystander {kind}, half within {waits[len(waits) // 2] * 1e3:.2f} ms, "
-                  f"99 of 100 within {waits[-len(waits) // 100 - 1] * 1e3:.1f}, all within {waits[-1] * 1e3:.1f}", flush=True)
+                  f"99 of 100 within {waits[len(waits) * 99 // 100] * 1e3:.1f}, all within {waits[-1] * 1e3:.1f}", flush=True)
         for wait, name in sorted(self.slowest_during, reverse=True)[:3]:
             print(f"        {self.mode}: {wait * 1e3:.1f} ms at most during {name}", flush=True)
         for what, figure in self.figures.items():

@@ -16,8 +16,11 @@ use ws_reactor::{
 
 /// How often a regular says something.
 const SAYING: Duration = Duration::from_millis(80);
-/// Visitors come two hundred times a second, in the whole soak; as many of a hundred as there are regulars misbehave at any time.
-const VISITING: Duration = Duration::from_millis(5);
+/// A visitor comes for each of so many regulars, once a second.
+const REGULARS_PER_VISITOR: usize = 10;
+/// More are not there at a time: a machine that cannot follow has fewer.
+const MOST_VISITING: u64 = 200;
+/// So often one peer for each hundred regulars begins to misbehave.
 const MISBEHAVING: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +38,7 @@ pub(crate) struct Report {
     said: u64,
     pub(crate) echoed: u64,
     pub(crate) told: u64,
+    last_tick: u64,
     pub(crate) visits: u64,
     /// Visitors who have not left.
     visiting: u64,
@@ -56,6 +60,7 @@ impl Report {
             said: 0,
             echoed: 0,
             told: 0,
+            last_tick: 0,
             visits: 0,
             visiting: 0,
             faulty: 0,
@@ -121,7 +126,7 @@ type Shared = Rc<RefCell<Report>>;
 struct Maker {
     urls: Urls,
     #[cfg(feature = "tls")]
-    trust: Option<ws_reactor::TlsClientConfig>,
+    trust: ws_reactor::TlsClientConfig,
 }
 
 impl Maker {
@@ -129,8 +134,9 @@ impl Maker {
     fn make(&self, number: usize, handler: impl Handler + 'static) -> (String, Client) {
         let client = Client::new(handler);
         #[cfg(feature = "tls")]
-        if let (Some(addr), Some(trust), 1) = (self.urls.secure, &self.trust, number % 2) {
-            return (format!("wss://{addr}/{number}"), client.tls(trust.clone()));
+        if number % 2 == 1 {
+            let addr = self.urls.secure.expect("it listens there, too");
+            return (format!("wss://{addr}/{number}"), client.tls(self.trust.clone()));
         }
         (format!("ws://{}/{number}", self.urls.plain), client)
     }
@@ -142,7 +148,8 @@ pub(crate) fn start(reactor: &mut Reactor, urls: &Urls, folder: &Path, connectio
     let maker = Maker {
         urls: *urls,
         #[cfg(feature = "tls")]
-        trust: ws_reactor::TlsClientConfig::trusting_pem_file(folder.join("cert.pem")).ok(),
+        trust: ws_reactor::TlsClientConfig::trusting_pem_file(folder.join("cert.pem"))
+            .expect("the server has written it"),
     };
     for number in 0..connections {
         let regular = Regular {
@@ -158,10 +165,10 @@ pub(crate) fn start(reactor: &mut Reactor, urls: &Urls, folder: &Path, connectio
         reactor.connect(&url, client).unwrap();
     }
     let (visitors, mut visit) = (Rc::clone(report), 0);
-    reactor.hub().add_periodic_timer(VISITING, move |hub| {
-        // A period that was missed is made up for.
-        let due = visitors.borrow().began.elapsed().as_nanos() / VISITING.as_nanos();
-        while !visitors.borrow().over && (visit as u128) < due {
+    let visiting = Duration::from_secs(1) / (connections / REGULARS_PER_VISITOR).max(1) as u32;
+    reactor.hub().add_periodic_timer(Duration::from_millis(5), move |hub| {
+        let due = visitors.borrow().began.elapsed().as_nanos() / visiting.as_nanos();
+        while !visitors.borrow().over && (visit as u128) < due && visitors.borrow().visiting < MOST_VISITING {
             visit += 1;
             visitors.borrow_mut().visiting += 1;
             let (url, client) = maker.make(visit, Visitor { report: Rc::clone(&visitors) });
@@ -225,6 +232,7 @@ impl Handler for Regular {
             if self.tick.is_some_and(|last| tick != last + 1) {
                 report.wrong(format!("{}: tick {tick} after {:?}", self.number, self.tick));
             }
+            report.last_tick = report.last_tick.max(tick);
             self.tick = Some(tick);
             return;
         }
@@ -247,6 +255,11 @@ impl Handler for Regular {
         let mut report = self.report.borrow_mut();
         if !report.over || !reason.clean {
             report.wrong(format!("{}: {reason}", self.number));
+        }
+        // The last may be on its way to some.
+        let last = report.last_tick;
+        if self.tick.is_none_or(|tick| tick + 2 < last) {
+            report.wrong(format!("{}: the last tick is {:?} of {last}", self.number, self.tick));
         }
     }
 }

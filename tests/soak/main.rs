@@ -28,9 +28,12 @@ fn main() {
     if let Some(folder) = env::var_os(ROLE) {
         return server::serve(&PathBuf::from(folder));
     }
-    // libtest's own arguments are none of ours, but that of a filter.
-    let filter = env::args().skip(1).find(|word| !word.starts_with('-'));
-    if filter.is_some_and(|filter| !"soak".contains(&filter)) {
+    let words: Vec<String> = env::args().skip(1).collect();
+    if words.iter().any(|word| word == "--list") {
+        return println!("soak: test");
+    }
+    // Of libtest's arguments only a filter, which comes first, is heard.
+    if words.first().is_some_and(|word| !word.starts_with('-') && !"soak".contains(word.as_str())) {
         return;
     }
     let number = |name: &str, usual: u64| env::var(name).map_or(usual, |text| text.parse().expect(name));
@@ -59,8 +62,9 @@ impl Server {
     /// Bytes of resident memory that are its own.
     fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or_default();
-        line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kib.filter(|_| cfg!(target_os = "linux")).map_or(0, |kib| kib * 1024)
     }
 
     fn descriptors(&self) -> usize {
