@@ -615,6 +615,36 @@ mod by_tls {
     }
 
     #[test]
+    fn a_certificate_that_has_expired_is_refused_though_it_is_trusted() {
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (rcgen::date_time_ymd(2001, 1, 1), rcgen::date_time_ymd(2002, 1, 1));
+        let old = params.self_signed(&key).unwrap();
+        // A server of ours would not present it.
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let presenting = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![CertificateDer::from_pem_slice(old.pem().as_bytes()).unwrap()],
+                PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap(),
+            )
+            .unwrap();
+        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        reactor.listen("10.0.0.1:443", echo().tls(std::sync::Arc::new(presenting))).unwrap();
+        reactor.set_resolver(Here);
+        let log = Log::default();
+        let trusting = TlsClientConfig::trusting_pem(old.pem().as_bytes()).unwrap();
+        reactor.connect(URL, Client::new(noting(&log)).tls(trusting)).unwrap();
+        reactor.settle().unwrap();
+        let told = taken(&log);
+        assert!(told[0].contains("invalid peer certificate") && told[0].contains("xpired"), "{told:?}");
+        assert_eq!(reactor.hub().stats().opened, 0);
+    }
+
+    #[test]
     fn plain_where_tls_is_spoken_and_the_other_way_fails_with_its_reason() {
         let mut reactor = world(echo());
         reactor.listen("10.0.0.1:80", echo()).unwrap();

@@ -17,8 +17,8 @@ use counting::{forget_peak, live, peak};
 use socket2::SockRef;
 use wire::Kind;
 use ws_reactor::{
-    Callbacks, CloseReason, Error, Handler, Handshake, Message, OutputLimits, Overflow, Reactor, Sent, Server,
-    Settings, TimerId, Version, WebSocket, on_message,
+    Callbacks, CloseReason, Config, Error, Handler, Handshake, Message, OutputLimits, Overflow, Reactor, Sent, Server,
+    Settings, TimerId, Version, WebSocket, net::sim::Sim, on_message,
 };
 
 mod counting;
@@ -137,6 +137,37 @@ fn a_slow_reader_costs_its_limit_and_one_message() {
         // And what the last segment of the queue has room for.
         assert!(each >= limit && each <= limit + size + 64 * 1024, "{each} bytes each for a limit of {limit}");
     }
+}
+
+#[test]
+fn what_is_published_to_many_who_do_not_read_is_there_once() {
+    const TEXT: usize = 1 << 20;
+    const SUBSCRIBERS: usize = 10_000;
+    let server = Server::new(|_| {
+        Callbacks::new().on_open(|ws, _| {
+            ws.subscribe("news");
+        })
+    });
+    // Systems hold megabytes for a socket; this one holds an octet.
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
+    for _ in 0..SUBSCRIBERS {
+        let peer = reactor.kernel_mut().connect(addr).unwrap();
+        reactor.kernel_mut().send(peer, &wire::request(Version::Rfc6455, "/", ""));
+    }
+    reactor.settle().unwrap();
+    for peer in reactor.kernel_mut().peers() {
+        reactor.kernel_mut().hold(peer, 1);
+    }
+    let text = "x".repeat(TEXT);
+    let before = live();
+    forget_peak();
+    assert_eq!(reactor.hub().publish("news", &text).queued, SUBSCRIBERS);
+    reactor.settle().unwrap();
+    assert!(reactor.hub().stats().buffered_bytes > SUBSCRIBERS * (TEXT - 10), "it waits for all");
+    let cost = peak() - before;
+    println!("{TEXT} bytes for {SUBSCRIBERS} who do not read: {cost} bytes");
+    assert!(cost <= TEXT + TEXT / 2 + SUBSCRIBERS * 1024, "{cost} bytes");
 }
 
 /// Panics in the callback that its path names; others echo.

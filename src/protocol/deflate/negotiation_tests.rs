@@ -234,3 +234,62 @@ proptest! {
         let _ = agree([&line[..]].into_iter(), &open());
     }
 }
+
+#[test]
+fn a_servers_answer_is_kept_to_or_refused() {
+    let told = |config: &DeflateConfig, lines: &[&str]| {
+        take_answer(lines.iter().map(|line| line.as_bytes()), config)
+            .map(|agreed| agreed.map(|agreed| agreed.to_string()))
+    };
+    let narrow = DeflateConfig { server_max_window_bits: 10, server_context_takeover: false, ..open() };
+    assert_eq!(told(&open(), &[]), Ok(None), "it does not compress");
+    for (answer, agreed) in [
+        ("", ""),
+        ("; server_max_window_bits=15", "; server_max_window_bits=15"),
+        (
+            "; server_max_window_bits=9; client_max_window_bits=9",
+            "; server_max_window_bits=9; client_max_window_bits=9",
+        ),
+        (
+            "; client_no_context_takeover; server_no_context_takeover",
+            "; server_no_context_takeover; client_no_context_takeover",
+        ),
+    ] {
+        let line = format!("permessage-deflate{answer}");
+        assert_eq!(told(&open(), &[&line]), Ok(Some(format!("permessage-deflate{agreed}"))), "{answer}");
+    }
+    let kept = "permessage-deflate; server_no_context_takeover; server_max_window_bits=10";
+    assert_eq!(told(&narrow, &[kept]).map(|agreed| agreed.is_some()), Ok(true));
+    for answer in [
+        "; server_max_window_bits",
+        "; server_max_window_bits=",
+        "; server_max_window_bits=\"\"",
+        "; server_max_window_bits=7",
+        "; server_max_window_bits=16",
+        "; server_max_window_bits=1000",
+        "; client_max_window_bits",
+        "; client_max_window_bits=7",
+        "; client_max_window_bits=16",
+        "; server_no_context_takeover=1",
+        "; client_max_window_bits=10; client_max_window_bits=10",
+        "; unknown",
+        ", permessage-deflate",
+        ";",
+        " x",
+    ] {
+        assert_eq!(told(&open(), &[&format!("permessage-deflate{answer}")]), Err(Malformed), "{answer}");
+    }
+    for answer in [
+        "; server_no_context_takeover",
+        "; server_no_context_takeover; server_max_window_bits=11",
+        "; server_max_window_bits=10",
+    ] {
+        assert_eq!(
+            told(&narrow, &[&format!("permessage-deflate{answer}")]),
+            Err(Malformed),
+            "less was asked for: {answer}"
+        );
+    }
+    assert_eq!(told(&open(), &["permessage-deflate", "permessage-deflate"]), Err(Malformed), "twice");
+    assert_eq!(told(&open(), &["x-webkit-deflate-frame"]), Err(Malformed), "not asked for");
+}
