@@ -19,7 +19,7 @@ use std::{
 use process::resident_bytes;
 use ws_reactor::{Error, Reactor, Server, on_message};
 
-const CONNECTIONS: usize = 10_000;
+const CONNECTIONS: usize = 18_000;
 const WATCHED: Duration = Duration::from_secs(3);
 
 /// "hi", masked by a key of zeros, and the answer.

@@ -51,8 +51,7 @@ fn open(version: Version, asked: &'static str, told: &Rc<RefCell<Vec<String>>>) 
 
 #[test]
 fn frames_mean_what_the_drafts_say() {
-    let file: &'static str = fs::read_to_string(vectors().join("frames.txt")).unwrap().leak();
-    let lines = file.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    let lines = include_str!("vectors/frames.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     let mut seen = 0;
     for line in lines {
         let (head, meaning) = line.split_once(':').unwrap();
