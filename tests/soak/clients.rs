@@ -26,6 +26,7 @@ const MISBEHAVING: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Urls {
     pub(crate) plain: SocketAddr,
+    #[cfg_attr(not(feature = "tls"), allow(dead_code))]
     pub(crate) secure: Option<SocketAddr>,
 }
 
