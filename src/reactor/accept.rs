@@ -90,11 +90,13 @@ impl<K: Kernel> Reactor<K> {
 
     /// Accepts from every listener that has connections waiting, within the budget.
     pub(super) fn accept(&mut self) {
-        // Where descriptors are few, no listener takes them all.
         let places = self.listeners.capacity();
-        self.first_listener = (self.first_listener + 1).checked_rem(places).unwrap_or(0);
-        for place in 0..places {
-            self.accept_from((self.first_listener + place) % places);
+        let first = self.first_listener.min(places);
+        for key in first..places {
+            self.accept_from(key);
+        }
+        for key in 0..first {
+            self.accept_from(key);
         }
     }
 
@@ -118,7 +120,11 @@ impl<K: Kernel> Reactor<K> {
                 Err(error) => Err(error),
             };
             match accepted {
-                Ok(()) => self.listeners[key].failures = 0,
+                Ok(()) => {
+                    self.listeners[key].failures = 0;
+                    // Where descriptors are few, the next is for another.
+                    self.first_listener = key + 1;
+                }
                 Err(error) => self.refused_by_system(key, &error),
             }
         }

@@ -38,6 +38,9 @@ impl<K: Kernel> Reactor<K> {
     /// Carries out what other threads asked for, within the budget.
     pub(super) fn run_commands(&mut self) {
         if self.commands.is_empty() {
+            if !self.hub.inbox.is_waiting() {
+                return;
+            }
             // The mailbox and this queue swap their buffers.
             let mut commands = Vec::from(mem::take(&mut self.commands));
             self.hub.inbox.drain(&mut commands);

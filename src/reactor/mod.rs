@@ -84,7 +84,7 @@ pub struct Reactor<K: Kernel = System> {
     kernel: K,
     links: Slab<Link<K::Stream>>,
     listeners: Slab<Listener<K::Listener>>,
-    /// Which listener was the first to accept.
+    /// Which listener is the first to accept.
     first_listener: usize,
     attempts: Slab<Attempt<K::Stream>>,
     /// What resolvers have found.

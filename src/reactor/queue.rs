@@ -7,7 +7,7 @@ use crate::protocol::{
     framing::MAX_HEADER_BYTES,
 };
 
-/// A segment that holds more than one frame does not grow beyond this; the next bytes start another. What it has room for and does not hold counts for no
+/// A segment does not grow beyond this to hold one frame more; the next bytes start another. What it has room for and does not hold counts for no
 /// limit, so it is little beside the default one.
 const SEGMENT_BYTES: usize = 64 * 1024;
 
@@ -146,12 +146,12 @@ impl Queue {
 }
 
 impl Segment {
-    /// Whether a frame with so much payload may be appended: nobody else has the block, and it does not grow too large, which it does by doubling.
+    /// Whether a frame with so much payload may be appended: nobody else has the block, and it has room, or may be doubled without growing too large.
     fn has_room_for(&self, bytes: usize) -> bool {
         let Block::Bytes(all) = &*self.block else { return false };
-        let open = all.len() == self.end && Rc::strong_count(&self.block) == 1;
-        let needed = self.end + MAX_HEADER_BYTES + bytes;
-        open && needed <= SEGMENT_BYTES && (needed <= all.capacity() || 2 * all.capacity() <= SEGMENT_BYTES)
+        let (needed, most) = (self.end + MAX_HEADER_BYTES + bytes, SEGMENT_BYTES);
+        let room = needed <= all.capacity() || 2 * all.capacity() <= most && needed <= most;
+        room && all.len() == self.end && Rc::strong_count(&self.block) == 1
     }
 }
 
