@@ -5,8 +5,8 @@ use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
 use played::{Log, Names, Played, SERVER, URL, accept, echo, noting, played, taken, world};
 use ws_reactor::{
-    Callbacks, Client, CloseCode, Config, ConnectionId, Error, Handler, Message, Proxy, Reactor, Reconnect, Server,
-    Version, net::sim::Sim, on_message,
+    Callbacks, Client, CloseCode, Config, ConnectionId, Error, Handler, Message, Proxy, Reactor, Reconnect, Sent,
+    Server, Version, net::sim::Sim, on_message,
 };
 
 mod played;
@@ -111,6 +111,19 @@ fn the_request_says_what_was_asked_for() {
     }
     assert_eq!(played.header("Sec-WebSocket-Key").len(), 24);
     assert!(!played.request.contains("evil"));
+}
+
+#[test]
+fn nothing_is_said_before_the_answer_has_come() {
+    let mut played = played(Client::new);
+    assert!(played.request.ends_with("\r\n\r\n"), "{}", played.request);
+    let (hub, id) = (played.reactor.hub(), played.id);
+    assert_eq!([hub.send(id, "early"), hub.ping(id, b""), hub.write(id, b"early")], [Sent::Unsupported; 3]);
+    played.reactor.settle().unwrap();
+    assert_eq!(played.reactor.kernel_mut().received(played.peer), b"");
+    let answer = played.answer("");
+    played.say(answer);
+    assert_eq!(played.reactor.hub().send(id, "now"), Sent::Queued);
 }
 
 #[test]

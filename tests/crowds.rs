@@ -3,6 +3,8 @@
 
 use std::{
     cell::{Cell, RefCell},
+    io::Write,
+    net::TcpStream,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -11,6 +13,7 @@ use wire::Kind;
 use ws_reactor::{
     Callbacks, Config, Reactor, Server, Version,
     net::sim::{PeerId, Sim},
+    on_message,
 };
 
 mod wire;
@@ -225,4 +228,20 @@ fn no_listener_takes_every_descriptor() {
     }
     let of = |index: usize| waiting.iter().filter(|(listener, _)| *listener == index).count();
     assert!(of(0) < 9 && of(1) < 9, "{} and {} still wait", of(0), of(1));
+}
+
+#[test]
+fn a_callback_that_takes_its_time_is_seen() {
+    const TIME: Duration = Duration::from_millis(30);
+    let slow = Server::new(|_| on_message(|_, _| std::thread::sleep(TIME)));
+    let mut reactor = Reactor::new().unwrap();
+    let addr = reactor.listen("127.0.0.1:0", slow).unwrap().addr;
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.write_all(&wire::request(Version::Rfc6455, "/", "")).unwrap();
+    stream.write_all(&wire::text(Version::Rfc6455, "think")).unwrap();
+    while reactor.hub().stats().messages_in == 0 {
+        reactor.turn(Some(Duration::from_millis(10))).unwrap();
+    }
+    let stats = reactor.hub().stats();
+    assert!(stats.longest_callback >= TIME && stats.longest_turn >= TIME, "{stats:?}");
 }

@@ -307,6 +307,49 @@ fn one_deadline_covers_tls_and_the_request() {
 }
 
 #[test]
+fn who_takes_long_for_tls_has_less_time_for_the_request() {
+    let mut reactor = listening(secure::server(echo()));
+    let mut peer = Peer::new(&mut reactor, trust(&LOCALHOST), "localhost");
+    reactor.advance(Duration::from_secs(9)).unwrap();
+    peer.talk(&mut reactor, b"").unwrap();
+    assert!(!peer.client.tls.is_handshaking());
+    peer.talk(&mut reactor, &wire::request(Version::Rfc6455, "/", "")[..40]).unwrap();
+    reactor.advance(Duration::from_millis(990)).unwrap();
+    assert!(!reactor.kernel_mut().is_ended(peer.id));
+    reactor.advance(Duration::from_millis(20)).unwrap();
+    assert!(reactor.kernel_mut().is_ended(peer.id), "ten seconds for both");
+}
+
+#[test]
+fn key_updates_without_end_do_not_hold_up_who_is_there() {
+    let mut reactor = listening(secure::server(echo()));
+    let [mut tireless, mut bystander] = [0; 2].map(|_| Peer::new(&mut reactor, trust(&LOCALHOST), "localhost"));
+    assert!(tireless.opens(&mut reactor) && bystander.opens(&mut reactor));
+    let mut wire = Vec::new();
+    for _ in 0..1000 {
+        tireless.client.tls.refresh_traffic_keys().unwrap();
+        tireless.client.encrypt(&mut wire::text(Version::Rfc6455, "x"));
+        wire.append(tireless.client.encrypt(&mut Vec::new()));
+    }
+    reactor.kernel_mut().send(tireless.id, &wire);
+    bystander.client.encrypt(&mut wire::text(Version::Rfc6455, "meanwhile"));
+    let said = bystander.wire();
+    reactor.kernel_mut().send(bystander.id, &said);
+    for _ in 0..3 {
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
+    assert!(!reactor.kernel_mut().received(bystander.id).is_empty(), "it is answered");
+    reactor.settle().unwrap();
+    assert_eq!(reactor.hub().stats().messages_in, 1001);
+    // Those with nothing between are too many at some time.
+    for _ in 0..100 {
+        tireless.client.tls.refresh_traffic_keys().unwrap();
+    }
+    let _ = tireless.talk(&mut reactor, b"");
+    assert!(reactor.kernel_mut().is_ended(tireless.id) && !reactor.kernel_mut().is_ended(bystander.id));
+}
+
+#[test]
 fn an_end_without_close_notify_is_clean_after_a_closing_handshake_only() {
     for (closing, end) in [(true, "1000, by the peer, clean"), (false, "1006, by the peer, not clean")] {
         let said: Rc<RefCell<String>> = Rc::default();
