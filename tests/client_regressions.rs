@@ -6,6 +6,7 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 use played::{Log, SERVER, URL, echo, noting, played, reactor, taken};
 use ws_reactor::{
     Callbacks, Client, CloseCode, Error, Handler, Reconnect, Stream, StreamHandler, StreamSettings, TimerId, WebSocket,
+    net::{Answer, Resolver},
 };
 
 mod played;
@@ -65,6 +66,45 @@ fn a_panic_in_on_close_does_not_end_the_coming_back() {
     reactor.kernel_mut().reset(last);
     reactor.settle().unwrap();
     assert_eq!(taken(&log).iter().filter(|told| told.starts_with("open")).count(), 2);
+}
+
+#[test]
+fn a_panic_over_coming_back_costs_that_attempt() {
+    let mut reactor = reactor();
+    let log = Log::default();
+    let first = Cell::new(true);
+    let handler = noting(&log).on_reconnect(move |_, _, _| {
+        assert!(!first.replace(false), "not yet");
+        true
+    });
+    reactor.connect(URL, Client::new(handler).reconnect(AT_ONCE)).unwrap();
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    while reactor.hub().stats().panics == 0 {
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
+    assert!(taken(&log).contains(&"error the handler panicked: not yet".to_owned()));
+    reactor.listen(SERVER, echo()).unwrap();
+    reactor.settle().unwrap();
+    assert_eq!(taken(&log).iter().filter(|told| told.starts_with("open")).count(), 1);
+    assert_eq!(reactor.hub().stats().panics, 1);
+}
+
+#[test]
+fn a_resolver_that_panics_has_no_answer() {
+    struct Panicking;
+    impl Resolver for Panicking {
+        fn resolve(&self, name: &str, _: u16, _: Answer) {
+            panic!("who is {name}?");
+        }
+    }
+    let mut reactor = reactor();
+    reactor.set_resolver(Panicking);
+    let log = Log::default();
+    reactor.connect(URL, Client::new(noting(&log))).unwrap();
+    reactor.settle().unwrap();
+    let told = taken(&log);
+    assert!(told[0].starts_with("error ") && told[1].starts_with("close 1006"), "{told:?}");
+    assert_eq!(reactor.hub().stats().connections, 0);
 }
 
 #[test]

@@ -197,6 +197,31 @@ fn a_factory_that_panics_is_told_to_the_server() {
 }
 
 #[test]
+fn a_decision_that_panics_is_told_to_the_server_and_costs_its_connection() {
+    for version in Version::ALL.iter().copied() {
+        let errors = Rc::new(RefCell::new(Vec::new()));
+        let told = Rc::clone(&errors);
+        let server = echo()
+            .on_request(|request| {
+                assert!(request.path() != "/bad", "cannot decide");
+                Decision::accept()
+            })
+            .on_error(move |_, error| told.borrow_mut().push(error.to_string()));
+        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
+        let [bad, good] = ["/bad", "/good"].map(|target| {
+            let peer = reactor.kernel_mut().connect(addr).unwrap();
+            reactor.kernel_mut().send(peer, &wire::request(version, target, ""));
+            peer
+        });
+        reactor.settle().unwrap();
+        assert!(reactor.kernel_mut().is_ended(bad) && !reactor.kernel_mut().is_ended(good), "{version}");
+        assert_eq!(*errors.borrow(), ["the handler panicked: cannot decide"], "{version}");
+        assert_eq!((reactor.hub().stats().panics, reactor.hub().stats().opened), (1, 1));
+    }
+}
+
+#[test]
 fn a_server_that_panics_over_an_error_has_answered_it() {
     let server = talker(0).on_error(|_, _| panic!("over an error"));
     let mut socket = TestSocket::request(server, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -62,7 +62,8 @@ pub trait Handler {
     fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {}
 
     /// A client with [`Reconnect`](crate::Reconnect) comes back, in its `attempt`th attempt in a row, after `wait`. Called after `on_close`; `ws` is the connection that will
-    /// be made then, with a name of its own, and closing it meanwhile ends the wait. `false` has the client stay away, and nothing follows.
+    /// be made then, with a name of its own, and closing it meanwhile ends the wait. `false` has the client stay away, and nothing follows; a panic
+    /// costs this connection, and the next attempt follows.
     fn on_reconnect(&mut self, ws: &mut WebSocket<'_>, attempt: u32, wait: Duration) -> bool {
         true
     }
