@@ -12,7 +12,10 @@ use std::{
 use wire::Kind;
 use ws_reactor::{
     Callbacks, Config, Reactor, Server, Version,
-    net::sim::{PeerId, Sim},
+    net::{
+        Kernel,
+        sim::{PeerId, Sim},
+    },
     on_message,
 };
 
@@ -144,6 +147,9 @@ fn meanwhile_somebody_is_answered(mut crowd: Crowd, done: &Cell<usize>, all: usi
         crowd.reactor.turn(Some(Duration::ZERO)).unwrap();
         assert!((1..=budget).contains(&(done.get() - before)), "{} in a turn", done.get() - before);
         before = done.get();
+        // The loop does not wait for news while something is left.
+        let now = crowd.reactor.kernel_mut().now();
+        assert!(before == all || crowd.reactor.next_deadline().is_some_and(|deadline| deadline <= now));
         // What a turn has written arrives with the next.
         if answered.is_none() && crowd.received()[0].ends_with(b"meanwhile") {
             answered = Some(before);
