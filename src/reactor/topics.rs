@@ -37,7 +37,7 @@ struct Subscription {
 }
 
 impl Topics {
-    /// Adds a connection to a topic; `false` if it was there. Linear in the number of the connection's own topics.
+    /// Adds a connection to a topic; `false` if it was there. Linear in the number of its topics or of the topic's members, whichever is less.
     pub(crate) fn subscribe(&mut self, connection: usize, name: &str) -> bool {
         let key = match self.names.get(name) {
             Some(key) => *key,
@@ -51,10 +51,10 @@ impl Topics {
         if self.subscriptions.len() <= connection {
             self.subscriptions.resize_with(connection + 1, Vec::new);
         }
-        let own = &mut self.subscriptions[connection];
-        if own.iter().any(|subscription| subscription.topic as usize == key) {
+        if self.place(connection, key).is_some() {
             return false;
         }
+        let own = &mut self.subscriptions[connection];
         let members = &mut self.topics[key].members;
         members.push(Member { connection: connection as u32, place: own.len() as u32 });
         own.push(Subscription { topic: key as u32, place: members.len() as u32 - 1 });
@@ -63,11 +63,22 @@ impl Topics {
 
     /// Takes a connection out of a topic; `false` if it was not there.
     pub(crate) fn unsubscribe(&mut self, connection: usize, name: &str) -> bool {
-        let Some(key) = self.names.get(name) else { return false };
-        let own = self.subscriptions.get(connection).map_or(&[][..], Vec::as_slice);
-        let Some(place) = own.iter().position(|subscription| subscription.topic as usize == *key) else { return false };
+        let Some(place) = self.names.get(name).and_then(|key| self.place(connection, *key)) else { return false };
         self.remove(connection, place);
         true
+    }
+
+    /// Where the connection's list has a topic, if it has it: looked for in the shorter of the two lists.
+    fn place(&self, connection: usize, topic: usize) -> Option<usize> {
+        let own = self.subscriptions.get(connection).map_or(&[][..], Vec::as_slice);
+        let members = &self.topics[topic].members;
+        match own.len() <= members.len() {
+            true => own.iter().position(|subscription| subscription.topic as usize == topic),
+            false => {
+                let member = members.iter().find(|member| member.connection as usize == connection);
+                member.map(|member| member.place as usize)
+            }
+        }
     }
 
     /// Takes a connection out of all its topics.
