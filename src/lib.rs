@@ -89,6 +89,9 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
+#[cfg(measuring)]
+#[doc(hidden)]
+pub mod measuring;
 pub mod net;
 mod protocol;
 mod reactor;

@@ -68,7 +68,7 @@ pub(crate) use self::{
     outbox::{LARGE_PAYLOAD_BYTES, Phase},
     place::Place,
 };
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, measuring))]
 pub(crate) use self::{timers::Timers, topics::Topics};
 #[cfg(feature = "tls")]
 use crate::net::tls::Tls;

@@ -1,0 +1,134 @@
+//! Closed loop: each connection keeps a batch of messages on its way, and sends the next when all of it is back.
+
+use std::{
+    io::{self, ErrorKind},
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Poll};
+
+use crate::{
+    Options,
+    pipe::Pipe,
+    slice::{Slice, Watch, Work},
+    speaker::{Batch, Compressed, Parrot, Speaker},
+    wire,
+};
+
+pub(crate) struct Echo {
+    poll: Poll,
+    connections: Vec<Connection>,
+    depth: u64,
+    wait: Option<Duration>,
+}
+
+struct Connection {
+    voice: Voice,
+    began: Instant,
+}
+
+/// A connection that says a batch, and hears it again.
+pub(crate) struct Voice {
+    pub(crate) pipe: Pipe,
+    speaker: Box<dyn Speaker>,
+    /// How much of the batch is sent.
+    sent: usize,
+}
+
+impl Voice {
+    pub(crate) fn new(pipe: Pipe, speaker: Box<dyn Speaker>) -> Self {
+        Voice { pipe, speaker, sent: 0 }
+    }
+
+    /// Sends what there is room for, and no more than `most` bytes.
+    pub(crate) fn speak(&mut self, most: usize) -> io::Result<()> {
+        let end = self.speaker.batch().len().min(self.sent.saturating_add(most));
+        while self.sent < end {
+            match self.pipe.write(&self.speaker.batch()[self.sent..end]) {
+                Ok(written) => self.sent += written,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        self.pipe.flush()
+    }
+
+    /// Hears what is there, and says how much that is and whether the whole batch has come back.
+    pub(crate) fn hear(&mut self, buffer: &mut [u8]) -> io::Result<(u64, bool)> {
+        let (mut bytes, mut back) = (0, false);
+        let speaker = &mut self.speaker;
+        self.pipe.drain(buffer, |piece| {
+            bytes += piece.len() as u64;
+            back = speaker.hear(piece)?;
+            Ok(())
+        })?;
+        Ok((bytes, back))
+    }
+
+    pub(crate) fn advance(&mut self) -> io::Result<()> {
+        self.sent = 0;
+        self.speaker.advance()
+    }
+}
+
+impl Echo {
+    pub(crate) fn connect(options: &Options) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mut connections = Vec::new();
+        let batch = Batch::new(options.content, options.bytes, options.depth, options.target.framed);
+        let texts = options.deflate.then(|| Compressed::texts(options.bytes));
+        for index in 0..options.connections {
+            let (mut pipe, speaker): (_, Box<dyn Speaker>) = match &texts {
+                None => (options.target.open("")?.0, Box::new(Parrot::new(&batch))),
+                Some(texts) => {
+                    let (pipe, answer) = options.target.open(wire::OFFER)?;
+                    (pipe, Box::new(Compressed::new(&answer, texts, index)?))
+                }
+            };
+            pipe.register(&poll, index)?;
+            connections.push(Connection { voice: Voice::new(pipe, speaker), began: Instant::now() });
+        }
+        let depth = if options.deflate { 1 } else { options.depth as u64 };
+        Ok(Echo { poll, connections, depth, wait: options.wait })
+    }
+}
+
+impl Work for Echo {
+    const UNIT: &'static str = "echoes";
+
+    fn run(&mut self, time: Duration) -> io::Result<Slice> {
+        let (mut slice, mut watch) = (Slice::new(), Watch::new());
+        let end = Instant::now() + time;
+        let (mut bytes, mut open) = (0, self.connections.len());
+        let mut events = Events::with_capacity(1024);
+        let mut buffer = vec![0; 256 * 1024];
+        for connection in &mut self.connections {
+            connection.began = Instant::now();
+            connection.voice.speak(usize::MAX)?;
+        }
+        while open > 0 {
+            self.poll.poll(&mut events, self.wait)?;
+            for event in &events {
+                let now = watch.look(&mut slice);
+                let connection = &mut self.connections[event.token().0];
+                let (heard, back) = connection.voice.hear(&mut buffer)?;
+                bytes += heard;
+                if back {
+                    slice.count += self.depth;
+                    slice.record(now - connection.began);
+                    connection.voice.advance()?;
+                    if now >= end {
+                        open -= 1;
+                        continue;
+                    }
+                    connection.began = now;
+                    connection.voice.speak(usize::MAX)?;
+                } else if connection.voice.sent > 0 {
+                    connection.voice.speak(usize::MAX)?;
+                }
+            }
+        }
+        slice.answered = Some(bytes);
+        Ok(slice)
+    }
+}

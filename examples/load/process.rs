@@ -1,0 +1,36 @@
+//! The server as the system sees it (Linux, `/proc`).
+
+use std::{fs, io};
+
+pub(crate) struct Process(pub(crate) u32);
+
+impl Process {
+    /// Time on the CPU so far, of all its threads.
+    pub(crate) fn cpu_nanos(&self) -> io::Result<u64> {
+        let mut sum = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.0))? {
+            let status = fs::read_to_string(thread?.path().join("schedstat"))?;
+            sum += number(status.split_whitespace().next())?;
+        }
+        Ok(sum)
+    }
+
+    /// Resident memory.
+    pub(crate) fn resident_bytes(&self) -> io::Result<u64> {
+        Ok(self.field("smaps_rollup", "Rss:")? * 1024)
+    }
+
+    /// How often it has gone to sleep of its own will.
+    pub(crate) fn wakeups(&self) -> io::Result<u64> {
+        self.field("status", "voluntary_ctxt_switches:")
+    }
+
+    fn field(&self, file: &str, name: &str) -> io::Result<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/{file}", self.0))?;
+        number(text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()))
+    }
+}
+
+fn number(word: Option<&str>) -> io::Result<u64> {
+    word.and_then(|word| word.parse().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}

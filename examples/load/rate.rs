@@ -1,0 +1,151 @@
+//! Open loop: messages at a fixed rate, whatever the server does. Each has the time at which it should be sent, and its latency counts from
+//! there: a server that stalls is charged for all that had to wait meanwhile (no coordinated omission).
+
+use std::{
+    collections::VecDeque,
+    io::{self, ErrorKind},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Poll};
+
+use crate::{
+    Options,
+    echo::Voice,
+    pipe::Pipe,
+    slice::{Slice, Watch, Work},
+    speaker::{Batch, Parrot},
+};
+
+/// What the connection that echoes flat out moves at a time, so that the others are not kept waiting by the load itself.
+const STEP: usize = 32 * 1024;
+
+/// Messages sent between two looks at what came back.
+const BURST: usize = 64;
+
+pub(crate) struct Rate {
+    poll: Poll,
+    connections: Vec<Connection>,
+    /// Echoes large messages as fast as it can, beside the others.
+    greedy: Option<Voice>,
+    period: Duration,
+    wait: Option<Duration>,
+}
+
+struct Connection {
+    pipe: Pipe,
+    message: Rc<Batch>,
+    /// When those that are not back should have been sent, in order.
+    due: VecDeque<Instant>,
+    /// Bytes that wait for room, and where in a message they start.
+    unsent: usize,
+    at: usize,
+    /// How much of an echo is there.
+    heard: usize,
+}
+
+impl Rate {
+    pub(crate) fn connect(options: &Options) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let message = Batch::new(options.content, options.bytes, 1, options.target.framed);
+        let mut connections = Vec::new();
+        for index in 0..options.connections {
+            let (mut pipe, _) = options.target.open("")?;
+            pipe.register(&poll, index)?;
+            let message = Rc::clone(&message);
+            connections.push(Connection { pipe, message, due: VecDeque::new(), unsent: 0, at: 0, heard: 0 });
+        }
+        let greedy = match options.greedy_bytes {
+            0 => None,
+            bytes => {
+                let batch = Batch::new(options.content, bytes, 1, options.target.framed);
+                let (mut pipe, _) = options.target.open("")?;
+                pipe.register(&poll, options.connections)?;
+                Some(Voice::new(pipe, Box::new(Parrot::new(&batch))))
+            }
+        };
+        let period = Duration::from_secs_f64(1.0 / options.rate);
+        Ok(Rate { poll, connections, greedy, period, wait: options.wait })
+    }
+}
+
+impl Work for Rate {
+    const UNIT: &'static str = "echoes";
+
+    fn run(&mut self, time: Duration) -> io::Result<Slice> {
+        let (mut slice, mut watch) = (Slice::new(), Watch::new());
+        let mut events = Events::with_capacity(1024);
+        let mut buffer = vec![0; STEP];
+        let began = Instant::now();
+        let messages = (time.as_secs_f64() / self.period.as_secs_f64()) as u64;
+        let mut next = 0;
+        let due = |next: u64, period: Duration| began + Duration::from_nanos(next * period.as_nanos() as u64);
+        while slice.count < messages {
+            let now = watch.look(&mut slice);
+            let mut burst = BURST;
+            while next < messages && due(next, self.period) <= now && burst > 0 {
+                let index = next as usize % self.connections.len();
+                self.connections[index].send(due(next, self.period))?;
+                (next, burst) = (next + 1, burst - 1);
+            }
+            if let Some(greedy) = &mut self.greedy {
+                greedy.speak(STEP)?;
+                if greedy.hear(&mut buffer)?.1 {
+                    greedy.advance()?;
+                }
+            }
+            let idle = self.wait.unwrap_or_else(|| due(next, self.period).saturating_duration_since(now));
+            self.poll.poll(&mut events, Some(if self.greedy.is_some() { Duration::ZERO } else { idle }))?;
+            for event in &events {
+                if let Some(connection) = self.connections.get_mut(event.token().0) {
+                    connection.flush()?;
+                    connection.hear(&mut buffer, &mut slice)?;
+                }
+            }
+        }
+        Ok(slice)
+    }
+}
+
+impl Connection {
+    fn send(&mut self, due: Instant) -> io::Result<()> {
+        self.due.push_back(due);
+        self.unsent += self.message.sent.len();
+        self.flush()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while self.unsent > 0 {
+            match self.pipe.write(&self.message.sent[self.at..]) {
+                Ok(written) => {
+                    self.unsent -= written;
+                    self.at = (self.at + written) % self.message.sent.len();
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        self.pipe.flush()
+    }
+
+    fn hear(&mut self, buffer: &mut [u8], slice: &mut Slice) -> io::Result<()> {
+        let (expected, heard, due) = (&self.message.expected, &mut self.heard, &mut self.due);
+        self.pipe.drain(buffer, |mut piece| {
+            let now = Instant::now();
+            while !piece.is_empty() {
+                let length = piece.len().min(expected.len() - *heard);
+                if piece[..length] != expected[*heard..*heard + length] {
+                    return Err(io::Error::other("the echo is not what was sent"));
+                }
+                piece = &piece[length..];
+                *heard = (*heard + length) % expected.len();
+                if *heard == 0 {
+                    slice.record(now - due.pop_front().ok_or(ErrorKind::InvalidData)?);
+                    slice.count += 1;
+                }
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! What a client says: the request, and its frames. Written here again, so that nothing of the library's own cost or faults can hide in the measure.
+
+use std::io::{self, ErrorKind, Read, Write};
+
+/// The key of RFC 6455 §1.3, and the answer to it.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// What every frame is masked with.
+const MASK: [u8; 4] = [0x5a, 0x13, 0xc7, 0x88];
+
+/// FIN with the op-codes of text and binary, and RSV1 for what is compressed.
+pub(crate) const TEXT: u8 = 0x81;
+pub(crate) const BINARY: u8 = 0x82;
+pub(crate) const COMPRESSED_TEXT: u8 = 0xc1;
+
+/// Offers permessage-deflate with all it has.
+pub(crate) const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+
+/// A request for a WebSocket; `lines` are more header lines.
+pub(crate) fn request(host: &str, path: &str, lines: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{lines}\r\n"
+    )
+}
+
+/// Asks, and reads the answer byte by byte, so that nothing behind it is lost.
+pub(crate) fn ask(stream: &mut (impl Read + Write), request: &str) -> io::Result<String> {
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        answer.push(byte[0]);
+    }
+    accepted(&answer)
+}
+
+/// The answer as text, if it accepts.
+pub(crate) fn accepted(answer: &[u8]) -> io::Result<String> {
+    let answer = String::from_utf8_lossy(answer).into_owned();
+    match answer.starts_with("HTTP/1.1 101 ") && answer.contains(ACCEPT) {
+        true => Ok(answer),
+        false => Err(io::Error::other(format!("no WebSocket: {}", answer.lines().next().unwrap_or_default()))),
+    }
+}
+
+/// A client's frame.
+pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = header(first, payload.len(), 0x80);
+    frame.extend(MASK);
+    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
+
+/// A server's frame.
+pub(crate) fn unmasked(first: u8, payload: &[u8]) -> Vec<u8> {
+    [header(first, payload.len(), 0), payload.to_vec()].concat()
+}
+
+/// Where the payload of a server's frame starts and ends, once its header is there.
+pub(crate) fn extent(bytes: &[u8]) -> io::Result<Option<(usize, usize)>> {
+    let big_endian = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | usize::from(*byte));
+    let (start, length) = match bytes {
+        [_, 126, rest @ ..] if rest.len() >= 2 => (4, big_endian(&rest[..2])),
+        [_, 127, rest @ ..] if rest.len() >= 8 => (10, big_endian(&rest[..8])),
+        [_, length @ 0..=125, ..] => (2, usize::from(*length)),
+        [_, 128..=255, ..] => return Err(ErrorKind::InvalidData.into()),
+        _ => return Ok(None),
+    };
+    Ok(Some((start, start + length)))
+}
+
+fn header(first: u8, length: usize, mask: u8) -> Vec<u8> {
+    match length {
+        0..=125 => vec![first, mask | length as u8],
+        126..=0xffff => [&[first, mask | 126][..], &(length as u16).to_be_bytes()].concat(),
+        _ => [&[first, mask | 127][..], &(length as u64).to_be_bytes()].concat(),
+    }
+}

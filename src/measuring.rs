@@ -1,0 +1,222 @@
+//! The pure parts one by one, each as a piece of work that can be repeated: for `benches/parts`, which says how many instructions that takes.
+//!
+//! Built only with `--cfg measuring`.
+#![allow(clippy::unwrap_used, missing_debug_implementations)]
+
+use std::time::{Duration, Instant};
+
+use ::http::HeaderMap;
+
+use crate::{
+    http::{HeadLimits, Request, head::HeadReader},
+    protocol::{
+        Limits, Message, Side, Version,
+        block::Blocks,
+        decoder::Decoder,
+        encoder::Encoder,
+        handshake::{self, Handshake, sample_request},
+        mask::unmask,
+        utf8::Utf8Stream,
+    },
+    reactor::{Timers, Topics},
+};
+
+const KEY: [u8; 4] = [0x5a, 0x13, 0xc7, 0x88];
+
+/// A piece of work, to be made ready and then repeated.
+pub struct Part {
+    /// What it is called.
+    pub name: String,
+    prepare: Box<dyn FnOnce() -> Work>,
+}
+
+/// Does it once.
+pub type Work = Box<dyn FnMut()>;
+
+impl Part {
+    /// Makes it ready.
+    pub fn prepare(self) -> Work {
+        (self.prepare)()
+    }
+}
+
+fn part<W: FnMut() + 'static>(name: impl Into<String>, prepare: impl FnOnce() -> W + 'static) -> Part {
+    Part { name: name.into(), prepare: Box::new(|| Box::new(prepare())) }
+}
+
+/// All parts.
+pub fn parts() -> Vec<Part> {
+    let mut parts = Vec::new();
+    for bytes in [16, 125, 1024, 16 * 1024] {
+        parts.push(part(format!("unmask {bytes} B"), move || {
+            let mut payload = vec![7; bytes];
+            move || unmask(&mut payload, KEY, 0)
+        }));
+    }
+    for (name, text) in [("ASCII", "plain words ".repeat(1366)), ("mixed text", "naïve 日本 😀 ".repeat(630))] {
+        parts.push(decoding(format!("decode a message of 16 KiB, {name}"), Version::Rfc6455, &text, 1));
+        parts.push(part(format!("UTF-8 of 16 KiB in pieces, {name}"), move || pieces(&text)));
+    }
+    for version in [Version::Hixie76, Version::Hybi03, Version::Hybi05, Version::Hybi08, Version::Rfc6455] {
+        for bytes in [16, 1024] {
+            let text = "x".repeat(bytes);
+            parts.push(decoding(format!("decode {bytes} B, {version}"), version, &text, 1));
+            parts.push(part(format!("encode {bytes} B, {version}"), move || {
+                let (encoder, mut out) = (Encoder::new(version, Side::Server), Vec::with_capacity(2 * bytes));
+                move || {
+                    out.clear();
+                    encoder.message(Message::Text(&text), KEY, &mut out);
+                }
+            }));
+        }
+        parts.push(part(format!("handshake, {version}"), move || opening(version)));
+    }
+    parts.push(decoding("decode 32 messages of 16 B", Version::Rfc6455, &"x".repeat(16), 32));
+    parts.extend(reactor());
+    #[cfg(feature = "deflate")]
+    parts.extend(deflate());
+    parts
+}
+
+/// A text that comes in pieces.
+fn pieces(text: &str) -> impl FnMut() + use<> {
+    let chunks: Vec<Vec<u8>> = text.as_bytes().chunks(1000).map(<[u8]>::to_vec).collect();
+    let mut out = String::with_capacity(2 * text.len());
+    move || {
+        out.clear();
+        let mut stream = Utf8Stream::default();
+        chunks.iter().for_each(|chunk| stream.push(chunk, &mut out).unwrap());
+    }
+}
+
+/// Frames of a client, decoded by a server.
+fn decoding(name: impl Into<String>, version: Version, text: &str, count: usize) -> Part {
+    let mut frames = Vec::new();
+    (0..count).for_each(|_| Encoder::new(version, Side::Client).message(Message::Text(text), KEY, &mut frames));
+    part(name, move || {
+        let (mut input, mut blocks) = (frames.clone(), Blocks::default());
+        let mut decoder = Decoder::new(version, Side::Server, Limits::default());
+        move || {
+            // It is unmasked in place.
+            input.copy_from_slice(&frames);
+            let (mut at, mut heard) = (0, 0);
+            while let decoded = decoder.decode(&mut input[at..], &mut blocks).unwrap()
+                && decoded.incoming.is_some()
+            {
+                at += decoded.consumed;
+                heard += 1;
+            }
+            assert_eq!(heard, count);
+        }
+    })
+}
+
+/// A request read and answered.
+fn opening(version: Version) -> impl FnMut() {
+    let request = sample_request(version, "/chat?room=1", "Origin: http://example.com\r\nUser-Agent: somebody\r\n");
+    let mut out = Vec::new();
+    move || {
+        let (head, used) = HeadReader::default().read(&request, &HeadLimits::default()).unwrap().unwrap();
+        let request_ = Request { head, peer_addr: ([127, 0, 0, 1], 1).into(), secured: None, proxied: false };
+        let version = handshake::detect(&request_, Version::ALL).unwrap();
+        let handshake = Handshake::new(request_, version, None, None);
+        out.clear();
+        handshake.answer(&HeaderMap::new(), &mut out);
+        if handshake.challenge_bytes() > 0 {
+            out.extend(handshake.prove(&request[used..]));
+        }
+    }
+}
+
+fn reactor() -> Vec<Part> {
+    let moving = part("move one of 10,000 timers", || {
+        let (start, mut timers) = (Instant::now(), Timers::new());
+        let due = move |number: u64| start + Duration::from_millis(number);
+        let ids: Vec<_> = (0..10_000).map(|number| timers.insert(due(number), number)).collect();
+        let mut turn = 0;
+        move || {
+            turn = (turn + 7919) % ids.len();
+            timers.reschedule(ids[turn], due(turn as u64 + 20_000));
+        }
+    });
+    let firing = part("set and fire 100 timers", || {
+        let (start, mut timers) = (Instant::now(), Timers::new());
+        let due = move |number: u64| start + Duration::from_millis(number);
+        move || {
+            (0..100).for_each(|number| _ = timers.insert(due(number * 37 % 100), number));
+            while let Some(first) = timers.next_due(due(1000)) {
+                timers.cancel(first).unwrap();
+            }
+        }
+    });
+    let coming = part("join a topic of 10,000 members, and leave it", || {
+        let mut topics = Topics::default();
+        (0..10_000).for_each(|connection| _ = topics.subscribe(connection, "all"));
+        move || {
+            topics.subscribe(10_000, "all");
+            topics.unsubscribe(10_000, "all");
+        }
+    });
+    let many = part("join one of 10,000 topics of a connection, and leave it", || {
+        let mut topics = Topics::default();
+        let names: Vec<String> = (0..10_000).map(|number| format!("topic {number}")).collect();
+        names.iter().for_each(|name| _ = topics.subscribe(0, name));
+        let mut turn = 0;
+        move || {
+            turn = (turn + 7919) % names.len();
+            topics.unsubscribe(0, &names[turn]);
+            topics.subscribe(0, &names[turn]);
+        }
+    });
+    vec![moving, firing, coming, many]
+}
+
+#[cfg(feature = "deflate")]
+fn deflate() -> Vec<Part> {
+    let configs = [("dedicated", crate::DeflateConfig::dedicated()), ("shared", crate::DeflateConfig::shared())];
+    configs.into_iter().flat_map(|(name, config)| deflate_by(name, config)).collect()
+}
+
+#[cfg(feature = "deflate")]
+fn deflate_by(name: &str, config: crate::DeflateConfig) -> [Part; 2] {
+    use crate::protocol::deflate::{Deflation, Inflation, SharedContexts, agree, offer};
+    let agreed = agree([offer(&config).as_bytes()].into_iter(), &config).ok().flatten().unwrap();
+    let deflating = part(format!("deflate 1 KiB of JSON, {name}"), move || {
+        let mut deflation = Deflation::new(&agreed, &config, Side::Server, &SharedContexts::default());
+        let texts: Vec<String> = (0..64).map(sample_json).collect();
+        let mut turn = 0;
+        move || {
+            turn = (turn + 1) % texts.len();
+            let deflated = deflation.message(texts[turn].as_bytes()).unwrap();
+            deflation.recycle(deflated);
+        }
+    });
+    let inflating = part(format!("inflate 1 KiB of JSON, {name}"), move || {
+        let mut deflation = Deflation::new(&agreed, &config, Side::Client, &SharedContexts::default());
+        let deflated = deflation.message(sample_json(1).as_bytes()).unwrap();
+        let mut inflation = Inflation::new(&agreed, Side::Server, &SharedContexts::default());
+        move || {
+            let mut bytes = 0;
+            let mut take = |piece: &[u8]| {
+                bytes += piece.len();
+                Ok(())
+            };
+            inflation.push(&deflated, &mut take).unwrap();
+            inflation.finish(&mut take).unwrap();
+            assert!(bytes >= 1024);
+        }
+    });
+    [deflating, inflating]
+}
+
+/// Such as a service might answer.
+#[cfg(feature = "deflate")]
+fn sample_json(number: u32) -> String {
+    let mut text = String::from("{\"items\":[");
+    let mut state = number;
+    while text.len() < 1024 {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        text += &format!("{{\"id\":{},\"name\":\"user{}\",\"active\":{}}},", state >> 20, state >> 16, state & 2 == 0);
+    }
+    text
+}
