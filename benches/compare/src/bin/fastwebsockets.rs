@@ -1,91 +1,123 @@
-//! An echo on fastwebsockets and tokio, one thread, plain or over tokio-rustls.
+//! fastwebsockets on tokio and one thread, plain or over tokio-rustls.
 //!
-//!     fastwebsockets [--listen ADDR] [--tls-cert FILE --tls-key FILE]
+//!     fastwebsockets [--listen ADDR] [--tls-cert FILE --tls-key FILE] [--broadcast]
 
-use std::{collections::HashMap, env, error::Error, sync::Arc};
+use std::rc::Rc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket};
+use bytes::Bytes;
+use compare::{Failure, LONGEST_MESSAGE, Options, Peer, Room, serve};
+use fastwebsockets::{
+    FragmentCollector, FragmentCollectorRead, Frame, OpCode, Payload, Role, WebSocket, WebSocketError,
+};
 use sha1::{Digest, Sha1};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpListener,
-};
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    },
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, split},
+    sync::Mutex,
+    task::spawn_local,
 };
 
-type Failure = Box<dyn Error>;
+type Message = (OpCode, Bytes);
 
 fn main() -> Result<(), Failure> {
-    let words: Vec<String> = env::args().skip(1).collect();
-    let options: HashMap<&str, &str> = words.chunks(2).filter(|pair| pair.len() == 2).map(|pair| (&*pair[0], &*pair[1])).collect();
-    let acceptor = match (options.get("--tls-cert"), options.get("--tls-key")) {
-        (Some(certificate), Some(key)) => Some(acceptor(certificate, key)?),
-        _ => None,
-    };
-    let listen = options.get("--listen").copied().unwrap_or("127.0.0.1:0");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, serve(listen, acceptor))
+    let options = Options::read();
+    options.refuse_deflate("fastwebsockets does not compress");
+    serve(&options, FastWebSockets { room: options.broadcast.then(Room::new) })
 }
 
-fn acceptor(certificate: &str, key: &str) -> Result<TlsAcceptor, Failure> {
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)?.collect::<Result<_, _>>()?;
-    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions()?;
-    let mut config = builder.with_no_client_auth().with_single_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
-    config.ticketer = ring::Ticketer::new()?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+struct FastWebSockets {
+    room: Option<Rc<Room<Message>>>,
 }
 
-async fn serve(listen: &str, acceptor: Option<TlsAcceptor>) -> Result<(), Failure> {
-    let listener = TcpListener::bind(listen).await?;
-    eprintln!("listening on {}://{}", if acceptor.is_some() { "wss" } else { "ws" }, listener.local_addr()?);
-    loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        let acceptor = acceptor.clone();
-        tokio::task::spawn_local(async move {
-            let _ = match acceptor {
-                Some(acceptor) => match acceptor.accept(stream).await {
-                    Ok(stream) => echo(stream).await,
-                    Err(error) => Err(error.into()),
-                },
-                None => echo(stream).await,
-            };
-        });
+impl Peer for FastWebSockets {
+    async fn talk<S>(&self, mut stream: S) -> Result<(), Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        // By hand, for the upgrade of the library hides the stream behind hyper.
+        shake_hands(&mut stream).await?;
+        let mut socket = WebSocket::after_handshake(stream, Role::Server);
+        // A message must be shorter than this.
+        socket.set_max_message_size(LONGEST_MESSAGE + 1);
+        match &self.room {
+            Some(room) => broadcast(socket, room).await,
+            None => echo(socket).await,
+        }
     }
 }
 
-async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<(), Failure> {
+async fn shake_hands(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), Failure> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if stream.read_buf(&mut head).await? == 0 {
-            return Ok(());
+            return Err("the end of the stream within the request".into());
         }
     }
     let head = String::from_utf8(head)?;
-    let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).ok_or("no key")?;
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    let key = fields.find(|(name, _)| name.eq_ignore_ascii_case("Sec-WebSocket-Key")).ok_or("no key")?.1.trim();
     let accept = STANDARD.encode(Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11")));
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
     );
     stream.write_all(answer.as_bytes()).await?;
     stream.flush().await?;
-    let mut socket = WebSocket::after_handshake(stream, Role::Server);
-    socket.set_auto_close(true);
-    socket.set_auto_pong(true);
-    socket.set_writev(false);
+    Ok(())
+}
+
+async fn echo(socket: WebSocket<impl AsyncRead + AsyncWrite + Unpin>) -> Result<(), Failure> {
     let mut socket = FragmentCollector::new(socket);
     loop {
         let frame = socket.read_frame().await?;
         match frame.opcode {
             OpCode::Close => return Ok(()),
             OpCode::Text | OpCode::Binary => socket.write_frame(frame).await?,
+            _ => {}
+        }
+    }
+}
+
+async fn broadcast<S>(socket: WebSocket<S>, room: &Rc<Room<Message>>) -> Result<(), Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (seat, mut receiver) = room.enter();
+    let (reader, writer) = socket.split(|stream| {
+        let (reader, writer) = split(stream);
+        (reader, BufWriter::new(writer))
+    });
+    let mut reader = FragmentCollectorRead::new(reader);
+    let writer = Rc::new(Mutex::new(writer));
+    let replier = writer.clone();
+    // Ends when the seat is dropped, and with it what the receiver hears from.
+    spawn_local(async move {
+        while let Some(message) = receiver.recv().await {
+            let mut writer = writer.lock().await;
+            let mut next = Some(message);
+            while let Some((opcode, payload)) = next {
+                writer.write_frame(Frame::new(true, opcode, None, Payload::Borrowed(&payload))).await?;
+                next = receiver.try_recv().ok();
+            }
+            writer.flush().await?;
+        }
+        Ok::<(), WebSocketError>(())
+    });
+    let mut reply = async |frame| {
+        let mut writer = replier.lock().await;
+        writer.write_frame(frame).await?;
+        writer.flush().await
+    };
+    loop {
+        let frame = reader.read_frame::<_, WebSocketError>(&mut reply).await?;
+        match frame.opcode {
+            OpCode::Close => return Ok(()),
+            OpCode::Text | OpCode::Binary => {
+                let payload = match frame.payload {
+                    Payload::Bytes(payload) => payload.freeze(),
+                    payload => Bytes::copy_from_slice(&payload),
+                };
+                seat.say(&(frame.opcode, payload));
+            }
             _ => {}
         }
     }

@@ -1,48 +1,102 @@
-//! An echo on wtx and tokio, one thread, with permessage-deflate. Contexts are never taken over: wtx does not offer that.
+//! wtx on tokio and one thread, with permessage-deflate. It never takes contexts over, so that `--deflate` and
+//! `--deflate-shared` are the same.
 //!
-//!     wtx [--listen ADDR] [--level 0-9]
+//!     wtx [--listen ADDR] [--deflate | --deflate-shared] [--deflate-level 0-9] [--broadcast]
 
-use std::{collections::HashMap, env, error::Error};
+use std::rc::Rc;
 
-use tokio::net::TcpListener;
+use bytes::Bytes;
+use compare::{Failure, LONGEST_MESSAGE, Options, Room, accept};
+use tokio::{net::TcpStream, select, task::spawn_local};
 use wtx::{
     collection::Vector,
+    rng::Xorshift64,
     web_socket::{
-        OpCode, WebSocketAcceptor, WebSocketPayloadOrigin,
-        compression::{CompressionLevel, DeflateConfig, Flate2, WindowBits},
+        Compression, Frame, OpCode, WebSocketAcceptor, WebSocketOwned, WebSocketPartsOwned, WebSocketPayloadOrigin,
+        compression::{CompressionLevel, DeflateConfig, Flate2, NegotiatedCompression, WindowBits},
     },
 };
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let words: Vec<String> = env::args().skip(1).collect();
-    let options: HashMap<&str, &str> = words.chunks(2).filter(|pair| pair.len() == 2).map(|pair| (&*pair[0], &*pair[1])).collect();
-    let listen = options.get("--listen").copied().unwrap_or("127.0.0.1:0");
-    let level = options.get("--level").map_or(Ok(5), |level| level.parse::<u8>())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    tokio::task::LocalSet::new().block_on(&runtime, serve(listen, CompressionLevel::try_from(level)?))
+type Message = (OpCode, Bytes);
+
+fn main() -> Result<(), Failure> {
+    let options = Options::read();
+    options.refuse_tls("wtx is measured without TLS");
+    let room = options.broadcast.then(Room::new);
+    if options.deflate.is_none() {
+        return accept(options.listen, "ws", move |stream| talk(stream, (), room.clone()));
+    }
+    let (client_max_window_bits, server_max_window_bits) = (WindowBits::Fifteen, WindowBits::Fifteen);
+    let compression_level = CompressionLevel::try_from(options.deflate_level.unwrap_or(5))?;
+    let config = DeflateConfig { client_max_window_bits, compression_level, server_max_window_bits };
+    accept(options.listen, "ws", move |stream| talk(stream, Flate2::from(config), room.clone()))
 }
 
-async fn serve(listen: &str, compression_level: CompressionLevel) -> Result<(), Box<dyn Error>> {
-    let listener = TcpListener::bind(listen).await?;
-    eprintln!("listening on ws://{}", listener.local_addr()?);
-    let (client_max_window_bits, server_max_window_bits) = (WindowBits::Fifteen, WindowBits::Fifteen);
+async fn talk<C>(stream: TcpStream, compression: C, room: Option<Rc<Room<Message>>>) -> Result<(), Failure>
+where
+    C: Compression<false>,
+    C::NegotiatedCompression: Clone + 'static,
+{
+    let mut socket = WebSocketAcceptor::default().compression(compression).accept(stream).await?;
+    // A message must be shorter than this.
+    socket.set_max_payload_len(LONGEST_MESSAGE + 1);
+    match room {
+        Some(room) => broadcast(socket, &room).await,
+        None => echo(socket).await,
+    }
+}
+
+async fn echo<C>(mut socket: WebSocketOwned<C, Xorshift64, TcpStream, false>) -> Result<(), Failure>
+where
+    C: NegotiatedCompression,
+{
+    let mut buffer = Vector::new();
+    let (mut common, mut reader, mut writer) = socket.split_mut();
     loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        let config = DeflateConfig { client_max_window_bits, compression_level, server_max_window_bits };
-        tokio::task::spawn_local(async move {
-            let accepted = WebSocketAcceptor::default().compression(Flate2::from(config)).accept(stream).await;
-            let mut socket = accepted?;
-            let mut buffer = Vector::new();
-            let (mut common, mut reader, mut writer) = socket.split_mut();
-            loop {
-                let mut frame = reader.read_frame(&mut buffer, &mut common, WebSocketPayloadOrigin::Adaptive).await?;
-                match frame.op_code() {
-                    OpCode::Text | OpCode::Binary => writer.write_frame(&mut common, &mut frame).await?,
-                    OpCode::Close => return Ok::<(), wtx::Error>(()),
-                    _ => {}
+        let mut frame = reader.read_frame(&mut buffer, &mut common, WebSocketPayloadOrigin::Adaptive).await?;
+        match frame.op_code() {
+            OpCode::Text | OpCode::Binary => writer.write_frame(&mut common, &mut frame).await?,
+            OpCode::Close => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+async fn broadcast<C>(
+    socket: WebSocketOwned<C, Xorshift64, TcpStream, false>,
+    room: &Rc<Room<Message>>,
+) -> Result<(), Failure>
+where
+    C: NegotiatedCompression + Clone + 'static,
+{
+    let (seat, mut receiver) = room.enter();
+    let WebSocketPartsOwned { mut reader, replier, mut writer } = socket.into_split(TcpStream::into_split)?;
+    // Ends when the reader is dropped, which the replier tells it.
+    spawn_local(async move {
+        let mut payload = Vec::new();
+        loop {
+            select! {
+                reply = replier.reply_frame() => {
+                    if writer.write_reply_frame(&mut { reply }).await? {
+                        return Ok::<(), wtx::Error>(());
+                    }
+                }
+                Some((op_code, bytes)) = receiver.recv() => {
+                    // A frame wants bytes it may change, even if nobody is going to mask them.
+                    payload.clear();
+                    payload.extend_from_slice(&bytes);
+                    writer.write_frame(&mut Frame::new_fin(op_code, &mut *payload)).await?;
                 }
             }
-        });
+        }
+    });
+    let mut buffer = Vector::new();
+    loop {
+        let frame = reader.read_frame(&mut buffer, WebSocketPayloadOrigin::Adaptive).await?;
+        match frame.op_code() {
+            op_code @ (OpCode::Text | OpCode::Binary) => seat.say(&(op_code, Bytes::copy_from_slice(frame.payload()))),
+            OpCode::Close => return Ok(()),
+            _ => {}
+        }
     }
 }

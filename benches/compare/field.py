@@ -1,0 +1,124 @@
+"""The servers that are measured: how each is built and started, and what they and the machine are called."""
+
+import contextlib
+import os
+import pathlib
+import platform
+import re
+import shlex
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+OURS, CANARY = "ws-reactor", "raw TCP"
+LARGEST = 64 * 1024 * 1024  # message, in bytes; all servers take it
+
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target").resolve()
+THEIR_TARGET = TARGET / "compare"
+NODE = THEIR_TARGET / "node"
+LOAD = TARGET / "release" / "examples" / "load"
+
+
+@dataclass(frozen=True)
+class Server:
+    name: str
+    command: tuple
+    slow: bool = False  # interpreted: milliseconds for a large message
+    broadcast: tuple = ()  # what is started in place of it for `--broadcast`
+
+
+def build(peers, wanted):
+    """All servers that can be had here, ours and the canary first."""
+    run("cargo", "build", "--release", "--examples", cwd=ROOT)
+    run("cargo", "build", "--release", "--target-dir", THEIR_TARGET, cwd=HERE)
+    theirs = THEIR_TARGET / "release"
+    examples = TARGET / "release" / "examples"
+    ours = Server(OURS, (examples / "echo", "--max-message", LARGEST), broadcast=(examples / "multicast",))
+    servers = [Server(CANARY, (theirs / "raw",)), ours]
+    for peer in peers:
+        name, command = peer.split("=", 1)
+        servers.append(Server(name, tuple(shlex.split(command))))
+    servers += [Server(name.replace("_", "-"), (theirs / name,)) for name in ("fastwebsockets", "tokio_tungstenite", "sockudo_ws", "wtx", "ws_rs")]
+    if not (NODE / "node_modules" / "ws").exists():
+        NODE.mkdir(parents=True, exist_ok=True)
+        run("npm", "install", "--silent", "--prefix", NODE, "ws", "bufferutil")
+    servers.append(Server("Node ws", ("node", HERE / "src" / "node_ws.mjs"), slow=True))
+    if subprocess.run(["ruby", "-e", "require 'em-websocket'"], capture_output=True).returncode == 0:
+        servers.append(Server("em-websocket", ("ruby", HERE / "src" / "em_websocket.rb"), slow=True))
+    return [server for server in servers if not wanted or server.name in (OURS, CANARY, *wanted)]
+
+
+def run(*command, cwd=None):
+    subprocess.run([str(word) for word in command], cwd=cwd, check=True)
+
+
+class Running:
+    """A server process on the first core."""
+
+    def __init__(self, server, arguments):
+        command = [*server.command, "--listen", "127.0.0.1:0", *arguments]
+        if server.broadcast and "--broadcast" in arguments:
+            command = [*server.broadcast, "--listen", "127.0.0.1:0"]
+        environment = {**os.environ, "NODE_MODULES": str(NODE / "node_modules")}
+        self.process = subprocess.Popen(["taskset", "-c", "0", *map(str, command)], stderr=subprocess.PIPE, text=True, env=environment)
+        said = self.process.stderr.readline()
+        match = re.match(r"listening on (\S+)", said)
+        if not match:
+            self.end()
+            raise Refused(said.strip())
+        self.url = match[1]
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Refused(Exception):
+    """The server cannot do what is asked of it."""
+
+
+@contextlib.contextmanager
+def certificate():
+    """A P-256 certificate for localhost, as options of a server."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [f"{folder}/{name}.pem" for name in ("certificate", "key")]
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", files[0], "-keyout", files[1]],
+            check=True, capture_output=True,
+        )
+        yield ("--tls-cert", files[0], "--tls-key", files[1])
+
+
+def machine():
+    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "cpu": cpu[1] if cpu else platform.machine(),
+        "cores": os.cpu_count(),
+        "kernel": platform.release().split("-")[0],
+    }
+
+
+def versions(servers):
+    """What is measured, as far as it says its version."""
+    found = {"rustc": said("rustc", "--version").split()[1]}
+    tree = said("cargo", "tree", "--depth", "1", "--prefix", "none", cwd=HERE)
+    crates = dict(line.split()[:2] for line in tree.splitlines() if " v" in line)
+    for server in servers:
+        for crate in (server.name, server.name.removesuffix("-rs")):
+            if crate in crates:
+                found[server.name] = crates[crate].removeprefix("v")
+    if any(server.name == "Node ws" for server in servers):
+        package = (NODE / "node_modules" / "ws" / "package.json").read_text()
+        found["Node ws"] = f'{re.search(r"version.: .([^,]*).,", package)[1]} on Node {said("node", "--version").strip()}'
+    if any(server.name == "em-websocket" for server in servers):
+        found["em-websocket"] = said("dpkg-query", "--show", "--showformat=${Version}", "ruby-em-websocket")
+    return found
+
+
+def said(*command, cwd=None):
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True).stdout

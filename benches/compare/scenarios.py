@@ -1,0 +1,98 @@
+"""What is measured, and what must come out: ratios of ours to another's, or figures.
+
+Targets are for ours divided by the server named, in the same run. What they are worth depends on the machine, so they are shown and not enforced.
+"""
+
+from dataclasses import dataclass, field
+
+KIB, MIB = 1024, 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    kind: str  # of the load
+    load: tuple = ()  # its options
+    server: tuple = ()  # the servers' options
+    metrics: tuple = ("cpu_ns",)
+    targets: dict = field(default_factory=dict)  # server -> what ours divided by its figure may be at most
+    limits: dict = field(default_factory=dict)  # metric -> what it may be at most
+    tls: bool = False
+    slow: bool = False  # those who take milliseconds for a message have one round only
+    rounds: int | None = None
+    seconds: float | None = None
+
+    @property
+    def canary(self):
+        """Whether bare TCP can be asked for the same."""
+        return not self.tls and not self.server and self.kind in ("echo", "rate", "idle")
+
+
+def echo(name, bytes_, connections=100, depth=1, extra=(), **more):
+    load = ("--bytes", bytes_, "--connections", connections, "--depth", depth, *extra)
+    return Scenario(name, "echo", load, **more)
+
+
+SMALL = {"raw TCP": 1.05, "uWebSockets": 0.96}
+WSS = {"fastwebsockets": 0.95, "uWebSockets": 0.80}
+LATENCIES = ("p50_us", "p99_us", "p999_us")
+DEFLATE = ("--deflate",)
+LEVEL = ("--deflate-level", 6)  # zlib's own default, which uWebSockets uses
+
+
+def rate(messages):
+    load = ("--rate", messages, "--connections", 200, "--bytes", 125)
+    return Scenario(f"{messages // 1000},000 a second of 125 B", "rate", load, metrics=LATENCIES, targets={"raw TCP": 1.0}, rounds=5, seconds=2)
+
+
+SCENARIOS = [
+    *[
+        echo(f"echo {name}, {connections} connection{'s' * (connections > 1)}", size, connections, targets=SMALL)
+        for name, size in (("16 B", 16), ("125 B", 125), ("1 KiB", KIB))
+        for connections in (1, 100, 1000)
+    ],
+    echo("echo 16 B, 32 in flight", 16, depth=32, targets={"uWebSockets": 0.97}),
+    echo("echo 1 KiB, 32 in flight", KIB, depth=32, targets={"uWebSockets": 0.60}),
+    echo("echo 16 KiB", 16 * KIB, targets={"uWebSockets": 0.95}),
+    echo("echo 256 KiB", 256 * KIB, 10, targets={"uWebSockets": 0.80}, slow=True),
+    echo("echo 1 MiB", MIB, 10, targets={"uWebSockets": 0.75}, slow=True),
+    echo("echo mixed text 16 KiB", 16 * KIB, extra=("--mixed",), targets={"uWebSockets": 0.35}),
+    echo("echo mixed text 256 KiB", 256 * KIB, 10, extra=("--mixed",), targets={"uWebSockets": 0.07}, slow=True),
+    echo("wss echo 125 B", 125, tls=True, targets=WSS),
+    echo("wss echo 1 KiB", KIB, tls=True, targets=WSS),
+    echo("wss echo 16 KiB", 16 * KIB, tls=True, targets=WSS),
+    echo("wss echo 1 MiB", MIB, 10, tls=True, targets=WSS, slow=True),
+    echo("deflate echo 1 KiB, dedicated", KIB, extra=DEFLATE, server=("--deflate", *LEVEL), metrics=("cpu_ns", "answer_bytes"), targets={"uWebSockets": 0.80}),
+    echo("deflate echo 1 KiB, shared", KIB, extra=DEFLATE, server=("--deflate-shared", *LEVEL), metrics=("cpu_ns", "answer_bytes"), targets={"uWebSockets": 0.80}),
+    *[
+        Scenario(
+            f"fan-out to {connections}, {name}",
+            "fanout",
+            ("--connections", connections, "--bytes", size),
+            server=("--broadcast",),
+            targets={"uWebSockets": 0.90},
+        )
+        for connections, name, size in ((1000, "125 B", 125), (1000, "1 KiB", KIB), (10_000, "125 B", 125))
+    ],
+    Scenario("handshake ws", "handshakes", targets={"uWebSockets": 0.90}),
+    Scenario("handshake wss, full", "handshakes", tls=True, targets={"fastwebsockets": 0.95}),
+    Scenario("idle connection ws", "idle", ("--connections", 5000), metrics=("bytes_each",), limits={"bytes_each": 272}, rounds=1),
+    Scenario("idle connection wss", "idle", ("--connections", 2000), metrics=("bytes_each",), limits={"bytes_each": 13_000}, tls=True, rounds=1),
+    rate(30_000),
+    rate(100_000),
+    rate(250_000),
+    Scenario(
+        "100 a second on each of 199, beside one that echoes 16 MiB flat out",
+        "rate",
+        ("--rate", 19_900, "--connections", 199, "--bytes", 125, "--greedy-bytes", 16 * MIB),
+        metrics=LATENCIES,
+        limits={"p999_us": 1000},
+        rounds=5,
+        seconds=2,
+    ),
+    *[
+        echo(f"echo 125 B, 100 connections beside {idle:,} idle", 125, extra=("--idle", idle), targets=SMALL)
+        for idle in (1000, 17_000)
+    ],
+    echo("echo 125 B, 10,000 connections", 125, 10_000, targets=SMALL),
+]
