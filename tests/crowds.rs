@@ -240,7 +240,7 @@ fn no_listener_takes_every_descriptor() {
 fn a_callback_that_takes_its_time_is_seen() {
     const TIME: Duration = Duration::from_millis(30);
     let slow = Server::new(|_| on_message(|_, _| std::thread::sleep(TIME)));
-    let mut reactor = Reactor::new().unwrap();
+    let mut reactor = Reactor::with_config(Config { time_callbacks: true, ..Config::default() }).unwrap();
     let addr = reactor.listen("127.0.0.1:0", slow).unwrap().addr;
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.write_all(&wire::request(Version::Rfc6455, "/", "")).unwrap();

@@ -85,7 +85,9 @@ impl Answers {
 
     pub(crate) fn take(&self) -> Vec<Answered> {
         let mut answers = Vec::new();
-        self.0.drain(&mut answers);
+        if self.0.is_waiting() {
+            self.0.drain(&mut answers);
+        }
         answers
     }
 

@@ -64,10 +64,33 @@ impl fmt::Display for Incoming<'_> {
 /// What a close frame says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Farewell<'m> {
-    /// The code and reason, if there are any.
-    pub(crate) why: Option<(CloseCode, &'m str)>,
     /// The body as it came: some versions want it back.
     pub(crate) body: &'m [u8],
+    /// It has a code and a reason, which are sound.
+    reasoned: bool,
+}
+
+impl<'m> Farewell<'m> {
+    /// Reads the body of a close frame (RFC 6455 §5.5.1).
+    fn read(closing: Closing, body: &'m [u8]) -> Result<Self, ProtocolError> {
+        let Closing::Code { checked } = closing else { return Ok(Farewell { body, reasoned: false }) };
+        if body.is_empty() {
+            return Ok(Farewell { body, reasoned: false });
+        }
+        let (code, reason) = body.split_first_chunk::<2>().ok_or(ProtocolError::ClosePayloadTooShort)?;
+        let number = u16::from_be_bytes(*code);
+        if checked && !CloseCode::from(number).may_be_received() {
+            return Err(ProtocolError::InvalidCloseCode(number));
+        }
+        str::from_utf8(reason).map_err(|_| ProtocolError::InvalidUtf8)?;
+        Ok(Farewell { body, reasoned: true })
+    }
+
+    /// The code and reason, if there are any.
+    pub(crate) fn why(self) -> Option<(CloseCode, &'m str)> {
+        let (code, reason) = self.body.split_first_chunk::<2>().filter(|_| self.reasoned)?;
+        Some((u16::from_be_bytes(*code).into(), str::from_utf8(reason).ok()?))
+    }
 }
 
 /// One step of decoding.
@@ -158,6 +181,16 @@ impl Decoder {
         input: &'m mut [u8],
         blocks: &mut Blocks,
     ) -> Result<Decoded<'m>, ProtocolError> {
+        // Most of what a server gets: a message that is whole, between two others.
+        if self.is_between_messages()
+            && let Some(hybi::WholeMessage { op_code, masking_key, start, end }) = hybi::whole_message(input)
+            && end - start <= self.limits.max_frame_bytes.min(self.limits.max_message_bytes)
+        {
+            let payload = &mut input[start..end];
+            unmask(payload, masking_key, 0);
+            let incoming = Some(self.incoming(op_code, payload)?);
+            return Ok(Decoded { consumed: end, incoming, block: None });
+        }
         match self.traits.framing {
             Framing::Hixie => self.decode_hixie(input, blocks),
             Framing::MoreBit | Framing::MaskedFrame | Framing::Hybi => self.decode_hybi(input, blocks),
@@ -172,6 +205,17 @@ impl Decoder {
         if self.frame.is_none() {
             self.control = Vec::new();
         }
+    }
+
+    /// Whether nothing is unfinished, in a server that is spoken to as RFC 6455 has it.
+    fn is_between_messages(&self) -> bool {
+        self.traits.framing == Framing::Hybi
+            && self.side == Side::Server
+            && self.frame.is_none()
+            && self.partial.length == 0
+            && !self.fragmented
+            && !self.closed
+            && self.assembly.is_idle()
     }
 
     fn decode_hybi<'m>(&'m mut self, input: &'m mut [u8], blocks: &mut Blocks) -> Result<Decoded<'m>, ProtocolError> {
@@ -410,24 +454,8 @@ fn control(closing: Closing, op_code: OpCode, payload: &[u8]) -> Result<Incoming
     match op_code {
         OpCode::Ping => Ok(Incoming::Ping(payload)),
         OpCode::Pong => Ok(Incoming::Pong(payload)),
-        _ => Ok(Incoming::Close(Farewell { why: why(closing, payload)?, body: payload })),
+        _ => Ok(Incoming::Close(Farewell::read(closing, payload)?)),
     }
-}
-
-/// Reads the body of a close frame (RFC 6455 §5.5.1).
-fn why(closing: Closing, body: &[u8]) -> Result<Option<(CloseCode, &str)>, ProtocolError> {
-    let Closing::Code { checked } = closing else { return Ok(None) };
-    if body.is_empty() {
-        return Ok(None);
-    }
-    let (code, reason) = body.split_first_chunk::<2>().ok_or(ProtocolError::ClosePayloadTooShort)?;
-    let number = u16::from_be_bytes(*code);
-    let code = CloseCode::from(number);
-    if checked && !code.may_be_received() {
-        return Err(ProtocolError::InvalidCloseCode(number));
-    }
-    let reason = str::from_utf8(reason).map_err(|_| ProtocolError::InvalidUtf8)?;
-    Ok(Some((code, reason)))
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ impl Encoder {
             }
             (Framing::MoreBit, _) => hybi_early::header(op_code, payload.len(), false),
             (Framing::MaskedFrame, Side::Server) => hybi_early::header(op_code, payload.len(), true),
-            (Framing::Hybi, Side::Server) => hybi::header(op_code, payload.len(), None),
+            (Framing::Hybi, Side::Server) => return hybi::write(op_code, payload, out),
         };
         out.extend_from_slice(header.as_bytes());
         out.extend_from_slice(payload);

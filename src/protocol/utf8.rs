@@ -15,16 +15,17 @@ impl Utf8Stream {
     /// Appends the characters that `chunk` completes to `text`, and holds back the start of the next.
     pub(crate) fn push(&mut self, chunk: &[u8], text: &mut String) -> Result<(), ProtocolError> {
         let rest = self.complete_held(chunk, text)?;
-        match simdutf8::compat::from_utf8(rest) {
-            Ok(whole) => text.push_str(whole),
-            Err(error) if error.error_len().is_some() => return Err(ProtocolError::InvalidUtf8),
-            Err(error) => {
-                let (whole, start) = rest.split_at(error.valid_up_to());
-                text.push_str(str::from_utf8(whole).map_err(|_| ProtocolError::InvalidUtf8)?);
+        let (whole, start) = rest.split_at(rest.len() - begun(rest));
+        text.push_str(simdutf8::basic::from_utf8(whole).map_err(|_| ProtocolError::InvalidUtf8)?);
+        match str::from_utf8(start) {
+            Err(error) if error.error_len().is_some() => Err(ProtocolError::InvalidUtf8),
+            Err(_) => {
                 self.hold(start);
+                Ok(())
             }
+            // There is nothing to hold.
+            Ok(_) => Ok(()),
         }
-        Ok(())
     }
 
     /// The text ends here: an unfinished character is an error (RFC 6455 §8.1).
@@ -61,6 +62,21 @@ impl Utf8Stream {
         }
         Ok(chunk)
     }
+}
+
+/// How many octets at the end begin a character without completing it, as far as the first of them tells.
+fn begun(octets: &[u8]) -> usize {
+    for (behind, octet) in octets.iter().rev().take(3).enumerate() {
+        let length = match octet {
+            0x80..=0xbf => continue,
+            0xc0..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xff => 4,
+            0x00..=0x7f => 1,
+        };
+        return if behind + 1 < length { behind + 1 } else { 0 };
+    }
+    0
 }
 
 #[cfg(test)]

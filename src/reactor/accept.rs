@@ -68,6 +68,7 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn note_waiting(&mut self, key: usize) {
         if let Some(listener) = self.listeners.get_mut(key) {
             listener.ready = true;
+            self.accepting = true;
         }
     }
 
@@ -77,6 +78,7 @@ impl<K: Kernel> Reactor<K> {
         {
             listener.parked = None;
         }
+        self.accepting = self.may_accept();
     }
 
     /// A connection has gone, and with it a descriptor: who rests for want of one need not wait any longer.
@@ -86,10 +88,14 @@ impl<K: Kernel> Reactor<K> {
                 self.hub.timers.cancel(timer);
             }
         }
+        self.accepting = self.may_accept();
     }
 
     /// Accepts from every listener that has connections waiting, within the budget.
     pub(super) fn accept(&mut self) {
+        if !self.accepting {
+            return;
+        }
         let places = self.listeners.capacity();
         let first = self.first_listener.min(places);
         for key in first..places {
@@ -98,10 +104,11 @@ impl<K: Kernel> Reactor<K> {
         for key in 0..first {
             self.accept_from(key);
         }
+        self.accepting = self.may_accept();
     }
 
     /// Whether a listener has connections waiting and is not at rest.
-    pub(super) fn may_accept(&self) -> bool {
+    fn may_accept(&self) -> bool {
         self.listeners.iter().any(|(_, listener)| listener.ready && listener.parked.is_none())
     }
 

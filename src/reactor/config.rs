@@ -41,6 +41,8 @@ pub struct Config {
     pub pool_bytes: usize,
     /// Commands of [`Remote`](crate::Remote)s that may wait, beside those that the loop has taken in. Default 65,536; what comes above is answered `Full`.
     pub remote_commands: usize,
+    /// Whether [`Stats::longest_callback`](crate::Stats::longest_callback) is kept: a look at the clock for each connection that has something to say. Default: no.
+    pub time_callbacks: bool,
     /// What a panic does. Default: it closes its connection.
     pub panic_policy: PanicPolicy,
 }
@@ -59,6 +61,7 @@ impl Default for Config {
             events: 1024,
             pool_bytes: 4 * 1024 * 1024,
             remote_commands: 65_536,
+            time_callbacks: false,
             panic_policy: PanicPolicy::CloseConnection,
         }
     }

@@ -192,7 +192,14 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Takes in the connections that were asked for. It has to be done before any other is added or removed: the two halves share their keys.
+    #[inline]
     pub(super) fn take_in_dials(&mut self) {
+        if !self.hub.dials.is_empty() {
+            self.take_in();
+        }
+    }
+
+    fn take_in(&mut self) {
         if self.taking_in {
             // A handler has asked for another while its own was taken in: that one's turn comes.
             return;

@@ -29,9 +29,7 @@ impl<K: Kernel> Reactor<K> {
         let hub = &mut self.hub;
         let result = guard(self.config.panic_policy, || call(hub));
         self.hub.stats.panics += u64::from(result.is_err());
-        if !self.hub.dials.is_empty() {
-            self.take_in_dials();
-        }
+        self.take_in_dials();
         result.ok()
     }
 

@@ -86,7 +86,7 @@ impl Hub {
             }
             _ => return,
         };
-        let (code, reason) = farewell.why.unwrap_or((CloseCode::NoStatus, ""));
+        let (code, reason) = farewell.why().unwrap_or((CloseCode::NoStatus, ""));
         let ending = match outbox.encoder().is_some_and(|encoder| encoder.version().closes_cleanly()) {
             true => CloseReason { code, reason: reason.to_owned(), clean: true, by },
             false => CloseReason::abnormal(by),

@@ -91,6 +91,9 @@ impl<K: Kernel> Reactor<K> {
 
     /// Flushes every connection that was sent to in this turn, but for those flushed in their own callbacks.
     pub(super) fn flush_touched(&mut self) {
+        if self.hub.touched.is_empty() {
+            return;
+        }
         let mut touched = mem::take(&mut self.hub.touched);
         for key in touched.drain(..) {
             if let Some(outbox) = self.hub.outboxes.get_mut(key) {
@@ -104,6 +107,9 @@ impl<K: Kernel> Reactor<K> {
 
     /// Tells those whose output has drained, and reads from them again.
     pub(super) fn tell_drained(&mut self) {
+        if self.drained.is_empty() {
+            return;
+        }
         let mut drained = mem::take(&mut self.drained);
         for id in drained.drain(..) {
             let (key, Some(outbox)) = (id.key(), self.hub.outbox(id)) else { continue };

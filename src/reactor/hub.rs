@@ -307,28 +307,23 @@ impl Hub {
         self.lent = block;
     }
 
-    /// Whether the application, or the output above its mark, keeps the connection from being read.
-    pub(crate) fn is_held(&self, id: ConnectionId) -> bool {
-        self.outbox(id).is_some_and(|outbox| !outbox.may_read())
-    }
-
     /// Whether the peer may have said what was not read, so that its silence proves nothing.
     pub(crate) fn is_unheard(&self, id: ConnectionId) -> bool {
         self.outbox(id).is_some_and(|outbox| !outbox.may_read() || outbox.resuming)
+    }
+
+    /// The phase of a connection, and whether what has come has to wait: for its output to leave, or until it is wanted.
+    pub(crate) fn intake(&self, id: ConnectionId) -> (Phase, bool) {
+        let Some(outbox) = self.outbox(id) else { return (Phase::Dead, false) };
+        // A connection that is closing adds nothing but pongs.
+        let above = outbox.phase == Phase::Open && outbox.buffered() > outbox.settings.output.pause_reading_bytes;
+        (outbox.phase, above || !outbox.may_read())
     }
 
     /// Whether the output is above its mark, and nothing of it has left since this was asked last.
     pub(crate) fn is_stuck(&mut self, id: ConnectionId) -> bool {
         let Some(outbox) = find(&mut self.outboxes, id) else { return false };
         !std::mem::take(&mut outbox.moving) && outbox.above_mark && !outbox.paused && !outbox.is_compressing()
-    }
-
-    /// The output has come to where it should be written before more is added.
-    pub(crate) fn should_flush(&self, id: ConnectionId) -> bool {
-        // A connection that is closing adds nothing but pongs.
-        let adds = |outbox: &&Outbox| outbox.phase == Phase::Open;
-        let level = |outbox: &Outbox| outbox.buffered() > outbox.settings.output.pause_reading_bytes;
-        self.outbox(id).filter(adds).is_some_and(level)
     }
 
     /// The phase of a connection.

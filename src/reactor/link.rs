@@ -163,8 +163,9 @@ impl<K: Kernel> Reactor<K> {
         let Some(link) = self.links.get_mut(key) else { return };
         link.readable |= readiness.readable;
         link.hangup |= readiness.hangup || readiness.failed;
-        if readiness.writable {
-            let outbox = &mut self.hub.outboxes[key];
+        // Under edge triggers each event that says what has come says as well that there is room.
+        let outbox = &mut self.hub.outboxes[key];
+        if readiness.writable && (outbox.blocked || link.transport.holds_output()) {
             if outbox.blocked {
                 outbox.unblock(&mut self.hub.pools);
             }
@@ -333,9 +334,7 @@ impl<K: Kernel> Reactor<K> {
         self.start_tls();
         self.flush(key);
         self.hub.current = NOBODY;
-        if !self.hub.dials.is_empty() {
-            self.take_in_dials();
-        }
+        self.take_in_dials();
         unread
     }
 
@@ -348,10 +347,12 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Notes how long a piece of work took, and when the next begins.
-    pub(super) fn note_work(&mut self, since: Instant) -> Instant {
+    /// Notes how long a piece of work took, if that is wanted, and when the next begins.
+    #[inline]
+    pub(super) fn note_work(&mut self, since: Option<Instant>) -> Option<Instant> {
+        let since = since?;
         let now = self.kernel.now();
         self.hub.stats.longest_callback = self.hub.stats.longest_callback.max(now.duration_since(since));
-        now
+        Some(now)
     }
 }

@@ -86,6 +86,8 @@ pub struct Reactor<K: Kernel = System> {
     listeners: Slab<Listener<K::Listener>>,
     /// Which listener is the first to accept.
     first_listener: usize,
+    /// Some listener has connections waiting, and does not rest.
+    accepting: bool,
     attempts: Slab<Attempt<K::Stream>>,
     /// What resolvers have found.
     answers: Arc<Answers>,
@@ -149,6 +151,7 @@ impl<K: Kernel> Reactor<K> {
             links: Slab::new(),
             listeners: Slab::new(),
             first_listener: 0,
+            accepting: false,
             attempts: Slab::new(),
             answers: Answers::new(kernel.waker()),
             resolver: Box::new(SystemResolver::default()),
@@ -248,7 +251,7 @@ impl<K: Kernel> Reactor<K> {
     fn handle_events(&mut self) {
         let unfinished = self.run_queue.len();
         self.refill();
-        let mut since = self.hub.now;
+        let mut since = self.config.time_callbacks.then_some(self.hub.now);
         let events = mem::take(&mut self.events);
         for Event { token, readiness } in &events {
             match Token::from(*token) {
@@ -328,7 +331,7 @@ impl<K: Kernel> Reactor<K> {
             || !matches!(hub.running, Running::Yes | Running::ShuttingDown)
             || hub.inbox.is_waiting()
             || !self.commands.is_empty()
-            || self.may_accept()
+            || self.accepting
     }
 
     /// Has names looked up by `resolver`. By default the system is asked, in threads that are started with the first name.

@@ -133,7 +133,7 @@ impl Queue {
 
     /// Empties the queue.
     pub(crate) fn clear(&mut self, blocks: &mut Blocks) {
-        for segment in self.segments.drain(..) {
+        while let Some(segment) = self.segments.pop_front() {
             blocks.give(segment.block);
         }
         (self.sent, self.bytes, self.inside_frame) = (0, 0, false);

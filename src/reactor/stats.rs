@@ -38,7 +38,8 @@ pub struct Stats {
     pub dropped: u64,
     /// Turns of the loop.
     pub turns: u64,
-    /// The longest time one connection was worked on without a pause, from before the read until its output had left.
+    /// The longest time one connection was worked on without a pause, from before the read until its output had left. Zero unless
+    /// [`Config::time_callbacks`](crate::Config::time_callbacks) is set.
     pub longest_callback: Duration,
     /// The longest turn, the wait not counted.
     pub longest_turn: Duration,

@@ -136,11 +136,11 @@ impl Session {
             self.decoder.allow_inflating(INFLATION_BUDGET_BYTES);
         }
         for left in (0..=self.habits.message_budget.max(1)).rev() {
-            let phase = stream.hub.phase(id);
+            let (phase, waits) = stream.hub.intake(id);
             if !matches!(phase, Phase::Open | Phase::Closing) {
                 break;
             }
-            if left == 0 || stream.hub.should_flush(id) || stream.hub.is_held(id) {
+            if left == 0 || waits {
                 stream.unread(data.len() - at);
                 break;
             }
@@ -165,9 +165,14 @@ impl Session {
                 Incoming::Message(message) if open => {
                     stream.hub.stats.messages_in += 1;
                     let lies_in = decoded.block.filter(|_| message.len() >= LARGE_PAYLOAD_BYTES);
-                    stream.hub.lend(lies_in.cloned());
+                    let lent = lies_in.is_some();
+                    if lent {
+                        stream.hub.lend(lies_in.cloned());
+                    }
                     self.view.call(&mut *self.handler, stream, |handler, ws| handler.on_message(ws, message));
-                    stream.hub.lend(None);
+                    if lent {
+                        stream.hub.lend(None);
+                    }
                 }
                 Incoming::Ping(data) => {
                     stream.hub.pong(id, data);

@@ -263,7 +263,7 @@ impl TestSocket {
                 Some(Incoming::Ping(data)) => Received::Ping(data.to_vec()),
                 Some(Incoming::Pong(data)) => Received::Pong(data.to_vec()),
                 Some(Incoming::Close(farewell)) => {
-                    Received::Close(farewell.why.map(|(code, reason)| (code, reason.to_owned())))
+                    Received::Close(farewell.why().map(|(code, reason)| (code, reason.to_owned())))
                 }
                 None => break,
             });

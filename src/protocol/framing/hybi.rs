@@ -1,6 +1,6 @@
 //! The framing of RFC 6455 §5.2, and of the drafts from hybi-07 on.
 
-use super::{FrameHeader, HeaderBytes, OpCode, ParsedHeader, parse_length};
+use super::{FrameHeader, HeaderBytes, MAX_CONTROL_BYTES, OpCode, ParsedHeader, parse_length};
 use crate::protocol::{
     error::ProtocolError,
     mask::{MaskingKey, unmask},
@@ -13,6 +13,10 @@ const RSV1: u8 = 0x40;
 const RSV1_TEXT: u8 = 0x41;
 const RSV1_BINARY: u8 = 0x42;
 const MASK: u8 = 0x80;
+
+/// FIN with the op-codes of a whole message.
+const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
 
 /// Reads the header at the start of `bytes`, as `side` gets it, with RSV1 if `compression` was agreed upon. What can be refused is refused by the
 /// first octet that shows it.
@@ -42,6 +46,37 @@ pub(crate) fn parse_header(bytes: &[u8], side: Side, masking_demanded: bool, com
     };
     let header = FrameHeader { fin, compressed, op_code, masking_key, length };
     Ok(Some((header, bytes.len() - rest.len())))
+}
+
+/// A message in one frame of the kind that needs no more than a look: not compressed, masked, not longer than 64 KiB.
+pub(crate) struct WholeMessage {
+    pub(crate) op_code: OpCode,
+    pub(crate) masking_key: MaskingKey,
+    /// Where the payload starts and ends.
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+/// The message at the start of `bytes`, if it is of that kind and has come whole. All others are for [`parse_header`].
+#[inline]
+pub(crate) fn whole_message(bytes: &[u8]) -> Option<WholeMessage> {
+    let (first, second, rest) = match bytes {
+        [first, second, rest @ ..] => (*first, *second, rest),
+        _ => return None,
+    };
+    let op_code = match first {
+        TEXT => OpCode::Text,
+        BINARY => OpCode::Binary,
+        _ => return None,
+    };
+    let (length, rest) = match second {
+        0x80..=0xfd => (usize::from(second & !MASK), rest),
+        0xfe => rest.split_first_chunk::<2>().map(|(length, rest)| (usize::from(u16::from_be_bytes(*length)), rest))?,
+        _ => return None,
+    };
+    let (masking_key, rest) = rest.split_first_chunk::<4>()?;
+    let start = bytes.len() - rest.len();
+    (length <= rest.len()).then_some(WholeMessage { op_code, masking_key: *masking_key, start, end: start + length })
 }
 
 fn op_code(first: u8) -> Result<OpCode, ProtocolError> {
@@ -80,6 +115,15 @@ fn header_from(first: u8, length: usize, masking_key: Option<MaskingKey>) -> Hea
         header.push(&key);
     }
     header
+}
+
+/// Appends an unmasked frame.
+pub(crate) fn write(op_code: OpCode, payload: &[u8], out: &mut Vec<u8>) {
+    match payload.len() {
+        length @ 0..=MAX_CONTROL_BYTES => out.extend_from_slice(&[FIN | code(op_code), length as u8]),
+        length => out.extend_from_slice(header(op_code, length, None).as_bytes()),
+    }
+    out.extend_from_slice(payload);
 }
 
 /// Appends a frame with its payload masked by `key`, which its header says.
