@@ -28,6 +28,8 @@ use crate::{
 pub(super) struct Compression {
     pub(super) deflation: Deflation,
     line: VecDeque<Waiting>,
+    /// Bytes in that line.
+    pub(super) waiting: usize,
 }
 
 /// What waits: `start..end` of a block.
@@ -78,7 +80,7 @@ pub(super) enum Shares {
 
 impl Compression {
     pub(super) fn new(deflation: Deflation) -> Self {
-        Compression { deflation, line: VecDeque::new() }
+        Compression { deflation, line: VecDeque::new(), waiting: 0 }
     }
 }
 
@@ -114,7 +116,7 @@ impl Outbox {
     /// Has something wait. `true` if it is the first that does.
     fn line_up(&mut self, waiting: Waiting) -> bool {
         let Some(compression) = &mut self.compression else { return false };
-        self.uncompressed += waiting.len();
+        compression.waiting += waiting.len();
         compression.line.push_back(waiting);
         compression.line.len() == 1
     }
@@ -131,8 +133,9 @@ impl Outbox {
 
     /// Drops what waits to be compressed.
     pub(super) fn forget_uncompressed(&mut self, pools: &mut Pools) {
-        self.uncompressed = 0;
-        for waiting in self.compression.iter_mut().flat_map(|compression| compression.line.drain(..)) {
+        let Some(compression) = &mut self.compression else { return };
+        compression.waiting = 0;
+        for waiting in compression.line.drain(..) {
             pools.blocks.give(waiting.block);
         }
     }
@@ -201,7 +204,7 @@ impl Outbox {
                 }
             }
             first.start += length;
-            self.uncompressed -= length;
+            compression.waiting -= length;
             if is_last && let Some(done) = compression.line.pop_front() {
                 pools.blocks.give(done.block);
             }

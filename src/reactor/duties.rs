@@ -74,8 +74,8 @@ impl<K: Kernel> Reactor<K> {
 
     fn fire(&mut self, timer: TimerId) {
         let Some(task) = self.hub.timers.value_mut(timer) else { return };
-        if let Task::Periodic { call, .. } = task {
-            let call = call.take();
+        if let Task::Periodic(rhythm) = task {
+            let call = rhythm.call.take();
             return self.fire_periodic(timer, call);
         }
         match self.hub.timers.cancel(timer) {
@@ -87,7 +87,7 @@ impl<K: Kernel> Reactor<K> {
             Some(Task::NextAddress(id)) => self.try_next_address(id),
             Some(Task::Rest) => self.rest(),
             Some(Task::CutAll) => self.hub.running = Running::Stopping,
-            Some(Task::Once(None) | Task::Periodic { .. }) | None => {}
+            Some(Task::Once(None) | Task::Periodic(_)) | None => {}
         }
     }
 
@@ -96,16 +96,16 @@ impl<K: Kernel> Reactor<K> {
         let whole = self.call_hub(&mut call).is_some();
         let now = self.hub.now;
         // It may have cancelled itself. One that panicked is not called again: it is not known to be whole.
-        let Some(Task::Periodic { every, next, call: place }) = self.hub.timers.value_mut(timer) else { return };
+        let Some(Task::Periodic(rhythm)) = self.hub.timers.value_mut(timer) else { return };
         if !whole {
             self.hub.timers.cancel(timer);
             return;
         }
-        *place = Some(call);
+        rhythm.call = Some(call);
         // Whole periods that were missed are left out, and the rhythm is kept.
-        let missed = now.duration_since(*next).as_nanos() / every.as_nanos();
-        *next = later(*next, every.saturating_mul(u32::try_from(missed + 1).unwrap_or(u32::MAX)));
-        let next = *next;
+        let missed = now.duration_since(rhythm.next).as_nanos() / rhythm.every.as_nanos();
+        rhythm.next = later(rhythm.next, rhythm.every.saturating_mul(u32::try_from(missed + 1).unwrap_or(u32::MAX)));
+        let next = rhythm.next;
         self.hub.timers.reschedule(timer, next);
     }
 

@@ -212,21 +212,15 @@ impl Hub {
     pub(super) fn set_alarm(&mut self, key: usize) {
         let outbox = &mut self.outboxes[key];
         let Some(next) = outbox.deadline.into_iter().chain(outbox.grace_ends).min() else {
-            if let Some((timer, _)) = outbox.alarm.take() {
+            if let Some(timer) = outbox.alarm.take() {
                 self.timers.cancel(timer);
             }
             return;
         };
-        match &mut outbox.alarm {
-            Some((_, at)) if *at <= next => {}
-            Some((timer, at)) => {
-                *at = next;
-                self.timers.reschedule(*timer, next);
-            }
-            None => {
-                let timer = self.timers.insert(next, Task::Alarm(outbox.id(key)));
-                outbox.alarm = Some((timer, next));
-            }
+        match outbox.alarm {
+            Some(timer) if self.timers.deadline(timer).is_some_and(|at| at <= next) => {}
+            Some(timer) => _ = self.timers.reschedule(timer, next),
+            None => outbox.alarm = Some(self.timers.insert(next, Task::Alarm(outbox.id(key)))),
         }
     }
 
@@ -293,7 +287,7 @@ mod tests {
             reactor.kernel_mut().send(peer, b"again");
             reactor.settle().unwrap();
         }
-        assert_eq!((reactor.hub().outboxes[0].timers.len(), reactor.hub().timers.len()), (1, 1));
+        assert_eq!((reactor.hub().outboxes[0].timers_mut().len(), reactor.hub().timers.len()), (1, 1));
         reactor.kernel_mut().finish(peer);
         reactor.settle().unwrap();
         assert_eq!(reactor.hub().timers.len(), 0, "timers go with their connection");

@@ -23,6 +23,7 @@ use super::{
     pools::Pools,
     remote::{Command, Remote},
     stats::Stats,
+    stream::StreamHandler,
     task::{Task, Tick},
     timers::Timers,
     topics::Topics,
@@ -79,6 +80,8 @@ pub struct Hub {
     pub(super) generation: u32,
     pub(super) frames: Vec<EncodedFrame>,
     contexts: SharedContexts,
+    /// Who takes the current connection over from its handler, once that has returned.
+    pub(crate) successor: Option<Box<dyn StreamHandler>>,
     /// Connections on which TLS is to be laid, and as whose client.
     pub(super) securing: Vec<(ConnectionId, TlsClient, String)>,
     /// Connections to be made, which the loop has not taken in.
@@ -114,6 +117,7 @@ impl Hub {
             generation: 0,
             frames: Vec::new(),
             contexts: SharedContexts::default(),
+            successor: None,
             securing: Vec::new(),
             dials: VecDeque::new(),
             compressing: VecDeque::new(),

@@ -147,8 +147,7 @@ impl<K: Kernel> Reactor<K> {
         }
         let mut outbox = self.hub.outboxes.remove(key);
         outbox.release(&mut self.hub.pools);
-        let alarm = outbox.alarm.map(|(timer, _)| timer);
-        for timer in outbox.timers.into_iter().chain(alarm) {
+        for timer in outbox.into_timers() {
             self.hub.timers.cancel(timer);
         }
         // What the handler owns is user code too.
@@ -330,6 +329,9 @@ impl<K: Kernel> Reactor<K> {
             if !dead && guard(self.config.panic_policy, || handler.on_error(&mut stream, &error)).is_err() {
                 self.hub.stats.panics += 1;
             }
+        }
+        if let Some(successor) = self.hub.successor.take() {
+            self.links[key].handler = successor;
         }
         self.start_tls();
         self.flush(key);

@@ -101,21 +101,26 @@ pub(crate) struct Outbox {
     pub(super) encoder: Option<Encoder>,
     /// None unless it was agreed upon.
     pub(super) compression: Option<Box<Compression>>,
-    /// Bytes that wait to be compressed.
-    pub(super) uncompressed: usize,
     pub(super) queue: Option<Box<Queue>>,
-    /// The newest pong, while the socket is blocked.
-    pong: Option<Box<[u8]>>,
     /// Why it ends, once it does.
     pub(super) ending: Option<Box<CloseReason>>,
     /// When the current phase must be over.
     pub(super) deadline: Option<Instant>,
     /// When a slow reader must have drained.
     pub(super) grace_ends: Option<Instant>,
-    /// The timer that watches both, and when it goes off: not later than either.
-    pub(super) alarm: Option<(TimerId, Instant)>,
+    /// The timer that watches both: it goes off no later than either.
+    pub(super) alarm: Option<TimerId>,
+    /// What most connections do without.
+    rare: Option<Box<Rare>>,
+}
+
+/// What a connection has that few have, so that the others need no room for it.
+#[derive(Debug, Default)]
+struct Rare {
+    /// The newest pong, while the socket is blocked.
+    pong: Option<Box<[u8]>>,
     /// The timers that go with the connection.
-    pub(super) timers: Vec<TimerId>,
+    timers: Vec<TimerId>,
 }
 
 impl Outbox {
@@ -139,14 +144,12 @@ impl Outbox {
             settings,
             encoder: None,
             compression: None,
-            uncompressed: 0,
             queue: None,
-            pong: None,
             ending: None,
             deadline: None,
             grace_ends: None,
             alarm: None,
-            timers: Vec::new(),
+            rare: None,
         }
     }
 
@@ -172,7 +175,7 @@ impl Outbox {
 
     /// Bytes that wait, to be compressed or to be written.
     pub(super) fn buffered(&self) -> usize {
-        self.queued() + self.uncompressed
+        self.queued() + self.compression.as_ref().map_or(0, |compression| compression.waiting)
     }
 
     /// Bytes that wait to be written.
@@ -265,7 +268,7 @@ impl Outbox {
     /// Queues a pong; while the socket is blocked only the newest is kept.
     pub(super) fn pong(&mut self, encoder: Encoder, data: &[u8], pools: &mut Pools) {
         if self.blocked {
-            self.pong = Some(data.into());
+            self.rare.get_or_insert_default().pong = Some(data.into());
             return;
         }
         let key = pools.key(encoder);
@@ -274,7 +277,7 @@ impl Outbox {
 
     /// Queues what begins the closing handshake, if the version has one.
     pub(super) fn close_frame(&mut self, code: Option<CloseCode>, reason: &str, pools: &mut Pools) {
-        self.pong = None;
+        self.take_pong();
         if let Some(encoder) = self.encoder.filter(|encoder| encoder.version().has_closing_handshake()) {
             let key = pools.key(encoder);
             self.append_last(reason.len(), pools, |out| encoder.close(code, reason, key, out));
@@ -283,7 +286,7 @@ impl Outbox {
 
     /// Queues the close frame of a connection that has failed, if there is any that could tell so.
     pub(super) fn failure_frame(&mut self, code: CloseCode, reason: &str, pools: &mut Pools) {
-        self.pong = None;
+        self.take_pong();
         if self.encoder.is_some_and(|encoder| encoder.version().closes_cleanly()) {
             self.close_frame(Some(code), reason, pools);
         }
@@ -291,7 +294,7 @@ impl Outbox {
 
     /// Queues the answer to a close frame with that body.
     pub(super) fn close_answer(&mut self, body: &[u8], pools: &mut Pools) {
-        self.pong = None;
+        self.take_pong();
         if let Some(encoder) = self.encoder {
             let key = pools.key(encoder);
             self.append_last(body.len(), pools, |out| encoder.close_answer(body, key, out));
@@ -309,11 +312,25 @@ impl Outbox {
     /// There is room in the socket again: the pong that waited goes out at the next frame boundary.
     pub(super) fn unblock(&mut self, pools: &mut Pools) {
         self.blocked = false;
-        if let (Some(pong), Some(encoder)) = (self.pong.take(), self.encoder) {
+        if let (Some(pong), Some(encoder)) = (self.take_pong(), self.encoder) {
             let key = pools.key(encoder);
             let queue = self.queue.get_or_insert_with(|| pools.take_queue());
             queue.insert_early(&mut pools.blocks, |out| encoder.pong(&pong, key, out));
         }
+    }
+
+    fn take_pong(&mut self) -> Option<Box<[u8]>> {
+        self.rare.as_mut()?.pong.take()
+    }
+
+    /// The list of the timers that go with the connection.
+    pub(super) fn timers_mut(&mut self) -> &mut Vec<TimerId> {
+        &mut self.rare.get_or_insert_default().timers
+    }
+
+    /// All timers that go with the connection.
+    pub(super) fn into_timers(self) -> impl Iterator<Item = TimerId> {
+        self.rare.map(|rare| rare.timers).into_iter().flatten().chain(self.alarm)
     }
 
     /// The bytes that wait, as far as one write takes them, and in how many slices.

@@ -23,11 +23,7 @@ pub(super) enum Task {
     /// Tell a connection's handler.
     Connection(ConnectionId),
     Once(Option<Tick>),
-    Periodic {
-        every: Duration,
-        next: Instant,
-        call: Option<Periodic>,
-    },
+    Periodic(Box<Rhythm>),
     /// Try again to accept.
     Listener(ListenerId),
     /// Look up where a connection is to go that had to wait.
@@ -40,13 +36,21 @@ pub(super) enum Task {
     CutAll,
 }
 
+/// A function that is called every so often.
+pub(super) struct Rhythm {
+    pub(super) every: Duration,
+    pub(super) next: Instant,
+    /// Not here while it is called.
+    pub(super) call: Option<Periodic>,
+}
+
 impl fmt::Debug for Task {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Task::Alarm(_) => "Alarm",
             Task::Connection(_) => "Connection",
             Task::Once(_) => "Once",
-            Task::Periodic { .. } => "Periodic",
+            Task::Periodic(_) => "Periodic",
             Task::Listener(_) => "Listener",
             Task::Dial(_) => "Dial",
             Task::NextAddress(_) => "NextAddress",
@@ -67,13 +71,13 @@ impl Hub {
         // A period of zero would leave the loop no time for anything else.
         let every = every.max(Duration::from_micros(1));
         let next = self.after(every);
-        self.timers.insert(next, Task::Periodic { every, next, call: Some(Box::new(call)) })
+        self.timers.insert(next, Task::Periodic(Box::new(Rhythm { every, next, call: Some(Box::new(call)) })))
     }
 
     /// Cancels a timer for good, also from its own call. `false` if it has fired or was cancelled.
     pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
         match self.timers.value_mut(timer) {
-            Some(Task::Once(_) | Task::Periodic { .. }) => {}
+            Some(Task::Once(_) | Task::Periodic(_)) => {}
             Some(Task::Connection(id)) => {
                 let id = *id;
                 self.forget_timer(id, timer);
@@ -92,7 +96,7 @@ impl Hub {
     pub(crate) fn set_timer(&mut self, id: ConnectionId, after: Duration) -> TimerId {
         let timer = self.timers.insert(self.after(after), Task::Connection(id));
         match self.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation) {
-            Some(outbox) => outbox.timers.push(timer),
+            Some(outbox) => outbox.timers_mut().push(timer),
             None => drop(self.timers.cancel(timer)),
         }
         timer
@@ -101,9 +105,9 @@ impl Hub {
     /// Takes a timer off the list of those that go with a connection.
     pub(super) fn forget_timer(&mut self, id: ConnectionId, timer: TimerId) {
         if let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation)
-            && let Some(index) = outbox.timers.iter().rposition(|other| *other == timer)
+            && let Some(index) = outbox.timers_mut().iter().rposition(|other| *other == timer)
         {
-            outbox.timers.swap_remove(index);
+            outbox.timers_mut().swap_remove(index);
         }
     }
 }

@@ -80,6 +80,11 @@ impl<T> Timers<T> {
         (entry.generation == id.generation).then_some(&mut entry.value)
     }
 
+    /// When a timer is due; `None` if it has gone, or is being handled.
+    pub(crate) fn deadline(&self, id: TimerId) -> Option<Instant> {
+        Some(self.heap[self.get(id)?.place? as usize].at)
+    }
+
     /// When the next timer is due.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.heap.first().map(|node| node.at)

@@ -235,11 +235,20 @@ impl StreamHandler for ServerStream {
         // What came behind the request belongs to the challenge, and what came behind that to the WebSocket.
         while at < data.len() {
             at += match &mut self.state {
-                State::Open(session) => return session.on_data(stream, &mut data[at..]),
+                State::Open(session) => {
+                    session.on_data(stream, &mut data[at..]);
+                    break;
+                }
                 State::Opening { .. } => self.read_request(stream, &data[at..]),
                 State::Challenged(_) => self.read_challenge(stream, &data[at..]),
                 State::Answered => return,
             };
+        }
+        // From here on the session is the stream's handler itself.
+        if matches!(self.state, State::Open(_))
+            && let State::Open(session) = mem::replace(&mut self.state, State::Answered)
+        {
+            stream.hub.successor = Some(session);
         }
     }
 

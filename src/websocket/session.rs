@@ -18,7 +18,7 @@ use crate::{
         deflate::{DeflateConfig, Deflation, Inflation},
         encoder::Encoder,
     },
-    reactor::{LARGE_PAYLOAD_BYTES, Phase, Stream, TimerId},
+    reactor::{LARGE_PAYLOAD_BYTES, Phase, Stream, StreamHandler, TimerId},
 };
 
 /// Bytes that may come out of compressed messages of one connection in a turn of the loop.
@@ -128,8 +128,34 @@ impl Session {
         self.call(stream, |handler, ws| handler.on_open(ws, handshake));
     }
 
+    /// The handler, which has another connection before it.
+    pub(super) fn into_handler(self) -> Box<dyn Handler> {
+        self.handler
+    }
+
+    fn fail(&mut self, stream: &mut Stream<'_>, error: ProtocolError) {
+        log::debug!(target: "ws_reactor::websocket", "{} failed: {error}", stream.id());
+        stream.hub.fail(stream.id(), error);
+        self.on_error(stream, &Error::Protocol(error));
+    }
+
+    /// Sets the deadline after which the peer is pinged. Frames that come meanwhile only note when they came.
+    fn listen_for_silence(&mut self, stream: &mut Stream<'_>) {
+        self.pinged = None;
+        let silent = stream.hub.now().duration_since(self.heard);
+        let left = self.habits.ping_after.map(|ping_after| ping_after.saturating_sub(silent));
+        let deadline = left.map(|left| stream.hub.after(left));
+        stream.set_deadline(deadline);
+    }
+
+    fn call(&mut self, stream: &mut Stream<'_>, callback: impl FnOnce(&mut dyn Handler, &mut WebSocket<'_>)) {
+        self.view.call(&mut *self.handler, stream, callback);
+    }
+}
+
+impl StreamHandler for Session {
     /// Decodes what has come, as far as the budget, a pause or the output allow; the rest is handed back.
-    pub(super) fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+    fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
         let id = stream.id();
         let mut at = 0;
         if mem::replace(&mut self.inflated, stream.hub.stats.turns) != stream.hub.stats.turns {
@@ -190,16 +216,16 @@ impl Session {
         self.decoder.release(&mut stream.hub.pools.blocks);
     }
 
-    pub(super) fn on_drain(&mut self, stream: &mut Stream<'_>) {
+    fn on_drain(&mut self, stream: &mut Stream<'_>) {
         self.call(stream, |handler, ws| handler.on_drain(ws));
     }
 
-    pub(super) fn on_timer(&mut self, stream: &mut Stream<'_>, timer: TimerId) {
+    fn on_timer(&mut self, stream: &mut Stream<'_>, timer: TimerId) {
         self.call(stream, |handler, ws| handler.on_timer(ws, timer));
     }
 
     /// The peer has been silent, or was when the deadline was set: it is pinged, and when nothing follows it is given up.
-    pub(super) fn on_deadline(&mut self, stream: &mut Stream<'_>) {
+    fn on_deadline(&mut self, stream: &mut Stream<'_>) {
         let now = stream.hub.now();
         if stream.hub.is_stuck(stream.id()) {
             // It asked for more than it reads, and reads nothing.
@@ -229,39 +255,15 @@ impl Session {
         }
     }
 
-    /// The handler, which has another connection before it.
-    pub(super) fn into_handler(self) -> Box<dyn Handler> {
-        self.handler
-    }
-
-    pub(super) fn on_shutdown(&mut self, stream: &mut Stream<'_>) {
+    fn on_shutdown(&mut self, stream: &mut Stream<'_>) {
         stream.hub.close_by(stream.id(), CloseCode::GoingAway, "", ClosedBy::Shutdown);
     }
 
-    pub(super) fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
+    fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
         self.call(stream, |handler, ws| handler.on_error(ws, error));
     }
 
-    pub(super) fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
+    fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
         self.call(stream, |handler, ws| handler.on_close(ws, reason));
-    }
-
-    fn fail(&mut self, stream: &mut Stream<'_>, error: ProtocolError) {
-        log::debug!(target: "ws_reactor::websocket", "{} failed: {error}", stream.id());
-        stream.hub.fail(stream.id(), error);
-        self.on_error(stream, &Error::Protocol(error));
-    }
-
-    /// Sets the deadline after which the peer is pinged. Frames that come meanwhile only note when they came.
-    fn listen_for_silence(&mut self, stream: &mut Stream<'_>) {
-        self.pinged = None;
-        let silent = stream.hub.now().duration_since(self.heard);
-        let left = self.habits.ping_after.map(|ping_after| ping_after.saturating_sub(silent));
-        let deadline = left.map(|left| stream.hub.after(left));
-        stream.set_deadline(deadline);
-    }
-
-    fn call(&mut self, stream: &mut Stream<'_>, callback: impl FnOnce(&mut dyn Handler, &mut WebSocket<'_>)) {
-        self.view.call(&mut *self.handler, stream, callback);
     }
 }
