@@ -11,7 +11,7 @@ CANARY_LOAD = ("echo", ("--bytes", 16, "--connections", 100))
 CANARY_SECONDS = 0.2
 WARM_UP = 1  # slices
 FAR = 1.15  # from the median: such a canary says that somebody else has had the core
-SLOW_ROUNDS = 2
+SLOW_ROUNDS = 1
 
 
 class Load:

@@ -137,7 +137,18 @@ struct Scan {
 impl Scan {
     /// How much of `input` belongs to the head, once its empty line has come.
     fn find_end(&mut self, input: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
-        for (index, octet) in input.iter().enumerate() {
+        let mut index = 0;
+        while let Some(octet) = input.get(index) {
+            if !self.carriage_return {
+                let rest = &input[index..];
+                let run = rest.iter().position(|octet| matches!(octet, b'\r' | b'\n' | 0)).unwrap_or(rest.len());
+                if run > 0 {
+                    self.pass(run, limits)?;
+                    index += run;
+                    continue;
+                }
+            }
+            index += 1;
             self.total += 1;
             if self.total > limits.max_bytes {
                 return Err(HeadError::TooLarge);
@@ -147,23 +158,32 @@ impl Scan {
                     self.carriage_return = false;
                     match (self.line, self.lines) {
                         (0, 0) => {}
-                        (0, _) => return Ok(Some(index + 1)),
+                        (0, _) => return Ok(Some(index)),
                         _ => self.lines += 1,
                     }
                     self.line = 0;
                 }
                 (b'\n', false) | (_, true) => return Err(HeadError::BareLineEnd),
                 (b'\r', false) => self.carriage_return = true,
-                (0, false) => return Err(HeadError::Nul),
-                (_, false) => {
-                    self.line += 1;
-                    if self.lines == 0 && self.line > limits.max_bytes / 2 {
-                        return Err(HeadError::TargetTooLong);
-                    }
-                }
+                _ => return Err(HeadError::Nul),
             }
         }
         Ok(None)
+    }
+
+    /// Passes over so many octets within a line; of two limits the one that is crossed first is told.
+    fn pass(&mut self, run: usize, limits: &HeadLimits) -> Result<(), HeadError> {
+        let left = limits.max_bytes - self.total;
+        let left_of_target = if self.lines == 0 { limits.max_bytes / 2 - self.line } else { usize::MAX };
+        match run {
+            _ if run > left && left <= left_of_target => Err(HeadError::TooLarge),
+            _ if run > left_of_target => Err(HeadError::TargetTooLong),
+            _ => {
+                self.total += run;
+                self.line += run;
+                Ok(())
+            }
+        }
     }
 }
 

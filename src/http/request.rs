@@ -2,9 +2,18 @@
 
 use std::{net::SocketAddr, rc::Rc};
 
-use http::{HeaderMap, Method};
+use http::{
+    HeaderMap, HeaderName, Method,
+    header::{self, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
+};
 
 use crate::secured::Secured;
+
+/// What browsers call the page that opens the connection; the second in the drafts.
+static ORIGINS: [HeaderName; 2] = [header::ORIGIN, HeaderName::from_static("sec-websocket-origin")];
+
+/// What hixie-75 calls the subprotocols.
+static HIXIE_PROTOCOL: HeaderName = HeaderName::from_static("websocket-protocol");
 
 /// A request, before it is decided whether it becomes a WebSocket.
 #[derive(Debug, Clone)]
@@ -55,17 +64,18 @@ impl Request {
 
     /// The page that opened the connection, as browsers say (`Origin`, or `Sec-WebSocket-Origin` in the drafts).
     pub fn origin(&self) -> Option<&str> {
-        self.header("origin").or_else(|| self.header("sec-websocket-origin"))
+        let named = |name: &HeaderName| self.headers().get(name)?.to_str().ok();
+        ORIGINS.iter().find_map(named)
     }
 
     /// Whether it names an origin, be it one that can be read or not.
     pub(crate) fn names_origin(&self) -> bool {
-        ["origin", "sec-websocket-origin"].iter().any(|name| self.headers().contains_key(*name))
+        ORIGINS.iter().any(|name| self.headers().contains_key(name))
     }
 
     /// The authority the client believes it talks to.
     pub fn host(&self) -> Option<&str> {
-        self.header("host")
+        self.headers().get(header::HOST)?.to_str().ok()
     }
 
     /// The subprotocols the client offers, in its order of preference.
@@ -79,11 +89,11 @@ impl Request {
 
     /// The header that has the subprotocols. The older name counts only where no header of hybi-04 or later shows; there are clients that use
     /// it in hixie-76.
-    pub(crate) fn subprotocol_header(&self) -> &'static str {
-        let newer = ["sec-websocket-protocol", "sec-websocket-version", "sec-websocket-key"];
-        match newer.iter().any(|name| self.headers().contains_key(*name)) {
-            true => "sec-websocket-protocol",
-            false => "websocket-protocol",
+    pub(crate) fn subprotocol_header(&self) -> HeaderName {
+        let newer = [SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL];
+        match newer.iter().any(|name| self.headers().contains_key(name)) {
+            true => SEC_WEBSOCKET_PROTOCOL,
+            false => HIXIE_PROTOCOL.clone(),
         }
     }
 
@@ -96,11 +106,15 @@ impl Request {
 
     /// Whether it asks for a WebSocket: `Upgrade: websocket`, and `Connection` names the upgrade.
     pub fn is_upgrade(&self) -> bool {
-        self.names_websocket() && self.list("connection").any(|option| option.eq_ignore_ascii_case("upgrade"))
+        self.names_websocket() && self.names_upgrade()
+    }
+
+    pub(crate) fn names_upgrade(&self) -> bool {
+        self.list(header::CONNECTION).any(|option| option.eq_ignore_ascii_case("upgrade"))
     }
 
     pub(crate) fn names_websocket(&self) -> bool {
-        self.list("upgrade").any(|protocol| protocol.eq_ignore_ascii_case("websocket"))
+        self.list(header::UPGRADE).any(|protocol| protocol.eq_ignore_ascii_case("websocket"))
     }
 
     /// The address of the peer, as the system gave it at accept. An IPv4 address seen through an IPv6 socket is shown as IPv4.
@@ -119,7 +133,7 @@ impl Request {
     }
 
     /// The members of a comma-separated header, over all its lines (RFC 9110 §5.6.1).
-    fn list(&self, name: &'static str) -> impl Iterator<Item = &str> {
+    fn list(&self, name: HeaderName) -> impl Iterator<Item = &str> {
         let lines = self.headers().get_all(name).into_iter().filter_map(|line| line.to_str().ok());
         lines
             .flat_map(|line| line.split(','))

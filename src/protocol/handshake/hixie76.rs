@@ -3,7 +3,7 @@
 //! The head is answered as soon as it has come, and the proof follows the third key: a proxy that forwards what stands behind a request only once
 //! it has seen the answer (HAProxy does) would wait for ever otherwise.
 
-use http::{HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 use md5::{Digest, Md5};
 
 use super::{Handshake, HandshakeError};
@@ -15,8 +15,8 @@ use crate::{
 /// The third key stands behind the head, and has no length of its own.
 pub(super) const THIRD_KEY_BYTES: usize = 8;
 
-const KEY1: &str = "sec-websocket-key1";
-const KEY2: &str = "sec-websocket-key2";
+pub(super) static KEY1: HeaderName = HeaderName::from_static("sec-websocket-key1");
+pub(super) static KEY2: HeaderName = HeaderName::from_static("sec-websocket-key2");
 
 /// The keys of the example in hixie-76 §1.2.
 pub(super) const SAMPLE_KEYS: &str =
@@ -30,14 +30,14 @@ pub(super) const SAMPLE_PROOF: &[u8] = b"8jKS'y:G*Co,Wxa-";
 
 /// Whether the keys in the head are sound. They can be judged before the third has come.
 pub(super) fn check(request: &Request) -> Result<(), HandshakeError> {
-    match (number(request, KEY1), number(request, KEY2)) {
+    match (number(request, &KEY1), number(request, &KEY2)) {
         (Some(_), Some(_)) => Ok(()),
         _ => Err(HandshakeError::Challenge),
     }
 }
 
 /// The number hidden in a key: its digits, divided by the count of its spaces.
-fn number(request: &Request, name: &str) -> Option<u32> {
+fn number(request: &Request, name: &HeaderName) -> Option<u32> {
     let mut keys = request.headers().get_all(name).iter();
     let (Some(key), None) = (keys.next(), keys.next()) else { return None };
     hidden_number(key)
@@ -66,7 +66,7 @@ pub(super) fn answer(handshake: &Handshake, out: &mut Vec<u8>) {
 
 /// What shows that the request was understood as a WebSocket's, and by whom it was sent.
 pub(super) fn proof(request: &Request, third_key: &[u8]) -> [u8; 16] {
-    proof_of([KEY1, KEY2].map(|name| number(request, name).unwrap_or_default()), third_key)
+    proof_of([&KEY1, &KEY2].map(|name| number(request, name).unwrap_or_default()), third_key)
 }
 
 /// The same, of the numbers hidden in the keys.

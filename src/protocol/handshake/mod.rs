@@ -127,7 +127,7 @@ pub(crate) fn detect(request: &Request, versions: &[Version]) -> Result<Version,
     if upgrades != 1 {
         return Err(HandshakeError::Upgrade);
     }
-    if !request.is_upgrade() {
+    if !request.names_upgrade() {
         return Err(HandshakeError::Connection);
     }
     if has_body(request.headers()) {
@@ -148,9 +148,12 @@ pub(crate) fn detect(request: &Request, versions: &[Version]) -> Result<Version,
     Ok(version)
 }
 
+/// Which of the drafts before hybi-04 the client speaks.
+static DRAFT: HeaderName = HeaderName::from_static("sec-websocket-draft");
+
 /// The version that the request asks for, spoken here or not.
 fn announced(request: &Request) -> Result<Version, HandshakeError> {
-    for (name, how) in [("sec-websocket-version", Announced::AsVersion), ("sec-websocket-draft", Announced::AsDraft)] {
+    for (name, how) in [(&header::SEC_WEBSOCKET_VERSION, Announced::AsVersion), (&DRAFT, Announced::AsDraft)] {
         let mut named = request.headers().get_all(name).iter();
         let Some(number) = named.next() else { continue };
         // Digits, without a sign or a zero before them (RFC 6455 §4.3).
@@ -163,12 +166,12 @@ fn announced(request: &Request) -> Result<Version, HandshakeError> {
         let version = number.and_then(Version::from_number).filter(|version| version.traits().announced == how);
         return version.filter(|_| named.next().is_none()).ok_or(HandshakeError::Version);
     }
-    let has = |name| request.headers().contains_key(name);
-    if has("sec-websocket-key1") || has("sec-websocket-key2") {
+    let has = |name: &HeaderName| request.headers().contains_key(name);
+    if has(&hixie76::KEY1) || has(&hixie76::KEY2) {
         return Ok(Version::Hixie76);
     }
     // A key is younger than the header that should be beside it.
-    if has("sec-websocket-key") { Err(HandshakeError::Version) } else { Ok(Version::Hixie75) }
+    if has(&header::SEC_WEBSOCKET_KEY) { Err(HandshakeError::Version) } else { Ok(Version::Hixie75) }
 }
 
 /// What is agreed upon of compression, by a server that wants `config`.
