@@ -1,9 +1,9 @@
 //! Sends every message back as it came, in every version of the protocol.
 //!
-//!     cargo run --release --example echo -- [--listen ADDR] [--max-message BYTES] [--secure-proxy]
+//!     cargo run --release --example echo -- [--listen ADDR] [--max-message BYTES] [--secure-proxy] [--no-ping]
 //!         [--deflate | --deflate-shared] [--deflate-level LEVEL] [--tls-cert FILE --tls-key FILE]
 //!
-//! `--deflate` compresses with clients that offer it, with context takeover in both directions; `--deflate-shared` without. `--secure-proxy` is for a proxy in front that takes TLS off: the old handshakes then say `wss`.
+//! `--deflate` compresses with clients that offer it, with context takeover in both directions; `--deflate-shared` without. `--no-ping` leaves silent clients alone. `--secure-proxy` is for a proxy in front that takes TLS off: the old handshakes then say `wss`.
 
 mod arguments;
 
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         "--listen ADDR",
         "--max-message BYTES",
         "--secure-proxy",
+        "--no-ping",
         "--deflate",
         "--deflate-shared",
         "--deflate-level LEVEL",
@@ -47,6 +48,7 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     .max_message_bytes(max_message)
     .secure_proxy(arguments.has("--secure-proxy"))
     .on_error(|peer, error| log::debug!("{peer}: {error}"));
+    let echo = if arguments.has("--no-ping") { echo.ping_after(None) } else { echo };
     let (echo, scheme) = secured(compressed(echo, arguments)?, arguments)?;
 
     let mut reactor = Reactor::new()?;

@@ -55,8 +55,8 @@ def row_of(scenario):
 def legend(names):
     parts, x = [], 16
     for name in names:
-        parts.append(f'<circle cx="{x + 5}" cy="44" r="5" fill="{COLOURS.get(name, OTHER)}"/><text x="{x + 14}" y="48">{escape(name)}</text>')
-        x += 30 + 7 * len(name)
+        parts.append(f'<circle cx="{x + 5:.0f}" cy="44" r="5" fill="{COLOURS.get(name, OTHER)}"/><text x="{x + 14:.0f}" y="48">{escape(name)}</text>')
+        x += 28 + 6.2 * len(name)
     return parts
 
 

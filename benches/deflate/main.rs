@@ -3,7 +3,7 @@
 //!     cargo bench --bench deflate [-- --peer NAME=COMMAND]...
 //!
 //! A peer is another server, measured in the same run: COMMAND is started with `--listen ADDR`, and says `listening on ws://ADDR`. `benches/compare` has
-//! one on wtx. Slices are interleaved, and medians compared.
+//! several, which compress if COMMAND ends in `--deflate`. Slices are interleaved, and medians compared.
 
 mod load;
 #[path = "../process/mod.rs"]

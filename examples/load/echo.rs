@@ -19,7 +19,7 @@ pub(crate) struct Echo {
     poll: Poll,
     connections: Vec<Connection>,
     depth: u64,
-    wait: Option<Duration>,
+    wait: Duration,
 }
 
 struct Connection {
@@ -96,6 +96,10 @@ impl Echo {
 impl Work for Echo {
     const UNIT: &'static str = "echoes";
 
+    fn settle(&mut self) -> io::Result<()> {
+        self.connections.iter_mut().try_for_each(|connection| connection.voice.pipe.settle())
+    }
+
     fn run(&mut self, time: Duration) -> io::Result<Slice> {
         let (mut slice, mut watch) = (Slice::new(), Watch::new());
         let end = Instant::now() + time;
@@ -107,9 +111,10 @@ impl Work for Echo {
             connection.voice.speak(usize::MAX)?;
         }
         while open > 0 {
-            self.poll.poll(&mut events, self.wait)?;
+            self.poll.poll(&mut events, Some(self.wait))?;
+            watch.look(&mut slice)?;
             for event in &events {
-                let now = watch.look(&mut slice);
+                let now = watch.look(&mut slice)?;
                 let connection = &mut self.connections[event.token().0];
                 let (heard, back) = connection.voice.hear(&mut buffer)?;
                 bytes += heard;

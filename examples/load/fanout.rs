@@ -19,7 +19,7 @@ pub(crate) struct FanOut {
     /// The first is the one that speaks; what all hear is its batch.
     listeners: Vec<Voice>,
     depth: u64,
-    wait: Option<Duration>,
+    wait: Duration,
 }
 
 impl FanOut {
@@ -39,17 +39,22 @@ impl FanOut {
 impl Work for FanOut {
     const UNIT: &'static str = "deliveries";
 
+    fn settle(&mut self) -> io::Result<()> {
+        self.listeners.iter_mut().try_for_each(|listener| listener.pipe.settle())
+    }
+
     fn run(&mut self, time: Duration) -> io::Result<Slice> {
         let (mut slice, mut watch) = (Slice::new(), Watch::new());
         let mut events = Events::with_capacity(1024);
         let mut buffer = vec![0; 256 * 1024];
         let end = Instant::now() + time;
-        while watch.look(&mut slice) < end {
+        while watch.look(&mut slice)? < end {
             let said = Instant::now();
             let mut missing = self.listeners.len();
             self.listeners[0].speak(usize::MAX)?;
             while missing > 0 {
-                self.poll.poll(&mut events, self.wait)?;
+                self.poll.poll(&mut events, Some(self.wait))?;
+                watch.look(&mut slice)?;
                 for event in &events {
                     let index = event.token().0;
                     if index == 0 {
@@ -59,7 +64,7 @@ impl Work for FanOut {
                         self.listeners[index].advance()?;
                         missing -= 1;
                         slice.count += self.depth;
-                        let now = watch.look(&mut slice);
+                        let now = watch.look(&mut slice)?;
                         slice.record(now - said);
                     }
                 }

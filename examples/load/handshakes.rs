@@ -41,6 +41,10 @@ impl<'a> Handshakes<'a> {
 impl Work for Handshakes<'_> {
     const UNIT: &'static str = "handshakes";
 
+    fn settle(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn run(&mut self, time: Duration) -> io::Result<Slice> {
         let (mut slice, mut watch) = (Slice::new(), Watch::new());
         let mut events = Events::with_capacity(1024);
@@ -52,7 +56,8 @@ impl Work for Handshakes<'_> {
         }
         let mut open = slots.len();
         while open > 0 {
-            self.poll.poll(&mut events, self.options.wait)?;
+            self.poll.poll(&mut events, Some(self.options.wait))?;
+            watch.look(&mut slice)?;
             for event in &events {
                 let index = event.token().0;
                 let Some(opening) = &mut slots[index] else { continue };
@@ -66,7 +71,7 @@ impl Work for Handshakes<'_> {
                     continue;
                 }
                 wire::accepted(answer)?;
-                let now = watch.look(&mut slice);
+                let now = watch.look(&mut slice)?;
                 slice.record(now - opening.began);
                 slice.count += 1;
                 if let Some(opened) = slots[index].take() {

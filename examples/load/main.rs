@@ -53,8 +53,8 @@ struct Options {
     rate: f64,
     /// The size of the messages of one that echoes flat out; 0 for none.
     greedy_bytes: usize,
-    /// How long to wait for news: not at all, or until there is some.
-    wait: Option<Duration>,
+    /// How long to wait for news at a time: not at all, or a second.
+    wait: Duration,
 }
 
 struct Pace {
@@ -105,7 +105,7 @@ fn measure(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         deflate: arguments.has("--deflate"),
         rate: arguments.get("--rate", 10_000.0),
         greedy_bytes: arguments.get("--greedy-bytes", 0),
-        wait: arguments.has("--spin").then_some(Duration::ZERO),
+        wait: if arguments.has("--spin") { Duration::ZERO } else { Duration::from_secs(1) },
     };
     if options.connections == 0
         || options.bytes == 0
@@ -123,12 +123,12 @@ fn measure(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         paced: arguments.has("--paced"),
         server: (pid > 0).then_some(Process(pid)),
     };
-    let _silent = silent(&options.target, arguments.get("--idle", 0))?;
+    let silent = silent(&options.target, arguments.get("--idle", 0))?;
     match arguments.get("--kind", "echo".to_owned()).as_str() {
-        "echo" => slices(echo::Echo::connect(&options)?, &pace)?,
-        "rate" => slices(rate::Rate::connect(&options)?, &pace)?,
-        "fanout" => slices(fanout::FanOut::connect(&options)?, &pace)?,
-        "handshakes" => slices(handshakes::Handshakes::new(&options)?, &pace)?,
+        "echo" => slices(echo::Echo::connect(&options)?, silent, &pace)?,
+        "rate" => slices(rate::Rate::connect(&options)?, silent, &pace)?,
+        "fanout" => slices(fanout::FanOut::connect(&options)?, silent, &pace)?,
+        "handshakes" => slices(handshakes::Handshakes::new(&options)?, silent, &pace)?,
         "idle" => idle(&options, &pace)?,
         kind => return Err(format!("{kind:?} is none of echo, rate, fanout, handshakes, idle").into()),
     }
@@ -136,9 +136,11 @@ fn measure(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 /// Measures slice after slice, and says what came out.
-fn slices<W: Work>(mut work: W, pace: &Pace) -> Result<(), Box<dyn Error>> {
+fn slices<W: Work>(mut work: W, mut silent: Vec<Pipe>, pace: &Pace) -> Result<(), Box<dyn Error>> {
     let mut round = 0;
     while (pace.paced || round < pace.rounds) && (!pace.paced || io::stdin().read_line(&mut String::new())? > 0) {
+        silent.iter_mut().try_for_each(Pipe::settle)?;
+        work.settle()?;
         let measured = with_progress(pace, || Measured::of(&mut work, pace.slice, pace.server.as_ref()))?;
         println!("{}", if pace.json { measured.json::<W>() } else { measured.text::<W>() });
         round += 1;

@@ -18,7 +18,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-use crate::wire;
+use crate::wire::{self, PING, PONG};
 
 /// Where connections lead: `ws`, `wss`, or `tcp` for a server without frames.
 pub(crate) struct Target {
@@ -155,6 +155,25 @@ impl Pipe {
             if length < buffer.len() && self.tls.is_none() {
                 break;
             }
+        }
+        Ok(())
+    }
+
+    /// Takes what has come while nothing was asked for, which can only be pings, and answers them.
+    pub(crate) fn settle(&mut self) -> io::Result<()> {
+        let mut heard = Vec::new();
+        self.drain(&mut [0; 4096], |piece| {
+            heard.extend_from_slice(piece);
+            Ok(())
+        })?;
+        let mut rest = &heard[..];
+        while !rest.is_empty() {
+            let (PING, Some((start, end))) = (rest[0], wire::extent(rest)?) else {
+                return Err(io::Error::new(ErrorKind::InvalidData, "the server has said something by itself"));
+            };
+            let pong = wire::masked(PONG, rest.get(start..end).ok_or(ErrorKind::InvalidData)?);
+            self.write(&pong)?;
+            rest = &rest[end..];
         }
         Ok(())
     }

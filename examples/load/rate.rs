@@ -30,7 +30,7 @@ pub(crate) struct Rate {
     /// Echoes large messages as fast as it can, beside the others.
     greedy: Option<Voice>,
     period: Duration,
-    wait: Option<Duration>,
+    wait: Duration,
 }
 
 struct Connection {
@@ -73,6 +73,10 @@ impl Rate {
 impl Work for Rate {
     const UNIT: &'static str = "echoes";
 
+    fn settle(&mut self) -> io::Result<()> {
+        self.connections.iter_mut().try_for_each(|connection| connection.pipe.settle())
+    }
+
     fn run(&mut self, time: Duration) -> io::Result<Slice> {
         let (mut slice, mut watch) = (Slice::new(), Watch::new());
         let mut events = Events::with_capacity(1024);
@@ -82,7 +86,7 @@ impl Work for Rate {
         let mut next = 0;
         let due = |next: u64, period: Duration| began + Duration::from_nanos(next * period.as_nanos() as u64);
         while slice.count < messages {
-            let now = watch.look(&mut slice);
+            let now = watch.look(&mut slice)?;
             let mut burst = BURST;
             while next < messages && due(next, self.period) <= now && burst > 0 {
                 let index = next as usize % self.connections.len();
@@ -95,8 +99,9 @@ impl Work for Rate {
                     greedy.advance()?;
                 }
             }
-            let idle = self.wait.unwrap_or_else(|| due(next, self.period).saturating_duration_since(now));
-            self.poll.poll(&mut events, Some(if self.greedy.is_some() { Duration::ZERO } else { idle }))?;
+            let until = if next < messages { due(next, self.period).saturating_duration_since(now) } else { self.wait };
+            let wait = if self.greedy.is_some() { Duration::ZERO } else { until.min(self.wait) };
+            self.poll.poll(&mut events, Some(wait))?;
             for event in &events {
                 if let Some(connection) = self.connections.get_mut(event.token().0) {
                     connection.flush()?;

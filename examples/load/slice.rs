@@ -15,6 +15,9 @@ pub(crate) trait Work {
     /// What is counted: echoes, deliveries, handshakes.
     const UNIT: &'static str;
 
+    /// Answers what the server has asked meanwhile.
+    fn settle(&mut self) -> io::Result<()>;
+
     /// Works for that long, and until nothing is on its way any more.
     fn run(&mut self, time: Duration) -> io::Result<Slice>;
 }
@@ -40,20 +43,34 @@ impl Slice {
     }
 }
 
-/// Watches how long the load is away from its connections.
-pub(crate) struct Watch(Instant);
+/// How long nothing may come back.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Watches how long the load is away from its connections, and how long nothing comes back.
+pub(crate) struct Watch {
+    looked: Instant,
+    count: u64,
+    counted: Instant,
+}
 
 impl Watch {
     pub(crate) fn new() -> Self {
-        Watch(Instant::now())
+        let now = Instant::now();
+        Watch { looked: now, count: 0, counted: now }
     }
 
-    /// The time, which is noted.
-    pub(crate) fn look(&mut self, slice: &mut Slice) -> Instant {
+    /// The time, which is noted. A server that has lost something does not say so: it is an error when nothing has come back for long.
+    pub(crate) fn look(&mut self, slice: &mut Slice) -> io::Result<Instant> {
         let now = Instant::now();
-        slice.away = slice.away.max(now - self.0);
-        self.0 = now;
-        now
+        slice.away = slice.away.max(now - self.looked);
+        self.looked = now;
+        if slice.count != self.count {
+            (self.count, self.counted) = (slice.count, now);
+        }
+        match now - self.counted < SILENCE {
+            true => Ok(now),
+            false => Err(io::Error::new(io::ErrorKind::TimedOut, format!("nothing has come back for {SILENCE:?}"))),
+        }
     }
 }
 

@@ -14,6 +14,10 @@ pub(crate) const TEXT: u8 = 0x81;
 pub(crate) const BINARY: u8 = 0x82;
 pub(crate) const COMPRESSED_TEXT: u8 = 0xc1;
 
+/// FIN with the op-codes of ping and pong.
+pub(crate) const PING: u8 = 0x89;
+pub(crate) const PONG: u8 = 0x8a;
+
 /// Offers permessage-deflate with all it has.
 pub(crate) const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
 

@@ -205,6 +205,8 @@ mod tests {
         blocks.give(filled(900));
         blocks.give(filled(200));
         assert_eq!(blocks.free_bytes(), 900);
+        blocks.give(filled(100));
+        assert_eq!(blocks.free_bytes(), 1000, "it fits exactly");
     }
 
     #[test]
@@ -242,5 +244,7 @@ mod tests {
         blocks.give(filled(LARGE_BYTES));
         assert_eq!(blocks.take(10).capacity(), 0);
         assert_eq!(blocks.take(LARGE_BYTES).capacity(), LARGE_BYTES);
+        blocks.give(filled(127 * 1024));
+        assert_eq!(blocks.take(10).capacity(), 127 * 1024, "that is not large yet");
     }
 }

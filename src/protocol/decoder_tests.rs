@@ -222,6 +222,27 @@ fn a_frame_above_its_limit_is_refused_from_its_header() {
 }
 
 #[test]
+fn limits_that_change_hold_from_the_next_frame_on() {
+    let narrow = Limits { max_frame_bytes: 4, max_message_bytes: 4 };
+    for (version, frame) in
+        [(Version::Rfc6455, client_frame(0x81, b"hello")), (Version::Hixie76, b"\0hello\xff".to_vec())]
+    {
+        let mut feed = Feed::of(version, Side::Server, Limits::default());
+        feed.push(&frame);
+        feed.push(&frame[..3]);
+        feed.decoder.set_limits(narrow);
+        feed.push(&frame[3..]);
+        assert!(feed.events[0] == text("hello") && feed.events.len() == 2);
+        let begun_before = version == Version::Hixie76;
+        assert_eq!(feed.events[1] == text("hello"), begun_before, "{version}: its header had not come");
+        let mut feed = Feed::of(version, Side::Server, narrow);
+        feed.decoder.set_limits(Limits::default());
+        feed.push(&frame);
+        assert_eq!(feed.events, [text("hello")], "{version}");
+    }
+}
+
+#[test]
 fn fragments_above_the_message_limit_are_refused_at_the_crossing_frame() {
     let limits = Limits { max_frame_bytes: 100, max_message_bytes: 150 };
     let fitting = [client_frame(0x02, &[1; 100]), client_frame(0x80, &[1; 50])].concat();

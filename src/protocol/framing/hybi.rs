@@ -175,6 +175,23 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_message_is_what_its_header_says() {
+        for length in [0, 1, 125, 126, 0xffff, 0x1_0000] {
+            let mut bytes = header(OpCode::Binary, length, Some([1, 2, 3, 4])).as_bytes().to_vec();
+            let start = bytes.len();
+            bytes.resize(start + length, 7);
+            let found = whole_message(&bytes).map(|found| (found.op_code, found.masking_key, found.start, found.end));
+            let short = length <= 0xffff;
+            assert_eq!(found, short.then_some((OpCode::Binary, [1, 2, 3, 4], start, start + length)), "{length}");
+            assert!(whole_message(&bytes[..bytes.len() - 1]).is_none(), "{length}, cut");
+        }
+        for first in [0x01, 0x80, 0x88, 0x89, 0x8a, 0xc1, 0x83] {
+            assert!(whole_message(&[first, 0x80, 1, 2, 3, 4]).is_none(), "{first:x}");
+        }
+        assert!(whole_message(&[0x81, 0x01, 7]).is_none(), "not masked");
+    }
+
+    #[test]
     fn the_first_octet_is_enough_to_refuse() {
         assert_eq!(parse(&[0xc1]), Err(ProtocolError::ReservedBits));
         assert_eq!(parse(&[0x91]), Err(ProtocolError::ReservedBits));
