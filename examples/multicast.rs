@@ -1,6 +1,6 @@
 //! Sends every message to every client, the sender included.
 //!
-//!     cargo run --release --example multicast -- [--listen ADDR]
+//!     cargo run --release --example multicast -- [--listen ADDR] [--no-ping]
 
 mod arguments;
 
@@ -12,12 +12,12 @@ const EVERYBODY: &str = "everybody";
 
 fn main() -> ExitCode {
     env_logger::init();
-    let listen =
-        arguments::Arguments::read(&["--listen ADDR"]).get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
-    arguments::run(|| serve(listen))
+    let arguments = arguments::Arguments::read(&["--listen ADDR", "--no-ping"]);
+    arguments::run(|| serve(&arguments))
 }
 
-fn serve(listen: SocketAddr) -> Result<(), Error> {
+fn serve(arguments: &arguments::Arguments) -> Result<(), Error> {
+    let listen = arguments.get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
     let multicast = Server::new(|_| {
         Callbacks::new()
             .on_open(|ws, _| {
@@ -27,6 +27,7 @@ fn serve(listen: SocketAddr) -> Result<(), Error> {
                 ws.publish(EVERYBODY, message);
             })
     });
+    let multicast = if arguments.has("--no-ping") { multicast.ping_after(None) } else { multicast };
     let mut reactor = Reactor::new()?;
     let listening = reactor.listen(listen, multicast)?;
     eprintln!("listening on ws://{}", listening.addr);

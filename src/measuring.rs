@@ -117,9 +117,9 @@ fn opening(version: Version) -> impl FnMut() {
     let mut out = Vec::new();
     move || {
         let (head, used) = HeadReader::default().read(&request, &HeadLimits::default()).unwrap().unwrap();
-        let request_ = Request { head, peer_addr: ([127, 0, 0, 1], 1).into(), secured: None, proxied: false };
-        let version = handshake::detect(&request_, Version::ALL).unwrap();
-        let handshake = Handshake::new(request_, version, None, None);
+        let asked = Request { head, peer_addr: ([127, 0, 0, 1], 1).into(), secured: None, proxied: false };
+        let version = handshake::detect(&asked, Version::ALL).unwrap();
+        let handshake = Handshake::new(asked, version, None, None);
         out.clear();
         handshake.answer(&HeaderMap::new(), &mut out);
         if handshake.challenge_bytes() > 0 {
@@ -135,8 +135,8 @@ fn reactor() -> Vec<Part> {
         let ids: Vec<_> = (0..10_000).map(|number| timers.insert(due(number), number)).collect();
         let mut turn = 0;
         move || {
-            turn = (turn + 7919) % ids.len();
-            timers.reschedule(ids[turn], due(turn as u64 + 20_000));
+            turn += 7919;
+            timers.reschedule(ids[turn % ids.len()], due(turn as u64 + 20_000));
         }
     });
     let firing = part("set and fire 100 timers", || {

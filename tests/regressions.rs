@@ -325,3 +325,42 @@ fn a_crowd_that_sends_much_leaves_others_their_turns() {
     // It has said its word in the fourth turn.
     assert!(turns > 10 && waited.is_some_and(|turn| turn <= 5), "{waited:?} of {turns}");
 }
+
+/// What a server was given to keep, and does not let go in peace.
+struct Grudge;
+
+impl Drop for Grudge {
+    fn drop(&mut self) {
+        panic!("not in peace");
+    }
+}
+
+#[test]
+fn what_a_server_owned_may_panic_when_it_goes() {
+    for opened_first in [false, true] {
+        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        let grudge = Grudge;
+        let server = Server::new(move |_| {
+            let _kept = &grudge;
+            on_message(|ws, message| {
+                ws.send(message);
+            })
+        });
+        let listening = reactor.listen("127.0.0.1:0", server).unwrap();
+        let peer = reactor.kernel_mut().connect(listening.addr).unwrap();
+        if opened_first {
+            reactor.kernel_mut().send(peer, REQUEST);
+        }
+        reactor.settle().unwrap();
+        reactor.hub().close_listener(listening.id);
+        reactor.settle().unwrap();
+        if !opened_first {
+            reactor.kernel_mut().send(peer, REQUEST);
+            reactor.settle().unwrap();
+        }
+        assert_eq!(reactor.hub().stats().panics, 1, "the last holder let go");
+        reactor.kernel_mut().send(peer, b"\x81\x82\0\0\0\0hi");
+        reactor.settle().unwrap();
+        assert!(reactor.kernel_mut().received(peer).ends_with(b"\x81\x02hi"));
+    }
+}

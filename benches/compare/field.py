@@ -37,7 +37,7 @@ def build(peers, wanted):
     run("cargo", "build", "--release", "--target-dir", THEIR_TARGET, cwd=HERE)
     theirs = THEIR_TARGET / "release"
     examples = TARGET / "release" / "examples"
-    ours = Server(OURS, (examples / "echo", "--max-message", LARGEST, "--no-ping"), broadcast=(examples / "multicast",))
+    ours = Server(OURS, (examples / "echo", "--max-message", LARGEST, "--no-ping"), broadcast=(examples / "multicast", "--no-ping"))
     servers = [Server(CANARY, (theirs / "raw",)), ours]
     for peer in peers:
         name, command = peer.split("=", 1)
@@ -68,8 +68,8 @@ class Running:
         said = self.process.stderr.readline()
         match = re.match(r"listening on (\S+)", said)
         if not match:
-            self.end()
-            raise Refused(said.strip())
+            refused = self.process.wait() == 2
+            raise Refused(said.strip()) if refused else RuntimeError(f"{server.name} does not start: {said.strip()}")
         self.url = match[1]
 
     def end(self):

@@ -90,7 +90,9 @@ def summary(scenario, contenders, canaries):
         quiet = [index for index in quiet if index >= WARM_UP]
     figures = {}
     for contender in contenders:
-        slices = [contender.slices[index] for index in quiet if index < len(contender.slices)]
+        # Who has one round has that, whatever the canary says.
+        rounds = range(WARM_UP, len(contender.slices)) if contender.slow else quiet
+        slices = [contender.slices[index] for index in rounds if index < len(contender.slices)]
         figures[contender.name] = {
             "failed": contender.failed,
             **{metric: [slice_[metric] for slice_ in slices if slice_] for metric in scenario.metrics},

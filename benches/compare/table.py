@@ -34,7 +34,9 @@ def judged(scenario):
             continue
         for other, target in scenario["targets"].items():
             ratio = ratios(scenario, other, metric)
-            if ratio:
+            if figure(scenario, other, metric) is not None and figure(scenario, OURS, metric) is None:
+                yield f"{UNITS[metric][0]} / {other}", "failed", f"≤ {target}", False
+            elif ratio:
                 yield f"{UNITS[metric][0]} / {other}", "{:.3f} ({:.3f}–{:.3f})".format(*ratio), f"≤ {target}", ratio[0] <= target
         value, limit = figure(scenario, OURS, metric), scenario["limits"].get(metric)
         if value is not None and limit:
@@ -69,7 +71,7 @@ def markdown(results):
     ]
     for scenario in results["scenarios"]:
         for metric in scenario["metrics"]:
-            cells = [shown(metric, figure(scenario, name, metric)) for name in names]
+            cells = ["failed" if scenario["servers"].get(name, {}).get("failed") else shown(metric, figure(scenario, name, metric)) for name in names]
             lines.append(f"| {scenario['name']}, {UNITS[metric][0]} | " + " | ".join(f"**{cell}**" if name == OURS else cell for name, cell in zip(names, cells)) + " |")
     lines += ["", "| ours beside | | median of rounds (least–greatest) | target | |", "|---|---|--:|--:|---|"]
     for scenario in results["scenarios"]:

@@ -50,10 +50,17 @@ pub(crate) fn count() -> Result<ExitCode, Box<dyn Error>> {
             None => String::new(),
             Some(None) => "  NOT KNOWN".to_owned(),
             Some(Some(before)) if each > before * TOLERANCE => format!("  MORE THAN BEFORE: {before:.1}"),
+            // It has become so good that it ought to be known, or it does not do its work.
+            Some(Some(before)) if each < before / 2.0 => format!("  LESS THAN HALF: {before:.1}"),
             Some(Some(before)) => format!("  ({:.3} of what is known)", each / before),
         };
-        failed |= verdict.contains("NOT KNOWN") || verdict.contains("MORE THAN");
+        failed |= ["NOT KNOWN", "MORE THAN", "LESS THAN"].iter().any(|word| verdict.contains(word));
         println!("{each:>12.1}  {:<64}{verdict}", part.name);
+    }
+    let names: Vec<String> = parts().into_iter().map(|part| part.name).collect();
+    for gone in known.iter().flatten().filter(|(name, _)| !names.iter().any(|known| known == *name)) {
+        println!("{:>12}  {:<64}  THERE IS NO SUCH PART", "", gone.0);
+        failed = true;
     }
     if let Some(file) = file_of("--write") {
         fs::write(file, lines)?;
@@ -78,6 +85,9 @@ fn collected(index: usize, times: usize) -> Result<u64, Box<dyn Error>> {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(env::current_exe()?);
     let output = command.env(ROLE, format!("{index} {times}")).output()?;
+    if !output.status.success() {
+        return Err(format!("the part has failed: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
     let said = String::from_utf8_lossy(&output.stderr);
     let line = said.lines().find_map(|line| line.split_once("Collected :")).ok_or("valgrind has counted nothing")?;
     Ok(line.1.trim().parse()?)

@@ -53,11 +53,16 @@ impl Voice {
         self.pipe.flush()
     }
 
+    /// Whether a batch has begun to leave and has not left whole.
+    pub(crate) fn is_speaking(&self) -> bool {
+        self.sent > 0 && self.sent < self.speaker.batch().len()
+    }
+
     /// Hears what is there, and says how much that is and whether the whole batch has come back.
-    pub(crate) fn hear(&mut self, buffer: &mut [u8]) -> io::Result<(u64, bool)> {
+    pub(crate) fn hear(&mut self, buffer: &mut [u8], most: usize) -> io::Result<(u64, bool)> {
         let (mut bytes, mut back) = (0, false);
         let speaker = &mut self.speaker;
-        self.pipe.drain(buffer, |piece| {
+        self.pipe.drain(buffer, most, |piece| {
             bytes += piece.len() as u64;
             back = speaker.hear(piece)?;
             Ok(())
@@ -112,11 +117,14 @@ impl Work for Echo {
         }
         while open > 0 {
             self.poll.poll(&mut events, Some(self.wait))?;
+            if !self.wait.is_zero() {
+                watch.wake();
+            }
             watch.look(&mut slice)?;
             for event in &events {
                 let now = watch.look(&mut slice)?;
                 let connection = &mut self.connections[event.token().0];
-                let (heard, back) = connection.voice.hear(&mut buffer)?;
+                let (heard, back) = connection.voice.hear(&mut buffer, usize::MAX)?;
                 bytes += heard;
                 if back {
                     slice.count += self.depth;
@@ -126,9 +134,9 @@ impl Work for Echo {
                         open -= 1;
                         continue;
                     }
-                    connection.began = now;
+                    connection.began = Instant::now();
                     connection.voice.speak(usize::MAX)?;
-                } else if connection.voice.sent > 0 {
+                } else if connection.voice.is_speaking() {
                     connection.voice.speak(usize::MAX)?;
                 }
             }

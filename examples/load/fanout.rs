@@ -54,13 +54,16 @@ impl Work for FanOut {
             self.listeners[0].speak(usize::MAX)?;
             while missing > 0 {
                 self.poll.poll(&mut events, Some(self.wait))?;
+                if !self.wait.is_zero() {
+                    watch.wake();
+                }
                 watch.look(&mut slice)?;
                 for event in &events {
                     let index = event.token().0;
-                    if index == 0 {
+                    if index == 0 && self.listeners[0].is_speaking() {
                         self.listeners[0].speak(usize::MAX)?;
                     }
-                    if self.listeners[index].hear(&mut buffer)?.1 {
+                    if self.listeners[index].hear(&mut buffer, usize::MAX)?.1 {
                         self.listeners[index].advance()?;
                         missing -= 1;
                         slice.count += self.depth;

@@ -57,12 +57,15 @@ impl Work for Handshakes<'_> {
         let mut open = slots.len();
         while open > 0 {
             self.poll.poll(&mut events, Some(self.options.wait))?;
+            if !self.options.wait.is_zero() {
+                watch.wake();
+            }
             watch.look(&mut slice)?;
             for event in &events {
                 let index = event.token().0;
                 let Some(opening) = &mut slots[index] else { continue };
                 let answer = &mut opening.answer;
-                opening.pipe.drain(&mut buffer, |piece| {
+                opening.pipe.drain(&mut buffer, usize::MAX, |piece| {
                     answer.extend_from_slice(piece);
                     Ok(())
                 })?;

@@ -148,11 +148,17 @@ impl Pipe {
         Ok(())
     }
 
-    /// Hands on what is there, in pieces. The end of the stream is an error.
-    pub(crate) fn drain(&mut self, buffer: &mut [u8], mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    /// Hands on what is there, in pieces, and no more pieces when they are as much as `most` bytes. The end of the stream is an error.
+    pub(crate) fn drain(
+        &mut self,
+        buffer: &mut [u8],
+        mut most: usize,
+        mut take: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
         while let Some(length) = self.read(buffer)? {
             take(&buffer[..length])?;
-            if length < buffer.len() && self.tls.is_none() {
+            most = most.saturating_sub(length);
+            if most == 0 || length < buffer.len() && self.tls.is_none() {
                 break;
             }
         }
@@ -162,7 +168,7 @@ impl Pipe {
     /// Takes what has come while nothing was asked for, which can only be pings, and answers them.
     pub(crate) fn settle(&mut self) -> io::Result<()> {
         let mut heard = Vec::new();
-        self.drain(&mut [0; 4096], |piece| {
+        self.drain(&mut [0; 4096], usize::MAX, |piece| {
             heard.extend_from_slice(piece);
             Ok(())
         })?;

@@ -9,7 +9,8 @@ impl Process {
     pub(crate) fn cpu_nanos(&self) -> io::Result<u64> {
         let mut sum = 0;
         for thread in fs::read_dir(format!("/proc/{}/task", self.0))? {
-            let status = fs::read_to_string(thread?.path().join("schedstat"))?;
+            // One that has ended meanwhile is not there any more.
+            let Ok(status) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
             sum += number(status.split_whitespace().next())?;
         }
         Ok(sum)

@@ -59,6 +59,11 @@ impl Watch {
         Watch { looked: now, count: 0, counted: now }
     }
 
+    /// The load has waited for news of its own will.
+    pub(crate) fn wake(&mut self) {
+        self.looked = Instant::now();
+    }
+
     /// The time, which is noted. A server that has lost something does not say so: it is an error when nothing has come back for long.
     pub(crate) fn look(&mut self, slice: &mut Slice) -> io::Result<Instant> {
         let now = Instant::now();
@@ -89,7 +94,8 @@ impl Measured {
         let slice = work.run(time)?;
         let seconds = began.elapsed().as_secs_f64();
         let after = server.map(Process::cpu_nanos).transpose()?;
-        let cpu = before.zip(after).map(|(before, after)| (after - before) as f64 / slice.count.max(1) as f64);
+        let cpu =
+            before.zip(after).map(|(before, after)| after.saturating_sub(before) as f64 / slice.count.max(1) as f64);
         Ok(Measured { slice, seconds, cpu })
     }
 

@@ -168,6 +168,7 @@ impl<K: Kernel> Reactor<K> {
         if let Some(timer) = listener.parked {
             self.hub.timers.cancel(timer);
         }
+        self.let_go(listener);
     }
 }
 

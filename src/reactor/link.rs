@@ -150,8 +150,12 @@ impl<K: Kernel> Reactor<K> {
         for timer in outbox.into_timers() {
             self.hub.timers.cancel(timer);
         }
-        // What the handler owns is user code too.
-        if guard(self.config.panic_policy, || drop(link)).is_err() {
+        self.let_go(link);
+    }
+
+    /// Drops what users have given: their destructors are user code too.
+    pub(super) fn let_go<T>(&mut self, what: T) {
+        if guard(self.config.panic_policy, || drop(what)).is_err() {
             self.hub.stats.panics += 1;
         }
     }
@@ -331,7 +335,9 @@ impl<K: Kernel> Reactor<K> {
             }
         }
         if let Some(successor) = self.hub.successor.take() {
-            self.links[key].handler = successor;
+            // It may have been the last to hold its server.
+            let former = mem::replace(&mut self.links[key].handler, successor);
+            self.let_go(former);
         }
         self.start_tls();
         self.flush(key);
