@@ -72,6 +72,7 @@ pub fn parts() -> Vec<Part> {
         parts.push(part(format!("handshake, {version}"), move || opening(version)));
     }
     parts.push(decoding("decode 32 messages of 16 B", Version::Rfc6455, &"x".repeat(16), 32));
+    parts.extend(slow());
     parts.extend(reactor());
     #[cfg(feature = "deflate")]
     parts.extend(deflate());
@@ -126,6 +127,42 @@ fn opening(version: Version) -> impl FnMut() {
             out.extend(handshake.prove(&request[used..]));
         }
     }
+}
+
+/// What is sent to be slow to read.
+fn slow() -> [Part; 2] {
+    let dripping = part("a head of 64 KiB, octet by octet", || {
+        let request = sample_request(Version::Rfc6455, "/", &format!("Cookie: {}\r\n", "c".repeat(64 * 1024)));
+        let limits = HeadLimits { max_bytes: request.len(), ..HeadLimits::default() };
+        move || {
+            let mut reader = HeadReader::default();
+            let mut octets = request.chunks(1);
+            while reader.read(octets.next().unwrap(), &limits).unwrap().is_none() {}
+        }
+    });
+    let listing = part("three lists of 14 KiB without a meaning", || {
+        let lists = ["a; b=\"".to_owned() + &"\\".repeat(14_000), "a;".repeat(7000), ",".repeat(14_000)];
+        let requests = lists.map(|list| {
+            let names = ["Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol", "X-Forwarded-For"];
+            sample_request(Version::Rfc6455, "/", &names.map(|name| format!("{name}: {list}\r\n")).concat())
+        });
+        let limits = HeadLimits { max_bytes: 64 * 1024, ..HeadLimits::default() };
+        move || {
+            for request in &requests {
+                let (head, _) = HeadReader::default().read(request, &limits).unwrap().unwrap();
+                let asked = Request { head, peer_addr: ([127, 0, 0, 1], 1).into(), secured: None, proxied: false };
+                let _ = handshake::detect(&asked, Version::ALL);
+                std::hint::black_box(asked.subprotocols().count());
+                #[cfg(feature = "deflate")]
+                {
+                    let lines = asked.headers().get_all("Sec-WebSocket-Extensions").into_iter();
+                    let lines = lines.map(http::HeaderValue::as_bytes);
+                    let _ = crate::protocol::deflate::agree(lines, &crate::DeflateConfig::dedicated());
+                }
+            }
+        }
+    });
+    [dripping, listing]
 }
 
 fn reactor() -> Vec<Part> {

@@ -1,23 +1,90 @@
-//! A second reading of the frames of RFC 6455 and of Hixie, which has nothing in common with the first: slow, whole, and after the words of the specification.
+//! A second reading of the frames of every version, which has nothing in common with the first: slow, whole, and after the words of the specifications.
 
 use super::Event;
+use crate::protocol::{Limits, Side, Version};
 
-/// What one end hears in `bytes`, up to its end or to what fails it.
-pub(super) fn rfc6455(bytes: &[u8], by_server: bool, most_frame: u64, most_message: u64) -> Vec<Event> {
+/// Who masks, and what of a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Masked {
+    Never,
+    Payload,
+    PayloadOrNot,
+    Frame,
+}
+
+/// What a version's frames look like to one side.
+struct Dialect {
+    masked: Masked,
+    /// The first bit says that the message ends, not that it goes on.
+    flag_ends: bool,
+    /// The op-codes of a continuation, a close, a ping, a pong, a text, and octets.
+    codes: [u8; 6],
+    close_codes: CloseCodes,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum CloseCodes {
+    None,
+    Any,
+    Registered,
+}
+
+fn dialect(version: Version, side: Side) -> Dialect {
+    let number = version.number();
+    let masked = match (number, side) {
+        (1..=3, _) | (_, Side::Client) => Masked::Never,
+        (5 | 6, _) => Masked::Frame,
+        (7 | 8, _) => Masked::PayloadOrNot,
+        _ => Masked::Payload,
+    };
+    let close_codes = match number {
+        1..=5 => CloseCodes::None,
+        6..=8 => CloseCodes::Any,
+        _ => CloseCodes::Registered,
+    };
+    let codes = if number <= 6 { [0, 1, 2, 3, 4, 5] } else { [0, 8, 9, 10, 1, 2] };
+    Dialect { masked, flag_ends: number > 3, codes, close_codes }
+}
+
+/// What a side hears in `bytes`, up to its end or to what fails it.
+pub(super) fn events(version: Version, side: Side, bytes: &[u8], limits: Limits) -> Vec<Event> {
+    if version.supports_binary() { hybi(&dialect(version, side), bytes, limits) } else { hixie(bytes, limits) }
+}
+
+fn xor(bytes: &[u8], key: &[u8]) -> Vec<u8> {
+    bytes.iter().enumerate().map(|(index, octet)| octet ^ key.get(index % 4).unwrap_or(&0)).collect()
+}
+
+/// hybi-03 §4, hybi-06 §4, RFC 6455 §5.2.
+fn hybi(dialect: &Dialect, bytes: &[u8], limits: Limits) -> Vec<Event> {
+    let (most_frame, most_message) = (limits.max_frame_bytes as u64, limits.max_message_bytes as u64);
+    let [continuation, closing, ping, pong, text, _] = dialect.codes;
     let (mut events, mut at) = (Vec::new(), 0);
     let mut message: Option<(bool, Vec<u8>)> = None;
     loop {
-        let rest = &bytes[at..];
+        let plain;
+        let (before, rest) = match dialect.masked {
+            Masked::Frame => {
+                let Some(key) = bytes.get(at..at + 4) else { return events };
+                plain = xor(&bytes[at + 4..], key);
+                (4, &plain[..])
+            }
+            _ => (0, &bytes[at..]),
+        };
         let Some(first) = rest.first() else { return events };
-        let (fin, reserved, opcode) = (first >> 7 == 1, first >> 4 & 7, first & 15);
-        let control = opcode >= 8;
-        let known = matches!(opcode, 0 | 1 | 2 | 8 | 9 | 10);
-        if reserved != 0 || !known || control && !fin {
+        let (fin, reserved, code) = (first >> 7 == u8::from(dialect.flag_ends), first >> 4 & 7, first & 15);
+        let control = [closing, ping, pong].contains(&code);
+        if reserved != 0 || !dialect.codes.contains(&code) || control && !fin {
             return fail(events, 1002);
         }
         let Some(second) = rest.get(1) else { return events };
-        let masked = second >> 7 == 1;
-        if masked != by_server || control && second & 127 > 125 {
+        let high = second >> 7 == 1;
+        let refused = match dialect.masked {
+            Masked::Never | Masked::Frame => high,
+            Masked::Payload => !high,
+            Masked::PayloadOrNot => false,
+        };
+        if refused || control && second & 127 > 125 {
             return fail(events, 1002);
         }
         let wide = match second & 127 {
@@ -33,58 +100,103 @@ pub(super) fn rfc6455(bytes: &[u8], by_server: bool, most_frame: u64, most_messa
         if length >> 63 == 1 {
             return fail(events, 1002);
         }
-        let header = 2 + wide + if masked { 4 } else { 0 };
+        let header = 2 + wide + if high { 4 } else { 0 };
         let Some(key) = rest.get(2 + wide..header) else { return events };
         let so_far = message.as_ref().map_or(0, |(_, parts)| parts.len() as u64);
-        match (opcode, &message) {
-            (0, None) | (1 | 2, Some(_)) => return fail(events, 1002),
-            _ => {}
+        if !control && (code == continuation) != message.is_some() {
+            return fail(events, 1002);
         }
         if !control && (length > most_frame || so_far + length > most_message) {
             return fail(events, 1009);
         }
         let came = &rest[header..rest.len().min(header + length as usize)];
-        let payload: Vec<u8> =
-            came.iter().enumerate().map(|(index, octet)| octet ^ key.get(index % 4).unwrap_or(&0)).collect();
+        let payload = xor(came, key);
         let whole = came.len() as u64 == length;
         if control {
             if !whole {
                 return events;
             }
-            match opcode {
-                8 => return close(events, payload),
-                9 => events.push(Event::Ping(payload)),
-                _ => events.push(Event::Pong(payload)),
+            if code == closing {
+                return close(events, payload, dialect.close_codes);
             }
+            events.push(if code == ping { Event::Ping(payload) } else { Event::Pong(payload) });
         } else {
-            let (text, mut parts) = message.take().unwrap_or((opcode == 1, Vec::new()));
+            let (is_text, mut parts) = message.take().unwrap_or((code == text, Vec::new()));
             parts.extend(payload);
             let ends = whole && fin;
-            // What can still become text is not refused yet.
-            let bad = std::str::from_utf8(&parts).err().is_some_and(|error| error.error_len().is_some() || ends);
-            if text && bad {
+            if is_text && !is_text_so_far(&parts, ends) {
                 return fail(events, 1007);
             }
             if !whole {
                 return events;
             }
-            match (ends, text) {
-                (false, _) => message = Some((text, parts)),
+            match (ends, is_text) {
+                (false, _) => message = Some((is_text, parts)),
                 (true, true) => events.push(Event::Text(String::from_utf8(parts).unwrap_or_default())),
                 (true, false) => events.push(Event::Binary(parts)),
             }
         }
-        at += header + length as usize;
+        at += before + header + length as usize;
     }
 }
 
-fn close(mut events: Vec<Event>, body: Vec<u8>) -> Vec<Event> {
+/// What can still become text is not refused yet.
+fn is_text_so_far(bytes: &[u8], ends: bool) -> bool {
+    std::str::from_utf8(bytes).err().is_none_or(|error| error.error_len().is_none() && !ends)
+}
+
+/// Hixie-76 §4.2.
+fn hixie(bytes: &[u8], limits: Limits) -> Vec<Event> {
+    let most = limits.max_frame_bytes.min(limits.max_message_bytes);
+    let (mut events, mut at) = (Vec::new(), 0);
+    while let Some(kind) = bytes.get(at) {
+        at += 1;
+        let rest = &bytes[at..];
+        if *kind < 0x80 {
+            let end = rest.iter().position(|octet| *octet == 0xff);
+            let body = &rest[..end.unwrap_or(rest.len())];
+            if body.len() > most || *kind == 0 && !is_text_so_far(body, end.is_some()) {
+                return fail(events, 1002);
+            }
+            let Some(length) = end else { return events };
+            if *kind == 0 {
+                events.push(Event::Text(String::from_utf8_lossy(body).into_owned()));
+            }
+            at += length + 1;
+        } else {
+            let mut length = 0_u128;
+            for octets in 1.. {
+                let Some(octet) = bytes.get(at) else { return events };
+                at += 1;
+                length = length << 7 | u128::from(octet & 127);
+                if length > most as u128 || octets > 10 {
+                    return fail(events, 1002);
+                }
+                if *octet < 0x80 {
+                    break;
+                }
+            }
+            if *kind == 0xff && length == 0 {
+                events.push(Event::Close(Vec::new()));
+                return events;
+            }
+            at += length as usize;
+        }
+    }
+    events
+}
+
+fn close(mut events: Vec<Event>, body: Vec<u8>, codes: CloseCodes) -> Vec<Event> {
+    if codes == CloseCodes::None {
+        events.push(Event::Close(body));
+        return events;
+    }
     let code = match body[..] {
         [] => 1000,
         [_] => return fail(events, 1002),
         [high, low, ..] => u16::from(high) << 8 | u16::from(low),
     };
-    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+    if codes == CloseCodes::Registered && !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
         return fail(events, 1002);
     }
     if std::str::from_utf8(body.get(2..).unwrap_or_default()).is_err() {
