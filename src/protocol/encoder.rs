@@ -202,4 +202,38 @@ mod tests {
         let written = bytes(|out| server().close(Some(CloseCode::Normal), &"x".repeat(200), [0; 4], out));
         assert_eq!(written.len(), 2 + 125);
     }
+
+    #[test]
+    fn who_masks_and_who_has_octets_is_by_side_and_by_version() {
+        for version in Version::ALL.iter().copied() {
+            assert!(Encoder::new(version, Side::Client).masks() && !Encoder::new(version, Side::Server).masks());
+            let encoder = Encoder::new(version, Side::Server);
+            assert!(encoder.can_say(Message::Text("x")));
+            assert_eq!(encoder.can_say(Message::Binary(b"x")), version.supports_binary(), "{version}");
+        }
+    }
+
+    #[test]
+    fn rsv1_stands_in_the_first_frame_of_what_is_compressed() {
+        // The sample of RFC 7692 §7.2.3.1, whole and in two frames.
+        let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        let write = |op_code, fin, payload| bytes(|out| server().compressed(op_code, fin, payload, [0; 4], out));
+        assert_eq!(write(OpCode::Text, true, &hello), [&[0xc1, 0x07], &hello[..]].concat());
+        assert_eq!(write(OpCode::Text, false, &hello[..3]), [0x41, 0x03, 0xf2, 0x48, 0xcd]);
+        assert_eq!(write(OpCode::Continuation, true, &hello[3..]), [0x80, 0x04, 0xc9, 0xc9, 0x07, 0x00]);
+        let client = Encoder::new(Version::Rfc6455, Side::Client);
+        let written = bytes(|out| client.compressed(OpCode::Text, true, &hello, [1; 4], out));
+        assert_eq!(written, [&[0xc1, 0x87, 1, 1, 1, 1], &hello.map(|octet| octet ^ 1)[..]].concat());
+    }
+
+    #[test]
+    fn a_close_is_answered_in_the_words_of_its_version() {
+        let answer =
+            |version, body: &[u8]| bytes(|out| Encoder::new(version, Side::Server).close_answer(body, [0; 4], out));
+        assert_eq!(answer(Version::Rfc6455, b"\x03\xe8bye"), [0x88, 2, 3, 0xe8]);
+        assert_eq!(answer(Version::Rfc6455, b""), [0x88, 0]);
+        assert_eq!(answer(Version::Hybi05, b"C"), [0x81, 1, b'C']);
+        assert_eq!(answer(Version::Hybi03, b"why"), [0x01, 3, b'w', b'h', b'y']);
+        assert_eq!(answer(Version::Hixie76, b""), [0xff, 0]);
+    }
 }
