@@ -92,3 +92,22 @@ impl fmt::Display for ProtocolError {
 }
 
 impl std::error::Error for ProtocolError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_has_the_code_of_its_kind_and_the_words_of_em_websocket() {
+        let told = |error: ProtocolError| (u16::from(error.close_code()), error.close_reason());
+        for (error, code, reason) in [
+            (ProtocolError::UnknownOpCode(5), 1002, "Unknown opcode 5"),
+            (ProtocolError::ExpectedContinuation, 1002, "Continuation frame expected"),
+            (ProtocolError::InvalidUtf8, 1007, "Invalid UTF8 data"),
+            (ProtocolError::InvalidDeflate, 1007, &ProtocolError::InvalidDeflate.to_string()),
+            (ProtocolError::TooBig { limit: 9, length: 10 }, 1009, "Frame length too long (10 bytes)"),
+        ] {
+            assert_eq!(told(error), (code, reason.to_owned()));
+        }
+    }
+}

@@ -200,3 +200,17 @@ impl From<Bytes> for OwnedMessage {
         OwnedMessage::binary(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_a_text_or_octets() {
+        let (text, octets) = (Message::Text("word"), Message::Binary(b"word"));
+        assert_eq!((text.as_text(), octets.as_text()), (Some("word"), None));
+        assert!(text.is_text() && !text.is_binary() && octets.is_binary() && !octets.is_text());
+        assert!(!text.is_empty() && Message::Text("").is_empty() && Message::Binary(b"").is_empty());
+        assert_eq!((text.to_owned() == text, text.to_owned() == octets), (true, false), "its kind is a part of it");
+    }
+}

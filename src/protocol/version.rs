@@ -276,7 +276,9 @@ mod tests {
         for version in Version::ALL {
             assert_eq!(Version::from_number(version.number()), Some(*version));
         }
-        assert_eq!([4, 9, 12, 14].map(Version::from_number), [None; 4]);
+        let numbers: Vec<u8> = Version::ALL.iter().map(|version| version.number()).collect();
+        assert_eq!(numbers, [13, 8, 7, 6, 5, 3, 2, 1, 76, 75]);
+        assert_eq!([0, 4, 9, 12, 14].map(Version::from_number), [None; 5]);
         assert!(Version::ALL.is_sorted_by(|newer, older| newer > older));
     }
 }

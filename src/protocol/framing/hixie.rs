@@ -175,6 +175,29 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_in_pieces_counts_in_all_and_may_be_as_long_as_the_limit() {
+        for kind in [0, 1] {
+            let (mut frames, mut at) = (Frames::default(), 0);
+            for piece in [&[kind][..], &[b'x'; 600], &[b'x'; 400], &[END]] {
+                at = 0;
+                while at < piece.len() {
+                    frames.next(piece, &mut at, 1000).unwrap();
+                }
+            }
+            assert_eq!((frames, at), (Frames::Between, 1));
+            let _ = frames.next(&[kind], &mut 0, 1000);
+            let _ = frames.next(&[b'x'; 600], &mut 0, 1000);
+            let crossing = frames.next(&[b'x'; 401], &mut 0, 1000);
+            assert_eq!(crossing, Err(ProtocolError::TooBig { limit: 1000, length: 1001 }));
+        }
+        assert_eq!(
+            steps(&[&[0x80, 0x87, 0x68][..], &[END; 1000]].concat()),
+            (vec![], Frames::Between),
+            "1000 are skipped"
+        );
+    }
+
+    #[test]
     fn what_is_too_long_is_refused_when_it_is_seen() {
         let error = |length| ProtocolError::TooBig { limit: 1000, length };
         assert_eq!(refused(&[&[0][..], &[b'x'; 1001]].concat()), error(1001));

@@ -134,3 +134,79 @@ fn a_subprotocol_is_a_token() {
         assert_eq!(detected("chat, superchat", bad), Err(HandshakeError::Subprotocol), "{bad:?}");
     }
 }
+
+#[test]
+fn a_key_alone_is_half_a_challenge() {
+    let keys = ["Sec-WebSocket-Key1: 1 2\r\n", "Sec-WebSocket-Key2: 1 2\r\n"];
+    for key in keys {
+        let head = format!("GET / HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: test\r\n{key}\r\n");
+        assert_eq!(detect(&request(&head), Version::ALL), Err(HandshakeError::Challenge), "{key}");
+    }
+}
+
+#[test]
+fn an_offer_in_a_draft_has_something_to_see() {
+    let draft = |offer: &str| {
+        let head = GOOD.replace("Version: 13", "Version: 8").replace("chat, superchat", offer);
+        detect(&request(&head), Version::ALL)
+    };
+    assert_eq!(draft("any words, {of} any kind"), Ok(Version::Hybi08));
+    for offer in ["", ",", " , ,"] {
+        assert_eq!(draft(offer), Err(HandshakeError::Subprotocol), "{offer:?}");
+    }
+}
+
+#[test]
+fn the_request_and_the_answer_can_be_asked_for() {
+    let head = GOOD.replace("/chat", "/chat?room=1&quiet");
+    let mut handshake = Handshake::new(request(&head), Version::Rfc6455, None, None);
+    assert_eq!(handshake.query_string(), Some("room=1&quiet"));
+    assert_eq!(handshake.query().collect::<Vec<_>>(), [("room", "1"), ("quiet", "")]);
+    assert_eq!((handshake.header("HOST"), handshake.header("cookie")), (Some("server.example.com"), None));
+    assert!(!handshake.is_secure() && handshake.secured().is_none() && handshake.response().is_none());
+    handshake.answered_by(Response::builder().status(101).body(()).unwrap());
+    assert_eq!(handshake.response().map(Response::status), Some(StatusCode::SWITCHING_PROTOCOLS));
+}
+
+#[test]
+fn only_hixie_76_and_its_heirs_have_a_challenge() {
+    for version in Version::ALL.iter().copied() {
+        let sample = sample_request(version, "/demo", "Origin: http://example.com\r\n");
+        let (head, used) = HeadReader::default().read(&sample, &HeadLimits::default()).unwrap().unwrap();
+        let asked = Request { head, peer_addr: ([127, 0, 0, 1], 5).into(), secured: None, proxied: false };
+        assert_eq!(detect(&asked, Version::ALL), Ok(version));
+        let handshake = Handshake::new(asked, version, None, None);
+        let proven = matches!(version.number(), 1..=3 | 76);
+        assert_eq!((handshake.challenge_bytes(), sample.len() - used), if proven { (8, 8) } else { (0, 0) });
+        if proven {
+            assert_eq!(handshake.prove(&sample[used..]), sample_proof(version));
+        }
+        let mut answer = Vec::new();
+        handshake.answer(&HeaderMap::new(), &mut answer);
+        let answer = String::from_utf8(answer).unwrap();
+        let located = answer.contains("WebSocket-Location: ws://test/demo\r\n");
+        assert_eq!(located, proven || version == Version::Hixie75, "{version}: {answer}");
+    }
+}
+
+#[test]
+fn a_subprotocol_is_agreed_upon_under_the_name_it_was_offered_by() {
+    for (offered, version, answered) in [
+        ("WebSocket-Protocol", Version::Hixie75, "WebSocket-Protocol: chat\r\n"),
+        ("Sec-WebSocket-Protocol", Version::Hixie75, "Sec-WebSocket-Protocol: chat\r\n"),
+        ("WebSocket-Protocol", Version::Hixie76, "Sec-WebSocket-Protocol: chat\r\n"),
+    ] {
+        let sample = sample_request(version, "/", &format!("{offered}: chat\r\n"));
+        let asked = request(&String::from_utf8(sample).unwrap());
+        let mut answer = Vec::new();
+        Handshake::new(asked, version, Some("chat".to_owned()), None).answer(&HeaderMap::new(), &mut answer);
+        let lines = String::from_utf8(answer).unwrap();
+        assert!(lines.contains(&format!("\r\n{answered}")), "{offered} in {version}: {lines}");
+    }
+}
+
+#[test]
+fn an_origin_that_may_not_connect_is_forbidden() {
+    assert_eq!(HandshakeError::Origin.status(), StatusCode::FORBIDDEN);
+    assert_eq!(HandshakeError::Key.status(), StatusCode::BAD_REQUEST);
+}
