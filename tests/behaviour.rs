@@ -166,6 +166,27 @@ promises! {
         assert_eq!(socket.received(), [message.as_str().into()]);
     }
 
+    what_is_sent_on_from_the_input_is_whole_though_the_peer_does_not_read(version) {
+        let output = OutputLimits { pause_reading_bytes: 4 << 20, limit_bytes: 8 << 20, ..OutputLimits::default() };
+        for room in [1, 1000, 20_000, 45_000, 100_000] {
+            let settings = Settings { stream: StreamSettings { output: output.clone(), ..StreamSettings::default() }, ..Settings::default() };
+            let (mut socket, _) = with(version, |server| server.settings(settings), |ws, text| {
+                ws.send(text);
+                ws.send(&text[1000..18_000]);
+                ws.send("and so on");
+            });
+            socket.hold(room);
+            let messages = ["a", "b", "c", "d"].map(|letter| letter.repeat(20_000));
+            let bytes: Vec<u8> = messages.iter().flat_map(|message| text(version, message)).collect();
+            socket.send_bytes(&bytes[..45_000]);
+            socket.send_bytes(&bytes[45_000..]);
+            socket.release();
+            let expected = messages.iter().flat_map(|message| [message, &message[1000..18_000], "and so on"]);
+            let expected: Vec<Received> = expected.map(Into::into).collect();
+            assert!(socket.received() == expected, "{version}, {room} bytes of room");
+        }
+    }
+
     what_is_sent_at_once_comes_back_in_order(version) {
         let (mut socket, _) = echo(version, same);
         let bytes: Vec<u8> = (0..3000).flat_map(|number| text(version, format!("message {number}"))).collect();

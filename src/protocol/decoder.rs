@@ -173,6 +173,11 @@ impl Decoder {
         }
     }
 
+    /// How much is still to come of the frame that has begun, if one has.
+    pub(crate) fn missing(&self) -> Option<usize> {
+        self.frame.as_ref().map(|(header, received)| header.length as usize - received)
+    }
+
     /// The next thing that `input` completes. To be called, with what it did not consume, until it gives `None`.
     ///
     /// After an error the connection has failed, and the decoder must not be asked again.

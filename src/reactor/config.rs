@@ -18,9 +18,10 @@ pub enum PanicPolicy {
 /// How a reactor shares its time and memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Bytes read at once, into the one buffer that all connections share. Default 64 KiB.
+    /// Size of the one buffer that all connections share, in bytes. Default 512 KiB, of which 64 KiB are read at once, and more from a peer that is
+    /// in the midst of a longer frame, or has just sent one.
     pub read_buffer_bytes: usize,
-    /// Bytes read from one connection before the others have their turn. Default 256 KiB.
+    /// Bytes read from one connection before the others have their turn. Default 512 KiB.
     pub read_budget_bytes: usize,
     /// Bytes read from all connections together before the reactor looks for news again: from those with news, and as much from those that were left unfinished, the first that
     /// was left first. Beyond it each with news is still read once, but no more than 16 KiB: so a crowd that sends much does not keep the others waiting. Default 1 MiB.
@@ -50,8 +51,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            read_buffer_bytes: 64 * 1024,
-            read_budget_bytes: 256 * 1024,
+            read_buffer_bytes: 512 * 1024,
+            read_budget_bytes: 512 * 1024,
             turn_budget_bytes: 1024 * 1024,
             accept_budget: 64,
             tls_handshake_budget: 8,

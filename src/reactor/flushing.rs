@@ -16,11 +16,11 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn flush(&mut self, key: usize) {
         let (Some(link), Some(outbox)) = (self.links.get_mut(key), self.hub.outboxes.get_mut(key)) else { return };
         while !outbox.blocked && outbox.phase != Phase::Dead {
-            let written = match outbox.only_slice() {
+            let written = match outbox.only_slice(&self.read_buffer) {
                 Some(bytes) => link.transport.write(&mut self.kernel, &[IoSlice::new(bytes)]),
                 None if outbox.queued() > 0 => {
                     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-                    let count = outbox.slices(&mut slices);
+                    let count = outbox.slices(&self.read_buffer, &mut slices);
                     link.transport.write(&mut self.kernel, &slices[..count])
                 }
                 None if link.transport.holds_output() => link.transport.flush(&mut self.kernel),

@@ -18,8 +18,9 @@ use super::{
     dial::Dial,
     encoded::EncodedFrame,
     id::{ConnectionId, ListenerId},
+    input::Input,
     listen::Opening,
-    outbox::{Outbox, Phase, Sent},
+    outbox::{LARGE_PAYLOAD_BYTES, Outbox, Phase, Sent},
     pools::Pools,
     remote::{Command, Remote},
     stats::Stats,
@@ -64,6 +65,8 @@ pub struct Hub {
     pub(super) current: usize,
     /// The block in which the message lies that is being handled, if it lies in one.
     pub(super) lent: Option<SharedBlock>,
+    /// What the current connection has been given to read.
+    pub(crate) input: Input,
     /// Connections to flush at the end of the turn.
     pub(super) touched: Vec<usize>,
     /// Connections to read again, though no event will say so.
@@ -106,6 +109,7 @@ impl Hub {
             stats: Stats::default(),
             current: NOBODY,
             lent: None,
+            input: Input::default(),
             touched: Vec::new(),
             resumed: Vec::new(),
             dead: Vec::new(),
@@ -145,7 +149,13 @@ impl Hub {
             return self.overflow(id.key());
         }
         log::trace!(target: "ws_reactor::reactor", "{id} says {message}");
-        if outbox.message(encoder, message, compress, self.lent.as_ref(), &mut self.pools) {
+        if message.len() >= LARGE_PAYLOAD_BYTES
+            && id.key() == self.current
+            && let Some(start) = self.input.send_from(message.as_bytes())
+            && outbox.message_in_input(encoder, message, start, &mut self.pools)
+        {
+            // It leaves from there, right after the callback.
+        } else if outbox.message(encoder, message, compress, self.lent.as_ref(), &mut self.pools) {
             self.compressing.push_back(id);
         }
         self.stats.messages_out += 1;

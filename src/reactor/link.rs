@@ -7,8 +7,9 @@ use super::{
     dial::Dialing,
     guard::{Panicked, guard},
     hub::NOBODY,
+    input::Input,
     listen::Service,
-    outbox::{Outbox, Phase},
+    outbox::{LARGE_PAYLOAD_BYTES, Outbox, Phase},
     stream::{Stream, StreamHandler},
     token::Token,
 };
@@ -41,6 +42,8 @@ pub(super) struct Link<S> {
     pub(super) shaking: bool,
     /// It stands in the run queue.
     pub(super) queued: bool,
+    /// How many bytes its handler expects next, that belong together.
+    expected: u32,
 }
 
 impl<S> Link<S> {
@@ -56,6 +59,7 @@ impl<S> Link<S> {
             timed: None,
             shaking: false,
             queued: false,
+            expected: 0,
         }
     }
 
@@ -92,6 +96,9 @@ impl<S: std::fmt::Debug> std::fmt::Debug for Link<S> {
             .finish_non_exhaustive()
     }
 }
+
+/// What is read at once, unless more is expected that belongs together.
+const USUAL_BYTES: usize = 64 * 1024;
 
 /// What is read from one connection when a turn has no more to give.
 const CROWDED_BYTES: usize = 16 * 1024;
@@ -207,8 +214,9 @@ impl<K: Kernel> Reactor<K> {
             if !link.readable {
                 return;
             }
-            // Each is read once, however much others have to say: who has a word to say is done with it.
-            if budget == 0 || self.turn_budget == 0 && budget < whole {
+            // Each is read once, however much others have to say: who has a word to say is done with it, and who has more than that waits in line.
+            let (crowded, expected) = (self.turn_budget == 0, link.expected as usize);
+            if budget == 0 || crowded && (budget < whole || expected > CROWDED_BYTES) {
                 return self.enqueue(key);
             }
             if shaking {
@@ -217,9 +225,9 @@ impl<K: Kernel> Reactor<K> {
                     return self.queue_handshake(key);
                 }
             }
-            let most =
-                if self.turn_budget == 0 { self.read_buffer.len().min(CROWDED_BYTES) } else { self.read_buffer.len() };
-            match link.transport.read(&mut self.kernel, &mut self.read_buffer[..most], &mut self.ciphertext) {
+            let wanted = if crowded { CROWDED_BYTES } else { USUAL_BYTES + expected };
+            let buffer = &mut self.read_buffer[..wanted.min(self.config.read_buffer_bytes.max(1))];
+            match link.transport.read(&mut self.kernel, buffer, &mut self.ciphertext) {
                 Ok(Arrived::END) => {
                     link.readable = false;
                     let held = link.transport.holds_output();
@@ -280,13 +288,27 @@ impl<K: Kernel> Reactor<K> {
     /// Hands what was read to the protocol, and says whether it handed some of it back.
     fn deliver(&mut self, key: usize, length: usize) -> bool {
         let mut buffer = mem::take(&mut self.read_buffer);
-        let unread = self.call(key, |handler, stream| handler.on_data(stream, &mut buffer[..length])).min(length);
+        let large = length >= LARGE_PAYLOAD_BYTES;
+        if large {
+            self.hub.input = Input::new(&buffer[..length]);
+        }
+        let unread = self.call_back(key, |handler, stream| handler.on_data(stream, &mut buffer[..length])).min(length);
+        self.read_buffer = buffer;
+        let (mut expected, mut was_sent_from) = (0, false);
+        if large {
+            let input = mem::take(&mut self.hub.input);
+            (expected, was_sent_from) = (input.expected(), input.was_sent_from());
+        }
+        self.links[key].expected = expected;
+        self.follow_up(key);
+        if was_sent_from {
+            self.hub.outboxes[key].keep_input(&self.read_buffer, &mut self.hub.pools);
+        }
         if unread > 0 && !self.is_before_tls(key) {
-            let bytes = buffer[length - unread..length].to_vec();
+            let bytes = self.read_buffer[length - unread..length].to_vec();
             self.links[key].backlog = Some(Box::new(Backlog { bytes, start: 0 }));
             self.enqueue(key);
         }
-        self.read_buffer = buffer;
         unread > 0
     }
 
@@ -317,6 +339,13 @@ impl<K: Kernel> Reactor<K> {
     ///
     /// A panic ends the connection, and nothing else. The handler is told of it, unless the connection has ended before.
     pub(super) fn call(&mut self, key: usize, callback: impl FnOnce(&mut dyn StreamHandler, &mut Stream<'_>)) -> usize {
+        let unread = self.call_back(key, callback);
+        self.follow_up(key);
+        unread
+    }
+
+    #[inline]
+    fn call_back(&mut self, key: usize, callback: impl FnOnce(&mut dyn StreamHandler, &mut Stream<'_>)) -> usize {
         let id = self.hub.outboxes[key].id(key);
         self.hub.current = key;
         let mut stream = Stream::new(&mut self.hub, id);
@@ -339,11 +368,16 @@ impl<K: Kernel> Reactor<K> {
             let former = mem::replace(&mut self.links[key].handler, successor);
             self.let_go(former);
         }
+        unread
+    }
+
+    /// Carries out what a callback has ordered.
+    #[inline]
+    fn follow_up(&mut self, key: usize) {
         self.start_tls();
         self.flush(key);
         self.hub.current = NOBODY;
         self.take_in_dials();
-        unread
     }
 
     /// Has the connection read in the next turn, though no event will say so.

@@ -15,6 +15,7 @@ mod flushing;
 mod guard;
 mod hub;
 mod id;
+mod input;
 mod link;
 mod listen;
 mod outbox;

@@ -246,6 +246,23 @@ impl Outbox {
         self.append(payload.len(), pools, |out| encoder.message(message, key, out));
     }
 
+    /// Queues a large message that lies at `start` of the input that is being handled, from where it leaves unless it has to wait; `false` if the
+    /// encoder cannot do that.
+    pub(super) fn message_in_input(
+        &mut self,
+        encoder: Encoder,
+        message: Message<'_>,
+        start: usize,
+        pools: &mut Pools,
+    ) -> bool {
+        let Some(header) = encoder.message_header(message).filter(|_| self.compression.is_none()) else { return false };
+        let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+        let header = header.as_bytes();
+        queue.append(&mut pools.blocks, header.len(), false, |out| out.extend_from_slice(header));
+        queue.append_input(start, start + message.len());
+        true
+    }
+
     /// Queues what was encoded before, without a copy if that is no dearer.
     pub(super) fn encoded(&mut self, frame: &EncodedFrame, pools: &mut Pools) {
         let queue = self.queue.get_or_insert_with(|| pools.take_queue());
@@ -334,13 +351,20 @@ impl Outbox {
     }
 
     /// The bytes that wait, as far as one write takes them, and in how many slices.
-    pub(super) fn slices<'q>(&'q self, slices: &mut [IoSlice<'q>; MAX_SLICES]) -> usize {
-        self.queue.as_ref().map_or(0, |queue| queue.slices(slices))
+    pub(super) fn slices<'q>(&'q self, input: &'q [u8], slices: &mut [IoSlice<'q>; MAX_SLICES]) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.slices(input, slices))
     }
 
     /// The bytes that wait, if they lie in one piece.
-    pub(super) fn only_slice(&self) -> Option<&[u8]> {
-        self.queue.as_ref()?.only_slice()
+    pub(super) fn only_slice<'q>(&'q self, input: &'q [u8]) -> Option<&'q [u8]> {
+        self.queue.as_ref()?.only_slice(input)
+    }
+
+    /// Copies what still lies in the input.
+    pub(super) fn keep_input(&mut self, input: &[u8], pools: &mut Pools) {
+        if let Some(queue) = &mut self.queue {
+            queue.keep_input(input, &mut pools.blocks);
+        }
     }
 
     /// Notes that `written` bytes have left. An empty queue goes back to the pool.
@@ -390,8 +414,13 @@ const SMALL_FRAME_BYTES: usize = 1024;
 /// Where `payload` starts in `block`, if that is where it lies.
 pub(super) fn place(block: &SharedBlock, payload: &[u8]) -> Option<usize> {
     let whole = block.as_bytes();
-    let start = (payload.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
-    (start + payload.len() <= whole.len()).then_some(start)
+    offset(whole.as_ptr() as usize, whole.len(), payload)
+}
+
+/// Where `payload` starts in the `length` bytes at `address`, if that is where it lies.
+pub(super) fn offset(address: usize, length: usize, payload: &[u8]) -> Option<usize> {
+    let start = (payload.as_ptr() as usize).checked_sub(address)?;
+    (start + payload.len() <= length).then_some(start)
 }
 
 /// A block around a message that the application owns, if it is worth sending from where it lies.

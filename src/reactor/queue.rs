@@ -1,6 +1,6 @@
 //! The queue of a connection's output: segments that wait for the socket, in order.
 
-use std::{collections::VecDeque, io::IoSlice, rc::Rc};
+use std::{collections::VecDeque, io::IoSlice, mem, rc::Rc};
 
 use crate::protocol::{
     block::{Block, Blocks, SharedBlock},
@@ -27,7 +27,8 @@ pub(crate) struct Queue {
 
 #[derive(Debug)]
 struct Segment {
-    block: SharedBlock,
+    /// None for bytes in the input that is being handled.
+    block: Option<SharedBlock>,
     start: usize,
     end: usize,
     /// A frame ends with the segment, so that another may be put behind it.
@@ -54,10 +55,10 @@ impl Queue {
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         if !self.segments.back().is_some_and(|tail| tail.has_room_for(expected)) {
-            self.segments.push_back(Segment { block: blocks.take(expected), start: 0, end: 0, ends_frame });
+            self.segments.push_back(Segment { block: Some(blocks.take(expected)), start: 0, end: 0, ends_frame });
         }
         let Some(tail) = self.segments.back_mut() else { return };
-        let Some(block) = Rc::get_mut(&mut tail.block) else { return };
+        let Some(block) = tail.block.as_mut().and_then(Rc::get_mut) else { return };
         let buffer = block.bytes_mut();
         write(buffer);
         self.bytes += buffer.len() - tail.end;
@@ -68,8 +69,24 @@ impl Queue {
     /// Appends `start..end` of a block, which is not copied.
     pub(crate) fn append_shared(&mut self, block: &SharedBlock, start: usize, end: usize, ends_frame: bool) {
         if start < end {
-            self.segments.push_back(Segment { block: Rc::clone(block), start, end, ends_frame });
+            self.segments.push_back(Segment { block: Some(Rc::clone(block)), start, end, ends_frame });
             self.bytes += end - start;
+        }
+    }
+
+    /// Appends the end of a frame that lies at `start..end` of the input that is being handled. What of it has not left when the input goes is to be
+    /// [kept](Self::keep_input).
+    pub(crate) fn append_input(&mut self, start: usize, end: usize) {
+        self.segments.push_back(Segment { block: None, start, end, ends_frame: true });
+        self.bytes += end - start;
+    }
+
+    /// Copies what lies in the input and has not left.
+    pub(crate) fn keep_input(&mut self, input: &[u8], blocks: &mut Blocks) {
+        for (index, segment) in self.segments.iter_mut().enumerate().filter(|(_, segment)| segment.block.is_none()) {
+            let skip = if index == 0 { mem::take(&mut self.sent) } else { 0 };
+            let rest = segment.bytes(input, skip);
+            (segment.start, segment.end, segment.block) = (0, rest.len(), Some(blocks.take_copy(rest)));
         }
     }
 
@@ -80,16 +97,15 @@ impl Queue {
         write(buffer.bytes_mut());
         let end = buffer.as_bytes().len();
         let behind = self.segments.iter().position(|segment| segment.ends_frame).map_or(0, |index| index + 1);
-        self.segments.insert(behind, Segment { block, start: 0, end, ends_frame: true });
+        self.segments.insert(behind, Segment { block: Some(block), start: 0, end, ends_frame: true });
         self.bytes += end;
     }
 
     /// The bytes that wait, as far as `slices` has room, and in how many of them.
-    pub(crate) fn slices<'q>(&'q self, slices: &mut [IoSlice<'q>; MAX_SLICES]) -> usize {
+    pub(crate) fn slices<'q>(&'q self, input: &'q [u8], slices: &mut [IoSlice<'q>; MAX_SLICES]) -> usize {
         let (mut count, mut skip) = (0, self.sent);
         for (segment, slice) in self.segments.iter().zip(slices) {
-            let payload = &segment.block.as_bytes()[segment.start + skip..segment.end];
-            *slice = IoSlice::new(payload);
+            *slice = IoSlice::new(segment.bytes(input, skip));
             count += 1;
             skip = 0;
         }
@@ -97,9 +113,9 @@ impl Queue {
     }
 
     /// The bytes that wait, if they lie in one piece.
-    pub(crate) fn only_slice(&self) -> Option<&[u8]> {
+    pub(crate) fn only_slice<'q>(&'q self, input: &'q [u8]) -> Option<&'q [u8]> {
         let first = self.segments.front().filter(|_| self.segments.len() == 1)?;
-        Some(&first.block.as_bytes()[first.start + self.sent..first.end])
+        Some(first.bytes(input, self.sent))
     }
 
     /// Notes that `written` bytes have left.
@@ -114,7 +130,7 @@ impl Queue {
             self.sent -= length;
             if let Some(gone) = self.segments.pop_front() {
                 self.inside_frame = !gone.ends_frame;
-                blocks.give(gone.block);
+                gone.release(blocks);
             }
         }
     }
@@ -127,14 +143,14 @@ impl Queue {
         };
         for segment in self.segments.drain(begun..) {
             self.bytes -= segment.end - segment.start;
-            blocks.give(segment.block);
+            segment.release(blocks);
         }
     }
 
     /// Empties the queue.
     pub(crate) fn clear(&mut self, blocks: &mut Blocks) {
         while let Some(segment) = self.segments.pop_front() {
-            blocks.give(segment.block);
+            segment.release(blocks);
         }
         (self.sent, self.bytes, self.inside_frame) = (0, 0, false);
     }
@@ -148,10 +164,22 @@ impl Queue {
 impl Segment {
     /// Whether a frame with so much payload may be appended: nobody else has the block, and it has room, or may be doubled without growing too large.
     fn has_room_for(&self, bytes: usize) -> bool {
-        let Block::Bytes(all) = &*self.block else { return false };
+        let Some(block) = &self.block else { return false };
+        let Block::Bytes(all) = &**block else { return false };
         let (needed, most) = (self.end + MAX_HEADER_BYTES + bytes, SEGMENT_BYTES);
         let room = needed <= all.capacity() || 2 * all.capacity() <= most && needed <= most;
-        room && all.len() == self.end && Rc::strong_count(&self.block) == 1
+        room && all.len() == self.end && Rc::strong_count(block) == 1
+    }
+
+    /// Its bytes, but for the first `skip`.
+    fn bytes<'q>(&'q self, input: &'q [u8], skip: usize) -> &'q [u8] {
+        &self.block.as_ref().map_or(input, |block| block.as_bytes())[self.start + skip..self.end]
+    }
+
+    fn release(self, blocks: &mut Blocks) {
+        if let Some(block) = self.block {
+            blocks.give(block);
+        }
     }
 }
 
@@ -159,9 +187,11 @@ impl Segment {
 mod tests {
     use super::*;
 
+    const INPUT: &[u8] = b"the input";
+
     fn waiting(queue: &Queue) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let count = queue.slices(&mut slices);
+        let count = queue.slices(INPUT, &mut slices);
         let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
         assert!(all.len() == queue.len() || count == MAX_SLICES);
         all
@@ -186,6 +216,26 @@ mod tests {
             }
             assert_eq!(left, b"one two shared three");
             assert_eq!(Rc::strong_count(&shared), 1);
+        }
+    }
+
+    #[test]
+    fn what_lies_in_the_input_is_kept_when_that_goes() {
+        for sent in 0..20 {
+            let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
+            for _ in 0..2 {
+                queue.append(&mut blocks, 2, false, |out| out.extend_from_slice(b"to "));
+                queue.append_input(4, 9);
+            }
+            let left = sent.min(queue.len());
+            let all = waiting(&queue);
+            queue.advance(left, &mut blocks);
+            queue.keep_input(INPUT, &mut blocks);
+            assert_eq!(queue.len(), 16 - left);
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let count = queue.slices(b"", &mut slices);
+            let rest: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+            assert_eq!((&all[..], &rest[..]), (&b"to inputto input"[..], &all[left..]));
         }
     }
 

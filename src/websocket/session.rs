@@ -17,6 +17,7 @@ use crate::{
         decoder::{Decoder, Incoming},
         deflate::{DeflateConfig, Deflation, Inflation},
         encoder::Encoder,
+        framing::MAX_HEADER_BYTES,
     },
     reactor::{LARGE_PAYLOAD_BYTES, Phase, Stream, StreamHandler, TimerId},
 };
@@ -190,13 +191,14 @@ impl StreamHandler for Session {
             match incoming {
                 Incoming::Message(message) if open => {
                     stream.hub.stats.messages_in += 1;
-                    let lies_in = decoded.block.filter(|_| message.len() >= LARGE_PAYLOAD_BYTES);
-                    let lent = lies_in.is_some();
-                    if lent {
-                        stream.hub.lend(lies_in.cloned());
+                    let large = message.len() >= LARGE_PAYLOAD_BYTES;
+                    if large {
+                        // Who has sent a large message may send another.
+                        stream.hub.input.expect(message.len() + MAX_HEADER_BYTES);
+                        stream.hub.lend(decoded.block.cloned());
                     }
                     self.view.call(&mut *self.handler, stream, |handler, ws| handler.on_message(ws, message));
-                    if lent {
+                    if large {
                         stream.hub.lend(None);
                     }
                 }
@@ -212,6 +214,11 @@ impl StreamHandler for Session {
                 Incoming::Message(_) | Incoming::Pong(_) => {}
                 Incoming::Close(farewell) => stream.hub.answer_close(id, farewell),
             }
+        }
+        if data.len() >= LARGE_PAYLOAD_BYTES
+            && let Some(missing) = self.decoder.missing()
+        {
+            stream.hub.input.expect(missing);
         }
         self.decoder.release(&mut stream.hub.pools.blocks);
     }
