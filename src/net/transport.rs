@@ -190,14 +190,14 @@ pub(crate) struct Ciphertext {
 }
 
 impl Ciphertext {
-    /// For a reader whose own buffer has that size. What was left of a record before comes out with what follows, so this one is smaller.
+    /// For readers whose own buffers have at most that size.
     #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
     pub(crate) fn beside(buffer_bytes: usize) -> Self {
         Ciphertext {
             #[cfg(feature = "tls")]
             bytes: Vec::new(),
             #[cfg(feature = "tls")]
-            capacity: buffer_bytes.checked_sub(RECORD_BYTES).filter(|rest| *rest > 0).unwrap_or(buffer_bytes),
+            capacity: Ciphertext::fitting(buffer_bytes),
             #[cfg(feature = "tls")]
             beneath: None,
         }
@@ -206,11 +206,18 @@ impl Ciphertext {
 
 #[cfg(feature = "tls")]
 impl Ciphertext {
+    /// How much is read for a buffer of that size. What was left of a record before comes out with what follows, so it is less.
+    pub(crate) fn fitting(buffer_bytes: usize) -> usize {
+        buffer_bytes.checked_sub(RECORD_BYTES).filter(|rest| *rest > 0).unwrap_or(buffer_bytes)
+    }
+
     /// Takes the buffer, which is to be given back.
     pub(crate) fn take(&mut self) -> Vec<u8> {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        bytes.resize(self.capacity, 0);
-        bytes
+        match std::mem::take(&mut self.bytes) {
+            // Zeros of the system's, of which no page is there before it is needed.
+            none if none.is_empty() => vec![0; self.capacity],
+            bytes => bytes,
+        }
     }
 
     pub(crate) fn give(&mut self, bytes: Vec<u8>) {

@@ -18,8 +18,8 @@ pub enum PanicPolicy {
 /// How a reactor shares its time and memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Size of the one buffer that all connections share, in bytes. Default 512 KiB, of which 64 KiB are read at once, and more from a peer that is
-    /// in the midst of a longer frame, or has just sent one.
+    /// Size of the one buffer that all connections share, in bytes. Default 1088 KiB, of which 64 KiB are read at once, and as much more as a peer is expected to say who is in
+    /// the midst of a longer frame, or has just sent one. So a message of 1 MiB is read whole, and may be sent on without a copy.
     pub read_buffer_bytes: usize,
     /// Bytes read from one connection before the others have their turn. Default 512 KiB.
     pub read_budget_bytes: usize,
@@ -51,7 +51,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            read_buffer_bytes: 512 * 1024,
+            read_buffer_bytes: (1024 + 64) * 1024,
             read_budget_bytes: 512 * 1024,
             turn_budget_bytes: 1024 * 1024,
             accept_budget: 64,

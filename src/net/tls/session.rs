@@ -98,7 +98,8 @@ impl<S> Session<S> {
         ciphertext: &mut Ciphertext,
     ) -> io::Result<Arrived> {
         let mut bytes = ciphertext.take();
-        let arrived = self.read_by(kernel, buffer, &mut bytes, ciphertext.beneath());
+        let most = Ciphertext::fitting(buffer.len()).min(bytes.len());
+        let arrived = self.read_by(kernel, buffer, &mut bytes[..most], ciphertext.beneath());
         ciphertext.give(bytes);
         arrived
     }
