@@ -190,8 +190,13 @@ impl History {
         self.bytes.clear();
     }
 
-    fn recent(&self) -> &[u8] {
+    pub(super) fn recent(&self) -> &[u8] {
         &self.bytes[self.bytes.len().saturating_sub(self.window_bytes)..]
+    }
+
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
     }
 }
 

@@ -163,6 +163,52 @@ fn a_message_that_gains_nothing_goes_as_it_is_and_is_not_remembered() {
 }
 
 #[test]
+fn the_defaults_are_those_that_are_promised() {
+    let DeflateConfig { server_max_window_bits, client_max_window_bits, threshold_bytes, .. } = DeflateConfig::shared();
+    assert_eq!((server_max_window_bits, client_max_window_bits, threshold_bytes), (15, 15, 256));
+    let DeflateConfig { server_max_window_bits, client_max_window_bits, threshold_bytes, level, .. } =
+        DeflateConfig::dedicated();
+    assert_eq!((server_max_window_bits, client_max_window_bits, threshold_bytes, level), (12, 12, 32, 3));
+    for (config, takeover) in [(DeflateConfig::shared(), false), (DeflateConfig::dedicated(), true)] {
+        let contexts = SharedContexts::default();
+        let deflation = Deflation::new(&parameters(12, takeover), &config, Side::Server, &contexts);
+        assert!(deflation.wants(config.threshold_bytes) && !deflation.wants(config.threshold_bytes - 1));
+        assert_eq!(deflation.shares().is_some(), !takeover, "who refers to what was said shares nothing");
+    }
+}
+
+#[test]
+fn buffers_are_used_again_unless_they_are_large() {
+    let (parameters, contexts) = (parameters(15, false), SharedContexts::default());
+    let mut deflation = Deflation::new(&parameters, &DeflateConfig::default(), Side::Server, &contexts);
+    let deflated = deflation.message(&[b'x'; 5000]).unwrap();
+    let address = deflated.as_ptr();
+    deflation.recycle(deflated);
+    let again = deflation.message(&[b'y'; 5000]).unwrap();
+    assert_eq!(again.as_ptr(), address);
+    let large = Vec::with_capacity(1 << 20);
+    deflation.recycle(large);
+    assert!(contexts.borrow_mut().take_deflated().capacity() < 1 << 20);
+    assert_eq!(contexts.borrow().compressed(), 2);
+}
+
+#[test]
+fn a_history_is_the_last_window_of_what_was_said() {
+    let contexts = SharedContexts::default();
+    for pieces in [&[1, 500, 511, 512, 513][..], &[600], &[100; 30], &[512, 64, 1, 1]] {
+        let mut history = contexts::History::new(contexts.borrow_mut().enrol(), 9);
+        let mut all = Vec::new();
+        for (index, length) in pieces.iter().enumerate() {
+            let said = random(index as u64, *length, 256);
+            history.remember(&said);
+            all.extend_from_slice(&said);
+            assert_eq!(history.recent(), &all[all.len().saturating_sub(512)..], "{pieces:?} to {index}");
+            assert!(history.held_bytes() <= 512 + 64);
+        }
+    }
+}
+
+#[test]
 fn connections_that_share_contexts_do_not_hear_each_other() {
     let (parameters, contexts) = (parameters(12, true), SharedContexts::default());
     let config = DeflateConfig::dedicated();
