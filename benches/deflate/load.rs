@@ -9,7 +9,10 @@ use std::{
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use mio::{Events, Interest, Poll, Token};
 
-use crate::websocket::{json, masked_frame, shake_hands_with};
+use crate::{
+    json,
+    websocket::{masked_frame, shake_hands_with},
+};
 
 const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
 
@@ -69,7 +72,7 @@ impl Load {
                 text: vec![0; bytes + 1],
             });
         }
-        Ok(Load { poll, connections, messages: json(64, bytes), echoed: 0, answered: 0 })
+        Ok(Load { poll, connections, messages: json::texts(64, bytes), echoed: 0, answered: 0 })
     }
 
     /// Runs for `time`, until all is back, and says how many messages were echoed.

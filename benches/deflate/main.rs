@@ -5,6 +5,8 @@
 //! A peer is another server, measured in the same run: COMMAND is started with `--listen ADDR`, and says `listening on ws://ADDR`. `benches/compare` has
 //! several, which compress if COMMAND ends in `--deflate`. Slices are interleaved, and medians compared.
 
+#[path = "../../examples/load/json.rs"]
+mod json;
 mod load;
 #[path = "../process/mod.rs"]
 mod process;

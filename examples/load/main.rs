@@ -18,6 +18,7 @@ mod arguments;
 mod echo;
 mod fanout;
 mod handshakes;
+mod json;
 mod payload;
 mod pipe;
 mod process;

@@ -5,7 +5,8 @@ use std::{io, rc::Rc};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 
 use crate::{
-    payload::{Content, json},
+    json,
+    payload::Content,
     wire::{COMPRESSED_TEXT, extent, masked, unmasked},
 };
 
@@ -88,7 +89,7 @@ pub(crate) struct Compressed {
 impl Compressed {
     /// The texts that are sent, in a circle.
     pub(crate) fn texts(bytes: usize) -> Rc<Vec<Vec<u8>>> {
-        Rc::new(json(64, bytes))
+        Rc::new(json::texts(64, bytes))
     }
 
     /// `answer` is what the server agreed to.
