@@ -8,12 +8,13 @@ use crate::{
     protocol::{
         Limits, Message, ProtocolError, Side, Version,
         block::Blocks,
-        decoder::{Decoder, Incoming},
+        decoder::Decoder,
         encoder::Encoder,
         handshake::{
             self, Handshake,
             client::{Ask, Proof},
         },
+        incoming::Incoming,
         mask::Masks,
     },
 };

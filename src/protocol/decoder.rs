@@ -4,18 +4,16 @@
 //! unfinished when the buffer ends is copied, once, and given out when its last byte has come. It may be resumed at any byte, and its cost is
 //! linear in what arrives, however that is cut.
 
-use std::{fmt, str};
-
 use super::{
     assembly::{Assembly, Kind},
     block::{Blocks, SharedBlock},
-    close::CloseCode,
     deflate::Inflation,
     error::ProtocolError,
     framing::{FrameHeader, MAX_HEADER_BYTES, OpCode, ParsedHeader, hixie, hybi, hybi_early},
+    incoming::{Farewell, Incoming},
     mask::unmask,
-    message::{Excerpt, Message},
-    version::{Closing, Framing, Side, Traits, Version},
+    message::Message,
+    version::{Framing, Side, Traits, Version},
 };
 
 /// How large a frame and a message may be.
@@ -36,60 +34,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits { max_frame_bytes: 10 * 1024 * 1024, max_message_bytes: 10 * 1024 * 1024 }
-    }
-}
-
-/// What a peer said.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Incoming<'m> {
-    /// A whole message.
-    Message(Message<'m>),
-    Ping(&'m [u8]),
-    Pong(&'m [u8]),
-    /// The close frame. What follows it is not looked at.
-    Close(Farewell<'m>),
-}
-
-impl fmt::Display for Incoming<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Incoming::Message(message) => message.fmt(formatter),
-            Incoming::Ping(data) => write!(formatter, "ping {}", Excerpt(data)),
-            Incoming::Pong(data) => write!(formatter, "pong {}", Excerpt(data)),
-            Incoming::Close(Farewell { body, .. }) => write!(formatter, "close {}", Excerpt(body)),
-        }
-    }
-}
-
-/// What a close frame says.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Farewell<'m> {
-    /// The body as it came: some versions want it back.
-    pub(crate) body: &'m [u8],
-    /// It has a code and a reason, which are sound.
-    reasoned: bool,
-}
-
-impl<'m> Farewell<'m> {
-    /// Reads the body of a close frame (RFC 6455 §5.5.1).
-    fn read(closing: Closing, body: &'m [u8]) -> Result<Self, ProtocolError> {
-        let Closing::Code { checked } = closing else { return Ok(Farewell { body, reasoned: false }) };
-        if body.is_empty() {
-            return Ok(Farewell { body, reasoned: false });
-        }
-        let (code, reason) = body.split_first_chunk::<2>().ok_or(ProtocolError::ClosePayloadTooShort)?;
-        let number = u16::from_be_bytes(*code);
-        if checked && !CloseCode::from(number).may_be_received() {
-            return Err(ProtocolError::InvalidCloseCode(number));
-        }
-        str::from_utf8(reason).map_err(|_| ProtocolError::InvalidUtf8)?;
-        Ok(Farewell { body, reasoned: true })
-    }
-
-    /// The code and reason, if there are any.
-    pub(crate) fn why(self) -> Option<(CloseCode, &'m str)> {
-        let (code, reason) = self.body.split_first_chunk::<2>().filter(|_| self.reasoned)?;
-        Some((u16::from_be_bytes(*code).into(), str::from_utf8(reason).ok()?))
     }
 }
 
@@ -274,7 +218,7 @@ impl Decoder {
             self.frame = None;
             if header.op_code.is_control() {
                 self.closed = header.op_code == OpCode::Close;
-                let incoming = control(self.traits.closing, header.op_code, &self.control)?;
+                let incoming = Incoming::control(self.traits.closing, header.op_code, &self.control)?;
                 return Ok(Decoded { consumed: end, incoming: Some(incoming), block: None });
             }
             self.fragmented = !header.fin;
@@ -433,7 +377,7 @@ impl Decoder {
             OpCode::Binary | OpCode::Continuation => Ok(Incoming::Message(Message::Binary(payload))),
             OpCode::Close | OpCode::Ping | OpCode::Pong => {
                 self.closed = op_code == OpCode::Close;
-                control(self.traits.closing, op_code, payload)
+                Incoming::control(self.traits.closing, op_code, payload)
             }
         }
     }
@@ -453,14 +397,6 @@ fn keep_inflated(assembly: &mut Assembly, inflated: &[u8], limits: Limits) -> Re
 
 fn text(payload: &[u8]) -> Result<Message<'_>, ProtocolError> {
     simdutf8::basic::from_utf8(payload).map(Message::Text).map_err(|_| ProtocolError::InvalidUtf8)
-}
-
-fn control(closing: Closing, op_code: OpCode, payload: &[u8]) -> Result<Incoming<'_>, ProtocolError> {
-    match op_code {
-        OpCode::Ping => Ok(Incoming::Ping(payload)),
-        OpCode::Pong => Ok(Incoming::Pong(payload)),
-        _ => Ok(Incoming::Close(Farewell::read(closing, payload)?)),
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{encoder::Encoder, message::OwnedMessage};
+use crate::protocol::{close::CloseCode, encoder::Encoder, message::OwnedMessage};
 
 /// `Incoming`, kept.
 #[derive(Debug, Clone, PartialEq, Eq)]

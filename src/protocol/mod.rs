@@ -25,6 +25,7 @@ pub(crate) mod encoder;
 pub(crate) mod error;
 pub(crate) mod framing;
 pub(crate) mod handshake;
+pub(crate) mod incoming;
 pub(crate) mod mask;
 pub(crate) mod message;
 pub(crate) mod proxy;

@@ -9,7 +9,7 @@ use super::{
     task::Task,
 };
 use crate::protocol::{
-    CloseCode, CloseReason, ClosedBy, Deadline, ProtocolError, Version, decoder::Farewell, encoder::Encoder,
+    CloseCode, CloseReason, ClosedBy, Deadline, ProtocolError, Version, encoder::Encoder, incoming::Farewell,
 };
 
 impl Hub {

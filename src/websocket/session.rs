@@ -14,10 +14,11 @@ use crate::{
     error::Error,
     protocol::{
         CloseCode, CloseReason, ClosedBy, Deadline, Handshake, Limits, ProtocolError, Side, Version,
-        decoder::{Decoder, Incoming},
+        decoder::Decoder,
         deflate::{DeflateConfig, Deflation, Inflation},
         encoder::Encoder,
         framing::MAX_HEADER_BYTES,
+        incoming::Incoming,
     },
     reactor::{LARGE_PAYLOAD_BYTES, Phase, Stream, StreamHandler, TimerId},
 };

@@ -10,9 +10,10 @@ use crate::{
     protocol::{
         CloseCode, Limits, Message, OwnedMessage, Side, Version,
         block::Blocks,
-        decoder::{Decoded, Decoder, Incoming},
+        decoder::{Decoded, Decoder},
         encoder::Encoder,
         handshake,
+        incoming::Incoming,
     },
     reactor::{Config, Hub, Reactor},
 };
