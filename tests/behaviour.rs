@@ -187,6 +187,25 @@ promises! {
         }
     }
 
+    what_is_sent_back_before_the_end_comes_before_it(version) {
+        type End = fn(&mut WebSocket<'_>);
+        let ends: [End; 2] = [|ws| drop(ws.close(CloseCode::Normal, "enough")), |_| panic!("enough")];
+        for (number, end) in ends.into_iter().enumerate() {
+            let (mut socket, _) = with(version, same, move |ws, text| {
+                ws.send(text);
+                end(ws);
+            });
+            socket.hold(1000);
+            let message = "mixed Ω 🦀 ".repeat(3000);
+            socket.send(&message);
+            socket.send("what comes behind it is not heard");
+            socket.release();
+            let received = socket.received();
+            // A failure drops what has not begun to leave, and this has.
+            assert_eq!(received.first(), Some(&Received::from(message.as_str())), "{version}, end {number}");
+        }
+    }
+
     what_is_sent_at_once_comes_back_in_order(version) {
         let (mut socket, _) = echo(version, same);
         let bytes: Vec<u8> = (0..3000).flat_map(|number| text(version, format!("message {number}"))).collect();

@@ -206,9 +206,9 @@ impl Ciphertext {
 
 #[cfg(feature = "tls")]
 impl Ciphertext {
-    /// How much is read for a buffer of that size. What was left of a record before comes out with what follows, so it is less.
+    /// How much is read for a buffer of that size. What was left of a record before comes out with what follows, so it is less, unless the buffer is tiny.
     pub(crate) fn fitting(buffer_bytes: usize) -> usize {
-        buffer_bytes.checked_sub(RECORD_BYTES).filter(|rest| *rest > 0).unwrap_or(buffer_bytes)
+        buffer_bytes.saturating_sub(RECORD_BYTES).max(buffer_bytes.div_ceil(2))
     }
 
     /// Takes the buffer, which is to be given back.

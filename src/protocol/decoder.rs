@@ -102,6 +102,11 @@ impl Decoder {
         self.inflation = Some(Box::new(inflation));
     }
 
+    /// Whether messages may be compressed.
+    pub(crate) fn inflates(&self) -> bool {
+        self.inflation.is_some()
+    }
+
     /// Allows so many bytes to come out of compressed messages until this is called again. When they are used up, [`decode`](Self::decode) stops before
     /// the end of its input.
     pub(crate) fn allow_inflating(&mut self, bytes: usize) {

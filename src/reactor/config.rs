@@ -19,12 +19,13 @@ pub enum PanicPolicy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Size of the one buffer that all connections share, in bytes. Default 1088 KiB, of which 64 KiB are read at once, and as much more as a peer is expected to say who is in
-    /// the midst of a longer frame, or has just sent one. So a message of 1 MiB is read whole, and may be sent on without a copy.
+    /// the midst of a longer frame, or has just sent one. So all but the first of its messages are read whole, up to 1 MiB, and are not copied when they are sent back.
     pub read_buffer_bytes: usize,
-    /// Bytes read from one connection before the others have their turn. Default 512 KiB.
+    /// Bytes read from one connection before the others have their turn. Default 1088 KiB. What is read at once is no more than is left of it, or 64 KiB.
     pub read_budget_bytes: usize,
     /// Bytes read from all connections together before the reactor looks for news again: from those with news, and as much from those that were left unfinished, the first that
-    /// was left first. Beyond it each with news is still read once, but no more than 16 KiB: so a crowd that sends much does not keep the others waiting. Default 1 MiB.
+    /// was left first. Beyond it each with news is still read once, but no more than 16 KiB: so a crowd that sends much does not keep the others waiting. (But for those who are in the
+    /// midst of a longer frame, or have just sent one: they are the crowd.) Default 1 MiB.
     pub turn_budget_bytes: usize,
     /// Connections accepted from one listener before the others have their turn. Default 64.
     pub accept_budget: usize,
@@ -52,7 +53,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             read_buffer_bytes: (1024 + 64) * 1024,
-            read_budget_bytes: 512 * 1024,
+            read_budget_bytes: (1024 + 64) * 1024,
             turn_budget_bytes: 1024 * 1024,
             accept_budget: 64,
             tls_handshake_budget: 8,

@@ -1,4 +1,4 @@
-//! The input that a connection is given: a place from where what it sends on may leave, if that is done before the next input comes.
+//! The input that a connection is given: a place from where what it sends back may leave, if that is done before the next input comes; and what it makes expect.
 
 use super::outbox::offset;
 

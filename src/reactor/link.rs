@@ -214,9 +214,12 @@ impl<K: Kernel> Reactor<K> {
             if !link.readable {
                 return;
             }
-            // Each is read once, however much others have to say: who has a word to say is done with it, and who has more than that waits in line.
+            // Each is read once, however much others have to say: who has a word to say is done with it. Who is expected to say much more than that
+            // waits in line with those that are in the midst of it, and is not silent meanwhile.
             let (crowded, expected) = (self.turn_budget == 0, link.expected as usize);
-            if budget == 0 || crowded && (budget < whole || expected > CROWDED_BYTES) {
+            let waits = crowded && expected > CROWDED_BYTES;
+            if budget == 0 || waits || crowded && budget < whole {
+                outbox.resuming |= waits;
                 return self.enqueue(key);
             }
             if shaking {
@@ -225,8 +228,9 @@ impl<K: Kernel> Reactor<K> {
                     return self.queue_handshake(key);
                 }
             }
-            let wanted = if crowded { CROWDED_BYTES } else { USUAL_BYTES + expected };
-            let buffer = &mut self.read_buffer[..wanted.min(self.config.read_buffer_bytes.max(1))];
+            let wanted = if crowded { CROWDED_BYTES } else { expected.saturating_add(USUAL_BYTES) };
+            let most = self.read_buffer.len().min(budget.max(USUAL_BYTES));
+            let buffer = &mut self.read_buffer[..wanted.min(most)];
             match link.transport.read(&mut self.kernel, buffer, &mut self.ciphertext) {
                 Ok(Arrived::END) => {
                     link.readable = false;
@@ -317,6 +321,7 @@ impl<K: Kernel> Reactor<K> {
         let data = &mut backlog.bytes[backlog.start..];
         let length = data.len();
         let unread = self.call(key, |handler, stream| handler.on_data(stream, data)).min(length);
+        self.links[key].expected = mem::take(&mut self.hub.input).expected();
         if unread > 0 && !self.is_before_tls(key) {
             backlog.start += length - unread;
             self.links[key].backlog = Some(backlog);

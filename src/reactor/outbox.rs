@@ -21,6 +21,7 @@ use crate::{
         block::{Block, SharedBlock},
         deflate::Deflation,
         encoder::Encoder,
+        framing::HeaderBytes,
     },
     secured::Secured,
 };
@@ -63,7 +64,7 @@ pub(crate) enum Phase {
     Dead,
 }
 
-/// From this length on a payload is sent from where it lies, if it lies in a block.
+/// From this length on a payload is sent from where it lies, if that is a block or the input that is being handled.
 pub(crate) const LARGE_PAYLOAD_BYTES: usize = 16 * 1024;
 
 /// The outbound half.
@@ -236,10 +237,7 @@ impl Outbox {
             && let Some((block, start)) = lent.and_then(|block| Some((block, place(block, payload)?)))
             && let Some(header) = encoder.message_header(message)
         {
-            let queue = self.queue.get_or_insert_with(|| pools.take_queue());
-            let header = header.as_bytes();
-            queue.append(&mut pools.blocks, header.len(), false, |out| out.extend_from_slice(header));
-            queue.append_shared(block, start, start + payload.len(), true);
+            self.begin_frame(&header, pools).append_shared(block, start, start + payload.len(), true);
             return;
         }
         let key = pools.key(encoder);
@@ -256,11 +254,16 @@ impl Outbox {
         pools: &mut Pools,
     ) -> bool {
         let Some(header) = encoder.message_header(message).filter(|_| self.compression.is_none()) else { return false };
+        self.begin_frame(&header, pools).append_input(start, start + message.len());
+        true
+    }
+
+    /// Queues a header whose payload is to follow from where it lies.
+    fn begin_frame(&mut self, header: &HeaderBytes, pools: &mut Pools) -> &mut Queue {
         let queue = self.queue.get_or_insert_with(|| pools.take_queue());
         let header = header.as_bytes();
         queue.append(&mut pools.blocks, header.len(), false, |out| out.extend_from_slice(header));
-        queue.append_input(start, start + message.len());
-        true
+        queue
     }
 
     /// Queues what was encoded before, without a copy if that is no dearer.

@@ -159,7 +159,7 @@ impl StreamHandler for Session {
     /// Decodes what has come, as far as the budget, a pause or the output allow; the rest is handed back.
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
         let id = stream.id();
-        let mut at = 0;
+        let (mut at, inflates) = (0, self.decoder.inflates());
         if mem::replace(&mut self.inflated, stream.hub.stats.turns) != stream.hub.stats.turns {
             self.decoder.allow_inflating(INFLATION_BUDGET_BYTES);
         }
@@ -194,8 +194,8 @@ impl StreamHandler for Session {
                     stream.hub.stats.messages_in += 1;
                     let large = message.len() >= LARGE_PAYLOAD_BYTES;
                     if large {
-                        // Who has sent a large message may send another.
-                        stream.hub.input.expect(message.len() + MAX_HEADER_BYTES);
+                        // Who has sent a large message may send another. (One that was compressed has not come in so many bytes.)
+                        stream.hub.input.expect(if inflates { 0 } else { message.len() + MAX_HEADER_BYTES });
                         stream.hub.lend(decoded.block.cloned());
                     }
                     self.view.call(&mut *self.handler, stream, |handler, ws| handler.on_message(ws, message));

@@ -41,13 +41,15 @@ fn faults(random: &mut Random, mood: Mood) -> Faults {
 
 fn config(random: &mut Random) -> Config {
     // In tiny reads nothing may be overlooked between two of them.
-    let read_buffer_bytes = [16, 1000, 64 * 1024][random.below(3)];
+    let read_buffer_bytes = [16, 1000, 64 * 1024, 256 * 1024][random.below(4)];
     let read_budget_bytes = read_buffer_bytes * [1, 4, 100][random.below(3)];
+    let turn_budget_bytes = [100, 20_000, 1024 * 1024][random.below(3)];
     let (accept_budget, timer_budget) = (1 + random.below(4), 1 + random.below(10));
     let compression_budget_bytes = [100, 5000, 64 * 1024][random.below(3)];
     Config {
         read_buffer_bytes,
         read_budget_bytes,
+        turn_budget_bytes,
         accept_budget,
         timer_budget,
         compression_budget_bytes,

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""An echoed message costs one read and one write, and nothing is said to epoll after a connection was accepted. No write can raise SIGPIPE.
+"""An echoed message costs one read and one write, and nothing is said to epoll after a connection was accepted; a large one is read at once where it
+has come, and leaves at once. No write can raise SIGPIPE.
 
     tests/system_calls/run.py [--server PATH]        (needs strace)
 """
@@ -86,6 +87,9 @@ def check(name, server, folder, tls=None):
     signalling = [line for line in writes if "MSG_NOSIGNAL" not in line]
     print(f"system calls, {name}: {len(writes)} writes to sockets, {len(signalling)} of them may raise SIGPIPE")
     together = any(" sendmsg(" in line for line in writes)
+    longest = max(int(match[1]) for line in lines if (match := re.search(r" recvfrom\(.* = (\d+)$", line)))
+    print(f"system calls, {name}: {longest} bytes in the longest read")
+    together &= longest >= LARGE
     return calls == {"recvfrom": MESSAGES, "sendto": MESSAGES} and waits <= MESSAGES + 1 and not signalling and (together or tls)
 
 
