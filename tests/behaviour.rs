@@ -189,7 +189,7 @@ promises! {
 
     what_is_sent_back_before_the_end_comes_before_it(version) {
         type End = fn(&mut WebSocket<'_>);
-        let ends: [End; 2] = [|ws| drop(ws.close(CloseCode::Normal, "enough")), |_| panic!("enough")];
+        let ends: [End; 2] = [|ws| _ = ws.close(CloseCode::Normal, "enough"), |_| panic!("enough")];
         for (number, end) in ends.into_iter().enumerate() {
             let (mut socket, _) = with(version, same, move |ws, text| {
                 ws.send(text);
