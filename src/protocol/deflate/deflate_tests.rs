@@ -119,6 +119,14 @@ fn a_stream_that_is_all_ends_uses_up_the_allowance() {
 }
 
 #[test]
+fn nothing_is_taken_in_while_nothing_may_come_out() {
+    let mut inflation = inflation(true);
+    inflation.allow(0);
+    assert_eq!(inflation.push(HELLOS[0], |_| panic!("nothing comes out")), Ok(0));
+    assert_eq!(inflate_at_once(&mut inflation, HELLOS[0]).unwrap(), b"Hello");
+}
+
+#[test]
 fn a_last_block_ends_what_may_be_referred_to() {
     let mut inflation = inflation(true);
     assert_eq!(inflate_at_once(&mut inflation, HELLOS[2]).unwrap(), b"Hello");

@@ -248,3 +248,7 @@ pub(crate) fn is_reserved(name: &HeaderName) -> bool {
     let own = [header::HOST, header::UPGRADE, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
     own.contains(name) || name.as_str().starts_with("sec-websocket-") || name.as_str() == "websocket-protocol"
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -1,0 +1,136 @@
+//! What a client asks for, answered by our own server, and answered wrongly.
+
+#[cfg(feature = "deflate")]
+use std::sync::LazyLock;
+
+use super::*;
+use crate::{
+    http::{HeadLimits, Request, head::HeadReader},
+    protocol::handshake::{Handshake, compression, detect},
+};
+
+const LOCATION: &str = "ws://example.com/demo?a=b";
+
+/// Asks, as `change` has it, and lets our server answer, as `alter` has it.
+fn answered(
+    version: Version,
+    change: impl FnOnce(&mut Ask<'_>),
+    alter: impl FnOnce(String) -> String,
+) -> Result<(Request, Agreed), AnswerError> {
+    let (subprotocols, headers) = (["chat".to_owned(), "superchat".to_owned()], HeaderMap::new());
+    let mut ask = Ask {
+        version,
+        target: "/demo?a=b",
+        authority: "example.com",
+        location: LOCATION,
+        origin: None,
+        subprotocols: &subprotocols,
+        headers: &headers,
+        deflate: None,
+    };
+    change(&mut ask);
+    let mut sent = Vec::new();
+    let proof = ask.write(&mut Masks::new(Box::new(|bytes| bytes.fill(0x5a))), &mut sent);
+    let (head, used) = HeadReader::default().read(&sent, &HeadLimits::default()).unwrap().unwrap();
+    let asked = Request { head, peer_addr: ([127, 0, 0, 1], 5).into(), secured: None, proxied: false };
+    assert_eq!(detect(&asked, Version::ALL), Ok(version));
+    let agreed = compression(&asked, version, Some(&DeflateConfig::default())).unwrap();
+    let subprotocol = asked.subprotocols().last().map(str::to_owned);
+    let handshake = Handshake::new(asked.clone(), version, subprotocol, agreed);
+    let mut answer = Vec::new();
+    handshake.answer(&HeaderMap::new(), &mut answer);
+    if let Proof::Behind(expected) = proof {
+        assert_eq!((handshake.challenge_bytes(), handshake.prove(&sent[used..])), (sent.len() - used, expected));
+    }
+    let answer = alter(String::from_utf8(answer).unwrap());
+    let (response, _) =
+        HeadReader::default().read_response(answer.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
+    ask.check(&response, &proof).map(|agreed| (asked, agreed))
+}
+
+/// The answer with something replaced, which has to be there.
+fn with<'a>(from: &'a str, to: &'a str) -> impl FnOnce(String) -> String + 'a {
+    move |answer| {
+        assert!(answer.contains(from), "{from}: {answer}");
+        answer.replace(from, to)
+    }
+}
+
+fn refused(version: Version, from: &str, to: &str) -> AnswerError {
+    match answered(version, |_| {}, with(from, to)) {
+        Ok(_) => panic!("{version}: {from} replaced by {to} was taken"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn every_version_takes_the_answer_to_what_it_asked() {
+    for version in Version::ALL.iter().copied() {
+        let (asked, agreed) = answered(version, |_| {}, |answer| answer).unwrap();
+        assert_eq!((agreed.subprotocol.as_deref(), agreed.compression), (Some("superchat"), None), "{version}");
+        let hixie = version.number() > 13 || version.number() < 4;
+        assert_eq!(asked.origin(), hixie.then_some("http://example.com"), "who needs none has none");
+        static PAGE: HeaderValue = HeaderValue::from_static("http://page.example");
+        let (asked, _) = answered(version, |ask| ask.origin = Some(&PAGE), |answer| answer).unwrap();
+        let name = if matches!(version.number(), 5..=8) { "Sec-WebSocket-Origin" } else { "Origin" };
+        assert_eq!(asked.header(name), Some("http://page.example"), "{version}");
+        let (asked, agreed) = answered(version, |ask| ask.subprotocols = &[], |answer| answer).unwrap();
+        assert_eq!((asked.subprotocols().count(), agreed.subprotocol), (0, None), "{version}");
+    }
+}
+
+#[test]
+fn a_secure_page_is_the_origin_of_a_secure_connection() {
+    let secure = |ask: &mut Ask<'_>| ask.location = "wss://example.com/demo?a=b";
+    let (asked, _) = answered(Version::Hixie76, secure, with(LOCATION, "wss://example.com/demo?a=b")).unwrap();
+    assert_eq!(asked.origin(), Some("https://example.com"));
+}
+
+#[test]
+fn an_answer_that_is_wrong_in_one_thing_is_refused_for_it() {
+    for version in Version::ALL.iter().copied() {
+        assert_eq!(refused(version, " 101 ", " 200 "), AnswerError::Status(StatusCode::OK));
+        assert_eq!(refused(version, "HTTP/1.1", "HTTP/1.0"), AnswerError::HttpVersion);
+        assert_eq!(refused(version, "Upgrade: ", "X-Upgrade: "), AnswerError::Upgrade);
+        assert_eq!(refused(version, "Connection: Upgrade", "Connection: keep-alive"), AnswerError::Connection);
+        assert_eq!(refused(version, "superchat", "other"), AnswerError::Subprotocol);
+        assert_eq!(refused(version, "\r\n\r\n", "\r\nSec-WebSocket-Extensions: x\r\n\r\n"), AnswerError::Extension);
+    }
+    for (from, to) in [("Accept: ", "Accept: x"), ("Sec-WebSocket-Accept", "X-Accept")] {
+        assert_eq!(refused(Version::Rfc6455, from, to), AnswerError::Accept);
+    }
+    let twice = "Upgrade: websocket\r\nUpgrade: websocket";
+    assert_eq!(refused(Version::Rfc6455, "Upgrade: websocket", twice), AnswerError::Upgrade, "said twice");
+    for version in [Version::Hixie75, Version::Hixie76] {
+        for (from, to) in [(LOCATION, "ws://example.com/"), ("Origin: http", "Origin: https"), ("Location: ", "X: ")] {
+            assert_eq!(refused(version, from, to), AnswerError::Location, "{version}: {from}");
+        }
+    }
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+fn compression_is_agreed_upon_as_it_was_offered() {
+    static CONFIG: LazyLock<DeflateConfig> = LazyLock::new(DeflateConfig::dedicated);
+    let offering = |ask: &mut Ask<'_>| ask.deflate = Some(&CONFIG);
+    let (_, agreed) = answered(Version::Rfc6455, offering, |answer| answer).unwrap();
+    assert!(agreed.compression.is_some());
+    let unknown = with("permessage-deflate", "permessage-bzip2");
+    assert_eq!(answered(Version::Rfc6455, offering, unknown).err(), Some(AnswerError::Extension));
+}
+
+#[test]
+fn what_cannot_be_offered_is_found_before_it_is_said() {
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(unfit_subprotocol(&owned(&["chat", "v1.chat"])), None);
+    for (names, unfit) in [(["chat", ""], ""), (["chat", "a b"], "a b"), (["chat", "chat"], "chat")] {
+        assert_eq!(unfit_subprotocol(&owned(&names)).map(String::as_str), Some(unfit));
+    }
+}
+
+#[test]
+fn what_the_handshake_says_itself_is_reserved() {
+    let is = |name: &str| is_reserved(&HeaderName::from_bytes(name.as_bytes()).unwrap());
+    assert!(["host", "upgrade", "connection", "sec-websocket-key", "websocket-protocol"].into_iter().all(is));
+    assert!(!["origin", "cookie", "authorization", "websocket-origin"].into_iter().any(is));
+}
