@@ -1,4 +1,8 @@
 //! A second reading of the frames of every version, which has nothing in common with the first: slow, whole, and after the words of the specifications.
+//!
+//! Where those leave a choice, or this crate has made one, both readings make the same: a length may be longer than it need be; a server takes unmasked frames in hybi-07 and
+//! -08; of the drafts before, reserved bits are refused as later; a text of Hixie that is no UTF-8 fails the connection, a length has ten octets at most, and FF 00 closes in
+//! hixie-75, too.
 
 use super::Event;
 use crate::protocol::{Limits, Side, Version};

@@ -392,3 +392,58 @@ fn conversation(version: Version, pieces: &[(u8, String)]) -> Vec<u8> {
     }
     wire
 }
+
+#[test]
+fn what_is_missing_of_a_frame_is_known_once_it_has_begun() {
+    let mut feed = Feed::new(Side::Server, Limits::default());
+    assert_eq!(feed.decoder.missing(), None);
+    let frame = client_frame(0x82, &[7; 100]);
+    feed.push(&frame[..16]);
+    assert_eq!(feed.decoder.missing(), Some(90));
+    feed.push(&frame[16..]);
+    assert_eq!((feed.decoder.missing(), &feed.events[..]), (None, &[binary(&[7; 100])][..]));
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+fn what_is_compressed_comes_out_as_it_is_allowed_to() {
+    use crate::protocol::deflate::{DeflateConfig, Deflation, SharedContexts, agree, offer};
+    let (config, contexts) = (DeflateConfig::default(), SharedContexts::default());
+    let agreed = agree([offer(&config).as_bytes()].into_iter(), &config).unwrap().unwrap();
+    let mut state = 1_u32;
+    let message: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 30) as u8
+    })
+    .take(200_000)
+    .collect();
+    let deflated = Deflation::new(&agreed, &config, Side::Client, &contexts).message(&message).unwrap();
+    let mut input = Vec::new();
+    Encoder::new(Version::Rfc6455, Side::Client).compressed(
+        OpCode::Binary,
+        true,
+        &deflated,
+        [1, 20, 90, 200],
+        &mut input,
+    );
+
+    let (mut decoder, mut blocks) =
+        (Decoder::new(Version::Rfc6455, Side::Server, Limits::default()), Blocks::default());
+    assert!(!decoder.inflates());
+    decoder.inflate_by(Inflation::new(&agreed, Side::Server, &contexts));
+    assert!(decoder.inflates());
+    let (mut at, mut stops) = (0, 0);
+    loop {
+        decoder.allow_inflating(10_000);
+        let Decoded { consumed, incoming, .. } = decoder.decode(&mut input[at..], &mut blocks).unwrap();
+        at += consumed;
+        if let Some(incoming) = incoming {
+            assert!(event(incoming) == binary(&message) && at == input.len());
+            break;
+        }
+        stops += 1;
+        assert_eq!(decoder.missing(), Some(input.len() - at), "the rest is to come again");
+    }
+    // Some 16 KiB come out of each step.
+    assert!((5..=20).contains(&stops), "{stops}");
+}
