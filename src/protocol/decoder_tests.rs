@@ -446,4 +446,15 @@ fn what_is_compressed_comes_out_as_it_is_allowed_to() {
     }
     // Some 16 KiB come out of each step.
     assert!((5..=20).contains(&stops), "{stops}");
+
+    for (limit, fits) in [(message.len(), true), (message.len() - 1, false)] {
+        let mut input = Vec::new();
+        Encoder::new(Version::Rfc6455, Side::Client).compressed(OpCode::Binary, true, &deflated, [0; 4], &mut input);
+        let mut feed = Feed::new(Side::Server, Limits { max_message_bytes: limit, ..Limits::default() });
+        feed.decoder.inflate_by(Inflation::new(&agreed, Side::Server, &contexts));
+        feed.push(&input);
+        let told =
+            matches!(feed.events[..], [Event::Failed(ProtocolError::TooBig { length, .. })] if length > limit as u64);
+        assert_eq!((feed.events == [binary(&message)], told), (fits, !fits));
+    }
 }

@@ -277,9 +277,10 @@ mod tests {
         let mut out = Vec::new();
         let mut tunnel = Tunnel::new(&proxy.parse().unwrap(), &Url::parse(url).unwrap(), &mut out);
         let mut stands = Ok(None);
-        for octet in answers {
+        for (index, octet) in answers.iter().enumerate() {
             stands = tunnel.read(&[*octet], &mut out);
             if !matches!(stands, Ok(None)) {
+                assert!(stands.is_err() || index + 1 == answers.len(), "it stands with the last octet, and not before");
                 break;
             }
         }
@@ -296,6 +297,9 @@ mod tests {
         assert_eq!(parsed("socks5h://proxy:9050"), Ok((Kind::Socks5, "proxy".to_owned(), 9050)));
         assert_eq!(parsed("socks4://proxy"), Err(UrlError::Scheme));
         assert_eq!(parsed("proxy:8080"), Err(UrlError::Malformed));
+        let secure =
+            ["http://proxy", "https://proxy", "socks5://proxy"].map(|text| text.parse::<Proxy>().unwrap().is_secure());
+        assert_eq!(secure, [false, true, false]);
     }
 
     #[test]
@@ -322,7 +326,7 @@ mod tests {
         let mut tunnel =
             Tunnel::new(&"http://proxy".parse().unwrap(), &Url::parse("ws://a/").unwrap(), &mut Vec::new());
         assert_eq!(tunnel.read(&late, &mut Vec::new()), Ok(Some(late.len())));
-        let flood = [&early[..], &early].concat();
+        let flood = [&early[..], b"HTTP/1.1 103 Early Hints\r\n\r\n"].concat();
         assert_eq!(
             through("http://proxy", "ws://a/", &flood).1,
             Err(ProxyError::Refused(StatusCode::from_u16(103).unwrap()))
@@ -351,6 +355,8 @@ mod tests {
         assert_eq!(through("socks5://u:p@proxy", "ws://a/", &[5, 2, 1, 1]).1, Err(ProxyError::Credentials));
         let long = format!("socks5://u:{}@proxy", "p".repeat(256));
         assert_eq!(through(&long, "ws://a/", &[5, 2]).1, Err(ProxyError::TooLong));
+        let longest = format!("socks5://u:{}@proxy", "p".repeat(255));
+        assert_eq!(through(&longest, "ws://a/", &[5, 2]).1, Ok(None));
         assert!(!format!("{:?}", "http://user:secret@proxy".parse::<Proxy>()).contains("secret"));
         assert_eq!(through("socks5://proxy", "ws://a/", &[5, 2]).1, Err(ProxyError::Credentials));
         assert_eq!(through("socks5://u:p@proxy", "ws://a/", &[5, 0xff]).1, Err(ProxyError::Credentials));
@@ -359,6 +365,12 @@ mod tests {
     #[test]
     fn a_socks_proxy_says_why_it_cannot() {
         assert_eq!(through("socks5://proxy", "ws://a/", &[5, 0, 5, 5]).1, Err(ProxyError::Reply(5)));
+        // The words of RFC 1928 §6.
+        let words =
+            ["failure", "rules", "network", "host", "refused", "expired", "command", "address type", "no reason"];
+        for (reply, word) in (1..).zip(words) {
+            assert!(ProxyError::Reply(reply).to_string().contains(word), "{reply}: {}", ProxyError::Reply(reply));
+        }
         for nonsense in [&[4][..], b"HTTP/1.1", &[5, 0, 4], &[5, 0, 5, 0, 0, 9]] {
             assert_eq!(through("socks5://proxy", "ws://a/", nonsense).1, Err(ProxyError::Malformed), "{nonsense:?}");
         }

@@ -71,7 +71,7 @@ impl<S> Link<S> {
     /// Lets go of the socket: another is to be connected.
     pub(super) fn dial_again(&mut self, dialing: Box<Dialing>) {
         (self.transport, self.dialing, self.backlog) = (Transport::Dialing, Some(dialing), None);
-        (self.readable, self.hangup, self.timed) = (false, false, None);
+        (self.readable, self.hangup, self.timed, self.expected) = (false, false, None, 0);
     }
 
     /// Notes what went wrong with the transport.
