@@ -349,6 +349,7 @@ impl<K: Kernel> Reactor<K> {
         unread
     }
 
+    /// The callback alone; [`follow_up`](Self::follow_up) has to be next that touches the connection.
     #[inline]
     fn call_back(&mut self, key: usize, callback: impl FnOnce(&mut dyn StreamHandler, &mut Stream<'_>)) -> usize {
         let id = self.hub.outboxes[key].id(key);
