@@ -1,12 +1,18 @@
 //! What other threads send to the loop: one bounded queue, one wake for a batch.
 
 #[cfg(all(loom, test))]
-use loom::sync::{Mutex, MutexGuard, atomic::AtomicBool};
+use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicU32},
+};
 #[cfg(not(all(loom, test)))]
-use std::sync::{Mutex, MutexGuard, atomic::AtomicBool};
+use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicU32},
+};
 use std::{
     mem,
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{Arc, PoisonError, TryLockError, atomic::Ordering},
 };
 
 use super::kernel::Wake;
@@ -17,9 +23,15 @@ pub(crate) struct Mailbox<T> {
     letters: Mutex<Letters<T>>,
     /// Whether any wait; spares the loop the lock.
     waiting: AtomicBool,
+    /// How often in a row the loop has found the lock held.
+    missed: AtomicU32,
     capacity: usize,
     waker: Arc<dyn Wake>,
 }
+
+/// So many turns the loop does without the letters, some milliseconds if it has nothing else to do. Then it waits for them: the sender may be one that gets
+/// no time while the loop runs.
+const MOST_MISSED: u32 = 1000;
 
 #[derive(Debug)]
 struct Letters<T> {
@@ -40,15 +52,24 @@ impl<T> Mailbox<T> {
     /// A mailbox for so many letters at a time.
     pub(crate) fn new(capacity: usize, waker: Arc<dyn Wake>) -> Self {
         let letters = Mutex::new(Letters { queue: Vec::new(), closed: false });
-        Mailbox { letters, waiting: AtomicBool::new(false), capacity, waker }
+        Mailbox { letters, waiting: AtomicBool::new(false), missed: AtomicU32::new(0), capacity, waker }
     }
 
-    /// Moves what waits into `letters`, which is empty.
+    /// Moves what waits into `letters`, which is empty. The loop does not stop for a sender that was put to sleep while it held the lock: then the letters wait
+    /// on, and [`is_waiting`](Self::is_waiting) says so.
     pub(crate) fn drain(&self, letters: &mut Vec<T>) {
-        // What comes from here on is either taken now, or wakes the loop again.
-        if self.waiting.swap(false, Ordering::Acquire) {
-            mem::swap(&mut self.lock().queue, letters);
+        if !self.is_waiting() {
+            return;
         }
+        let mut inside = match self.letters.try_lock() {
+            Ok(inside) => inside,
+            Err(TryLockError::WouldBlock) if self.missed.fetch_add(1, Ordering::Relaxed) < MOST_MISSED => return,
+            Err(_) => self.lock(),
+        };
+        self.missed.store(0, Ordering::Relaxed);
+        // Under the lock, so that what comes from here on wakes the loop again.
+        self.waiting.store(false, Ordering::Relaxed);
+        mem::swap(&mut inside.queue, letters);
     }
 
     /// Whether letters wait.
@@ -58,10 +79,10 @@ impl<T> Mailbox<T> {
 
     /// Gives back the room that a burst has needed, if nothing waits.
     pub(crate) fn rest(&self) {
-        let mut letters = self.lock();
-        if letters.queue.is_empty() {
-            letters.queue = Vec::new();
-        }
+        let Ok(mut letters) = self.letters.try_lock() else { return };
+        let room = if letters.queue.is_empty() { mem::take(&mut letters.queue) } else { Vec::new() };
+        drop(letters);
+        drop(room);
     }
 
     /// The loop has gone: what waits is dropped, and nothing more is taken.
@@ -132,6 +153,42 @@ mod tests {
         mailbox.close();
         assert_eq!(mailbox.push(4), Err(Refused::Closed));
     }
+
+    #[test]
+    fn a_sender_that_sleeps_with_the_lock_does_not_stop_the_loop() {
+        let mailbox = Mailbox::new(3, Arc::new(Wakes::default()));
+        mailbox.push(1).unwrap();
+        let mut letters = Vec::new();
+        let held = mailbox.lock();
+        for _ in 0..MOST_MISSED {
+            mailbox.drain(&mut letters);
+        }
+        assert!(letters.is_empty() && mailbox.is_waiting());
+        drop(held);
+        mailbox.drain(&mut letters);
+        assert_eq!((letters, mailbox.is_waiting()), (vec![1], false));
+        assert_eq!(mailbox.missed.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_sender_that_gets_no_time_is_waited_for_at_last() {
+        let mailbox = Mailbox::new(3, Arc::new(Wakes::default()));
+        mailbox.push(1).unwrap();
+        mailbox.missed.store(MOST_MISSED, Ordering::Relaxed);
+        std::thread::scope(|threads| {
+            let held = mailbox.lock();
+            let loop_thread = threads.spawn(|| {
+                let mut letters = Vec::new();
+                mailbox.drain(&mut letters);
+                letters
+            });
+            while mailbox.missed.load(Ordering::Relaxed) == MOST_MISSED {
+                std::thread::yield_now();
+            }
+            drop(held);
+            assert_eq!(loop_thread.join().unwrap(), [1]);
+        });
+    }
 }
 
 /// Every order in which the steps of the threads may come, with up to four preemptions where there are too many: `RUSTFLAGS="--cfg loom" cargo test --lib mailbox`.
@@ -192,7 +249,11 @@ mod model {
                 eventfd.poll(!mailbox.is_waiting());
                 let mut letters = Vec::new();
                 mailbox.drain(&mut letters);
-                empty += usize::from(letters.is_empty());
+                if letters.is_empty() {
+                    // What holds the lock has to go on.
+                    empty += usize::from(!mailbox.is_waiting());
+                    thread::yield_now();
+                }
                 received.extend(letters);
             }
             for sender in senders {

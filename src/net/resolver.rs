@@ -83,11 +83,14 @@ impl Answers {
         Answer { question, answers: Arc::clone(self), asker: Arc::downgrade(asker), given: false }
     }
 
+    /// Whether any wait.
+    pub(crate) fn are_waiting(&self) -> bool {
+        self.0.is_waiting()
+    }
+
     pub(crate) fn take(&self) -> Vec<Answered> {
         let mut answers = Vec::new();
-        if self.0.is_waiting() {
-            self.0.drain(&mut answers);
-        }
+        self.0.drain(&mut answers);
         answers
     }
 

@@ -257,6 +257,9 @@ impl<K: Kernel> Reactor<K> {
 
     /// Looks what the resolver has found.
     pub(super) fn take_answers(&mut self) {
+        if !self.answers.are_waiting() {
+            return;
+        }
         for (question, addresses) in self.answers.take() {
             let id = ConnectionId::new(question as u32 as usize, (question >> 32) as u32);
             self.try_addresses(id, addresses.map(in_turns));

@@ -331,6 +331,7 @@ impl<K: Kernel> Reactor<K> {
             || !hub.closed_listeners.is_empty()
             || !matches!(hub.running, Running::Yes | Running::ShuttingDown)
             || hub.inbox.is_waiting()
+            || self.answers.are_waiting()
             || !self.commands.is_empty()
             || self.accepting
     }
