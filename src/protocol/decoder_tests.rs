@@ -216,6 +216,7 @@ fn a_frame_above_its_limit_is_refused_from_its_header() {
         [Event::Failed(ProtocolError::TooBig { limit: 100, length: 101 })]
     );
     assert_eq!(decode(Side::Server, limits, &client_frame(0x82, &[0; 100])), [binary(&[0; 100])]);
+    assert_eq!(decode(Side::Server, limits, &client_frame(0x89, &[0; 101])), [Event::Ping(vec![0; 101])]);
     let enormous = bytes("82 ff 7f ff ff ff ff ff ff ff 00 00 00 00");
     let error = ProtocolError::TooBig { limit: 100, length: u64::MAX >> 1 };
     assert_eq!(decode(Side::Server, limits, &enormous), [Event::Failed(error)]);
@@ -456,5 +457,20 @@ fn what_is_compressed_comes_out_as_it_is_allowed_to() {
         let told =
             matches!(feed.events[..], [Event::Failed(ProtocolError::TooBig { length, .. })] if length > limit as u64);
         assert_eq!((feed.events == [binary(&message)], told), (fits, !fits));
+    }
+
+    // Stored blocks of nothing: more octets than the message has, or may have.
+    let small = Limits { max_message_bytes: 20, ..Limits::default() };
+    let nothing = [0, 0, 0, 0xff, 0xff].repeat(6);
+    let last = [&nothing[..], &[0]].concat();
+    for whole in [true, false] {
+        let mut feed = Feed::new(Side::Server, small);
+        feed.decoder.inflate_by(Inflation::new(&agreed, Side::Server, &contexts));
+        if whole {
+            feed.push(&client_frame(0xc2, &last));
+        } else {
+            feed.push(&[client_frame(0x42, &nothing), client_frame(0x80, &last)].concat());
+        }
+        assert_eq!(feed.events, [binary(b"")]);
     }
 }

@@ -281,4 +281,25 @@ mod tests {
         assert_eq!([0, 4, 9, 12, 14].map(Version::from_number), [None; 5]);
         assert!(Version::ALL.is_sorted_by(|newer, older| newer > older));
     }
+
+    #[test]
+    fn each_version_can_do_what_its_draft_says() {
+        for version in Version::ALL.iter().copied() {
+            let (number, Traits { framing, .. }) = (version.number(), version.traits());
+            let typed = number <= 13;
+            let expected = match number {
+                75 | 76 => Framing::Hixie,
+                1..=3 => Framing::MoreBit,
+                5 | 6 => Framing::MaskedFrame,
+                _ => Framing::Hybi,
+            };
+            assert_eq!(*framing, expected, "{version}");
+            assert_eq!((version.supports_binary(), version.supports_ping()), (typed, typed), "{version}");
+            assert_eq!(version.supports_close_codes(), (6..=13).contains(&number), "{version}");
+            assert_eq!(version.has_closing_handshake(), number != 75, "{version}");
+            assert_eq!(version.closes_cleanly(), typed, "{version}");
+            let failed = if number == 13 { CloseCode::Internal } else { CloseCode::Other(3000) };
+            assert_eq!(version.internal_error(), failed, "{version}");
+        }
+    }
 }

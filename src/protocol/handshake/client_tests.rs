@@ -75,6 +75,9 @@ fn every_version_takes_the_answer_to_what_it_asked() {
         let (asked, _) = answered(version, |ask| ask.origin = Some(&PAGE), |answer| answer).unwrap();
         let name = if matches!(version.number(), 5..=8) { "Sec-WebSocket-Origin" } else { "Origin" };
         assert_eq!(asked.header(name), Some("http://page.example"), "{version}");
+        assert_eq!(asked.header("Upgrade"), Some(if hixie { "WebSocket" } else { "websocket" }), "{version}");
+        let name = if version == Version::Hixie75 { "WebSocket-Protocol" } else { "Sec-WebSocket-Protocol" };
+        assert_eq!(asked.header(name), Some("chat, superchat"), "{version}");
         let (asked, agreed) = answered(version, |ask| ask.subprotocols = &[], |answer| answer).unwrap();
         assert_eq!((asked.subprotocols().count(), agreed.subprotocol), (0, None), "{version}");
     }
