@@ -137,13 +137,13 @@ impl Decoder {
     ) -> Result<Decoded<'m>, ProtocolError> {
         // Most of what a server gets: a message that is whole, between two others.
         if self.is_between_messages()
-            && let Some(hybi::WholeMessage { op_code, masking_key, start, end }) = hybi::whole_message(input)
+            && let Some(hybi::WholeMessage { is_text, masking_key, start, end }) = hybi::whole_message(input)
             && end - start <= self.limits.max_frame_bytes.min(self.limits.max_message_bytes)
         {
             let payload = &mut input[start..end];
             unmask(payload, masking_key, 0);
-            let incoming = Some(self.incoming(op_code, payload)?);
-            return Ok(Decoded { consumed: end, incoming, block: None });
+            let message = if is_text { text(payload)? } else { Message::Binary(payload) };
+            return Ok(Decoded { consumed: end, incoming: Some(Incoming::Message(message)), block: None });
         }
         match self.traits.framing {
             Framing::Hixie => self.decode_hixie(input, blocks),

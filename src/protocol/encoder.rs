@@ -115,7 +115,17 @@ impl Encoder {
     }
 
     /// Appends a whole frame.
+    #[inline]
     pub(crate) fn frame(self, op_code: OpCode, payload: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
+        // Most of what is said at all.
+        if (self.version, self.side) == (Version::Rfc6455, Side::Server) {
+            return hybi::write(op_code, payload, out);
+        }
+        self.uncommon_frame(op_code, payload, key, out);
+    }
+
+    #[inline(never)]
+    fn uncommon_frame(self, op_code: OpCode, payload: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
         out.reserve(MAX_HEADER_BYTES + payload.len());
         let header = match (self.version.traits().framing, self.side) {
             (Framing::Hixie, _) => return hixie::write_text(payload, out),

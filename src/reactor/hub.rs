@@ -139,7 +139,8 @@ impl Hub {
         self.say(id, message.into(), false)
     }
 
-    #[inline(always)]
+    /// One call, and all within it inline: what most messages cost.
+    #[inline(never)]
     fn say(&mut self, id: ConnectionId, message: Message<'_>, compress: bool) -> Sent {
         let Some(outbox) = find(&mut self.outboxes, id) else { return Sent::Closed };
         let Some(encoder) = outbox.encoder().filter(|encoder| encoder.can_say(message)) else {

@@ -1,6 +1,6 @@
 //! The framing of RFC 6455 §5.2, and of the drafts from hybi-07 on.
 
-use super::{FrameHeader, HeaderBytes, MAX_CONTROL_BYTES, OpCode, ParsedHeader, parse_length};
+use super::{FrameHeader, HeaderBytes, MAX_CONTROL_BYTES, MAX_HEADER_BYTES, OpCode, ParsedHeader, parse_length};
 use crate::protocol::{
     error::ProtocolError,
     mask::{MaskingKey, unmask},
@@ -50,7 +50,7 @@ pub(crate) fn parse_header(bytes: &[u8], side: Side, masking_demanded: bool, com
 
 /// A message in one frame of the kind that needs no more than a look: not compressed, masked, not longer than 64 KiB.
 pub(crate) struct WholeMessage {
-    pub(crate) op_code: OpCode,
+    pub(crate) is_text: bool,
     pub(crate) masking_key: MaskingKey,
     /// Where the payload starts and ends.
     pub(crate) start: usize,
@@ -64,9 +64,9 @@ pub(crate) fn whole_message(bytes: &[u8]) -> Option<WholeMessage> {
         [first, second, rest @ ..] => (*first, *second, rest),
         _ => return None,
     };
-    let op_code = match first {
-        TEXT => OpCode::Text,
-        BINARY => OpCode::Binary,
+    let is_text = match first {
+        TEXT => true,
+        BINARY => false,
         _ => return None,
     };
     let (length, rest) = match second {
@@ -76,7 +76,7 @@ pub(crate) fn whole_message(bytes: &[u8]) -> Option<WholeMessage> {
     };
     let (masking_key, rest) = rest.split_first_chunk::<4>()?;
     let start = bytes.len() - rest.len();
-    (length <= rest.len()).then_some(WholeMessage { op_code, masking_key: *masking_key, start, end: start + length })
+    (length <= rest.len()).then_some(WholeMessage { is_text, masking_key: *masking_key, start, end: start + length })
 }
 
 fn op_code(first: u8) -> Result<OpCode, ProtocolError> {
@@ -118,10 +118,14 @@ fn header_from(first: u8, length: usize, masking_key: Option<MaskingKey>) -> Hea
 }
 
 /// Appends an unmasked frame.
+#[inline]
 pub(crate) fn write(op_code: OpCode, payload: &[u8], out: &mut Vec<u8>) {
     match payload.len() {
         length @ 0..=MAX_CONTROL_BYTES => out.extend_from_slice(&[FIN | code(op_code), length as u8]),
-        length => out.extend_from_slice(header(op_code, length, None).as_bytes()),
+        length => {
+            out.reserve(MAX_HEADER_BYTES + length);
+            out.extend_from_slice(header(op_code, length, None).as_bytes());
+        }
     }
     out.extend_from_slice(payload);
 }
@@ -180,10 +184,12 @@ mod tests {
             let mut bytes = header(OpCode::Binary, length, Some([1, 2, 3, 4])).as_bytes().to_vec();
             let start = bytes.len();
             bytes.resize(start + length, 7);
-            let found = whole_message(&bytes).map(|found| (found.op_code, found.masking_key, found.start, found.end));
+            let found = whole_message(&bytes).map(|found| (found.is_text, found.masking_key, found.start, found.end));
             let short = length <= 0xffff;
-            assert_eq!(found, short.then_some((OpCode::Binary, [1, 2, 3, 4], start, start + length)), "{length}");
+            assert_eq!(found, short.then_some((false, [1, 2, 3, 4], start, start + length)), "{length}");
             assert!(whole_message(&bytes[..bytes.len() - 1]).is_none(), "{length}, cut");
+            bytes[0] = 0x81;
+            assert_eq!(whole_message(&bytes).map(|found| found.is_text), short.then_some(true), "{length}");
         }
         for first in [0x01, 0x80, 0x88, 0x89, 0x8a, 0xc1, 0x83] {
             assert!(whole_message(&[first, 0x80, 1, 2, 3, 4]).is_none(), "{first:x}");
