@@ -39,7 +39,7 @@ pub struct Config {
     pub command_budget: usize,
     /// Events taken from the system at a time. Default 1024.
     pub events: usize,
-    /// Free buffers kept for the next large message or burst of output, in bytes. Default 4 MiB.
+    /// Free buffers kept for the next large message or burst of output, in bytes; when nobody has needed them for a while they are freed. Default 32 MiB.
     pub pool_bytes: usize,
     /// Commands of [`Remote`](crate::Remote)s that may wait, beside those that the loop has taken in. Default 65,536; what comes above is answered `Full`.
     pub remote_commands: usize,
@@ -61,7 +61,7 @@ impl Default for Config {
             timer_budget: 1024,
             command_budget: 1024,
             events: 1024,
-            pool_bytes: 4 * 1024 * 1024,
+            pool_bytes: 32 * 1024 * 1024,
             remote_commands: 65_536,
             time_callbacks: false,
             panic_policy: PanicPolicy::CloseConnection,

@@ -100,6 +100,9 @@ impl<S: std::fmt::Debug> std::fmt::Debug for Link<S> {
 /// What is read at once, unless more is expected that belongs together.
 const USUAL_BYTES: usize = 64 * 1024;
 
+/// What is read at once, and in a turn, of a frame that does not fit the buffer: it comes in pieces anyway, so they may be such as let others wait less.
+const PIECE_BYTES: usize = 256 * 1024;
+
 /// What is read from one connection when a turn has no more to give.
 const CROWDED_BYTES: usize = 16 * 1024;
 
@@ -218,7 +221,9 @@ impl<K: Kernel> Reactor<K> {
             // waits in line with those that are in the midst of it, and is not silent meanwhile.
             let (crowded, expected) = (self.turn_budget == 0, link.expected as usize);
             let waits = crowded && expected > CROWDED_BYTES;
-            if budget == 0 || waits || crowded && budget < whole {
+            let in_pieces = expected > self.read_buffer.len();
+            let spent = whole - budget;
+            if budget == 0 || waits || crowded && spent > 0 || in_pieces && spent >= PIECE_BYTES {
                 outbox.resuming |= waits;
                 return self.enqueue(key);
             }
@@ -228,7 +233,11 @@ impl<K: Kernel> Reactor<K> {
                     return self.queue_handshake(key);
                 }
             }
-            let wanted = if crowded { CROWDED_BYTES } else { expected.saturating_add(USUAL_BYTES) };
+            let wanted = match (crowded, in_pieces) {
+                (true, _) => CROWDED_BYTES,
+                (_, true) => PIECE_BYTES,
+                _ => expected + USUAL_BYTES,
+            };
             let most = self.read_buffer.len().min(budget.max(USUAL_BYTES));
             let buffer = &mut self.read_buffer[..wanted.min(most)];
             match link.transport.read(&mut self.kernel, buffer, &mut self.ciphertext) {

@@ -208,6 +208,7 @@ impl Outbox {
     /// Queues a message, compressed if `compress` and that was agreed upon. A large one that lies in the block `lent` is sent from there.
     ///
     /// `true` if it waits to be compressed, and is the first that does.
+    #[inline(always)]
     pub(super) fn message(
         &mut self,
         encoder: Encoder,
@@ -353,9 +354,9 @@ impl Outbox {
         self.rare.map(|rare| rare.timers).into_iter().flatten().chain(self.alarm)
     }
 
-    /// The bytes that wait, as far as one write takes them, and in how many slices.
-    pub(super) fn slices<'q>(&'q self, input: &'q [u8], slices: &mut [IoSlice<'q>; MAX_SLICES]) -> usize {
-        self.queue.as_ref().map_or(0, |queue| queue.slices(input, slices))
+    /// The first of the bytes that wait, at most so many and as far as one write takes them, and in how many slices.
+    pub(super) fn slices<'q>(&'q self, input: &'q [u8], most: usize, slices: &mut [IoSlice<'q>; MAX_SLICES]) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.slices(input, most, slices))
     }
 
     /// The bytes that wait, if they lie in one piece.
@@ -405,6 +406,7 @@ impl Outbox {
         }
     }
 
+    #[inline]
     fn append(&mut self, expected: usize, pools: &mut Pools, write: impl FnOnce(&mut Vec<u8>)) {
         let queue = self.queue.get_or_insert_with(|| pools.take_queue());
         queue.append(&mut pools.blocks, expected, true, write);
