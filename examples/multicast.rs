@@ -1,4 +1,4 @@
-//! Sends every message to every client, the sender included.
+//! Sends every message to all that are in the same room, the sender included. A room is what follows the address: `ws://127.0.0.1:8080/room`.
 //!
 //!     cargo run --release --example multicast -- [--listen ADDR] [--no-ping]
 
@@ -8,8 +8,6 @@ use std::{net::SocketAddr, process::ExitCode};
 
 use ws_reactor::{Callbacks, Error, Reactor, Server};
 
-const EVERYBODY: &str = "everybody";
-
 fn main() -> ExitCode {
     env_logger::init();
     let arguments = arguments::Arguments::read(&["--listen ADDR", "--no-ping"]);
@@ -18,13 +16,14 @@ fn main() -> ExitCode {
 
 fn serve(arguments: &arguments::Arguments) -> Result<(), Error> {
     let listen = arguments.get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
-    let multicast = Server::new(|_| {
+    let multicast = Server::new(|handshake| {
+        let room = handshake.path().to_owned();
         Callbacks::new()
-            .on_open(|ws, _| {
-                ws.subscribe(EVERYBODY);
+            .on_open(|ws, handshake| {
+                ws.subscribe(handshake.path());
             })
-            .on_message(|ws, message| {
-                ws.publish(EVERYBODY, message);
+            .on_message(move |ws, message| {
+                ws.publish(&room, message);
             })
     });
     let multicast = if arguments.has("--no-ping") { multicast.ping_after(None) } else { multicast };
