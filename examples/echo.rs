@@ -1,19 +1,25 @@
 //! Sends every message back as it came, in every version of the protocol.
 //!
-//!     cargo run --release --example echo -- [--listen ADDR] [--max-message BYTES] [--secure-proxy] [--no-ping]
+//!     cargo run --release --example echo -- [--listen ADDR] [--max-message BYTES] [--secure-proxy] [--no-ping] [--threads N]
 //!         [--deflate | --deflate-shared] [--deflate-level LEVEL] [--tls-cert FILE --tls-key FILE]
 //!
 //! `--deflate` compresses with clients that offer it, with context takeover in both directions; `--deflate-shared` without. `--no-ping` leaves silent clients alone. `--secure-proxy` is for a proxy in front that takes TLS off: the old handshakes then say `wss`.
+//! `--threads` starts so many reactors, each in a thread of its own: they share the port, and the system shares out the connections.
 
 mod arguments;
 
-use std::{error::Error, net::SocketAddr, process::ExitCode};
+use std::{
+    error::Error,
+    net::SocketAddr,
+    process::{self, ExitCode},
+    thread,
+};
 
 #[cfg(feature = "deflate")]
 use ws_reactor::DeflateConfig;
 #[cfg(feature = "tls")]
 use ws_reactor::TlsConfig;
-use ws_reactor::{Accept, Reactor, Server, on_message};
+use ws_reactor::{Accept, Bind, Reactor, Server, on_message};
 
 fn main() -> ExitCode {
     env_logger::init();
@@ -22,6 +28,7 @@ fn main() -> ExitCode {
         "--max-message BYTES",
         "--secure-proxy",
         "--no-ping",
+        "--threads N",
         "--deflate",
         "--deflate-shared",
         "--deflate-level LEVEL",
@@ -34,6 +41,30 @@ fn main() -> ExitCode {
 
 fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     let listen = arguments.get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
+    let threads = arguments.get("--threads", 1);
+    let (mut first, address, scheme) = reactor(arguments, listen, threads > 1)?;
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(move || {
+                // A reactor stays in the thread in which it was made.
+                let ended = reactor(arguments, address, true).and_then(|(mut reactor, ..)| Ok(reactor.run()?));
+                if let Err(error) = ended {
+                    eprintln!("{error}");
+                    process::exit(1);
+                }
+            });
+        }
+        eprintln!("listening on {scheme}://{address}");
+        Ok(first.run()?)
+    })
+}
+
+/// A server that sends every message back, on a reactor of its own.
+fn reactor(
+    arguments: &arguments::Arguments,
+    listen: SocketAddr,
+    shared: bool,
+) -> Result<(Reactor, SocketAddr, &'static str), Box<dyn Error>> {
     let max_message = arguments.get("--max-message", 10 * 1024 * 1024);
     let echo = Server::new(|_| {
         on_message(|ws, message| {
@@ -52,9 +83,8 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     let (echo, scheme) = secured(compressed(echo, arguments)?, arguments)?;
 
     let mut reactor = Reactor::new()?;
-    let listening = reactor.listen(listen, echo)?;
-    eprintln!("listening on {scheme}://{}", listening.addr);
-    Ok(reactor.run()?)
+    let listening = reactor.listen(Bind::from(listen).reuse_port(shared), echo)?;
+    Ok((reactor, listening.addr, scheme))
 }
 
 /// With compression, if that was asked for.
