@@ -159,7 +159,8 @@ impl Hub {
         if let Some(outbox) = find(&mut self.outboxes, id) {
             outbox.release(&mut self.pools);
             outbox.await_connection();
-            (outbox.peer_addr, outbox.secured) = (NOWHERE, None);
+            outbox.set_peer_addr(NOWHERE);
+            outbox.forget_secured();
             self.dials.push_back(Dial { id, place, wait: Duration::ZERO, handler: None, allowed: None });
         }
     }
@@ -373,7 +374,7 @@ impl<K: Kernel> Reactor<K> {
         let outbox = &mut self.hub.outboxes[key];
         outbox.dialing = false;
         if let Endpoint::Tcp(address) = address {
-            outbox.peer_addr = address;
+            outbox.set_peer_addr(address);
         }
         outbox.unblock(&mut self.hub.pools);
         self.hub.stats.connected += 1;

@@ -127,11 +127,11 @@ impl<K: Kernel> Reactor<K> {
         if outbox.phase == Phase::Dead {
             return;
         }
-        if outbox.grace_ends.is_some_and(|at| at <= now) && outbox.is_compressing() && !outbox.blocked {
+        if outbox.grace_ends().is_some_and(|at| at <= now) && outbox.is_compressing() && !outbox.blocked {
             // It is not the peer that is slow.
-            outbox.grace_ends = Some(later(now, outbox.settings.output.grace));
+            outbox.set_grace(later(now, outbox.settings.output.grace));
         }
-        if outbox.grace_ends.is_some_and(|at| at <= now) {
+        if outbox.grace_ends().is_some_and(|at| at <= now) {
             self.hub.give_up_on(id);
             self.flush(key);
             return self.hub.kill(key, ClosedBy::SlowReader);

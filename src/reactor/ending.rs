@@ -195,7 +195,8 @@ impl Hub {
             self.stats.timed_out += 1;
         }
         outbox.phase = Phase::Dead;
-        (outbox.grace_ends, outbox.deadline) = (None, None);
+        outbox.forget_grace();
+        outbox.deadline = None;
         self.dead.push(key);
     }
 
@@ -211,7 +212,7 @@ impl Hub {
     /// Sees that a timer goes off no later than the connection's next deadline. One that goes off too early is set again then.
     pub(super) fn set_alarm(&mut self, key: usize) {
         let outbox = &mut self.outboxes[key];
-        let Some(next) = outbox.deadline.into_iter().chain(outbox.grace_ends).min() else {
+        let Some(next) = outbox.deadline.into_iter().chain(outbox.grace_ends()).min() else {
             if let Some(timer) = outbox.alarm.take() {
                 self.timers.cancel(timer);
             }
@@ -228,7 +229,7 @@ impl Hub {
         let Some(outbox) = self.outboxes.get_mut(id.key()) else { return };
         outbox.phase = phase;
         outbox.ending = Some(Box::new(ending));
-        outbox.grace_ends = None;
+        outbox.forget_grace();
         let allowed = outbox.closing_deadline();
         if outbox.may_read() {
             // The peer's answer may have been waiting behind a pause.

@@ -65,7 +65,7 @@ impl<K: Kernel> Reactor<K> {
             outbox.above_mark = true;
         } else if outbox.above_mark && buffered <= output.low_mark() {
             outbox.above_mark = false;
-            outbox.grace_ends = None;
+            outbox.forget_grace();
             self.drained.push(outbox.id(key));
         }
         if buffered > 0 || outbox.shut || link.transport.holds_output() {

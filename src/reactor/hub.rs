@@ -234,7 +234,7 @@ impl Hub {
 
     /// The address of the peer, as it was at accept. `None` once the connection has gone.
     pub fn peer_addr(&self, id: ConnectionId) -> Option<SocketAddr> {
-        self.outbox(id).map(|outbox| outbox.peer_addr)
+        self.outbox(id).map(Outbox::peer_addr)
     }
 
     /// A handle for other threads.
@@ -367,8 +367,8 @@ impl Hub {
         self.stats.dropped += 1;
         let outbox = &mut self.outboxes[key];
         outbox.above_mark = true;
-        if outbox.settings.output.overflow == Overflow::Close && outbox.grace_ends.is_none() {
-            outbox.grace_ends = Some(later(self.now, outbox.settings.output.grace));
+        if outbox.settings.output.overflow == Overflow::Close && outbox.grace_ends().is_none() {
+            outbox.set_grace(later(self.now, outbox.settings.output.grace));
             self.set_alarm(key);
         }
         self.touch(key);

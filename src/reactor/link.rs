@@ -1,6 +1,6 @@
 //! The inbound half of a connection, and how the reactor moves its bytes.
 
-use std::{io, mem, net::SocketAddr, rc::Rc, time::Instant};
+use std::{io, mem, net::SocketAddr, time::Instant};
 
 use super::{
     Reactor,
@@ -249,7 +249,7 @@ impl<K: Kernel> Reactor<K> {
                 Ok(Arrived { length, taken, more }) => {
                     link.readable = more || link.hangup;
                     if let Some(secured) = link.transport.secured() {
-                        outbox.secured = Some(Rc::new(secured));
+                        outbox.set_secured(secured);
                         if link.timed.take().is_some_and(|at| outbox.deadline == Some(at)) {
                             outbox.deadline = None;
                         }

@@ -19,6 +19,7 @@ mod input;
 mod link;
 mod listen;
 mod outbox;
+mod peer;
 mod place;
 mod pools;
 mod publish;

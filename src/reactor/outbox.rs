@@ -12,6 +12,7 @@ use super::{
     config::StreamSettings,
     encoded::EncodedFrame,
     id::{ConnectionId, TimerId},
+    peer::PeerAddr,
     pools::Pools,
     queue::{MAX_SLICES, Queue},
 };
@@ -94,9 +95,7 @@ pub(crate) struct Outbox {
     pub(super) reserved: bool,
     /// This application has ended it, or is about to.
     pub(super) given_up: bool,
-    pub(super) peer_addr: SocketAddr,
-    /// What the TLS handshake has shown, once it is done.
-    pub(super) secured: Option<Rc<Secured>>,
+    peer_addr: PeerAddr,
     pub(super) settings: Rc<StreamSettings>,
     /// None while the stream is raw: what it says is not framed.
     pub(super) encoder: Option<Encoder>,
@@ -107,9 +106,7 @@ pub(crate) struct Outbox {
     pub(super) ending: Option<Box<CloseReason>>,
     /// When the current phase must be over.
     pub(super) deadline: Option<Instant>,
-    /// When a slow reader must have drained.
-    pub(super) grace_ends: Option<Instant>,
-    /// The timer that watches both: it goes off no later than either.
+    /// The timer that watches this, and the grace of a slow reader: it goes off no later than either.
     pub(super) alarm: Option<TimerId>,
     /// What most connections do without.
     rare: Option<Box<Rare>>,
@@ -118,6 +115,10 @@ pub(crate) struct Outbox {
 /// What a connection has that few have, so that the others need no room for it.
 #[derive(Debug, Default)]
 struct Rare {
+    /// What the TLS handshake has shown, once it is done.
+    secured: Option<Rc<Secured>>,
+    /// When a slow reader must have drained.
+    grace_ends: Option<Instant>,
     /// The newest pong, while the socket is blocked.
     pong: Option<Box<[u8]>>,
     /// The timers that go with the connection.
@@ -140,17 +141,53 @@ impl Outbox {
             resolving: false,
             reserved: false,
             given_up: false,
-            peer_addr,
-            secured: None,
+            peer_addr: peer_addr.into(),
             settings,
             encoder: None,
             compression: None,
             queue: None,
             ending: None,
             deadline: None,
-            grace_ends: None,
             alarm: None,
             rare: None,
+        }
+    }
+
+    pub(super) fn peer_addr(&self) -> SocketAddr {
+        (&self.peer_addr).into()
+    }
+
+    pub(super) fn set_peer_addr(&mut self, address: SocketAddr) {
+        self.peer_addr = address.into();
+    }
+
+    /// What the TLS handshake has shown.
+    pub(super) fn secured(&self) -> Option<&Rc<Secured>> {
+        self.rare.as_ref()?.secured.as_ref()
+    }
+
+    pub(super) fn set_secured(&mut self, secured: Secured) {
+        self.rare.get_or_insert_default().secured = Some(Rc::new(secured));
+    }
+
+    pub(super) fn forget_secured(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.secured = None;
+        }
+    }
+
+    /// When a slow reader must have drained; `None` for all others.
+    pub(super) fn grace_ends(&self) -> Option<Instant> {
+        self.rare.as_ref()?.grace_ends
+    }
+
+    pub(super) fn set_grace(&mut self, ends: Instant) {
+        self.rare.get_or_insert_default().grace_ends = Some(ends);
+    }
+
+    pub(super) fn forget_grace(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.grace_ends = None;
         }
     }
 

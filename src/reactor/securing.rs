@@ -17,7 +17,7 @@ impl Hub {
     /// The connection leads further than to who has been spoken to by TLS: what that has shown is not of the peer.
     pub(crate) fn forget_secured(&mut self, id: ConnectionId) {
         if let Some(outbox) = find(&mut self.outboxes, id) {
-            outbox.secured = None;
+            outbox.forget_secured();
         }
     }
 }

@@ -143,12 +143,12 @@ impl<'a> Stream<'a> {
 
     /// The address of the peer.
     pub fn peer_addr(&self) -> SocketAddr {
-        self.hub.outbox(self.id).expect("a callback runs while its connection is there").peer_addr
+        self.hub.outbox(self.id).expect("a callback runs while its connection is there").peer_addr()
     }
 
     /// What the TLS handshake has shown; `None` if the connection is plain.
     pub fn secured(&self) -> Option<Rc<Secured>> {
-        self.hub.outbox(self.id)?.secured.clone()
+        self.hub.outbox(self.id)?.secured().cloned()
     }
 
     /// Lays TLS on the connection right after this callback, as the client of a server of that name; what is written waits for the handshake. To be called in `on_connect`, or when
