@@ -263,6 +263,21 @@ fn small_messages_of_a_callback_fill_one_record() {
 }
 
 #[test]
+fn the_smallest_read_buffers_do_for_tls() {
+    for read_buffer_bytes in [1, 2, 100] {
+        let config = Config { read_buffer_bytes, ..Config::default() };
+        let mut reactor = Reactor::on(Sim::new(), config);
+        reactor.listen("10.0.0.1:443", secure::server(echo())).unwrap();
+        let mut peer = Peer::new(&mut reactor, trust(&LOCALHOST), "localhost");
+        assert!(peer.opens(&mut reactor), "{read_buffer_bytes}");
+        peer.heard.clear();
+        let message = "x".repeat(20_000);
+        peer.talk(&mut reactor, &wire::text(Version::Rfc6455, &message)).unwrap();
+        assert!(peer.heard[..4] == [0x81, 126, 0x4e, 0x20] && peer.heard[4..] == *message.as_bytes());
+    }
+}
+
+#[test]
 fn plain_and_secure_listeners_stand_side_by_side() {
     let mut reactor = listening(secure::server(echo()));
     reactor.listen("10.0.0.1:80", echo()).unwrap();

@@ -274,6 +274,21 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_from_the_input_that_has_begun_is_kept_to_its_end() {
+        let later: SharedBlock = Rc::new(Block::Bytes(b"later".to_vec()));
+        for (sent, kept) in [(0, &b""[..]), (3, b"der input"), (7, b"input"), (9, b"put"), (12, b"")] {
+            let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
+            queue.append(&mut blocks, 7, false, |out| out.extend_from_slice(b"header "));
+            queue.append_input(4, 9);
+            queue.advance(sent, &mut blocks);
+            queue.keep_input(INPUT, &mut blocks);
+            queue.append_shared(&later, 0, 5, true);
+            queue.keep_begun(&mut blocks);
+            assert_eq!((waiting(&queue), queue.len()), (kept.to_vec(), kept.len()), "{sent} bytes have left");
+        }
+    }
+
+    #[test]
     fn an_early_frame_waits_only_for_the_frame_before_it() {
         let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
         let shared: SharedBlock = Rc::new(Block::Bytes(b"payload".to_vec()));
