@@ -45,18 +45,23 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     let (mut first, address, scheme) = reactor(arguments, listen, threads > 1)?;
     thread::scope(|scope| {
         for _ in 1..threads {
+            // A reactor stays in the thread in which it was made.
             scope.spawn(move || {
-                // A reactor stays in the thread in which it was made.
-                let ended = reactor(arguments, address, true).and_then(|(mut reactor, ..)| Ok(reactor.run()?));
-                if let Err(error) = ended {
-                    eprintln!("{error}");
-                    process::exit(1);
-                }
+                ended(reactor(arguments, address, true).and_then(|(mut another, ..)| Ok(another.run()?)));
             });
         }
         eprintln!("listening on {scheme}://{address}");
-        Ok(first.run()?)
-    })
+        ended(first.run().map_err(Into::into));
+    });
+    Ok(())
+}
+
+/// One reactor that fails ends all.
+fn ended(result: Result<(), Box<dyn Error>>) {
+    if let Err(error) = result {
+        eprintln!("{error}");
+        process::exit(1);
+    }
 }
 
 /// A server that sends every message back, on a reactor of its own.

@@ -327,8 +327,7 @@ fn a_crowd_that_sends_much_leaves_others_their_turns() {
 }
 
 #[test]
-fn a_message_of_megabytes_comes_and_leaves_in_parts_and_others_are_served_between() {
-    const PART: u64 = 256 * 1024;
+fn a_message_of_megabytes_comes_in_pieces_and_others_are_served_between() {
     let mut reactor = Reactor::on(Sim::new(), Config::default());
     let address = reactor
         .listen("10.0.0.1:80", Server::new(|_| on_message(|ws, message| assert!(ws.send(message).is_queued()))))
@@ -342,26 +341,25 @@ fn a_message_of_megabytes_comes_and_leaves_in_parts_and_others_are_served_betwee
     }
     let message = "x".repeat(5 << 20);
     reactor.kernel_mut().send(peers[0], &wire::text(Version::Rfc6455, &message));
-    let (mut received, mut words, mut turns) = (Vec::new(), 0, 0);
-    let (mut come, mut left) = (0, 0);
+    let (mut received, mut words, mut turns, mut come) = (Vec::new(), 0, 0, 0);
     while received.len() < message.len() + 10 {
         reactor.kernel_mut().send(peers[1], &wire::text(Version::Rfc6455, "a word"));
-        let before = reactor.hub().stats();
+        let before = reactor.hub().stats().bytes_in;
         reactor.turn(Some(Duration::ZERO)).unwrap();
-        let after = reactor.hub().stats();
-        // The last of it fits the buffers, and is taken at once.
-        let bound = |so_far| if so_far + (1088 + 256) * 1024 < message.len() as u64 { PART } else { 1088 * 1024 };
-        let (read, written) = (after.bytes_in - before.bytes_in, after.bytes_out - before.bytes_out);
-        assert!(read <= bound(come) + 65_536 + 12, "{read} bytes after {come}");
-        assert!(written <= bound(left) + 8, "{written} bytes after {left}");
-        (come, left) = (come + read, left + written);
+        let read = reactor.hub().stats().bytes_in - before;
+        // The last of it fits the buffer, and is taken at once; of the first nobody knows yet how much follows.
+        let rest = message.len() as u64 - come.min(message.len() as u64);
+        let most = if rest > (1088 + 256) * 1024 { 256 * 1024 } else { 1088 * 1024 };
+        assert!(read <= most + 65_536 + 12, "{read} bytes after {come}");
+        come += read;
         received.extend(reactor.kernel_mut().received(peers[0]));
         words += reactor.kernel_mut().received(peers[1]).len();
-        assert!(words >= 8 * turns, "each word is answered in its turn");
         turns += 1;
+        // What is said in a turn is with the peer in the next.
+        assert!(words >= 8 * (turns - 1), "each word is answered in its turn");
     }
     assert!(received[10..] == *message.as_bytes());
-    assert!(turns >= 32, "{turns}");
+    assert!(turns >= 16, "{turns}");
 }
 
 #[test]

@@ -64,7 +64,8 @@ impl<T> Mailbox<T> {
         let mut inside = match self.letters.try_lock() {
             Ok(inside) => inside,
             Err(TryLockError::WouldBlock) if self.missed.fetch_add(1, Ordering::Relaxed) < MOST_MISSED => return,
-            Err(_) => self.lock(),
+            Err(TryLockError::WouldBlock) => self.lock(),
+            Err(TryLockError::Poisoned(inside)) => inside.into_inner(),
         };
         self.missed.store(0, Ordering::Relaxed);
         // Under the lock, so that what comes from here on wakes the loop again.

@@ -22,6 +22,7 @@ pub struct Config {
     /// the midst of a longer frame, or has just sent one. So all but the first of its messages are read whole, up to 1 MiB, and are not copied when they are sent back.
     pub read_buffer_bytes: usize,
     /// Bytes read from one connection before the others have their turn. Default 1088 KiB. What is read at once is no more than is left of it, or 64 KiB.
+    /// Of a frame that does not fit the buffer 256 KiB come at a time, and then the others.
     pub read_budget_bytes: usize,
     /// Bytes read from all connections together before the reactor looks for news again: from those with news, and as much from those that were left unfinished, the first that
     /// was left first. Beyond it each with news is still read once, but no more than 16 KiB: so a crowd that sends much does not keep the others waiting. (But for those who are in the

@@ -11,24 +11,16 @@ use crate::{
     protocol::ClosedBy,
 };
 
-/// Up to here all that is queued is offered to the socket at once: what comes at once may be sent back from where it lies.
-const WHOLE_BYTES: usize = (1024 + 64) * 1024;
-
-/// Of more, so much is offered in a turn: the system copies it before the loop goes on, and others wait.
-const PART_BYTES: usize = 256 * 1024;
-
 impl<K: Kernel> Reactor<K> {
-    /// Writes what is queued, as far as the socket takes it; of very much, a part in each turn.
+    /// Writes what is queued, as far as the socket takes it.
     pub(super) fn flush(&mut self, key: usize) {
         let (Some(link), Some(outbox)) = (self.links.get_mut(key), self.hub.outboxes.get_mut(key)) else { return };
         while !outbox.blocked && outbox.phase != Phase::Dead {
-            let in_parts = outbox.queued() > WHOLE_BYTES;
-            let written = match outbox.only_slice(&self.read_buffer).filter(|_| !in_parts) {
+            let written = match outbox.only_slice(&self.read_buffer) {
                 Some(bytes) => link.transport.write(&mut self.kernel, &[IoSlice::new(bytes)]),
                 None if outbox.queued() > 0 => {
                     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-                    let most = if in_parts { PART_BYTES } else { usize::MAX };
-                    let count = outbox.slices(&self.read_buffer, most, &mut slices);
+                    let count = outbox.slices(&self.read_buffer, &mut slices);
                     link.transport.write(&mut self.kernel, &slices[..count])
                 }
                 None if link.transport.holds_output() => link.transport.flush(&mut self.kernel),
@@ -40,12 +32,6 @@ impl<K: Kernel> Reactor<K> {
                     outbox.advance(length, &mut self.hub.pools);
                     outbox.blocked = blocked;
                     outbox.moving |= moved;
-                    if in_parts && !blocked {
-                        if !mem::replace(&mut outbox.touched, true) {
-                            self.hub.touched.push(key);
-                        }
-                        break;
-                    }
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
@@ -115,8 +101,7 @@ impl<K: Kernel> Reactor<K> {
                 self.flush(key);
             }
         }
-        // Nothing calls a handler meanwhile: who was touched has more to write than a part.
-        touched.append(&mut self.hub.touched);
+        // Nothing calls a handler meanwhile, so nobody was touched.
         self.hub.touched = touched;
     }
 

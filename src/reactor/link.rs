@@ -100,7 +100,7 @@ impl<S: std::fmt::Debug> std::fmt::Debug for Link<S> {
 /// What is read at once, unless more is expected that belongs together.
 const USUAL_BYTES: usize = 64 * 1024;
 
-/// What is read at once, and in a turn, of a frame that does not fit the buffer: it comes in pieces anyway, so they may be such as let others wait less.
+/// What is read at once of a frame that does not fit the buffer, and about as much in a turn: it comes in pieces anyway, so they may be such as let others wait less.
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// What is read from one connection when a turn has no more to give.

@@ -391,9 +391,9 @@ impl Outbox {
         self.rare.map(|rare| rare.timers).into_iter().flatten().chain(self.alarm)
     }
 
-    /// The first of the bytes that wait, at most so many and as far as one write takes them, and in how many slices.
-    pub(super) fn slices<'q>(&'q self, input: &'q [u8], most: usize, slices: &mut [IoSlice<'q>; MAX_SLICES]) -> usize {
-        self.queue.as_ref().map_or(0, |queue| queue.slices(input, most, slices))
+    /// The bytes that wait, as far as one write takes them, and in how many slices.
+    pub(super) fn slices<'q>(&'q self, input: &'q [u8], slices: &mut [IoSlice<'q>; MAX_SLICES]) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.slices(input, slices))
     }
 
     /// The bytes that wait, if they lie in one piece.

@@ -101,22 +101,11 @@ impl Queue {
         self.bytes += end;
     }
 
-    /// The first of the bytes that wait, at most so many and as far as `slices` has room, and in how many of them.
-    pub(crate) fn slices<'q>(
-        &'q self,
-        input: &'q [u8],
-        mut most: usize,
-        slices: &mut [IoSlice<'q>; MAX_SLICES],
-    ) -> usize {
+    /// The bytes that wait, as far as `slices` has room, and in how many of them.
+    pub(crate) fn slices<'q>(&'q self, input: &'q [u8], slices: &mut [IoSlice<'q>; MAX_SLICES]) -> usize {
         let (mut count, mut skip) = (0, self.sent);
         for (segment, slice) in self.segments.iter().zip(slices) {
-            if most == 0 {
-                break;
-            }
-            let bytes = segment.bytes(input, skip);
-            let bytes = &bytes[..bytes.len().min(most)];
-            *slice = IoSlice::new(bytes);
-            most -= bytes.len();
+            *slice = IoSlice::new(segment.bytes(input, skip));
             count += 1;
             skip = 0;
         }
@@ -202,7 +191,7 @@ mod tests {
 
     fn waiting(queue: &Queue) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let count = queue.slices(INPUT, usize::MAX, &mut slices);
+        let count = queue.slices(INPUT, &mut slices);
         let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
         assert!(all.len() == queue.len() || count == MAX_SLICES);
         all
@@ -244,7 +233,7 @@ mod tests {
             queue.keep_input(INPUT, &mut blocks);
             assert_eq!(queue.len(), 16 - left);
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let count = queue.slices(b"", usize::MAX, &mut slices);
+            let count = queue.slices(b"", &mut slices);
             let rest: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
             assert_eq!((&all[..], &rest[..]), (&b"to inputto input"[..], &all[left..]));
         }
