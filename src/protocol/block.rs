@@ -5,7 +5,10 @@
 
 use std::{mem, rc::Rc};
 
-use super::message::{Message, OwnedMessage};
+use super::{
+    decoder::Unfinished,
+    message::{Message, OwnedMessage},
+};
 
 /// A buffer; as text it is known to be UTF-8, so that a message need not be checked twice.
 #[derive(Debug)]
@@ -73,11 +76,17 @@ pub(crate) type SharedBlock = Rc<Block>;
 /// From this capacity on a block is large: kept apart, so that small needs do not hold large blocks.
 const LARGE_BYTES: usize = 128 * 1024;
 
+/// So many free states of decoders are kept: of those that wait for the rest of something each has one, and others need it for a moment only.
+const FREE_UNFINISHED: usize = 64;
+
 /// The free blocks of a reactor.
 #[derive(Debug)]
 pub(crate) struct Blocks {
     small: Vec<SharedBlock>,
     large: Vec<SharedBlock>,
+    /// What decoders need while something is unfinished; boxed, because it is the box that is handed on.
+    #[allow(clippy::vec_box)]
+    unfinished: Vec<Box<Unfinished>>,
     free_bytes: usize,
     /// The fewest bytes that were free since the last rest: nobody has needed those.
     fewest: usize,
@@ -87,7 +96,7 @@ pub(crate) struct Blocks {
 impl Blocks {
     /// An empty pool that will keep at most `limit` bytes of free blocks.
     pub(crate) fn new(limit: usize) -> Self {
-        Blocks { small: Vec::new(), large: Vec::new(), free_bytes: 0, fewest: 0, limit }
+        Blocks { small: Vec::new(), large: Vec::new(), unfinished: Vec::new(), free_bytes: 0, fewest: 0, limit }
     }
 
     /// An empty block of octets, unshared. `expected` is how many bytes it will hold, as far as known; it decides
@@ -146,6 +155,19 @@ impl Blocks {
         free.bytes_mut().clear();
         self.free_bytes += capacity;
         if capacity >= LARGE_BYTES { self.large.push(block) } else { self.small.push(block) }
+    }
+
+    /// Room for what a decoder has not finished.
+    pub(super) fn take_unfinished(&mut self) -> Box<Unfinished> {
+        self.unfinished.pop().unwrap_or_default()
+    }
+
+    /// Takes that back, whatever is in it.
+    pub(super) fn give_unfinished(&mut self, mut unfinished: Box<Unfinished>) {
+        if self.unfinished.len() < FREE_UNFINISHED {
+            *unfinished = Unfinished::default();
+            self.unfinished.push(unfinished);
+        }
     }
 
     /// Frees what nobody has needed since the last call; and all that is free, if that was most of it: few blocks that stay where many have been would keep the

@@ -52,8 +52,18 @@ pub(crate) struct Decoded<'m> {
 #[derive(Debug)]
 pub(crate) struct Decoder {
     traits: &'static Traits,
-    side: Side,
     limits: Limits,
+    /// None unless compression was agreed upon.
+    inflation: Option<Box<Inflation>>,
+    /// None between messages, as most connections are at most times: they need no room for it.
+    unfinished: Option<Box<Unfinished>>,
+    side: Side,
+    closed: bool,
+}
+
+/// What has begun and not ended when the input ends.
+#[derive(Debug, Default)]
+pub(crate) struct Unfinished {
     /// The start of a header that the last input ended in.
     partial: PartialHeader,
     /// The frame whose payload has not come whole, and how much of it has.
@@ -62,14 +72,13 @@ pub(crate) struct Decoder {
     fragmented: bool,
     /// The message that has begun is compressed.
     compressed: bool,
-    /// None unless compression was agreed upon.
-    inflation: Option<Box<Inflation>>,
     /// Where the frames of hixie are.
     hixie: hixie::Frames,
     assembly: Assembly,
     /// The payload of an unfinished control frame.
     control: Vec<u8>,
-    closed: bool,
+    /// Limits for the frames that follow the one of Hixie that has begun.
+    limits: Option<Limits>,
 }
 
 #[derive(Debug, Default)]
@@ -81,20 +90,7 @@ struct PartialHeader {
 impl Decoder {
     /// A decoder for what `side` receives.
     pub(crate) fn new(version: Version, side: Side, limits: Limits) -> Self {
-        Decoder {
-            traits: version.traits(),
-            side,
-            limits,
-            partial: PartialHeader::default(),
-            frame: None,
-            fragmented: false,
-            compressed: false,
-            inflation: None,
-            hixie: hixie::Frames::default(),
-            assembly: Assembly::default(),
-            control: Vec::new(),
-            closed: false,
-        }
+        Decoder { traits: version.traits(), limits, inflation: None, unfinished: None, side, closed: false }
     }
 
     /// From now on messages may be compressed.
@@ -115,16 +111,22 @@ impl Decoder {
         }
     }
 
+    /// The limits, as they were set last.
+    pub(crate) fn limits(&self) -> Limits {
+        self.unfinished.as_ref().and_then(|unfinished| unfinished.limits).unwrap_or(self.limits)
+    }
+
     /// Changes the limits; they hold from the next frame on.
     pub(crate) fn set_limits(&mut self, limits: Limits) {
-        if self.hixie == hixie::Frames::Between {
-            self.limits = limits;
+        match &mut self.unfinished {
+            Some(unfinished) if unfinished.hixie != hixie::Frames::Between => unfinished.limits = Some(limits),
+            _ => self.limits = limits,
         }
     }
 
     /// How much is still to come of the frame that has begun, if one has.
     pub(crate) fn missing(&self) -> Option<usize> {
-        self.frame.as_ref().map(|(header, received)| header.length as usize - received)
+        self.unfinished.as_ref()?.frame.as_ref().map(|(header, received)| header.length as usize - received)
     }
 
     /// The next thing that `input` completes. To be called, with what it did not consume, until it gives `None`.
@@ -135,6 +137,9 @@ impl Decoder {
         input: &'m mut [u8],
         blocks: &mut Blocks,
     ) -> Result<Decoded<'m>, ProtocolError> {
+        if input.is_empty() {
+            return Ok(Decoded { consumed: 0, incoming: None, block: None });
+        }
         // Most of what a server gets: a message that is whole, between two others.
         if self.is_between_messages()
             && let Some(hybi::WholeMessage { is_text, masking_key, start, end }) = hybi::whole_message(input)
@@ -145,14 +150,72 @@ impl Decoder {
             let message = if is_text { text(payload)? } else { Message::Binary(payload) };
             return Ok(Decoded { consumed: end, incoming: Some(Incoming::Message(message)), block: None });
         }
-        match self.traits.framing {
-            Framing::Hixie => self.decode_hixie(input, blocks),
-            Framing::MoreBit | Framing::MaskedFrame | Framing::Hybi => self.decode_hybi(input, blocks),
+        self.decode_in_full(input, blocks)
+    }
+
+    #[inline(never)]
+    fn decode_in_full<'m>(
+        &'m mut self,
+        input: &'m mut [u8],
+        blocks: &mut Blocks,
+    ) -> Result<Decoded<'m>, ProtocolError> {
+        let Decoder { traits, limits, inflation, unfinished, side, closed } = self;
+        let unfinished = unfinished.get_or_insert_with(|| blocks.take_unfinished());
+        unfinished.release(blocks);
+        if unfinished.hixie == hixie::Frames::Between {
+            *limits = unfinished.limits.take().unwrap_or(*limits);
+        }
+        let course = Course { traits, limits: *limits, inflation, unfinished, side: *side, closed };
+        match course.traits.framing {
+            Framing::Hixie => course.decode_hixie(input, blocks),
+            Framing::MoreBit | Framing::MaskedFrame | Framing::Hybi => course.decode_hybi(input, blocks),
         }
     }
 
     /// Gives back what the last message took, once it has been handled.
+    #[inline]
     pub(crate) fn release(&mut self, blocks: &mut Blocks) {
+        if self.unfinished.is_some() {
+            self.release_unfinished(blocks);
+        }
+    }
+
+    #[inline(never)]
+    fn release_unfinished(&mut self, blocks: &mut Blocks) {
+        if let Some(mut unfinished) = self.unfinished.take() {
+            unfinished.release(blocks);
+            match unfinished.is_nothing() {
+                true => {
+                    self.limits = unfinished.limits.unwrap_or(self.limits);
+                    blocks.give_unfinished(unfinished);
+                }
+                false => self.unfinished = Some(unfinished),
+            }
+        }
+    }
+
+    /// Whether nothing is unfinished, in a server that is spoken to as RFC 6455 has it.
+    #[inline]
+    fn is_between_messages(&self) -> bool {
+        self.traits.framing == Framing::Hybi
+            && self.side == Side::Server
+            && self.unfinished.as_ref().is_none_or(|unfinished| unfinished.is_nothing())
+            && !self.closed
+    }
+}
+
+impl Unfinished {
+    /// Whether nothing has begun.
+    fn is_nothing(&self) -> bool {
+        self.frame.is_none()
+            && self.partial.length == 0
+            && !self.fragmented
+            && self.hixie == hixie::Frames::Between
+            && self.assembly.is_idle()
+    }
+
+    /// Gives back what the last message took.
+    fn release(&mut self, blocks: &mut Blocks) {
         if self.frame.is_none() && !self.fragmented && self.hixie.is_between_texts() {
             self.assembly.release(blocks);
         }
@@ -160,26 +223,26 @@ impl Decoder {
             self.control = Vec::new();
         }
     }
+}
 
-    /// Whether nothing is unfinished, in a server that is spoken to as RFC 6455 has it.
-    fn is_between_messages(&self) -> bool {
-        self.traits.framing == Framing::Hybi
-            && self.side == Side::Server
-            && self.frame.is_none()
-            && self.partial.length == 0
-            && !self.fragmented
-            && !self.closed
-            && self.assembly.is_idle()
-    }
+/// A decoder in the midst of its input, with all that decoding takes.
+struct Course<'m> {
+    traits: &'static Traits,
+    limits: Limits,
+    inflation: &'m mut Option<Box<Inflation>>,
+    unfinished: &'m mut Unfinished,
+    side: Side,
+    closed: &'m mut bool,
+}
 
-    fn decode_hybi<'m>(&'m mut self, input: &'m mut [u8], blocks: &mut Blocks) -> Result<Decoded<'m>, ProtocolError> {
-        self.release(blocks);
+impl<'m> Course<'m> {
+    fn decode_hybi(mut self, input: &'m mut [u8], blocks: &mut Blocks) -> Result<Decoded<'m>, ProtocolError> {
         let mut at = 0;
         loop {
-            if self.closed {
+            if *self.closed {
                 return Ok(Decoded { consumed: input.len(), incoming: None, block: None });
             }
-            let (header, received) = match self.frame {
+            let (header, received) = match self.unfinished.frame {
                 Some(unfinished) => unfinished,
                 None => {
                     let Some(header) = self.next_header(input, &mut at)? else {
@@ -198,9 +261,9 @@ impl Decoder {
             if let Some(key) = header.masking_key {
                 unmask(&mut input[start..end], key, received);
             }
-            let gathered = self.fragmented | header.compressed;
+            let gathered = self.unfinished.fragmented | header.compressed;
             if whole && received == 0 && (header.op_code.is_control() || header.fin && !gathered) {
-                self.frame = None;
+                self.unfinished.frame = None;
                 let incoming = self.incoming(header.op_code, &input[start..end])?;
                 return Ok(Decoded { consumed: end, incoming: Some(incoming), block: None });
             }
@@ -212,41 +275,40 @@ impl Decoder {
                     if let Some(key) = header.masking_key {
                         unmask(&mut input[rest..end], key, received + kept);
                     }
-                    self.frame = Some((header, received + kept));
+                    self.unfinished.frame = Some((header, received + kept));
                     return Ok(Decoded { consumed: rest, incoming: None, block: None });
                 }
             }
             if !whole {
-                self.frame = Some((header, received + taken));
+                self.unfinished.frame = Some((header, received + taken));
                 return Ok(Decoded { consumed: end, incoming: None, block: None });
             }
-            self.frame = None;
+            self.unfinished.frame = None;
             if header.op_code.is_control() {
-                self.closed = header.op_code == OpCode::Close;
-                let incoming = Incoming::control(self.traits.closing, header.op_code, &self.control)?;
+                *self.closed = header.op_code == OpCode::Close;
+                let incoming = Incoming::control(self.traits.closing, header.op_code, &self.unfinished.control)?;
                 return Ok(Decoded { consumed: end, incoming: Some(incoming), block: None });
             }
-            self.fragmented = !header.fin;
+            self.unfinished.fragmented = !header.fin;
             if header.fin {
                 self.finish()?;
-                let incoming = Some(Incoming::Message(self.assembly.message()));
-                return Ok(Decoded { consumed: end, incoming, block: self.assembly.block() });
+                let incoming = Some(Incoming::Message(self.unfinished.assembly.message()));
+                return Ok(Decoded { consumed: end, incoming, block: self.unfinished.assembly.block() });
             }
         }
     }
 
-    fn decode_hixie<'m>(&'m mut self, input: &'m mut [u8], blocks: &mut Blocks) -> Result<Decoded<'m>, ProtocolError> {
-        self.release(blocks);
+    fn decode_hixie(self, input: &'m mut [u8], blocks: &mut Blocks) -> Result<Decoded<'m>, ProtocolError> {
         let limit = self.limits.max_frame_bytes.min(self.limits.max_message_bytes);
         let mut at = 0;
         loop {
-            if self.closed {
+            if *self.closed {
                 return Ok(Decoded { consumed: input.len(), incoming: None, block: None });
             }
-            match self.hixie.next(input, &mut at, limit)? {
+            match self.unfinished.hixie.next(input, &mut at, limit)? {
                 None => return Ok(Decoded { consumed: at, incoming: None, block: None }),
                 Some(hixie::Step::Close) => {
-                    self.closed = true;
+                    *self.closed = true;
                     let incoming = Some(Incoming::Close(Farewell::default()));
                     return Ok(Decoded { consumed: at, incoming, block: None });
                 }
@@ -256,13 +318,13 @@ impl Decoder {
                 }
                 Some(hixie::Step::Text { range, begins, ends }) => {
                     if begins {
-                        self.assembly.begin(Kind::Text, range.len(), blocks);
+                        self.unfinished.assembly.begin(Kind::Text, range.len(), blocks);
                     }
-                    self.assembly.push(&input[range], usize::MAX)?;
+                    self.unfinished.assembly.push(&input[range], usize::MAX)?;
                     if ends {
-                        self.assembly.finish()?;
-                        let incoming = Some(Incoming::Message(self.assembly.message()));
-                        return Ok(Decoded { consumed: at, incoming, block: self.assembly.block() });
+                        self.unfinished.assembly.finish()?;
+                        let incoming = Some(Incoming::Message(self.unfinished.assembly.message()));
+                        return Ok(Decoded { consumed: at, incoming, block: self.unfinished.assembly.block() });
                     }
                 }
             }
@@ -284,7 +346,7 @@ impl Decoder {
 
     /// The header at `at`, which moves behind it; the start of one is put aside until the rest has come.
     fn next_header(&mut self, input: &[u8], at: &mut usize) -> Result<Option<FrameHeader>, ProtocolError> {
-        if self.partial.length == 0
+        if self.unfinished.partial.length == 0
             && let Some((header, length)) = self.parse_header(&input[*at..])?
         {
             *at += length;
@@ -292,11 +354,11 @@ impl Decoder {
         }
         while let Some(octet) = input.get(*at) {
             *at += 1;
-            self.partial.bytes[usize::from(self.partial.length)] = *octet;
-            self.partial.length += 1;
-            let so_far = &self.partial.bytes[..usize::from(self.partial.length)];
+            self.unfinished.partial.bytes[usize::from(self.unfinished.partial.length)] = *octet;
+            self.unfinished.partial.length += 1;
+            let so_far = &self.unfinished.partial.bytes[..usize::from(self.unfinished.partial.length)];
             if let Some((header, _)) = self.parse_header(so_far)? {
-                self.partial.length = 0;
+                self.unfinished.partial.length = 0;
                 return Ok(Some(header));
             }
         }
@@ -307,19 +369,21 @@ impl Decoder {
     fn admit(&self, header: &FrameHeader) -> Result<(), ProtocolError> {
         match header.op_code {
             OpCode::Close | OpCode::Ping | OpCode::Pong => return Ok(()),
-            OpCode::Continuation if !self.fragmented => return Err(ProtocolError::UnexpectedContinuation),
-            OpCode::Text | OpCode::Binary if self.fragmented => return Err(ProtocolError::ExpectedContinuation),
+            OpCode::Continuation if !self.unfinished.fragmented => return Err(ProtocolError::UnexpectedContinuation),
+            OpCode::Text | OpCode::Binary if self.unfinished.fragmented => {
+                return Err(ProtocolError::ExpectedContinuation);
+            }
             _ => {}
         }
         let Limits { max_frame_bytes, max_message_bytes } = self.limits;
         if header.length > max_frame_bytes as u64 {
             return Err(ProtocolError::TooBig { limit: max_frame_bytes, length: header.length });
         }
-        if header.compressed | self.compressed {
+        if header.compressed | self.unfinished.compressed {
             // How long the message is shows when it is inflated.
             return Ok(());
         }
-        let message = header.length + self.assembly.message().len() as u64;
+        let message = header.length + self.unfinished.assembly.message().len() as u64;
         if message > max_message_bytes as u64 {
             return Err(ProtocolError::TooBig { limit: max_message_bytes, length: message });
         }
@@ -340,48 +404,48 @@ impl Decoder {
             OpCode::Binary => Some(Kind::Binary),
             OpCode::Continuation => None,
             OpCode::Close | OpCode::Ping | OpCode::Pong => {
-                self.control.extend_from_slice(piece);
+                self.unfinished.control.extend_from_slice(piece);
                 return Ok(piece.len());
             }
         };
-        if let Some(kind) = kind.filter(|_| self.assembly.is_idle()) {
-            self.compressed = header.compressed;
+        if let Some(kind) = kind.filter(|_| self.unfinished.assembly.is_idle()) {
+            self.unfinished.compressed = header.compressed;
             let length = header.length as usize;
             let announced = if header.compressed { length.saturating_mul(USUAL_RATIO) } else { length };
-            self.assembly.begin(kind, announced, blocks);
+            self.unfinished.assembly.begin(kind, announced, blocks);
         }
         match &mut self.inflation {
-            Some(inflation) if self.compressed => {
-                inflation.push(piece, |inflated| keep_inflated(&mut self.assembly, inflated, self.limits))
+            Some(inflation) if self.unfinished.compressed => {
+                inflation.push(piece, |inflated| keep_inflated(&mut self.unfinished.assembly, inflated, self.limits))
             }
-            _ => self.assembly.push(piece, self.expected(header, received)).map(|()| piece.len()),
+            _ => self.unfinished.assembly.push(piece, self.expected(header, received)).map(|()| piece.len()),
         }
     }
 
     /// The message that was kept is complete.
     #[inline(never)]
     fn finish(&mut self) -> Result<(), ProtocolError> {
-        if let Some(inflation) = self.inflation.as_mut().filter(|_| std::mem::take(&mut self.compressed)) {
-            inflation.finish(|inflated| keep_inflated(&mut self.assembly, inflated, self.limits))?;
+        if let Some(inflation) = self.inflation.as_mut().filter(|_| std::mem::take(&mut self.unfinished.compressed)) {
+            inflation.finish(|inflated| keep_inflated(&mut self.unfinished.assembly, inflated, self.limits))?;
         }
-        self.assembly.finish()
+        self.unfinished.assembly.finish()
     }
 
     /// How long the message will be, once its last frame has begun.
     fn expected(&self, header: &FrameHeader, received: usize) -> usize {
         match header.fin {
-            true => self.assembly.message().len() + header.length as usize - received,
+            true => self.unfinished.assembly.message().len() + header.length as usize - received,
             false => usize::MAX,
         }
     }
 
     /// What a frame that stands alone says.
-    fn incoming<'m>(&mut self, op_code: OpCode, payload: &'m [u8]) -> Result<Incoming<'m>, ProtocolError> {
+    fn incoming<'p>(&mut self, op_code: OpCode, payload: &'p [u8]) -> Result<Incoming<'p>, ProtocolError> {
         match op_code {
             OpCode::Text => Ok(Incoming::Message(text(payload)?)),
             OpCode::Binary | OpCode::Continuation => Ok(Incoming::Message(Message::Binary(payload))),
             OpCode::Close | OpCode::Ping | OpCode::Pong => {
-                self.closed = op_code == OpCode::Close;
+                *self.closed = op_code == OpCode::Close;
                 Incoming::control(self.traits.closing, op_code, payload)
             }
         }

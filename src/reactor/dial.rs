@@ -161,6 +161,7 @@ impl Hub {
             outbox.await_connection();
             outbox.set_peer_addr(NOWHERE);
             outbox.forget_secured();
+            outbox.deadline_is_for_tls = false;
             self.dials.push_back(Dial { id, place, wait: Duration::ZERO, handler: None, allowed: None });
         }
     }

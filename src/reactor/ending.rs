@@ -77,7 +77,7 @@ impl Hub {
     pub(crate) fn answer_close(&mut self, id: ConnectionId, farewell: Farewell<'_>) {
         let phase = self.phase(id);
         let Some(outbox) = self.outboxes.get_mut(id.key()) else { return };
-        let by = match (phase, &outbox.ending) {
+        let by = match (phase, outbox.ending()) {
             (Phase::Closing, Some(ours)) => ours.by,
             (Phase::Open, _) => {
                 log::trace!(target: "ws_reactor::reactor", "{id} answers the close");
@@ -147,7 +147,7 @@ impl Hub {
             Some(encoder) => unclean(encoder.version(), code, "", ClosedBy::SlowReader),
             None => CloseReason { code, reason: String::new(), clean: false, by: ClosedBy::SlowReader },
         };
-        outbox.ending = Some(Box::new(ending));
+        outbox.set_ending(ending);
     }
 
     /// The peer has ended its side of the stream. `held` says that the transport still holds some of our output.
@@ -161,7 +161,7 @@ impl Hub {
         }
         if let (Phase::Lingering | Phase::Parting | Phase::Closing, true) = (outbox.phase, unsaid) {
             // It may still read our last words; the reason and the deadline stand, but a close that was not answered is none.
-            if let (Phase::Closing, Some(ending)) = (outbox.phase, outbox.ending.as_deref_mut()) {
+            if let (Phase::Closing, Some(ending)) = (outbox.phase, outbox.ending_mut()) {
                 *ending = CloseReason::abnormal(ending.by);
             }
             outbox.phase = Phase::Draining;
@@ -174,7 +174,7 @@ impl Hub {
     pub(super) fn kill(&mut self, key: usize, by: ClosedBy) {
         let Some(outbox) = self.outboxes.get_mut(key) else { return };
         let (raw, unsaid) = (outbox.encoder().is_none(), outbox.buffered() > 0);
-        match (outbox.phase, outbox.ending.as_deref_mut()) {
+        match (outbox.phase, outbox.ending_mut()) {
             (Phase::Dead, _) => return,
             (Phase::Draining | Phase::Lingering, Some(ending)) => {
                 // What follows a finished closing handshake does not matter any more, unless our own answer could not leave.
@@ -187,10 +187,10 @@ impl Hub {
             }
             _ => {
                 let in_order = raw && by == ClosedBy::Peer;
-                outbox.ending = Some(Box::new(if in_order { orderly() } else { CloseReason::abnormal(by) }));
+                outbox.set_ending(if in_order { orderly() } else { CloseReason::abnormal(by) });
             }
         }
-        let slow = outbox.ending.as_ref().is_some_and(|ending| ending.by == ClosedBy::SlowReader);
+        let slow = outbox.ending().is_some_and(|ending| ending.by == ClosedBy::SlowReader);
         if slow || matches!(by, ClosedBy::Timeout(_)) {
             self.stats.timed_out += 1;
         }
@@ -205,7 +205,7 @@ impl Hub {
         let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation) else {
             return;
         };
-        outbox.deadline = deadline;
+        (outbox.deadline, outbox.deadline_is_for_tls) = (deadline, false);
         self.set_alarm(id.key());
     }
 
@@ -228,7 +228,7 @@ impl Hub {
     fn end(&mut self, id: ConnectionId, phase: Phase, ending: CloseReason) {
         let Some(outbox) = self.outboxes.get_mut(id.key()) else { return };
         outbox.phase = phase;
-        outbox.ending = Some(Box::new(ending));
+        outbox.set_ending(ending);
         outbox.forget_grace();
         let allowed = outbox.closing_deadline();
         if outbox.may_read() {

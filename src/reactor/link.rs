@@ -36,8 +36,6 @@ pub(super) struct Link<S> {
     hangup: bool,
     /// What went wrong with the transport, in its own words.
     failure: Option<io::Error>,
-    /// Its deadline, if it is this, is for the handshake of the transport.
-    pub(super) timed: Option<Instant>,
     /// It stands in the line of handshakes.
     pub(super) shaking: bool,
     /// It stands in the run queue.
@@ -56,7 +54,6 @@ impl<S> Link<S> {
             readable: false,
             hangup: false,
             failure: None,
-            timed: None,
             shaking: false,
             queued: false,
             expected: 0,
@@ -71,7 +68,7 @@ impl<S> Link<S> {
     /// Lets go of the socket: another is to be connected.
     pub(super) fn dial_again(&mut self, dialing: Box<Dialing>) {
         (self.transport, self.dialing, self.backlog) = (Transport::Dialing, Some(dialing), None);
-        (self.readable, self.hangup, self.timed, self.expected) = (false, false, None, 0);
+        (self.readable, self.hangup, self.expected) = (false, false, 0);
     }
 
     /// Notes what went wrong with the transport.
@@ -129,8 +126,8 @@ impl<K: Kernel> Reactor<K> {
 
     /// Tells the handler that its connection has ended, and forgets it.
     pub(super) fn bury(&mut self, key: usize) {
-        let ending = self.hub.outboxes[key].ending.take();
-        let reason = ending.map_or_else(|| CloseReason::abnormal(ClosedBy::Peer), |ending| *ending);
+        let ending = self.hub.outboxes[key].take_ending();
+        let reason = ending.unwrap_or_else(|| CloseReason::abnormal(ClosedBy::Peer));
         log::debug!(target: "ws_reactor::reactor", "{} closed: {reason}", self.hub.outboxes[key].id(key));
         self.hub.topics.leave_all(key);
         let dialing = self.links[key].dialing.take();
@@ -250,7 +247,7 @@ impl<K: Kernel> Reactor<K> {
                     link.readable = more || link.hangup;
                     if let Some(secured) = link.transport.secured() {
                         outbox.set_secured(secured);
-                        if link.timed.take().is_some_and(|at| outbox.deadline == Some(at)) {
+                        if mem::take(&mut outbox.deadline_is_for_tls) {
                             outbox.deadline = None;
                         }
                         // What was to be said before may be said now.

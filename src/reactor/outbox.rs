@@ -95,6 +95,8 @@ pub(crate) struct Outbox {
     pub(super) reserved: bool,
     /// This application has ended it, or is about to.
     pub(super) given_up: bool,
+    /// The deadline goes when the handshake of the transport is done.
+    pub(super) deadline_is_for_tls: bool,
     peer_addr: PeerAddr,
     pub(super) settings: Rc<StreamSettings>,
     /// None while the stream is raw: what it says is not framed.
@@ -102,8 +104,6 @@ pub(crate) struct Outbox {
     /// None unless it was agreed upon.
     pub(super) compression: Option<Box<Compression>>,
     pub(super) queue: Option<Box<Queue>>,
-    /// Why it ends, once it does.
-    pub(super) ending: Option<Box<CloseReason>>,
     /// When the current phase must be over.
     pub(super) deadline: Option<Instant>,
     /// The timer that watches this, and the grace of a slow reader: it goes off no later than either.
@@ -115,6 +115,8 @@ pub(crate) struct Outbox {
 /// What a connection has that few have, so that the others need no room for it.
 #[derive(Debug, Default)]
 struct Rare {
+    /// Why it ends, once it does.
+    ending: Option<CloseReason>,
     /// What the TLS handshake has shown, once it is done.
     secured: Option<Rc<Secured>>,
     /// When a slow reader must have drained.
@@ -141,12 +143,12 @@ impl Outbox {
             resolving: false,
             reserved: false,
             given_up: false,
+            deadline_is_for_tls: false,
             peer_addr: peer_addr.into(),
             settings,
             encoder: None,
             compression: None,
             queue: None,
-            ending: None,
             deadline: None,
             alarm: None,
             rare: None,
@@ -174,6 +176,23 @@ impl Outbox {
         if let Some(rare) = &mut self.rare {
             rare.secured = None;
         }
+    }
+
+    /// Why it ends, once it does.
+    pub(super) fn ending(&self) -> Option<&CloseReason> {
+        self.rare.as_ref()?.ending.as_ref()
+    }
+
+    pub(super) fn ending_mut(&mut self) -> Option<&mut CloseReason> {
+        self.rare.as_mut()?.ending.as_mut()
+    }
+
+    pub(super) fn set_ending(&mut self, ending: CloseReason) {
+        self.rare.get_or_insert_default().ending = Some(ending);
+    }
+
+    pub(super) fn take_ending(&mut self) -> Option<CloseReason> {
+        self.rare.as_mut()?.ending.take()
     }
 
     /// When a slow reader must have drained; `None` for all others.

@@ -25,11 +25,11 @@ impl Hub {
 impl<K: Kernel> Reactor<K> {
     /// Sees that the handshake of a transport ends, if its handler does not.
     pub(super) fn time_handshake(&mut self, key: usize) {
-        let (link, outbox) = (&mut self.links[key], &self.hub.outboxes[key]);
+        let (link, outbox) = (&self.links[key], &self.hub.outboxes[key]);
         if outbox.phase == Phase::Open && outbox.deadline.is_none() && link.transport.is_handshaking() {
             let deadline = self.hub.after(outbox.settings.handshake_deadline);
-            link.timed = Some(deadline);
             self.hub.set_deadline(outbox.id(key), Some(deadline));
+            self.hub.outboxes[key].deadline_is_for_tls = true;
         }
     }
 

@@ -30,12 +30,12 @@ const INFLATION_BUDGET_BYTES: usize = 256 * 1024;
 pub(super) struct Session {
     handler: Box<dyn Handler>,
     decoder: Decoder,
-    view: View,
+    version: Version,
     habits: Rc<Habits>,
     /// When the last whole frame came.
     heard: Instant,
-    /// When a ping was sent that nothing has followed yet.
-    pinged: Option<Instant>,
+    /// A ping was sent that nothing has followed yet.
+    pinged: bool,
     /// In which turn of the loop it was last allowed to inflate.
     inflated: u64,
 }
@@ -55,25 +55,16 @@ impl From<&Settings> for Habits {
     }
 }
 
-/// What a handler sees of its connection besides the Hub.
-#[derive(Debug, Clone, Copy)]
-struct View {
-    version: Version,
-    limits: Limits,
-}
-
-impl View {
-    /// Makes a callback.
-    fn call(
-        &mut self,
-        handler: &mut dyn Handler,
-        stream: &mut Stream<'_>,
-        callback: impl FnOnce(&mut dyn Handler, &mut WebSocket<'_>),
-    ) {
-        let mut ws = WebSocket::new(stream, self.version, self.limits);
-        callback(handler, &mut ws);
-        self.limits = ws.limits;
-    }
+/// Makes a callback of a handler, and says what limits it leaves.
+fn call(
+    handler: &mut dyn Handler,
+    stream: &mut Stream<'_>,
+    (version, limits): (Version, Limits),
+    callback: impl FnOnce(&mut dyn Handler, &mut WebSocket<'_>),
+) -> Limits {
+    let mut ws = WebSocket::new(stream, version, limits);
+    callback(handler, &mut ws);
+    ws.limits
 }
 
 /// What a session is begun with, besides its handler.
@@ -114,15 +105,7 @@ impl Session {
         now: Instant,
     ) -> Self {
         let decoder = Decoder::new(version, side, limits);
-        Session {
-            handler,
-            decoder,
-            view: View { version, limits },
-            habits,
-            heard: now,
-            pinged: None,
-            inflated: u64::MAX,
-        }
+        Session { handler, decoder, version, habits, heard: now, pinged: false, inflated: u64::MAX }
     }
 
     pub(super) fn on_open(&mut self, stream: &mut Stream<'_>, handshake: &Handshake) {
@@ -143,7 +126,7 @@ impl Session {
 
     /// Sets the deadline after which the peer is pinged. Frames that come meanwhile only note when they came.
     fn listen_for_silence(&mut self, stream: &mut Stream<'_>) {
-        self.pinged = None;
+        self.pinged = false;
         let silent = stream.hub.now().duration_since(self.heard);
         let left = self.habits.ping_after.map(|ping_after| ping_after.saturating_sub(silent));
         let deadline = left.map(|left| stream.hub.after(left));
@@ -151,7 +134,8 @@ impl Session {
     }
 
     fn call(&mut self, stream: &mut Stream<'_>, callback: impl FnOnce(&mut dyn Handler, &mut WebSocket<'_>)) {
-        self.view.call(&mut *self.handler, stream, callback);
+        let limits = call(&mut *self.handler, stream, (self.version, self.decoder.limits()), callback);
+        self.decoder.set_limits(limits);
     }
 }
 
@@ -172,7 +156,8 @@ impl StreamHandler for Session {
                 stream.unread(data.len() - at);
                 break;
             }
-            self.decoder.set_limits(self.view.limits);
+            let mut limits = self.decoder.limits();
+            let view = (self.version, limits);
             let decoded = match self.decoder.decode(&mut data[at..], &mut stream.hub.pools.blocks) {
                 Ok(decoded) => decoded,
                 Err(error) => {
@@ -185,7 +170,7 @@ impl StreamHandler for Session {
                 stream.unread(data.len() - at);
                 break;
             };
-            self.heard = stream.hub.now();
+            (self.heard, self.pinged) = (stream.hub.now(), false);
             log::trace!(target: "ws_reactor::websocket", "{id} got {incoming}");
             // A handler that has closed its connection hears no more of it; the protocol is kept all the same.
             let open = phase == Phase::Open;
@@ -198,7 +183,7 @@ impl StreamHandler for Session {
                         stream.hub.input.expect(if inflates { 0 } else { message.len() + MAX_HEADER_BYTES });
                         stream.hub.lend(decoded.block.cloned());
                     }
-                    self.view.call(&mut *self.handler, stream, |handler, ws| handler.on_message(ws, message));
+                    limits = call(&mut *self.handler, stream, view, |handler, ws| handler.on_message(ws, message));
                     if large {
                         stream.hub.lend(None);
                     }
@@ -206,15 +191,16 @@ impl StreamHandler for Session {
                 Incoming::Ping(data) => {
                     stream.hub.pong(id, data);
                     if open {
-                        self.view.call(&mut *self.handler, stream, |handler, ws| handler.on_ping(ws, data));
+                        limits = call(&mut *self.handler, stream, view, |handler, ws| handler.on_ping(ws, data));
                     }
                 }
                 Incoming::Pong(data) if open => {
-                    self.view.call(&mut *self.handler, stream, |handler, ws| handler.on_pong(ws, data));
+                    limits = call(&mut *self.handler, stream, view, |handler, ws| handler.on_pong(ws, data));
                 }
                 Incoming::Message(_) | Incoming::Pong(_) => {}
                 Incoming::Close(farewell) => stream.hub.answer_close(id, farewell),
             }
+            self.decoder.set_limits(limits);
         }
         if data.len() >= LARGE_PAYLOAD_BYTES
             && let Some(missing) = self.decoder.missing()
@@ -241,21 +227,18 @@ impl StreamHandler for Session {
             return;
         }
         if stream.hub.is_unheard(stream.id()) {
-            self.heard = now;
+            (self.heard, self.pinged) = (now, false);
         }
         let Some(ping_after) = self.habits.ping_after else { return };
-        if !self.view.version.supports_ping() {
+        if !self.version.supports_ping() {
             // All that can be watched is whether it reads.
             self.heard = now;
         }
         match self.pinged {
-            // What comes at the very time of the ping has come after it: before, there was silence.
-            Some(pinged) if self.heard < pinged => {
-                stream.hub.cut_by(stream.id(), ClosedBy::Timeout(Deadline::Pong));
-            }
-            None if now.duration_since(self.heard) >= ping_after => {
+            true => _ = stream.hub.cut_by(stream.id(), ClosedBy::Timeout(Deadline::Pong)),
+            false if now.duration_since(self.heard) >= ping_after => {
                 stream.hub.ping(stream.id(), b"");
-                self.pinged = Some(now);
+                self.pinged = true;
                 let deadline = stream.hub.after(self.habits.pong_deadline);
                 stream.set_deadline(Some(deadline));
             }

@@ -117,7 +117,7 @@ impl Frames {
         limit: usize,
     ) -> Result<(Range<usize>, bool), ProtocolError> {
         let start = *at;
-        let found = input[start..].iter().position(|octet| *octet == END);
+        let found = find_end(&input[start..]);
         let end = found.map_or(input.len(), |length| start + length);
         let length = before + (end - start);
         if length > limit {
@@ -132,9 +132,37 @@ impl Frames {
     }
 }
 
+/// Where the first FF is. Eight octets are looked at together, while there is none among them.
+fn find_end(bytes: &[u8]) -> Option<usize> {
+    const LOWEST: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGHEST: u64 = u64::from_ne_bytes([0x80; 8]);
+    let (words, _) = bytes.as_chunks::<8>();
+    // An FF is a zero in the complement, which alone borrows from above and has no highest bit.
+    let without = |word: &&[u8; 8]| {
+        let word = u64::from_ne_bytes(**word);
+        (!word).wrapping_sub(LOWEST) & word & HIGHEST == 0
+    };
+    let before = 8 * words.iter().take_while(without).count();
+    bytes[before..].iter().position(|octet| *octet == END).map(|at| before + at)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_is_found_wherever_it_is() {
+        for filling in [0x00, 0x7f, 0x80, 0xfe] {
+            for length in 0..40 {
+                let mut bytes = vec![filling; length];
+                assert_eq!(find_end(&bytes), None);
+                for at in (0..length).rev() {
+                    bytes[at] = END;
+                    assert_eq!(find_end(&bytes), Some(at), "{filling:x} {length}");
+                }
+            }
+        }
+    }
 
     fn steps(input: &[u8]) -> (Vec<Step>, Frames) {
         let (mut frames, mut at, mut steps) = (Frames::default(), 0, Vec::new());
