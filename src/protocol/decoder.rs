@@ -120,7 +120,12 @@ impl Decoder {
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         match &mut self.unfinished {
             Some(unfinished) if unfinished.hixie != hixie::Frames::Between => unfinished.limits = Some(limits),
-            _ => self.limits = limits,
+            Some(unfinished) => {
+                // What was set in the midst of the last frame is over.
+                unfinished.limits = None;
+                self.limits = limits;
+            }
+            None => self.limits = limits,
         }
     }
 

@@ -222,12 +222,15 @@ fn a_frame_above_its_limit_is_refused_from_its_header() {
     assert_eq!(decode(Side::Server, limits, &enormous), [Event::Failed(error)]);
 }
 
+/// The same word in the framing of today and in the oldest.
+fn hellos() -> [(Version, Vec<u8>); 2] {
+    [(Version::Rfc6455, client_frame(0x81, b"hello")), (Version::Hixie76, b"\0hello\xff".to_vec())]
+}
+
 #[test]
 fn limits_that_change_hold_from_the_next_frame_on() {
     let narrow = Limits { max_frame_bytes: 4, max_message_bytes: 4 };
-    for (version, frame) in
-        [(Version::Rfc6455, client_frame(0x81, b"hello")), (Version::Hixie76, b"\0hello\xff".to_vec())]
-    {
+    for (version, frame) in hellos() {
         let mut feed = Feed::of(version, Side::Server, Limits::default());
         feed.push(&frame);
         feed.push(&frame[..3]);
@@ -236,10 +239,28 @@ fn limits_that_change_hold_from_the_next_frame_on() {
         assert!(feed.events[0] == text("hello") && feed.events.len() == 2);
         let begun_before = version == Version::Hixie76;
         assert_eq!(feed.events[1] == text("hello"), begun_before, "{version}: its header had not come");
-        let mut feed = Feed::of(version, Side::Server, narrow);
-        feed.decoder.set_limits(Limits::default());
-        feed.push(&frame);
-        assert_eq!(feed.events, [text("hello")], "{version}");
+    }
+}
+
+#[test]
+fn the_limits_that_were_set_last_hold_whenever_that_was() {
+    let narrow = Limits { max_frame_bytes: 4, max_message_bytes: 4 };
+    for (version, frame) in hellos() {
+        for (in_the_midst, at_the_end) in [(Limits::default(), narrow), (narrow, Limits::default())] {
+            for releases in [false, true] {
+                let mut feed = Feed::of(version, Side::Server, Limits::default());
+                feed.push(&frame[..frame.len() - 2]);
+                feed.decoder.set_limits(in_the_midst);
+                feed.push(&frame[frame.len() - 2..]);
+                assert_eq!((&feed.events[..], feed.decoder.limits()), (&[text("hello")][..], in_the_midst));
+                feed.decoder.set_limits(at_the_end);
+                if releases {
+                    feed.decoder.release(&mut feed.blocks);
+                }
+                feed.push(&frame);
+                assert_eq!(feed.events.last() == Some(&text("hello")), at_the_end != narrow, "{version}");
+            }
+        }
     }
 }
 

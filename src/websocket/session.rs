@@ -232,7 +232,7 @@ impl StreamHandler for Session {
         let Some(ping_after) = self.habits.ping_after else { return };
         if !self.version.supports_ping() {
             // All that can be watched is whether it reads.
-            self.heard = now;
+            (self.heard, self.pinged) = (now, false);
         }
         match self.pinged {
             true => _ = stream.hub.cut_by(stream.id(), ClosedBy::Timeout(Deadline::Pong)),
