@@ -96,6 +96,10 @@ impl Peer {
         }
     }
 
+    pub(crate) fn has_last_pong(&self) -> bool {
+        self.pings == 0 || self.pongs.contains(&(self.pings - 1))
+    }
+
     /// The next message, in one frame or several, with pings between them.
     fn message(&mut self, world: &mut World, random: &mut Random) {
         let connection = &mut world.connections[self.number];
