@@ -112,7 +112,7 @@ pub use crate::{
     },
     reactor::{
         Config, ConnectionId, Hub, ListenerId, Listening, OutputLimits, Overflow, PanicPolicy, Published, Reactor,
-        Remote, Sent, Stats, Stream, StreamHandler, StreamSettings, TimerId, Turn,
+        Remote, Sent, SlowTurn, Stats, Stream, StreamHandler, StreamSettings, TimerId, Turn,
     },
     secured::Secured,
     websocket::{

@@ -11,7 +11,7 @@ use std::{
 
 use wire::Kind;
 use ws_reactor::{
-    Callbacks, Config, Reactor, Server, Version,
+    Callbacks, Config, Reactor, Server, Settings, SlowTurn, Version,
     net::{
         Kernel,
         sim::{PeerId, Sim},
@@ -250,4 +250,69 @@ fn a_callback_that_takes_its_time_is_seen() {
     }
     let stats = reactor.hub().stats();
     assert!(stats.longest_callback >= TIME && stats.longest_turn >= TIME, "{stats:?}");
+}
+
+#[test]
+fn who_makes_a_turn_slow_is_named() {
+    const TIME: Duration = Duration::from_millis(30);
+    let (named, told) = (Rc::new(Cell::new(None)), Rc::new(RefCell::new(Vec::new())));
+    let name = Rc::clone(&named);
+    let server = Server::new(move |_| {
+        let name = Rc::clone(&name);
+        on_message(move |ws, message| {
+            if message.as_text() == Some("think") {
+                std::thread::sleep(TIME);
+                name.set(Some(ws.id()));
+            }
+        })
+    });
+    let mut reactor = Reactor::new().unwrap();
+    let addr = reactor.listen("127.0.0.1:0", server).unwrap().addr;
+    let tell = Rc::clone(&told);
+    reactor.on_slow_turn(TIME, move |hub, slow| tell.borrow_mut().push((slow, hub.stats().connections)));
+    let mut streams = [(); 3].map(|()| TcpStream::connect(addr).unwrap());
+    for (stream, word) in streams.iter_mut().zip(["go on", "think", "go on"]) {
+        stream.write_all(&wire::request(Version::Rfc6455, "/", "")).unwrap();
+        stream.write_all(&wire::text(Version::Rfc6455, word)).unwrap();
+    }
+    while reactor.hub().stats().messages_in < 3 {
+        reactor.turn(Some(Duration::from_millis(10))).unwrap();
+    }
+    let told = told.borrow();
+    let is_named = |(slow, connections): &(SlowTurn, usize)| {
+        let of_it = slow.longest.is_some_and(|(id, took)| Some(id) == named.get() && took >= TIME && slow.took >= took);
+        of_it && *connections > 0
+    };
+    assert!(told.iter().any(is_named), "{told:?}");
+}
+
+#[test]
+fn a_flood_of_handshakes_is_turned_away_by_address_and_in_all() {
+    let settings =
+        Settings { pending_handshakes: Some(5), pending_handshakes_per_address: Some(3), ..Settings::default() };
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let server = Server::new(|_| on_message(|_, _| {})).settings(settings);
+    let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
+    let connect = |reactor: &mut Reactor<Sim>, host: u8| {
+        let peer = reactor.kernel_mut().connect_from(([192, 0, 2, host], 50_000).into(), addr).unwrap();
+        reactor.settle().unwrap();
+        (peer, !reactor.kernel_mut().is_closed(peer))
+    };
+    let flood = [1; 5].map(|host| connect(&mut reactor, host));
+    assert_eq!(flood.map(|(_, stays)| stays), [true, true, true, false, false], "three of one address");
+    let others = [2, 3, 4].map(|host| connect(&mut reactor, host).1);
+    assert_eq!(others, [true, true, false], "five of all");
+    let stats = reactor.hub().stats();
+    assert_eq!((stats.pending_handshakes, stats.turned_away, stats.connections), (5, 3, 5));
+    // One has its WebSocket, another an answer that it does not like.
+    reactor.kernel_mut().send(flood[0].0, &wire::request(Version::Rfc6455, "/", ""));
+    reactor.kernel_mut().send(flood[1].0, b"GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    reactor.settle().unwrap();
+    assert_eq!(reactor.hub().stats().pending_handshakes, 3);
+    assert_eq!([1, 1, 1].map(|host| connect(&mut reactor, host).1), [true, true, false], "in place of those");
+    // And the rest are out of time.
+    reactor.advance(Duration::from_secs(11)).unwrap();
+    let stats = reactor.hub().stats();
+    assert_eq!((stats.pending_handshakes, stats.turned_away, stats.opened), (0, 4, 1));
+    assert!(connect(&mut reactor, 1).1);
 }

@@ -10,8 +10,8 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use secure::{Client, LOCALHOST, Peer, Pem, made, trusting};
 use ws_reactor::{
-    Callbacks, CloseReason, Config, Reactor, Secured, Server, Stream, StreamHandler, StreamSettings, TestSocket, Tls,
-    TlsConfig, Version, net::sim::Sim, on_message,
+    Callbacks, CloseReason, Config, Reactor, Secured, Server, Settings, Stream, StreamHandler, StreamSettings,
+    TestSocket, Tls, TlsConfig, Version, net::sim::Sim, on_message,
 };
 
 mod secure;
@@ -532,4 +532,22 @@ fn a_storm_of_handshakes_takes_turns() {
     }
     assert!(answered.iter().all(|count| *count <= 3), "{answered:?}");
     assert_eq!(answered.iter().sum::<usize>(), 30, "{answered:?}");
+}
+
+#[test]
+fn a_handshake_is_pending_from_before_tls() {
+    let settings = Settings { pending_handshakes: Some(1), ..Settings::default() };
+    let mut reactor = listening(echo().tls(config(&LOCALHOST)).settings(settings));
+    let connect = |reactor: &mut Reactor<Sim>| {
+        let peer = reactor.kernel_mut().connect(([10, 0, 0, 1], 443).into()).unwrap();
+        reactor.settle().unwrap();
+        peer
+    };
+    // Nobody says a word, and only one is waited for.
+    let (first, second) = (connect(&mut reactor), connect(&mut reactor));
+    assert!(!reactor.kernel_mut().is_closed(first) && reactor.kernel_mut().is_closed(second));
+    let stats = reactor.hub().stats();
+    assert_eq!((stats.pending_handshakes, stats.turned_away), (1, 1));
+    reactor.advance(Duration::from_secs(11)).unwrap();
+    assert_eq!(reactor.hub().stats().pending_handshakes, 0);
 }

@@ -157,7 +157,14 @@ impl Sim {
         self.elapsed += by;
     }
 
-    /// Connects to a listener.
+    /// Connects to a listener from an address of one's own choice.
+    pub fn connect_from(&mut self, from: SocketAddr, to: SocketAddr) -> io::Result<PeerId> {
+        let id = self.connect(to)?;
+        self.peers[id.0].addr = from;
+        Ok(id)
+    }
+
+    /// Connects to a listener; each peer has an address of its own.
     pub fn connect(&mut self, to: SocketAddr) -> io::Result<PeerId> {
         let listener = self.listeners.iter_mut().find(|listener| listener.addr == to && !listener.closed.get());
         let listener = listener.ok_or(io::ErrorKind::ConnectionRefused)?;

@@ -7,6 +7,7 @@ use std::{
     collections::VecDeque,
     fmt,
     net::SocketAddr,
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,6 +22,7 @@ use super::{
     input::Input,
     listen::Opening,
     outbox::{LARGE_PAYLOAD_BYTES, Outbox, Phase, Sent},
+    pending::Pending,
     pools::Pools,
     remote::{Command, Remote},
     stats::Stats,
@@ -83,6 +85,8 @@ pub struct Hub {
     pub(super) generation: u32,
     pub(super) frames: Vec<EncodedFrame>,
     contexts: SharedContexts,
+    /// Handshakes of clients that are not finished.
+    pub(super) pending: Rc<Pending>,
     /// Who takes the current connection over from its handler, once that has returned.
     pub(crate) successor: Option<Box<dyn StreamHandler>>,
     /// Connections on which TLS is to be laid, and as whose client.
@@ -121,6 +125,7 @@ impl Hub {
             generation: 0,
             frames: Vec::new(),
             contexts: SharedContexts::default(),
+            pending: Rc::default(),
             successor: None,
             securing: Vec::new(),
             dials: VecDeque::new(),
@@ -269,7 +274,13 @@ impl Hub {
     pub fn stats(&self) -> Stats {
         let buffered_bytes = self.outboxes.iter().map(|(_, outbox)| outbox.buffered()).sum();
         let compressions = self.contexts.borrow().compressed();
-        Stats { connections: self.outboxes.len(), buffered_bytes, compressions, ..self.stats }
+        Stats {
+            connections: self.outboxes.len(),
+            pending_handshakes: self.pending.all(),
+            buffered_bytes,
+            compressions,
+            ..self.stats
+        }
     }
 
     /// The time `duration` from now; so far away that it never comes, if it is longer than the clock reaches.

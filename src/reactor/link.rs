@@ -1,6 +1,6 @@
 //! The inbound half of a connection, and how the reactor moves its bytes.
 
-use std::{io, mem, net::SocketAddr, time::Instant};
+use std::{io, mem, net::SocketAddr};
 
 use super::{
     Reactor,
@@ -399,14 +399,5 @@ impl<K: Kernel> Reactor<K> {
             link.queued = true;
             self.run_queue.push(key);
         }
-    }
-
-    /// Notes how long a piece of work took, if that is wanted, and when the next begins.
-    #[inline]
-    pub(super) fn note_work(&mut self, since: Option<Instant>) -> Option<Instant> {
-        let since = since?;
-        let now = self.kernel.now();
-        self.hub.stats.longest_callback = self.hub.stats.longest_callback.max(now.duration_since(since));
-        Some(now)
     }
 }

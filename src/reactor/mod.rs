@@ -20,6 +20,7 @@ mod link;
 mod listen;
 mod outbox;
 mod peer;
+mod pending;
 mod place;
 mod pools;
 mod publish;
@@ -27,6 +28,7 @@ mod queue;
 mod remote;
 mod securing;
 mod simulated;
+mod slow;
 mod stats;
 mod stream;
 mod task;
@@ -53,6 +55,7 @@ pub use self::{
     outbox::Sent,
     publish::Published,
     remote::Remote,
+    slow::SlowTurn,
     stats::Stats,
     stream::{Stream, StreamHandler},
 };
@@ -62,12 +65,14 @@ use self::{
     link::Link,
     listen::{Listener, Streams},
     remote::Command,
+    slow::Watch,
     token::Token,
 };
 pub(crate) use self::{
     dial::shutting_down,
     listen::Service,
     outbox::{LARGE_PAYLOAD_BYTES, Phase},
+    pending::PendingHandshake,
     place::Place,
 };
 #[cfg(any(test, fuzzing, measuring))]
@@ -116,6 +121,8 @@ pub struct Reactor<K: Kernel = System> {
     commands: VecDeque<Command>,
     /// When the last turn ended. A loop that comes late to the next waits too long by no more than that.
     ended: Instant,
+    /// Who is told of slow turns.
+    watch: Option<Watch>,
     /// The timer that ends a shutdown.
     last_call: Option<TimerId>,
     /// So many timers more will give back what nobody needs.
@@ -169,6 +176,7 @@ impl<K: Kernel> Reactor<K> {
             drained: Vec::new(),
             commands: VecDeque::new(),
             ended: kernel.now(),
+            watch: None,
             last_call: None,
             rests: 0,
             kernel,
@@ -244,8 +252,7 @@ impl<K: Kernel> Reactor<K> {
         self.note_end();
 
         self.hub.stats.turns += 1;
-        self.ended = self.kernel.now();
-        self.hub.stats.longest_turn = self.hub.stats.longest_turn.max(self.ended.duration_since(self.hub.now));
+        self.note_turn();
         Ok(if self.hub.running == Running::Stopped { Turn::Stopped } else { Turn::Running })
     }
 
@@ -253,15 +260,16 @@ impl<K: Kernel> Reactor<K> {
     fn handle_events(&mut self) {
         let unfinished = self.run_queue.len();
         self.refill();
-        let mut since = self.config.time_callbacks.then_some(self.hub.now);
+        let mut since = self.begin_work();
         let events = mem::take(&mut self.events);
         for Event { token, readiness } in &events {
-            match Token::from(*token) {
+            let token = Token::from(*token);
+            match token {
                 Token::Link(key) => self.on_readiness(key, *readiness),
                 Token::Listener(key) => self.note_waiting(key),
                 Token::Attempt(slot) => self.on_attempt(slot),
             }
-            since = self.note_work(since);
+            since = self.note_work(since, token);
         }
         self.events = events;
         self.accept();
@@ -269,7 +277,7 @@ impl<K: Kernel> Reactor<K> {
         self.refill();
         self.shake_hands();
         self.refill();
-        let mut looked_at = 0;
+        let (mut since, mut looked_at) = (since.map(|_| self.kernel.now()), 0);
         // Those whose turn does not come now are before the others in the next.
         while looked_at < unfinished && self.turn_budget > 0 {
             let key = self.run_queue[looked_at];
@@ -277,7 +285,7 @@ impl<K: Kernel> Reactor<K> {
             if let Some(link) = self.links.get_mut(key) {
                 link.queued = false;
                 self.read_from(key);
-                since = self.note_work(since);
+                since = self.note_work(since, Token::Link(key));
             }
         }
         self.run_queue.drain(..looked_at);

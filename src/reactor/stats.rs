@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-/// A snapshot of a reactor's counters. All but `connections` and `buffered_bytes` only grow.
+/// A snapshot of a reactor's counters. All but `connections`, `pending_handshakes` and `buffered_bytes` only grow.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Connections now, those that are still opening or closing included.
     pub connections: usize,
+    /// Clients that have connected and whose handshakes, TLS included, are not finished now.
+    pub pending_handshakes: usize,
     /// Connections accepted.
     pub accepted: u64,
     /// Connections made.
@@ -16,6 +18,8 @@ pub struct Stats {
     pub opened: u64,
     /// Requests answered with anything but a WebSocket.
     pub refused: u64,
+    /// Connections closed as soon as they were accepted, because so many handshakes were pending.
+    pub turned_away: u64,
     /// Connections ended by a deadline, or because the peer did not read.
     pub timed_out: u64,
     /// Connections ended because the peer broke the protocol.
@@ -39,7 +43,7 @@ pub struct Stats {
     /// Turns of the loop.
     pub turns: u64,
     /// The longest time one connection was worked on without a pause, from before the read until its output had left. Zero unless
-    /// [`Config::time_callbacks`](crate::Config::time_callbacks) is set.
+    /// [`Config::time_callbacks`](crate::Config::time_callbacks) or [`Reactor::on_slow_turn`](crate::Reactor::on_slow_turn) is set.
     pub longest_callback: Duration,
     /// The longest turn, the wait not counted.
     pub longest_turn: Duration,

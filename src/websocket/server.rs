@@ -20,6 +20,11 @@ pub struct Settings {
     pub head: HeadLimits,
     /// From the accepted connection to the whole request. Default 10 s. It is absolute: a request that drips in does not move it.
     pub opening_deadline: Duration,
+    /// Handshakes that may be pending, those of the reactor's other servers included: a connection above that is closed as soon as it is accepted. It is pending from then on until
+    /// the request has come whole and is answered. Default `None`: as many as there are descriptors.
+    pub pending_handshakes: Option<usize>,
+    /// The same for each address, or for 64 bits of it where it is one of IPv6. Behind a proxy all have the proxy's. Default `None`.
+    pub pending_handshakes_per_address: Option<usize>,
     /// A ping is sent when nothing has come for so long. Default 20 s; `None` sends none, and silent peers are kept.
     pub ping_after: Option<Duration>,
     /// The connection is cut when nothing has come for so long after a ping. Default 20 s. Any whole frame counts, the beginning of one does not.
@@ -47,6 +52,8 @@ impl Default for Settings {
             limits: Limits::default(),
             head: HeadLimits::default(),
             opening_deadline: Duration::from_secs(10),
+            pending_handshakes: None,
+            pending_handshakes_per_address: None,
             ping_after: Some(Duration::from_secs(20)),
             pong_deadline: Duration::from_secs(20),
             lingering: Duration::from_secs(2),

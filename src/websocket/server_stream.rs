@@ -18,7 +18,7 @@ use crate::{
         response,
     },
     protocol::{CloseReason, ClosedBy, Deadline, Handshake, HandshakeError, Limits, Side, Version, handshake},
-    reactor::{Phase, Stream, StreamHandler, TimerId},
+    reactor::{PendingHandshake, Phase, Stream, StreamHandler, TimerId},
 };
 
 /// The protocol of a server's connection.
@@ -26,6 +26,8 @@ pub(super) struct ServerStream {
     server: Rc<Server>,
     habits: Rc<Habits>,
     state: State,
+    /// Kept until the request is answered.
+    pending: Option<PendingHandshake>,
 }
 
 enum State {
@@ -49,7 +51,8 @@ impl ServerStream {
     pub(super) fn new(server: Rc<Server>, habits: Rc<Habits>) -> Self {
         let Settings { flash_policy, healthcheck, .. } = server.settings;
         let start = Start::Nothing { flash_policy, healthcheck };
-        ServerStream { server, habits, state: State::Opening { start, reader: HeadReader::default(), begun: false } }
+        let state = State::Opening { start, reader: HeadReader::default(), begun: false };
+        ServerStream { server, habits, state, pending: None }
     }
 
     /// Takes what has come of the request, and says how much that was.
@@ -154,6 +157,7 @@ impl ServerStream {
     /// The handshake is done.
     fn open(&mut self, stream: &mut Stream<'_>) {
         let State::Challenged(challenge) = &self.state else { return };
+        self.pending = None;
         let handler = (self.server.factory)(&challenge.handshake);
         let State::Challenged(challenge) = mem::replace(&mut self.state, State::Answered) else { return };
         let Challenge { handshake, limits, received } = *challenge;
@@ -218,6 +222,7 @@ impl ServerStream {
     /// Ends our side, and stays long enough for the answer to arrive.
     fn end(&mut self, stream: &mut Stream<'_>) {
         self.state = State::Answered;
+        self.pending = None;
         let deadline = stream.hub.after(self.server.settings.lingering);
         stream.hub.linger(stream.id(), deadline, ClosedBy::Application);
     }
@@ -225,8 +230,18 @@ impl ServerStream {
 
 impl StreamHandler for ServerStream {
     fn on_connect(&mut self, stream: &mut Stream<'_>) {
+        let Settings { opening_deadline, pending_handshakes, pending_handshakes_per_address, .. } =
+            self.server.settings;
+        let address = stream.peer_addr().ip();
+        self.pending = stream.hub.begin_handshake(address, pending_handshakes, pending_handshakes_per_address);
+        if self.pending.is_none() {
+            if stream.hub.may_warn() {
+                log::warn!(target: "ws_reactor::websocket", "{address} is turned away: too many handshakes are pending");
+            }
+            return stream.cut();
+        }
         stream.hub.reserve(stream.id());
-        let deadline = stream.hub.after(self.server.settings.opening_deadline);
+        let deadline = stream.hub.after(opening_deadline);
         stream.set_deadline(Some(deadline));
     }
 
