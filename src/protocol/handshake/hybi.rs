@@ -30,8 +30,8 @@ pub(super) fn check(request: &Request, strict: bool) -> Result<(), HandshakeErro
     }
     let mut keys = request.headers().get_all(header::SEC_WEBSOCKET_KEY).iter();
     let (Some(key), None) = (keys.next(), keys.next()) else { return Err(HandshakeError::Key) };
-    match (strict, KEYS.decode(key)) {
-        (true, Ok(bytes)) if bytes.len() == 16 => Ok(()),
+    match (strict, KEYS.decode_slice(key, &mut [0; 18])) {
+        (true, Ok(16)) => Ok(()),
         (false, _) if !key.is_empty() => Ok(()),
         _ => Err(HandshakeError::Key),
     }
