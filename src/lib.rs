@@ -116,8 +116,8 @@ pub use crate::{
     },
     secured::Secured,
     websocket::{
-        Accept, BlockingSocket, Callbacks, Client, ClientSettings, Decision, Handler, Received, Reconnect, Server,
-        Settings, TestSocket, WebSocket, on_message,
+        Accept, BlockingSocket, Callbacks, Client, ClientSettings, Decider, Decision, Deferred, Handler, Received,
+        Reconnect, Server, Settings, TestSocket, WebSocket, on_message,
     },
 };
 

@@ -69,6 +69,11 @@ impl Remote {
         self.push(Command::Close(id, code, reason.into()))
     }
 
+    /// Has the handler of a connection called: `on_timer`.
+    pub(crate) fn wake(&self, id: ConnectionId) -> Sent {
+        self.run(move |hub| _ = hub.set_timer(id, Duration::ZERO))
+    }
+
     /// Ends the loop, as [`Hub::stop`].
     pub fn stop(&self) -> Sent {
         self.run(Hub::stop)

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
+use super::decider::{Decider, Deferred};
 use crate::protocol::Limits;
 
 /// The answer to a request.
@@ -12,12 +13,37 @@ pub enum Decision {
     Accept(Accept),
     /// It is answered, and the connection ends.
     Respond(Response<Vec<u8>>),
+    /// It waits until that is decided; see [`later`](Self::later).
+    Later(Deferred),
 }
 
 impl Decision {
     /// Accepts, with nothing added.
     pub fn accept() -> Self {
         Accept::new().into()
+    }
+
+    /// Puts the decision off: who is to make it takes the [`Decider`] along, to another thread if need be. The other connections go on meanwhile; this one is not read, and has until
+    /// [`Settings::opening_deadline`](crate::Settings::opening_deadline), then it is answered with 503.
+    ///
+    /// ```
+    /// use std::thread;
+    /// use ws_reactor::{Accept, Decision, Server, http::StatusCode, on_message};
+    ///
+    /// # fn may_come_in(token: &str) -> bool { token == "open sesame" }
+    /// let server = Server::new(|_| on_message(|_, _| {})).on_request(|request| {
+    ///     let token = request.header("authorization").unwrap_or_default().to_owned();
+    ///     let (later, decider) = Decision::later();
+    ///     thread::spawn(move || match may_come_in(&token) {
+    ///         true => decider.decide(Accept::new()),
+    ///         false => decider.decide(Decision::status(StatusCode::UNAUTHORIZED)),
+    ///     });
+    ///     later
+    /// });
+    /// ```
+    pub fn later() -> (Self, Decider) {
+        let (deferred, decider) = Deferred::new();
+        (Decision::Later(deferred), decider)
     }
 
     /// Answers with a status and its usual text.

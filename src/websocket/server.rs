@@ -18,7 +18,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How large a request head may be. Default 16 KiB and 100 headers.
     pub head: HeadLimits,
-    /// From the accepted connection to the whole request. Default 10 s. It is absolute: a request that drips in does not move it.
+    /// From the accepted connection to the whole request, and to the decision if that is made [later](crate::Decision::later). Default 10 s. It is absolute: a request that drips in
+    /// does not move it.
     pub opening_deadline: Duration,
     /// Handshakes that may be pending, those of the reactor's other servers included: a connection above that is closed as soon as it is accepted. It is pending from then on until
     /// the request has come whole and is answered. Default `None`: as many as there are descriptors.
@@ -128,7 +129,7 @@ impl Server {
         }
     }
 
-    /// Decides on every well-formed request, WebSocket or not, before there is a handler: accept it, or answer it in another way.
+    /// Decides on every well-formed request, WebSocket or not, before there is a handler: accept it, answer it in another way, or [later](Decision::later).
     ///
     /// ```
     /// use ws_reactor::{Accept, Decision, Server, http::StatusCode, on_message};

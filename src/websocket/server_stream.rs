@@ -6,6 +6,7 @@ use http::{Response, StatusCode};
 
 use super::{
     courtesy::{Known, Start},
+    decider::Deferred,
     decision::{Accept, Decision},
     server::{Server, Settings, Subprotocols},
     session::{Beginning, Habits, Session},
@@ -33,12 +34,20 @@ pub(super) struct ServerStream {
 enum State {
     /// The request is coming.
     Opening { start: Start, reader: HeadReader, begun: bool },
+    /// The request has come, and what becomes of it is yet to be decided.
+    Deferred(Box<Question>),
     /// The head is answered; what the rest of the answer depends on is coming.
     Challenged(Box<Challenge>),
     /// The handshake is done.
     Open(Box<Session>),
     /// The request was answered otherwise.
     Answered,
+}
+
+struct Question {
+    request: Request,
+    version: Result<Version, HandshakeError>,
+    deferred: Deferred,
 }
 
 struct Challenge {
@@ -118,10 +127,49 @@ impl ServerStream {
             return self.refuse(stream, HandshakeError::Origin);
         }
         let decision = self.server.on_request.as_ref().map_or_else(Decision::accept, |decide| decide(&request));
+        self.carry_out(stream, decision, request, version);
+    }
+
+    fn carry_out(
+        &mut self,
+        stream: &mut Stream<'_>,
+        decision: Decision,
+        request: Request,
+        version: Result<Version, HandshakeError>,
+    ) {
         match (decision, version) {
             (Decision::Respond(response), _) => self.answer(stream, &response),
             (Decision::Accept(accept), Ok(version)) => self.accept(stream, request, version, accept),
             (Decision::Accept(_), Err(error)) => self.refuse(stream, error),
+            (Decision::Later(deferred), _) => match deferred.wait(stream.hub.remote(), stream.id()) {
+                Some(decision) => self.carry_out(stream, decision, request, version),
+                None => {
+                    // What comes behind the request waits in the network.
+                    stream.pause();
+                    self.state = State::Deferred(Box::new(Question { request, version, deferred }));
+                }
+            },
+        }
+    }
+
+    /// Carries out what was decided later.
+    fn carry_out_deferred(&mut self, stream: &mut Stream<'_>) {
+        if let State::Deferred(question) = &self.state
+            && let Some(decision) = question.deferred.take()
+            && let State::Deferred(question) = mem::replace(&mut self.state, State::Answered)
+        {
+            stream.resume();
+            self.carry_out(stream, decision, question.request, question.version);
+            self.hand_over(stream);
+        }
+    }
+
+    /// From the open handshake on the session is the stream's handler itself.
+    fn hand_over(&mut self, stream: &mut Stream<'_>) {
+        if matches!(self.state, State::Open(_))
+            && let State::Open(session) = mem::replace(&mut self.state, State::Answered)
+        {
+            stream.hub.successor = Some(session);
         }
     }
 
@@ -256,15 +304,11 @@ impl StreamHandler for ServerStream {
                 }
                 State::Opening { .. } => self.read_request(stream, &data[at..]),
                 State::Challenged(_) => self.read_challenge(stream, &data[at..]),
+                State::Deferred(_) => return stream.unread(data.len() - at),
                 State::Answered => return,
             };
         }
-        // From here on the session is the stream's handler itself.
-        if matches!(self.state, State::Open(_))
-            && let State::Open(session) = mem::replace(&mut self.state, State::Answered)
-        {
-            stream.hub.successor = Some(session);
-        }
+        self.hand_over(stream);
     }
 
     fn on_drain(&mut self, stream: &mut Stream<'_>) {
@@ -274,8 +318,11 @@ impl StreamHandler for ServerStream {
     }
 
     fn on_timer(&mut self, stream: &mut Stream<'_>, timer: TimerId) {
-        if let State::Open(session) = &mut self.state {
-            session.on_timer(stream, timer);
+        match &mut self.state {
+            State::Open(session) => session.on_timer(stream, timer),
+            // The decision has been made.
+            State::Deferred(_) => self.carry_out_deferred(stream),
+            State::Opening { .. } | State::Challenged(_) | State::Answered => {}
         }
     }
 
@@ -284,6 +331,10 @@ impl StreamHandler for ServerStream {
             State::Open(session) => session.on_deadline(stream),
             State::Opening { begun: true, .. } => {
                 self.answer_text(stream, StatusCode::REQUEST_TIMEOUT, "the request took too long");
+                self.tell(stream, &Error::Timeout(Deadline::Opening));
+            }
+            State::Deferred(_) => {
+                self.answer_text(stream, StatusCode::SERVICE_UNAVAILABLE, "the decision took too long");
                 self.tell(stream, &Error::Timeout(Deadline::Opening));
             }
             State::Opening { .. } | State::Challenged(_) | State::Answered => {
@@ -295,7 +346,7 @@ impl StreamHandler for ServerStream {
     fn on_shutdown(&mut self, stream: &mut Stream<'_>) {
         match &mut self.state {
             State::Open(session) => session.on_shutdown(stream),
-            State::Opening { begun: true, .. } => {
+            State::Opening { begun: true, .. } | State::Deferred(_) => {
                 self.answer_text(stream, StatusCode::SERVICE_UNAVAILABLE, "shutting down");
             }
             State::Opening { .. } | State::Challenged(_) => stream.cut(),
@@ -306,7 +357,7 @@ impl StreamHandler for ServerStream {
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
         match &mut self.state {
             State::Open(session) => session.on_error(stream, error),
-            State::Opening { begun: true, .. } | State::Challenged(_) => self.tell(stream, error),
+            State::Opening { begun: true, .. } | State::Deferred(_) | State::Challenged(_) => self.tell(stream, error),
             // What TLS refuses comes no further than here.
             State::Opening { .. } if matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::InvalidData) => {
                 self.tell(stream, error);
