@@ -361,8 +361,7 @@ impl<K: Kernel> Reactor<K> {
             return;
         }
         if let Err(error) = self.kernel.reregister(&mut stream, Token::Link(key).into()) {
-            self.links[key].fail(error);
-            return self.hub.kill(key, ClosedBy::Network(io::ErrorKind::Other));
+            return self.hub.kill_failed(key, error);
         }
         let link = &mut self.links[key];
         link.transport = Transport::Plain(stream);

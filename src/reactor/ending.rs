@@ -1,6 +1,6 @@
 //! How connections end: what is noted, and which deadline watches over it. The loop does the rest.
 
-use std::time::Instant;
+use std::{io, time::Instant};
 
 use super::{
     hub::{Hub, find},
@@ -168,6 +168,15 @@ impl Hub {
             return;
         }
         self.kill(key, ClosedBy::Peer);
+    }
+
+    /// The transport of the connection has failed.
+    pub(super) fn kill_failed(&mut self, key: usize, error: io::Error) {
+        let kind = error.kind();
+        if let Some(outbox) = self.outboxes.get_mut(key) {
+            *outbox.failure() = Some(error);
+        }
+        self.kill(key, ClosedBy::Network(kind));
     }
 
     /// The connection has ended. The reason it gets is the one noted when its end began, if that end was its own.

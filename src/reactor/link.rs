@@ -34,8 +34,6 @@ pub(super) struct Link<S> {
     pub(super) readable: bool,
     /// The peer has ended its side, so that a short read is not the last.
     hangup: bool,
-    /// What went wrong with the transport, in its own words.
-    failure: Option<io::Error>,
     /// It stands in the line of handshakes.
     pub(super) shaking: bool,
     /// It stands in the run queue.
@@ -53,7 +51,6 @@ impl<S> Link<S> {
             backlog: None,
             readable: false,
             hangup: false,
-            failure: None,
             shaking: false,
             queued: false,
             expected: 0,
@@ -69,11 +66,6 @@ impl<S> Link<S> {
     pub(super) fn dial_again(&mut self, dialing: Box<Dialing>) {
         (self.transport, self.dialing, self.backlog) = (Transport::Dialing, Some(dialing), None);
         (self.readable, self.hangup, self.expected) = (false, false, 0);
-    }
-
-    /// Notes what went wrong with the transport.
-    pub(super) fn fail(&mut self, failure: io::Error) {
-        self.failure = Some(failure);
     }
 }
 
@@ -136,7 +128,9 @@ impl<K: Kernel> Reactor<K> {
         }
         let error = match (reason.by, dialing) {
             (ClosedBy::Network(kind), Some(dialing)) => Some((*dialing).error(kind)),
-            (ClosedBy::Network(kind), None) => Some(Error::Io(self.links[key].failure.take().unwrap_or(kind.into()))),
+            (ClosedBy::Network(kind), None) => {
+                Some(Error::Io(self.hub.outboxes[key].failure().take().unwrap_or(kind.into())))
+            }
             (ClosedBy::Timeout(deadline), _) => Some(Error::Timeout(deadline)),
             _ => None,
         };
@@ -287,8 +281,7 @@ impl<K: Kernel> Reactor<K> {
                             let id = self.hub.outboxes[key].id(key);
                             log::warn!(target: "ws_reactor::net", "{id}: {error}");
                         }
-                        link.failure = Some(error);
-                        return self.hub.kill(key, ClosedBy::Network(kind));
+                        return self.hub.kill_failed(key, error);
                     }
                 },
             }
@@ -340,8 +333,8 @@ impl<K: Kernel> Reactor<K> {
     fn is_before_tls(&mut self, key: usize) -> bool {
         let before = self.links[key].transport.is_handshaking();
         if before {
-            self.links[key].fail(io::Error::new(io::ErrorKind::InvalidData, "the peer spoke before TLS began"));
-            self.hub.kill(key, ClosedBy::Network(io::ErrorKind::InvalidData));
+            let error = io::Error::new(io::ErrorKind::InvalidData, "the peer spoke before TLS began");
+            self.hub.kill_failed(key, error);
         }
         before
     }

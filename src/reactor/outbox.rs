@@ -1,7 +1,7 @@
 //! The outbound half of a connection: encoder, queued bytes, and how far it is on the way to its end.
 
 use std::{
-    io::IoSlice,
+    io::{self, IoSlice},
     net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
@@ -121,6 +121,8 @@ struct Rare {
     secured: Option<Rc<Secured>>,
     /// When a slow reader must have drained.
     grace_ends: Option<Instant>,
+    /// What went wrong with the transport, in its own words.
+    failure: Option<io::Error>,
     /// The newest pong, while the socket is blocked.
     pong: Option<Box<[u8]>>,
     /// The timers that go with the connection.
@@ -193,6 +195,10 @@ impl Outbox {
 
     pub(super) fn take_ending(&mut self) -> Option<CloseReason> {
         self.rare.as_mut()?.ending.take()
+    }
+
+    pub(super) fn failure(&mut self) -> &mut Option<io::Error> {
+        &mut self.rare.get_or_insert_default().failure
     }
 
     /// When a slow reader must have drained; `None` for all others.

@@ -3,10 +3,7 @@
 use std::mem;
 
 use super::{Hub, Reactor, hub::find, id::ConnectionId, outbox::Phase};
-use crate::{
-    net::{Kernel, tls::TlsClient},
-    protocol::ClosedBy,
-};
+use crate::net::{Kernel, tls::TlsClient};
 
 impl Hub {
     /// Lays TLS on a connection that was made, if there is any to be laid, right after this callback; what it says waits for the handshake.
@@ -42,9 +39,7 @@ impl<K: Kernel> Reactor<K> {
             let (key, alive) = (id.key(), self.hub.phase(id) == Phase::Open);
             let Some(link) = self.links.get_mut(key).filter(|_| alive) else { continue };
             if let Err(error) = link.transport.start_tls(&tls, &name) {
-                let kind = error.kind();
-                link.fail(error);
-                self.hub.kill(key, ClosedBy::Network(kind));
+                self.hub.kill_failed(key, error);
             }
             self.time_handshake(key);
         }
