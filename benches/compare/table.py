@@ -60,7 +60,8 @@ def verdict(results):
     return f"{judgements.count(True)} of {len(judgements)} targets met"
 
 
-def markdown(results):
+def markdown(results, earlier=()):
+    """The figures of this run, and its ratios beside those of earlier ones."""
     machine, versions = results["machine"], results["versions"]
     names = list(dict.fromkeys(name for scenario in results["scenarios"] for name in scenario["servers"]))
     lines = [
@@ -73,8 +74,17 @@ def markdown(results):
         for metric in scenario["metrics"]:
             cells = ["failed" if scenario["servers"].get(name, {}).get("failed") else shown(metric, figure(scenario, name, metric)) for name in names]
             lines.append(f"| {scenario['name']}, {UNITS[metric][0]} | " + " | ".join(f"**{cell}**" if name == OURS else cell for name, cell in zip(names, cells)) + " |")
-    lines += ["", "| ours beside | | median of rounds (least–greatest) | target | |", "|---|---|--:|--:|---|"]
-    for scenario in results["scenarios"]:
-        for what, ratio, target, met in judged(scenario):
-            lines.append(f"| {scenario['name']} | {what} | {ratio} | {target} | {'met' if met else 'not met'} |")
+    runs = [verdicts(run) for run in (*earlier, results)]
+    columns = "".join(f" run {number} |" for number in range(1, len(runs) + 1)) if earlier else " median of rounds (least–greatest) |"
+    lines += ["", f"| ours beside | |{columns} target | met |", "|---|---|" + "--:|" * (len(runs) + 1) + "---|"]
+    for row in dict.fromkeys(row for run in runs for row in run):
+        ratios_, met = [run[row][0] if row in run else "–" for run in runs], [run[row][1] for run in runs if row in run]
+        times = "yes" if all(met) else "no" if not any(met) else f"{met.count(True)} of {len(met)}"
+        name, what, target = row
+        lines.append(f"| {name} | {what} | {' | '.join(ratios_)} | {target} | {times} |")
     return "\n".join(lines) + "\n"
+
+
+def verdicts(results):
+    """Each target of a run, with its ratio and whether it was met."""
+    return {(scenario["name"], what, target): (ratio, met) for scenario in results["scenarios"] for what, ratio, target, met in judged(scenario)}
