@@ -287,6 +287,28 @@ fn who_makes_a_turn_slow_is_named() {
 }
 
 #[test]
+fn a_slow_command_is_charged_to_no_connection() {
+    const TIME: Duration = Duration::from_millis(30);
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let mut reactor = Reactor::new().unwrap();
+    let server = Server::new(|_| on_message(|_, _| {}));
+    let addr = reactor.listen("127.0.0.1:0", server).unwrap().addr;
+    let tell = Rc::clone(&told);
+    reactor.on_slow_turn(TIME, move |hub, slow| {
+        tell.borrow_mut().push(slow);
+        hub.stop();
+    });
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.write_all(&wire::request(Version::Rfc6455, "/", "")).unwrap();
+    reactor.remote().run(|_| std::thread::sleep(TIME));
+    // What it is told it may act upon: the loop ends.
+    reactor.run().unwrap();
+    let slow = told.borrow()[0];
+    assert!(slow.took >= TIME, "{slow:?}");
+    assert!(slow.longest.is_none_or(|(_, took)| took < slow.took - TIME / 2), "{slow:?}");
+}
+
+#[test]
 fn a_flood_of_handshakes_is_turned_away_by_address_and_in_all() {
     let settings =
         Settings { pending_handshakes: Some(5), pending_handshakes_per_address: Some(3), ..Settings::default() };

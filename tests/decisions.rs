@@ -15,9 +15,11 @@ use std::{
 use ws_reactor::{
     Accept, Callbacks, Config, Decider, Decision, Reactor, Sent, Server, TestSocket, Version,
     http::{HeaderName, HeaderValue, StatusCode},
-    net::sim::{PeerId, Sim},
+    net::sim::Sim,
 };
 
+#[cfg(feature = "tls")]
+mod secure;
 mod wire;
 
 type Deciders = Rc<RefCell<VecDeque<Decider>>>;
@@ -135,30 +137,100 @@ fn a_decision_that_takes_too_long_comes_too_late() {
 #[test]
 fn a_decision_on_a_client_that_has_gone_touches_nobody() {
     let (server, deciders) = asking();
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), Config { command_budget: 1, ..Config::default() });
     let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
-    let ask = |reactor: &mut Reactor<Sim>| -> PeerId {
+    let ask = |reactor: &mut Reactor<Sim>| {
         let peer = reactor.kernel_mut().connect(addr).unwrap();
         reactor.kernel_mut().send(peer, &wire::request(Version::Rfc6455, "/", ""));
-        reactor.settle().unwrap();
+        while deciders.borrow().is_empty() {
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+        }
         peer
     };
     let gone = ask(&mut reactor);
-    let for_the_gone = next(&deciders);
-    // It is made, but not carried out when the client goes; and its place has another who waits.
-    assert_eq!(for_the_gone.decide(Decision::accept()), Sent::Queued);
+    // The decision stands in a long line when the client goes, and still does when another waits in its place.
+    for _ in 0..100 {
+        reactor.remote().run(|_| {});
+    }
+    assert_eq!(next(&deciders).decide(Decision::accept()), Sent::Queued);
     reactor.kernel_mut().reset(gone);
+    while reactor.hub().stats().connections > 0 {
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
     let other = ask(&mut reactor);
-    reactor.advance(Duration::from_secs(1)).unwrap();
-    assert_eq!(reactor.kernel_mut().received(other), b"", "nobody has decided on the other");
-    let too_late = ask(&mut reactor);
-    reactor.kernel_mut().reset(too_late);
+    assert!(reactor.hub().stats().turns < 100, "the line is not at its end");
     reactor.settle().unwrap();
-    assert!(deciders.borrow()[1].is_closed() && !deciders.borrow()[0].is_closed());
+    assert_eq!(reactor.kernel_mut().received(other), b"", "nobody has decided on the other");
+    assert_eq!(reactor.hub().stats().opened, 0);
     next(&deciders).decide(Decision::accept());
     reactor.settle().unwrap();
     assert!(reactor.kernel_mut().received(other).starts_with(b"HTTP/1.1 101 "));
+    let late = ask(&mut reactor);
+    reactor.kernel_mut().reset(late);
+    reactor.settle().unwrap();
+    assert!(deciders.borrow()[0].is_closed());
     assert_eq!(next(&deciders).decide(Decision::accept()), Sent::Closed);
+}
+
+#[test]
+fn who_ends_his_side_while_he_waits_may_still_listen() {
+    let (server, deciders) = asking();
+    let mut socket = hasty(Version::Rfc6455, server);
+    socket.finish();
+    assert!(!deciders.borrow()[0].is_closed());
+    next(&deciders).decide(Decision::status(StatusCode::FORBIDDEN));
+    socket.settle();
+    assert_eq!(status(&mut socket), "403");
+    assert!(socket.is_closed());
+}
+
+#[test]
+fn a_connection_that_waits_is_not_read_on_by_anybody() {
+    let (server, deciders) = asking();
+    let mut socket = hasty(Version::Rfc6455, server);
+    let waiting: Vec<_> = socket.hub().connections().collect();
+    for _ in 0..3 {
+        socket.hub().resume(waiting[0]);
+        socket.settle();
+    }
+    assert!(socket.hub().stats().turns < 100, "and the loop does not spin");
+    next(&deciders).decide(Decision::accept());
+    socket.settle();
+    assert!(socket.received_bytes().ends_with(b"\x81\x07welcome\x81\x05hasty"));
+}
+
+#[test]
+fn a_decision_for_which_there_is_no_room_waits_for_the_deadline() {
+    let (server, deciders) = asking();
+    let mut reactor = Reactor::on(Sim::new(), Config { remote_commands: 1, ..Config::default() });
+    let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
+    let peer = reactor.kernel_mut().connect(addr).unwrap();
+    reactor.kernel_mut().send(peer, &wire::request(Version::Rfc6455, "/", ""));
+    reactor.settle().unwrap();
+    reactor.remote().run(|_| {});
+    assert_eq!(next(&deciders).decide(Decision::accept()), Sent::Full);
+    reactor.advance(Duration::from_secs(9)).unwrap();
+    assert_eq!(reactor.kernel_mut().received(peer), b"");
+    reactor.advance(Duration::from_secs(2)).unwrap();
+    assert!(reactor.kernel_mut().received(peer).starts_with(b"HTTP/1.1 101 "));
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_large_backlog_over_tls_waits_for_the_decision() {
+    const MESSAGES: usize = 100;
+    let (server, deciders) = asking();
+    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    reactor.listen("10.0.0.1:443", secure::server(server)).unwrap();
+    let mut peer = secure::Peer::new(&mut reactor, secure::trust(&secure::LOCALHOST), "localhost");
+    let message = wire::text(Version::Rfc6455, vec![b'x'; 1000]);
+    let bytes = [wire::request(Version::Rfc6455, "/", ""), message.repeat(MESSAGES)].concat();
+    peer.talk(&mut reactor, &bytes).unwrap();
+    assert!(peer.heard.is_empty());
+    next(&deciders).decide(Decision::accept());
+    peer.talk(&mut reactor, &[]).unwrap();
+    let answer = peer.heard.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+    assert_eq!(peer.heard.len() - answer, 2 + "welcome".len() + MESSAGES * (4 + 1000));
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub struct Config {
     pub pool_bytes: usize,
     /// Commands of [`Remote`](crate::Remote)s that may wait, beside those that the loop has taken in. Default 65,536; what comes above is answered `Full`.
     pub remote_commands: usize,
-    /// Whether [`Stats::longest_callback`](crate::Stats::longest_callback) is kept: a look at the clock for each connection that has something to say. Default: no.
+    /// Whether [`Stats::longest_callback`](crate::Stats::longest_callback) is kept: a look at the clock before and after each callback. Default: no.
     pub time_callbacks: bool,
     /// What a panic does. Default: it closes its connection.
     pub panic_policy: PanicPolicy,

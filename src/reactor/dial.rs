@@ -361,7 +361,9 @@ impl<K: Kernel> Reactor<K> {
             return;
         }
         if let Err(error) = self.kernel.reregister(&mut stream, Token::Link(key).into()) {
-            return self.hub.kill_failed(key, error);
+            let kind = error.kind();
+            dialing_failed(self.links[key].dialing.as_deref_mut(), error);
+            return self.hub.kill(key, ClosedBy::Network(kind));
         }
         let link = &mut self.links[key];
         link.transport = Transport::Plain(stream);

@@ -51,6 +51,10 @@ impl<K: Kernel> Reactor<K> {
                 Command::Send(id, message) => drop(self.hub.send_owned(id, &message)),
                 Command::Publish(topic, message) => drop(self.hub.publish_owned(&topic, &message)),
                 Command::Close(id, code, reason) => drop(self.hub.close(id, code, &reason)),
+                Command::Wake(id) if self.hub.phase(id) == Phase::Open => {
+                    self.call(id.key(), |handler, stream| handler.on_wake(stream));
+                }
+                Command::Wake(_) => {}
             }
         }
     }

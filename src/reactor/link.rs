@@ -353,6 +353,7 @@ impl<K: Kernel> Reactor<K> {
     fn call_back(&mut self, key: usize, callback: impl FnOnce(&mut dyn StreamHandler, &mut Stream<'_>)) -> usize {
         let id = self.hub.outboxes[key].id(key);
         self.hub.current = key;
+        let began = self.begin_callback();
         let mut stream = Stream::new(&mut self.hub, id);
         let handler = &mut *self.links[key].handler;
         let outcome = guard(self.config.panic_policy, || callback(handler, &mut stream));
@@ -367,6 +368,9 @@ impl<K: Kernel> Reactor<K> {
             if !dead && guard(self.config.panic_policy, || handler.on_error(&mut stream, &error)).is_err() {
                 self.hub.stats.panics += 1;
             }
+        }
+        if let Some(began) = began {
+            self.end_callback(id, began);
         }
         if let Some(successor) = self.hub.successor.take() {
             // It may have been the last to hold its server.

@@ -249,10 +249,10 @@ impl<K: Kernel> Reactor<K> {
         self.tell_drained();
         self.bury_the_dead();
         self.note_plenty();
+        self.note_turn();
         self.note_end();
 
         self.hub.stats.turns += 1;
-        self.note_turn();
         Ok(if self.hub.running == Running::Stopped { Turn::Stopped } else { Turn::Running })
     }
 
@@ -260,16 +260,13 @@ impl<K: Kernel> Reactor<K> {
     fn handle_events(&mut self) {
         let unfinished = self.run_queue.len();
         self.refill();
-        let mut since = self.begin_work();
         let events = mem::take(&mut self.events);
         for Event { token, readiness } in &events {
-            let token = Token::from(*token);
-            match token {
+            match Token::from(*token) {
                 Token::Link(key) => self.on_readiness(key, *readiness),
                 Token::Listener(key) => self.note_waiting(key),
                 Token::Attempt(slot) => self.on_attempt(slot),
             }
-            since = self.note_work(since, token);
         }
         self.events = events;
         self.accept();
@@ -277,7 +274,7 @@ impl<K: Kernel> Reactor<K> {
         self.refill();
         self.shake_hands();
         self.refill();
-        let (mut since, mut looked_at) = (since.map(|_| self.kernel.now()), 0);
+        let mut looked_at = 0;
         // Those whose turn does not come now are before the others in the next.
         while looked_at < unfinished && self.turn_budget > 0 {
             let key = self.run_queue[looked_at];
@@ -285,7 +282,6 @@ impl<K: Kernel> Reactor<K> {
             if let Some(link) = self.links.get_mut(key) {
                 link.queued = false;
                 self.read_from(key);
-                since = self.note_work(since, Token::Link(key));
             }
         }
         self.run_queue.drain(..looked_at);

@@ -14,6 +14,7 @@ pub(super) enum Command {
     Send(ConnectionId, OwnedMessage),
     Publish(String, OwnedMessage),
     Close(ConnectionId, CloseCode, String),
+    Wake(ConnectionId),
 }
 
 impl fmt::Debug for Command {
@@ -23,6 +24,7 @@ impl fmt::Debug for Command {
             Command::Send(id, _) => write!(formatter, "Send({id})"),
             Command::Publish(topic, _) => write!(formatter, "Publish({topic:?})"),
             Command::Close(id, code, _) => write!(formatter, "Close({id}, {code})"),
+            Command::Wake(id) => write!(formatter, "Wake({id})"),
         }
     }
 }
@@ -69,9 +71,9 @@ impl Remote {
         self.push(Command::Close(id, code, reason.into()))
     }
 
-    /// Has the handler of a connection called: `on_timer`.
+    /// Has `on_wake` of a connection's handler called.
     pub(crate) fn wake(&self, id: ConnectionId) -> Sent {
-        self.run(move |hub| _ = hub.set_timer(id, Duration::ZERO))
+        self.push(Command::Wake(id))
     }
 
     /// Ends the loop, as [`Hub::stop`].

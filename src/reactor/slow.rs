@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Hub, Reactor, id::ConnectionId, token::Token};
+use super::{Hub, Reactor, id::ConnectionId};
 use crate::net::Kernel;
 
 /// A turn that took longer than was allowed; see [`Reactor::on_slow_turn`].
@@ -14,8 +14,9 @@ use crate::net::Kernel;
 pub struct SlowTurn {
     /// How long the turn took, the wait not counted.
     pub took: Duration,
-    /// The connection that was worked on longest without a pause, and for how long: from before the read until its output had left. `None` if timers, ticks,
-    /// commands of [`Remote`](crate::Remote)s or new connections had all of the turn.
+    /// The callback that took longest: of which connection, and how long. `None` if no connection had one, but timers, ticks or commands of [`Remote`](crate::Remote)s.
+    ///
+    /// The rest of `took` is those, and the reactor's own work: reading, writing, TLS, compression.
     pub longest: Option<(ConnectionId, Duration)>,
 }
 
@@ -37,8 +38,8 @@ impl fmt::Debug for Watch {
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Has `tell` called after each turn that took longer than `allowed`, with the connection that had most of it: a handler that blocks is found by its id. While this is
-    /// set, the clock is looked at for each connection that has something to say.
+    /// Has `tell` called after each turn that took longer than `allowed`, and told whose callback took most of it: a handler that blocks is found by the id of its connection. While
+    /// this is set, the clock is looked at before and after each callback.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -53,31 +54,23 @@ impl<K: Kernel> Reactor<K> {
         self.watch = Some(Watch { allowed, tell: Box::new(tell), longest: None });
     }
 
-    /// When a piece of work begins, if it is to be timed.
+    /// When a callback begins, if it is to be timed.
     #[inline]
-    pub(super) fn begin_work(&self) -> Option<Instant> {
-        (self.config.time_callbacks || self.watch.is_some()).then_some(self.hub.now)
+    pub(super) fn begin_callback(&mut self) -> Option<Instant> {
+        (self.config.time_callbacks || self.watch.is_some()).then(|| self.kernel.now())
     }
 
-    /// Notes how long a piece of work took, if that is wanted, and when the next begins.
-    #[inline]
-    pub(super) fn note_work(&mut self, since: Option<Instant>, token: Token) -> Option<Instant> {
-        since.map(|since| self.time_work(since, token))
-    }
-
+    /// Notes how long the callback took.
     #[cold]
-    fn time_work(&mut self, since: Instant, token: Token) -> Instant {
-        let now = self.kernel.now();
-        let took = now.duration_since(since);
+    pub(super) fn end_callback(&mut self, id: ConnectionId, began: Instant) {
+        let took = self.kernel.now().duration_since(began);
         let stats = &mut self.hub.stats;
         stats.longest_callback = stats.longest_callback.max(took);
-        if let (Token::Link(key), Some(watch)) = (token, &mut self.watch)
-            && let Some(outbox) = self.hub.outboxes.get(key)
+        if let Some(watch) = &mut self.watch
             && watch.longest.is_none_or(|(_, longest)| took > longest)
         {
-            watch.longest = Some((outbox.id(key), took));
+            watch.longest = Some((id, took));
         }
-        now
     }
 
     /// Notes how long the turn took, and tells of it if it was too long.

@@ -42,7 +42,7 @@ pub struct Stats {
     pub dropped: u64,
     /// Turns of the loop.
     pub turns: u64,
-    /// The longest time one connection was worked on without a pause, from before the read until its output had left. Zero unless
+    /// The longest callback of a connection. Zero unless
     /// [`Config::time_callbacks`](crate::Config::time_callbacks) or [`Reactor::on_slow_turn`](crate::Reactor::on_slow_turn) is set.
     pub longest_callback: Duration,
     /// The longest turn, the wait not counted.

@@ -64,6 +64,10 @@ pub trait StreamHandler {
     /// The network failed, a deadline passed, or the handler panicked. `on_close` follows.
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {}
 
+    /// What it waits for elsewhere is there; see [`Remote::wake`](crate::Remote).
+    #[doc(hidden)]
+    fn on_wake(&mut self, stream: &mut Stream<'_>) {}
+
     /// The connection has ended, and there may be something to tell before that.
     #[doc(hidden)]
     fn before_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {}
@@ -108,6 +112,10 @@ impl<H: StreamHandler + ?Sized> StreamHandler for Box<H> {
 
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
         (**self).on_error(stream, error);
+    }
+
+    fn on_wake(&mut self, stream: &mut Stream<'_>) {
+        (**self).on_wake(stream);
     }
 
     fn before_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {

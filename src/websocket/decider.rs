@@ -12,7 +12,8 @@ use crate::reactor::{ConnectionId, Remote, Sent};
 
 /// Makes the decision that [`Decision::later`] has put off; on any thread, and once. If it is dropped before, the answer is 500.
 ///
-/// The client may have gone meanwhile, or [`Settings::opening_deadline`](crate::Settings::opening_deadline) may have passed; then nothing happens.
+/// The connection may have ended meanwhile, by a reset or because [`Settings::opening_deadline`](crate::Settings::opening_deadline) has passed; then nothing happens. That a client has
+/// ended its own side is found when it is read again: it may still listen.
 #[derive(Debug)]
 pub struct Decider {
     /// Not here once it has decided.
@@ -21,7 +22,7 @@ pub struct Decider {
 
 impl Decider {
     /// Decides. `Queued` says that the answer is on its way, `Closed` that nobody waits for it any more. `Full` that the reactor has too many commands waiting (see
-    /// [`Remote`](crate::Remote)): the client will be answered with 503.
+    /// [`Remote`](crate::Remote)): the answer goes when the opening deadline has passed.
     pub fn decide(mut self, decision: impl Into<Decision>) -> Sent {
         self.slot.take().map_or(Sent::Closed, |slot| slot.decide(decision.into()))
     }
@@ -53,7 +54,7 @@ impl Deferred {
         (Deferred { slot: Arc::clone(&slot) }, Decider { slot: Some(slot) })
     }
 
-    /// Waits on behalf of a connection, whose `on_timer` is called when the decision is made; or gives it back, if it has been made already.
+    /// Waits on behalf of a connection, whose `on_wake` is called when the decision is made; or gives it back, if it has been made already.
     pub(super) fn wait(&self, remote: Remote, id: ConnectionId) -> Option<Decision> {
         let mut state = self.slot.state();
         match mem::replace(&mut *state, State::Awaited(remote, id)) {
@@ -107,11 +108,12 @@ impl Slot {
     }
 
     fn decide(&self, decision: Decision) -> Sent {
+        let made = State::Made(Box::new(decision));
         let mut state = self.state();
         if matches!(*state, State::Closed) {
             return Sent::Closed;
         }
-        let former = mem::replace(&mut *state, State::Made(Box::new(decision)));
+        let former = mem::replace(&mut *state, made);
         drop(state);
         match former {
             State::Awaited(remote, id) => remote.wake(id),

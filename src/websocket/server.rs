@@ -24,7 +24,7 @@ pub struct Settings {
     /// Handshakes that may be pending, those of the reactor's other servers included: a connection above that is closed as soon as it is accepted. It is pending from then on until
     /// the request has come whole and is answered. Default `None`: as many as there are descriptors.
     pub pending_handshakes: Option<usize>,
-    /// The same for each address, or for 64 bits of it where it is one of IPv6. Behind a proxy all have the proxy's. Default `None`.
+    /// The same for each address, or for 64 bits of it where it is one of IPv6; those of servers that have such a limit are counted. Behind a proxy all have the proxy's. Default `None`.
     pub pending_handshakes_per_address: Option<usize>,
     /// A ping is sent when nothing has come for so long. Default 20 s; `None` sends none, and silent peers are kept.
     pub ping_after: Option<Duration>,

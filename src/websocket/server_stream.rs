@@ -152,8 +152,8 @@ impl ServerStream {
         }
     }
 
-    /// Carries out what was decided later.
-    fn carry_out_deferred(&mut self, stream: &mut Stream<'_>) {
+    /// Carries out what was decided later; says whether it was.
+    fn carry_out_deferred(&mut self, stream: &mut Stream<'_>) -> bool {
         if let State::Deferred(question) = &self.state
             && let Some(decision) = question.deferred.take()
             && let State::Deferred(question) = mem::replace(&mut self.state, State::Answered)
@@ -161,7 +161,9 @@ impl ServerStream {
             stream.resume();
             self.carry_out(stream, decision, question.request, question.version);
             self.hand_over(stream);
+            return true;
         }
+        false
     }
 
     /// From the open handshake on the session is the stream's handler itself.
@@ -304,7 +306,11 @@ impl StreamHandler for ServerStream {
                 }
                 State::Opening { .. } => self.read_request(stream, &data[at..]),
                 State::Challenged(_) => self.read_challenge(stream, &data[at..]),
-                State::Deferred(_) => return stream.unread(data.len() - at),
+                State::Deferred(_) => {
+                    // Somebody else may have had it read on.
+                    stream.pause();
+                    return stream.unread(data.len() - at);
+                }
                 State::Answered => return,
             };
         }
@@ -318,12 +324,13 @@ impl StreamHandler for ServerStream {
     }
 
     fn on_timer(&mut self, stream: &mut Stream<'_>, timer: TimerId) {
-        match &mut self.state {
-            State::Open(session) => session.on_timer(stream, timer),
-            // The decision has been made.
-            State::Deferred(_) => self.carry_out_deferred(stream),
-            State::Opening { .. } | State::Challenged(_) | State::Answered => {}
+        if let State::Open(session) = &mut self.state {
+            session.on_timer(stream, timer);
         }
+    }
+
+    fn on_wake(&mut self, stream: &mut Stream<'_>) {
+        self.carry_out_deferred(stream);
     }
 
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
@@ -334,8 +341,11 @@ impl StreamHandler for ServerStream {
                 self.tell(stream, &Error::Timeout(Deadline::Opening));
             }
             State::Deferred(_) => {
-                self.answer_text(stream, StatusCode::SERVICE_UNAVAILABLE, "the decision took too long");
-                self.tell(stream, &Error::Timeout(Deadline::Opening));
+                // It may have been made, and wait in line.
+                if !self.carry_out_deferred(stream) {
+                    self.answer_text(stream, StatusCode::SERVICE_UNAVAILABLE, "the decision took too long");
+                    self.tell(stream, &Error::Timeout(Deadline::Opening));
+                }
             }
             State::Opening { .. } | State::Challenged(_) | State::Answered => {
                 stream.hub.cut_by(stream.id(), ClosedBy::Timeout(Deadline::Opening));
