@@ -142,28 +142,35 @@ impl Decoder {
         input: &'m mut [u8],
         blocks: &mut Blocks,
     ) -> Result<Decoded<'m>, ProtocolError> {
-        if input.is_empty() {
-            return Ok(Decoded { consumed: 0, incoming: None, block: None });
-        }
-        // Most of what a server gets: a message that is whole, between two others.
-        if self.is_between_messages()
-            && let Some(hybi::WholeMessage { is_text, masking_key, start, end }) = hybi::whole_message(input)
-            && end - start <= self.limits.max_frame_bytes.min(self.limits.max_message_bytes)
-        {
-            let payload = &mut input[start..end];
-            unmask(payload, masking_key, 0);
-            let message = if is_text { text(payload)? } else { Message::Binary(payload) };
-            return Ok(Decoded { consumed: end, incoming: Some(Incoming::Message(message)), block: None });
+        if let Some(whole) = self.whole_message(input) {
+            let (consumed, message) = (whole.end, message(&whole, input)?);
+            return Ok(Decoded { consumed, incoming: Some(Incoming::Message(message)), block: None });
         }
         self.decode_in_full(input, blocks)
     }
 
+    /// Most of what a server gets: a message that is whole, between two others. It is for [`message`] to give out; what is not found here is for
+    /// [`decode_in_full`](Self::decode_in_full).
+    #[inline(always)]
+    pub(crate) fn whole_message(&self, input: &[u8]) -> Option<hybi::WholeMessage> {
+        if !self.is_between_messages() {
+            return None;
+        }
+        let whole = hybi::whole_message(input)?;
+        let limit = self.limits.max_frame_bytes.min(self.limits.max_message_bytes);
+        if whole.end - whole.start > limit { None } else { Some(whole) }
+    }
+
+    /// As [`decode`](Self::decode), where there is no [`whole_message`](Self::whole_message).
     #[inline(never)]
-    fn decode_in_full<'m>(
+    pub(crate) fn decode_in_full<'m>(
         &'m mut self,
         input: &'m mut [u8],
         blocks: &mut Blocks,
     ) -> Result<Decoded<'m>, ProtocolError> {
+        if input.is_empty() {
+            return Ok(Decoded { consumed: 0, incoming: None, block: None });
+        }
         let Decoder { traits, limits, inflation, unfinished, side, closed } = self;
         let unfinished = unfinished.get_or_insert_with(|| blocks.take_unfinished());
         unfinished.release(blocks);
@@ -467,6 +474,13 @@ fn keep_inflated(assembly: &mut Assembly, inflated: &[u8], limits: Limits) -> Re
         return Err(ProtocolError::TooBig { limit, length: length as u64 });
     }
     assembly.push(inflated, limit)
+}
+
+/// A whole message, of the `input` at whose start it was found.
+#[inline(always)]
+pub(crate) fn message<'m>(whole: &hybi::WholeMessage, input: &'m mut [u8]) -> Result<Message<'m>, ProtocolError> {
+    let payload = whole.unmask(input);
+    if whole.is_text { text(payload) } else { Ok(Message::Binary(payload)) }
 }
 
 fn text(payload: &[u8]) -> Result<Message<'_>, ProtocolError> {

@@ -41,6 +41,15 @@ impl Encoder {
         self.frame(data_op_code(message), message.as_bytes(), key, out);
     }
 
+    /// The header of a short message where it is all that stands before the payload: most of what is said at all.
+    #[inline]
+    pub(crate) fn short_header(self, message: Message<'_>) -> Option<[u8; 2]> {
+        match (self.version, self.side) {
+            (Version::Rfc6455, Side::Server) => hybi::short_header(data_op_code(message), message.len()),
+            _ => None,
+        }
+    }
+
     /// The header alone of a message of `length` bytes, whose payload is to follow from where it lies; `None` if the payload does not stand
     /// in the frame as it is, or is not its end.
     pub(crate) fn message_header(self, message: Message<'_>) -> Option<HeaderBytes> {
@@ -117,7 +126,6 @@ impl Encoder {
     /// Appends a whole frame.
     #[inline]
     pub(crate) fn frame(self, op_code: OpCode, payload: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
-        // Most of what is said at all.
         if (self.version, self.side) == (Version::Rfc6455, Side::Server) {
             return hybi::write(op_code, payload, out);
         }

@@ -296,6 +296,12 @@ impl Outbox {
         pools: &mut Pools,
     ) {
         let payload = message.as_bytes();
+        if let Some(header) = encoder.short_header(message)
+            && let Some(queue) = &mut self.queue
+            && queue.append_frame(header, payload)
+        {
+            return;
+        }
         if payload.len() >= LARGE_PAYLOAD_BYTES
             && let Some((block, start)) = lent.and_then(|block| Some((block, place(block, payload)?)))
             && let Some(header) = encoder.message_header(message)

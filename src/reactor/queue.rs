@@ -66,6 +66,22 @@ impl Queue {
         tail.ends_frame = ends_frame;
     }
 
+    /// Appends a whole frame, if that takes no more than a copy behind what waits already.
+    #[inline]
+    pub(crate) fn append_frame(&mut self, header: [u8; 2], payload: &[u8]) -> bool {
+        let Some(tail) = self.segments.back_mut() else { return no() };
+        let Some(Block::Bytes(buffer)) = tail.block.as_mut().and_then(Rc::get_mut) else { return no() };
+        let length = header.len() + payload.len();
+        if buffer.len() != tail.end || buffer.capacity() - buffer.len() < length {
+            return no();
+        }
+        buffer.extend_from_slice(&header);
+        buffer.extend_from_slice(payload);
+        (tail.end, tail.ends_frame) = (buffer.len(), true);
+        self.bytes += length;
+        true
+    }
+
     /// Appends `start..end` of a block, which is not copied.
     pub(crate) fn append_shared(&mut self, block: &SharedBlock, start: usize, end: usize, ends_frame: bool) {
         if start < end {
@@ -181,6 +197,12 @@ impl Segment {
             blocks.give(block);
         }
     }
+}
+
+/// The compiler takes what leads here for rare, which it would not see by itself.
+#[cold]
+fn no() -> bool {
+    false
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::{
     mem,
+    ops::ControlFlow,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -13,11 +14,12 @@ use super::{
 use crate::{
     error::Error,
     protocol::{
-        CloseCode, CloseReason, ClosedBy, Deadline, Handshake, Limits, ProtocolError, Side, Version,
-        decoder::Decoder,
+        CloseCode, CloseReason, ClosedBy, Deadline, Handshake, Limits, Message, ProtocolError, Side, Version,
+        block::SharedBlock,
+        decoder::{self, Decoder},
         deflate::{DeflateConfig, Deflation, Inflation},
         encoder::Encoder,
-        framing::MAX_HEADER_BYTES,
+        framing::{MAX_HEADER_BYTES, hybi::WholeMessage},
         incoming::Incoming,
     },
     reactor::{LARGE_PAYLOAD_BYTES, Phase, Stream, StreamHandler, TimerId},
@@ -65,6 +67,30 @@ fn call(
     let mut ws = WebSocket::new(stream, version, limits);
     callback(handler, &mut ws);
     ws.limits
+}
+
+/// Delivers a message, which lies in `block` if not in the input, and says what limits the handler leaves.
+#[inline(always)]
+fn deliver(
+    handler: &mut dyn Handler,
+    stream: &mut Stream<'_>,
+    view: (Version, Limits),
+    message: Message<'_>,
+    block: Option<&SharedBlock>,
+    inflates: bool,
+) -> Limits {
+    stream.hub.stats.messages_in += 1;
+    let large = message.len() >= LARGE_PAYLOAD_BYTES;
+    if large {
+        // Who has sent a large message may send another. (One that was compressed has not come in so many bytes.)
+        stream.hub.input.expect(if inflates { 0 } else { message.len() + MAX_HEADER_BYTES });
+        stream.hub.lend(block.cloned());
+    }
+    let limits = call(handler, stream, view, |handler, ws| handler.on_message(ws, message));
+    if large {
+        stream.hub.lend(None);
+    }
+    limits
 }
 
 /// What a session is begun with, besides its handler.
@@ -133,6 +159,70 @@ impl Session {
         stream.set_deadline(deadline);
     }
 
+    /// Takes a message that was found at the start of `data`: with how much that was it goes on, with how much is to come again it stops.
+    #[inline(always)]
+    fn take_whole(
+        &mut self,
+        stream: &mut Stream<'_>,
+        data: &mut [u8],
+        whole: &WholeMessage,
+        open: bool,
+    ) -> ControlFlow<usize, usize> {
+        let message = match decoder::message(whole, data) {
+            Ok(message) => message,
+            Err(error) => {
+                self.fail(stream, error);
+                return ControlFlow::Break(0);
+            }
+        };
+        (self.heard, self.pinged) = (stream.hub.now(), false);
+        log::trace!(target: "ws_reactor::websocket", "{} got {message}", stream.id());
+        if open {
+            let view = (self.version, self.decoder.limits());
+            let limits = deliver(&mut *self.handler, stream, view, message, None, self.decoder.inflates());
+            self.decoder.set_limits(limits);
+        }
+        ControlFlow::Continue(whole.end)
+    }
+
+    /// Takes whatever else is at the start of `data`, as [`take_whole`](Self::take_whole).
+    #[inline(never)]
+    fn take_other(&mut self, stream: &mut Stream<'_>, data: &mut [u8], open: bool) -> ControlFlow<usize, usize> {
+        let (id, inflates) = (stream.id(), self.decoder.inflates());
+        let view = (self.version, self.decoder.limits());
+        let length = data.len();
+        let decoded = match self.decoder.decode_in_full(data, &mut stream.hub.pools.blocks) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                self.fail(stream, error);
+                return ControlFlow::Break(0);
+            }
+        };
+        let consumed = decoded.consumed;
+        let Some(incoming) = decoded.incoming else { return ControlFlow::Break(length - consumed) };
+        (self.heard, self.pinged) = (stream.hub.now(), false);
+        log::trace!(target: "ws_reactor::websocket", "{id} got {incoming}");
+        let mut limits = view.1;
+        match incoming {
+            Incoming::Message(message) if open => {
+                limits = deliver(&mut *self.handler, stream, view, message, decoded.block, inflates);
+            }
+            Incoming::Ping(data) => {
+                stream.hub.pong(id, data);
+                if open {
+                    limits = call(&mut *self.handler, stream, view, |handler, ws| handler.on_ping(ws, data));
+                }
+            }
+            Incoming::Pong(data) if open => {
+                limits = call(&mut *self.handler, stream, view, |handler, ws| handler.on_pong(ws, data));
+            }
+            Incoming::Message(_) | Incoming::Pong(_) => {}
+            Incoming::Close(farewell) => stream.hub.answer_close(id, farewell),
+        }
+        self.decoder.set_limits(limits);
+        ControlFlow::Continue(consumed)
+    }
+
     fn call(&mut self, stream: &mut Stream<'_>, callback: impl FnOnce(&mut dyn Handler, &mut WebSocket<'_>)) {
         let limits = call(&mut *self.handler, stream, (self.version, self.decoder.limits()), callback);
         self.decoder.set_limits(limits);
@@ -143,7 +233,7 @@ impl StreamHandler for Session {
     /// Decodes what has come, as far as the budget, a pause or the output allow; the rest is handed back.
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
         let id = stream.id();
-        let (mut at, inflates) = (0, self.decoder.inflates());
+        let mut at = 0;
         if mem::replace(&mut self.inflated, stream.hub.stats.turns) != stream.hub.stats.turns {
             self.decoder.allow_inflating(INFLATION_BUDGET_BYTES);
         }
@@ -156,51 +246,22 @@ impl StreamHandler for Session {
                 stream.unread(data.len() - at);
                 break;
             }
-            let mut limits = self.decoder.limits();
-            let view = (self.version, limits);
-            let decoded = match self.decoder.decode(&mut data[at..], &mut stream.hub.pools.blocks) {
-                Ok(decoded) => decoded,
-                Err(error) => {
-                    self.fail(stream, error);
-                    break;
-                }
-            };
-            at += decoded.consumed;
-            let Some(incoming) = decoded.incoming else {
-                stream.unread(data.len() - at);
-                break;
-            };
-            (self.heard, self.pinged) = (stream.hub.now(), false);
-            log::trace!(target: "ws_reactor::websocket", "{id} got {incoming}");
             // A handler that has closed its connection hears no more of it; the protocol is kept all the same.
             let open = phase == Phase::Open;
-            match incoming {
-                Incoming::Message(message) if open => {
-                    stream.hub.stats.messages_in += 1;
-                    let large = message.len() >= LARGE_PAYLOAD_BYTES;
-                    if large {
-                        // Who has sent a large message may send another. (One that was compressed has not come in so many bytes.)
-                        stream.hub.input.expect(if inflates { 0 } else { message.len() + MAX_HEADER_BYTES });
-                        stream.hub.lend(decoded.block.cloned());
-                    }
-                    limits = call(&mut *self.handler, stream, view, |handler, ws| handler.on_message(ws, message));
-                    if large {
-                        stream.hub.lend(None);
-                    }
+            let step = match self.decoder.whole_message(&data[at..]) {
+                Some(whole) => self.take_whole(stream, &mut data[at..], &whole, open),
+                None => self.take_other(stream, &mut data[at..], open),
+            };
+            match step {
+                ControlFlow::Continue(consumed) => at += consumed,
+                ControlFlow::Break(unread) => {
+                    stream.unread(unread);
+                    break;
                 }
-                Incoming::Ping(data) => {
-                    stream.hub.pong(id, data);
-                    if open {
-                        limits = call(&mut *self.handler, stream, view, |handler, ws| handler.on_ping(ws, data));
-                    }
-                }
-                Incoming::Pong(data) if open => {
-                    limits = call(&mut *self.handler, stream, view, |handler, ws| handler.on_pong(ws, data));
-                }
-                Incoming::Message(_) | Incoming::Pong(_) => {}
-                Incoming::Close(farewell) => stream.hub.answer_close(id, farewell),
             }
-            self.decoder.set_limits(limits);
+            if at == data.len() {
+                break;
+            }
         }
         if data.len() >= LARGE_PAYLOAD_BYTES
             && let Some(missing) = self.decoder.missing()

@@ -51,10 +51,21 @@ pub(crate) fn parse_header(bytes: &[u8], side: Side, masking_demanded: bool, com
 /// A message in one frame of the kind that needs no more than a look: not compressed, masked, not longer than 64 KiB.
 pub(crate) struct WholeMessage {
     pub(crate) is_text: bool,
-    pub(crate) masking_key: MaskingKey,
-    /// Where the payload starts and ends.
+    /// Where the payload starts, right behind the masking key, and ends.
     pub(crate) start: usize,
     pub(crate) end: usize,
+}
+
+impl WholeMessage {
+    /// Its payload in `bytes`, at whose start it was found, unmasked there.
+    #[inline(always)]
+    pub(crate) fn unmask<'m>(&self, bytes: &'m mut [u8]) -> &'m [u8] {
+        let (header, payload) = bytes[..self.end].split_at_mut(self.start);
+        if let Some(key) = header.last_chunk() {
+            unmask(payload, *key, 0);
+        }
+        payload
+    }
 }
 
 /// The message at the start of `bytes`, if it is of that kind and has come whole. All others are for [`parse_header`].
@@ -74,9 +85,9 @@ pub(crate) fn whole_message(bytes: &[u8]) -> Option<WholeMessage> {
         0xfe => rest.split_first_chunk::<2>().map(|(length, rest)| (usize::from(u16::from_be_bytes(*length)), rest))?,
         _ => return None,
     };
-    let (masking_key, rest) = rest.split_first_chunk::<4>()?;
+    let (_, rest) = rest.split_first_chunk::<4>()?;
     let start = bytes.len() - rest.len();
-    (length <= rest.len()).then_some(WholeMessage { is_text, masking_key: *masking_key, start, end: start + length })
+    if length > rest.len() { None } else { Some(WholeMessage { is_text, start, end: start + length }) }
 }
 
 fn op_code(first: u8) -> Result<OpCode, ProtocolError> {
@@ -120,14 +131,20 @@ fn header_from(first: u8, length: usize, masking_key: Option<MaskingKey>) -> Hea
 /// Appends an unmasked frame.
 #[inline]
 pub(crate) fn write(op_code: OpCode, payload: &[u8], out: &mut Vec<u8>) {
-    match payload.len() {
-        length @ 0..=MAX_CONTROL_BYTES => out.extend_from_slice(&[FIN | code(op_code), length as u8]),
-        length => {
-            out.reserve(MAX_HEADER_BYTES + length);
-            out.extend_from_slice(header(op_code, length, None).as_bytes());
+    match short_header(op_code, payload.len()) {
+        Some(header) => out.extend_from_slice(&header),
+        None => {
+            out.reserve(MAX_HEADER_BYTES + payload.len());
+            out.extend_from_slice(header(op_code, payload.len(), None).as_bytes());
         }
     }
     out.extend_from_slice(payload);
+}
+
+/// The header of an unmasked frame, if it is as short as a header can be.
+#[inline]
+pub(crate) fn short_header(op_code: OpCode, length: usize) -> Option<[u8; 2]> {
+    (length <= MAX_CONTROL_BYTES).then(|| [FIN | code(op_code), length as u8])
 }
 
 /// Appends a frame with its payload masked by `key`, which its header says.
@@ -184,9 +201,12 @@ mod tests {
             let mut bytes = header(OpCode::Binary, length, Some([1, 2, 3, 4])).as_bytes().to_vec();
             let start = bytes.len();
             bytes.resize(start + length, 7);
-            let found = whole_message(&bytes).map(|found| (found.is_text, found.masking_key, found.start, found.end));
+            let found = whole_message(&bytes).map(|found| (found.is_text, found.start, found.end));
             let short = length <= 0xffff;
-            assert_eq!(found, short.then_some((false, [1, 2, 3, 4], start, start + length)), "{length}");
+            assert_eq!(found, short.then_some((false, start, start + length)), "{length}");
+            let unmasked = whole_message(&bytes).map(|found| found.unmask(&mut bytes.clone()).to_vec());
+            let expected = || (0..length).map(|index| 7 ^ [1, 2, 3, 4][index % 4]).collect::<Vec<u8>>();
+            assert_eq!(unmasked, short.then(expected), "{length}");
             assert!(whole_message(&bytes[..bytes.len() - 1]).is_none(), "{length}, cut");
             bytes[0] = 0x81;
             assert_eq!(whole_message(&bytes).map(|found| found.is_text), short.then_some(true), "{length}");
