@@ -73,6 +73,18 @@ impl Block {
 /// A block with its owners counted.
 pub(crate) type SharedBlock = Rc<Block>;
 
+/// Where `payload` starts in `block`, if that is where it lies.
+pub(crate) fn place(block: &SharedBlock, payload: &[u8]) -> Option<usize> {
+    let whole = block.as_bytes();
+    offset(whole.as_ptr() as usize, whole.len(), payload)
+}
+
+/// Where `payload` starts in the `length` bytes at `address`, if that is where it lies.
+pub(crate) fn offset(address: usize, length: usize, payload: &[u8]) -> Option<usize> {
+    let start = (payload.as_ptr() as usize).checked_sub(address)?;
+    (start + payload.len() <= length).then_some(start)
+}
+
 /// From this capacity on a block is large: kept apart, so that small needs do not hold large blocks.
 const LARGE_BYTES: usize = 128 * 1024;
 

@@ -8,14 +8,14 @@ use std::{collections::VecDeque, rc::Rc};
 
 use super::{
     Reactor,
-    outbox::{Outbox, Phase, place},
+    outbox::{Outbox, Phase},
     pools::Pools,
 };
 use crate::{
     net::Kernel,
     protocol::{
         Message,
-        block::{Blocks, SharedBlock},
+        block::{Blocks, SharedBlock, place},
         deflate::{DeflateSetting, Deflation},
         encoder::{Encoder, data_op_code},
         framing::OpCode,

@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use super::{
     compression::{Shares, write_frame},
-    outbox::{LARGE_PAYLOAD_BYTES, Outbox, place},
+    outbox::{LARGE_PAYLOAD_BYTES, Outbox},
 };
 use crate::protocol::{
     Message,
-    block::{Blocks, SharedBlock},
+    block::{Blocks, SharedBlock, place},
     encoder::Encoder,
     mask::MaskingKey,
 };

@@ -155,6 +155,17 @@ impl Hub {
             return self.overflow(id.key());
         }
         log::trace!(target: "ws_reactor::reactor", "{id} says {message}");
+        if !outbox.short_message(encoder, message, &mut self.pools) {
+            self.say_at_length(id, encoder, message, compress);
+        }
+        self.stats.messages_out += 1;
+        self.touch(id.key());
+        Sent::Queued
+    }
+
+    #[inline(never)]
+    fn say_at_length(&mut self, id: ConnectionId, encoder: Encoder, message: Message<'_>, compress: bool) {
+        let Some(outbox) = find(&mut self.outboxes, id) else { return };
         if message.len() >= LARGE_PAYLOAD_BYTES
             && id.key() == self.current
             && let Some(start) = self.input.send_from(message.as_bytes())
@@ -164,9 +175,6 @@ impl Hub {
         } else if outbox.message(encoder, message, compress, self.lent.as_ref(), &mut self.pools) {
             self.compressing.push_back(id);
         }
-        self.stats.messages_out += 1;
-        self.touch(id.key());
-        Sent::Queued
     }
 
     /// Sends a message that the application owns. A large one is not copied, and may be sent to many from where it lies, unless it is compressed.

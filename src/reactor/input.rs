@@ -1,6 +1,6 @@
 //! The input that a connection is given: a place from where what it sends back may leave, if that is done before the next input comes; and what it makes expect.
 
-use super::outbox::offset;
+use crate::protocol::block::offset;
 
 /// The input of the connection whose callback runs.
 #[derive(Debug, Default)]

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     protocol::{
         CloseCode, CloseReason, Message, OwnedMessage,
-        block::{Block, SharedBlock},
+        block::{Block, SharedBlock, place},
         deflate::Deflation,
         encoder::Encoder,
         framing::HeaderBytes,
@@ -267,6 +267,19 @@ impl Outbox {
         queue.append(&mut pools.blocks, bytes.len(), whole, |out| out.extend_from_slice(bytes));
     }
 
+    /// Queues a message as it is, if it is short and nothing has to be asked or put before it; most are. `false` if it is another.
+    #[inline(always)]
+    pub(super) fn short_message(&mut self, encoder: Encoder, message: Message<'_>, pools: &mut Pools) -> bool {
+        if let Some(header) = encoder.short_header(message)
+            && self.compression.is_none()
+        {
+            let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+            queue.append_frame(&mut pools.blocks, header, message.as_bytes());
+            return true;
+        }
+        false
+    }
+
     /// Queues a message, compressed if `compress` and that was agreed upon. A large one that lies in the block `lent` is sent from there.
     ///
     /// `true` if it waits to be compressed, and is the first that does.
@@ -296,12 +309,6 @@ impl Outbox {
         pools: &mut Pools,
     ) {
         let payload = message.as_bytes();
-        if let Some(header) = encoder.short_header(message)
-            && let Some(queue) = &mut self.queue
-            && queue.append_frame(header, payload)
-        {
-            return;
-        }
         if payload.len() >= LARGE_PAYLOAD_BYTES
             && let Some((block, start)) = lent.and_then(|block| Some((block, place(block, payload)?)))
             && let Some(header) = encoder.message_header(message)
@@ -483,18 +490,6 @@ impl Outbox {
 
 /// Up to here a published frame is copied behind what is queued already: a segment of its own would cost as much.
 const SMALL_FRAME_BYTES: usize = 1024;
-
-/// Where `payload` starts in `block`, if that is where it lies.
-pub(super) fn place(block: &SharedBlock, payload: &[u8]) -> Option<usize> {
-    let whole = block.as_bytes();
-    offset(whole.as_ptr() as usize, whole.len(), payload)
-}
-
-/// Where `payload` starts in the `length` bytes at `address`, if that is where it lies.
-pub(super) fn offset(address: usize, length: usize, payload: &[u8]) -> Option<usize> {
-    let start = (payload.as_ptr() as usize).checked_sub(address)?;
-    (start + payload.len() <= length).then_some(start)
-}
 
 /// A block around a message that the application owns, if it is worth sending from where it lies.
 pub(crate) fn foreign(message: &OwnedMessage) -> Option<SharedBlock> {

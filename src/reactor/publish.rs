@@ -5,9 +5,9 @@ use super::{
     encoded::EncodedFrame,
     hub::{Hub, NOBODY, find},
     id::ConnectionId,
-    outbox::{Phase, place},
+    outbox::Phase,
 };
-use crate::protocol::{Message, OwnedMessage};
+use crate::protocol::{Message, OwnedMessage, block::place};
 
 /// Whom a publish reached.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -66,9 +66,16 @@ impl Queue {
         tail.ends_frame = ends_frame;
     }
 
-    /// Appends a whole frame, if that takes no more than a copy behind what waits already.
+    /// Appends a whole frame; a copy behind what waits already is all that most take.
+    #[inline(always)]
+    pub(crate) fn append_frame(&mut self, blocks: &mut Blocks, header: [u8; 2], payload: &[u8]) {
+        if !self.append_to_tail(header, payload) {
+            self.append_anew(blocks, header, payload);
+        }
+    }
+
     #[inline]
-    pub(crate) fn append_frame(&mut self, header: [u8; 2], payload: &[u8]) -> bool {
+    fn append_to_tail(&mut self, header: [u8; 2], payload: &[u8]) -> bool {
         let Some(tail) = self.segments.back_mut() else { return no() };
         let Some(Block::Bytes(buffer)) = tail.block.as_mut().and_then(Rc::get_mut) else { return no() };
         let length = header.len() + payload.len();
@@ -80,6 +87,15 @@ impl Queue {
         (tail.end, tail.ends_frame) = (buffer.len(), true);
         self.bytes += length;
         true
+    }
+
+    #[inline(never)]
+    fn append_anew(&mut self, blocks: &mut Blocks, header: [u8; 2], payload: &[u8]) {
+        self.append(blocks, payload.len(), true, |out| {
+            out.reserve(header.len() + payload.len());
+            out.extend_from_slice(&header);
+            out.extend_from_slice(payload);
+        });
     }
 
     /// Appends `start..end` of a block, which is not copied.
@@ -262,12 +278,53 @@ mod tests {
     }
 
     #[test]
+    fn short_frames_stand_behind_one_another_whatever_is_between() {
+        let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
+        let shared: SharedBlock = Rc::new(Block::Bytes(b"shared".to_vec()));
+        let mut all = Vec::new();
+        for round in 0..4_u8 {
+            for index in 0..100 {
+                let payload = vec![index; usize::from(index % 60)];
+                queue.append_frame(&mut blocks, [round, index], &payload);
+                all.extend_from_slice(&[round, index]);
+                all.extend_from_slice(&payload);
+                if index == 50 {
+                    queue.append_shared(&shared, 0, 6, true);
+                    all.extend_from_slice(b"shared");
+                }
+            }
+            assert_eq!(waiting(&queue), all);
+            // What has left in the midst of a segment changes nothing for what follows.
+            queue.advance(1000, &mut blocks);
+            all.drain(..1000);
+        }
+        assert_eq!((waiting(&queue), shared.as_bytes()), (all, &b"shared"[..]));
+        queue.advance(queue.len(), &mut blocks);
+        assert_eq!((queue.len(), Rc::strong_count(&shared)), (0, 1));
+    }
+
+    #[test]
+    fn a_short_frame_is_no_end_for_the_header_before_it() {
+        // A header whose payload is elsewhere, which has left, and a frame behind it: that is dropped, the rest of the frame is not.
+        let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
+        let shared: SharedBlock = Rc::new(Block::Bytes(b"payload".to_vec()));
+        queue.append(&mut blocks, 7, false, |out| out.extend_from_slice(b"header "));
+        queue.append_shared(&shared, 0, 7, true);
+        queue.append_frame(&mut blocks, *b"x ", b"later");
+        queue.advance(9, &mut blocks);
+        queue.keep_begun(&mut blocks);
+        assert_eq!(waiting(&queue), b"yload");
+    }
+
+    #[test]
     fn what_is_shared_is_not_appended_to() {
         let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
         let shared: SharedBlock = Rc::new(Block::Bytes(b"shared".to_vec()));
         queue.append_shared(&shared, 0, 6, true);
         queue.append(&mut blocks, 5, true, |out| out.extend_from_slice(b"!"));
-        assert_eq!((waiting(&queue), shared.as_bytes()), (b"shared!".to_vec(), &b"shared"[..]));
+        queue.append_shared(&shared, 0, 6, true);
+        queue.append_frame(&mut blocks, *b"::", b"!");
+        assert_eq!((waiting(&queue), shared.as_bytes()), (b"shared!shared::!".to_vec(), &b"shared"[..]));
     }
 
     #[test]

@@ -159,20 +159,14 @@ impl Session {
         stream.set_deadline(deadline);
     }
 
-    /// Takes a message that was found at the start of `data`: with how much that was it goes on, with how much is to come again it stops.
+    /// Takes a message that was found at the start of `data`; `false` if it fails the connection.
     #[inline(always)]
-    fn take_whole(
-        &mut self,
-        stream: &mut Stream<'_>,
-        data: &mut [u8],
-        whole: &WholeMessage,
-        open: bool,
-    ) -> ControlFlow<usize, usize> {
+    fn take_whole(&mut self, stream: &mut Stream<'_>, data: &mut [u8], whole: &WholeMessage, open: bool) -> bool {
         let message = match decoder::message(whole, data) {
             Ok(message) => message,
             Err(error) => {
                 self.fail(stream, error);
-                return ControlFlow::Break(0);
+                return false;
             }
         };
         (self.heard, self.pinged) = (stream.hub.now(), false);
@@ -182,10 +176,10 @@ impl Session {
             let limits = deliver(&mut *self.handler, stream, view, message, None, self.decoder.inflates());
             self.decoder.set_limits(limits);
         }
-        ControlFlow::Continue(whole.end)
+        true
     }
 
-    /// Takes whatever else is at the start of `data`, as [`take_whole`](Self::take_whole).
+    /// Takes whatever else is at the start of `data`: with how much that was it goes on, with how much is to come again it stops.
     #[inline(never)]
     fn take_other(&mut self, stream: &mut Stream<'_>, data: &mut [u8], open: bool) -> ControlFlow<usize, usize> {
         let (id, inflates) = (stream.id(), self.decoder.inflates());
@@ -248,15 +242,19 @@ impl StreamHandler for Session {
             }
             // A handler that has closed its connection hears no more of it; the protocol is kept all the same.
             let open = phase == Phase::Open;
-            let step = match self.decoder.whole_message(&data[at..]) {
-                Some(whole) => self.take_whole(stream, &mut data[at..], &whole, open),
-                None => self.take_other(stream, &mut data[at..], open),
-            };
-            match step {
-                ControlFlow::Continue(consumed) => at += consumed,
-                ControlFlow::Break(unread) => {
-                    stream.unread(unread);
+            let input = &mut data[at..];
+            if let Some(whole) = self.decoder.whole_message(input) {
+                if !self.take_whole(stream, input, &whole, open) {
                     break;
+                }
+                at += whole.end;
+            } else {
+                match self.take_other(stream, input, open) {
+                    ControlFlow::Continue(consumed) => at += consumed,
+                    ControlFlow::Break(unread) => {
+                        stream.unread(unread);
+                        break;
+                    }
                 }
             }
             if at == data.len() {
