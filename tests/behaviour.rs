@@ -419,6 +419,17 @@ promises! {
         assert!(socket.is_ended());
     }
 
+    limits_that_a_callback_sets_hold_for_what_came_with_its_message(version) {
+        let (mut socket, _) = with(version, same, |ws, text| {
+            ws.set_max_message_bytes(10);
+            ws.send(text);
+        });
+        socket.send_bytes(&[text(version, "first"), text(version, "a text of more than ten")].concat());
+        let refused = failed(version, CloseCode::TooBig, "Frame length too long (23 bytes)");
+        assert_eq!(socket.received(), [vec!["first".into()], refused].concat());
+        assert!(socket.is_ended());
+    }
+
     many_fragments_make_one_message(version) {
         if is_hixie(version) {
             continue;
@@ -527,6 +538,12 @@ promises! {
         socket.received();
         socket.advance(Duration::from_millis(20));
         assert_eq!(socket.received(), ["one".into(), "two".into()]);
+        // The last of a read.
+        socket.send_bytes(&[text(version, "three"), text(version, "pause")].concat());
+        socket.send("four");
+        assert_eq!(socket.received(), ["three".into(), "pause".into()]);
+        socket.advance(Duration::from_secs(101));
+        assert_eq!(socket.received().last(), Some(&"four".into()));
     }
 
     a_peer_that_asks_and_never_reads_is_given_up(version) {

@@ -16,6 +16,8 @@ use super::{
     version::{Framing, Side, Traits, Version},
 };
 
+pub(crate) use super::framing::hybi::WholeMessage;
+
 /// How large a frame and a message may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -142,17 +144,17 @@ impl Decoder {
         input: &'m mut [u8],
         blocks: &mut Blocks,
     ) -> Result<Decoded<'m>, ProtocolError> {
-        if let Some(whole) = self.whole_message(input) {
-            let (consumed, message) = (whole.end, message(&whole, input)?);
+        if let Some(whole) = self.find_whole(input) {
+            let (consumed, message) = (whole.end, read_whole(&whole, input)?);
             return Ok(Decoded { consumed, incoming: Some(Incoming::Message(message)), block: None });
         }
         self.decode_in_full(input, blocks)
     }
 
-    /// Most of what a server gets: a message that is whole, between two others. It is for [`message`] to give out; what is not found here is for
+    /// Most of what a server gets: a message that is whole, between two others. [`read_whole`] gives it out; what is not found here is for
     /// [`decode_in_full`](Self::decode_in_full).
     #[inline(always)]
-    pub(crate) fn whole_message(&self, input: &[u8]) -> Option<hybi::WholeMessage> {
+    pub(crate) fn find_whole(&self, input: &[u8]) -> Option<WholeMessage> {
         if !self.is_between_messages() {
             return None;
         }
@@ -161,7 +163,7 @@ impl Decoder {
         if whole.end - whole.start > limit { None } else { Some(whole) }
     }
 
-    /// As [`decode`](Self::decode), where there is no [`whole_message`](Self::whole_message).
+    /// As [`decode`](Self::decode), where [`find_whole`](Self::find_whole) finds nothing.
     #[inline(never)]
     pub(crate) fn decode_in_full<'m>(
         &'m mut self,
@@ -476,9 +478,9 @@ fn keep_inflated(assembly: &mut Assembly, inflated: &[u8], limits: Limits) -> Re
     assembly.push(inflated, limit)
 }
 
-/// A whole message, of the `input` at whose start it was found.
+/// A message of the `input` at whose start it was found.
 #[inline(always)]
-pub(crate) fn message<'m>(whole: &hybi::WholeMessage, input: &'m mut [u8]) -> Result<Message<'m>, ProtocolError> {
+pub(crate) fn read_whole<'m>(whole: &WholeMessage, input: &'m mut [u8]) -> Result<Message<'m>, ProtocolError> {
     let payload = whole.unmask(input);
     if whole.is_text { text(payload) } else { Ok(Message::Binary(payload)) }
 }

@@ -41,9 +41,10 @@ impl Encoder {
         self.frame(data_op_code(message), message.as_bytes(), key, out);
     }
 
-    /// The header of a short message where it is all that stands before the payload: most of what is said at all.
+    /// The header of a message, if it is of two octets, and the payload follows as it is.
     #[inline]
     pub(crate) fn short_header(self, message: Message<'_>) -> Option<[u8; 2]> {
+        // Most of what is said at all.
         match (self.version, self.side) {
             (Version::Rfc6455, Side::Server) => hybi::short_header(data_op_code(message), message.len()),
             _ => None,
@@ -126,6 +127,7 @@ impl Encoder {
     /// Appends a whole frame.
     #[inline]
     pub(crate) fn frame(self, op_code: OpCode, payload: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
+        // Most of what is said at all.
         if (self.version, self.side) == (Version::Rfc6455, Side::Server) {
             return hybi::write(op_code, payload, out);
         }

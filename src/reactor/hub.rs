@@ -144,7 +144,7 @@ impl Hub {
         self.say(id, message.into(), false)
     }
 
-    /// One call, and all within it inline: what most messages cost.
+    /// One call, and for a short message nearly all within it inline: what most cost.
     #[inline(never)]
     fn say(&mut self, id: ConnectionId, message: Message<'_>, compress: bool) -> Sent {
         let Some(outbox) = find(&mut self.outboxes, id) else { return Sent::Closed };
@@ -163,9 +163,10 @@ impl Hub {
         Sent::Queued
     }
 
+    /// Queues a message of any kind on a connection that is there.
     #[inline(never)]
     fn say_at_length(&mut self, id: ConnectionId, encoder: Encoder, message: Message<'_>, compress: bool) {
-        let Some(outbox) = find(&mut self.outboxes, id) else { return };
+        let outbox = &mut self.outboxes[id.key()];
         if message.len() >= LARGE_PAYLOAD_BYTES
             && id.key() == self.current
             && let Some(start) = self.input.send_from(message.as_bytes())

@@ -66,21 +66,22 @@ impl Queue {
         tail.ends_frame = ends_frame;
     }
 
-    /// Appends a whole frame; a copy behind what waits already is all that most take.
+    /// Appends a whole frame with a header of two octets; a copy behind what waits already is all that most take.
     #[inline(always)]
     pub(crate) fn append_frame(&mut self, blocks: &mut Blocks, header: [u8; 2], payload: &[u8]) {
         if !self.append_to_tail(header, payload) {
-            self.append_anew(blocks, header, payload);
+            self.append_with_room(blocks, header, payload);
         }
     }
 
+    /// Appends the frame where there is room and nobody else looks; what else may be done is for [`append`](Self::append) to say.
     #[inline]
     fn append_to_tail(&mut self, header: [u8; 2], payload: &[u8]) -> bool {
-        let Some(tail) = self.segments.back_mut() else { return no() };
-        let Some(Block::Bytes(buffer)) = tail.block.as_mut().and_then(Rc::get_mut) else { return no() };
+        let Some(tail) = self.segments.back_mut() else { return unlikely() };
+        let Some(Block::Bytes(buffer)) = tail.block.as_mut().and_then(Rc::get_mut) else { return unlikely() };
         let length = header.len() + payload.len();
         if buffer.len() != tail.end || buffer.capacity() - buffer.len() < length {
-            return no();
+            return unlikely();
         }
         buffer.extend_from_slice(&header);
         buffer.extend_from_slice(payload);
@@ -90,7 +91,7 @@ impl Queue {
     }
 
     #[inline(never)]
-    fn append_anew(&mut self, blocks: &mut Blocks, header: [u8; 2], payload: &[u8]) {
+    fn append_with_room(&mut self, blocks: &mut Blocks, header: [u8; 2], payload: &[u8]) {
         self.append(blocks, payload.len(), true, |out| {
             out.reserve(header.len() + payload.len());
             out.extend_from_slice(&header);
@@ -217,7 +218,7 @@ impl Segment {
 
 /// The compiler takes what leads here for rare, which it would not see by itself.
 #[cold]
-fn no() -> bool {
+fn unlikely() -> bool {
     false
 }
 
@@ -325,6 +326,16 @@ mod tests {
         queue.append_shared(&shared, 0, 6, true);
         queue.append_frame(&mut blocks, *b"::", b"!");
         assert_eq!((waiting(&queue), shared.as_bytes()), (b"shared!shared::!".to_vec(), &b"shared"[..]));
+        // Nobody else looks at it any more.
+        let mut last = Vec::with_capacity(10);
+        last.extend_from_slice(b"last");
+        queue.append_shared(&Rc::new(Block::Bytes(last)), 0, 4, true);
+        let segments = queue.segments.len();
+        for payload in [&b""[..], b"1", b"2"] {
+            queue.append_frame(&mut blocks, *b"::", payload);
+        }
+        assert_eq!(waiting(&queue), b"shared!shared::!last::::1::2");
+        assert_eq!(queue.segments.len(), segments);
     }
 
     #[test]

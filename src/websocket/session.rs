@@ -2,7 +2,6 @@
 
 use std::{
     mem,
-    ops::ControlFlow,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -16,10 +15,10 @@ use crate::{
     protocol::{
         CloseCode, CloseReason, ClosedBy, Deadline, Handshake, Limits, Message, ProtocolError, Side, Version,
         block::SharedBlock,
-        decoder::{self, Decoder},
+        decoder::{Decoder, WholeMessage, read_whole},
         deflate::{DeflateConfig, Deflation, Inflation},
         encoder::Encoder,
-        framing::{MAX_HEADER_BYTES, hybi::WholeMessage},
+        framing::MAX_HEADER_BYTES,
         incoming::Incoming,
     },
     reactor::{LARGE_PAYLOAD_BYTES, Phase, Stream, StreamHandler, TimerId},
@@ -159,14 +158,20 @@ impl Session {
         stream.set_deadline(deadline);
     }
 
-    /// Takes a message that was found at the start of `data`; `false` if it fails the connection.
+    /// Takes the message that was found at the start of `data`, and says how much that was; `None` if it has failed the connection.
     #[inline(always)]
-    fn take_whole(&mut self, stream: &mut Stream<'_>, data: &mut [u8], whole: &WholeMessage, open: bool) -> bool {
-        let message = match decoder::message(whole, data) {
+    fn take_whole(
+        &mut self,
+        stream: &mut Stream<'_>,
+        data: &mut [u8],
+        whole: &WholeMessage,
+        open: bool,
+    ) -> Option<usize> {
+        let message = match read_whole(whole, data) {
             Ok(message) => message,
             Err(error) => {
                 self.fail(stream, error);
-                return false;
+                return None;
             }
         };
         (self.heard, self.pinged) = (stream.hub.now(), false);
@@ -176,12 +181,12 @@ impl Session {
             let limits = deliver(&mut *self.handler, stream, view, message, None, self.decoder.inflates());
             self.decoder.set_limits(limits);
         }
-        true
+        Some(whole.end)
     }
 
-    /// Takes whatever else is at the start of `data`: with how much that was it goes on, with how much is to come again it stops.
+    /// Takes whatever else is at the start of `data`, and says how much that was; `None` if there is no more to take now, or it has failed the connection.
     #[inline(never)]
-    fn take_other(&mut self, stream: &mut Stream<'_>, data: &mut [u8], open: bool) -> ControlFlow<usize, usize> {
+    fn take_other(&mut self, stream: &mut Stream<'_>, data: &mut [u8], open: bool) -> Option<usize> {
         let (id, inflates) = (stream.id(), self.decoder.inflates());
         let view = (self.version, self.decoder.limits());
         let length = data.len();
@@ -189,11 +194,14 @@ impl Session {
             Ok(decoded) => decoded,
             Err(error) => {
                 self.fail(stream, error);
-                return ControlFlow::Break(0);
+                return None;
             }
         };
         let consumed = decoded.consumed;
-        let Some(incoming) = decoded.incoming else { return ControlFlow::Break(length - consumed) };
+        let Some(incoming) = decoded.incoming else {
+            stream.unread(length - consumed);
+            return None;
+        };
         (self.heard, self.pinged) = (stream.hub.now(), false);
         log::trace!(target: "ws_reactor::websocket", "{id} got {incoming}");
         let mut limits = view.1;
@@ -214,7 +222,7 @@ impl Session {
             Incoming::Close(farewell) => stream.hub.answer_close(id, farewell),
         }
         self.decoder.set_limits(limits);
-        ControlFlow::Continue(consumed)
+        Some(consumed)
     }
 
     fn call(&mut self, stream: &mut Stream<'_>, callback: impl FnOnce(&mut dyn Handler, &mut WebSocket<'_>)) {
@@ -243,20 +251,12 @@ impl StreamHandler for Session {
             // A handler that has closed its connection hears no more of it; the protocol is kept all the same.
             let open = phase == Phase::Open;
             let input = &mut data[at..];
-            if let Some(whole) = self.decoder.whole_message(input) {
-                if !self.take_whole(stream, input, &whole, open) {
-                    break;
-                }
-                at += whole.end;
-            } else {
-                match self.take_other(stream, input, open) {
-                    ControlFlow::Continue(consumed) => at += consumed,
-                    ControlFlow::Break(unread) => {
-                        stream.unread(unread);
-                        break;
-                    }
-                }
-            }
+            let taken = match self.decoder.find_whole(input) {
+                Some(whole) => self.take_whole(stream, input, &whole, open),
+                None => self.take_other(stream, input, open),
+            };
+            let Some(taken) = taken else { break };
+            at += taken;
             if at == data.len() {
                 break;
             }

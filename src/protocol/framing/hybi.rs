@@ -61,6 +61,7 @@ impl WholeMessage {
     #[inline(always)]
     pub(crate) fn unmask<'m>(&self, bytes: &'m mut [u8]) -> &'m [u8] {
         let (header, payload) = bytes[..self.end].split_at_mut(self.start);
+        // There always is a key: what has none is no message of this kind.
         if let Some(key) = header.last_chunk() {
             unmask(payload, *key, 0);
         }

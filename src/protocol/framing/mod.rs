@@ -1,7 +1,7 @@
 //! Frames: what every framing has in common. A frame header that exists is a legal one.
 
 pub(super) mod hixie;
-pub(crate) mod hybi;
+pub(super) mod hybi;
 pub(super) mod hybi_early;
 
 use super::{error::ProtocolError, mask::MaskingKey};
