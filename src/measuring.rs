@@ -18,7 +18,7 @@ use crate::{
         mask::unmask,
         utf8::Utf8Stream,
     },
-    reactor::{Timers, Topics},
+    reactor::{IdSource, Timers, Topics},
 };
 
 const KEY: [u8; 4] = [0x5a, 0x13, 0xc7, 0x88];
@@ -167,7 +167,7 @@ fn slow() -> [Part; 2] {
 
 fn reactor() -> Vec<Part> {
     let moving = part("move one of 10,000 timers", || {
-        let (start, mut timers) = (Instant::now(), Timers::new());
+        let (start, mut timers) = (Instant::now(), Timers::new(IdSource::new()));
         let due = move |number: u64| start + Duration::from_millis(number);
         let ids: Vec<_> = (0..10_000).map(|number| timers.insert(due(number), number)).collect();
         let mut turn = 0;
@@ -177,7 +177,7 @@ fn reactor() -> Vec<Part> {
         }
     });
     let firing = part("set and fire 100 timers", || {
-        let (start, mut timers) = (Instant::now(), Timers::new());
+        let (start, mut timers) = (Instant::now(), Timers::new(IdSource::new()));
         let due = move |number: u64| start + Duration::from_millis(number);
         move || {
             (0..100).for_each(|number| _ = timers.insert(due(number * 37 % 100), number));

@@ -15,7 +15,7 @@ use crate::{
         proxy::{Tunnel, proxy_for},
         utf8::Utf8Stream,
     },
-    reactor::{Timers, Topics},
+    reactor::{IdSource, Timers, Topics},
 };
 
 /// A text in pieces is judged as the standard library judges it whole.
@@ -104,7 +104,7 @@ pub(super) fn body(data: &[u8]) {
 /// Timers fire as a sorted list of them would.
 pub(super) fn timers(data: &[u8]) {
     let (mut chance, start) = (Chance(data), Instant::now());
-    let (mut timers, mut model, mut ids) = (Timers::new(), BTreeMap::new(), Vec::new());
+    let (mut timers, mut model, mut ids) = (Timers::new(IdSource::new()), BTreeMap::new(), Vec::new());
     let mut now = start;
     while !chance.is_over() {
         let at = start + Duration::from_millis(chance.below(1000) as u64);

@@ -38,7 +38,7 @@ pub trait Resolver {
 /// Where a resolver's answer goes. If it is dropped, the name was not found.
 #[derive(Debug)]
 pub struct Answer {
-    question: u64,
+    question: u128,
     answers: Arc<Answers>,
     asker: Weak<()>,
     given: bool,
@@ -66,7 +66,7 @@ impl Drop for Answer {
 }
 
 /// An answer, and to which question.
-pub(crate) type Answered = (u64, io::Result<Vec<SocketAddr>>);
+pub(crate) type Answered = (u128, io::Result<Vec<SocketAddr>>);
 
 /// Answers that wait for the loop.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl Answers {
     }
 
     /// The place for the answer to a question, which is wanted for as long as the asker is there.
-    pub(crate) fn expect(self: &Arc<Self>, question: u64, asker: &Arc<()>) -> Answer {
+    pub(crate) fn expect(self: &Arc<Self>, question: u128, asker: &Arc<()>) -> Answer {
         Answer { question, answers: Arc::clone(self), asker: Arc::downgrade(asker), given: false }
     }
 
@@ -94,7 +94,7 @@ impl Answers {
         answers
     }
 
-    fn push(&self, question: u64, addresses: io::Result<Vec<SocketAddr>>) {
+    fn push(&self, question: u128, addresses: io::Result<Vec<SocketAddr>>) {
         // It has no bound, and is never closed: nothing is refused.
         let _ = self.0.push((question, addresses));
     }
@@ -211,7 +211,7 @@ mod tests {
     fn ask(resolver: &dyn Resolver, names: &[&str]) -> Vec<Answered> {
         let (answers, asker, mut given) = (Answers::new(Arc::new(Still)), Arc::default(), Vec::new());
         for (question, name) in names.iter().enumerate() {
-            resolver.resolve(name, 80, answers.expect(question as u64, &asker));
+            resolver.resolve(name, 80, answers.expect(question as u128, &asker));
         }
         while given.len() < names.len() {
             given.extend(answers.take());

@@ -30,11 +30,10 @@ impl<K: Kernel> Reactor<K> {
             .kernel
             .bind(&bind, Token::Listener(key).into())
             .map_err(|source| Error::Bind { address: bind.address().to_owned(), source })?;
-        self.hub.generation = self.hub.generation.wrapping_add(1);
-        let generation = self.hub.generation;
-        entry.insert(Listener { generation, socket, service, ready: false, parked: None, failures: 0 });
+        let id = self.hub.ids.listener(key);
+        entry.insert(Listener { id, socket, service, ready: false, parked: None, failures: 0 });
         log::debug!(target: "ws_reactor::net", "listening on {addr}");
-        Ok(Listening { id: ListenerId::new(key, generation), addr })
+        Ok(Listening { id, addr })
     }
 
     /// Opens and closes the listeners that handlers asked for, and collects what is to be told about it.
@@ -47,7 +46,7 @@ impl<K: Kernel> Reactor<K> {
             self.tell_opened(opening.then, opened);
         }
         for id in mem::take(&mut self.hub.closed_listeners) {
-            if self.listeners.get(id.key()).is_some_and(|listener| listener.generation == id.generation) {
+            if self.listeners.get(id.key()).is_some_and(|listener| listener.id == id) {
                 let closed = self.listeners.remove(id.key());
                 self.forget_listener(closed);
             }
@@ -74,8 +73,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// The time to rest is over.
     pub(super) fn unpark(&mut self, id: ListenerId) {
-        if let Some(listener) = self.listeners.get_mut(id.key()).filter(|listener| listener.generation == id.generation)
-        {
+        if let Some(listener) = self.listeners.get_mut(id.key()).filter(|listener| listener.id == id) {
             listener.parked = None;
         }
         self.accepting = self.may_accept();
@@ -155,7 +153,7 @@ impl<K: Kernel> Reactor<K> {
                 listener.failures += 1;
             }
             _ => {
-                let id = ListenerId::new(key, listener.generation);
+                let id = listener.id;
                 listener.parked = Some(self.hub.timers.insert(self.hub.now + PARKED, Task::Listener(id)));
                 if self.hub.may_warn() {
                     log::warn!(target: "ws_reactor::net", "{id} rests, a connection cannot be accepted: {error}");

@@ -238,7 +238,7 @@ impl<K: Kernel> Reactor<K> {
         while budget > 0
             && let Some(id) = self.hub.compressing.pop_front()
         {
-            let alive = |outbox: &&mut Outbox| outbox.generation == id.generation && outbox.phase != Phase::Dead;
+            let alive = |outbox: &&mut Outbox| outbox.id == id && outbox.phase != Phase::Dead;
             let Some(outbox) = self.hub.outboxes.get_mut(id.key()).filter(alive) else { continue };
             budget = outbox.compress(budget, &mut self.hub.pools);
             match outbox.is_compressing() {

@@ -148,10 +148,10 @@ impl Hub {
     }
 
     fn insert_dialing(&mut self, settings: Rc<StreamSettings>) -> ConnectionId {
-        self.generation = self.generation.wrapping_add(1);
-        let mut outbox = Outbox::new(self.generation, NOWHERE, settings);
-        outbox.await_connection();
-        ConnectionId::new(self.outboxes.insert(outbox), self.generation)
+        let entry = self.outboxes.vacant_entry();
+        let id = self.ids.connection(entry.key());
+        entry.insert(Outbox::new(id, NOWHERE, settings)).await_connection();
+        id
     }
 
     /// Has a connection that was dialed go elsewhere, right after this callback. It keeps its name; what it has not said is dropped, and `on_connect` comes again.
@@ -249,7 +249,7 @@ impl<K: Kernel> Reactor<K> {
             Place::Name(name, port) => {
                 let asker = Arc::clone(&dialing.asker);
                 self.hub.outboxes[id.key()].resolving = true;
-                let answer = self.answers.expect(question(id), &asker);
+                let answer = self.answers.expect(id.to_bits(), &asker);
                 let resolver = &*self.resolver;
                 let asked = guard(self.config.panic_policy, || resolver.resolve(&name, port, answer));
                 self.hub.stats.panics += u64::from(asked.is_err());
@@ -263,8 +263,9 @@ impl<K: Kernel> Reactor<K> {
             return;
         }
         for (question, addresses) in self.answers.take() {
-            let id = ConnectionId::new(question as u32 as usize, (question >> 32) as u32);
-            self.try_addresses(id, addresses.map(in_turns));
+            if let Some(id) = ConnectionId::from_bits(question) {
+                self.try_addresses(id, addresses.map(in_turns));
+            }
         }
     }
 
@@ -402,10 +403,6 @@ fn dialing_failed(dialing: Option<&mut Dialing>, error: io::Error) {
         // The first says most: the others were tried because of it.
         dialing.failure.get_or_insert(error);
     }
-}
-
-fn question(id: ConnectionId) -> u64 {
-    u64::from(id.generation) << 32 | id.key() as u64
 }
 
 /// The addresses with their families taking turns, that of the first beginning (RFC 8305 §4).

@@ -124,7 +124,7 @@ impl<K: Kernel> Reactor<K> {
     fn sound_alarm(&mut self, id: ConnectionId) {
         let key = id.key();
         let now = self.hub.now;
-        let Some(outbox) = self.hub.outboxes.get_mut(key).filter(|outbox| outbox.generation == id.generation) else {
+        let Some(outbox) = self.hub.outboxes.get_mut(key).filter(|outbox| outbox.id == id) else {
             return;
         };
         outbox.alarm = None;

@@ -68,7 +68,7 @@ impl Hub {
 
     /// The application wants no more of it, even if it has ended already: a client does not come back.
     fn give_up(&mut self, id: ConnectionId) {
-        if let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation) {
+        if let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id) {
             outbox.given_up = true;
         }
     }
@@ -156,7 +156,7 @@ impl Hub {
         let unsaid = held || outbox.buffered() > 0;
         if outbox.phase == Phase::Open && outbox.encoder().is_none() && unsaid {
             // A raw peer may well end its side and still read.
-            let (id, ending) = (outbox.id(key), orderly());
+            let (id, ending) = (outbox.id, orderly());
             return self.end(id, Phase::Draining, ending);
         }
         if let (Phase::Lingering | Phase::Parting | Phase::Closing, true) = (outbox.phase, unsaid) {
@@ -211,7 +211,7 @@ impl Hub {
 
     /// When the current phase of a connection must be over; its handler is told then. Moving it later costs nothing.
     pub(crate) fn set_deadline(&mut self, id: ConnectionId, deadline: Option<Instant>) {
-        let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation) else {
+        let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id) else {
             return;
         };
         (outbox.deadline, outbox.deadline_is_for_tls) = (deadline, false);
@@ -230,7 +230,7 @@ impl Hub {
         match outbox.alarm {
             Some(timer) if self.timers.deadline(timer).is_some_and(|at| at <= next) => {}
             Some(timer) => _ = self.timers.reschedule(timer, next),
-            None => outbox.alarm = Some(self.timers.insert(next, Task::Alarm(outbox.id(key)))),
+            None => outbox.alarm = Some(self.timers.insert(next, Task::Alarm(outbox.id))),
         }
     }
 

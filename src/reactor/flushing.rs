@@ -52,7 +52,7 @@ impl<K: Kernel> Reactor<K> {
         } else if outbox.above_mark && buffered <= output.low_mark() {
             outbox.above_mark = false;
             outbox.forget_grace();
-            self.drained.push(outbox.id(key));
+            self.drained.push(outbox.id);
         }
         if buffered > 0 || outbox.shut || link.transport.holds_output() {
             return;

@@ -18,7 +18,7 @@ use super::{
     config::{Config, Overflow},
     dial::Dial,
     encoded::EncodedFrame,
-    id::{ConnectionId, ListenerId},
+    id::{ConnectionId, IdSource, ListenerId},
     input::Input,
     listen::Opening,
     outbox::{LARGE_PAYLOAD_BYTES, Outbox, Phase, Sent},
@@ -82,7 +82,7 @@ pub struct Hub {
     pub(super) closed_listeners: Vec<ListenerId>,
     pub(super) running: Running,
     pub(super) inbox: Arc<Mailbox<Command>>,
-    pub(super) generation: u32,
+    pub(super) ids: IdSource,
     pub(super) frames: Vec<EncodedFrame>,
     contexts: SharedContexts,
     /// Handshakes of clients that are not finished.
@@ -104,9 +104,10 @@ pub(super) const NOBODY: usize = usize::MAX;
 
 impl Hub {
     pub(super) fn new(config: &Config, now: Instant, waker: Arc<dyn Wake>, random: Randomness) -> Self {
+        let ids = IdSource::new();
         Hub {
             outboxes: Slab::new(),
-            timers: Timers::new(),
+            timers: Timers::new(ids.clone()),
             topics: Topics::default(),
             pools: Pools::new(config, random),
             now,
@@ -122,7 +123,7 @@ impl Hub {
             closed_listeners: Vec::new(),
             running: Running::Yes,
             inbox: Arc::new(Mailbox::new(config.remote_commands, waker)),
-            generation: 0,
+            ids,
             frames: Vec::new(),
             contexts: SharedContexts::default(),
             pending: Rc::default(),
@@ -238,7 +239,7 @@ impl Hub {
 
     /// All connections that are there, those of raw streams and those that are opening or closing included.
     pub fn connections(&self) -> impl Iterator<Item = ConnectionId> {
-        self.outboxes.iter().map(|(key, outbox)| outbox.id(key))
+        self.outboxes.iter().map(|(_, outbox)| outbox.id)
     }
 
     /// Whether the connection is open: neither gone nor closing.
@@ -367,7 +368,7 @@ impl Hub {
     }
 
     pub(super) fn outbox(&self, id: ConnectionId) -> Option<&Outbox> {
-        self.outboxes.get(id.key()).filter(|outbox| outbox.generation == id.generation)
+        self.outboxes.get(id.key()).filter(|outbox| outbox.id == id)
     }
 
     /// Has the connection flushed: right after its own callback, or at the end of the turn.
@@ -396,7 +397,7 @@ impl Hub {
     }
 
     fn control(&mut self, id: ConnectionId, queue: impl FnOnce(&mut Outbox, Encoder, &mut Pools)) -> Sent {
-        let outbox = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation);
+        let outbox = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id);
         // A control frame may follow our close frame (RFC 6455 §5.5.1), until the peer's has come.
         let Some(outbox) = outbox.filter(|outbox| matches!(outbox.phase, Phase::Open | Phase::Closing)) else {
             return Sent::Closed;
@@ -428,7 +429,7 @@ pub(super) fn later(from: Instant, duration: Duration) -> Instant {
 
 /// The outbox of an open connection.
 pub(super) fn find(outboxes: &mut Slab<Outbox>, id: ConnectionId) -> Option<&mut Outbox> {
-    outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation && outbox.phase == Phase::Open)
+    outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id && outbox.phase == Phase::Open)
 }
 
 impl Drop for Hub {

@@ -1,21 +1,28 @@
-//! Names for what lives in a reactor. Each carries a generation, so that a stale name never means a successor.
+//! Ids of what lives in a reactor: connections, timers, listeners.
+//!
+//! An id is a serial number, the number of its reactor, and a key. No other id of its kind in this process has the same serial and reactor, so a
+//! stale id, or one of another reactor, never means a successor or a stranger. The key says where to look; it is used again.
 
-use std::fmt;
+use std::{
+    fmt,
+    num::NonZeroU64,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
+        ///
+        /// Displayed as the number of the reactor and the serial number, such as
+        #[doc = concat!("`", $prefix, "1.17`.")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name {
-            pub(crate) generation: u32,
-            pub(crate) key: u32,
+            reactor: u32,
+            serial: NonZeroU64,
+            key: u32,
         }
 
         impl $name {
-            pub(crate) fn new(key: usize, generation: u32) -> Self {
-                $name { key: key as u32, generation }
-            }
-
             pub(crate) fn key(self) -> usize {
                 self.key as usize
             }
@@ -23,26 +30,96 @@ macro_rules! id {
 
         impl fmt::Display for $name {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(formatter, concat!($prefix, "{}.{}"), self.key, self.generation)
+                write!(formatter, concat!($prefix, "{}.{}"), self.reactor, self.serial)
             }
         }
     };
 }
 
 id!(
-    /// A connection. It may be kept, copied and sent to other threads; once the connection has gone it names nothing, for ever.
+    /// Id of a connection. It may be copied, kept and sent to other threads. Once the connection has ended, it never names another, neither on its own reactor nor on
+    /// any other of this process.
     ConnectionId,
     "#"
 );
 
 id!(
-    /// A timer. Once the timer has fired or was cancelled it names nothing, for ever.
+    /// Id of a timer. Once the timer has fired or was cancelled, it never names another.
     TimerId,
     "timer "
 );
 
 id!(
-    /// A listener.
+    /// Id of a listener. Once the listener is closed, it never names another.
     ListenerId,
     "listener "
 );
+
+impl ConnectionId {
+    /// The id as a number, for floors that hand it back without knowing ids.
+    pub(crate) fn to_bits(self) -> u128 {
+        u128::from(self.serial.get()) << 64 | u128::from(self.reactor) << 32 | u128::from(self.key)
+    }
+
+    /// The id of that number; `None` for a number that is none.
+    pub(crate) fn from_bits(bits: u128) -> Option<Self> {
+        let serial = NonZeroU64::new((bits >> 64) as u64)?;
+        Some(ConnectionId { reactor: (bits >> 32) as u32, serial, key: bits as u32 })
+    }
+}
+
+/// How many reactors this process has made.
+static REACTORS: AtomicU32 = AtomicU32::new(0);
+
+/// Makes the ids of one reactor. Clones make ids of the same reactor: one for each kind.
+#[derive(Debug, Clone)]
+pub(crate) struct IdSource {
+    reactor: u32,
+    last: u64,
+}
+
+impl IdSource {
+    /// A source with a reactor number of its own.
+    pub(crate) fn new() -> Self {
+        IdSource { reactor: REACTORS.fetch_add(1, Ordering::Relaxed), last: 0 }
+    }
+
+    pub(crate) fn connection(&mut self, key: usize) -> ConnectionId {
+        ConnectionId { reactor: self.reactor, serial: self.next(), key: key as u32 }
+    }
+
+    pub(crate) fn timer(&mut self, key: usize) -> TimerId {
+        TimerId { reactor: self.reactor, serial: self.next(), key: key as u32 }
+    }
+
+    pub(crate) fn listener(&mut self, key: usize) -> ListenerId {
+        ListenerId { reactor: self.reactor, serial: self.next(), key: key as u32 }
+    }
+
+    fn next(&mut self) -> NonZeroU64 {
+        self.last += 1;
+        NonZeroU64::new(self.last).expect("64 bits are not counted through")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_different_reactors_and_of_successors_differ() {
+        let (mut one, mut other) = (IdSource::new(), IdSource::new());
+        let (first, second, foreign) = (one.connection(7), one.connection(7), other.connection(7));
+        assert!(first != second && first != foreign && second != foreign);
+        assert_eq!((first.key(), foreign.key()), (7, 7));
+        assert_ne!(first.to_string(), foreign.to_string());
+        assert_eq!(ConnectionId::from_bits(foreign.to_bits()), Some(foreign));
+        assert!(first < second, "the order of one reactor's ids is the order in which they were made");
+    }
+
+    #[test]
+    fn an_optional_id_takes_no_more_room_than_an_id() {
+        assert_eq!(size_of::<ConnectionId>(), 16);
+        assert_eq!(size_of::<Option<TimerId>>(), 16);
+    }
+}

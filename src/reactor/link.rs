@@ -107,8 +107,8 @@ impl<K: Kernel> Reactor<K> {
         self.kernel.register(&mut stream, Token::Link(key).into())?;
         let transport = Transport::accepted(stream, service.tls())?;
         entry.insert(Link::new(transport, None, handler));
-        self.hub.generation = self.hub.generation.wrapping_add(1);
-        let twin = self.hub.outboxes.insert(Outbox::new(self.hub.generation, peer, service.settings()));
+        let id = self.hub.ids.connection(key);
+        let twin = self.hub.outboxes.insert(Outbox::new(id, peer, service.settings()));
         debug_assert_eq!(key, twin, "the two halves share a key");
         self.hub.stats.accepted += 1;
         self.call(key, |handler, stream| handler.on_connect(stream));
@@ -120,11 +120,11 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn bury(&mut self, key: usize) {
         let ending = self.hub.outboxes[key].take_ending();
         let reason = ending.unwrap_or_else(|| CloseReason::abnormal(ClosedBy::Peer));
-        log::debug!(target: "ws_reactor::reactor", "{} closed: {reason}", self.hub.outboxes[key].id(key));
+        log::debug!(target: "ws_reactor::reactor", "{} closed: {reason}", self.hub.outboxes[key].id);
         self.hub.topics.leave_all(key);
         let dialing = self.links[key].dialing.take();
         if let Some(dialing) = &dialing {
-            self.drop_attempts(self.hub.outboxes[key].id(key), dialing);
+            self.drop_attempts(self.hub.outboxes[key].id, dialing);
         }
         let error = match (reason.by, dialing) {
             (ClosedBy::Network(kind), Some(dialing)) => Some((*dialing).error(kind)),
@@ -278,7 +278,7 @@ impl<K: Kernel> Reactor<K> {
                     kind => {
                         link.readable = false;
                         if kind == io::ErrorKind::InvalidData && self.hub.may_warn() {
-                            let id = self.hub.outboxes[key].id(key);
+                            let id = self.hub.outboxes[key].id;
                             log::warn!(target: "ws_reactor::net", "{id}: {error}");
                         }
                         return self.hub.kill_failed(key, error);
@@ -351,7 +351,7 @@ impl<K: Kernel> Reactor<K> {
     /// The callback alone; [`follow_up`](Self::follow_up) has to be next that touches the connection.
     #[inline]
     fn call_back(&mut self, key: usize, callback: impl FnOnce(&mut dyn StreamHandler, &mut Stream<'_>)) -> usize {
-        let id = self.hub.outboxes[key].id(key);
+        let id = self.hub.outboxes[key].id;
         self.hub.current = key;
         let began = self.begin_callback();
         let mut stream = Stream::new(&mut self.hub, id);

@@ -68,7 +68,7 @@ impl fmt::Debug for Opening {
 
 /// An open listener.
 pub(super) struct Listener<L> {
-    pub(super) generation: u32,
+    pub(super) id: ListenerId,
     pub(super) socket: L,
     pub(super) service: Rc<dyn Service>,
     /// Connections may wait that were not accepted; no event will tell again.

@@ -76,7 +76,7 @@ pub(crate) use self::{
     place::Place,
 };
 #[cfg(any(test, fuzzing, measuring))]
-pub(crate) use self::{timers::Timers, topics::Topics};
+pub(crate) use self::{id::IdSource, timers::Timers, topics::Topics};
 #[cfg(feature = "tls")]
 use crate::net::tls::Tls;
 use crate::{

@@ -71,7 +71,7 @@ pub(crate) const LARGE_PAYLOAD_BYTES: usize = 16 * 1024;
 /// The outbound half.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    pub(super) generation: u32,
+    pub(super) id: ConnectionId,
     pub(super) phase: Phase,
     /// The application does not want to read.
     pub(super) paused: bool,
@@ -130,9 +130,9 @@ struct Rare {
 }
 
 impl Outbox {
-    pub(super) fn new(generation: u32, peer_addr: SocketAddr, settings: Rc<StreamSettings>) -> Self {
+    pub(super) fn new(id: ConnectionId, peer_addr: SocketAddr, settings: Rc<StreamSettings>) -> Self {
         Outbox {
-            generation,
+            id,
             phase: Phase::Open,
             paused: false,
             resuming: false,
@@ -219,10 +219,6 @@ impl Outbox {
     /// There is nothing to write to yet.
     pub(super) fn await_connection(&mut self) {
         (self.blocked, self.dialing) = (true, true);
-    }
-
-    pub(super) fn id(&self, key: usize) -> ConnectionId {
-        ConnectionId::new(key, self.generation)
     }
 
     /// From now on the stream speaks WebSocket, and compresses if that was agreed upon.

@@ -86,7 +86,7 @@ impl Hub {
                 published.dropped += 1;
                 continue;
             }
-            log::trace!(target: "ws_reactor::reactor", "{} is published {message}", outbox.id(key));
+            log::trace!(target: "ws_reactor::reactor", "{} is published {message}", outbox.id);
             let (lent, pools) = (self.lent.as_ref(), &mut self.pools);
             let shares = outbox.shares(message.len(), compress);
             let known = frames.iter().position(|frame| (frame.encoder, frame.shares) == (encoder, shares));
@@ -99,7 +99,7 @@ impl Hub {
                         (large && !lies).then(|| &*copy.get_or_insert_with(|| pools.blocks.take_message(message)));
                     let (message, lent) = copy.map_or((message, lent), |copy| (copy.message(), Some(copy)));
                     if outbox.message(encoder, message, compress, lent, pools) {
-                        self.compressing.push_back(outbox.id(key));
+                        self.compressing.push_back(outbox.id);
                     }
                 }
                 Some(known) => outbox.encoded(&frames[known], pools),

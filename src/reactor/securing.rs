@@ -25,7 +25,7 @@ impl<K: Kernel> Reactor<K> {
         let (link, outbox) = (&self.links[key], &self.hub.outboxes[key]);
         if outbox.phase == Phase::Open && outbox.deadline.is_none() && link.transport.is_handshaking() {
             let deadline = self.hub.after(outbox.settings.handshake_deadline);
-            self.hub.set_deadline(outbox.id(key), Some(deadline));
+            self.hub.set_deadline(outbox.id, Some(deadline));
             self.hub.outboxes[key].deadline_is_for_tls = true;
         }
     }

@@ -95,7 +95,7 @@ impl Hub {
     /// Sets a timer that goes with a connection.
     pub(crate) fn set_timer(&mut self, id: ConnectionId, after: Duration) -> TimerId {
         let timer = self.timers.insert(self.after(after), Task::Connection(id));
-        match self.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation) {
+        match self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id) {
             Some(outbox) => outbox.timers_mut().push(timer),
             None => drop(self.timers.cancel(timer)),
         }
@@ -104,7 +104,7 @@ impl Hub {
 
     /// Takes a timer off the list of those that go with a connection.
     pub(super) fn forget_timer(&mut self, id: ConnectionId, timer: TimerId) {
-        if let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.generation == id.generation)
+        if let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id)
             && let Some(index) = outbox.timers_mut().iter().rposition(|other| *other == timer)
         {
             outbox.timers_mut().swap_remove(index);

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use super::id::TimerId;
+use super::id::{IdSource, TimerId};
 
 const CHILDREN: usize = 4;
 
@@ -16,12 +16,12 @@ const CHILDREN: usize = 4;
 pub(crate) struct Timers<T> {
     entries: Slab<Entry<T>>,
     heap: Vec<Node>,
-    generation: u32,
+    ids: IdSource,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
-    generation: u32,
+    id: TimerId,
     /// Where the timer stands in the heap; `None` while it has fired and is being handled.
     place: Option<u32>,
     value: T,
@@ -34,16 +34,18 @@ struct Node {
 }
 
 impl<T> Timers<T> {
-    pub(crate) fn new() -> Self {
-        Timers { entries: Slab::new(), heap: Vec::new(), generation: 0 }
+    pub(crate) fn new(ids: IdSource) -> Self {
+        Timers { entries: Slab::new(), heap: Vec::new(), ids }
     }
 
     /// Adds a timer that fires at `at`.
     pub(crate) fn insert(&mut self, at: Instant, value: T) -> TimerId {
-        self.generation = self.generation.wrapping_add(1);
-        let key = self.entries.insert(Entry { generation: self.generation, place: None, value });
+        let entry = self.entries.vacant_entry();
+        let key = entry.key();
+        let id = self.ids.timer(key);
+        entry.insert(Entry { id, place: None, value });
         self.schedule(key, at);
-        TimerId::new(key, self.generation)
+        id
     }
 
     /// Takes a timer out, whether it waits or is being handled. `None` if it has gone already.
@@ -70,14 +72,15 @@ impl<T> Timers<T> {
         let first = self.heap.first().filter(|node| node.at <= now)?;
         let key = first.key as usize;
         self.remove_node(0);
-        self.entries[key].place = None;
-        Some(TimerId::new(key, self.entries[key].generation))
+        let entry = &mut self.entries[key];
+        entry.place = None;
+        Some(entry.id)
     }
 
     /// The value of a timer.
     pub(crate) fn value_mut(&mut self, id: TimerId) -> Option<&mut T> {
         let entry = self.entries.get_mut(id.key())?;
-        (entry.generation == id.generation).then_some(&mut entry.value)
+        (entry.id == id).then_some(&mut entry.value)
     }
 
     /// When a timer is due; `None` if it has gone, or is being handled.
@@ -97,7 +100,7 @@ impl<T> Timers<T> {
     }
 
     fn get(&self, id: TimerId) -> Option<&Entry<T>> {
-        self.entries.get(id.key()).filter(|entry| entry.generation == id.generation)
+        self.entries.get(id.key()).filter(|entry| entry.id == id)
     }
 
     fn schedule(&mut self, key: usize, at: Instant) {
@@ -168,7 +171,7 @@ mod tests {
 
     #[test]
     fn timers_fire_in_the_order_of_their_deadlines() {
-        let (mut timers, start) = (Timers::new(), Instant::now());
+        let (mut timers, start) = (Timers::new(IdSource::new()), Instant::now());
         for value in [5, 1, 4, 2, 3] {
             timers.insert(start + Duration::from_secs(value.into()), value);
         }
@@ -180,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_cancelled_timer_leaves_no_deadline_behind() {
-        let (mut timers, start) = (Timers::new(), Instant::now());
+        let (mut timers, start) = (Timers::new(IdSource::new()), Instant::now());
         let ids: Vec<TimerId> =
             (0..1000).map(|value| timers.insert(start + Duration::from_millis(value), ())).collect();
         assert!(ids.iter().all(|id| timers.cancel(*id).is_some()));
@@ -190,11 +193,11 @@ mod tests {
 
     #[test]
     fn a_stale_id_does_not_touch_the_successor() {
-        let (mut timers, start) = (Timers::new(), Instant::now());
+        let (mut timers, start) = (Timers::new(IdSource::new()), Instant::now());
         let old = timers.insert(start, 1);
         timers.cancel(old);
         let new = timers.insert(start, 2);
-        assert_eq!(old.key, new.key);
+        assert_eq!(old.key(), new.key());
         assert_eq!(timers.cancel(old), None);
         assert!(!timers.reschedule(old, start));
         assert_eq!(due(&mut timers, start), [2]);
@@ -202,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_timer_being_handled_may_be_cancelled_or_set_again() {
-        let (mut timers, start) = (Timers::new(), Instant::now());
+        let (mut timers, start) = (Timers::new(IdSource::new()), Instant::now());
         timers.insert(start, 1);
         let id = timers.next_due(start).unwrap();
         assert_eq!(timers.next_deadline(), None);
@@ -214,7 +217,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_sorted_map_agrees(steps in proptest::collection::vec((0_u8..4, any::<u16>(), any::<u16>()), 1..300)) {
-            let (mut timers, start) = (Timers::new(), Instant::now());
+            let (mut timers, start) = (Timers::new(IdSource::new()), Instant::now());
             let mut model: BTreeMap<TimerId, u16> = BTreeMap::new();
             let at = |millis: u16| start + Duration::from_millis(millis.into());
             for (step, which, millis) in steps {

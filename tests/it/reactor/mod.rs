@@ -1,0 +1,3 @@
+//! The reactor: ids, output, turns.
+
+mod ids;
