@@ -57,7 +57,8 @@ fn serve() -> Result<(), Error> {
     });
     let listening = reactor.listen("127.0.0.1:0", echo.ping_after(None))?;
     println!("{}", listening.addr);
-    reactor.run()
+    reactor.run()?;
+    Ok(())
 }
 
 /// A connection that has been open, and has said something.

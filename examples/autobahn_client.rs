@@ -85,11 +85,8 @@ impl Suite {
     fn connect(&self, hub: &mut Hub, target: &str, handler: impl Handler + 'static) {
         let client = Client::new(handler).max_frame_bytes(LARGEST).max_message_bytes(LARGEST);
         #[cfg(feature = "deflate")]
-        let client = client.deflate(DeflateConfig {
-            server_max_window_bits: 15,
-            client_max_window_bits: 15,
-            ..DeflateConfig::dedicated()
-        });
+        let client =
+            client.deflate(DeflateConfig::shared().server_context_takeover(true).client_context_takeover(true));
         #[cfg(feature = "tls")]
         let client = match self.insecure {
             true => client.tls(TlsClientConfig::dangerously_trusting_everybody()),

@@ -112,15 +112,16 @@ fn read_lines(remote: &Remote, id: ConnectionId, begun: Instant, wait: Duration)
             "/ping" => remote.run(move |hub| {
                 hub.ping(id, begun.elapsed().as_micros().to_string().as_bytes());
             }),
-            "/close" => remote.close(id, CloseCode::Normal, ""),
+            "/close" => remote.close(id, CloseCode::NORMAL, ""),
             text => remote.send(id, text),
         };
-        if !sent.is_queued() {
+        if sent.is_err() {
             return;
         }
     }
     thread::sleep(wait);
-    remote.close(id, CloseCode::Normal, "");
+    // If the reactor is gone, the connection is, too.
+    let _ = remote.close(id, CloseCode::NORMAL, "");
 }
 
 /// When pings are counted from.

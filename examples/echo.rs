@@ -19,7 +19,7 @@ use std::{
 use ws_reactor::DeflateConfig;
 #[cfg(feature = "tls")]
 use ws_reactor::TlsConfig;
-use ws_reactor::{Accept, Bind, Reactor, Server, on_message};
+use ws_reactor::{Bind, Reactor, Server, Upgrade, on_message};
 
 fn main() -> ExitCode {
     env_logger::init();
@@ -76,16 +76,16 @@ fn reactor(
             ws.send(message);
         })
     })
-    .on_request(|request| match request.subprotocols().next() {
-        Some(first) => Accept::new().subprotocol(first),
-        None => Accept::new(),
+    .on_request(|request, _| match request.subprotocols().next() {
+        Some(first) => Upgrade::new().subprotocol(first),
+        None => Upgrade::new(),
     })
     .max_frame_bytes(max_message)
     .max_message_bytes(max_message)
     .secure_proxy(arguments.has("--secure-proxy"))
     .on_error(|peer, error| log::debug!("{peer}: {error}"));
     let echo = if arguments.has("--no-ping") { echo.ping_after(None) } else { echo };
-    let (echo, scheme) = secured(compressed(echo, arguments)?, arguments)?;
+    let (echo, scheme) = tls(compressed(echo, arguments)?, arguments)?;
 
     let mut reactor = Reactor::new()?;
     let listening = reactor.listen(Bind::from(listen).reuse_port(shared), echo)?;
@@ -101,7 +101,9 @@ fn compressed(server: Server, arguments: &arguments::Arguments) -> Result<Server
         (true, false) => DeflateConfig::dedicated(),
         (false, true) => DeflateConfig::shared(),
     };
-    config.level = arguments.get("--deflate-level", config.level);
+    if arguments.has("--deflate-level") {
+        config = config.level(arguments.get("--deflate-level", 3))?;
+    }
     Ok(server.deflate(config))
 }
 
@@ -115,7 +117,7 @@ fn compressed(server: Server, arguments: &arguments::Arguments) -> Result<Server
 
 /// With TLS, if a certificate was given.
 #[cfg(feature = "tls")]
-fn secured(server: Server, arguments: &arguments::Arguments) -> Result<(Server, &'static str), Box<dyn Error>> {
+fn tls(server: Server, arguments: &arguments::Arguments) -> Result<(Server, &'static str), Box<dyn Error>> {
     let files = (arguments.get("--tls-cert", String::new()), arguments.get("--tls-key", String::new()));
     match files {
         (certificate, key) if certificate.is_empty() && key.is_empty() => Ok((server, "ws")),
@@ -127,7 +129,7 @@ fn secured(server: Server, arguments: &arguments::Arguments) -> Result<(Server, 
 }
 
 #[cfg(not(feature = "tls"))]
-fn secured(server: Server, arguments: &arguments::Arguments) -> Result<(Server, &'static str), Box<dyn Error>> {
+fn tls(server: Server, arguments: &arguments::Arguments) -> Result<(Server, &'static str), Box<dyn Error>> {
     match arguments.has("--tls-cert") || arguments.has("--tls-key") {
         true => Err("built without the feature `tls`".into()),
         false => Ok((server, "ws")),

@@ -30,5 +30,6 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Error> {
     let mut reactor = Reactor::new()?;
     let listening = reactor.listen(listen, multicast)?;
     eprintln!("listening on ws://{}", listening.addr);
-    reactor.run()
+    reactor.run()?;
+    Ok(())
 }

@@ -86,5 +86,6 @@ fn serve(listen: SocketAddr, lines: SocketAddr) -> Result<(), Error> {
         reactor.listen_stream(lines, move |_| Lines { listeners: Rc::clone(&listeners), unfinished: Vec::new() })?;
     eprintln!("listening on ws://{}", sockets.addr);
     eprintln!("listening on tcp://{}", lines.addr);
-    reactor.run()
+    reactor.run()?;
+    Ok(())
 }

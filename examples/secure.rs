@@ -9,7 +9,7 @@ mod arguments;
 
 use std::{error::Error, fs, net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use ws_reactor::{Decision, Reactor, Server, TlsConfig, on_message};
+use ws_reactor::{Reactor, Reply, Server, TlsConfig, on_message};
 
 fn main() -> ExitCode {
     env_logger::init();
@@ -27,16 +27,16 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
 
     let tls = TlsConfig::from_pem(cert.pem().as_bytes(), signing_key.serialize_pem().as_bytes())?;
     let server = Server::new(|handshake| {
-        if let Some(secured) = handshake.secured() {
+        if let Some(secured) = handshake.tls_info() {
             eprintln!("{} by {} and {}", handshake.peer_addr(), secured.protocol, secured.cipher_suite);
         }
         on_message(|ws, message| {
             ws.send(message);
         })
     })
-    .on_request(|request| match request.is_upgrade() {
-        true => Decision::accept(),
-        false => Decision::html("<p>The certificate is accepted. <code>new WebSocket(location.href.replace('https', 'wss'))</code> opens now."),
+    .on_request(|request, _| match request.is_upgrade() {
+        true => Reply::upgrade(),
+        false => Reply::html("<p>The certificate is accepted. <code>new WebSocket(location.href.replace('https', 'wss'))</code> opens now."),
     })
     .tls(tls);
 

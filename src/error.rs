@@ -1,149 +1,385 @@
-//! Errors: of the outermost calls, and of connections as `on_error` gets them.
+//! Errors: of each operation, and of connections as `on_error` receives them.
+//!
+//! `Display` of an error does not repeat its [`source`](std::error::Error::source); the alternate form, `{error:#}`, has the whole chain in one line.
 
 use std::{fmt, io};
 
 use ::http::{HeaderMap, StatusCode};
 
+#[cfg(feature = "tls")]
+use crate::net::tls::TlsError;
+#[cfg(feature = "deflate")]
+use crate::protocol::DeflateConfigError;
 use crate::{
     http::{HeadError, UrlError},
-    protocol::{AnswerError, CloseReason, Deadline, HandshakeError, ProtocolError, ProxyError},
-    reactor::Sent,
+    protocol::{CloseReason, HandshakeError, ProtocolError, ProxyError, ResponseError, TimeoutKind},
+    reactor::{RemoteError, SendStatus},
+    websocket::OriginError,
 };
 
-/// What went wrong, and with what.
+/// Any error of this crate: what `on_error` receives, and what `?` makes of the errors of single operations.
+///
+/// ```no_run
+/// use ws_reactor::{Error, Reactor, Server, on_message};
+///
+/// fn main() -> Result<(), Error> {
+///     let mut reactor = Reactor::new()?;
+///     reactor.listen("127.0.0.1:8080", Server::new(|_| on_message(|_, _| {})).origins(["https://example.com"])?)?;
+///     Ok(reactor.run()?)
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// A listener could not be opened.
+    Listen(ListenError),
+    /// A connection could not be made.
+    Connect(ConnectError),
+    /// The reactor could not wait for events.
+    Poll(PollError),
+    /// The peer broke the protocol. The connection is closed with [`ProtocolError::close_code`].
+    Protocol(ProtocolError),
+    /// The connection was reset, or the system refused to continue it.
+    Io(io::Error),
+    /// TLS failed on a connection: a certificate was not accepted, or the peer does not speak TLS.
+    Tls(io::Error),
+    /// A time-out passed. The connection is terminated.
+    Timeout(TimeoutKind),
+    /// The peer did not read what was sent to it. The connection is closed. See [`OutputLimits`](crate::OutputLimits).
+    SlowReader,
+    /// A request could not be read. It was answered with [`HeadError::status`].
+    Head(HeadError),
+    /// A request did not become a WebSocket. It was answered with [`HandshakeError::status`].
+    Handshake(HandshakeError),
+    /// A proxy did not connect to the server.
+    Proxy(ProxyError),
+    /// The server responded with another status than 101.
+    Refused(Box<Refusal>),
+    /// The server's response does not open a WebSocket.
+    Response(ResponseError),
+    /// The handler panicked, with this message.
+    Panic(String),
+    /// The connection of a [`BlockingSocket`](crate::BlockingSocket) has ended.
+    Closed(CloseReason),
+    /// A [`BlockingSocket`](crate::BlockingSocket) did not send the message.
+    Unsent(SendStatus),
+    /// A command of a [`Remote`](crate::Remote) was refused.
+    Remote(RemoteError),
+    /// An origin pattern that can never match.
+    Origin(OriginError),
+    /// A TLS configuration that cannot work.
+    #[cfg(feature = "tls")]
+    TlsConfig(TlsError),
+    /// A compression parameter that is out of range.
+    #[cfg(feature = "deflate")]
+    DeflateConfig(DeflateConfigError),
+}
+
+/// A listener could not be opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// The address could not be resolved, or no socket could be bound to it.
     Bind {
         /// The address as it was given.
         address: String,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
-    /// A URL that cannot be connected to.
+    /// The reactor shuts down.
+    ShuttingDown {
+        /// The address as it was given.
+        address: String,
+    },
+}
+
+/// A connection could not be made.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The URL cannot be connected to.
     Url {
-        /// The URL as it was given, but for its user and password.
+        /// The URL as it was given, without user and password.
         url: String,
         /// What is wrong with it.
         source: UrlError,
     },
-    /// A subprotocol that cannot be offered: it is no token, or was offered before (RFC 6455 §4.1).
+    /// A subprotocol that cannot be offered: it is no token, or is offered twice (RFC 6455 §4.1).
     Subprotocol(String),
-    /// A connection could not be made.
-    Connect {
-        /// The host and port that were asked for.
-        place: String,
-        /// What the system said, of the first address that was tried, or of the name.
+    /// An address of a raw stream that is no `host:port` and no `unix:/path`.
+    Address {
+        /// The address as it was given.
+        address: String,
+        /// What is wrong with it.
         source: io::Error,
     },
-    /// The system's poll failed.
-    Poll(io::Error),
-    /// The peer broke the protocol; the connection is failed with [`ProtocolError::close_code`].
-    Protocol(ProtocolError),
-    /// The connection was reset, or the system refused to go on with it.
-    Io(io::Error),
-    /// The peer did not do in time what it had to; the connection is cut.
-    Timeout(Deadline),
-    /// A request could not be read; it was answered with [`HeadError::status`].
-    Head(HeadError),
-    /// A request did not become a WebSocket; it was answered with [`HandshakeError::status`].
-    Handshake(HandshakeError),
-    /// A proxy did not connect to the server.
-    Proxy(ProxyError),
-    /// A server answered with something else than a WebSocket.
-    Refused(Box<Refusal>),
-    /// A server's answer is not one to what was asked.
-    Answer(AnswerError),
-    /// The handler panicked, with this message.
-    Panic(String),
-    /// A [`BlockingSocket`](crate::BlockingSocket) has ended.
-    Closed(CloseReason),
-    /// What a [`BlockingSocket`](crate::BlockingSocket) was to say was dropped.
-    Unsent(Sent),
+    /// The name could not be resolved, or no address accepted the connection.
+    Network {
+        /// Host and port, or path.
+        address: String,
+        /// Error of the system: of the name, or of the first address that was tried.
+        source: io::Error,
+    },
+    /// The reactor shuts down.
+    ShuttingDown {
+        /// Host and port, or path.
+        address: String,
+    },
 }
 
+/// The reactor could not be made, or could not wait for events.
+#[derive(Debug)]
+pub struct PollError(pub(crate) io::Error);
+
 impl Error {
-    /// The same once more. What the system said is repeated by its kind and its words.
-    pub(crate) fn again(&self) -> Error {
-        let repeated = |source: &io::Error| io::Error::new(source.kind(), source.to_string());
+    /// A copy; errors of the system are copied as their kind and text.
+    pub(crate) fn duplicate(&self) -> Error {
         match self {
-            Error::Bind { address, source } => Error::Bind { address: address.clone(), source: repeated(source) },
-            Error::Url { url, source } => Error::Url { url: url.clone(), source: *source },
-            Error::Subprotocol(name) => Error::Subprotocol(name.clone()),
-            Error::Connect { place, source } => Error::Connect { place: place.clone(), source: repeated(source) },
-            Error::Poll(source) => Error::Poll(repeated(source)),
+            Error::Listen(ListenError::Bind { address, source }) => {
+                Error::Listen(ListenError::Bind { address: address.clone(), source: copied(source) })
+            }
+            Error::Listen(ListenError::ShuttingDown { address }) => {
+                Error::Listen(ListenError::ShuttingDown { address: address.clone() })
+            }
+            Error::Connect(error) => Error::Connect(error.duplicate()),
+            Error::Poll(PollError(source)) => Error::Poll(PollError(copied(source))),
             Error::Protocol(error) => Error::Protocol(*error),
-            Error::Io(source) => Error::Io(repeated(source)),
-            Error::Timeout(deadline) => Error::Timeout(*deadline),
+            Error::Io(source) => Error::Io(copied(source)),
+            Error::Tls(source) => Error::Tls(copied(source)),
+            Error::Timeout(kind) => Error::Timeout(*kind),
+            Error::SlowReader => Error::SlowReader,
             Error::Head(error) => Error::Head(*error),
             Error::Handshake(error) => Error::Handshake(*error),
             Error::Proxy(error) => Error::Proxy(*error),
             Error::Refused(refusal) => Error::Refused(refusal.clone()),
-            Error::Answer(error) => Error::Answer(*error),
+            Error::Response(error) => Error::Response(*error),
             Error::Panic(message) => Error::Panic(message.clone()),
             Error::Closed(reason) => Error::Closed(reason.clone()),
-            Error::Unsent(sent) => Error::Unsent(*sent),
+            Error::Unsent(status) => Error::Unsent(*status),
+            Error::Remote(error) => Error::Remote(*error),
+            Error::Origin(error) => Error::Origin(error.clone()),
+            #[cfg(feature = "tls")]
+            Error::TlsConfig(error) => Error::Tls(io::Error::other(error.to_string())),
+            #[cfg(feature = "deflate")]
+            Error::DeflateConfig(error) => Error::DeflateConfig(*error),
+        }
+    }
+
+    /// The error that this one stands for, whose text and source are its own.
+    fn inner(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(match self {
+            Error::Listen(error) => error,
+            Error::Connect(error) => error,
+            Error::Poll(error) => error,
+            Error::Proxy(error) => error,
+            Error::Remote(error) => error,
+            Error::Origin(error) => error,
+            #[cfg(feature = "tls")]
+            Error::TlsConfig(error) => error,
+            #[cfg(feature = "deflate")]
+            Error::DeflateConfig(error) => error,
+            _ => return None,
+        })
+    }
+}
+
+impl ConnectError {
+    fn duplicate(&self) -> ConnectError {
+        match self {
+            ConnectError::Url { url, source } => ConnectError::Url { url: url.clone(), source: *source },
+            ConnectError::Subprotocol(name) => ConnectError::Subprotocol(name.clone()),
+            ConnectError::Address { address, source } => {
+                ConnectError::Address { address: address.clone(), source: copied(source) }
+            }
+            ConnectError::Network { address, source } => {
+                ConnectError::Network { address: address.clone(), source: copied(source) }
+            }
+            ConnectError::ShuttingDown { address } => ConnectError::ShuttingDown { address: address.clone() },
         }
     }
 }
 
+fn copied(source: &io::Error) -> io::Error {
+    io::Error::new(source.kind(), source.to_string())
+}
+
+/// Writes an error, and its sources behind it in the alternate form.
+fn write_chain(formatter: &mut fmt::Formatter<'_>, error: &dyn std::error::Error) -> fmt::Result {
+    let mut source = error.source().filter(|_| formatter.alternate());
+    while let Some(error) = source {
+        write!(formatter, ": {error}")?;
+        source = error.source();
+    }
+    Ok(())
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(inner) = self.inner() {
+            write!(formatter, "{inner}")?;
+            return write_chain(formatter, inner);
+        }
         match self {
-            Error::Bind { address, source } => write!(formatter, "cannot listen on {address}: {source}"),
-            Error::Url { url, source } => write!(formatter, "cannot connect to {url}: {source}"),
-            Error::Subprotocol(name) => write!(formatter, "the subprotocol {name:?} cannot be offered"),
-            Error::Proxy(error) => error.fmt(formatter),
-            Error::Refused(refusal) => write!(formatter, "the server answers {}", refusal.status),
-            Error::Answer(error) => write!(formatter, "handshake failed: {error}"),
-            Error::Connect { place, source } => write!(formatter, "cannot connect to {place}: {source}"),
-            Error::Poll(source) => write!(formatter, "cannot wait for events: {source}"),
-            Error::Protocol(error) => write!(formatter, "protocol error: {error}"),
-            Error::Io(source) => write!(formatter, "connection failed: {source}"),
-            Error::Timeout(deadline) => deadline.fmt(formatter),
-            Error::Head(error) => write!(formatter, "bad request: {error}"),
-            Error::Handshake(error) => write!(formatter, "handshake refused: {error}"),
+            Error::Protocol(_) => formatter.write_str("protocol error"),
+            Error::Io(_) => formatter.write_str("connection failed"),
+            Error::Tls(_) => formatter.write_str("TLS failed"),
+            Error::Timeout(kind) => kind.fmt(formatter),
+            Error::SlowReader => formatter.write_str("the peer did not read what was sent to it"),
+            Error::Head(_) => formatter.write_str("bad request"),
+            Error::Handshake(_) => formatter.write_str("opening handshake refused"),
+            Error::Refused(refusal) => write!(formatter, "the server answered {}", refusal.status),
+            Error::Response(_) => formatter.write_str("opening handshake failed"),
             Error::Panic(message) => write!(formatter, "the handler panicked: {message}"),
             Error::Closed(reason) => write!(formatter, "the connection has ended: {reason}"),
-            Error::Unsent(Sent::Full) => formatter.write_str("not sent: the output is at its limit"),
-            Error::Unsent(_) => formatter.write_str("not sent: this connection cannot say it"),
-        }
+            Error::Unsent(SendStatus::Dropped) => formatter.write_str("not sent: the output is at its limit"),
+            Error::Unsent(_) => formatter.write_str("not sent: this connection cannot send it"),
+            _ => Ok(()),
+        }?;
+        write_chain(formatter, self)
     }
 }
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        if let Some(inner) = self.inner() {
+            return inner.source();
+        }
         match self {
-            Error::Bind { source, .. } | Error::Connect { source, .. } | Error::Poll(source) | Error::Io(source) => {
-                Some(source)
-            }
-            Error::Url { source, .. } => Some(source),
-            Error::Answer(error) => Some(error),
-            Error::Proxy(error) => Some(error),
+            Error::Io(source) | Error::Tls(source) => Some(source),
             Error::Protocol(error) => Some(error),
             Error::Head(error) => Some(error),
             Error::Handshake(error) => Some(error),
-            Error::Subprotocol(_) | Error::Refused(_) | Error::Timeout(_) | Error::Panic(_) => None,
-            Error::Closed(_) | Error::Unsent(_) => None,
+            Error::Response(error) => Some(error),
+            _ => None,
         }
     }
 }
 
-/// What a server says that refuses to open a WebSocket.
+impl fmt::Display for ListenError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenError::Bind { address, .. } => write!(formatter, "cannot listen on {address}")?,
+            ListenError::ShuttingDown { address } => {
+                write!(formatter, "cannot listen on {address}: the reactor is shutting down")?;
+            }
+        }
+        write_chain(formatter, self)
+    }
+}
+
+impl std::error::Error for ListenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ListenError::Bind { source, .. } => Some(source),
+            ListenError::ShuttingDown { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectError::Url { url, .. } => write!(formatter, "cannot connect to {url:?}")?,
+            ConnectError::Subprotocol(name) => write!(formatter, "subprotocol {name:?} cannot be offered")?,
+            ConnectError::Address { address, .. } | ConnectError::Network { address, .. } => {
+                write!(formatter, "cannot connect to {address}")?;
+            }
+            ConnectError::ShuttingDown { address } => {
+                write!(formatter, "cannot connect to {address}: the reactor is shutting down")?;
+            }
+        }
+        write_chain(formatter, self)
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ConnectError::Url { source, .. } => Some(source),
+            ConnectError::Address { source, .. } | ConnectError::Network { source, .. } => Some(source),
+            ConnectError::Subprotocol(_) | ConnectError::ShuttingDown { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for PollError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("cannot wait for events")?;
+        write_chain(formatter, self)
+    }
+}
+
+impl std::error::Error for PollError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// `?` turns the errors of single operations into an [`Error`].
+macro_rules! from {
+    ($($(#[$meta:meta])* $variant:ident($type:ty),)*) => {
+        $(
+            $(#[$meta])*
+            impl From<$type> for Error {
+                fn from(error: $type) -> Self {
+                    Error::$variant(error)
+                }
+            }
+        )*
+    };
+}
+
+from! {
+    Listen(ListenError),
+    Connect(ConnectError),
+    Poll(PollError),
+    Protocol(ProtocolError),
+    Proxy(ProxyError),
+    Remote(RemoteError),
+    Origin(OriginError),
+    #[cfg(feature = "tls")]
+    TlsConfig(TlsError),
+    #[cfg(feature = "deflate")]
+    DeflateConfig(DeflateConfigError),
+}
+
+/// The response of a server that refuses to open a WebSocket.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// The status.
+    /// Status.
     pub status: StatusCode,
-    /// The headers.
+    /// Headers.
     pub headers: HeaderMap,
-    /// The start of the body, at most 4 KiB.
+    /// Start of the body, at most 4 KiB.
     pub body: Vec<u8>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, headers: HeaderMap) -> Self {
         Refusal { status, headers, body: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_is_not_repeated_but_in_the_alternate_form() {
+        let network = || ConnectError::Network {
+            address: "example.com:80".to_owned(),
+            source: io::Error::new(io::ErrorKind::ConnectionRefused, "refused"),
+        };
+        for error in [Error::from(network()), Error::from(network()).duplicate()] {
+            assert_eq!(error.to_string(), "cannot connect to example.com:80");
+            assert_eq!(format!("{error:#}"), "cannot connect to example.com:80: refused");
+            let source = std::error::Error::source(&error).unwrap();
+            assert_eq!((source.to_string().as_str(), source.source().is_none()), ("refused", true));
+        }
+        assert_eq!(format!("{:#}", network()), "cannot connect to example.com:80: refused");
+        let protocol = Error::Protocol(ProtocolError::ReservedBits);
+        assert_eq!(format!("{protocol} | {protocol:#}"), "protocol error | protocol error: reserved bits set");
+        assert_eq!(format!("{:#}", Error::Timeout(TimeoutKind::Pong)), TimeoutKind::Pong.to_string());
     }
 }

@@ -1,7 +1,7 @@
 //! A single-threaded, EventMachine-like reactor on [mio](https://docs.rs/mio), and on it a WebSocket server and client with one aim: **predictable latency**.
 //!
 //! No async runtime, no thread but for looking up names, no `unsafe`. Work between two waits is bounded, an idle connection holds no buffer, a message costs one read, one write and no
-//! allocation, and back-pressure is something you can see: [`Sent`], [`on_drain`](Handler::on_drain), [`buffered`](WebSocket::buffered).
+//! allocation, and back-pressure is something you can see: [`SendStatus`], [`on_drain`](Handler::on_drain), [`buffered`](WebSocket::buffered).
 //!
 //! ```no_run
 //! use ws_reactor::{Error, Reactor, Server, on_message};
@@ -14,7 +14,8 @@
 //!         })
 //!     });
 //!     reactor.listen("127.0.0.1:8080", server)?;
-//!     reactor.run()
+//!     reactor.run()?;
+//!     Ok(())
 //! }
 //! ```
 //!
@@ -52,7 +53,7 @@
 //!
 //! # Versions
 //!
-//! A [`Version`] is a row of a table, and a handler need not know which it has: what a version lacks is answered [`Sent::Unsupported`]. All are spoken unless
+//! A [`Version`] is a row of a table, and a handler need not know which it has: what a version lacks is answered [`SendStatus::Unsupported`]. All are spoken unless
 //! [`Server::versions`] narrows them. [`em_websocket`] has its calls beside ours, and where the two differ.
 //!
 //! # Compression
@@ -95,29 +96,33 @@ pub mod measuring;
 pub mod net;
 mod protocol;
 mod reactor;
-mod secured;
+mod tls_info;
 mod websocket;
 
 #[cfg(feature = "tls")]
-pub use crate::net::tls::{Tls, TlsClient, TlsClientConfig, TlsConfig, TlsError};
+pub use rustls;
+
+#[cfg(feature = "tls")]
+pub use crate::net::tls::{TlsAcceptor, TlsClientConfig, TlsConfig, TlsConnector, TlsError};
 #[cfg(feature = "deflate")]
-pub use crate::protocol::{DeflateConfig, DeflateParameters};
+pub use crate::protocol::{DeflateConfig, DeflateConfigError, DeflateParameters};
 pub use crate::{
-    error::{Error, Refusal},
+    error::{ConnectError, Error, ListenError, PollError, Refusal},
     http::{HeadError, HeadLimits, Request, UrlError},
     net::Bind,
     protocol::{
-        AnswerError, CloseCode, CloseReason, ClosedBy, Deadline, Handshake, HandshakeError, Limits, Message,
-        OwnedMessage, ProtocolError, Proxy, ProxyError, Version,
+        CloseCode, CloseReason, ClosedBy, Handshake, HandshakeError, Message, MessageLimits, Outgoing, OwnedMessage,
+        ProtocolError, Proxy, ProxyError, ResponseError, TimeoutKind, Utf8Bytes, Version,
     },
     reactor::{
-        Config, ConnectionId, Hub, ListenerId, Listening, OutputLimits, Overflow, PanicPolicy, Published, Reactor,
-        Remote, Sent, SlowTurn, Stats, Stream, StreamHandler, StreamSettings, TimerId, Turn,
+        ConnectionId, Hub, ListenerId, Listening, OutputLimits, Overflow, PanicPolicy, Published, Reactor,
+        ReactorConfig, Remote, RemoteError, SendStatus, SlowTurn, Stats, Stream, StreamConfig, StreamHandler, TimerId,
+        Turn,
     },
-    secured::Secured,
+    tls_info::TlsInfo,
     websocket::{
-        Accept, BlockingSocket, Callbacks, Client, ClientSettings, Decider, Decision, Deferred, Handler, Received,
-        Reconnect, Server, Settings, TestSocket, WebSocket, on_message,
+        BlockingSocket, Callbacks, Client, ClientConfig, Handler, OriginError, Received, Reconnect, Reply, Responder,
+        Server, ServerConfig, TestSocket, Upgrade, WebSocket, WebSocketConfig, on_message,
     },
 };
 

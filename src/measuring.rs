@@ -10,7 +10,7 @@ use ::http::HeaderMap;
 use crate::{
     http::{HeadLimits, Request, head::HeadReader},
     protocol::{
-        Limits, Message, Side, Version,
+        Message, MessageLimits, Side, Version,
         block::Blocks,
         decoder::Decoder,
         encoder::Encoder,
@@ -96,7 +96,7 @@ fn decoding(name: impl Into<String>, version: Version, text: &str, count: usize)
     (0..count).for_each(|_| Encoder::new(version, Side::Client).message(Message::Text(text), KEY, &mut frames));
     part(name, move || {
         let (mut input, mut blocks) = (frames.clone(), Blocks::default());
-        let mut decoder = Decoder::new(version, Side::Server, Limits::default());
+        let mut decoder = Decoder::new(version, Side::Server, MessageLimits::default());
         move || {
             // It is unmasked in place.
             input.copy_from_slice(&frames);

@@ -4,7 +4,7 @@
 
 use std::{env, os::unix::process::ExitStatusExt, process::Command};
 
-use ws_reactor::{Config, PanicPolicy, Reactor};
+use ws_reactor::{PanicPolicy, Reactor, ReactorConfig};
 
 const ROLE: &str = "WS_REACTOR_ABORTS";
 const SIGABRT: i32 = 6;
@@ -12,7 +12,7 @@ const SIGABRT: i32 = 6;
 #[test]
 fn a_panic_aborts_the_process_if_that_is_the_policy() {
     if env::var_os(ROLE).is_some() {
-        let config = Config { panic_policy: PanicPolicy::Abort, ..Config::default() };
+        let config = ReactorConfig::new().panic_policy(PanicPolicy::Abort);
         let mut reactor = Reactor::with_config(config).unwrap();
         reactor.hub().next_tick(|_| panic!("the last thing that happens"));
         reactor.hub().next_tick(ws_reactor::Hub::stop);

@@ -9,8 +9,8 @@ use std::{
 
 use wire::{Kind, closed, failed, frame, is_hixie, our_end, peers_end, text};
 use ws_reactor::{
-    Callbacks, CloseCode, CloseReason, ClosedBy, Error, Limits, OutputLimits, Overflow, ProtocolError, Received, Sent,
-    Server, Settings, StreamSettings, TestSocket, Version, WebSocket,
+    Callbacks, CloseCode, CloseReason, ClosedBy, Error, OutputLimits, Overflow, ProtocolError, Received, SendStatus,
+    Server, TestSocket, Version, WebSocket,
 };
 
 #[cfg(feature = "tls")]
@@ -55,9 +55,9 @@ fn with(
             .on_ping(move |_, data| ping(format!("ping {}", data.len())))
             .on_pong(move |_, data| pong(format!("pong {}", data.len())))
             .on_drain(move |_| drain("drain".to_owned()))
-            .on_error(move |_, why: &Error| error(format!("error: {why}")))
+            .on_error(move |_, why: &Error| error(format!("error: {why:#}")))
             .on_close(move |ws, reason| {
-                assert_eq!(ws.send("late"), Sent::Closed);
+                assert_eq!(ws.send("late"), SendStatus::Closed);
                 close(end(reason));
             })
     });
@@ -103,6 +103,14 @@ fn same(server: Server) -> Server {
     server
 }
 
+/// Without pings, so that nothing but the output is judged.
+fn limited(server: Server, output: OutputLimits) -> Server {
+    server.ping_after(None).configure(|config| config.websocket.stream.output = output)
+}
+
+/// What `on_error` of a slow reader notes.
+const SLOW_READER: &str = "error: the peer did not read what was sent to it";
+
 /// One list for all versions, plain and over TLS.
 macro_rules! promises {
     ($($name:ident($version:ident) $body:block)*) => {
@@ -134,7 +142,7 @@ promises! {
     what_the_version_lacks_is_told_and_nothing_is_sent(version) {
         let (mut socket, _) = with(version, same, |ws, _| {
             let sent = [ws.send(b"octets"), ws.ping(b""), ws.pong(b"")];
-            assert_eq!(sent, if ws.supports_ping() { [Sent::Queued; 3] } else { [Sent::Unsupported; 3] });
+            assert_eq!(sent, if ws.supports_ping() { [SendStatus::Queued; 3] } else { [SendStatus::Unsupported; 3] });
             assert_eq!(ws.supports_ping(), !is_hixie(ws.version()));
             assert_eq!(ws.supports_close_codes(), ws.version() >= Version::Hybi06);
             ws.subscribe("all");
@@ -167,10 +175,10 @@ promises! {
     }
 
     what_is_sent_on_from_the_input_is_whole_though_the_peer_does_not_read(version) {
-        let output = OutputLimits { pause_reading_bytes: 4 << 20, limit_bytes: 8 << 20, ..OutputLimits::default() };
+        let output = OutputLimits::new().pause_reading_bytes(4 << 20).limit_bytes(8 << 20);
         for room in [1, 1000, 20_000, 45_000, 100_000] {
-            let settings = Settings { stream: StreamSettings { output: output.clone(), ..StreamSettings::default() }, ..Settings::default() };
-            let (mut socket, _) = with(version, |server| server.settings(settings), |ws, text| {
+            let output = output.clone();
+            let (mut socket, _) = with(version, |server| limited(server, output), |ws, text| {
                 ws.send(text);
                 ws.send(&text[1000..18_000]);
                 ws.send("and so on");
@@ -189,7 +197,7 @@ promises! {
 
     what_is_sent_back_before_the_end_comes_before_it(version) {
         type End = fn(&mut WebSocket<'_>);
-        let ends: [End; 2] = [|ws| _ = ws.close(CloseCode::Normal, "enough"), |_| panic!("enough")];
+        let ends: [End; 2] = [|ws| _ = ws.close(CloseCode::NORMAL, "enough"), |_| panic!("enough")];
         for (number, end) in ends.into_iter().enumerate() {
             let (mut socket, _) = with(version, same, move |ws, text| {
                 ws.send(text);
@@ -252,12 +260,12 @@ promises! {
     our_close_waits_for_the_peers(version) {
         let (mut socket, log) = with(version, same, |ws, _| {
             ws.send("last words");
-            assert_eq!(ws.close(CloseCode::Normal, "done"), Sent::Queued);
-            assert_eq!(ws.close(CloseCode::Normal, "again"), Sent::Closed);
-            assert_eq!(ws.send("late"), Sent::Closed);
+            assert_eq!(ws.close(CloseCode::NORMAL, "done"), SendStatus::Queued);
+            assert_eq!(ws.close(CloseCode::NORMAL, "again"), SendStatus::Closed);
+            assert_eq!(ws.send("late"), SendStatus::Closed);
         });
         socket.send("go");
-        assert_eq!(socket.received(), [vec!["last words".into()], closed(version, CloseCode::Normal, "done")].concat());
+        assert_eq!(socket.received(), [vec!["last words".into()], closed(version, CloseCode::NORMAL, "done")].concat());
         socket.send("not delivered");
         if version.supports_ping() {
             socket.ping(b"hi");
@@ -269,7 +277,7 @@ promises! {
         assert_eq!(socket.is_ended(), version == Version::Hixie75);
         match version {
             Version::Hixie75 => socket.finish(),
-            _ => socket.close(CloseCode::Normal, "yes"),
+            _ => socket.close(CloseCode::NORMAL, "yes"),
         }
         assert!(socket.is_closed() && socket.received().is_empty());
         assert_eq!(said(&log), ["message of 2".to_owned(), peers_end(version, 1000, "yes", ClosedBy::Application)]);
@@ -277,7 +285,7 @@ promises! {
 
     a_peer_that_does_not_close_is_cut(version) {
         let (mut socket, log) = with(version, same, |ws, _| {
-            ws.close(CloseCode::Normal, "");
+            ws.close(CloseCode::NORMAL, "");
         });
         socket.send("go");
         socket.advance(Duration::from_millis(4990));
@@ -287,7 +295,7 @@ promises! {
         let mut expected = vec!["message of 2"];
         match version {
             Version::Hixie75 => expected.push("close 1006 \"\" Application unclean"),
-            _ => expected.extend(["error: the peer did not close in time", "close 1006 \"\" Timeout(Closing) unclean"]),
+            _ => expected.extend(["error: the closing handshake timed out", "close 1006 \"\" Timeout(Closing) unclean"]),
         }
         assert_eq!(said(&log), expected);
     }
@@ -295,7 +303,7 @@ promises! {
     a_code_that_must_not_be_sent_is_refused_and_nothing_happens(version) {
         let (mut socket, _) = with(version, same, |ws, _| {
             for code in [1002, 1004, 1005, 1006, 1015, 2000, 2999, 5000] {
-                assert_eq!(ws.close(CloseCode::from(code), ""), Sent::Unsupported, "{code}");
+                assert_eq!(ws.close(CloseCode::from(code), ""), SendStatus::Unsupported, "{code}");
             }
             ws.send("still open");
         });
@@ -304,7 +312,7 @@ promises! {
     }
 
     a_cut_says_nothing(version) {
-        let (mut socket, log) = with(version, same, |ws, _| ws.cut());
+        let (mut socket, log) = with(version, same, |ws, _| ws.terminate());
         socket.send("go");
         assert!(socket.is_closed() && socket.received().is_empty());
         assert_eq!(said(&log), ["message of 2", "close 1006 \"\" Application unclean"]);
@@ -363,7 +371,7 @@ promises! {
     a_panic_ends_its_connection_and_is_told(version) {
         let (mut socket, log) = with(version, same, |_, text| panic!("cannot bear {text:?}"));
         socket.send("this");
-        let code = if version == Version::Rfc6455 { CloseCode::Internal } else { CloseCode::Other(3000) };
+        let code = if version == Version::Rfc6455 { CloseCode::INTERNAL_ERROR } else { CloseCode::new(3000) };
         assert_eq!(socket.received(), failed(version, code, ""));
         socket.finish();
         let end = our_end(version, code, "", ClosedBy::Panic);
@@ -415,7 +423,7 @@ promises! {
         socket.send("a text of more than ten");
         assert_eq!(socket.received(), ["a text of more than ten".into()]);
         socket.send("a text of more than ten");
-        assert_eq!(socket.received(), failed(version, CloseCode::TooBig, "Frame length too long (23 bytes)"));
+        assert_eq!(socket.received(), failed(version, CloseCode::MESSAGE_TOO_BIG, "Frame length too long (23 bytes)"));
         assert!(socket.is_ended());
     }
 
@@ -425,7 +433,7 @@ promises! {
             ws.send(text);
         });
         socket.send_bytes(&[text(version, "first"), text(version, "a text of more than ten")].concat());
-        let refused = failed(version, CloseCode::TooBig, "Frame length too long (23 bytes)");
+        let refused = failed(version, CloseCode::MESSAGE_TOO_BIG, "Frame length too long (23 bytes)");
         assert_eq!(socket.received(), [vec!["first".into()], refused].concat());
         assert!(socket.is_ended());
     }
@@ -451,15 +459,12 @@ promises! {
         if is_hixie(version) {
             continue;
         }
-        let (mut socket, _) = echo(version, |server| server.settings(Settings {
-            limits: Limits { max_frame_bytes: 50, max_message_bytes: 60 },
-            ..Settings::default()
-        }));
+        let (mut socket, _) = echo(version, |server| server.max_frame_bytes(50).max_message_bytes(60));
         let first = frame(version, Kind::Text, false, &[b'x'; 50]);
         socket.send_bytes(&[&first[..], &frame(version, Kind::Continuation, true, &[b'x'; 10])].concat());
         assert_eq!(socket.received().len(), 1);
         socket.send_bytes(&[&first[..], &frame(version, Kind::Continuation, true, &[b'x'; 11])].concat());
-        assert_eq!(socket.received(), failed(version, CloseCode::TooBig, "Frame length too long (61 bytes)"));
+        assert_eq!(socket.received(), failed(version, CloseCode::MESSAGE_TOO_BIG, "Frame length too long (61 bytes)"));
     }
 
     a_peer_that_does_not_read_slows_itself_down(version) {
@@ -477,25 +482,21 @@ promises! {
         assert!(said(&log).contains(&"drain".to_owned()));
     }
 
-    a_slow_reader_is_closed_after_its_grace_or_kept_by_policy(version) {
-        for overflow in [Overflow::Close, Overflow::Drop] {
-            let output = OutputLimits { limit_bytes: 100_000, overflow, ..OutputLimits::default() };
-            let stream = StreamSettings { output, ..StreamSettings::default() };
-            let settings = Settings { stream, ping_after: None, ..Settings::default() };
-            let (mut socket, log) = with(version, |server| server.settings(settings), |ws, _| {
+    output_at_its_limit_closes_the_connection_or_drops_by_policy(version) {
+        for overflow in [Overflow::Close, Overflow::DropNewest] {
+            let output = OutputLimits::new().high_water_bytes(50_000).limit_bytes(100_000).overflow(overflow);
+            let last = if overflow == Overflow::Close { SendStatus::Closed } else { SendStatus::Dropped };
+            let (mut socket, log) = with(version, |server| limited(server, output), move |ws, _| {
                 let message = "x".repeat(60_000);
-                let sent: Vec<Sent> = (0..4).map(|_| ws.send(&message)).collect();
-                assert_eq!(sent, [Sent::Queued, Sent::Queued, Sent::Full, Sent::Full]);
+                let sent: Vec<SendStatus> = (0..4).map(|_| ws.send(&message)).collect();
+                assert_eq!(sent, [SendStatus::Queued, SendStatus::Congested, last, last]);
             });
             socket.hold(1000);
             socket.send("go");
-            socket.advance(Duration::from_millis(4990));
-            assert!(!socket.is_closed());
-            socket.advance(Duration::from_millis(20));
             assert_eq!(socket.is_closed(), overflow == Overflow::Close);
             if overflow == Overflow::Close {
-                let end = our_end(version, CloseCode::TryAgainLater, "", ClosedBy::SlowReader);
-                assert_eq!(said(&log), ["message of 2".to_owned(), end]);
+                let end = our_end(version, CloseCode::TRY_AGAIN_LATER, "", ClosedBy::SlowReader);
+                assert_eq!(said(&log), ["message of 2".to_owned(), SLOW_READER.to_owned(), end]);
             } else {
                 socket.release();
                 assert_eq!(socket.received().len(), 2);
@@ -503,12 +504,26 @@ promises! {
         }
     }
 
+    peer_that_reads_nothing_for_the_stall_timeout_is_closed(version) {
+        let (mut socket, log) = with(version, |server| server.ping_after(None), |ws, _| {
+            assert_eq!(ws.send("x".repeat(2000)), SendStatus::Queued);
+        });
+        socket.hold(1000);
+        socket.send("go");
+        socket.advance(Duration::from_millis(29_990));
+        assert!(!socket.is_closed());
+        socket.advance(Duration::from_millis(20));
+        assert!(socket.is_closed());
+        let end = our_end(version, CloseCode::TRY_AGAIN_LATER, "", ClosedBy::SlowReader);
+        assert_eq!(said(&log), ["message of 2".to_owned(), SLOW_READER.to_owned(), end]);
+    }
+
     pings_while_the_socket_is_blocked_get_the_newest_pong_only(version) {
         if !version.supports_ping() {
             continue;
         }
         let (mut socket, _) = with(version, same, |ws, _| {
-            ws.send(&"x".repeat(50_000));
+            ws.send("x".repeat(50_000));
         });
         socket.hold(1000);
         socket.send("go");
@@ -554,20 +569,19 @@ promises! {
         }
         socket.advance(Duration::from_secs(41));
         assert!(socket.is_closed());
-        assert_eq!(log.borrow().last().unwrap(), "close 1006 \"\" SlowReader unclean");
+        let end = our_end(version, CloseCode::TRY_AGAIN_LATER, "", ClosedBy::SlowReader);
+        assert_eq!(*log.borrow().last().unwrap(), end);
     }
 
-    a_reset_at_the_end_of_the_grace_ends_it_once(version) {
-        let output = OutputLimits { limit_bytes: 1000, pause_reading_bytes: 1000, ..OutputLimits::default() };
-        let stream = StreamSettings { output, ..StreamSettings::default() };
-        let settings = Settings { stream, ..Settings::default() };
-        let (mut socket, log) = with(version, |server| server.settings(settings), |ws, _| {
-            while ws.send(&"x".repeat(1000)).is_queued() {}
+    reset_at_the_end_of_the_stall_timeout_ends_the_connection_once(version) {
+        let output = OutputLimits::new().limit_bytes(1000).pause_reading_bytes(1000);
+        let (mut socket, log) = with(version, |server| limited(server, output), |ws, _| {
+            ws.send("x".repeat(1000));
         });
         socket.hold(100);
         socket.send("go");
-        socket.advance(Duration::from_millis(4999));
-        // The reset and the end of the grace are news in the same turn.
+        socket.advance(Duration::from_millis(29_999));
+        // The reset and the end of the stall time-out are news in the same turn.
         socket.reset_after(Duration::from_millis(1));
         assert!(socket.is_closed());
         assert_eq!(log.borrow().iter().filter(|line| line.starts_with("close")).count(), 1);
@@ -575,14 +589,14 @@ promises! {
 
     a_close_above_the_mark_does_not_spin_and_finds_the_peers_answer(version) {
         let (mut socket, log) = with(version, same, |ws, _| {
-            ws.send(&"x".repeat(200_000));
-            ws.close(CloseCode::Normal, "");
+            ws.send("x".repeat(200_000));
+            ws.close(CloseCode::NORMAL, "");
         });
         socket.hold(1000);
         socket.send("go");
         match version {
             Version::Hixie75 => socket.finish(),
-            _ => socket.close(CloseCode::Normal, "seen"),
+            _ => socket.close(CloseCode::NORMAL, "seen"),
         }
         socket.release();
         assert!(socket.is_closed());
@@ -593,10 +607,10 @@ promises! {
         let (mut socket, log) = echo(version, same);
         socket.hub().shutdown(Duration::from_secs(9));
         socket.settle();
-        assert_eq!(socket.received(), closed(version, CloseCode::GoingAway, ""));
+        assert_eq!(socket.received(), closed(version, CloseCode::GOING_AWAY, ""));
         match version {
             Version::Hixie75 => socket.finish(),
-            _ => socket.close(CloseCode::GoingAway, ""),
+            _ => socket.close(CloseCode::GOING_AWAY, ""),
         }
         assert_eq!(said(&log), [peers_end(version, 1001, "", ClosedBy::Shutdown)]);
         let (mut socket, log) = echo(version, same);

@@ -4,8 +4,8 @@
 use std::{io, sync::mpsc, thread, time::Duration};
 
 use ws_reactor::{
-    BlockingSocket, Callbacks, CloseCode, ClosedBy, Error, OutputLimits, Reactor, Remote, Sent, Server, Settings,
-    StreamSettings, Version, http::StatusCode,
+    BlockingSocket, Callbacks, CloseCode, ClosedBy, ConnectError, Error, OutputLimits, Reactor, Remote, SendStatus,
+    Server, Version, http::StatusCode,
 };
 
 const FLOOD: usize = 200;
@@ -29,18 +29,17 @@ fn elsewhere() -> Elsewhere {
         let server = Server::new(|_| {
             Callbacks::new().on_message(|ws, message| {
                 match message.as_text() {
-                    Some("close") => ws.close(CloseCode::Other(4000), "as you wish"),
-                    Some("flood") => (0..FLOOD).map(|number| ws.send(&flooding(number))).last().unwrap(),
+                    Some("close") => ws.close(CloseCode::new(4000), "as you wish"),
+                    Some("flood") => (0..FLOOD).map(|number| ws.send(flooding(number))).last().unwrap(),
                     _ => ws.send(message),
                 };
             })
         });
-        let output = OutputLimits { limit_bytes: usize::MAX, ..OutputLimits::default() };
-        let stream = StreamSettings { output, ..StreamSettings::default() };
-        let server = server.settings(Settings { stream, ..Settings::default() });
-        let server = server.subprotocols(["chat"]).on_request(|request| match request.path() {
-            "/closed" => ws_reactor::Decision::status(StatusCode::FORBIDDEN),
-            _ => ws_reactor::Decision::accept(),
+        let output = OutputLimits::new().limit_bytes(usize::MAX);
+        let server = server.configure(|config| config.websocket.stream.output = output);
+        let server = server.subprotocols(["chat"]).on_request(|request, _| match request.path() {
+            "/closed" => ws_reactor::Reply::status(StatusCode::FORBIDDEN),
+            _ => ws_reactor::Reply::upgrade(),
         });
         let listening = reactor.listen("127.0.0.1:0", server).unwrap();
         tell.send((format!("ws://{}", listening.addr), reactor.remote())).unwrap();
@@ -52,7 +51,7 @@ fn elsewhere() -> Elsewhere {
 
 impl Drop for Elsewhere {
     fn drop(&mut self) {
-        self.remote.stop();
+        self.remote.stop().unwrap();
         self.thread.take().unwrap().join().unwrap();
     }
 }
@@ -71,8 +70,8 @@ fn what_is_sent_comes_back() {
     assert!(socket.ping().unwrap() > Duration::ZERO);
     assert_eq!(socket.receive_within(Duration::ZERO).unwrap(), None);
     assert_eq!(socket.receive_within(Duration::from_millis(20)).unwrap(), None);
-    let reason = socket.close(CloseCode::Normal, "done").unwrap();
-    assert!(reason.clean && reason.by == ClosedBy::Application && reason.code == CloseCode::Normal, "{reason}");
+    let reason = socket.close(CloseCode::NORMAL, "done").unwrap();
+    assert!(reason.clean && reason.by == ClosedBy::Application && reason.code == CloseCode::NORMAL, "{reason}");
     for gone in [socket.send("late").unwrap_err(), socket.receive().unwrap_err(), socket.ping().unwrap_err()] {
         assert!(matches!(gone, Error::Closed(_)), "{gone}");
     }
@@ -99,7 +98,7 @@ fn an_end_is_told_with_its_reason() {
     socket.send("close").unwrap();
     assert_eq!(socket.receive().unwrap().as_message().as_text(), Some("last"), "what came before comes first");
     let Error::Closed(reason) = socket.receive().unwrap_err() else { panic!("it is closed") };
-    assert_eq!((reason.code, reason.reason.as_str(), reason.clean), (CloseCode::Other(4000), "as you wish", true));
+    assert_eq!((reason.code, reason.reason.as_str(), reason.clean), (CloseCode::new(4000), "as you wish", true));
     let error = socket.send("late").unwrap_err();
     assert_eq!(error.to_string(), "the connection has ended: 4000 (as you wish), by the peer, clean");
 }
@@ -109,10 +108,13 @@ fn what_cannot_be_opened_says_why() {
     let server = elsewhere();
     let error = BlockingSocket::connect(&format!("{}/closed", server.url)).unwrap_err();
     assert!(matches!(&error, Error::Refused(refusal) if refusal.body == b"Forbidden\n"), "{error}");
-    assert!(matches!(BlockingSocket::connect("http://127.0.0.1").unwrap_err(), Error::Url { .. }));
+    assert!(matches!(
+        BlockingSocket::connect("http://127.0.0.1").unwrap_err(),
+        Error::Connect(ConnectError::Url { .. })
+    ));
     let error = BlockingSocket::connect("ws://127.0.0.1:1").unwrap_err();
     assert!(
-        matches!(&error, Error::Connect { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused),
+        matches!(&error, Error::Connect(ConnectError::Network { source, .. }) if source.kind() == io::ErrorKind::ConnectionRefused),
         "{error}"
     );
 }
@@ -121,9 +123,9 @@ fn what_cannot_be_opened_says_why() {
 fn what_a_version_cannot_say_is_an_error() {
     let server = elsewhere();
     let mut socket = BlockingSocket::connect_with(&server.url, |client| client.version(Version::Hixie76)).unwrap();
-    assert!(matches!(socket.send(b"binary").unwrap_err(), Error::Unsent(Sent::Unsupported)));
+    assert!(matches!(socket.send(b"binary").unwrap_err(), Error::Unsent(SendStatus::Unsupported)));
     assert!(matches!(socket.ping().unwrap_err(), Error::Unsent(_)));
-    assert!(matches!(socket.close(CloseCode::Protocol, "").unwrap_err(), Error::Unsent(_)));
+    assert!(matches!(socket.close(CloseCode::PROTOCOL_ERROR, "").unwrap_err(), Error::Unsent(_)));
     socket.send("text").unwrap();
     assert_eq!(socket.receive().unwrap().as_message().as_text(), Some("text"));
 }

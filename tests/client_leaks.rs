@@ -40,13 +40,13 @@ fn connections_that_are_opened_and_closed_again_leak_nothing() {
                     ws.send("hello");
                 })
                 .on_message(|ws, _| {
-                    ws.close(CloseCode::Normal, "");
+                    ws.close(CloseCode::NORMAL, "");
                 });
             // Some find nobody, some are given up at once.
             let url = if number % 10 == 7 { "ws://127.0.0.1:9/" } else { &urls[number % ADDRESSES] };
             let id = reactor.connect(url, Client::new(handler)).unwrap();
             if number % 10 == 3 {
-                reactor.hub().cut(id);
+                reactor.hub().terminate(id);
             }
             while reactor.hub().stats().connections > 50 {
                 reactor.turn(Some(Duration::from_millis(10))).unwrap();

@@ -5,7 +5,8 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 
 use played::{Log, SERVER, URL, echo, noting, played, reactor, taken};
 use ws_reactor::{
-    Callbacks, Client, CloseCode, Error, Handler, Reconnect, Stream, StreamHandler, StreamSettings, TimerId, WebSocket,
+    Callbacks, Client, CloseCode, ConnectError, Error, Handler, Reconnect, Stream, StreamConfig, StreamHandler,
+    TimerId, WebSocket,
     net::{Answer, Resolver},
 };
 
@@ -16,10 +17,10 @@ mod secure;
 mod wire;
 
 const AT_ONCE: Reconnect = Reconnect {
-    shortest: Duration::ZERO,
-    longest: Duration::ZERO,
+    initial_backoff: Duration::ZERO,
+    max_backoff: Duration::ZERO,
     stable_after: Duration::from_secs(30),
-    most_attempts: None,
+    max_attempts: None,
 };
 
 #[test]
@@ -122,7 +123,8 @@ fn a_timer_that_is_set_before_the_connection_is_made_goes_off() {
     }
     let mut reactor = reactor();
     let log = Log::default();
-    let policy = Reconnect { shortest: Duration::from_secs(3600), longest: Duration::from_secs(3600), ..AT_ONCE };
+    let policy =
+        Reconnect { initial_backoff: Duration::from_secs(3600), max_backoff: Duration::from_secs(3600), ..AT_ONCE };
     reactor.connect(URL, Client::new(Timing(Rc::clone(&log))).reconnect(policy)).unwrap();
     reactor.advance(Duration::from_millis(10)).unwrap();
     assert_eq!(taken(&log), ["timer"]);
@@ -133,7 +135,7 @@ fn a_client_that_is_closed_while_its_failure_is_told_stays_away() {
     let mut reactor = reactor();
     let log = Log::default();
     let handler = noting(&log).on_error(|ws, _| {
-        ws.close(CloseCode::Normal, "");
+        ws.close(CloseCode::NORMAL, "");
     });
     let handler = handler.on_reconnect(|_, _, _| panic!("it is to stay away"));
     reactor.connect(URL, Client::new(handler).reconnect(AT_ONCE)).unwrap();
@@ -160,7 +162,7 @@ fn a_handlers_own_deadline_is_not_taken_for_that_of_connecting() {
     reactor.kernel_mut().play("10.0.0.3:80".parse().unwrap());
     for to in ["10.0.0.2:80", "10.0.0.3:80"] {
         let log = Log::default();
-        let settings = StreamSettings { connect_deadline: Duration::from_secs(5), ..StreamSettings::default() };
+        let settings = StreamConfig::new().connect_timeout(Duration::from_secs(5));
         reactor.hub().connect_stream_with(to, settings, Own(Rc::clone(&log))).unwrap();
         reactor.advance(Duration::from_secs(4)).unwrap();
         assert_eq!(taken(&log), ["own"], "{to}");
@@ -171,24 +173,24 @@ fn a_handlers_own_deadline_is_not_taken_for_that_of_connecting() {
 fn a_bad_answer_is_not_called_a_bad_request() {
     let mut played = played(Client::new);
     let told = played.say("SSH-2.0-x\r\n\r\n");
-    assert_eq!(told[0], "error handshake failed: the answer cannot be read: not HTTP/1");
+    assert_eq!(told[0], "error opening handshake failed: the response cannot be read: not HTTP/1");
 }
 
 #[test]
 fn a_password_in_a_url_is_not_shown() {
     let error = reactor().connect("ws://user:secret@host:99999/", Client::new(Callbacks::new())).unwrap_err();
-    assert!(matches!(&error, Error::Url { url, .. } if url == "ws://host:99999/"), "{error}");
+    assert!(matches!(&error, ConnectError::Url { url, .. } if url == "ws://host:99999/"), "{error}");
 }
 
 #[cfg(feature = "tls")]
 mod by_tls {
     use std::{sync::mpsc, thread};
 
-    use ws_reactor::{BlockingSocket, Reactor, Server, TlsClient, TlsClientConfig};
+    use ws_reactor::{BlockingSocket, Reactor, Server, TlsClientConfig, TlsConnector};
 
     use super::*;
 
-    fn anybody() -> TlsClient {
+    fn anybody() -> TlsConnector {
         TlsClientConfig::dangerously_trusting_everybody().into()
     }
 
@@ -206,7 +208,7 @@ mod by_tls {
             }
 
             fn on_error(&mut self, _: &mut Stream<'_>, error: &Error) {
-                self.0.borrow_mut().push(format!("error {error}"));
+                self.0.borrow_mut().push(format!("error {error:#}"));
             }
         }
         let mut reactor = reactor();
@@ -218,7 +220,7 @@ mod by_tls {
         reactor.kernel_mut().send(peer, b"220 go\r\nEVIL");
         reactor.settle().unwrap();
         let told = taken(&log);
-        assert_eq!(told, ["data 220 go\\r\\nEVIL", "error connection failed: the peer spoke before TLS began"]);
+        assert_eq!(told, ["data 220 go\\r\\nEVIL", "error TLS failed: the peer spoke before TLS began"]);
     }
 
     #[test]
@@ -231,7 +233,7 @@ mod by_tls {
             }
 
             fn on_error(&mut self, _: &mut Stream<'_>, error: &Error) {
-                self.0.borrow_mut().push(error.to_string());
+                self.0.borrow_mut().push(format!("{error:#}"));
             }
         }
         let mut reactor = reactor();
@@ -276,7 +278,7 @@ mod by_tls {
         // Whatever handler is given, it is not in the way.
         let mut socket = BlockingSocket::connect_with(&url, |_| Client::new(Callbacks::new()).tls(anybody())).unwrap();
         for _ in 0..MESSAGES {
-            socket.send(&"x".repeat(100_000)).unwrap();
+            socket.send("x".repeat(100_000)).unwrap();
         }
         assert_eq!(counted.recv_timeout(Duration::from_secs(20)), Ok(MESSAGES), "while nothing is called");
         server.join().unwrap();

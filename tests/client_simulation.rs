@@ -7,8 +7,8 @@ use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
 
 use seeds::Story;
 use ws_reactor::{
-    Client, ClientSettings, CloseCode, CloseReason, ClosedBy, Config, ConnectionId, Error, Handler, Handshake, Message,
-    Reactor, Reconnect, Server, Version, WebSocket,
+    Client, ClientConfig, CloseCode, CloseReason, ClosedBy, ConnectionId, Error, Handler, Handshake, Message, Reactor,
+    ReactorConfig, Reconnect, Server, Version, WebSocket,
     net::{
         Answer, Resolver,
         sim::{Faults, Random, Sim},
@@ -74,7 +74,7 @@ impl Counting {
         let state = &mut world.clients[self.number];
         if state.sent == MOST {
             state.done = true;
-            ws.close(CloseCode::Normal, "counted");
+            ws.close(CloseCode::NORMAL, "counted");
             return;
         }
         let text = format!("{} {} {}", self.number, state.sent, "Zwölf Boxkämpfer ".repeat(length / 18));
@@ -109,7 +109,7 @@ impl Handler for Counting {
         let cut = !self.world.borrow().faithful && self.world.borrow_mut().random.one_in(40);
         if cut {
             self.world.borrow_mut().clients[self.number].done = true;
-            ws.cut();
+            ws.terminate();
         }
     }
 
@@ -117,7 +117,7 @@ impl Handler for Counting {
         self.note(&format!("error {error}"), ws, |_| true);
         let mut world = self.world.borrow_mut();
         let allowed = match error {
-            Error::Connect { .. } | Error::Timeout(_) => true,
+            Error::Connect(_) | Error::Timeout(_) | Error::SlowReader => true,
             Error::Io(_) => !world.faithful,
             _ => false,
         };
@@ -183,8 +183,7 @@ fn server(random: &mut Random) -> Server {
     });
     #[cfg(feature = "deflate")]
     if random.one_in(2) {
-        return server
-            .deflate(ws_reactor::DeflateConfig { threshold_bytes: 8, ..ws_reactor::DeflateConfig::dedicated() });
+        return server.deflate(ws_reactor::DeflateConfig::dedicated().threshold_bytes(8));
     }
     let _ = random;
     server
@@ -193,15 +192,13 @@ fn server(random: &mut Random) -> Server {
 fn client(shared: &Shared, number: usize, random: &mut Random) -> Client {
     let handler = Counting { world: Rc::clone(shared), number };
     let version = if random.one_in(2) { Version::Rfc6455 } else { Version::ALL[random.below(Version::ALL.len())] };
-    let policy = Reconnect { longest: Duration::from_secs(5), ..Reconnect::default() };
+    let policy = Reconnect { max_backoff: Duration::from_secs(5), ..Reconnect::default() };
     // A rough network may take its time.
-    let settings = ClientSettings { opening_deadline: Duration::from_secs(10), ..ClientSettings::default() };
-    let client = Client::new(handler).settings(settings).version(version).reconnect(policy);
+    let config = ClientConfig::new().opening_timeout(Duration::from_secs(10));
+    let client = Client::with_config(config, handler).version(version).reconnect(policy);
     #[cfg(feature = "deflate")]
     let client = match random.one_in(2) {
-        true => {
-            client.deflate(ws_reactor::DeflateConfig { threshold_bytes: 8, ..ws_reactor::DeflateConfig::dedicated() })
-        }
+        true => client.deflate(ws_reactor::DeflateConfig::dedicated().threshold_bytes(8)),
         false => client,
     };
     #[cfg(feature = "tls")]
@@ -224,7 +221,7 @@ fn simulate(story: &Story) -> usize {
     // One of the addresses that a name has is silent, another refuses.
     sim.silence("10.0.0.7:80".parse().unwrap());
     sim.silence("10.0.0.7:443".parse().unwrap());
-    let mut reactor = Reactor::on(sim, Config::default());
+    let mut reactor = Reactor::on(sim, ReactorConfig::default());
     reactor.set_resolver(Names(RefCell::new(Random::new(seed ^ 1))));
     let plain = server(&mut random);
     reactor.listen("10.0.0.1:80", plain).unwrap();

@@ -5,8 +5,8 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use played::{Log, SERVER, URL, echo, noting, reactor, taken};
 use ws_reactor::{
-    Accept, Callbacks, Client, CloseCode, CloseReason, ConnectionId, Decision, Error, Reactor, Reconnect, Stream,
-    StreamHandler, StreamSettings, Version,
+    Callbacks, Client, CloseCode, CloseReason, ConnectionId, Error, Reactor, Reconnect, Reply, Stream, StreamConfig,
+    StreamHandler, Upgrade, Version,
     http::{HeaderValue, Response, StatusCode},
     net::{Answer, Resolver, sim::Sim},
 };
@@ -21,7 +21,7 @@ mod wire;
 fn leading(reactor: &mut Reactor<Sim>, at: &str, status: StatusCode, to: &'static str) -> Log {
     let asked = Log::default();
     let notes = Rc::clone(&asked);
-    let server = echo().on_request(move |request| {
+    let server = echo().on_request(move |request, _| {
         let shown = |name: &str| request.header(name).unwrap_or("-").to_owned();
         let headers = ["authorization", "cookie", "x-secret", "x-public"].map(shown).join(" ");
         notes.borrow_mut().push(format!("{} at {}: {headers}", request.path(), shown("host")));
@@ -30,9 +30,9 @@ fn leading(reactor: &mut Reactor<Sim>, at: &str, status: StatusCode, to: &'stati
                 let mut response = Response::new(b"elsewhere".to_vec());
                 *response.status_mut() = status;
                 response.headers_mut().insert("location", to.parse().unwrap());
-                Decision::Respond(response)
+                Reply::from(response)
             }
-            false => Accept::new().into(),
+            false => Upgrade::new().into(),
         }
     });
     reactor.listen(at, server).unwrap();
@@ -72,7 +72,7 @@ fn redirections_are_followed_if_that_is_wanted_and_credentials_stay_where_they_b
         // It is the same connection, and as good as any.
         assert!(reactor.hub().send(id, "hello").is_queued());
         reactor.settle().unwrap();
-        assert_eq!(taken(&log), ["message text of 5 bytes: hello"]);
+        assert_eq!(taken(&log), ["message hello"]);
     }
 }
 
@@ -93,7 +93,7 @@ fn a_redirection_that_is_not_followed_is_a_refusal() {
         reactor.connect("ws://a.example/home", with_secrets(noting(&log)).follow_redirects(most)).unwrap();
         reactor.settle().unwrap();
         let told = taken(&log);
-        assert!(told[0].starts_with(&format!("error the server answers {status}")) && told.len() == 2, "{told:?}");
+        assert!(told[0].starts_with(&format!("error the server answered {status}")) && told.len() == 2, "{told:?}");
         assert_eq!(taken(&asked).len(), if to == "/home" { 4 } else { 1 }, "{to}");
         assert_eq!(reactor.hub().stats().connections, 0);
     }
@@ -124,8 +124,11 @@ fn a_client_that_will_come_back_has_its_name_at_once_and_may_be_kept_away() {
         notes.borrow_mut().push(ws.id());
         attempt < 3
     });
-    let policy =
-        Reconnect { shortest: Duration::from_secs(60), longest: Duration::from_secs(60), ..Reconnect::default() };
+    let policy = Reconnect {
+        initial_backoff: Duration::from_secs(60),
+        max_backoff: Duration::from_secs(60),
+        ..Reconnect::default()
+    };
     let first = reactor.connect(URL, Client::new(handler).reconnect(policy)).unwrap();
     reactor.settle().unwrap();
     let failed =
@@ -133,13 +136,13 @@ fn a_client_that_will_come_back_has_its_name_at_once_and_may_be_kept_away() {
     assert_eq!(taken(&log).len(), failed.len());
     let second = names.borrow()[0];
     assert!(second != first && reactor.hub().is_open(second) && !reactor.hub().is_open(first));
-    assert_eq!(reactor.hub().send(second, "too early"), ws_reactor::Sent::Unsupported);
-    assert_eq!(reactor.hub().write(second, b"too raw"), ws_reactor::Sent::Unsupported);
+    assert_eq!(reactor.hub().send(second, "too early"), ws_reactor::SendStatus::Unsupported);
+    assert_eq!(reactor.hub().write(second, b"too raw"), ws_reactor::SendStatus::Unsupported);
     reactor.advance(Duration::from_secs(60)).unwrap();
     assert_eq!((taken(&log).len(), names.borrow().len()), (2, 2));
     // Closing it ends the wait, and all.
     let third = names.borrow()[1];
-    reactor.hub().close(third, CloseCode::Normal, "");
+    reactor.hub().close(third, CloseCode::NORMAL, "");
     reactor.advance(Duration::from_secs(600)).unwrap();
     assert_eq!(taken(&log), ["close 1006, by the application, not clean"]);
     assert_eq!((names.borrow().len(), reactor.hub().stats().connections), (2, 0));
@@ -167,10 +170,10 @@ fn a_deadline_says_what_took_too_long() {
     }
     let proxied = |handler| Client::new(handler).proxy("http://10.0.0.1:80".parse().unwrap());
     for (url, client, error) in [
-        ("ws://name.example/", Client::new as fn(Callbacks) -> Client, "the name was not found in time"),
-        ("ws://10.0.0.2/", Client::new, "the connection was not made in time"),
+        ("ws://name.example/", Client::new as fn(Callbacks) -> Client, "name resolution timed out"),
+        ("ws://10.0.0.2/", Client::new, "connecting timed out"),
         ("ws://10.0.0.3/", proxied, "the proxy did not connect in time"),
-        ("ws://10.0.0.1/", Client::new, "the handshake was not done in time"),
+        ("ws://10.0.0.1/", Client::new, "the opening handshake timed out"),
     ] {
         let mut reactor = reactor();
         reactor.set_resolver(Nowhere::default());
@@ -182,7 +185,7 @@ fn a_deadline_says_what_took_too_long() {
         assert_eq!(taken(&log), [""; 0], "{url}");
         reactor.advance(Duration::from_millis(1)).unwrap();
         let told = taken(&log);
-        assert_eq!((told[0].as_str(), told.len()), (format!("error {error}").as_str(), 2), "{url}");
+        assert_eq!((told[0].as_str(), told.len()), (format!("error {error:#}").as_str(), 2), "{url}");
     }
 }
 
@@ -204,7 +207,7 @@ impl StreamHandler for Noting {
     }
 
     fn on_error(&mut self, _: &mut Stream<'_>, error: &Error) {
-        self.log.borrow_mut().push(format!("error {error}"));
+        self.log.borrow_mut().push(format!("error {error:#}"));
     }
 
     fn on_close(&mut self, _: &mut Stream<'_>, reason: &CloseReason) {
@@ -235,13 +238,13 @@ fn a_raw_stream_goes_anywhere() {
     }
     for (to, waits, error) in [
         ("10.0.0.1:44", 0, "cannot connect to 10.0.0.1:44: connection refused"),
-        ("10.0.0.2:43", 3, "the connection was not made in time"),
+        ("10.0.0.2:43", 3, "connecting timed out"),
     ] {
-        let settings = StreamSettings { connect_deadline: Duration::from_secs(3), ..StreamSettings::default() };
+        let settings = StreamConfig::new().connect_timeout(Duration::from_secs(3));
         reactor.hub().connect_stream_with(to, settings, noting(b"")).unwrap();
         reactor.advance(Duration::from_secs(waits)).unwrap();
         let told = taken(&log);
-        assert_eq!((told[0].as_str(), told.len()), (format!("error {error}").as_str(), 2), "{to}");
+        assert_eq!((told[0].as_str(), told.len()), (format!("error {error:#}").as_str(), 2), "{to}");
     }
     // A deadline for connecting is none for what follows.
     let id = reactor.connect_stream("10.0.0.1:43", noting(b"")).unwrap();
@@ -278,7 +281,7 @@ impl StreamHandler for Gate {
 
     fn on_close(&mut self, stream: &mut Stream<'_>, _: &CloseReason) {
         if let Some(beyond) = self.beyond {
-            stream.hub().close(beyond, CloseCode::Normal, "");
+            stream.hub().close(beyond, CloseCode::NORMAL, "");
         }
     }
 }
@@ -293,7 +296,7 @@ impl StreamHandler for Beyond {
     }
 
     fn on_close(&mut self, stream: &mut Stream<'_>, _: &CloseReason) {
-        stream.hub().close(self.0, CloseCode::Normal, "");
+        stream.hub().close(self.0, CloseCode::NORMAL, "");
     }
 }
 
@@ -309,8 +312,8 @@ fn a_tunnel_through_a_proxy_carries_every_version() {
         reactor.settle().unwrap();
         reactor.hub().send(id, "hello");
         reactor.settle().unwrap();
-        assert_eq!(taken(&log)[1..], ["message text of 5 bytes: hello"], "{version}");
-        reactor.hub().close(id, CloseCode::Normal, "");
+        assert_eq!(taken(&log)[1..], ["message hello"], "{version}");
+        reactor.hub().close(id, CloseCode::NORMAL, "");
         reactor.advance(Duration::from_secs(20)).unwrap();
         assert_eq!(reactor.hub().stats().connections, 0, "{version}");
     }
@@ -318,7 +321,7 @@ fn a_tunnel_through_a_proxy_carries_every_version() {
 
 #[cfg(feature = "tls")]
 mod by_tls {
-    use ws_reactor::{TlsClient, TlsClientConfig, TlsConfig};
+    use ws_reactor::{TlsClientConfig, TlsConfig, TlsConnector};
 
     use super::*;
 
@@ -326,7 +329,7 @@ mod by_tls {
         TlsConfig::from_pem(pem.certificate.as_bytes(), pem.key.as_bytes()).unwrap()
     }
 
-    fn trusting(pem: &secure::Pem) -> TlsClient {
+    fn trusting(pem: &secure::Pem) -> TlsConnector {
         TlsClientConfig::trusting_pem(pem.certificate.as_bytes()).unwrap().into()
     }
 
@@ -336,7 +339,7 @@ mod by_tls {
         reactor.listen(SERVER, echo()).unwrap();
         reactor.listen("10.0.0.1:443", echo().tls(presenting(of_server))).unwrap();
         let gate = |_| Gate::default();
-        reactor.listen_stream_over_tls("10.0.0.1:8443", presenting(of_proxy), StreamSettings::default(), gate).unwrap();
+        reactor.listen_stream_over_tls("10.0.0.1:8443", presenting(of_proxy), StreamConfig::default(), gate).unwrap();
         reactor
     }
 
@@ -349,7 +352,7 @@ mod by_tls {
             let secured = Log::default();
             let notes = Rc::clone(&secured);
             let handler = noting(&log).on_open(move |_, handshake| {
-                notes.borrow_mut().push(format!("{}", handshake.secured().is_some()));
+                notes.borrow_mut().push(format!("{}", handshake.tls_info().is_some()));
             });
             let client = Client::new(handler).proxy("https://proxy.example:8443".parse().unwrap());
             let client = client.tls(trusting(&of_server)).proxy_tls(trusting(&of_proxy));
@@ -362,7 +365,7 @@ mod by_tls {
                 reactor.settle().unwrap();
                 assert_eq!(taken(&log), [format!("message {}", ws_reactor::Message::Text(&text))], "{url}");
             }
-            reactor.hub().close(id, CloseCode::Normal, "");
+            reactor.hub().close(id, CloseCode::NORMAL, "");
             reactor.advance(Duration::from_secs(20)).unwrap();
             assert_eq!(taken(&log), ["close 1000, by the application, clean"]);
             assert_eq!(reactor.hub().stats().connections, 0);
@@ -391,9 +394,9 @@ mod by_tls {
             let mut reactor = reactor();
             let (log, asked) = (Log::default(), Log::default());
             let notes = Rc::clone(&asked);
-            let server = echo().tls(presenting(&of_server)).on_request(move |request| {
-                notes.borrow_mut().extend(request.secured().unwrap().server_name.clone());
-                Decision::accept()
+            let server = echo().tls(presenting(&of_server)).on_request(move |request, _| {
+                notes.borrow_mut().extend(request.tls_info().unwrap().server_name.clone());
+                Reply::upgrade()
             });
             reactor.listen("10.0.0.1:443", server).unwrap();
             let client = Client::new(noting(&log)).tls(trusting(&of_server));
@@ -414,7 +417,7 @@ mod by_tls {
         let client = Client::new(noting(&log)).proxy("https://proxy.example:8443".parse().unwrap());
         reactor.connect("ws://server.example/", client.proxy_tls(trusting(&of_proxy))).unwrap();
         reactor.advance(Duration::from_secs(30)).unwrap();
-        assert_eq!(taken(&log)[0], "error the TLS handshake was not done in time");
+        assert_eq!(taken(&log)[0], "error the TLS handshake timed out");
     }
 
     #[test]
@@ -423,11 +426,11 @@ mod by_tls {
         for (to, opens) in [("http://a.example/there", false), ("https://a.example/there", true)] {
             let mut reactor = reactor();
             let asked = leading(&mut reactor, SERVER, StatusCode::FOUND, "https://a.example/home");
-            let server = echo().tls(presenting(&of_server)).on_request(move |request| {
+            let server = echo().tls(presenting(&of_server)).on_request(move |request, _| {
                 let mut response = Response::new(Vec::new());
                 *response.status_mut() = StatusCode::FOUND;
                 response.headers_mut().insert("location", to.parse().unwrap());
-                if request.path() == "/home" { Decision::Respond(response) } else { Accept::new().into() }
+                if request.path() == "/home" { Reply::from(response) } else { Upgrade::new().into() }
             });
             reactor.listen("10.0.0.1:443", server).unwrap();
             let log = Log::default();
@@ -441,15 +444,15 @@ mod by_tls {
 
     #[test]
     fn a_raw_stream_may_speak_tls() {
-        struct Secured(TlsClient, Log);
-        impl StreamHandler for Secured {
+        struct TlsInfo(TlsConnector, Log);
+        impl StreamHandler for TlsInfo {
             fn on_connect(&mut self, stream: &mut Stream<'_>) {
                 stream.start_tls(&self.0, "server.example");
                 stream.write(b"GET /healthcheck HTTP/1.1\r\nHost: server.example\r\n\r\n");
             }
 
             fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
-                let protocol = stream.secured().unwrap().protocol.clone();
+                let protocol = stream.tls_info().unwrap().protocol.clone();
                 let status = String::from_utf8_lossy(data).lines().next().unwrap().to_owned();
                 self.1.borrow_mut().push(format!("{protocol} {status}"));
             }
@@ -457,7 +460,7 @@ mod by_tls {
         let of_server = secure::made(&["server.example"]);
         let mut reactor = world(&of_server, &of_server);
         let log = Log::default();
-        reactor.connect_stream("server.example:443", Secured(trusting(&of_server), Rc::clone(&log))).unwrap();
+        reactor.connect_stream("server.example:443", TlsInfo(trusting(&of_server), Rc::clone(&log))).unwrap();
         reactor.settle().unwrap();
         assert_eq!(taken(&log), ["TLSv1_3 HTTP/1.1 200 OK"]);
     }
@@ -468,9 +471,9 @@ fn an_address_of_version_6_stands_in_brackets() {
     let mut reactor = reactor();
     let asked = Log::default();
     let notes = Rc::clone(&asked);
-    let server = echo().on_request(move |request| {
+    let server = echo().on_request(move |request, _| {
         notes.borrow_mut().push(request.host().unwrap().to_owned());
-        Decision::accept()
+        Reply::upgrade()
     });
     reactor.listen("[2001:db8::1]:8080", server).unwrap();
     let log = Log::default();
@@ -557,7 +560,7 @@ fn a_server_may_listen_in_the_file_system() {
     while log.borrow().len() < 2 {
         reactor.turn(Some(Duration::from_secs(10))).unwrap();
     }
-    assert_eq!(taken(&log), ["message text of 5 bytes: hello", "close 1000, by the peer, clean"]);
+    assert_eq!(taken(&log), ["message hello", "close 1000, by the peer, clean"]);
     assert_eq!(server.join().unwrap(), ("GET /chat?room=1 HTTP/1.1".to_owned(), true));
     std::fs::remove_file(&path).unwrap();
     reactor.connect(&format!("ws+unix:{}", path.display()), client(&log)).unwrap();

@@ -11,7 +11,7 @@ use std::{
 
 use wire::Kind;
 use ws_reactor::{
-    Callbacks, Config, Reactor, Server, Settings, SlowTurn, Version,
+    Callbacks, Reactor, ReactorConfig, Server, ServerConfig, SlowTurn, Version,
     net::{
         Kernel,
         sim::{PeerId, Sim},
@@ -37,7 +37,7 @@ struct Crowd {
 impl Crowd {
     /// All have opened a WebSocket at this moment.
     fn new(size: usize) -> Self {
-        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         let closed = Rc::new(RefCell::new(Vec::new()));
         let notes = Rc::clone(&closed);
         let server = Server::new(move |_| {
@@ -87,7 +87,7 @@ fn ten_thousand_dead_peers_are_dropped_at_once_in_bounded_turns() {
         crowd.reactor.turn(Some(Duration::ZERO)).unwrap();
         turns += 1;
         let dropped = before - crowd.connections();
-        assert!(dropped <= Config::default().timer_budget && turns < 20, "{dropped} in turn {turns}");
+        assert!(dropped <= ReactorConfig::default().timer_budget && turns < 20, "{dropped} in turn {turns}");
     }
     println!("{CROWD} dead peers are dropped in {turns} turns and {:?}", began.elapsed());
     assert_eq!(crowd.closed.borrow().len(), CROWD);
@@ -123,7 +123,7 @@ fn a_process_that_was_stopped_for_hours_drops_the_dead_and_pings_the_living_once
 
 #[test]
 fn a_million_timers_that_are_cancelled_wake_nobody() {
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let hub = reactor.hub();
     let timers: Vec<_> = (0..1_000_000_u64)
         .map(|number| hub.add_timer(Duration::from_millis(number * 7919 % 1_000_003), |_| {}))
@@ -167,7 +167,7 @@ fn timers_that_are_all_due_at_once_leave_the_others_their_turns() {
         crowd.reactor.hub().add_timer(Duration::from_secs(1), move |_| fired.set(fired.get() + 1));
     }
     crowd.reactor.kernel_mut().advance(Duration::from_secs(1));
-    meanwhile_somebody_is_answered(crowd, &fired, TIMERS, Config::default().timer_budget);
+    meanwhile_somebody_is_answered(crowd, &fired, TIMERS, ReactorConfig::default().timer_budget);
 }
 
 #[test]
@@ -179,14 +179,14 @@ fn commands_of_other_threads_leave_the_others_their_turns() {
     let crowd = Crowd::new(1);
     let remote = crowd.reactor.remote();
     for _ in 0..COMMANDS {
-        assert!(remote.run(|_| RUN.set(RUN.get() + 1)).is_queued());
+        assert!(remote.run(|_| RUN.set(RUN.get() + 1)).is_ok());
     }
-    RUN.with(|run| meanwhile_somebody_is_answered(crowd, run, COMMANDS, Config::default().command_budget));
+    RUN.with(|run| meanwhile_somebody_is_answered(crowd, run, COMMANDS, ReactorConfig::default().command_budget));
 }
 
 #[test]
 fn a_listener_that_rests_for_want_of_a_descriptor_goes_on_when_a_connection_has_gone() {
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let addr = reactor.listen("10.0.0.1:80", Server::new(|_| Callbacks::new())).unwrap().addr;
     reactor.kernel_mut().limit_connections(2);
     let peers: Vec<PeerId> = (0..4).map(|_| reactor.kernel_mut().connect(addr).unwrap()).collect();
@@ -213,7 +213,7 @@ fn a_listener_that_rests_for_want_of_a_descriptor_goes_on_when_a_connection_has_
 
 #[test]
 fn no_listener_takes_every_descriptor() {
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let addrs = ["10.0.0.1:80", "10.0.0.1:81"]
         .map(|addr| reactor.listen(addr, Server::new(|_| Callbacks::new())).unwrap().addr);
     reactor.kernel_mut().limit_connections(1);
@@ -240,7 +240,7 @@ fn no_listener_takes_every_descriptor() {
 fn a_callback_that_takes_its_time_is_seen() {
     const TIME: Duration = Duration::from_millis(30);
     let slow = Server::new(|_| on_message(|_, _| std::thread::sleep(TIME)));
-    let mut reactor = Reactor::with_config(Config { time_callbacks: true, ..Config::default() }).unwrap();
+    let mut reactor = Reactor::with_config(ReactorConfig::new().time_callbacks(true)).unwrap();
     let addr = reactor.listen("127.0.0.1:0", slow).unwrap().addr;
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.write_all(&wire::request(Version::Rfc6455, "/", "")).unwrap();
@@ -300,7 +300,7 @@ fn a_slow_command_is_charged_to_no_connection() {
     });
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.write_all(&wire::request(Version::Rfc6455, "/", "")).unwrap();
-    reactor.remote().run(|_| std::thread::sleep(TIME));
+    reactor.remote().run(|_| std::thread::sleep(TIME)).unwrap();
     // What it is told it may act upon: the loop ends.
     reactor.run().unwrap();
     let slow = told.borrow()[0];
@@ -310,10 +310,9 @@ fn a_slow_command_is_charged_to_no_connection() {
 
 #[test]
 fn a_flood_of_handshakes_is_turned_away_by_address_and_in_all() {
-    let settings =
-        Settings { pending_handshakes: Some(5), pending_handshakes_per_address: Some(3), ..Settings::default() };
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
-    let server = Server::new(|_| on_message(|_, _| {})).settings(settings);
+    let config = ServerConfig::new().pending_handshakes(Some(5)).pending_handshakes_per_address(Some(3));
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+    let server = Server::with_config(config, |_| on_message(|_, _| {}));
     let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
     let connect = |reactor: &mut Reactor<Sim>, host: u8| {
         let peer = reactor.kernel_mut().connect_from(([192, 0, 2, host], 50_000).into(), addr).unwrap();

@@ -13,7 +13,7 @@ use std::{
 };
 
 use ws_reactor::{
-    Accept, Callbacks, Config, Decider, Decision, Reactor, Sent, Server, TestSocket, Version,
+    Callbacks, Reactor, ReactorConfig, RemoteError, Reply, Responder, Server, TestSocket, Upgrade, Version,
     http::{HeaderName, HeaderValue, StatusCode},
     net::sim::Sim,
 };
@@ -22,7 +22,7 @@ use ws_reactor::{
 mod secure;
 mod wire;
 
-type Deciders = Rc<RefCell<VecDeque<Decider>>>;
+type Deciders = Rc<RefCell<VecDeque<Responder>>>;
 
 /// A server that asks whether each may come in, and who is to decide.
 fn asking() -> (Server, Deciders) {
@@ -37,15 +37,15 @@ fn asking() -> (Server, Deciders) {
                 ws.send(message);
             })
     });
-    let server = server.on_request(move |_| {
-        let (later, decider) = Decision::later();
+    let server = server.on_request(move |_, _| {
+        let (later, decider) = Reply::later();
         asked.borrow_mut().push_back(decider);
         later
     });
     (server, deciders)
 }
 
-fn next(deciders: &Deciders) -> Decider {
+fn next(deciders: &Deciders) -> Responder {
     deciders.borrow_mut().pop_front().expect("a request was asked about")
 }
 
@@ -69,8 +69,8 @@ fn who_is_accepted_later_has_lost_nothing_in_any_version() {
         socket.advance(Duration::from_secs(5));
         assert!(socket.received_bytes().is_empty() && !socket.is_ended(), "{version}: it waits");
         assert_eq!(socket.hub().stats().pending_handshakes, 1);
-        let accept = Accept::new().header(HeaderName::from_static("x-user"), HeaderValue::from_static("7"));
-        assert_eq!(next(&deciders).decide(accept), Sent::Queued);
+        let accept = Upgrade::new().header(HeaderName::from_static("x-user"), HeaderValue::from_static("7"));
+        assert_eq!(next(&deciders).respond(accept), Ok(()));
         socket.settle();
         let answer = socket.received_bytes();
         let has = |part: &[u8]| answer.windows(part.len()).any(|window| window == part);
@@ -84,14 +84,14 @@ fn who_is_accepted_later_has_lost_nothing_in_any_version() {
 fn who_is_refused_later_gets_the_answer() {
     let (server, deciders) = asking();
     let mut socket = hasty(Version::Rfc6455, server);
-    next(&deciders).decide(Decision::status(StatusCode::UNAUTHORIZED));
+    next(&deciders).respond(Reply::status(StatusCode::UNAUTHORIZED)).unwrap();
     socket.settle();
     assert_eq!(status(&mut socket), "401");
     assert!(socket.is_ended());
     // An ordinary request cannot be accepted, and a decider that is lost refuses.
     let (server, deciders) = asking();
     let mut socket = TestSocket::request(server, "GET / HTTP/1.1\r\nHost: test\r\n\r\n");
-    next(&deciders).decide(Decision::accept());
+    next(&deciders).respond(Reply::upgrade()).unwrap();
     socket.settle();
     assert_eq!(status(&mut socket), "426");
     let (server, deciders) = asking();
@@ -103,20 +103,20 @@ fn who_is_refused_later_gets_the_answer() {
 
 #[test]
 fn a_decision_may_be_made_at_once_or_put_off_again() {
-    let at_once = Server::new(|_| Callbacks::new()).on_request(|_| {
-        let (later, decider) = Decision::later();
+    let at_once = Server::new(|_| Callbacks::new()).on_request(|_, _| {
+        let (later, decider) = Reply::later();
         assert!(!decider.is_closed());
-        assert_eq!(decider.decide(Decision::status(StatusCode::GONE)), Sent::Queued);
+        assert_eq!(decider.respond(Reply::status(StatusCode::GONE)), Ok(()));
         later
     });
     assert_eq!(status(&mut hasty(Version::Rfc6455, at_once)), "410");
     let (server, deciders) = asking();
     let mut socket = hasty(Version::Rfc6455, server);
-    let (later, decider) = Decision::later();
-    next(&deciders).decide(later);
+    let (later, decider) = Reply::later();
+    next(&deciders).respond(later).unwrap();
     socket.advance(Duration::from_secs(1));
     assert!(socket.received_bytes().is_empty());
-    decider.decide(Decision::status(StatusCode::FORBIDDEN));
+    decider.respond(Reply::status(StatusCode::FORBIDDEN)).unwrap();
     socket.settle();
     assert_eq!(status(&mut socket), "403");
 }
@@ -129,7 +129,7 @@ fn a_decision_that_takes_too_long_comes_too_late() {
     assert_eq!(status(&mut socket), "503");
     let decider = next(&deciders);
     assert!(decider.is_closed());
-    assert_eq!(decider.decide(Decision::accept()), Sent::Closed);
+    assert_eq!(decider.respond(Reply::upgrade()), Err(RemoteError::Closed));
     socket.advance(Duration::from_secs(10));
     assert!(socket.is_closed() && socket.received_bytes().is_empty());
 }
@@ -137,7 +137,7 @@ fn a_decision_that_takes_too_long_comes_too_late() {
 #[test]
 fn a_decision_on_a_client_that_has_gone_touches_nobody() {
     let (server, deciders) = asking();
-    let mut reactor = Reactor::on(Sim::new(), Config { command_budget: 1, ..Config::default() });
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::new().command_budget(1));
     let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
     let ask = |reactor: &mut Reactor<Sim>| {
         let peer = reactor.kernel_mut().connect(addr).unwrap();
@@ -150,9 +150,9 @@ fn a_decision_on_a_client_that_has_gone_touches_nobody() {
     let gone = ask(&mut reactor);
     // The decision stands in a long line when the client goes, and still does when another waits in its place.
     for _ in 0..100 {
-        reactor.remote().run(|_| {});
+        reactor.remote().run(|_| {}).unwrap();
     }
-    assert_eq!(next(&deciders).decide(Decision::accept()), Sent::Queued);
+    assert_eq!(next(&deciders).respond(Reply::upgrade()), Ok(()));
     reactor.kernel_mut().reset(gone);
     while reactor.hub().stats().connections > 0 {
         reactor.turn(Some(Duration::ZERO)).unwrap();
@@ -162,14 +162,14 @@ fn a_decision_on_a_client_that_has_gone_touches_nobody() {
     reactor.settle().unwrap();
     assert_eq!(reactor.kernel_mut().received(other), b"", "nobody has decided on the other");
     assert_eq!(reactor.hub().stats().opened, 0);
-    next(&deciders).decide(Decision::accept());
+    next(&deciders).respond(Reply::upgrade()).unwrap();
     reactor.settle().unwrap();
     assert!(reactor.kernel_mut().received(other).starts_with(b"HTTP/1.1 101 "));
     let late = ask(&mut reactor);
     reactor.kernel_mut().reset(late);
     reactor.settle().unwrap();
     assert!(deciders.borrow()[0].is_closed());
-    assert_eq!(next(&deciders).decide(Decision::accept()), Sent::Closed);
+    assert_eq!(next(&deciders).respond(Reply::upgrade()), Err(RemoteError::Closed));
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn who_ends_his_side_while_he_waits_may_still_listen() {
     let mut socket = hasty(Version::Rfc6455, server);
     socket.finish();
     assert!(!deciders.borrow()[0].is_closed());
-    next(&deciders).decide(Decision::status(StatusCode::FORBIDDEN));
+    next(&deciders).respond(Reply::status(StatusCode::FORBIDDEN)).unwrap();
     socket.settle();
     assert_eq!(status(&mut socket), "403");
     assert!(socket.is_closed());
@@ -194,7 +194,7 @@ fn a_connection_that_waits_is_not_read_on_by_anybody() {
         socket.settle();
     }
     assert!(socket.hub().stats().turns < 100, "and the loop does not spin");
-    next(&deciders).decide(Decision::accept());
+    next(&deciders).respond(Reply::upgrade()).unwrap();
     socket.settle();
     assert!(socket.received_bytes().ends_with(b"\x81\x07welcome\x81\x05hasty"));
 }
@@ -202,13 +202,13 @@ fn a_connection_that_waits_is_not_read_on_by_anybody() {
 #[test]
 fn a_decision_for_which_there_is_no_room_waits_for_the_deadline() {
     let (server, deciders) = asking();
-    let mut reactor = Reactor::on(Sim::new(), Config { remote_commands: 1, ..Config::default() });
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::new().remote_commands(1));
     let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
     let peer = reactor.kernel_mut().connect(addr).unwrap();
     reactor.kernel_mut().send(peer, &wire::request(Version::Rfc6455, "/", ""));
     reactor.settle().unwrap();
-    reactor.remote().run(|_| {});
-    assert_eq!(next(&deciders).decide(Decision::accept()), Sent::Full);
+    reactor.remote().run(|_| {}).unwrap();
+    assert_eq!(next(&deciders).respond(Reply::upgrade()), Err(RemoteError::Full));
     reactor.advance(Duration::from_secs(9)).unwrap();
     assert_eq!(reactor.kernel_mut().received(peer), b"");
     reactor.advance(Duration::from_secs(2)).unwrap();
@@ -220,14 +220,14 @@ fn a_decision_for_which_there_is_no_room_waits_for_the_deadline() {
 fn a_large_backlog_over_tls_waits_for_the_decision() {
     const MESSAGES: usize = 100;
     let (server, deciders) = asking();
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     reactor.listen("10.0.0.1:443", secure::server(server)).unwrap();
     let mut peer = secure::Peer::new(&mut reactor, secure::trust(&secure::LOCALHOST), "localhost");
     let message = wire::text(Version::Rfc6455, vec![b'x'; 1000]);
     let bytes = [wire::request(Version::Rfc6455, "/", ""), message.repeat(MESSAGES)].concat();
     peer.talk(&mut reactor, &bytes).unwrap();
     assert!(peer.heard.is_empty());
-    next(&deciders).decide(Decision::accept());
+    next(&deciders).respond(Reply::upgrade()).unwrap();
     peer.talk(&mut reactor, &[]).unwrap();
     let answer = peer.heard.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
     assert_eq!(peer.heard.len() - answer, 2 + "welcome".len() + MESSAGES * (4 + 1000));
@@ -240,20 +240,20 @@ fn whoever_waits_is_told_of_a_shutdown() {
     socket.hub().shutdown(Duration::from_secs(5));
     socket.settle();
     assert_eq!(status(&mut socket), "503");
-    assert_eq!(next(&deciders).decide(Decision::accept()), Sent::Closed);
+    assert_eq!(next(&deciders).respond(Reply::upgrade()), Err(RemoteError::Closed));
 }
 
 #[test]
 fn a_factory_that_panics_after_a_late_decision_ends_its_connection_only() {
     let deciders = Deciders::default();
     let asked = Rc::clone(&deciders);
-    let server = Server::new(|_| -> Callbacks { panic!("no handler for anybody") }).on_request(move |_| {
-        let (later, decider) = Decision::later();
+    let server = Server::new(|_| -> Callbacks { panic!("no handler for anybody") }).on_request(move |_, _| {
+        let (later, decider) = Reply::later();
         asked.borrow_mut().push_back(decider);
         later
     });
     let mut socket = hasty(Version::Rfc6455, server);
-    next(&deciders).decide(Decision::accept());
+    next(&deciders).respond(Reply::upgrade()).unwrap();
     socket.settle();
     let stats = socket.hub().stats();
     assert_eq!((stats.panics, stats.pending_handshakes, stats.connections), (1, 0, 0));
@@ -261,17 +261,15 @@ fn a_factory_that_panics_after_a_late_decision_ends_its_connection_only() {
 
 #[test]
 fn another_thread_decides_while_the_loop_waits() {
-    let (questions, asked) = mpsc::channel::<(String, Decider)>();
+    let (questions, asked) = mpsc::channel::<(String, Responder)>();
     let worker = thread::spawn(move || {
         for (path, decider) in asked {
-            match path == "/open" {
-                true => decider.decide(Accept::new()),
-                false => decider.decide(Decision::status(StatusCode::FORBIDDEN)),
-            };
+            let reply = if path == "/open" { Reply::upgrade() } else { Reply::status(StatusCode::FORBIDDEN) };
+            decider.respond(reply).unwrap();
         }
     });
-    let server = Server::new(|_| Callbacks::new()).on_request(move |request| {
-        let (later, decider) = Decision::later();
+    let server = Server::new(|_| Callbacks::new()).on_request(move |request, _| {
+        let (later, decider) = Reply::later();
         questions.send((request.path().to_owned(), decider)).unwrap();
         later
     });

@@ -8,8 +8,8 @@ use std::{cell::RefCell, env, rc::Rc, time::Duration};
 
 use played::{Log, SERVER, URL, echo, noting, taken};
 use ws_reactor::{
-    Callbacks, Client, CloseCode, CloseReason, Config, Error, Handler, Handshake, Message, Reactor, Server, Version,
-    WebSocket,
+    Callbacks, Client, CloseCode, CloseReason, Error, Handler, Handshake, Message, Reactor, ReactorConfig, Server,
+    Version, WebSocket,
     net::sim::{PeerId, Random, Sim},
 };
 
@@ -84,7 +84,7 @@ struct Scene {
 
 impl Scene {
     fn new(sim: Sim, client: impl FnOnce(Watch) -> Client) -> Scene {
-        let mut reactor = Reactor::on(sim, Config::default());
+        let mut reactor = Reactor::on(sim, ReactorConfig::default());
         reactor.kernel_mut().play(SERVER.parse().unwrap());
         reactor.listen(BYSTANDER, echo()).unwrap();
         let (watch, bystander) = (Watch::default(), Log::default());
@@ -136,17 +136,17 @@ fn good_session(request: &[u8], version: Version) -> Vec<u8> {
     let server = Server::new(move |_| {
         Callbacks::new().on_open(move |ws, _| {
             ws.send("hello");
-            ws.send(&"all the same ".repeat(40));
+            ws.send("all the same ".repeat(40));
             if version.supports_ping() {
                 ws.send(b"\x00\x01\x02");
                 ws.ping(b"there?");
             }
-            ws.close(CloseCode::Other(4000), "enough");
+            ws.close(CloseCode::new(4000), "enough");
         })
     });
     #[cfg(feature = "deflate")]
     let server = server.deflate(ws_reactor::DeflateConfig::dedicated());
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let address = reactor.listen(SERVER, server).unwrap().addr;
     let peer = reactor.kernel_mut().connect(address).unwrap();
     reactor.kernel_mut().send(peer, request);
@@ -266,7 +266,7 @@ fn a_refusal_without_end_is_cut_where_enough_is_known() {
         let ended = scene.watch.0.borrow().closed.is_some();
         assert!(ended, "{head:?}");
         let told = scene.over(|| head.to_owned());
-        assert_eq!(told.errors, ["the server answers 403 Forbidden"], "{head:?}");
+        assert_eq!(told.errors, ["the server answered 403 Forbidden"], "{head:?}");
     }
 }
 
@@ -320,7 +320,7 @@ fn a_server_that_does_not_close_is_left_in_time() {
     for answer in [&b"\x88\x02\x03\xe8"[..], b""] {
         let mut scene = open();
         let id = scene.reactor.hub().connections().next().unwrap();
-        scene.reactor.hub().close(id, CloseCode::Normal, "");
+        scene.reactor.hub().close(id, CloseCode::NORMAL, "");
         scene.say(answer);
         for _ in 0..49 {
             scene.say(b"\x89\x00\x81\x01x");
@@ -346,7 +346,7 @@ fn a_server_that_pings_and_does_not_read_costs_little() {
     let cost = counting::peak() - before;
     assert!(cost < 600_000, "{cost} bytes for a hundred thousand pings");
     let told = scene.over(String::new);
-    assert_eq!(told.closed.unwrap().by, ws_reactor::ClosedBy::Timeout(ws_reactor::Deadline::Pong));
+    assert_eq!(told.closed.unwrap().by, ws_reactor::ClosedBy::SlowReader);
 }
 
 #[test]
@@ -416,7 +416,7 @@ fn what_is_no_tls_is_told_so() {
     let tls = || ws_reactor::TlsClientConfig::trusting_pem(secure::LOCALHOST.certificate.as_bytes()).unwrap();
     for seed in 0..200 {
         let mut random = Random::new(seed);
-        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         reactor.kernel_mut().play("10.0.0.1:443".parse().unwrap());
         reactor.set_resolver(played::Here);
         let log = Log::default();

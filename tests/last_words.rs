@@ -9,7 +9,7 @@ use std::{
 };
 
 use wire::Kind;
-use ws_reactor::{CloseCode, Reactor, Server, Settings, Version, on_message};
+use ws_reactor::{CloseCode, Reactor, Server, Version, on_message};
 
 mod wire;
 
@@ -19,19 +19,17 @@ const MESSAGES: usize = 100;
 /// A system that is left with input nobody has read resets the connection, and what was on its way out is lost.
 #[test]
 fn eight_megabytes_and_a_close_arrive_though_the_peer_goes_on_talking() {
-    let mut settings = Settings::default();
-    settings.stream.output.limit_bytes = 2 * MESSAGE * MESSAGES;
     let server = Server::new(|_| {
         on_message(|ws, _| {
             let text = "x".repeat(MESSAGE);
             for _ in 0..MESSAGES {
                 assert!(ws.send(&text).is_queued());
             }
-            ws.close(CloseCode::Normal, "all said");
+            ws.close(CloseCode::NORMAL, "all said");
         })
     });
     let mut reactor = Reactor::new().unwrap();
-    let addr = reactor.listen("127.0.0.1:0", server.settings(settings)).unwrap().addr;
+    let addr = reactor.listen("127.0.0.1:0", server).unwrap().addr;
     let client = thread::spawn(move || {
         let mut stream = TcpStream::connect(addr).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();

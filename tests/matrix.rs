@@ -14,8 +14,8 @@ use std::{
 };
 
 use ws_reactor::{
-    CloseCode, CloseReason, Config, ConnectionId, Error, Handler, Handshake, Hub, Message, Reactor, Server, TimerId,
-    Turn, WebSocket,
+    CloseCode, CloseReason, ConnectionId, Error, Handler, Handshake, Hub, Message, Reactor, ReactorConfig, Server,
+    TimerId, Turn, WebSocket,
     net::{
         Kernel,
         sim::{PeerId, Sim},
@@ -285,9 +285,9 @@ fn act_on(ws: &mut WebSocket<'_>, scene: &Scene) {
         Action::SendToSelf => scene.answer(ws.send("to self")),
         Action::CloseSelf => {
             scene.answer(ws.send("last words"));
-            scene.answer(ws.close(CloseCode::Normal, ""));
+            scene.answer(ws.close(CloseCode::NORMAL, ""));
             scene.answer(ws.send("too late"));
-            scene.answer(ws.close(CloseCode::Normal, ""));
+            scene.answer(ws.close(CloseCode::NORMAL, ""));
         }
         Action::Publish => {
             scene.published(ws.publish("news", "to all"));
@@ -313,16 +313,16 @@ fn act(hub: &mut Hub, scene: &Scene) {
         Action::CloseSelf | Action::CloseOther => {
             let id = if scene.action == Action::CloseSelf { actor } else { other };
             scene.answer(hub.send(id, "last words"));
-            scene.answer(hub.close(id, CloseCode::Normal, ""));
+            scene.answer(hub.close(id, CloseCode::NORMAL, ""));
             scene.answer(hub.send(id, "too late"));
-            scene.answer(hub.close(id, CloseCode::Normal, ""));
+            scene.answer(hub.close(id, CloseCode::NORMAL, ""));
         }
         Action::CutSelf | Action::CutOther => {
             let id = if scene.action == Action::CutSelf { actor } else { other };
             if id == other {
                 scene.answer(hub.send(id, "lost"));
             }
-            (0..2).for_each(|_| scene.answer(hub.cut(id)));
+            (0..2).for_each(|_| scene.answer(hub.terminate(id)));
             scene.answer(hub.send(id, "too late"));
         }
         Action::Publish => {
@@ -381,8 +381,8 @@ fn act(hub: &mut Hub, scene: &Scene) {
         }
         Action::SendToStale => {
             scene.answer(hub.send(stale, "to the past"));
-            scene.answer(hub.close(stale, CloseCode::Normal, ""));
-            scene.answer(hub.cut(stale));
+            scene.answer(hub.close(stale, CloseCode::NORMAL, ""));
+            scene.answer(hub.terminate(stale));
             scene.answer(hub.subscribe(stale, "fresh"));
             scene.answer(hub.pause(stale));
             scene.answer(hub.unsubscribe(stale, "news"));
@@ -556,7 +556,7 @@ struct World {
 impl World {
     fn new(action: Action, callback: Callback) -> Self {
         let scene = Scene { callback, action, notes: Arc::default() };
-        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         let inside = scene.clone();
         let server = Server::new(move |handshake| Actor { who: handshake.path().to_owned(), scene: inside.clone() });
         reactor.listen("10.0.0.1:80", server).unwrap();
@@ -608,7 +608,7 @@ impl World {
             Callback::Close => return self.send("/actor", &masked(0x88, &1000_u16.to_be_bytes())),
             Callback::Drain => {
                 self.reactor.kernel_mut().hold(peer, 1024);
-                self.reactor.hub().send(id, &vec![0; FLOOD_BYTES]);
+                self.reactor.hub().send(id, vec![0; FLOOD_BYTES]);
                 self.reactor.settle().unwrap();
                 // Now the rest goes in one piece, so that nothing is half sent when the action comes.
                 self.reactor.kernel_mut().hold(peer, 2 * FLOOD_BYTES);
@@ -652,7 +652,7 @@ fn check(action: Action, callback: Callback) {
     let mut world = World::new(action, callback);
     world.connect("/stale");
     let stale = world.scene.id("/stale");
-    world.reactor.hub().cut(stale);
+    world.reactor.hub().terminate(stale);
     world.reactor.settle().unwrap();
     world.connect("/other");
     world.connect("/bystander");

@@ -17,8 +17,8 @@ use counting::{forget_peak, live, peak};
 use socket2::SockRef;
 use wire::Kind;
 use ws_reactor::{
-    Callbacks, CloseReason, Config, Error, Handler, Handshake, Message, OutputLimits, Overflow, Reactor, Sent, Server,
-    Settings, TimerId, Version, WebSocket, net::sim::Sim, on_message,
+    Callbacks, CloseReason, Error, Handler, Handshake, Message, OutputLimits, Overflow, Reactor, ReactorConfig,
+    SendStatus, Server, TimerId, Version, WebSocket, net::sim::Sim, on_message,
 };
 
 mod counting;
@@ -115,11 +115,12 @@ fn a_slow_reader_costs_its_limit_and_one_message() {
             let opened = Rc::clone(&opened);
             Callbacks::new().on_open(move |ws, _| opened.borrow_mut().push(ws.id()))
         });
-        let mut settings = Settings::default();
-        settings.stream.output =
-            OutputLimits { limit_bytes: limit, overflow: Overflow::Drop, ..OutputLimits::default() };
+        let output = OutputLimits::new().limit_bytes(limit).overflow(Overflow::DropNewest);
         let mut reactor = Reactor::new().unwrap();
-        let addr = reactor.listen("127.0.0.1:0", silent.settings(settings)).unwrap().addr;
+        let addr = reactor
+            .listen("127.0.0.1:0", silent.configure(|config| config.websocket.stream.output = output))
+            .unwrap()
+            .addr;
         let mut crowd = Vec::new();
         for number in 1..=readers {
             crowd.push(connect(addr, "/"));
@@ -130,7 +131,7 @@ fn a_slow_reader_costs_its_limit_and_one_message() {
         let text = "x".repeat(size);
         turn_until(&mut reactor, |reactor| {
             let ids = ids.borrow();
-            ids.iter().filter(|id| reactor.hub().send(**id, &text) == Sent::Full).count() == readers
+            ids.iter().filter(|id| reactor.hub().send(**id, &text) == SendStatus::Dropped).count() == readers
         });
         let each = (live() - before) / readers;
         println!("{readers} slow readers with a limit of {limit}: {each} bytes each");
@@ -149,7 +150,7 @@ fn what_is_published_to_many_who_do_not_read_is_there_once() {
         })
     });
     // Systems hold megabytes for a socket; this one holds an octet.
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
     for _ in 0..SUBSCRIBERS {
         let peer = reactor.kernel_mut().connect(addr).unwrap();

@@ -5,7 +5,7 @@
 use std::{env, fs, process::Command};
 
 use played::{Here, Log, echo, noting, taken};
-use ws_reactor::{Client, Config, Reactor, net::sim::Sim};
+use ws_reactor::{Client, Reactor, ReactorConfig, net::sim::Sim};
 
 mod played;
 mod secure;
@@ -42,7 +42,7 @@ fn speak(good: bool) {
     if good {
         fs::write(&roots, &secure::LOCALHOST.certificate).unwrap();
     }
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     reactor.set_resolver(Here);
     reactor.listen("10.0.0.1:443", secure::server(echo())).unwrap();
     let log = Log::default();

@@ -4,8 +4,8 @@
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
 
 use ws_reactor::{
-    Callbacks, CloseCode, Config, ConnectionId, Decision, OutputLimits, Reactor, Sent, Server, Settings, Stream,
-    StreamHandler, StreamSettings, TestSocket, Turn, Version,
+    Callbacks, CloseCode, ConnectionId, OutputLimits, Overflow, Reactor, ReactorConfig, Reply, SendStatus, Server,
+    ServerConfig, Stream, StreamConfig, StreamHandler, TestSocket, Turn, Version, WebSocketConfig,
     net::sim::{PeerId, Sim},
     on_message,
 };
@@ -29,7 +29,7 @@ fn the_hub_between_turns_knows_the_time() {
     let before = socket.hub().now();
     socket.reset_after(Duration::from_secs(60));
     assert_eq!(socket.hub().now() - before, Duration::from_secs(60));
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     reactor.kernel_mut().advance(Duration::from_secs(60));
     let fired = Rc::new(RefCell::new(false));
     let note = Rc::clone(&fired);
@@ -42,16 +42,11 @@ fn the_hub_between_turns_knows_the_time() {
 
 #[test]
 fn durations_without_end_are_taken_as_such() {
-    let output = OutputLimits { limit_bytes: 10, grace: Duration::MAX, ..OutputLimits::default() };
-    let settings = Settings {
-        opening_deadline: Duration::MAX,
-        ping_after: Some(Duration::MAX),
-        pong_deadline: Duration::MAX,
-        lingering: Duration::MAX,
-        stream: StreamSettings { output, closing_deadline: Duration::MAX, ..StreamSettings::default() },
-        ..Settings::default()
-    };
-    let mut socket = TestSocket::connect(echo().settings(settings), "/");
+    let output = OutputLimits::new().high_water_bytes(10).stall_timeout(Duration::MAX);
+    let stream = StreamConfig::new().output(output).closing_timeout(Duration::MAX);
+    let websocket = WebSocketConfig::new().ping_after(Some(Duration::MAX)).pong_timeout(Duration::MAX).stream(stream);
+    let endless = ServerConfig::new().opening_timeout(Duration::MAX).linger_timeout(Duration::MAX).websocket(websocket);
+    let mut socket = TestSocket::connect(echo().configure(|config| *config = endless), "/");
     socket.hold(1);
     socket.send("more than ten bytes");
     socket.send("more than ten bytes");
@@ -64,13 +59,12 @@ fn durations_without_end_are_taken_as_such() {
 
 #[test]
 fn a_limit_below_the_low_mark_neither_spins_nor_loses_the_grace() {
-    let output = OutputLimits { limit_bytes: 16 * 1024, ..OutputLimits::default() };
-    let settings = Settings { stream: StreamSettings { output, ..StreamSettings::default() }, ..Settings::default() };
+    let output = OutputLimits::new().limit_bytes(16 * 1024);
     let greedy = Server::new(|_| {
-        let fill = |ws: &mut ws_reactor::WebSocket<'_>| while ws.send(&"x".repeat(10_000)).is_queued() {};
+        let fill = |ws: &mut ws_reactor::WebSocket<'_>| while ws.send("x".repeat(10_000)).is_queued() {};
         Callbacks::new().on_message(move |ws, _| fill(ws)).on_drain(fill)
     });
-    let mut socket = TestSocket::connect(greedy.settings(settings), "/");
+    let mut socket = TestSocket::connect(greedy.configure(|config| config.websocket.stream.output = output), "/");
     socket.hold(100);
     socket.send("go");
     socket.advance(Duration::from_secs(6));
@@ -88,7 +82,7 @@ fn a_stale_exception_excepts_nobody() {
             noted.borrow_mut().push(ws.id());
         })
     });
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let addr: SocketAddr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
     for _ in 0..2 {
         let peer = reactor.kernel_mut().connect(addr).unwrap();
@@ -101,7 +95,7 @@ fn a_stale_exception_excepts_nobody() {
     }
     let gone = ids.borrow()[0];
     assert_eq!(reactor.hub().publish_to_others(gone, "all", "hello").queued, 1);
-    assert_eq!(reactor.hub().send(gone, "hello"), Sent::Closed);
+    assert_eq!(reactor.hub().send(gone, "hello"), SendStatus::Closed);
 }
 
 /// Closes, and then goes on as if it had not.
@@ -116,7 +110,7 @@ impl StreamHandler for Forgetful {
 
 #[test]
 fn a_closing_stream_keeps_its_deadline() {
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let addr = reactor.listen_stream("10.0.0.1:80", |_| Forgetful).unwrap().addr;
     let peer = reactor.kernel_mut().connect(addr).unwrap();
     reactor.advance(Duration::from_secs(6)).unwrap();
@@ -126,7 +120,7 @@ fn a_closing_stream_keeps_its_deadline() {
 #[test]
 fn a_panic_in_a_factory_costs_one_connection() {
     std::panic::set_hook(Box::new(|_| {}));
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let first = RefCell::new(true);
     let addr = reactor.listen_stream("10.0.0.1:80", move |_| {
         assert!(!first.replace(false), "the first is refused");
@@ -144,7 +138,7 @@ fn a_panic_in_a_factory_costs_one_connection() {
 #[test]
 fn nothing_listens_after_a_stop_by_the_last_on_close() {
     let server = Server::new(|_| Callbacks::new().on_close(|ws, _| ws.hub().stop()));
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
     let peer = reactor.kernel_mut().connect(addr).unwrap();
     reactor.kernel_mut().send(peer, REQUEST);
@@ -157,15 +151,15 @@ fn nothing_listens_after_a_stop_by_the_last_on_close() {
 fn talker(length: usize) -> Server {
     Server::new(move |_| {
         on_message(move |ws, _| {
-            ws.send(&"x".repeat(length));
-            ws.close(CloseCode::Normal, "");
+            ws.send("x".repeat(length));
+            ws.close(CloseCode::NORMAL, "");
         })
     })
 }
 
 #[test]
 fn a_peer_that_ends_its_side_still_gets_our_last_words() {
-    let page = || talker(0).on_request(|_| Decision::html("x".repeat(300_000)));
+    let page = || talker(0).on_request(|_, _| Reply::html("x".repeat(300_000)));
     let mut socket = TestSocket::request(page(), "");
     socket.hold(1000);
     socket.send_bytes(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -202,12 +196,12 @@ fn a_decision_that_panics_is_told_to_the_server_and_costs_its_connection() {
         let errors = Rc::new(RefCell::new(Vec::new()));
         let told = Rc::clone(&errors);
         let server = echo()
-            .on_request(|request| {
+            .on_request(|request, _| {
                 assert!(request.path() != "/bad", "cannot decide");
-                Decision::accept()
+                Reply::upgrade()
             })
             .on_error(move |_, error| told.borrow_mut().push(error.to_string()));
-        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
         let [bad, good] = ["/bad", "/good"].map(|target| {
             let peer = reactor.kernel_mut().connect(addr).unwrap();
@@ -256,11 +250,12 @@ fn a_limit_that_is_changed_spares_the_frame_under_way() {
 fn what_the_version_lacks_is_unsupported_even_when_the_output_is_full() {
     let server = Server::new(|_| {
         on_message(|ws, _| {
-            while ws.send(&"x".repeat(100_000)).is_queued() {}
-            assert_eq!([ws.ping(b""), ws.pong(b""), ws.send(b"")], [Sent::Unsupported; 3]);
+            while ws.send("x".repeat(100_000)) != SendStatus::Dropped {}
+            assert_eq!([ws.ping(b""), ws.pong(b""), ws.send(b"")], [SendStatus::Unsupported; 3]);
             ws.subscribe("seen");
         })
     });
+    let server = server.configure(|config| config.websocket.stream.output.overflow = Overflow::DropNewest);
     let mut socket = TestSocket::connect_as(Version::Hixie76, server, "/");
     socket.hold(10);
     socket.send("go");
@@ -269,10 +264,10 @@ fn what_the_version_lacks_is_unsupported_even_when_the_output_is_full() {
 
 #[test]
 fn an_answer_in_two_parts_is_whole_however_little_output_may_wait() {
-    let output = OutputLimits { limit_bytes: 10, ..OutputLimits::default() };
-    let stream = StreamSettings { output, ..StreamSettings::default() };
+    let output = OutputLimits::new().limit_bytes(10);
     let version = Version::Hybi03;
-    let mut socket = TestSocket::request(echo().settings(Settings { stream, ..Settings::default() }), "");
+    let server = echo().configure(|config| config.websocket.stream.output = output);
+    let mut socket = TestSocket::request(server, "");
     socket.hold(20);
     socket.send_bytes(&wire::request(version, "/", ""));
     socket.send_bytes(&wire::frame(version, wire::Kind::Ping, true, b"?"));
@@ -283,7 +278,7 @@ fn an_answer_in_two_parts_is_whole_however_little_output_may_wait() {
 #[test]
 fn a_crowd_that_sends_much_leaves_others_their_turns() {
     const BUDGET: usize = 256 * 1024;
-    let config = Config { turn_budget_bytes: BUDGET, ..Config::default() };
+    let config = ReactorConfig::new().turn_budget_bytes(BUDGET);
     let mut reactor = Reactor::on(Sim::new(), config);
     let heard = Rc::new(RefCell::new(Vec::new()));
     let notes = Rc::clone(&heard);
@@ -328,7 +323,7 @@ fn a_crowd_that_sends_much_leaves_others_their_turns() {
 
 #[test]
 fn a_message_of_megabytes_comes_in_pieces_and_others_are_served_between() {
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let address = reactor
         .listen("10.0.0.1:80", Server::new(|_| on_message(|ws, message| assert!(ws.send(message).is_queued()))))
         .unwrap()
@@ -364,7 +359,7 @@ fn a_message_of_megabytes_comes_in_pieces_and_others_are_served_between() {
 
 #[test]
 fn a_large_message_for_another_is_whole_though_that_one_speaks_first() {
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let server = Server::new(|_| {
         on_message(|ws, message| {
             let own = ws.id();
@@ -405,7 +400,7 @@ impl Drop for Grudge {
 #[test]
 fn what_a_server_owned_may_panic_when_it_goes() {
     for opened_first in [false, true] {
-        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         let grudge = Grudge;
         let server = Server::new(move |_| {
             let _kept = &grudge;

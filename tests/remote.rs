@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ws_reactor::{Callbacks, Config, Reactor, Sent, Server, Settings};
+use ws_reactor::{Callbacks, Reactor, ReactorConfig, RemoteError, Server};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -53,13 +53,13 @@ fn commands_of_other_threads_arrive_in_order_and_a_shutdown_ends_the_loop() {
                             0 => remote.send(id, message),
                             _ => remote.publish("all", message),
                         };
-                        assert_eq!(sent, Sent::Queued);
+                        assert_eq!(sent, Ok(()));
                     }
                 })
             })
             .collect();
         senders.into_iter().for_each(|sender| sender.join().unwrap());
-        remote.shutdown(Duration::from_secs(1));
+        remote.shutdown(Duration::from_secs(1)).unwrap();
         let mut bytes = Vec::new();
         // The end comes by the shutdown's deadline: this client does not answer the close frame.
         stream.read_to_end(&mut bytes).unwrap();
@@ -80,7 +80,7 @@ fn commands_of_other_threads_arrive_in_order_and_a_shutdown_ends_the_loop() {
     assert_eq!(next, [EACH; SENDERS as usize]);
     assert_eq!(close, [0x88, 2, 0x03, 0xe9], "going away");
     drop(reactor);
-    assert_eq!(late.stop(), Sent::Closed);
+    assert_eq!(late.stop(), Err(RemoteError::Closed));
 }
 
 /// `SENDS=1000000 cargo test --release --test remote -- --nocapture` shows how punctual the loop is meanwhile.
@@ -88,16 +88,20 @@ fn commands_of_other_threads_arrive_in_order_and_a_shutdown_ends_the_loop() {
 fn eight_threads_that_send_all_they_can_lose_nothing_and_hear_when_there_is_no_room() {
     const SENDERS: usize = 8;
     let sends: u32 = env::var("SENDS").map_or(20_000, |sends| sends.parse().unwrap());
-    let capacity = Config::default().remote_commands;
-    let mut settings = Settings::default();
-    settings.stream.output.limit_bytes = usize::MAX;
+    let capacity = ReactorConfig::default().remote_commands;
     let (open, opened) = mpsc::channel();
     let server = Server::new(move |_| {
         let open = open.clone();
         Callbacks::new().on_open(move |ws, _| open.send(ws.id()).unwrap())
     });
     let mut reactor = Reactor::new().unwrap();
-    let addr = reactor.listen("127.0.0.1:0", server.settings(settings).ping_after(None)).unwrap().addr;
+    let addr = reactor
+        .listen(
+            "127.0.0.1:0",
+            server.configure(|config| config.websocket.stream.output.limit_bytes = usize::MAX).ping_after(None),
+        )
+        .unwrap()
+        .addr;
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     stream.write_all(REQUEST).unwrap();
@@ -117,7 +121,7 @@ fn eight_threads_that_send_all_they_can_lose_nothing_and_hear_when_there_is_no_r
             thread::spawn(move || {
                 for number in 0..sends {
                     let message = (u64::from(number) << 8 | sender as u64).to_be_bytes();
-                    while remote.send(id, message.to_vec()) == Sent::Full {
+                    while remote.send(id, message.to_vec()) == Err(RemoteError::Full) {
                         refusals.fetch_add(1, Ordering::Relaxed);
                         thread::sleep(Duration::from_micros(100));
                     }

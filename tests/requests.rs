@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ws_reactor::{
-    Accept, Decision, Limits, Received, Server, TestSocket,
+    MessageLimits, Received, Reply, Server, TestSocket, Upgrade,
     http::{HeaderName, HeaderValue, StatusCode},
     on_message,
 };
@@ -13,7 +13,7 @@ fn server() -> Server {
     Server::new(|handshake| {
         let subprotocol = handshake.subprotocol().unwrap_or("none").to_owned();
         on_message(move |ws, message| {
-            ws.send(&format!("{subprotocol}: {}", message.len()));
+            ws.send(format!("{subprotocol}: {}", message.len()));
         })
     })
 }
@@ -55,13 +55,13 @@ fn refusals_are_real_answers_that_arrive() {
 
 #[test]
 fn only_the_pages_that_are_listed_may_connect() {
-    let guarded = || server().origins(["https://example.com"]);
+    let guarded = || server().origins(["https://example.com"]).unwrap();
     assert_eq!(status(guarded(), &upgrade("/", "Origin: https://evil.example\r\n")), 403);
     assert_eq!(status(guarded(), &upgrade("/", "Origin: https://example.com\r\n")), 101);
     assert_eq!(status(guarded(), &upgrade("/", "")), 101);
     assert_eq!(status(server(), &upgrade("/", "Origin: https://evil.example\r\n")), 101);
     assert_eq!(status(guarded(), &upgrade("/", "Origin: https://exämple.com\r\n")), 403, "one that cannot be read");
-    let asked = guarded().on_request(|_| -> Decision { panic!("a foreign page comes no further") });
+    let asked = guarded().on_request(|_, _| -> Reply { panic!("a foreign page comes no further") });
     assert_eq!(status(asked, &upgrade("/", "Origin: https://evil.example\r\n")), 403);
 }
 
@@ -73,21 +73,21 @@ fn the_servers_preference_decides_among_the_subprotocols_offered() {
     assert!(answer(choosing(), &offering("v1")).contains("\r\nSec-WebSocket-Protocol: v1\r\n"));
     let none = answer(choosing(), &offering("v3"));
     assert!(none.starts_with("HTTP/1.1 101 ") && !none.contains("Protocol:"), "{none}");
-    let foreign = answer(server().on_request(|_| Accept::new().subprotocol("v9")), &offering("v1"));
+    let foreign = answer(server().on_request(|_, _| Upgrade::new().subprotocol("v9")), &offering("v1"));
     assert!(foreign.starts_with("HTTP/1.1 101 ") && !foreign.contains("v9"), "{foreign}");
 }
 
 #[test]
 fn a_request_is_accepted_with_headers_and_limits_or_answered_otherwise() {
     let decide = || {
-        server().on_request(|request| match request.path() {
-            "/page" => Decision::html("<p>hello</p>"),
-            "/gone" => Decision::status(StatusCode::GONE),
-            _ => Accept::new()
+        server().on_request(|request, _| match request.path() {
+            "/page" => Reply::html("<p>hello</p>"),
+            "/gone" => Reply::status(StatusCode::GONE),
+            _ => Upgrade::new()
                 .header(HeaderName::from_static("x-request-id"), HeaderValue::from_static("7"))
                 .header(HeaderName::from_static("sec-websocket-accept"), HeaderValue::from_static("forged"))
                 .header(HeaderName::from_static("websocket-location"), HeaderValue::from_static("forged"))
-                .limits(Limits { max_frame_bytes: 10, max_message_bytes: 10 })
+                .limits(MessageLimits { max_frame_bytes: 10, max_message_bytes: 10 })
                 .into(),
         })
     };

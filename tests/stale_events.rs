@@ -12,7 +12,7 @@ use std::{
 
 use wire::Kind;
 use ws_reactor::{
-    Callbacks, Config, Reactor, Server, Version,
+    Callbacks, Reactor, ReactorConfig, Server, Version,
     net::{
         Bind, Endpoint, Event, Kernel, Randomness, Readiness, Wake,
         sim::{PeerId, Sim},
@@ -114,7 +114,7 @@ fn events_of_those_who_have_gone_do_not_touch_their_successors() {
             .on_error(move |_, _| error.borrow_mut()[number].errors += 1)
             .on_close(move |_, _| close.borrow_mut()[number].closed += 1)
     });
-    let mut reactor = Reactor::on(Late { sim: Sim::new(), told: Vec::new() }, Config::default());
+    let mut reactor = Reactor::on(Late { sim: Sim::new(), told: Vec::new() }, ReactorConfig::default());
     let addr = reactor.listen("10.0.0.1:80", server.ping_after(None)).unwrap().addr;
     let turn = |reactor: &mut Reactor<Late>, times: usize| {
         for _ in 0..times {

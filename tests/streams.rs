@@ -4,8 +4,8 @@
 use std::{cell::RefCell, panic, rc::Rc, time::Duration};
 
 use ws_reactor::{
-    Bind, Callbacks, CloseReason, Config, Error, Hub, Listening, Reactor, Server, Stream, StreamHandler, TimerId, Turn,
-    Version,
+    Bind, Callbacks, CloseReason, Error, Hub, ListenError, Listening, Reactor, ReactorConfig, Server, Stream,
+    StreamHandler, TimerId, Turn, Version,
     net::sim::{PeerId, Sim},
     on_message,
 };
@@ -30,7 +30,7 @@ impl Obedient {
 impl StreamHandler for Obedient {
     fn on_connect(&mut self, stream: &mut Stream<'_>) {
         self.note(format!("connect {}", stream.peer_addr().port()));
-        assert!(stream.secured().is_none() && stream.buffered() == 0);
+        assert!(stream.tls_info().is_none() && stream.buffered() == 0);
     }
 
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
@@ -55,7 +55,7 @@ impl StreamHandler for Obedient {
             "never" => stream.set_deadline(None),
             "large" => drop(stream.write(&[b'x'; 100_000])),
             "close" => stream.close(),
-            "cut" => stream.cut(),
+            "cut" => stream.terminate(),
             "panic" => panic!("{DELIBERATE}"),
             _ => drop(stream.write(word.as_bytes())),
         }
@@ -77,7 +77,7 @@ impl StreamHandler for Obedient {
     }
 
     fn on_error(&mut self, _: &mut Stream<'_>, error: &Error) {
-        self.note(error.to_string());
+        self.note(format!("{error:#}"));
     }
 
     fn on_close(&mut self, _: &mut Stream<'_>, reason: &CloseReason) {
@@ -89,7 +89,7 @@ const DELIBERATE: &str = "deliberate: a handler panics";
 
 /// A listener whose handlers are boxed, as those of different kinds are, and one peer.
 fn one_peer(log: &Log) -> (Reactor<Sim>, PeerId) {
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let noting = Rc::clone(log);
     let factory = move |_| Box::new(Obedient(Rc::clone(&noting))) as Box<dyn StreamHandler>;
     let addr = reactor.listen_stream("10.0.0.1:80", factory).unwrap().addr;
@@ -179,19 +179,19 @@ fn hush() {
 }
 
 /// Notes how the opening of a listener went.
-fn noting(log: &Log) -> impl FnOnce(&mut Hub, Result<Listening, Error>) + 'static {
+fn noting(log: &Log) -> impl FnOnce(&mut Hub, Result<Listening, ListenError>) + 'static {
     let log = Rc::clone(log);
     move |_, opened| {
         log.borrow_mut().push(match opened {
             Ok(listening) => format!("listening at {}", listening.addr),
-            Err(error) => error.to_string(),
+            Err(error) => format!("{error:#}"),
         });
     }
 }
 
 #[test]
 fn handlers_open_listeners_and_close_them_and_what_was_accepted_goes_on() {
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let log = Log::default();
     let echo = || {
         Server::new(|_| {

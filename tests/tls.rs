@@ -10,8 +10,8 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use secure::{Client, LOCALHOST, Peer, Pem, made, trusting};
 use ws_reactor::{
-    Callbacks, CloseReason, Config, Reactor, Secured, Server, Settings, Stream, StreamHandler, StreamSettings,
-    TestSocket, Tls, TlsConfig, Version, net::sim::Sim, on_message,
+    Callbacks, CloseReason, Reactor, ReactorConfig, Server, Stream, StreamConfig, StreamHandler, TestSocket,
+    TlsAcceptor, TlsConfig, TlsInfo, Version, net::sim::Sim, on_message,
 };
 
 mod secure;
@@ -30,7 +30,7 @@ fn config(pem: &Pem) -> TlsConfig {
 }
 
 fn listening(server: Server) -> Reactor<Sim> {
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     reactor.listen("10.0.0.1:443", server).unwrap();
     reactor
 }
@@ -62,8 +62,8 @@ fn what_cannot_be_presented_is_refused_by_the_name_of_its_file() {
     };
     let (expired, early) = (dated(2001, 2002), dated(2090, 2091));
     let cases = [
-        (folder.join("missing.pem"), key.clone(), "missing.pem: No such file"),
-        (cert.clone(), folder.join("nokey.pem"), "nokey.pem: No such file"),
+        (folder.join("missing.pem"), key.clone(), "missing.pem cannot be read: No such file"),
+        (cert.clone(), folder.join("nokey.pem"), "nokey.pem cannot be read: No such file"),
         (file("text.pem", "hello"), key.clone(), "text.pem: no certificate in it"),
         (key.clone(), key.clone(), "key.pem: no certificate in it"),
         (cert.clone(), cert.clone(), "cert.pem: no private key in it"),
@@ -75,14 +75,17 @@ fn what_cannot_be_presented_is_refused_by_the_name_of_its_file() {
         (
             file("empty.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
             key.clone(),
-            "empty.pem: ",
+            "empty.pem cannot be used: ",
         ),
         (cert.clone(), file("other.pem", &other.key), "other.pem: not the key of the certificate in "),
         (file("old.pem", &expired.0), file("old.key", &expired.1), "old.pem: the certificate has expired"),
         (file("early.pem", &early.0), file("early.key", &early.1), "early.pem: the certificate is not valid yet"),
     ];
     for (certificate, key, expected) in cases {
-        let error = TlsConfig::from_pem_files(&certificate, &key).expect_err(expected).to_string();
+        let error = format!(
+            "{:#}",
+            ws_reactor::Error::from(TlsConfig::from_pem_files(&certificate, &key).expect_err(expected))
+        );
         assert!(error.contains(expected), "{error:?} does not say {expected:?}");
     }
     assert!(TlsConfig::from_pem_files(&cert, &key).is_ok());
@@ -135,10 +138,10 @@ fn clients_are_asked_for_certificates_or_have_to_show_them() {
         Arc::new(trusting(&LOCALHOST.certificate).with_client_auth_cert(chain, key.clone_key()).unwrap())
     };
     for required in [false, true] {
-        let seen: Rc<RefCell<Vec<Secured>>> = Rc::default();
+        let seen: Rc<RefCell<Vec<TlsInfo>>> = Rc::default();
         let shared = Rc::clone(&seen);
         let server = Server::new(move |handshake| {
-            shared.borrow_mut().push(handshake.secured().unwrap().clone());
+            shared.borrow_mut().push(handshake.tls_info().unwrap().clone());
             Callbacks::new()
         });
         let config = match required {
@@ -157,11 +160,11 @@ fn clients_are_asked_for_certificates_or_have_to_show_them() {
 
 #[test]
 fn a_handler_sees_what_was_agreed_upon() {
-    let seen: Rc<RefCell<Option<Secured>>> = Rc::default();
+    let seen: Rc<RefCell<Option<TlsInfo>>> = Rc::default();
     let shared = Rc::clone(&seen);
     let server = Server::new(move |handshake| {
         assert!(handshake.is_secure());
-        *shared.borrow_mut() = handshake.secured().cloned();
+        *shared.borrow_mut() = handshake.tls_info().cloned();
         Callbacks::new()
     });
     let mut reactor = listening(server.tls(config(&LOCALHOST).alpn(["http/1.1"])));
@@ -184,7 +187,7 @@ fn a_handler_sees_what_was_agreed_upon() {
 #[test]
 fn a_certificate_is_replaced_while_a_thousand_handshakes_are_made() {
     let (old, new) = (made(&["localhost"]), made(&["localhost"]));
-    let tls = Tls::from(config(&old));
+    let tls = TlsAcceptor::from(config(&old));
     let mut reactor = listening(echo().tls(tls.clone()));
     let both = Pem { certificate: format!("{}{}", old.certificate, new.certificate), key: String::new() };
     let trusted = trust(&both);
@@ -244,7 +247,7 @@ fn small_messages_of_a_callback_fill_one_record() {
     let server = Server::new(|_| {
         on_message(|ws, _| {
             for number in 0..20 {
-                ws.send(&format!("message {number}"));
+                ws.send(format!("message {number}"));
             }
         })
     });
@@ -265,7 +268,7 @@ fn small_messages_of_a_callback_fill_one_record() {
 #[test]
 fn the_smallest_read_buffers_do_for_tls() {
     for read_buffer_bytes in [1, 2, 100] {
-        let config = Config { read_buffer_bytes, ..Config::default() };
+        let config = ReactorConfig::new().read_buffer_bytes(read_buffer_bytes);
         let mut reactor = Reactor::on(Sim::new(), config);
         reactor.listen("10.0.0.1:443", secure::server(echo())).unwrap();
         let mut peer = Peer::new(&mut reactor, trust(&LOCALHOST), "localhost");
@@ -295,15 +298,15 @@ fn whoever_speaks_otherwise_than_the_port_is_cut_and_told_of() {
     let errors: Rc<RefCell<Vec<String>>> = Rc::default();
     let telling = |server: Server| {
         let told = Rc::clone(&errors);
-        server.on_error(move |_, error| told.borrow_mut().push(error.to_string()))
+        server.on_error(move |_, error| told.borrow_mut().push(format!("{error:#}")))
     };
     let mut plain = TestSocket::request(telling(secure::server(echo())), wire::request(Version::Rfc6455, "/", ""));
     assert!(plain.is_closed());
-    assert_eq!(errors.take(), ["connection failed: the peer speaks something else where TLS is spoken"]);
+    assert_eq!(errors.take(), ["TLS failed: the peer speaks something else where TLS is spoken"]);
     let hello = std::mem::take(Client::new(trust(&LOCALHOST), "localhost").encrypt(&mut Vec::new()));
     let mut encrypted = TestSocket::request(telling(echo()), &hello);
     assert!(encrypted.is_closed() && encrypted.received_bytes().is_empty());
-    assert_eq!(errors.take(), ["connection failed: a client speaks TLS where plain HTTP is spoken"]);
+    assert_eq!(errors.take(), ["TLS failed: a client speaks TLS where plain HTTP is spoken"]);
     let mut garbage = TestSocket::request(telling(secure::server(echo())), b"\x16\x03\x01\x00\x04\xff\xff\xff\xff");
     assert!(garbage.is_closed());
     assert_eq!(errors.take().len(), 1);
@@ -376,7 +379,7 @@ fn an_end_without_close_notify_is_clean_after_a_closing_handshake_only() {
         let trusted = LOCALHOST.certificate.as_bytes();
         let mut socket = TestSocket::connect_over_tls(Version::Rfc6455, secure::server(server), "/", trusted);
         if closing {
-            socket.close(ws_reactor::CloseCode::Normal, "");
+            socket.close(ws_reactor::CloseCode::NORMAL, "");
         }
         socket.finish();
         assert!(socket.is_closed());
@@ -482,7 +485,7 @@ struct Back(Rc<RefCell<String>>);
 
 impl StreamHandler for Back {
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
-        assert!(stream.secured().is_some());
+        assert!(stream.tls_info().is_some());
         stream.write(data);
     }
 
@@ -493,11 +496,11 @@ impl StreamHandler for Back {
 
 #[test]
 fn raw_streams_have_tls_too_and_see_a_torn_end() {
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let config = config(&LOCALHOST);
     let end: Rc<RefCell<String>> = Rc::default();
     let said = Rc::clone(&end);
-    let settings = StreamSettings::default();
+    let settings = StreamConfig::default();
     reactor.listen_stream_over_tls("10.0.0.1:443", config, settings, move |_| Back(Rc::clone(&said))).unwrap();
     for torn in [false, true] {
         let mut peer = Peer::new(&mut reactor, trust(&LOCALHOST), "localhost");
@@ -517,7 +520,7 @@ fn raw_streams_have_tls_too_and_see_a_torn_end() {
 
 #[test]
 fn a_storm_of_handshakes_takes_turns() {
-    let config_of_reactor = Config { tls_handshake_budget: 3, ..Config::default() };
+    let config_of_reactor = ReactorConfig::new().tls_handshake_budget(3);
     let mut reactor = Reactor::on(Sim::new(), config_of_reactor);
     reactor.listen("10.0.0.1:443", secure::server(echo())).unwrap();
     let mut peers: Vec<Peer> = (0..30).map(|_| Peer::new(&mut reactor, trust(&LOCALHOST), "localhost")).collect();
@@ -536,8 +539,7 @@ fn a_storm_of_handshakes_takes_turns() {
 
 #[test]
 fn a_handshake_is_pending_from_before_tls() {
-    let settings = Settings { pending_handshakes: Some(1), ..Settings::default() };
-    let mut reactor = listening(echo().tls(config(&LOCALHOST)).settings(settings));
+    let mut reactor = listening(echo().tls(config(&LOCALHOST)).configure(|config| config.pending_handshakes = Some(1)));
     let connect = |reactor: &mut Reactor<Sim>| {
         let peer = reactor.kernel_mut().connect(([10, 0, 0, 1], 443).into()).unwrap();
         reactor.settle().unwrap();

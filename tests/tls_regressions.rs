@@ -7,7 +7,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use secure::{LOCALHOST, Peer, trust};
 use ws_reactor::{
-    CloseCode, CloseReason, Config, Decision, Reactor, Server, Stream, StreamHandler, StreamSettings, TlsConfig,
+    CloseCode, CloseReason, Reactor, ReactorConfig, Reply, Server, Stream, StreamConfig, StreamHandler, TlsConfig,
     Version, net::sim::Sim, on_message,
 };
 
@@ -26,7 +26,7 @@ fn echo() -> Server {
     })
 }
 
-fn serving(server: Server, config_of_reactor: Config) -> Reactor<Sim> {
+fn serving(server: Server, config_of_reactor: ReactorConfig) -> Reactor<Sim> {
     let mut reactor = Reactor::on(Sim::new(), config_of_reactor);
     reactor.listen("10.0.0.1:443", server.tls(config())).unwrap();
     reactor
@@ -66,8 +66,8 @@ impl StreamHandler for Raw {
 }
 
 fn raw(handler: &Raw) -> Reactor<Sim> {
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
-    let (handler, settings) = (handler.clone(), StreamSettings::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+    let (handler, settings) = (handler.clone(), StreamConfig::default());
     reactor.listen_stream_over_tls("10.0.0.1:443", config(), settings, move |_| handler.clone()).unwrap();
     reactor
 }
@@ -79,7 +79,7 @@ fn a_ticket_of_an_open_listener_opens_no_other() {
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let base = config();
     let guarded = base.clone().require_client_certificates_pem(issuer.pem().as_bytes()).unwrap();
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     reactor.listen("10.0.0.1:443", echo().tls(base)).unwrap();
     reactor.listen("10.0.0.1:444", echo().tls(guarded)).unwrap();
     let config = trust(&LOCALHOST);
@@ -128,14 +128,14 @@ fn what_the_transport_holds_outlives_the_end_of_the_peer() {
     let closing = Server::new(|_| {
         on_message(|ws, message| {
             ws.send(message);
-            ws.close(CloseCode::Normal, "");
+            ws.close(CloseCode::NORMAL, "");
         })
     });
-    let page = closing.on_request(|request| match request.is_upgrade() {
-        true => Decision::accept(),
-        false => Decision::html("x".repeat(300_000)),
+    let page = closing.on_request(|request, _| match request.is_upgrade() {
+        true => Reply::upgrade(),
+        false => Reply::html("x".repeat(300_000)),
     });
-    let mut reactor = serving(page, Config::default());
+    let mut reactor = serving(page, ReactorConfig::default());
     let message = wire::text(Version::Rfc6455, "x".repeat(10_000));
     for (asked, least) in [(&message[..], 10_008), (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 300_000)] {
         let mut peer = client(&mut reactor);
@@ -162,7 +162,7 @@ const GARBAGE: &[u8] = b"\x17\x03\x03\x00\x20garbagegarbagegarbagegarbage1234";
 
 #[test]
 fn after_our_end_nothing_is_decrypted() {
-    let mut reactor = serving(echo(), Config::default());
+    let mut reactor = serving(echo(), ReactorConfig::default());
     let mut peer = client(&mut reactor);
     assert!(peer.opens(&mut reactor));
     peer.talk(&mut reactor, &[0xff; 7]).unwrap();
@@ -179,7 +179,7 @@ fn what_stands_before_a_bad_record_is_delivered() {
         let count = Rc::clone(&count);
         on_message(move |_, _| *count.borrow_mut() += 1)
     });
-    let mut reactor = serving(server, Config::default());
+    let mut reactor = serving(server, ReactorConfig::default());
     let mut peer = client(&mut reactor);
     assert!(peer.opens(&mut reactor));
     peer.client.encrypt(&mut wire::text(Version::Rfc6455, "hi"));
@@ -192,7 +192,7 @@ fn what_stands_before_a_bad_record_is_delivered() {
 
 #[test]
 fn newcomers_do_not_push_in_front_of_who_waits() {
-    let mut reactor = serving(echo(), Config { tls_handshake_budget: 2, ..Config::default() });
+    let mut reactor = serving(echo(), ReactorConfig::new().tls_handshake_budget(2));
     let mut peers: Vec<Peer> = (0..3).map(|_| client(&mut reactor)).collect();
     reactor.settle().unwrap();
     for peer in &mut peers {

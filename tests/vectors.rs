@@ -37,7 +37,7 @@ fn open(version: Version, asked: &'static str, told: &Rc<RefCell<Vec<String>>>) 
             .on_open(move |ws, _| {
                 match asked.split_once(' ').unwrap_or((asked, "")) {
                     ("text", text) => ws.send(text),
-                    ("binary", length) => ws.send(&vec![0; length.parse().unwrap()]),
+                    ("binary", length) => ws.send(vec![0; length.parse().unwrap()]),
                     ("ping", data) => ws.ping(data.as_bytes()),
                     _ => return,
                 };

@@ -5,7 +5,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use wire::{Kind, answer, failed, frame, is_hixie, request, text};
 use ws_reactor::{
-    Callbacks, CloseCode, Error, HandshakeError, HeadError, Sent, Server, TestSocket, Version, net::sim::Random,
+    Callbacks, CloseCode, Error, HandshakeError, HeadError, SendStatus, Server, TestSocket, Version, net::sim::Random,
     on_message,
 };
 
@@ -160,7 +160,7 @@ fn a_third_key_that_does_not_come_is_given_up_at_the_opening_deadline() {
     assert!(!socket.is_closed());
     socket.advance(Duration::from_millis(20));
     assert!(socket.is_closed());
-    assert_eq!(errors.borrow()[0].to_string(), "the handshake was not done in time");
+    assert_eq!(errors.borrow()[0].to_string(), "the opening handshake timed out");
 }
 
 #[test]
@@ -383,7 +383,7 @@ fn a_server_hears_of_what_no_handler_does() {
     assert!(silent.is_closed() && errors.borrow().is_empty());
     let (server, errors) = closed_door();
     let mut foreign = TestSocket::request(
-        server.origins(["https://example.com"]),
+        server.origins(["https://example.com"]).unwrap(),
         request(Version::Hixie75, "/", "Origin: https://evil.example\r\n"),
     );
     assert!(foreign.received_bytes().starts_with(b"HTTP/1.1 403 "));
@@ -437,7 +437,7 @@ fn hixie_refuses_what_is_too_long_in_every_form() {
         for bytes in forms {
             let mut socket = hixie(version, echo().max_frame_bytes(100));
             socket.send_bytes(bytes);
-            assert_eq!(socket.received(), failed(version, CloseCode::TooBig, ""));
+            assert_eq!(socket.received(), failed(version, CloseCode::MESSAGE_TOO_BIG, ""));
             assert!(socket.is_ended(), "{version}: {bytes:?}");
         }
     }
@@ -470,7 +470,7 @@ fn ff_00_closes_both_ways() {
     }
     let closing = Server::new(|_| {
         on_message(|ws, _| {
-            assert_eq!(ws.close(CloseCode::Normal, "unsaid"), Sent::Queued);
+            assert_eq!(ws.close(CloseCode::NORMAL, "unsaid"), SendStatus::Queued);
         })
     });
     let mut socket = hixie(Version::Hixie76, closing);
@@ -500,7 +500,7 @@ fn a_length_of_64_bits_is_read_whole() {
         {
             let mut socket = TestSocket::connect_as(version, echo(), "/");
             socket.send_bytes(&header(length));
-            let code = if length >> 63 == 0 { CloseCode::TooBig } else { CloseCode::Protocol };
+            let code = if length >> 63 == 0 { CloseCode::MESSAGE_TOO_BIG } else { CloseCode::PROTOCOL_ERROR };
             assert_eq!(socket.received(), failed(version, code, error), "{version}");
         }
     }
@@ -511,7 +511,7 @@ fn early_close_frames_say_who_begins() {
     for (version, body) in [(Version::Hybi01, &b""[..]), (Version::Hybi03, b""), (Version::Hybi05, b"S")] {
         let closing = Server::new(|_| {
             on_message(|ws, _| {
-                ws.close(CloseCode::Normal, "unsaid");
+                ws.close(CloseCode::NORMAL, "unsaid");
             })
         });
         let mut socket = TestSocket::connect_as(version, closing, "/");
@@ -527,7 +527,9 @@ fn only_the_rfc_demands_masks_and_checks_codes() {
         let mut socket = TestSocket::connect_as(version, echo(), "/");
         socket.send_bytes(b"\x81\x02hi\x88\x02\x07\xd0");
         match version {
-            Version::Rfc6455 => assert_eq!(socket.received(), failed(version, CloseCode::Protocol, "frame not masked")),
+            Version::Rfc6455 => {
+                assert_eq!(socket.received(), failed(version, CloseCode::PROTOCOL_ERROR, "frame not masked"));
+            }
             _ => assert_eq!(socket.received_bytes(), b"\x81\x02hi\x88\x02\x07\xd0"),
         }
     }

@@ -121,14 +121,12 @@ fn serve(role: &str) -> Result<(), Box<dyn Error>> {
     let words: Vec<&str> = role.split(' ').collect();
     let [level, bits, server, client] = words[..] else { return Err("a role has four words".into()) };
     let bits = bits.parse()?;
-    let config = DeflateConfig {
-        level: level.parse()?,
-        server_max_window_bits: bits,
-        client_max_window_bits: bits,
-        server_context_takeover: server.parse()?,
-        client_context_takeover: client.parse()?,
-        ..DeflateConfig::default()
-    };
+    let config = DeflateConfig::shared()
+        .level(level.parse()?)?
+        .server_max_window_bits(bits)?
+        .client_max_window_bits(bits)?
+        .server_context_takeover(server.parse()?)
+        .client_context_takeover(client.parse()?);
     let echo = Server::new(|_| {
         on_message(|ws, message| {
             ws.send(message);

@@ -8,7 +8,7 @@ mod arguments;
 use std::{net::SocketAddr, process::ExitCode};
 
 use ws_reactor::{
-    CloseCode, CloseReason, Decision, Error, Handler, Message, Reactor, Server, WebSocket, http::StatusCode,
+    CloseCode, CloseReason, Error, Handler, Message, Reactor, Reply, Server, WebSocket, http::StatusCode,
 };
 
 const PAGE: &str = include_str!("page.html");
@@ -23,16 +23,16 @@ struct Guest {
 impl Handler for Guest {
     fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
         let Message::Text(text) = message else {
-            ws.close(CloseCode::Unsupported, "this room is for text");
+            ws.close(CloseCode::UNSUPPORTED_DATA, "this room is for text");
             return;
         };
         match &self.name {
             Some(name) => {
-                ws.publish(ROOM, &format!("{name}: {text}"));
+                ws.publish(ROOM, format!("{name}: {text}"));
             }
             None => {
                 ws.subscribe(ROOM);
-                ws.publish(ROOM, &format!("{text} has come"));
+                ws.publish(ROOM, format!("{text} has come"));
                 self.name = Some(text.to_owned());
             }
         }
@@ -40,7 +40,7 @@ impl Handler for Guest {
 
     fn on_close(&mut self, ws: &mut WebSocket<'_>, _: &CloseReason) {
         if let Some(name) = &self.name {
-            ws.publish(ROOM, &format!("{name} has gone"));
+            ws.publish(ROOM, format!("{name} has gone"));
         }
     }
 }
@@ -53,16 +53,17 @@ fn main() -> ExitCode {
 }
 
 fn serve(listen: SocketAddr) -> Result<(), Error> {
-    let chat = Server::new(|_| Guest::default()).max_message_bytes(4096).on_request(|request| {
+    let chat = Server::new(|_| Guest::default()).max_message_bytes(4096).on_request(|request, _| {
         match (request.is_upgrade(), request.path()) {
-            (true, "/chat") => Decision::accept(),
-            (false, "/") => Decision::html(PAGE),
-            _ => Decision::status(StatusCode::NOT_FOUND),
+            (true, "/chat") => Reply::upgrade(),
+            (false, "/") => Reply::html(PAGE),
+            _ => Reply::status(StatusCode::NOT_FOUND),
         }
     });
     let mut reactor = Reactor::new()?;
     let listening = reactor.listen(listen, chat)?;
     eprintln!("listening on ws://{}", listening.addr);
     eprintln!("open http://{}/ in a browser", listening.addr);
-    reactor.run()
+    reactor.run()?;
+    Ok(())
 }

@@ -6,7 +6,7 @@ use super::{Chance, Event, reference};
 use crate::{
     http::{HeadLimits, Request, head::HeadReader},
     protocol::{
-        Limits, Message, ProtocolError, Side, Version,
+        Message, MessageLimits, ProtocolError, Side, Version,
         block::Blocks,
         decoder::Decoder,
         encoder::Encoder,
@@ -106,6 +106,7 @@ pub(super) fn response_head(data: &[u8]) {
             target: "/",
             authority: "example.com",
             location: "ws://example.com/",
+            host: None,
             origin: None,
             subprotocols: &subprotocols,
             headers: &headers,
@@ -124,7 +125,12 @@ pub(super) fn response_head(data: &[u8]) {
 }
 
 /// What is heard in bytes that come in such pieces.
-fn events<'d>(version: Version, side: Side, limits: Limits, pieces: impl Iterator<Item = &'d [u8]>) -> Vec<Event> {
+fn events<'d>(
+    version: Version,
+    side: Side,
+    limits: MessageLimits,
+    pieces: impl Iterator<Item = &'d [u8]>,
+) -> Vec<Event> {
     let (mut decoder, mut blocks) = (Decoder::new(version, side, limits), Blocks::default());
     let mut events = Vec::new();
     for piece in pieces {
@@ -159,7 +165,7 @@ fn failed(error: ProtocolError) -> Event {
     Event::Failed(error.close_code().into())
 }
 
-const LIMITS: Limits = Limits { max_frame_bytes: 300, max_message_bytes: 500 };
+const LIMITS: MessageLimits = MessageLimits { max_frame_bytes: 300, max_message_bytes: 500 };
 
 /// Bytes are read alike at once, in pieces, and octet by octet; and as another reader reads them.
 fn alike(version: Version, side: Side, data: &[u8]) -> Vec<Event> {
@@ -185,7 +191,7 @@ pub(super) fn rfc6455_frames(data: &[u8]) {
 }
 
 pub(super) fn heard(bytes: &[u8]) -> Vec<Event> {
-    let limits = Limits { max_frame_bytes: 1 << 20, max_message_bytes: 1 << 20 };
+    let limits = MessageLimits { max_frame_bytes: 1 << 20, max_message_bytes: 1 << 20 };
     events(Version::Rfc6455, Side::Server, limits, std::iter::once(bytes))
 }
 

@@ -5,7 +5,7 @@
 //! hixie-75, too.
 
 use super::Event;
-use crate::protocol::{Limits, Side, Version};
+use crate::protocol::{MessageLimits, Side, Version};
 
 /// Who masks, and what of a frame.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ fn dialect(version: Version, side: Side) -> Dialect {
 }
 
 /// What a side hears in `bytes`, up to its end or to what fails it.
-pub(super) fn events(version: Version, side: Side, bytes: &[u8], limits: Limits) -> Vec<Event> {
+pub(super) fn events(version: Version, side: Side, bytes: &[u8], limits: MessageLimits) -> Vec<Event> {
     if version.supports_binary() { hybi(&dialect(version, side), bytes, limits) } else { hixie(bytes, limits) }
 }
 
@@ -60,7 +60,7 @@ fn xor(bytes: &[u8], key: &[u8]) -> Vec<u8> {
 }
 
 /// hybi-03 §4, hybi-06 §4, RFC 6455 §5.2.
-fn hybi(dialect: &Dialect, bytes: &[u8], limits: Limits) -> Vec<Event> {
+fn hybi(dialect: &Dialect, bytes: &[u8], limits: MessageLimits) -> Vec<Event> {
     let (most_frame, most_message) = (limits.max_frame_bytes as u64, limits.max_message_bytes as u64);
     let [continuation, closing, ping, pong, text, _] = dialect.codes;
     let (mut events, mut at) = (Vec::new(), 0);
@@ -150,7 +150,7 @@ fn is_text_so_far(bytes: &[u8], ends: bool) -> bool {
 }
 
 /// Hixie-76 §4.2.
-fn hixie(bytes: &[u8], limits: Limits) -> Vec<Event> {
+fn hixie(bytes: &[u8], limits: MessageLimits) -> Vec<Event> {
     let most = limits.max_frame_bytes.min(limits.max_message_bytes);
     let (mut events, mut at) = (Vec::new(), 0);
     while let Some(kind) = bytes.get(at) {

@@ -4,7 +4,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use super::Chance;
 use crate::{
-    Callbacks, Client, CloseCode, Config, ConnectionId, Hub, Reactor, Server, Version,
+    Callbacks, Client, CloseCode, ConnectionId, Hub, Reactor, ReactorConfig, Server, Version,
     net::sim::{Faults, PeerId, Sim},
     protocol::handshake::sample_request,
 };
@@ -27,8 +27,8 @@ fn watching(told: &Rc<RefCell<Told>>) -> Callbacks {
             match length % 64 {
                 1 => drop(ws.subscribe("all")),
                 2 => drop(ws.publish("all", "to all")),
-                3 => drop(ws.close(CloseCode::Normal, "three")),
-                4 => ws.cut(),
+                3 => drop(ws.close(CloseCode::NORMAL, "three")),
+                4 => ws.terminate(),
                 5 => {
                     let id = ws.id();
                     ws.pause();
@@ -75,7 +75,7 @@ pub(super) fn server(data: &[u8]) {
     quietly(|| {
         let mut chance = Chance(data);
         let faults = if chance.octet() & 1 == 0 { Faults::default() } else { Faults::ROUGH };
-        let mut reactor = Reactor::on(Sim::with_faults(u64::from(chance.octet()), faults), Config::default());
+        let mut reactor = Reactor::on(Sim::with_faults(u64::from(chance.octet()), faults), ReactorConfig::default());
         let told = Rc::<RefCell<Told>>::default();
         let shared = Rc::clone(&told);
         let server = Server::new(move |_| watching(&shared)).max_message_bytes(5000);
@@ -128,9 +128,9 @@ fn act(hub: &mut Hub, chance: &mut Chance<'_>) {
     let Some(id) = all.get(chance.below(all.len().max(1))).copied() else { return };
     match chance.octet() % 6 {
         0 => drop(hub.send(id, "from the hub")),
-        1 => drop(hub.close(id, CloseCode::GoingAway, "")),
-        2 => drop(hub.cut(id)),
-        3 => drop(hub.publish("all", &"x".repeat(chance.below(3000)))),
+        1 => drop(hub.close(id, CloseCode::GOING_AWAY, "")),
+        2 => drop(hub.terminate(id)),
+        3 => drop(hub.publish("all", "x".repeat(chance.below(3000)))),
         4 => drop(hub.ping(id, b"")),
         _ => drop(hub.subscribe(id, "all")),
     }
@@ -139,7 +139,7 @@ fn act(hub: &mut Hub, chance: &mut Chance<'_>) {
 pub(super) fn client(data: &[u8]) {
     quietly(|| {
         let mut chance = Chance(data);
-        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         let address = "10.0.0.1:80".parse().unwrap();
         reactor.kernel_mut().play(address);
         let told = Rc::<RefCell<Told>>::default();
@@ -178,7 +178,7 @@ pub(super) fn client(data: &[u8]) {
         }
         reactor.advance(Duration::from_secs(100)).unwrap();
         // A server of Hixie may be silent for ever.
-        reactor.hub().cut(id);
+        reactor.hub().terminate(id);
         ended(reactor, &told, true);
         assert_eq!(told.borrow().closed.len(), 1, "one end, whether it was open or not");
     });
@@ -186,7 +186,7 @@ pub(super) fn client(data: &[u8]) {
 
 /// What a server of this crate answers to a request.
 fn answered(request: &[u8]) -> Vec<u8> {
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let address = reactor.listen("10.0.0.1:80", Server::new(|_| Callbacks::new())).unwrap().addr;
     let peer = reactor.kernel_mut().connect(address).unwrap();
     reactor.kernel_mut().send(peer, request);

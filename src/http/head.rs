@@ -102,6 +102,11 @@ impl HeadReader {
         self.gather(input, limits, parse_response)
     }
 
+    /// Whether nothing of a head has come.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
     fn gather<T>(
         &mut self,
         input: &[u8],

@@ -7,7 +7,7 @@ use http::{
     header::{self, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
 };
 
-use crate::secured::Secured;
+use crate::tls_info::TlsInfo;
 
 /// What browsers call the page that opens the connection; the second in the drafts.
 static ORIGINS: [HeaderName; 2] = [header::ORIGIN, HeaderName::from_static("sec-websocket-origin")];
@@ -20,7 +20,7 @@ static HIXIE_PROTOCOL: HeaderName = HeaderName::from_static("websocket-protocol"
 pub struct Request {
     pub(crate) head: http::Request<()>,
     pub(crate) peer_addr: SocketAddr,
-    pub(crate) secured: Option<Rc<Secured>>,
+    pub(crate) secured: Option<Rc<TlsInfo>>,
     /// A proxy in front has taken TLS off.
     pub(crate) proxied: bool,
 }
@@ -128,7 +128,7 @@ impl Request {
     }
 
     /// What the TLS handshake has shown: the name asked for, the protocol agreed upon, the client's certificates. `None` if the connection is plain.
-    pub fn secured(&self) -> Option<&Secured> {
+    pub fn tls_info(&self) -> Option<&TlsInfo> {
         self.secured.as_deref()
     }
 

@@ -15,12 +15,12 @@ pub(crate) mod tls;
 /// Without the feature no listener and no client has TLS.
 #[cfg(not(feature = "tls"))]
 pub(crate) mod tls {
-    pub(crate) enum Tls {}
+    pub(crate) enum TlsAcceptor {}
 
     #[derive(Debug, Clone)]
-    pub(crate) enum TlsClient {}
+    pub(crate) enum TlsConnector {}
 
-    pub(crate) fn default_client() -> Option<TlsClient> {
+    pub(crate) fn default_client() -> Option<TlsConnector> {
         None
     }
 }

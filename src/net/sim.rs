@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use ws_reactor::{Config, Reactor, Stream, StreamHandler, net::sim::Sim};
+//! use ws_reactor::{ReactorConfig, Reactor, Stream, StreamHandler, net::sim::Sim};
 //!
 //! struct Greeter;
 //!
@@ -21,7 +21,7 @@
 //!     }
 //! }
 //!
-//! let mut reactor = Reactor::on(Sim::new(), Config::default());
+//! let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
 //! let listening = reactor.listen_stream("10.0.0.1:80", |_| Greeter)?;
 //! let peer = reactor.kernel_mut().connect(listening.addr)?;
 //! reactor.advance(Duration::from_secs(3600))?;

@@ -22,7 +22,7 @@ use rustls::{
 use self::certificates::{ByName, Source};
 pub use self::{
     certificates::TlsError,
-    client::{TlsClient, TlsClientConfig},
+    client::{TlsClientConfig, TlsConnector},
 };
 pub(crate) use self::{client::default_client, session::Session};
 
@@ -184,9 +184,9 @@ fn provider() -> Arc<CryptoProvider> {
 /// Reactors that share a port should share one, too: by its keys a connection is resumed whichever of them it comes to.
 ///
 /// ```no_run
-/// use ws_reactor::{Error, Reactor, Server, Tls, TlsConfig, on_message};
+/// use ws_reactor::{Error, Reactor, Server, TlsAcceptor, TlsConfig, on_message};
 ///
-/// let tls = Tls::from(TlsConfig::from_pem_files("cert.pem", "key.pem")?);
+/// let tls = TlsAcceptor::from(TlsConfig::from_pem_files("cert.pem", "key.pem")?);
 /// let renewed = tls.clone();
 /// let mut reactor = Reactor::new()?;
 /// reactor.hub().add_periodic_timer(std::time::Duration::from_secs(86_400), move |_| {
@@ -199,13 +199,13 @@ fn provider() -> Arc<CryptoProvider> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Tls {
+pub struct TlsAcceptor {
     current: Arc<RwLock<Arc<ServerConfig>>>,
 }
 
-impl Tls {
+impl TlsAcceptor {
     /// From now on new connections get this one; those that are open keep what they have.
-    pub fn replace(&self, tls: impl Into<Tls>) {
+    pub fn replace(&self, tls: impl Into<TlsAcceptor>) {
         let new = tls.into().current();
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
@@ -216,21 +216,21 @@ impl Tls {
     }
 }
 
-impl From<TlsConfig> for Tls {
+impl From<TlsConfig> for TlsAcceptor {
     fn from(config: TlsConfig) -> Self {
         Arc::new(config.build()).into()
     }
 }
 
-impl From<Arc<ServerConfig>> for Tls {
+impl From<Arc<ServerConfig>> for TlsAcceptor {
     fn from(config: Arc<ServerConfig>) -> Self {
-        Tls { current: Arc::new(RwLock::new(config)) }
+        TlsAcceptor { current: Arc::new(RwLock::new(config)) }
     }
 }
 
-impl fmt::Debug for Tls {
+impl fmt::Debug for TlsAcceptor {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Tls").finish_non_exhaustive()
+        formatter.debug_struct("TlsAcceptor").finish_non_exhaustive()
     }
 }
 

@@ -5,8 +5,8 @@ use std::io::{self, IoSlice};
 use super::kernel::Kernel;
 #[cfg(feature = "tls")]
 use super::tls::Session;
-use super::tls::{Tls, TlsClient};
-use crate::secured::Secured;
+use super::tls::{TlsAcceptor, TlsConnector};
+use crate::tls_info::TlsInfo;
 
 /// A stream and what lies between it and its reader.
 #[derive(Debug)]
@@ -43,8 +43,8 @@ pub(crate) struct Written {
     pub(crate) length: usize,
     /// There is no more room; an event will tell.
     pub(crate) blocked: bool,
-    /// Something has left.
-    pub(crate) moved: bool,
+    /// Bytes that have left, those of TLS included.
+    pub(crate) moved: usize,
 }
 
 impl<S> Transport<S> {
@@ -78,7 +78,7 @@ impl<S> Transport<S> {
             Transport::Plain(stream) => {
                 let offered: usize = slices.iter().map(|slice| slice.len()).sum();
                 let length = kernel.write(stream, slices)?;
-                Ok(Written { length, blocked: length < offered, moved: length > 0 })
+                Ok(Written { length, blocked: length < offered, moved: length })
             }
             #[cfg(feature = "tls")]
             Transport::Tls(session) => session.write(kernel, slices),
@@ -88,7 +88,7 @@ impl<S> Transport<S> {
 
 impl<S> Transport<S> {
     /// What lies on an accepted stream.
-    pub(crate) fn accepted(stream: S, tls: Option<&Tls>) -> io::Result<Self> {
+    pub(crate) fn accepted(stream: S, tls: Option<&TlsAcceptor>) -> io::Result<Self> {
         match tls {
             None => Ok(Transport::Plain(stream)),
             #[cfg(feature = "tls")]
@@ -100,13 +100,13 @@ impl<S> Transport<S> {
 
     /// Without the feature there is none to be laid.
     #[cfg(not(feature = "tls"))]
-    pub(crate) fn start_tls(&mut self, tls: &TlsClient, _: &str) -> io::Result<()> {
+    pub(crate) fn start_tls(&mut self, tls: &TlsConnector, _: &str) -> io::Result<()> {
         match *tls {}
     }
 
     /// Lays TLS on it, as the client of a server of that name. There may be TLS already, with a proxy on the way.
     #[cfg(feature = "tls")]
-    pub(crate) fn start_tls(&mut self, tls: &TlsClient, name: &str) -> io::Result<()> {
+    pub(crate) fn start_tls(&mut self, tls: &TlsConnector, name: &str) -> io::Result<()> {
         if self.is_handshaking() {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "TLS is being laid already"));
         }
@@ -129,11 +129,11 @@ impl<S> Transport<S> {
     }
 
     /// What that handshake has shown; once, when it is done.
-    pub(crate) fn secured(&mut self) -> Option<Secured> {
+    pub(crate) fn tls_info(&mut self) -> Option<TlsInfo> {
         match self {
             Transport::Dialing | Transport::Plain(_) => None,
             #[cfg(feature = "tls")]
-            Transport::Tls(session) => session.secured(),
+            Transport::Tls(session) => session.tls_info(),
         }
     }
 
@@ -150,7 +150,7 @@ impl<S> Transport<S> {
     #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
     pub(crate) fn flush<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<Written> {
         match self {
-            Transport::Dialing | Transport::Plain(_) => Ok(Written { length: 0, blocked: false, moved: false }),
+            Transport::Dialing | Transport::Plain(_) => Ok(Written { length: 0, blocked: false, moved: 0 }),
             #[cfg(feature = "tls")]
             Transport::Tls(session) => session.flush(kernel),
         }

@@ -20,7 +20,7 @@ pub(crate) use super::framing::hybi::WholeMessage;
 
 /// How large a frame and a message may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct MessageLimits {
     /// Largest payload of one frame, in bytes, as it stands there, compressed or not. Default 10 MiB.
     ///
     /// A longer one closes the connection with 1009 as soon as its header has come. RFC 6455 §10.4. In the versions of Hixie, whose frames have no
@@ -33,9 +33,9 @@ pub struct Limits {
     pub max_message_bytes: usize,
 }
 
-impl Default for Limits {
+impl Default for MessageLimits {
     fn default() -> Self {
-        Limits { max_frame_bytes: 10 * 1024 * 1024, max_message_bytes: 10 * 1024 * 1024 }
+        MessageLimits { max_frame_bytes: 10 * 1024 * 1024, max_message_bytes: 10 * 1024 * 1024 }
     }
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Decoded<'m> {
 #[derive(Debug)]
 pub(crate) struct Decoder {
     traits: &'static Traits,
-    limits: Limits,
+    limits: MessageLimits,
     /// None unless compression was agreed upon.
     inflation: Option<Box<Inflation>>,
     /// None between messages, as most connections are at most times: they need no room for it.
@@ -79,8 +79,8 @@ pub(crate) struct Unfinished {
     assembly: Assembly,
     /// The payload of an unfinished control frame.
     control: Vec<u8>,
-    /// Limits for the frames that follow the one of Hixie that has begun.
-    limits: Option<Limits>,
+    /// MessageLimits for the frames that follow the one of Hixie that has begun.
+    limits: Option<MessageLimits>,
 }
 
 #[derive(Debug, Default)]
@@ -91,7 +91,7 @@ struct PartialHeader {
 
 impl Decoder {
     /// A decoder for what `side` receives.
-    pub(crate) fn new(version: Version, side: Side, limits: Limits) -> Self {
+    pub(crate) fn new(version: Version, side: Side, limits: MessageLimits) -> Self {
         Decoder { traits: version.traits(), limits, inflation: None, unfinished: None, side, closed: false }
     }
 
@@ -114,12 +114,12 @@ impl Decoder {
     }
 
     /// The limits, as they were set last.
-    pub(crate) fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> MessageLimits {
         self.unfinished.as_ref().and_then(|unfinished| unfinished.limits).unwrap_or(self.limits)
     }
 
     /// Changes the limits; they hold from the next frame on.
-    pub(crate) fn set_limits(&mut self, limits: Limits) {
+    pub(crate) fn set_limits(&mut self, limits: MessageLimits) {
         match &mut self.unfinished {
             Some(unfinished) if unfinished.hixie != hixie::Frames::Between => unfinished.limits = Some(limits),
             Some(unfinished) => {
@@ -242,7 +242,7 @@ impl Unfinished {
 /// A decoder in the midst of its input, with all that decoding takes.
 struct Course<'m> {
     traits: &'static Traits,
-    limits: Limits,
+    limits: MessageLimits,
     inflation: &'m mut Option<Box<Inflation>>,
     unfinished: &'m mut Unfinished,
     side: Side,
@@ -389,7 +389,7 @@ impl<'m> Course<'m> {
             }
             _ => {}
         }
-        let Limits { max_frame_bytes, max_message_bytes } = self.limits;
+        let MessageLimits { max_frame_bytes, max_message_bytes } = self.limits;
         if header.length > max_frame_bytes as u64 {
             return Err(ProtocolError::TooBig { limit: max_frame_bytes, length: header.length });
         }
@@ -470,7 +470,7 @@ impl<'m> Course<'m> {
 const USUAL_RATIO: usize = 4;
 
 /// Keeps what was inflated of a message, while it is not longer than it may be.
-fn keep_inflated(assembly: &mut Assembly, inflated: &[u8], limits: Limits) -> Result<(), ProtocolError> {
+fn keep_inflated(assembly: &mut Assembly, inflated: &[u8], limits: MessageLimits) -> Result<(), ProtocolError> {
     let (limit, length) = (limits.max_message_bytes, assembly.message().len() + inflated.len());
     if length > limit {
         return Err(ProtocolError::TooBig { limit, length: length as u64 });

@@ -44,11 +44,11 @@ struct Feed {
 }
 
 impl Feed {
-    fn new(side: Side, limits: Limits) -> Self {
+    fn new(side: Side, limits: MessageLimits) -> Self {
         Feed::of(Version::Rfc6455, side, limits)
     }
 
-    fn of(version: Version, side: Side, limits: Limits) -> Self {
+    fn of(version: Version, side: Side, limits: MessageLimits) -> Self {
         Feed { decoder: Decoder::new(version, side, limits), blocks: Blocks::default(), events: Vec::new() }
     }
 
@@ -90,14 +90,14 @@ fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn whole(side: Side, limits: Limits, input: &[u8]) -> Vec<Event> {
+fn whole(side: Side, limits: MessageLimits, input: &[u8]) -> Vec<Event> {
     let mut feed = Feed::new(side, limits);
     feed.push(input);
     feed.events
 }
 
 /// The events of `input`, after seeing that byte by byte gives the same.
-fn decode(side: Side, limits: Limits, input: &[u8]) -> Vec<Event> {
+fn decode(side: Side, limits: MessageLimits, input: &[u8]) -> Vec<Event> {
     let events = whole(side, limits, input);
     let mut feed = Feed::new(side, limits);
     for byte in input {
@@ -108,7 +108,7 @@ fn decode(side: Side, limits: Limits, input: &[u8]) -> Vec<Event> {
 }
 
 fn server(input: &[u8]) -> Vec<Event> {
-    decode(Side::Server, Limits::default(), input)
+    decode(Side::Server, MessageLimits::default(), input)
 }
 
 fn refused(input: &[u8]) -> ProtocolError {
@@ -122,7 +122,7 @@ fn refused(input: &[u8]) -> ProtocolError {
 
 #[test]
 fn the_samples_of_the_rfc_read_as_it_says() {
-    let client = |input: &[u8]| decode(Side::Client, Limits::default(), input);
+    let client = |input: &[u8]| decode(Side::Client, MessageLimits::default(), input);
     assert_eq!(client(&bytes("81 05 48 65 6c 6c 6f")), [text("Hello")]);
     assert_eq!(server(&bytes("81 85 37 fa 21 3d 7f 9f 4d 51 58")), [text("Hello")]);
     assert_eq!(client(&bytes("01 03 48 65 6c 80 02 6c 6f")), [text("Hello")]);
@@ -155,7 +155,7 @@ fn a_message_before_a_bad_frame_is_still_given_out() {
 #[test]
 fn what_follows_a_close_frame_is_not_looked_at() {
     let input = [client_frame(0x88, &[0x0f, 0xa0, b'o', b'k']), client_frame(0x81, b"late"), vec![0xff; 9]].concat();
-    assert_eq!(server(&input), [Event::Close(Some((CloseCode::Other(4000), "ok".to_owned())))]);
+    assert_eq!(server(&input), [Event::Close(Some((CloseCode::new(4000), "ok".to_owned())))]);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn an_unfinished_character_does_not_leak_into_the_next_message() {
 
 #[test]
 fn a_frame_above_its_limit_is_refused_from_its_header() {
-    let limits = Limits { max_frame_bytes: 100, max_message_bytes: 1000 };
+    let limits = MessageLimits { max_frame_bytes: 100, max_message_bytes: 1000 };
     let input = client_frame(0x82, &[0; 101]);
     assert_eq!(
         decode(Side::Server, limits, &input[..8]),
@@ -229,9 +229,9 @@ fn hellos() -> [(Version, Vec<u8>); 2] {
 
 #[test]
 fn limits_that_change_hold_from_the_next_frame_on() {
-    let narrow = Limits { max_frame_bytes: 4, max_message_bytes: 4 };
+    let narrow = MessageLimits { max_frame_bytes: 4, max_message_bytes: 4 };
     for (version, frame) in hellos() {
-        let mut feed = Feed::of(version, Side::Server, Limits::default());
+        let mut feed = Feed::of(version, Side::Server, MessageLimits::default());
         feed.push(&frame);
         feed.push(&frame[..3]);
         feed.decoder.set_limits(narrow);
@@ -244,11 +244,11 @@ fn limits_that_change_hold_from_the_next_frame_on() {
 
 #[test]
 fn the_limits_that_were_set_last_hold_whenever_that_was() {
-    let narrow = Limits { max_frame_bytes: 4, max_message_bytes: 4 };
+    let narrow = MessageLimits { max_frame_bytes: 4, max_message_bytes: 4 };
     for (version, frame) in hellos() {
-        for (in_the_midst, at_the_end) in [(Limits::default(), narrow), (narrow, Limits::default())] {
+        for (in_the_midst, at_the_end) in [(MessageLimits::default(), narrow), (narrow, MessageLimits::default())] {
             for releases in [false, true] {
-                let mut feed = Feed::of(version, Side::Server, Limits::default());
+                let mut feed = Feed::of(version, Side::Server, MessageLimits::default());
                 feed.push(&frame[..frame.len() - 2]);
                 feed.decoder.set_limits(in_the_midst);
                 feed.push(&frame[frame.len() - 2..]);
@@ -266,7 +266,7 @@ fn the_limits_that_were_set_last_hold_whenever_that_was() {
 
 #[test]
 fn fragments_above_the_message_limit_are_refused_at_the_crossing_frame() {
-    let limits = Limits { max_frame_bytes: 100, max_message_bytes: 150 };
+    let limits = MessageLimits { max_frame_bytes: 100, max_message_bytes: 150 };
     let fitting = [client_frame(0x02, &[1; 100]), client_frame(0x80, &[1; 50])].concat();
     assert_eq!(decode(Side::Server, limits, &fitting), [binary(&[1; 150])]);
     let crossing = [client_frame(0x02, &[1; 100]), client_frame(0x80, &[1; 51])].concat();
@@ -276,7 +276,7 @@ fn fragments_above_the_message_limit_are_refused_at_the_crossing_frame() {
 
 #[test]
 fn a_whole_message_lies_in_the_input_and_takes_no_block() {
-    let mut decoder = Decoder::new(Version::Rfc6455, Side::Server, Limits::default());
+    let mut decoder = Decoder::new(Version::Rfc6455, Side::Server, MessageLimits::default());
     let mut input = client_frame(0x82, &[5; 1000]);
     let mut blocks = Blocks::default();
     let range = input.as_ptr_range();
@@ -287,7 +287,7 @@ fn a_whole_message_lies_in_the_input_and_takes_no_block() {
 
 #[test]
 fn a_message_in_pieces_gives_its_block_back() {
-    let mut feed = Feed::new(Side::Server, Limits::default());
+    let mut feed = Feed::new(Side::Server, MessageLimits::default());
     let input = client_frame(0x82, &[5; 10_000]);
     feed.push(&input[..5000]);
     assert_eq!(feed.blocks.free_bytes(), 0);
@@ -304,7 +304,7 @@ fn many_fragments_cost_what_their_bytes_do() {
     let mut input = client_frame(0x01, b"");
     input.extend(fragment.iter().cycle().take(65_536 * fragment.len()));
     input.extend(client_frame(0x80, b""));
-    let mut feed = Feed::new(Side::Server, Limits::default());
+    let mut feed = Feed::new(Side::Server, MessageLimits::default());
     for chop in input.chunks(64) {
         feed.push(chop);
     }
@@ -328,8 +328,8 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn any_cuts_give_the_same_events(input in frames(), cuts in proptest::collection::vec(1_usize..400, 1..60)) {
-        let expected = whole(Side::Server, Limits::default(), &input);
-        let mut feed = Feed::new(Side::Server, Limits::default());
+        let expected = whole(Side::Server, MessageLimits::default(), &input);
+        let mut feed = Feed::new(Side::Server, MessageLimits::default());
         let (mut rest, mut cuts) = (&input[..], cuts.iter().cycle());
         while !rest.is_empty() {
             let (piece, next) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
@@ -347,7 +347,7 @@ proptest! {
     ) {
         for version in Version::ALL.iter().copied() {
             let input = [conversation(version, &pieces), junk.clone()].concat();
-            let limits = Limits { max_frame_bytes: 1000, max_message_bytes: 1500 };
+            let limits = MessageLimits { max_frame_bytes: 1000, max_message_bytes: 1500 };
             let mut expected = Feed::of(version, Side::Server, limits);
             expected.push(&input);
             let mut feed = Feed::of(version, Side::Server, limits);
@@ -371,8 +371,8 @@ proptest! {
     fn no_input_panics(input in proptest::collection::vec(any::<u8>(), 0..200)) {
         for version in Version::ALL.iter().copied() {
             for side in [Side::Client, Side::Server] {
-                Feed::of(version, side, Limits { max_frame_bytes: 50, max_message_bytes: 80 }).push(&input);
-                Feed::of(version, side, Limits::default()).push(&input);
+                Feed::of(version, side, MessageLimits { max_frame_bytes: 50, max_message_bytes: 80 }).push(&input);
+                Feed::of(version, side, MessageLimits::default()).push(&input);
             }
         }
     }
@@ -388,7 +388,7 @@ proptest! {
                 for message in messages {
                     let mut wire = Vec::new();
                     Encoder::new(version, from).message(message, key, &mut wire);
-                    let mut feed = Feed::of(version, to, Limits::default());
+                    let mut feed = Feed::of(version, to, MessageLimits::default());
                     feed.push(&wire);
                     prop_assert_eq!(feed.events, vec![Event::Message(message.to_owned())], "{}", version);
                 }
@@ -405,7 +405,7 @@ fn conversation(version: Version, pieces: &[(u8, String)]) -> Vec<u8> {
             0 if version.supports_ping() => encoder.ping(text.as_bytes(), key, &mut wire),
             1 if version.supports_ping() => encoder.pong(text.as_bytes(), key, &mut wire),
             2 if version.supports_binary() => encoder.message(Message::Binary(text.as_bytes()), key, &mut wire),
-            3 if text.len() > 150 => encoder.close(Some(CloseCode::Normal), text, key, &mut wire),
+            3 if text.len() > 150 => encoder.close(Some(CloseCode::NORMAL), text, key, &mut wire),
             4 if !version.supports_binary() => {
                 wire.extend([&[0x42][..], text.as_bytes(), &[0xff, 0x80, 3, 0xff, 0, 0xff]].concat());
             }
@@ -417,7 +417,7 @@ fn conversation(version: Version, pieces: &[(u8, String)]) -> Vec<u8> {
 
 #[test]
 fn what_is_missing_of_a_frame_is_known_once_it_has_begun() {
-    let mut feed = Feed::new(Side::Server, Limits::default());
+    let mut feed = Feed::new(Side::Server, MessageLimits::default());
     assert_eq!(feed.decoder.missing(), None);
     let frame = client_frame(0x82, &[7; 100]);
     feed.push(&frame[..16]);
@@ -450,7 +450,7 @@ fn what_is_compressed_comes_out_as_it_is_allowed_to() {
     );
 
     let (mut decoder, mut blocks) =
-        (Decoder::new(Version::Rfc6455, Side::Server, Limits::default()), Blocks::default());
+        (Decoder::new(Version::Rfc6455, Side::Server, MessageLimits::default()), Blocks::default());
     assert!(!decoder.inflates());
     decoder.inflate_by(Inflation::new(&agreed, Side::Server, &contexts));
     assert!(decoder.inflates());
@@ -472,7 +472,7 @@ fn what_is_compressed_comes_out_as_it_is_allowed_to() {
     for (limit, fits) in [(message.len(), true), (message.len() - 1, false)] {
         let mut input = Vec::new();
         Encoder::new(Version::Rfc6455, Side::Client).compressed(OpCode::Binary, true, &deflated, [0; 4], &mut input);
-        let mut feed = Feed::new(Side::Server, Limits { max_message_bytes: limit, ..Limits::default() });
+        let mut feed = Feed::new(Side::Server, MessageLimits { max_message_bytes: limit, ..MessageLimits::default() });
         feed.decoder.inflate_by(Inflation::new(&agreed, Side::Server, &contexts));
         feed.push(&input);
         let told =
@@ -481,7 +481,7 @@ fn what_is_compressed_comes_out_as_it_is_allowed_to() {
     }
 
     // Stored blocks of nothing: more octets than the message has, or may have.
-    let small = Limits { max_message_bytes: 20, ..Limits::default() };
+    let small = MessageLimits { max_message_bytes: 20, ..MessageLimits::default() };
     let nothing = [0, 0, 0, 0xff, 0xff].repeat(6);
     let last = [&nothing[..], &[0]].concat();
     for whole in [true, false] {

@@ -22,16 +22,17 @@ pub(crate) use self::{
 };
 use super::version::Side;
 
-/// How a server compresses, to be given to [`Server::deflate`](crate::Server::deflate).
+/// How messages are compressed, for [`Server::deflate`](crate::Server::deflate) and [`Client::deflate`](crate::Client::deflate).
 ///
-/// Two presets. [`shared`](Self::shared), the default, forgets what was said after every message, in both directions. [`dedicated`](Self::dedicated) has messages refer to
-/// those before them, which makes small messages of one kind smaller still, for a window of what was said that every connection keeps in each direction.
+/// There are two presets. [`shared`](Self::shared), the default, forgets each message once it is sent or received. With [`dedicated`](Self::dedicated) messages refer to
+/// earlier ones (context takeover), which makes small messages of one kind smaller; each connection keeps a window of earlier messages in each direction.
 ///
 /// ```
 /// use ws_reactor::{DeflateConfig, Server, on_message};
 ///
 /// let server = Server::new(|_| on_message(|ws, message| { ws.send(message); }))
-///     .deflate(DeflateConfig { level: 1, threshold_bytes: 512, ..DeflateConfig::shared() });
+///     .deflate(DeflateConfig::shared().level(1)?.threshold_bytes(512));
+/// # Ok::<(), ws_reactor::Error>(())
 /// ```
 ///
 /// # What it costs
@@ -61,26 +62,20 @@ use super::version::Side;
 ///
 /// Where a secret and something that an attacker chooses are compressed together, the length gives the secret away, byte by byte (CRIME, BREACH). With context takeover
 /// all messages of a connection are together. Send either with [`send_uncompressed`](crate::WebSocket::send_uncompressed) or
-/// [`publish_uncompressed`](crate::WebSocket::publish_uncompressed), or leave compression off, for all or by [`Accept::uncompressed`](crate::Accept::uncompressed).
+/// [`publish_uncompressed`](crate::WebSocket::publish_uncompressed), or leave compression off, for all or by [`Upgrade::uncompressed`](crate::Upgrade::uncompressed).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
 pub struct DeflateConfig {
-    /// How hard to try: 1, fast, to 9, thorough. Default 3.
-    pub level: u8,
-    /// The window of the server's compressor: how far back a message may refer is 2 to this power, in bytes, 9 to 15. A client may ask for less. (One that asks
-    /// for 8 is not compressed for: zlib has no such window.)
-    pub server_max_window_bits: u8,
-    /// The window of the client's compressor, 9 to 15. A client that does not offer to be told uses 15 whatever stands here (RFC 7692 §7.1.2.2).
-    pub client_max_window_bits: u8,
-    /// The server's messages may refer to those before them. A client may ask that they do not.
-    pub server_context_takeover: bool,
-    /// The client's messages may refer to those before them.
-    pub client_context_takeover: bool,
-    /// Messages shorter than this are sent as they are, in bytes.
-    pub threshold_bytes: usize,
+    pub(crate) level: u8,
+    pub(crate) server_max_window_bits: u8,
+    pub(crate) client_max_window_bits: u8,
+    pub(crate) server_context_takeover: bool,
+    pub(crate) client_context_takeover: bool,
+    pub(crate) threshold_bytes: usize,
 }
 
 impl DeflateConfig {
-    /// No context takeover, in neither direction, and windows of 15 bits; messages from 256 bytes on are compressed.
+    /// No context takeover in either direction, windows of 15 bits, threshold 256 bytes.
     pub fn shared() -> Self {
         DeflateConfig {
             level: 3,
@@ -92,7 +87,7 @@ impl DeflateConfig {
         }
     }
 
-    /// Context takeover in both directions, and windows of 12 bits; messages from 32 bytes on are compressed.
+    /// Context takeover in both directions, windows of 12 bits, threshold 32 bytes.
     pub fn dedicated() -> Self {
         DeflateConfig {
             server_context_takeover: true,
@@ -103,7 +98,83 @@ impl DeflateConfig {
             ..DeflateConfig::shared()
         }
     }
+
+    /// Sets the compression level: 1 is fast, 9 thorough. Default 3.
+    ///
+    /// # Errors
+    ///
+    /// A level that is not from 1 to 9.
+    pub fn level(self, level: u8) -> Result<Self, DeflateConfigError> {
+        match level {
+            1..=9 => Ok(DeflateConfig { level, ..self }),
+            _ => Err(DeflateConfigError::Level(level)),
+        }
+    }
+
+    /// Sets the window of the server's compressor: its messages refer back at most 2 to the power of `bits` bytes. A client may ask for less; one that asks for 8, which zlib does not have,
+    /// is not compressed for.
+    ///
+    /// # Errors
+    ///
+    /// A window that is not from 9 to 15 bits.
+    pub fn server_max_window_bits(self, bits: u8) -> Result<Self, DeflateConfigError> {
+        Ok(DeflateConfig { server_max_window_bits: checked_window(bits)?, ..self })
+    }
+
+    /// Sets the window of the client's compressor. A client that does not offer `client_max_window_bits` uses 15 bits, whatever is set here (RFC 7692 §7.1.2.2).
+    ///
+    /// # Errors
+    ///
+    /// A window that is not from 9 to 15 bits.
+    pub fn client_max_window_bits(self, bits: u8) -> Result<Self, DeflateConfigError> {
+        Ok(DeflateConfig { client_max_window_bits: checked_window(bits)?, ..self })
+    }
+
+    /// Sets whether the server's messages may refer to earlier ones. The client may ask that they do not.
+    pub fn server_context_takeover(self, takeover: bool) -> Self {
+        DeflateConfig { server_context_takeover: takeover, ..self }
+    }
+
+    /// Sets whether the client's messages may refer to earlier ones.
+    pub fn client_context_takeover(self, takeover: bool) -> Self {
+        DeflateConfig { client_context_takeover: takeover, ..self }
+    }
+
+    /// Sets the length, in bytes, below which messages are sent uncompressed. 0 counts as 1.
+    pub fn threshold_bytes(self, bytes: usize) -> Self {
+        DeflateConfig { threshold_bytes: bytes, ..self }
+    }
 }
+
+fn checked_window(bits: u8) -> Result<u8, DeflateConfigError> {
+    match bits {
+        MIN_WINDOW_BITS..=MAX_WINDOW_BITS => Ok(bits),
+        _ => Err(DeflateConfigError::WindowBits(bits)),
+    }
+}
+
+/// A parameter of a [`DeflateConfig`] that is out of range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeflateConfigError {
+    /// A level that is not from 1 to 9.
+    Level(u8),
+    /// A window that is not from 9 to 15 bits.
+    WindowBits(u8),
+}
+
+impl fmt::Display for DeflateConfigError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeflateConfigError::Level(level) => write!(formatter, "compression level {level} is not from 1 to 9"),
+            DeflateConfigError::WindowBits(bits) => {
+                write!(formatter, "a window of {bits} bits is not from {MIN_WINDOW_BITS} to {MAX_WINDOW_BITS}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for DeflateConfigError {}
 
 impl Default for DeflateConfig {
     fn default() -> Self {

@@ -32,7 +32,7 @@ impl Encoder {
     }
 
     /// Whether the version has that type of message.
-    pub(crate) fn can_say(self, message: Message<'_>) -> bool {
+    pub(crate) fn supports(self, message: Message<'_>) -> bool {
         message.is_text() || self.version.supports_binary()
     }
 
@@ -216,10 +216,10 @@ mod tests {
 
     #[test]
     fn a_close_frame_has_code_and_reason_or_nothing() {
-        let written = bytes(|out| server().close(Some(CloseCode::Normal), "bye", [0; 4], out));
+        let written = bytes(|out| server().close(Some(CloseCode::NORMAL), "bye", [0; 4], out));
         assert_eq!(written, [0x88, 0x05, 0x03, 0xe8, b'b', b'y', b'e']);
         assert_eq!(bytes(|out| server().close(None, "", [0; 4], out)), [0x88, 0x00]);
-        let written = bytes(|out| server().close(Some(CloseCode::Normal), &"x".repeat(200), [0; 4], out));
+        let written = bytes(|out| server().close(Some(CloseCode::NORMAL), &"x".repeat(200), [0; 4], out));
         assert_eq!(written.len(), 2 + 125);
     }
 
@@ -228,8 +228,8 @@ mod tests {
         for version in Version::ALL.iter().copied() {
             assert!(Encoder::new(version, Side::Client).masks() && !Encoder::new(version, Side::Server).masks());
             let encoder = Encoder::new(version, Side::Server);
-            assert!(encoder.can_say(Message::Text("x")));
-            assert_eq!(encoder.can_say(Message::Binary(b"x")), version.supports_binary(), "{version}");
+            assert!(encoder.supports(Message::Text("x")));
+            assert_eq!(encoder.supports(Message::Binary(b"x")), version.supports_binary(), "{version}");
         }
     }
 

@@ -47,9 +47,9 @@ impl ProtocolError {
     /// The code that a close frame gives for it (RFC 6455 §7.4.1).
     pub fn close_code(self) -> CloseCode {
         match self {
-            ProtocolError::InvalidUtf8 | ProtocolError::InvalidDeflate => CloseCode::InvalidData,
-            ProtocolError::TooBig { .. } => CloseCode::TooBig,
-            _ => CloseCode::Protocol,
+            ProtocolError::InvalidUtf8 | ProtocolError::InvalidDeflate => CloseCode::INVALID_DATA,
+            ProtocolError::TooBig { .. } => CloseCode::MESSAGE_TOO_BIG,
+            _ => CloseCode::PROTOCOL_ERROR,
         }
     }
 

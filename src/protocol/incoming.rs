@@ -6,7 +6,7 @@ use super::{
     close::CloseCode,
     error::ProtocolError,
     framing::OpCode,
-    message::{Excerpt, Message},
+    message::{Excerpt, Message, Summary},
     version::Closing,
 };
 
@@ -35,7 +35,7 @@ impl<'m> Incoming<'m> {
 impl fmt::Display for Incoming<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Incoming::Message(message) => message.fmt(formatter),
+            Incoming::Message(message) => Summary(*message).fmt(formatter),
             Incoming::Ping(data) => write!(formatter, "ping {}", Excerpt(data)),
             Incoming::Pong(data) => write!(formatter, "pong {}", Excerpt(data)),
             Incoming::Close(Farewell { body, .. }) => write!(formatter, "close {}", Excerpt(body)),
@@ -61,7 +61,7 @@ impl<'m> Farewell<'m> {
         }
         let (code, reason) = body.split_first_chunk::<2>().ok_or(ProtocolError::ClosePayloadTooShort)?;
         let number = u16::from_be_bytes(*code);
-        if checked && !CloseCode::from(number).may_be_received() {
+        if checked && !CloseCode::from(number).is_receivable() {
             return Err(ProtocolError::InvalidCloseCode(number));
         }
         str::from_utf8(reason).map_err(|_| ProtocolError::InvalidUtf8)?;

@@ -1,15 +1,18 @@
 //! Messages: borrowed as they are received and sent, owned where they must outlive the call.
 
-use std::fmt;
+use std::{fmt, ops::Deref};
 
-use bytes::Bytes;
+pub(crate) use bytes::Bytes;
+use bytestring::ByteString;
 
-/// A whole message, borrowed from wherever it lies.
+/// A whole message, borrowed.
+///
+/// Displayed, a text message is its text, without a copy. A binary message is its bytes as in a byte string literal, without the quotes: nothing is lost either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message<'a> {
     /// Text, known to be UTF-8.
     Text(&'a str),
-    /// Any octets.
+    /// Any bytes.
     Binary(&'a [u8]),
 }
 
@@ -22,7 +25,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The text, if it is one.
+    /// The text; `None` for a binary message.
     pub fn as_text(self) -> Option<&'a str> {
         match self {
             Message::Text(text) => Some(text),
@@ -50,26 +53,37 @@ impl<'a> Message<'a> {
         !self.is_text()
     }
 
-    /// A copy that can be kept, cloned cheaply and sent to other threads.
+    /// A copy that can be kept, cloned without a copy, and sent to other threads.
     pub fn to_owned(self) -> OwnedMessage {
         match self {
-            Message::Text(text) => OwnedMessage::text(text),
-            Message::Binary(bytes) => OwnedMessage::binary(bytes.to_vec()),
+            Message::Text(text) => OwnedMessage::Text(text.into()),
+            Message::Binary(bytes) => OwnedMessage::Binary(Bytes::copy_from_slice(bytes)),
         }
     }
 }
 
-/// Its type, its length, and how it begins.
 impl fmt::Display for Message<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {}", if self.is_text() { "text" } else { "binary" }, Excerpt(self.as_bytes()))
+        match self {
+            Message::Text(text) => formatter.pad(text),
+            Message::Binary(bytes) => bytes.escape_ascii().fmt(formatter),
+        }
     }
 }
 
-/// The length of a payload and how it begins, for the log.
+/// The type, length and start of a message, for the log.
+pub(crate) struct Summary<'a>(pub(crate) Message<'a>);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", if self.0.is_text() { "text" } else { "binary" }, Excerpt(self.0.as_bytes()))
+    }
+}
+
+/// The length and start of a payload, for the log.
 pub(crate) struct Excerpt<'a>(pub(crate) &'a [u8]);
 
-/// As much of a payload as a line of the log should hold, in bytes.
+/// Bytes of a payload that a line of the log shows.
 const EXCERPT_BYTES: usize = 64;
 
 impl fmt::Display for Excerpt<'_> {
@@ -122,44 +136,150 @@ impl<'a> From<&'a OwnedMessage> for Message<'a> {
     }
 }
 
-/// The owned twin of [`Message`]: immutable, `Send`, and cloned without copying the payload.
-#[derive(Clone, PartialEq, Eq)]
-pub struct OwnedMessage(Payload);
+/// Text that is cloned without a copy: [`Bytes`] known to be UTF-8.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Utf8Bytes(ByteString);
 
-/// Text stays a `str`, so that it need not be checked again.
-#[derive(Clone, PartialEq, Eq)]
-enum Payload {
-    Text(std::sync::Arc<str>),
+impl Utf8Bytes {
+    /// Text of the program itself, which is not copied.
+    pub const fn from_static(text: &'static str) -> Self {
+        Utf8Bytes(ByteString::from_static(text))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Deref for Utf8Bytes {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for Utf8Bytes {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<str> for Utf8Bytes {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for Utf8Bytes {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+impl fmt::Display for Utf8Bytes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self)
+    }
+}
+
+impl fmt::Debug for Utf8Bytes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), formatter)
+    }
+}
+
+impl From<&str> for Utf8Bytes {
+    fn from(text: &str) -> Self {
+        Utf8Bytes(text.into())
+    }
+}
+
+/// Without a copy.
+impl From<String> for Utf8Bytes {
+    fn from(text: String) -> Self {
+        Utf8Bytes(text.into())
+    }
+}
+
+/// Without a copy; the bytes are checked.
+impl TryFrom<Bytes> for Utf8Bytes {
+    type Error = std::str::Utf8Error;
+
+    fn try_from(bytes: Bytes) -> Result<Self, Self::Error> {
+        ByteString::try_from(bytes).map(Utf8Bytes)
+    }
+}
+
+/// The payload, without a copy.
+impl From<Utf8Bytes> for Bytes {
+    fn from(text: Utf8Bytes) -> Self {
+        text.0.into_bytes()
+    }
+}
+
+/// A whole message, owned: `Send`, and cloned without a copy of the payload.
+///
+/// Displayed as a [`Message`].
+///
+/// ```
+/// use ws_reactor::OwnedMessage;
+///
+/// match OwnedMessage::text("hello") {
+///     OwnedMessage::Text(text) => assert_eq!(text, "hello"),
+///     OwnedMessage::Binary(bytes) => println!("{} bytes", bytes.len()),
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum OwnedMessage {
+    /// Text.
+    Text(Utf8Bytes),
+    /// Any bytes.
     Binary(Bytes),
 }
 
-impl fmt::Display for OwnedMessage {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_message().fmt(formatter)
-    }
-}
-
 impl OwnedMessage {
-    /// A text message.
-    pub fn text(text: impl AsRef<str>) -> Self {
-        OwnedMessage(Payload::Text(text.as_ref().into()))
+    /// A text message. A `String` is taken over without a copy.
+    pub fn text(text: impl Into<Utf8Bytes>) -> Self {
+        OwnedMessage::Text(text.into())
     }
 
-    /// A binary message; a `Vec<u8>` or [`Bytes`] is taken over without a copy.
+    /// A binary message. A `Vec<u8>` or [`Bytes`] is taken over without a copy.
     pub fn binary(bytes: impl Into<Bytes>) -> Self {
-        OwnedMessage(Payload::Binary(bytes.into()))
+        OwnedMessage::Binary(bytes.into())
     }
 
     /// The message, borrowed.
     pub fn as_message(&self) -> Message<'_> {
-        match &self.0 {
-            Payload::Text(text) => Message::Text(text),
-            Payload::Binary(bytes) => Message::Binary(bytes),
+        match self {
+            OwnedMessage::Text(text) => Message::Text(text),
+            OwnedMessage::Binary(bytes) => Message::Binary(bytes),
         }
+    }
+
+    /// The payload, whatever its type.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.as_message().as_bytes()
+    }
+
+    /// The text; `None` for a binary message.
+    pub fn as_text(&self) -> Option<&str> {
+        self.as_message().as_text()
+    }
+
+    /// Length of the payload in bytes.
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether the payload is empty.
+    pub fn is_empty(&self) -> bool {
+        self.as_bytes().is_empty()
     }
 }
 
-impl fmt::Debug for OwnedMessage {
+impl fmt::Display for OwnedMessage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_message().fmt(formatter)
     }
@@ -183,9 +303,33 @@ impl From<&str> for OwnedMessage {
     }
 }
 
+impl From<&String> for OwnedMessage {
+    fn from(text: &String) -> Self {
+        OwnedMessage::text(text.as_str())
+    }
+}
+
 impl From<String> for OwnedMessage {
     fn from(text: String) -> Self {
         OwnedMessage::text(text)
+    }
+}
+
+impl From<Utf8Bytes> for OwnedMessage {
+    fn from(text: Utf8Bytes) -> Self {
+        OwnedMessage::Text(text)
+    }
+}
+
+impl From<&[u8]> for OwnedMessage {
+    fn from(bytes: &[u8]) -> Self {
+        OwnedMessage::Binary(Bytes::copy_from_slice(bytes))
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for OwnedMessage {
+    fn from(bytes: &[u8; N]) -> Self {
+        OwnedMessage::Binary(Bytes::copy_from_slice(bytes))
     }
 }
 
@@ -206,11 +350,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_a_text_or_octets() {
-        let (text, octets) = (Message::Text("word"), Message::Binary(b"word"));
-        assert_eq!((text.as_text(), octets.as_text()), (Some("word"), None));
-        assert!(text.is_text() && !text.is_binary() && octets.is_binary() && !octets.is_text());
+    fn message_is_text_or_binary() {
+        let (text, binary) = (Message::Text("word"), Message::Binary(b"word"));
+        assert_eq!((text.as_text(), binary.as_text()), (Some("word"), None));
+        assert!(text.is_text() && !text.is_binary() && binary.is_binary() && !binary.is_text());
         assert!(!text.is_empty() && Message::Text("").is_empty() && Message::Binary(b"").is_empty());
-        assert_eq!((text.to_owned() == text, text.to_owned() == octets), (true, false), "its kind is a part of it");
+        assert_eq!((text.to_owned() == text, text.to_owned() == binary), (true, false), "the type is part of it");
+    }
+
+    #[test]
+    fn displayed_message_is_its_text_and_bytes_lose_nothing() {
+        let long = "é".repeat(1000);
+        assert_eq!(Message::Text(&long).to_string(), long);
+        assert_eq!(OwnedMessage::text(long.as_str()).to_string(), long);
+        assert_eq!(format!("{:>3}|", Message::Text("a")), "  a|");
+        assert_eq!(Message::Binary(b"a\0\xff\\").to_string(), r"a\x00\xff\\");
+        assert_eq!(Summary(Message::Text(&long)).to_string().len(), "text of 2000 bytes: …".len() + 64 * 4);
+    }
+
+    #[test]
+    fn owned_text_is_taken_over_and_given_back_without_a_copy() {
+        let text = "x".repeat(100);
+        let address = text.as_ptr();
+        let owned = OwnedMessage::text(text);
+        let OwnedMessage::Text(again) = owned.clone() else { panic!("it is text") };
+        assert_eq!((again.as_ptr(), again.len()), (address, 100));
+        assert_eq!(Bytes::from(again).as_ptr(), address);
+        assert!(Utf8Bytes::try_from(Bytes::from_static(b"\xff")).is_err());
+        assert_eq!(Utf8Bytes::try_from(Bytes::from_static(b"ok")).unwrap(), "ok");
     }
 }

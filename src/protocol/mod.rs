@@ -28,17 +28,19 @@ pub(crate) mod handshake;
 pub(crate) mod incoming;
 pub(crate) mod mask;
 pub(crate) mod message;
+pub(crate) mod outgoing;
 pub(crate) mod proxy;
 pub(crate) mod utf8;
 pub(crate) mod version;
 
-pub use close::{CloseCode, CloseReason, ClosedBy, Deadline};
-pub use decoder::Limits;
+pub use close::{CloseCode, CloseReason, ClosedBy, TimeoutKind};
+pub use decoder::MessageLimits;
 #[cfg(feature = "deflate")]
-pub use deflate::{DeflateConfig, DeflateParameters};
+pub use deflate::{DeflateConfig, DeflateConfigError, DeflateParameters};
 pub use error::ProtocolError;
-pub use handshake::{Handshake, HandshakeError, client::AnswerError};
-pub use message::{Message, OwnedMessage};
+pub use handshake::{Handshake, HandshakeError, client::ResponseError};
+pub use message::{Message, OwnedMessage, Utf8Bytes};
+pub use outgoing::Outgoing;
 pub use proxy::{Proxy, ProxyError};
 pub(crate) use version::Side;
 pub use version::Version;

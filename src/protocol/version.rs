@@ -136,7 +136,7 @@ const HYBI: Traits = Traits {
     typed: true,
     closing: Closing::Code { checked: false },
     compressible: false,
-    internal_error: CloseCode::Other(3000),
+    internal_error: CloseCode::new(3000),
 };
 
 /// What the rows of hybi-01 to -03 share.
@@ -190,7 +190,7 @@ static TABLE: [Traits; 10] = [
         masking_demanded: true,
         closing: Closing::Code { checked: true },
         compressible: true,
-        internal_error: CloseCode::Internal,
+        internal_error: CloseCode::INTERNAL_ERROR,
         ..HYBI
     },
 ];
@@ -298,7 +298,7 @@ mod tests {
             assert_eq!(version.supports_close_codes(), (6..=13).contains(&number), "{version}");
             assert_eq!(version.has_closing_handshake(), number != 75, "{version}");
             assert_eq!(version.closes_cleanly(), typed, "{version}");
-            let failed = if number == 13 { CloseCode::Internal } else { CloseCode::Other(3000) };
+            let failed = if number == 13 { CloseCode::INTERNAL_ERROR } else { CloseCode::new(3000) };
             assert_eq!(version.internal_error(), failed, "{version}");
         }
     }

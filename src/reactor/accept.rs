@@ -11,7 +11,7 @@ use super::{
     token::Token,
 };
 use crate::{
-    error::Error,
+    error::ListenError,
     net::{Bind, Kernel},
 };
 
@@ -23,13 +23,13 @@ const PARKED: Duration = Duration::from_millis(100);
 const MOST_FAILURES: u32 = 64;
 
 impl<K: Kernel> Reactor<K> {
-    pub(crate) fn open(&mut self, bind: Bind, service: Rc<dyn Service>) -> Result<Listening, Error> {
+    pub(crate) fn open(&mut self, bind: Bind, service: Rc<dyn Service>) -> Result<Listening, ListenError> {
         let entry = self.listeners.vacant_entry();
         let key = entry.key();
         let (socket, addr) = self
             .kernel
             .bind(&bind, Token::Listener(key).into())
-            .map_err(|source| Error::Bind { address: bind.address().to_owned(), source })?;
+            .map_err(|source| ListenError::Bind { address: bind.address().to_owned(), source })?;
         let id = self.hub.ids.listener(key);
         entry.insert(Listener { id, socket, service, ready: false, parked: None, failures: 0 });
         log::debug!(target: "ws_reactor::net", "listening on {addr}");
@@ -41,7 +41,7 @@ impl<K: Kernel> Reactor<K> {
         for opening in mem::take(&mut self.hub.openings) {
             let opened = match self.hub.running {
                 Running::Yes => self.open(opening.bind, opening.service),
-                _ => Err(ending(&opening.bind)),
+                _ => Err(ListenError::ShuttingDown { address: opening.bind.address().to_owned() }),
             };
             self.tell_opened(opening.then, opened);
         }
@@ -53,7 +53,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    fn tell_opened(&mut self, then: Opened, opened: Result<Listening, Error>) {
+    fn tell_opened(&mut self, then: Opened, opened: Result<Listening, ListenError>) {
         self.call_hub(move |hub| then(hub, opened));
     }
 
@@ -168,10 +168,4 @@ impl<K: Kernel> Reactor<K> {
         }
         self.let_go(listener);
     }
-}
-
-/// Nothing is opened on the way to the end.
-fn ending(bind: &Bind) -> Error {
-    let source = io::Error::other("the reactor is shutting down");
-    Error::Bind { address: bind.address().to_owned(), source }
 }

@@ -28,8 +28,9 @@ use crate::{
 pub(super) struct Compression {
     pub(super) deflation: Deflation,
     line: VecDeque<Waiting>,
-    /// Bytes in that line.
+    /// Bytes in that line, and how many of them lie in blocks that others may hold, too.
     pub(super) waiting: usize,
+    shared: usize,
 }
 
 /// What waits: `start..end` of a block.
@@ -39,6 +40,8 @@ struct Waiting {
     /// Some of it has been compressed.
     begun: bool,
     block: SharedBlock,
+    /// Others may hold the block, too.
+    shared: bool,
     start: usize,
     end: usize,
 }
@@ -57,13 +60,18 @@ impl Waiting {
     fn new(message: Message<'_>, compress: bool, lent: Option<&SharedBlock>, blocks: &mut Blocks) -> Self {
         let (payload, op_code) = (message.as_bytes(), data_op_code(message));
         let lying = lent.and_then(|block| Some((Rc::clone(block), place(block, payload)?)));
+        let shared = lying.is_some();
         let (block, start) = lying.unwrap_or_else(|| (blocks.take_copy(payload), 0));
         let step = if compress { Step::Compress(op_code) } else { Step::Frame(op_code) };
-        Waiting { step, begun: false, block, start, end: start + payload.len() }
+        Waiting { step, begun: false, block, shared, start, end: start + payload.len() }
     }
 
     fn len(&self) -> usize {
         self.end - self.start
+    }
+
+    fn shared_len(&self) -> usize {
+        if self.shared { self.len() } else { 0 }
     }
 }
 
@@ -80,7 +88,12 @@ pub(super) enum Shares {
 
 impl Compression {
     pub(super) fn new(deflation: Deflation) -> Self {
-        Compression { deflation, line: VecDeque::new(), waiting: 0 }
+        Compression { deflation, line: VecDeque::new(), waiting: 0, shared: 0 }
+    }
+
+    /// Bytes that wait and that no other connection holds.
+    pub(super) fn own_waiting(&self) -> usize {
+        self.waiting - self.shared
     }
 }
 
@@ -117,6 +130,7 @@ impl Outbox {
     fn line_up(&mut self, waiting: Waiting) -> bool {
         let Some(compression) = &mut self.compression else { return false };
         compression.waiting += waiting.len();
+        compression.shared += waiting.shared_len();
         compression.line.push_back(waiting);
         compression.line.len() == 1
     }
@@ -128,13 +142,13 @@ impl Outbox {
             write(frame.bytes_mut());
         }
         let end = block.as_bytes().len();
-        self.line_up(Waiting { step: Step::Queue, begun: false, block, start: 0, end });
+        self.line_up(Waiting { step: Step::Queue, begun: false, block, shared: false, start: 0, end });
     }
 
     /// Drops what waits to be compressed.
     pub(super) fn forget_uncompressed(&mut self, pools: &mut Pools) {
         let Some(compression) = &mut self.compression else { return };
-        compression.waiting = 0;
+        (compression.waiting, compression.shared) = (0, 0);
         for waiting in compression.line.drain(..) {
             pools.blocks.give(waiting.block);
         }
@@ -205,6 +219,7 @@ impl Outbox {
             }
             first.start += length;
             compression.waiting -= length;
+            compression.shared -= if first.shared { length } else { 0 };
             if is_last && let Some(done) = compression.line.pop_front() {
                 pools.blocks.give(done.block);
             }

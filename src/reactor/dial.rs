@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     Reactor,
-    config::StreamSettings,
+    config::StreamConfig,
     guard::guard,
     hub::{Hub, Running, find},
     id::{ConnectionId, TimerId},
@@ -26,9 +26,9 @@ use super::{
     token::Token,
 };
 use crate::{
-    error::Error,
+    error::{ConnectError, Error},
     net::{Endpoint, Kernel, transport::Transport},
-    protocol::{ClosedBy, Deadline},
+    protocol::{ClosedBy, TimeoutKind},
 };
 
 /// How long an attempt has before the next address is tried beside it (RFC 8305 §5).
@@ -75,7 +75,8 @@ pub(super) struct Dialing {
 impl Dialing {
     /// Why nothing became of it.
     pub(super) fn error(self, kind: io::ErrorKind) -> Error {
-        Error::Connect { place: self.place.to_string(), source: self.failure.unwrap_or_else(|| kind.into()) }
+        let (address, source) = (self.place.to_string(), self.failure.unwrap_or_else(|| kind.into()));
+        Error::Connect(ConnectError::Network { address, source })
     }
 }
 
@@ -113,21 +114,27 @@ impl Hub {
     /// reactor.run()?;
     /// # Ok::<(), ws_reactor::Error>(())
     /// ```
-    pub fn connect_stream(&mut self, to: &str, handler: impl StreamHandler + 'static) -> Result<ConnectionId, Error> {
-        self.connect_stream_with(to, StreamSettings::default(), handler)
+    pub fn connect_stream(
+        &mut self,
+        to: &str,
+        handler: impl StreamHandler + 'static,
+    ) -> Result<ConnectionId, ConnectError> {
+        self.connect_stream_with(to, StreamConfig::default(), handler)
     }
 
     /// As [`connect_stream`](Self::connect_stream), with other settings.
     pub fn connect_stream_with(
         &mut self,
         to: &str,
-        settings: StreamSettings,
+        config: StreamConfig,
         handler: impl StreamHandler + 'static,
-    ) -> Result<ConnectionId, Error> {
-        let place = if self.may_dial() { to.parse() } else { Err(shutting_down()) };
-        let place = place.map_err(|source| Error::Connect { place: to.to_owned(), source })?;
-        let allowed = Some(settings.connect_deadline);
-        let id = self.insert_dialing(Rc::new(settings));
+    ) -> Result<ConnectionId, ConnectError> {
+        if !self.may_dial() {
+            return Err(ConnectError::ShuttingDown { address: to.to_owned() });
+        }
+        let place = to.parse().map_err(|source| ConnectError::Address { address: to.to_owned(), source })?;
+        let allowed = Some(config.connect_timeout);
+        let id = self.insert_dialing(Rc::new(config));
         let handler: Box<dyn StreamHandler> = Box::new(handler);
         self.dials.push_back(Dial { id, place, wait: Duration::ZERO, handler: Some(handler), allowed });
         Ok(id)
@@ -138,19 +145,19 @@ impl Hub {
         &mut self,
         place: Place,
         wait: Duration,
-        settings: Rc<StreamSettings>,
+        config: Rc<StreamConfig>,
         handler: Box<dyn StreamHandler>,
     ) -> ConnectionId {
-        let id = self.insert_dialing(settings);
+        let id = self.insert_dialing(config);
         self.reserve(id);
         self.dials.push_back(Dial { id, place, wait, handler: Some(handler), allowed: None });
         id
     }
 
-    fn insert_dialing(&mut self, settings: Rc<StreamSettings>) -> ConnectionId {
+    fn insert_dialing(&mut self, config: Rc<StreamConfig>) -> ConnectionId {
         let entry = self.outboxes.vacant_entry();
         let id = self.ids.connection(entry.key());
-        entry.insert(Outbox::new(id, NOWHERE, settings)).await_connection();
+        entry.insert(Outbox::new(id, NOWHERE, config)).await_connection();
         id
     }
 
@@ -160,7 +167,7 @@ impl Hub {
             outbox.release(&mut self.pools);
             outbox.await_connection();
             outbox.set_peer_addr(NOWHERE);
-            outbox.forget_secured();
+            outbox.forget_tls_info();
             outbox.deadline_is_for_tls = false;
             self.dials.push_back(Dial { id, place, wait: Duration::ZERO, handler: None, allowed: None });
         }
@@ -182,14 +189,13 @@ impl Hub {
     }
 }
 
-/// Why no connection is made any more.
-pub(crate) fn shutting_down() -> io::Error {
-    io::Error::other("the reactor is shutting down")
-}
-
 impl<K: Kernel> Reactor<K> {
     /// Has a raw stream connected. See [`Hub::connect_stream`].
-    pub fn connect_stream(&mut self, to: &str, handler: impl StreamHandler + 'static) -> Result<ConnectionId, Error> {
+    pub fn connect_stream(
+        &mut self,
+        to: &str,
+        handler: impl StreamHandler + 'static,
+    ) -> Result<ConnectionId, ConnectError> {
         self.hub().connect_stream(to, handler)
     }
 
@@ -320,11 +326,11 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// What took too long, if the deadline of a connection was for its being made.
-    pub(super) fn missed(&mut self, id: ConnectionId) -> Option<Deadline> {
+    pub(super) fn missed(&mut self, id: ConnectionId) -> Option<TimeoutKind> {
         let (resolving, deadline) = (self.hub.is_resolving(id), self.hub.outbox(id)?.deadline);
         let timed = self.dialing(id)?.timed;
         let ours = timed.is_some() && deadline == timed;
-        ours.then_some(if resolving { Deadline::Resolving } else { Deadline::Connecting })
+        ours.then_some(if resolving { TimeoutKind::Resolving } else { TimeoutKind::Connecting })
     }
 
     fn go_on_after(&mut self, id: ConnectionId, wait: Duration, task: Task) {

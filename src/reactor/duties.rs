@@ -9,6 +9,7 @@ use super::{
     hub::{Hub, Running, later},
     id::{ConnectionId, TimerId},
     outbox::Phase,
+    output_rule::Passed,
     remote::Command,
     task::{Periodic, Task},
 };
@@ -48,8 +49,8 @@ impl<K: Kernel> Reactor<K> {
             let Some(command) = self.commands.pop_front() else { return };
             match command {
                 Command::Run(call) => drop(self.call_hub(call)),
-                Command::Send(id, message) => drop(self.hub.send_owned(id, &message)),
-                Command::Publish(topic, message) => drop(self.hub.publish_owned(&topic, &message)),
+                Command::Send(id, message) => drop(self.hub.send(id, message)),
+                Command::Publish(topic, message) => drop(self.hub.publish(&topic, message)),
                 Command::Close(id, code, reason) => drop(self.hub.close(id, code, &reason)),
                 Command::Wake(id) if self.hub.phase(id) == Phase::Open => {
                     self.call(id.key(), |handler, stream| handler.on_wake(stream));
@@ -131,15 +132,12 @@ impl<K: Kernel> Reactor<K> {
         if outbox.phase == Phase::Dead {
             return;
         }
-        if outbox.grace_ends().is_some_and(|at| at <= now) && outbox.is_compressing() && !outbox.blocked {
-            // It is not the peer that is slow.
-            outbox.set_grace(later(now, outbox.settings.output.grace));
+        match self.judge_output(key) {
+            Some(Passed::Stalled) => return self.hub.abort_slow_reader(id),
+            Some(Passed::ReadAnyway) => self.hub.resumed.push(key),
+            None => {}
         }
-        if outbox.grace_ends().is_some_and(|at| at <= now) {
-            self.hub.give_up_on(id);
-            self.flush(key);
-            return self.hub.kill(key, ClosedBy::SlowReader);
-        }
+        let outbox = &mut self.hub.outboxes[key];
         if outbox.deadline.is_some_and(|at| at <= now) {
             let passed = timeout_in(outbox.phase);
             let passed = self.missed(id).map(ClosedBy::Timeout).or(passed);
@@ -150,6 +148,30 @@ impl<K: Kernel> Reactor<K> {
             }
         }
         self.hub.set_alarm(key);
+    }
+
+    /// Looks whether the output of a connection has waited too long.
+    fn judge_output(&mut self, key: usize) -> Option<Passed> {
+        let (outbox, now) = (&mut self.hub.outboxes[key], self.hub.now);
+        let (timeout, suspended, waiting) =
+            (outbox.config.output.stall_timeout, outbox.is_suspended(), outbox.buffered());
+        let blocked = outbox.blocked;
+        let rule = outbox.rule_mut()?;
+        if !blocked {
+            // The socket has room: what waits is for the compressor, or for this turn's writes.
+            rule.excuse(waiting, now);
+        }
+        rule.on_time(timeout, suspended, now)
+    }
+
+    /// Terminates the connections that were closed as slow readers.
+    pub(super) fn terminate_slow_readers(&mut self) {
+        for id in mem::take(&mut self.hub.slow_readers) {
+            if self.hub.phase(id) == Phase::Draining {
+                self.flush(id.key());
+                self.hub.kill(id.key(), ClosedBy::SlowReader);
+            }
+        }
     }
 
     /// Takes the next step of a shutdown, if there is one.

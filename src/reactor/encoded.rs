@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{
     compression::{Shares, write_frame},
-    outbox::{LARGE_PAYLOAD_BYTES, Outbox},
+    outbox::{LARGE_PAYLOAD_BYTES, Outbox, SMALL_FRAME_BYTES},
 };
 use crate::protocol::{
     Message,
@@ -53,6 +53,12 @@ impl EncodedFrame {
             }
         }
         EncodedFrame { encoder, shares, head, body }
+    }
+
+    /// The blocks that are queued without a copy.
+    pub(super) fn shared_blocks(&self) -> impl Iterator<Item = &SharedBlock> {
+        let head = Some(&self.head).filter(|head| head.as_bytes().len() > SMALL_FRAME_BYTES);
+        head.into_iter().chain(self.body.as_ref().map(|(block, _, _)| block))
     }
 
     pub(super) fn release(self, blocks: &mut Blocks) {

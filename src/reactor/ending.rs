@@ -5,11 +5,12 @@ use std::{io, time::Instant};
 use super::{
     hub::{Hub, find},
     id::ConnectionId,
-    outbox::{Phase, Sent},
+    outbox::Phase,
+    send_status::SendStatus,
     task::Task,
 };
 use crate::protocol::{
-    CloseCode, CloseReason, ClosedBy, Deadline, ProtocolError, Version, encoder::Encoder, incoming::Farewell,
+    CloseCode, CloseReason, ClosedBy, ProtocolError, TimeoutKind, Version, encoder::Encoder, incoming::Farewell,
 };
 
 impl Hub {
@@ -18,44 +19,44 @@ impl Hub {
     /// Messages that were queued before still go out; none are taken or delivered after. `on_close` follows when the peer
     /// has answered, or when the closing deadline has passed.
     ///
-    /// A reason over 123 bytes is shortened at a character. A code that must not be sent (see [`CloseCode::may_be_sent`])
+    /// A reason over 123 bytes is shortened at a character. A code that must not be sent (see [`CloseCode::is_sendable`])
     /// is answered `Unsupported`, and nothing happens; closing twice is answered `Closed`.
-    pub fn close(&mut self, id: ConnectionId, code: CloseCode, reason: &str) -> Sent {
-        if !code.may_be_sent() {
+    pub fn close(&mut self, id: ConnectionId, code: CloseCode, reason: &str) -> SendStatus {
+        if !code.is_sendable() {
             return match self.is_open(id) {
-                true => Sent::Unsupported,
-                false => Sent::Closed,
+                true => SendStatus::Unsupported,
+                false => SendStatus::Closed,
             };
         }
         self.close_by(id, code, reason, ClosedBy::Application)
     }
 
-    pub(crate) fn close_by(&mut self, id: ConnectionId, code: CloseCode, reason: &str, by: ClosedBy) -> Sent {
+    pub(crate) fn close_by(&mut self, id: ConnectionId, code: CloseCode, reason: &str, by: ClosedBy) -> SendStatus {
         self.give_up(id);
-        let Some(outbox) = find(&mut self.outboxes, id) else { return Sent::Closed };
+        let Some(outbox) = find(&mut self.outboxes, id) else { return SendStatus::Closed };
         if outbox.dialing {
             // Nothing was said that could still arrive.
             self.kill(id.key(), by);
-            return Sent::Queued;
+            return SendStatus::Queued;
         }
         let Some(encoder) = outbox.encoder() else {
-            let ending = CloseReason { code: CloseCode::NoStatus, reason: String::new(), clean: true, by };
+            let ending = CloseReason { code: CloseCode::NO_STATUS, reason: String::new(), clean: true, by };
             self.end(id, Phase::Lingering, ending);
-            return Sent::Queued;
+            return SendStatus::Queued;
         };
         log::trace!(target: "ws_reactor::reactor", "{id} closes with {code} {reason:?}");
         outbox.close_frame(Some(code), reason, &mut self.pools);
         let phase = if encoder.version().has_closing_handshake() { Phase::Closing } else { Phase::Lingering };
         self.end(id, phase, unclean(encoder.version(), code, reason, by));
-        Sent::Queued
+        SendStatus::Queued
     }
 
     /// Ends a connection at once, without a closing handshake; what is queued is lost. `false` if it has gone.
-    pub fn cut(&mut self, id: ConnectionId) -> bool {
-        self.cut_by(id, ClosedBy::Application)
+    pub fn terminate(&mut self, id: ConnectionId) -> bool {
+        self.terminate_with(id, ClosedBy::Application)
     }
 
-    pub(crate) fn cut_by(&mut self, id: ConnectionId, by: ClosedBy) -> bool {
+    pub(crate) fn terminate_with(&mut self, id: ConnectionId, by: ClosedBy) -> bool {
         if matches!(by, ClosedBy::Application | ClosedBy::Shutdown) {
             self.give_up(id);
         }
@@ -86,7 +87,7 @@ impl Hub {
             }
             _ => return,
         };
-        let (code, reason) = farewell.why().unwrap_or((CloseCode::NoStatus, ""));
+        let (code, reason) = farewell.why().unwrap_or((CloseCode::NO_STATUS, ""));
         let ending = match outbox.encoder().is_some_and(|encoder| encoder.version().closes_cleanly()) {
             true => CloseReason { code, reason: reason.to_owned(), clean: true, by },
             false => CloseReason::abnormal(by),
@@ -127,15 +128,15 @@ impl Hub {
     /// Ends a connection once what is queued has left, and until `deadline` listens to what the peer still says, so that
     /// nothing of ours is lost (RFC 9112 §9.6).
     pub(crate) fn linger(&mut self, id: ConnectionId, deadline: Instant, by: ClosedBy) {
-        let ending = CloseReason { code: CloseCode::NoStatus, reason: String::new(), clean: true, by };
+        let ending = CloseReason { code: CloseCode::NO_STATUS, reason: String::new(), clean: true, by };
         self.end(id, Phase::Lingering, ending);
         self.set_deadline(id, Some(deadline));
     }
 
-    /// The grace for a slow reader is over: 1013 is tried in place of all that was not begun, and the connection is cut.
-    pub(super) fn give_up_on(&mut self, id: ConnectionId) {
-        let Some(outbox) = self.outboxes.get_mut(id.key()) else { return };
-        let code = CloseCode::TryAgainLater;
+    /// Closes a connection whose peer does not read: what has not begun to leave is dropped, and 1013 is tried in its place. The loop terminates it in this turn.
+    pub(super) fn abort_slow_reader(&mut self, id: ConnectionId) {
+        let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id) else { return };
+        let code = CloseCode::TRY_AGAIN_LATER;
         outbox.drop_unsent(&mut self.pools);
         if outbox.phase == Phase::Open {
             outbox.failure_frame(code, "", &mut self.pools);
@@ -148,6 +149,10 @@ impl Hub {
             None => CloseReason { code, reason: String::new(), clean: false, by: ClosedBy::SlowReader },
         };
         outbox.set_ending(ending);
+        outbox.set_rule(None);
+        outbox.congested = false;
+        self.recharge(id.key());
+        self.slow_readers.push(id);
     }
 
     /// The peer has ended its side of the stream. `held` says that the transport still holds some of our output.
@@ -172,11 +177,14 @@ impl Hub {
 
     /// The transport of the connection has failed.
     pub(super) fn kill_failed(&mut self, key: usize, error: io::Error) {
-        let kind = error.kind();
+        let by = match error.kind() {
+            io::ErrorKind::InvalidData => ClosedBy::Tls,
+            kind => ClosedBy::Network(kind),
+        };
         if let Some(outbox) = self.outboxes.get_mut(key) {
             *outbox.failure() = Some(error);
         }
-        self.kill(key, ClosedBy::Network(kind));
+        self.kill(key, by);
     }
 
     /// The connection has ended. The reason it gets is the one noted when its end began, if that end was its own.
@@ -204,7 +212,7 @@ impl Hub {
             self.stats.timed_out += 1;
         }
         outbox.phase = Phase::Dead;
-        outbox.forget_grace();
+        outbox.set_rule(None);
         outbox.deadline = None;
         self.dead.push(key);
     }
@@ -221,7 +229,7 @@ impl Hub {
     /// Sees that a timer goes off no later than the connection's next deadline. One that goes off too early is set again then.
     pub(super) fn set_alarm(&mut self, key: usize) {
         let outbox = &mut self.outboxes[key];
-        let Some(next) = outbox.deadline.into_iter().chain(outbox.grace_ends()).min() else {
+        let Some(next) = outbox.deadline.into_iter().chain(outbox.rule_deadline()).min() else {
             if let Some(timer) = outbox.alarm.take() {
                 self.timers.cancel(timer);
             }
@@ -238,8 +246,8 @@ impl Hub {
         let Some(outbox) = self.outboxes.get_mut(id.key()) else { return };
         outbox.phase = phase;
         outbox.set_ending(ending);
-        outbox.forget_grace();
-        let allowed = outbox.closing_deadline();
+        outbox.set_rule(None);
+        let allowed = outbox.closing_timeout();
         if outbox.may_read() {
             // The peer's answer may have been waiting behind a pause.
             self.resumed.push(id.key());
@@ -259,14 +267,14 @@ fn unclean(version: Version, code: CloseCode, reason: &str, by: ClosedBy) -> Clo
 
 /// The end of a raw stream, as TCP has it.
 fn orderly() -> CloseReason {
-    CloseReason { code: CloseCode::NoStatus, reason: String::new(), clean: true, by: ClosedBy::Peer }
+    CloseReason { code: CloseCode::NO_STATUS, reason: String::new(), clean: true, by: ClosedBy::Peer }
 }
 
 /// What a deadline that has passed in this phase means; `None` while the handler decides.
 pub(super) fn timeout_in(phase: Phase) -> Option<ClosedBy> {
     match phase {
         Phase::Open => None,
-        _ => Some(ClosedBy::Timeout(Deadline::Closing)),
+        _ => Some(ClosedBy::Timeout(TimeoutKind::Closing)),
     }
 }
 
@@ -274,7 +282,7 @@ pub(super) fn timeout_in(phase: Phase) -> Option<ClosedBy> {
 mod tests {
     use std::time::Duration;
 
-    use crate::{Config, Reactor, Stream, StreamHandler, net::sim::Sim};
+    use crate::{Reactor, ReactorConfig, Stream, StreamHandler, net::sim::Sim};
 
     /// Moves its timer on with everything that comes.
     #[derive(Default)]
@@ -290,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_timer_that_was_cancelled_is_forgotten_by_its_connection() {
-        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         let addr = reactor.listen_stream("10.0.0.1:80", |_| Restless::default()).unwrap().addr;
         let peer = reactor.kernel_mut().connect(addr).unwrap();
         for _ in 0..100 {

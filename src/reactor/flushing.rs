@@ -5,7 +5,7 @@ use std::{
     mem,
 };
 
-use super::{Reactor, id::ConnectionId, outbox::Phase, queue::MAX_SLICES};
+use super::{Reactor, id::ConnectionId, outbox::Phase, output_rule::OutputRule, queue::MAX_SLICES};
 use crate::{
     net::{Kernel, transport::Written},
     protocol::ClosedBy,
@@ -15,6 +15,7 @@ impl<K: Kernel> Reactor<K> {
     /// Writes what is queued, as far as the socket takes it.
     pub(super) fn flush(&mut self, key: usize) {
         let (Some(link), Some(outbox)) = (self.links.get_mut(key), self.hub.outboxes.get_mut(key)) else { return };
+        let mut left = 0;
         while !outbox.blocked && outbox.phase != Phase::Dead {
             let written = match outbox.only_slice(&self.read_buffer) {
                 Some(bytes) => link.transport.write(&mut self.kernel, &[IoSlice::new(bytes)]),
@@ -31,7 +32,7 @@ impl<K: Kernel> Reactor<K> {
                     self.hub.stats.bytes_out += length as u64;
                     outbox.advance(length, &mut self.hub.pools);
                     outbox.blocked = blocked;
-                    outbox.moving |= moved;
+                    left += moved;
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
@@ -40,18 +41,49 @@ impl<K: Kernel> Reactor<K> {
                 },
             }
         }
-        self.note_level(key);
+        self.update_watermarks(key);
+        self.update_rule(key, left);
+    }
+
+    /// Notes progress of output that waits for the peer. `moved` bytes have left just now.
+    #[inline]
+    fn update_rule(&mut self, key: usize, moved: usize) {
+        let Some(outbox) = self.hub.outboxes.get_mut(key) else { return };
+        if outbox.blocked || outbox.rule().is_some() {
+            self.update_rule_of_waiting(key, moved);
+        }
+    }
+
+    #[cold]
+    fn update_rule_of_waiting(&mut self, key: usize, moved: usize) {
+        let (link, outbox, now) = (&self.links[key], &mut self.hub.outboxes[key], self.hub.now);
+        let waiting = outbox.buffered();
+        // While a connection is made, opened or secured, or closes, a deadline of its own runs.
+        let opening = outbox.reserved && outbox.encoder().is_none();
+        let judged = outbox.phase == Phase::Open && !opening && !outbox.dialing && !link.transport.is_handshaking();
+        if !judged || waiting == 0 && !link.transport.holds_output() {
+            return outbox.set_rule(None);
+        }
+        match outbox.rule_mut() {
+            Some(rule) => rule.on_moved(moved, waiting, now),
+            None => outbox.set_rule(Some(OutputRule::new(waiting, now))),
+        }
+        self.hub.set_alarm(key);
     }
 
     /// What follows from how much is still queued.
-    fn note_level(&mut self, key: usize) {
+    fn update_watermarks(&mut self, key: usize) {
+        if self.hub.outboxes[key].congested {
+            self.hub.recharge(key);
+            let outbox = &mut self.hub.outboxes[key];
+            outbox.congested = outbox.buffered() > outbox.config.output.congestion_mark();
+        }
         let (link, outbox) = (&mut self.links[key], &mut self.hub.outboxes[key]);
-        let (buffered, output) = (outbox.buffered(), &outbox.settings.output);
+        let (buffered, output) = (outbox.buffered(), &outbox.config.output);
         if buffered > output.pause_reading_bytes {
             outbox.above_mark = true;
         } else if outbox.above_mark && buffered <= output.low_mark() {
             outbox.above_mark = false;
-            outbox.forget_grace();
             self.drained.push(outbox.id);
         }
         if buffered > 0 || outbox.shut || link.transport.holds_output() {

@@ -15,13 +15,14 @@ use std::{
 use slab::Slab;
 
 use super::{
-    config::{Config, Overflow},
+    config::ReactorConfig,
     dial::Dial,
     encoded::EncodedFrame,
+    excess::Excess,
     id::{ConnectionId, IdSource, ListenerId},
     input::Input,
     listen::Opening,
-    outbox::{LARGE_PAYLOAD_BYTES, Outbox, Phase, Sent},
+    outbox::{Outbox, Phase},
     pending::Pending,
     pools::Pools,
     remote::{Command, Remote},
@@ -32,13 +33,11 @@ use super::{
     topics::Topics,
 };
 use crate::{
-    net::{Mailbox, Randomness, Wake, tls::TlsClient},
+    net::{Mailbox, Randomness, Wake, tls::TlsConnector},
     protocol::{
-        Message, OwnedMessage,
         block::SharedBlock,
         deflate::{Deflation, SharedContexts},
         encoder::Encoder,
-        message::Excerpt,
     },
 };
 
@@ -73,6 +72,9 @@ pub struct Hub {
     pub(super) touched: Vec<usize>,
     /// Connections to read again, though no event will say so.
     pub(super) resumed: Vec<usize>,
+    /// Connections that were closed as slow readers, and are to be terminated.
+    pub(super) slow_readers: Vec<ConnectionId>,
+    pub(super) excess: Excess,
     /// Connections to bury at the end of the turn.
     pub(super) dead: Vec<usize>,
     pub(super) ticks: VecDeque<Tick>,
@@ -90,7 +92,7 @@ pub struct Hub {
     /// Who takes the current connection over from its handler, once that has returned.
     pub(crate) successor: Option<Box<dyn StreamHandler>>,
     /// Connections on which TLS is to be laid, and as whose client.
-    pub(super) securing: Vec<(ConnectionId, TlsClient, String)>,
+    pub(super) securing: Vec<(ConnectionId, TlsConnector, String)>,
     /// Connections to be made, which the loop has not taken in.
     pub(super) dials: VecDeque<Dial>,
     /// Connections with messages that wait to be compressed, the first that came first.
@@ -100,10 +102,10 @@ pub struct Hub {
 }
 
 /// No connection's callback runs.
-pub(super) const NOBODY: usize = usize::MAX;
+pub(super) const NO_CONNECTION: usize = usize::MAX;
 
 impl Hub {
-    pub(super) fn new(config: &Config, now: Instant, waker: Arc<dyn Wake>, random: Randomness) -> Self {
+    pub(super) fn new(config: &ReactorConfig, now: Instant, waker: Arc<dyn Wake>, random: Randomness) -> Self {
         let ids = IdSource::new();
         Hub {
             outboxes: Slab::new(),
@@ -112,11 +114,13 @@ impl Hub {
             pools: Pools::new(config, random),
             now,
             stats: Stats::default(),
-            current: NOBODY,
+            current: NO_CONNECTION,
             lent: None,
             input: Input::default(),
             touched: Vec::new(),
             resumed: Vec::new(),
+            slow_readers: Vec::new(),
+            excess: Excess::new(config.excess_output_bytes),
             dead: Vec::new(),
             ticks: VecDeque::new(),
             openings: Vec::new(),
@@ -133,85 +137,6 @@ impl Hub {
             compressing: VecDeque::new(),
             warned: None,
         }
-    }
-
-    /// Sends a message: `&str` and `&String` as text, bytes as binary. It is compressed if that was agreed upon.
-    pub fn send<'m>(&mut self, id: ConnectionId, message: impl Into<Message<'m>>) -> Sent {
-        self.say(id, message.into(), true)
-    }
-
-    /// Sends a message as it is, even where messages are compressed: one that is compressed already, or has a secret in it.
-    pub fn send_uncompressed<'m>(&mut self, id: ConnectionId, message: impl Into<Message<'m>>) -> Sent {
-        self.say(id, message.into(), false)
-    }
-
-    /// One call, and for a short message nearly all within it inline: what most cost.
-    #[inline(never)]
-    fn say(&mut self, id: ConnectionId, message: Message<'_>, compress: bool) -> Sent {
-        let Some(outbox) = find(&mut self.outboxes, id) else { return Sent::Closed };
-        let Some(encoder) = outbox.encoder().filter(|encoder| encoder.can_say(message)) else {
-            return Sent::Unsupported;
-        };
-        if !outbox.has_room() {
-            return self.overflow(id.key());
-        }
-        log::trace!(target: "ws_reactor::reactor", "{id} says {message}");
-        if !outbox.short_message(encoder, message, &mut self.pools) {
-            self.say_at_length(id, encoder, message, compress);
-        }
-        self.stats.messages_out += 1;
-        self.touch(id.key());
-        Sent::Queued
-    }
-
-    /// Queues a message of any kind on a connection that is there.
-    #[inline(never)]
-    fn say_at_length(&mut self, id: ConnectionId, encoder: Encoder, message: Message<'_>, compress: bool) {
-        let outbox = &mut self.outboxes[id.key()];
-        if message.len() >= LARGE_PAYLOAD_BYTES
-            && id.key() == self.current
-            && let Some(start) = self.input.send_from(message.as_bytes())
-            && outbox.message_in_input(encoder, message, start, &mut self.pools)
-        {
-            // It leaves from there, right after the callback.
-        } else if outbox.message(encoder, message, compress, self.lent.as_ref(), &mut self.pools) {
-            self.compressing.push_back(id);
-        }
-    }
-
-    /// Sends a message that the application owns. A large one is not copied, and may be sent to many from where it lies, unless it is compressed.
-    pub fn send_owned(&mut self, id: ConnectionId, message: &OwnedMessage) -> Sent {
-        self.lending(message, |hub| hub.send(id, message))
-    }
-
-    /// Writes bytes to a raw stream.
-    pub fn write(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
-        let Some(outbox) = find(&mut self.outboxes, id) else { return Sent::Closed };
-        if outbox.reserved {
-            return Sent::Unsupported;
-        }
-        if !outbox.has_room() {
-            return self.overflow(id.key());
-        }
-        outbox.write(bytes, true, &mut self.pools);
-        self.touch(id.key());
-        Sent::Queued
-    }
-
-    /// Sends a ping of at most 125 bytes; what is above is left out.
-    pub fn ping(&mut self, id: ConnectionId, data: &[u8]) -> Sent {
-        let can = |encoder: Encoder| encoder.version().supports_ping();
-        if self.outbox(id).is_some_and(|outbox| !outbox.has_room() && outbox.encoder().is_some_and(can)) {
-            return Sent::Full;
-        }
-        log::trace!(target: "ws_reactor::reactor", "{id} pings {}", Excerpt(data));
-        self.control(id, |outbox, encoder, pools| outbox.ping(encoder, data, pools))
-    }
-
-    /// Sends a pong of at most 125 bytes. Pings are answered without it; a pong unasked for is a sign of life (RFC 6455 §5.5.3).
-    pub fn pong(&mut self, id: ConnectionId, data: &[u8]) -> Sent {
-        log::trace!(target: "ws_reactor::reactor", "{id} pongs {}", Excerpt(data));
-        self.control(id, |outbox, encoder, pools| outbox.pong(encoder, data, pools))
     }
 
     /// Stops reading from a connection: its peer fills the network's buffers and then waits. Nothing is lost, and no deadline for pongs runs.
@@ -352,14 +277,10 @@ impl Hub {
     pub(crate) fn intake(&self, id: ConnectionId) -> (Phase, bool) {
         let Some(outbox) = self.outbox(id) else { return (Phase::Dead, false) };
         // A connection that is closing adds nothing but pongs.
-        let above = outbox.phase == Phase::Open && outbox.buffered() > outbox.settings.output.pause_reading_bytes;
+        let above = outbox.phase == Phase::Open
+            && outbox.buffered() > outbox.config.output.pause_reading_bytes
+            && outbox.allowance() == 0;
         (outbox.phase, above || !outbox.may_read())
-    }
-
-    /// Whether the output is above its mark, and nothing of it has left since this was asked last.
-    pub(crate) fn is_stuck(&mut self, id: ConnectionId) -> bool {
-        let Some(outbox) = find(&mut self.outboxes, id) else { return false };
-        !std::mem::take(&mut outbox.moving) && outbox.above_mark && !outbox.paused && !outbox.is_compressing()
     }
 
     /// The phase of a connection.
@@ -381,42 +302,6 @@ impl Hub {
             outbox.touched = true;
             self.touched.push(key);
         }
-    }
-
-    /// A message was refused.
-    pub(super) fn overflow(&mut self, key: usize) -> Sent {
-        self.stats.dropped += 1;
-        let outbox = &mut self.outboxes[key];
-        outbox.above_mark = true;
-        if outbox.settings.output.overflow == Overflow::Close && outbox.grace_ends().is_none() {
-            outbox.set_grace(later(self.now, outbox.settings.output.grace));
-            self.set_alarm(key);
-        }
-        self.touch(key);
-        Sent::Full
-    }
-
-    fn control(&mut self, id: ConnectionId, queue: impl FnOnce(&mut Outbox, Encoder, &mut Pools)) -> Sent {
-        let outbox = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id);
-        // A control frame may follow our close frame (RFC 6455 §5.5.1), until the peer's has come.
-        let Some(outbox) = outbox.filter(|outbox| matches!(outbox.phase, Phase::Open | Phase::Closing)) else {
-            return Sent::Closed;
-        };
-        match outbox.encoder() {
-            Some(encoder) if encoder.version().supports_ping() => queue(outbox, encoder, &mut self.pools),
-            _ => return Sent::Unsupported,
-        }
-        self.touch(id.key());
-        Sent::Queued
-    }
-
-    /// Runs `send` with the block of an owned message lent to it.
-    pub(super) fn lending<T>(&mut self, message: &OwnedMessage, send: impl FnOnce(&mut Self) -> T) -> T {
-        let lent = self.lent.take();
-        self.lent = super::outbox::foreign(message);
-        let sent = send(self);
-        self.lent = lent;
-        sent
     }
 }
 
@@ -452,11 +337,11 @@ impl fmt::Debug for Hub {
 mod tests {
     use std::time::Duration;
 
-    use crate::{Config, Reactor, net::sim::Sim};
+    use crate::{Reactor, ReactorConfig, net::sim::Sim};
 
     #[test]
     fn a_warning_that_any_peer_can_cause_is_logged_once_in_a_second() {
-        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         assert!(reactor.hub().may_warn() && !reactor.hub().may_warn());
         reactor.kernel_mut().advance(Duration::from_millis(999));
         assert!(!reactor.hub().may_warn());

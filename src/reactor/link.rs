@@ -6,7 +6,7 @@ use super::{
     Reactor,
     dial::Dialing,
     guard::{Panicked, guard},
-    hub::NOBODY,
+    hub::NO_CONNECTION,
     input::Input,
     listen::Service,
     outbox::{LARGE_PAYLOAD_BYTES, Outbox, Phase},
@@ -108,7 +108,7 @@ impl<K: Kernel> Reactor<K> {
         let transport = Transport::accepted(stream, service.tls())?;
         entry.insert(Link::new(transport, None, handler));
         let id = self.hub.ids.connection(key);
-        let twin = self.hub.outboxes.insert(Outbox::new(id, peer, service.settings()));
+        let twin = self.hub.outboxes.insert(Outbox::new(id, peer, service.config()));
         debug_assert_eq!(key, twin, "the two halves share a key");
         self.hub.stats.accepted += 1;
         self.call(key, |handler, stream| handler.on_connect(stream));
@@ -131,7 +131,10 @@ impl<K: Kernel> Reactor<K> {
             (ClosedBy::Network(kind), None) => {
                 Some(Error::Io(self.hub.outboxes[key].failure().take().unwrap_or(kind.into())))
             }
-            (ClosedBy::Timeout(deadline), _) => Some(Error::Timeout(deadline)),
+            // The protocol that found it has called `on_error` itself.
+            (ClosedBy::Tls, _) => self.hub.outboxes[key].failure().take().map(Error::Tls),
+            (ClosedBy::Timeout(kind), _) => Some(Error::Timeout(kind)),
+            (ClosedBy::SlowReader, _) => Some(Error::SlowReader),
             _ => None,
         };
         if let Some(error) = error {
@@ -229,7 +232,7 @@ impl<K: Kernel> Reactor<K> {
                 (_, true) => PIECE_BYTES,
                 _ => expected + USUAL_BYTES,
             };
-            let most = self.read_buffer.len().min(budget.max(USUAL_BYTES));
+            let most = self.read_buffer.len().min(budget.max(USUAL_BYTES)).min(outbox.read_limit());
             let buffer = &mut self.read_buffer[..wanted.min(most)];
             match link.transport.read(&mut self.kernel, buffer, &mut self.ciphertext) {
                 Ok(Arrived::END) => {
@@ -239,8 +242,8 @@ impl<K: Kernel> Reactor<K> {
                 }
                 Ok(Arrived { length, taken, more }) => {
                     link.readable = more || link.hangup;
-                    if let Some(secured) = link.transport.secured() {
-                        outbox.set_secured(secured);
+                    if let Some(secured) = link.transport.tls_info() {
+                        outbox.set_tls_info(secured);
                         if mem::take(&mut outbox.deadline_is_for_tls) {
                             outbox.deadline = None;
                         }
@@ -303,6 +306,7 @@ impl<K: Kernel> Reactor<K> {
             (expected, was_sent_from) = (input.expected(), input.was_sent_from());
         }
         self.links[key].expected = expected;
+        self.hub.outboxes[key].use_allowance(length - unread);
         self.follow_up(key);
         if was_sent_from {
             self.hub.outboxes[key].keep_input(&self.read_buffer, &mut self.hub.pools);
@@ -317,16 +321,19 @@ impl<K: Kernel> Reactor<K> {
 
     /// Hands a backlog to the protocol, and says whether some of it is left.
     fn deliver_backlog(&mut self, key: usize, mut backlog: Box<Backlog>) -> bool {
-        let data = &mut backlog.bytes[backlog.start..];
+        let left = backlog.bytes.len() - backlog.start;
+        let data = &mut backlog.bytes[backlog.start..][..left.min(self.hub.outboxes[key].read_limit())];
         let length = data.len();
         let unread = self.call(key, |handler, stream| handler.on_data(stream, data)).min(length);
         self.links[key].expected = mem::take(&mut self.hub.input).expected();
-        if unread > 0 && !self.is_before_tls(key) {
-            backlog.start += length - unread;
+        self.hub.outboxes[key].use_allowance(length - unread);
+        backlog.start += length - unread;
+        let left = backlog.start < backlog.bytes.len();
+        if left && !self.is_before_tls(key) {
             self.links[key].backlog = Some(backlog);
             self.enqueue(key);
         }
-        unread > 0
+        left
     }
 
     /// Whether what was handed back came before TLS that was laid meanwhile: it must not pass for what comes within, so the connection fails.
@@ -385,7 +392,7 @@ impl<K: Kernel> Reactor<K> {
     fn follow_up(&mut self, key: usize) {
         self.start_tls();
         self.flush(key);
-        self.hub.current = NOBODY;
+        self.hub.current = NO_CONNECTION;
         self.take_in_dials();
     }
 

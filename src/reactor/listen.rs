@@ -4,27 +4,27 @@ use std::{fmt, net::SocketAddr, rc::Rc};
 
 use super::{
     Hub, StreamHandler,
-    config::StreamSettings,
+    config::StreamConfig,
     id::{ListenerId, TimerId},
 };
 use crate::{
-    error::Error,
-    net::{Bind, tls::Tls},
+    error::ListenError,
+    net::{Bind, tls::TlsAcceptor},
 };
 
 /// Makes the protocol for each connection that a listener accepts.
 pub(crate) trait Service {
     fn stream(&self, peer: SocketAddr) -> Box<dyn StreamHandler>;
-    fn settings(&self) -> Rc<StreamSettings>;
+    fn config(&self) -> Rc<StreamConfig>;
     /// What its connections have to speak before anything else.
-    fn tls(&self) -> Option<&Tls>;
+    fn tls(&self) -> Option<&TlsAcceptor>;
 }
 
 /// A service of raw streams.
 pub(super) struct Streams<F> {
     pub(super) factory: F,
-    pub(super) settings: Rc<StreamSettings>,
-    pub(super) tls: Option<Tls>,
+    pub(super) config: Rc<StreamConfig>,
+    pub(super) tls: Option<TlsAcceptor>,
 }
 
 impl<F: Fn(SocketAddr) -> H, H: StreamHandler + 'static> Service for Streams<F> {
@@ -32,11 +32,11 @@ impl<F: Fn(SocketAddr) -> H, H: StreamHandler + 'static> Service for Streams<F> 
         Box::new((self.factory)(peer))
     }
 
-    fn settings(&self) -> Rc<StreamSettings> {
-        Rc::clone(&self.settings)
+    fn config(&self) -> Rc<StreamConfig> {
+        Rc::clone(&self.config)
     }
 
-    fn tls(&self) -> Option<&Tls> {
+    fn tls(&self) -> Option<&TlsAcceptor> {
         self.tls.as_ref()
     }
 }
@@ -51,7 +51,7 @@ pub struct Listening {
 }
 
 /// What is called when a listener that a handler asked for was opened, or not.
-pub(super) type Opened = Box<dyn FnOnce(&mut Hub, Result<Listening, Error>)>;
+pub(super) type Opened = Box<dyn FnOnce(&mut Hub, Result<Listening, ListenError>)>;
 
 /// A listener that a handler asked for.
 pub(super) struct Opening {
@@ -95,10 +95,10 @@ impl Hub {
         &mut self,
         bind: impl Into<Bind>,
         factory: impl Fn(SocketAddr) -> H + 'static,
-        then: impl FnOnce(&mut Hub, Result<Listening, Error>) + 'static,
+        then: impl FnOnce(&mut Hub, Result<Listening, ListenError>) + 'static,
     ) {
-        let settings = Rc::default();
-        self.open(bind.into(), Rc::new(Streams { factory, settings, tls: None }), Box::new(then));
+        let config = Rc::default();
+        self.open(bind.into(), Rc::new(Streams { factory, config, tls: None }), Box::new(then));
     }
 
     pub(crate) fn open(&mut self, bind: Bind, service: Rc<dyn Service>, then: Opened) {

@@ -11,6 +11,7 @@ mod dial;
 mod duties;
 mod encoded;
 mod ending;
+mod excess;
 mod flushing;
 mod guard;
 mod hub;
@@ -19,6 +20,7 @@ mod input;
 mod link;
 mod listen;
 mod outbox;
+mod output_rule;
 mod peer;
 mod pending;
 mod place;
@@ -27,6 +29,8 @@ mod publish;
 mod queue;
 mod remote;
 mod securing;
+mod send;
+mod send_status;
 mod simulated;
 mod slow;
 mod stats;
@@ -47,14 +51,21 @@ use std::{
 
 use slab::Slab;
 
+pub(crate) use self::{
+    config::setters,
+    listen::Service,
+    outbox::{LARGE_PAYLOAD_BYTES, Phase},
+    pending::PendingHandshake,
+    place::Place,
+};
 pub use self::{
-    config::{Config, OutputLimits, Overflow, PanicPolicy, StreamSettings},
+    config::{OutputLimits, Overflow, PanicPolicy, ReactorConfig, StreamConfig},
     hub::Hub,
     id::{ConnectionId, ListenerId, TimerId},
     listen::Listening,
-    outbox::Sent,
     publish::Published,
-    remote::Remote,
+    remote::{Remote, RemoteError},
+    send_status::SendStatus,
     slow::SlowTurn,
     stats::Stats,
     stream::{Stream, StreamHandler},
@@ -68,19 +79,12 @@ use self::{
     slow::Watch,
     token::Token,
 };
-pub(crate) use self::{
-    dial::shutting_down,
-    listen::Service,
-    outbox::{LARGE_PAYLOAD_BYTES, Phase},
-    pending::PendingHandshake,
-    place::Place,
-};
 #[cfg(any(test, fuzzing, measuring))]
 pub(crate) use self::{id::IdSource, timers::Timers, topics::Topics};
 #[cfg(feature = "tls")]
-use crate::net::tls::Tls;
+use crate::net::tls::TlsAcceptor;
 use crate::{
-    error::Error,
+    error::{ListenError, PollError},
     net::{Answers, Bind, Event, Kernel, Resolver, System, SystemResolver, transport::Ciphertext},
 };
 
@@ -127,7 +131,7 @@ pub struct Reactor<K: Kernel = System> {
     last_call: Option<TimerId>,
     /// So many timers more will give back what nobody needs.
     rests: u32,
-    config: Config,
+    config: ReactorConfig,
 }
 
 /// Whether the loop goes on after a turn.
@@ -141,20 +145,20 @@ pub enum Turn {
 
 impl Reactor {
     /// A reactor with the default settings.
-    pub fn new() -> Result<Self, Error> {
-        Reactor::with_config(Config::default())
+    pub fn new() -> Result<Self, PollError> {
+        Reactor::with_config(ReactorConfig::default())
     }
 
     /// A reactor with other settings.
-    pub fn with_config(config: Config) -> Result<Self, Error> {
-        let system = System::new(config.events).map_err(Error::Poll)?;
+    pub fn with_config(config: ReactorConfig) -> Result<Self, PollError> {
+        let system = System::new(config.events).map_err(PollError)?;
         Ok(Reactor::on(system, config))
     }
 }
 
 impl<K: Kernel> Reactor<K> {
     /// A reactor on a system of one's own choice.
-    pub fn on(mut kernel: K, config: Config) -> Self {
+    pub fn on(mut kernel: K, config: ReactorConfig) -> Self {
         let random = kernel.random();
         Reactor {
             links: Slab::new(),
@@ -189,18 +193,18 @@ impl<K: Kernel> Reactor<K> {
         &mut self,
         bind: impl Into<Bind>,
         factory: impl Fn(SocketAddr) -> H + 'static,
-    ) -> Result<Listening, Error> {
-        self.listen_stream_with(bind, StreamSettings::default(), factory)
+    ) -> Result<Listening, ListenError> {
+        self.listen_stream_with(bind, StreamConfig::default(), factory)
     }
 
     /// As [`listen_stream`](Self::listen_stream), with other settings for the streams.
     pub fn listen_stream_with<H: StreamHandler + 'static>(
         &mut self,
         bind: impl Into<Bind>,
-        settings: StreamSettings,
+        config: StreamConfig,
         factory: impl Fn(SocketAddr) -> H + 'static,
-    ) -> Result<Listening, Error> {
-        self.open(bind.into(), Rc::new(Streams { factory, settings: Rc::new(settings), tls: None }))
+    ) -> Result<Listening, ListenError> {
+        self.open(bind.into(), Rc::new(Streams { factory, config: Rc::new(config), tls: None }))
     }
 
     /// As [`listen_stream_with`](Self::listen_stream_with), with TLS under each stream: EventMachine's `start_tls`.
@@ -208,15 +212,15 @@ impl<K: Kernel> Reactor<K> {
     pub fn listen_stream_over_tls<H: StreamHandler + 'static>(
         &mut self,
         bind: impl Into<Bind>,
-        tls: impl Into<Tls>,
-        settings: StreamSettings,
+        tls: impl Into<TlsAcceptor>,
+        config: StreamConfig,
         factory: impl Fn(SocketAddr) -> H + 'static,
-    ) -> Result<Listening, Error> {
-        self.open(bind.into(), Rc::new(Streams { factory, settings: Rc::new(settings), tls: Some(tls.into()) }))
+    ) -> Result<Listening, ListenError> {
+        self.open(bind.into(), Rc::new(Streams { factory, config: Rc::new(config), tls: Some(tls.into()) }))
     }
 
     /// Turns until [`Hub::stop`] or [`Hub::shutdown`] has ended the loop. It may be run again.
-    pub fn run(&mut self) -> Result<(), Error> {
+    pub fn run(&mut self) -> Result<(), PollError> {
         if self.hub.running == Running::Stopped {
             self.hub.running = Running::Yes;
         }
@@ -227,13 +231,13 @@ impl<K: Kernel> Reactor<K> {
     /// One turn of the loop: waits for news, at most `timeout`, and deals with all of it.
     ///
     /// For embedding into a loop of one's own; [`next_deadline`](Self::next_deadline) says how long that may wait.
-    pub fn turn(&mut self, timeout: Option<Duration>) -> Result<Turn, Error> {
+    pub fn turn(&mut self, timeout: Option<Duration>) -> Result<Turn, PollError> {
         if self.hub.running == Running::Stopped {
             return Ok(Turn::Stopped);
         }
         self.events.clear();
         let patience = self.patience(timeout);
-        self.kernel.poll(&mut self.events, patience).map_err(Error::Poll)?;
+        self.kernel.poll(&mut self.events, patience).map_err(PollError)?;
         self.hub.now = self.kernel.now();
 
         self.take_in_dials();
@@ -245,6 +249,7 @@ impl<K: Kernel> Reactor<K> {
         self.carry_out_listening();
         self.wind_down();
         self.compress_waiting();
+        self.terminate_slow_readers();
         self.flush_touched();
         self.tell_drained();
         self.bury_the_dead();
@@ -330,6 +335,7 @@ impl<K: Kernel> Reactor<K> {
             || !self.drained.is_empty()
             || !self.handshakes.is_empty()
             || !hub.compressing.is_empty()
+            || !hub.slow_readers.is_empty()
             || !hub.dials.is_empty()
             || !hub.ticks.is_empty()
             || !hub.openings.is_empty()

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
+    mem,
     net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
@@ -9,44 +10,24 @@ use std::{
 
 use super::{
     compression::Compression,
-    config::StreamSettings,
+    config::StreamConfig,
     encoded::EncodedFrame,
     id::{ConnectionId, TimerId},
+    output_rule::OutputRule,
     peer::PeerAddr,
     pools::Pools,
     queue::{MAX_SLICES, Queue},
 };
 use crate::{
     protocol::{
-        CloseCode, CloseReason, Message, OwnedMessage,
-        block::{Block, SharedBlock, place},
+        CloseCode, CloseReason, Message,
+        block::{SharedBlock, place},
         deflate::Deflation,
         encoder::Encoder,
         framing::HeaderBytes,
     },
-    secured::Secured,
+    tls_info::TlsInfo,
 };
-
-/// What became of a send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sent {
-    /// It is queued, and leaves at the end of the callback or turn; a large message that is compressed, and what is said behind it, when it is.
-    Queued,
-    /// It was dropped: the peer does not read, and its output is at the limit. `on_drain` tells when there is room.
-    Full,
-    /// It was dropped: the connection has gone, or is closing.
-    Closed,
-    /// It was dropped: this connection cannot say it. Messages on a raw stream, raw bytes on a WebSocket, binary messages and pings
-    /// in the versions of Hixie, a close code that must not be sent.
-    Unsupported,
-}
-
-impl Sent {
-    /// Whether it is queued.
-    pub fn is_queued(self) -> bool {
-        self == Sent::Queued
-    }
-}
 
 /// How far a connection is on the way to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,8 +60,10 @@ pub(crate) struct Outbox {
     pub(super) resuming: bool,
     /// Output is above the mark, or was refused, and has not drained since.
     pub(super) above_mark: bool,
-    /// Some of it has left since that was last asked.
-    pub(super) moving: bool,
+    /// Output is above the high-water mark, or was when it was last looked at.
+    pub(super) congested: bool,
+    /// There is a rule: output waits that the socket did not take.
+    has_rule: bool,
     /// The socket took less than it was offered; an event will tell when there is room.
     pub(super) blocked: bool,
     /// Listed to be flushed at the end of the turn.
@@ -98,7 +81,7 @@ pub(crate) struct Outbox {
     /// The deadline goes when the handshake of the transport is done.
     pub(super) deadline_is_for_tls: bool,
     peer_addr: PeerAddr,
-    pub(super) settings: Rc<StreamSettings>,
+    pub(super) config: Rc<StreamConfig>,
     /// None while the stream is raw: what it says is not framed.
     pub(super) encoder: Option<Encoder>,
     /// None unless it was agreed upon.
@@ -118,9 +101,11 @@ struct Rare {
     /// Why it ends, once it does.
     ending: Option<CloseReason>,
     /// What the TLS handshake has shown, once it is done.
-    secured: Option<Rc<Secured>>,
-    /// When a slow reader must have drained.
-    grace_ends: Option<Instant>,
+    secured: Option<Rc<TlsInfo>>,
+    /// Progress of output that waits for the peer.
+    rule: Option<OutputRule>,
+    /// What is held above the high-water mark, as it was charged.
+    charged: usize,
     /// What went wrong with the transport, in its own words.
     failure: Option<io::Error>,
     /// The newest pong, while the socket is blocked.
@@ -130,14 +115,15 @@ struct Rare {
 }
 
 impl Outbox {
-    pub(super) fn new(id: ConnectionId, peer_addr: SocketAddr, settings: Rc<StreamSettings>) -> Self {
+    pub(super) fn new(id: ConnectionId, peer_addr: SocketAddr, config: Rc<StreamConfig>) -> Self {
         Outbox {
             id,
             phase: Phase::Open,
             paused: false,
             resuming: false,
             above_mark: false,
-            moving: false,
+            congested: false,
+            has_rule: false,
             blocked: false,
             touched: false,
             shut: false,
@@ -147,7 +133,7 @@ impl Outbox {
             given_up: false,
             deadline_is_for_tls: false,
             peer_addr: peer_addr.into(),
-            settings,
+            config,
             encoder: None,
             compression: None,
             queue: None,
@@ -166,15 +152,15 @@ impl Outbox {
     }
 
     /// What the TLS handshake has shown.
-    pub(super) fn secured(&self) -> Option<&Rc<Secured>> {
+    pub(super) fn tls_info(&self) -> Option<&Rc<TlsInfo>> {
         self.rare.as_ref()?.secured.as_ref()
     }
 
-    pub(super) fn set_secured(&mut self, secured: Secured) {
+    pub(super) fn set_tls_info(&mut self, secured: TlsInfo) {
         self.rare.get_or_insert_default().secured = Some(Rc::new(secured));
     }
 
-    pub(super) fn forget_secured(&mut self) {
+    pub(super) fn forget_tls_info(&mut self) {
         if let Some(rare) = &mut self.rare {
             rare.secured = None;
         }
@@ -201,19 +187,65 @@ impl Outbox {
         &mut self.rare.get_or_insert_default().failure
     }
 
-    /// When a slow reader must have drained; `None` for all others.
-    pub(super) fn grace_ends(&self) -> Option<Instant> {
-        self.rare.as_ref()?.grace_ends
+    /// Progress of output that waits for the peer; `None` while the socket takes all.
+    pub(super) fn rule(&self) -> Option<&OutputRule> {
+        if self.has_rule { self.rare.as_ref()?.rule.as_ref() } else { None }
     }
 
-    pub(super) fn set_grace(&mut self, ends: Instant) {
-        self.rare.get_or_insert_default().grace_ends = Some(ends);
+    pub(super) fn rule_mut(&mut self) -> Option<&mut OutputRule> {
+        if self.has_rule { self.rare.as_mut()?.rule.as_mut() } else { None }
     }
 
-    pub(super) fn forget_grace(&mut self) {
-        if let Some(rare) = &mut self.rare {
-            rare.grace_ends = None;
+    /// The socket is full, or nothing waits any more.
+    pub(super) fn set_rule(&mut self, rule: Option<OutputRule>) {
+        if rule.is_some() || self.has_rule {
+            self.has_rule = rule.is_some();
+            self.rare.get_or_insert_default().rule = rule;
         }
+    }
+
+    /// Whether nothing but the output keeps the connection from being read.
+    pub(super) fn is_suspended(&self) -> bool {
+        self.phase == Phase::Open && self.above_mark && !self.paused
+    }
+
+    /// Bytes that may be read at once. (Where there is no allowance at all, and it is read all the same, that is for the handshake of the transport.)
+    pub(super) fn read_limit(&self) -> usize {
+        match self.allowance() {
+            allowance if allowance > 0 && self.is_suspended() => allowance,
+            _ => usize::MAX,
+        }
+    }
+
+    /// Bytes that may be read although the output is above its mark.
+    pub(super) fn allowance(&self) -> usize {
+        self.rule().map_or(0, OutputRule::allowance)
+    }
+
+    /// `bytes` were read although the output is above its mark.
+    pub(super) fn use_allowance(&mut self, bytes: usize) {
+        if let Some(rule) = self.rule_mut() {
+            rule.use_allowance(bytes);
+        }
+    }
+
+    /// When the output has to be looked at again.
+    pub(super) fn rule_deadline(&self) -> Option<Instant> {
+        Some(self.rule()?.next_deadline(self.config.output.stall_timeout, self.is_suspended()))
+    }
+
+    /// Notes what is held above the high-water mark, and says what it was before.
+    pub(super) fn charge_with(&mut self, bytes: usize) -> usize {
+        match &mut self.rare {
+            None if bytes == 0 => 0,
+            rare => mem::replace(&mut rare.get_or_insert_default().charged, bytes),
+        }
+    }
+
+    /// Bytes that wait and that no other connection shares.
+    pub(super) fn own_bytes(&self) -> usize {
+        let queued = self.queue.as_ref().map_or(0, |queue| queue.own_bytes());
+        queued + self.compression.as_ref().map_or(0, |compression| compression.own_waiting())
     }
 
     /// There is nothing to write to yet.
@@ -242,15 +274,16 @@ impl Outbox {
         self.queue.as_ref().map_or(0, |queue| queue.len())
     }
 
-    /// Whether the output takes another message.
+    /// Whether the output is neither congested nor at its limit.
+    #[inline]
     pub(super) fn has_room(&self) -> bool {
-        self.buffered() < self.settings.output.limit_bytes
+        self.buffered() < self.config.output.congestion_mark()
     }
 
     /// Whether its input is wanted now.
     pub(super) fn may_read(&self) -> bool {
         match self.phase {
-            Phase::Open => !self.paused && !self.above_mark,
+            Phase::Open => !self.paused && (!self.above_mark || self.allowance() > 0),
             // The peer's close frame must be found whatever the application wants.
             Phase::Closing | Phase::Lingering | Phase::Parting => true,
             Phase::Draining | Phase::Dead => false,
@@ -465,8 +498,8 @@ impl Outbox {
     }
 
     /// How long an end may take.
-    pub(super) fn closing_deadline(&self) -> Duration {
-        self.settings.closing_deadline
+    pub(super) fn closing_timeout(&self) -> Duration {
+        self.config.closing_timeout
     }
 
     /// Queues what comes behind all that was said before.
@@ -485,10 +518,4 @@ impl Outbox {
 }
 
 /// Up to here a published frame is copied behind what is queued already: a segment of its own would cost as much.
-const SMALL_FRAME_BYTES: usize = 1024;
-
-/// A block around a message that the application owns, if it is worth sending from where it lies.
-pub(crate) fn foreign(message: &OwnedMessage) -> Option<SharedBlock> {
-    let large = message.as_message().len() >= LARGE_PAYLOAD_BYTES;
-    large.then(|| Rc::new(Block::Foreign(message.clone())))
-}
+pub(super) const SMALL_FRAME_BYTES: usize = 1024;

@@ -82,7 +82,7 @@ fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Config, Reactor, net::sim::Sim};
+    use crate::{Reactor, ReactorConfig, net::sim::Sim};
 
     #[test]
     fn hosts_of_one_network_are_one() {
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn handshakes_count_while_they_are_kept() {
-        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         let hub = reactor.hub();
         let mut begin = |address: &str| hub.begin_handshake(address.parse().unwrap(), Some(3), Some(2));
         let first = begin("192.0.2.1").unwrap();
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn room_for_a_flood_of_networks_is_given_back() {
-        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         let hub = reactor.hub();
         let flood = (0..5000_u32).map(|bits| hub.begin_handshake(std::net::Ipv4Addr::from(bits).into(), None, Some(1)));
         drop(flood.collect::<Vec<_>>());

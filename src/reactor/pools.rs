@@ -1,6 +1,6 @@
 //! The buffers of a reactor that outboxes draw on, and how what is not needed any more is given back.
 
-use super::{config::Config, queue::Queue};
+use super::{config::ReactorConfig, queue::Queue};
 use crate::{
     net::Randomness,
     protocol::{
@@ -32,7 +32,7 @@ const FEW_QUEUES: usize = 16;
 const FEW_BYTES: usize = 64 * 1024;
 
 impl Pools {
-    pub(super) fn new(config: &Config, random: Randomness) -> Self {
+    pub(super) fn new(config: &ReactorConfig, random: Randomness) -> Self {
         Pools {
             blocks: Blocks::new(config.pool_bytes),
             masks: Masks::new(random),

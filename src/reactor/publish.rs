@@ -1,27 +1,33 @@
-//! Publishing: one message to all who subscribed, encoded once.
+//! Publishing: one message to all subscribers of a topic, encoded once.
 
 use super::{
     compression::Shares,
     encoded::EncodedFrame,
-    hub::{Hub, NOBODY, find},
+    hub::{Hub, NO_CONNECTION, find},
     id::ConnectionId,
     outbox::Phase,
+    output_rule::Admission,
 };
-use crate::protocol::{Message, OwnedMessage, block::place};
+use crate::protocol::{Message, Outgoing, block::place, message::Summary, outgoing::OutgoingKind};
 
-/// Whom a publish reached.
+/// Whom a publish reached, in numbers of subscribers.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Published {
-    /// Subscribers for whom the message is queued.
+    /// The message is queued, for those that are congested too.
     pub queued: usize,
-    /// Subscribers for whom it was dropped, because they do not read what they have (`Sent::Full`).
+    /// The message is queued, and the output is above its high-water mark ([`SendStatus::Congested`](crate::SendStatus::Congested)).
+    pub congested: usize,
+    /// The message was dropped by policy ([`SendStatus::Dropped`](crate::SendStatus::Dropped)).
     pub dropped: usize,
-    /// Subscribers whose version has no binary messages (`Sent::Unsupported`).
+    /// The connection was closed as a slow reader, because its output was at its limit.
+    pub closed: usize,
+    /// The version has no binary messages ([`SendStatus::Unsupported`](crate::SendStatus::Unsupported)).
     pub unsupported: usize,
 }
 
 impl Hub {
-    /// Subscribes a WebSocket to a topic; `false` if it was, or has gone. Subscriptions end with the connection.
+    /// Subscribes a WebSocket to a topic. `false` if it is subscribed already, or has ended. Subscriptions end with the connection.
     pub fn subscribe(&mut self, id: ConnectionId, topic: &str) -> bool {
         let speaks = find(&mut self.outboxes, id).is_some_and(|outbox| outbox.encoder().is_some());
         speaks && self.topics.subscribe(id.key(), topic)
@@ -39,32 +45,36 @@ impl Hub {
 
     /// Sends a message to every subscriber of a topic. It is encoded once; each connection gets messages in the order of publishing.
     ///
-    /// Where messages are compressed it is compressed once too, and at once, however large it is, for all that have no context takeover and the same
-    /// window. With context takeover a message refers to what that one connection was told before, so it is compressed for each:
-    /// for many subscribers `DeflateConfig::shared` is the choice.
-    pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Published {
-        self.publish_except(topic, message.into(), NOBODY, true)
+    /// Where compression was negotiated it is compressed once too, and at once, however large it is, for all connections without context takeover that have the same
+    /// window. With context takeover a message refers to earlier ones of its own connection, so it is compressed for each:
+    /// for many subscribers `DeflateConfig::shared` is the better choice.
+    pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
+        self.publish_outgoing(topic, message.into(), NO_CONNECTION, true)
     }
 
-    /// As [`publish`](Self::publish), as it is even where messages are compressed.
-    pub fn publish_uncompressed<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Published {
-        self.publish_except(topic, message.into(), NOBODY, false)
+    /// As [`publish`](Self::publish), uncompressed even where compression was negotiated.
+    pub fn publish_uncompressed<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
+        self.publish_outgoing(topic, message.into(), NO_CONNECTION, false)
     }
 
-    /// As [`publish`](Self::publish), for a message that the application owns: a large one is not copied.
-    pub fn publish_owned(&mut self, topic: &str, message: &OwnedMessage) -> Published {
-        self.lending(message, |hub| hub.publish(topic, message))
-    }
-
-    /// As [`publish`](Self::publish), to everybody but `except`.
+    /// As [`publish`](Self::publish), to every subscriber but `except`.
     pub fn publish_to_others<'m>(
         &mut self,
         except: ConnectionId,
         topic: &str,
-        message: impl Into<Message<'m>>,
+        message: impl Into<Outgoing<'m>>,
     ) -> Published {
-        let except = self.outbox(except).map_or(NOBODY, |_| except.key());
-        self.publish_except(topic, message.into(), except, true)
+        let except = self.outbox(except).map_or(NO_CONNECTION, |_| except.key());
+        self.publish_outgoing(topic, message.into(), except, true)
+    }
+
+    fn publish_outgoing(&mut self, topic: &str, message: Outgoing<'_>, except: usize, compress: bool) -> Published {
+        match message.0 {
+            OutgoingKind::Borrowed(message) => self.publish_except(topic, message, except, compress),
+            OutgoingKind::Owned(payload) => {
+                self.with_payload(payload, |hub, message| hub.publish_except(topic, message, except, compress))
+            }
+        }
     }
 
     fn publish_except(&mut self, topic: &str, message: Message<'_>, except: usize, compress: bool) -> Published {
@@ -77,19 +87,28 @@ impl Hub {
             let Some(encoder) = outbox.encoder().filter(|_| outbox.phase == Phase::Open && key != except) else {
                 continue;
             };
-            if !encoder.can_say(message) {
+            if !encoder.supports(message) {
                 published.unsupported += 1;
                 continue;
             }
-            if !outbox.has_room() {
-                self.overflow(key);
-                published.dropped += 1;
-                continue;
+            let admission = if outbox.has_room() { Admission::Accept } else { self.admit_published(key) };
+            match admission {
+                Admission::Accept | Admission::Congested => {}
+                Admission::Drop => {
+                    published.dropped += 1;
+                    continue;
+                }
+                Admission::Close => {
+                    published.closed += 1;
+                    continue;
+                }
             }
-            log::trace!(target: "ws_reactor::reactor", "{} is published {message}", outbox.id);
+            let outbox = &mut self.outboxes[key];
+            log::trace!(target: "ws_reactor::reactor", "{} send {}, published", outbox.id, Summary(message));
             let (lent, pools) = (self.lent.as_ref(), &mut self.pools);
             let shares = outbox.shares(message.len(), compress);
             let known = frames.iter().position(|frame| (frame.encoder, frame.shares) == (encoder, shares));
+            let congested = admission == Admission::Congested;
             match known {
                 _ if shares == Shares::Nothing => {
                     // Where many have it wait, they wait for the same bytes.
@@ -101,16 +120,34 @@ impl Hub {
                     if outbox.message(encoder, message, compress, lent, pools) {
                         self.compressing.push_back(outbox.id);
                     }
+                    if let Some(block) = lent.filter(|_| congested) {
+                        self.excess.add_shared(block);
+                    }
                 }
-                Some(known) => outbox.encoded(&frames[known], pools),
-                None => {
-                    let frame = EncodedFrame::new(outbox, encoder, shares, message, lent, &mut pools.blocks);
-                    outbox.encoded(&frame, pools);
-                    frames.push(frame);
+                known => {
+                    let known = known.unwrap_or_else(|| {
+                        frames.push(EncodedFrame::new(outbox, encoder, shares, message, lent, &mut pools.blocks));
+                        frames.len() - 1
+                    });
+                    outbox.encoded(&frames[known], pools);
+                    if congested {
+                        frames[known].shared_blocks().for_each(|block| self.excess.add_shared(block));
+                    }
                 }
             }
             published.queued += 1;
             self.touch(key);
+            if congested {
+                self.charge(key);
+                match self.outboxes[key].phase {
+                    Phase::Open => published.congested += 1,
+                    // The reactor holds too much, and this very connection was closed for it.
+                    _ => {
+                        self.stats.dropped += 1;
+                        (published.queued, published.closed) = (published.queued - 1, published.closed + 1);
+                    }
+                }
+            }
         }
         for frame in frames.drain(..) {
             frame.release(&mut self.pools.blocks);
@@ -121,5 +158,13 @@ impl Hub {
         self.frames = frames;
         self.stats.messages_out += published.queued as u64;
         published
+    }
+
+    /// Whether a subscriber whose output is above a mark takes another message.
+    #[cold]
+    fn admit_published(&mut self, key: usize) -> Admission {
+        let admission = self.admit(self.outboxes[key].id);
+        self.stats.dropped += u64::from(matches!(admission, Admission::Drop | Admission::Close));
+        admission
     }
 }

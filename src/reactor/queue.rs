@@ -1,6 +1,6 @@
 //! The queue of a connection's output: segments that wait for the socket, in order.
 
-use std::{collections::VecDeque, io::IoSlice, mem, rc::Rc};
+use std::{collections::VecDeque, io::IoSlice, mem, ops::Range, rc::Rc};
 
 use crate::protocol::{
     block::{Block, Blocks, SharedBlock},
@@ -23,6 +23,8 @@ pub(crate) struct Queue {
     /// What left last was not the end of a frame.
     inside_frame: bool,
     bytes: usize,
+    /// How many bytes of the segments others may hold, too.
+    shared: usize,
 }
 
 #[derive(Debug)]
@@ -31,6 +33,8 @@ struct Segment {
     block: Option<SharedBlock>,
     start: usize,
     end: usize,
+    /// How many of its bytes others may hold, too.
+    shared: usize,
     /// A frame ends with the segment, so that another may be put behind it.
     ends_frame: bool,
 }
@@ -39,6 +43,12 @@ impl Queue {
     /// How many bytes wait.
     pub(crate) fn len(&self) -> usize {
         self.bytes
+    }
+
+    /// How many of them no other connection holds.
+    pub(crate) fn own_bytes(&self) -> usize {
+        // Of a shared segment some may have left already.
+        self.bytes.saturating_sub(self.shared)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -55,7 +65,7 @@ impl Queue {
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         if !self.segments.back().is_some_and(|tail| tail.has_room_for(expected)) {
-            self.segments.push_back(Segment { block: Some(blocks.take(expected)), start: 0, end: 0, ends_frame });
+            self.segments.push_back(Segment::new(Some(blocks.take(expected)), 0..0, ends_frame));
         }
         let Some(tail) = self.segments.back_mut() else { return };
         let Some(block) = tail.block.as_mut().and_then(Rc::get_mut) else { return };
@@ -102,15 +112,19 @@ impl Queue {
     /// Appends `start..end` of a block, which is not copied.
     pub(crate) fn append_shared(&mut self, block: &SharedBlock, start: usize, end: usize, ends_frame: bool) {
         if start < end {
-            self.segments.push_back(Segment { block: Some(Rc::clone(block)), start, end, ends_frame });
+            self.segments.push_back(Segment {
+                shared: end - start,
+                ..Segment::new(Some(Rc::clone(block)), start..end, ends_frame)
+            });
             self.bytes += end - start;
+            self.shared += end - start;
         }
     }
 
     /// Appends the end of a frame that lies at `start..end` of the input that is being handled. What of it has not left when the input goes is to be
     /// [kept](Self::keep_input).
     pub(crate) fn append_input(&mut self, start: usize, end: usize) {
-        self.segments.push_back(Segment { block: None, start, end, ends_frame: true });
+        self.segments.push_back(Segment::new(None, start..end, true));
         self.bytes += end - start;
     }
 
@@ -130,7 +144,7 @@ impl Queue {
         write(buffer.bytes_mut());
         let end = buffer.as_bytes().len();
         let behind = self.segments.iter().position(|segment| segment.ends_frame).map_or(0, |index| index + 1);
-        self.segments.insert(behind, Segment { block: Some(block), start: 0, end, ends_frame: true });
+        self.segments.insert(behind, Segment::new(Some(block), 0..end, true));
         self.bytes += end;
     }
 
@@ -163,6 +177,7 @@ impl Queue {
             self.sent -= length;
             if let Some(gone) = self.segments.pop_front() {
                 self.inside_frame = !gone.ends_frame;
+                self.shared -= gone.shared;
                 gone.release(blocks);
             }
         }
@@ -172,10 +187,14 @@ impl Queue {
     pub(crate) fn keep_begun(&mut self, blocks: &mut Blocks) {
         let begun = match self.sent > 0 || self.inside_frame {
             false => 0,
-            true => self.segments.iter().position(|segment| segment.ends_frame).map_or(0, |index| index + 1),
+            true => {
+                let end = self.segments.iter().position(|segment| segment.ends_frame);
+                end.map_or(self.segments.len(), |index| index + 1)
+            }
         };
         for segment in self.segments.drain(begun..) {
             self.bytes -= segment.end - segment.start;
+            self.shared -= segment.shared;
             segment.release(blocks);
         }
     }
@@ -185,7 +204,7 @@ impl Queue {
         while let Some(segment) = self.segments.pop_front() {
             segment.release(blocks);
         }
-        (self.sent, self.bytes, self.inside_frame) = (0, 0, false);
+        (self.sent, self.bytes, self.shared, self.inside_frame) = (0, 0, 0, false);
     }
 
     /// How much memory the queue itself holds.
@@ -195,6 +214,10 @@ impl Queue {
 }
 
 impl Segment {
+    fn new(block: Option<SharedBlock>, range: Range<usize>, ends_frame: bool) -> Self {
+        Segment { block, start: range.start, end: range.end, shared: 0, ends_frame }
+    }
+
     /// Whether a frame with so much payload may be appended: nobody else has the block, and it has room, or may be doubled without growing too large.
     fn has_room_for(&self, bytes: usize) -> bool {
         let Some(block) = &self.block else { return false };
@@ -227,6 +250,15 @@ mod tests {
     use super::*;
 
     const INPUT: &[u8] = b"the input";
+
+    #[test]
+    fn begun_frame_whose_end_is_not_queued_is_kept() {
+        let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
+        queue.append(&mut blocks, 5, false, |out| out.extend_from_slice(b"begun"));
+        queue.advance(2, &mut blocks);
+        queue.keep_begun(&mut blocks);
+        assert_eq!((queue.len(), waiting(&queue)), (3, b"gun".to_vec()));
+    }
 
     fn waiting(queue: &Queue) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{hub::Hub, id::ConnectionId, outbox::Sent};
+use super::{hub::Hub, id::ConnectionId};
 use crate::{
     net::{Mailbox, Refused},
     protocol::{CloseCode, OwnedMessage},
@@ -29,10 +29,35 @@ impl fmt::Debug for Command {
     }
 }
 
-/// A handle to a reactor for other threads: cheap to clone, safe to share.
+/// A command of a [`Remote`] was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RemoteError {
+    /// As many commands wait as may: [`ReactorConfig::remote_commands`](crate::ReactorConfig::remote_commands). Try again later.
+    Full,
+    /// The reactor is gone; for a [`Responder`](crate::Responder): nobody waits for the reply any more.
+    Closed,
+}
+
+impl fmt::Display for RemoteError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            RemoteError::Full => "too many commands wait for the reactor",
+            RemoteError::Closed => "the reactor is gone, or nobody waits for the reply",
+        })
+    }
+}
+
+impl std::error::Error for RemoteError {}
+
+/// A handle to a reactor for other threads: cheap to clone, `Send` and `Sync`.
 ///
-/// Commands of one thread are carried out in their order, from the reactor's next turn on ([`Config::command_budget`](crate::Config::command_budget)). `Queued` says that a command waits, not that its connection is
-/// still there then; `Full` that 65,536 wait already (see [`Config::remote_commands`](crate::Config::remote_commands)); `Closed` that the reactor has gone.
+/// Commands of one thread are carried out in their order, from the reactor's next turn on ([`ReactorConfig::command_budget`](crate::ReactorConfig::command_budget)). `Ok` says that a command
+/// waits, not that its connection is still there when it is carried out.
+///
+/// # Errors
+///
+/// Every command fails with [`RemoteError::Full`] if too many wait, and with [`RemoteError::Closed`] once the reactor is gone.
 #[derive(Debug, Clone)]
 pub struct Remote {
     inbox: Arc<Mailbox<Command>>,
@@ -43,46 +68,45 @@ impl Remote {
         Remote { inbox }
     }
 
-    fn push(&self, command: Command) -> Sent {
-        match self.inbox.push(command) {
-            Ok(()) => Sent::Queued,
-            Err(Refused::Full) => Sent::Full,
-            Err(Refused::Closed) => Sent::Closed,
-        }
+    fn push(&self, command: Command) -> Result<(), RemoteError> {
+        self.inbox.push(command).map_err(|refused| match refused {
+            Refused::Full => RemoteError::Full,
+            Refused::Closed => RemoteError::Closed,
+        })
     }
 
-    /// Calls `call` on the reactor's thread.
-    pub fn run(&self, call: impl FnOnce(&mut Hub) + Send + 'static) -> Sent {
-        self.push(Command::Run(Box::new(call)))
-    }
-
-    /// Sends a message to a connection.
-    pub fn send(&self, id: ConnectionId, message: impl Into<OwnedMessage>) -> Sent {
+    /// Sends a message to a connection. See [`Hub::send`].
+    pub fn send(&self, id: ConnectionId, message: impl Into<OwnedMessage>) -> Result<(), RemoteError> {
         self.push(Command::Send(id, message.into()))
     }
 
-    /// Sends a message to every subscriber of a topic.
-    pub fn publish(&self, topic: impl Into<String>, message: impl Into<OwnedMessage>) -> Sent {
+    /// Sends a message to every subscriber of a topic. See [`Hub::publish`].
+    pub fn publish(&self, topic: impl Into<String>, message: impl Into<OwnedMessage>) -> Result<(), RemoteError> {
         self.push(Command::Publish(topic.into(), message.into()))
     }
 
-    /// Closes a connection, as [`Hub::close`].
-    pub fn close(&self, id: ConnectionId, code: CloseCode, reason: impl Into<String>) -> Sent {
+    /// Closes a connection. See [`Hub::close`].
+    pub fn close(&self, id: ConnectionId, code: CloseCode, reason: impl Into<String>) -> Result<(), RemoteError> {
         self.push(Command::Close(id, code, reason.into()))
     }
 
-    /// Has `on_wake` of a connection's handler called.
-    pub(crate) fn wake(&self, id: ConnectionId) -> Sent {
-        self.push(Command::Wake(id))
+    /// Calls `call` on the reactor's thread.
+    pub fn run(&self, call: impl FnOnce(&mut Hub) + Send + 'static) -> Result<(), RemoteError> {
+        self.push(Command::Run(Box::new(call)))
     }
 
-    /// Ends the loop, as [`Hub::stop`].
-    pub fn stop(&self) -> Sent {
+    /// Ends the loop at once. See [`Hub::stop`].
+    pub fn stop(&self) -> Result<(), RemoteError> {
         self.run(Hub::stop)
     }
 
-    /// Ends the loop in order, as [`Hub::shutdown`].
-    pub fn shutdown(&self, deadline: Duration) -> Sent {
-        self.run(move |hub| hub.shutdown(deadline))
+    /// Ends the loop gracefully. See [`Hub::shutdown`].
+    pub fn shutdown(&self, timeout: Duration) -> Result<(), RemoteError> {
+        self.run(move |hub| hub.shutdown(timeout))
+    }
+
+    /// Has `on_wake` of a connection's handler called.
+    pub(crate) fn wake(&self, id: ConnectionId) -> Result<(), RemoteError> {
+        self.push(Command::Wake(id))
     }
 }

@@ -3,18 +3,18 @@
 use std::mem;
 
 use super::{Hub, Reactor, hub::find, id::ConnectionId, outbox::Phase};
-use crate::net::{Kernel, tls::TlsClient};
+use crate::net::{Kernel, tls::TlsConnector};
 
 impl Hub {
     /// Lays TLS on a connection that was made, if there is any to be laid, right after this callback; what it says waits for the handshake.
-    pub(crate) fn start_tls(&mut self, id: ConnectionId, tls: Option<&TlsClient>, name: &str) {
+    pub(crate) fn start_tls(&mut self, id: ConnectionId, tls: Option<&TlsConnector>, name: &str) {
         self.securing.extend(tls.cloned().map(|tls| (id, tls, name.to_owned())));
     }
 
     /// The connection leads further than to who has been spoken to by TLS: what that has shown is not of the peer.
-    pub(crate) fn forget_secured(&mut self, id: ConnectionId) {
+    pub(crate) fn forget_tls_info(&mut self, id: ConnectionId) {
         if let Some(outbox) = find(&mut self.outboxes, id) {
-            outbox.forget_secured();
+            outbox.forget_tls_info();
         }
     }
 }
@@ -24,7 +24,7 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn time_handshake(&mut self, key: usize) {
         let (link, outbox) = (&self.links[key], &self.hub.outboxes[key]);
         if outbox.phase == Phase::Open && outbox.deadline.is_none() && link.transport.is_handshaking() {
-            let deadline = self.hub.after(outbox.settings.handshake_deadline);
+            let deadline = self.hub.after(outbox.config.tls_handshake_timeout);
             self.hub.set_deadline(outbox.id, Some(deadline));
             self.hub.outboxes[key].deadline_is_for_tls = true;
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Reactor, Turn};
 use crate::{
-    error::Error,
+    error::PollError,
     net::{Kernel, sim::Sim},
 };
 
@@ -17,14 +17,14 @@ impl Reactor<Sim> {
     /// # Panics
     ///
     /// If that takes more than a million turns: the reactor spins.
-    pub fn settle(&mut self) -> Result<Turn, Error> {
+    pub fn settle(&mut self) -> Result<Turn, PollError> {
         for _ in 0..MOST_TURNS {
             let turn = self.turn(Some(Duration::ZERO))?;
             let stopped = turn == Turn::Stopped;
             let due = !stopped && self.next_deadline().is_some_and(|deadline| deadline <= self.kernel.now());
             if stopped {
                 // The network still delivers what was written last.
-                self.kernel.poll(&mut self.events, Some(Duration::ZERO)).map_err(Error::Poll)?;
+                self.kernel.poll(&mut self.events, Some(Duration::ZERO)).map_err(PollError)?;
             }
             if self.kernel.is_quiet() && !due {
                 return Ok(turn);
@@ -34,7 +34,7 @@ impl Reactor<Sim> {
     }
 
     /// Moves time on, from deadline to deadline, settling at each.
-    pub fn advance(&mut self, by: Duration) -> Result<Turn, Error> {
+    pub fn advance(&mut self, by: Duration) -> Result<Turn, PollError> {
         let end = self.kernel_mut().now() + by;
         loop {
             let turn = self.settle()?;

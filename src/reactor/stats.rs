@@ -43,7 +43,7 @@ pub struct Stats {
     /// Turns of the loop.
     pub turns: u64,
     /// The longest callback of a connection. Zero unless
-    /// [`Config::time_callbacks`](crate::Config::time_callbacks) or [`Reactor::on_slow_turn`](crate::Reactor::on_slow_turn) is set.
+    /// [`ReactorConfig::time_callbacks`](crate::ReactorConfig::time_callbacks) or [`Reactor::on_slow_turn`](crate::Reactor::on_slow_turn) is set.
     pub longest_callback: Duration,
     /// The longest turn, the wait not counted.
     pub longest_turn: Duration,

@@ -9,14 +9,14 @@ use std::{
 use super::{
     hub::Hub,
     id::{ConnectionId, TimerId},
-    outbox::Sent,
+    send_status::SendStatus,
 };
 #[cfg(feature = "tls")]
-use crate::net::tls::TlsClient;
+use crate::net::tls::TlsConnector;
 use crate::{
     error::Error,
     protocol::{CloseCode, CloseReason},
-    secured::Secured,
+    tls_info::TlsInfo,
 };
 
 /// A protocol on a raw stream: one value for each connection, called when something happens to it.
@@ -53,7 +53,7 @@ pub trait StreamHandler {
 
     /// The deadline set by [`Stream::set_deadline`] has passed. The default ends the connection.
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
-        stream.cut();
+        stream.terminate();
     }
 
     /// The reactor shuts down. The default closes the connection once what is queued has left.
@@ -155,19 +155,19 @@ impl<'a> Stream<'a> {
     }
 
     /// What the TLS handshake has shown; `None` if the connection is plain.
-    pub fn secured(&self) -> Option<Rc<Secured>> {
-        self.hub.outbox(self.id)?.secured().cloned()
+    pub fn tls_info(&self) -> Option<Rc<TlsInfo>> {
+        self.hub.outbox(self.id)?.tls_info().cloned()
     }
 
     /// Lays TLS on the connection right after this callback, as the client of a server of that name; what is written waits for the handshake. To be called in `on_connect`, or when
     /// the peer has agreed to it (STARTTLS).
     #[cfg(feature = "tls")]
-    pub fn start_tls(&mut self, tls: &TlsClient, name: &str) {
+    pub fn start_tls(&mut self, tls: &TlsConnector, name: &str) {
         self.hub.start_tls(self.id, Some(tls), name);
     }
 
     /// Writes bytes.
-    pub fn write(&mut self, bytes: &[u8]) -> Sent {
+    pub fn write(&mut self, bytes: &[u8]) -> SendStatus {
         self.hub.write(self.id, bytes)
     }
 
@@ -180,12 +180,12 @@ impl<'a> Stream<'a> {
 
     /// Ends the connection once what is queued has left. Nothing is delivered any more.
     pub fn close(&mut self) {
-        self.hub.close(self.id, CloseCode::Normal, "");
+        self.hub.close(self.id, CloseCode::NORMAL, "");
     }
 
     /// Ends the connection at once; what is queued is lost.
-    pub fn cut(&mut self) {
-        self.hub.cut(self.id);
+    pub fn terminate(&mut self) {
+        self.hub.terminate(self.id);
     }
 
     /// Stops reading: the peer fills the network's buffers and then waits.

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     error::Error,
-    protocol::{CloseCode, CloseReason, Deadline, Handshake, Message, OwnedMessage},
-    reactor::{ConnectionId, Reactor, Sent},
+    protocol::{CloseCode, CloseReason, Handshake, Message, Outgoing, OwnedMessage, TimeoutKind},
+    reactor::{ConnectionId, Reactor, SendStatus},
 };
 
 /// A WebSocket client whose calls wait, for scripts and tests; it has a reactor of its own.
@@ -30,7 +30,7 @@ use crate::{
 /// let mut socket = BlockingSocket::connect("ws://127.0.0.1:8080/")?;
 /// socket.send("hello")?;
 /// println!("{}", socket.receive()?);
-/// socket.close(CloseCode::Normal, "")?;
+/// socket.close(CloseCode::NORMAL, "")?;
 /// # Ok::<(), ws_reactor::Error>(())
 /// ```
 pub struct BlockingSocket {
@@ -101,7 +101,7 @@ impl BlockingSocket {
 
     /// Sends a message, and waits until the system has taken it. Of what comes meanwhile 1 MiB is kept, and no more is read: whoever sends much to a peer that answers has to
     /// receive in between.
-    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Error> {
+    pub fn send<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> Result<(), Error> {
         let sent = self.reactor.hub().send(self.id, message);
         self.flush(sent)
     }
@@ -127,13 +127,13 @@ impl BlockingSocket {
             let answered = told.pong.take().is_some_and(|pong| pong == data);
             if answered || told.held > MOST_BEFORE_PONG { Some(answered) } else { None }
         })?;
-        if answered == Some(true) { Ok(begun.elapsed()) } else { Err(Error::Timeout(Deadline::Pong)) }
+        if answered == Some(true) { Ok(begun.elapsed()) } else { Err(Error::Timeout(TimeoutKind::Pong)) }
     }
 
     /// Closes the connection, and waits for its end; what still comes is dropped.
     pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<CloseReason, Error> {
         let sent = self.reactor.hub().close(self.id, code, reason);
-        if sent == Sent::Unsupported {
+        if sent == SendStatus::Unsupported {
             return Err(Error::Unsent(sent));
         }
         let ended = self.wait(None, |told| {
@@ -145,8 +145,8 @@ impl BlockingSocket {
     }
 
     /// Waits until what was sent has left.
-    fn flush(&mut self, sent: Sent) -> Result<(), Error> {
-        if sent == Sent::Closed {
+    fn flush(&mut self, sent: SendStatus) -> Result<(), Error> {
+        if sent == SendStatus::Closed {
             // There is a reason, and if not yet, it is on its way.
             return self.wait(None, |_| None::<()>).map(drop);
         }
@@ -232,7 +232,7 @@ impl Handler for Noting {
     }
 
     fn on_error(&mut self, _: &mut WebSocket<'_>, error: &Error) {
-        self.0.borrow_mut().error = Some(error.again());
+        self.0.borrow_mut().error = Some(error.duplicate());
     }
 
     fn on_close(&mut self, _: &mut WebSocket<'_>, reason: &CloseReason) {

@@ -9,7 +9,7 @@ use super::{
     handler::{Handler, WebSocket},
     reconnect::Attempts,
     route::Route,
-    session::{Beginning, Habits, Session},
+    session::{Beginning, Session},
 };
 use crate::{
     error::{Error, Refusal},
@@ -19,8 +19,8 @@ use crate::{
         head::{HeadReader, MOST_INFORMATIONAL},
     },
     protocol::{
-        CloseCode, CloseReason, ClosedBy, Deadline, Handshake, ProxyError, Side,
-        handshake::client::{Agreed, AnswerError, Ask, PROOF_BYTES, Proof},
+        CloseCode, CloseReason, ClosedBy, Handshake, ProxyError, Side, TimeoutKind,
+        handshake::client::{Agreed, Ask, PROOF_BYTES, Proof, ResponseError},
         proxy::Tunnel,
     },
     reactor::{ConnectionId, Hub, Phase, Stream, StreamHandler, TimerId},
@@ -90,8 +90,8 @@ impl ClientStream {
 
     /// Has the connection made.
     pub(super) fn dial(self, hub: &mut Hub) -> ConnectionId {
-        let settings = Rc::new(self.client.settings.stream.clone());
-        hub.dial(self.route.place(), self.wait(), settings, Box::new(self))
+        let config = Rc::new(self.client.config.websocket.stream.clone());
+        hub.dial(self.route.place(), self.wait(), config, Box::new(self))
     }
 
     /// How long it waits before it goes.
@@ -108,6 +108,7 @@ impl ClientStream {
             target: &url.target,
             authority: &authority,
             location: &location,
+            host: self.client.host.as_ref(),
             origin: self.client.origin.as_ref(),
             subprotocols: &self.client.subprotocols,
             headers: &headers,
@@ -126,7 +127,7 @@ impl ClientStream {
         match tunnel {
             Ok(None) => {}
             Ok(Some(used)) if used == data.len() => {
-                stream.hub.forget_secured(stream.id());
+                stream.hub.forget_tls_info(stream.id());
                 self.send_request(stream);
             }
             // A server does not speak first.
@@ -159,10 +160,14 @@ impl ClientStream {
     /// Takes what has come of the answer, and says how much that was.
     fn read_answer(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
         let State::Asked(asked) = &mut self.state else { return 0 };
-        match asked.reader.read_response(data, &self.client.settings.head) {
+        if asked.reader.is_empty() && is_tls_alert(data) {
+            self.fail(stream, &Error::Response(ResponseError::Tls));
+            return data.len();
+        }
+        match asked.reader.read_response(data, &self.client.config.head) {
             Ok(None) => data.len(),
             Err(error) => {
-                self.fail(stream, &Error::Answer(AnswerError::Head(error)));
+                self.fail(stream, &Error::Response(ResponseError::Head(error)));
                 data.len()
             }
             Ok(Some((response, used))) => {
@@ -179,15 +184,15 @@ impl ClientStream {
             asked.informational += 1;
             asked.reader = HeadReader::default();
             if asked.informational > MOST_INFORMATIONAL {
-                self.fail(stream, &Error::Answer(AnswerError::Status(status)));
+                self.fail(stream, &Error::Response(ResponseError::Status(status)));
             }
             return;
         }
         let State::Asked(asked) = mem::replace(&mut self.state, State::Failed) else { return };
         match self.ask(|ask| ask.check(&response, &asked.proof)) {
             Ok(agreed) => self.agree(stream, *asked, response, agreed),
-            Err(AnswerError::Status(_)) => self.refused(stream, response),
-            Err(error) => self.fail(stream, &Error::Answer(error)),
+            Err(ResponseError::Status(_)) => self.refused(stream, response),
+            Err(error) => self.fail(stream, &Error::Response(error)),
         }
     }
 
@@ -211,7 +216,7 @@ impl ClientStream {
     }
 
     fn agree(&mut self, stream: &mut Stream<'_>, asked: Asked, response: Response<()>, agreed: Agreed) {
-        let (peer_addr, secured) = (stream.peer_addr(), stream.secured());
+        let (peer_addr, secured) = (stream.peer_addr(), stream.tls_info());
         let request = Request { head: asked.request, peer_addr, secured, proxied: false };
         let Agreed { subprotocol, compression } = agreed;
         let mut handshake = Handshake::new(request, self.client.version, subprotocol, compression);
@@ -233,7 +238,7 @@ impl ClientStream {
             let State::Proving(proving) = mem::replace(&mut self.state, State::Failed) else { return here };
             match proving.received == proving.expected {
                 true => self.open(stream, &proving.handshake),
-                false => self.fail(stream, &Error::Answer(AnswerError::Proof)),
+                false => self.fail(stream, &Error::Response(ResponseError::Proof)),
             }
         }
         here
@@ -242,10 +247,10 @@ impl ClientStream {
     /// The handshake is done.
     fn open(&mut self, stream: &mut Stream<'_>, handshake: &Handshake) {
         self.attempts.note_open(stream.hub.now());
-        let handler = mem::replace(&mut self.client.handler, Box::new(Nobody));
-        let habits = &Rc::new(Habits::from(&self.client.settings));
-        let (limits, deflate) = (self.client.settings.limits, self.client.deflate.as_ref());
-        let beginning = Beginning { side: Side::Client, limits, habits, deflate };
+        let handler = mem::replace(&mut self.client.handler, Box::new(NoHandler));
+        let config = &Rc::new(self.client.config.websocket.clone());
+        let (limits, deflate) = (config.limits, self.client.deflate.as_ref());
+        let beginning = Beginning { side: Side::Client, limits, config, deflate };
         let session = Session::begin(stream, handler, handshake, beginning);
         self.state = State::Open(Box::new(session));
         if let State::Open(session) = &mut self.state {
@@ -273,27 +278,32 @@ impl ClientStream {
     /// The connection does not become a WebSocket.
     fn fail(&mut self, stream: &mut Stream<'_>, error: &Error) {
         self.tell(stream, error);
-        stream.hub.cut_by(stream.id(), ClosedBy::Network(io::ErrorKind::ConnectionRefused));
+        let by = match error {
+            Error::Refused(refusal) => ClosedBy::Refused { status: refusal.status },
+            Error::Response(ResponseError::Tls) => ClosedBy::Tls,
+            _ => ClosedBy::Handshake,
+        };
+        stream.hub.terminate_with(stream.id(), by);
     }
 
     fn tell(&mut self, stream: &mut Stream<'_>, error: &Error) {
         log::debug!(target: "ws_reactor::websocket", "{} not opened: {error}", stream.id());
         self.state = State::Failed;
-        let mut ws = WebSocket::new(stream, self.client.version, self.client.settings.limits);
+        let mut ws = WebSocket::new(stream, self.client.version, self.client.config.websocket.limits);
         self.client.handler.on_error(&mut ws, error);
     }
 }
 
 impl StreamHandler for ClientStream {
     fn on_dial(&mut self, stream: &mut Stream<'_>) {
-        let allowed = self.wait().saturating_add(self.client.settings.opening_deadline);
+        let allowed = self.wait().saturating_add(self.client.config.opening_timeout);
         let deadline = stream.hub.after(allowed);
         stream.set_deadline(Some(deadline));
         if let Some((attempt, wait)) = self.coming_back {
-            let mut ws = WebSocket::new(stream, self.client.version, self.client.settings.limits);
+            let mut ws = WebSocket::new(stream, self.client.version, self.client.config.websocket.limits);
             if !self.client.handler.on_reconnect(&mut ws, attempt, wait) {
                 self.state = State::Unwanted;
-                stream.cut();
+                stream.terminate();
             }
         }
     }
@@ -338,7 +348,7 @@ impl StreamHandler for ClientStream {
             State::Unwanted => {}
             // Set when it was about to come back.
             _ => {
-                let mut ws = WebSocket::new(stream, self.client.version, self.client.settings.limits);
+                let mut ws = WebSocket::new(stream, self.client.version, self.client.config.websocket.limits);
                 self.client.handler.on_timer(&mut ws, timer);
             }
         }
@@ -350,7 +360,7 @@ impl StreamHandler for ClientStream {
             State::Refused(..) => self.tell_refusal(stream),
             _ => {
                 let missed = self.missed(stream);
-                stream.hub.cut_by(stream.id(), ClosedBy::Timeout(missed));
+                stream.hub.terminate_with(stream.id(), ClosedBy::Timeout(missed));
             }
         }
     }
@@ -359,7 +369,7 @@ impl StreamHandler for ClientStream {
         match &mut self.state {
             State::Open(session) => session.on_shutdown(stream),
             _ => {
-                stream.hub.cut_by(stream.id(), ClosedBy::Shutdown);
+                stream.hub.terminate_with(stream.id(), ClosedBy::Shutdown);
             }
         }
     }
@@ -389,7 +399,7 @@ impl StreamHandler for ClientStream {
             State::Open(session) => session.on_close(stream, reason),
             State::Unwanted => {}
             _ => {
-                let mut ws = WebSocket::new(stream, self.client.version, self.client.settings.limits);
+                let mut ws = WebSocket::new(stream, self.client.version, self.client.config.websocket.limits);
                 self.client.handler.on_close(&mut ws, &CloseReason::abnormal(reason.by));
             }
         }
@@ -411,11 +421,11 @@ impl ClientStream {
     /// Makes the next attempt after a while, if that is the policy, and there is a reason to.
     fn come_back(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
         let ended_here = matches!(reason.by, ClosedBy::Application | ClosedBy::Shutdown);
-        let wanted = ended_here || stream.hub.is_given_up(stream.id()) || reason.code == CloseCode::Normal;
+        let wanted = ended_here || stream.hub.is_given_up(stream.id()) || reason.code == CloseCode::NORMAL;
         let Some(policy) = self.client.reconnect.filter(|_| !wanted && stream.hub.may_dial()) else { return };
         let random = u32::from_be_bytes(stream.hub.pools.masks.key());
         let Some((attempt, wait)) = self.attempts.next(&policy, stream.hub.now(), random) else { return };
-        let client = mem::replace(&mut self.client, Client::new(Nobody));
+        let client = mem::replace(&mut self.client, Client::new(NoHandler));
         let attempts = mem::take(&mut self.attempts);
         let next = ClientStream::to(Rc::clone(&self.home), client, attempts, Some((attempt, wait)));
         let (home, id) = (Rc::clone(&self.home), next.dial(stream.hub));
@@ -423,20 +433,25 @@ impl ClientStream {
     }
 
     /// What it was that took too long.
-    fn missed(&self, stream: &Stream<'_>) -> Deadline {
-        let unsecured = stream.secured().is_none();
+    fn missed(&self, stream: &Stream<'_>) -> TimeoutKind {
+        let unsecured = stream.tls_info().is_none();
         match &self.state {
-            State::Dialing if stream.hub.is_resolving(stream.id()) => Deadline::Resolving,
-            State::Dialing => Deadline::Connecting,
-            State::Tunnelling(_) if self.route.proxy_tls.is_some() && unsecured => Deadline::Securing,
-            State::Tunnelling(_) => Deadline::Tunnelling,
-            _ if self.route.tls.is_some() && unsecured => Deadline::Securing,
-            _ => Deadline::Opening,
+            State::Dialing if stream.hub.is_resolving(stream.id()) => TimeoutKind::Resolving,
+            State::Dialing => TimeoutKind::Connecting,
+            State::Tunnelling(_) if self.route.proxy_tls.is_some() && unsecured => TimeoutKind::Securing,
+            State::Tunnelling(_) => TimeoutKind::Tunnelling,
+            _ if self.route.tls.is_some() && unsecured => TimeoutKind::Securing,
+            _ => TimeoutKind::Opening,
         }
     }
 }
 
-/// Stands where a handler was that the session has now.
-struct Nobody;
+/// Whether these are the first bytes of a TLS alert, which is how a server of `wss` answers plain HTTP (RFC 8446 §5.1 and §6).
+fn is_tls_alert(data: &[u8]) -> bool {
+    matches!(data, [0x15] | [0x15, 3] | [0x15, 3, ..])
+}
 
-impl Handler for Nobody {}
+/// Stands where a handler was that the session has now.
+struct NoHandler;
+
+impl Handler for NoHandler {}

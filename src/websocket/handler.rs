@@ -7,8 +7,8 @@ use std::{
 
 use crate::{
     error::Error,
-    protocol::{CloseCode, CloseReason, Handshake, Limits, Message, OwnedMessage, Version},
-    reactor::{ConnectionId, Hub, Published, Sent, Stream, TimerId},
+    protocol::{CloseCode, CloseReason, Handshake, Message, MessageLimits, Outgoing, Version},
+    reactor::{ConnectionId, Hub, Published, SendStatus, Stream, TimerId},
 };
 
 /// What an application does with a connection: one value for each, called when something happens to it.
@@ -113,11 +113,11 @@ pub struct WebSocket<'a> {
     hub: &'a mut Hub,
     id: ConnectionId,
     version: Version,
-    pub(super) limits: Limits,
+    pub(super) limits: MessageLimits,
 }
 
 impl<'a> WebSocket<'a> {
-    pub(super) fn new<'s: 'a>(stream: &'a mut Stream<'s>, version: Version, limits: Limits) -> Self {
+    pub(super) fn new<'s: 'a>(stream: &'a mut Stream<'s>, version: Version, limits: MessageLimits) -> Self {
         let id = stream.id();
         WebSocket { hub: stream.hub(), id, version, limits }
     }
@@ -125,40 +125,35 @@ impl<'a> WebSocket<'a> {
     /// Sends a message: `&str` and `&String` as text, bytes as binary, and a [`Message`] as what it is.
     ///
     /// It leaves at the end of this callback, together with all that is sent in it. It is compressed if that was agreed upon; a message of more than 64 KiB then
-    /// in slices ([`Config::compression_budget_bytes`](crate::Config::compression_budget_bytes)), in this turn of the loop and those that follow.
-    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
+    /// in slices ([`ReactorConfig::compression_budget_bytes`](crate::ReactorConfig::compression_budget_bytes)), in this turn of the loop and those that follow.
+    pub fn send<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> SendStatus {
         self.hub.send(self.id, message)
     }
 
     /// Sends a message as it is, even where messages are compressed: one that is compressed already, or has a secret in it.
-    pub fn send_uncompressed<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
+    pub fn send_uncompressed<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> SendStatus {
         self.hub.send_uncompressed(self.id, message)
     }
 
-    /// Sends a message that the application owns. A large one is not copied, unless it is compressed.
-    pub fn send_owned(&mut self, message: &OwnedMessage) -> Sent {
-        self.hub.send_owned(self.id, message)
-    }
-
     /// Sends a ping of at most 125 bytes; what is above is left out.
-    pub fn ping(&mut self, data: &[u8]) -> Sent {
+    pub fn ping(&mut self, data: &[u8]) -> SendStatus {
         self.hub.ping(self.id, data)
     }
 
     /// Sends a pong of at most 125 bytes. Pings are answered without it.
-    pub fn pong(&mut self, data: &[u8]) -> Sent {
+    pub fn pong(&mut self, data: &[u8]) -> SendStatus {
         self.hub.pong(self.id, data)
     }
 
     /// Closes the connection by the closing handshake. From here on no message is taken or delivered; `on_close` is next.
     /// See [`Hub::close`].
-    pub fn close(&mut self, code: CloseCode, reason: &str) -> Sent {
+    pub fn close(&mut self, code: CloseCode, reason: &str) -> SendStatus {
         self.hub.close(self.id, code, reason)
     }
 
     /// Ends the connection at once, without a closing handshake; what is queued is lost.
-    pub fn cut(&mut self) {
-        self.hub.cut(self.id);
+    pub fn terminate(&mut self) {
+        self.hub.terminate(self.id);
     }
 
     /// Subscribes to a topic; `false` if it was subscribed. Subscriptions end with the connection.
@@ -172,17 +167,17 @@ impl<'a> WebSocket<'a> {
     }
 
     /// Sends a message to every subscriber of a topic, to this connection too if it is one.
-    pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Published {
+    pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
         self.hub.publish(topic, message)
     }
 
     /// As [`publish`](Self::publish), as it is even where messages are compressed.
-    pub fn publish_uncompressed<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Published {
+    pub fn publish_uncompressed<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
         self.hub.publish_uncompressed(topic, message)
     }
 
     /// Sends a message to every subscriber of a topic but this connection.
-    pub fn publish_to_others<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Published {
+    pub fn publish_to_others<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
         self.hub.publish_to_others(self.id, topic, message)
     }
 

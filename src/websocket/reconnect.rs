@@ -11,28 +11,28 @@ use std::time::{Duration, Instant};
 /// use std::time::Duration;
 /// use ws_reactor::{Callbacks, Client, Reconnect};
 ///
-/// let policy = Reconnect { longest: Duration::from_secs(10), ..Reconnect::default() };
+/// let policy = Reconnect { max_backoff: Duration::from_secs(10), ..Reconnect::default() };
 /// let client = Client::new(Callbacks::new()).reconnect(policy);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reconnect {
     /// The span before the first attempt. Default 1 s.
-    pub shortest: Duration,
+    pub initial_backoff: Duration,
     /// The longest span. Default 60 s.
-    pub longest: Duration,
+    pub max_backoff: Duration,
     /// A connection that was open for so long has been stable: the next loss is a first one. Default 30 s.
     pub stable_after: Duration,
     /// How many attempts are made in a row; `None` for any number. Default `None`.
-    pub most_attempts: Option<u32>,
+    pub max_attempts: Option<u32>,
 }
 
 impl Default for Reconnect {
     fn default() -> Self {
         Reconnect {
-            shortest: Duration::from_secs(1),
-            longest: Duration::from_secs(60),
+            initial_backoff: Duration::from_secs(1),
+            max_backoff: Duration::from_secs(60),
             stable_after: Duration::from_secs(30),
-            most_attempts: None,
+            max_attempts: None,
         }
     }
 }
@@ -55,13 +55,13 @@ impl Attempts {
         if self.opened.take().is_some_and(|opened| now.duration_since(opened) >= policy.stable_after) {
             self.made = 0;
         }
-        if policy.most_attempts.is_some_and(|most| self.made >= most) {
+        if policy.max_attempts.is_some_and(|most| self.made >= most) {
             return None;
         }
-        let doubled = policy.shortest.saturating_mul(1 << self.made.min(30));
+        let doubled = policy.initial_backoff.saturating_mul(1 << self.made.min(30));
         self.made += 1;
         let share = f64::from(random) / f64::from(u32::MAX);
-        Some((self.made, doubled.min(policy.longest).mul_f64(share)))
+        Some((self.made, doubled.min(policy.max_backoff).mul_f64(share)))
     }
 }
 
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn there_may_be_enough_of_it() {
-        let (policy, now) = (Reconnect { most_attempts: Some(2), ..Reconnect::default() }, Instant::now());
+        let (policy, now) = (Reconnect { max_attempts: Some(2), ..Reconnect::default() }, Instant::now());
         let mut attempts = Attempts::default();
         let made: Vec<bool> = (0..4).map(|_| attempts.next(&policy, now, 7).is_some()).collect();
         assert_eq!(made, [true, true, false, false]);

@@ -4,11 +4,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::client::{Client, Via};
 use crate::{
-    error::Error,
+    error::ConnectError,
     http::url::{Url, UrlError},
     net::{
         Endpoint,
-        tls::{TlsClient, default_client},
+        tls::{TlsConnector, default_client},
     },
     protocol::{Proxy, handshake::client::basic, proxy::proxy_for},
     reactor::Place,
@@ -20,26 +20,26 @@ pub(super) struct Route {
     pub(super) url: Url,
     pub(super) proxy: Option<Proxy>,
     /// With the server, and with the proxy.
-    pub(super) tls: Option<TlsClient>,
-    pub(super) proxy_tls: Option<TlsClient>,
+    pub(super) tls: Option<TlsConnector>,
+    pub(super) proxy_tls: Option<TlsConnector>,
 }
 
 impl Route {
     /// The way that `client` goes to `url`.
-    pub(super) fn new(url: Url, client: &Client) -> Result<Self, Error> {
-        let refused = |url: String| move |source| Error::Url { url, source };
+    pub(super) fn new(url: Url, client: &Client) -> Result<Self, ConnectError> {
+        let refused = |url: String| move |source| ConnectError::Url { url, source };
         let proxy = match &client.via {
             _ if url.socket.is_some() => None,
-            Via::Nobody => None,
+            Via::Direct => None,
             Via::Proxy(proxy) => Some(proxy.clone()),
             Via::Environment => {
                 let found = proxy_for(&url, |name| std::env::var(name).ok());
-                found.map_err(|(proxy, source)| Error::Url { url: proxy, source })?
+                found.map_err(|(proxy, source)| ConnectError::Url { url: proxy, source })?
             }
         };
-        let tls = secured(url.secure, client.tls.as_ref()).map_err(refused(url.location()))?;
+        let tls = connector(url.secure, client.tls.as_ref()).map_err(refused(url.location()))?;
         let secure = proxy.as_ref().is_some_and(Proxy::is_secure);
-        let proxy_tls = secured(secure, client.proxy_tls.as_ref());
+        let proxy_tls = connector(secure, client.proxy_tls.as_ref());
         let proxy_tls =
             proxy_tls.map_err(refused(proxy.as_ref().map_or_else(String::new, |proxy| proxy.host.clone())))?;
         Ok(Route { url, proxy, tls, proxy_tls })
@@ -89,8 +89,8 @@ impl Route {
     }
 }
 
-/// The TLS that is laid, if any is: `given`, or what a client has that was told nothing.
-fn secured(secure: bool, given: Option<&TlsClient>) -> Result<Option<TlsClient>, UrlError> {
+/// The connector of a secure route: `given`, or the default one.
+fn connector(secure: bool, given: Option<&TlsConnector>) -> Result<Option<TlsConnector>, UrlError> {
     if !secure {
         return Ok(None);
     }

@@ -5,11 +5,13 @@ use std::{io, mem, rc::Rc};
 use http::{Response, StatusCode};
 
 use super::{
+    config::{ServerConfig, WebSocketConfig},
     courtesy::{Known, Start},
-    decider::Deferred,
-    decision::{Accept, Decision},
-    server::{Server, Settings, Subprotocols},
-    session::{Beginning, Habits, Session},
+    origins::Origins,
+    reply::{Reply, ReplyKind, Upgrade},
+    responder::Deferred,
+    server::{Server, Subprotocols},
+    session::{Beginning, Session},
 };
 use crate::{
     error::Error,
@@ -18,14 +20,16 @@ use crate::{
         head::{HeadError, HeadReader},
         response,
     },
-    protocol::{CloseReason, ClosedBy, Deadline, Handshake, HandshakeError, Limits, Side, Version, handshake},
+    protocol::{
+        CloseReason, ClosedBy, Handshake, HandshakeError, MessageLimits, Side, TimeoutKind, Version, handshake,
+    },
     reactor::{PendingHandshake, Phase, Stream, StreamHandler, TimerId},
 };
 
 /// The protocol of a server's connection.
 pub(super) struct ServerStream {
     server: Rc<Server>,
-    habits: Rc<Habits>,
+    websocket: Rc<WebSocketConfig>,
     state: State,
     /// Kept until the request is answered.
     pending: Option<PendingHandshake>,
@@ -52,16 +56,16 @@ struct Question {
 
 struct Challenge {
     handshake: Handshake,
-    limits: Limits,
+    limits: MessageLimits,
     received: Vec<u8>,
 }
 
 impl ServerStream {
-    pub(super) fn new(server: Rc<Server>, habits: Rc<Habits>) -> Self {
-        let Settings { flash_policy, healthcheck, .. } = server.settings;
+    pub(super) fn new(server: Rc<Server>, websocket: Rc<WebSocketConfig>) -> Self {
+        let ServerConfig { flash_policy, healthcheck, .. } = server.config;
         let start = Start::Nothing { flash_policy, healthcheck };
         let state = State::Opening { start, reader: HeadReader::default(), begun: false };
-        ServerStream { server, habits, state, pending: None }
+        ServerStream { server, websocket, state, pending: None }
     }
 
     /// Takes what has come of the request, and says how much that was.
@@ -82,9 +86,9 @@ impl ServerStream {
                 if stream.hub.may_warn() {
                     log::warn!(target: "ws_reactor::websocket", "{}: {error}", stream.id());
                 }
-                self.tell(stream, &Error::Io(error));
+                self.tell(stream, &Error::Tls(error));
                 self.state = State::Answered;
-                stream.hub.cut_by(stream.id(), ClosedBy::Network(io::ErrorKind::InvalidData));
+                stream.hub.terminate_with(stream.id(), ClosedBy::Tls);
                 return data.len();
             }
             Known::Courtesy(courtesy) => {
@@ -93,15 +97,15 @@ impl ServerStream {
                 return data.len();
             }
         }
-        match reader.read(data, &self.server.settings.head) {
+        match reader.read(data, &self.server.config.head) {
             Ok(None) => data.len(),
             Err(error) => {
                 self.refuse_head(stream, error);
                 data.len()
             }
             Ok(Some((head, used))) => {
-                let proxied = self.server.settings.secure_proxy;
-                let (peer_addr, secured) = (stream.peer_addr(), stream.secured());
+                let proxied = self.server.config.secure_proxy;
+                let (peer_addr, secured) = (stream.peer_addr(), stream.tls_info());
                 self.decide(stream, Request { head, peer_addr, secured, proxied });
                 used
             }
@@ -122,27 +126,31 @@ impl ServerStream {
 
     /// A request has come whole: it becomes a session, or is answered otherwise.
     fn decide(&mut self, stream: &mut Stream<'_>, request: Request) {
-        let version = handshake::detect(&request, &self.server.settings.versions);
+        let version = handshake::detect(&request, &self.server.config.versions);
         if version.is_ok() && !self.may_connect(&request) {
+            if stream.hub.may_warn() {
+                let origin = request.origin().unwrap_or("that is not ASCII");
+                log::warn!(target: "ws_reactor::websocket", "{}: origin {origin:?} is not allowed (Server::origins)", stream.peer_addr());
+            }
             return self.refuse(stream, HandshakeError::Origin);
         }
-        let decision = self.server.on_request.as_ref().map_or_else(Decision::accept, |decide| decide(&request));
-        self.carry_out(stream, decision, request, version);
+        let reply = self.server.on_request.as_ref().map_or_else(Reply::upgrade, |reply| reply(&request, stream.hub));
+        self.carry_out(stream, reply, request, version);
     }
 
     fn carry_out(
         &mut self,
         stream: &mut Stream<'_>,
-        decision: Decision,
+        reply: Reply,
         request: Request,
         version: Result<Version, HandshakeError>,
     ) {
-        match (decision, version) {
-            (Decision::Respond(response), _) => self.answer(stream, &response),
-            (Decision::Accept(accept), Ok(version)) => self.accept(stream, request, version, accept),
-            (Decision::Accept(_), Err(error)) => self.refuse(stream, error),
-            (Decision::Later(deferred), _) => match deferred.wait(stream.hub.remote(), stream.id()) {
-                Some(decision) => self.carry_out(stream, decision, request, version),
+        match (reply.0, version) {
+            (ReplyKind::Respond(response), _) => self.answer(stream, &response),
+            (ReplyKind::Upgrade(upgrade), Ok(version)) => self.accept(stream, request, version, *upgrade),
+            (ReplyKind::Upgrade(_), Err(error)) => self.refuse(stream, error),
+            (ReplyKind::Later(deferred), _) => match deferred.wait(stream.hub.remote(), stream.id()) {
+                Some(reply) => self.carry_out(stream, reply, request, version),
                 None => {
                     // What comes behind the request waits in the network.
                     stream.pause();
@@ -155,11 +163,11 @@ impl ServerStream {
     /// Carries out what was decided later; says whether it was.
     fn carry_out_deferred(&mut self, stream: &mut Stream<'_>) -> bool {
         if let State::Deferred(question) = &self.state
-            && let Some(decision) = question.deferred.take()
+            && let Some(reply) = question.deferred.take()
             && let State::Deferred(question) = mem::replace(&mut self.state, State::Answered)
         {
             stream.resume();
-            self.carry_out(stream, decision, question.request, question.version);
+            self.carry_out(stream, reply, question.request, question.version);
             self.hand_over(stream);
             return true;
         }
@@ -177,27 +185,27 @@ impl ServerStream {
 
     /// Whether the origin is one of those listed. A client without an origin is no browser.
     fn may_connect(&self, request: &Request) -> bool {
-        let Some(origins) = &self.server.origins else { return true };
         match request.origin() {
-            Some(origin) => origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)),
-            None => !request.names_origin(),
+            Some(origin) => self.server.origins.allow(origin),
+            None => !request.names_origin() || self.server.origins == Origins::Any,
         }
     }
 
     /// Answers the head, and opens the session unless the client has to send more first.
-    fn accept(&mut self, stream: &mut Stream<'_>, request: Request, version: Version, accept: Accept) {
-        let subprotocol = self.subprotocol(&request, accept.subprotocol);
-        let config = self.server.deflate.as_ref().filter(|_| !accept.uncompressed);
+    fn accept(&mut self, stream: &mut Stream<'_>, request: Request, version: Version, upgrade: Upgrade) {
+        let subprotocol = self.subprotocol(&request, upgrade.subprotocol);
+        let config = self.server.deflate.as_ref().filter(|_| !upgrade.uncompressed);
         let compression = match handshake::compression(&request, version, config) {
             Ok(compression) => compression,
             Err(error) => return self.refuse(stream, error),
         };
-        let handshake = Handshake::new(request, version, subprotocol, compression);
+        let mut handshake = Handshake::new(request, version, subprotocol, compression);
+        handshake.extend(upgrade.extensions);
         let mut answer = Vec::with_capacity(256);
-        handshake.answer(&accept.headers, &mut answer);
+        handshake.answer(&upgrade.headers, &mut answer);
         let challenged = handshake.challenge_bytes() > 0;
         stream.hub.write_handshake(stream.id(), &answer, !challenged);
-        let limits = accept.limits.unwrap_or(self.server.settings.limits);
+        let limits = upgrade.limits.unwrap_or(self.server.config.websocket.limits);
         self.state = State::Challenged(Box::new(Challenge { handshake, limits, received: Vec::new() }));
         if !challenged {
             self.open(stream);
@@ -214,8 +222,8 @@ impl ServerStream {
         if handshake.challenge_bytes() > 0 {
             stream.hub.write_handshake(stream.id(), &handshake.prove(&received), true);
         }
-        let (habits, deflate) = (&self.habits, self.server.deflate.as_ref());
-        let beginning = Beginning { side: Side::Server, limits, habits, deflate };
+        let (config, deflate) = (&self.websocket, self.server.deflate.as_ref());
+        let beginning = Beginning { side: Side::Server, limits, config, deflate };
         let session = Session::begin(stream, handler, &handshake, beginning);
         self.state = State::Open(Box::new(session));
         if let State::Open(session) = &mut self.state {
@@ -238,7 +246,7 @@ impl ServerStream {
     }
 
     fn refuse(&mut self, stream: &mut Stream<'_>, error: HandshakeError) {
-        self.answer(stream, &error.response(&self.server.settings.versions));
+        self.answer(stream, &error.response(&self.server.config.versions));
         self.tell(stream, &Error::Handshake(error));
     }
 
@@ -256,7 +264,7 @@ impl ServerStream {
     }
 
     fn answer_text(&mut self, stream: &mut Stream<'_>, status: StatusCode, text: &str) {
-        if let Decision::Respond(response) = Decision::text(status, text) {
+        if let ReplyKind::Respond(response) = Reply::text(status, text).0 {
             self.answer(stream, &response);
         }
     }
@@ -273,25 +281,25 @@ impl ServerStream {
     fn end(&mut self, stream: &mut Stream<'_>) {
         self.state = State::Answered;
         self.pending = None;
-        let deadline = stream.hub.after(self.server.settings.lingering);
+        let deadline = stream.hub.after(self.server.config.linger_timeout);
         stream.hub.linger(stream.id(), deadline, ClosedBy::Application);
     }
 }
 
 impl StreamHandler for ServerStream {
     fn on_connect(&mut self, stream: &mut Stream<'_>) {
-        let Settings { opening_deadline, pending_handshakes, pending_handshakes_per_address, .. } =
-            self.server.settings;
+        let ServerConfig { opening_timeout, pending_handshakes, pending_handshakes_per_address, .. } =
+            self.server.config;
         let address = stream.peer_addr().ip();
         self.pending = stream.hub.begin_handshake(address, pending_handshakes, pending_handshakes_per_address);
         if self.pending.is_none() {
             if stream.hub.may_warn() {
                 log::warn!(target: "ws_reactor::websocket", "{address} is turned away: too many handshakes are pending");
             }
-            return stream.cut();
+            return stream.terminate();
         }
         stream.hub.reserve(stream.id());
-        let deadline = stream.hub.after(opening_deadline);
+        let deadline = stream.hub.after(opening_timeout);
         stream.set_deadline(Some(deadline));
     }
 
@@ -338,17 +346,17 @@ impl StreamHandler for ServerStream {
             State::Open(session) => session.on_deadline(stream),
             State::Opening { begun: true, .. } => {
                 self.answer_text(stream, StatusCode::REQUEST_TIMEOUT, "the request took too long");
-                self.tell(stream, &Error::Timeout(Deadline::Opening));
+                self.tell(stream, &Error::Timeout(TimeoutKind::Opening));
             }
             State::Deferred(_) => {
                 // It may have been made, and wait in line.
                 if !self.carry_out_deferred(stream) {
                     self.answer_text(stream, StatusCode::SERVICE_UNAVAILABLE, "the decision took too long");
-                    self.tell(stream, &Error::Timeout(Deadline::Opening));
+                    self.tell(stream, &Error::Timeout(TimeoutKind::Opening));
                 }
             }
             State::Opening { .. } | State::Challenged(_) | State::Answered => {
-                stream.hub.cut_by(stream.id(), ClosedBy::Timeout(Deadline::Opening));
+                stream.hub.terminate_with(stream.id(), ClosedBy::Timeout(TimeoutKind::Opening));
             }
         }
     }
@@ -359,7 +367,7 @@ impl StreamHandler for ServerStream {
             State::Opening { begun: true, .. } | State::Deferred(_) => {
                 self.answer_text(stream, StatusCode::SERVICE_UNAVAILABLE, "shutting down");
             }
-            State::Opening { .. } | State::Challenged(_) => stream.cut(),
+            State::Opening { .. } | State::Challenged(_) => stream.terminate(),
             State::Answered => {}
         }
     }
@@ -369,9 +377,7 @@ impl StreamHandler for ServerStream {
             State::Open(session) => session.on_error(stream, error),
             State::Opening { begun: true, .. } | State::Deferred(_) | State::Challenged(_) => self.tell(stream, error),
             // What TLS refuses comes no further than here.
-            State::Opening { .. } if matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::InvalidData) => {
-                self.tell(stream, error);
-            }
+            State::Opening { .. } if matches!(error, Error::Tls(_)) => self.tell(stream, error),
             // One that has said nothing, or was told off already, is no news.
             State::Opening { .. } | State::Answered => {}
         }

@@ -1,25 +1,22 @@
 //! A session: an open WebSocket, whichever side opened it. It decodes, answers what the protocol answers, and calls the handler.
 
-use std::{
-    mem,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{mem, rc::Rc, time::Instant};
 
 use super::{
+    config::WebSocketConfig,
     handler::{Handler, WebSocket},
-    server::Settings,
 };
 use crate::{
     error::Error,
     protocol::{
-        CloseCode, CloseReason, ClosedBy, Deadline, Handshake, Limits, Message, ProtocolError, Side, Version,
+        CloseCode, CloseReason, ClosedBy, Handshake, Message, MessageLimits, ProtocolError, Side, TimeoutKind, Version,
         block::SharedBlock,
         decoder::{Decoder, WholeMessage, read_whole},
         deflate::{DeflateConfig, Deflation, Inflation},
         encoder::Encoder,
         framing::MAX_HEADER_BYTES,
         incoming::Incoming,
+        message::Summary,
     },
     reactor::{LARGE_PAYLOAD_BYTES, Phase, Stream, StreamHandler, TimerId},
 };
@@ -32,7 +29,7 @@ pub(super) struct Session {
     handler: Box<dyn Handler>,
     decoder: Decoder,
     version: Version,
-    habits: Rc<Habits>,
+    config: Rc<WebSocketConfig>,
     /// When the last whole frame came.
     heard: Instant,
     /// A ping was sent that nothing has followed yet.
@@ -41,28 +38,13 @@ pub(super) struct Session {
     inflated: u64,
 }
 
-/// How sessions of one kind share the loop, and deal with silence. See [`Settings`](super::Settings), where they are explained.
-#[derive(Debug)]
-pub(super) struct Habits {
-    pub(super) message_budget: usize,
-    pub(super) ping_after: Option<Duration>,
-    pub(super) pong_deadline: Duration,
-}
-
-impl From<&Settings> for Habits {
-    fn from(settings: &Settings) -> Self {
-        let Settings { message_budget, ping_after, pong_deadline, .. } = *settings;
-        Habits { message_budget, ping_after, pong_deadline }
-    }
-}
-
 /// Makes a callback of a handler, and says what limits it leaves.
 fn call(
     handler: &mut dyn Handler,
     stream: &mut Stream<'_>,
-    (version, limits): (Version, Limits),
+    (version, limits): (Version, MessageLimits),
     callback: impl FnOnce(&mut dyn Handler, &mut WebSocket<'_>),
-) -> Limits {
+) -> MessageLimits {
     let mut ws = WebSocket::new(stream, version, limits);
     callback(handler, &mut ws);
     ws.limits
@@ -73,11 +55,11 @@ fn call(
 fn deliver(
     handler: &mut dyn Handler,
     stream: &mut Stream<'_>,
-    view: (Version, Limits),
+    view: (Version, MessageLimits),
     message: Message<'_>,
     block: Option<&SharedBlock>,
     inflates: bool,
-) -> Limits {
+) -> MessageLimits {
     stream.hub.stats.messages_in += 1;
     let large = message.len() >= LARGE_PAYLOAD_BYTES;
     if large {
@@ -95,8 +77,8 @@ fn deliver(
 /// What a session is begun with, besides its handler.
 pub(super) struct Beginning<'a> {
     pub(super) side: Side,
-    pub(super) limits: Limits,
-    pub(super) habits: &'a Rc<Habits>,
+    pub(super) limits: MessageLimits,
+    pub(super) config: &'a Rc<WebSocketConfig>,
     pub(super) deflate: Option<&'a DeflateConfig>,
 }
 
@@ -108,11 +90,11 @@ impl Session {
         handshake: &Handshake,
         beginning: Beginning<'_>,
     ) -> Self {
-        let Beginning { side, limits, habits, deflate } = beginning;
+        let Beginning { side, limits, config, deflate } = beginning;
         let (id, version, agreed) = (stream.id(), handshake.version(), handshake.compression());
         let deflation = agreed.zip(deflate);
-        let deflation = deflation.map(|(agreed, config)| Deflation::new(agreed, config, side, stream.hub.contexts()));
-        let mut session = Session::new(handler, version, side, limits, Rc::clone(habits), stream.hub.now());
+        let deflation = deflation.map(|(agreed, deflate)| Deflation::new(agreed, deflate, side, stream.hub.contexts()));
+        let mut session = Session::new(handler, version, side, limits, Rc::clone(config), stream.hub.now());
         if let Some(inflation) = agreed.map(|agreed| Inflation::new(agreed, side, stream.hub.contexts())) {
             session.decoder.inflate_by(inflation);
         }
@@ -125,12 +107,12 @@ impl Session {
         handler: Box<dyn Handler>,
         version: Version,
         side: Side,
-        limits: Limits,
-        habits: Rc<Habits>,
+        limits: MessageLimits,
+        config: Rc<WebSocketConfig>,
         now: Instant,
     ) -> Self {
         let decoder = Decoder::new(version, side, limits);
-        Session { handler, decoder, version, habits, heard: now, pinged: false, inflated: u64::MAX }
+        Session { handler, decoder, version, config, heard: now, pinged: false, inflated: u64::MAX }
     }
 
     pub(super) fn on_open(&mut self, stream: &mut Stream<'_>, handshake: &Handshake) {
@@ -153,7 +135,7 @@ impl Session {
     fn listen_for_silence(&mut self, stream: &mut Stream<'_>) {
         self.pinged = false;
         let silent = stream.hub.now().duration_since(self.heard);
-        let left = self.habits.ping_after.map(|ping_after| ping_after.saturating_sub(silent));
+        let left = self.config.ping_after.map(|ping_after| ping_after.saturating_sub(silent));
         let deadline = left.map(|left| stream.hub.after(left));
         stream.set_deadline(deadline);
     }
@@ -175,7 +157,7 @@ impl Session {
             }
         };
         (self.heard, self.pinged) = (stream.hub.now(), false);
-        log::trace!(target: "ws_reactor::websocket", "{} got {message}", stream.id());
+        log::trace!(target: "ws_reactor::websocket", "{} received {}", stream.id(), Summary(message));
         if open {
             let view = (self.version, self.decoder.limits());
             let limits = deliver(&mut *self.handler, stream, view, message, None, self.decoder.inflates());
@@ -203,7 +185,7 @@ impl Session {
             return None;
         };
         (self.heard, self.pinged) = (stream.hub.now(), false);
-        log::trace!(target: "ws_reactor::websocket", "{id} got {incoming}");
+        log::trace!(target: "ws_reactor::websocket", "{id} received {incoming}");
         let mut limits = view.1;
         match incoming {
             Incoming::Message(message) if open => {
@@ -239,7 +221,7 @@ impl StreamHandler for Session {
         if mem::replace(&mut self.inflated, stream.hub.stats.turns) != stream.hub.stats.turns {
             self.decoder.allow_inflating(INFLATION_BUDGET_BYTES);
         }
-        for left in (0..=self.habits.message_budget.max(1)).rev() {
+        for left in (0..=self.config.message_budget.max(1)).rev() {
             let (phase, waits) = stream.hub.intake(id);
             if !matches!(phase, Phase::Open | Phase::Closing) {
                 break;
@@ -280,25 +262,20 @@ impl StreamHandler for Session {
     /// The peer has been silent, or was when the deadline was set: it is pinged, and when nothing follows it is given up.
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
         let now = stream.hub.now();
-        if stream.hub.is_stuck(stream.id()) {
-            // It asked for more than it reads, and reads nothing.
-            stream.hub.cut_by(stream.id(), ClosedBy::SlowReader);
-            return;
-        }
         if stream.hub.is_unheard(stream.id()) {
             (self.heard, self.pinged) = (now, false);
         }
-        let Some(ping_after) = self.habits.ping_after else { return };
+        let Some(ping_after) = self.config.ping_after else { return };
         if !self.version.supports_ping() {
             // All that can be watched is whether it reads.
             (self.heard, self.pinged) = (now, false);
         }
         match self.pinged {
-            true => _ = stream.hub.cut_by(stream.id(), ClosedBy::Timeout(Deadline::Pong)),
+            true => _ = stream.hub.terminate_with(stream.id(), ClosedBy::Timeout(TimeoutKind::Pong)),
             false if now.duration_since(self.heard) >= ping_after => {
                 stream.hub.ping(stream.id(), b"");
                 self.pinged = true;
-                let deadline = stream.hub.after(self.habits.pong_deadline);
+                let deadline = stream.hub.after(self.config.pong_timeout);
                 stream.set_deadline(Some(deadline));
             }
             _ => self.listen_for_silence(stream),
@@ -306,7 +283,7 @@ impl StreamHandler for Session {
     }
 
     fn on_shutdown(&mut self, stream: &mut Stream<'_>) {
-        stream.hub.close_by(stream.id(), CloseCode::GoingAway, "", ClosedBy::Shutdown);
+        stream.hub.close_by(stream.id(), CloseCode::GOING_AWAY, "", ClosedBy::Shutdown);
     }
 
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {

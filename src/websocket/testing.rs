@@ -8,14 +8,14 @@ use crate::net::tls::testing::Client;
 use crate::{
     net::sim::{PeerId, Sim},
     protocol::{
-        CloseCode, Limits, Message, OwnedMessage, Side, Version,
+        CloseCode, Message, MessageLimits, OwnedMessage, Side, Version,
         block::Blocks,
         decoder::{Decoded, Decoder},
         encoder::Encoder,
         handshake,
         incoming::Incoming,
     },
-    reactor::{Config, Hub, Reactor},
+    reactor::{Hub, Reactor, ReactorConfig},
 };
 
 /// What the server said.
@@ -50,7 +50,7 @@ impl From<&str> for Received {
 ///     fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
 ///         match message {
 ///             Message::Text(text) => ws.send(&text.to_uppercase()),
-///             Message::Binary(_) => ws.close(CloseCode::Unsupported, "text only"),
+///             Message::Binary(_) => ws.close(CloseCode::UNSUPPORTED_DATA, "text only"),
 ///         };
 ///     }
 /// }
@@ -145,14 +145,14 @@ impl TestSocket {
 
     /// A connection on which nothing was said yet.
     fn idle(version: Version, server: Server) -> Self {
-        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         let listening = reactor.listen(ADDRESS, server).expect("a simulated address is free");
         let peer = reactor.kernel_mut().connect(listening.addr).expect("somebody listens");
         TestSocket {
             reactor,
             peer,
             encoder: Encoder::new(version, Side::Client),
-            decoder: Decoder::new(version, Side::Client, Limits::default()),
+            decoder: Decoder::new(version, Side::Client, MessageLimits::default()),
             blocks: Blocks::default(),
             #[cfg(feature = "tls")]
             tls: None,
@@ -167,7 +167,7 @@ impl TestSocket {
     /// If it is binary, and the version has none.
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) {
         let (message, mut bytes) = (message.into(), Vec::new());
-        assert!(self.encoder.can_say(message), "{} has no binary messages", self.encoder.version());
+        assert!(self.encoder.supports(message), "{} has no binary messages", self.encoder.version());
         self.encoder.message(message, KEY, &mut bytes);
         self.send_bytes(&bytes);
     }

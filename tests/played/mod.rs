@@ -4,7 +4,7 @@
 use std::{cell::RefCell, io, net::SocketAddr, rc::Rc};
 
 use ws_reactor::{
-    Callbacks, Client, Config, ConnectionId, Reactor, Server,
+    Callbacks, Client, ConnectionId, Reactor, ReactorConfig, Server,
     net::{
         Answer, Resolver,
         sim::{PeerId, Sim},
@@ -28,7 +28,7 @@ pub(crate) fn noting(log: &Log) -> Callbacks {
         })
         .on_message(move |_, message_in| note(&message, format!("message {message_in}")))
         .on_pong(move |_, data| note(&pong, format!("pong {}", data.escape_ascii())))
-        .on_error(move |_, what| note(&error, format!("error {what}")))
+        .on_error(move |_, what| note(&error, format!("error {what:#}")))
         .on_close(move |_, reason| note(&close, format!("close {reason}")))
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn echo() -> Server {
 }
 
 pub(crate) fn world(server: Server) -> Reactor<Sim> {
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     reactor.listen(SERVER, server).unwrap();
     reactor
 }
@@ -60,7 +60,7 @@ pub(crate) struct Played {
 }
 
 pub(crate) fn played(client: impl FnOnce(Callbacks) -> Client) -> Played {
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     reactor.kernel_mut().play(SERVER.parse().unwrap());
     let log = Log::default();
     let id = reactor.connect(URL, client(noting(&log))).unwrap();
@@ -126,7 +126,7 @@ impl Resolver for Here {
 
 /// A reactor on which every name is one host.
 pub(crate) fn reactor() -> Reactor<Sim> {
-    let mut reactor = Reactor::on(Sim::new(), Config::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     reactor.set_resolver(Here);
     reactor
 }

@@ -20,7 +20,7 @@ use seeds::Story;
 use wire::Kind;
 use world::{Connection, Echo, Mood, World};
 use ws_reactor::{
-    Config, Overflow, Reactor, Server, Settings,
+    Overflow, Reactor, ReactorConfig, Server, ServerConfig,
     net::{
         Kernel,
         sim::{Faults, Random, Sim},
@@ -39,37 +39,37 @@ fn faults(random: &mut Random, mood: Mood) -> Faults {
     }
 }
 
-fn config(random: &mut Random) -> Config {
+fn config(random: &mut Random) -> ReactorConfig {
     // In tiny reads nothing may be overlooked between two of them.
     let read_buffer_bytes = [16, 1000, 64 * 1024, 256 * 1024][random.below(4)];
     let read_budget_bytes = read_buffer_bytes * [1, 4, 100][random.below(3)];
     let turn_budget_bytes = [100, 20_000, 1024 * 1024][random.below(3)];
     let (accept_budget, timer_budget) = (1 + random.below(4), 1 + random.below(10));
     let compression_budget_bytes = [100, 5000, 64 * 1024][random.below(3)];
-    Config {
-        read_buffer_bytes,
-        read_budget_bytes,
-        turn_budget_bytes,
-        accept_budget,
-        timer_budget,
-        compression_budget_bytes,
-        ..Config::default()
-    }
+    ReactorConfig::new()
+        .read_buffer_bytes(read_buffer_bytes)
+        .read_budget_bytes(read_budget_bytes)
+        .turn_budget_bytes(turn_budget_bytes)
+        .accept_budget(accept_budget)
+        .timer_budget(timer_budget)
+        .compression_budget_bytes(compression_budget_bytes)
 }
 
-fn settings(random: &mut Random, mood: Mood) -> Settings {
-    let mut settings = Settings { message_budget: [1, 3, 256][random.below(3)], ..Settings::default() };
-    let output = &mut settings.stream.output;
+fn settings(random: &mut Random, mood: Mood) -> ServerConfig {
+    let mut settings = ServerConfig::default();
+    settings.websocket.message_budget = [1, 3, 256][random.below(3)];
+    let output = &mut settings.websocket.stream.output;
     output.pause_reading_bytes = [100, 4096, 64 * 1024][random.below(3)];
     // A TLS handshake in pieces of a byte takes its time, too.
-    settings.opening_deadline = Duration::from_secs(if mood == Mood::Chaos { 10 } else { 1000 });
-    let output = &mut settings.stream.output;
+    settings.opening_timeout = Duration::from_secs(if mood == Mood::Chaos { 10 } else { 1000 });
+    let output = &mut settings.websocket.stream.output;
     if mood == Mood::Chaos {
-        output.limit_bytes = output.pause_reading_bytes * [1, 2, 16][random.below(3)];
-        output.overflow = if random.one_in(2) { Overflow::Drop } else { Overflow::Close };
-        output.grace = Duration::from_millis(300);
-        settings.ping_after = [None, Some(Duration::from_millis(700))][random.below(2)];
-        settings.pong_deadline = Duration::from_secs(1);
+        output.high_water_bytes = output.pause_reading_bytes * [1, 2, 16][random.below(3)];
+        output.limit_bytes = output.high_water_bytes * [1, 4][random.below(2)];
+        output.overflow = if random.one_in(2) { Overflow::DropNewest } else { Overflow::Close };
+        output.stall_timeout = Duration::from_millis(300);
+        settings.websocket.ping_after = [None, Some(Duration::from_millis(700))][random.below(2)];
+        settings.websocket.pong_timeout = Duration::from_secs(1);
     }
     settings
 }
@@ -132,6 +132,7 @@ fn simulate(story: &Story, mood: Mood, telling: Telling) -> Told {
         messages: 0,
         queued: 0,
         dropped: 0,
+        overflow: Overflow::Close,
         panics: 0,
         protocol_errors: 0,
         timeouts: 0,
@@ -143,16 +144,19 @@ fn simulate(story: &Story, mood: Mood, telling: Telling) -> Told {
         world: Rc::clone(&shared),
         peer: handshake.path().trim_start_matches('/').parse().unwrap(),
     });
-    let server = server.settings(settings(&mut random, mood));
+    let settings = settings(&mut random, mood);
+    world.borrow_mut().overflow = settings.websocket.stream.output.overflow;
+    let server = server.configure(|config| *config = settings);
     #[cfg(feature = "deflate")]
     let server = match compressed {
-        Some((client_context_takeover, server_context_takeover)) => server.deflate(ws_reactor::DeflateConfig {
-            client_context_takeover,
-            server_context_takeover,
-            threshold_bytes: [0, 20, 1000][random.below(3)],
-            server_max_window_bits: 9 + random.below(7) as u8,
-            ..Default::default()
-        }),
+        Some((client_context_takeover, server_context_takeover)) => server.deflate(
+            ws_reactor::DeflateConfig::shared()
+                .client_context_takeover(client_context_takeover)
+                .server_context_takeover(server_context_takeover)
+                .threshold_bytes([0, 20, 1000][random.below(3)])
+                .server_max_window_bits(9 + random.below(7) as u8)
+                .unwrap(),
+        ),
         None => server,
     };
     #[cfg(feature = "tls")]

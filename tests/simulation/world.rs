@@ -8,8 +8,8 @@ use std::{
 };
 
 use ws_reactor::{
-    CloseCode, CloseReason, ClosedBy, ConnectionId, Error, Handler, Handshake, Hub, Message, OwnedMessage, Published,
-    Sent, TimerId, WebSocket, net::sim::Random,
+    CloseCode, CloseReason, ClosedBy, ConnectionId, Error, Handler, Handshake, Hub, Message, Overflow, OwnedMessage,
+    Published, SendStatus, TimerId, WebSocket, net::sim::Random,
 };
 
 use crate::{TOPICS, seeds::DELIBERATE};
@@ -59,6 +59,7 @@ pub(crate) struct World {
     pub(crate) messages: u64,
     pub(crate) queued: u64,
     pub(crate) dropped: u64,
+    pub(crate) overflow: Overflow,
     pub(crate) panics: u64,
     pub(crate) protocol_errors: u64,
     pub(crate) timeouts: u64,
@@ -75,9 +76,15 @@ impl World {
         }
     }
 
-    fn note_sent(&mut self, sent: Sent) {
-        self.queued += u64::from(sent == Sent::Queued);
-        self.dropped += u64::from(sent == Sent::Full);
+    fn note_sent(&mut self, sent: SendStatus, open: bool) {
+        self.queued += u64::from(sent.is_queued());
+        self.dropped += u64::from(open && !sent.is_queued());
+    }
+
+    /// Whether a send on an open connection may be answered so. Only output at its limit is refused, and only by its policy.
+    fn may_answer(&self, sent: SendStatus) -> bool {
+        let refused = if self.overflow == Overflow::Close { SendStatus::Closed } else { SendStatus::Dropped };
+        sent.is_queued() || self.mood == Mood::Chaos && sent == refused
     }
 
     fn panic(&mut self) {
@@ -100,10 +107,10 @@ impl World {
         let open = hub.is_open(id);
         let sent = match self.random.one_in(2) {
             true => hub.send(id, &text),
-            false => hub.send_owned(id, &OwnedMessage::text(text)),
+            false => hub.send(id, OwnedMessage::text(text)),
         };
-        self.note_sent(sent);
-        let may_be = if open { sent == Sent::Queued || sent == Sent::Full } else { sent == Sent::Closed };
+        self.note_sent(sent, open);
+        let may_be = if open { self.may_answer(sent) } else { sent == SendStatus::Closed };
         self.check(may_be, || format!("a send to {id} is answered {sent:?}, open: {open}"));
         self.check(!open || self.connections[peer].closed == 0, || format!("{id} is open after its on_close"));
     }
@@ -113,11 +120,11 @@ impl World {
         self.told += 1;
         let padding = self.padding();
         let text = format!("published {} {topic} {padding}", self.told);
-        let Published { queued, dropped, .. } = match except {
+        let Published { queued, dropped, closed, .. } = match except {
             Some(id) => hub.publish_to_others(id, TOPICS[topic], &text),
-            None => hub.publish_owned(TOPICS[topic], &OwnedMessage::text(text)),
+            None => hub.publish(TOPICS[topic], OwnedMessage::text(text)),
         };
-        (self.queued, self.dropped) = (self.queued + queued as u64, self.dropped + dropped as u64);
+        (self.queued, self.dropped) = (self.queued + queued as u64, self.dropped + (dropped + closed) as u64);
         let subscribers = hub.subscribers(TOPICS[topic]);
         self.check(queued + dropped <= subscribers, || format!("{queued} + {dropped} of {subscribers} subscribers"));
     }
@@ -125,7 +132,7 @@ impl World {
     /// Ends any connection that is or was, in one of two ways.
     fn end_somebody(&mut self, hub: &mut Hub, (id, peer): (ConnectionId, usize)) {
         let (open, cutting) = (hub.is_open(id), self.random.one_in(2));
-        let ended = if cutting { hub.cut(id) } else { hub.close(id, CloseCode::Normal, "enough").is_queued() };
+        let ended = if cutting { hub.terminate(id) } else { hub.close(id, CloseCode::NORMAL, "enough").is_queued() };
         // What is closing already may still be cut.
         self.check(ended == open || cutting && ended, || format!("the end of {id}: {ended}, open: {open}"));
         self.check(!ended || self.connections[peer].closed == 0, || format!("{id} ended after its on_close"));
@@ -144,7 +151,9 @@ impl Echo {
     fn enter(&self, what: &str, ws: &WebSocket<'_>) -> RefMut<'_, World> {
         let mut world = self.world.borrow_mut();
         let (peer, id) = (self.peer, ws.id());
-        world.trace.push(format!("{peer} {id} {what}"));
+        // Without the number of the reactor, which no other has.
+        let id_here = id.to_string().split('.').nth(1).unwrap_or_default().to_owned();
+        world.trace.push(format!("{peer} {id_here} {what}"));
         let Connection { opened, closed, ended, .. } = world.connections[peer];
         let ending = what == "closed" || what == "error";
         world.check(opened == 1 && closed == 0, || format!("{what} at {peer}: opened {opened}, closed {closed}"));
@@ -221,8 +230,8 @@ impl Handler for Echo {
         world.connections[peer].received += 1;
         world.messages += 1;
         let sent = ws.send(message);
-        world.note_sent(sent);
-        let echoed = sent == Sent::Queued || world.mood == Mood::Chaos && sent == Sent::Full;
+        world.note_sent(sent, true);
+        let echoed = world.may_answer(sent);
         world.check(echoed, || format!("{peer}: the echo is answered {sent:?}"));
         self.act(&mut world, ws);
     }
@@ -261,7 +270,7 @@ impl Handler for Echo {
         world.protocol_errors += u64::from(matches!(reason.by, ClosedBy::Protocol(_)));
         world.timeouts += u64::from(matches!(reason.by, ClosedBy::Timeout(_) | ClosedBy::SlowReader));
         let sent = ws.send("too late");
-        world.check(sent == Sent::Closed, || format!("a send in on_close is answered {sent:?}"));
+        world.check(sent == SendStatus::Closed, || format!("a send in on_close is answered {sent:?}"));
         world.connections[self.peer].closed += 1;
         self.act(&mut world, ws);
     }

@@ -277,7 +277,7 @@ impl Handler for Visitor {
 
     fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
         if message.as_text() == Some("hello") {
-            ws.close(CloseCode::Normal, "bye");
+            ws.close(CloseCode::NORMAL, "bye");
         }
     }
 
@@ -326,6 +326,6 @@ impl StreamHandler for Faulty {
     }
 
     fn on_timer(&mut self, stream: &mut Stream<'_>, _: TimerId) {
-        stream.cut();
+        stream.terminate();
     }
 }

@@ -62,18 +62,18 @@ pub enum TlsError {
 impl fmt::Display for TlsError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            TlsError::Read { file, source } => write!(formatter, "{}: {source}", file.display()),
+            TlsError::Read { file, .. } => write!(formatter, "{} cannot be read", file.display()),
             TlsError::NotPem(what) => write!(formatter, "{what}: not PEM"),
             TlsError::NoCertificate(what) => write!(formatter, "{what}: no certificate in it"),
             TlsError::NoKey(what) => write!(formatter, "{what}: no private key in it (an encrypted one is not taken)"),
-            TlsError::Unusable { what, source } => write!(formatter, "{what}: {source}"),
+            TlsError::Unusable { what, .. } => write!(formatter, "{what} cannot be used"),
             TlsError::Mismatch { certificate, key } => {
                 write!(formatter, "{key}: not the key of the certificate in {certificate}")
             }
             TlsError::NoPlatformRoots => formatter.write_str("no roots of the system could be read"),
             TlsError::Expired(what) => write!(formatter, "{what}: the certificate has expired"),
             TlsError::NotYetValid(what) => write!(formatter, "{what}: the certificate is not valid yet"),
-            TlsError::Rustls(source) => source.fmt(formatter),
+            TlsError::Rustls(_) => formatter.write_str("the TLS configuration does not fit together"),
         }
     }
 }

@@ -122,46 +122,46 @@ impl TlsClientConfig {
 
 /// The TLS of a client, ready for any number of connections, which resume each other's sessions.
 #[derive(Clone)]
-pub struct TlsClient(pub(crate) Arc<ClientConfig>);
+pub struct TlsConnector(pub(crate) Arc<ClientConfig>);
 
-impl From<TlsClientConfig> for TlsClient {
+impl From<TlsClientConfig> for TlsConnector {
     fn from(config: TlsClientConfig) -> Self {
-        TlsClient(Arc::new(config.build()))
+        TlsConnector(Arc::new(config.build()))
     }
 }
 
 /// What a client has that was told nothing: one for all, so that connections resume each other's sessions.
 #[cfg(feature = "platform-roots")]
-pub(crate) fn default_client() -> Option<TlsClient> {
-    static DEFAULT: LazyLock<Option<TlsClient>> = LazyLock::new(|| {
+pub(crate) fn default_client() -> Option<TlsConnector> {
+    static DEFAULT: LazyLock<Option<TlsConnector>> = LazyLock::new(|| {
         let config = TlsClientConfig::trusting_platform_roots();
-        config.inspect_err(|error| log::error!(target: "ws_reactor::net", "{error}")).ok().map(TlsClient::from)
+        config.inspect_err(|error| log::error!(target: "ws_reactor::net", "{error}")).ok().map(TlsConnector::from)
     });
     DEFAULT.clone()
 }
 
 /// What a client has that was told nothing: one for all, so that connections resume each other's sessions.
 #[cfg(all(feature = "bundled-roots", not(feature = "platform-roots")))]
-pub(crate) fn default_client() -> Option<TlsClient> {
-    static DEFAULT: LazyLock<TlsClient> = LazyLock::new(|| TlsClientConfig::trusting_bundled_roots().into());
+pub(crate) fn default_client() -> Option<TlsConnector> {
+    static DEFAULT: LazyLock<TlsConnector> = LazyLock::new(|| TlsClientConfig::trusting_bundled_roots().into());
     Some(DEFAULT.clone())
 }
 
 /// A client that was told nothing trusts nobody.
 #[cfg(not(any(feature = "bundled-roots", feature = "platform-roots")))]
-pub(crate) fn default_client() -> Option<TlsClient> {
+pub(crate) fn default_client() -> Option<TlsConnector> {
     None
 }
 
-impl From<Arc<ClientConfig>> for TlsClient {
+impl From<Arc<ClientConfig>> for TlsConnector {
     fn from(config: Arc<ClientConfig>) -> Self {
-        TlsClient(config)
+        TlsConnector(config)
     }
 }
 
-impl fmt::Debug for TlsClient {
+impl fmt::Debug for TlsConnector {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("TlsClient").finish_non_exhaustive()
+        formatter.debug_struct("TlsConnector").finish_non_exhaustive()
     }
 }
 

@@ -11,13 +11,13 @@ use std::{
 
 use rustls::{ClientConnection, Connection, HandshakeKind, ServerConfig, ServerConnection, pki_types::ServerName};
 
-use super::TlsClient;
+use super::TlsConnector;
 use crate::{
     net::{
         kernel::Kernel,
         transport::{Arrived, Ciphertext, Transport, Written},
     },
-    secured::Secured,
+    tls_info::TlsInfo,
 };
 
 /// How much ciphertext may wait in rustls, in bytes.
@@ -48,7 +48,7 @@ impl<S> Session<S> {
     }
 
     /// The end of a client that looks for a server of that name, which may be an address.
-    pub(crate) fn client(carrier: Transport<S>, config: &TlsClient, name: &str) -> io::Result<Self> {
+    pub(crate) fn client(carrier: Transport<S>, config: &TlsConnector, name: &str) -> io::Result<Self> {
         let name = ServerName::try_from(name.to_owned())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?}: {error}")))?;
         let tls = ClientConnection::new(Arc::clone(&config.0), name).map_err(io::Error::other)?;
@@ -65,13 +65,13 @@ impl<S> Session<S> {
     }
 
     /// What the handshake has shown, once, when it is done.
-    pub(crate) fn secured(&mut self) -> Option<Secured> {
+    pub(crate) fn tls_info(&mut self) -> Option<TlsInfo> {
         if self.told || self.tls.is_handshaking() {
             return None;
         }
         self.told = true;
         let named = |name: Option<String>| name.unwrap_or_default();
-        Some(Secured {
+        Some(TlsInfo {
             protocol: named(self.tls.protocol_version().map(|version| format!("{version:?}"))),
             cipher_suite: named(self.tls.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()))),
             server_name: match &self.tls {
@@ -196,17 +196,17 @@ impl<S> Session<S> {
         }
         let length = self.tls.writer().write_vectored(slices)?;
         let after = self.flush(kernel)?;
-        let (blocked, moved) = (after.blocked || length == 0, before.moved || after.moved);
+        let (blocked, moved) = (after.blocked || length == 0, before.moved + after.moved);
         Ok(Written { length, blocked, moved })
     }
 
     /// Writes the ciphertext that waits.
     pub(crate) fn flush<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<Written> {
-        let mut flushed = Written { length: 0, blocked: false, moved: false };
+        let mut flushed = Written { length: 0, blocked: false, moved: 0 };
         while self.tls.wants_write() {
             match self.tls.write_tls(&mut Wire { kernel, carrier: &mut self.carrier }) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(_) => flushed.moved = true,
+                Ok(length) => flushed.moved += length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     flushed.blocked = true;
@@ -217,7 +217,7 @@ impl<S> Session<S> {
         }
         let Written { blocked, moved, .. } = self.carrier.flush(kernel)?;
         flushed.blocked |= blocked;
-        flushed.moved |= moved;
+        flushed.moved += moved;
         Ok(flushed)
     }
 

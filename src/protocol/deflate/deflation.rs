@@ -41,7 +41,7 @@ impl Deflation {
     ) -> Self {
         let (window_bits, takeover) = parameters.of(side);
         Deflation {
-            setting: DeflateSetting { level: config.level.clamp(1, 9), window_bits },
+            setting: DeflateSetting { level: config.level, window_bits },
             threshold_bytes: config.threshold_bytes.max(1),
             contexts: Rc::clone(contexts),
             history: takeover.then(|| History::new(contexts.borrow_mut().enrol(), window_bits)),

@@ -37,8 +37,8 @@ pub(crate) fn agree<'h>(
 /// What a client that wants `config` offers.
 pub(crate) fn offer(config: &DeflateConfig) -> String {
     let wanted = DeflateParameters {
-        server_max_window_bits: config.server_max_window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS),
-        client_max_window_bits: config.client_max_window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS),
+        server_max_window_bits: config.server_max_window_bits,
+        client_max_window_bits: config.client_max_window_bits,
         server_context_takeover: config.server_context_takeover,
         client_context_takeover: config.client_context_takeover,
         names_server_window: false,
@@ -97,9 +97,9 @@ impl Offer {
     /// answered to a client that has not offered it (§7.1.2.2).
     fn accepted(&self, config: &DeflateConfig) -> Option<DeflateParameters> {
         let asked = self.server_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
-        let ours = config.server_max_window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
+        let ours = config.server_max_window_bits;
         // Of 8 bits only a client is told that has spoken of 8 itself: others may not have it.
-        let told = config.client_max_window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
+        let told = config.client_max_window_bits;
         let parameters = DeflateParameters {
             server_max_window_bits: ours.min(asked),
             client_max_window_bits: match self.client_max_window_bits {
@@ -117,13 +117,13 @@ impl Offer {
 impl Offer {
     /// What it is agreed to if a server answers this to the offer of `config`; `None` if it cannot be kept to, or takes back what was asked for.
     fn kept(&self, config: &DeflateConfig) -> Option<DeflateParameters> {
-        let asked = config.server_max_window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
+        let asked = config.server_max_window_bits;
         let server = self.server_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
         let client = match self.client_max_window_bits {
             None => MAX_WINDOW_BITS,
             Some(told) => told?,
         };
-        let ours = config.client_max_window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
+        let ours = config.client_max_window_bits;
         let forgets = self.server_no_context_takeover.is_some();
         let kept = server <= asked && client >= MIN_WINDOW_BITS && (forgets || config.server_context_takeover);
         kept.then_some(DeflateParameters {

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::deflate::DeflateConfigError;
 
 fn answer(config: &DeflateConfig, lines: &[&str]) -> Result<Option<String>, Malformed> {
     let agreed = agree(lines.iter().map(|line| line.as_bytes()), config)?;
@@ -109,10 +110,19 @@ fn the_server_adds_what_it_wants_but_only_what_it_may() {
 }
 
 #[test]
-fn settings_out_of_range_are_taken_as_the_nearest() {
-    let odd = DeflateConfig { server_max_window_bits: 3, client_max_window_bits: 200, ..open() };
-    let agreed = answer(&odd, &["permessage-deflate; client_max_window_bits"]);
-    assert_eq!(agreed, Ok(Some("permessage-deflate; server_max_window_bits=9".to_owned())));
+fn parameter_out_of_range_is_an_error_where_it_is_given() {
+    let config = DeflateConfig::shared();
+    for level in [0, 10, 99] {
+        assert_eq!(config.level(level), Err(DeflateConfigError::Level(level)));
+    }
+    for bits in [0, 3, 8, 16, 200] {
+        assert_eq!(config.server_max_window_bits(bits), Err(DeflateConfigError::WindowBits(bits)));
+        assert_eq!(config.client_max_window_bits(bits), Err(DeflateConfigError::WindowBits(bits)));
+    }
+    assert!((1..=9).all(|level| config.level(level).is_ok()));
+    assert!(
+        (9..=15).all(|bits| config.server_max_window_bits(bits).is_ok() && config.client_max_window_bits(bits).is_ok())
+    );
 }
 
 /// An offer as it is meant, the text it is written as, and whether it can be accepted.

@@ -18,9 +18,11 @@ use crate::{
 /// Why an answer does not make a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum AnswerError {
+pub enum ResponseError {
     /// It cannot be read.
     Head(HeadError),
+    /// It is TLS: the URL says `ws`, and the port speaks `wss`.
+    Tls,
     /// A status other than 101.
     Status(StatusCode),
     /// Another version of HTTP than 1.1, which has no upgrades.
@@ -41,24 +43,29 @@ pub enum AnswerError {
     Extension,
 }
 
-impl fmt::Display for AnswerError {
+impl fmt::Display for ResponseError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            AnswerError::Head(error) => return write!(formatter, "the answer cannot be read: {error}"),
-            AnswerError::Status(status) => return write!(formatter, "the server answers {status}"),
-            AnswerError::HttpVersion => "the server does not speak HTTP/1.1",
-            AnswerError::Upgrade => "the server does not upgrade to a WebSocket",
-            AnswerError::Connection => "the server's Connection does not name the upgrade",
-            AnswerError::Accept => "the server's Sec-WebSocket-Accept does not belong to the key",
-            AnswerError::Proof => "the server's proof does not belong to the keys",
-            AnswerError::Location => "the server answers for another location or origin",
-            AnswerError::Subprotocol => "the server chose a subprotocol that was not offered",
-            AnswerError::Extension => "the server chose an extension that was not offered",
+            ResponseError::Head(_) => "the response cannot be read",
+            ResponseError::Tls => "the server speaks TLS; is the URL to begin with wss?",
+            ResponseError::Status(status) => return write!(formatter, "the server answered {status}"),
+            ResponseError::HttpVersion => "the server does not speak HTTP/1.1",
+            ResponseError::Upgrade => "the server does not upgrade to a WebSocket",
+            ResponseError::Connection => "the server's Connection does not name the upgrade",
+            ResponseError::Accept => "the server's Sec-WebSocket-Accept does not belong to the key",
+            ResponseError::Proof => "the server's proof does not belong to the keys",
+            ResponseError::Location => "the server answers for another location or origin",
+            ResponseError::Subprotocol => "the server chose a subprotocol that was not offered",
+            ResponseError::Extension => "the server chose an extension that was not offered",
         })
     }
 }
 
-impl std::error::Error for AnswerError {}
+impl std::error::Error for ResponseError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        if let ResponseError::Head(error) = self { Some(error) } else { None }
+    }
+}
 
 /// What a client asks for.
 #[derive(Debug)]
@@ -68,6 +75,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) target: &'a str,
     /// The host, with its port unless that is the usual one.
     pub(crate) authority: &'a str,
+    /// `Host` in place of the authority, if the application has given one.
+    pub(crate) host: Option<&'a HeaderValue>,
     /// The whole URL, without credentials: where a server of Hixie has to say that it is.
     pub(crate) location: &'a str,
     pub(crate) origin: Option<&'a HeaderValue>,
@@ -106,7 +115,7 @@ impl Ask<'_> {
         // The drafts of Hixie have these lines first, in this order and spelling.
         line("Upgrade", if hixie { b"WebSocket" } else { b"websocket" }, out);
         line("Connection", b"Upgrade", out);
-        line("Host", self.authority.as_bytes(), out);
+        line("Host", self.host.map_or(self.authority.as_bytes(), HeaderValue::as_bytes), out);
         if let Some(origin) = self.origin() {
             let early = matches!(self.version.number(), 5..=8);
             line(if early { "Sec-WebSocket-Origin" } else { "Origin" }, origin.as_bytes(), out);
@@ -152,28 +161,28 @@ impl Ask<'_> {
     }
 
     /// What the head of the answer agrees to. Nothing of it is trusted (RFC 6455 §4.1).
-    pub(crate) fn check(&self, response: &Response<()>, proof: &Proof) -> Result<Agreed, AnswerError> {
+    pub(crate) fn check(&self, response: &Response<()>, proof: &Proof) -> Result<Agreed, ResponseError> {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(AnswerError::Status(response.status()));
+            return Err(ResponseError::Status(response.status()));
         }
         if response.version() != http::Version::HTTP_11 {
-            return Err(AnswerError::HttpVersion);
+            return Err(ResponseError::HttpVersion);
         }
         let headers = response.headers();
         let one = |name: &str| only(headers, name);
         if !one("upgrade").is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
-            return Err(AnswerError::Upgrade);
+            return Err(ResponseError::Upgrade);
         }
         let names_upgrade = |value: &HeaderValue| {
             let mut tokens = value.as_bytes().split(|octet| *octet == b',').map(<[u8]>::trim_ascii);
             tokens.any(|token| token.eq_ignore_ascii_case(b"upgrade"))
         };
         if !headers.get_all(header::CONNECTION).iter().any(names_upgrade) {
-            return Err(AnswerError::Connection);
+            return Err(ResponseError::Connection);
         }
         match proof {
             Proof::Accept(accept) if one("sec-websocket-accept") != Some(accept.as_bytes()) => {
-                return Err(AnswerError::Accept);
+                return Err(ResponseError::Accept);
             }
             Proof::Accept(_) => {}
             Proof::Nothing => self.check_location(one("websocket-location"), one("websocket-origin"))?,
@@ -182,9 +191,9 @@ impl Ask<'_> {
         Ok(Agreed { subprotocol: self.subprotocol(headers)?, compression: self.compression(headers)? })
     }
 
-    fn check_location(&self, location: Option<&[u8]>, origin: Option<&[u8]>) -> Result<(), AnswerError> {
+    fn check_location(&self, location: Option<&[u8]>, origin: Option<&[u8]>) -> Result<(), ResponseError> {
         let same = location == Some(self.location.as_bytes()) && origin == self.origin().as_ref().map(String::as_bytes);
-        if same { Ok(()) } else { Err(AnswerError::Location) }
+        if same { Ok(()) } else { Err(ResponseError::Location) }
     }
 
     /// The page it comes from. A client of Hixie has to name one.
@@ -200,22 +209,22 @@ impl Ask<'_> {
     }
 
     /// The subprotocol, which must be one of those offered.
-    fn subprotocol(&self, headers: &HeaderMap) -> Result<Option<String>, AnswerError> {
+    fn subprotocol(&self, headers: &HeaderMap) -> Result<Option<String>, ResponseError> {
         let name = if self.is_hixie_75() { "websocket-protocol" } else { "sec-websocket-protocol" };
         if !headers.contains_key(name) {
             return Ok(None);
         }
-        let chosen = only(headers, name).ok_or(AnswerError::Subprotocol)?;
+        let chosen = only(headers, name).ok_or(ResponseError::Subprotocol)?;
         let offered = self.subprotocols.iter().find(|offered| offered.as_bytes() == chosen);
-        offered.cloned().map(Some).ok_or(AnswerError::Subprotocol)
+        offered.cloned().map(Some).ok_or(ResponseError::Subprotocol)
     }
 
-    fn compression(&self, headers: &HeaderMap) -> Result<Option<DeflateParameters>, AnswerError> {
+    fn compression(&self, headers: &HeaderMap) -> Result<Option<DeflateParameters>, ResponseError> {
         let mut lines = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter().map(HeaderValue::as_bytes).peekable();
         match (self.deflate, lines.peek()) {
             (_, None) => Ok(None),
-            (None, Some(_)) => Err(AnswerError::Extension),
-            (Some(config), Some(_)) => deflate::take_answer(lines, config).map_err(|_| AnswerError::Extension),
+            (None, Some(_)) => Err(ResponseError::Extension),
+            (Some(config), Some(_)) => deflate::take_answer(lines, config).map_err(|_| ResponseError::Extension),
         }
     }
 }
@@ -245,7 +254,7 @@ pub(crate) fn unfit_subprotocol(subprotocols: &[String]) -> Option<&String> {
 
 /// Whether a header of the application's would say twice what the handshake says itself.
 pub(crate) fn is_reserved(name: &HeaderName) -> bool {
-    let own = [header::HOST, header::UPGRADE, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    let own = [header::UPGRADE, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
     own.contains(name) || name.as_str().starts_with("sec-websocket-") || name.as_str() == "websocket-protocol"
 }
 

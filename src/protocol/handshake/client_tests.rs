@@ -16,13 +16,14 @@ fn answered(
     version: Version,
     change: impl FnOnce(&mut Ask<'_>),
     alter: impl FnOnce(String) -> String,
-) -> Result<(Request, Agreed), AnswerError> {
+) -> Result<(Request, Agreed), ResponseError> {
     let (subprotocols, headers) = (["chat".to_owned(), "superchat".to_owned()], HeaderMap::new());
     let mut ask = Ask {
         version,
         target: "/demo?a=b",
         authority: "example.com",
         location: LOCATION,
+        host: None,
         origin: None,
         subprotocols: &subprotocols,
         headers: &headers,
@@ -56,7 +57,7 @@ fn with<'a>(from: &'a str, to: &'a str) -> impl FnOnce(String) -> String + 'a {
     }
 }
 
-fn refused(version: Version, from: &str, to: &str) -> AnswerError {
+fn refused(version: Version, from: &str, to: &str) -> ResponseError {
     match answered(version, |_| {}, with(from, to)) {
         Ok(_) => panic!("{version}: {from} replaced by {to} was taken"),
         Err(error) => error,
@@ -93,21 +94,21 @@ fn a_secure_page_is_the_origin_of_a_secure_connection() {
 #[test]
 fn an_answer_that_is_wrong_in_one_thing_is_refused_for_it() {
     for version in Version::ALL.iter().copied() {
-        assert_eq!(refused(version, " 101 ", " 200 "), AnswerError::Status(StatusCode::OK));
-        assert_eq!(refused(version, "HTTP/1.1", "HTTP/1.0"), AnswerError::HttpVersion);
-        assert_eq!(refused(version, "Upgrade: ", "X-Upgrade: "), AnswerError::Upgrade);
-        assert_eq!(refused(version, "Connection: Upgrade", "Connection: keep-alive"), AnswerError::Connection);
-        assert_eq!(refused(version, "superchat", "other"), AnswerError::Subprotocol);
-        assert_eq!(refused(version, "\r\n\r\n", "\r\nSec-WebSocket-Extensions: x\r\n\r\n"), AnswerError::Extension);
+        assert_eq!(refused(version, " 101 ", " 200 "), ResponseError::Status(StatusCode::OK));
+        assert_eq!(refused(version, "HTTP/1.1", "HTTP/1.0"), ResponseError::HttpVersion);
+        assert_eq!(refused(version, "Upgrade: ", "X-Upgrade: "), ResponseError::Upgrade);
+        assert_eq!(refused(version, "Connection: Upgrade", "Connection: keep-alive"), ResponseError::Connection);
+        assert_eq!(refused(version, "superchat", "other"), ResponseError::Subprotocol);
+        assert_eq!(refused(version, "\r\n\r\n", "\r\nSec-WebSocket-Extensions: x\r\n\r\n"), ResponseError::Extension);
     }
     for (from, to) in [("Accept: ", "Accept: x"), ("Sec-WebSocket-Accept", "X-Accept")] {
-        assert_eq!(refused(Version::Rfc6455, from, to), AnswerError::Accept);
+        assert_eq!(refused(Version::Rfc6455, from, to), ResponseError::Accept);
     }
     let twice = "Upgrade: websocket\r\nUpgrade: websocket";
-    assert_eq!(refused(Version::Rfc6455, "Upgrade: websocket", twice), AnswerError::Upgrade, "said twice");
+    assert_eq!(refused(Version::Rfc6455, "Upgrade: websocket", twice), ResponseError::Upgrade, "said twice");
     for version in [Version::Hixie75, Version::Hixie76] {
         for (from, to) in [(LOCATION, "ws://example.com/"), ("Origin: http", "Origin: https"), ("Location: ", "X: ")] {
-            assert_eq!(refused(version, from, to), AnswerError::Location, "{version}: {from}");
+            assert_eq!(refused(version, from, to), ResponseError::Location, "{version}: {from}");
         }
     }
 }
@@ -120,7 +121,7 @@ fn compression_is_agreed_upon_as_it_was_offered() {
     let (_, agreed) = answered(Version::Rfc6455, offering, |answer| answer).unwrap();
     assert!(agreed.compression.is_some());
     let unknown = with("permessage-deflate", "permessage-bzip2");
-    assert_eq!(answered(Version::Rfc6455, offering, unknown).err(), Some(AnswerError::Extension));
+    assert_eq!(answered(Version::Rfc6455, offering, unknown).err(), Some(ResponseError::Extension));
 }
 
 #[test]
@@ -135,6 +136,6 @@ fn what_cannot_be_offered_is_found_before_it_is_said() {
 #[test]
 fn what_the_handshake_says_itself_is_reserved() {
     let is = |name: &str| is_reserved(&HeaderName::from_bytes(name.as_bytes()).unwrap());
-    assert!(["host", "upgrade", "connection", "sec-websocket-key", "websocket-protocol"].into_iter().all(is));
-    assert!(!["origin", "cookie", "authorization", "websocket-origin"].into_iter().any(is));
+    assert!(["upgrade", "connection", "sec-websocket-key", "websocket-protocol"].into_iter().all(is));
+    assert!(!["host", "origin", "cookie", "authorization", "websocket-origin"].into_iter().any(is));
 }

@@ -163,7 +163,7 @@ fn the_request_and_the_answer_can_be_asked_for() {
     assert_eq!(handshake.query_string(), Some("room=1&quiet"));
     assert_eq!(handshake.query().collect::<Vec<_>>(), [("room", "1"), ("quiet", "")]);
     assert_eq!((handshake.header("HOST"), handshake.header("cookie")), (Some("server.example.com"), None));
-    assert!(!handshake.is_secure() && handshake.secured().is_none() && handshake.response().is_none());
+    assert!(!handshake.is_secure() && handshake.tls_info().is_none() && handshake.response().is_none());
     handshake.answered_by(Response::builder().status(101).body(()).unwrap());
     assert_eq!(handshake.response().map(Response::status), Some(StatusCode::SWITCHING_PROTOCOLS));
 }

@@ -7,7 +7,7 @@ mod hybi;
 
 use std::{fmt, net::SocketAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, uri::PathAndQuery};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, uri::PathAndQuery};
 
 use super::{
     deflate::{self, DeflateConfig, DeflateParameters, Malformed},
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     http::{Request, response},
-    secured::Secured,
+    tls_info::TlsInfo,
 };
 
 /// Why a request does not become a WebSocket.
@@ -217,6 +217,7 @@ pub struct Handshake {
     subprotocol: Option<String>,
     compression: Option<DeflateParameters>,
     response: Option<Response<()>>,
+    extensions: Extensions,
 }
 
 impl Handshake {
@@ -226,7 +227,7 @@ impl Handshake {
         subprotocol: Option<String>,
         compression: Option<DeflateParameters>,
     ) -> Self {
-        Handshake { request, version, subprotocol, compression, response: None }
+        Handshake { request, version, subprotocol, compression, response: None, extensions: Extensions::new() }
     }
 
     /// The request: path, query, headers, origin, peer.
@@ -270,8 +271,8 @@ impl Handshake {
     }
 
     /// What the TLS handshake has shown; `None` if the connection is plain.
-    pub fn secured(&self) -> Option<&Secured> {
-        self.request.secured()
+    pub fn tls_info(&self) -> Option<&TlsInfo> {
+        self.request.tls_info()
     }
 
     /// The version agreed upon.
@@ -292,6 +293,16 @@ impl Handshake {
     /// Notes what the server has answered.
     pub(crate) fn answered_by(&mut self, response: Response<()>) {
         self.response = Some(response);
+    }
+
+    /// The value that `on_request` has handed over by [`Upgrade::extension`](crate::Upgrade::extension). `None` if it handed over none of that type, and on a client.
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.extensions.get()
+    }
+
+    /// Takes over the values that `on_request` has handed over.
+    pub(crate) fn extend(&mut self, extensions: Extensions) {
+        self.extensions.extend(extensions);
     }
 
     /// What was agreed upon of compression.

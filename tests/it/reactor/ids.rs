@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ws_reactor::{CloseCode, Config, Reactor, Sent, Server, net::sim::Sim, on_message};
+use ws_reactor::{CloseCode, Reactor, ReactorConfig, SendStatus, Server, net::sim::Sim, on_message};
 
 use crate::support::idle_socket;
 
@@ -10,17 +10,17 @@ use crate::support::idle_socket;
 fn id_of_another_reactor_is_answered_closed_and_reaches_nobody() {
     let ((mut one, id_of_one), (mut other, id_of_other)) = (idle_socket(), idle_socket());
     assert_ne!(id_of_one, id_of_other);
-    assert_eq!(other.hub().send(id_of_one, "for the first only"), Sent::Closed);
-    assert_eq!(other.hub().ping(id_of_one, b""), Sent::Closed);
-    assert_eq!(other.hub().close(id_of_one, CloseCode::Normal, ""), Sent::Closed);
+    assert_eq!(other.hub().send(id_of_one, "for the first only"), SendStatus::Closed);
+    assert_eq!(other.hub().ping(id_of_one, b""), SendStatus::Closed);
+    assert_eq!(other.hub().close(id_of_one, CloseCode::NORMAL, ""), SendStatus::Closed);
     assert!(!other.hub().pause(id_of_one) && !other.hub().subscribe(id_of_one, "topic"));
-    assert!(!other.hub().is_open(id_of_one) && !other.hub().cut(id_of_one));
+    assert!(!other.hub().is_open(id_of_one) && !other.hub().terminate(id_of_one));
     let remote = other.hub().remote();
-    assert_eq!(remote.send(id_of_one, "for the first only"), Sent::Queued);
-    assert_eq!(remote.close(id_of_one, CloseCode::Normal, ""), Sent::Queued);
+    assert_eq!(remote.send(id_of_one, "for the first only"), Ok(()));
+    assert_eq!(remote.close(id_of_one, CloseCode::NORMAL, ""), Ok(()));
     other.settle();
     assert!(other.received().is_empty() && !other.is_closed());
-    assert_eq!(one.hub().send(id_of_one, "for the first only"), Sent::Queued);
+    assert_eq!(one.hub().send(id_of_one, "for the first only"), SendStatus::Queued);
     one.settle();
     assert_eq!(one.received(), ["for the first only".into()]);
 }
@@ -38,7 +38,7 @@ fn timer_of_another_reactor_is_not_cancelled() {
 #[test]
 fn listener_of_another_reactor_is_not_closed() {
     let listening = || {
-        let mut reactor = Reactor::on(Sim::new(), Config::default());
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         let listening = reactor.listen("10.0.0.1:80", Server::new(|_| on_message(|_, _| {}))).unwrap();
         (reactor, listening)
     };

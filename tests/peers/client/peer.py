@@ -79,7 +79,7 @@ def node_redirected():
     with server("node", NODE_SERVER) as url:
         talk(f"{url}/moved/moved", "--redirects", "2")
         _, said = client(f"{url}/moved/moved/", [], "--redirects", "1")
-        if "the server answers 302 Found" not in said:
+        if "the server answered 302 Found" not in said:
             raise AssertionError(said)
 
 

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use compare::{Deflate, Failure, LONGEST_MESSAGE, Options, Peer, serve};
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use sockudo_ws::{
-    Compression, Config, Message, WebSocketStream,
+    Compression, ReactorConfig, Message, WebSocketStream,
     deflate::{DeflateConfig, negotiate_server_deflate},
     handshake::{build_response, generate_accept_key, parse_request},
     protocol::Role,
@@ -24,7 +24,7 @@ const TOPIC: &str = "all";
 fn main() -> Result<(), Failure> {
     let options = Options::read();
     // No clock to be looked at for every message, as with the other servers.
-    let config = Config::builder().max_payload_length(LONGEST_MESSAGE).max_frame_size(LONGEST_MESSAGE);
+    let config = ReactorConfig::builder().max_payload_length(LONGEST_MESSAGE).max_frame_size(LONGEST_MESSAGE);
     let config = config.auto_ping(false).idle_timeout(0).build();
     let compression = options.deflate.map_or(Compression::Disabled, |deflate| match deflate {
         Deflate::Dedicated => Compression::Dedicated,
@@ -39,7 +39,7 @@ fn main() -> Result<(), Failure> {
 }
 
 struct Sockudo {
-    config: Config,
+    config: ReactorConfig,
     deflate: Option<DeflateConfig>,
     topics: Option<PubSub>,
 }

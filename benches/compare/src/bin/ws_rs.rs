@@ -3,13 +3,13 @@
 //!     ws_rs [--listen ADDR] [--broadcast]
 
 use compare::{Failure, LONGEST_MESSAGE, Options};
-use ws::{Builder, Handler, Message, Sender, Settings};
+use ws::{Builder, Handler, Message, Sender, ServerConfig};
 
 fn main() -> Result<(), Failure> {
     let options = Options::read();
     options.refuse_tls("ws does TLS by OpenSSL only, with a context to be made for each connection");
     options.refuse_deflate("ws compresses by a C library of its own only");
-    let settings = Settings {
+    let settings = ServerConfig {
         max_connections: 20_000,
         max_fragment_size: LONGEST_MESSAGE,
         // A message leaves as one frame.
@@ -19,7 +19,7 @@ fn main() -> Result<(), Failure> {
         out_buffer_capacity: 64 * 1024,
         tcp_nodelay: true,
         panic_on_internal: false,
-        ..Settings::default()
+        ..ServerConfig::default()
     };
     let broadcast = options.broadcast;
     let server = Builder::new().with_settings(settings).build(|sender| Speaker { sender, broadcast })?;

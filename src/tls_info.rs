@@ -3,7 +3,7 @@
 /// What the TLS handshake of a connection has shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Secured {
+pub struct TlsInfo {
     /// The version of TLS agreed upon, such as `TLSv1_3`.
     pub protocol: String,
     /// The cipher suite agreed upon, such as `TLS13_AES_128_GCM_SHA256`.

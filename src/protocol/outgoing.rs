@@ -1,0 +1,148 @@
+//! What a send takes: anything that is a message, borrowed or owned.
+
+use super::message::{Bytes, Message, OwnedMessage, Utf8Bytes};
+
+/// A message to be sent, made of any payload type.
+///
+/// Strings are text messages, bytes are binary messages, and a [`Message`] or [`OwnedMessage`] is what it is. Owned payloads of 16 KiB and more are written from where they are, without a copy,
+/// unless they are compressed or masked.
+///
+/// ```
+/// use bytes::Bytes;
+/// use ws_reactor::{Message, Outgoing, OwnedMessage};
+///
+/// fn accept<'m>(_: impl Into<Outgoing<'m>>) {}
+///
+/// accept("text");
+/// accept(format!("{}", 1));
+/// accept(&String::new());
+/// accept(b"binary");
+/// accept(&[1, 2, 3][..]);
+/// accept(vec![1, 2, 3]);
+/// accept(&vec![1, 2, 3]);
+/// accept(Bytes::from_static(b"binary"));
+/// accept(Message::Text("text"));
+/// accept(&OwnedMessage::text("text"));
+/// ```
+#[derive(Debug)]
+pub struct Outgoing<'m>(pub(crate) OutgoingKind<'m>);
+
+#[derive(Debug)]
+pub(crate) enum OutgoingKind<'m> {
+    Borrowed(Message<'m>),
+    Owned(OwnedPayload<'m>),
+}
+
+/// A payload that need not be copied, if it is large.
+#[derive(Debug)]
+pub(crate) enum OwnedPayload<'m> {
+    Shared(&'m OwnedMessage),
+    Message(OwnedMessage),
+    Text(String),
+    Binary(Vec<u8>),
+}
+
+impl OwnedPayload<'_> {
+    pub(crate) fn as_message(&self) -> Message<'_> {
+        match self {
+            OwnedPayload::Shared(message) => message.as_message(),
+            OwnedPayload::Message(message) => message.as_message(),
+            OwnedPayload::Text(text) => Message::Text(text),
+            OwnedPayload::Binary(bytes) => Message::Binary(bytes),
+        }
+    }
+
+    /// As a message that can be held; the payload is not copied.
+    pub(crate) fn into_owned(self) -> OwnedMessage {
+        match self {
+            OwnedPayload::Shared(message) => message.clone(),
+            OwnedPayload::Message(message) => message,
+            OwnedPayload::Text(text) => OwnedMessage::Text(text.into()),
+            OwnedPayload::Binary(bytes) => OwnedMessage::Binary(bytes.into()),
+        }
+    }
+}
+
+/// Conversions: what is borrowed is copied when it is queued, what is owned is kept.
+macro_rules! from {
+    ($($type:ty => $kind:expr;)*) => {
+        $(
+            impl<'m> From<$type> for Outgoing<'m> {
+                #[inline]
+                fn from(payload: $type) -> Self {
+                    let kind: fn($type) -> OutgoingKind<'m> = $kind;
+                    Outgoing(kind(payload))
+                }
+            }
+        )*
+    };
+}
+
+from! {
+    Message<'m> => OutgoingKind::Borrowed;
+    &'m str => |text| OutgoingKind::Borrowed(Message::Text(text));
+    &'m String => |text| OutgoingKind::Borrowed(Message::Text(text));
+    &'m [u8] => |bytes| OutgoingKind::Borrowed(Message::Binary(bytes));
+    &'m Vec<u8> => |bytes| OutgoingKind::Borrowed(Message::Binary(bytes));
+    &'m OwnedMessage => |message| OutgoingKind::Owned(OwnedPayload::Shared(message));
+    OwnedMessage => |message| OutgoingKind::Owned(OwnedPayload::Message(message));
+    Bytes => |bytes| OutgoingKind::Owned(OwnedPayload::Message(OwnedMessage::Binary(bytes)));
+    &'m Bytes => |bytes| OutgoingKind::Owned(OwnedPayload::Message(OwnedMessage::Binary(bytes.clone())));
+    Utf8Bytes => |text| OutgoingKind::Owned(OwnedPayload::Message(OwnedMessage::Text(text)));
+    &'m Utf8Bytes => |text| OutgoingKind::Owned(OwnedPayload::Message(OwnedMessage::Text(text.clone())));
+    String => |text| OutgoingKind::Owned(OwnedPayload::Text(text));
+    Vec<u8> => |bytes| OutgoingKind::Owned(OwnedPayload::Binary(bytes));
+}
+
+impl<'m, const N: usize> From<&'m [u8; N]> for Outgoing<'m> {
+    #[inline]
+    fn from(bytes: &'m [u8; N]) -> Self {
+        Outgoing(OutgoingKind::Borrowed(Message::Binary(bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_payload_type_is_the_message_that_it_says() {
+        fn owned<'m>(outgoing: impl Into<Outgoing<'m>>) -> OwnedMessage {
+            match outgoing.into().0 {
+                OutgoingKind::Borrowed(message) => message.to_owned(),
+                OutgoingKind::Owned(payload) => {
+                    let message = payload.as_message().to_owned();
+                    assert_eq!(payload.into_owned(), message);
+                    message
+                }
+            }
+        }
+
+        let (text, binary) = (OwnedMessage::text("word"), OwnedMessage::binary(b"word".to_vec()));
+        let (string, vector, bytes) = ("word".to_owned(), b"word".to_vec(), Bytes::from_static(b"word"));
+        for message in [
+            owned("word"),
+            owned(&string),
+            owned(string.clone()),
+            owned(Message::Text("word")),
+            owned(&text),
+            owned(text.clone()),
+            owned(Utf8Bytes::from("word")),
+            owned(Utf8Bytes::from("word")),
+        ] {
+            assert_eq!(message, text);
+        }
+        for message in [
+            owned(b"word"),
+            owned(&vector),
+            owned(&vector[..]),
+            owned(vector.clone()),
+            owned(&bytes),
+            owned(bytes.clone()),
+            owned(Message::Binary(b"word")),
+            owned(binary.clone()),
+        ] {
+            assert_eq!(message, binary);
+        }
+    }
+}

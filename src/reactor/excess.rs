@@ -1,0 +1,97 @@
+//! What all connections together hold above their high-water marks, and which of them is closed when that is too much.
+
+use std::rc::{Rc, Weak};
+
+use super::{hub::Hub, id::ConnectionId};
+use crate::protocol::block::{Block, SharedBlock};
+
+/// Output above the high-water marks: bytes of single connections, and payloads that several share, each counted once.
+#[derive(Debug)]
+pub(super) struct Excess {
+    limit: usize,
+    /// Bytes that single connections hold above their marks, as they were charged.
+    own: usize,
+    shared: Vec<Shared>,
+    shared_bytes: usize,
+    /// Connections above their marks. Those that have fallen below are taken out when the list is looked through.
+    congested: Vec<ConnectionId>,
+}
+
+/// A payload that was queued on a congested connection.
+#[derive(Debug)]
+struct Shared {
+    block: Weak<Block>,
+    address: usize,
+    bytes: usize,
+}
+
+/// How far back a payload is looked for, so that it is counted once: more than the ways in which a publish encodes a message.
+const LOOK_BACK: usize = 16;
+
+impl Excess {
+    pub(super) fn new(limit: usize) -> Self {
+        Excess { limit, own: 0, shared: Vec::new(), shared_bytes: 0, congested: Vec::new() }
+    }
+
+    /// A congested connection holds a payload that others may hold, too.
+    pub(super) fn add_shared(&mut self, block: &SharedBlock) {
+        let bytes = block.as_bytes();
+        let (address, bytes) = (bytes.as_ptr() as usize, bytes.len());
+        if self.shared.iter().rev().take(LOOK_BACK).any(|shared| (shared.address, shared.bytes) == (address, bytes)) {
+            return;
+        }
+        self.shared.push(Shared { block: Rc::downgrade(block), address, bytes });
+        self.shared_bytes += bytes;
+    }
+
+    fn is_over(&mut self) -> bool {
+        if self.own + self.shared_bytes <= self.limit {
+            return false;
+        }
+        // What nobody holds any more is taken out only when it matters.
+        self.shared.retain(|shared| shared.block.strong_count() > 0);
+        self.shared_bytes = self.shared.iter().map(|shared| shared.bytes).sum();
+        self.own + self.shared_bytes > self.limit
+    }
+}
+
+impl Hub {
+    /// A message was queued on a connection whose output is above its high-water mark.
+    #[cold]
+    pub(super) fn charge(&mut self, key: usize) {
+        let outbox = &mut self.outboxes[key];
+        if !outbox.congested {
+            outbox.congested = true;
+            self.excess.congested.push(outbox.id);
+        }
+        self.recharge(key);
+        while self.excess.is_over()
+            && let Some(slowest) = self.slowest_congested()
+        {
+            self.abort_slow_reader(slowest);
+        }
+    }
+
+    /// Counts anew what a connection holds above its mark.
+    pub(super) fn recharge(&mut self, key: usize) {
+        let outbox = &mut self.outboxes[key];
+        let above = outbox.own_bytes().saturating_sub(outbox.config.output.congestion_mark());
+        let before = outbox.charge_with(above);
+        self.excess.own = self.excess.own - before + above;
+    }
+
+    /// The connection above its mark whose output has made no progress for longest. Among those that the socket has not refused yet it is the one that holds most.
+    fn slowest_congested(&mut self) -> Option<ConnectionId> {
+        let outboxes = &self.outboxes;
+        let find = |id: ConnectionId| outboxes.get(id.key()).filter(|outbox| outbox.id == id && outbox.congested);
+        self.excess.congested.retain(|id| find(*id).is_some());
+        let (now, ids) = (self.now, self.excess.congested.iter().copied());
+        ids.filter_map(|id| {
+            let outbox = find(id)?;
+            let since = outbox.rule().map_or(now, super::output_rule::OutputRule::progress_at);
+            Some((since, std::cmp::Reverse(outbox.buffered()), id))
+        })
+        .min()
+        .map(|(_, _, id)| id)
+    }
+}

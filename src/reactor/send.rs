@@ -1,0 +1,213 @@
+//! Sending to one connection: the verbs, and what becomes of a message whose connection has no room.
+
+use super::{
+    hub::{Hub, find},
+    id::ConnectionId,
+    outbox::{LARGE_PAYLOAD_BYTES, Outbox, Phase},
+    output_rule::Admission,
+    pools::Pools,
+    send_status::SendStatus,
+};
+use crate::protocol::{
+    Message, Outgoing,
+    block::{Block, SharedBlock},
+    encoder::Encoder,
+    message::{Excerpt, Summary},
+    outgoing::{OutgoingKind, OwnedPayload},
+};
+
+impl Hub {
+    /// Sends a message: strings as text, bytes as binary. It is compressed if that was negotiated.
+    #[inline]
+    pub fn send<'m>(&mut self, id: ConnectionId, message: impl Into<Outgoing<'m>>) -> SendStatus {
+        self.send_outgoing(id, message.into(), true)
+    }
+
+    /// As [`send`](Self::send), uncompressed even where compression was negotiated: for what is compressed already, or contains a secret.
+    #[inline]
+    pub fn send_uncompressed<'m>(&mut self, id: ConnectionId, message: impl Into<Outgoing<'m>>) -> SendStatus {
+        self.send_outgoing(id, message.into(), false)
+    }
+
+    #[inline]
+    fn send_outgoing(&mut self, id: ConnectionId, message: Outgoing<'_>, compress: bool) -> SendStatus {
+        match message.0 {
+            OutgoingKind::Borrowed(message) => self.send_message(id, message, compress),
+            OutgoingKind::Owned(payload) => {
+                self.with_payload(payload, |hub, message| hub.send_message(id, message, compress))
+            }
+        }
+    }
+
+    /// For a short message nearly all of it is inline: a call costs more than the rest.
+    #[inline(never)]
+    fn send_message(&mut self, id: ConnectionId, message: Message<'_>, compress: bool) -> SendStatus {
+        let Some(outbox) = find(&mut self.outboxes, id) else { return SendStatus::Closed };
+        let Some(encoder) = outbox.encoder().filter(|encoder| encoder.supports(message)) else {
+            return SendStatus::Unsupported;
+        };
+        if !outbox.has_room() {
+            return self.send_congested(id, |hub| {
+                hub.queue_message(id, encoder, message, compress);
+                hub.count_shared(message);
+            });
+        }
+        self.queue_message(id, encoder, message, compress);
+        SendStatus::Queued
+    }
+
+    #[inline(always)]
+    fn queue_message(&mut self, id: ConnectionId, encoder: Encoder, message: Message<'_>, compress: bool) {
+        log::trace!(target: "ws_reactor::reactor", "{id} send {}", Summary(message));
+        let outbox = &mut self.outboxes[id.key()];
+        if !outbox.short_message(encoder, message, &mut self.pools) {
+            self.queue_message_slow(id, encoder, message, compress);
+        }
+        self.stats.messages_out += 1;
+        self.touch(id.key());
+    }
+
+    /// Queues a message of any kind on a connection that is there.
+    #[inline(never)]
+    fn queue_message_slow(&mut self, id: ConnectionId, encoder: Encoder, message: Message<'_>, compress: bool) {
+        let outbox = &mut self.outboxes[id.key()];
+        if message.len() >= LARGE_PAYLOAD_BYTES
+            && id.key() == self.current
+            && let Some(start) = self.input.send_from(message.as_bytes())
+            && outbox.message_in_input(encoder, message, start, &mut self.pools)
+        {
+            // It is written from there, right after the callback.
+        } else if outbox.message(encoder, message, compress, self.lent.as_ref(), &mut self.pools) {
+            self.compressing.push_back(id);
+        }
+    }
+
+    /// Writes bytes to a raw stream.
+    pub fn write(&mut self, id: ConnectionId, bytes: &[u8]) -> SendStatus {
+        let Some(outbox) = find(&mut self.outboxes, id) else { return SendStatus::Closed };
+        if outbox.reserved {
+            return SendStatus::Unsupported;
+        }
+        let queue = |hub: &mut Hub| {
+            hub.outboxes[id.key()].write(bytes, true, &mut hub.pools);
+            hub.touch(id.key());
+        };
+        if !outbox.has_room() {
+            return self.send_congested(id, queue);
+        }
+        queue(self);
+        SendStatus::Queued
+    }
+
+    /// Sends a ping with at most 125 bytes of data; the rest is left out.
+    pub fn ping(&mut self, id: ConnectionId, data: &[u8]) -> SendStatus {
+        log::trace!(target: "ws_reactor::reactor", "{id} send ping {}", Excerpt(data));
+        let queue = |hub: &mut Hub| hub.control(id, |outbox, encoder, pools| outbox.ping(encoder, data, pools));
+        let supports = |encoder: Encoder| encoder.version().supports_ping();
+        match find(&mut self.outboxes, id) {
+            Some(outbox) if !outbox.has_room() && outbox.encoder().is_some_and(supports) => match self.admit(id) {
+                Admission::Accept => queue(self),
+                Admission::Congested => match queue(self) {
+                    SendStatus::Queued => SendStatus::Congested,
+                    other => other,
+                },
+                Admission::Drop => SendStatus::Dropped,
+                Admission::Close => SendStatus::Closed,
+            },
+            _ => queue(self),
+        }
+    }
+
+    /// Sends a pong with at most 125 bytes of data. Pings are answered without it; an unsolicited pong is a sign of life (RFC 6455 §5.5.3).
+    pub fn pong(&mut self, id: ConnectionId, data: &[u8]) -> SendStatus {
+        log::trace!(target: "ws_reactor::reactor", "{id} send pong {}", Excerpt(data));
+        self.control(id, |outbox, encoder, pools| outbox.pong(encoder, data, pools))
+    }
+
+    fn control(&mut self, id: ConnectionId, queue: impl FnOnce(&mut Outbox, Encoder, &mut Pools)) -> SendStatus {
+        let outbox = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id);
+        // A control frame may follow our close frame (RFC 6455 §5.5.1), until the peer's has come.
+        let Some(outbox) = outbox.filter(|outbox| matches!(outbox.phase, Phase::Open | Phase::Closing)) else {
+            return SendStatus::Closed;
+        };
+        match outbox.encoder() {
+            Some(encoder) if encoder.version().supports_ping() => queue(outbox, encoder, &mut self.pools),
+            _ => return SendStatus::Unsupported,
+        }
+        self.touch(id.key());
+        SendStatus::Queued
+    }
+
+    /// Sends on an open connection whose output is above a mark: `queue` queues the message, if it may be.
+    #[cold]
+    pub(super) fn send_congested(&mut self, id: ConnectionId, queue: impl FnOnce(&mut Hub)) -> SendStatus {
+        match self.admit(id) {
+            Admission::Accept => {
+                queue(self);
+                SendStatus::Queued
+            }
+            Admission::Congested => {
+                let before = self.stats.messages_out;
+                queue(self);
+                self.charge(id.key());
+                if self.phase(id) == Phase::Open {
+                    return SendStatus::Congested;
+                }
+                // The reactor holds too much, and this very connection was closed for it.
+                self.stats.dropped += self.stats.messages_out - before;
+                self.stats.messages_out = before;
+                SendStatus::Closed
+            }
+            Admission::Drop => {
+                self.stats.dropped += 1;
+                SendStatus::Dropped
+            }
+            Admission::Close => {
+                self.stats.dropped += 1;
+                SendStatus::Closed
+            }
+        }
+    }
+
+    /// Counts the payload of a message that a congested connection holds from where it lies.
+    fn count_shared(&mut self, message: Message<'_>) {
+        if let Some(block) = self.lent.as_ref().filter(|_| message.len() >= LARGE_PAYLOAD_BYTES) {
+            self.excess.add_shared(block);
+        }
+    }
+
+    /// Whether an open connection takes another message; one that is at its limit is closed, if that is its policy.
+    pub(super) fn admit(&mut self, id: ConnectionId) -> Admission {
+        let outbox = &mut self.outboxes[id.key()];
+        let admission = outbox.config.output.admit(outbox.buffered());
+        match admission {
+            Admission::Accept => {}
+            Admission::Congested => outbox.above_mark |= outbox.phase == Phase::Open,
+            Admission::Drop => {
+                // `on_drain` tells when there is room again.
+                outbox.above_mark = true;
+                self.touch(id.key());
+            }
+            Admission::Close => self.abort_slow_reader(id),
+        }
+        admission
+    }
+
+    /// Calls `send` with the message of an owned payload. A large one is lent to it, so that it is held instead of copied.
+    #[inline(never)]
+    pub(super) fn with_payload<T>(
+        &mut self,
+        payload: OwnedPayload<'_>,
+        send: impl FnOnce(&mut Self, Message<'_>) -> T,
+    ) -> T {
+        if payload.as_message().len() < LARGE_PAYLOAD_BYTES {
+            return send(self, payload.as_message());
+        }
+        let message = payload.into_owned();
+        let block = SharedBlock::new(Block::Foreign(message.clone()));
+        let lent = self.lent.replace(block);
+        let sent = send(self, message.as_message());
+        self.lent = lent;
+        sent
+    }
+}

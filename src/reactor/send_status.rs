@@ -1,0 +1,36 @@
+//! What became of a send.
+
+/// Result of a send.
+///
+/// ```
+/// use ws_reactor::{SendStatus, on_message};
+///
+/// let handler = on_message(|ws, message| match ws.send(message) {
+///     SendStatus::Queued => {}
+///     SendStatus::Congested => ws.pause(), // and resume in on_drain
+///     other => eprintln!("not sent: {other:?}"),
+/// });
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SendStatus {
+    /// The message is queued. It is written at the end of the callback or turn; a large message that is compressed, and what is sent after it, when it has been compressed.
+    Queued,
+    /// The message is queued, and the output is above its high-water mark ([`OutputLimits::high_water_bytes`](crate::OutputLimits::high_water_bytes)). Wait for `on_drain` before the next.
+    Congested,
+    /// The message was dropped, because the output is at its limit and the policy is [`Overflow::DropNewest`](crate::Overflow::DropNewest).
+    Dropped,
+    /// The message was not sent: the connection has ended, is closing, or was closed by this send as a slow reader, because its output was at its limit
+    /// ([`OutputLimits::limit_bytes`](crate::OutputLimits::limit_bytes)).
+    Closed,
+    /// The message was not sent, because this connection cannot send it: messages on a raw stream or before `on_open`, raw bytes on a WebSocket, binary messages and pings in
+    /// hixie-75 and hixie-76, a close code that is not [sendable](crate::CloseCode::is_sendable).
+    Unsupported,
+}
+
+impl SendStatus {
+    /// Whether the message is queued: [`Queued`](Self::Queued) or [`Congested`](Self::Congested).
+    pub fn is_queued(self) -> bool {
+        matches!(self, SendStatus::Queued | SendStatus::Congested)
+    }
+}

@@ -1,0 +1,188 @@
+//! Which pages may connect: patterns of origins (RFC 6454), checked when they are given.
+
+use std::fmt;
+
+use http::Uri;
+
+/// A pattern of [`Server::origins`](crate::Server::origins) that no origin can match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OriginError {
+    /// No pattern at all: no page could connect.
+    Empty,
+    /// The pattern has no scheme, as in `example.com`.
+    NoScheme(String),
+    /// The pattern has a path, a query or a fragment; an origin has none.
+    Path(String),
+    /// The pattern is no scheme and host with an optional port.
+    Malformed(String),
+}
+
+impl fmt::Display for OriginError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OriginError::Empty => formatter.write_str("no origin is given, so no page could connect"),
+            OriginError::NoScheme(pattern) => {
+                write!(formatter, "origin {pattern:?} has no scheme, such as \"https://{pattern}\"")
+            }
+            OriginError::Path(pattern) => write!(formatter, "origin {pattern:?} has a path, which no origin has"),
+            OriginError::Malformed(pattern) => write!(formatter, "origin {pattern:?} is not \"scheme://host[:port]\""),
+        }
+    }
+}
+
+impl std::error::Error for OriginError {}
+
+/// The origins that are allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origins {
+    Any,
+    Listed(Vec<Pattern>),
+}
+
+/// An origin, or a set of them, in lower case and without a default port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Pattern {
+    /// This one: `https://example.com`, or `null`.
+    Exact(String),
+    /// Every subdomain: the parts before and after the `*`.
+    Subdomains { scheme: String, suffix: String },
+}
+
+impl Origins {
+    pub(super) fn parse<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self, OriginError> {
+        let mut listed = Vec::new();
+        let mut any = false;
+        for pattern in patterns {
+            match pattern.as_ref() {
+                "*" => any = true,
+                pattern => listed.push(Pattern::parse(pattern)?),
+            }
+        }
+        match (any, listed.is_empty()) {
+            (true, _) => Ok(Origins::Any),
+            (false, true) => Err(OriginError::Empty),
+            (false, false) => Ok(Origins::Listed(listed)),
+        }
+    }
+
+    /// Whether pages of that origin, as a browser names it, may connect.
+    pub(super) fn allow(&self, origin: &str) -> bool {
+        let Origins::Listed(patterns) = self else { return true };
+        let origin = origin.to_ascii_lowercase();
+        let origin = without_default_port(&origin);
+        patterns.iter().any(|pattern| match pattern {
+            Pattern::Exact(exact) => exact == origin,
+            Pattern::Subdomains { scheme, suffix } => {
+                let host = origin.strip_prefix(scheme.as_str());
+                host.and_then(|host| host.strip_suffix(suffix.as_str())).is_some_and(|label| !label.is_empty())
+            }
+        })
+    }
+}
+
+impl Pattern {
+    fn parse(given: &str) -> Result<Self, OriginError> {
+        let malformed = || OriginError::Malformed(given.to_owned());
+        let pattern = given.to_ascii_lowercase();
+        if pattern == "null" {
+            return Ok(Pattern::Exact(pattern));
+        }
+        let (scheme, authority) = pattern.split_once("://").ok_or_else(|| OriginError::NoScheme(given.to_owned()))?;
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        if authority.contains(['/', '?', '#']) {
+            return Err(OriginError::Path(given.to_owned()));
+        }
+        if scheme.is_empty() {
+            return Err(malformed());
+        }
+        let (wildcard, named) = match authority.strip_prefix("*.") {
+            Some(named) => (true, named),
+            None => (false, authority),
+        };
+        let uri: Uri = format!("{scheme}://{named}").parse().map_err(|_| malformed())?;
+        let (parsed, host) = (uri.authority().ok_or_else(malformed)?, uri.host().unwrap_or_default());
+        let port = parsed.as_str().strip_prefix(host).ok_or_else(malformed)?;
+        let port_is_sound = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+        if host.is_empty() || host.contains('*') || !port_is_sound {
+            return Err(malformed());
+        }
+        let origin = format!("{scheme}://{named}");
+        let origin = without_default_port(&origin);
+        Ok(match wildcard {
+            false => Pattern::Exact(origin.to_owned()),
+            true => Pattern::Subdomains {
+                scheme: format!("{scheme}://"),
+                suffix: format!(".{}", origin.trim_start_matches(scheme).trim_start_matches("://")),
+            },
+        })
+    }
+}
+
+/// An origin without the port that is its scheme's own (RFC 6454 §6.2).
+fn without_default_port(origin: &str) -> &str {
+    let default = [("https://", ":443"), ("wss://", ":443"), ("http://", ":80"), ("ws://", ":80")];
+    let port = default.iter().find(|(scheme, _)| origin.starts_with(scheme)).map_or("", |(_, port)| port);
+    origin.strip_suffix(port).unwrap_or(origin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(pattern: &str, origin: &str) -> bool {
+        Origins::parse([pattern]).unwrap().allow(origin)
+    }
+
+    #[test]
+    fn case_default_port_and_trailing_slash_do_not_matter() {
+        for pattern in ["https://a.example", "https://a.example/", "https://a.example:443", "HTTPS://A.Example:443/"] {
+            assert!(allows(pattern, "https://a.example"), "{pattern}");
+            assert!(allows(pattern, "https://A.example:443"), "{pattern}");
+            for other in
+                ["http://a.example", "https://b.example", "https://a.example:8443", "https://a.example.evil", "null"]
+            {
+                assert!(!allows(pattern, other), "{pattern} {other}");
+            }
+        }
+        assert!(allows("http://localhost:3000", "http://localhost:3000"));
+        assert!(allows("http://[::1]:80", "http://[::1]"));
+        assert!(!allows("http://localhost:3000", "http://localhost"));
+    }
+
+    #[test]
+    fn star_allows_subdomains_or_everything() {
+        assert!(allows("https://*.example.com", "https://a.example.com"));
+        assert!(allows("https://*.example.com", "https://a.b.example.com"));
+        assert!(allows("https://*.example.com:8443", "https://a.example.com:8443"));
+        for other in ["https://example.com", "https://.example.com", "https://evilexample.com", "http://a.example.com"]
+        {
+            assert!(!allows("https://*.example.com", other), "{other}");
+        }
+        assert!(allows("*", "https://anything") && allows("*", "null") && allows("null", "null"));
+    }
+
+    #[test]
+    fn pattern_that_can_never_match_is_an_error() {
+        let refused = |pattern: &str| Origins::parse([pattern]).unwrap_err();
+        assert_eq!(refused("a.example"), OriginError::NoScheme("a.example".to_owned()));
+        assert_eq!(refused("https://a.example/chat"), OriginError::Path("https://a.example/chat".to_owned()));
+        assert_eq!(refused("https://a.example?x"), OriginError::Path("https://a.example?x".to_owned()));
+        for pattern in [
+            "https://",
+            "https://a example",
+            "https://u@a.example",
+            "https://a.example:x",
+            "https://a*.example",
+            "://a",
+            "https://a.example:99999",
+            "https://*.*.example",
+            "https://*.",
+            "https://[::1",
+            "https://a.éxample",
+        ] {
+            assert_eq!(refused(pattern), OriginError::Malformed(pattern.to_owned()), "{pattern}");
+        }
+        assert_eq!(Origins::parse(Vec::<String>::new()), Err(OriginError::Empty));
+    }
+}
