@@ -13,7 +13,7 @@ use socket2::SockRef;
 use super::{
     connector::{Endpoint, connect_unix},
     kernel::{Event, Kernel, Randomness, Readiness, Wake},
-    listener::Bind,
+    listener::{Bind, keep_little_unsent},
 };
 
 /// The waker's token; no source has it.
@@ -112,6 +112,7 @@ impl Kernel for System {
             Endpoint::Tcp(address) => {
                 let stream = TcpStream::connect(*address)?;
                 stream.set_nodelay(true)?;
+                keep_little_unsent(&stream)?;
                 stream
             }
             Endpoint::Unix(path) => TcpStream::from_std(connect_unix(path)?),

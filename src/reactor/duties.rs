@@ -152,6 +152,12 @@ impl<K: Kernel> Reactor<K> {
 
     /// Looks whether the output of a connection has waited too long.
     fn judge_output(&mut self, key: usize) -> Option<Passed> {
+        let outbox = &mut self.hub.outboxes[key];
+        if outbox.blocked && outbox.rule_deadline().is_some_and(|at| at <= self.hub.now) {
+            // A system tells of room only when there is much of it. A write finds out how much the peer has really taken.
+            outbox.blocked = false;
+            self.flush(key);
+        }
         let (outbox, now) = (&mut self.hub.outboxes[key], self.hub.now);
         let (timeout, suspended, waiting) =
             (outbox.config.output.stall_timeout, outbox.is_suspended(), outbox.buffered());

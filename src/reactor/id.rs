@@ -17,20 +17,24 @@ macro_rules! id {
         #[doc = concat!("`", $prefix, "1.17`.")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name {
-            reactor: u32,
             serial: NonZeroU64,
-            key: u32,
+            /// The number of the reactor above, the key below: two ids are compared in two steps.
+            place: u64,
         }
 
         impl $name {
+            fn new(reactor: u32, serial: NonZeroU64, key: usize) -> Self {
+                $name { serial, place: u64::from(reactor) << 32 | u64::from(key as u32) }
+            }
+
             pub(crate) fn key(self) -> usize {
-                self.key as usize
+                self.place as u32 as usize
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(formatter, concat!($prefix, "{}.{}"), self.reactor, self.serial)
+                write!(formatter, concat!($prefix, "{}.{}"), self.place >> 32, self.serial)
             }
         }
     };
@@ -58,13 +62,12 @@ id!(
 impl ConnectionId {
     /// The id as a number, for floors that hand it back without knowing ids.
     pub(crate) fn to_bits(self) -> u128 {
-        u128::from(self.serial.get()) << 64 | u128::from(self.reactor) << 32 | u128::from(self.key)
+        u128::from(self.serial.get()) << 64 | u128::from(self.place)
     }
 
     /// The id of that number; `None` for a number that is none.
     pub(crate) fn from_bits(bits: u128) -> Option<Self> {
-        let serial = NonZeroU64::new((bits >> 64) as u64)?;
-        Some(ConnectionId { reactor: (bits >> 32) as u32, serial, key: bits as u32 })
+        Some(ConnectionId { serial: NonZeroU64::new((bits >> 64) as u64)?, place: bits as u64 })
     }
 }
 
@@ -85,15 +88,15 @@ impl IdSource {
     }
 
     pub(crate) fn connection(&mut self, key: usize) -> ConnectionId {
-        ConnectionId { reactor: self.reactor, serial: self.next(), key: key as u32 }
+        ConnectionId::new(self.reactor, self.next(), key)
     }
 
     pub(crate) fn timer(&mut self, key: usize) -> TimerId {
-        TimerId { reactor: self.reactor, serial: self.next(), key: key as u32 }
+        TimerId::new(self.reactor, self.next(), key)
     }
 
     pub(crate) fn listener(&mut self, key: usize) -> ListenerId {
-        ListenerId { reactor: self.reactor, serial: self.next(), key: key as u32 }
+        ListenerId::new(self.reactor, self.next(), key)
     }
 
     fn next(&mut self) -> NonZeroU64 {

@@ -46,25 +46,32 @@ impl Hub {
         let Some(encoder) = outbox.encoder().filter(|encoder| encoder.supports(message)) else {
             return SendStatus::Unsupported;
         };
-        if !outbox.has_room() {
-            return self.send_congested(id, |hub| {
-                hub.queue_message(id, encoder, message, compress);
-                hub.count_shared(message);
-            });
-        }
-        self.queue_message(id, encoder, message, compress);
-        SendStatus::Queued
-    }
-
-    #[inline(always)]
-    fn queue_message(&mut self, id: ConnectionId, encoder: Encoder, message: Message<'_>, compress: bool) {
         log::trace!(target: "ws_reactor::reactor", "{id} send {}", Summary(message));
-        let outbox = &mut self.outboxes[id.key()];
+        if !outbox.has_room() {
+            return self.send_message_congested(id, encoder, message, compress);
+        }
         if !outbox.short_message(encoder, message, &mut self.pools) {
             self.queue_message_slow(id, encoder, message, compress);
         }
         self.stats.messages_out += 1;
         self.touch(id.key());
+        SendStatus::Queued
+    }
+
+    #[cold]
+    fn send_message_congested(
+        &mut self,
+        id: ConnectionId,
+        encoder: Encoder,
+        message: Message<'_>,
+        compress: bool,
+    ) -> SendStatus {
+        self.send_congested(id, |hub| {
+            hub.queue_message_slow(id, encoder, message, compress);
+            hub.stats.messages_out += 1;
+            hub.touch(id.key());
+            hub.count_shared(message);
+        })
     }
 
     /// Queues a message of any kind on a connection that is there.
