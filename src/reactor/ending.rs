@@ -13,6 +13,9 @@ use crate::protocol::{
     CloseCode, CloseReason, ClosedBy, ProtocolError, TimeoutKind, Version, encoder::Encoder, incoming::Farewell,
 };
 
+/// Behind more than this much of a frame that has begun, a close frame does not reach a peer that does not read. The memory is freed instead.
+const HOPELESS_BYTES: usize = 64 * 1024;
+
 impl Hub {
     /// Closes a connection: a WebSocket by its closing handshake (RFC 6455 §7.1.2), a raw stream once what is queued has left.
     ///
@@ -138,7 +141,11 @@ impl Hub {
         let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id) else { return };
         let code = CloseCode::TRY_AGAIN_LATER;
         outbox.drop_unsent(&mut self.pools);
-        if outbox.phase == Phase::Open {
+        let hopeless = outbox.queued() > HOPELESS_BYTES;
+        if hopeless {
+            outbox.release(&mut self.pools);
+        }
+        if outbox.phase == Phase::Open && !hopeless {
             outbox.failure_frame(code, "", &mut self.pools);
         }
         // The socket may have room for a close frame where it had none for what was asked of it.

@@ -22,6 +22,7 @@ pub(super) struct Excess {
 struct Shared {
     block: Weak<Block>,
     address: usize,
+    /// As much of it as one of its connections holds above its mark.
     bytes: usize,
 }
 
@@ -33,11 +34,14 @@ impl Excess {
         Excess { limit, own: 0, shared: Vec::new(), shared_bytes: 0, congested: Vec::new() }
     }
 
-    /// A congested connection holds a payload that others may hold, too.
-    pub(super) fn add_shared(&mut self, block: &SharedBlock) {
-        let bytes = block.as_bytes();
-        let (address, bytes) = (bytes.as_ptr() as usize, bytes.len());
-        if self.shared.iter().rev().take(LOOK_BACK).any(|shared| (shared.address, shared.bytes) == (address, bytes)) {
+    /// A connection whose output is `above` its mark holds a payload that others may hold, too.
+    pub(super) fn add_shared(&mut self, block: &SharedBlock, above: usize) {
+        let payload = block.as_bytes();
+        let (address, bytes) = (payload.as_ptr() as usize, payload.len().min(above));
+        let mut recent = self.shared.iter_mut().rev().take(LOOK_BACK);
+        if let Some(known) = recent.find(|shared| shared.address == address && shared.block.strong_count() > 0) {
+            self.shared_bytes += bytes.saturating_sub(known.bytes);
+            known.bytes = known.bytes.max(bytes);
             return;
         }
         self.shared.push(Shared { block: Rc::downgrade(block), address, bytes });
@@ -56,7 +60,7 @@ impl Excess {
 }
 
 impl Hub {
-    /// A message was queued on a connection whose output is above its high-water mark.
+    /// The output of a connection is above its high-water mark.
     #[cold]
     pub(super) fn charge(&mut self, key: usize) {
         let outbox = &mut self.outboxes[key];

@@ -280,6 +280,11 @@ impl Outbox {
         self.buffered() < self.config.output.congestion_mark()
     }
 
+    /// How far the output is above its high-water mark.
+    pub(super) fn above_congestion_mark(&self) -> usize {
+        self.buffered().saturating_sub(self.config.output.congestion_mark())
+    }
+
     /// Whether its input is wanted now.
     pub(super) fn may_read(&self) -> bool {
         match self.phase {

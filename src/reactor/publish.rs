@@ -120,8 +120,8 @@ impl Hub {
                     if outbox.message(encoder, message, compress, lent, pools) {
                         self.compressing.push_back(outbox.id);
                     }
-                    if let Some(block) = lent.filter(|_| congested) {
-                        self.excess.add_shared(block);
+                    if let Some(block) = lent.filter(|_| outbox.above_congestion_mark() > 0) {
+                        self.excess.add_shared(block, outbox.above_congestion_mark());
                     }
                 }
                 known => {
@@ -130,17 +130,18 @@ impl Hub {
                         frames.len() - 1
                     });
                     outbox.encoded(&frames[known], pools);
-                    if congested {
-                        frames[known].shared_blocks().for_each(|block| self.excess.add_shared(block));
+                    let above = outbox.above_congestion_mark();
+                    if above > 0 {
+                        frames[known].shared_blocks().for_each(|block| self.excess.add_shared(block, above));
                     }
                 }
             }
             published.queued += 1;
             self.touch(key);
-            if congested {
+            if self.outboxes[key].above_congestion_mark() > 0 {
                 self.charge(key);
                 match self.outboxes[key].phase {
-                    Phase::Open => published.congested += 1,
+                    Phase::Open => published.congested += usize::from(congested),
                     // The reactor holds too much, and this very connection was closed for it.
                     _ => {
                         self.stats.dropped += 1;

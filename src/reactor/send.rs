@@ -70,7 +70,6 @@ impl Hub {
             hub.queue_message_slow(id, encoder, message, compress);
             hub.stats.messages_out += 1;
             hub.touch(id.key());
-            hub.count_shared(message);
         })
     }
 
@@ -84,8 +83,17 @@ impl Hub {
             && outbox.message_in_input(encoder, message, start, &mut self.pools)
         {
             // It is written from there, right after the callback.
-        } else if outbox.message(encoder, message, compress, self.lent.as_ref(), &mut self.pools) {
+            return;
+        }
+        if outbox.message(encoder, message, compress, self.lent.as_ref(), &mut self.pools) {
             self.compressing.push_back(id);
+        }
+        let above = outbox.above_congestion_mark();
+        if above > 0 {
+            if let Some(block) = self.lent.as_ref().filter(|_| message.len() >= LARGE_PAYLOAD_BYTES) {
+                self.excess.add_shared(block, above);
+            }
+            self.charge(id.key());
         }
     }
 
@@ -98,6 +106,9 @@ impl Hub {
         let queue = |hub: &mut Hub| {
             hub.outboxes[id.key()].write(bytes, true, &mut hub.pools);
             hub.touch(id.key());
+            if hub.outboxes[id.key()].above_congestion_mark() > 0 {
+                hub.charge(id.key());
+            }
         };
         if !outbox.has_room() {
             return self.send_congested(id, queue);
@@ -156,7 +167,6 @@ impl Hub {
             Admission::Congested => {
                 let before = self.stats.messages_out;
                 queue(self);
-                self.charge(id.key());
                 if self.phase(id) == Phase::Open {
                     return SendStatus::Congested;
                 }
@@ -173,13 +183,6 @@ impl Hub {
                 self.stats.dropped += 1;
                 SendStatus::Closed
             }
-        }
-    }
-
-    /// Counts the payload of a message that a congested connection holds from where it lies.
-    fn count_shared(&mut self, message: Message<'_>) {
-        if let Some(block) = self.lent.as_ref().filter(|_| message.len() >= LARGE_PAYLOAD_BYTES) {
-            self.excess.add_shared(block);
         }
     }
 

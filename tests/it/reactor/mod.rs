@@ -1,3 +1,4 @@
 //! The reactor: ids, output, turns.
 
 mod ids;
+mod output;
