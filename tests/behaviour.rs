@@ -423,7 +423,7 @@ promises! {
         socket.send("a text of more than ten");
         assert_eq!(socket.received(), ["a text of more than ten".into()]);
         socket.send("a text of more than ten");
-        assert_eq!(socket.received(), failed(version, CloseCode::MESSAGE_TOO_BIG, "Frame length too long (23 bytes)"));
+        assert_eq!(socket.received(), failed(version, CloseCode::MESSAGE_TOO_BIG, "Frame length too long (23 bytes); the limit is 10 bytes"));
         assert!(socket.is_ended());
     }
 
@@ -433,7 +433,7 @@ promises! {
             ws.send(text);
         });
         socket.send_bytes(&[text(version, "first"), text(version, "a text of more than ten")].concat());
-        let refused = failed(version, CloseCode::MESSAGE_TOO_BIG, "Frame length too long (23 bytes)");
+        let refused = failed(version, CloseCode::MESSAGE_TOO_BIG, "Frame length too long (23 bytes); the limit is 10 bytes");
         assert_eq!(socket.received(), [vec!["first".into()], refused].concat());
         assert!(socket.is_ended());
     }
@@ -464,7 +464,7 @@ promises! {
         socket.send_bytes(&[&first[..], &frame(version, Kind::Continuation, true, &[b'x'; 10])].concat());
         assert_eq!(socket.received().len(), 1);
         socket.send_bytes(&[&first[..], &frame(version, Kind::Continuation, true, &[b'x'; 11])].concat());
-        assert_eq!(socket.received(), failed(version, CloseCode::MESSAGE_TOO_BIG, "Frame length too long (61 bytes)"));
+        assert_eq!(socket.received(), failed(version, CloseCode::MESSAGE_TOO_BIG, "Frame length too long (61 bytes); the limit is 60 bytes"));
     }
 
     a_peer_that_does_not_read_slows_itself_down(version) {

@@ -192,15 +192,19 @@ fn what_is_no_handshake_is_refused_by_kind() {
     for version in Version::ALL.iter().copied() {
         refused_as(replaced(version, "GET", "POST"), HandshakeError::Method);
         refused_as(replaced(version, "Upgrade: WebSocket", "Upgrade: h2c"), HandshakeError::NotAnUpgrade);
-        let twice = "Upgrade: WebSocket\r\nUpgrade: WebSocket";
-        refused_as(replaced(version, "Upgrade: WebSocket", twice), HandshakeError::Upgrade);
+        // A list in two lines is one list (RFC 9110 §5.3).
+        for upgrades in ["Upgrade: WebSocket\r\nUpgrade: WebSocket", "Upgrade: h2c\r\nUpgrade: WebSocket"] {
+            let twice = replaced(version, "Upgrade: WebSocket", upgrades);
+            let answer = TestSocket::request(echo(), twice).received_bytes();
+            assert!(answer.starts_with(b"HTTP/1.1 101 "), "{version}: {upgrades}");
+        }
         refused_as(replaced(version, "Connection: Upgrade", "Connection: close"), HandshakeError::Connection);
         let body = "Content-Length: 3\r\nHost";
         refused_as(replaced(version, "Host", body), HandshakeError::Body);
         refused_as(replaced(version, "Host", "Sec-WebSocket-Protocol:\r\nHost"), HandshakeError::Subprotocol);
         let head = |error: HeadError| (error.status().as_str().to_owned(), Error::Head(error).to_string());
         assert_eq!(refused(replaced(version, "HTTP/1.1", "HTTQ/1.1")), head(HeadError::Malformed));
-        assert_eq!(refused(replaced(version, "GET /", "GET /%2")), head(HeadError::InvalidTarget));
+        assert_eq!(refused(replaced(version, "GET /", "GET /%%32e")), head(HeadError::InvalidTarget));
         assert_eq!(refused(replaced(version, "Host", "Host: a\r\nHost")), head(HeadError::Host));
         assert_eq!(refused(format!("\r\nGET\r\n\r\n{}", replaced(version, "GET", "GET"))), head(HeadError::Malformed));
         assert_eq!(refused("junk\r\n\r\n"), head(HeadError::Malformed));
@@ -335,13 +339,14 @@ fn subprotocols_may_be_echoed_as_em_websocket_does() {
 fn a_flash_player_and_a_load_balancer_are_answered_however_they_are_cut() {
     let policy = "<?xml version=\"1.0\"?><cross-domain-policy><allow-access-from domain=\"*\" to-ports=\"*\"/>\
                   </cross-domain-policy>";
-    let health = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nOK";
+    let health = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 2\r\n\r\nOK";
     for (asked, answer) in [
         ("<policy-file-request/>\0", policy),
         ("<policy-file-request \t/>", policy),
         ("GET /healthcheck HTTP/1.1\r\nHost: a\r\n\r\n", health),
         ("GET /healthcheck\r\n\r\n", health),
         ("GET /healthcheck?deep=1 HTTP/1.0\r\n\r\n", health),
+        ("HEAD /healthcheck HTTP/1.1\r\nHost: a\r\n\r\n", &health[..health.len() - 2]),
     ] {
         for cut in 0..asked.len() {
             let (server, errors) = closed_door();
@@ -495,9 +500,10 @@ fn a_length_of_64_bits_is_read_whole() {
             bytes.truncate(14);
             bytes
         };
-        for (length, error) in
-            [((1 << 40) + 2, "Frame length too long (1099511627778 bytes)"), (1 << 63, "length with its top bit set")]
-        {
+        for (length, error) in [
+            ((1 << 40) + 2, "Frame length too long (1099511627778 bytes); the limit is 10485760 bytes"),
+            (1 << 63, "length with its top bit set"),
+        ] {
             let mut socket = TestSocket::connect_as(version, echo(), "/");
             socket.send_bytes(&header(length));
             let code = if length >> 63 == 0 { CloseCode::MESSAGE_TOO_BIG } else { CloseCode::PROTOCOL_ERROR };

@@ -18,24 +18,62 @@ use super::{
 
 pub(crate) use super::framing::hybi::WholeMessage;
 
-/// How large a frame and a message may be.
+/// Largest messages and frames that are accepted.
+///
+/// ```
+/// use ws_reactor::MessageLimits;
+///
+/// // Frames of a message may be as long as the message, unless a limit of their own is set.
+/// let limits = MessageLimits::new().max_message_bytes(64 << 20);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MessageLimits {
-    /// Largest payload of one frame, in bytes, as it stands there, compressed or not. Default 10 MiB.
+    /// Largest payload of one frame, in bytes on the wire. Default `usize::MAX`: the message limit alone holds, which holds for every frame too.
     ///
-    /// A longer one closes the connection with 1009 as soon as its header has come. RFC 6455 §10.4. In the versions of Hixie, whose frames have no
-    /// length, it is so many bytes that must have come, and the lower of the two limits holds; what has no codes is closed without.
+    /// A longer frame closes the connection with 1009 as soon as its header has arrived. RFC 6455 §10.4. Frames of hixie-75 and hixie-76 have no length; there so many bytes have to
+    /// arrive, and the close has no code.
     pub max_frame_bytes: usize,
-    /// Largest message, in bytes, all its fragments together. Default 10 MiB.
+    /// Largest message, in bytes, all its fragments together and after inflation. Default 10 MiB.
     ///
-    /// A longer one closes the connection with 1009 as soon as the header of the crossing fragment has come, or, if it is compressed, when so much of it has been inflated.
-    /// RFC 6455 §10.4.
+    /// A longer message closes the connection with 1009: as soon as the header of the fragment that exceeds the limit has arrived, or, if it is compressed, as soon as more has been inflated.
+    /// The reason names the length and the limit. RFC 6455 §10.4.
     pub max_message_bytes: usize,
+}
+
+impl MessageLimits {
+    /// The defaults.
+    pub fn new() -> Self {
+        MessageLimits::default()
+    }
+
+    /// Sets [`max_frame_bytes`](field@Self::max_frame_bytes).
+    pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
+        self.max_frame_bytes = bytes;
+        self
+    }
+
+    /// Sets [`max_message_bytes`](field@Self::max_message_bytes).
+    pub fn max_message_bytes(mut self, bytes: usize) -> Self {
+        self.max_message_bytes = bytes;
+        self
+    }
+
+    /// What holds for one frame.
+    #[inline]
+    fn frame(self) -> usize {
+        self.max_frame_bytes.min(self.max_message_bytes)
+    }
+
+    /// What holds for one frame of a compressed message. What cannot be made smaller is a little longer when it is compressed.
+    fn compressed_frame(self) -> usize {
+        self.max_frame_bytes.min(self.max_message_bytes.saturating_add(self.max_message_bytes / 64 + 1024))
+    }
 }
 
 impl Default for MessageLimits {
     fn default() -> Self {
-        MessageLimits { max_frame_bytes: 10 * 1024 * 1024, max_message_bytes: 10 * 1024 * 1024 }
+        MessageLimits { max_frame_bytes: usize::MAX, max_message_bytes: 10 * 1024 * 1024 }
     }
 }
 
@@ -159,7 +197,7 @@ impl Decoder {
             return None;
         }
         let whole = hybi::whole_message(input)?;
-        let limit = self.limits.max_frame_bytes.min(self.limits.max_message_bytes);
+        let limit = self.limits.frame();
         if whole.end - whole.start > limit { None } else { Some(whole) }
     }
 
@@ -313,7 +351,7 @@ impl<'m> Course<'m> {
     }
 
     fn decode_hixie(self, input: &'m mut [u8], blocks: &mut Blocks) -> Result<Decoded<'m>, ProtocolError> {
-        let limit = self.limits.max_frame_bytes.min(self.limits.max_message_bytes);
+        let limit = self.limits.frame();
         let mut at = 0;
         loop {
             if *self.closed {
@@ -389,11 +427,13 @@ impl<'m> Course<'m> {
             }
             _ => {}
         }
-        let MessageLimits { max_frame_bytes, max_message_bytes } = self.limits;
+        let compressed = header.compressed | self.unfinished.compressed;
+        let max_frame_bytes = if compressed { self.limits.compressed_frame() } else { self.limits.frame() };
+        let max_message_bytes = self.limits.max_message_bytes;
         if header.length > max_frame_bytes as u64 {
             return Err(ProtocolError::TooBig { limit: max_frame_bytes, length: header.length });
         }
-        if header.compressed | self.unfinished.compressed {
+        if compressed {
             // How long the message is shows when it is inflated.
             return Ok(());
         }

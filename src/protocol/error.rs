@@ -53,7 +53,7 @@ impl ProtocolError {
         }
     }
 
-    /// The text that goes with the code. It is what em-websocket says, where that says anything: clients may look for it.
+    /// The reason beside the code. It begins as em-websocket's, where that has one: clients may look for it.
     pub fn close_reason(self) -> String {
         match self {
             ProtocolError::UnknownOpCode(code) => format!("Unknown opcode {code}"),
@@ -64,7 +64,9 @@ impl ProtocolError {
             ProtocolError::ClosePayloadTooShort => {
                 "Close frames with a body must contain a 2 byte status code".to_owned()
             }
-            ProtocolError::TooBig { length, .. } => format!("Frame length too long ({length} bytes)"),
+            ProtocolError::TooBig { length, limit } => {
+                format!("Frame length too long ({length} bytes); the limit is {limit} bytes")
+            }
             other => other.to_string(),
         }
     }
@@ -86,7 +88,9 @@ impl fmt::Display for ProtocolError {
             ProtocolError::InvalidDeflate => formatter.write_str("invalid compressed data"),
             ProtocolError::ClosePayloadTooShort => formatter.write_str("close frame with half a code"),
             ProtocolError::InvalidCloseCode(code) => write!(formatter, "invalid close code {code}"),
-            ProtocolError::TooBig { limit, length } => write!(formatter, "{length} bytes, the limit is {limit}"),
+            ProtocolError::TooBig { limit, length } => {
+                write!(formatter, "message of {length} bytes, the limit is {limit}")
+            }
         }
     }
 }
@@ -105,7 +109,11 @@ mod tests {
             (ProtocolError::ExpectedContinuation, 1002, "Continuation frame expected"),
             (ProtocolError::InvalidUtf8, 1007, "Invalid UTF8 data"),
             (ProtocolError::InvalidDeflate, 1007, &ProtocolError::InvalidDeflate.to_string()),
-            (ProtocolError::TooBig { limit: 9, length: 10 }, 1009, "Frame length too long (10 bytes)"),
+            (
+                ProtocolError::TooBig { limit: 9, length: 10 },
+                1009,
+                "Frame length too long (10 bytes); the limit is 9 bytes",
+            ),
         ] {
             assert_eq!(told(error), (code, reason.to_owned()));
         }

@@ -46,6 +46,9 @@ impl<K: Kernel> Reactor<K> {
             self.commands = commands.into();
         }
         for _ in 0..self.config.command_budget.max(1) {
+            if self.hub.deliveries_left == 0 {
+                return;
+            }
             let Some(command) = self.commands.pop_front() else { return };
             match command {
                 Command::Run(call) => drop(self.call_hub(call)),
@@ -63,7 +66,9 @@ impl<K: Kernel> Reactor<K> {
     /// Calls the ticks that waited when the turn came to them; what they add waits for the next.
     pub(super) fn run_ticks(&mut self) {
         for _ in 0..self.hub.ticks.len().min(self.config.timer_budget.max(1)) {
-            if let Some(tick) = self.hub.ticks.pop_front() {
+            if self.hub.deliveries_left > 0
+                && let Some(tick) = self.hub.ticks.pop_front()
+            {
                 self.call_hub(tick);
             }
         }
@@ -72,6 +77,9 @@ impl<K: Kernel> Reactor<K> {
     /// Calls the timers that are due, within the budget.
     pub(super) fn fire_timers(&mut self) {
         for _ in 0..self.config.timer_budget.max(1) {
+            if self.hub.deliveries_left == 0 {
+                return;
+            }
             let Some(timer) = self.hub.timers.next_due(self.hub.now) else { return };
             self.fire(timer);
         }
@@ -195,7 +203,7 @@ impl<K: Kernel> Reactor<K> {
             }
             Running::Stopping => {
                 self.close_listeners();
-                self.flush_touched();
+                self.flush_oldest(usize::MAX);
                 for key in self.keys() {
                     self.hub.kill(key, ClosedBy::Shutdown);
                 }

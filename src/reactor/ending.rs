@@ -26,7 +26,7 @@ impl Hub {
     /// is answered `Unsupported`, and nothing happens; closing twice is answered `Closed`.
     pub fn close(&mut self, id: ConnectionId, code: CloseCode, reason: &str) -> SendStatus {
         if !code.is_sendable() {
-            return match self.is_open(id) {
+            return match self.is_alive(id) {
                 true => SendStatus::Unsupported,
                 false => SendStatus::Closed,
             };
@@ -220,6 +220,9 @@ impl Hub {
         }
         outbox.phase = Phase::Dead;
         outbox.set_rule(None);
+        // Now, not when `on_close` is called: of thousands that end at once, none is looked at by the publishes of the others.
+        self.topics.leave_all(key);
+        let outbox = &mut self.outboxes[key];
         outbox.deadline = None;
         self.dead.push(key);
     }

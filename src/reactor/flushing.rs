@@ -121,13 +121,19 @@ impl<K: Kernel> Reactor<K> {
         self.hub.outbox(id).is_none_or(|outbox| outbox.buffered() == 0 && !holds())
     }
 
-    /// Flushes every connection that was sent to in this turn, but for those flushed in their own callbacks.
+    /// Flushes the connections that were sent to and not flushed in their own callbacks: those that have waited longest, within the budget.
     pub(super) fn flush_touched(&mut self) {
+        self.flush_oldest(self.config.write_budget.max(1));
+    }
+
+    /// Flushes at most so many connections.
+    pub(super) fn flush_oldest(&mut self, budget: usize) {
         if self.hub.touched.is_empty() {
             return;
         }
         let mut touched = mem::take(&mut self.hub.touched);
-        for key in touched.drain(..) {
+        let count = touched.len().min(budget);
+        for key in touched.drain(..count) {
             if let Some(outbox) = self.hub.outboxes.get_mut(key) {
                 outbox.touched = false;
                 self.flush(key);

@@ -97,6 +97,8 @@ pub struct Hub {
     pub(super) dials: VecDeque<Dial>,
     /// Connections with messages that wait to be compressed, the first that came first.
     pub(super) compressing: VecDeque<ConnectionId>,
+    /// Deliveries and endings that this part of the turn may still make.
+    pub(super) deliveries_left: usize,
     /// When a warning was logged that any peer could cause.
     warned: Option<Instant>,
 }
@@ -135,6 +137,7 @@ impl Hub {
             securing: Vec::new(),
             dials: VecDeque::new(),
             compressing: VecDeque::new(),
+            deliveries_left: 0,
             warned: None,
         }
     }
@@ -167,9 +170,17 @@ impl Hub {
         self.outboxes.iter().map(|(_, outbox)| outbox.id)
     }
 
-    /// Whether the connection is open: neither gone nor closing.
+    /// Whether a message can be sent: the WebSocket is open, or the raw stream connected, and it is not closing.
     pub fn is_open(&self, id: ConnectionId) -> bool {
-        self.outbox(id).is_some_and(|outbox| outbox.phase == Phase::Open)
+        self.outbox(id).is_some_and(|outbox| {
+            let opening = outbox.dialing || outbox.reserved && outbox.encoder().is_none();
+            outbox.phase == Phase::Open && !opening
+        })
+    }
+
+    /// Whether the connection has neither ended nor begun to close; it may be opening.
+    pub(crate) fn is_alive(&self, id: ConnectionId) -> bool {
+        self.phase(id) == Phase::Open
     }
 
     /// The address of the peer, as it was at accept. `None` once the connection has gone.
@@ -273,14 +284,14 @@ impl Hub {
         self.outbox(id).is_some_and(|outbox| !outbox.may_read() || outbox.resuming)
     }
 
-    /// The phase of a connection, and whether what has come has to wait: for its output to leave, or until it is wanted.
+    /// The phase of a connection, and whether what has come has to wait: for its output to leave, until it is wanted, or for the next turn, because this one has delivered enough.
     pub(crate) fn intake(&self, id: ConnectionId) -> (Phase, bool) {
         let Some(outbox) = self.outbox(id) else { return (Phase::Dead, false) };
         // A connection that is closing adds nothing but pongs.
         let above = outbox.phase == Phase::Open
             && outbox.buffered() > outbox.config.output.pause_reading_bytes
             && outbox.allowance() == 0;
-        (outbox.phase, above || !outbox.may_read())
+        (outbox.phase, above || !outbox.may_read() || self.deliveries_left == 0)
     }
 
     /// The phase of a connection.

@@ -121,7 +121,6 @@ impl<K: Kernel> Reactor<K> {
         let ending = self.hub.outboxes[key].take_ending();
         let reason = ending.unwrap_or_else(|| CloseReason::abnormal(ClosedBy::Peer));
         log::debug!(target: "ws_reactor::reactor", "{} closed: {reason}", self.hub.outboxes[key].id);
-        self.hub.topics.leave_all(key);
         let dialing = self.links[key].dialing.take();
         if let Some(dialing) = &dialing {
             self.drop_attempts(self.hub.outboxes[key].id, dialing);

@@ -241,6 +241,10 @@ impl<K: Kernel> Reactor<K> {
         self.hub.now = self.kernel.now();
 
         self.take_in_dials();
+        self.refill_deliveries();
+        // What ended in the last turn, and had no room in it, goes first.
+        self.remove_closed();
+        self.refill_deliveries();
         self.take_answers();
         self.run_commands();
         self.handle_events();
@@ -252,7 +256,7 @@ impl<K: Kernel> Reactor<K> {
         self.terminate_slow_readers();
         self.flush_touched();
         self.tell_drained();
-        self.bury_the_dead();
+        self.remove_closed();
         self.note_plenty();
         self.note_turn();
         self.note_end();
@@ -279,6 +283,7 @@ impl<K: Kernel> Reactor<K> {
         self.refill();
         self.shake_hands();
         self.refill();
+        self.refill_deliveries();
         let mut looked_at = 0;
         // Those whose turn does not come now are before the others in the next.
         while looked_at < unfinished && self.turn_budget > 0 {
@@ -297,14 +302,23 @@ impl<K: Kernel> Reactor<K> {
         self.turn_budget = self.config.turn_budget_bytes.max(1);
     }
 
-    /// Closes what has ended. What `on_close` ends has its turn in the next: it may make connections that fail at once, again and again.
-    fn bury_the_dead(&mut self) {
-        let dead = self.hub.dead.len();
-        for index in 0..dead {
-            self.bury(self.hub.dead[index]);
+    /// Allows so many deliveries and endings as a part of a turn may make.
+    fn refill_deliveries(&mut self) {
+        self.hub.deliveries_left = self.config.delivery_budget.max(1);
+    }
+
+    /// Removes connections that have ended, within the budget: each may publish its end to all the others. What `on_close` ends waits for the next turn: it may make
+    /// connections that fail at once, again and again.
+    fn remove_closed(&mut self) {
+        let closed = self.hub.dead.len();
+        let mut removed = 0;
+        while removed < closed && self.hub.deliveries_left > 0 {
+            self.hub.deliveries_left -= 1;
+            self.bury(self.hub.dead[removed]);
+            removed += 1;
         }
-        self.hub.dead.drain(..dead);
-        if dead > 0 {
+        self.hub.dead.drain(..removed);
+        if removed > 0 {
             self.unpark_all();
         }
         while let Some(key) = self.hub.resumed.pop() {

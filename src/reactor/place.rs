@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use crate::net::Endpoint;
+use crate::net::{Endpoint, scoped_address};
 
 /// Where a connection is to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,10 @@ impl Place {
     pub(crate) fn new(host: &str, port: u16) -> Self {
         match host.parse::<IpAddr>() {
             Ok(ip) => Place::Address(SocketAddr::new(ip, port).into()),
-            Err(_) => Place::Name(host.to_owned(), port),
+            Err(_) => match scoped_address(host, port) {
+                Some(address) => Place::Address(address.into()),
+                None => Place::Name(host.to_owned(), port),
+            },
         }
     }
 }
@@ -60,7 +63,7 @@ mod tests {
     #[test]
     fn a_place_is_a_name_or_an_address_with_a_port_or_a_path() {
         let parsed = |text: &str| text.parse::<Place>().map(|place| place.to_string()).unwrap_or_default();
-        for text in ["example.com:80", "127.0.0.1:80", "[::1]:80"] {
+        for text in ["example.com:80", "127.0.0.1:80", "[::1]:80", "[fe80::1%1]:80"] {
             assert_eq!(parsed(text), text);
         }
         assert_eq!(parsed("unix:/run/example.sock"), "/run/example.sock");

@@ -81,7 +81,9 @@ impl Hub {
         let mut published = Published::default();
         let mut frames = std::mem::take(&mut self.frames);
         let mut copy = None;
-        for index in 0..self.topics.members(topic).len() {
+        let members = self.topics.members(topic).len();
+        self.deliveries_left = self.deliveries_left.saturating_sub(members);
+        for index in 0..members {
             let key = self.topics.members(topic)[index].connection as usize;
             let outbox = &mut self.outboxes[key];
             let Some(encoder) = outbox.encoder().filter(|_| outbox.phase == Phase::Open && key != except) else {

@@ -217,7 +217,7 @@ impl<'a> Stream<'a> {
     /// so it may be moved with each sign of life.
     pub fn set_deadline(&mut self, at: Option<Instant>) {
         // A connection that is ending has a deadline of its own.
-        if self.hub.is_open(self.id) {
+        if self.hub.is_alive(self.id) {
             self.hub.set_deadline(self.id, at);
         }
     }

@@ -46,7 +46,7 @@ fn received_from(server: Server) -> Vec<Vec<u8>> {
 fn three_thousand_messages_of_one_callback_arrive() {
     let messages = received_from(opening(|ws| {
         for number in 0..3000_u32 {
-            let status = ws.send(&[&number.to_be_bytes()[..], &[b'x'; 1020]].concat());
+            let status = ws.send([&number.to_be_bytes()[..], &[b'x'; 1020]].concat());
             assert!(status.is_queued(), "{number}: {status:?}");
         }
         ws.hub().shutdown(Duration::from_secs(2));
@@ -299,10 +299,11 @@ fn every_payload_type_is_sent_as_what_it_is() {
     let mut socket = TestSocket::connect(
         opening(|ws| {
             ws.send("text");
-            ws.send(&String::from("text"));
-            ws.send(String::from("text"));
+            let (string, owned) = (String::from("text"), OwnedMessage::text("text"));
+            ws.send(&string);
+            ws.send(string);
             ws.send(Message::Text("text"));
-            ws.send(&OwnedMessage::text("text"));
+            ws.send(&owned);
             ws.send(b"text");
             ws.send(vec![b't'; 20_000]);
             ws.send("t".repeat(20_000));

@@ -1,0 +1,122 @@
+//! The work between two waits is bounded, for deliveries and endings too.
+
+use std::{cell::Cell, rc::Rc, time::Duration};
+
+use ws_reactor::{Callbacks, Reactor, ReactorConfig, Server, net::sim::Sim};
+
+use crate::support::{REQUEST, frames};
+
+const BUDGET: usize = 500;
+const MEMBERS: usize = 400;
+
+/// Members of one topic that publish when they are spoken to, and when they end, and one who is no member.
+struct Hall {
+    reactor: Reactor<Sim>,
+    peers: Vec<ws_reactor::net::sim::PeerId>,
+    ended: Rc<Cell<usize>>,
+}
+
+impl Hall {
+    fn new(config: ReactorConfig) -> Self {
+        let ended = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&ended);
+        let server = Server::new(move |handshake| {
+            let (member, counted) = (handshake.path() == "/member", Rc::clone(&counted));
+            Callbacks::new()
+                .on_open(move |ws, _| _ = member && ws.subscribe("all"))
+                .on_message(move |ws, message| match member {
+                    true => _ = ws.publish("all", message),
+                    false => _ = ws.send(message),
+                })
+                .on_close(move |ws, _| {
+                    counted.set(counted.get() + 1);
+                    ws.publish("all", "gone");
+                })
+        });
+        let mut reactor = Reactor::on(Sim::new(), config);
+        let addr = reactor.listen("10.0.0.1:80", server.ping_after(None)).unwrap().addr;
+        let request = String::from_utf8_lossy(REQUEST).replace("GET / ", "GET /member ");
+        let mut peers = Vec::new();
+        for number in 0..=MEMBERS {
+            let peer = reactor.kernel_mut().connect(addr).unwrap();
+            reactor.kernel_mut().send(peer, if number == 0 { REQUEST } else { request.as_bytes() });
+            peers.push(peer);
+        }
+        reactor.settle().unwrap();
+        Hall { reactor, peers, ended }
+    }
+
+    /// Turns until all is done, and says how many messages each turn has queued.
+    fn turns(&mut self, done: impl Fn(&mut Self) -> bool) -> Vec<usize> {
+        let mut queued = Vec::new();
+        while !done(self) {
+            let before = self.reactor.hub().stats().messages_out;
+            self.reactor.turn(Some(Duration::ZERO)).unwrap();
+            queued.push((self.reactor.hub().stats().messages_out - before) as usize);
+            assert!(queued.len() < 10_000, "it does not end");
+        }
+        queued
+    }
+}
+
+#[test]
+fn thousands_of_endings_that_are_published_come_in_bounded_turns() {
+    let mut hall = Hall::new(ReactorConfig::new().delivery_budget(BUDGET));
+    // Half of them leave at once; each leaving is published to the rest.
+    let Hall { reactor, peers, .. } = &mut hall;
+    for peer in &peers[1..=MEMBERS / 2] {
+        reactor.kernel_mut().reset(*peer);
+    }
+    let bystander = hall.peers[0];
+    hall.reactor.kernel_mut().received(bystander);
+    hall.reactor.kernel_mut().send(bystander, b"\x81\x85\0\0\0\0hello");
+    let queued = hall.turns(|hall| hall.ended.get() == MEMBERS / 2);
+    // Each turn has two parts, and a publish is not divided.
+    let most = 2 * (BUDGET + MEMBERS);
+    assert!(queued.iter().all(|queued| *queued <= most), "{queued:?}");
+    assert!(queued.len() >= MEMBERS / 2 * MEMBERS / 2 / most, "{} turns", queued.len());
+    assert_eq!(hall.reactor.kernel_mut().received(bystander), b"\x81\x05hello", "it is served meanwhile");
+    // Nothing is lost: the rest hears of each.
+    hall.reactor.settle().unwrap();
+    let last = *hall.peers.last().unwrap();
+    let received = hall.reactor.kernel_mut().received(last);
+    assert_eq!(frames(&received).iter().filter(|message| *message == b"gone").count(), MEMBERS / 2);
+}
+
+#[test]
+fn publishes_of_many_connections_come_in_bounded_turns() {
+    let mut hall = Hall::new(ReactorConfig::new().delivery_budget(BUDGET));
+    let Hall { reactor, peers, .. } = &mut hall;
+    for peer in &peers[1..] {
+        reactor.kernel_mut().send(*peer, b"\x81\x82\0\0\0\0hi\x81\x82\0\0\0\0ho");
+    }
+    let queued = hall.turns(|hall| hall.reactor.hub().stats().messages_out as usize == 2 * MEMBERS * MEMBERS);
+    let most = 2 * (BUDGET + MEMBERS);
+    assert!(queued.iter().all(|queued| *queued <= most), "{queued:?}");
+    hall.reactor.settle().unwrap();
+    let last = *hall.peers.last().unwrap();
+    let received = hall.reactor.kernel_mut().received(last);
+    assert_eq!(frames(&received).len(), 2 * MEMBERS);
+}
+
+#[test]
+fn writes_after_a_publish_come_in_bounded_turns_and_in_order() {
+    let mut hall = Hall::new(ReactorConfig::new().write_budget(100));
+    let heard = |hall: &mut Hall| {
+        let peers = hall.peers[1..].to_vec();
+        peers
+            .into_iter()
+            .map(|peer| hall.reactor.kernel_mut().received(peer).len())
+            .filter(|length| *length > 0)
+            .count()
+    };
+    heard(&mut hall);
+    assert_eq!(hall.reactor.hub().publish("all", "news").queued, MEMBERS);
+    for turn in 1..=MEMBERS / 100 {
+        let before = hall.reactor.hub().stats().bytes_out;
+        hall.reactor.turn(Some(Duration::ZERO)).unwrap();
+        assert_eq!(hall.reactor.hub().stats().bytes_out - before, 100 * b"\x81\x04news".len() as u64, "turn {turn}");
+    }
+    hall.reactor.settle().unwrap();
+    assert_eq!(heard(&mut hall), MEMBERS);
+}
