@@ -108,7 +108,7 @@ pub use crate::net::tls::{TlsAcceptor, TlsClientConfig, TlsConfig, TlsConnector,
 pub use crate::protocol::{DeflateConfig, DeflateConfigError, DeflateParameters};
 pub use crate::{
     error::{ConnectError, Error, ListenError, PollError, Refusal},
-    http::{HeadError, HeadLimits, Request, UrlError},
+    http::{HeadError, HeadLimits, Request, UrlError, UrlPart},
     net::Bind,
     protocol::{
         CloseCode, CloseReason, ClosedBy, Handshake, HandshakeError, Message, MessageLimits, Outgoing, OwnedMessage,

@@ -87,7 +87,7 @@ fn a_request_is_accepted_with_headers_and_limits_or_answered_otherwise() {
                 .header(HeaderName::from_static("x-request-id"), HeaderValue::from_static("7"))
                 .header(HeaderName::from_static("sec-websocket-accept"), HeaderValue::from_static("forged"))
                 .header(HeaderName::from_static("websocket-location"), HeaderValue::from_static("forged"))
-                .limits(MessageLimits { max_frame_bytes: 10, max_message_bytes: 10 })
+                .limits(MessageLimits::new().max_message_bytes(10))
                 .into(),
         })
     };

@@ -13,5 +13,5 @@ pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCod
 pub use self::{
     head::{HeadError, HeadLimits},
     request::Request,
-    url::UrlError,
+    url::{UrlError, UrlPart},
 };

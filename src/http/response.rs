@@ -1,11 +1,11 @@
 //! Responses, written by hand: no `Date`, no `Server`, names in the case that old clients expect.
 
-use http::{HeaderMap, HeaderName, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
 
 /// Appends a whole response, with its length and the end of the connection announced.
 ///
-/// A body has no length where the status forbids one (RFC 9110 §8.6).
-pub(crate) fn write(response: &Response<Vec<u8>>, out: &mut Vec<u8>) {
+/// A body has no length where the status forbids one (RFC 9110 §8.6). The response to a `HEAD` has the length, and no body (§9.3.2).
+pub(crate) fn write(response: &Response<Vec<u8>>, to: &Method, out: &mut Vec<u8>) {
     let status = response.status();
     write_status(status, out);
     for (name, value) in response.headers() {
@@ -21,7 +21,7 @@ pub(crate) fn write(response: &Response<Vec<u8>>, out: &mut Vec<u8>) {
         write_header(&header::CONTENT_LENGTH, response.body().len().to_string().as_bytes(), out);
     }
     out.extend_from_slice(b"\r\n");
-    if has_body {
+    if has_body && to != Method::HEAD {
         out.extend_from_slice(response.body());
     }
 }
@@ -74,7 +74,7 @@ mod tests {
 
     fn written(response: &Response<Vec<u8>>) -> String {
         let mut out = Vec::new();
-        write(response, &mut out);
+        write(response, &Method::GET, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -88,6 +88,13 @@ mod tests {
             .unwrap();
         let expected = "HTTP/1.1 404 Not Found\r\nX-Why: gone\r\nSec-WebSocket-Version: 13\r\nConnection: close\r\nContent-Length: 12\r\n\r\nno such page";
         assert_eq!(written(&response), expected);
+    }
+
+    #[test]
+    fn response_to_head_has_the_length_and_no_body() {
+        let (response, mut out) = (Response::new(b"a page".to_vec()), Vec::new());
+        write(&response, &Method::HEAD, &mut out);
+        assert_eq!(out, b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 6\r\n\r\n");
     }
 
     #[test]

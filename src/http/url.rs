@@ -6,40 +6,81 @@ use std::{
     path::PathBuf,
 };
 
-use http::Uri;
-
-/// Why a URL is none that a client can connect to.
+/// A URL that a client cannot connect to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// It is no URL.
-    Malformed,
+    /// An octet that the part of the URL cannot have, and where it stands, in bytes from the start.
+    Octet {
+        /// The part.
+        part: UrlPart,
+        /// The octet.
+        octet: u8,
+        /// Its place.
+        at: usize,
+    },
     /// A scheme other than `ws`, `wss`, `ws+unix` and `wss+unix`; of a proxy, other than `http`, `https` and `socks5`.
     Scheme,
     /// No host.
     Host,
+    /// Brackets around what is no IPv6 address, or without their other half.
+    Address,
+    /// A port that is no number from 0 to 65535.
+    Port,
     /// `ws+unix` without the absolute path of a socket.
     Socket,
     /// `wss`, and this crate was built without the feature `tls`.
     NoTls,
-    /// `wss`, and there is nobody to trust: `Client::tls` was not called, and this crate was built without the feature `bundled-roots`, or the system has no roots for `platform-roots`.
+    /// `wss`, and there are no roots to trust: `Client::tls` was not called, and this crate was built without the feature `bundled-roots`, or the system has no roots for `platform-roots`.
     NoRoots,
     /// A fragment, which means nothing here (RFC 6455 §3).
     Fragment,
 }
 
+/// Part of a URL (RFC 3986 §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UrlPart {
+    /// User and password.
+    Credentials,
+    /// Host.
+    Host,
+    /// Port.
+    Port,
+    /// Path.
+    Path,
+    /// Query.
+    Query,
+}
+
+impl fmt::Display for UrlPart {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            UrlPart::Credentials => "user and password",
+            UrlPart::Host => "host",
+            UrlPart::Port => "port",
+            UrlPart::Path => "path",
+            UrlPart::Query => "query",
+        })
+    }
+}
+
 impl fmt::Display for UrlError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            UrlError::Malformed => "it is no URL",
-            UrlError::Scheme => "its scheme is none of those that are spoken",
-            UrlError::Host => "it has no host",
-            UrlError::Socket => "it has no absolute path of a socket",
+            UrlError::Octet { part, octet, at } => {
+                return write!(formatter, "the {part} has '{}' at byte {at}", octet.escape_ascii());
+            }
+            UrlError::Scheme => "the scheme is not one of ws, wss, ws+unix and wss+unix",
+            UrlError::Host => "there is no host",
+            UrlError::Address => "the brackets hold no IPv6 address",
+            UrlError::Port => "the port is no number from 0 to 65535",
+            UrlError::Socket => "there is no absolute path of a socket",
             UrlError::NoTls => "wss needs the feature `tls`",
             UrlError::NoRoots => {
                 "wss needs roots to trust: Client::tls, or the feature `bundled-roots` or `platform-roots`"
             }
-            UrlError::Fragment => "it has a fragment",
+            UrlError::Fragment => "there is a fragment",
         })
     }
 }
@@ -74,6 +115,8 @@ pub(crate) struct Url {
     pub(crate) secure: bool,
     /// A name or an address, that of version 6 without its brackets.
     pub(crate) host: String,
+    /// The zone of an address of the local link (RFC 4007 §11). Nobody but this host knows what it means, so it is not sent.
+    pub(crate) zone: Option<String>,
     pub(crate) port: u16,
     /// Path and query, as they are asked for.
     pub(crate) target: String,
@@ -87,50 +130,78 @@ impl Url {
         if text.contains('#') {
             return Err(UrlError::Fragment);
         }
-        let escaped = |(index, _): (usize, _)| {
-            let digits = text.as_bytes().get(index + 1..index + 3);
-            digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-        };
-        if !text.is_ascii() || !text.match_indices('%').all(escaped) {
-            return Err(UrlError::Malformed);
-        }
         if let Some((scheme, rest)) = text.split_once(':')
             && let Some(scheme) = scheme.to_ascii_lowercase().strip_suffix("+unix")
         {
             return Url::parse_unix(scheme, rest);
         }
-        let uri: Uri = text.parse().map_err(|_| UrlError::Malformed)?;
-        let secure = match uri.scheme_str() {
-            Some(scheme) if scheme.eq_ignore_ascii_case("ws") => false,
-            Some(scheme) if scheme.eq_ignore_ascii_case("wss") => true,
+        let (scheme, rest) = text.split_once("://").ok_or(UrlError::Scheme)?;
+        let secure = match scheme.to_ascii_lowercase().as_str() {
+            "ws" => false,
+            "wss" => true,
             _ => return Err(UrlError::Scheme),
         };
-        let authority = uri.authority().ok_or(UrlError::Host)?;
-        let host = authority.host();
-        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        if bracketed.is_some_and(|host| host.parse::<Ipv6Addr>().is_err()) {
-            return Err(UrlError::Malformed);
-        }
-        let host = bracketed.unwrap_or(host);
-        if host.contains(['[', ']']) || authority.as_str().matches('[').count() > 1 {
-            return Err(UrlError::Malformed);
-        }
+        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+        // Where a part stands in the text; all are slices of it.
+        let place = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
+        let check = |part: UrlPart, slice: &str, may_have: fn(u8) -> bool| match slice
+            .bytes()
+            .position(|octet| !may_have(octet))
+        {
+            Some(index) => Err(UrlError::Octet { part, octet: slice.as_bytes()[index], at: place(slice) + index }),
+            None => Ok(()),
+        };
+        let (credentials, place_of_server) = match authority.split_once('@') {
+            Some((credentials, server)) => (Some(credentials), server),
+            None => (None, authority),
+        };
+        check(UrlPart::Credentials, credentials.unwrap_or_default(), |octet| {
+            octet.is_ascii_graphic() && !b"[]".contains(&octet)
+        })?;
+        let (host, zone, port) = match place_of_server.strip_prefix('[') {
+            Some(bracketed) => {
+                let (address, port) = bracketed.split_once(']').ok_or(UrlError::Address)?;
+                let (address, zone) = match address.split_once('%') {
+                    // The escape is by RFC 6874 §2; without it, as curl takes it too.
+                    Some((address, zone)) => (address, Some(zone.strip_prefix("25").unwrap_or(zone))),
+                    None => (address, None),
+                };
+                check(UrlPart::Host, zone.unwrap_or_default(), is_unreserved)?;
+                if address.parse::<Ipv6Addr>().is_err() || zone.is_some_and(str::is_empty) {
+                    return Err(UrlError::Address);
+                }
+                (address, zone, port)
+            }
+            None => {
+                let (host, port) = place_of_server.split_at(place_of_server.find(':').unwrap_or(place_of_server.len()));
+                check(UrlPart::Host, host, |octet| is_unreserved(octet) || b"!$&'()*+,;=".contains(&octet))?;
+                (host, None, port)
+            }
+        };
         if host.is_empty() {
             return Err(UrlError::Host);
         }
-        let (credentials, place) = match authority.as_str().split_once('@') {
-            Some((credentials, place)) => (Some(Credentials::parse(credentials)), place),
-            None => (None, authority.as_str()),
+        let port = match port.strip_prefix(':') {
+            Some(digits) => {
+                check(UrlPart::Port, digits, |octet| octet.is_ascii_digit())?;
+                digits.parse().map_err(|_| UrlError::Port)?
+            }
+            None if port.is_empty() => default_port(secure),
+            None => return Err(UrlError::Octet { part: UrlPart::Port, octet: port.as_bytes()[0], at: place(port) }),
         };
-        let port = match place.strip_prefix(authority.host()) {
-            Some("") => default_port(secure),
-            Some(port) => port.strip_prefix(':').and_then(parse_port).ok_or(UrlError::Malformed)?,
-            None => return Err(UrlError::Malformed),
-        };
-        let target = uri.path_and_query().map_or("/", |target| target.as_str());
+        check(UrlPart::Path, path, is_of_target)?;
+        check(UrlPart::Query, query, is_of_target)?;
         let slash = if target.starts_with('/') { "" } else { "/" };
-        let target = format!("{slash}{target}");
-        Ok(Url { secure, host: host.to_owned(), port, target, credentials, socket: None })
+        Ok(Url {
+            secure,
+            host: host.to_owned(),
+            zone: zone.map(str::to_owned),
+            port,
+            target: format!("{slash}{target}"),
+            credentials: credentials.map(Credentials::parse),
+            socket: None,
+        })
     }
 
     /// The path of a socket, and behind a colon what is asked for there: `ws+unix:/run/chat.sock:/room?name=x`. The server hears of `localhost`.
@@ -142,7 +213,7 @@ impl Url {
         }
         let slash = if target.starts_with('/') { "" } else { "/" };
         let there = Url::parse(&format!("{scheme}://localhost{slash}{target}"))?;
-        let socket = String::from_utf8(decoded(socket)).map_err(|_| UrlError::Malformed)?;
+        let socket = String::from_utf8(decoded(socket)).map_err(|_| UrlError::Socket)?;
         if socket.contains('\0') {
             return Err(UrlError::Socket);
         }
@@ -182,7 +253,8 @@ impl Url {
 
     /// Whether both name one place: what one was told may be told to the other.
     pub(crate) fn is_beside(&self, other: &Url) -> bool {
-        let place = |url: &Url| (url.secure, url.host.to_ascii_lowercase(), url.port, url.socket.clone());
+        let place =
+            |url: &Url| (url.secure, url.host.to_ascii_lowercase(), url.zone.clone(), url.port, url.socket.clone());
         place(self) == place(other)
     }
 
@@ -193,6 +265,14 @@ impl Url {
             _ => self.host.clone(),
         };
         if self.port == default_port(self.secure) { host } else { format!("{host}:{}", self.port) }
+    }
+
+    /// Host and zone, as the system resolves them.
+    pub(crate) fn scoped_host(&self) -> String {
+        match &self.zone {
+            Some(zone) => format!("{}%{zone}", self.host),
+            None => self.host.clone(),
+        }
     }
 
     /// As text again, without credentials.
@@ -231,9 +311,25 @@ fn without_dots(target: &str) -> String {
     format!("/{}{query}", kept.join("/"))
 }
 
-/// Digits, and no more.
-fn parse_port(text: &str) -> Option<u16> {
-    if text.bytes().all(|octet| octet.is_ascii_digit()) { text.parse().ok() } else { None }
+/// RFC 3986 §2.3.
+fn is_unreserved(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || b"-._~".contains(&octet)
+}
+
+/// Whether an octet may stand in the target of a request. `%` may stand for itself, as in the URL standard.
+fn is_of_target(octet: u8) -> bool {
+    octet.is_ascii_graphic() && http::uri::PathAndQuery::try_from(&[b'/', octet][..]).is_ok()
+}
+
+/// Whether an escape appears in the path only when it is decoded: a second decoding, by whoever is behind, would see another path.
+pub(crate) fn decodes_to_an_escape(path: &str) -> bool {
+    let octets = path.as_bytes();
+    let is_escape = |octets: &[u8], at: usize| {
+        let digits = octets.get(at + 1..at + 3);
+        octets[at] == b'%' && digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    let lone = |at: &usize| octets[*at] == b'%' && !is_escape(octets, *at);
+    (0..octets.len()).filter(lone).any(|at| is_escape(&decoded(&path[at..]), 0))
 }
 
 /// A URL as it may be shown: without what stands before an `@`.
@@ -372,29 +468,57 @@ mod tests {
 
     #[test]
     fn what_cannot_be_connected_to_is_named() {
+        let octet = |part, octet, at| UrlError::Octet { part, octet, at };
         for (text, error) in [
-            ("", UrlError::Malformed),
+            ("", UrlError::Scheme),
             ("example.com", UrlError::Scheme),
             ("http://example.com/", UrlError::Scheme),
             ("ws://example.com/#top", UrlError::Fragment),
-            ("ws://example .com/", UrlError::Malformed),
-            ("ws://example.com:99999/", UrlError::Malformed),
-            ("ws://example.com:/", UrlError::Malformed),
-            ("ws:///path", UrlError::Malformed),
-            ("ws://[::1/", UrlError::Malformed),
-            ("ws://example.com/a b", UrlError::Malformed),
-            ("ws://example.com/\r\nHost: evil", UrlError::Malformed),
-            ("ws://example.com/\u{e9}", UrlError::Malformed),
-            ("ws://example.com/%2", UrlError::Malformed),
-            ("ws://[example.com]/", UrlError::Malformed),
-            ("ws://[::1]x:80/", UrlError::Malformed),
-            ("ws://user:[@1]/", UrlError::Malformed),
-            ("ws://us[er@[::1]/", UrlError::Malformed),
-            ("ws://example.com:+80/", UrlError::Malformed),
-            ("ws://a@b@example.com/", UrlError::Malformed),
+            ("ws://example .com/", octet(UrlPart::Host, b' ', 12)),
+            ("ws://example.com:99999/", UrlError::Port),
+            ("ws://example.com:/", UrlError::Port),
+            ("ws:///path", UrlError::Host),
+            ("ws://[::1/", UrlError::Address),
+            ("ws://example.com/a b", octet(UrlPart::Path, b' ', 18)),
+            ("ws://example.com/?a b", octet(UrlPart::Query, b' ', 19)),
+            ("ws://example.com/\r\nHost: evil", octet(UrlPart::Path, b'\r', 17)),
+            ("ws://example.com/\u{e9}", octet(UrlPart::Path, 0xc3, 17)),
+            ("ws://ex%61mple.com/", octet(UrlPart::Host, b'%', 7)),
+            ("ws://[example.com]/", UrlError::Address),
+            ("ws://[::1]x:80/", octet(UrlPart::Port, b'x', 10)),
+            ("ws://[fe80::1%25]/", UrlError::Address),
+            ("ws://[fe80::1%25a b]/", octet(UrlPart::Host, b' ', 17)),
+            ("ws://user:[@1]/", octet(UrlPart::Credentials, b'[', 10)),
+            ("ws://us[er@[::1]/", octet(UrlPart::Credentials, b'[', 7)),
+            ("ws://example.com:+80/", octet(UrlPart::Port, b'+', 17)),
+            ("ws://a@b@example.com/", octet(UrlPart::Host, b'@', 8)),
             ("ws+unix:/run/a%00b:/", UrlError::Socket),
         ] {
             assert_eq!(Url::parse(text), Err(error), "{text}");
         }
+        assert_eq!(octet(UrlPart::Host, b' ', 12).to_string(), "the host has ' ' at byte 12");
+    }
+
+    #[test]
+    fn percent_that_begins_no_escape_stands_for_itself() {
+        for target in ["/?discount=50%", "/50%", "/%2", "/%zz?%"] {
+            assert_eq!(parts(&format!("ws://example.com{target}")).3, target);
+        }
+        for path in ["/%%32e", "/%2%65"] {
+            assert!(decodes_to_an_escape(path), "{path}");
+        }
+        for path in ["/", "/%41", "/50%", "/%2", "/%zz", "/%25", "/%%", "/%%zz", "/%2525"] {
+            assert!(!decodes_to_an_escape(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn address_of_the_local_link_has_a_zone_that_is_not_sent() {
+        for text in ["ws://[fe80::1%25lo]:8080/a", "ws://[fe80::1%lo]:8080/a"] {
+            let url = Url::parse(text).unwrap();
+            assert_eq!((url.host.as_str(), url.zone.as_deref(), url.port), ("fe80::1", Some("lo"), 8080));
+            assert_eq!((url.authority().as_str(), url.scoped_host().as_str()), ("[fe80::1]:8080", "fe80::1%lo"));
+        }
+        assert!(!Url::parse("ws://[fe80::1%25a]/").unwrap().is_beside(&Url::parse("ws://[fe80::1%25b]/").unwrap()));
     }
 }

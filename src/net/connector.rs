@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs},
     path::{Path, PathBuf},
 };
 
@@ -16,6 +16,16 @@ pub enum Endpoint {
     Tcp(SocketAddr),
     /// A socket in the file system. Unix only; elsewhere connecting fails.
     Unix(PathBuf),
+}
+
+/// An IPv6 address with a zone (RFC 4007 §11), which may be the name of an interface: `fe80::1%eth0`. `None` if it is none. The system is asked for the interface, nobody else.
+pub(crate) fn scoped_address(host: &str, port: u16) -> Option<SocketAddr> {
+    let (address, zone) = host.split_once('%')?;
+    let address: Ipv6Addr = address.parse().ok()?;
+    if let Ok(scope) = zone.parse() {
+        return Some(SocketAddrV6::new(address, port, 0, scope).into());
+    }
+    (host, port).to_socket_addrs().ok()?.next()
 }
 
 impl From<SocketAddr> for Endpoint {

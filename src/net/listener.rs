@@ -7,6 +7,8 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::connector::scoped_address;
+
 /// Where to listen, and how.
 ///
 /// Most callers give an address as text or as a [`SocketAddr`] instead. Port 0 asks the system for a free one.
@@ -20,7 +22,8 @@ pub struct Bind {
 }
 
 impl Bind {
-    /// Listens at `address`, such as `127.0.0.1:8080`, `[::]:80` or `localhost:0`. A name is looked up when it is bound.
+    /// Listens at `address`, such as `127.0.0.1:8080`, `[::]:80`, `[fe80::1%eth0]:80` or `localhost:0`. A name is resolved when it is bound, and the listener listens on
+    /// all its addresses that this machine has, with one port.
     pub fn to(address: impl ToString) -> Self {
         Bind { address: address.to_string(), backlog: 4096, only_v6: false, reuse_port: false, nodelay: true }
     }
@@ -54,16 +57,58 @@ impl Bind {
         &self.address
     }
 
-    /// Opens the socket on the first of the name's addresses that can be had.
-    pub(super) fn open(&self) -> io::Result<std::net::TcpListener> {
-        let mut refused = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
-        for address in self.address.to_socket_addrs()? {
-            match self.open_at(address) {
-                Ok(listener) => return Ok(listener),
-                Err(error) => refused = error,
+    /// Opens a socket on each address of the name that this machine has, all with the same port.
+    pub(super) fn open(&self) -> io::Result<Vec<std::net::TcpListener>> {
+        let addresses = self.addresses()?;
+        // A port that the system chose for the first address may be taken at another.
+        let mut opened = self.open_at_all(&addresses);
+        for _ in 0..MAX_ATTEMPTS {
+            match opened {
+                Err(ref error)
+                    if error.kind() == io::ErrorKind::AddrInUse && addresses.iter().any(|at| at.port() == 0) =>
+                {
+                    opened = self.open_at_all(&addresses);
+                }
+                opened => return opened,
             }
         }
-        Err(refused)
+        opened
+    }
+
+    /// The addresses of the name, each once.
+    fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        let scoped = self.address.strip_prefix('[').and_then(|rest| rest.split_once("]:"));
+        if let Some((host, port)) = scoped.filter(|(host, _)| host.contains('%'))
+            && let Some(address) = port.parse().ok().and_then(|port| scoped_address(host, port))
+        {
+            return Ok(vec![address]);
+        }
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for address in self.address.to_socket_addrs()? {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        Ok(addresses)
+    }
+
+    fn open_at_all(&self, addresses: &[SocketAddr]) -> io::Result<Vec<std::net::TcpListener>> {
+        let (mut listeners, mut port) = (Vec::new(), None);
+        let mut refused = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+        for address in addresses {
+            let mut address = *address;
+            address.set_port(port.unwrap_or(address.port()));
+            match self.open_at(address) {
+                Ok(listener) => {
+                    port = Some(listener.local_addr()?.port());
+                    listeners.push(listener);
+                }
+                // Names such as `localhost` are given addresses of families that a machine may not have.
+                Err(error) if is_absent(&error) => refused = error,
+                Err(error) => return Err(error),
+            }
+        }
+        if listeners.is_empty() { Err(refused) } else { Ok(listeners) }
     }
 
     fn open_at(&self, address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -103,6 +148,15 @@ pub(super) fn keep_little_unsent<'s>(socket: impl Into<socket2::SockRef<'s>>) ->
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(super) fn keep_little_unsent<'s>(_: impl Into<socket2::SockRef<'s>>) -> io::Result<()> {
     Ok(())
+}
+
+/// How often a free port is looked for that all addresses of a name have free.
+const MAX_ATTEMPTS: usize = 16;
+
+/// Whether the machine does not have the address, or not even its family.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+        || error.to_string().contains("ddress family not supported")
 }
 
 #[cfg(unix)]
@@ -151,7 +205,7 @@ mod tests {
 
     #[test]
     fn accepted_sockets_inherit_nodelay_and_the_bound_of_unsent_bytes() {
-        let listener = Bind::to("127.0.0.1:0").open().unwrap();
+        let listener = Bind::to("127.0.0.1:0").open().unwrap().remove(0);
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         listener.set_nonblocking(false).unwrap();
         let (accepted, _) = listener.accept().unwrap();
@@ -164,18 +218,40 @@ mod tests {
     #[test]
     fn an_ipv6_listener_takes_ipv4_unless_told_otherwise() {
         let Ok(both) = Bind::to("[::]:0").open() else { return };
-        let port = both.local_addr().unwrap().port();
+        let port = both[0].local_addr().unwrap().port();
         assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-        let only = Bind::to("[::]:0").only_v6(true).open().unwrap();
+        let only = Bind::to("[::]:0").only_v6(true).open().unwrap().remove(0);
         let port = only.local_addr().unwrap().port();
         assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
     }
 
     #[test]
     fn a_port_is_shared_only_when_asked_for() {
-        let first = Bind::to("127.0.0.1:0").reuse_port(true).open().unwrap();
+        let first = Bind::to("127.0.0.1:0").reuse_port(true).open().unwrap().remove(0);
         let address = first.local_addr().unwrap();
         assert!(Bind::from(address).reuse_port(true).open().is_ok());
         assert_eq!(Bind::from(address).open().unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn name_is_listened_to_on_all_its_addresses_with_one_port() {
+        let listeners = Bind::to("localhost:0").open().unwrap();
+        let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        let known: Vec<SocketAddr> = ("localhost", addresses[0].port()).to_socket_addrs().unwrap().collect();
+        assert!(addresses.iter().all(|address| known.contains(address)), "{addresses:?} {known:?}");
+        for address in known {
+            let reached = std::net::TcpStream::connect(address).is_ok();
+            assert!(reached || Bind::from(SocketAddr::new(address.ip(), 0)).open().is_err(), "{address}");
+        }
+    }
+
+    #[test]
+    fn zone_of_an_address_may_be_a_name_or_a_number() {
+        let zone = |text: &str| match Bind::to(text).addresses().unwrap()[..] {
+            [SocketAddr::V6(address)] => address.scope_id(),
+            ref other => panic!("{other:?}"),
+        };
+        assert_eq!(zone("[fe80::1%1]:80"), 1);
+        assert!(!cfg!(target_os = "linux") || zone("[fe80::1%lo]:80") == 1);
     }
 }

@@ -27,6 +27,7 @@ pub(crate) mod tls {
 pub(crate) mod transport;
 
 pub use connector::Endpoint;
+pub(crate) use connector::scoped_address;
 pub use kernel::{Event, Kernel, Randomness, Readiness, Wake};
 pub use listener::Bind;
 pub(crate) use mailbox::{Mailbox, Refused};

@@ -43,7 +43,10 @@ pub struct SystemStream(TcpStream);
 /// A listener of the system.
 #[derive(Debug)]
 pub struct SystemListener {
-    listener: TcpListener,
+    /// One for each address of its name.
+    listeners: Vec<TcpListener>,
+    /// Which of them is asked first.
+    first: usize,
     nodelay: bool,
 }
 
@@ -53,6 +56,24 @@ impl System {
         let poll = mio::Poll::new()?;
         let waker = Arc::new(SystemWaker(mio::Waker::new(poll.registry(), WAKER)?));
         Ok(System { poll, events: mio::Events::with_capacity(events), waker })
+    }
+}
+
+impl SystemListener {
+    /// The next connection at any of the addresses, which take turns.
+    fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        let count = self.listeners.len();
+        for index in 0..count {
+            let listener = (self.first + index) % count;
+            match self.listeners[listener].accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                accepted => {
+                    self.first = listener + 1;
+                    return accepted;
+                }
+            }
+        }
+        Err(io::ErrorKind::WouldBlock.into())
     }
 }
 
@@ -93,18 +114,20 @@ impl Kernel for System {
     }
 
     fn bind(&mut self, bind: &Bind, token: usize) -> io::Result<(SystemListener, SocketAddr)> {
-        let mut listener = TcpListener::from_std(bind.open()?);
-        let address = listener.local_addr()?;
-        self.poll.registry().register(&mut listener, Token(token), Interest::READABLE)?;
-        Ok((SystemListener { listener, nodelay: bind.nodelay }, address))
+        let mut listeners: Vec<TcpListener> = bind.open()?.into_iter().map(TcpListener::from_std).collect();
+        let address = listeners.first().ok_or(io::ErrorKind::AddrNotAvailable)?.local_addr()?;
+        for listener in &mut listeners {
+            self.poll.registry().register(listener, Token(token), Interest::READABLE)?;
+        }
+        Ok((SystemListener { listeners, first: 0, nodelay: bind.nodelay }, address))
     }
 
     fn accept(&mut self, listener: &mut SystemListener) -> io::Result<(SystemStream, SocketAddr)> {
-        let (stream, address) = listener.listener.accept()?;
+        let (stream, address) = listener.accept()?;
         if !cfg!(target_os = "linux") && listener.nodelay {
             stream.set_nodelay(true)?;
         }
-        Ok((SystemStream(stream), SocketAddr::new(address.ip().to_canonical(), address.port())))
+        Ok((SystemStream(stream), canonical(address)))
     }
 
     fn connect(&mut self, to: &Endpoint, token: usize) -> io::Result<SystemStream> {
@@ -154,6 +177,14 @@ impl Kernel for System {
 
     fn shutdown_write(&mut self, stream: &mut SystemStream) -> io::Result<()> {
         stream.0.shutdown(Shutdown::Write)
+    }
+}
+
+/// An IPv4 address that was seen through an IPv6 socket, as IPv4. An address of the local link keeps its zone.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip if ip != address.ip() => SocketAddr::new(ip, address.port()),
+        _ => address,
     }
 }
 

@@ -193,7 +193,8 @@ pub struct DeflateParameters {
     pub server_context_takeover: bool,
     /// The client's messages may refer to those before them.
     pub client_context_takeover: bool,
-    /// The client has asked for a window of the server, so that the answer has to name it (RFC 7692 §7.1.2.1).
+    /// The client has offered a window of the server, so that the answer has to name it (RFC 7692 §7.1.2.1). To others it is not named: some would refuse it, and a smaller
+    /// window than the peer expects does no harm.
     names_server_window: bool,
 }
 
@@ -223,7 +224,7 @@ impl fmt::Display for DeflateParameters {
         if !self.client_context_takeover {
             formatter.write_str("; client_no_context_takeover")?;
         }
-        if self.names_server_window || self.server_max_window_bits < MAX_WINDOW_BITS {
+        if self.names_server_window {
             write!(formatter, "; server_max_window_bits={}", self.server_max_window_bits)?;
         }
         if self.client_max_window_bits < MAX_WINDOW_BITS {

@@ -70,7 +70,7 @@ impl FromStr for Proxy {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let (scheme, rest) = text.split_once("://").ok_or(UrlError::Malformed)?;
+        let (scheme, rest) = text.split_once("://").ok_or(UrlError::Scheme)?;
         let (kind, usual) = match scheme.to_ascii_lowercase().as_str() {
             "http" => (Kind::Connect, 8080),
             "https" => (Kind::SecureConnect, 443),
@@ -78,10 +78,17 @@ impl FromStr for Proxy {
             _ => return Err(UrlError::Scheme),
         };
         // What a URL of a WebSocket may have, but for the scheme and the usual port.
-        let Url { host, port, credentials, .. } = Url::parse(&format!("ws://{rest}"))?;
+        let url = Url::parse(&format!("ws://{rest}"))?;
+        let (host, port) = (url.scoped_host(), url.port);
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
         let named = authority.rsplit(['@', ']']).next().is_some_and(|rest| rest.contains(':'));
-        Ok(Proxy { kind, host, port: if named { port } else { usual }, credentials, headers: HeaderMap::new() })
+        Ok(Proxy {
+            kind,
+            host,
+            port: if named { port } else { usual },
+            credentials: url.credentials,
+            headers: HeaderMap::new(),
+        })
     }
 }
 
@@ -296,7 +303,7 @@ mod tests {
         assert_eq!(parsed("SOCKS5://u:p@proxy"), Ok((Kind::Socks5, "proxy".to_owned(), 1080)));
         assert_eq!(parsed("socks5h://proxy:9050"), Ok((Kind::Socks5, "proxy".to_owned(), 9050)));
         assert_eq!(parsed("socks4://proxy"), Err(UrlError::Scheme));
-        assert_eq!(parsed("proxy:8080"), Err(UrlError::Malformed));
+        assert_eq!(parsed("proxy:8080"), Err(UrlError::Scheme));
         let secure =
             ["http://proxy", "https://proxy", "socks5://proxy"].map(|text| text.parse::<Proxy>().unwrap().is_secure());
         assert_eq!(secure, [false, true, false]);

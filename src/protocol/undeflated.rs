@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, fmt, rc::Rc};
 
-use super::{error::ProtocolError, version::Side};
+use super::{error::ProtocolError, handshake::client::ResponseError, version::Side};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum DeflateConfig {}
@@ -30,10 +30,20 @@ pub(crate) fn offer(config: &DeflateConfig) -> String {
     match *config {}
 }
 
+/// Why a server's answer cannot be one to our offer; there is no offer.
+#[derive(Debug)]
+pub(crate) enum BadAnswer {}
+
+impl From<BadAnswer> for ResponseError {
+    fn from(bad: BadAnswer) -> Self {
+        match bad {}
+    }
+}
+
 pub(crate) fn take_answer<'h>(
     _: impl Iterator<Item = &'h [u8]>,
     config: &DeflateConfig,
-) -> Result<Option<DeflateParameters>, Malformed> {
+) -> Result<Option<DeflateParameters>, BadAnswer> {
     match *config {}
 }
 

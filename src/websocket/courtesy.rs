@@ -7,8 +7,8 @@
 pub(super) enum Courtesy {
     /// `<policy-file-request/>`, which a Flash player sends before it lets a page connect anywhere. Emulations of WebSocket relied on it.
     FlashPolicy,
-    /// `GET /healthcheck`, whatever follows.
-    Healthcheck,
+    /// `GET /healthcheck`, or `HEAD`, whatever follows.
+    Healthcheck(Method),
 }
 
 impl Courtesy {
@@ -18,8 +18,11 @@ impl Courtesy {
             Courtesy::FlashPolicy => {
                 br#"<?xml version="1.0"?><cross-domain-policy><allow-access-from domain="*" to-ports="*"/></cross-domain-policy>"#
             }
-            Courtesy::Healthcheck => {
-                b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nOK"
+            Courtesy::Healthcheck(Method::Get) => {
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 2\r\n\r\nOK"
+            }
+            Courtesy::Healthcheck(Method::Head) => {
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 2\r\n\r\n"
             }
         }
     }
@@ -28,7 +31,23 @@ impl Courtesy {
 const POLICY: &[u8] = b"<policy-file-request";
 /// More blanks than anybody sends.
 const LONGEST_POLICY: usize = 100;
-const HEALTHCHECK: &[u8] = b"GET /healthcheck";
+
+/// A method that the health check is asked by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    Get,
+    Head,
+}
+
+impl Method {
+    /// The start of the request.
+    fn healthcheck(self) -> &'static [u8] {
+        match self {
+            Method::Get => b"GET /healthcheck",
+            Method::Head => b"HEAD /healthcheck",
+        }
+    }
+}
 
 /// How much of which question has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +66,7 @@ pub(super) enum Start {
     Policy(usize),
     /// The slash has come, the `>` has not.
     PolicyEnd,
-    Healthcheck(usize),
+    Healthcheck(Method, usize),
     /// Something else.
     Http,
 }
@@ -76,7 +95,8 @@ impl Start {
                 (Start::Nothing { flash_policy, healthcheck }, b'\r') => Start::LineEnd { flash_policy, healthcheck },
                 (Start::LineEnd { flash_policy, healthcheck }, b'\n') => Start::Nothing { flash_policy, healthcheck },
                 (Start::Nothing { flash_policy: true, .. }, b'<') => Start::Policy(1),
-                (Start::Nothing { healthcheck: true, .. }, b'G') => Start::Healthcheck(1),
+                (Start::Nothing { healthcheck: true, .. }, b'G') => Start::Healthcheck(Method::Get, 1),
+                (Start::Nothing { healthcheck: true, .. }, b'H') => Start::Healthcheck(Method::Head, 1),
                 (Start::Nothing { .. }, 0x16) => return Known::Tls,
                 (Start::Nothing { .. } | Start::LineEnd { .. }, _) => Start::Http,
                 (Start::Policy(known), octet) if POLICY.get(known) == Some(octet) => Start::Policy(known + 1),
@@ -88,14 +108,16 @@ impl Start {
                 (Start::Policy(known), b'/') if known >= POLICY.len() => Start::PolicyEnd,
                 (Start::PolicyEnd, b'>') => return Known::Courtesy(Courtesy::FlashPolicy),
                 (Start::Policy(_) | Start::PolicyEnd, _) => return Known::Nonsense,
-                (Start::Healthcheck(known), octet) if HEALTHCHECK.get(known) == Some(octet) => {
-                    Start::Healthcheck(known + 1)
+                (Start::Healthcheck(method, known), octet) if method.healthcheck().get(known) == Some(octet) => {
+                    Start::Healthcheck(method, known + 1)
                 }
                 // The path ends here: another that only begins so is somebody else's.
-                (Start::Healthcheck(known), b' ' | b'?' | b'\r' | b'\n') if known == HEALTHCHECK.len() => {
-                    return Known::Courtesy(Courtesy::Healthcheck);
+                (Start::Healthcheck(method, known), b' ' | b'?' | b'\r' | b'\n')
+                    if known == method.healthcheck().len() =>
+                {
+                    return Known::Courtesy(Courtesy::Healthcheck(method));
                 }
-                (Start::Healthcheck(_), _) => Start::Http,
+                (Start::Healthcheck(..), _) => Start::Http,
             };
         }
         match self {
@@ -149,10 +171,12 @@ mod tests {
         for request in
             ["GET /healthcheck HTTP/1.0\r\n\r\n", "\r\nGET /healthcheck?x HTTP/1.1\r\n", "GET /healthcheck\r\n"]
         {
-            assert_eq!(known(request.as_bytes()), Known::Courtesy(Courtesy::Healthcheck));
+            assert_eq!(known(request.as_bytes()), Known::Courtesy(Courtesy::Healthcheck(Method::Get)));
         }
+        let head = known(b"HEAD /healthcheck HTTP/1.1\r\n");
+        assert_eq!(head, Known::Courtesy(Courtesy::Healthcheck(Method::Head)));
         for request in
-            ["GET /healthcheck", "GET /healthchecks HTTP/1.1\r\n", "GET /health HTTP/1.1\r\n", "GRAB", "POST"]
+            ["GET /healthcheck", "GET /healthchecks HTTP/1.1\r\n", "GET /health HTTP/1.1\r\n", "GRAB", "POST", "HEAP"]
         {
             assert_eq!(known(request.as_bytes()), Known::Http, "{request}");
         }

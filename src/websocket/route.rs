@@ -50,7 +50,7 @@ impl Route {
         match (&self.url.socket, &self.proxy) {
             (Some(socket), _) => Place::Address(Endpoint::Unix(socket.clone())),
             (None, Some(proxy)) => Place::new(&proxy.host, proxy.port),
-            (None, None) => Place::new(&self.url.host, self.url.port),
+            (None, None) => Place::new(&self.url.scoped_host(), self.url.port),
         }
     }
 

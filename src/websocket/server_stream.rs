@@ -2,7 +2,7 @@
 
 use std::{io, mem, rc::Rc};
 
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 
 use super::{
     config::{ServerConfig, WebSocketConfig},
@@ -31,6 +31,8 @@ pub(super) struct ServerStream {
     server: Rc<Server>,
     websocket: Rc<WebSocketConfig>,
     state: State,
+    /// The method of the request, once it has come.
+    method: Method,
     /// Kept until the request is answered.
     pending: Option<PendingHandshake>,
 }
@@ -65,7 +67,7 @@ impl ServerStream {
         let ServerConfig { flash_policy, healthcheck, .. } = server.config;
         let start = Start::Nothing { flash_policy, healthcheck };
         let state = State::Opening { start, reader: HeadReader::default(), begun: false };
-        ServerStream { server, websocket, state, pending: None }
+        ServerStream { server, websocket, state, method: Method::GET, pending: None }
     }
 
     /// Takes what has come of the request, and says how much that was.
@@ -126,6 +128,7 @@ impl ServerStream {
 
     /// A request has come whole: it becomes a session, or is answered otherwise.
     fn decide(&mut self, stream: &mut Stream<'_>, request: Request) {
+        self.method = request.method().clone();
         let version = handshake::detect(&request, &self.server.config.versions);
         if version.is_ok() && !self.may_connect(&request) {
             if stream.hub.may_warn() {
@@ -271,7 +274,7 @@ impl ServerStream {
 
     fn answer(&mut self, stream: &mut Stream<'_>, response: &Response<Vec<u8>>) {
         let mut bytes = Vec::new();
-        response::write(response, &mut bytes);
+        response::write(response, &self.method, &mut bytes);
         stream.hub.write_handshake(stream.id(), &bytes, true);
         stream.hub.stats.refused += 1;
         self.end(stream);

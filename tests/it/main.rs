@@ -1,5 +1,7 @@
 //! Promises to users, each under its subject.
 #![allow(clippy::unwrap_used)]
 
+mod deflate;
+mod http;
 mod reactor;
 mod support;

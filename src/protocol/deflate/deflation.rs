@@ -5,7 +5,7 @@ use std::rc::Rc;
 use flate2::{Compress, FlushCompress};
 
 use super::{
-    DeflateConfig, DeflateParameters, DeflateSetting, SharedContexts,
+    DeflateConfig, DeflateParameters, DeflateSetting, MIN_WINDOW_BITS, SharedContexts,
     contexts::{Compressor, History},
 };
 use crate::protocol::version::Side;
@@ -42,7 +42,8 @@ impl Deflation {
         let (window_bits, takeover) = parameters.of(side);
         Deflation {
             setting: DeflateSetting { level: config.level, window_bits },
-            threshold_bytes: config.threshold_bytes.max(1),
+            // A window of 8 bits, which a server may demand, zlib does not have: messages are sent as they are.
+            threshold_bytes: if window_bits < MIN_WINDOW_BITS { usize::MAX } else { config.threshold_bytes.max(1) },
             contexts: Rc::clone(contexts),
             history: takeover.then(|| History::new(contexts.borrow_mut().enrol(), window_bits)),
             context: None,

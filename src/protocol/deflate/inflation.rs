@@ -10,10 +10,12 @@ use super::{
 };
 use crate::protocol::{error::ProtocolError, version::Side};
 
-/// What the sender has cut off the end of each message (§7.2.1): the end of an empty block without compression.
-const TAIL: &[u8] = &[0x00, 0x00, 0xff, 0xff];
+/// What the sender has cut off the end of each message (§7.2.1): the end of an empty block without compression. Behind it two empty blocks more, one with fixed codes and
+/// one without compression. They mean nothing where a block may begin, and cannot stand anywhere else in a block without compression: so a message whose sender has left its own end on fails itself, not
+/// the next.
+const TAIL: &[u8] = &[0x00, 0x00, 0xff, 0xff, 0x02, 0x00, 0x00, 0x00, 0xff, 0xff];
 
-/// The same, and an empty last block behind it. Where nothing has to be remembered, this shows that the message has ended where a block does.
+/// The cut end, and an empty last block behind it. Where nothing has to be remembered, this shows that the message has ended where a block does.
 const LAST_TAIL: &[u8] = &[0x00, 0x00, 0xff, 0xff, 0x03, 0x00];
 
 /// How many bytes could have been inflated while a context is reset, roughly: a stream may be all ends, and nothing come out of it.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{DeflateConfig, DeflateParameters, MAX_WINDOW_BITS, MIN_WINDOW_BITS, NAME};
-use crate::protocol::handshake::is_token_octet;
+use crate::protocol::handshake::{client::ResponseError, is_token_octet};
 
 /// The header does not keep to its grammar (RFC 6455 §9.1).
 #[derive(Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) fn agree<'h>(
             // An empty member of a list counts for nothing (RFC 9110 §5.6.1).
             if !matches!(cursor.peek(), None | Some(b',')) {
                 let offer = cursor.extension()?;
-                agreed = agreed.or_else(|| offer?.accepted(config));
+                agreed = agreed.or_else(|| offer.ok()?.accepted(config));
             }
             match cursor.next() {
                 None => break,
@@ -41,28 +41,68 @@ pub(crate) fn offer(config: &DeflateConfig) -> String {
         client_max_window_bits: config.client_max_window_bits,
         server_context_takeover: config.server_context_takeover,
         client_context_takeover: config.client_context_takeover,
-        names_server_window: false,
+        names_server_window: config.server_max_window_bits < MAX_WINDOW_BITS,
     };
     // That it may be told a window has to be said, even if it has no wish of its own (§7.1.2.2).
-    let may_be_told = if wanted.client_max_window_bits == MAX_WINDOW_BITS { "; client_max_window_bits" } else { "" };
-    format!("{wanted}{may_be_told}")
+    let hint = if wanted.client_max_window_bits == MAX_WINDOW_BITS { "; client_max_window_bits" } else { "" };
+    // A server that does not know all of the wish takes the bare offer behind it (§7.1.3).
+    format!("{wanted}{hint}, {NAME}")
 }
 
-/// What a server has answered to that offer; an error if it could not have (§7.1).
+/// What a server has answered to that offer. An error if it could not have (§7.1), with the parameter if it is that.
 pub(crate) fn take_answer<'h>(
     lines: impl Iterator<Item = &'h [u8]>,
     config: &DeflateConfig,
-) -> Result<Option<DeflateParameters>, Malformed> {
+) -> Result<Option<DeflateParameters>, BadAnswer> {
     let mut answered = None;
     for line in lines {
         let mut cursor = Cursor(line);
         cursor.skip_spaces();
-        let answer = cursor.extension()?.ok_or(Malformed)?;
-        if cursor.peek().is_some() || answered.replace(answer.kept(config).ok_or(Malformed)?).is_some() {
-            return Err(Malformed);
+        let answer = cursor.extension().map_err(|Malformed| BadAnswer::Extension)?.map_err(|bad| match bad {
+            NotOurs::Extension => BadAnswer::Extension,
+            NotOurs::Parameter(name) => BadAnswer::Parameter(name),
+        })?;
+        let kept = answer.kept(config)?;
+        if cursor.peek().is_some() || answered.replace(kept).is_some() {
+            return Err(BadAnswer::Extension);
         }
     }
     Ok(answered)
+}
+
+/// Why a server's answer cannot be one to our offer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum BadAnswer {
+    /// An extension that was not offered, or one of them twice, or no list of extensions.
+    Extension,
+    /// A parameter that permessage-deflate does not have, twice, or with a value that it cannot have.
+    Parameter(&'static str),
+}
+
+impl From<BadAnswer> for ResponseError {
+    fn from(bad: BadAnswer) -> Self {
+        match bad {
+            BadAnswer::Extension => ResponseError::Extension,
+            BadAnswer::Parameter(name) => ResponseError::ExtensionParameter(name),
+        }
+    }
+}
+
+/// Why an extension is not permessage-deflate as it can be had.
+enum NotOurs {
+    Extension,
+    Parameter(&'static str),
+}
+
+/// The name of a parameter, for an error.
+fn parameter_name(name: &[u8]) -> &'static str {
+    let known = [
+        "server_no_context_takeover",
+        "client_no_context_takeover",
+        "server_max_window_bits",
+        "client_max_window_bits",
+    ];
+    known.into_iter().find(|known| known.as_bytes() == name).unwrap_or("unknown")
 }
 
 /// The parameters of an offer (RFC 7692 §7.1); those not given are `None`.
@@ -115,21 +155,16 @@ impl Offer {
 }
 
 impl Offer {
-    /// What it is agreed to if a server answers this to the offer of `config`; `None` if it cannot be kept to, or takes back what was asked for.
-    fn kept(&self, config: &DeflateConfig) -> Option<DeflateParameters> {
-        let asked = config.server_max_window_bits;
-        let server = self.server_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
+    /// What is agreed if a server answers this to the offer of `config`. It may have taken the bare offer, so a wish that it does not mention costs memory, and nothing else.
+    fn kept(&self, config: &DeflateConfig) -> Result<DeflateParameters, BadAnswer> {
         let client = match self.client_max_window_bits {
             None => MAX_WINDOW_BITS,
-            Some(told) => told?,
+            Some(told) => told.ok_or(BadAnswer::Parameter("client_max_window_bits"))?,
         };
-        let ours = config.client_max_window_bits;
-        let forgets = self.server_no_context_takeover.is_some();
-        let kept = server <= asked && client >= MIN_WINDOW_BITS && (forgets || config.server_context_takeover);
-        kept.then_some(DeflateParameters {
-            server_max_window_bits: server,
-            client_max_window_bits: client.min(ours),
-            server_context_takeover: !forgets,
+        Ok(DeflateParameters {
+            server_max_window_bits: self.server_max_window_bits.unwrap_or(MAX_WINDOW_BITS),
+            client_max_window_bits: client.min(config.client_max_window_bits),
+            server_context_takeover: self.server_no_context_takeover.is_none(),
             client_context_takeover: config.client_context_takeover && self.client_no_context_takeover.is_none(),
             names_server_window: self.server_max_window_bits.is_some(),
         })
@@ -174,13 +209,17 @@ impl<'l> Cursor<'l> {
         here
     }
 
-    /// An extension with its parameters (RFC 6455 §9.1). `None` if it is another, or an offer that cannot be accepted.
-    fn extension(&mut self) -> Result<Option<Offer>, Malformed> {
-        let mut offer = (self.token()? == NAME.as_bytes()).then(Offer::default);
+    /// An extension with its parameters (RFC 6455 §9.1), unless it is another, or an offer that cannot be accepted.
+    fn extension(&mut self) -> Result<Result<Offer, NotOurs>, Malformed> {
+        let ours = self.token()? == NAME.as_bytes();
+        let mut offer = if ours { Ok(Offer::default()) } else { Err(NotOurs::Extension) };
         while self.passes(b';') {
             let name = self.token()?;
             let value = if self.passes(b'=') { Some(self.value()?) } else { None };
-            offer = offer.and_then(|mut offer| offer.set(name, value.as_deref()).map(|()| offer));
+            offer = offer.and_then(|mut offer| {
+                let set = offer.set(name, value.as_deref()).map(|()| offer);
+                set.ok_or(NotOurs::Parameter(parameter_name(name)))
+            });
         }
         Ok(offer)
     }

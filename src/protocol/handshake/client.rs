@@ -39,8 +39,10 @@ pub enum ResponseError {
     Location,
     /// A subprotocol that was not offered, or more than one.
     Subprotocol,
-    /// An extension that was not offered, or parameters that cannot be kept to.
+    /// An extension that was not offered, or the same twice.
     Extension,
+    /// A parameter of permessage-deflate, by name, that it does not have (`unknown`), that is given twice, or whose value it cannot have (RFC 7692 §7.1).
+    ExtensionParameter(&'static str),
 }
 
 impl fmt::Display for ResponseError {
@@ -57,6 +59,9 @@ impl fmt::Display for ResponseError {
             ResponseError::Location => "the server answers for another location or origin",
             ResponseError::Subprotocol => "the server chose a subprotocol that was not offered",
             ResponseError::Extension => "the server chose an extension that was not offered",
+            ResponseError::ExtensionParameter(name) => {
+                return write!(formatter, "the server's permessage-deflate has a bad parameter: {name}");
+            }
         })
     }
 }
@@ -170,14 +175,11 @@ impl Ask<'_> {
         }
         let headers = response.headers();
         let one = |name: &str| only(headers, name);
-        if !one("upgrade").is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
+        let mut upgrades = list(headers, &header::UPGRADE).peekable();
+        if upgrades.peek().is_none() || !upgrades.all(|protocol| protocol.eq_ignore_ascii_case(b"websocket")) {
             return Err(ResponseError::Upgrade);
         }
-        let names_upgrade = |value: &HeaderValue| {
-            let mut tokens = value.as_bytes().split(|octet| *octet == b',').map(<[u8]>::trim_ascii);
-            tokens.any(|token| token.eq_ignore_ascii_case(b"upgrade"))
-        };
-        if !headers.get_all(header::CONNECTION).iter().any(names_upgrade) {
+        if !list(headers, &header::CONNECTION).any(|option| option.eq_ignore_ascii_case(b"upgrade")) {
             return Err(ResponseError::Connection);
         }
         match proof {
@@ -224,9 +226,15 @@ impl Ask<'_> {
         match (self.deflate, lines.peek()) {
             (_, None) => Ok(None),
             (None, Some(_)) => Err(ResponseError::Extension),
-            (Some(config), Some(_)) => deflate::take_answer(lines, config).map_err(|_| ResponseError::Extension),
+            (Some(config), Some(_)) => deflate::take_answer(lines, config).map_err(Into::into),
         }
     }
+}
+
+/// The members of a list, over all lines of the header (RFC 9110 §5.3).
+fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
+    let lines = headers.get_all(name).into_iter().flat_map(|line| line.as_bytes().split(|octet| *octet == b','));
+    lines.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
 /// The value of a header that is there once.

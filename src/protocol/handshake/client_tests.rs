@@ -104,8 +104,8 @@ fn an_answer_that_is_wrong_in_one_thing_is_refused_for_it() {
     for (from, to) in [("Accept: ", "Accept: x"), ("Sec-WebSocket-Accept", "X-Accept")] {
         assert_eq!(refused(Version::Rfc6455, from, to), ResponseError::Accept);
     }
-    let twice = "Upgrade: websocket\r\nUpgrade: websocket";
-    assert_eq!(refused(Version::Rfc6455, "Upgrade: websocket", twice), ResponseError::Upgrade, "said twice");
+    let other = "Upgrade: websocket\r\nUpgrade: h2c";
+    assert_eq!(refused(Version::Rfc6455, "Upgrade: websocket", other), ResponseError::Upgrade, "two protocols");
     for version in [Version::Hixie75, Version::Hixie76] {
         for (from, to) in [(LOCATION, "ws://example.com/"), ("Origin: http", "Origin: https"), ("Location: ", "X: ")] {
             assert_eq!(refused(version, from, to), ResponseError::Location, "{version}: {from}");

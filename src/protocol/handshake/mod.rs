@@ -26,8 +26,6 @@ pub enum HandshakeError {
     Method,
     /// An ordinary request: answered with 426.
     NotAnUpgrade,
-    /// More than one `Upgrade`.
-    Upgrade,
     /// `Upgrade: websocket`, but `Connection` does not name the upgrade; some proxies drop it.
     Connection,
     /// HTTP/1.0 (RFC 6455 §4.1). Drafts before hybi-13 are not held to it.
@@ -69,7 +67,7 @@ impl HandshakeError {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         match self.status() {
             StatusCode::METHOD_NOT_ALLOWED => {
-                headers.insert(header::ALLOW, HeaderValue::from_static("GET"));
+                headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             }
             StatusCode::UPGRADE_REQUIRED => {
                 headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -98,7 +96,6 @@ impl fmt::Display for HandshakeError {
         formatter.write_str(match self {
             HandshakeError::Method => "a WebSocket is opened by GET",
             HandshakeError::NotAnUpgrade => "this is a WebSocket endpoint",
-            HandshakeError::Upgrade => "there is more than one Upgrade header",
             HandshakeError::Connection => "Connection does not name the upgrade; a proxy may have dropped it",
             HandshakeError::HttpVersion => "a WebSocket is opened by HTTP/1.1",
             HandshakeError::Host => "a WebSocket is opened with a Host header",
@@ -117,15 +114,13 @@ impl std::error::Error for HandshakeError {}
 
 /// Which of `versions` the request asks for, if it may become a WebSocket.
 pub(crate) fn detect(request: &Request, versions: &[Version]) -> Result<Version, HandshakeError> {
-    if request.method() != Method::GET {
+    // `HEAD` asks what `GET` would be answered (RFC 9110 §9.3.2), and that is 426; but it opens nothing.
+    let asks = request.method() == Method::HEAD && !request.names_websocket();
+    if request.method() != Method::GET && !asks {
         return Err(HandshakeError::Method);
     }
     if !request.names_websocket() {
         return Err(HandshakeError::NotAnUpgrade);
-    }
-    let upgrades = request.headers().get_all(header::UPGRADE).iter().count();
-    if upgrades != 1 {
-        return Err(HandshakeError::Upgrade);
     }
     if !request.names_upgrade() {
         return Err(HandshakeError::Connection);

@@ -1,0 +1,104 @@
+//! Requests and responses: what is answered on the port besides WebSockets.
+
+use ws_reactor::{Reply, Server, TestSocket, http::StatusCode, on_message};
+
+use crate::support::REQUEST;
+
+fn server() -> Server {
+    Server::new(|_| on_message(|ws, message| _ = ws.send(message)))
+}
+
+fn answer(server: Server, request: &str) -> String {
+    String::from_utf8(TestSocket::request(server, request).received_bytes()).unwrap()
+}
+
+#[test]
+fn head_is_answered_as_get_without_content() {
+    let pages = || {
+        server().on_request(|request, _| match request.path() {
+            "/" => Reply::html("a page"),
+            "/socket" => Reply::upgrade(),
+            _ => Reply::status(StatusCode::NOT_FOUND),
+        })
+    };
+    for path in ["/", "/socket", "/nowhere", "/healthcheck"] {
+        let get = answer(pages(), &format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let head = answer(pages(), &format!("HEAD {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let (lines, content) = get.split_once("\r\n\r\n").unwrap();
+        assert!(!content.is_empty() && lines.contains(&format!("Content-Length: {}", content.len())), "{path}: {get}");
+        assert_eq!(head, format!("{lines}\r\n\r\n"), "{path}");
+    }
+    let upgrade = String::from_utf8_lossy(REQUEST).replace("GET", "HEAD");
+    assert!(answer(server(), &upgrade).starts_with("HTTP/1.1 405 "), "a HEAD opens nothing");
+}
+
+#[test]
+fn every_answer_that_ends_the_connection_says_so() {
+    let request = |line: &str| format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n");
+    for asked in [
+        request("GET /"),
+        request("POST /"),
+        request("GET /healthcheck"),
+        "GET / HTTP/1.1\r\n\r\n".to_owned(),
+        "nonsense\r\n\r\n".to_owned(),
+    ] {
+        let answer = answer(server(), &asked);
+        let lines = answer.split_once("\r\n\r\n").unwrap().0.to_ascii_lowercase();
+        let says = lines.lines().any(|line| line.starts_with("connection: ") && line.ends_with("close"));
+        assert!(says, "{asked:?}: {answer}");
+    }
+}
+
+#[test]
+fn list_header_in_several_lines_is_one_list() {
+    let request = String::from_utf8_lossy(REQUEST).into_owned();
+    for lines in
+        ["Upgrade: h2c\r\nUpgrade: websocket", "Upgrade: websocket\r\nUpgrade: websocket", "Upgrade: h2c, websocket"]
+    {
+        let request = request.replace("Upgrade: websocket", lines);
+        assert!(answer(server(), &request).starts_with("HTTP/1.1 101 "), "{lines}");
+    }
+    let request = request.replace("Connection: Upgrade", "Connection: keep-alive\r\nConnection: Upgrade");
+    assert!(answer(server(), &request).starts_with("HTTP/1.1 101 "));
+}
+
+#[test]
+fn percent_in_a_target_that_begins_no_escape_is_handed_on_as_it_came() {
+    for target in ["/?discount=50%", "/50%?x", "/%2"] {
+        let seen = std::rc::Rc::new(std::cell::RefCell::new(String::new()));
+        let noted = std::rc::Rc::clone(&seen);
+        let server = server().on_request(move |request, _| {
+            *noted.borrow_mut() = request.http().uri().to_string();
+            Reply::upgrade()
+        });
+        let request = String::from_utf8_lossy(REQUEST).replace("GET / ", &format!("GET {target} "));
+        assert!(answer(server, &request).starts_with("HTTP/1.1 101 "), "{target}");
+        assert_eq!(*seen.borrow(), target);
+    }
+    let twice = String::from_utf8_lossy(REQUEST).replace("GET / ", "GET /%%32e%%32e/ ");
+    assert!(answer(server(), &twice).starts_with("HTTP/1.1 400 "), "decoded twice it would be another path");
+}
+
+#[test]
+fn on_request_may_use_the_hub_and_hand_values_to_the_handler() {
+    #[derive(Clone)]
+    struct User(&'static str);
+
+    let server = Server::new(|handshake| {
+        let name = handshake.extension::<User>().map_or("nobody", |user| user.0);
+        assert!(handshake.extension::<u32>().is_none());
+        ws_reactor::Callbacks::new().on_open(move |ws, handshake| {
+            assert_eq!(handshake.extension::<User>().map(|user| user.0), Some("ann"));
+            ws.send(name);
+        })
+    })
+    .on_request(|request, hub| {
+        assert_eq!(hub.stats().opened, 0);
+        match request.query_string() {
+            Some("token=sesame") => Ok(ws_reactor::Upgrade::new().extension(User("ann"))),
+            _ => Err(StatusCode::UNAUTHORIZED),
+        }
+    });
+    let mut socket = TestSocket::connect(server, "/?token=sesame");
+    assert_eq!(socket.received(), ["ann".into()]);
+}
