@@ -29,7 +29,14 @@ struct Suite {
 
 fn main() -> ExitCode {
     env_logger::init();
-    let arguments = arguments::Arguments::read(&["--url URL", "--agent NAME", "--insecure"]);
+    let arguments = arguments::Arguments::read(
+        "The client side of the Autobahn|Testsuite",
+        &[
+            ("--url URL", "Address of the fuzzing server [default: ws://127.0.0.1:9001]"),
+            ("--agent NAME", "Name in the report [default: ws-reactor]"),
+            ("--insecure", "Accept any certificate"),
+        ],
+    );
     arguments::run(|| run(&arguments))
 }
 

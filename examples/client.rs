@@ -1,17 +1,18 @@
 //! A client for the terminal: lines are sent, messages are shown.
 //!
-//!     cargo run --release --example client -- [URL] [--header NAME:VALUE]... [--subprotocol NAME]... [--origin URL] [--version NUMBER]
-//!         [--deflate] [--insecure] [--proxy URL] [--proxy-from-environment] [--redirects NUMBER] [--wait SECONDS]
+//!     cargo run --release --example client -- [URL] [--help]
 //!
-//! A line `/ping` sends a ping, whose time is shown; `/close` closes. At the end of the input the client waits so many seconds (default 1) for
-//! what may still come. Messages go to the output, all else to the errors, so that both can be piped.
+//! A line `/ping` sends a ping, whose round trip is shown; `/close` closes. At the end of the input the client waits (`--wait`) for further messages. Messages go to the
+//! standard output, all else to the standard error, so that both can be piped. The status is 0 if the connection was open and ended in order, else 1.
 
 mod arguments;
 
 use std::{
+    cell::Cell,
     error::Error,
-    io::{self, BufRead},
-    process::ExitCode,
+    io::{self, BufRead, Write},
+    process::{self, ExitCode},
+    rc::Rc,
     thread,
     time::{Duration, Instant},
 };
@@ -27,36 +28,43 @@ use ws_reactor::{
 
 fn main() -> ExitCode {
     env_logger::init();
-    let known = [
-        "--url URL",
-        "--header NAME:VALUE",
-        "--subprotocol NAME",
-        "--origin URL",
-        "--version NUMBER",
-        "--deflate",
-        "--insecure",
-        "--proxy URL",
-        "--proxy-from-environment",
-        "--redirects NUMBER",
-        "--wait SECONDS",
+    let options = [
+        ("--url URL", "Where to connect; the option's name may be left out [default: ws://127.0.0.1:8080/]"),
+        ("--header NAME:VALUE", "Header of the request; may be repeated"),
+        ("--subprotocol NAME", "Subprotocol to offer, the preferred first; may be repeated"),
+        ("--origin URL", "Origin of the request, as a browser would name it"),
+        ("--version NUMBER", "Protocol version: 13, 8, 7, 6, 5, 3, 2, 1, 76 or 75 [default: 13]"),
+        ("--deflate", "Offer permessage-deflate"),
+        ("--insecure", "Accept any certificate"),
+        ("--proxy URL", "Connect through a proxy: http, https or socks5"),
+        ("--proxy-from-environment", "Connect through the proxy that the environment names"),
+        ("--redirects NUMBER", "Redirections to follow [default: 0]"),
+        ("--wait SECONDS", "Time to wait for messages after the end of the input [default: 1]"),
     ];
-    let arguments = arguments::Arguments::read(&known);
+    let arguments = arguments::Arguments::read("Sends lines and shows messages", &options);
     arguments::run(|| connect(&arguments))
 }
 
 fn connect(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     let mut reactor = Reactor::new()?;
-    let terminal = Terminal { remote: reactor.remote(), wait: Duration::from_secs(arguments.get("--wait", 1)) };
+    let failed = Rc::new(Cell::new(false));
+    let wait = Duration::from_secs(arguments.get("--wait", 1));
+    let terminal = Terminal { remote: reactor.remote(), wait, failed: Rc::clone(&failed) };
     let client = asked_for(arguments, Client::new(terminal))?;
     reactor.connect(&arguments.get("--url", "ws://127.0.0.1:8080/".to_owned()), client)?;
-    Ok(reactor.run()?)
+    reactor.run()?;
+    // What has failed was shown when it did.
+    if failed.get() {
+        process::exit(1);
+    }
+    Ok(())
 }
 
 /// The client, as the command line wants it.
 fn asked_for(arguments: &arguments::Arguments, mut client: Client) -> Result<Client, Box<dyn Error>> {
     let version = arguments.get("--version", 13);
     client = client.version(Version::from_number(version).ok_or(format!("there is no version {version}"))?);
-    for header in arguments.all("--header") {
+    for header in &arguments.all("--header") {
         let (name, value) = header.split_once(':').ok_or(format!("{header:?} is not NAME:VALUE"))?;
         client = client.header(name.trim().parse()?, value.trim().parse()?);
     }
@@ -103,6 +111,7 @@ fn insecure(_: Client) -> Result<Client, Box<dyn Error>> {
 struct Terminal {
     remote: Remote,
     wait: Duration,
+    failed: Rc<Cell<bool>>,
 }
 
 /// Sends the lines of the input, from a thread of its own: reading a terminal blocks.
@@ -139,10 +148,15 @@ impl Handler for Terminal {
         thread::spawn(move || read_lines(&remote, id, begun, wait));
     }
 
-    fn on_message(&mut self, _: &mut WebSocket<'_>, message: Message<'_>) {
-        match message {
-            Message::Text(text) => println!("{text}"),
-            Message::Binary(bytes) => println!("{} bytes: {}", bytes.len(), bytes.escape_ascii()),
+    fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
+        let mut output = io::stdout().lock();
+        let shown = match message {
+            Message::Text(text) => writeln!(output, "{text}"),
+            Message::Binary(bytes) => writeln!(output, "{} bytes: {message}", bytes.len()),
+        };
+        if shown.is_err() {
+            // Nobody reads any more, as in `client … | head -1`.
+            ws.close(CloseCode::NORMAL, "");
         }
     }
 
@@ -154,7 +168,8 @@ impl Handler for Terminal {
     }
 
     fn on_error(&mut self, _: &mut WebSocket<'_>, error: &WsError) {
-        eprintln!("{error}");
+        eprintln!("{error:#}");
+        self.failed.set(true);
     }
 
     fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {

@@ -1,10 +1,6 @@
 //! Sends every message back as it came, in every version of the protocol.
 //!
-//!     cargo run --release --example echo -- [--listen ADDR] [--max-message BYTES] [--secure-proxy] [--no-ping] [--threads N]
-//!         [--deflate | --deflate-shared] [--deflate-level LEVEL] [--tls-cert FILE --tls-key FILE]
-//!
-//! `--deflate` compresses with clients that offer it, with context takeover in both directions; `--deflate-shared` without. `--no-ping` leaves silent clients alone. `--secure-proxy` is for a proxy in front that takes TLS off: the old handshakes then say `wss`.
-//! `--threads` starts so many reactors, each in a thread of its own: they share the port, and the system shares out the connections.
+//!     cargo run --release --example echo -- --help
 
 mod arguments;
 
@@ -23,31 +19,37 @@ use ws_reactor::{Bind, Reactor, Server, Upgrade, on_message};
 
 fn main() -> ExitCode {
     env_logger::init();
-    let known = [
-        "--listen ADDR",
-        "--max-message BYTES",
-        "--secure-proxy",
-        "--no-ping",
-        "--threads N",
-        "--deflate",
-        "--deflate-shared",
-        "--deflate-level LEVEL",
-        "--tls-cert FILE",
-        "--tls-key FILE",
+    let options = [
+        ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8080]"),
+        ("--max-message BYTES", "Largest message that is accepted [default: 10485760]"),
+        ("--secure-proxy", "A proxy in front takes TLS off: old handshakes say wss"),
+        ("--no-ping", "Do not ping silent clients"),
+        ("--threads N", "Reactors that share the port, each in a thread of its own [default: 1]"),
+        ("--deflate", "Compress with clients that offer it, with context takeover"),
+        ("--deflate-shared", "Compress with clients that offer it, without context takeover"),
+        ("--deflate-level LEVEL", "Compression level, 1 to 9 [default: 3]"),
+        ("--tls-cert FILE", "Certificate, PEM"),
+        ("--tls-key FILE", "Private key of the certificate, PEM"),
     ];
-    let arguments = arguments::Arguments::read(&known);
+    let arguments = arguments::Arguments::read("Sends every message back, in every version of the protocol", &options);
     arguments::run(|| serve(&arguments))
 }
 
 fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
-    let listen = arguments.get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
-    let threads = arguments.get("--threads", 1);
-    let (mut first, address, scheme) = reactor(arguments, listen, threads > 1)?;
+    let listen = arguments.get("--listen", "127.0.0.1:8080".to_owned());
+    let threads: usize = arguments.get("--threads", 1);
+    if threads == 0 {
+        arguments.refuse("--threads 0: at least one has to serve");
+    }
+    let (mut first, address, scheme) = reactor(arguments, &listen, threads > 1)?;
+    // All share the port that the first has got.
+    let shared = format!("{}:{}", listen.rsplit_once(':').map_or("", |(host, _)| host), address.port());
     thread::scope(|scope| {
         for _ in 1..threads {
             // A reactor stays in the thread in which it was made.
+            let shared = &shared;
             scope.spawn(move || {
-                ended(reactor(arguments, address, true).and_then(|(mut another, ..)| Ok(another.run()?)));
+                ended(reactor(arguments, shared, true).and_then(|(mut another, ..)| Ok(another.run()?)));
             });
         }
         eprintln!("listening on {scheme}://{address}");
@@ -58,8 +60,8 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
 
 /// One reactor that fails ends all.
 fn ended(result: Result<(), Box<dyn Error>>) {
-    if let Err(error) = result {
-        eprintln!("{error}");
+    if result.is_err() {
+        let _ = arguments::run(|| result);
         process::exit(1);
     }
 }
@@ -67,7 +69,7 @@ fn ended(result: Result<(), Box<dyn Error>>) {
 /// A server that sends every message back, on a reactor of its own.
 fn reactor(
     arguments: &arguments::Arguments,
-    listen: SocketAddr,
+    listen: &str,
     shared: bool,
 ) -> Result<(Reactor, SocketAddr, &'static str), Box<dyn Error>> {
     let max_message = arguments.get("--max-message", 10 * 1024 * 1024);
@@ -80,7 +82,6 @@ fn reactor(
         Some(first) => Upgrade::new().subprotocol(first),
         None => Upgrade::new(),
     })
-    .max_frame_bytes(max_message)
     .max_message_bytes(max_message)
     .secure_proxy(arguments.has("--secure-proxy"))
     .on_error(|peer, error| log::debug!("{peer}: {error}"));
@@ -96,13 +97,17 @@ fn reactor(
 #[cfg(feature = "deflate")]
 fn compressed(server: Server, arguments: &arguments::Arguments) -> Result<Server, Box<dyn Error>> {
     let mut config = match (arguments.has("--deflate"), arguments.has("--deflate-shared")) {
+        (false, false) if arguments.has("--deflate-level") => {
+            arguments.refuse("--deflate-level needs --deflate or --deflate-shared")
+        }
         (false, false) => return Ok(server),
-        (true, true) => return Err("--deflate and --deflate-shared exclude each other".into()),
+        (true, true) => arguments.refuse("--deflate and --deflate-shared exclude each other"),
         (true, false) => DeflateConfig::dedicated(),
         (false, true) => DeflateConfig::shared(),
     };
     if arguments.has("--deflate-level") {
-        config = config.level(arguments.get("--deflate-level", 3))?;
+        let level = config.level(arguments.get("--deflate-level", 3));
+        config = level.unwrap_or_else(|error| arguments.refuse(error));
     }
     Ok(server.deflate(config))
 }
@@ -122,7 +127,7 @@ fn tls(server: Server, arguments: &arguments::Arguments) -> Result<(Server, &'st
     match files {
         (certificate, key) if certificate.is_empty() && key.is_empty() => Ok((server, "ws")),
         (certificate, key) if certificate.is_empty() || key.is_empty() => {
-            Err("--tls-cert and --tls-key go together".into())
+            arguments.refuse("--tls-cert and --tls-key go together")
         }
         (certificate, key) => Ok((server.tls(TlsConfig::from_pem_files(certificate, key)?), "wss")),
     }

@@ -5,7 +5,6 @@
 mod arguments;
 
 use std::{
-    net::SocketAddr,
     process::ExitCode,
     thread,
     time::{Duration, Instant},
@@ -18,13 +17,19 @@ const FRAME: Duration = Duration::from_millis(16);
 
 fn main() -> ExitCode {
     env_logger::init();
-    let arguments = arguments::Arguments::read(&["--listen ADDR", "--seconds N"]);
-    let listen = arguments.get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
+    let arguments = arguments::Arguments::read(
+        "Gives the reactor its turns in a loop of its own",
+        &[
+            ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8080]"),
+            ("--seconds N", "How long to run [default: without end]"),
+        ],
+    );
+    let listen = arguments.get("--listen", "127.0.0.1:8080".to_owned());
     let seconds = arguments.get("--seconds", u64::MAX);
     arguments::run(|| serve(listen, seconds))
 }
 
-fn serve(listen: SocketAddr, seconds: u64) -> Result<(), Error> {
+fn serve(listen: String, seconds: u64) -> Result<(), Error> {
     let mut reactor = Reactor::new()?;
     let server = Server::new(|_| {
         Callbacks::new().on_open(|ws, _| {

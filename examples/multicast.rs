@@ -4,18 +4,24 @@
 
 mod arguments;
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::process::ExitCode;
 
 use ws_reactor::{Callbacks, Error, Reactor, Server};
 
 fn main() -> ExitCode {
     env_logger::init();
-    let arguments = arguments::Arguments::read(&["--listen ADDR", "--no-ping"]);
+    let arguments = arguments::Arguments::read(
+        "Sends every message to all in the same room",
+        &[
+            ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8080]"),
+            ("--no-ping", "Do not ping silent clients"),
+        ],
+    );
     arguments::run(|| serve(&arguments))
 }
 
 fn serve(arguments: &arguments::Arguments) -> Result<(), Error> {
-    let listen = arguments.get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
+    let listen = arguments.get("--listen", "127.0.0.1:8080".to_owned());
     let multicast = Server::new(|handshake| {
         let room = handshake.path().to_owned();
         Callbacks::new()

@@ -5,7 +5,7 @@
 
 mod arguments;
 
-use std::{cell::RefCell, net::SocketAddr, process::ExitCode, rc::Rc};
+use std::{cell::RefCell, process::ExitCode, rc::Rc};
 
 use ws_reactor::{Callbacks, CloseReason, ConnectionId, Error, Hub, Message, Reactor, Server, Stream, StreamHandler};
 
@@ -59,13 +59,19 @@ fn tell(listeners: &Listeners, hub: &mut Hub, line: &str) {
 
 fn main() -> ExitCode {
     env_logger::init();
-    let arguments = arguments::Arguments::read(&["--listen ADDR", "--lines ADDR"]);
-    let listen = arguments.get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
-    let lines = arguments.get("--lines", SocketAddr::from(([127, 0, 0, 1], 8081)));
+    let arguments = arguments::Arguments::read(
+        "A line protocol beside a WebSocket server",
+        &[
+            ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8080]"),
+            ("--lines ADDR", "Address or name of the line protocol [default: 127.0.0.1:8081]"),
+        ],
+    );
+    let listen = arguments.get("--listen", "127.0.0.1:8080".to_owned());
+    let lines = arguments.get("--lines", "127.0.0.1:8081".to_owned());
     arguments::run(|| serve(listen, lines))
 }
 
-fn serve(listen: SocketAddr, lines: SocketAddr) -> Result<(), Error> {
+fn serve(listen: String, lines: String) -> Result<(), Error> {
     let listeners = Listeners::default();
     let told = Rc::clone(&listeners);
     let sockets = Server::new(move |_| {

@@ -7,18 +7,24 @@
 
 mod arguments;
 
-use std::{error::Error, fs, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{error::Error, fs, path::PathBuf, process::ExitCode};
 
 use ws_reactor::{Reactor, Reply, Server, TlsConfig, on_message};
 
 fn main() -> ExitCode {
     env_logger::init();
-    let arguments = arguments::Arguments::read(&["--listen ADDR", "--write-cert FILE"]);
+    let arguments = arguments::Arguments::read(
+        "wss, with a certificate made on the spot",
+        &[
+            ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8443]"),
+            ("--write-cert FILE", "Where to write the certificate, PEM"),
+        ],
+    );
     arguments::run(|| serve(&arguments))
 }
 
 fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
-    let listen = arguments.get("--listen", SocketAddr::from(([127, 0, 0, 1], 8443)));
+    let listen = arguments.get("--listen", "127.0.0.1:8443".to_owned());
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names)?;
     if arguments.has("--write-cert") {

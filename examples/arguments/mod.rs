@@ -1,70 +1,96 @@
-//! Command lines of the examples: options with a value or without, checked.
+//! Command lines of the examples.
 
-use std::{collections::BTreeMap, fmt::Display, process::exit, str::FromStr};
+use std::{fmt::Display, process::ExitCode, str::FromStr};
 
-/// The options that were given, with all their values; one without a value has an empty one.
-pub(crate) struct Arguments(BTreeMap<String, Vec<String>>);
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+/// An option: `--name` or `--name VALUE`, and what `--help` says of it.
+pub(crate) type OptionHelp = (&'static str, &'static str);
+
+/// The options that were given.
+pub(crate) struct Arguments {
+    given: ArgMatches,
+    command: Command,
+}
 
 impl Arguments {
-    /// Reads the command line. `known` are the options, as `--name` or `--name VALUE`. Words that are no options stand for the first of them, in order, if those have
-    /// values. Anything else ends the program with status 2.
-    pub(crate) fn read(known: &[&str]) -> Self {
-        let program = env!("CARGO_CRATE_NAME");
-        let usage = known.iter().fold(format!("usage: {program}"), |usage, option| usage + &format!(" [{option}]"));
-        let mut given: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let mut words = std::env::args().skip(1);
-        let mut unnamed = known.iter().filter(|form| form.contains(' '));
-        while let Some(option) = words.next() {
-            if option == "--help" || option == "-h" {
-                println!("{usage}");
-                exit(0);
-            }
-            if !option.starts_with('-') {
-                let form = unnamed.next().unwrap_or_else(|| fail(&format!("unknown argument {option:?}; {usage}")));
-                given.entry(form.split(' ').next().unwrap_or_default().to_owned()).or_default().push(option);
-                continue;
-            }
-            let form = known.iter().find(|form| form.split(' ').next() == Some(&option));
-            let form = form.unwrap_or_else(|| fail(&format!("unknown argument {option:?}; {usage}")));
-            let value = match form.contains(' ') {
-                true => words.next().unwrap_or_else(|| fail(&format!("{option} needs a value; {usage}"))),
-                false => String::new(),
-            };
-            given.entry(option).or_default().push(value);
+    /// Reads the command line. Words that are no options are the values of the first options that take one, in order. A command line that is not understood ends the
+    /// program with status 2.
+    pub(crate) fn read(about: &'static str, options: &[OptionHelp]) -> Self {
+        let mut command =
+            Command::new(env!("CARGO_CRATE_NAME")).about(about).arg(Arg::new("words").num_args(0..).hide(true));
+        for (form, help) in options {
+            let (name, value) = form.split_once(' ').unwrap_or((form, ""));
+            let name = name.trim_start_matches("--");
+            let arg = Arg::new(name).long(name).help(*help);
+            command = command.arg(match value {
+                "" => arg.action(ArgAction::SetTrue),
+                value => arg.value_name(value).action(ArgAction::Append).allow_hyphen_values(true),
+            });
         }
-        Arguments(given)
+        let given = command.clone().get_matches_from(named(&command, options));
+        Arguments { given, command }
     }
 
     /// Whether an option was given.
     #[allow(dead_code)]
     pub(crate) fn has(&self, option: &str) -> bool {
-        self.0.contains_key(option)
+        let name = option.trim_start_matches("--");
+        self.given.value_source(name) == Some(clap::parser::ValueSource::CommandLine)
     }
 
     /// All values of an option that may be given more than once.
-    pub(crate) fn all(&self, option: &str) -> &[String] {
-        self.0.get(option).map_or(&[], Vec::as_slice)
+    pub(crate) fn all(&self, option: &str) -> Vec<&str> {
+        let values = self.given.get_many::<String>(option.trim_start_matches("--"));
+        values.map(|values| values.map(String::as_str).collect()).unwrap_or_default()
     }
 
-    /// The last value of an option, or what it is by default. A value that does not parse ends the program with status 2.
+    /// The last value of an option, or its default. A value that does not parse ends the program with status 2.
     pub(crate) fn get<T: FromStr<Err: Display>>(&self, option: &str, default: T) -> T {
-        let Some(value) = self.all(option).last() else { return default };
-        value.parse().unwrap_or_else(|error| fail(&format!("{option} {value:?}: {error}")))
+        let Some(value) = self.all(option).pop() else { return default };
+        value.parse().unwrap_or_else(|error| self.refuse(format!("{option} {value:?}: {error}")))
+    }
+
+    /// Ends the program with status 2: what was given does not fit together.
+    pub(crate) fn refuse(&self, why: impl Display) -> ! {
+        self.command.clone().error(clap::error::ErrorKind::ValueValidation, why).exit()
     }
 }
 
-fn fail(message: &str) -> ! {
-    eprintln!("{message}");
-    exit(2)
-}
-
-/// Runs a server to its end; an error is one line and status 1.
-pub(crate) fn run<E: Display>(serve: impl FnOnce() -> Result<(), E>) -> std::process::ExitCode {
-    match serve() {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            std::process::ExitCode::FAILURE
+/// The command line with its words as options: `client URL` is `client --url URL`.
+fn named(command: &Command, options: &[OptionHelp]) -> Vec<String> {
+    let mut unnamed = options.iter().filter(|(form, _)| form.contains(' ')).map(|(form, _)| form.split(' ').next());
+    let mut line = std::env::args();
+    let mut named: Vec<String> = line.next().into_iter().collect();
+    while let Some(word) = line.next() {
+        let takes_value = |name: &str| {
+            command.get_arguments().any(|arg| arg.get_long() == Some(name) && arg.get_action().takes_values())
+        };
+        match word.strip_prefix("--") {
+            Some(name) if takes_value(name) => {
+                named.push(word);
+                named.extend(line.next());
+            }
+            None if !word.starts_with('-') => {
+                named.extend(unnamed.next().flatten().map(str::to_owned));
+                named.push(word);
+            }
+            _ => named.push(word),
         }
     }
+    named
+}
+
+/// Runs a program to its end. An error is one line, its sources included, and status 1.
+pub(crate) fn run<E: Into<Box<dyn std::error::Error>>>(program: impl FnOnce() -> Result<(), E>) -> ExitCode {
+    let Err(error) = program() else { return ExitCode::SUCCESS };
+    let error = error.into();
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(next) = source {
+        line += &format!(": {next}");
+        source = next.source();
+    }
+    eprintln!("{line}");
+    ExitCode::FAILURE
 }

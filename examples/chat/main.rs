@@ -5,7 +5,7 @@
 #[path = "../arguments/mod.rs"]
 mod arguments;
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::process::ExitCode;
 
 use ws_reactor::{
     CloseCode, CloseReason, Error, Handler, Message, Reactor, Reply, Server, WebSocket, http::StatusCode,
@@ -47,12 +47,15 @@ impl Handler for Guest {
 
 fn main() -> ExitCode {
     env_logger::init();
-    let listen =
-        arguments::Arguments::read(&["--listen ADDR"]).get("--listen", SocketAddr::from(([127, 0, 0, 1], 8080)));
+    let listen = arguments::Arguments::read(
+        "Names, a room, and a page for the browser",
+        &[("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8080]")],
+    )
+    .get("--listen", "127.0.0.1:8080".to_owned());
     arguments::run(|| serve(listen))
 }
 
-fn serve(listen: SocketAddr) -> Result<(), Error> {
+fn serve(listen: String) -> Result<(), Error> {
     let chat = Server::new(|_| Guest::default()).max_message_bytes(4096).on_request(|request, _| {
         match (request.is_upgrade(), request.path()) {
             (true, "/chat") => Reply::upgrade(),

@@ -37,6 +37,7 @@ use std::{
 };
 
 use arguments::Arguments;
+use indicatif::{ProgressBar, ProgressStyle};
 use payload::Content;
 use pipe::{Pipe, Target};
 use process::Process;
@@ -67,34 +68,36 @@ struct Pace {
 }
 
 fn main() -> ExitCode {
-    let known = [
-        "--kind KIND",
-        "--url URL",
-        "--connections NUMBER",
-        "--bytes NUMBER",
-        "--text",
-        "--mixed",
-        "--depth NUMBER",
-        "--deflate",
-        "--rate NUMBER",
-        "--greedy-bytes NUMBER",
-        "--resume",
-        "--idle NUMBER",
-        "--seconds NUMBER",
-        "--rounds NUMBER",
-        "--pid PID",
-        "--spin",
-        "--json",
-        "--paced",
+    let options = [
+        ("--kind KIND", "echo, rate, fanout, handshakes or idle; the option's name may be left out [default: echo]"),
+        ("--url URL", "ws, wss or tcp; the option's name may be left out [default: ws://127.0.0.1:8080]"),
+        ("--connections NUMBER", "Connections [default: 100]"),
+        ("--bytes NUMBER", "Bytes of a message [default: 125]"),
+        ("--text", "Messages are text, ASCII"),
+        ("--mixed", "Messages are text of one to four bytes for each character"),
+        ("--depth NUMBER", "echo: messages in flight on each connection [default: 1]"),
+        ("--deflate", "echo: messages are compressed"),
+        ("--rate NUMBER", "rate: messages a second, over all connections [default: 10000]"),
+        ("--greedy-bytes NUMBER", "rate: one more connection echoes messages of this size as fast as it can"),
+        ("--resume", "handshakes: resume TLS sessions"),
+        ("--header NAME:VALUE", "Header of each request; may be repeated"),
+        ("--idle NUMBER", "Silent connections beside [default: 0]"),
+        ("--seconds NUMBER", "Length of a round [default: 3]"),
+        ("--rounds NUMBER", "Rounds [default: 1]"),
+        ("--pid PID", "Process of the server, whose CPU time is shown (Linux)"),
+        ("--spin", "Never sleep, so that the server does not pay for waking the load"),
+        ("--json", "A line of JSON for each round"),
+        ("--paced", "Begin a round with each line of the standard input"),
     ];
-    let arguments = Arguments::read(&known);
+    let arguments =
+        Arguments::read("Load on a WebSocket server: how fast it answers, and what that costs it", &options);
     arguments::run(|| measure(&arguments))
 }
 
 fn measure(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let url = arguments.get("--url", "ws://127.0.0.1:8080".to_owned());
     let options = Options {
-        target: Target::new(&url, arguments.has("--resume"))?,
+        target: Target::new(&url, arguments.has("--resume"), &arguments.all("--header"))?,
         connections: arguments.get("--connections", 100),
         content: match (arguments.has("--text"), arguments.has("--mixed")) {
             (_, true) => Content::Mixed,
@@ -114,7 +117,7 @@ fn measure(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         || !options.rate.is_normal()
         || options.rate < 0.0
     {
-        return Err("--connections, --bytes, --depth and --rate are more than nothing".into());
+        arguments.refuse("--connections, --bytes, --depth and --rate are more than 0");
     }
     let pid = arguments.get("--pid", 0);
     let pace = Pace {
@@ -122,7 +125,7 @@ fn measure(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         rounds: arguments.get("--rounds", 1),
         json: arguments.has("--json"),
         paced: arguments.has("--paced"),
-        server: (pid > 0).then_some(Process(pid)),
+        server: if pid > 0 { Some(Process::new(pid)?) } else { None },
     };
     let silent = silent(&options.target, arguments.get("--idle", 0))?;
     match arguments.get("--kind", "echo".to_owned()).as_str() {
@@ -131,7 +134,7 @@ fn measure(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         "fanout" => slices(fanout::FanOut::connect(&options)?, silent, &pace)?,
         "handshakes" => slices(handshakes::Handshakes::new(&options)?, silent, &pace)?,
         "idle" => idle(&options, &pace)?,
-        kind => return Err(format!("{kind:?} is none of echo, rate, fanout, handshakes, idle").into()),
+        kind => arguments.refuse(format!("{kind:?} is none of echo, rate, fanout, handshakes, idle")),
     }
     Ok(())
 }
@@ -149,21 +152,22 @@ fn slices<W: Work>(mut work: W, mut silent: Vec<Pipe>, pace: &Pace) -> Result<()
     Ok(())
 }
 
-/// Draws how far a slice is, where somebody looks on.
+/// Shows how far a round is, where somebody looks on.
 fn with_progress<T>(pace: &Pace, work: impl FnOnce() -> T) -> T {
     if pace.json || !io::stderr().is_terminal() {
         return work();
     }
+    let bar = ProgressBar::new(pace.slice.as_millis() as u64);
+    bar.set_style(ProgressStyle::with_template("[{bar:40}] {percent:>3} %").expect("the template is sound"));
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             let began = Instant::now();
             while !over.load(Ordering::Relaxed) {
-                let part = (began.elapsed().as_secs_f64() / pace.slice.as_secs_f64()).min(1.0);
-                eprint!("\r[{:<40}] {:>3.0} %", "#".repeat((40.0 * part) as usize), 100.0 * part);
+                bar.set_position(began.elapsed().as_millis() as u64);
                 thread::park_timeout(Duration::from_millis(200));
             }
-            eprint!("\r{:60}\r", "");
+            bar.finish_and_clear();
         });
         let result = work();
         over.store(true, Ordering::Relaxed);

@@ -22,7 +22,9 @@ use crate::wire::{self, PING, PONG};
 
 /// Where connections lead: `ws`, `wss`, or `tcp` for a server without frames.
 pub(crate) struct Target {
-    addr: SocketAddr,
+    addresses: Vec<SocketAddr>,
+    /// Header lines of every request.
+    lines: String,
     host: String,
     pub(crate) path: String,
     tls: Option<Arc<ClientConfig>>,
@@ -31,23 +33,25 @@ pub(crate) struct Target {
 
 impl Target {
     /// `url` is `SCHEME://HOST:PORT[/PATH]`. Certificates are not looked at: what is measured here is nothing secret.
-    pub(crate) fn new(url: &str, resuming: bool) -> Result<Self, Box<dyn std::error::Error>> {
-        let (scheme, rest) = url.split_once("://").ok_or("the URL has no scheme")?;
+    pub(crate) fn new(url: &str, resuming: bool, headers: &[&str]) -> Result<Self, Box<dyn std::error::Error>> {
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| format!("{url}: the URL has no scheme"))?;
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let addr = host.to_socket_addrs()?.next().ok_or("the name has no address")?;
+        let resolved = host.to_socket_addrs().map_err(|error| format!("{url}: {error}"))?;
+        let addresses: Vec<SocketAddr> = resolved.collect();
         let tls = match scheme {
             "ws" | "tcp" => None,
             "wss" => Some(Arc::new(trusting(resuming)?)),
-            _ => return Err("the scheme is ws, wss or tcp".into()),
+            _ => return Err(format!("{url}: the scheme is not ws, wss or tcp").into()),
         };
-        Ok(Target { addr, host: host.to_owned(), path: format!("/{path}"), tls, framed: scheme != "tcp" })
+        let lines = headers.iter().map(|line| format!("{line}\r\n")).collect();
+        Ok(Target { addresses, lines, host: host.to_owned(), path: format!("/{path}"), tls, framed: scheme != "tcp" })
     }
 
     /// A connection that is opening: the handshake's first bytes are on their way, the request behind them.
     pub(crate) fn begin(&self, lines: &str) -> io::Result<Pipe> {
         let (stream, tls) = self.dial()?;
         let mut pipe = Pipe::new(stream, tls)?;
-        pipe.pending = wire::request(&self.host, &self.path, lines).into_bytes();
+        pipe.pending = wire::request(&self.host, &self.path, &format!("{}{lines}", self.lines)).into_bytes();
         pipe.flush()?;
         Ok(pipe)
     }
@@ -57,7 +61,7 @@ impl Target {
         let (mut stream, mut tls) = self.dial()?;
         let mut answer = String::new();
         if self.framed {
-            let request = wire::request(&self.host, &self.path, lines);
+            let request = wire::request(&self.host, &self.path, &format!("{}{lines}", self.lines));
             answer = match &mut tls {
                 None => wire::ask(&mut stream, &request)?,
                 Some(tls) => wire::ask(&mut rustls::Stream::new(&mut **tls, &mut stream), &request)?,
@@ -67,7 +71,8 @@ impl Target {
     }
 
     fn dial(&self) -> io::Result<(TcpStream, Option<Box<ClientConnection>>)> {
-        let stream = TcpStream::connect(self.addr)?;
+        let stream = TcpStream::connect(&self.addresses[..])
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot connect to {}: {error}", self.host)))?;
         stream.set_nodelay(true)?;
         let tls = match &self.tls {
             None => None,

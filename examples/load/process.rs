@@ -5,6 +5,16 @@ use std::{fs, io};
 pub(crate) struct Process(pub(crate) u32);
 
 impl Process {
+    /// A process that is there.
+    pub(crate) fn new(pid: u32) -> io::Result<Self> {
+        let process = Process(pid);
+        process.cpu_nanos().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => io::Error::other(format!("--pid {pid}: there is no such process")),
+            kind => io::Error::new(kind, format!("--pid {pid}: {error}")),
+        })?;
+        Ok(process)
+    }
+
     /// Time on the CPU so far, of all its threads.
     pub(crate) fn cpu_nanos(&self) -> io::Result<u64> {
         let mut sum = 0;

@@ -146,7 +146,9 @@ impl Connection {
             while !piece.is_empty() {
                 let length = piece.len().min(expected.len() - *heard);
                 if piece[..length] != expected[*heard..*heard + length] {
-                    return Err(io::Error::other("the echo is not what was sent"));
+                    return Err(io::Error::other(
+                        "the server sent something else than the message back: it is no echo, or not a right one",
+                    ));
                 }
                 piece = &piece[length..];
                 *heard = (*heard + length) % expected.len();

@@ -168,5 +168,5 @@ impl Speaker for Compressed {
 }
 
 fn other_echo() -> io::Error {
-    io::Error::other("the echo is not what was sent")
+    io::Error::other("the server sent something else than the message back: it is no echo, or not a right one")
 }
