@@ -4,6 +4,7 @@
 
 pub(crate) mod body;
 pub(crate) mod head;
+mod query;
 mod request;
 pub(crate) mod response;
 pub(crate) mod url;

@@ -1,12 +1,13 @@
 //! A request, and what is known of who sent it.
 
-use std::{net::SocketAddr, rc::Rc};
+use std::{borrow::Cow, net::SocketAddr, rc::Rc};
 
 use http::{
     HeaderMap, HeaderName, Method,
     header::{self, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
 };
 
+use super::query;
 use crate::tls_info::TlsInfo;
 
 /// What browsers call the page that opens the connection; the second in the drafts.
@@ -46,10 +47,35 @@ impl Request {
         self.head.uri().query()
     }
 
-    /// The pairs of the query, split at `&` and the first `=`, not decoded.
+    /// Pairs of the query, split at `&` and the first `=`, not decoded.
     pub fn query(&self) -> impl Iterator<Item = (&str, &str)> {
-        let pairs = self.query_string().unwrap_or_default().split('&');
-        pairs.filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        query::raw_pairs(self.query_string().unwrap_or_default())
+    }
+
+    /// Pairs of the query, decoded: `+` is a space, escapes stand for octets, and what is no UTF-8 is replaced by U+FFFD.
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        query::pairs(self.query_string().unwrap_or_default())
+    }
+
+    /// First value of that name in the query, decoded.
+    pub fn query_value(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
+    /// Segments of the path, decoded, empty ones left out: `/rooms/a%20b` has `rooms` and `a b`.
+    pub fn path_segments(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        query::segments(self.path())
+    }
+
+    /// Cookies, as name and value (RFC 6265 §4.2.1); quotes around a value are taken off.
+    pub fn cookies(&self) -> impl Iterator<Item = (&str, &str)> {
+        let lines = self.headers().get_all(header::COOKIE).into_iter().filter_map(|line| line.to_str().ok());
+        lines.flat_map(query::cookies)
+    }
+
+    /// Value of a cookie.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.cookies().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
     /// All headers; names are compared without regard to case.

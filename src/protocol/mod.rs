@@ -26,6 +26,7 @@ pub(crate) mod error;
 pub(crate) mod framing;
 pub(crate) mod handshake;
 pub(crate) mod incoming;
+mod limits;
 pub(crate) mod mask;
 pub(crate) mod message;
 pub(crate) mod outgoing;
@@ -34,11 +35,11 @@ pub(crate) mod utf8;
 pub(crate) mod version;
 
 pub use close::{CloseCode, CloseReason, ClosedBy, TimeoutKind};
-pub use decoder::MessageLimits;
 #[cfg(feature = "deflate")]
 pub use deflate::{DeflateConfig, DeflateConfigError, DeflateParameters};
 pub use error::ProtocolError;
 pub use handshake::{Handshake, HandshakeError, client::ResponseError};
+pub use limits::MessageLimits;
 pub use message::{Message, OwnedMessage, Utf8Bytes};
 pub use outgoing::Outgoing;
 pub use proxy::{Proxy, ProxyError};

@@ -66,6 +66,8 @@ pub struct ReactorConfig {
     pub timer_budget: usize,
     /// Commands of [`Remote`](crate::Remote)s carried out per turn. Default 1024.
     pub command_budget: usize,
+    /// Events of the application ([`Hub::notify`](crate::Hub::notify)) delivered per turn. Default 1024.
+    pub event_budget: usize,
     /// Messages queued by publishing, and connections ended, per turn. Default 32,768. A single publish is never divided.
     pub delivery_budget: usize,
     /// Connections written to at the end of a turn, beside those written to right after their own callbacks. Default 4096.
@@ -98,6 +100,7 @@ impl Default for ReactorConfig {
             compression_budget_bytes: 64 * 1024,
             timer_budget: 1024,
             command_budget: 1024,
+            event_budget: 1024,
             delivery_budget: 32_768,
             write_budget: 4096,
             events: 1024,
@@ -125,6 +128,7 @@ impl ReactorConfig {
         compression_budget_bytes: usize,
         timer_budget: usize,
         command_budget: usize,
+        event_budget: usize,
         delivery_budget: usize,
         write_budget: usize,
         events: usize,

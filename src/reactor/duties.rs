@@ -1,17 +1,17 @@
 //! What the loop does besides moving bytes: commands, timers, ticks, and its own end.
 
-use std::{collections::VecDeque, mem, time::Duration};
+use std::{any::Any, collections::VecDeque, mem, rc::Rc, time::Duration};
 
 use super::{
     Reactor,
     ending::timeout_in,
     guard::guard,
-    hub::{Hub, Running, later},
+    hub::{Hub, Running},
     id::{ConnectionId, TimerId},
     outbox::Phase,
     output_rule::Passed,
     remote::Command,
-    task::{Periodic, Task},
+    task::{Periodic, Task, following},
 };
 use crate::{net::Kernel, protocol::ClosedBy};
 
@@ -55,6 +55,10 @@ impl<K: Kernel> Reactor<K> {
                 Command::Send(id, message) => drop(self.hub.send(id, message)),
                 Command::Publish(topic, message) => drop(self.hub.publish(&topic, message)),
                 Command::Close(id, code, reason) => drop(self.hub.close(id, code, &reason)),
+                Command::Notify(id, event) => drop(self.hub.notify_boxed(id, event)),
+                Command::NotifyTopic(topic, event) => {
+                    _ = self.hub.notify_topic_shared(&topic, Rc::from(event as Box<dyn Any>));
+                }
                 Command::Wake(id) if self.hub.phase(id) == Phase::Open => {
                     self.call(id.key(), |handler, stream| handler.on_wake(stream));
                 }
@@ -91,9 +95,18 @@ impl<K: Kernel> Reactor<K> {
             let call = rhythm.call.take();
             return self.fire_periodic(timer, call);
         }
+        if let Task::ConnectionInterval(interval) = task {
+            let (id, next) = (interval.id, interval.advance(self.hub.now));
+            self.hub.timers.reschedule(timer, next);
+            if self.hub.phase(id) == Phase::Open {
+                self.call(id.key(), |handler, stream| handler.on_timer(stream, timer));
+            }
+            return;
+        }
         match self.hub.timers.cancel(timer) {
             Some(Task::Alarm(id)) => self.sound_alarm(id),
             Some(Task::Connection(id)) => self.fire_connection_timer(id, timer),
+            Some(Task::ConnectionInterval(_)) => {}
             Some(Task::Once(Some(call))) => drop(self.call_hub(call)),
             Some(Task::Listener(id)) => self.unpark(id),
             Some(Task::Dial(id)) => self.look_up(id),
@@ -115,10 +128,7 @@ impl<K: Kernel> Reactor<K> {
             return;
         }
         rhythm.call = Some(call);
-        // Whole periods that were missed are left out, and the rhythm is kept.
-        let missed = now.duration_since(rhythm.next).as_nanos() / rhythm.every.as_nanos();
-        rhythm.next = later(rhythm.next, rhythm.every.saturating_mul(u32::try_from(missed + 1).unwrap_or(u32::MAX)));
-        let next = rhythm.next;
+        let next = following(&mut rhythm.next, rhythm.every, now);
         self.hub.timers.reschedule(timer, next);
     }
 
@@ -239,6 +249,7 @@ impl<K: Kernel> Reactor<K> {
             self.events.shrink_to_fit();
             self.handshakes.shrink_to_fit();
             hub.compressing.shrink_to_fit();
+            hub.events.shrink();
             // The two halves share their keys, so what is free in one has to be what is free in the other.
             if hub.dials.is_empty() {
                 self.links.shrink_to_fit();

@@ -18,6 +18,7 @@ use super::{
     config::ReactorConfig,
     dial::Dial,
     encoded::EncodedFrame,
+    events::Events,
     excess::Excess,
     id::{ConnectionId, IdSource, ListenerId},
     input::Input,
@@ -75,6 +76,8 @@ pub struct Hub {
     /// Connections that were closed as slow readers, and are to be terminated.
     pub(super) slow_readers: Vec<ConnectionId>,
     pub(super) excess: Excess,
+    /// Events of the application.
+    pub(super) events: Events,
     /// Connections to bury at the end of the turn.
     pub(super) dead: Vec<usize>,
     pub(super) ticks: VecDeque<Tick>,
@@ -122,6 +125,7 @@ impl Hub {
             touched: Vec::new(),
             resumed: Vec::new(),
             slow_readers: Vec::new(),
+            events: Events::default(),
             excess: Excess::new(config.excess_output_bytes),
             dead: Vec::new(),
             ticks: VecDeque::new(),

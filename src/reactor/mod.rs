@@ -5,12 +5,14 @@
 //! included, without a lock, a channel or an allocation.
 
 mod accept;
+mod cold;
 mod compression;
 mod config;
 mod dial;
 mod duties;
 mod encoded;
 mod ending;
+mod events;
 mod excess;
 mod flushing;
 mod guard;
@@ -250,6 +252,7 @@ impl<K: Kernel> Reactor<K> {
         self.handle_events();
         self.run_ticks();
         self.fire_timers();
+        self.deliver_events();
         self.carry_out_listening();
         self.wind_down();
         self.compress_waiting();
@@ -350,6 +353,7 @@ impl<K: Kernel> Reactor<K> {
             || !self.handshakes.is_empty()
             || !hub.compressing.is_empty()
             || !hub.slow_readers.is_empty()
+            || !hub.events.is_empty()
             || !hub.dials.is_empty()
             || !hub.ticks.is_empty()
             || !hub.openings.is_empty()

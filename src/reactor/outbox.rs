@@ -1,32 +1,28 @@
 //! The outbound half of a connection: encoder, queued bytes, and how far it is on the way to its end.
 
 use std::{
-    io::{self, IoSlice},
-    mem,
+    io::IoSlice,
     net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
 };
 
 use super::{
+    cold::Cold,
     compression::Compression,
     config::StreamConfig,
     encoded::EncodedFrame,
     id::{ConnectionId, TimerId},
-    output_rule::OutputRule,
     peer::PeerAddr,
     pools::Pools,
     queue::{MAX_SLICES, Queue},
 };
-use crate::{
-    protocol::{
-        CloseCode, CloseReason, Message,
-        block::{SharedBlock, place},
-        deflate::Deflation,
-        encoder::Encoder,
-        framing::HeaderBytes,
-    },
-    tls_info::TlsInfo,
+use crate::protocol::{
+    CloseCode, Message,
+    block::{SharedBlock, place},
+    deflate::Deflation,
+    encoder::Encoder,
+    framing::HeaderBytes,
 };
 
 /// How far a connection is on the way to its end.
@@ -63,7 +59,7 @@ pub(crate) struct Outbox {
     /// Output is above the high-water mark, or was when it was last looked at.
     pub(super) congested: bool,
     /// There is a rule: output waits that the socket did not take.
-    has_rule: bool,
+    pub(super) has_rule: bool,
     /// The socket took less than it was offered; an event will tell when there is room.
     pub(super) blocked: bool,
     /// Listed to be flushed at the end of the turn.
@@ -92,26 +88,7 @@ pub(crate) struct Outbox {
     /// The timer that watches this, and the grace of a slow reader: it goes off no later than either.
     pub(super) alarm: Option<TimerId>,
     /// What most connections do without.
-    rare: Option<Box<Rare>>,
-}
-
-/// What a connection has that few have, so that the others need no room for it.
-#[derive(Debug, Default)]
-struct Rare {
-    /// Why it ends, once it does.
-    ending: Option<CloseReason>,
-    /// What the TLS handshake has shown, once it is done.
-    secured: Option<Rc<TlsInfo>>,
-    /// Progress of output that waits for the peer.
-    rule: Option<OutputRule>,
-    /// What is held above the high-water mark, as it was charged.
-    charged: usize,
-    /// What went wrong with the transport, in its own words.
-    failure: Option<io::Error>,
-    /// The newest pong, while the socket is blocked.
-    pong: Option<Box<[u8]>>,
-    /// The timers that go with the connection.
-    timers: Vec<TimerId>,
+    pub(super) cold: Option<Box<Cold>>,
 }
 
 impl Outbox {
@@ -139,7 +116,7 @@ impl Outbox {
             queue: None,
             deadline: None,
             alarm: None,
-            rare: None,
+            cold: None,
         }
     }
 
@@ -149,103 +126,6 @@ impl Outbox {
 
     pub(super) fn set_peer_addr(&mut self, address: SocketAddr) {
         self.peer_addr = address.into();
-    }
-
-    /// What the TLS handshake has shown.
-    pub(super) fn tls_info(&self) -> Option<&Rc<TlsInfo>> {
-        self.rare.as_ref()?.secured.as_ref()
-    }
-
-    pub(super) fn set_tls_info(&mut self, secured: TlsInfo) {
-        self.rare.get_or_insert_default().secured = Some(Rc::new(secured));
-    }
-
-    pub(super) fn forget_tls_info(&mut self) {
-        if let Some(rare) = &mut self.rare {
-            rare.secured = None;
-        }
-    }
-
-    /// Why it ends, once it does.
-    pub(super) fn ending(&self) -> Option<&CloseReason> {
-        self.rare.as_ref()?.ending.as_ref()
-    }
-
-    pub(super) fn ending_mut(&mut self) -> Option<&mut CloseReason> {
-        self.rare.as_mut()?.ending.as_mut()
-    }
-
-    pub(super) fn set_ending(&mut self, ending: CloseReason) {
-        self.rare.get_or_insert_default().ending = Some(ending);
-    }
-
-    pub(super) fn take_ending(&mut self) -> Option<CloseReason> {
-        self.rare.as_mut()?.ending.take()
-    }
-
-    pub(super) fn failure(&mut self) -> &mut Option<io::Error> {
-        &mut self.rare.get_or_insert_default().failure
-    }
-
-    /// Progress of output that waits for the peer; `None` while the socket takes all.
-    pub(super) fn rule(&self) -> Option<&OutputRule> {
-        if self.has_rule { self.rare.as_ref()?.rule.as_ref() } else { None }
-    }
-
-    pub(super) fn rule_mut(&mut self) -> Option<&mut OutputRule> {
-        if self.has_rule { self.rare.as_mut()?.rule.as_mut() } else { None }
-    }
-
-    /// The socket is full, or nothing waits any more.
-    pub(super) fn set_rule(&mut self, rule: Option<OutputRule>) {
-        if rule.is_some() || self.has_rule {
-            self.has_rule = rule.is_some();
-            self.rare.get_or_insert_default().rule = rule;
-        }
-    }
-
-    /// Whether nothing but the output keeps the connection from being read.
-    pub(super) fn is_suspended(&self) -> bool {
-        self.phase == Phase::Open && self.above_mark && !self.paused
-    }
-
-    /// Bytes that may be read at once. (Where there is no allowance at all, and it is read all the same, that is for the handshake of the transport.)
-    pub(super) fn read_limit(&self) -> usize {
-        match self.allowance() {
-            allowance if allowance > 0 && self.is_suspended() => allowance,
-            _ => usize::MAX,
-        }
-    }
-
-    /// Bytes that may be read although the output is above its mark.
-    pub(super) fn allowance(&self) -> usize {
-        self.rule().map_or(0, OutputRule::allowance)
-    }
-
-    /// `bytes` were read although the output is above its mark.
-    pub(super) fn use_allowance(&mut self, bytes: usize) {
-        if let Some(rule) = self.rule_mut() {
-            rule.use_allowance(bytes);
-        }
-    }
-
-    /// When the output has to be looked at again.
-    pub(super) fn rule_deadline(&self) -> Option<Instant> {
-        Some(self.rule()?.next_deadline(self.config.output.stall_timeout, self.is_suspended()))
-    }
-
-    /// Notes what is held above the high-water mark, and says what it was before.
-    pub(super) fn charge_with(&mut self, bytes: usize) -> usize {
-        match &mut self.rare {
-            None if bytes == 0 => 0,
-            rare => mem::replace(&mut rare.get_or_insert_default().charged, bytes),
-        }
-    }
-
-    /// Bytes that wait and that no other connection shares.
-    pub(super) fn own_bytes(&self) -> usize {
-        let queued = self.queue.as_ref().map_or(0, |queue| queue.own_bytes());
-        queued + self.compression.as_ref().map_or(0, |compression| compression.own_waiting())
     }
 
     /// There is nothing to write to yet.
@@ -398,7 +278,7 @@ impl Outbox {
     /// Queues a pong; while the socket is blocked only the newest is kept.
     pub(super) fn pong(&mut self, encoder: Encoder, data: &[u8], pools: &mut Pools) {
         if self.blocked {
-            self.rare.get_or_insert_default().pong = Some(data.into());
+            self.cold.get_or_insert_default().pong = Some(data.into());
             return;
         }
         let key = pools.key(encoder);
@@ -450,17 +330,17 @@ impl Outbox {
     }
 
     fn take_pong(&mut self) -> Option<Box<[u8]>> {
-        self.rare.as_mut()?.pong.take()
+        self.cold.as_mut()?.pong.take()
     }
 
     /// The list of the timers that go with the connection.
     pub(super) fn timers_mut(&mut self) -> &mut Vec<TimerId> {
-        &mut self.rare.get_or_insert_default().timers
+        &mut self.cold.get_or_insert_default().timers
     }
 
     /// All timers that go with the connection.
     pub(super) fn into_timers(self) -> impl Iterator<Item = TimerId> {
-        self.rare.map(|rare| rare.timers).into_iter().flatten().chain(self.alarm)
+        self.cold.map(|cold| cold.timers).into_iter().flatten().chain(self.alarm)
     }
 
     /// The bytes that wait, as far as one write takes them, and in how many slices.

@@ -1,6 +1,6 @@
 //! Remotes: the reactor from other threads.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use super::{hub::Hub, id::ConnectionId};
 use crate::{
@@ -14,6 +14,8 @@ pub(super) enum Command {
     Send(ConnectionId, OwnedMessage),
     Publish(String, OwnedMessage),
     Close(ConnectionId, CloseCode, String),
+    Notify(ConnectionId, Box<dyn Any + Send>),
+    NotifyTopic(String, Box<dyn Any + Send>),
     Wake(ConnectionId),
 }
 
@@ -24,6 +26,8 @@ impl fmt::Debug for Command {
             Command::Send(id, _) => write!(formatter, "Send({id})"),
             Command::Publish(topic, _) => write!(formatter, "Publish({topic:?})"),
             Command::Close(id, code, _) => write!(formatter, "Close({id}, {code})"),
+            Command::Notify(id, _) => write!(formatter, "Notify({id})"),
+            Command::NotifyTopic(topic, _) => write!(formatter, "NotifyTopic({topic:?})"),
             Command::Wake(id) => write!(formatter, "Wake({id})"),
         }
     }
@@ -88,6 +92,16 @@ impl Remote {
     /// Closes a connection. See [`Hub::close`].
     pub fn close(&self, id: ConnectionId, code: CloseCode, reason: impl Into<String>) -> Result<(), RemoteError> {
         self.push(Command::Close(id, code, reason.into()))
+    }
+
+    /// Has `on_event` of a connection's handler called. See [`Hub::notify`].
+    pub fn notify(&self, id: ConnectionId, event: impl Any + Send) -> Result<(), RemoteError> {
+        self.push(Command::Notify(id, Box::new(event)))
+    }
+
+    /// Has `on_event` of every subscriber's handler called. See [`Hub::notify_topic`].
+    pub fn notify_topic(&self, topic: impl Into<String>, event: impl Any + Send) -> Result<(), RemoteError> {
+        self.push(Command::NotifyTopic(topic.into(), Box::new(event)))
     }
 
     /// Calls `call` on the reactor's thread.

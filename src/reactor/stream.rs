@@ -1,6 +1,7 @@
 //! Streams: raw bytes and the protocol that speaks them, EventMachine's Connection.
 
 use std::{
+    any::Any,
     net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
@@ -51,6 +52,9 @@ pub trait StreamHandler {
     /// A timer set by [`Stream::set_timer`] is due.
     fn on_timer(&mut self, stream: &mut Stream<'_>, timer: TimerId) {}
 
+    /// [`Hub::notify`] or [`Hub::notify_topic`] has handed over a value: `event.downcast_ref()` tells which.
+    fn on_event(&mut self, stream: &mut Stream<'_>, event: &dyn Any) {}
+
     /// The deadline set by [`Stream::set_deadline`] has passed. The default ends the connection.
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
         stream.terminate();
@@ -100,6 +104,10 @@ impl<H: StreamHandler + ?Sized> StreamHandler for Box<H> {
 
     fn on_timer(&mut self, stream: &mut Stream<'_>, timer: TimerId) {
         (**self).on_timer(stream, timer);
+    }
+
+    fn on_event(&mut self, stream: &mut Stream<'_>, event: &dyn Any) {
+        (**self).on_event(stream, event);
     }
 
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
@@ -206,6 +214,11 @@ impl<'a> Stream<'a> {
     /// Has `on_timer` called once, `after` from now. The timer goes with the connection.
     pub fn set_timer(&mut self, after: Duration) -> TimerId {
         self.hub.set_timer(self.id, after)
+    }
+
+    /// Has `on_timer` called again and again, the first time `every` from now. The timer goes with the connection.
+    pub fn set_periodic_timer(&mut self, every: Duration) -> TimerId {
+        self.hub.set_periodic_timer(self.id, every)
     }
 
     /// Cancels a timer for good.

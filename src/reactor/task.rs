@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    hub::Hub,
+    hub::{Hub, later},
     id::{ConnectionId, ListenerId, TimerId},
 };
 
@@ -20,8 +20,10 @@ pub(super) type Periodic = Box<dyn FnMut(&mut Hub)>;
 pub(super) enum Task {
     /// Look after the deadlines of a connection.
     Alarm(ConnectionId),
-    /// Tell a connection's handler.
+    /// Call `on_timer` of a connection, once.
     Connection(ConnectionId),
+    /// Call it again and again.
+    ConnectionInterval(Box<ConnectionInterval>),
     Once(Option<Tick>),
     Periodic(Box<Rhythm>),
     /// Try again to accept.
@@ -44,11 +46,36 @@ pub(super) struct Rhythm {
     pub(super) call: Option<Periodic>,
 }
 
+/// A timer of a connection that goes off again and again.
+pub(super) struct ConnectionInterval {
+    pub(super) id: ConnectionId,
+    every: Duration,
+    next: Instant,
+}
+
+impl ConnectionInterval {
+    /// When it goes off next, after it did so.
+    pub(super) fn advance(&mut self, now: Instant) -> Instant {
+        following(&mut self.next, self.every, now)
+    }
+}
+
+/// A period of zero would leave the loop no time for anything else.
+const SHORTEST_PERIOD: Duration = Duration::from_micros(1);
+
+/// Moves `next` on by a period, in step: whole periods that a busy loop has missed are left out.
+pub(super) fn following(next: &mut Instant, every: Duration, now: Instant) -> Instant {
+    let missed = now.saturating_duration_since(*next).as_nanos() / every.as_nanos();
+    *next = later(*next, every.saturating_mul(u32::try_from(missed + 1).unwrap_or(u32::MAX)));
+    *next
+}
+
 impl fmt::Debug for Task {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Task::Alarm(_) => "Alarm",
             Task::Connection(_) => "Connection",
+            Task::ConnectionInterval(_) => "ConnectionInterval",
             Task::Once(_) => "Once",
             Task::Periodic(_) => "Periodic",
             Task::Listener(_) => "Listener",
@@ -68,8 +95,7 @@ impl Hub {
 
     /// Calls `call` every so often. Calls that a busy loop has missed are left out, and the rhythm is kept.
     pub fn add_periodic_timer(&mut self, every: Duration, call: impl FnMut(&mut Hub) + 'static) -> TimerId {
-        // A period of zero would leave the loop no time for anything else.
-        let every = every.max(Duration::from_micros(1));
+        let every = every.max(SHORTEST_PERIOD);
         let next = self.after(every);
         self.timers.insert(next, Task::Periodic(Box::new(Rhythm { every, next, call: Some(Box::new(call)) })))
     }
@@ -80,6 +106,10 @@ impl Hub {
             Some(Task::Once(_) | Task::Periodic(_)) => {}
             Some(Task::Connection(id)) => {
                 let id = *id;
+                self.forget_timer(id, timer);
+            }
+            Some(Task::ConnectionInterval(interval)) => {
+                let id = interval.id;
                 self.forget_timer(id, timer);
             }
             _ => return false,
@@ -94,7 +124,19 @@ impl Hub {
 
     /// Sets a timer that goes with a connection.
     pub(crate) fn set_timer(&mut self, id: ConnectionId, after: Duration) -> TimerId {
-        let timer = self.timers.insert(self.after(after), Task::Connection(id));
+        self.insert_connection_timer(id, self.after(after), Task::Connection(id))
+    }
+
+    /// Sets one that goes off again and again.
+    pub(crate) fn set_periodic_timer(&mut self, id: ConnectionId, every: Duration) -> TimerId {
+        let every = every.max(SHORTEST_PERIOD);
+        let next = self.after(every);
+        let interval = Box::new(ConnectionInterval { id, every, next });
+        self.insert_connection_timer(id, next, Task::ConnectionInterval(interval))
+    }
+
+    fn insert_connection_timer(&mut self, id: ConnectionId, at: Instant, task: Task) -> TimerId {
+        let timer = self.timers.insert(at, task);
         match self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id) {
             Some(outbox) => outbox.timers_mut().push(timer),
             None => drop(self.timers.cancel(timer)),

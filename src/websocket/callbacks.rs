@@ -1,6 +1,6 @@
 //! Handlers made of closures, for those who come from em-websocket's blocks.
 
-use std::{fmt, time::Duration};
+use std::{any::Any, fmt, time::Duration};
 
 use super::handler::{Handler, WebSocket};
 use crate::{
@@ -96,6 +96,8 @@ callbacks! {
     on_drain();
     /// See [`Handler::on_timer`].
     on_timer(timer: TimerId);
+    /// See [`Handler::on_event`].
+    on_event(event: &dyn Any);
     /// See [`Handler::on_error`].
     on_error(error: &Error);
     /// See [`Handler::on_close`].

@@ -1,6 +1,6 @@
 //! A client's end of a stream: the handshake, then a WebSocket session.
 
-use std::{io, mem, rc::Rc, time::Duration};
+use std::{any::Any, io, mem, rc::Rc, time::Duration};
 
 use http::{Response, StatusCode};
 
@@ -351,6 +351,12 @@ impl StreamHandler for ClientStream {
                 let mut ws = WebSocket::new(stream, self.client.version, self.client.config.websocket.limits);
                 self.client.handler.on_timer(&mut ws, timer);
             }
+        }
+    }
+
+    fn on_event(&mut self, stream: &mut Stream<'_>, event: &dyn Any) {
+        if let State::Open(session) = &mut self.state {
+            session.on_event(stream, event);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The handler of a connection, and the connection as it sees it.
 
 use std::{
+    any::Any,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -53,6 +54,9 @@ pub trait Handler {
     /// A timer set by [`WebSocket::set_timer`] is due.
     fn on_timer(&mut self, ws: &mut WebSocket<'_>, timer: TimerId) {}
 
+    /// [`Hub::notify`] or [`Hub::notify_topic`] has handed over a value: `event.downcast_ref()` tells which.
+    fn on_event(&mut self, ws: &mut WebSocket<'_>, event: &dyn Any) {}
+
     /// Something went wrong: the peer broke the protocol or missed a deadline, the network failed, or a callback of this handler panicked.
     /// `on_close` follows.
     fn on_error(&mut self, ws: &mut WebSocket<'_>, error: &Error) {}
@@ -92,6 +96,10 @@ impl<H: Handler + ?Sized> Handler for Box<H> {
 
     fn on_timer(&mut self, ws: &mut WebSocket<'_>, timer: TimerId) {
         (**self).on_timer(ws, timer);
+    }
+
+    fn on_event(&mut self, ws: &mut WebSocket<'_>, event: &dyn Any) {
+        (**self).on_event(ws, event);
     }
 
     fn on_error(&mut self, ws: &mut WebSocket<'_>, error: &Error) {
@@ -184,6 +192,11 @@ impl<'a> WebSocket<'a> {
     /// Has `on_timer` called once, `after` from now. The timer goes with the connection.
     pub fn set_timer(&mut self, after: Duration) -> TimerId {
         self.hub.set_timer(self.id, after)
+    }
+
+    /// Has `on_timer` called again and again, the first time `every` from now. Calls that a busy loop has missed are left out. The timer goes with the connection.
+    pub fn set_periodic_timer(&mut self, every: Duration) -> TimerId {
+        self.hub.set_periodic_timer(self.id, every)
     }
 
     /// Cancels a timer for good; `false` if it has fired or was cancelled.

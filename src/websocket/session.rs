@@ -1,6 +1,6 @@
 //! A session: an open WebSocket, whichever side opened it. It decodes, answers what the protocol answers, and calls the handler.
 
-use std::{mem, rc::Rc, time::Instant};
+use std::{any::Any, mem, rc::Rc, time::Instant};
 
 use super::{
     config::WebSocketConfig,
@@ -257,6 +257,10 @@ impl StreamHandler for Session {
 
     fn on_timer(&mut self, stream: &mut Stream<'_>, timer: TimerId) {
         self.call(stream, |handler, ws| handler.on_timer(ws, timer));
+    }
+
+    fn on_event(&mut self, stream: &mut Stream<'_>, event: &dyn Any) {
+        self.call(stream, |handler, ws| handler.on_event(ws, event));
     }
 
     /// The peer has been silent, or was when the deadline was set: it is pinged, and when nothing follows it is given up.

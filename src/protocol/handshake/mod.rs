@@ -5,7 +5,7 @@ mod hixie75;
 mod hixie76;
 mod hybi;
 
-use std::{fmt, net::SocketAddr};
+use std::{borrow::Cow, fmt, net::SocketAddr};
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, uri::PathAndQuery};
 
@@ -250,9 +250,29 @@ impl Handshake {
         self.request.origin()
     }
 
-    /// The pairs of the query, split at `&` and the first `=`, not decoded.
+    /// Pairs of the query, split at `&` and the first `=`, not decoded.
     pub fn query(&self) -> impl Iterator<Item = (&str, &str)> {
         self.request.query()
+    }
+
+    /// Pairs of the query, decoded. See [`Request::query_pairs`].
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        self.request.query_pairs()
+    }
+
+    /// First value of that name in the query, decoded.
+    pub fn query_value(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.request.query_value(name)
+    }
+
+    /// Segments of the path, decoded. See [`Request::path_segments`].
+    pub fn path_segments(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.request.path_segments()
+    }
+
+    /// Value of a cookie.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.request.cookie(name)
     }
 
     /// The address of the peer, as it was at accept.

@@ -1,0 +1,102 @@
+//! Events of the application: values that one part of it hands to the handler of another connection.
+
+use std::{any::Any, collections::VecDeque, fmt, rc::Rc};
+
+use super::{Reactor, hub::Hub, id::ConnectionId, outbox::Phase, send_status::SendStatus};
+use crate::net::Kernel;
+
+/// Events that wait for their handlers.
+#[derive(Default)]
+pub(super) struct Events(VecDeque<(ConnectionId, Value)>);
+
+/// A value for one handler, or for several.
+enum Value {
+    Own(Box<dyn Any>),
+    Shared(Rc<dyn Any>),
+}
+
+impl Events {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn shrink(&mut self) {
+        self.0.shrink_to_fit();
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Events").field(&self.0.len()).finish()
+    }
+}
+
+impl Hub {
+    /// Has `on_event` of a connection's handler called with a value: to move it to another room, to update its state, to have it say goodbye.
+    ///
+    /// The call comes in this turn, after the present callback, within [`ReactorConfig::event_budget`](crate::ReactorConfig::event_budget); an event that is noted while events are delivered
+    /// comes in the next turn. [`Closed`](SendStatus::Closed) if the connection is not [open](Self::is_open). If it ends before the call, the value is dropped.
+    ///
+    /// ```
+    /// use std::any::Any;
+    /// use ws_reactor::{CloseCode, Handler, WebSocket};
+    ///
+    /// struct Kick(String);
+    ///
+    /// struct Guest;
+    ///
+    /// impl Handler for Guest {
+    ///     fn on_event(&mut self, ws: &mut WebSocket<'_>, event: &dyn Any) {
+    ///         if let Some(Kick(reason)) = event.downcast_ref() {
+    ///             ws.close(CloseCode::POLICY_VIOLATION, reason);
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// // Wherever a Hub is at hand: hub.notify(id, Kick("no shouting".to_owned()));
+    /// ```
+    pub fn notify(&mut self, id: ConnectionId, event: impl Any) -> SendStatus {
+        self.notify_boxed(id, Box::new(event))
+    }
+
+    /// As [`notify`](Self::notify), for every subscriber of a topic: how many there are.
+    pub fn notify_topic(&mut self, topic: &str, event: impl Any) -> usize {
+        self.notify_topic_shared(topic, Rc::new(event))
+    }
+
+    pub(super) fn notify_boxed(&mut self, id: ConnectionId, event: Box<dyn Any>) -> SendStatus {
+        if !self.is_open(id) {
+            return SendStatus::Closed;
+        }
+        self.events.0.push_back((id, Value::Own(event)));
+        SendStatus::Queued
+    }
+
+    pub(super) fn notify_topic_shared(&mut self, topic: &str, event: Rc<dyn Any>) -> usize {
+        let members = self.topics.members(topic);
+        for member in members {
+            let id = self.outboxes[member.connection as usize].id;
+            self.events.0.push_back((id, Value::Shared(Rc::clone(&event))));
+        }
+        members.len()
+    }
+}
+
+impl<K: Kernel> Reactor<K> {
+    /// Calls `on_event` for the events that waited when the turn came to them, within the budget; what they add waits for the next.
+    pub(super) fn deliver_events(&mut self) {
+        for _ in 0..self.hub.events.0.len().min(self.config.event_budget.max(1)) {
+            if self.hub.deliveries_left == 0 {
+                return;
+            }
+            let Some((id, value)) = self.hub.events.0.pop_front() else { return };
+            if self.hub.phase(id) == Phase::Open {
+                self.call(id.key(), |handler, stream| match &value {
+                    Value::Own(event) => handler.on_event(stream, &**event),
+                    Value::Shared(event) => handler.on_event(stream, &**event),
+                });
+            }
+            self.let_go(value);
+        }
+    }
+}
