@@ -52,7 +52,7 @@ impl Assembly {
                 bytes.extend_from_slice(piece);
                 Ok(())
             }
-            Block::Foreign(_) => Ok(()),
+            Block::Frozen(_) | Block::Foreign(_) => Ok(()),
         }
     }
 

@@ -15,6 +15,8 @@ use super::{
 pub(crate) enum Block {
     Bytes(Vec<u8>),
     Text(String),
+    /// A whole frame, behind which nothing is appended.
+    Frozen(Vec<u8>),
     /// The payload of a message that the application owns; it is sent from there, and never recycled.
     Foreign(OwnedMessage),
 }
@@ -22,7 +24,7 @@ pub(crate) enum Block {
 impl Block {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
-            Block::Bytes(bytes) => bytes,
+            Block::Bytes(bytes) | Block::Frozen(bytes) => bytes,
             Block::Text(text) => text.as_bytes(),
             Block::Foreign(message) => message.as_message().as_bytes(),
         }
@@ -31,7 +33,7 @@ impl Block {
     /// What it holds, as a message.
     pub(crate) fn message(&self) -> Message<'_> {
         match self {
-            Block::Bytes(bytes) => Message::Binary(bytes),
+            Block::Bytes(bytes) | Block::Frozen(bytes) => Message::Binary(bytes),
             Block::Text(text) => Message::Text(text),
             Block::Foreign(message) => message.as_message(),
         }
@@ -42,12 +44,18 @@ impl Block {
         match self {
             Block::Bytes(_) => {}
             Block::Text(text) => *self = Block::Bytes(mem::take(text).into_bytes()),
+            Block::Frozen(bytes) => *self = Block::Bytes(mem::take(bytes)),
             Block::Foreign(_) => *self = Block::Bytes(Vec::new()),
         }
         match self {
             Block::Bytes(bytes) => bytes,
             _ => unreachable!("turned into octets above"),
         }
+    }
+
+    /// Nothing is to be appended from now on, until it is recycled.
+    pub(crate) fn freeze(&mut self) {
+        *self = Block::Frozen(mem::take(self.bytes_mut()));
     }
 
     /// Empties the buffer and makes it text.
@@ -63,7 +71,7 @@ impl Block {
 
     fn capacity(&self) -> usize {
         match self {
-            Block::Bytes(bytes) => bytes.capacity(),
+            Block::Bytes(bytes) | Block::Frozen(bytes) => bytes.capacity(),
             Block::Text(text) => text.capacity(),
             Block::Foreign(_) => 0,
         }

@@ -40,6 +40,8 @@ struct Waiting {
     /// Some of it has been compressed.
     begun: bool,
     block: SharedBlock,
+    /// The key of a message of which only the latest counts.
+    key: Option<Rc<str>>,
     /// Others may hold the block, too.
     shared: bool,
     start: usize,
@@ -63,11 +65,15 @@ impl Waiting {
         let shared = lying.is_some();
         let (block, start) = lying.unwrap_or_else(|| (blocks.take_copy(payload), 0));
         let step = if compress { Step::Compress(op_code) } else { Step::Frame(op_code) };
-        Waiting { step, begun: false, block, shared, start, end: start + payload.len() }
+        Waiting { step, begun: false, block, key: None, shared, start, end: start + payload.len() }
     }
 
     fn len(&self) -> usize {
         self.end - self.start
+    }
+
+    fn has_key(&self, key: &str) -> bool {
+        !self.begun && self.key.as_deref() == Some(key)
     }
 
     fn shared_len(&self) -> usize {
@@ -142,7 +148,28 @@ impl Outbox {
             write(frame.bytes_mut());
         }
         let end = block.as_bytes().len();
-        self.line_up(Waiting { step: Step::Queue, begun: false, block, shared: false, start: 0, end });
+        self.line_up(Waiting { step: Step::Queue, begun: false, block, key: None, shared: false, start: 0, end });
+    }
+
+    /// Whether a message with that key waits, and nothing of it was compressed.
+    pub(super) fn has_latest_in_line(&self, key: &str) -> bool {
+        self.compression.as_ref().is_some_and(|compression| compression.line.iter().any(|waiting| waiting.has_key(key)))
+    }
+
+    /// Has a message of which only the latest counts wait, in the place of that with the same key; says whether there was one.
+    pub(super) fn line_up_latest(&mut self, key: &str, message: Message<'_>, pools: &mut Pools) -> bool {
+        let waiting = Waiting { key: Some(key.into()), ..Waiting::new(message, false, None, &mut pools.blocks) };
+        let line = self.compression.as_mut().map(|compression| (&mut compression.line, &mut compression.waiting));
+        if let Some((line, bytes)) = line
+            && let Some(known) = line.iter_mut().find(|known| known.has_key(key))
+        {
+            *bytes = *bytes + waiting.len() - known.len();
+            let replaced = std::mem::replace(known, waiting);
+            pools.blocks.give(replaced.block);
+            return true;
+        }
+        self.line_up(waiting);
+        false
     }
 
     /// Drops what waits to be compressed.

@@ -19,6 +19,7 @@ mod guard;
 mod hub;
 mod id;
 mod input;
+mod latest;
 mod link;
 mod listen;
 mod outbox;

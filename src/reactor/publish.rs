@@ -165,7 +165,7 @@ impl Hub {
 
     /// Whether a subscriber whose output is above a mark takes another message.
     #[cold]
-    fn admit_published(&mut self, key: usize) -> Admission {
+    pub(super) fn admit_published(&mut self, key: usize) -> Admission {
         let admission = self.admit(self.outboxes[key].id);
         self.stats.dropped += u64::from(matches!(admission, Admission::Drop | Admission::Close));
         admission

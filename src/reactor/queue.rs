@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, io::IoSlice, mem, ops::Range, rc::Rc};
 
+use super::latest::Latest;
 use crate::protocol::{
     block::{Block, Blocks, SharedBlock},
     framing::MAX_HEADER_BYTES,
@@ -25,6 +26,10 @@ pub(crate) struct Queue {
     bytes: usize,
     /// How many bytes of the segments others may hold, too.
     shared: usize,
+    /// How many segments have left.
+    popped: u64,
+    /// Where the messages stand that have keys, if there are any.
+    latest: Option<Box<Latest>>,
 }
 
 #[derive(Debug)]
@@ -137,6 +142,35 @@ impl Queue {
         }
     }
 
+    /// Where the frame with that key stands, if none of it has left.
+    pub(super) fn latest_index(&self, key: &str) -> Option<usize> {
+        let index = (self.latest.as_ref()?.place(key)? - self.popped) as usize;
+        (index > 0 || self.sent == 0).then_some(index)
+    }
+
+    /// Queues a frame, of which others hold `shared` bytes, in the place of that with the same key; says whether there was one.
+    pub(super) fn put_latest(&mut self, blocks: &mut Blocks, key: &str, frame: SharedBlock, shared: usize) -> bool {
+        let segment = Segment { shared, ..Segment::new(Some(Rc::clone(&frame)), 0..frame.as_bytes().len(), true) };
+        drop(frame);
+        self.bytes += segment.end;
+        self.shared += shared;
+        match self.latest_index(key) {
+            Some(index) => {
+                let replaced = mem::replace(&mut self.segments[index], segment);
+                self.bytes -= replaced.end - replaced.start;
+                self.shared -= replaced.shared;
+                replaced.release(blocks);
+                true
+            }
+            None => {
+                let place = self.popped + self.segments.len() as u64;
+                self.latest.get_or_insert_default().note(key, place);
+                self.segments.push_back(segment);
+                false
+            }
+        }
+    }
+
     /// Puts a whole frame as near to the front as may be: behind the first segment that ends with a frame.
     pub(crate) fn insert_early(&mut self, blocks: &mut Blocks, write: impl FnOnce(&mut Vec<u8>)) {
         let mut block = blocks.take(0);
@@ -144,6 +178,9 @@ impl Queue {
         write(buffer.bytes_mut());
         let end = buffer.as_bytes().len();
         let behind = self.segments.iter().position(|segment| segment.ends_frame).map_or(0, |index| index + 1);
+        if let Some(latest) = &mut self.latest {
+            latest.shift_from(self.popped + behind as u64);
+        }
         self.segments.insert(behind, Segment::new(Some(block), 0..end, true));
         self.bytes += end;
     }
@@ -178,6 +215,10 @@ impl Queue {
             if let Some(gone) = self.segments.pop_front() {
                 self.inside_frame = !gone.ends_frame;
                 self.shared -= gone.shared;
+                self.popped += 1;
+                if let Some(latest) = &mut self.latest {
+                    latest.forget_before(self.popped);
+                }
                 gone.release(blocks);
             }
         }
@@ -192,6 +233,7 @@ impl Queue {
                 end.map_or(self.segments.len(), |index| index + 1)
             }
         };
+        self.latest = None;
         for segment in self.segments.drain(begun..) {
             self.bytes -= segment.end - segment.start;
             self.shared -= segment.shared;
@@ -204,7 +246,7 @@ impl Queue {
         while let Some(segment) = self.segments.pop_front() {
             segment.release(blocks);
         }
-        (self.sent, self.bytes, self.shared, self.inside_frame) = (0, 0, 0, false);
+        (self.sent, self.bytes, self.shared, self.inside_frame, self.latest) = (0, 0, 0, false, None);
     }
 
     /// How much memory the queue itself holds.

@@ -40,6 +40,8 @@ pub struct Stats {
     pub buffered_bytes: usize,
     /// Messages not queued, because their receiver did not read what it had.
     pub dropped: u64,
+    /// Messages that a later one of the same key has replaced ([`Hub::send_latest`](crate::Hub::send_latest)). They are counted as sent, too.
+    pub conflated: u64,
     /// Turns of the loop.
     pub turns: u64,
     /// The longest callback of a connection. Zero unless

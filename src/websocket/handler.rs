@@ -143,6 +143,11 @@ impl<'a> WebSocket<'a> {
         self.hub.send_uncompressed(self.id, message)
     }
 
+    /// Sends a message of which only the latest of its key counts: it replaces one that is queued and not written yet. See [`Hub::send_latest`].
+    pub fn send_latest<'m>(&mut self, key: &str, message: impl Into<Outgoing<'m>>) -> SendStatus {
+        self.hub.send_latest(self.id, key, message)
+    }
+
     /// Sends a ping of at most 125 bytes; what is above is left out.
     pub fn ping(&mut self, data: &[u8]) -> SendStatus {
         self.hub.ping(self.id, data)

@@ -2,5 +2,6 @@
 
 mod events;
 mod ids;
+mod latest;
 mod output;
 mod turns;

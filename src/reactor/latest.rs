@@ -1,0 +1,237 @@
+//! Messages of which only the latest counts: one that is queued and not written yet is replaced in its place by the next of its key.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    rc::Rc,
+};
+
+use super::{
+    compression::Shares,
+    encoded::EncodedFrame,
+    hub::{Hub, find},
+    id::ConnectionId,
+    outbox::{Outbox, Phase},
+    output_rule::Admission,
+    pools::Pools,
+    publish::Published,
+    send_status::SendStatus,
+};
+use crate::protocol::{
+    Message, Outgoing,
+    block::{Block, SharedBlock},
+    encoder::Encoder,
+    outgoing::OutgoingKind,
+};
+
+/// Where in a queue the messages stand that have keys. Places are counted from the first segment that the queue ever had.
+#[derive(Debug, Default)]
+pub(super) struct Latest {
+    /// Keyed hashing: the names may come from peers.
+    places: HashMap<Rc<str>, u64>,
+    order: VecDeque<(u64, Rc<str>)>,
+}
+
+impl Latest {
+    pub(super) fn place(&self, key: &str) -> Option<u64> {
+        self.places.get(key).copied()
+    }
+
+    /// A message with that key was queued at `place`, behind all others.
+    pub(super) fn note(&mut self, key: &str, place: u64) {
+        let key: Rc<str> = key.into();
+        self.places.insert(Rc::clone(&key), place);
+        self.order.push_back((place, key));
+    }
+
+    /// What stood before `place` has left.
+    pub(super) fn forget_before(&mut self, place: u64) {
+        while let Some((first, key)) = self.order.front().filter(|(first, _)| *first < place) {
+            if self.places.get(key) == Some(first) {
+                self.places.remove(key);
+            }
+            self.order.pop_front();
+        }
+    }
+
+    /// Something was put in at `place`: what stood there and behind stands one further.
+    pub(super) fn shift_from(&mut self, place: u64) {
+        for (at, key) in self.order.iter_mut().filter(|(at, _)| *at >= place) {
+            if let Some(known) = self.places.get_mut(key).filter(|known| **known == *at) {
+                *known += 1;
+            }
+            *at += 1;
+        }
+    }
+}
+
+/// A message of which only the latest counts.
+#[derive(Clone, Copy)]
+struct Keyed<'m> {
+    key: &'m str,
+    message: Message<'m>,
+}
+
+impl Hub {
+    /// Sends a message of which only the latest of its key counts, such as a price: one of the same key that is queued and whose first byte is not written yet is replaced in its place. A peer
+    /// that reads slowly gets fewer messages, and none that is out of date; the output is bounded by the number of keys. [`Stats::conflated`](crate::Stats::conflated) counts those replaced.
+    ///
+    /// With context takeover, a compressed message refers to those before it, so such messages are sent uncompressed there.
+    ///
+    /// ```
+    /// use ws_reactor::{Hub, ConnectionId};
+    ///
+    /// fn quote(hub: &mut Hub, id: ConnectionId, symbol: &str, price: f64) {
+    ///     hub.send_latest(id, symbol, format!("{symbol} {price}"));
+    /// }
+    /// ```
+    pub fn send_latest<'m>(&mut self, id: ConnectionId, key: &str, message: impl Into<Outgoing<'m>>) -> SendStatus {
+        with_message(message.into(), |message| self.send_keyed(id, Keyed { key, message }))
+    }
+
+    /// As [`send_latest`](Self::send_latest), to every subscriber of a topic. It is encoded once for all that share an encoding.
+    pub fn publish_latest<'m>(&mut self, topic: &str, key: &str, message: impl Into<Outgoing<'m>>) -> Published {
+        with_message(message.into(), |message| self.publish_keyed(topic, Keyed { key, message }))
+    }
+
+    fn send_keyed(&mut self, id: ConnectionId, keyed: Keyed<'_>) -> SendStatus {
+        let Some(outbox) = find(&mut self.outboxes, id) else { return SendStatus::Closed };
+        let Some(encoder) = outbox.encoder().filter(|encoder| encoder.supports(keyed.message)) else {
+            return SendStatus::Unsupported;
+        };
+        let replaces = outbox.replaces(keyed.key);
+        if !replaces && !outbox.has_room() {
+            return self.send_congested(id, |hub| hub.queue_keyed(id, encoder, keyed));
+        }
+        self.queue_keyed(id, encoder, keyed);
+        match self.outboxes[id.key()].has_room() {
+            true => SendStatus::Queued,
+            false => SendStatus::Congested,
+        }
+    }
+
+    fn queue_keyed(&mut self, id: ConnectionId, encoder: Encoder, keyed: Keyed<'_>) {
+        let outbox = &mut self.outboxes[id.key()];
+        let shares = outbox.shares_latest(keyed.message.len());
+        let lines_up = outbox.is_compressing();
+        let replaced = match lines_up {
+            true => outbox.line_up_latest(keyed.key, keyed.message, &mut self.pools),
+            false => {
+                let frame = self.pools.latest_frame(outbox, encoder, shares, keyed.message);
+                outbox.put_latest(keyed.key, frame, 0, &mut self.pools)
+            }
+        };
+        self.stats.conflated += u64::from(replaced);
+        self.stats.messages_out += 1;
+        self.touch(id.key());
+        if self.outboxes[id.key()].above_congestion_mark() > 0 {
+            self.charge(id.key());
+        }
+    }
+
+    fn publish_keyed(&mut self, topic: &str, keyed: Keyed<'_>) -> Published {
+        let (mut published, mut frames) = (Published::default(), Vec::<(Encoder, Shares, SharedBlock)>::new());
+        let members = self.topics.members(topic).len();
+        self.deliveries_left = self.deliveries_left.saturating_sub(members);
+        for index in 0..members {
+            let key = self.topics.members(topic)[index].connection as usize;
+            let outbox = &mut self.outboxes[key];
+            let Some(encoder) = outbox.encoder().filter(|_| outbox.phase == Phase::Open) else { continue };
+            if !encoder.supports(keyed.message) {
+                published.unsupported += 1;
+                continue;
+            }
+            let admission = match outbox.replaces(keyed.key) || outbox.has_room() {
+                true => Admission::Accept,
+                false => self.admit_published(key),
+            };
+            match admission {
+                Admission::Accept | Admission::Congested => {}
+                Admission::Drop => {
+                    published.dropped += 1;
+                    continue;
+                }
+                Admission::Close => {
+                    published.closed += 1;
+                    continue;
+                }
+            }
+            let outbox = &mut self.outboxes[key];
+            let shares = outbox.shares_latest(keyed.message.len());
+            if outbox.is_compressing() || encoder.masks() {
+                let id = outbox.id;
+                self.queue_keyed(id, encoder, keyed);
+            } else {
+                let known = frames.iter().position(|frame| (frame.0, frame.1) == (encoder, shares));
+                let known = known.unwrap_or_else(|| {
+                    let frame = self.pools.latest_frame(outbox, encoder, shares, keyed.message);
+                    frames.push((encoder, shares, frame));
+                    frames.len() - 1
+                });
+                let frame = Rc::clone(&frames[known].2);
+                let length = frame.as_bytes().len();
+                let replaced = outbox.put_latest(keyed.key, frame, length, &mut self.pools);
+                self.stats.conflated += u64::from(replaced);
+                self.stats.messages_out += 1;
+                self.touch(key);
+            }
+            published.queued += 1;
+            published.congested += usize::from(!self.outboxes[key].has_room());
+        }
+        for (_, _, frame) in frames {
+            self.pools.blocks.give(frame);
+        }
+        published
+    }
+}
+
+/// Calls `send` with the message, whoever owns it: a frame of it is made in any case.
+fn with_message<T>(message: Outgoing<'_>, send: impl FnOnce(Message<'_>) -> T) -> T {
+    match message.0 {
+        OutgoingKind::Borrowed(message) => send(message),
+        OutgoingKind::Owned(payload) => send(payload.as_message()),
+    }
+}
+
+impl Outbox {
+    /// Whether a message of that key would replace another, and so take no more room.
+    fn replaces(&self, key: &str) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.latest_index(key).is_some()) || self.has_latest_in_line(key)
+    }
+
+    /// With whom the frame of such a message is shared. It refers to no other message, so that it can be replaced.
+    fn shares_latest(&self, length: usize) -> Shares {
+        match self.shares(length, true) {
+            Shares::Nothing => Shares::Plain,
+            shares => shares,
+        }
+    }
+
+    /// Queues a frame in the place of that with the same key, if one waits; says whether it did.
+    fn put_latest(&mut self, key: &str, frame: SharedBlock, shared: usize, pools: &mut Pools) -> bool {
+        let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+        queue.put_latest(&mut pools.blocks, key, frame, shared)
+    }
+}
+
+impl Pools {
+    /// A whole frame in a block of its own, to which nothing is appended.
+    fn latest_frame(
+        &mut self,
+        outbox: &mut Outbox,
+        encoder: Encoder,
+        shares: Shares,
+        message: Message<'_>,
+    ) -> SharedBlock {
+        if encoder.masks() {
+            let key = self.key(encoder);
+            let mut bytes = Vec::new();
+            encoder.message(message, key, &mut bytes);
+            return Rc::new(Block::Frozen(bytes));
+        }
+        let EncodedFrame { mut head, .. } = EncodedFrame::new(outbox, encoder, shares, message, None, &mut self.blocks);
+        if let Some(block) = Rc::get_mut(&mut head) {
+            block.freeze();
+        }
+        head
+    }
+}

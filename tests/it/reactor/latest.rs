@@ -1,0 +1,130 @@
+//! Messages of which only the latest of their key counts.
+
+use std::time::Duration;
+
+use ws_reactor::{OutputLimits, ReactorConfig, SendStatus};
+
+use crate::support::{Crowd, frames};
+
+/// What a member receives from now on.
+fn received(crowd: &mut Crowd, member: usize) -> Vec<String> {
+    crowd.advance(Duration::ZERO);
+    let peer = crowd.peers[member];
+    let bytes = crowd.reactor.kernel_mut().received(peer);
+    frames(&[b"\r\n\r\n", &bytes[..]].concat()).into_iter().map(|text| String::from_utf8(text).unwrap()).collect()
+}
+
+fn send_latest(crowd: &mut Crowd, key: &str, text: &str) -> SendStatus {
+    let id = crowd.ids.borrow()[0];
+    crowd.reactor.hub().send_latest(id, key, text)
+}
+
+#[test]
+fn queued_message_is_replaced_in_its_place_by_the_next_of_its_key() {
+    let mut crowd = Crowd::new(ReactorConfig::default(), 1, |server| server.ping_after(None));
+    crowd.send(0, "first");
+    assert_eq!(send_latest(&mut crowd, "a", "a 1"), SendStatus::Queued);
+    send_latest(&mut crowd, "b", "b 1");
+    crowd.send(0, "between");
+    send_latest(&mut crowd, "a", "a 2, and longer than before");
+    send_latest(&mut crowd, "c", "c 1");
+    send_latest(&mut crowd, "a", "a 3");
+    crowd.send(0, "last");
+    assert_eq!(received(&mut crowd, 0), ["first", "a 3", "b 1", "between", "c 1", "last"]);
+    assert_eq!(crowd.reactor.hub().stats().conflated, 2);
+    // What has been written is not replaced.
+    send_latest(&mut crowd, "a", "a 4");
+    assert_eq!(received(&mut crowd, 0), ["a 4"]);
+}
+
+#[test]
+fn message_that_has_begun_to_leave_is_not_replaced_and_others_are_while_the_peer_does_not_read() {
+    let mut crowd = Crowd::new(ReactorConfig::default(), 1, |server| server.ping_after(None));
+    crowd.hold(0, 3);
+    send_latest(&mut crowd, "a", "a 1");
+    crowd.advance(Duration::ZERO);
+    for round in 2..1000 {
+        send_latest(&mut crowd, "a", &format!("a {round}"));
+        send_latest(&mut crowd, "b", &format!("b {round}"));
+        crowd.advance(Duration::ZERO);
+    }
+    let peer = crowd.peers[0];
+    crowd.reactor.kernel_mut().release(peer);
+    assert_eq!(received(&mut crowd, 0), ["a 1", "a 999", "b 999"]);
+}
+
+#[test]
+fn output_is_bounded_by_the_keys_and_no_reader_is_closed_for_what_is_replaced() {
+    let limits = OutputLimits::new().high_water_bytes(1000).limit_bytes(2000);
+    let mut crowd = Crowd::new(ReactorConfig::default(), 1, |server| {
+        server.ping_after(None).configure(|config| config.websocket.stream.output = limits)
+    });
+    crowd.hold(0, 1);
+    for round in 0..100 {
+        for key in 0..10 {
+            let status = send_latest(&mut crowd, &key.to_string(), &format!("{key} {round:0>100}"));
+            assert!(status.is_queued(), "{status:?}");
+        }
+        crowd.advance(Duration::ZERO);
+    }
+    assert_eq!(crowd.open(), [true]);
+    let peer = crowd.peers[0];
+    crowd.reactor.kernel_mut().release(peer);
+    let received = received(&mut crowd, 0);
+    // The first had begun to leave.
+    assert_eq!(received.len(), 1 + 10);
+    assert!(received[1..].iter().all(|text| text.ends_with("99")), "{received:?}");
+}
+
+#[test]
+fn publish_latest_replaces_for_those_who_do_not_read_and_misses_nobody() {
+    let mut crowd = Crowd::new(ReactorConfig::default(), 3, |server| server.ping_after(None));
+    crowd.hold(1, 1);
+    for round in 0..5 {
+        let published = crowd.reactor.hub().publish_latest("all", "price", format!("price {round}"));
+        assert_eq!(published.queued, 3);
+        crowd.advance(Duration::ZERO);
+    }
+    let peer = crowd.peers[1];
+    crowd.reactor.kernel_mut().release(peer);
+    let all: Vec<String> = (0..5).map(|round| format!("price {round}")).collect();
+    assert_eq!(received(&mut crowd, 0), all);
+    assert_eq!(received(&mut crowd, 1), ["price 0", "price 4"]);
+    assert_eq!(received(&mut crowd, 2), all);
+    assert_eq!(crowd.reactor.hub().stats().buffered_bytes, 0);
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+fn latest_message_is_whole_whatever_is_compressed_around_it() {
+    use std::{cell::RefCell, rc::Rc};
+    use ws_reactor::{Callbacks, Client, DeflateConfig, Reactor, Server, net::sim::Sim};
+
+    for config in [DeflateConfig::shared(), DeflateConfig::dedicated()] {
+        let received = Rc::new(RefCell::new(Vec::new()));
+        let noted = Rc::clone(&received);
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+        let large: String = (0..40_000).map(|number| format!("{number} ")).collect();
+        let server = Server::new(move |_| {
+            let large = large.clone();
+            Callbacks::new().on_open(move |ws, _| {
+                ws.send("before ".repeat(100));
+                ws.send_latest("key", "replaced ".repeat(100));
+                ws.send("between ".repeat(100));
+                ws.send_latest("key", "kept ".repeat(100));
+                // This one waits for the compressor, and what is sent behind it too.
+                ws.send(&large);
+                ws.send_latest("other", "replaced");
+                ws.send("behind");
+                ws.send_latest("other", "kept");
+            })
+        });
+        reactor.listen("10.0.0.1:80", server.deflate(config)).unwrap();
+        let handler = Callbacks::new().on_message(move |_, message| noted.borrow_mut().push(message.to_string()));
+        reactor.connect("ws://10.0.0.1/", Client::new(handler).deflate(config)).unwrap();
+        reactor.advance(Duration::from_secs(1)).unwrap();
+        let starts: Vec<String> =
+            received.borrow().iter().map(|text| text.split(' ').next().unwrap().to_owned()).collect();
+        assert_eq!(starts, ["before", "kept", "between", "0", "kept", "behind"]);
+    }
+}
