@@ -5,7 +5,7 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 
 use played::{Log, SERVER, URL, echo, noting, played, reactor, taken};
 use ws_reactor::{
-    Callbacks, Client, CloseCode, ConnectError, Error, Handler, Reconnect, Stream, StreamConfig, StreamHandler,
+    Callbacks, Client, CloseCode, ConnectError, Handler, Reconnect, Stream, StreamConfig, StreamHandler,
     TimerId, WebSocket,
     net::{Answer, Resolver},
 };
@@ -186,7 +186,7 @@ fn a_password_in_a_url_is_not_shown() {
 mod by_tls {
     use std::{sync::mpsc, thread};
 
-    use ws_reactor::{BlockingSocket, Reactor, Server, TlsClientConfig, TlsConnector};
+    use ws_reactor::{BlockingSocket, Error, Reactor, Server, TlsClientConfig, TlsConnector};
 
     use super::*;
 
