@@ -1,7 +1,5 @@
-//! A single-threaded, EventMachine-like reactor on [mio](https://docs.rs/mio), and on it a WebSocket server and client with one aim: **predictable latency**.
-//!
-//! No async runtime, no thread but for looking up names, no `unsafe`. Work between two waits is bounded, an idle connection holds no buffer, a message costs one read, one write and no
-//! allocation, and back-pressure is something you can see: [`SendStatus`], [`on_drain`](Handler::on_drain), [`buffered`](WebSocket::buffered).
+//! WebSocket server and client on a single-threaded, EventMachine-like reactor, built directly on
+//! [mio](https://docs.rs/mio). The aim is **predictable latency**.
 //!
 //! ```no_run
 //! use ws_reactor::{Error, Reactor, Server, on_message};
@@ -19,9 +17,32 @@
 //! }
 //! ```
 //!
-//! Start with [`Handler`], which is what an application writes; [`Server`], which makes one for each connection; [`Client`], which has one; [`Hub`], by which any
-//! handler reaches all the rest; and [`Remote`], which reaches it from other threads. [`StreamHandler`] is for protocols of
-//! your own on the same loop, [`TestSocket`] for testing a handler without sockets, and [`net::sim`] for testing a whole server in virtual time.
+//! # Which type do I need?
+//!
+//! | task | type |
+//! |---|---|
+//! | react to messages | [`Handler`], or closures: [`on_message`], [`Callbacks`] |
+//! | run the loop | [`Reactor`]: [`run`](Reactor::run), or [`turn`](Reactor::turn) inside a loop of your own |
+//! | accept WebSockets | [`Server`], configured by [`ServerConfig`] |
+//! | decide requests, serve HTTP | [`Server::on_request`] with [`Reply`], [`Upgrade`], [`Responder`] |
+//! | connect to a server | [`Client`], configured by [`ClientConfig`]; [`Reconnect`] for feeds |
+//! | connect from a script, without a reactor | [`BlockingSocket`] |
+//! | act on the connection of the current callback | [`WebSocket`] |
+//! | act on any connection of the reactor: send, publish, notify, timers | [`Hub`], by [`WebSocket::hub`] |
+//! | act from another thread | [`Remote`], by [`Reactor::remote`] or [`Hub::remote`] |
+//! | learn what happened to a message | [`SendStatus`], [`Published`]; limits in [`OutputLimits`] |
+//! | learn why a connection ended | [`CloseReason`] with [`ClosedBy`]; [`Error`] for errors |
+//! | speak another protocol on the same loop | [`StreamHandler`] |
+//! | use TLS | `TlsConfig` (server), `TlsClientConfig` (client) |
+//! | compress | `DeflateConfig` |
+//! | test a handler without sockets | [`TestSocket`] |
+//! | test a whole server in virtual time | [`net::sim`] |
+//! | migrate from em-websocket | the module [`em_websocket`] |
+//!
+//! # Threads
+//!
+//! A reactor and all its handlers run on one thread. [`Remote`], [`Responder`] and the ids are `Send` and may be used from
+//! any thread. The crate starts threads only to resolve names, and only for clients.
 //!
 //! # The floors
 //!
@@ -35,51 +56,56 @@
 //!  http/        request heads, responses                    pure
 //! ```
 //!
-//! # The way of a message
+//! # Path of a message
 //!
 //! ```text
 //!  kernel → Transport → Link → StreamHandler ─(ServerStream or ClientStream: handshake, then Session)→ Decoder → Handler
 //!  kernel ← Transport ← flush ← Outbox ← Encoder ← Hub::send ← WebSocket::send ←──────────────┘
 //! ```
 //!
-//! A connection is two halves. The inbound one (socket, decoder, handler) is a `Link` and belongs to the loop alone. The outbound one (encoder, queued bytes,
-//! how far it is closed) is an `Outbox` in the [`Hub`], which every handler borrows. **No method of the Hub calls user code**: what a handler asks
-//! for is noted, and the loop does it in the same turn. So a handler can send to, close or publish to any connection, its own included, and nothing is re-entered.
+//! A connection has two halves. The inbound half (socket, decoder, handler) is a `Link` and belongs to the loop. The outbound
+//! half (encoder, queued bytes, state of closing) is an `Outbox` in the [`Hub`], which every callback may borrow. **No method
+//! of the Hub calls user code**: requests of a callback are recorded, and the loop carries them out in the same turn. So a
+//! handler can send to, close or publish to any connection, its own included, without re-entrance.
 //!
-//! # A turn
+//! # Turn
 //!
-//! Wait; commands of other threads; events, each connection read, handled and flushed in one go; accepting; connections that a budget had left
-//! unfinished; ticks; timers; output for all others, one write each; `on_drain`; `on_close`.
+//! One turn of the loop, in order: wait; connections that ended beyond the last turn's budget; commands of other threads;
+//! events of sockets, each connection read, handled and flushed in one pass; ticks; timers; notifications (`on_event`);
+//! large messages waiting for compression; slow readers; output of all other connections, one write each; `on_drain`;
+//! `on_close`.
 //!
 //! # Versions
 //!
-//! A [`Version`] is a row of a table, and a handler need not know which it has: what a version lacks is answered [`SendStatus::Unsupported`]. All are spoken unless
-//! [`Server::versions`] narrows them. [`em_websocket`] has its calls beside ours, and where the two differ.
+//! A [`Version`] is a row of a table, and handlers are independent of it: an operation that a version lacks returns
+//! [`SendStatus::Unsupported`]. All versions are accepted unless [`Server::versions`] restricts them.
 //!
 //! # Compression
 //!
-//! permessage-deflate is turned on by `Server::deflate` (feature `deflate`, on by default). `Inflation` sits in the decoder, `Deflation` in the outbox; what they compress with
-//! belongs to the reactor, and a connection keeps only what its next message may refer to. `DeflateConfig` has the settings and what they cost.
+//! permessage-deflate (RFC 7692) is turned on by `Server::deflate` and `Client::deflate` (feature `deflate`, on by default).
+//! The compressors belong to the reactor. A connection keeps only the window that its next message may refer to.
+//! `DeflateConfig` documents the settings and their cost.
 //!
 //! # Glossary
 //!
 //! | word | meaning |
 //! |---|---|
-//! | *turn* | one pass of the loop: from one wait to the next |
-//! | *budget* | how much one connection, or listener, may have of a turn |
-//! | *mark, limit* | bytes of waiting output above which a connection is not read, and at which messages are refused |
-//! | *grace* | how long a slow reader may stay above its limit |
-//! | *cut* | end a connection at once, without a closing handshake |
-//! | *context takeover* | a compressed message may refer to those before it, one *window* back |
-//! | *challenge* | what in the older handshakes stands behind the request, and the rest of the answer depends on |
-//! | *linger* | end our side, and discard input until the peer ends its own, so that our last words arrive |
-//! | *block* | a recycled buffer, shared by counting |
-//! | *generation* | what makes an id of the past differ from one of the present |
+//! | *turn* | one pass of the loop, from one wait to the next |
+//! | *budget* | largest amount of work of one kind per turn |
+//! | *mark* | amount of waiting output at which something changes: reading pauses, sends answer `Congested` |
+//! | *slow reader* | a peer that takes less than 16 KiB of waiting output in the stall timeout |
+//! | *terminate* | end a connection at once, without a closing handshake |
+//! | *context takeover* | compressed messages may refer to earlier ones, up to one *window* back |
+//! | *challenge* | bytes behind the request head of hixie-76 to hybi-03, which the response proves to have read |
+//! | *linger* | shut down writing and discard input until the peer shuts down its side, so that the last output arrives |
+//! | *block* | a reusable, reference-counted buffer |
+//! | *serial* | the part of an id that is never used twice |
 //!
 //! # Logging
 //!
-//! By [`log`](https://docs.rs/log), with a target for each floor: `ws_reactor::net`, `ws_reactor::reactor`, `ws_reactor::websocket`. Warnings and errors are what an operator should
-//! know; `debug` has each connection's opening and end, `trace` each frame and how it begins. Nothing is logged at `info`.
+//! The crate logs by [`log`](https://docs.rs/log), with one target per floor: `ws_reactor::net`, `ws_reactor::reactor`,
+//! `ws_reactor::websocket`. Warnings and errors concern the operator. `debug` has the opening and end of each connection,
+//! `trace` each frame and its first bytes. Nothing is logged at `info`.
 
 #![forbid(unsafe_code)]
 

@@ -118,7 +118,6 @@ MALFORMED = {
     "a short key": request(key="AAAA"),
     "no connection": GOOD.replace(b"Connection: Upgrade\r\n", b""),
     "a target that is no path": GOOD.replace(b"GET /", b"GET x"),
-    "half an escape in the target": GOOD.replace(b"GET /", b"GET /%2"),
     "a hello of TLS, or something like it": bytes.fromhex("160301020001000001fc0303") + b"x" * 500,
     "what is no HTTP": bytes(range(256)) * 4,
 }
@@ -161,6 +160,15 @@ def wrong_version_426(server):
     status, head = status_of(server, GOOD.replace(b"Version: 13", b"Version: 99"))
     if status != 426 or b"sec-websocket-version:" not in head.lower():
         raise AssertionError(f"answered {head[:200]!r}")
+
+
+@check("a lone percent sign in the target is taken literally")
+def lone_percent_is_literal(server):
+    with Client(server.address, upgrade=False) as client:
+        client.send(GOOD.replace(b"GET /", b"GET /%2?rate=5%"))
+        if client.answer()[0] != 101:
+            raise AssertionError("refused")
+        client.echoes()
 
 
 @check("a request may come octet by octet")
