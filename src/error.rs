@@ -1,6 +1,7 @@
-//! Errors: of each operation, and of connections as `on_error` receives them.
+//! Errors: one type per operation, and [`Error`] for connections.
 //!
-//! `Display` of an error does not repeat its [`source`](std::error::Error::source); the alternate form, `{error:#}`, has the whole chain in one line.
+//! `Display` of an error does not repeat its [`source`](std::error::Error::source). The alternate form `{error:#}`
+//! prints the whole chain in one line.
 
 use std::{fmt, io};
 
@@ -17,7 +18,9 @@ use crate::{
     websocket::OriginError,
 };
 
-/// Any error of this crate: what `on_error` receives, and what `?` makes of the errors of single operations.
+/// Any error of this crate: the argument of `on_error`, and the target of `?` for the errors of single operations.
+///
+/// `{error}` prints the error without its source; `{error:#}` prints the whole chain in one line.
 ///
 /// ```no_run
 /// use ws_reactor::{Error, Reactor, Server, on_message};
@@ -35,42 +38,46 @@ pub enum Error {
     Listen(ListenError),
     /// A connection could not be made.
     Connect(ConnectError),
-    /// The reactor could not wait for events.
+    /// The reactor could not be made, or could not wait for events.
     Poll(PollError),
     /// The peer broke the protocol. The connection is closed with [`ProtocolError::close_code`].
     Protocol(ProtocolError),
-    /// The connection was reset, or the system refused to continue it.
+    /// The connection was reset, or the system refused to continue it. On a client also: the server or the proxy ended
+    /// the stream before the handshake was complete.
     Io(io::Error),
-    /// TLS failed on a connection: a certificate was not accepted, or the peer does not speak TLS.
+    /// TLS failed: a certificate was not accepted, or the peer does not speak TLS. On a server also: the client speaks
+    /// TLS where plain HTTP is expected.
     Tls(io::Error),
-    /// A time-out passed. The connection is terminated.
+    /// A timeout passed. The connection ends.
     Timeout(TimeoutKind),
-    /// The peer did not read what was sent to it. The connection is closed. See [`OutputLimits`](crate::OutputLimits).
+    /// The peer did not read fast enough. The connection is closed. See [`OutputLimits`](crate::OutputLimits).
     SlowReader,
-    /// A request could not be read. It was answered with [`HeadError::status`].
+    /// A server: the request head is invalid, and was answered with [`HeadError::status`]. A client: its own request is
+    /// not valid, for example because of more than 256 headers.
     Head(HeadError),
-    /// A request did not become a WebSocket. It was answered with [`HandshakeError::status`].
+    /// A server: the request is not a valid WebSocket request, and was answered with [`HandshakeError::status`].
     Handshake(HandshakeError),
-    /// A proxy did not connect to the server.
+    /// A client: the proxy did not connect to the server.
     Proxy(ProxyError),
-    /// The server responded with another status than 101.
+    /// A client: the server responded with a status other than 101.
     Refused(Box<Refusal>),
-    /// The server's response does not open a WebSocket.
+    /// A client: the server's response does not open a WebSocket.
     Response(ResponseError),
-    /// The handler panicked, with this message.
+    /// A callback of the handler panicked. The value is the panic message, or `no message` if the payload is not a
+    /// string.
     Panic(String),
     /// The connection of a [`BlockingSocket`](crate::BlockingSocket) has ended.
     Closed(CloseReason),
-    /// A [`BlockingSocket`](crate::BlockingSocket) did not send the message.
+    /// A [`BlockingSocket`](crate::BlockingSocket) did not send the message: `Dropped` or `Unsupported`.
     Unsent(SendStatus),
     /// A command of a [`Remote`](crate::Remote) was refused.
     Remote(RemoteError),
-    /// An origin pattern that can never match.
+    /// An origin pattern cannot match any origin.
     Origin(OriginError),
-    /// A TLS configuration that cannot work.
+    /// A TLS configuration is invalid.
     #[cfg(feature = "tls")]
     TlsConfig(TlsError),
-    /// A compression parameter that is out of range.
+    /// A compression parameter is out of range.
     #[cfg(feature = "deflate")]
     DeflateConfig(DeflateConfigError),
 }
@@ -81,14 +88,14 @@ pub enum Error {
 pub enum ListenError {
     /// The address could not be resolved, or no socket could be bound to it.
     Bind {
-        /// The address as it was given.
+        /// The address in the caller's spelling.
         address: String,
-        /// Error of the system.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The reactor shuts down.
+    /// The reactor is shutting down.
     ShuttingDown {
-        /// The address as it was given.
+        /// The address in the caller's spelling.
         address: String,
     },
 }
@@ -97,42 +104,42 @@ pub enum ListenError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The URL cannot be connected to.
+    /// The URL, or the URL of the proxy, cannot be connected to.
     Url {
-        /// The URL as it was given, without user and password.
+        /// The URL, or the proxy, without user and password.
         url: String,
-        /// What is wrong with it.
+        /// What is wrong with the URL.
         source: UrlError,
     },
-    /// A subprotocol that cannot be offered: it is no token, or is offered twice (RFC 6455 §4.1).
+    /// A subprotocol is not a token, or is offered twice. The value is the subprotocol. RFC 6455 §4.1.
     Subprotocol(String),
-    /// An address of a raw stream that is no `host:port` and no `unix:/path`.
+    /// The address of a raw stream is neither `host:port` nor `unix:/path`.
     Address {
-        /// The address as it was given.
+        /// The address in the caller's spelling.
         address: String,
-        /// What is wrong with it.
+        /// What is wrong with the address.
         source: io::Error,
     },
     /// The name could not be resolved, or no address accepted the connection.
     Network {
-        /// Host and port, or path.
+        /// Host and port, or the path of a Unix socket.
         address: String,
-        /// Error of the system: of the name, or of the first address that was tried.
+        /// The error of the system: of the name, or of the first address that failed.
         source: io::Error,
     },
-    /// The reactor shuts down.
+    /// The reactor is shutting down.
     ShuttingDown {
-        /// Host and port, or path.
+        /// Host and port, or the path of a Unix socket.
         address: String,
     },
 }
 
-/// The reactor could not be made, or could not wait for events.
+/// The reactor could not be made, or could not wait for events. The source is the error of the system.
 #[derive(Debug)]
 pub struct PollError(pub(crate) io::Error);
 
 impl Error {
-    /// A copy; errors of the system are copied as their kind and text.
+    /// A copy. An error of the system is copied as its kind and text.
     pub(crate) fn duplicate(&self) -> Error {
         match self {
             Error::Listen(ListenError::Bind { address, source }) => {
@@ -165,7 +172,7 @@ impl Error {
         }
     }
 
-    /// The error that this one stands for, whose text and source are its own.
+    /// The wrapped error, if this variant prints as that error.
     fn inner(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(match self {
             Error::Listen(error) => error,
@@ -203,7 +210,7 @@ fn copied(source: &io::Error) -> io::Error {
     io::Error::new(source.kind(), source.to_string())
 }
 
-/// Writes an error, and its sources behind it in the alternate form.
+/// Writes the sources of an error behind it, in the alternate form only.
 fn write_chain(formatter: &mut fmt::Formatter<'_>, error: &dyn std::error::Error) -> fmt::Result {
     let mut source = error.source().filter(|_| formatter.alternate());
     while let Some(error) = source {
@@ -315,7 +322,7 @@ impl std::error::Error for PollError {
     }
 }
 
-/// `?` turns the errors of single operations into an [`Error`].
+/// `From` of single errors, so that `?` turns them into an [`Error`].
 macro_rules! from {
     ($($(#[$meta:meta])* $variant:ident($type:ty),)*) => {
         $(
@@ -343,15 +350,15 @@ from! {
     DeflateConfig(DeflateConfigError),
 }
 
-/// The response of a server that refuses to open a WebSocket.
+/// Response of a server that refuses to open a WebSocket.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// Status.
+    /// Status of the response.
     pub status: StatusCode,
-    /// Headers.
+    /// Headers of the response.
     pub headers: HeaderMap,
-    /// Start of the body, at most 4 KiB.
+    /// Start of the body, at most 4 KiB. Bytes that arrive more than 1 s after the head are left out.
     pub body: Vec<u8>,
 }
 

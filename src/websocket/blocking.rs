@@ -1,4 +1,4 @@
-//! A client whose calls wait, for scripts and tests.
+//! A blocking client, for scripts and tests.
 
 use std::{
     cell::RefCell,
@@ -19,10 +19,17 @@ use crate::{
     reactor::{ConnectionId, Reactor, SendStatus},
 };
 
-/// A WebSocket client whose calls wait, for scripts and tests; it has a reactor of its own.
+/// A blocking WebSocket client, for scripts and tests. Each socket has its own [`Reactor`].
 ///
-/// Nothing happens between calls: what comes is read, and pings are answered, while one of them waits. A connection that was left alone for longer than its
-/// server is patient has gone when it is asked again.
+/// Input is read, and pings are answered, only while a method of the socket runs. A server that pings may therefore end
+/// a connection that is left alone for longer than the server's pong timeout.
+///
+/// Dropping the socket ends the connection without a closing handshake.
+///
+/// # Errors
+///
+/// Once the connection has ended, a method fails with the error that ended it, which is reported once, or with
+/// [`Error::Closed`]. [`Error::Poll`] means that the reactor cannot be made or cannot wait for events.
 ///
 /// ```no_run
 /// use ws_reactor::{BlockingSocket, CloseCode};
@@ -39,37 +46,47 @@ pub struct BlockingSocket {
     told: Rc<RefCell<Told>>,
 }
 
-/// What was told and not taken yet.
+/// Events that no method has taken yet.
 #[derive(Default)]
 struct Told {
     handshake: Option<Handshake>,
     messages: VecDeque<OwnedMessage>,
-    /// How much that is, in bytes.
+    /// Size of `messages`, in bytes, with [`MESSAGE_BYTES`] for each.
     held: usize,
     paused: bool,
-    /// The last.
+    /// Data of the last pong.
     pong: Option<Vec<u8>>,
     error: Option<Error>,
     closed: Option<CloseReason>,
 }
 
-/// What a message costs besides its payload, about.
+/// Approximate memory of a message besides its payload, in bytes.
 const MESSAGE_BYTES: usize = 64;
 
-/// How long a pong may take, and how much may come before it.
+/// Timeout of [`BlockingSocket::ping`], and bytes of messages that may arrive before the pong.
 const PONG_WITHIN: Duration = Duration::from_secs(20);
 const MOST_BEFORE_PONG: usize = 64 * MOST_HELD;
 
-/// How much may wait to be received before no more is read, in bytes.
+/// Bytes of messages above which reading is paused.
 const MOST_HELD: usize = 1 << 20;
 
 impl BlockingSocket {
-    /// Opens a WebSocket, and waits until it is open.
+    /// Opens a WebSocket, and waits until it is open. Timeout: 30 s.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Hub::connect`](crate::Hub::connect), and the error because of which the connection did not open.
     pub fn connect(url: &str) -> Result<Self, Error> {
         BlockingSocket::connect_with(url, |client| client)
     }
 
-    /// As [`connect`](Self::connect), by a client that `change` was shown: with headers, subprotocols, a proxy, another deadline. (Its handler is told nothing, and it does not come back.)
+    /// Opens a WebSocket with a configured client: headers, subprotocols, a proxy, another timeout.
+    ///
+    /// `change` receives a default client. A reconnect policy is ignored.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](Self::connect).
     ///
     /// ```no_run
     /// use ws_reactor::BlockingSocket;
@@ -90,34 +107,53 @@ impl BlockingSocket {
         Ok(socket)
     }
 
-    /// What was asked for, and agreed upon.
-    ///
-    /// # Panics
-    ///
-    /// Never: a socket is open when it is given out.
+    /// The accepted handshake: the request, and what was negotiated.
     pub fn handshake(&self) -> Handshake {
         self.told.borrow().handshake.clone().expect("it has been open")
     }
 
-    /// Sends a message, and waits until the system has taken it. Of what comes meanwhile 1 MiB is kept, and no more is read: whoever sends much to a peer that answers has to
-    /// receive in between.
+    /// Sends a message, and waits until the system has taken it.
+    ///
+    /// Messages that arrive meanwhile are kept. Reading is paused when they exceed 1 MiB, about 64 bytes per message
+    /// included. So if the peer answers every message, call [`receive`](Self::receive) between sends; otherwise both
+    /// ends may wait for each other until a stall timeout passes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsent`] if the version has no binary messages, or if the output is at its limit and the policy is
+    /// [`Overflow::DropNewest`](crate::Overflow::DropNewest). Else those of the [type](Self#errors).
     pub fn send<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> Result<(), Error> {
         let sent = self.reactor.hub().send(self.id, message);
         self.flush(sent)
     }
 
-    /// Waits for the next message.
+    /// Waits for the next message. Messages that arrived before the end of the connection are returned first.
+    ///
+    /// # Errors
+    ///
+    /// Those of the [type](Self#errors).
     pub fn receive(&mut self) -> Result<OwnedMessage, Error> {
         let message = self.wait(None, Told::next)?;
         Ok(message.expect("there is no deadline"))
     }
 
-    /// Waits for the next message, but no longer than that; `None` if none came in time.
+    /// Waits for the next message, at most `patience`. `None`: no message arrived in time.
+    ///
+    /// # Errors
+    ///
+    /// Those of the [type](Self#errors).
     pub fn receive_within(&mut self, patience: Duration) -> Result<Option<OwnedMessage>, Error> {
         self.wait(Some(patience), Told::next)
     }
 
-    /// Sends a ping, and waits for its pong: how long that took. Messages that come before it are kept, up to 64 MiB; after 20 s there is an error.
+    /// Sends a ping, waits for its pong, and returns the round-trip time. Timeout: 20 s. RFC 6455 §5.5.2.
+    ///
+    /// Messages that arrive before the pong are kept, up to 64 MiB.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] with [`TimeoutKind::Pong`] after 20 s, or when more than 64 MiB of messages are kept.
+    /// [`Error::Unsent`] if the version has no pings. Else those of the [type](Self#errors).
     pub fn ping(&mut self) -> Result<Duration, Error> {
         let begun = Instant::now();
         let data = self.reactor.hub().stats().turns.to_string().into_bytes();
@@ -130,7 +166,14 @@ impl BlockingSocket {
         if answered == Some(true) { Ok(begun.elapsed()) } else { Err(Error::Timeout(TimeoutKind::Pong)) }
     }
 
-    /// Closes the connection, and waits for its end; what still comes is dropped.
+    /// Closes the connection, and waits for its end. Messages that have not been received are dropped.
+    ///
+    /// If the connection has ended already, its reason is returned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsent`] if `code` is not [sendable](CloseCode::is_sendable). The error of the connection, if an
+    /// earlier failure has not been reported yet.
     pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<CloseReason, Error> {
         let sent = self.reactor.hub().close(self.id, code, reason);
         if sent == SendStatus::Unsupported {
@@ -144,10 +187,10 @@ impl BlockingSocket {
         Ok(ended.expect("there is no deadline"))
     }
 
-    /// Waits until what was sent has left.
+    /// Waits until everything sent has left the queue.
     fn flush(&mut self, sent: SendStatus) -> Result<(), Error> {
         if sent == SendStatus::Closed {
-            // There is a reason, and if not yet, it is on its way.
+            // The connection ends or has ended: wait for the reason.
             return self.wait(None, |_| None::<()>).map(drop);
         }
         if !sent.is_queued() {
@@ -162,7 +205,7 @@ impl BlockingSocket {
         Ok(())
     }
 
-    /// Turns the loop until `look` has found something, the connection has ended, or there is no more patience.
+    /// Turns the loop until `look` finds something, the connection ends, or `patience` has passed.
     fn wait<T>(
         &mut self,
         patience: Option<Duration>,
@@ -209,7 +252,7 @@ impl Told {
     }
 }
 
-/// Notes what it is told.
+/// Records events in [`Told`].
 struct Noting(Rc<RefCell<Told>>);
 
 impl Handler for Noting {

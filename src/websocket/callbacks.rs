@@ -1,4 +1,4 @@
-//! Handlers made of closures, for those who come from em-websocket's blocks.
+//! Handlers made of closures, in the style of em-websocket's blocks.
 
 use std::{any::Any, fmt, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     reactor::TimerId,
 };
 
-/// A handler that only cares for messages.
+/// Makes a handler from a closure for messages. All other callbacks do nothing.
 ///
 /// ```no_run
 /// # use ws_reactor::{Error, Reactor, Server, on_message};
@@ -32,7 +32,8 @@ impl<F: FnMut(&mut WebSocket<'_>, Message<'_>)> Handler for OnMessage<F> {
 
 macro_rules! callbacks {
     ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) $(-> $answer:ty, $usual:expr)?;)*) => {
-        /// A handler put together from closures; those that are not given do nothing.
+        /// A handler made of closures. A callback without a closure does nothing; [`Handler::on_reconnect`] answers
+        /// `true`.
         ///
         /// ```
         /// use ws_reactor::{Callbacks, Server};
@@ -50,7 +51,7 @@ macro_rules! callbacks {
         }
 
         impl Callbacks {
-            /// A handler that does nothing yet.
+            /// Makes a handler without closures.
             pub fn new() -> Self {
                 Self::default()
             }
@@ -84,24 +85,24 @@ macro_rules! callbacks {
 }
 
 callbacks! {
-    /// See [`Handler::on_open`].
+    /// Sets the closure for [`Handler::on_open`].
     on_open(handshake: &Handshake);
-    /// See [`Handler::on_message`].
+    /// Sets the closure for [`Handler::on_message`].
     on_message(message: Message<'_>);
-    /// See [`Handler::on_ping`].
+    /// Sets the closure for [`Handler::on_ping`].
     on_ping(data: &[u8]);
-    /// See [`Handler::on_pong`].
+    /// Sets the closure for [`Handler::on_pong`].
     on_pong(data: &[u8]);
-    /// See [`Handler::on_drain`].
+    /// Sets the closure for [`Handler::on_drain`].
     on_drain();
-    /// See [`Handler::on_timer`].
+    /// Sets the closure for [`Handler::on_timer`].
     on_timer(timer: TimerId);
-    /// See [`Handler::on_event`].
+    /// Sets the closure for [`Handler::on_event`].
     on_event(event: &dyn Any);
-    /// See [`Handler::on_error`].
+    /// Sets the closure for [`Handler::on_error`].
     on_error(error: &Error);
-    /// See [`Handler::on_close`].
+    /// Sets the closure for [`Handler::on_close`].
     on_close(reason: &CloseReason);
-    /// See [`Handler::on_reconnect`].
+    /// Sets the closure for [`Handler::on_reconnect`].
     on_reconnect(attempt: u32, wait: Duration) -> bool, true;
 }

@@ -1,4 +1,4 @@
-//! The client: what it requests, and how it reaches the server.
+//! The client: its request, and its route to the server.
 
 use std::{fmt, time::Duration};
 
@@ -13,9 +13,9 @@ use crate::{
     reactor::{ConnectionId, Hub, Reactor},
 };
 
-/// A WebSocket client, for [`Reactor::connect`] or [`Hub::connect`] with a URL.
+/// A WebSocket client, for [`Reactor::connect`] or [`Hub::connect`].
 ///
-/// Its handler is the same trait as a server's. If the connection cannot be opened, `on_error` gets the reason, and `on_close` follows.
+/// If the connection does not open, the handler's `on_error` gets the reason, and `on_close` follows.
 ///
 /// ```no_run
 /// use ws_reactor::{Callbacks, Client, Error, Reactor};
@@ -34,7 +34,8 @@ use crate::{
 /// # Ok::<(), Error>(())
 /// ```
 ///
-/// No method resets what another has set.
+/// Each method changes one value and keeps the others. Where two methods set the same value, such as `proxy` and
+/// `proxy_from_environment`, the last call counts.
 #[must_use = "a client does nothing until it is given to connect"]
 pub struct Client {
     pub(super) handler: Box<dyn Handler>,
@@ -53,7 +54,7 @@ pub struct Client {
     pub(super) config: ClientConfig,
 }
 
-/// How a client reaches the server.
+/// How the client reaches the server.
 #[derive(Debug)]
 pub(super) enum Via {
     Direct,
@@ -62,12 +63,12 @@ pub(super) enum Via {
 }
 
 impl Client {
-    /// A client with the default configuration.
+    /// Makes a client with the default configuration.
     pub fn new(handler: impl Handler + 'static) -> Self {
         Client::with_config(ClientConfig::default(), handler)
     }
 
-    /// As [`new`](Self::new), with a configuration.
+    /// Makes a client with a configuration.
     pub fn with_config(config: ClientConfig, handler: impl Handler + 'static) -> Self {
         Client {
             handler: Box::new(handler),
@@ -91,51 +92,70 @@ impl Client {
     ///
     /// ```
     /// # use ws_reactor::{Callbacks, Client};
-    /// let client = Client::new(Callbacks::new()).configure(|config| config.websocket.stream.output.high_water_bytes = 64 * 1024);
+    /// let client = Client::new(Callbacks::new())
+    ///     .configure(|config| config.websocket.stream.output.high_water_bytes = 64 * 1024);
     /// ```
     pub fn configure(mut self, change: impl FnOnce(&mut ClientConfig)) -> Self {
         change(&mut self.config);
         self
     }
 
-    /// Connects through a proxy. Default: none, whatever the environment says.
+    /// Connects through a proxy. Default: no proxy; environment variables are ignored.
     pub fn proxy(mut self, proxy: Proxy) -> Self {
         self.via = Via::Proxy(proxy);
         self
     }
 
-    /// Connects through the proxy that the environment names when the connection is made: `wss_proxy` or `https_proxy` for `wss`, `ws_proxy` or `http_proxy` for `ws`, else
-    /// `all_proxy`, in lower case or, but for `http_proxy`, in upper case. A proxy without a scheme is an HTTP proxy.
+    /// Connects through the proxy named by environment variables. Default: the variables are ignored.
     ///
-    /// Servers in `no_proxy` are reached directly: a comma-separated list of names (with all below them), names with a port, addresses, networks such as `10.0.0.0/8`, or `*`.
+    /// For `wss`: `wss_proxy`, else `https_proxy`. For `ws`: `ws_proxy`, else `http_proxy`. Then `all_proxy`. Each name
+    /// counts in lower case first, then in upper case, except `HTTP_PROXY`: a CGI server sets that variable from a
+    /// request header. A value without a scheme is an HTTP proxy.
+    ///
+    /// `no_proxy` is a comma-separated list of servers to reach directly: names (subdomains included), names with a
+    /// port, addresses, networks such as `10.0.0.0/8`, or `*`.
+    ///
+    /// The variables are read by `connect` and at each redirect. A reconnect uses the values that `connect` read.
     pub fn proxy_from_environment(mut self) -> Self {
         self.via = Via::Environment;
         self
     }
 
-    /// Follows at most `max` redirections in a row (301, 302, 303, 307, 308), within the one opening time-out. Default 0: a redirection is a refusal as any other.
+    /// Follows at most `max` redirects of one attempt: 301, 302, 303, 307 and 308. Default 0: a redirect is a refusal.
     ///
-    /// To another host or port, `Authorization`, `Cookie`, headers marked [sensitive](HeaderValue::set_sensitive) and the URL's user and password are not sent.
-    /// A redirection from `wss` to `ws`, or to a Unix socket, is not followed. A client that reconnects starts at the first URL again.
+    /// All redirects share the one opening timeout. A redirect from `wss` to `ws`, or to another Unix socket, is a
+    /// refusal.
+    ///
+    /// Where scheme, host or port change, these are not sent: `Authorization`, `Cookie`, `Proxy-Authorization`, headers
+    /// marked [sensitive](HeaderValue::set_sensitive), and user and password of the first URL. Each reconnect starts at
+    /// the first URL.
     pub fn follow_redirects(mut self, max: u32) -> Self {
         self.redirects = max;
         self
     }
 
-    /// Reconnects after a connection was lost or could not be made, unless this application closed it or the peer closed it with 1000. The name is resolved again each time, and the same handler
-    /// is called. Default: no.
+    /// Reconnects when the connection is lost or does not open, by a policy. Default: never.
+    ///
+    /// No attempt follows when this application closed the connection, when the close code is 1000, or at shutdown. A
+    /// refused handshake, such as 401, is tried again. The same handler is used, and the name is resolved again. See
+    /// [`Handler::on_reconnect`].
     pub fn reconnect(mut self, policy: Reconnect) -> Self {
         self.reconnect = Some(policy);
         self
     }
 
-    /// Offers subprotocols, the preferred first. A server that chooses another fails the handshake; one that chooses none does not.
+    /// Sets the subprotocols to offer, in order of preference. Default: none. RFC 6455 §1.9.
+    ///
+    /// The handshake fails if the server chooses a subprotocol that was not offered. A server may choose none.
     pub fn subprotocols<S: Into<String>>(mut self, subprotocols: impl IntoIterator<Item = S>) -> Self {
         self.subprotocols = subprotocols.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Adds a header to the request. `Host` and `Origin` replace the client's own. Other names that the handshake itself uses are left out, with a warning in the log.
+    /// Adds a header to the request. `Host` and `Origin` replace the client's own values.
+    ///
+    /// Headers that belong to the handshake or to the body are left out, and a warning is logged: `Upgrade`,
+    /// `Connection`, `Content-Length`, `Transfer-Encoding`, `Sec-WebSocket-*` and `WebSocket-Protocol`.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         match name {
             header::ORIGIN => self.origin = Some(value),
@@ -150,7 +170,10 @@ impl Client {
         self
     }
 
-    /// Sets the `Origin` of the request: the page that a browser would name. hixie-75 and hixie-76 need one; the default there is made of the host.
+    /// Sets the `Origin` header. RFC 6455 §10.2.
+    ///
+    /// Default: none. hixie-75 to hybi-03 require an origin; their default is `http://` or `https://` and the URL's
+    /// host.
     pub fn origin(mut self, origin: HeaderValue) -> Self {
         self.origin = Some(origin);
         self
@@ -162,7 +185,8 @@ impl Client {
         self
     }
 
-    /// Sets [`MessageLimits::max_frame_bytes`](field@crate::MessageLimits::max_frame_bytes). Default: the message limit.
+    /// Sets [`MessageLimits::max_frame_bytes`](field@crate::MessageLimits::max_frame_bytes). Default: the message
+    /// limit.
     pub fn max_frame_bytes(self, bytes: usize) -> Self {
         self.configure(|config| config.websocket.limits.max_frame_bytes = bytes)
     }
@@ -180,8 +204,10 @@ impl Client {
 
 #[cfg(feature = "deflate")]
 impl Client {
-    /// Offers to compress messages: permessage-deflate (RFC 7692), with the parameters of `config`, and as a fallback without any. Any legal answer is accepted: a server that
-    /// leaves a window out costs memory, nothing else. Default: nothing is offered.
+    /// Offers permessage-deflate. Default: no compression. RFC 7692.
+    ///
+    /// The first offer has the parameters of `config`, the second one has none. Any legal response is accepted; a
+    /// response without a window limit only costs memory. Versions before [`Version::Rfc6455`] are not compressed.
     pub fn deflate(mut self, config: DeflateConfig) -> Self {
         self.deflate = Some(config);
         self
@@ -190,20 +216,25 @@ impl Client {
 
 #[cfg(feature = "tls")]
 impl Client {
-    /// Sets the TLS configuration for `wss` URLs: a [`TlsClientConfig`](crate::TlsClientConfig), a [`TlsConnector`] made of one, or an `Arc<rustls::ClientConfig>`. Default: the roots bundled
-    /// with this crate (feature `bundled-roots`), or the system's with the feature `platform-roots`.
+    /// Sets the TLS configuration for `wss` URLs.
+    ///
+    /// `tls` is a [`TlsClientConfig`](crate::TlsClientConfig), a [`TlsConnector`], or an `Arc<rustls::ClientConfig>`.
+    /// Default: trust the system's roots with feature `platform-roots`, else the bundled roots with feature
+    /// `bundled-roots`. With neither feature, a `wss` URL is an error of `connect`.
     pub fn tls(mut self, tls: impl Into<TlsConnector>) -> Self {
         self.tls = Some(tls.into());
         self
     }
 
-    /// Sets the name that the server's certificate has to be for, also sent as SNI. Default: the host of the URL. After a redirection to another host, it is that host.
+    /// Sets the name that the server's certificate must have, which is also the SNI. Default: the host of the URL.
+    ///
+    /// After a redirect to another place, the name is the host of that URL.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         self.server_name = Some(name.into());
         self
     }
 
-    /// As [`tls`](Self::tls), for an `https` proxy.
+    /// Sets the TLS configuration for an `https` proxy. Values and default as for [`tls`](Self::tls).
     pub fn proxy_tls(mut self, tls: impl Into<TlsConnector>) -> Self {
         self.proxy_tls = Some(tls.into());
         self
@@ -222,12 +253,18 @@ impl fmt::Debug for Client {
 }
 
 impl Hub {
-    /// Opens a WebSocket at a URL such as `ws://example.com/chat`, or `ws+unix:/run/chat.sock:/chat` for a server on a Unix socket. The id is valid at once; what follows is told to the
-    /// handler. A send before `on_open` is answered with [`Unsupported`](crate::SendStatus::Unsupported), and [`is_open`](Self::is_open) is false until then.
+    /// Opens a WebSocket at a URL, such as `ws://example.com/chat`, or `ws+unix:/run/chat.sock:/chat` for a Unix
+    /// socket.
+    ///
+    /// The id is valid at once. Until `on_open`, sends answer [`Unsupported`](crate::SendStatus::Unsupported), and
+    /// [`is_open`](Self::is_open) is `false`. A failure to connect is reported to the handler, not by this method.
     ///
     /// # Errors
     ///
-    /// Only what prevents the attempt: the URL, a subprotocol that is no token, or a reactor that shuts down.
+    /// - [`ConnectError::Url`]: the URL is invalid, the proxy variable of the environment is invalid, or `wss` lacks
+    ///   the `tls` feature or roots to trust.
+    /// - [`ConnectError::Subprotocol`]: a subprotocol is not a token, or is offered twice.
+    /// - [`ConnectError::ShuttingDown`]: the reactor is shutting down.
     pub fn connect(&mut self, url: &str, client: Client) -> Result<ConnectionId, ConnectError> {
         let parsed = Url::parse(url).map_err(|source| ConnectError::Url { url: without_credentials(url), source })?;
         let route = Route::new(parsed, &client)?;
@@ -243,6 +280,10 @@ impl Hub {
 
 impl<K: Kernel> Reactor<K> {
     /// Opens a WebSocket. See [`Hub::connect`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Hub::connect`].
     pub fn connect(&mut self, url: &str, client: Client) -> Result<ConnectionId, ConnectError> {
         self.hub().connect(url, client)
     }

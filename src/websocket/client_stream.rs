@@ -28,13 +28,13 @@ use crate::{
 
 /// The protocol of a client's connection.
 pub(super) struct ClientStream {
-    /// Where it goes, unless it is sent elsewhere, and where it goes now.
+    /// The first route, and the present one after redirects.
     home: Rc<Route>,
     route: Rc<Route>,
     redirects: u32,
     client: Client,
     attempts: Attempts,
-    /// It is the attempt with that number, after such a wait.
+    /// Number of this reconnect attempt, and the wait before it. `None` for the first connection.
     coming_back: Option<(u32, Duration)>,
     state: State,
 }
@@ -42,19 +42,19 @@ pub(super) struct ClientStream {
 enum State {
     /// The connection is being made.
     Dialing,
-    /// The proxy makes the tunnel.
+    /// The proxy is opening the tunnel.
     Tunnelling(Box<Tunnel>),
-    /// The request has been sent, the answer is coming.
+    /// The request is sent; the response head is incomplete.
     Asked(Box<Asked>),
-    /// The head of the answer is good; what has to show behind it is coming.
+    /// The response head is valid; the proof behind it is incomplete (hixie-76 §1.3).
     Proving(Box<Proving>),
-    /// The handshake is done.
+    /// The handshake is complete.
     Open(Box<Session>),
-    /// The answer was another; some of what it says is gathered.
+    /// The response is a refusal; the start of its body is being read.
     Refused(Box<Refusal>, Box<BodyReader>),
-    /// It has failed, and the handler knows.
+    /// The connection failed, and the handler knows.
     Failed,
-    /// The handler did not want it, and hears no more of it.
+    /// `on_reconnect` declined; the handler is not called any more.
     Unwanted,
 }
 
@@ -62,7 +62,7 @@ struct Asked {
     request: http::Request<()>,
     proof: Proof,
     reader: HeadReader,
-    /// Answers that were none yet (1xx).
+    /// Number of 1xx responses so far.
     informational: usize,
 }
 
@@ -72,10 +72,10 @@ struct Proving {
     received: Vec<u8>,
 }
 
-/// How much of the body of a refusal is kept, in bytes.
+/// Bytes of a refusal's body that are kept.
 const REFUSAL_BYTES: usize = 4096;
 
-/// How long that may take to come.
+/// Time for that part of the body to arrive.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 
 impl ClientStream {
@@ -88,13 +88,13 @@ impl ClientStream {
         ClientStream { home, route, redirects: 0, client, attempts, coming_back, state: State::Dialing }
     }
 
-    /// Has the connection made.
+    /// Orders the connection from the Hub.
     pub(super) fn dial(self, hub: &mut Hub) -> ConnectionId {
         let config = Rc::new(self.client.config.websocket.stream.clone());
         hub.dial(self.route.place(), self.wait(), config, Box::new(self))
     }
 
-    /// How long it waits before it goes.
+    /// The wait before dialing.
     fn wait(&self) -> Duration {
         self.coming_back.map_or(Duration::ZERO, |(_, wait)| wait)
     }
@@ -116,7 +116,7 @@ impl ClientStream {
         })
     }
 
-    /// Takes what the proxy says, and says how much that was.
+    /// Takes bytes from the proxy, and returns how many were used.
     fn read_proxy(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
         let State::Tunnelling(tunnel) = &mut self.state else { return 0 };
         let mut answer = Vec::new();
@@ -130,14 +130,14 @@ impl ClientStream {
                 stream.hub.forget_tls_info(stream.id());
                 self.send_request(stream);
             }
-            // A server does not speak first.
+            // A WebSocket server does not speak first, so these bytes come from the proxy.
             Ok(Some(_)) => self.fail(stream, &Error::Proxy(ProxyError::Malformed)),
             Err(error) => self.fail(stream, &Error::Proxy(error)),
         }
         data.len()
     }
 
-    /// The server is reached: it is asked.
+    /// The server is reached: sends the request.
     fn send_request(&mut self, stream: &mut Stream<'_>) {
         let mut bytes = Vec::with_capacity(512);
         let masks = &mut stream.hub.pools.masks;
@@ -145,7 +145,7 @@ impl ClientStream {
         let named = self.client.server_name.as_deref().filter(|_| self.route.url.is_beside(&self.home.url));
         stream.hub.start_tls(stream.id(), self.route.tls.as_ref(), named.unwrap_or(&self.route.url.host));
         stream.hub.write_handshake(stream.id(), &bytes, true);
-        // What was sent can be read: the handler gets it to see.
+        // The request is parsed again for `Handshake`, so that the handler can read it.
         let limits = crate::http::HeadLimits { max_bytes: bytes.len() * 2, max_headers: 256 };
         match HeadReader::default().read(&bytes, &limits) {
             Ok(Some((request, _))) => {
@@ -157,7 +157,7 @@ impl ClientStream {
         }
     }
 
-    /// Takes what has come of the answer, and says how much that was.
+    /// Takes bytes of the response head, and returns how many were used.
     fn read_answer(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
         let State::Asked(asked) = &mut self.state else { return 0 };
         if asked.reader.is_empty() && is_tls_alert(data) {
@@ -196,7 +196,7 @@ impl ClientStream {
         }
     }
 
-    /// The server does not open a WebSocket: there may be another way, or it may say why.
+    /// The response is not 101: follows a redirect, or starts reading the refusal's body.
     fn refused(&mut self, stream: &mut Stream<'_>, response: Response<()>) {
         if self.redirects < self.client.redirects
             && let Some(route) = self.route.redirected(&response, &self.client)
@@ -229,7 +229,7 @@ impl ClientStream {
         }
     }
 
-    /// Takes what has come of the proof, and says how much that was.
+    /// Takes bytes of the proof, and returns how many were used.
     fn read_proof(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
         let State::Proving(proving) = &mut self.state else { return 0 };
         let here = data.len().min(PROOF_BYTES - proving.received.len());
@@ -244,7 +244,7 @@ impl ClientStream {
         here
     }
 
-    /// The handshake is done.
+    /// The handshake is complete.
     fn open(&mut self, stream: &mut Stream<'_>, handshake: &Handshake) {
         self.attempts.note_open(stream.hub.now());
         let handler = mem::replace(&mut self.client.handler, Box::new(NoHandler));
@@ -258,7 +258,7 @@ impl ClientStream {
         }
     }
 
-    /// Gathers the start of a refusal's body, and says how much of `data` that was.
+    /// Reads the start of a refusal's body, and returns how much of `data` was used.
     fn read_refusal(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
         let State::Refused(_, body) = &mut self.state else { return 0 };
         body.read(data);
@@ -275,7 +275,7 @@ impl ClientStream {
         }
     }
 
-    /// The connection does not become a WebSocket.
+    /// Fails the opening: the connection does not become a WebSocket.
     fn fail(&mut self, stream: &mut Stream<'_>, error: &Error) {
         self.tell(stream, error);
         let by = match error {
@@ -323,7 +323,7 @@ impl StreamHandler for ClientStream {
 
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
         let mut at = 0;
-        // What came behind the answer belongs to the WebSocket.
+        // Bytes behind the response belong to the WebSocket.
         while at < data.len() {
             at += match &mut self.state {
                 State::Open(session) => return session.on_data(stream, &mut data[at..]),
@@ -346,7 +346,7 @@ impl StreamHandler for ClientStream {
         match &mut self.state {
             State::Open(session) => session.on_timer(stream, timer),
             State::Unwanted => {}
-            // Set when it was about to come back.
+            // The handler set the timer in `on_reconnect`.
             _ => {
                 let mut ws = WebSocket::new(stream, self.client.version, self.client.config.websocket.limits);
                 self.client.handler.on_timer(&mut ws, timer);
@@ -424,7 +424,7 @@ impl StreamHandler for ClientStream {
 }
 
 impl ClientStream {
-    /// Makes the next attempt after a while, if that is the policy, and there is a reason to.
+    /// Dials the next attempt, if the policy asks for one and the end was not wanted.
     fn come_back(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
         let ended_here = matches!(reason.by, ClosedBy::Application | ClosedBy::Shutdown);
         let wanted = ended_here || stream.hub.is_given_up(stream.id()) || reason.code == CloseCode::NORMAL;
@@ -438,7 +438,7 @@ impl ClientStream {
         log::debug!(target: "ws_reactor::websocket", "{} comes back as {id} after {wait:?}: {}", stream.id(), home.url.location());
     }
 
-    /// What it was that took too long.
+    /// The phase that timed out.
     fn missed(&self, stream: &Stream<'_>) -> TimeoutKind {
         let unsecured = stream.tls_info().is_none();
         match &self.state {
@@ -452,12 +452,12 @@ impl ClientStream {
     }
 }
 
-/// Whether these are the first bytes of a TLS alert, which is how a server of `wss` answers plain HTTP (RFC 8446 §5.1 and §6).
+/// Whether `data` starts a TLS alert: the response of a `wss` server to plain HTTP (RFC 8446 §5.1, §6).
 fn is_tls_alert(data: &[u8]) -> bool {
     matches!(data, [0x15] | [0x15, 3] | [0x15, 3, ..])
 }
 
-/// Stands where a handler was that the session has now.
+/// Placeholder for the handler while the session owns it.
 struct NoHandler;
 
 impl Handler for NoHandler {}

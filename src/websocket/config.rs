@@ -8,25 +8,33 @@ use crate::{
     reactor::{StreamConfig, setters},
 };
 
-/// What servers and clients configure alike: limits, keep-alive, output.
+/// Configuration that servers and clients share: message limits, keep-alive, output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use]
 pub struct WebSocketConfig {
-    /// Largest messages and frames that are accepted. Default 10 MiB.
+    /// Largest messages and frames accepted. Default 10 MiB each.
     pub limits: MessageLimits,
-    /// Silence after which the peer is pinged. Default 20 s. `None`: the peer is never pinged, and a silent connection stays open.
+    /// Silence after which a ping is sent. Default 20 s. `None`: no ping is sent, and a silent connection stays open.
+    ///
+    /// Silence is the time since the last complete message or control frame. Versions without pings (hixie-75,
+    /// hixie-76) are not checked for silence.
     pub ping_after: Option<Duration>,
-    /// Time after a ping in which a whole frame of the peer has to arrive, else the connection is terminated. Default 20 s.
+    /// Time from the ping to the next complete message or control frame. Default 20 s. Then the connection is
+    /// terminated.
+    ///
+    /// Frames of an unfinished message do not count. The timeout does not run while reading is suspended.
     pub pong_timeout: Duration,
-    /// Messages handled for one connection before the others are served. Default 256; 0 counts as 1.
+    /// Messages and control frames handled for one connection before other connections get their turn. Default 256.
+    ///
+    /// 0 counts as 1.
     pub message_budget: usize,
-    /// Output limits, and time-outs of the stream.
+    /// Output limits and timeouts of the stream. Default [`StreamConfig::default`].
     pub stream: StreamConfig,
 }
 
 impl WebSocketConfig {
-    /// The defaults.
+    /// The default configuration.
     pub fn new() -> Self {
         WebSocketConfig::default()
     }
@@ -69,35 +77,52 @@ impl Default for WebSocketConfig {
 pub struct ServerConfig {
     /// Message limits, keep-alive and output limits.
     pub websocket: WebSocketConfig,
-    /// Largest request head. Default 16 KiB and 100 headers.
+    /// Limits of the request head. Default 16 KiB and 100 headers. A larger head is answered with 414 or 431.
     pub head: HeadLimits,
-    /// Time from the accepted connection to the whole request, and to the reply if that is [deferred](crate::Reply::later). Default 10 s. It is absolute: a request that drips in does
-    /// not extend it. A request that has begun is answered with 408, an undecided one with 503.
+    /// Time from the accepted connection to the reply: TLS, request, and [deferred](crate::Reply::later) reply. Default
+    /// 10 s.
+    ///
+    /// The deadline is absolute: a request that arrives slowly does not move it. An incomplete request head is answered
+    /// with 408, an undecided request with 503. A connection without any byte of a request is terminated.
     pub opening_timeout: Duration,
-    /// Time for the peer to read the response to a refused request, after our side has ended. Default 2 s.
+    /// Time for the peer to read an HTTP response and end its side, after this side has ended. Default 2 s.
+    ///
+    /// Input is discarded meanwhile, so that a reset does not destroy the response. RFC 9112 §9.6.
     pub linger_timeout: Duration,
-    /// Most unfinished opening handshakes on this reactor, those of its other servers included. A connection above the limit is closed on accept. Default `None`: no limit.
+    /// Maximum of unfinished opening handshakes, over all servers of the reactor. Default `None`: no limit.
+    ///
+    /// A connection above the limit is closed on accept.
     pub pending_handshakes: Option<usize>,
-    /// Most unfinished opening handshakes of one address, or of one /64 network of IPv6. Default `None`: no limit. Behind a proxy all clients have the proxy's address.
+    /// Maximum of unfinished opening handshakes per IPv4 address or IPv6 /64 network. Default `None`: no limit.
+    ///
+    /// A connection above the limit is closed on accept. Behind a proxy, all clients have the proxy's address.
     pub pending_handshakes_per_address: Option<usize>,
-    /// Protocol versions spoken. Default [`Version::ALL`]. A request for another is answered with 426 and the list (RFC 6455 §4.4). An empty list refuses every WebSocket.
+    /// Protocol versions accepted. Default [`Version::ALL`]. An empty list refuses every WebSocket.
+    ///
+    /// A request for another version is answered with 426 and a list of versions. RFC 6455 §4.4.
     pub versions: Vec<Version>,
-    /// Whether a proxy in front takes TLS off. Default `false`. If so, handshakes of hixie-75 and hixie-76 say `wss`, without which their clients refuse them, and
-    /// [`Handshake::is_secure`](crate::Handshake::is_secure) is true.
+    /// Whether a proxy in front terminates TLS. Default `false`.
+    ///
+    /// If `true`, [`Handshake::is_secure`](crate::Handshake::is_secure) is `true`, and hixie-75 to hybi-03 handshakes
+    /// answer with a `wss` location. Without it, those clients refuse the response to a `wss` URL.
     pub secure_proxy: bool,
-    /// Whether Flash's `<policy-file-request/>` is answered with a policy that allows all. Default `true`, as em-websocket.
+    /// Whether Flash's `<policy-file-request/>` is answered with a policy that allows all. Default `true`, as
+    /// em-websocket.
     pub flash_policy: bool,
-    /// Whether `GET /healthcheck` is answered with 200 and `OK`, before `on_request`. Default `true`, as em-websocket.
+    /// Whether `GET` and `HEAD` of `/healthcheck` are answered with 200, before `on_request`. Default `true`, as
+    /// em-websocket.
+    ///
+    /// The body of the response to `GET` is `OK`.
     pub healthcheck: bool,
 }
 
 impl ServerConfig {
-    /// The defaults: every version, Flash policy and health check, as em-websocket.
+    /// The default configuration: every version, Flash policy and health check, as em-websocket.
     pub fn new() -> Self {
         ServerConfig::default()
     }
 
-    /// RFC 6455 only, no Flash policy, no health check; the rest as [`new`](Self::new).
+    /// RFC 6455 only, without Flash policy and health check. All other values are those of [`new`](Self::new).
     pub fn modern() -> Self {
         ServerConfig {
             versions: vec![Version::Rfc6455],
@@ -157,14 +182,17 @@ impl Default for ServerConfig {
 pub struct ClientConfig {
     /// Message limits, keep-alive and output limits.
     pub websocket: WebSocketConfig,
-    /// Largest head of a response. Default 16 KiB and 100 headers.
+    /// Limits of the response head. Default 16 KiB and 100 headers.
     pub head: HeadLimits,
-    /// Time from `connect` to the open WebSocket: name, address, proxy, TLS, handshake. Default 30 s. [`TimeoutKind`](crate::TimeoutKind) says which of them took too long.
+    /// Time from `connect` to the open WebSocket: name, address, proxy, TLS, redirects, handshake. Default 30 s.
+    ///
+    /// For a reconnect, the time starts after the wait. [`TimeoutKind`](crate::TimeoutKind) names the phase that timed
+    /// out.
     pub opening_timeout: Duration,
 }
 
 impl ClientConfig {
-    /// The defaults.
+    /// The default configuration.
     pub fn new() -> Self {
         ClientConfig::default()
     }

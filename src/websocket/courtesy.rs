@@ -1,18 +1,20 @@
-//! What a server answers beside WebSocket, as em-websocket does: Flash's question for a policy, and a load balancer's for health.
+//! Requests that a server answers beside WebSocket, as em-websocket does: Flash's policy request and a load balancer's
+//! health check.
 //!
-//! Both are recognised octet by octet at the start of the stream, wherever the network cuts it.
+//! Both are recognised byte by byte at the start of the stream, wherever the network cuts the stream.
 
-/// What was asked.
+/// A recognised request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Courtesy {
-    /// `<policy-file-request/>`, which a Flash player sends before it lets a page connect anywhere. Emulations of WebSocket relied on it.
+    /// `<policy-file-request/>`: a Flash player sends it before it lets a page connect. Flash emulations of WebSocket
+    /// use it.
     FlashPolicy,
-    /// `GET /healthcheck`, or `HEAD`, whatever follows.
+    /// `GET` or `HEAD` of `/healthcheck`. The rest of the request is ignored.
     Healthcheck(Method),
 }
 
 impl Courtesy {
-    /// The whole answer. The policy allows all, and has neither a NUL nor a line end behind it.
+    /// The complete response. The policy allows all; neither a NUL nor a line end follows it.
     pub(super) fn answer(self) -> &'static [u8] {
         match self {
             Courtesy::FlashPolicy => {
@@ -29,10 +31,10 @@ impl Courtesy {
 }
 
 const POLICY: &[u8] = b"<policy-file-request";
-/// More blanks than anybody sends.
+/// Longest policy request, with its white space, in bytes. No player sends as much.
 const LONGEST_POLICY: usize = 100;
 
-/// A method that the health check is asked by.
+/// Method of a health check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
     Get,
@@ -49,45 +51,45 @@ impl Method {
     }
 }
 
-/// How much of which question has come.
+/// Progress of the recognition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
-    /// Nothing that would tell. An empty line before a request is skipped (RFC 9112 §2.2).
+    /// No significant byte yet. An empty line before a request is skipped (RFC 9112 §2.2).
     Nothing {
         flash_policy: bool,
         healthcheck: bool,
     },
-    /// The first half of an empty line.
+    /// The CR of an empty line.
     LineEnd {
         flash_policy: bool,
         healthcheck: bool,
     },
-    /// So many octets, those beyond the words being blanks.
+    /// Bytes of a policy request seen; those beyond `POLICY` are white space.
     Policy(usize),
-    /// The slash has come, the `>` has not.
+    /// The `/` was seen, the `>` was not.
     PolicyEnd,
     Healthcheck(Method, usize),
-    /// Something else.
+    /// HTTP, or anything else.
     Http,
 }
 
-/// What is known after more has come.
+/// Result of the recognition so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Known {
-    /// It is a question to be answered.
+    /// A request to be answered.
     Courtesy(Courtesy),
-    /// It is HTTP, or may still be: to be read as that.
+    /// HTTP, or still undecided: to be read as HTTP.
     Http,
-    /// It begins like a question, and like nothing that HTTP has.
+    /// The start of a policy request, which no HTTP request shares.
     Policy,
-    /// It began so, and went on otherwise.
+    /// The start of a policy request, followed by something else.
     Nonsense,
-    /// It is TLS, by the type of its first record (RFC 8446 §5.1): a client that was told `wss` for `ws`.
+    /// TLS, by the type of its first record (RFC 8446 §5.1): the client uses `wss`, the server speaks `ws`.
     Tls,
 }
 
 impl Start {
-    /// Takes what has come; once it is known to be HTTP this costs nothing.
+    /// Takes the next bytes. Once the stream is known to be HTTP, the call costs nothing.
     pub(super) fn read(&mut self, data: &[u8]) -> Known {
         for octet in data {
             *self = match (*self, octet) {
@@ -111,7 +113,7 @@ impl Start {
                 (Start::Healthcheck(method, known), octet) if method.healthcheck().get(known) == Some(octet) => {
                     Start::Healthcheck(method, known + 1)
                 }
-                // The path ends here: another that only begins so is somebody else's.
+                // The path ends here; a longer path, such as `/healthchecks`, belongs to the application.
                 (Start::Healthcheck(method, known), b' ' | b'?' | b'\r' | b'\n')
                     if known == method.healthcheck().len() =>
                 {
@@ -135,7 +137,7 @@ mod tests {
         Start::Nothing { flash_policy: true, healthcheck: true }
     }
 
-    /// What is known in the end, after seeing that byte by byte gives the same.
+    /// The result for `input`; checks that the result is the same byte by byte.
     fn known(input: &[u8]) -> Known {
         let whole = start().read(input);
         let mut pieces = start();

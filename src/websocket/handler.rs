@@ -1,4 +1,4 @@
-//! The handler of a connection, and the connection as it sees it.
+//! The handler of a connection, and the connection as its handler sees it.
 
 use std::{
     any::Any,
@@ -12,9 +12,14 @@ use crate::{
     reactor::{ConnectionId, Hub, Published, SendStatus, Stream, TimerId},
 };
 
-/// What an application does with a connection: one value for each, called when something happens to it.
+/// Callbacks of one WebSocket connection, of a server or a client.
 ///
-/// Every method has an empty default. They are called on the reactor's thread, one at a time; none may block.
+/// Each connection has a handler of its own. Every method has an empty default. All methods run on the reactor's
+/// thread, one at a time. A method that blocks stalls every connection of the reactor.
+///
+/// Callbacks never re-enter: no method of [`WebSocket`] or [`Hub`] calls a handler.
+///
+/// A panic in a method closes this connection with 1011, unless [`PanicPolicy`](crate::PanicPolicy) says otherwise.
 ///
 /// ```
 /// use ws_reactor::{CloseReason, Handler, Handshake, Message, WebSocket};
@@ -32,42 +37,62 @@ use crate::{
 ///     fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
 ///         ws.publish(&self.room, message);
 ///     }
+///
+///     fn on_close(&mut self, _: &mut WebSocket<'_>, reason: &CloseReason) {
+///         println!("left {}: {reason}", self.room);
+///     }
 /// }
 /// ```
 #[allow(unused_variables)]
 pub trait Handler {
-    /// The handshake is done; the answer is queued before anything that is sent here.
+    /// The opening handshake is complete.
+    ///
+    /// A server's response is queued before any message that is sent here.
     fn on_open(&mut self, ws: &mut WebSocket<'_>, handshake: &Handshake) {}
 
-    /// A whole message has come. It is borrowed: what is to be kept must be copied.
+    /// A complete message arrived. The payload is borrowed: copy what must outlive the call.
     fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {}
 
-    /// A ping has come. The pong is already queued.
+    /// A ping arrived. The pong is already queued. RFC 6455 §5.5.2.
     fn on_ping(&mut self, ws: &mut WebSocket<'_>, data: &[u8]) {}
 
-    /// A pong has come, asked for or not.
+    /// A pong arrived, solicited or not. RFC 6455 §5.5.3.
     fn on_pong(&mut self, ws: &mut WebSocket<'_>, data: &[u8]) {}
 
-    /// Output was above its mark, or refused, and has fallen to the low mark: there is room again.
+    /// Buffered output fell to the low-water mark; sending may resume.
+    ///
+    /// Called after the output was above [`pause_reading_bytes`](field@crate::OutputLimits::pause_reading_bytes) at the
+    /// end of a write, or after a send answered `Congested` or `Dropped`. The low-water mark is half of
+    /// `pause_reading_bytes`, or of `limit_bytes` if that is lower. Default 32 KiB.
     fn on_drain(&mut self, ws: &mut WebSocket<'_>) {}
 
-    /// A timer set by [`WebSocket::set_timer`] is due.
+    /// A timer of [`WebSocket::set_timer`] or [`WebSocket::set_periodic_timer`] is due.
     fn on_timer(&mut self, ws: &mut WebSocket<'_>, timer: TimerId) {}
 
-    /// [`Hub::notify`] or [`Hub::notify_topic`] has handed over a value: `event.downcast_ref()` tells which.
+    /// A value of [`Hub::notify`] or [`Hub::notify_topic`] arrived. `event.downcast_ref()` gives its type.
     fn on_event(&mut self, ws: &mut WebSocket<'_>, event: &dyn Any) {}
 
-    /// Something went wrong: the peer broke the protocol or missed a deadline, the network failed, or a callback of this handler panicked.
-    /// `on_close` follows.
+    /// The connection failed: a protocol violation, a timeout, a slow reader, a network or TLS error, or a panic in
+    /// this handler.
+    ///
+    /// `on_close` follows. An orderly close is not an error.
     fn on_error(&mut self, ws: &mut WebSocket<'_>, error: &Error) {}
 
-    /// The connection has ended. Called exactly once for each `on_open`, last, and for a client's connection that could not be opened; sends are answered
-    /// `Closed`, and the id names nothing afterwards.
+    /// The connection has ended.
+    ///
+    /// Called exactly once for each `on_open`, and once for each client connection that did not open, except one that
+    /// `on_reconnect` declined. It is the last call for this connection. Sends answer `Closed`, and the id is invalid
+    /// afterwards.
     fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {}
 
-    /// A client with [`Reconnect`](crate::Reconnect) comes back, in its `attempt`th attempt in a row, after `wait`. Called after `on_close`; `ws` is the connection that will
-    /// be made then, with a name of its own, and closing it meanwhile ends the wait. `false` has the client stay away, and nothing follows; a panic
-    /// costs this connection, and the next attempt follows.
+    /// A client with [`Reconnect`](crate::Reconnect) will try again after `wait`. Returns whether to try. Default
+    /// `true`.
+    ///
+    /// Called after `on_close`. `attempt` counts the attempts in a row, from 1. `ws` is the next connection: it has a
+    /// new id, and it is not open yet. Closing it before `on_open` cancels the attempt and all later ones, and
+    /// `on_close` follows.
+    ///
+    /// `false` ends the client: no method is called afterwards. A panic ends this attempt, and the next one follows.
     fn on_reconnect(&mut self, ws: &mut WebSocket<'_>, attempt: u32, wait: Duration) -> bool {
         true
     }
@@ -115,7 +140,9 @@ impl<H: Handler + ?Sized> Handler for Box<H> {
     }
 }
 
-/// A connection, as its [`Handler`] sees it during a callback. From elsewhere it is reached by its [`id`](Self::id) through the [`Hub`].
+/// The connection of a [`Handler`], during a callback.
+///
+/// Outside a callback, use the [`Hub`] with the connection's [`id`](Self::id).
 #[derive(Debug)]
 pub struct WebSocket<'a> {
     hub: &'a mut Hub,
@@ -130,126 +157,144 @@ impl<'a> WebSocket<'a> {
         WebSocket { hub: stream.hub(), id, version, limits }
     }
 
-    /// Sends a message: `&str` and `&String` as text, bytes as binary, and a [`Message`] as what it is.
+    /// Sends a message: strings as text, bytes as binary, and a [`Message`] as its own type.
     ///
-    /// It leaves at the end of this callback, together with all that is sent in it. It is compressed if that was agreed upon; a message of more than 64 KiB then
-    /// in slices ([`ReactorConfig::compression_budget_bytes`](crate::ReactorConfig::compression_budget_bytes)), in this turn of the loop and those that follow.
+    /// The message is written when this callback returns, together with everything else that the callback sends. It is
+    /// compressed if compression was negotiated. A message above 64 KiB is compressed in slices, in this turn and the
+    /// following ones ([`ReactorConfig::compression_budget_bytes`](crate::ReactorConfig::compression_budget_bytes)).
     pub fn send<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> SendStatus {
         self.hub.send(self.id, message)
     }
 
-    /// Sends a message as it is, even where messages are compressed: one that is compressed already, or has a secret in it.
+    /// Sends a message without compression, for a payload that is compressed already or contains a secret.
     pub fn send_uncompressed<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> SendStatus {
         self.hub.send_uncompressed(self.id, message)
     }
 
-    /// Sends a message of which only the latest of its key counts: it replaces one that is queued and not written yet. See [`Hub::send_latest`].
+    /// Sends a message that replaces a queued, unwritten message of the same key. See [`Hub::send_latest`].
     pub fn send_latest<'m>(&mut self, key: &str, message: impl Into<Outgoing<'m>>) -> SendStatus {
         self.hub.send_latest(self.id, key, message)
     }
 
-    /// Sends a ping of at most 125 bytes; what is above is left out.
+    /// Sends a ping with at most 125 bytes of data. Further bytes are cut off. RFC 6455 §5.5.2.
     pub fn ping(&mut self, data: &[u8]) -> SendStatus {
         self.hub.ping(self.id, data)
     }
 
-    /// Sends a pong of at most 125 bytes. Pings are answered without it.
+    /// Sends a pong with at most 125 bytes of data. Further bytes are cut off.
+    ///
+    /// Pings are answered automatically; an unsolicited pong is a heartbeat. RFC 6455 §5.5.3.
     pub fn pong(&mut self, data: &[u8]) -> SendStatus {
         self.hub.pong(self.id, data)
     }
 
-    /// Closes the connection by the closing handshake. From here on no message is taken or delivered; `on_close` is next.
-    /// See [`Hub::close`].
+    /// Starts the closing handshake. RFC 6455 §7.1.2.
+    ///
+    /// Messages queued before are still sent. No message is accepted or delivered afterwards; the only callbacks that
+    /// follow are `on_error`, if closing fails, and `on_close`.
+    ///
+    /// Answers `Unsupported` if `code` is not [sendable](CloseCode::is_sendable), and `Closed` if the connection is
+    /// closing already. A reason above 123 bytes is shortened at a character.
     pub fn close(&mut self, code: CloseCode, reason: &str) -> SendStatus {
         self.hub.close(self.id, code, reason)
     }
 
-    /// Ends the connection at once, without a closing handshake; what is queued is lost.
+    /// Ends the connection at once, without a closing handshake. Queued output is lost.
     pub fn terminate(&mut self) {
         self.hub.terminate(self.id);
     }
 
-    /// Subscribes to a topic; `false` if it was subscribed. Subscriptions end with the connection.
+    /// Subscribes to a topic. `false` if the connection is subscribed already, or not open.
+    ///
+    /// Subscriptions end with the connection.
     pub fn subscribe(&mut self, topic: &str) -> bool {
         self.hub.subscribe(self.id, topic)
     }
 
-    /// Ends a subscription; `false` if there was none.
+    /// Ends a subscription. `false` if there is none.
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
         self.hub.unsubscribe(self.id, topic)
     }
 
-    /// Sends a message to every subscriber of a topic, to this connection too if it is one.
+    /// Sends a message to every subscriber of a topic, including this connection if it is subscribed.
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
         self.hub.publish(topic, message)
     }
 
-    /// As [`publish`](Self::publish), as it is even where messages are compressed.
+    /// Sends a message to every subscriber of a topic, without compression.
     pub fn publish_uncompressed<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
         self.hub.publish_uncompressed(topic, message)
     }
 
-    /// Sends a message to every subscriber of a topic but this connection.
+    /// Sends a message to every subscriber of a topic except this connection.
     pub fn publish_to_others<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
         self.hub.publish_to_others(self.id, topic, message)
     }
 
-    /// Has `on_timer` called once, `after` from now. The timer goes with the connection.
+    /// Calls `on_timer` once, `after` from now. The timer ends with the connection.
     pub fn set_timer(&mut self, after: Duration) -> TimerId {
         self.hub.set_timer(self.id, after)
     }
 
-    /// Has `on_timer` called again and again, the first time `every` from now. Calls that a busy loop has missed are left out. The timer goes with the connection.
+    /// Calls `on_timer` periodically, first `every` from now. The timer ends with the connection.
+    ///
+    /// Calls that a busy loop missed are skipped. Periods below 1 µs count as 1 µs.
     pub fn set_periodic_timer(&mut self, every: Duration) -> TimerId {
         self.hub.set_periodic_timer(self.id, every)
     }
 
-    /// Cancels a timer for good; `false` if it has fired or was cancelled.
+    /// Cancels a timer. `false` if the timer has fired or was cancelled.
     pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
         self.hub.cancel_timer(timer)
     }
 
-    /// Stops reading: the peer fills the network's buffers and then waits. No message is delivered until [`resume`](Self::resume).
+    /// Stops reading from the connection until [`resume`](Self::resume).
+    ///
+    /// No message is delivered, and no pong timeout runs. The peer fills the buffers of the network, then waits.
     pub fn pause(&mut self) {
         self.hub.pause(self.id);
     }
 
-    /// Reads on.
+    /// Resumes reading after [`pause`](Self::pause).
     pub fn resume(&mut self) {
         self.hub.resume(self.id);
     }
 
-    /// Changes the largest frame that is accepted, in bytes, from the next frame on.
+    /// Sets the largest frame accepted on this connection, in bytes. Applies from the next frame on.
     pub fn set_max_frame_bytes(&mut self, bytes: usize) {
         self.limits.max_frame_bytes = bytes;
     }
 
-    /// Changes the largest message that is accepted, in bytes, from the next frame on. (A compressed message that has begun is held to it, too.)
+    /// Sets the largest message accepted on this connection, in bytes. Applies from the next frame on.
+    ///
+    /// The limit also applies to the rest of a compressed message that has begun.
     pub fn set_max_message_bytes(&mut self, bytes: usize) {
         self.limits.max_message_bytes = bytes;
     }
 
-    /// Everything else: other connections, timers, the loop.
+    /// The [`Hub`]: other connections, topics, timers, the loop.
     pub fn hub(&mut self) -> &mut Hub {
         self.hub
     }
 
-    /// The connection's name, by which the [`Hub`] and a [`Remote`](crate::Remote) reach it from anywhere.
+    /// The id of the connection, for the [`Hub`] and for a [`Remote`](crate::Remote).
     pub fn id(&self) -> ConnectionId {
         self.id
     }
 
-    /// The address of the peer, as it was at accept.
+    /// The address of the peer; of the proxy, where a client uses one.
+    ///
+    /// `0.0.0.0:0` before a client is connected, and for a Unix socket.
     pub fn peer_addr(&self) -> SocketAddr {
         self.hub.peer_addr(self.id).expect("a callback runs while its connection is there")
     }
 
-    /// The version agreed upon.
+    /// The negotiated protocol version.
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// Whether the version has pings.
+    /// Whether the version has pings and pongs.
     pub fn supports_ping(&self) -> bool {
         self.version.supports_ping()
     }
@@ -259,7 +304,7 @@ impl<'a> WebSocket<'a> {
         self.version.supports_close_codes()
     }
 
-    /// Bytes queued and not yet taken by the system, whose own buffers are not counted.
+    /// Output that is queued and not yet written to the socket, in bytes. See [`Hub::buffered`].
     pub fn buffered(&self) -> usize {
         self.hub.buffered(self.id)
     }

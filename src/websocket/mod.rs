@@ -1,4 +1,4 @@
-//! WebSocket servers and clients on the reactor: what most users see.
+//! WebSocket servers and clients on the reactor: the API that most users need.
 
 mod blocking;
 mod callbacks;

@@ -1,20 +1,20 @@
-//! Which pages may connect: patterns of origins (RFC 6454), checked when they are given.
+//! Origins of pages that may connect: patterns (RFC 6454), checked when they are set.
 
 use std::fmt;
 
 use http::Uri;
 
-/// A pattern of [`Server::origins`](crate::Server::origins) that no origin can match.
+/// Error of [`Server::origins`](crate::Server::origins): the pattern cannot match any origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OriginError {
-    /// No pattern at all: no page could connect.
+    /// The list of patterns is empty: no page could connect.
     Empty,
-    /// The pattern has no scheme, as in `example.com`.
+    /// The pattern has no scheme, as in `example.com`. The value is the pattern.
     NoScheme(String),
-    /// The pattern has a path, a query or a fragment; an origin has none.
+    /// The pattern has a path, a query or a fragment. The value is the pattern. RFC 6454 §4.
     Path(String),
-    /// The pattern is no scheme and host with an optional port.
+    /// The pattern is not a scheme, a host and an optional port. The value is the pattern.
     Malformed(String),
 }
 
@@ -33,17 +33,17 @@ impl fmt::Display for OriginError {
 
 impl std::error::Error for OriginError {}
 
-/// The origins that are allowed.
+/// The allowed origins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origins {
     Any,
     Listed(Vec<Pattern>),
 }
 
-/// An origin, or a set of them, in lower case and without a default port.
+/// An origin or a set of origins, in lower case and without a default port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Pattern {
-    /// This one: `https://example.com`, or `null`.
+    /// One origin: `https://example.com`, or `null`.
     Exact(String),
     /// Every subdomain: the parts before and after the `*`.
     Subdomains { scheme: String, suffix: String },
@@ -66,7 +66,7 @@ impl Origins {
         }
     }
 
-    /// Whether pages of that origin, as a browser names it, may connect.
+    /// Whether pages of `origin`, in a browser's spelling, may connect.
     pub(super) fn allow(&self, origin: &str) -> bool {
         let Origins::Listed(patterns) = self else { return true };
         let origin = origin.to_ascii_lowercase();
@@ -119,7 +119,7 @@ impl Pattern {
     }
 }
 
-/// An origin without the port that is its scheme's own (RFC 6454 §6.2).
+/// The origin without its scheme's default port (RFC 6454 §6.2).
 fn without_default_port(origin: &str) -> &str {
     let default = [("https://", ":443"), ("wss://", ":443"), ("http://", ":80"), ("ws://", ":80")];
     let port = default.iter().find(|(scheme, _)| origin.starts_with(scheme)).map_or("", |(_, port)| port);

@@ -1,11 +1,12 @@
-//! Coming back after a connection was lost: when, and how often.
+//! The reconnect policy of a client: wait times and number of attempts.
 
 use std::time::{Duration, Instant};
 
-/// When a client comes back that has lost its connection, or could not make it; to be given to [`Client::reconnect`](crate::Client::reconnect).
+/// Reconnect policy of a client, for [`Client::reconnect`](crate::Client::reconnect).
 ///
-/// The wait before an attempt is drawn at random between nothing and a span that doubles from attempt to attempt, up to a limit: so a thousand clients that lose
-/// one server come back spread out ("full jitter"). A connection that has stood for a while begins anew.
+/// The wait before an attempt is random, between zero and a bound. The bound starts at `initial_backoff`, doubles with
+/// each attempt in a row, and ends at `max_backoff` ("full jitter"). The randomness spreads the reconnects of many
+/// clients that lose one server. After a connection that lasted `stable_after`, the count starts again.
 ///
 /// ```
 /// use std::time::Duration;
@@ -16,13 +17,13 @@ use std::time::{Duration, Instant};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reconnect {
-    /// The span before the first attempt. Default 1 s.
+    /// Upper bound of the wait before the first attempt. Default 1 s.
     pub initial_backoff: Duration,
-    /// The longest span. Default 60 s.
+    /// Upper bound of every wait. Default 60 s.
     pub max_backoff: Duration,
-    /// A connection that was open for so long has been stable: the next loss is a first one. Default 30 s.
+    /// Time open after which a connection counts as stable: the next attempt is number 1. Default 30 s.
     pub stable_after: Duration,
-    /// How many attempts are made in a row; `None` for any number. Default `None`.
+    /// Maximum number of attempts in a row. Default `None`: no limit.
     pub max_attempts: Option<u32>,
 }
 
@@ -37,7 +38,7 @@ impl Default for Reconnect {
     }
 }
 
-/// How often a client has tried in a row.
+/// Attempts in a row.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
     made: u32,
@@ -50,7 +51,7 @@ impl Attempts {
         self.opened = Some(now);
     }
 
-    /// The number of the next attempt, from 1 on, and the wait before it, drawn by `random`. `None` if there were enough.
+    /// The number of the next attempt, from 1, and the wait before it, drawn by `random`. `None` at the maximum.
     pub(super) fn next(&mut self, policy: &Reconnect, now: Instant, random: u32) -> Option<(u32, Duration)> {
         if self.opened.take().is_some_and(|opened| now.duration_since(opened) >= policy.stable_after) {
             self.made = 0;

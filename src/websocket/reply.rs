@@ -1,11 +1,11 @@
-//! The reply to a request: made before there is a handler.
+//! Replies to requests, made before there is a handler.
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::responder::{Deferred, Responder};
 use crate::protocol::MessageLimits;
 
-/// Reply of [`Server::on_request`](crate::Server::on_request) to a request: a WebSocket, an HTTP response, or one of them later.
+/// Reply of [`Server::on_request`](crate::Server::on_request): accept the WebSocket, respond with HTTP, or reply later.
 ///
 /// ```
 /// use ws_reactor::{Reply, Upgrade, http::StatusCode};
@@ -26,13 +26,19 @@ pub(super) enum ReplyKind {
 }
 
 impl Reply {
-    /// Accepts the WebSocket. An ordinary request is answered with 426.
+    /// Accepts the WebSocket.
+    ///
+    /// If the request is not a valid WebSocket request, the server responds with its error status instead: 426 to an
+    /// ordinary `GET`. See [`HandshakeError::status`](crate::HandshakeError::status).
     pub fn upgrade() -> Self {
         Upgrade::new().into()
     }
 
-    /// Defers the reply: the [`Responder`] gives it, from any thread. Other connections go on meanwhile; this one is not read. Without a reply within
-    /// [`ServerConfig::opening_timeout`](crate::ServerConfig::opening_timeout) the request is answered with 503.
+    /// Defers the reply. The [`Responder`] replies later, from any thread.
+    ///
+    /// Other connections continue meanwhile. This connection is not read until the reply. A request that is still
+    /// undecided after [`ServerConfig::opening_timeout`](field@crate::ServerConfig::opening_timeout), default 10 s, or
+    /// at shutdown, is answered with 503.
     ///
     /// ```
     /// use std::thread;
@@ -54,22 +60,24 @@ impl Reply {
         (Reply(ReplyKind::Later(deferred)), responder)
     }
 
-    /// Responds with a status, and its reason phrase as text.
+    /// Responds with a status; the body is its reason phrase as `text/plain`.
     pub fn status(status: StatusCode) -> Self {
         Reply::text(status, status.canonical_reason().unwrap_or_default())
     }
 
-    /// Responds with a line of text (`text/plain`).
+    /// Responds with a status and a line of text as `text/plain`. A line feed is appended.
     pub fn text(status: StatusCode, text: &str) -> Self {
         respond(status, "text/plain; charset=utf-8", format!("{text}\n"))
     }
 
-    /// Responds with 200 and a page (`text/html`).
+    /// Responds with 200 and a page as `text/html`.
     pub fn html(page: impl Into<String>) -> Self {
         respond(StatusCode::OK, "text/html; charset=utf-8", page.into())
     }
 
-    /// Adds a header to the response, or to the 101 of an accepted WebSocket (see [`Upgrade::header`]). A deferred reply has no headers yet, and is left as it is.
+    /// Adds a header to the response, or to the 101 of an accepted WebSocket (see [`Upgrade::header`]).
+    ///
+    /// A deferred reply is unchanged: add the header to the reply given to the [`Responder`].
     pub fn header(self, name: HeaderName, value: HeaderValue) -> Self {
         Reply(match self.0 {
             ReplyKind::Upgrade(upgrade) => ReplyKind::Upgrade(Box::new(upgrade.header(name, value))),
@@ -95,28 +103,48 @@ impl From<Upgrade> for Reply {
     }
 }
 
-/// As [`Reply::status`].
+/// Responds as [`Reply::status`].
 impl From<StatusCode> for Reply {
     fn from(status: StatusCode) -> Self {
         Reply::status(status)
     }
 }
 
-/// A response of one's own. `Content-Length`, `Transfer-Encoding` and `Connection` are written by the server.
+/// Responds with a custom response.
+///
+/// The server writes `Content-Length` and `Connection` itself; these headers and `Transfer-Encoding` of the response
+/// are ignored. RFC 9110 §8.6, §9.3.2. The connection ends after the response.
 impl From<Response<Vec<u8>>> for Reply {
     fn from(response: Response<Vec<u8>>) -> Self {
         Reply(ReplyKind::Respond(response))
     }
 }
 
-/// Either outcome of a check is a reply, so that `on_request` may use `?`.
+/// Replies with either outcome of a check, so that `on_request` may use `?`.
+///
+/// ```
+/// use ws_reactor::{Server, Upgrade, http::StatusCode, on_message};
+///
+/// let server = Server::new(|_| on_message(|_, _| {})).on_request(|request, _| {
+///     let token = request.header("authorization").ok_or(StatusCode::UNAUTHORIZED)?;
+///     Ok::<Upgrade, StatusCode>(Upgrade::new().extension(token.to_owned()))
+/// });
+/// ```
 impl<T: Into<Reply>, E: Into<Reply>> From<Result<T, E>> for Reply {
     fn from(outcome: Result<T, E>) -> Self {
         outcome.map_or_else(Into::into, Into::into)
     }
 }
 
-/// Accepts a WebSocket, with additions to the handshake.
+/// A [`Reply`] that accepts a WebSocket, with additions to the handshake.
+///
+/// ```
+/// use ws_reactor::{MessageLimits, Server, Upgrade, on_message};
+///
+/// let limits = MessageLimits::new().max_message_bytes(64 * 1024);
+/// let server = Server::new(|_| on_message(|ws, message| { ws.send(message); }))
+///     .on_request(move |_, _| Upgrade::new().subprotocol("chat").limits(limits));
+/// ```
 #[derive(Debug, Default)]
 #[must_use = "an upgrade has an effect only where on_request returns it, or a Responder is given it"]
 pub struct Upgrade {
@@ -128,13 +156,15 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// No additions.
+    /// Makes an upgrade without additions.
     pub fn new() -> Self {
         Upgrade::default()
     }
 
-    /// Hands a value to the factory of the handler and to `on_open`, which get it by [`Handshake::extension`](crate::Handshake::extension): the user that a token
-    /// belongs to, for example. One value of each type is kept, the last.
+    /// Attaches a value, such as the user that a token belongs to.
+    ///
+    /// The factory of the handler and `on_open` read the value by
+    /// [`Handshake::extension`](crate::Handshake::extension). One value of each type is kept, the last one.
     ///
     /// ```
     /// use ws_reactor::{Handler, Reply, Server, Upgrade, http::StatusCode};
@@ -146,18 +176,25 @@ impl Upgrade {
     ///
     /// impl Handler for Session {}
     ///
-    /// let server = Server::new(|handshake| Session(handshake.extension::<User>().expect("every upgrade has one").clone()))
-    ///     .on_request(|request, _| match request.header("x-user") {
-    ///         Some(name) => Upgrade::new().extension(User(name.to_owned())).into(),
-    ///         None => Reply::status(StatusCode::UNAUTHORIZED),
-    ///     });
+    /// let server = Server::new(|handshake| {
+    ///     let user = handshake.extension::<User>().expect("every upgrade has one");
+    ///     Session(user.clone())
+    /// })
+    /// .on_request(|request, _| match request.header("x-user") {
+    ///     Some(name) => Upgrade::new().extension(User(name.to_owned())).into(),
+    ///     None => Reply::status(StatusCode::UNAUTHORIZED),
+    /// });
     /// ```
     pub fn extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.extensions.insert(value);
         self
     }
 
-    /// Adds a header to the 101. Its types cannot hold CR, LF or NUL. A name that the handshake itself uses is left out, with a warning in the log.
+    /// Adds a header to the 101 response.
+    ///
+    /// Headers that belong to the handshake are left out, and a warning is logged: `Connection`, `Upgrade`,
+    /// `Content-Length`, `Transfer-Encoding`, `Sec-WebSocket-*`, `WebSocket-Origin`, `WebSocket-Location` and
+    /// `WebSocket-Protocol`.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         let hixie = ["websocket-origin", "websocket-location", "websocket-protocol"];
         let reserved = [header::CONNECTION, header::UPGRADE, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
@@ -169,19 +206,21 @@ impl Upgrade {
         self
     }
 
-    /// Chooses the subprotocol, in place of the server's own choice. One that the client did not offer is left out, with a warning in the log.
+    /// Sets the subprotocol, in place of the server's own choice. RFC 6455 §4.2.2.
+    ///
+    /// If the client did not offer `subprotocol`, none is chosen, and a warning is logged.
     pub fn subprotocol(mut self, subprotocol: impl Into<String>) -> Self {
         self.subprotocol = Some(subprotocol.into());
         self
     }
 
-    /// Leaves compression off on this connection, whatever the server's configuration.
+    /// Turns compression off for this connection, whatever the server's configuration.
     pub fn uncompressed(mut self) -> Self {
         self.uncompressed = true;
         self
     }
 
-    /// Sets the limits of this connection, in place of the server's.
+    /// Sets the message limits of this connection, in place of the server's.
     pub fn limits(mut self, limits: MessageLimits) -> Self {
         self.limits = Some(limits);
         self

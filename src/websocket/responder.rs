@@ -1,4 +1,4 @@
-//! Deferred replies: the request waits in one place, the reply is given in another, by any thread.
+//! Deferred replies: the request waits in the reactor, and any thread gives the reply.
 
 use std::{
     fmt, mem,
@@ -10,14 +10,31 @@ use http::StatusCode;
 use super::reply::Reply;
 use crate::reactor::{ConnectionId, Remote, RemoteError};
 
-/// Gives the reply that [`Reply::later`] has deferred: once, from any thread. Dropped without a reply, the request is answered with 500.
+/// Gives a reply deferred by [`Reply::later`]: once, from any thread.
 ///
-/// The connection may have ended meanwhile, by a reset or because [`ServerConfig::opening_timeout`](crate::ServerConfig::opening_timeout) has passed; then the reply has no effect. A client that
-/// half-closed meanwhile still gets it.
+/// A `Responder` dropped without a reply answers the request with 500. A reply has no effect if the connection has
+/// ended, by a reset or by [`ServerConfig::opening_timeout`](field@crate::ServerConfig::opening_timeout). A client that
+/// has half-closed still gets the reply.
+///
+/// ```
+/// use std::thread;
+/// use ws_reactor::{Reply, Server, Upgrade, on_message};
+///
+/// let server = Server::new(|_| on_message(|_, _| {})).on_request(|_, _| {
+///     let (reply, responder) = Reply::later();
+///     thread::spawn(move || {
+///         // Here: a check that takes time, such as a query to a database.
+///         if let Err(error) = responder.respond(Upgrade::new()) {
+///             eprintln!("not replied: {error}");
+///         }
+///     });
+///     reply
+/// });
+/// ```
 #[derive(Debug)]
 #[must_use = "dropped without a reply, the request is answered with 500"]
 pub struct Responder {
-    /// None once it has replied.
+    /// `None` after the reply.
     slot: Option<Arc<Slot>>,
 }
 
@@ -26,12 +43,14 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// [`RemoteError::Closed`] if nobody waits for it any more; [`RemoteError::Full`] if too many commands wait for the reactor: then the reply is given when the opening time-out has passed.
+    /// - [`RemoteError::Closed`]: no request waits for the reply any more, or the reactor is gone.
+    /// - [`RemoteError::Full`]: too many commands wait for the reactor. The reply is kept and takes effect when the
+    ///   opening timeout passes.
     pub fn respond(mut self, reply: impl Into<Reply>) -> Result<(), RemoteError> {
         self.slot.take().map_or(Err(RemoteError::Closed), |slot| slot.give(reply.into()))
     }
 
-    /// Whether nobody waits for the reply any more.
+    /// Whether no request waits for the reply any more.
     pub fn is_closed(&self) -> bool {
         self.slot.as_ref().is_none_or(|slot| matches!(*slot.state(), State::Closed))
     }
@@ -40,26 +59,26 @@ impl Responder {
 impl Drop for Responder {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
-            // Nobody is left to be told of a failure.
+            // An error has no receiver here.
             let _ = slot.give(Reply::status(StatusCode::INTERNAL_SERVER_ERROR));
         }
     }
 }
 
-/// The end that waits for the reply: part of what [`Reply::later`] gives to the server.
+/// The waiting end: the part of [`Reply::later`] that the server holds.
 #[derive(Debug)]
 pub(super) struct Deferred {
     slot: Arc<Slot>,
 }
 
 impl Deferred {
-    /// The two ends.
+    /// Makes both ends.
     pub(super) fn new() -> (Deferred, Responder) {
         let slot = Arc::new(Slot::default());
         (Deferred { slot: Arc::clone(&slot) }, Responder { slot: Some(slot) })
     }
 
-    /// Waits on behalf of a connection, whose `on_wake` is called when the reply is given; `Some` if it was given already.
+    /// Waits on behalf of a connection. Returns a reply that was given already; otherwise the reply calls `on_wake`.
     pub(super) fn wait(&self, remote: Remote, id: ConnectionId) -> Option<Reply> {
         let mut state = self.slot.state();
         match mem::replace(&mut *state, State::Awaited(remote, id)) {
@@ -71,7 +90,7 @@ impl Deferred {
         }
     }
 
-    /// The reply, once it is given.
+    /// Takes the reply, once it is given.
     pub(super) fn take(&self) -> Option<Reply> {
         let mut state = self.slot.state();
         match mem::replace(&mut *state, State::Closed) {
@@ -87,21 +106,21 @@ impl Deferred {
 impl Drop for Deferred {
     fn drop(&mut self) {
         let former = mem::replace(&mut *self.slot.state(), State::Closed);
-        // What it holds is dropped when nothing is locked.
+        // The reply may hold user values: their destructors run after the lock is released.
         drop(former);
     }
 }
 
-/// What the two ends share.
+/// State shared by both ends.
 #[derive(Default)]
 struct Slot(Mutex<State>);
 
 #[derive(Default)]
 enum State {
-    /// Neither end has come to it.
+    /// The reply is neither given nor awaited.
     #[default]
     Unasked,
-    /// A connection waits.
+    /// A connection waits for the reply.
     Awaited(Remote, ConnectionId),
     Given(Box<Reply>),
     Closed,

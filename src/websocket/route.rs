@@ -1,4 +1,4 @@
-//! The way from a client to its server: the URL, the proxy on the way, and TLS with each.
+//! The route from a client to its server: the URL, the proxy, and TLS with each.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
@@ -14,18 +14,18 @@ use crate::{
     reactor::Place,
 };
 
-/// One way, made ready.
+/// A route, checked and ready to dial.
 #[derive(Debug, Clone)]
 pub(super) struct Route {
     pub(super) url: Url,
     pub(super) proxy: Option<Proxy>,
-    /// With the server, and with the proxy.
+    /// TLS with the server, and with the proxy.
     pub(super) tls: Option<TlsConnector>,
     pub(super) proxy_tls: Option<TlsConnector>,
 }
 
 impl Route {
-    /// The way that `client` goes to `url`.
+    /// The route of `client` to `url`.
     pub(super) fn new(url: Url, client: &Client) -> Result<Self, ConnectError> {
         let refused = |url: String| move |source| ConnectError::Url { url, source };
         let proxy = match &client.via {
@@ -45,7 +45,7 @@ impl Route {
         Ok(Route { url, proxy, tls, proxy_tls })
     }
 
-    /// Where the connection is to be made.
+    /// The place to connect to: the server, or the proxy.
     pub(super) fn place(&self) -> Place {
         match (&self.url.socket, &self.proxy) {
             (Some(socket), _) => Place::Address(Endpoint::Unix(socket.clone())),
@@ -54,7 +54,7 @@ impl Route {
         }
     }
 
-    /// The headers of the application's that may be said here, where `home` is the place they were given for; credentials stay there.
+    /// The application's headers for this route. `home` is the URL they were set for; credentials are sent only there.
     pub(super) fn headers(&self, home: &Url, given: &HeaderMap) -> HeaderMap {
         let beside = self.url.is_beside(home);
         let secret = |name: &HeaderName, value: &HeaderValue| {
@@ -72,7 +72,7 @@ impl Route {
         headers
     }
 
-    /// The way that the server's answer leads to, if it is one that may be followed: not from `wss` to `ws`.
+    /// The route that a redirect leads to. `None` if the response is not a redirect, or leads from `wss` to `ws`.
     pub(super) fn redirected(&self, response: &Response<()>, client: &Client) -> Option<Route> {
         let leads_on = matches!(
             response.status(),
@@ -89,7 +89,7 @@ impl Route {
     }
 }
 
-/// The connector of a secure route: `given`, or the default one.
+/// The TLS connector of a secure route: `given`, or the default one.
 fn connector(secure: bool, given: Option<&TlsConnector>) -> Result<Option<TlsConnector>, UrlError> {
     if !secure {
         return Ok(None);

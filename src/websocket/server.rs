@@ -23,24 +23,25 @@ type Factory = dyn Fn(&Handshake) -> Box<dyn Handler>;
 /// Replies to requests.
 type OnRequest = dyn Fn(&Request, &mut Hub) -> Reply;
 
-/// Called for errors of connections that have no handler yet.
+/// Receives errors of connections that have no handler yet.
 type OnError = dyn Fn(SocketAddr, &Error);
 
-/// How the subprotocol is chosen.
+/// How the server chooses the subprotocol.
 pub(super) enum Subprotocols {
-    /// The first of these that is offered.
+    /// The first of these that the client offers.
     Preferred(Vec<String>),
-    /// All that is offered, as it was written.
+    /// All that the client offers, in the client's spelling.
     Echoed,
 }
 
-/// A WebSocket server, for [`Reactor::listen`].
+/// A WebSocket server, for [`Reactor::listen`] or [`Hub::listen`].
 ///
 /// ```
 /// use std::{cell::RefCell, rc::Rc};
 /// use ws_reactor::{Callbacks, Server};
 ///
-/// // The factory captures the state that connections share. A borrow may be held across sends: no send calls a handler.
+/// // The factory captures the state that connections share.
+/// // A borrow may be held across sends: no send calls a handler.
 /// let visits = Rc::new(RefCell::new(0));
 /// let server = Server::new(move |_| {
 ///     let visits = Rc::clone(&visits);
@@ -54,7 +55,8 @@ pub(super) enum Subprotocols {
 /// # Ok::<(), ws_reactor::Error>(())
 /// ```
 ///
-/// No method resets what another has set.
+/// Each method changes one value and keeps the others. Where two methods set the same value, such as `subprotocols` and
+/// `echo_subprotocols`, the last call counts.
 #[must_use = "a server does nothing until it listens"]
 pub struct Server {
     pub(super) factory: Box<Factory>,
@@ -68,12 +70,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with the default configuration. `factory` makes a handler for each accepted handshake.
+    /// Makes a server with the default configuration. `factory` makes a handler for each accepted handshake.
     pub fn new<H: Handler + 'static>(factory: impl Fn(&Handshake) -> H + 'static) -> Self {
         Server::with_config(ServerConfig::default(), factory)
     }
 
-    /// As [`new`](Self::new), with a configuration.
+    /// Makes a server with a configuration.
     ///
     /// ```
     /// use ws_reactor::{Server, ServerConfig, on_message};
@@ -107,8 +109,13 @@ impl Server {
         self
     }
 
-    /// Replies to every well-formed request, WebSocket or not, before there is a handler: accept it, respond otherwise, or [later](Reply::later). By default every WebSocket is
-    /// accepted, and other requests are answered with 426.
+    /// Sets the callback that replies to requests, WebSocket or not: accept, respond, or [reply later](Reply::later).
+    ///
+    /// Default: every valid WebSocket request is accepted; any other `GET` or `HEAD` is answered with 426, other
+    /// methods with 405, an unsupported version with 426, and an invalid WebSocket request with 400.
+    ///
+    /// The callback gets every request whose head is valid, except health checks and WebSocket requests whose origin is
+    /// not allowed. A panic in the callback ends the connection without a response.
     ///
     /// ```
     /// use ws_reactor::{Reply, Server, Upgrade, http::StatusCode, on_message};
@@ -126,18 +133,27 @@ impl Server {
         self
     }
 
-    /// Accepts handshakes only from pages of these origins. Others get 403 before `on_request` is called, and the log names the origin, as a warning.
+    /// Accepts WebSocket requests only from pages of these origins. Default: every origin. RFC 6455 §10.2, RFC 6454.
     ///
-    /// By default any page may connect, and browsers send the user's cookies with it: a server that trusts cookies needs this call. A request without an origin comes from no
-    /// browser, and is accepted.
+    /// Another origin is answered with 403 before `on_request`, and a warning is logged. By default any page may
+    /// connect, and browsers send the user's cookies with it: a server that trusts cookies needs this call.
     ///
-    /// A pattern is a scheme and a host, with a port unless it is the scheme's own: `https://example.com`, `http://localhost:3000`. `https://*.example.com` allows every
-    /// subdomain, not `example.com` itself. `*` allows every origin, and `null` the one that browsers send for files and sandboxed frames. Case, a trailing slash and a port that is
-    /// the scheme's own do not matter.
+    /// A request without an `Origin` header does not come from a browser and is accepted. Plain HTTP requests are not
+    /// checked.
+    ///
+    /// A pattern is one of:
+    ///
+    /// - scheme, host and optional port: `https://example.com`, `http://localhost:3000`;
+    /// - all subdomains: `https://*.example.com`, which does not match `example.com`;
+    /// - `null`: the origin that browsers send for files and sandboxed frames;
+    /// - `*`: every origin.
+    ///
+    /// Case, a trailing slash and the scheme's default port do not matter.
     ///
     /// # Errors
     ///
-    /// A pattern that no origin can match (without a scheme, with a path, …), or no pattern at all.
+    /// [`OriginError`]: a pattern that no origin can match, such as one without a scheme or with a path, or no pattern
+    /// at all.
     ///
     /// ```
     /// # use ws_reactor::{OriginError, Server, on_message};
@@ -150,20 +166,27 @@ impl Server {
         Ok(self)
     }
 
-    /// Sets the subprotocols spoken, the preferred first. The first that the client offers is chosen; if it offers none of them, none is.
+    /// Sets the subprotocols, in order of preference. Default: none. RFC 6455 §1.9.
+    ///
+    /// The server chooses the first one that the client offers. If the client offers none of them, none is chosen.
     pub fn subprotocols<S: Into<String>>(mut self, subprotocols: impl IntoIterator<Item = S>) -> Self {
         self.subprotocols = Subprotocols::Preferred(subprotocols.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Answers with all subprotocols that the client offers, as em-websocket does. RFC 6455 §4.2.2 allows one, so a client that offers several may refuse the response.
+    /// Answers with all subprotocols that the client offers, as em-websocket does.
+    ///
+    /// RFC 6455 §4.2.2 allows one, so a client that offers several may refuse the response.
     pub fn echo_subprotocols(mut self) -> Self {
         self.subprotocols = Subprotocols::Echoed;
         self
     }
 
-    /// Sets the callback for errors of connections that have no handler yet: requests that cannot be read, refused handshakes, time-outs, resets. The response has been sent
-    /// already. What `on_request` refuses is no error.
+    /// Sets the callback for errors of connections that have no handler yet. Default: none.
+    ///
+    /// The errors are: invalid requests, refused handshakes, timeouts, resets, TLS failures, and panics in `on_request`
+    /// or in the factory. Where the error has an HTTP response, the response is queued already. A response of
+    /// `on_request` is not an error, nor is a connection that ends before the first byte of a request.
     ///
     /// ```
     /// # use ws_reactor::{Server, on_message};
@@ -200,7 +223,8 @@ impl Server {
         self.configure(|config| config.healthcheck = answered)
     }
 
-    /// Sets [`MessageLimits::max_frame_bytes`](field@crate::MessageLimits::max_frame_bytes). Default: the message limit.
+    /// Sets [`MessageLimits::max_frame_bytes`](field@crate::MessageLimits::max_frame_bytes). Default: the message
+    /// limit.
     pub fn max_frame_bytes(self, bytes: usize) -> Self {
         self.configure(|config| config.websocket.limits.max_frame_bytes = bytes)
     }
@@ -216,7 +240,7 @@ impl Server {
     }
 
     fn into_service(mut self) -> Rc<dyn Service> {
-        // The newest is the first where versions are listed.
+        // `Version` orders by age; the newest comes first where versions are listed.
         self.config.versions.sort_unstable_by(|one, other| other.cmp(one));
         self.config.versions.dedup();
         let websocket = Rc::new(self.config.websocket.clone());
@@ -239,7 +263,7 @@ impl fmt::Debug for Server {
 
 #[cfg(feature = "deflate")]
 impl Server {
-    /// Compresses messages with clients that offer it: permessage-deflate (RFC 7692). By default nothing is compressed.
+    /// Compresses messages with clients that offer permessage-deflate. Default: no compression. RFC 7692.
     ///
     /// ```
     /// use ws_reactor::{DeflateConfig, Server, on_message};
@@ -254,8 +278,10 @@ impl Server {
 
 #[cfg(feature = "tls")]
 impl Server {
-    /// Speaks TLS with every client, from the first byte (`wss:`). `tls` is a [`TlsConfig`](crate::TlsConfig), a [`TlsAcceptor`] of which a clone can replace the
-    /// certificates later, or an `Arc<rustls::ServerConfig>`.
+    /// Speaks TLS (`wss:`) on every connection, from the first byte. Default: plain.
+    ///
+    /// `tls` is a [`TlsConfig`](crate::TlsConfig), an `Arc<rustls::ServerConfig>`, or a [`TlsAcceptor`]; a clone of the
+    /// acceptor can replace the certificates later.
     pub fn tls(mut self, tls: impl Into<TlsAcceptor>) -> Self {
         self.tls = Some(tls.into());
         self
@@ -283,18 +309,23 @@ impl Service for ServerService {
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Listens for WebSockets, at an address as text, a [`SocketAddr`], or a [`Bind`] with options.
+    /// Listens for WebSockets at an address: text, a [`SocketAddr`], or a [`Bind`] with options.
     ///
     /// # Errors
     ///
-    /// The address cannot be resolved, or a socket cannot be bound to it.
+    /// [`ListenError::Bind`]: the address cannot be resolved, or no socket can be bound to it.
     pub fn listen(&mut self, bind: impl Into<Bind>, server: Server) -> Result<Listening, ListenError> {
         self.open(bind.into(), server.into_service())
     }
 }
 
 impl Hub {
-    /// Listens for WebSockets. The listener is opened in the course of this turn; then `then` is called with the result.
+    /// Listens for WebSockets. The listener opens later in this turn; then `then` is called with the result.
+    ///
+    /// # Errors
+    ///
+    /// `then` gets [`ListenError::Bind`] if the address cannot be resolved or bound, and [`ListenError::ShuttingDown`]
+    /// if the reactor is shutting down.
     pub fn listen(
         &mut self,
         bind: impl Into<Bind>,

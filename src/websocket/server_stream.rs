@@ -1,4 +1,4 @@
-//! A server's end of a stream: first HTTP, then, once the handshake is done, a WebSocket session.
+//! A server's end of a stream: HTTP first, then, after the handshake, a WebSocket session.
 
 use std::{io, mem, rc::Rc};
 
@@ -31,22 +31,22 @@ pub(super) struct ServerStream {
     server: Rc<Server>,
     websocket: Rc<WebSocketConfig>,
     state: State,
-    /// The method of the request, once it has come.
+    /// The method of the request, once its head is complete.
     method: Method,
-    /// Kept until the request is answered.
+    /// Counts as a pending handshake until the request is answered.
     pending: Option<PendingHandshake>,
 }
 
 enum State {
-    /// The request is coming.
+    /// The request head is incomplete.
     Opening { start: Start, reader: HeadReader, begun: bool },
-    /// The request has come, and what becomes of it is yet to be decided.
+    /// The request is complete; the reply is deferred.
     Deferred(Box<Question>),
-    /// The head is answered; what the rest of the answer depends on is coming.
+    /// The response head is sent; the challenge behind the request is incomplete (hixie-76 §1.3).
     Challenged(Box<Challenge>),
-    /// The handshake is done.
+    /// The handshake is complete.
     Open(Box<Session>),
-    /// The request was answered otherwise.
+    /// The request was answered with an HTTP response.
     Answered,
 }
 
@@ -70,7 +70,7 @@ impl ServerStream {
         ServerStream { server, websocket, state, method: Method::GET, pending: None }
     }
 
-    /// Takes what has come of the request, and says how much that was.
+    /// Takes bytes of the request head, and returns how many were used.
     fn read_request(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
         let State::Opening { start, reader, begun } = &mut self.state else { return 0 };
         *begun = true;
@@ -82,7 +82,7 @@ impl ServerStream {
                 return data.len();
             }
             Known::Tls => {
-                // There is no answer that it would understand.
+                // The client would not understand any response in plain text.
                 let error =
                     io::Error::new(io::ErrorKind::InvalidData, "a client speaks TLS where plain HTTP is spoken");
                 if stream.hub.may_warn() {
@@ -114,7 +114,7 @@ impl ServerStream {
         }
     }
 
-    /// Takes what has come of the challenge, and says how much that was.
+    /// Takes bytes of the challenge, and returns how many were used.
     fn read_challenge(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
         let State::Challenged(challenge) = &mut self.state else { return 0 };
         let missing = challenge.handshake.challenge_bytes() - challenge.received.len();
@@ -126,7 +126,7 @@ impl ServerStream {
         here
     }
 
-    /// A request has come whole: it becomes a session, or is answered otherwise.
+    /// The request is complete: accepts or answers it.
     fn decide(&mut self, stream: &mut Stream<'_>, request: Request) {
         self.method = request.method().clone();
         let version = handshake::detect(&request, &self.server.config.versions);
@@ -155,7 +155,7 @@ impl ServerStream {
             (ReplyKind::Later(deferred), _) => match deferred.wait(stream.hub.remote(), stream.id()) {
                 Some(reply) => self.carry_out(stream, reply, request, version),
                 None => {
-                    // What comes behind the request waits in the network.
+                    // Bytes behind the request stay in the network until the reply.
                     stream.pause();
                     self.state = State::Deferred(Box::new(Question { request, version, deferred }));
                 }
@@ -163,7 +163,7 @@ impl ServerStream {
         }
     }
 
-    /// Carries out what was decided later; says whether it was.
+    /// Carries out a deferred reply. `false` if none was given yet.
     fn carry_out_deferred(&mut self, stream: &mut Stream<'_>) -> bool {
         if let State::Deferred(question) = &self.state
             && let Some(reply) = question.deferred.take()
@@ -177,7 +177,7 @@ impl ServerStream {
         false
     }
 
-    /// From the open handshake on the session is the stream's handler itself.
+    /// After the handshake the session replaces this handler of the stream.
     fn hand_over(&mut self, stream: &mut Stream<'_>) {
         if matches!(self.state, State::Open(_))
             && let State::Open(session) = mem::replace(&mut self.state, State::Answered)
@@ -186,7 +186,7 @@ impl ServerStream {
         }
     }
 
-    /// Whether the origin is one of those listed. A client without an origin is no browser.
+    /// Whether the request's origin is allowed. A client without an `Origin` header is not a browser.
     fn may_connect(&self, request: &Request) -> bool {
         match request.origin() {
             Some(origin) => self.server.origins.allow(origin),
@@ -194,7 +194,7 @@ impl ServerStream {
         }
     }
 
-    /// Answers the head, and opens the session unless the client has to send more first.
+    /// Sends the response head, and opens the session unless the client has to send a challenge first.
     fn accept(&mut self, stream: &mut Stream<'_>, request: Request, version: Version, upgrade: Upgrade) {
         let subprotocol = self.subprotocol(&request, upgrade.subprotocol);
         let config = self.server.deflate.as_ref().filter(|_| !upgrade.uncompressed);
@@ -215,7 +215,7 @@ impl ServerStream {
         }
     }
 
-    /// The handshake is done.
+    /// The handshake is complete.
     fn open(&mut self, stream: &mut Stream<'_>) {
         let State::Challenged(challenge) = &self.state else { return };
         self.pending = None;
@@ -234,7 +234,7 @@ impl ServerStream {
         }
     }
 
-    /// The subprotocol agreed upon: the application's choice, else the first of the server's that is offered.
+    /// The negotiated subprotocol: the application's choice, else the server's first one that is offered.
     fn subprotocol(&self, request: &Request, chosen: Option<String>) -> Option<String> {
         let offered = |subprotocol: &str| request.subprotocols().any(|offer| offer == subprotocol);
         match (chosen, &self.server.subprotocols) {
@@ -258,7 +258,7 @@ impl ServerStream {
         self.tell(stream, &Error::Head(error));
     }
 
-    /// Tells the server of an error that no handler will hear of.
+    /// Reports an error that no handler receives to `Server::on_error`.
     fn tell(&self, stream: &Stream<'_>, error: &Error) {
         log::debug!(target: "ws_reactor::websocket", "{} not opened: {error}", stream.id());
         if let Some(tell) = &self.server.on_error {
@@ -280,7 +280,7 @@ impl ServerStream {
         self.end(stream);
     }
 
-    /// Ends our side, and stays long enough for the answer to arrive.
+    /// Ends our side, and lingers so that the response arrives.
     fn end(&mut self, stream: &mut Stream<'_>) {
         self.state = State::Answered;
         self.pending = None;
@@ -308,7 +308,7 @@ impl StreamHandler for ServerStream {
 
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
         let mut at = 0;
-        // What came behind the request belongs to the challenge, and what came behind that to the WebSocket.
+        // Bytes behind the request belong to the challenge, and bytes behind that to the WebSocket.
         while at < data.len() {
             at += match &mut self.state {
                 State::Open(session) => {
@@ -318,7 +318,7 @@ impl StreamHandler for ServerStream {
                 State::Opening { .. } => self.read_request(stream, &data[at..]),
                 State::Challenged(_) => self.read_challenge(stream, &data[at..]),
                 State::Deferred(_) => {
-                    // Somebody else may have had it read on.
+                    // The application may have resumed the connection through the Hub.
                     stream.pause();
                     return stream.unread(data.len() - at);
                 }
@@ -352,7 +352,7 @@ impl StreamHandler for ServerStream {
                 self.tell(stream, &Error::Timeout(TimeoutKind::Opening));
             }
             State::Deferred(_) => {
-                // It may have been made, and wait in line.
+                // The reply may be given already, and its wake-up still wait in the command queue.
                 if !self.carry_out_deferred(stream) {
                     self.answer_text(stream, StatusCode::SERVICE_UNAVAILABLE, "the decision took too long");
                     self.tell(stream, &Error::Timeout(TimeoutKind::Opening));
@@ -379,9 +379,9 @@ impl StreamHandler for ServerStream {
         match &mut self.state {
             State::Open(session) => session.on_error(stream, error),
             State::Opening { begun: true, .. } | State::Deferred(_) | State::Challenged(_) => self.tell(stream, error),
-            // What TLS refuses comes no further than here.
+            // A failed TLS handshake is reported even before the first byte of a request.
             State::Opening { .. } if matches!(error, Error::Tls(_)) => self.tell(stream, error),
-            // One that has said nothing, or was told off already, is no news.
+            // An idle connection that ends is not an error, and an answered one was reported before.
             State::Opening { .. } | State::Answered => {}
         }
     }

@@ -1,4 +1,4 @@
-//! A session: an open WebSocket, whichever side opened it. It decodes, answers what the protocol answers, and calls the handler.
+//! A session: an open WebSocket of either side. It decodes input, answers control frames, and calls the handler.
 
 use std::{any::Any, mem, rc::Rc, time::Instant};
 
@@ -21,7 +21,7 @@ use crate::{
     reactor::{LARGE_PAYLOAD_BYTES, Phase, Stream, StreamHandler, TimerId},
 };
 
-/// Bytes that may come out of compressed messages of one connection in a turn of the loop.
+/// Bytes that compressed messages of one connection may inflate to in one turn.
 const INFLATION_BUDGET_BYTES: usize = 256 * 1024;
 
 /// An open WebSocket.
@@ -30,15 +30,15 @@ pub(super) struct Session {
     decoder: Decoder,
     version: Version,
     config: Rc<WebSocketConfig>,
-    /// When the last whole frame came.
+    /// When the last complete message or control frame arrived.
     heard: Instant,
-    /// A ping was sent that nothing has followed yet.
+    /// A ping was sent, and nothing has arrived since.
     pinged: bool,
-    /// In which turn of the loop it was last allowed to inflate.
+    /// The turn in which the inflation budget was last renewed.
     inflated: u64,
 }
 
-/// Makes a callback of a handler, and says what limits it leaves.
+/// Calls a handler, and returns the limits that the handler leaves.
 fn call(
     handler: &mut dyn Handler,
     stream: &mut Stream<'_>,
@@ -50,7 +50,7 @@ fn call(
     ws.limits
 }
 
-/// Delivers a message, which lies in `block` if not in the input, and says what limits the handler leaves.
+/// Delivers a message, which lies in `block` or in the input, and returns the limits that the handler leaves.
 #[inline(always)]
 fn deliver(
     handler: &mut dyn Handler,
@@ -63,7 +63,7 @@ fn deliver(
     stream.hub.stats.messages_in += 1;
     let large = message.len() >= LARGE_PAYLOAD_BYTES;
     if large {
-        // Who has sent a large message may send another. (One that was compressed has not come in so many bytes.)
+        // A large message is often followed by another. The size on the wire of a compressed message is not known here.
         stream.hub.input.expect(if inflates { 0 } else { message.len() + MAX_HEADER_BYTES });
         stream.hub.lend(block.cloned());
     }
@@ -74,7 +74,7 @@ fn deliver(
     limits
 }
 
-/// What a session is begun with, besides its handler.
+/// Parameters of a new session, besides its handler.
 pub(super) struct Beginning<'a> {
     pub(super) side: Side,
     pub(super) limits: MessageLimits,
@@ -83,7 +83,7 @@ pub(super) struct Beginning<'a> {
 }
 
 impl Session {
-    /// A session on a stream whose handshake is done, which speaks WebSocket from now on. Its handler is not told yet.
+    /// Starts a session on a stream whose handshake is complete. The handler is not called yet.
     pub(super) fn begin(
         stream: &mut Stream<'_>,
         handler: Box<dyn Handler>,
@@ -120,7 +120,7 @@ impl Session {
         self.call(stream, |handler, ws| handler.on_open(ws, handshake));
     }
 
-    /// The handler, which has another connection before it.
+    /// Returns the handler, for the client's next connection.
     pub(super) fn into_handler(self) -> Box<dyn Handler> {
         self.handler
     }
@@ -131,7 +131,8 @@ impl Session {
         self.on_error(stream, &Error::Protocol(error));
     }
 
-    /// Sets the deadline after which the peer is pinged. Frames that come meanwhile only note when they came.
+    /// Sets the deadline for the next ping. Later frames only update `heard`, so moving the deadline costs nothing per
+    /// frame.
     fn listen_for_silence(&mut self, stream: &mut Stream<'_>) {
         self.pinged = false;
         let silent = stream.hub.now().duration_since(self.heard);
@@ -140,7 +141,8 @@ impl Session {
         stream.set_deadline(deadline);
     }
 
-    /// Takes the message that was found at the start of `data`, and says how much that was; `None` if it has failed the connection.
+    /// Handles the message found at the start of `data`, and returns its length. `None` if the message fails the
+    /// connection.
     #[inline(always)]
     fn take_whole(
         &mut self,
@@ -166,7 +168,8 @@ impl Session {
         Some(whole.end)
     }
 
-    /// Takes whatever else is at the start of `data`, and says how much that was; `None` if there is no more to take now, or it has failed the connection.
+    /// Handles anything else at the start of `data`, and returns its length. `None` if no more can be handled now, or
+    /// the input fails the connection.
     #[inline(never)]
     fn take_other(&mut self, stream: &mut Stream<'_>, data: &mut [u8], open: bool) -> Option<usize> {
         let (id, inflates) = (stream.id(), self.decoder.inflates());
@@ -214,7 +217,7 @@ impl Session {
 }
 
 impl StreamHandler for Session {
-    /// Decodes what has come, as far as the budget, a pause or the output allow; the rest is handed back.
+    /// Decodes input within the budget, until a pause or the output limit; the rest is handed back.
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
         let id = stream.id();
         let mut at = 0;
@@ -230,7 +233,7 @@ impl StreamHandler for Session {
                 stream.unread(data.len() - at);
                 break;
             }
-            // A handler that has closed its connection hears no more of it; the protocol is kept all the same.
+            // After `close` the handler gets no more messages, but the close frame of the peer must still be found.
             let open = phase == Phase::Open;
             let input = &mut data[at..];
             let taken = match self.decoder.find_whole(input) {
@@ -263,7 +266,7 @@ impl StreamHandler for Session {
         self.call(stream, |handler, ws| handler.on_event(ws, event));
     }
 
-    /// The peer has been silent, or was when the deadline was set: it is pinged, and when nothing follows it is given up.
+    /// The peer was silent when the deadline was set. Pings the peer; gives it up if nothing follows a ping.
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
         let now = stream.hub.now();
         if stream.hub.is_unheard(stream.id()) {
@@ -271,7 +274,7 @@ impl StreamHandler for Session {
         }
         let Some(ping_after) = self.config.ping_after else { return };
         if !self.version.supports_ping() {
-            // All that can be watched is whether it reads.
+            // Without pings, only the output rule can tell whether the peer is alive.
             (self.heard, self.pinged) = (now, false);
         }
         match self.pinged {

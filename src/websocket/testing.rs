@@ -1,4 +1,4 @@
-//! Testing a handler without sockets: the whole server on a simulated system, and one peer to play.
+//! Tests of a handler without sockets: a complete server on a simulated system, and one peer that the test plays.
 
 use std::{cell::Cell, time::Duration};
 
@@ -18,16 +18,16 @@ use crate::{
     reactor::{Hub, Reactor, ReactorConfig},
 };
 
-/// What the server said.
+/// A message or control frame that the server sent, as [`TestSocket::received`] returns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received {
-    /// A message.
+    /// A complete message.
     Message(OwnedMessage),
-    /// A ping.
+    /// A ping, with its data.
     Ping(Vec<u8>),
-    /// A pong.
+    /// A pong, with its data.
     Pong(Vec<u8>),
-    /// A close frame, with its code and reason if it had any.
+    /// A close frame, with its code and reason if it carries them.
     Close(Option<(CloseCode, String)>),
 }
 
@@ -37,8 +37,11 @@ impl From<&str> for Received {
     }
 }
 
-/// A handler under test, and its peer in the hand of the test. What the peer does has been handled when the call returns; time moves by
-/// [`advance`](Self::advance).
+/// A server under test, and the client end of one connection. No real socket, no real time.
+///
+/// Each call returns after the server has handled everything that the call caused. Time moves only by
+/// [`advance`](Self::advance) and [`reset_after`](Self::reset_after). The client does not answer pings or close frames
+/// by itself.
 ///
 /// ```
 /// use std::time::Duration;
@@ -59,7 +62,7 @@ impl From<&str> for Received {
 /// socket.send("hello");
 /// assert_eq!(socket.received(), ["HELLO".into()]);
 ///
-/// // A peer that stays silent is pinged, and given up in the end.
+/// // The server pings a silent peer after 20 s, and terminates the connection after another 20 s.
 /// socket.advance(Duration::from_secs(41));
 /// assert!(socket.is_closed());
 /// ```
@@ -72,45 +75,47 @@ pub struct TestSocket {
     blocks: Blocks,
     #[cfg(feature = "tls")]
     tls: Option<Box<Client>>,
-    /// Received and not yet whole.
+    /// Received bytes that were not decoded yet.
     pending: Vec<u8>,
 }
 
 const ADDRESS: &str = "10.0.0.1:80";
 
-/// Masking hides nothing from a simulated network.
+/// A fixed masking key, so that tests are repeatable.
 const KEY: [u8; 4] = [0x6b, 0x65, 0x79, 0x21];
 
 impl TestSocket {
-    /// An open connection to a server that has this handler for it.
+    /// Opens a connection to a server with default configuration, whose handler is `handler`. RFC 6455, target `/`.
     pub fn open<H: Handler + 'static>(handler: H) -> Self {
         let only = Cell::new(Some(handler));
         TestSocket::connect(Server::new(move |_| only.take().expect("there is one connection")), "/")
     }
 
-    /// An open connection to a server, asking for `target`.
+    /// Opens a connection to a server, with a request for `target`. RFC 6455.
     ///
     /// # Panics
     ///
-    /// If the server refuses.
+    /// If the server refuses the connection.
     pub fn connect(server: Server, target: &str) -> Self {
         TestSocket::connect_as(Version::Rfc6455, server, target)
     }
 
-    /// As [`connect`](Self::connect), by a client of that version.
+    /// Opens a connection of a protocol version.
     ///
     /// # Panics
     ///
-    /// If the server refuses.
+    /// If the server refuses the connection.
     pub fn connect_as(version: Version, server: Server, target: &str) -> Self {
         TestSocket::idle(version, server).asking(version, target)
     }
 
-    /// As [`connect_as`](Self::connect_as), by a client that speaks TLS, looks for `localhost` and trusts the certificates in `trusted`, which are PEM.
+    /// Opens a connection of a protocol version over TLS.
+    ///
+    /// The client expects the name `localhost` and trusts the PEM certificates in `trusted`.
     ///
     /// # Panics
     ///
-    /// If the server refuses, or is not trusted.
+    /// If the TLS handshake fails, or the server refuses the connection.
     #[cfg(feature = "tls")]
     pub fn connect_over_tls(version: Version, server: Server, target: &str, trusted: &[u8]) -> Self {
         let mut socket = TestSocket::idle(version, server);
@@ -136,14 +141,14 @@ impl TestSocket {
         self
     }
 
-    /// Sends a request as it stands; the answer is to be had by [`received_bytes`](Self::received_bytes).
+    /// Opens a connection and sends a raw request. [`received_bytes`](Self::received_bytes) returns the response.
     pub fn request(server: Server, request: impl AsRef<[u8]>) -> Self {
         let mut socket = TestSocket::idle(Version::Rfc6455, server);
         socket.send_bytes(request.as_ref());
         socket
     }
 
-    /// A connection on which nothing was said yet.
+    /// A connection without any bytes sent.
     fn idle(version: Version, server: Server) -> Self {
         let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         let listening = reactor.listen(ADDRESS, server).expect("a simulated address is free");
@@ -164,7 +169,7 @@ impl TestSocket {
     ///
     /// # Panics
     ///
-    /// If it is binary, and the version has none.
+    /// If the message is binary and the version has no binary messages.
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) {
         let (message, mut bytes) = (message.into(), Vec::new());
         assert!(self.encoder.supports(message), "{} has no binary messages", self.encoder.version());
@@ -172,11 +177,11 @@ impl TestSocket {
         self.send_bytes(&bytes);
     }
 
-    /// Sends a ping.
+    /// Sends a ping with at most 125 bytes of data. Further bytes are cut off.
     ///
     /// # Panics
     ///
-    /// If the version has none; the same holds for a pong.
+    /// If the version has no pings.
     pub fn ping(&mut self, data: &[u8]) {
         self.expect_pings();
         let mut bytes = Vec::new();
@@ -184,7 +189,11 @@ impl TestSocket {
         self.send_bytes(&bytes);
     }
 
-    /// Sends a pong.
+    /// Sends a pong with at most 125 bytes of data. Further bytes are cut off.
+    ///
+    /// # Panics
+    ///
+    /// If the version has no pings.
     pub fn pong(&mut self, data: &[u8]) {
         self.expect_pings();
         let mut bytes = Vec::new();
@@ -192,14 +201,16 @@ impl TestSocket {
         self.send_bytes(&bytes);
     }
 
-    /// Sends what the version has for a close frame: in hixie-76 and before hybi-06 without code and reason, in hixie-75 nothing.
+    /// Sends a close frame, as far as the version has one.
+    ///
+    /// Before hybi-06 the frame carries neither code nor reason. hixie-75 sends nothing.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
         let mut bytes = Vec::new();
         self.encoder.close(Some(code), reason, KEY, &mut bytes);
         self.send_bytes(&bytes);
     }
 
-    /// Sends bytes as they are, for what a well-behaved peer would not say.
+    /// Sends raw bytes, for a peer that breaks the protocol.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
@@ -212,46 +223,46 @@ impl TestSocket {
         self.settle();
     }
 
-    /// Ends the peer's side of the stream without a close frame.
+    /// Ends the peer's side of the stream, without a close frame.
     pub fn finish(&mut self) {
         self.reactor.kernel_mut().finish(self.peer);
         self.settle();
     }
 
-    /// Breaks the connection.
+    /// Resets the connection.
     pub fn reset(&mut self) {
         self.reactor.kernel_mut().reset(self.peer);
         self.settle();
     }
 
-    /// Breaks the connection at the very time that `by` from now is: whatever is due then is due in the same turn.
+    /// Moves time by `by`, then resets the connection. Timers due by then are due in the same turn as the reset.
     pub fn reset_after(&mut self, by: Duration) {
         self.reactor.kernel_mut().advance(by);
         self.reset();
     }
 
-    /// Has the peer stop reading; the network holds so many bytes for it.
+    /// Stops the peer from reading. The network holds `bytes` bytes for the peer.
     pub fn hold(&mut self, bytes: usize) {
         self.reactor.kernel_mut().hold(self.peer, bytes);
     }
 
-    /// Has the peer read again.
+    /// Resumes the peer's reading after [`hold`](Self::hold).
     pub fn release(&mut self) {
         self.reactor.kernel_mut().release(self.peer);
         self.settle();
     }
 
-    /// Moves time on.
+    /// Moves time by `by`. The server handles each timer at its own time.
     pub fn advance(&mut self, by: Duration) {
         self.reactor.advance(by).expect("a simulated poll does not fail");
         self.collect();
     }
 
-    /// What the server has said since the last call.
+    /// Takes the messages and control frames that the server sent since the last call.
     ///
     /// # Panics
     ///
-    /// If it broke the protocol.
+    /// If the server breaks the protocol.
     pub fn received(&mut self) -> Vec<Received> {
         let mut received = Vec::new();
         let mut at = 0;
@@ -273,12 +284,12 @@ impl TestSocket {
         received
     }
 
-    /// The bytes the server has sent since the last call, as they are.
+    /// Takes the raw bytes that the server sent since the last call.
     pub fn received_bytes(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.pending)
     }
 
-    /// Whether the server has let go of the connection.
+    /// Whether the server has released the connection.
     pub fn is_closed(&mut self) -> bool {
         self.reactor.kernel_mut().is_closed(self.peer)
     }
@@ -288,12 +299,13 @@ impl TestSocket {
         self.reactor.kernel_mut().is_ended(self.peer)
     }
 
-    /// The server's Hub. What is asked of it is carried out by the next call that lets the server run.
+    /// The server's [`Hub`]. Requests to the Hub take effect in the next call that runs the server, such as
+    /// [`settle`](Self::settle).
     pub fn hub(&mut self) -> &mut Hub {
         self.reactor.hub()
     }
 
-    /// Lets the server run until nothing is left to do.
+    /// Runs the server until nothing is left to do at the present time.
     pub fn settle(&mut self) {
         self.reactor.settle().expect("a simulated poll does not fail");
         self.collect();
