@@ -5,8 +5,8 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 
 use played::{Log, SERVER, URL, echo, noting, played, reactor, taken};
 use ws_reactor::{
-    Callbacks, Client, CloseCode, ConnectError, Handler, Reconnect, Stream, StreamConfig, StreamHandler,
-    TimerId, WebSocket,
+    Callbacks, Client, CloseCode, ConnectError, Handler, Reconnect, Stream, StreamConfig, StreamHandler, TimerId,
+    WebSocket,
     net::{Answer, Resolver},
 };
 
