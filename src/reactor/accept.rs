@@ -1,4 +1,4 @@
-//! Listeners: opened, accepted from within a budget, parked when the system has no room.
+//! Listeners: opening, accepting within a budget, and parking when the system has no room.
 
 use std::{io, mem, rc::Rc, time::Duration};
 
@@ -15,11 +15,11 @@ use crate::{
     net::{Bind, Kernel},
 };
 
-/// How long a listener rests when the system has no room for a connection, unless a connection of ours goes meanwhile. Under edge triggers nothing else
-/// would wake it.
+/// Time for which a listener is parked when the system has no room for a connection. The end of another connection
+/// unparks it earlier. With edge triggers nothing else would wake the listener.
 const PARKED: Duration = Duration::from_millis(100);
 
-/// Connections in a row that are gone before they are accepted.
+/// Connections in a row that may fail before they are accepted; then the listener is parked.
 const MOST_FAILURES: u32 = 64;
 
 impl<K: Kernel> Reactor<K> {
@@ -36,7 +36,7 @@ impl<K: Kernel> Reactor<K> {
         Ok(Listening { id, addr })
     }
 
-    /// Opens and closes the listeners that handlers asked for, and collects what is to be told about it.
+    /// Opens and closes the listeners that handlers requested, and reports the results.
     pub(super) fn carry_out_listening(&mut self) {
         for opening in mem::take(&mut self.hub.openings) {
             let opened = match self.hub.running {
@@ -63,7 +63,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// A listener has connections waiting.
+    /// Notes that a listener has connections waiting.
     pub(super) fn note_waiting(&mut self, key: usize) {
         if let Some(listener) = self.listeners.get_mut(key) {
             listener.ready = true;
@@ -71,7 +71,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// The time to rest is over.
+    /// Ends the parking of a listener.
     pub(super) fn unpark(&mut self, id: ListenerId) {
         if let Some(listener) = self.listeners.get_mut(id.key()).filter(|listener| listener.id == id) {
             listener.parked = None;
@@ -79,7 +79,7 @@ impl<K: Kernel> Reactor<K> {
         self.accepting = self.may_accept();
     }
 
-    /// A connection has gone, and with it a descriptor: who rests for want of one need not wait any longer.
+    /// Unparks all listeners: a connection has ended and freed a file descriptor.
     pub(super) fn unpark_all(&mut self) {
         for (_, listener) in &mut self.listeners {
             if let Some(timer) = listener.parked.take() {
@@ -105,7 +105,7 @@ impl<K: Kernel> Reactor<K> {
         self.accepting = self.may_accept();
     }
 
-    /// Whether a listener has connections waiting and is not at rest.
+    /// Whether a listener has connections waiting and is not parked.
     fn may_accept(&self) -> bool {
         self.listeners.iter().any(|(_, listener)| listener.ready && listener.parked.is_none())
     }
@@ -127,7 +127,7 @@ impl<K: Kernel> Reactor<K> {
             match accepted {
                 Ok(()) => {
                     self.listeners[key].failures = 0;
-                    // Where descriptors are few, the next is for another.
+                    // If file descriptors are scarce, the next one goes to another listener.
                     self.first_listener = key + 1;
                 }
                 Err(error) => self.refused_by_system(key, &error),
@@ -139,7 +139,8 @@ impl<K: Kernel> Reactor<K> {
         let listener = &mut self.listeners[key];
         match error.kind() {
             io::ErrorKind::WouldBlock => listener.ready = false,
-            // These concern the one connection, which has gone again; the next may be sound. If none ever is, they concern all.
+            // These errors concern one connection, which is gone; the next may be sound. If all fail, the listener is
+            // parked.
             io::ErrorKind::Interrupted
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset

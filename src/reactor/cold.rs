@@ -1,4 +1,4 @@
-//! The rarely used state of a connection, and the rule of output that waits.
+//! The rarely used state of a connection, and access to its output rule.
 
 use std::{io, mem, rc::Rc, time::Instant};
 
@@ -9,27 +9,27 @@ use super::{
 };
 use crate::{protocol::CloseReason, tls_info::TlsInfo};
 
-/// State that few connections need, so that the others have no room for it.
+/// State that few connections need, kept out of the outbox to save memory on the others.
 #[derive(Debug, Default)]
 pub(super) struct Cold {
-    /// Why it ends, once it does.
+    /// Reason of the end, once the connection is ending.
     pub(super) ending: Option<CloseReason>,
-    /// What the TLS handshake has shown, once it is done.
+    /// Result of the TLS handshake, once it is done.
     pub(super) tls_info: Option<Rc<TlsInfo>>,
-    /// Progress of output that waits for the peer.
+    /// Progress of waiting output.
     pub(super) rule: Option<OutputRule>,
-    /// What is held above the high-water mark, as it was charged.
+    /// Bytes above the high-water mark, as charged to `Excess`.
     pub(super) charged: usize,
-    /// What went wrong with the transport, in its own words.
+    /// Error of the transport.
     pub(super) failure: Option<io::Error>,
     /// The newest pong, while the socket is blocked.
     pub(super) pong: Option<Box<[u8]>>,
-    /// The timers that go with the connection.
+    /// Timers that end with the connection.
     pub(super) timers: Vec<TimerId>,
 }
 
 impl Outbox {
-    /// What the TLS handshake has shown.
+    /// Result of the TLS handshake.
     pub(super) fn tls_info(&self) -> Option<&Rc<TlsInfo>> {
         self.cold.as_ref()?.tls_info.as_ref()
     }
@@ -44,7 +44,7 @@ impl Outbox {
         }
     }
 
-    /// Why it ends, once it does.
+    /// Reason of the end, once the connection is ending.
     pub(super) fn ending(&self) -> Option<&CloseReason> {
         self.cold.as_ref()?.ending.as_ref()
     }
@@ -65,7 +65,7 @@ impl Outbox {
         &mut self.cold.get_or_insert_default().failure
     }
 
-    /// Progress of output that waits for the peer; `None` while the socket takes all.
+    /// Progress of waiting output; `None` while the socket takes all output.
     pub(super) fn rule(&self) -> Option<&OutputRule> {
         if self.has_rule { self.cold.as_ref()?.rule.as_ref() } else { None }
     }
@@ -74,7 +74,7 @@ impl Outbox {
         if self.has_rule { self.cold.as_mut()?.rule.as_mut() } else { None }
     }
 
-    /// The socket is full, or nothing waits any more.
+    /// Sets the rule when the socket is full, and removes it when no output waits.
     pub(super) fn set_rule(&mut self, rule: Option<OutputRule>) {
         if rule.is_some() || self.has_rule {
             self.has_rule = rule.is_some();
@@ -82,12 +82,12 @@ impl Outbox {
         }
     }
 
-    /// Whether nothing but the output keeps the connection from being read.
+    /// Whether only the output stops the connection from being read.
     pub(super) fn is_suspended(&self) -> bool {
         self.phase == Phase::Open && self.above_mark && !self.paused
     }
 
-    /// Bytes that may be read at once. (Where there is no allowance at all, and it is read all the same, that is for the handshake of the transport.)
+    /// Most bytes for one read. Without an allowance a read serves the handshake of the transport and is not limited.
     pub(super) fn read_limit(&self) -> usize {
         match self.allowance() {
             allowance if allowance > 0 && self.is_suspended() => allowance,
@@ -100,19 +100,19 @@ impl Outbox {
         self.rule().map_or(0, OutputRule::allowance)
     }
 
-    /// `bytes` were read although the output is above its mark.
+    /// Notes that `bytes` were read although the output is above its mark.
     pub(super) fn use_allowance(&mut self, bytes: usize) {
         if let Some(rule) = self.rule_mut() {
             rule.use_allowance(bytes);
         }
     }
 
-    /// When the output has to be looked at again.
+    /// Time of the next check of the output.
     pub(super) fn rule_deadline(&self) -> Option<Instant> {
         Some(self.rule()?.next_deadline(self.config.output.stall_timeout, self.is_suspended()))
     }
 
-    /// Notes what is held above the high-water mark, and says what it was before.
+    /// Sets the bytes charged above the high-water mark, and returns the previous value.
     pub(super) fn charge_with(&mut self, bytes: usize) -> usize {
         match &mut self.cold {
             None if bytes == 0 => 0,
@@ -120,7 +120,7 @@ impl Outbox {
         }
     }
 
-    /// Bytes that wait and that no other connection shares.
+    /// Waiting bytes that no other connection shares.
     pub(super) fn own_bytes(&self) -> usize {
         let queued = self.queue.as_ref().map_or(0, |queue| queue.own_bytes());
         queued + self.compression.as_ref().map_or(0, |compression| compression.own_waiting())

@@ -1,8 +1,10 @@
-//! What is compressed before it is queued: small messages at once, large ones slice by slice.
+//! Compression before queueing: small messages at once, large ones slice by slice.
 //!
-//! Connections with large messages stand in one line. In each turn of the loop the first of it gets on by the budget; when its message is done it goes to the end of the line, if it has
-//! more. So 16 MiB are as many slices between which everybody else is served. What a connection says meanwhile comes behind its large message, but for pings and pongs: they go out
-//! between the slices, each of which is a fragment.
+//! Connections with large messages stand in one queue. Each turn compresses a slice of the first connection's message,
+//! within the budget. When the message is done, the connection goes to the end of the queue if it has more. A message
+//! of 16 MiB is thus done in many slices, between which all other connections are served. Later output of the
+//! connection follows its large message, except pings and pongs, which are sent between the slices, because each slice
+//! is a fragment.
 
 use std::{collections::VecDeque, rc::Rc};
 
@@ -23,24 +25,24 @@ use crate::{
     },
 };
 
-/// How a connection compresses, and what it has yet to compress.
+/// Compression state of a connection, and its messages that wait for compression.
 #[derive(Debug)]
 pub(super) struct Compression {
     pub(super) deflation: Deflation,
     line: VecDeque<Waiting>,
-    /// Bytes in that line, and how many of them lie in blocks that others may hold, too.
+    /// Bytes in `line`, and the part of them in blocks that others may hold, too.
     pub(super) waiting: usize,
     shared: usize,
 }
 
-/// What waits: `start..end` of a block.
+/// A waiting message or frame: `start..end` of a block.
 #[derive(Debug)]
 struct Waiting {
     step: Step,
-    /// Some of it has been compressed.
+    /// A part of it is compressed.
     begun: bool,
     block: SharedBlock,
-    /// The key of a message of which only the latest counts.
+    /// Key of a message of which only the latest counts.
     key: Option<Rc<str>>,
     /// Others may hold the block, too.
     shared: bool,
@@ -48,17 +50,17 @@ struct Waiting {
     end: usize,
 }
 
-/// What is to become of it; the op-code is that of its next frame.
+/// The next step for a waiting payload, with the opcode of its next frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Compress(OpCode),
     Frame(OpCode),
-    /// It is a frame already.
+    /// The block holds a whole frame.
     Queue,
 }
 
 impl Waiting {
-    /// The payload stays where it lies if that is the block `lent`.
+    /// A payload inside the block `lent` is not copied.
     fn new(message: Message<'_>, compress: bool, lent: Option<&SharedBlock>, blocks: &mut Blocks) -> Self {
         let (payload, op_code) = (message.as_bytes(), data_op_code(message));
         let lying = lent.and_then(|block| Some((Rc::clone(block), place(block, payload)?)));
@@ -81,14 +83,14 @@ impl Waiting {
     }
 }
 
-/// With whom a connection can share the frame of a message.
+/// The connections with which a connection can share the frame of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shares {
-    /// With all that do not compress it.
+    /// All that do not compress the message.
     Plain,
-    /// With all that compress it so.
+    /// All that compress the message with this setting.
     Compressed(DeflateSetting),
-    /// With nobody.
+    /// No other connection.
     Nothing,
 }
 
@@ -97,14 +99,14 @@ impl Compression {
         Compression { deflation, line: VecDeque::new(), waiting: 0, shared: 0 }
     }
 
-    /// Bytes that wait and that no other connection holds.
+    /// Waiting bytes that no other connection holds.
     pub(super) fn own_waiting(&self) -> usize {
         self.waiting - self.shared
     }
 }
 
 impl Outbox {
-    /// Queues a message where compression was agreed upon; see [`message`](Self::message).
+    /// Queues a message on a connection with compression; see [`message`](Self::message).
     #[inline(never)]
     pub(super) fn compressible(
         &mut self,
@@ -132,7 +134,7 @@ impl Outbox {
         false
     }
 
-    /// Has something wait. `true` if it is the first that does.
+    /// Adds to the line. Returns `true` if the line was empty.
     fn line_up(&mut self, waiting: Waiting) -> bool {
         let Some(compression) = &mut self.compression else { return false };
         compression.waiting += waiting.len();
@@ -141,7 +143,7 @@ impl Outbox {
         compression.line.len() == 1
     }
 
-    /// Has a frame wait that is to come behind all that does.
+    /// Adds a frame that has to follow everything in the line.
     pub(super) fn line_up_frame(&mut self, pools: &mut Pools, write: impl FnOnce(&mut Vec<u8>)) {
         let mut block = pools.blocks.take(0);
         if let Some(frame) = Rc::get_mut(&mut block) {
@@ -151,12 +153,12 @@ impl Outbox {
         self.line_up(Waiting { step: Step::Queue, begun: false, block, key: None, shared: false, start: 0, end });
     }
 
-    /// Whether a message with that key waits, and nothing of it was compressed.
+    /// Whether the line holds a message with the key of which nothing is compressed yet.
     pub(super) fn has_latest_in_line(&self, key: &str) -> bool {
         self.compression.as_ref().is_some_and(|compression| compression.line.iter().any(|waiting| waiting.has_key(key)))
     }
 
-    /// Has a message of which only the latest counts wait, in the place of that with the same key; says whether there was one.
+    /// Adds a keyed message to the line, in the place of a message with the same key. Returns whether there was one.
     pub(super) fn line_up_latest(&mut self, key: &str, message: Message<'_>, pools: &mut Pools) -> bool {
         let waiting = Waiting { key: Some(key.into()), ..Waiting::new(message, false, None, &mut pools.blocks) };
         let line = self.compression.as_mut().map(|compression| (&mut compression.line, &mut compression.waiting));
@@ -172,7 +174,7 @@ impl Outbox {
         false
     }
 
-    /// Drops what waits to be compressed.
+    /// Drops everything that waits for compression.
     pub(super) fn forget_uncompressed(&mut self, pools: &mut Pools) {
         let Some(compression) = &mut self.compression else { return };
         (compression.waiting, compression.shared) = (0, 0);
@@ -181,12 +183,13 @@ impl Outbox {
         }
     }
 
-    /// Whether messages wait to be compressed.
+    /// Whether messages wait for compression.
     pub(super) fn is_compressing(&self) -> bool {
         self.compression.as_ref().is_some_and(|compression| !compression.line.is_empty())
     }
 
-    /// With whom a message of that length can be shared, if it is to be compressed where that is agreed upon.
+    /// The connections that can share a message of that length; `compress` says whether it is compressed where
+    /// negotiated.
     pub(super) fn shares(&self, length: usize, compress: bool) -> Shares {
         if self.encoder.is_some_and(Encoder::masks) {
             return Shares::Nothing;
@@ -200,13 +203,13 @@ impl Outbox {
         }
     }
 
-    /// Whether a message has been compressed in part.
+    /// Whether a part of the first message is compressed.
     fn is_amidst(&self) -> bool {
         self.compression.as_ref().and_then(|compression| compression.line.front()).is_some_and(|first| first.begun)
     }
 
-    /// Gets on with the first message that waits to be compressed, as far as `budget` goes, and says how much is left of that. What is behind it, up to the next
-    /// that is to be compressed, is queued with its end.
+    /// Compresses the first waiting message as far as `budget` goes, and returns the rest of the budget. When the
+    /// message is done, everything behind it up to the next one to be compressed is queued, too.
     fn compress(&mut self, mut budget: usize, pools: &mut Pools) -> usize {
         let (Some(compression), Some(encoder)) = (&mut self.compression, self.encoder) else { return budget };
         let mut done = false;
@@ -223,7 +226,7 @@ impl Outbox {
                     budget -= length;
                     (done, first.begun) = (is_last, true);
                     let frame = compression.deflation.piece(piece, is_last);
-                    // A compressor may keep all of a piece to itself for the moment.
+                    // A compressor may hold back the whole output of a piece.
                     if is_last || !frame.is_empty() {
                         let key = pools.key(encoder);
                         let queue = self.queue.get_or_insert_with(|| pools.take_queue());
@@ -255,7 +258,7 @@ impl Outbox {
     }
 }
 
-/// The payload of a message as a frame, compressed by `deflation` if that gains anything.
+/// Writes a message as a frame, compressed by `deflation` if that makes it shorter.
 pub(super) fn write_frame(
     encoder: Encoder,
     deflation: Option<&mut Deflation>,
@@ -274,7 +277,8 @@ pub(super) fn write_frame(
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Gets on with the large messages that wait to be compressed, within the budget: one that is begun is finished first, then the next connection has its turn.
+    /// Compresses large messages within the budget. A message in progress is finished first; then the next connection
+    /// follows.
     pub(super) fn compress_waiting(&mut self) {
         let mut budget = self.hub.pools.slice_bytes;
         while budget > 0

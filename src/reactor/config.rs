@@ -1,8 +1,8 @@
-//! Configuration of a reactor, and of the streams on it.
+//! Configuration of a reactor and of its streams.
 
 use std::time::Duration;
 
-/// Setters for the public fields of a configuration, so that it can be written as one expression.
+/// Defines a setter for each public field of a configuration, so that one expression can set several.
 macro_rules! setters {
     ($($(#[$meta:meta])* $field:ident: $type:ty),* $(,)?) => {
         $(
@@ -17,23 +17,26 @@ macro_rules! setters {
 }
 pub(crate) use setters;
 
-/// What happens when a handler, a timer or a tick panics.
+/// Reaction to a panic in user code, such as a handler, a timer or a tick.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PanicPolicy {
-    /// The connection is closed with 1011, all others go on. A panic that belongs to no connection is logged.
+    /// The panic is logged and ends the connection whose handler panicked. A panic elsewhere ends none. Default.
     ///
-    /// Drafts before the RFC are closed with 3000, those before hybi-06 with a close frame without a code; in hixie-75 and hixie-76 the stream ends. Needs
-    /// `panic = "unwind"`, Rust's default.
+    /// A WebSocket of RFC 6455 is closed with 1011. Hybi drafts 06 and later are closed with 3000, earlier hybi drafts
+    /// with a close frame without a code. In hixie-75 and hixie-76 the stream ends. A raw stream is terminated.
+    ///
+    /// Requires `panic = "unwind"`, Rust's default.
     #[default]
     CloseConnection,
-    /// The process ends.
+    /// The process aborts after the panic is logged.
     Abort,
 }
 
 /// Time and memory budgets of a reactor.
 ///
-/// A budget bounds the work between two waits for events; the rest follows in the next turn. A budget of 0 counts as 1.
+/// A budget bounds the work between two waits for events. Work above the budget is done in the next turn, which does
+/// not wait. A budget of 0 counts as 1.
 ///
 /// ```
 /// use ws_reactor::{Reactor, ReactorConfig};
@@ -47,45 +50,70 @@ pub enum PanicPolicy {
 pub struct ReactorConfig {
     /// Size of the read buffer that all connections share, in bytes. Default 1088 KiB.
     ///
-    /// A read asks for at most 64 KiB; inside a larger frame, or just after a large message, for that frame or message plus 64 KiB. So messages up to 1 MiB usually
-    /// arrive in one read.
+    /// A read asks for at most 64 KiB. Inside a larger frame, or right after a large message, a read asks for the
+    /// expected bytes plus 64 KiB, so a message up to 1 MiB usually arrives in one read.
     pub read_buffer_bytes: usize,
-    /// Bytes read from one connection before the others are served. Default 1088 KiB. A frame larger than the read buffer is read 256 KiB at a time.
-    pub read_budget_bytes: usize,
-    /// Bytes read per turn from connections with an event, and again as much from connections left over, oldest first. Default 1 MiB.
+    /// Bytes read from one connection before other connections are served. Default 1088 KiB.
     ///
-    /// When it is spent, each remaining connection is read once, at most 16 KiB; one inside a larger frame waits for the next turn.
+    /// The last read may exceed the budget by up to 64 KiB. A frame larger than the read buffer is read 256 KiB at a
+    /// time.
+    pub read_budget_bytes: usize,
+    /// Bytes read in each part of a turn. Default 1 MiB.
+    ///
+    /// A turn has three such parts: connections with an event, TLS handshakes, and connections left over from earlier
+    /// turns, oldest first.
+    ///
+    /// When the budget of the first part is spent, each further connection with an event is read once, at most 16 KiB;
+    /// a connection that expects more than 16 KiB waits for the next turn. Left-over connections beyond the budget wait
+    /// for the next turn.
     pub turn_budget_bytes: usize,
     /// Connections accepted per listener and turn. Default 64.
     pub accept_budget: usize,
-    /// Steps of TLS handshakes per turn. Default 8. It bounds what a storm of new connections costs the open ones.
+    /// Steps of TLS handshakes per turn. Default 8.
+    ///
+    /// A TLS handshake costs as much CPU time as about a hundred messages, so this budget bounds the delay that many
+    /// new connections cause to open ones.
     pub tls_handshake_budget: usize,
-    /// Bytes of large messages compressed per turn. Default 64 KiB. A message up to that length is compressed at once.
+    /// Bytes of large messages compressed per turn. Default 64 KiB.
+    ///
+    /// A message up to this length is compressed when it is sent. A longer message is compressed in slices of this
+    /// length.
     pub compression_budget_bytes: usize,
-    /// Timers, and ticks, called per turn. Default 1024.
+    /// Timers called per turn, and [ticks](crate::Hub::next_tick) called per turn, counted separately. Default 1024
+    /// each.
     pub timer_budget: usize,
-    /// Commands of [`Remote`](crate::Remote)s carried out per turn. Default 1024.
+    /// Commands of [`Remote`](crate::Remote)s executed per turn. Default 1024.
     pub command_budget: usize,
     /// Events of the application ([`Hub::notify`](crate::Hub::notify)) delivered per turn. Default 1024.
     pub event_budget: usize,
-    /// Messages queued by publishing, and connections ended, per turn. Default 32,768. A single publish is never divided.
-    pub delivery_budget: usize,
-    /// Connections written to at the end of a turn, beside those written to right after their own callbacks. Default 4096.
-    pub write_budget: usize,
-    /// Events taken from the system at a time. Default 1024.
-    pub events: usize,
-    /// Free buffers kept for the next large message or burst of output, in bytes. Default 32 MiB. Buffers unused for some seconds are freed.
-    pub pool_bytes: usize,
-    /// Output that all connections together may hold above their [high-water marks](OutputLimits::high_water_bytes), in bytes; a payload shared by many counts once.
-    /// Default 256 MiB.
+    /// Messages queued by publishing, plus connections removed, in each part of a turn. Default 32,768.
     ///
-    /// When it is used up, the connection whose output has made no progress for longest is closed as a slow reader.
+    /// The budget is refilled three times per turn: for connections that ended in the previous turn; for commands and
+    /// for connections with an event; and for the rest of the turn. While it is used up, received messages, commands,
+    /// ticks, timers and events wait. A single publish is never divided and may exceed the budget.
+    pub delivery_budget: usize,
+    /// Connections written to at the end of a turn. Default 4096. Writes right after a connection's own callback do not
+    /// count.
+    pub write_budget: usize,
+    /// Events taken from the system per poll. Default 1024.
+    pub events: usize,
+    /// Free buffers kept for reuse, in bytes. Default 32 MiB. Buffers unused for some seconds are freed.
+    pub pool_bytes: usize,
+    /// Output that all connections together may hold above their [high-water marks](OutputLimits::high_water_bytes), in
+    /// bytes. Default 256 MiB. A payload shared by several connections counts once.
+    ///
+    /// When the limit is exceeded, the connection whose output has made no progress for the longest time is closed as a
+    /// slow reader.
     pub excess_output_bytes: usize,
-    /// Commands of [`Remote`](crate::Remote)s that may wait, beside those that the loop has taken in. Default 65,536. Another is refused: [`RemoteError::Full`](crate::RemoteError::Full).
+    /// Commands of [`Remote`](crate::Remote)s that may wait in the queue. Default 65,536. Commands that the loop has
+    /// already taken out of the queue do not count.
+    ///
+    /// A command beyond the limit is refused with [`RemoteError::Full`](crate::RemoteError::Full).
     pub remote_commands: usize,
-    /// Whether [`Stats::longest_callback`](crate::Stats::longest_callback) is kept. Default no: it reads the clock before and after each callback.
+    /// Whether [`Stats::longest_callback`](crate::Stats::longest_callback) is measured. Default `false`, because
+    /// measuring reads the clock before and after each callback.
     pub time_callbacks: bool,
-    /// What a panic in user code does. Default: it closes its connection.
+    /// Reaction to a panic in user code. Default [`PanicPolicy::CloseConnection`].
     pub panic_policy: PanicPolicy,
 }
 
@@ -114,7 +142,7 @@ impl Default for ReactorConfig {
 }
 
 impl ReactorConfig {
-    /// The defaults.
+    /// Returns the default configuration.
     pub fn new() -> Self {
         ReactorConfig::default()
     }
@@ -140,53 +168,81 @@ impl ReactorConfig {
     }
 }
 
-/// What happens to a message for a connection whose output is at [`OutputLimits::limit_bytes`].
+/// Reaction to a message for a connection whose output is at [`OutputLimits::limit_bytes`].
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// The connection is closed as a slow reader, and the send answers [`SendStatus::Closed`](crate::SendStatus::Closed).
+    /// The connection is closed as a slow reader, and the send returns
+    /// [`SendStatus::Closed`](crate::SendStatus::Closed). Default.
     #[default]
     Close,
-    /// The message is dropped and counted, the send answers [`SendStatus::Dropped`](crate::SendStatus::Dropped), and the connection stays.
+    /// The message is dropped and counted in [`Stats::dropped`](crate::Stats::dropped), the send returns
+    /// [`SendStatus::Dropped`](crate::SendStatus::Dropped), and the connection stays open.
     DropNewest,
 }
 
-/// Limits of the output of a connection: bytes that wait to be written. Bytes that the system has taken are not counted.
+/// Limits of a connection's output: the bytes queued and not yet taken by the operating system.
 ///
-/// Nothing that a send has accepted is lost unless the connection ends. The marks, in the order in which a growing output passes them:
+/// A message that a send has accepted is lost only if the connection ends. The limits, from low to high:
 ///
-/// | output | what happens |
+/// | output | effect |
 /// |---|---|
-/// | above `pause_reading_bytes` | the connection is not read, so that a peer which sends requests and does not read the responses slows itself down |
-/// | above `high_water_bytes` | sends answer [`Congested`](crate::SendStatus::Congested) |
-/// | at `limit_bytes` | a send closes the connection as a slow reader, or is dropped, by [`overflow`](Self::overflow) |
+/// | above `pause_reading_bytes` | the connection is not read, so a peer that does not read slows itself down |
+/// | above `high_water_bytes` | sends return [`Congested`](crate::SendStatus::Congested) |
+/// | at `limit_bytes` | a send closes the connection or drops the message, depending on [`overflow`](Self::overflow) |
 ///
-/// A connection is a slow reader, at whatever level, if output waits and its peer takes less than 16 KiB of it (or less than all of it, if that is less) in
-/// `stall_timeout`. A slow reader is closed with 1013 if the socket takes that, `on_error` gets [`Error::SlowReader`](crate::Error::SlowReader), and `on_close`
+/// # Slow readers
+///
+/// A peer is a slow reader if output waits, at any level, and the peer takes less than 16 KiB of it within
+/// `stall_timeout`. If less than 16 KiB waits, the peer has to take all of it.
+///
+/// A slow reader is closed with code 1013, if the socket takes the close frame. The handler's `on_error` receives
+/// [`Error::SlowReader`](crate::Error::SlowReader), its `on_close` receives
 /// [`ClosedBy::SlowReader`](crate::ClosedBy::SlowReader).
 ///
-/// Two ends that both send more than the network holds, and read nothing meanwhile, would wait for each other. So a connection that is not read because of its output, and whose
-/// output has not moved for 1 s, is read all the same: 256 KiB each second.
+/// # Deadlocks
+///
+/// Two peers that both send more than the network holds, and meanwhile do not read, would wait for each other forever.
+/// A connection that is not read because of its output is therefore read all the same, 256 KiB each second, as long as
+/// its output does not move.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use ws_reactor::{OutputLimits, Overflow};
+///
+/// let limits = OutputLimits::new()
+///     .limit_bytes(4 * 1024 * 1024)
+///     .stall_timeout(Duration::from_secs(10))
+///     .overflow(Overflow::DropNewest);
+/// assert_eq!(limits.high_water_bytes, 1024 * 1024);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use]
 pub struct OutputLimits {
     /// Output above which the connection is not read, in bytes. Default 64 KiB.
     ///
-    /// Reading is resumed, and `on_drain` is called, when the output has fallen to the low-water mark: half of this, or of `limit_bytes` if that is lower.
+    /// Reading resumes, and `on_drain` is called, when the output has fallen to the low-water mark. The low-water mark
+    /// is half of this value, or half of `limit_bytes` if that is lower.
     pub pause_reading_bytes: usize,
-    /// Output above which sends answer [`Congested`](crate::SendStatus::Congested), in bytes. Default 1 MiB. The message is accepted; wait for `on_drain` before the next.
+    /// Output above which sends return [`Congested`](crate::SendStatus::Congested), in bytes. Default 1 MiB.
+    ///
+    /// A congested message is accepted. Wait for `on_drain` before sending more.
     pub high_water_bytes: usize,
-    /// Time in which the peer has to take 16 KiB of what waits. Default 30 s.
+    /// Time within which the peer has to take 16 KiB of the waiting output. Default 30 s.
     pub stall_timeout: Duration,
-    /// Output at which a send closes the connection, in bytes. Default 16 MiB. It is compared before a message is queued, so one message may exceed it.
+    /// Output at which a send closes the connection or drops the message, in bytes. Default 16 MiB.
+    ///
+    /// The limit is compared with the output before the message is queued, so one message may exceed it.
     pub limit_bytes: usize,
-    /// What happens at `limit_bytes`. Default: the connection is closed.
+    /// Reaction to a send at `limit_bytes`. Default [`Overflow::Close`].
     pub overflow: Overflow,
 }
 
 impl OutputLimits {
-    /// The defaults.
+    /// Returns the default limits.
     pub fn new() -> Self {
         OutputLimits::default()
     }
@@ -199,7 +255,7 @@ impl OutputLimits {
         overflow: Overflow,
     }
 
-    /// Output that has fallen to this mark has drained.
+    /// The low-water mark: output at or below it has drained.
     pub(crate) fn low_mark(&self) -> usize {
         self.pause_reading_bytes.min(self.limit_bytes) / 2
     }
@@ -217,24 +273,29 @@ impl Default for OutputLimits {
     }
 }
 
-/// Configuration of a stream, whatever protocol it carries.
+/// Configuration of a stream of any protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use]
 pub struct StreamConfig {
     /// Limits of the output.
     pub output: OutputLimits,
-    /// Time for closing: for the peer's close frame, or for what is still to be written. Default 5 s. Then the connection is terminated.
+    /// Time for closing a connection: to write the queued output and to receive the peer's close frame or end of
+    /// stream. Default 5 s. The connection is terminated when the time-out passes.
     pub closing_timeout: Duration,
-    /// Time for [`connect_stream`](crate::Hub::connect_stream) to resolve the name and connect. Default 20 s. A WebSocket client has
-    /// [`ClientConfig::opening_timeout`](crate::ClientConfig::opening_timeout) instead.
+    /// Time for [`connect_stream`](crate::Hub::connect_stream) to resolve the name and to connect. Default 20 s.
+    ///
+    /// A WebSocket client uses [`ClientConfig::opening_timeout`](crate::ClientConfig::opening_timeout) instead.
     pub connect_timeout: Duration,
-    /// Time for a TLS handshake, where the handler's `on_connect` has set no deadline. Default 10 s. Then `on_deadline` is called.
+    /// Time for a TLS handshake. Default 10 s. `on_deadline` is called when the time-out passes.
+    ///
+    /// The time-out applies only if the connection has no deadline of its own when the handshake begins, for example
+    /// one set in `on_connect`.
     pub tls_handshake_timeout: Duration,
 }
 
 impl StreamConfig {
-    /// The defaults.
+    /// Returns the default configuration.
     pub fn new() -> Self {
         StreamConfig::default()
     }

@@ -1,7 +1,7 @@
-//! Connections that are made: a name is resolved, its addresses are tried, and the first that answers is taken (RFC 8305).
+//! Outgoing connections: a name is resolved, its addresses are tried, and the first that connects is taken (RFC 8305).
 //!
-//! The connection has its id from the first moment. Its outbox is there, as if its socket were blocked; the link stands without a socket until an attempt
-//! succeeds, and its handler's `on_connect` is called then.
+//! The connection has its id from the start. Its outbox behaves as if its socket were blocked. The link has no socket
+//! until an attempt succeeds; then the handler's `on_connect` is called.
 
 use std::{
     collections::VecDeque,
@@ -31,21 +31,21 @@ use crate::{
     protocol::{ClosedBy, TimeoutKind},
 };
 
-/// How long an attempt has before the next address is tried beside it (RFC 8305 §5).
+/// Time that an attempt has before the next address is tried in parallel (RFC 8305 §5).
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// The address of a peer that is not there yet, or has none.
+/// Address of a peer that is not connected yet, or has no IP address.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// A connection that was asked for; the loop takes it in before anything else happens.
+/// A requested connection. The loop takes it in before it does anything else.
 pub(super) struct Dial {
     id: ConnectionId,
     place: Place,
-    /// How long it waits before anything is done.
+    /// Delay before the name is resolved.
     wait: Duration,
-    /// None if the connection is there, and goes to another place.
+    /// `None` if an existing connection is connected to another place.
     handler: Option<Box<dyn StreamHandler>>,
-    /// How long it may take, where the handler does not see to that.
+    /// Time-out for connecting, unless the handler has its own.
     allowed: Option<Duration>,
 }
 
@@ -55,25 +55,25 @@ impl fmt::Debug for Dial {
     }
 }
 
-/// How far a connection is that is being made.
+/// Progress of an outgoing connection.
 #[derive(Debug)]
 pub(super) struct Dialing {
     place: Place,
-    /// Addresses that have not been tried.
+    /// Addresses not tried yet.
     addresses: VecDeque<Endpoint>,
-    /// Attempts that are under way.
+    /// Attempts in progress.
     attempts: Vec<usize>,
-    /// When the name is looked up, or the next address is tried beside them.
+    /// Timer for resolving the name, or for trying the next address.
     next: Option<TimerId>,
     failure: Option<io::Error>,
-    /// The deadline of the connection, if it is this, is for its being made.
+    /// The deadline of the connection is the time-out for connecting if it equals this.
     timed: Option<Instant>,
-    /// Gone when it is: then nobody wants its name to be looked up any more.
+    /// Held while the answer is wanted; the resolver skips names whose asker was dropped.
     asker: Arc<()>,
 }
 
 impl Dialing {
-    /// Why nothing became of it.
+    /// Converts the failure into the error for `on_error`.
     pub(super) fn error(self, kind: io::ErrorKind) -> Error {
         let (address, source) = (self.place.to_string(), self.failure.unwrap_or_else(|| kind.into()));
         Error::Connect(ConnectError::Network { address, source })
@@ -89,10 +89,18 @@ pub(super) struct Attempt<S> {
 }
 
 impl Hub {
-    /// Has a raw stream connected, to `example.com:80`, `[::1]:80` or `unix:/run/example.sock`: EventMachine's `connect`. It has its name at once; its handler's `on_connect`
-    /// is called when it stands, and until then what is written waits.
+    /// Connects a raw stream to `example.com:80`, `[::1]:80` or `unix:/run/example.sock` (EventMachine's `connect`).
     ///
-    /// If it cannot be connected, the handler's `on_error` tells why, and `on_close` follows. An error only if it cannot be tried at all.
+    /// The returned id is valid at once. The handler's `on_connect` is called when the connection is established; bytes
+    /// written before are queued. If the connection fails, the handler's `on_error` is called with the cause, then
+    /// `on_close`. The time-out is [`StreamConfig::connect_timeout`], 20 s by default.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::Address`] if `to` is not an address of one of these forms, [`ConnectError::ShuttingDown`] if the
+    /// loop is ending.
+    ///
+    /// # Example
     ///
     /// ```no_run
     /// use ws_reactor::{Reactor, Stream, StreamHandler};
@@ -122,7 +130,11 @@ impl Hub {
         self.connect_stream_with(to, StreamConfig::default(), handler)
     }
 
-    /// As [`connect_stream`](Self::connect_stream), with other settings.
+    /// As [`connect_stream`](Self::connect_stream), with a configuration for the stream.
+    ///
+    /// # Errors
+    ///
+    /// See [`connect_stream`](Self::connect_stream).
     pub fn connect_stream_with(
         &mut self,
         to: &str,
@@ -140,7 +152,7 @@ impl Hub {
         Ok(id)
     }
 
-    /// Has a connection made, after a while, that is for a WebSocket. Its handler is told of what becomes of it; until it is connected, its peer's address is unspecified.
+    /// Connects after a delay, for a WebSocket. Until the connection is established, its peer address is unspecified.
     pub(crate) fn dial(
         &mut self,
         place: Place,
@@ -161,7 +173,8 @@ impl Hub {
         id
     }
 
-    /// Has a connection that was dialed go elsewhere, right after this callback. It keeps its name; what it has not said is dropped, and `on_connect` comes again.
+    /// Connects an existing outgoing connection to another place, right after this callback. The id stays; queued
+    /// output is dropped, and `on_connect` is called again.
     pub(crate) fn redial(&mut self, id: ConnectionId, place: Place) {
         if let Some(outbox) = find(&mut self.outboxes, id) {
             outbox.release(&mut self.pools);
@@ -173,24 +186,28 @@ impl Hub {
         }
     }
 
-    /// Whether connections may be made: not on the way to the end.
+    /// Whether new connections are allowed: the loop is not ending.
     pub(crate) fn may_dial(&self) -> bool {
         matches!(self.running, Running::Yes | Running::Stopped)
     }
 
-    /// Whether the name of the connection's place is being looked up.
+    /// Whether the connection's name is being resolved.
     pub(crate) fn is_resolving(&self, id: ConnectionId) -> bool {
         self.outbox(id).is_some_and(|outbox| outbox.resolving)
     }
 
-    /// Whether this application has ended the connection, whatever came of that.
+    /// Whether this application has ended the connection, even if the connection had ended before.
     pub(crate) fn is_given_up(&self, id: ConnectionId) -> bool {
         self.outbox(id).is_none_or(|outbox| outbox.given_up)
     }
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Has a raw stream connected. See [`Hub::connect_stream`].
+    /// Connects a raw stream. See [`Hub::connect_stream`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Hub::connect_stream`].
     pub fn connect_stream(
         &mut self,
         to: &str,
@@ -199,7 +216,8 @@ impl<K: Kernel> Reactor<K> {
         self.hub().connect_stream(to, handler)
     }
 
-    /// Takes in the connections that were asked for. It has to be done before any other is added or removed: the two halves share their keys.
+    /// Takes in the requested connections. Runs before any connection is added or removed, because both halves share
+    /// their keys.
     #[inline]
     pub(super) fn take_in_dials(&mut self) {
         if !self.hub.dials.is_empty() {
@@ -209,7 +227,7 @@ impl<K: Kernel> Reactor<K> {
 
     fn take_in(&mut self) {
         if self.taking_in {
-            // A handler has asked for another while its own was taken in: that one's turn comes.
+            // A handler has requested another connection in `on_dial`; the running loop takes that one in, too.
             return;
         }
         self.taking_in = true;
@@ -245,7 +263,7 @@ impl<K: Kernel> Reactor<K> {
         self.taking_in = false;
     }
 
-    /// Finds the addresses of a connection that is to be made.
+    /// Resolves the name of an outgoing connection.
     pub(super) fn look_up(&mut self, id: ConnectionId) {
         let Some(dialing) = self.dialing(id) else { return };
         dialing.next = None;
@@ -263,7 +281,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Looks what the resolver has found.
+    /// Handles the answers of the resolver.
     pub(super) fn take_answers(&mut self) {
         if !self.answers.are_waiting() {
             return;
@@ -290,7 +308,8 @@ impl<K: Kernel> Reactor<K> {
         self.try_next_address(id);
     }
 
-    /// Tries the next address beside those that are being tried; if there is none, and nothing is being tried, the connection has failed.
+    /// Tries the next address in parallel with the attempts in progress. Without a next address and without attempts
+    /// the connection has failed.
     pub(super) fn try_next_address(&mut self, id: ConnectionId) {
         while let Some(dialing) = self.dialing(id) {
             let Some(address) = dialing.addresses.pop_front() else {
@@ -312,7 +331,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// An attempt is under way: if there is another address, it has its head start.
+    /// Notes an attempt; a next address is tried after the head start.
     fn note_attempt(&mut self, id: ConnectionId, slot: usize) {
         let Some(dialing) = self.dialing(id) else { return };
         dialing.attempts.push(slot);
@@ -325,7 +344,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// What took too long, if the deadline of a connection was for its being made.
+    /// The kind of time-out, if the connection's deadline is the one for connecting.
     pub(super) fn missed(&mut self, id: ConnectionId) -> Option<TimeoutKind> {
         let (resolving, deadline) = (self.hub.is_resolving(id), self.hub.outbox(id)?.deadline);
         let timed = self.dialing(id)?.timed;
@@ -341,7 +360,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// There is news of an attempt.
+    /// Handles an event of an attempt.
     pub(super) fn on_attempt(&mut self, slot: usize) {
         let Some(attempt) = self.attempts.get_mut(slot) else { return };
         let id = attempt.id;
@@ -390,10 +409,10 @@ impl<K: Kernel> Reactor<K> {
         self.call(key, |handler, stream| handler.on_connect(stream));
     }
 
-    /// Lets go of the attempts of a connection that has been made, or was given up.
+    /// Drops the attempts of a connection that is established or was given up.
     pub(super) fn drop_attempts(&mut self, id: ConnectionId, dialing: &Dialing) {
         for slot in &dialing.attempts {
-            // One that is over may have left its place to another connection's.
+            // The slot of a finished attempt may belong to another connection now.
             if self.attempts.get(*slot).is_some_and(|attempt| attempt.id == id) {
                 self.attempts.remove(*slot);
             }
@@ -406,12 +425,12 @@ impl<K: Kernel> Reactor<K> {
 
 fn dialing_failed(dialing: Option<&mut Dialing>, error: io::Error) {
     if let Some(dialing) = dialing {
-        // The first says most: the others were tried because of it.
+        // The first failure says most: the other addresses were tried because of it.
         dialing.failure.get_or_insert(error);
     }
 }
 
-/// The addresses with their families taking turns, that of the first beginning (RFC 8305 §4).
+/// Interleaves the address families, beginning with the family of the first address (RFC 8305 §4).
 fn in_turns(addresses: Vec<SocketAddr>) -> VecDeque<Endpoint> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (one, other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);

@@ -1,4 +1,4 @@
-//! What the loop does besides moving bytes: commands, timers, ticks, and its own end.
+//! Duties of the loop besides moving bytes: commands, timers, ticks, trimming and shutdown.
 
 use std::{any::Any, collections::VecDeque, mem, rc::Rc, time::Duration};
 
@@ -15,13 +15,13 @@ use super::{
 };
 use crate::{net::Kernel, protocol::ClosedBy};
 
-/// How long free buffers may lie unneeded.
+/// Interval of trim passes.
 const REST: Duration = Duration::from_secs(1);
 
-/// Room for more commands than this is given back.
+/// A larger capacity for commands is trimmed.
 const MANY_COMMANDS: usize = 4096;
 
-/// How often they are given back after they have become many.
+/// Trim passes after memory was found to be ample.
 const RESTS: u32 = 4;
 
 impl<K: Kernel> Reactor<K> {
@@ -34,7 +34,7 @@ impl<K: Kernel> Reactor<K> {
         result.ok()
     }
 
-    /// Carries out what other threads asked for, within the budget.
+    /// Executes commands of other threads within the budget.
     pub(super) fn run_commands(&mut self) {
         if self.commands.is_empty() {
             if !self.hub.inbox.is_waiting() {
@@ -67,7 +67,8 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Calls the ticks that waited when the turn came to them; what they add waits for the next.
+    /// Calls the ticks that were waiting before this call, within the budget. Ticks added meanwhile wait for the next
+    /// turn.
     pub(super) fn run_ticks(&mut self) {
         for _ in 0..self.hub.ticks.len().min(self.config.timer_budget.max(1)) {
             if self.hub.deliveries_left > 0
@@ -121,7 +122,8 @@ impl<K: Kernel> Reactor<K> {
         let Some(mut call) = call else { return };
         let whole = self.call_hub(&mut call).is_some();
         let now = self.hub.now;
-        // It may have cancelled itself. One that panicked is not called again: it is not known to be whole.
+        // The call may have cancelled its own timer. A function that panicked is not called again, because its state
+        // may be broken.
         let Some(Task::Periodic(rhythm)) = self.hub.timers.value_mut(timer) else { return };
         if !whole {
             self.hub.timers.cancel(timer);
@@ -139,7 +141,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Looks which deadline of a connection has passed, if any has.
+    /// Finds the deadline of a connection that has passed, and acts on it.
     fn sound_alarm(&mut self, id: ConnectionId) {
         let key = id.key();
         let now = self.hub.now;
@@ -168,11 +170,11 @@ impl<K: Kernel> Reactor<K> {
         self.hub.set_alarm(key);
     }
 
-    /// Looks whether the output of a connection has waited too long.
+    /// Checks whether the output of a connection has waited too long.
     fn judge_output(&mut self, key: usize) -> Option<Passed> {
         let outbox = &mut self.hub.outboxes[key];
         if outbox.blocked && outbox.rule_deadline().is_some_and(|at| at <= self.hub.now) {
-            // A system tells of room only when there is much of it. A write finds out how much the peer has really taken.
+            // A system reports room only when there is much of it. A write shows how much the peer has really taken.
             outbox.blocked = false;
             self.flush(key);
         }
@@ -182,13 +184,13 @@ impl<K: Kernel> Reactor<K> {
         let blocked = outbox.blocked;
         let rule = outbox.rule_mut()?;
         if !blocked {
-            // The socket has room: what waits is for the compressor, or for this turn's writes.
+            // The socket has room: the output waits for the compressor, or for the writes of this turn.
             rule.excuse(waiting, now);
         }
         rule.on_time(timeout, suspended, now)
     }
 
-    /// Terminates the connections that were closed as slow readers.
+    /// Terminates the connections closed as slow readers.
     pub(super) fn terminate_slow_readers(&mut self) {
         for id in mem::take(&mut self.hub.slow_readers) {
             if self.hub.phase(id) == Phase::Draining {
@@ -198,7 +200,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Takes the next step of a shutdown, if there is one.
+    /// Takes the next step of a shutdown, if one is in progress.
     pub(super) fn wind_down(&mut self) {
         match self.hub.running {
             Running::ToldToShutDown(deadline) => {
@@ -222,7 +224,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Sees that what was needed once, and is not any more, is given back.
+    /// Schedules trim passes if much memory is unused.
     pub(super) fn note_plenty(&mut self) {
         if self.rests == 0 && self.is_ample() {
             self.rests = RESTS;
@@ -234,7 +236,8 @@ impl<K: Kernel> Reactor<K> {
         self.hub.pools.is_ample() || self.commands.capacity() > MANY_COMMANDS
     }
 
-    /// Gives back what has not been needed for a while. What was allocated amid much that has gone is given back as well: it comes again from where there is room.
+    /// Frees memory that was not needed for a while. Lists that were allocated among freed memory are reallocated, so
+    /// that the allocator can return the memory to the system.
     fn rest(&mut self) {
         self.rests = if self.is_ample() { RESTS } else { self.rests - 1 };
         if self.commands.is_empty() {
@@ -250,7 +253,7 @@ impl<K: Kernel> Reactor<K> {
             self.handshakes.shrink_to_fit();
             hub.compressing.shrink_to_fit();
             hub.events.shrink();
-            // The two halves share their keys, so what is free in one has to be what is free in the other.
+            // Both halves share their keys, so their free slots have to match.
             if hub.dials.is_empty() {
                 self.links.shrink_to_fit();
                 hub.outboxes.shrink_to_fit();
@@ -261,13 +264,13 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// The loop has ended, if it was to end and nobody is left.
+    /// Ends the loop if a shutdown is in progress and no connection is left.
     pub(super) fn note_end(&mut self) {
         if matches!(self.hub.running, Running::ShuttingDown | Running::Stopping) && self.links.is_empty() {
             if let Some(timer) = self.last_call.take() {
                 self.hub.timers.cancel(timer);
             }
-            // The last `on_close` may have been what stopped it.
+            // The last `on_close` may have called `stop`.
             self.close_listeners();
             self.hub.running = Running::Stopped;
         }

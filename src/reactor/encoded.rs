@@ -1,4 +1,4 @@
-//! What is encoded once for many.
+//! Messages encoded once for many connections.
 
 use std::rc::Rc;
 
@@ -13,10 +13,10 @@ use crate::protocol::{
     mask::MaskingKey,
 };
 
-/// A server masks nothing.
+/// A server does not mask.
 const NO_KEY: MaskingKey = [0; 4];
 
-/// A message encoded once for many: `head` has the header, and the payload too unless that follows from where it lies.
+/// A message encoded once for many connections. `head` holds the header, and the payload unless `body` holds it.
 #[derive(Debug)]
 pub(crate) struct EncodedFrame {
     pub(super) encoder: Encoder,
@@ -26,7 +26,7 @@ pub(crate) struct EncodedFrame {
 }
 
 impl EncodedFrame {
-    /// For `outbox`, and all that share it with that one.
+    /// Encodes for `outbox`, and for all connections that can share its frame.
     pub(super) fn new(
         outbox: &mut Outbox,
         encoder: Encoder,
@@ -55,7 +55,7 @@ impl EncodedFrame {
         EncodedFrame { encoder, shares, head, body }
     }
 
-    /// The blocks that are queued without a copy.
+    /// Blocks that are queued without a copy.
     pub(super) fn shared_blocks(&self) -> impl Iterator<Item = &SharedBlock> {
         let head = Some(&self.head).filter(|head| head.as_bytes().len() > SMALL_FRAME_BYTES);
         head.into_iter().chain(self.body.as_ref().map(|(block, _, _)| block))

@@ -1,4 +1,4 @@
-//! How connections end: what is noted, and which deadline watches over it. The loop does the rest.
+//! The end of a connection: notes the reason and the deadline; the loop does the rest.
 
 use std::{io, time::Instant};
 
@@ -13,17 +13,23 @@ use crate::protocol::{
     CloseCode, CloseReason, ClosedBy, ProtocolError, TimeoutKind, Version, encoder::Encoder, incoming::Farewell,
 };
 
-/// Behind more than this much of a frame that has begun, a close frame does not reach a peer that does not read. The memory is freed instead.
+/// If more than this of a begun frame is queued, a close frame behind it does not reach a peer that does not read. The
+/// memory is freed instead.
 const HOPELESS_BYTES: usize = 64 * 1024;
 
 impl Hub {
-    /// Closes a connection: a WebSocket by its closing handshake (RFC 6455 §7.1.2), a raw stream once what is queued has left.
+    /// Closes a connection. A WebSocket performs the closing handshake (RFC 6455 §7.1.2); a raw stream ends once its
+    /// output is written and ignores `code` and `reason`.
     ///
-    /// Messages that were queued before still go out; none are taken or delivered after. `on_close` follows when the peer
-    /// has answered, or when the closing deadline has passed.
+    /// Messages queued before are still sent. No more messages are accepted or delivered. `on_close` is called when the
+    /// peer has answered, or after [`closing_timeout`](crate::StreamConfig::closing_timeout), 5 s by default. A client
+    /// does not reconnect. A connection that is not established yet ends at once.
     ///
-    /// A reason over 123 bytes is shortened at a character. A code that must not be sent (see [`CloseCode::is_sendable`])
-    /// is answered `Unsupported`, and nothing happens; closing twice is answered `Closed`.
+    /// A reason over 123 bytes is cut at a character boundary.
+    ///
+    /// Returns [`Queued`](SendStatus::Queued) if the connection is closing now,
+    /// [`Unsupported`](SendStatus::Unsupported), without effect, if `code` is not [sendable](CloseCode::is_sendable),
+    /// and [`Closed`](SendStatus::Closed) if the connection has ended or was closing already.
     pub fn close(&mut self, id: ConnectionId, code: CloseCode, reason: &str) -> SendStatus {
         if !code.is_sendable() {
             return match self.is_alive(id) {
@@ -38,7 +44,7 @@ impl Hub {
         self.give_up(id);
         let Some(outbox) = find(&mut self.outboxes, id) else { return SendStatus::Closed };
         if outbox.dialing {
-            // Nothing was said that could still arrive.
+            // Nothing was sent that could still arrive.
             self.kill(id.key(), by);
             return SendStatus::Queued;
         }
@@ -54,7 +60,9 @@ impl Hub {
         SendStatus::Queued
     }
 
-    /// Ends a connection at once, without a closing handshake; what is queued is lost. `false` if it has gone.
+    /// Ends a connection at once, without a closing handshake. Queued output is lost. A client does not reconnect.
+    ///
+    /// Returns `false` if the connection has ended.
     pub fn terminate(&mut self, id: ConnectionId) -> bool {
         self.terminate_with(id, ClosedBy::Application)
     }
@@ -70,14 +78,14 @@ impl Hub {
         there
     }
 
-    /// The application wants no more of it, even if it has ended already: a client does not come back.
+    /// Notes that the application has ended the connection, even if it has ended already: a client does not reconnect.
     fn give_up(&mut self, id: ConnectionId) {
         if let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id) {
             outbox.given_up = true;
         }
     }
 
-    /// The peer's close frame has come: it is answered in kind, and the connection ends (RFC 6455 §5.5.1).
+    /// Answers the peer's close frame with the same body and ends the connection (RFC 6455 §5.5.1).
     pub(crate) fn answer_close(&mut self, id: ConnectionId, farewell: Farewell<'_>) {
         let phase = self.phase(id);
         let Some(outbox) = self.outboxes.get_mut(id.key()) else { return };
@@ -95,12 +103,13 @@ impl Hub {
             true => CloseReason { code, reason: reason.to_owned(), clean: true, by },
             false => CloseReason::abnormal(by),
         };
-        // A server ends the stream first; a client waits until it does (RFC 6455 §7.1.1).
+        // A server ends the stream first; a client waits for that (RFC 6455 §7.1.1).
         let waits = outbox.encoder().is_some_and(Encoder::masks);
         self.end(id, if waits { Phase::Parting } else { Phase::Draining }, ending);
     }
 
-    /// Fails a connection over what the peer did: the close frame goes out, our side ends at once, and input is discarded (RFC 6455 §7.1.7).
+    /// Fails a connection because of a protocol error: the close frame is sent, our side ends, and input is discarded
+    /// (RFC 6455 §7.1.7).
     pub(crate) fn fail(&mut self, id: ConnectionId, error: ProtocolError) {
         self.stats.protocol_errors += 1;
         self.fail_with(id, |_| error.close_code(), &error.close_reason(), ClosedBy::Protocol(error));
@@ -121,22 +130,23 @@ impl Hub {
                 outbox.failure_frame(code, reason, &mut self.pools);
                 self.end(id, Phase::Lingering, unclean(encoder.version(), code, reason, by));
             }
-            // Our close frame has gone already, and there is no second one.
+            // Our close frame was sent already, and there is no second one.
             (Phase::Closing, _) => self.end(id, Phase::Lingering, CloseReason::abnormal(by)),
             (Phase::Open, None) => self.kill(id.key(), by),
             (Phase::Draining | Phase::Lingering | Phase::Parting | Phase::Dead, _) => {}
         }
     }
 
-    /// Ends a connection once what is queued has left, and until `deadline` listens to what the peer still says, so that
-    /// nothing of ours is lost (RFC 9112 §9.6).
+    /// Ends our side once the output is written, and discards input until `deadline`, so that the peer receives all of
+    /// our output (RFC 9112 §9.6).
     pub(crate) fn linger(&mut self, id: ConnectionId, deadline: Instant, by: ClosedBy) {
         let ending = CloseReason { code: CloseCode::NO_STATUS, reason: String::new(), clean: true, by };
         self.end(id, Phase::Lingering, ending);
         self.set_deadline(id, Some(deadline));
     }
 
-    /// Closes a connection whose peer does not read: what has not begun to leave is dropped, and 1013 is tried in its place. The loop terminates it in this turn.
+    /// Closes a slow reader: output that has not begun to leave is dropped, and a close frame with 1013 is queued
+    /// instead. The loop terminates the connection in this turn.
     pub(super) fn abort_slow_reader(&mut self, id: ConnectionId) {
         let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id) else { return };
         let code = CloseCode::TRY_AGAIN_LATER;
@@ -148,7 +158,7 @@ impl Hub {
         if outbox.phase == Phase::Open && !hopeless {
             outbox.failure_frame(code, "", &mut self.pools);
         }
-        // The socket may have room for a close frame where it had none for what was asked of it.
+        // The socket may have room for a close frame where it had none for a larger write.
         outbox.blocked = false;
         outbox.phase = Phase::Draining;
         let ending = match outbox.encoder() {
@@ -162,17 +172,18 @@ impl Hub {
         self.slow_readers.push(id);
     }
 
-    /// The peer has ended its side of the stream. `held` says that the transport still holds some of our output.
+    /// Handles the end of the peer's side of the stream. `held`: the transport still holds output.
     pub(super) fn peer_ended(&mut self, key: usize, held: bool) {
         let outbox = &mut self.outboxes[key];
         let unsaid = held || outbox.buffered() > 0;
         if outbox.phase == Phase::Open && outbox.encoder().is_none() && unsaid {
-            // A raw peer may well end its side and still read.
+            // A raw peer may end its side and still read.
             let (id, ending) = (outbox.id, orderly());
             return self.end(id, Phase::Draining, ending);
         }
         if let (Phase::Lingering | Phase::Parting | Phase::Closing, true) = (outbox.phase, unsaid) {
-            // It may still read our last words; the reason and the deadline stand, but a close that was not answered is none.
+            // The peer may still read our last output. The reason and the deadline stay, but an unanswered close is not
+            // clean.
             if let (Phase::Closing, Some(ending)) = (outbox.phase, outbox.ending_mut()) {
                 *ending = CloseReason::abnormal(ending.by);
             }
@@ -182,7 +193,7 @@ impl Hub {
         self.kill(key, ClosedBy::Peer);
     }
 
-    /// The transport of the connection has failed.
+    /// Ends a connection whose transport has failed.
     pub(super) fn kill_failed(&mut self, key: usize, error: io::Error) {
         let by = match error.kind() {
             io::ErrorKind::InvalidData => ClosedBy::Tls,
@@ -194,14 +205,14 @@ impl Hub {
         self.kill(key, by);
     }
 
-    /// The connection has ended. The reason it gets is the one noted when its end began, if that end was its own.
+    /// Ends a connection. If this side has begun the end before, the reason noted then stays.
     pub(super) fn kill(&mut self, key: usize, by: ClosedBy) {
         let Some(outbox) = self.outboxes.get_mut(key) else { return };
         let (raw, unsaid) = (outbox.encoder().is_none(), outbox.buffered() > 0);
         match (outbox.phase, outbox.ending_mut()) {
             (Phase::Dead, _) => return,
             (Phase::Draining | Phase::Lingering, Some(ending)) => {
-                // What follows a finished closing handshake does not matter any more, unless our own answer could not leave.
+                // Errors after a finished closing handshake do not matter, unless our own answer could not be sent.
                 ending.clean &= !matches!(by, ClosedBy::Timeout(_));
             }
             (Phase::Parting, Some(ending)) => ending.clean &= !matches!(by, ClosedBy::Timeout(_)) || !unsaid,
@@ -220,14 +231,15 @@ impl Hub {
         }
         outbox.phase = Phase::Dead;
         outbox.set_rule(None);
-        // Now, not when `on_close` is called: of thousands that end at once, none is looked at by the publishes of the others.
+        // Done now and not in `on_close`: if thousands of connections end at once, their publishes need not skip each
+        // other.
         self.topics.leave_all(key);
         let outbox = &mut self.outboxes[key];
         outbox.deadline = None;
         self.dead.push(key);
     }
 
-    /// When the current phase of a connection must be over; its handler is told then. Moving it later costs nothing.
+    /// Sets the deadline of the connection's current phase. Moving it to a later time costs nothing.
     pub(crate) fn set_deadline(&mut self, id: ConnectionId, deadline: Option<Instant>) {
         let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id) else {
             return;
@@ -236,7 +248,7 @@ impl Hub {
         self.set_alarm(id.key());
     }
 
-    /// Sees that a timer goes off no later than the connection's next deadline. One that goes off too early is set again then.
+    /// Keeps the timer no later than the connection's next deadline. A timer that fires early is set again then.
     pub(super) fn set_alarm(&mut self, key: usize) {
         let outbox = &mut self.outboxes[key];
         let Some(next) = outbox.deadline.into_iter().chain(outbox.rule_deadline()).min() else {
@@ -267,7 +279,7 @@ impl Hub {
     }
 }
 
-/// An end that this side began by saying `code`, as far as the version can say it.
+/// Reason of a close that this side began with `code`, as far as the version has codes.
 fn unclean(version: Version, code: CloseCode, reason: &str, by: ClosedBy) -> CloseReason {
     match version.supports_close_codes() {
         true => CloseReason { code, reason: reason.to_owned(), clean: false, by },
@@ -275,12 +287,12 @@ fn unclean(version: Version, code: CloseCode, reason: &str, by: ClosedBy) -> Clo
     }
 }
 
-/// The end of a raw stream, as TCP has it.
+/// Reason of a raw stream that ended in order.
 fn orderly() -> CloseReason {
     CloseReason { code: CloseCode::NO_STATUS, reason: String::new(), clean: true, by: ClosedBy::Peer }
 }
 
-/// What a deadline that has passed in this phase means; `None` while the handler decides.
+/// Meaning of a deadline that has passed in this phase; `None` if the handler decides.
 pub(super) fn timeout_in(phase: Phase) -> Option<ClosedBy> {
     match phase {
         Phase::Open => None,
@@ -294,7 +306,7 @@ mod tests {
 
     use crate::{Reactor, ReactorConfig, Stream, StreamHandler, net::sim::Sim};
 
-    /// Moves its timer on with everything that comes.
+    /// Sets its timer anew with each input.
     #[derive(Default)]
     struct Restless(Option<crate::TimerId>);
 

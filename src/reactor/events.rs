@@ -1,15 +1,15 @@
-//! Events of the application: values that one part of it hands to the handler of another connection.
+//! Events of the application: values passed to the handler of a connection.
 
 use std::{any::Any, collections::VecDeque, fmt, rc::Rc};
 
 use super::{Reactor, hub::Hub, id::ConnectionId, outbox::Phase, send_status::SendStatus};
 use crate::net::Kernel;
 
-/// Events that wait for their handlers.
+/// Events that wait for delivery.
 #[derive(Default)]
 pub(super) struct Events(VecDeque<(ConnectionId, Value)>);
 
-/// A value for one handler, or for several.
+/// Value of an event, for one handler or shared by several.
 enum Value {
     Own(Box<dyn Any>),
     Shared(Rc<dyn Any>),
@@ -32,10 +32,15 @@ impl fmt::Debug for Events {
 }
 
 impl Hub {
-    /// Has `on_event` of a connection's handler called with a value: to move it to another room, to update its state, to have it say goodbye.
+    /// Delivers a value to the handler of a connection by calling `on_event`.
     ///
-    /// The call comes in this turn, after the present callback, within [`ReactorConfig::event_budget`](crate::ReactorConfig::event_budget); an event that is noted while events are delivered
-    /// comes in the next turn. [`Closed`](SendStatus::Closed) if the connection is not [open](Self::is_open). If it ends before the call, the value is dropped.
+    /// The call follows after the current callback, in this turn within
+    /// [`ReactorConfig::event_budget`](crate::ReactorConfig::event_budget). An event queued after the events of this
+    /// turn were delivered, or by `on_event` itself, is delivered in the next turn. If the connection ends or begins to
+    /// close before, the value is dropped. The number of waiting events is not limited.
+    ///
+    /// Returns [`Queued`](SendStatus::Queued), or [`Closed`](SendStatus::Closed) if the connection is not
+    /// [open](Self::is_open).
     ///
     /// ```
     /// use std::any::Any;
@@ -59,7 +64,8 @@ impl Hub {
         self.notify_boxed(id, Box::new(event))
     }
 
-    /// As [`notify`](Self::notify), for every subscriber of a topic: how many there are.
+    /// As [`notify`](Self::notify), for every subscriber of a topic. The value is shared. Returns the number of
+    /// subscribers.
     pub fn notify_topic(&mut self, topic: &str, event: impl Any) -> usize {
         self.notify_topic_shared(topic, Rc::new(event))
     }
@@ -83,7 +89,8 @@ impl Hub {
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Calls `on_event` for the events that waited when the turn came to them, within the budget; what they add waits for the next.
+    /// Delivers the events that were waiting before this call, within the budget. Events queued meanwhile wait for the
+    /// next turn.
     pub(super) fn deliver_events(&mut self) {
         for _ in 0..self.hub.events.0.len().min(self.config.event_budget.max(1)) {
             if self.hub.deliveries_left == 0 {

@@ -1,32 +1,34 @@
-//! What all connections together hold above their high-water marks, and which of them is closed when that is too much.
+//! Output of all connections above their high-water marks, and the choice of the connection to close when that is too
+//! much.
 
 use std::rc::{Rc, Weak};
 
 use super::{hub::Hub, id::ConnectionId};
 use crate::protocol::block::{Block, SharedBlock};
 
-/// Output above the high-water marks: bytes of single connections, and payloads that several share, each counted once.
+/// Output above the high-water marks: bytes of single connections, and shared payloads, each counted once.
 #[derive(Debug)]
 pub(super) struct Excess {
     limit: usize,
-    /// Bytes that single connections hold above their marks, as they were charged.
+    /// Bytes that single connections hold above their marks, as charged.
     own: usize,
     shared: Vec<Shared>,
     shared_bytes: usize,
-    /// Connections above their marks. Those that have fallen below are taken out when the list is looked through.
+    /// Connections above their marks. Those that have fallen below are removed when the list is searched.
     congested: Vec<ConnectionId>,
 }
 
-/// A payload that was queued on a congested connection.
+/// A payload queued on a congested connection.
 #[derive(Debug)]
 struct Shared {
     block: Weak<Block>,
     address: usize,
-    /// As much of it as one of its connections holds above its mark.
+    /// Largest part of the payload that one of its connections holds above its mark.
     bytes: usize,
 }
 
-/// How far back a payload is looked for, so that it is counted once: more than the ways in which a publish encodes a message.
+/// Number of recent payloads among which a payload is looked for, so that it is counted once: more than the encodings
+/// of one publish.
 const LOOK_BACK: usize = 16;
 
 impl Excess {
@@ -34,7 +36,7 @@ impl Excess {
         Excess { limit, own: 0, shared: Vec::new(), shared_bytes: 0, congested: Vec::new() }
     }
 
-    /// A connection whose output is `above` its mark holds a payload that others may hold, too.
+    /// Adds a payload, possibly shared, of a connection whose output is `above` its mark by that many bytes.
     pub(super) fn add_shared(&mut self, block: &SharedBlock, above: usize) {
         let payload = block.as_bytes();
         let (address, bytes) = (payload.as_ptr() as usize, payload.len().min(above));
@@ -52,7 +54,7 @@ impl Excess {
         if self.own + self.shared_bytes <= self.limit {
             return false;
         }
-        // What nobody holds any more is taken out only when it matters.
+        // Dropped payloads are removed only when the limit is at stake.
         self.shared.retain(|shared| shared.block.strong_count() > 0);
         self.shared_bytes = self.shared.iter().map(|shared| shared.bytes).sum();
         self.own + self.shared_bytes > self.limit
@@ -60,7 +62,7 @@ impl Excess {
 }
 
 impl Hub {
-    /// The output of a connection is above its high-water mark.
+    /// Charges a connection whose output is above its high-water mark.
     #[cold]
     pub(super) fn charge(&mut self, key: usize) {
         let outbox = &mut self.outboxes[key];
@@ -76,7 +78,7 @@ impl Hub {
         }
     }
 
-    /// Counts anew what a connection holds above its mark.
+    /// Updates the charge of a connection.
     pub(super) fn recharge(&mut self, key: usize) {
         let outbox = &mut self.outboxes[key];
         let above = outbox.own_bytes().saturating_sub(outbox.config.output.congestion_mark());
@@ -84,7 +86,8 @@ impl Hub {
         self.excess.own = self.excess.own - before + above;
     }
 
-    /// The connection above its mark whose output has made no progress for longest. Among those that the socket has not refused yet it is the one that holds most.
+    /// The connection above its mark whose output has made no progress for the longest time. Among connections whose
+    /// sockets are not full, the one with the most output.
     fn slowest_congested(&mut self) -> Option<ConnectionId> {
         let outboxes = &self.outboxes;
         let find = |id: ConnectionId| outboxes.get(id.key()).filter(|outbox| outbox.id == id && outbox.congested);

@@ -1,4 +1,4 @@
-//! Output: written as far as sockets take it, and what follows from how much is left.
+//! Flushing: writes output as far as sockets take it, and acts on the amount that is left.
 
 use std::{
     io::{self, IoSlice},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl<K: Kernel> Reactor<K> {
-    /// Writes what is queued, as far as the socket takes it.
+    /// Writes queued output as far as the socket takes it.
     pub(super) fn flush(&mut self, key: usize) {
         let (Some(link), Some(outbox)) = (self.links.get_mut(key), self.hub.outboxes.get_mut(key)) else { return };
         let mut left = 0;
@@ -45,7 +45,7 @@ impl<K: Kernel> Reactor<K> {
         self.update_rule(key, left);
     }
 
-    /// Notes progress of output that waits for the peer. `moved` bytes have left just now.
+    /// Updates the output rule after `moved` bytes have left.
     #[inline]
     fn update_rule(&mut self, key: usize, moved: usize) {
         let Some(outbox) = self.hub.outboxes.get_mut(key) else { return };
@@ -58,7 +58,7 @@ impl<K: Kernel> Reactor<K> {
     fn update_rule_of_waiting(&mut self, key: usize, moved: usize) {
         let (link, outbox, now) = (&self.links[key], &mut self.hub.outboxes[key], self.hub.now);
         let waiting = outbox.buffered();
-        // While a connection is made, opened or secured, or closes, a deadline of its own runs.
+        // A connection that is connecting, opening, in a TLS handshake or closing has a deadline of its own.
         let opening = outbox.reserved && outbox.encoder().is_none();
         let judged = outbox.phase == Phase::Open && !opening && !outbox.dialing && !link.transport.is_handshaking();
         if !judged || waiting == 0 && !link.transport.holds_output() {
@@ -71,7 +71,7 @@ impl<K: Kernel> Reactor<K> {
         self.hub.set_alarm(key);
     }
 
-    /// What follows from how much is still queued.
+    /// Acts on the amount of output that is left.
     fn update_watermarks(&mut self, key: usize) {
         if self.hub.outboxes[key].congested {
             self.hub.recharge(key);
@@ -102,7 +102,7 @@ impl<K: Kernel> Reactor<K> {
             Err(error) => return self.hub.kill(key, ClosedBy::Network(error.kind())),
         }
         match outbox.phase {
-            // What the peer sent and nobody read would make the system reset the connection, and our last words with it.
+            // Unread input would make the system reset the connection, and our last output with it.
             Phase::Draining if link.readable => outbox.phase = Phase::Lingering,
             Phase::Draining => return self.hub.kill(key, ClosedBy::Peer),
             _ => {}
@@ -115,18 +115,18 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Whether the system has taken all that was said on a connection, or it has gone.
+    /// Whether the system has taken all output of a connection, or the connection has ended.
     pub(crate) fn is_flushed(&self, id: ConnectionId) -> bool {
         let holds = || self.links.get(id.key()).is_some_and(|link| link.transport.holds_output());
         self.hub.outbox(id).is_none_or(|outbox| outbox.buffered() == 0 && !holds())
     }
 
-    /// Flushes the connections that were sent to and not flushed in their own callbacks: those that have waited longest, within the budget.
+    /// Flushes connections that were sent to outside their own callbacks, oldest first, within the budget.
     pub(super) fn flush_touched(&mut self) {
         self.flush_oldest(self.config.write_budget.max(1));
     }
 
-    /// Flushes at most so many connections.
+    /// Flushes at most `budget` connections.
     pub(super) fn flush_oldest(&mut self, budget: usize) {
         if self.hub.touched.is_empty() {
             return;
@@ -139,11 +139,11 @@ impl<K: Kernel> Reactor<K> {
                 self.flush(key);
             }
         }
-        // Nothing calls a handler meanwhile, so nobody was touched.
+        // Flushing calls no handler, so no connection was touched meanwhile.
         self.hub.touched = touched;
     }
 
-    /// Tells those whose output has drained, and reads from them again.
+    /// Calls `on_drain` of connections whose output has drained, and resumes reading from them.
     pub(super) fn tell_drained(&mut self) {
         if self.drained.is_empty() {
             return;

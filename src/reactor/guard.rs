@@ -1,4 +1,4 @@
-//! The guard around user code: a panic stops here.
+//! The guard around user code, which stops panics.
 
 use std::{
     any::Any,
@@ -8,11 +8,12 @@ use std::{
 
 use super::config::PanicPolicy;
 
-/// A call panicked, with this message; it was logged.
+/// A call panicked with this message; the panic was logged.
 #[derive(Debug)]
 pub(super) struct Panicked(pub(super) String);
 
-/// Calls user code. The reactor's own state is whole at every call: the Hub never calls back, and what the loop holds across a call it can lose.
+/// Calls user code. The reactor's state is consistent at every call: the Hub calls no user code, and whatever the loop
+/// holds across a call may be lost.
 pub(super) fn guard<T>(policy: PanicPolicy, call: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
         let message = message(&*payload);

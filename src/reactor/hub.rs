@@ -1,7 +1,7 @@
-//! The Hub: everything a handler may touch, on its own connection and all others.
+//! The Hub: the interface through which a handler reaches its own connection and all others.
 //!
-//! One law keeps the whole reactor simple: **no method of the Hub calls user code.** Bytes are queued and ends are noted; the loop
-//! carries them out later in the same turn. So a borrow may be held across a send, and nothing is ever re-entered.
+//! **No method of the Hub calls user code.** Methods queue bytes and note what is to be done; the loop does it later in
+//! the same turn. A borrow may therefore be held across a send, and callbacks never re-enter.
 
 use std::{
     collections::VecDeque,
@@ -42,20 +42,38 @@ use crate::{
     },
 };
 
-/// How far the reactor is on the way to its end.
+/// Running state of the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Running {
     Yes,
-    /// `shutdown` was called, its deadline given; the loop has yet to act.
+    /// `shutdown` was called with this time-out; the loop has not acted yet.
     ToldToShutDown(Duration),
-    /// Every connection was told; the loop ends with the last.
+    /// All handlers were told of the shutdown; the loop ends when the last connection is gone.
     ShuttingDown,
-    /// `stop` was called, or the deadline of `shutdown` has passed.
+    /// `stop` was called, or the time-out of `shutdown` has passed.
     Stopping,
     Stopped,
 }
 
-/// All that a handler may touch: the connections of its reactor, timers, topics, the loop itself.
+/// Handle to everything on a reactor: its connections, timers, topics, listeners and the loop itself.
+///
+/// Every callback can reach the `Hub`, for example by [`Stream::hub`](crate::Stream::hub) or `WebSocket::hub`; between
+/// turns [`Reactor::hub`](crate::Reactor::hub) returns it. No method of the `Hub` calls user code, so callbacks never
+/// re-enter.
+///
+/// For the id of a connection that has ended, methods return [`Closed`](crate::SendStatus::Closed), `false`, `None` or
+/// 0.
+///
+/// ```
+/// use std::time::Duration;
+/// use ws_reactor::Reactor;
+///
+/// let mut reactor = Reactor::new()?;
+/// reactor.hub().add_periodic_timer(Duration::from_secs(1), |hub| {
+///     hub.publish("clock", "tick");
+/// });
+/// # Ok::<(), ws_reactor::Error>(())
+/// ```
 pub struct Hub {
     pub(super) outboxes: Slab<Outbox>,
     pub(super) timers: Timers<Task>,
@@ -63,22 +81,22 @@ pub struct Hub {
     pub(crate) pools: Pools,
     pub(super) now: Instant,
     pub(crate) stats: Stats,
-    /// The connection whose callback runs; it is flushed right after.
+    /// The connection whose callback is running. Its output is flushed right after the callback.
     pub(super) current: usize,
-    /// The block in which the message lies that is being handled, if it lies in one.
+    /// The block that holds the message being handled, if a block holds it.
     pub(super) lent: Option<SharedBlock>,
-    /// What the current connection has been given to read.
+    /// The input of the current connection.
     pub(crate) input: Input,
     /// Connections to flush at the end of the turn.
     pub(super) touched: Vec<usize>,
-    /// Connections to read again, though no event will say so.
+    /// Connections to read again without waiting for an event.
     pub(super) resumed: Vec<usize>,
-    /// Connections that were closed as slow readers, and are to be terminated.
+    /// Connections closed as slow readers, to be terminated in this turn.
     pub(super) slow_readers: Vec<ConnectionId>,
     pub(super) excess: Excess,
-    /// Events of the application.
+    /// Events of the application that wait for delivery.
     pub(super) events: Events,
-    /// Connections to bury at the end of the turn.
+    /// Connections that have ended, to be removed at the end of the turn.
     pub(super) dead: Vec<usize>,
     pub(super) ticks: VecDeque<Tick>,
     /// Listeners to open.
@@ -90,23 +108,23 @@ pub struct Hub {
     pub(super) ids: IdSource,
     pub(super) frames: Vec<EncodedFrame>,
     contexts: SharedContexts,
-    /// Handshakes of clients that are not finished.
+    /// Unfinished handshakes of clients.
     pub(super) pending: Rc<Pending>,
-    /// Who takes the current connection over from its handler, once that has returned.
+    /// The handler that replaces the current connection's handler after the running callback.
     pub(crate) successor: Option<Box<dyn StreamHandler>>,
-    /// Connections on which TLS is to be laid, and as whose client.
+    /// Connections on which a TLS handshake is to start, each with the server name.
     pub(super) securing: Vec<(ConnectionId, TlsConnector, String)>,
-    /// Connections to be made, which the loop has not taken in.
+    /// Outgoing connections that the loop has not taken in yet.
     pub(super) dials: VecDeque<Dial>,
-    /// Connections with messages that wait to be compressed, the first that came first.
+    /// Connections with messages that wait for compression, oldest first.
     pub(super) compressing: VecDeque<ConnectionId>,
-    /// Deliveries and endings that this part of the turn may still make.
+    /// Rest of `delivery_budget` in this part of the turn.
     pub(super) deliveries_left: usize,
-    /// When a warning was logged that any peer could cause.
+    /// Time of the last warning that a peer can cause at will; such warnings are limited to one per second.
     warned: Option<Instant>,
 }
 
-/// No connection's callback runs.
+/// Value of `current` while no connection's callback is running.
 pub(super) const NO_CONNECTION: usize = usize::MAX;
 
 impl Hub {
@@ -146,14 +164,18 @@ impl Hub {
         }
     }
 
-    /// Stops reading from a connection: its peer fills the network's buffers and then waits. Nothing is lost, and no deadline for pongs runs.
+    /// Stops reading from a connection. The peer fills the network's buffers and then has to wait.
     ///
-    /// `false` if it has gone.
+    /// Nothing is lost. A missing pong does not end the connection meanwhile. The limits of
+    /// [output](crate::OutputLimits) still apply.
+    ///
+    /// Returns `false` if the connection has ended or is closing.
     pub fn pause(&mut self, id: ConnectionId) -> bool {
         find(&mut self.outboxes, id).map(|outbox| outbox.paused = true).is_some()
     }
 
-    /// Reads on. `false` if it has gone.
+    /// Resumes reading from a connection, by the next turn. Returns `false` if the connection has ended or is
+    /// closing.
     pub fn resume(&mut self, id: ConnectionId) -> bool {
         let Some(outbox) = find(&mut self.outboxes, id) else { return false };
         if outbox.paused {
@@ -164,17 +186,21 @@ impl Hub {
         true
     }
 
-    /// Bytes queued and not yet taken by the system, those that wait to be compressed included; under TLS, at most 64 KiB more may have been encrypted already. 0 for a connection that has gone.
+    /// Bytes queued and not yet taken by the operating system, including messages that wait for compression.
+    ///
+    /// Under TLS, up to 64 KiB more may be encrypted already; they are not counted. Returns 0 for a connection that has
+    /// ended.
     pub fn buffered(&self, id: ConnectionId) -> usize {
         self.outbox(id).map_or(0, Outbox::buffered)
     }
 
-    /// All connections that are there, those of raw streams and those that are opening or closing included.
+    /// Iterates over all connections: WebSockets and raw streams, including those that are opening or closing.
     pub fn connections(&self) -> impl Iterator<Item = ConnectionId> {
         self.outboxes.iter().map(|(_, outbox)| outbox.id)
     }
 
-    /// Whether a message can be sent: the WebSocket is open, or the raw stream connected, and it is not closing.
+    /// Whether the connection can send: a WebSocket is open, or a raw stream is connected, and the connection is not
+    /// closing.
     pub fn is_open(&self, id: ConnectionId) -> bool {
         self.outbox(id).is_some_and(|outbox| {
             let opening = outbox.dialing || outbox.reserved && outbox.encoder().is_none();
@@ -182,45 +208,56 @@ impl Hub {
         })
     }
 
-    /// Whether the connection has neither ended nor begun to close; it may be opening.
+    /// Whether the connection has not ended and is not closing. The connection may still be opening.
     pub(crate) fn is_alive(&self, id: ConnectionId) -> bool {
         self.phase(id) == Phase::Open
     }
 
-    /// The address of the peer, as it was at accept. `None` once the connection has gone.
+    /// Address of the peer. `None` once the connection has ended.
+    ///
+    /// The address is `0.0.0.0:0` for an outgoing connection that is not connected yet, and for a Unix socket.
     pub fn peer_addr(&self, id: ConnectionId) -> Option<SocketAddr> {
         self.outbox(id).map(Outbox::peer_addr)
     }
 
-    /// A handle for other threads.
+    /// Returns a handle for other threads.
     pub fn remote(&self) -> Remote {
         Remote::new(Arc::clone(&self.inbox))
     }
 
-    /// Ends the loop after this turn: every connection is cut, every `on_close` is called, `run` returns.
+    /// Ends the loop without closing handshakes.
+    ///
+    /// Listeners are closed, queued output is written once as far as the sockets take it, every connection is
+    /// terminated, and every `on_close` is called. Then [`Reactor::run`](crate::Reactor::run) returns.
     pub fn stop(&mut self) {
         self.running = Running::Stopping;
     }
 
-    /// Ends the loop in order: nothing is accepted any more, every WebSocket is closed with 1001, and when the last has gone,
-    /// or after `deadline`, when what is left was cut, `run` returns.
+    /// Ends the loop gracefully, within at most `deadline`.
+    ///
+    /// Listeners are closed. Each handler's [`on_shutdown`](crate::StreamHandler::on_shutdown) is called: a WebSocket
+    /// is closed with 1001, a raw stream once its output is written. [`Reactor::run`](crate::Reactor::run) returns when
+    /// the last connection has ended. After `deadline` the remaining connections are terminated as by
+    /// [`stop`](Self::stop).
+    ///
+    /// A second call has no effect.
     pub fn shutdown(&mut self, deadline: Duration) {
         if self.running == Running::Yes {
             self.running = Running::ToldToShutDown(deadline);
         }
     }
 
-    /// Stops accepting at a listener. What it has accepted goes on.
+    /// Closes a listener in the course of this turn. Connections that it has accepted stay open.
     pub fn close_listener(&mut self, listener: ListenerId) {
         self.closed_listeners.push(listener);
     }
 
-    /// The time at the start of this turn.
+    /// Time at the start of this turn, right after the wait for events. Constant during the turn.
     pub fn now(&self) -> Instant {
         self.now
     }
 
-    /// What the reactor has done so far.
+    /// Returns a snapshot of the reactor's counters. Takes time linear in the number of connections.
     pub fn stats(&self) -> Stats {
         let buffered_bytes = self.outboxes.iter().map(|(_, outbox)| outbox.buffered()).sum();
         let compressions = self.contexts.borrow().compressed();
@@ -233,14 +270,14 @@ impl Hub {
         }
     }
 
-    /// The time `duration` from now; so far away that it never comes, if it is longer than the clock reaches.
+    /// The time `duration` from now, at most 100 years, so that the addition cannot overflow.
     pub(crate) fn after(&self, duration: Duration) -> Instant {
         later(self.now, duration)
     }
 
-    // What follows is for the floors that build on streams, and for the loop.
+    // The following methods are for the floors that build on streams, and for the loop.
 
-    /// Whether a warning may be logged that any peer could cause: once in a second.
+    /// Whether a warning that a peer can cause at will may be logged: at most one per second.
     pub(crate) fn may_warn(&mut self) -> bool {
         let may = self.warned.is_none_or(|warned| self.now.duration_since(warned) >= Duration::from_secs(1));
         if may {
@@ -249,8 +286,8 @@ impl Hub {
         may
     }
 
-    /// Writes what a handshake says to a raw stream, whether or not the output has room. After a part that is not `whole` nothing is put
-    /// before the rest.
+    /// Writes bytes of an opening handshake, even if the output has no room. If the bytes are not `whole`, nothing is
+    /// queued between them and the next write.
     pub(crate) fn write_handshake(&mut self, id: ConnectionId, bytes: &[u8], whole: bool) {
         if let Some(outbox) = find(&mut self.outboxes, id) {
             outbox.write(bytes, whole, &mut self.pools);
@@ -258,19 +295,19 @@ impl Hub {
         }
     }
 
-    /// The compressors and decompressors of the reactor.
+    /// The compressors and decompressors that all connections share.
     pub(crate) fn contexts(&self) -> &SharedContexts {
         &self.contexts
     }
 
-    /// Only [`write_handshake`](Self::write_handshake) writes to the connection, until it speaks WebSocket.
+    /// Reserves the output for [`write_handshake`](Self::write_handshake) until the connection is a WebSocket.
     pub(crate) fn reserve(&mut self, id: ConnectionId) {
         if let Some(outbox) = find(&mut self.outboxes, id) {
             outbox.reserved = true;
         }
     }
 
-    /// From now on the stream speaks WebSocket, and compresses if that was agreed upon.
+    /// Makes the stream a WebSocket, with compression if it was negotiated.
     pub(crate) fn speak(&mut self, id: ConnectionId, encoder: Encoder, deflation: Option<Deflation>) {
         if let Some(outbox) = find(&mut self.outboxes, id) {
             outbox.speak(encoder, deflation);
@@ -278,27 +315,29 @@ impl Hub {
         }
     }
 
-    /// Says in which block the message lies that is being handled, so that sending it on keeps the block instead of copying it.
+    /// Sets the block that holds the message being handled, so that sending the message shares the block instead of
+    /// copying it.
     pub(crate) fn lend(&mut self, block: Option<SharedBlock>) {
         self.lent = block;
     }
 
-    /// Whether the peer may have said what was not read, so that its silence proves nothing.
+    /// The connection is not being read, so a missing pong means nothing.
     pub(crate) fn is_unheard(&self, id: ConnectionId) -> bool {
         self.outbox(id).is_some_and(|outbox| !outbox.may_read() || outbox.resuming)
     }
 
-    /// The phase of a connection, and whether what has come has to wait: for its output to leave, until it is wanted, or for the next turn, because this one has delivered enough.
+    /// The phase of a connection, and whether received messages have to wait: the output is above its mark, the
+    /// connection is paused, or the delivery budget is used up.
     pub(crate) fn intake(&self, id: ConnectionId) -> (Phase, bool) {
         let Some(outbox) = self.outbox(id) else { return (Phase::Dead, false) };
-        // A connection that is closing adds nothing but pongs.
+        // A connection that is closing adds only pongs to its output.
         let above = outbox.phase == Phase::Open
             && outbox.buffered() > outbox.config.output.pause_reading_bytes
             && outbox.allowance() == 0;
         (outbox.phase, above || !outbox.may_read() || self.deliveries_left == 0)
     }
 
-    /// The phase of a connection.
+    /// The phase of a connection; `Dead` if the connection has ended.
     pub(crate) fn phase(&self, id: ConnectionId) -> Phase {
         self.outbox(id).map_or(Phase::Dead, |outbox| outbox.phase)
     }
@@ -307,7 +346,7 @@ impl Hub {
         self.outboxes.get(id.key()).filter(|outbox| outbox.id == id)
     }
 
-    /// Has the connection flushed: right after its own callback, or at the end of the turn.
+    /// Marks the connection to be flushed: right after its own running callback, or at the end of the turn.
     pub(super) fn touch(&mut self, key: usize) {
         if key == self.current {
             return;
@@ -320,14 +359,14 @@ impl Hub {
     }
 }
 
-/// Longer than anything runs, and shorter than what a clock can hold.
+/// Cap for durations, 100 years: longer than any process runs, and small enough not to overflow an `Instant`.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 pub(super) fn later(from: Instant, duration: Duration) -> Instant {
     from + duration.min(NEVER)
 }
 
-/// The outbox of an open connection.
+/// The outbox of a connection that has not begun to close.
 pub(super) fn find(outboxes: &mut Slab<Outbox>, id: ConnectionId) -> Option<&mut Outbox> {
     outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id && outbox.phase == Phase::Open)
 }

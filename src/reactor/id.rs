@@ -1,7 +1,8 @@
-//! Ids of what lives in a reactor: connections, timers, listeners.
+//! Ids of connections, timers and listeners.
 //!
-//! An id is a serial number, the number of its reactor, and a key. No other id of its kind in this process has the same serial and reactor, so a
-//! stale id, or one of another reactor, never means a successor or a stranger. The key says where to look; it is used again.
+//! An id consists of a serial number, the number of its reactor, and a key. Serial and reactor number are unique in
+//! this process for ids of one kind, so a stale id, or an id of another reactor, never names a different object. The
+//! key is an index into a slab and is reused.
 
 use std::{
     fmt,
@@ -18,7 +19,8 @@ macro_rules! id {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name {
             serial: NonZeroU64,
-            /// The number of the reactor above, the key below: two ids are compared in two steps.
+            /// Number of the reactor in the upper half, key in the lower half, so that comparing two ids takes two
+            /// steps.
             place: u64,
         }
 
@@ -41,40 +43,41 @@ macro_rules! id {
 }
 
 id!(
-    /// Id of a connection. It may be copied, kept and sent to other threads. Once the connection has ended, it never names another, neither on its own reactor nor on
-    /// any other of this process.
+    /// Id of a connection. An id may be copied, stored and sent to other threads.
+    ///
+    /// An id is never reused: after the connection has ended, its id names no other connection of this process.
     ConnectionId,
     "#"
 );
 
 id!(
-    /// Id of a timer. Once the timer has fired or was cancelled, it never names another.
+    /// Id of a timer. An id is never reused: after the timer has fired or was cancelled, its id names no other timer.
     TimerId,
     "timer "
 );
 
 id!(
-    /// Id of a listener. Once the listener is closed, it never names another.
+    /// Id of a listener. An id is never reused: after the listener is closed, its id names no other listener.
     ListenerId,
     "listener "
 );
 
 impl ConnectionId {
-    /// The id as a number, for floors that hand it back without knowing ids.
+    /// The id as a number, for floors that store it without knowing ids.
     pub(crate) fn to_bits(self) -> u128 {
         u128::from(self.serial.get()) << 64 | u128::from(self.place)
     }
 
-    /// The id of that number; `None` for a number that is none.
+    /// The id for a number of [`to_bits`](Self::to_bits); `None` for an invalid number.
     pub(crate) fn from_bits(bits: u128) -> Option<Self> {
         Some(ConnectionId { serial: NonZeroU64::new((bits >> 64) as u64)?, place: bits as u64 })
     }
 }
 
-/// How many reactors this process has made.
+/// Number of reactors created in this process.
 static REACTORS: AtomicU32 = AtomicU32::new(0);
 
-/// Makes the ids of one reactor. Clones make ids of the same reactor: one for each kind.
+/// Creates the ids of one reactor. A clone counts separately, so each kind of id has to come from one clone only.
 #[derive(Debug, Clone)]
 pub(crate) struct IdSource {
     reactor: u32,
@@ -82,7 +85,7 @@ pub(crate) struct IdSource {
 }
 
 impl IdSource {
-    /// A source with a reactor number of its own.
+    /// Creates a source with a new reactor number.
     pub(crate) fn new() -> Self {
         IdSource { reactor: REACTORS.fetch_add(1, Ordering::Relaxed), last: 0 }
     }

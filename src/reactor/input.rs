@@ -1,8 +1,9 @@
-//! The input that a connection is given: a place from where what it sends back may leave, if that is done before the next input comes; and what it makes expect.
+//! Input of a callback: large payloads inside it can be sent without a copy, and its handler can announce expected
+//! bytes.
 
 use crate::protocol::block::offset;
 
-/// The input of the connection whose callback runs.
+/// Input of the connection whose callback is running.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
     address: usize,
@@ -12,19 +13,19 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Bytes that stay where they are until what was sent from there has left or been copied.
+    /// Input bytes that stay in place until output that refers to them has left or was copied.
     pub(super) fn new(bytes: &[u8]) -> Self {
         Input { address: bytes.as_ptr() as usize, length: bytes.len(), ..Input::default() }
     }
 
-    /// Where a payload starts in it, if that is where it lies. It is sent from there.
+    /// Offset of a payload that lies inside the input. The payload is then sent from there.
     pub(super) fn send_from(&mut self, payload: &[u8]) -> Option<usize> {
         let start = offset(self.address, self.length, payload)?;
         self.sent_from = true;
         Some(start)
     }
 
-    /// So many bytes are expected next that belong together, and are best read at once.
+    /// Announces the number of bytes that follow and are best read at once.
     pub(crate) fn expect(&mut self, bytes: usize) {
         self.expected = bytes.try_into().unwrap_or(u32::MAX);
     }
@@ -33,7 +34,7 @@ impl Input {
         self.expected
     }
 
-    /// Whether something was sent from there.
+    /// Whether output refers to the input.
     pub(super) fn was_sent_from(&self) -> bool {
         self.sent_from
     }

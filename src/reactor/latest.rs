@@ -1,4 +1,4 @@
-//! Messages of which only the latest counts: one that is queued and not written yet is replaced in its place by the next of its key.
+//! Messages of which only the latest counts: the next message of a key replaces a queued, unsent one in its place.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -23,10 +23,10 @@ use crate::protocol::{
     outgoing::OutgoingKind,
 };
 
-/// Where in a queue the messages stand that have keys. Places are counted from the first segment that the queue ever had.
+/// Positions of the keyed messages in a queue, counted from the first segment that the queue ever had.
 #[derive(Debug, Default)]
 pub(super) struct Latest {
-    /// Keyed hashing: the names may come from peers.
+    /// A keyed hash function, because the names may come from peers.
     places: HashMap<Rc<str>, u64>,
     order: VecDeque<(u64, Rc<str>)>,
 }
@@ -36,14 +36,14 @@ impl Latest {
         self.places.get(key).copied()
     }
 
-    /// A message with that key was queued at `place`, behind all others.
+    /// Notes that a message with the key was queued at `place`, behind all others.
     pub(super) fn note(&mut self, key: &str, place: u64) {
         let key: Rc<str> = key.into();
         self.places.insert(Rc::clone(&key), place);
         self.order.push_back((place, key));
     }
 
-    /// What stood before `place` has left.
+    /// Removes the positions before `place`, whose segments have left.
     pub(super) fn forget_before(&mut self, place: u64) {
         while let Some((first, key)) = self.order.front().filter(|(first, _)| *first < place) {
             if self.places.get(key) == Some(first) {
@@ -53,7 +53,7 @@ impl Latest {
         }
     }
 
-    /// Something was put in at `place`: what stood there and behind stands one further.
+    /// Moves the positions from `place` on by one, because a segment was inserted there.
     pub(super) fn shift_from(&mut self, place: u64) {
         for (at, key) in self.order.iter_mut().filter(|(at, _)| *at >= place) {
             if let Some(known) = self.places.get_mut(key).filter(|known| **known == *at) {
@@ -64,7 +64,7 @@ impl Latest {
     }
 }
 
-/// A message of which only the latest counts.
+/// A message and its key.
 #[derive(Clone, Copy)]
 struct Keyed<'m> {
     key: &'m str,
@@ -72,10 +72,18 @@ struct Keyed<'m> {
 }
 
 impl Hub {
-    /// Sends a message of which only the latest of its key counts, such as a price: one of the same key that is queued and whose first byte is not written yet is replaced in its place. A peer
-    /// that reads slowly gets fewer messages, and none that is out of date; the output is bounded by the number of keys. [`Stats::conflated`](crate::Stats::conflated) counts those replaced.
+    /// Sends a message of which only the latest per key counts, such as a price.
     ///
-    /// With context takeover, a compressed message refers to those before it, so such messages are sent uncompressed there.
+    /// A queued message of the same key is replaced in its place, unless its first byte was written. A peer that reads
+    /// slowly gets fewer messages and none that is out of date, and the queue stays bounded by the number of keys.
+    /// [`Stats::conflated`](crate::Stats::conflated) counts the replaced messages.
+    ///
+    /// With compression and context takeover the message is sent uncompressed, because a later message could refer to
+    /// it.
+    ///
+    /// Returns [`Congested`](SendStatus::Congested) if the output has reached
+    /// [`high_water_bytes`](crate::OutputLimits::high_water_bytes) with this message; all other results are those of
+    /// [`send`](Self::send). A message that replaces another is never refused because of the output limits.
     ///
     /// ```
     /// use ws_reactor::{Hub, ConnectionId};
@@ -88,7 +96,8 @@ impl Hub {
         with_message(message.into(), |message| self.send_keyed(id, Keyed { key, message }))
     }
 
-    /// As [`send_latest`](Self::send_latest), to every subscriber of a topic. It is encoded once for all that share an encoding.
+    /// As [`send_latest`](Self::send_latest), for every subscriber of a topic. The message is encoded once for all
+    /// connections with the same encoding.
     pub fn publish_latest<'m>(&mut self, topic: &str, key: &str, message: impl Into<Outgoing<'m>>) -> Published {
         with_message(message.into(), |message| self.publish_keyed(topic, Keyed { key, message }))
     }
@@ -184,7 +193,7 @@ impl Hub {
     }
 }
 
-/// Calls `send` with the message, whoever owns it: a frame of it is made in any case.
+/// Calls `send` with the message, borrowed or owned; a frame is made in either case.
 fn with_message<T>(message: Outgoing<'_>, send: impl FnOnce(Message<'_>) -> T) -> T {
     match message.0 {
         OutgoingKind::Borrowed(message) => send(message),
@@ -193,12 +202,13 @@ fn with_message<T>(message: Outgoing<'_>, send: impl FnOnce(Message<'_>) -> T) -
 }
 
 impl Outbox {
-    /// Whether a message of that key would replace another, and so take no more room.
+    /// Whether a message with the key would replace another one, and so need no more room.
     fn replaces(&self, key: &str) -> bool {
         self.queue.as_ref().is_some_and(|queue| queue.latest_index(key).is_some()) || self.has_latest_in_line(key)
     }
 
-    /// With whom the frame of such a message is shared. It refers to no other message, so that it can be replaced.
+    /// The connections that can share the frame of a keyed message. The frame refers to no other message, so that it
+    /// can be replaced.
     fn shares_latest(&self, length: usize) -> Shares {
         match self.shares(length, true) {
             Shares::Nothing => Shares::Plain,
@@ -206,7 +216,7 @@ impl Outbox {
         }
     }
 
-    /// Queues a frame in the place of that with the same key, if one waits; says whether it did.
+    /// Queues a frame in the place of a waiting frame with the same key. Returns whether there was one.
     fn put_latest(&mut self, key: &str, frame: SharedBlock, shared: usize, pools: &mut Pools) -> bool {
         let queue = self.queue.get_or_insert_with(|| pools.take_queue());
         queue.put_latest(&mut pools.blocks, key, frame, shared)
@@ -214,7 +224,7 @@ impl Outbox {
 }
 
 impl Pools {
-    /// A whole frame in a block of its own, to which nothing is appended.
+    /// Encodes a whole frame in a block of its own, to which nothing is appended.
     fn latest_frame(
         &mut self,
         outbox: &mut Outbox,

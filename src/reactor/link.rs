@@ -1,4 +1,4 @@
-//! The inbound half of a connection, and how the reactor moves its bytes.
+//! The inbound half of a connection, and reading from sockets.
 
 use std::{io, mem, net::SocketAddr};
 
@@ -22,23 +22,23 @@ use crate::{
     protocol::{CloseReason, ClosedBy},
 };
 
-/// The inbound half: socket, protocol, and what the protocol has not taken yet.
+/// The inbound half: socket, handler, and input that the handler has not taken yet.
 pub(super) struct Link<S> {
     pub(super) transport: Transport<S>,
-    /// How it is being made, until it is.
+    /// Progress of connecting; `None` once connected.
     pub(super) dialing: Option<Box<Dialing>>,
     handler: Box<dyn StreamHandler>,
-    /// Bytes read that the protocol handed back. While there are any, the socket is not read.
+    /// Bytes that the handler has handed back. The socket is not read while there are any.
     backlog: Option<Box<Backlog>>,
-    /// There may be something to read; no event will tell again.
+    /// The socket may have input; no further event will say so.
     pub(super) readable: bool,
-    /// The peer has ended its side, so that a short read is not the last.
+    /// The peer has ended its side, so a short read is not the last one.
     hangup: bool,
-    /// It stands in the line of handshakes.
+    /// The connection is in `handshakes`.
     pub(super) shaking: bool,
-    /// It stands in the run queue.
+    /// The connection is in `run_queue`.
     pub(super) queued: bool,
-    /// How many bytes its handler expects next, that belong together.
+    /// Number of bytes that the handler expects next and that belong together.
     expected: u32,
 }
 
@@ -57,12 +57,12 @@ impl<S> Link<S> {
         }
     }
 
-    /// One that has yet to be connected.
+    /// A link that is not connected yet.
     pub(super) fn dialing(handler: Box<dyn StreamHandler>, dialing: Box<Dialing>) -> Self {
         Link::new(Transport::Dialing, Some(dialing), handler)
     }
 
-    /// Lets go of the socket: another is to be connected.
+    /// Drops the socket, to connect another one.
     pub(super) fn dial_again(&mut self, dialing: Box<Dialing>) {
         (self.transport, self.dialing, self.backlog) = (Transport::Dialing, Some(dialing), None);
         (self.readable, self.hangup, self.expected) = (false, false, 0);
@@ -86,17 +86,19 @@ impl<S: std::fmt::Debug> std::fmt::Debug for Link<S> {
     }
 }
 
-/// What is read at once, unless more is expected that belongs together.
+/// Bytes of a read, unless more are expected.
 const USUAL_BYTES: usize = 64 * 1024;
 
-/// What is read at once of a frame that does not fit the buffer, and about as much in a turn: it comes in pieces anyway, so they may be such as let others wait less.
+/// Bytes of a read inside a frame that does not fit the buffer, and about the bytes read of it per turn. The frame
+/// arrives in pieces anyway; small ones keep the wait of other connections short.
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// What is read from one connection when a turn has no more to give.
+/// Bytes read from a connection when the budget of the turn is spent.
 const CROWDED_BYTES: usize = 16 * 1024;
 
 impl<K: Kernel> Reactor<K> {
-    /// Takes a new connection in. With [`bury`](Self::bury), the only place where `links` and `outboxes` change their keys.
+    /// Adds an accepted connection. The keys of `links` and `outboxes` change only here, in [`bury`](Self::bury), and
+    /// for outgoing connections in `insert_dialing` and `take_in`.
     pub(super) fn admit(&mut self, mut stream: K::Stream, peer: SocketAddr, service: &dyn Service) -> io::Result<()> {
         let Ok(handler) = guard(self.config.panic_policy, || service.stream(peer)) else {
             self.hub.stats.panics += 1;
@@ -116,7 +118,7 @@ impl<K: Kernel> Reactor<K> {
         Ok(())
     }
 
-    /// Tells the handler that its connection has ended, and forgets it.
+    /// Reports the end of a connection to its handler, and removes the connection.
     pub(super) fn bury(&mut self, key: usize) {
         let ending = self.hub.outboxes[key].take_ending();
         let reason = ending.unwrap_or_else(|| CloseReason::abnormal(ClosedBy::Peer));
@@ -130,7 +132,7 @@ impl<K: Kernel> Reactor<K> {
             (ClosedBy::Network(kind), None) => {
                 Some(Error::Io(self.hub.outboxes[key].failure().take().unwrap_or(kind.into())))
             }
-            // The protocol that found it has called `on_error` itself.
+            // The protocol that found the error has called `on_error` itself.
             (ClosedBy::Tls, _) => self.hub.outboxes[key].failure().take().map(Error::Tls),
             (ClosedBy::Timeout(kind), _) => Some(Error::Timeout(kind)),
             (ClosedBy::SlowReader, _) => Some(Error::SlowReader),
@@ -139,13 +141,13 @@ impl<K: Kernel> Reactor<K> {
         if let Some(error) = error {
             self.call(key, |handler, stream| handler.on_error(stream, &error));
         }
-        // Each by itself: a panic in one takes nothing from the others.
+        // Separate calls, so that a panic in one does not skip the others.
         self.call(key, |handler, stream| handler.before_close(stream, &reason));
         self.call(key, |handler, stream| handler.on_close(stream, &reason));
         self.call(key, |handler, stream| handler.after_close(stream, &reason));
         let mut link = self.links.remove(key);
         if reason.clean {
-            // An end in order is said, if there is room for it.
+            // Sends the end of TLS, if the socket has room.
             let _ = link.transport.finish(&mut self.kernel);
         }
         let mut outbox = self.hub.outboxes.remove(key);
@@ -156,20 +158,20 @@ impl<K: Kernel> Reactor<K> {
         self.let_go(link);
     }
 
-    /// Drops what users have given: their destructors are user code too.
+    /// Drops a value of user code under the guard, because its destructor may panic.
     pub(super) fn let_go<T>(&mut self, what: T) {
         if guard(self.config.panic_policy, || drop(what)).is_err() {
             self.hub.stats.panics += 1;
         }
     }
 
-    /// Looks after what an event told.
+    /// Handles an event of a connection.
     pub(super) fn on_readiness(&mut self, key: usize, readiness: Readiness) {
-        // An event may be stale; that the connection is there is all that need be true of it.
+        // An event may be stale; the code below relies only on the connection's existence.
         let Some(link) = self.links.get_mut(key) else { return };
         link.readable |= readiness.readable;
         link.hangup |= readiness.hangup || readiness.failed;
-        // Under edge triggers each event that says what has come says as well that there is room.
+        // With edge triggers each event for input also reports room for output.
         let outbox = &mut self.hub.outboxes[key];
         if readiness.writable && (outbox.blocked || link.transport.holds_output()) {
             if outbox.blocked {
@@ -185,7 +187,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Reads what has come, within the budget, and hands it to the protocol.
+    /// Reads input within the budget and passes it to the handler.
     pub(super) fn read_from(&mut self, key: usize) {
         let whole = self.config.read_budget_bytes.max(1);
         let mut budget = whole;
@@ -195,7 +197,7 @@ impl<K: Kernel> Reactor<K> {
         loop {
             let Some(link) = self.links.get_mut(key) else { return };
             let outbox = &mut self.hub.outboxes[key];
-            // The handshake of the transport goes on whatever the application wants: what it has to say waits for that.
+            // The handshake of the transport proceeds even if the connection is not read, because output waits for it.
             let shaking = link.transport.is_handshaking() && outbox.phase != Phase::Dead;
             if !outbox.may_read() && !shaking {
                 return;
@@ -210,8 +212,9 @@ impl<K: Kernel> Reactor<K> {
             if !link.readable {
                 return;
             }
-            // Each is read once, however much others have to say: who has a word to say is done with it. Who is expected to say much more than that
-            // waits in line with those that are in the midst of it, and is not silent meanwhile.
+            // Each connection is read once, however busy the others are, which completes a short message. A connection
+            // that expects more waits in the run queue with those in the middle of a message; its silence does not
+            // count meanwhile.
             let (crowded, expected) = (self.turn_budget == 0, link.expected as usize);
             let waits = crowded && expected > CROWDED_BYTES;
             let in_pieces = expected > self.read_buffer.len();
@@ -221,7 +224,7 @@ impl<K: Kernel> Reactor<K> {
                 return self.enqueue(key);
             }
             if shaking {
-                // One handshake costs as much as a hundred messages: all of them stand in one line.
+                // A handshake costs as much as a hundred messages, so all of them stand in one queue.
                 if !mem::take(&mut self.handshake_is_due) {
                     return self.queue_handshake(key);
                 }
@@ -246,7 +249,7 @@ impl<K: Kernel> Reactor<K> {
                         if mem::take(&mut outbox.deadline_is_for_tls) {
                             outbox.deadline = None;
                         }
-                        // What was to be said before may be said now.
+                        // Output that waited for the handshake may be sent now.
                         outbox.unblock(&mut self.hub.pools);
                         self.flush(key);
                     }
@@ -271,7 +274,8 @@ impl<K: Kernel> Reactor<K> {
                         link.readable = false;
                         return;
                     }
-                    // A WebSocket has an end of its own, and without that is none whichever way the stream ends.
+                    // A WebSocket has its own closing handshake; without it the end is unclean, however the stream
+                    // ends.
                     io::ErrorKind::UnexpectedEof if outbox.encoder().is_some() || outbox.phase != Phase::Open => {
                         link.readable = false;
                         let held = link.transport.holds_output();
@@ -290,7 +294,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Hands what was read to the protocol, and says whether it handed some of it back.
+    /// Passes input to the handler. Returns whether the handler has handed a part back.
     fn deliver(&mut self, key: usize, length: usize) -> bool {
         let mut buffer = mem::take(&mut self.read_buffer);
         let large = length >= LARGE_PAYLOAD_BYTES;
@@ -318,7 +322,7 @@ impl<K: Kernel> Reactor<K> {
         unread > 0
     }
 
-    /// Hands a backlog to the protocol, and says whether some of it is left.
+    /// Passes a backlog to the handler. Returns whether a part of it is left.
     fn deliver_backlog(&mut self, key: usize, mut backlog: Box<Backlog>) -> bool {
         let left = backlog.bytes.len() - backlog.start;
         let data = &mut backlog.bytes[backlog.start..][..left.min(self.hub.outboxes[key].read_limit())];
@@ -335,7 +339,8 @@ impl<K: Kernel> Reactor<K> {
         left
     }
 
-    /// Whether what was handed back came before TLS that was laid meanwhile: it must not pass for what comes within, so the connection fails.
+    /// Fails the connection if bytes that the handler has handed back arrived before TLS was started. Those bytes must
+    /// not pass for bytes received within TLS.
     fn is_before_tls(&mut self, key: usize) -> bool {
         let before = self.links[key].transport.is_handshaking();
         if before {
@@ -345,16 +350,16 @@ impl<K: Kernel> Reactor<K> {
         before
     }
 
-    /// Makes a callback of a connection, flushes what it queued, and says how many bytes it handed back.
+    /// Calls a callback of a connection, flushes its output, and returns the number of bytes handed back.
     ///
-    /// A panic ends the connection, and nothing else. The handler is told of it, unless the connection has ended before.
+    /// A panic ends only the connection. `on_error` is called with it, unless the connection had ended before.
     pub(super) fn call(&mut self, key: usize, callback: impl FnOnce(&mut dyn StreamHandler, &mut Stream<'_>)) -> usize {
         let unread = self.call_back(key, callback);
         self.follow_up(key);
         unread
     }
 
-    /// The callback alone; [`follow_up`](Self::follow_up) has to be next that touches the connection.
+    /// The callback alone; [`follow_up`](Self::follow_up) has to be the next access to the connection.
     #[inline]
     fn call_back(&mut self, key: usize, callback: impl FnOnce(&mut dyn StreamHandler, &mut Stream<'_>)) -> usize {
         let id = self.hub.outboxes[key].id;
@@ -379,14 +384,14 @@ impl<K: Kernel> Reactor<K> {
             self.end_callback(id, began);
         }
         if let Some(successor) = self.hub.successor.take() {
-            // It may have been the last to hold its server.
+            // The former handler may hold the last reference to its server.
             let former = mem::replace(&mut self.links[key].handler, successor);
             self.let_go(former);
         }
         unread
     }
 
-    /// Carries out what a callback has ordered.
+    /// Carries out what a callback has requested.
     #[inline]
     fn follow_up(&mut self, key: usize) {
         self.start_tls();
@@ -395,7 +400,7 @@ impl<K: Kernel> Reactor<K> {
         self.take_in_dials();
     }
 
-    /// Has the connection read in the next turn, though no event will say so.
+    /// Schedules reading from the connection in the next turn, without an event.
     pub(super) fn enqueue(&mut self, key: usize) {
         let link = &mut self.links[key];
         if !link.queued {

@@ -1,4 +1,4 @@
-//! Listening: what makes protocols for accepted connections, and how a listener is opened and closed.
+//! Listening: handlers for accepted connections, and opening and closing of listeners.
 
 use std::{fmt, net::SocketAddr, rc::Rc};
 
@@ -12,15 +12,15 @@ use crate::{
     net::{Bind, tls::TlsAcceptor},
 };
 
-/// Makes the protocol for each connection that a listener accepts.
+/// Creates the handler of each connection that a listener accepts.
 pub(crate) trait Service {
     fn stream(&self, peer: SocketAddr) -> Box<dyn StreamHandler>;
     fn config(&self) -> Rc<StreamConfig>;
-    /// What its connections have to speak before anything else.
+    /// TLS that the connections have to speak first, if any.
     fn tls(&self) -> Option<&TlsAcceptor>;
 }
 
-/// A service of raw streams.
+/// Service for raw streams.
 pub(super) struct Streams<F> {
     pub(super) factory: F,
     pub(super) config: Rc<StreamConfig>,
@@ -41,19 +41,19 @@ impl<F: Fn(SocketAddr) -> H, H: StreamHandler + 'static> Service for Streams<F> 
     }
 }
 
-/// A listener that was opened.
+/// An open listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listening {
-    /// Its name, by which it is closed.
+    /// Id of the listener, for [`Hub::close_listener`].
     pub id: ListenerId,
-    /// The address it got; the port is the one the system chose, if 0 was asked for.
+    /// Local address of the listener. If port 0 was requested, the port is the one that the system chose.
     pub addr: SocketAddr,
 }
 
-/// What is called when a listener that a handler asked for was opened, or not.
+/// Callback for the result of opening a listener.
 pub(super) type Opened = Box<dyn FnOnce(&mut Hub, Result<Listening, ListenError>)>;
 
-/// A listener that a handler asked for.
+/// A listener to be opened.
 pub(super) struct Opening {
     pub(super) bind: Bind,
     pub(super) service: Rc<dyn Service>,
@@ -66,16 +66,16 @@ impl fmt::Debug for Opening {
     }
 }
 
-/// An open listener.
+/// An open listener with its socket.
 pub(super) struct Listener<L> {
     pub(super) id: ListenerId,
     pub(super) socket: L,
     pub(super) service: Rc<dyn Service>,
-    /// Connections may wait that were not accepted; no event will tell again.
+    /// Connections may be waiting in the backlog; no further event will say so.
     pub(super) ready: bool,
-    /// The system had no room for another connection; the timer tries again.
+    /// Set while the listener is parked, because the system has no room for a connection. The timer tries again.
     pub(super) parked: Option<TimerId>,
-    /// So many tries in a row have brought nothing.
+    /// Consecutive accepts that have failed.
     pub(super) failures: u32,
 }
 
@@ -90,7 +90,13 @@ impl<L: fmt::Debug> fmt::Debug for Listener<L> {
 }
 
 impl Hub {
-    /// Opens a listener for raw streams in the course of this turn, and tells `then` how that went.
+    /// Opens a listener for raw streams in the course of this turn, or in the next if it is called late in the turn.
+    /// Then calls `then` with the result.
+    ///
+    /// The result is [`ListenError::Bind`] if the address cannot be resolved or no socket can be bound to it, and
+    /// [`ListenError::ShuttingDown`] if the loop is ending.
+    ///
+    /// See [`Reactor::listen_stream`](crate::Reactor::listen_stream) for the other parameters.
     pub fn listen_stream<H: StreamHandler + 'static>(
         &mut self,
         bind: impl Into<Bind>,

@@ -1,8 +1,8 @@
-//! The reactor: it waits, moves bytes, and calls handlers. This page is the loop.
+//! The reactor: waits for events, moves bytes and calls handlers. This file is the loop.
 //!
-//! A connection is two halves. The inbound one, [`link::Link`], has the socket and the protocol and belongs to the reactor alone; the outbound
-//! one, [`outbox::Outbox`], lies in the [`Hub`], which every handler borrows. So a handler may send to any connection, its own
-//! included, without a lock, a channel or an allocation.
+//! A connection has two halves. The inbound half, [`link::Link`], holds the socket and the protocol and belongs to the
+//! reactor alone. The outbound half, [`outbox::Outbox`], lies in the [`Hub`], which every handler borrows. A handler
+//! can therefore send to any connection, its own included, without a lock, a channel or an allocation.
 
 mod accept;
 mod cold;
@@ -91,68 +91,108 @@ use crate::{
     net::{Answers, Bind, Event, Kernel, Resolver, System, SystemResolver, transport::Ciphertext},
 };
 
-/// The event loop: single-threaded, and bounded in all it does between two waits.
+/// A single-threaded event loop whose work between two waits is bounded ([`ReactorConfig`]).
 ///
-/// `K` is the system it runs on: the real one unless a test says otherwise (see [`sim`](crate::net::sim)).
+/// `K` is the system that the reactor runs on: the operating system by default, or a simulated one in tests (see
+/// [`sim`](crate::net::sim)).
+///
+/// # Order of a turn
+///
+/// Wait for events; commands of [`Remote`]s; connections with an event, each read, handled and flushed in one go;
+/// accept; TLS handshakes; connections that a budget or a pause left unfinished; ticks; timers; events of the
+/// application; listeners and shutdown; compression; output of all other connections; `on_drain`; `on_close`.
+///
+/// # Examples
+///
+/// [`run`](Self::run) owns the thread:
+///
+/// ```
+/// # use std::time::Duration;
+/// # use ws_reactor::Reactor;
+/// let mut reactor = Reactor::new()?;
+/// reactor.hub().add_timer(Duration::from_millis(1), |hub| hub.stop());
+/// reactor.run()?;
+/// # Ok::<(), ws_reactor::Error>(())
+/// ```
+///
+/// [`turn`](Self::turn) gives the reactor its turns in a loop of your own:
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use ws_reactor::{Reactor, Turn};
+/// let mut reactor = Reactor::new()?;
+/// while reactor.turn(Some(Duration::from_millis(16)))? == Turn::Running {
+///     // The loop's own work, at least every 16 ms.
+/// }
+/// # Ok::<(), ws_reactor::Error>(())
+/// ```
 pub struct Reactor<K: Kernel = System> {
     kernel: K,
     links: Slab<Link<K::Stream>>,
     listeners: Slab<Listener<K::Listener>>,
-    /// Which listener is the first to accept.
+    /// Key of the listener that accepts first in the next turn.
     first_listener: usize,
-    /// Some listener has connections waiting, and does not rest.
+    /// At least one listener has connections waiting and is not parked.
     accepting: bool,
     attempts: Slab<Attempt<K::Stream>>,
-    /// What resolvers have found.
+    /// Addresses that resolvers have found.
     answers: Arc<Answers>,
     resolver: Box<dyn Resolver>,
-    /// Connections are being taken in.
+    /// `take_in` is running.
     taking_in: bool,
     hub: Hub,
-    /// The one buffer that all connections are read into.
+    /// The one buffer into which all connections are read.
     read_buffer: Box<[u8]>,
-    /// Where what is encrypted is read to.
+    /// Buffer for encrypted input.
     ciphertext: Ciphertext,
-    /// Connections that wait for a step of their TLS handshake, the first that asked first.
+    /// Connections that wait for a step of their TLS handshake, oldest first.
     handshakes: VecDeque<usize>,
-    /// The connection that is read now may make one.
+    /// The connection being read may make a step of its TLS handshake.
     handshake_is_due: bool,
     events: Vec<Event>,
-    /// What may be read in this part of the turn, in bytes.
+    /// Bytes that may still be read in this part of the turn.
     turn_budget: usize,
-    /// Connections to be looked at in the next turn, though no event may come.
+    /// Connections to be read in the next turn without waiting for an event.
     run_queue: Vec<usize>,
     /// Connections whose output has drained.
     drained: Vec<ConnectionId>,
-    /// What other threads asked for, taken out of the mailbox.
+    /// Commands of other threads, taken out of the mailbox.
     commands: VecDeque<Command>,
-    /// When the last turn ended. A loop that comes late to the next waits too long by no more than that.
+    /// End of the last turn. A loop that starts the next turn late waits too long by no more than that delay.
     ended: Instant,
-    /// Who is told of slow turns.
+    /// Callback and threshold of `on_slow_turn`.
     watch: Option<Watch>,
-    /// The timer that ends a shutdown.
+    /// Timer that ends a graceful shutdown.
     last_call: Option<TimerId>,
-    /// So many timers more will give back what nobody needs.
+    /// Trim passes still scheduled.
     rests: u32,
     config: ReactorConfig,
 }
 
-/// Whether the loop goes on after a turn.
+/// State of the loop after a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// There will be more to do.
+    /// The loop goes on.
     Running,
-    /// [`Hub::stop`] or [`Hub::shutdown`] was called, and every connection has gone.
+    /// The loop has ended: [`Hub::stop`] or [`Hub::shutdown`] was called, and every connection has ended.
     Stopped,
 }
 
 impl Reactor {
-    /// A reactor with the default settings.
+    /// Creates a reactor with the default configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`PollError`] if the system cannot create a poll, for example because no file descriptor is free.
     pub fn new() -> Result<Self, PollError> {
         Reactor::with_config(ReactorConfig::default())
     }
 
-    /// A reactor with other settings.
+    /// Creates a reactor with the given configuration.
+    ///
+    /// # Errors
+    ///
+    /// See [`new`](Self::new).
     pub fn with_config(config: ReactorConfig) -> Result<Self, PollError> {
         let system = System::new(config.events).map_err(PollError)?;
         Ok(Reactor::on(system, config))
@@ -160,7 +200,7 @@ impl Reactor {
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// A reactor on a system of one's own choice.
+    /// Creates a reactor on the given system, such as [`Sim`](crate::net::sim::Sim).
     pub fn on(mut kernel: K, config: ReactorConfig) -> Self {
         let random = kernel.random();
         Reactor {
@@ -191,7 +231,14 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Listens for raw streams; `factory` makes the protocol for each.
+    /// Opens a listener for raw streams. `factory` creates the handler of each accepted connection from the peer's
+    /// address.
+    ///
+    /// `bind` is an address as text, a [`SocketAddr`], or a [`Bind`] with options.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError::Bind`] if the address cannot be resolved or no socket can be bound to it.
     pub fn listen_stream<H: StreamHandler + 'static>(
         &mut self,
         bind: impl Into<Bind>,
@@ -200,7 +247,11 @@ impl<K: Kernel> Reactor<K> {
         self.listen_stream_with(bind, StreamConfig::default(), factory)
     }
 
-    /// As [`listen_stream`](Self::listen_stream), with other settings for the streams.
+    /// As [`listen_stream`](Self::listen_stream), with a configuration for the streams.
+    ///
+    /// # Errors
+    ///
+    /// See [`listen_stream`](Self::listen_stream).
     pub fn listen_stream_with<H: StreamHandler + 'static>(
         &mut self,
         bind: impl Into<Bind>,
@@ -210,7 +261,14 @@ impl<K: Kernel> Reactor<K> {
         self.open(bind.into(), Rc::new(Streams { factory, config: Rc::new(config), tls: None }))
     }
 
-    /// As [`listen_stream_with`](Self::listen_stream_with), with TLS under each stream: EventMachine's `start_tls`.
+    /// As [`listen_stream_with`](Self::listen_stream_with), with TLS on each stream (EventMachine's `start_tls`).
+    ///
+    /// `on_connect` is called right after accept. Output waits until the TLS handshake is done; [`Stream::tls_info`] is
+    /// `None` until then.
+    ///
+    /// # Errors
+    ///
+    /// See [`listen_stream`](Self::listen_stream).
     #[cfg(feature = "tls")]
     pub fn listen_stream_over_tls<H: StreamHandler + 'static>(
         &mut self,
@@ -222,7 +280,11 @@ impl<K: Kernel> Reactor<K> {
         self.open(bind.into(), Rc::new(Streams { factory, config: Rc::new(config), tls: Some(tls.into()) }))
     }
 
-    /// Turns until [`Hub::stop`] or [`Hub::shutdown`] has ended the loop. It may be run again.
+    /// Runs turns until [`Hub::stop`] or [`Hub::shutdown`] has ended the loop. A loop that has ended can be run again.
+    ///
+    /// # Errors
+    ///
+    /// [`PollError`] if waiting for events fails.
     pub fn run(&mut self) -> Result<(), PollError> {
         if self.hub.running == Running::Stopped {
             self.hub.running = Running::Yes;
@@ -231,9 +293,15 @@ impl<K: Kernel> Reactor<K> {
         Ok(())
     }
 
-    /// One turn of the loop: waits for news, at most `timeout`, and deals with all of it.
+    /// Runs one turn: waits for events, at most for `timeout`, and handles them within the [budgets](ReactorConfig).
     ///
-    /// For embedding into a loop of one's own; [`next_deadline`](Self::next_deadline) says how long that may wait.
+    /// The wait also ends by a command of a [`Remote`] and at [`next_deadline`](Self::next_deadline), late by at most
+    /// the time spent since the last turn. Once the loop has ended, a turn does nothing and returns [`Turn::Stopped`]
+    /// until [`run`](Self::run) is called.
+    ///
+    /// # Errors
+    ///
+    /// [`PollError`] if waiting for events fails.
     pub fn turn(&mut self, timeout: Option<Duration>) -> Result<Turn, PollError> {
         if self.hub.running == Running::Stopped {
             return Ok(Turn::Stopped);
@@ -245,7 +313,7 @@ impl<K: Kernel> Reactor<K> {
 
         self.take_in_dials();
         self.refill_deliveries();
-        // What ended in the last turn, and had no room in it, goes first.
+        // Connections for which the last turn had no budget left are removed first.
         self.remove_closed();
         self.refill_deliveries();
         self.take_answers();
@@ -269,7 +337,7 @@ impl<K: Kernel> Reactor<K> {
         Ok(if self.hub.running == Running::Stopped { Turn::Stopped } else { Turn::Running })
     }
 
-    /// Events, then the connections that a budget or a pause had left unfinished.
+    /// Handles events, then connections that a budget or a pause left unfinished.
     fn handle_events(&mut self) {
         let unfinished = self.run_queue.len();
         self.refill();
@@ -283,13 +351,14 @@ impl<K: Kernel> Reactor<K> {
         }
         self.events = events;
         self.accept();
-        // Whatever news there is, handshakes and what is unfinished have budgets of their own.
+        // TLS handshakes and unfinished connections have read budgets of their own, so a flood of events cannot starve
+        // them.
         self.refill();
         self.shake_hands();
         self.refill();
         self.refill_deliveries();
         let mut looked_at = 0;
-        // Those whose turn does not come now are before the others in the next.
+        // Connections not reached now come first in the next turn.
         while looked_at < unfinished && self.turn_budget > 0 {
             let key = self.run_queue[looked_at];
             looked_at += 1;
@@ -301,18 +370,19 @@ impl<K: Kernel> Reactor<K> {
         self.run_queue.drain(..looked_at);
     }
 
-    /// Lets so much be read as a part of a turn allows.
+    /// Refills the read budget for the next part of the turn.
     fn refill(&mut self) {
         self.turn_budget = self.config.turn_budget_bytes.max(1);
     }
 
-    /// Allows so many deliveries and endings as a part of a turn may make.
+    /// Refills the delivery budget for the next part of the turn.
     fn refill_deliveries(&mut self) {
         self.hub.deliveries_left = self.config.delivery_budget.max(1);
     }
 
-    /// Removes connections that have ended, within the budget: each may publish its end to all the others. What `on_close` ends waits for the next turn: it may make
-    /// connections that fail at once, again and again.
+    /// Removes connections that have ended, within the delivery budget, because each `on_close` may publish to all
+    /// others. Connections that an `on_close` ends wait for the next turn: it may open connections that fail at once,
+    /// endlessly.
     fn remove_closed(&mut self) {
         let closed = self.hub.dead.len();
         let mut removed = 0;
@@ -332,13 +402,29 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// How long the poll may wait.
+    /// Longest time that the poll may wait.
     fn patience(&self, timeout: Option<Duration>) -> Option<Duration> {
         let until = self.next_deadline().map(|deadline| deadline.saturating_duration_since(self.ended));
         until.into_iter().chain(timeout).min()
     }
 
-    /// When the reactor wants its next turn even if nothing comes: a timer is due, or work is left over. `None`: never.
+    /// Time of the next turn that is due without an event: the deadline of the next timer, or a time that has passed if
+    /// work is left over. `None` if only an event requires a turn.
+    ///
+    /// A loop of your own waits no longer than until this time:
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use ws_reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.hub().add_timer(Duration::from_secs(5), |_| {});
+    /// let timeout = reactor.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+    /// assert!(timeout <= Some(Duration::from_secs(5)));
+    /// // Wait for the reactor's descriptor and for your own, at most `timeout`; then:
+    /// reactor.turn(Some(Duration::ZERO))?;
+    /// # Ok::<(), ws_reactor::Error>(())
+    /// ```
     pub fn next_deadline(&self) -> Option<Instant> {
         match self.has_work() {
             true => Some(self.hub.now),
@@ -366,24 +452,25 @@ impl<K: Kernel> Reactor<K> {
             || self.accepting
     }
 
-    /// Has names looked up by `resolver`. By default the system is asked, in threads that are started with the first name.
+    /// Sets the resolver of host names. The default resolver asks the operating system, on threads started with the
+    /// first name.
     pub fn set_resolver(&mut self, resolver: impl Resolver + 'static) {
         self.resolver = Box::new(resolver);
     }
 
-    /// A handle for other threads.
+    /// Returns a handle for other threads.
     pub fn remote(&self) -> Remote {
         self.hub.remote()
     }
 
-    /// What handlers may touch, for use between turns.
+    /// Returns the [`Hub`], for use between turns. [`Hub::now`] is set to the current time.
     pub fn hub(&mut self) -> &mut Hub {
-        // The last turn may be long past.
+        // The last turn may have ended long ago.
         self.hub.now = self.kernel.now();
         &mut self.hub
     }
 
-    /// The system it runs on; a test moves the simulated one's clock by it.
+    /// Returns the system that the reactor runs on, for example to move the clock of a simulated one.
     pub fn kernel_mut(&mut self) -> &mut K {
         &mut self.kernel
     }
@@ -399,7 +486,9 @@ impl<K: Kernel> fmt::Debug for Reactor<K> {
 
 #[cfg(unix)]
 impl std::os::fd::AsRawFd for Reactor<System> {
-    /// The descriptor of the poll: readable when the reactor wants a turn, for loops that watch descriptors.
+    /// The descriptor of the poll, for loops that watch descriptors: readable when an event is waiting.
+    ///
+    /// Timers do not make the descriptor readable: see [`next_deadline`](Reactor::next_deadline).
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
         self.kernel.as_raw_fd()
     }

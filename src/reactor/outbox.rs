@@ -1,4 +1,4 @@
-//! The outbound half of a connection: encoder, queued bytes, and how far it is on the way to its end.
+//! The outbound half of a connection: encoder, queued bytes, and closing state.
 
 use std::{
     io::IoSlice,
@@ -25,69 +25,69 @@ use crate::protocol::{
     framing::HeaderBytes,
 };
 
-/// How far a connection is on the way to its end.
+/// Closing state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Bytes go both ways.
+    /// Both sides may send.
     Open,
-    /// Our close frame is queued, the peer's has not come.
+    /// Our close frame is queued; the peer's has not arrived.
     Closing,
-    /// What is queued still goes out, nothing is read, then the connection ends.
+    /// Queued output is sent, input is not read, then the connection ends.
     Draining,
-    /// What is queued still goes out, then our side ends, and input is discarded until the peer's does.
+    /// Queued output is sent, then our side ends; input is discarded until the peer's side ends.
     Lingering,
-    /// What is queued still goes out, input is discarded, and the peer ends the stream: it is the server (RFC 6455 §7.1.1).
+    /// Queued output is sent and input is discarded; the peer, a server, ends the stream (RFC 6455 §7.1.1).
     Parting,
-    /// To be buried at the end of the turn.
+    /// The connection has ended and is removed at the end of the turn.
     Dead,
 }
 
-/// From this length on a payload is sent from where it lies, if that is a block or the input that is being handled.
+/// A payload of at least this length is sent from its place, if that is a block or the input being handled.
 pub(crate) const LARGE_PAYLOAD_BYTES: usize = 16 * 1024;
 
-/// The outbound half.
+/// The outbound half of a connection.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     pub(super) id: ConnectionId,
     pub(super) phase: Phase,
-    /// The application does not want to read.
+    /// The application has paused reading.
     pub(super) paused: bool,
-    /// It is to be read again, and has not been yet.
+    /// Reading was resumed, and no read has followed yet.
     pub(super) resuming: bool,
-    /// Output is above the mark, or was refused, and has not drained since.
+    /// Output was above the mark, or a send was congested or dropped, and the output has not drained since.
     pub(super) above_mark: bool,
-    /// Output is above the high-water mark, or was when it was last looked at.
+    /// Output is above the high-water mark, or was at the last check.
     pub(super) congested: bool,
-    /// There is a rule: output waits that the socket did not take.
+    /// `cold` holds a rule: output waits that the socket did not take.
     pub(super) has_rule: bool,
-    /// The socket took less than it was offered; an event will tell when there is room.
+    /// The socket took less than it was offered; an event will report room.
     pub(super) blocked: bool,
-    /// Listed to be flushed at the end of the turn.
+    /// The connection is listed in `touched`.
     pub(super) touched: bool,
     /// Our side of the stream has ended.
     pub(super) shut: bool,
-    /// The connection is being made.
+    /// The connection is not established yet.
     pub(super) dialing: bool,
-    /// The name of its place is being looked up.
+    /// The name of the connection's place is being resolved.
     pub(super) resolving: bool,
-    /// What it says is for a WebSocket to say, from its handshake on.
+    /// The output belongs to a WebSocket, from its opening handshake on.
     pub(super) reserved: bool,
-    /// This application has ended it, or is about to.
+    /// The application has ended the connection, or is about to.
     pub(super) given_up: bool,
-    /// The deadline goes when the handshake of the transport is done.
+    /// The deadline is removed when the TLS handshake is done.
     pub(super) deadline_is_for_tls: bool,
     peer_addr: PeerAddr,
     pub(super) config: Rc<StreamConfig>,
-    /// None while the stream is raw: what it says is not framed.
+    /// `None` for a raw stream, whose output is not framed.
     pub(super) encoder: Option<Encoder>,
-    /// None unless it was agreed upon.
+    /// `None` unless compression was negotiated.
     pub(super) compression: Option<Box<Compression>>,
     pub(super) queue: Option<Box<Queue>>,
-    /// When the current phase must be over.
+    /// Deadline of the current phase.
     pub(super) deadline: Option<Instant>,
-    /// The timer that watches this, and the grace of a slow reader: it goes off no later than either.
+    /// Timer for `deadline` and for the output rule; it fires no later than either.
     pub(super) alarm: Option<TimerId>,
-    /// What most connections do without.
+    /// Rarely used state.
     pub(super) cold: Option<Box<Cold>>,
 }
 
@@ -128,28 +128,28 @@ impl Outbox {
         self.peer_addr = address.into();
     }
 
-    /// There is nothing to write to yet.
+    /// Marks the connection as not established: output waits.
     pub(super) fn await_connection(&mut self) {
         (self.blocked, self.dialing) = (true, true);
     }
 
-    /// From now on the stream speaks WebSocket, and compresses if that was agreed upon.
+    /// Makes the stream a WebSocket, with compression if it was negotiated.
     pub(super) fn speak(&mut self, encoder: Encoder, deflation: Option<Deflation>) {
         self.encoder = Some(encoder);
         self.compression = deflation.map(|deflation| Box::new(Compression::new(deflation)));
     }
 
-    /// How it frames what it says; `None` for a raw stream.
+    /// The encoder of a WebSocket; `None` for a raw stream.
     pub(super) fn encoder(&self) -> Option<Encoder> {
         self.encoder
     }
 
-    /// Bytes that wait, to be compressed or to be written.
+    /// Bytes waiting for compression or for the socket.
     pub(super) fn buffered(&self) -> usize {
         self.queued() + self.compression.as_ref().map_or(0, |compression| compression.waiting)
     }
 
-    /// Bytes that wait to be written.
+    /// Bytes waiting for the socket.
     pub(super) fn queued(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len())
     }
@@ -160,28 +160,28 @@ impl Outbox {
         self.buffered() < self.config.output.congestion_mark()
     }
 
-    /// How far the output is above its high-water mark.
+    /// Bytes above the high-water mark.
     pub(super) fn above_congestion_mark(&self) -> usize {
         self.buffered().saturating_sub(self.config.output.congestion_mark())
     }
 
-    /// Whether its input is wanted now.
+    /// Whether the connection may be read now.
     pub(super) fn may_read(&self) -> bool {
         match self.phase {
             Phase::Open => !self.paused && (!self.above_mark || self.allowance() > 0),
-            // The peer's close frame must be found whatever the application wants.
+            // The peer's close frame has to be found even if the application has paused reading.
             Phase::Closing | Phase::Lingering | Phase::Parting => true,
             Phase::Draining | Phase::Dead => false,
         }
     }
 
-    /// Queues raw bytes. What is written after a part that is not `whole` belongs to it: nothing is put between.
+    /// Queues raw bytes. If the bytes are not `whole`, nothing is put between them and the next write.
     pub(super) fn write(&mut self, bytes: &[u8], whole: bool, pools: &mut Pools) {
         let queue = self.queue.get_or_insert_with(|| pools.take_queue());
         queue.append(&mut pools.blocks, bytes.len(), whole, |out| out.extend_from_slice(bytes));
     }
 
-    /// Queues a message as it is, if it is short and nothing has to be asked or put before it; most are. `false` if it is another.
+    /// Queues a message as it is, if it is short, unmasked and uncompressed, as most are. Returns `false` otherwise.
     #[inline(always)]
     pub(super) fn short_message(&mut self, encoder: Encoder, message: Message<'_>, pools: &mut Pools) -> bool {
         if let Some(header) = encoder.short_header(message)
@@ -194,9 +194,10 @@ impl Outbox {
         false
     }
 
-    /// Queues a message, compressed if `compress` and that was agreed upon. A large one that lies in the block `lent` is sent from there.
+    /// Queues a message, compressed if `compress` is set and compression was negotiated. A large message inside the
+    /// block `lent` is sent from there.
     ///
-    /// `true` if it waits to be compressed, and is the first that does.
+    /// Returns `true` if the message is the first that waits for compression.
     #[inline(always)]
     pub(super) fn message(
         &mut self,
@@ -234,8 +235,8 @@ impl Outbox {
         self.append(payload.len(), pools, |out| encoder.message(message, key, out));
     }
 
-    /// Queues a large message that lies at `start` of the input that is being handled, from where it leaves unless it has to wait; `false` if the
-    /// encoder cannot do that.
+    /// Queues a large message that lies at `start` of the input being handled. It is sent from there, or copied if it
+    /// has to wait. Returns `false` if the encoder cannot do that.
     pub(super) fn message_in_input(
         &mut self,
         encoder: Encoder,
@@ -248,7 +249,7 @@ impl Outbox {
         true
     }
 
-    /// Queues a header whose payload is to follow from where it lies.
+    /// Queues a header whose payload follows from its place.
     fn begin_frame(&mut self, header: &HeaderBytes, pools: &mut Pools) -> &mut Queue {
         let queue = self.queue.get_or_insert_with(|| pools.take_queue());
         let header = header.as_bytes();
@@ -256,7 +257,7 @@ impl Outbox {
         queue
     }
 
-    /// Queues what was encoded before, without a copy if that is no dearer.
+    /// Queues an encoded frame, without a copy unless a copy is cheaper.
     pub(super) fn encoded(&mut self, frame: &EncodedFrame, pools: &mut Pools) {
         let queue = self.queue.get_or_insert_with(|| pools.take_queue());
         let head = frame.head.as_bytes();
@@ -275,7 +276,7 @@ impl Outbox {
         self.append(data.len(), pools, |out| encoder.ping(data, key, out));
     }
 
-    /// Queues a pong; while the socket is blocked only the newest is kept.
+    /// Queues a pong. While the socket is blocked only the newest is kept.
     pub(super) fn pong(&mut self, encoder: Encoder, data: &[u8], pools: &mut Pools) {
         if self.blocked {
             self.cold.get_or_insert_default().pong = Some(data.into());
@@ -285,7 +286,7 @@ impl Outbox {
         self.append(data.len(), pools, |out| encoder.pong(data, key, out));
     }
 
-    /// Queues what begins the closing handshake, if the version has one.
+    /// Queues the close frame that begins the closing handshake, if the version has one.
     pub(super) fn close_frame(&mut self, code: Option<CloseCode>, reason: &str, pools: &mut Pools) {
         self.take_pong();
         if let Some(encoder) = self.encoder.filter(|encoder| encoder.version().has_closing_handshake()) {
@@ -294,7 +295,7 @@ impl Outbox {
         }
     }
 
-    /// Queues the close frame of a connection that has failed, if there is any that could tell so.
+    /// Queues the close frame of a failed connection, if the version has a frame that can say so.
     pub(super) fn failure_frame(&mut self, code: CloseCode, reason: &str, pools: &mut Pools) {
         self.take_pong();
         if self.encoder.is_some_and(|encoder| encoder.version().closes_cleanly()) {
@@ -311,7 +312,7 @@ impl Outbox {
         }
     }
 
-    /// Drops what has not begun to leave.
+    /// Drops output of which nothing has been sent.
     pub(super) fn drop_unsent(&mut self, pools: &mut Pools) {
         self.forget_uncompressed(pools);
         if let Some(queue) = &mut self.queue {
@@ -319,7 +320,7 @@ impl Outbox {
         }
     }
 
-    /// There is room in the socket again: the pong that waited goes out at the next frame boundary.
+    /// Notes that the socket has room again. A waiting pong is sent at the next frame boundary.
     pub(super) fn unblock(&mut self, pools: &mut Pools) {
         self.blocked = false;
         if let (Some(pong), Some(encoder)) = (self.take_pong(), self.encoder) {
@@ -333,34 +334,34 @@ impl Outbox {
         self.cold.as_mut()?.pong.take()
     }
 
-    /// The list of the timers that go with the connection.
+    /// List of the timers that end with the connection.
     pub(super) fn timers_mut(&mut self) -> &mut Vec<TimerId> {
         &mut self.cold.get_or_insert_default().timers
     }
 
-    /// All timers that go with the connection.
+    /// All timers that end with the connection.
     pub(super) fn into_timers(self) -> impl Iterator<Item = TimerId> {
         self.cold.map(|cold| cold.timers).into_iter().flatten().chain(self.alarm)
     }
 
-    /// The bytes that wait, as far as one write takes them, and in how many slices.
+    /// Fills `slices` with waiting bytes for one write, and returns their number.
     pub(super) fn slices<'q>(&'q self, input: &'q [u8], slices: &mut [IoSlice<'q>; MAX_SLICES]) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.slices(input, slices))
     }
 
-    /// The bytes that wait, if they lie in one piece.
+    /// The waiting bytes, if they lie in one piece.
     pub(super) fn only_slice<'q>(&'q self, input: &'q [u8]) -> Option<&'q [u8]> {
         self.queue.as_ref()?.only_slice(input)
     }
 
-    /// Copies what still lies in the input.
+    /// Copies waiting bytes that lie in the input.
     pub(super) fn keep_input(&mut self, input: &[u8], pools: &mut Pools) {
         if let Some(queue) = &mut self.queue {
             queue.keep_input(input, &mut pools.blocks);
         }
     }
 
-    /// Notes that `written` bytes have left. An empty queue goes back to the pool.
+    /// Notes that `written` bytes have left. An empty queue returns to the pool.
     pub(super) fn advance(&mut self, written: usize, pools: &mut Pools) {
         if let Some(queue) = &mut self.queue {
             queue.advance(written, &mut pools.blocks);
@@ -370,7 +371,7 @@ impl Outbox {
         }
     }
 
-    /// Drops what waits.
+    /// Drops all output.
     pub(super) fn release(&mut self, pools: &mut Pools) {
         self.forget_uncompressed(pools);
         self.release_queue(pools);
@@ -382,12 +383,12 @@ impl Outbox {
         }
     }
 
-    /// How long an end may take.
+    /// Time that closing may take.
     pub(super) fn closing_timeout(&self) -> Duration {
         self.config.closing_timeout
     }
 
-    /// Queues what comes behind all that was said before.
+    /// Queues a frame behind everything sent before.
     fn append_last(&mut self, expected: usize, pools: &mut Pools, write: impl FnOnce(&mut Vec<u8>)) {
         match self.is_compressing() {
             true => self.line_up_frame(pools, write),
@@ -402,5 +403,6 @@ impl Outbox {
     }
 }
 
-/// Up to here a published frame is copied behind what is queued already: a segment of its own would cost as much.
+/// A published frame up to this length is copied behind a non-empty queue, because a segment of its own would cost as
+/// much.
 pub(super) const SMALL_FRAME_BYTES: usize = 1024;

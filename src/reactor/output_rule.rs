@@ -1,6 +1,6 @@
-//! The rule for output that waits: what a send is answered, when a peer is a slow reader, and when a connection is read although its output is full.
+//! Rule for waiting output: the status of a send, the detection of slow readers, and reading in spite of full output.
 //!
-//! Pure: byte counts and `now` come in as arguments. [`OutputLimits`] has the description for users.
+//! Pure: byte counts and `now` are arguments. [`OutputLimits`] describes the rule for users.
 
 use std::time::{Duration, Instant};
 
@@ -9,28 +9,28 @@ use super::{
     hub::later,
 };
 
-/// Bytes that a peer has to take in [`OutputLimits::stall_timeout`], or all that waits, if that is less.
+/// Bytes that a peer has to take within [`OutputLimits::stall_timeout`]; all waiting bytes, if there are fewer.
 pub(super) const PROGRESS_BYTES: usize = 16 * 1024;
 
-/// Output that has not moved for this long no longer keeps its connection from being read.
+/// Output that has not moved for this long no longer stops its connection from being read.
 pub(super) const READ_ANYWAY_AFTER: Duration = Duration::from_secs(1);
 
-/// Bytes read then, each time.
+/// Bytes read each time in spite of the output.
 pub(super) const READ_ANYWAY_BYTES: usize = 256 * 1024;
 
-/// Whether a message may be queued behind what is buffered already.
+/// Whether a message may be queued behind the buffered output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admission {
     Accept,
-    /// It may, and the application should wait for `on_drain`.
+    /// Accepted; the application should wait for `on_drain`.
     Congested,
     Drop,
-    /// It may not, and the connection is closed as a slow reader.
+    /// Refused; the connection is closed as a slow reader.
     Close,
 }
 
 impl OutputLimits {
-    /// Output above this mark is congested.
+    /// Output above which sends are congested.
     #[inline]
     pub(super) fn congestion_mark(&self) -> usize {
         self.high_water_bytes.min(self.limit_bytes)
@@ -46,20 +46,20 @@ impl OutputLimits {
     }
 }
 
-/// Progress of output for which the socket had no room. It begins when the socket is full, and is over when nothing waits.
+/// Progress of output that the socket did not take. Exists from the moment the socket is full until no output waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct OutputRule {
-    /// Start of the present interval: the last time that the peer had taken enough.
+    /// Start of the current interval: the last time that the peer had taken enough.
     progress_at: Instant,
-    /// Bytes that the peer has yet to take in it.
+    /// Bytes that the peer still has to take in the current interval.
     missing: usize,
-    /// When the connection is read although its output waits.
+    /// Time at which the connection is read in spite of its output.
     read_at: Instant,
     /// Bytes that may be read in spite of the output.
     allowance: usize,
 }
 
-/// What a passed deadline means.
+/// Meaning of a deadline that has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Passed {
     /// The peer is a slow reader.
@@ -69,12 +69,12 @@ pub(super) enum Passed {
 }
 
 impl OutputRule {
-    /// `waiting` bytes wait from now on.
+    /// Starts an interval with `waiting` bytes of output.
     pub(super) fn new(waiting: usize, now: Instant) -> Self {
         OutputRule { progress_at: now, missing: needed(waiting), read_at: now + READ_ANYWAY_AFTER, allowance: 0 }
     }
 
-    /// The peer has taken `moved` bytes, and `waiting` are left.
+    /// Notes that the peer has taken `moved` bytes, and that `waiting` bytes are left.
     pub(super) fn on_moved(&mut self, moved: usize, waiting: usize, now: Instant) {
         if moved == 0 {
             return;
@@ -86,12 +86,13 @@ impl OutputRule {
         }
     }
 
-    /// Starts the interval anew: the time that has passed was not the peer's.
+    /// Restarts the interval, because the delay was not the peer's.
     pub(super) fn excuse(&mut self, waiting: usize, now: Instant) {
         (self.progress_at, self.missing) = (now, needed(waiting));
     }
 
-    /// When [`on_time`](Self::on_time) is to be called next. `suspended`: the connection is not read, because of its output.
+    /// Time of the next call of [`on_time`](Self::on_time). `suspended`: the connection is not read because of its
+    /// output.
     pub(super) fn next_deadline(&self, stall_timeout: Duration, suspended: bool) -> Instant {
         let stalled_at = later(self.progress_at, stall_timeout);
         if suspended { stalled_at.min(self.read_at) } else { stalled_at }
@@ -113,18 +114,19 @@ impl OutputRule {
         self.allowance
     }
 
-    /// `bytes` of the allowance have been used.
+    /// Notes that `bytes` of the allowance were read.
     pub(super) fn use_allowance(&mut self, bytes: usize) {
         self.allowance = self.allowance.saturating_sub(bytes);
     }
 
-    /// Since when the output has made no progress.
+    /// Time since which the output has made no progress.
     pub(super) fn progress_at(&self) -> Instant {
         self.progress_at
     }
 }
 
-/// What the peer has to take in an interval that begins with `waiting` bytes. What TLS has encrypted already is not counted, so it may be none.
+/// Bytes that the peer has to take in an interval that begins with `waiting` bytes. At least 1: `waiting` is 0 if only
+/// TLS holds output.
 fn needed(waiting: usize) -> usize {
     waiting.clamp(1, PROGRESS_BYTES)
 }
@@ -199,7 +201,8 @@ mod tests {
         assert_eq!(rule.next_deadline(TIMEOUT, true), at(3500));
     }
 
-    /// What the rule says, said by looking back over all that has happened: intervals begin where the peer had taken enough, and one that lasts too long is a stall.
+    /// Model of the rule that looks back over the whole history: an interval begins where the peer had taken enough,
+    /// and an interval that lasts too long is a stall.
     #[derive(Debug)]
     struct Model {
         start: Instant,

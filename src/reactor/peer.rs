@@ -1,8 +1,8 @@
-//! The address of a peer, in half the room of a `SocketAddr`.
+//! The address of a peer, in half the size of a `SocketAddr`.
 
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 
-/// An address that every connection holds; the long ones lie elsewhere.
+/// An address in each outbox; IPv6 addresses are boxed because of their size.
 #[derive(Debug)]
 pub(super) enum PeerAddr {
     V4(SocketAddrV4),

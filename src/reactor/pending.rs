@@ -1,4 +1,4 @@
-//! Handshakes that clients have begun and not finished: how many there are, of all, and by network.
+//! Unfinished handshakes of clients: their number in total and by network.
 
 use std::{
     cell::{Cell, RefCell},
@@ -9,14 +9,14 @@ use std::{
 
 use super::Hub;
 
-/// Room for more networks than this is given back when none is left.
+/// Capacity for more networks than this is freed when no handshake is pending.
 const MANY_NETWORKS: usize = 1024;
 
-/// What is counted.
+/// Counters of unfinished handshakes.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     all: Cell<usize>,
-    /// Only of servers that have a limit for each.
+    /// Only for servers with a limit per network.
     by_network: RefCell<HashMap<IpAddr, usize>>,
 }
 
@@ -26,7 +26,7 @@ impl Pending {
     }
 }
 
-/// A handshake that counts for as long as this is kept.
+/// An unfinished handshake, counted until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct PendingHandshake {
     counts: Rc<Pending>,
@@ -34,7 +34,7 @@ pub(crate) struct PendingHandshake {
 }
 
 impl Hub {
-    /// Counts one handshake more, unless there are `most` already, or `most_of_each` of the peer's network.
+    /// Counts a handshake, unless `most` are pending in total or `most_of_each` from the peer's network.
     pub(crate) fn begin_handshake(
         &mut self,
         peer: IpAddr,
@@ -71,7 +71,8 @@ impl Drop for PendingHandshake {
     }
 }
 
-/// What one subscriber has: an address of IPv4, and 64 bits of IPv6, below which every host chooses as it likes (RFC 4291 §2.5.4).
+/// The network of a subscriber: an IPv4 address, or 64 bits of an IPv6 address, whose lower half each host may choose
+/// freely (RFC 4291 §2.5.4).
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),

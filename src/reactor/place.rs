@@ -1,4 +1,4 @@
-//! Where connections are to go.
+//! Destinations of outgoing connections.
 
 use std::{
     fmt, io,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::net::{Endpoint, scoped_address};
 
-/// Where a connection is to go.
+/// Destination of an outgoing connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
     Address(Endpoint),
@@ -16,7 +16,7 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// A host, which may be an address.
+    /// A destination by host and port; the host may be an IP address.
     pub(crate) fn new(host: &str, port: u16) -> Self {
         match host.parse::<IpAddr>() {
             Ok(ip) => Place::Address(SocketAddr::new(ip, port).into()),
@@ -37,7 +37,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// `example.com:80`, `127.0.0.1:80`, `[::1]:80` or `unix:/run/example.sock`.
+/// Parses `example.com:80`, `127.0.0.1:80`, `[::1]:80` or `unix:/run/example.sock`.
 impl FromStr for Place {
     type Err = io::Error;
 

@@ -1,4 +1,4 @@
-//! The buffers of a reactor that outboxes draw on, and how what is not needed any more is given back.
+//! The buffers that outboxes share, and the trimming of unused ones.
 
 use super::{config::ReactorConfig, queue::Queue};
 use crate::{
@@ -10,24 +10,24 @@ use crate::{
     },
 };
 
-/// The buffers of a reactor.
+/// The shared buffers of a reactor.
 #[derive(Debug)]
 pub(crate) struct Pools {
     pub(crate) blocks: Blocks,
     pub(crate) masks: Masks,
-    /// A message above this length is compressed in slices of so many bytes.
+    /// A longer message is compressed in slices of this many bytes.
     pub(super) slice_bytes: usize,
-    /// Boxed, because it is the box that is handed on.
+    /// Boxed, because the boxes themselves are passed on.
     #[allow(clippy::vec_box)]
     queues: Vec<Box<Queue>>,
-    /// The fewest of them that were free since the last rest: nobody has needed those.
+    /// Smallest number of free queues since the last trim pass: these were not needed.
     fewest: usize,
 }
 
-/// Free queues kept: enough for a publish to so many connections without an allocation.
+/// Free queues kept: enough to publish to this many connections without an allocation.
 const FREE_QUEUES: usize = 16_384;
 
-/// So much may be free without a rest.
+/// Up to this much may be free without a trim pass.
 const FEW_QUEUES: usize = 16;
 const FEW_BYTES: usize = 64 * 1024;
 
@@ -42,7 +42,7 @@ impl Pools {
         }
     }
 
-    /// The key for the next frame; a server's has none.
+    /// The masking key for the next frame; zero for a server, which does not mask.
     pub(super) fn key(&mut self, encoder: Encoder) -> MaskingKey {
         if encoder.masks() { self.masks.key() } else { [0; 4] }
     }
@@ -55,19 +55,19 @@ impl Pools {
 
     pub(super) fn give_queue(&mut self, mut queue: Box<Queue>) {
         queue.clear(&mut self.blocks);
-        // A queue that held much has earned its rest.
+        // A queue that held many segments is freed because of its capacity.
         if self.queues.len() < FREE_QUEUES && queue.capacity() <= 64 {
             self.queues.push(queue);
         }
     }
 
-    /// Whether there is more free than is worth keeping without a need.
+    /// Whether more is free than is worth keeping without need.
     pub(super) fn is_ample(&self) -> bool {
         self.queues.len() > FEW_QUEUES || self.blocks.free_bytes() > FEW_BYTES
     }
 
-    /// Gives back what nobody has needed since the last call; and all that is free, if that was most of it (see [`Blocks::rest`]). `true` if it was: what made
-    /// it so much is over.
+    /// Trims buffers that were not needed since the last call, and all free ones if these were most of them (see
+    /// [`Blocks::rest`]). Returns `true` in the latter case: the burst that needed them is over.
     pub(super) fn rest(&mut self) -> bool {
         let free = self.queues.len();
         let over = self.fewest >= free / 2;

@@ -10,44 +10,51 @@ use super::{
 };
 use crate::protocol::{Message, Outgoing, block::place, message::Summary, outgoing::OutgoingKind};
 
-/// Whom a publish reached, in numbers of subscribers.
+/// Result of a publish, in numbers of subscribers. Subscribers that are closing are not counted.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published {
-    /// The message is queued, for those that are congested too.
+    /// The message is queued, on congested connections too.
     pub queued: usize,
-    /// The message is queued, and the output is above its high-water mark ([`SendStatus::Congested`](crate::SendStatus::Congested)).
+    /// The message is queued on a connection whose output is above its high-water mark
+    /// ([`SendStatus::Congested`](crate::SendStatus::Congested)). A part of `queued`.
     pub congested: usize,
     /// The message was dropped by policy ([`SendStatus::Dropped`](crate::SendStatus::Dropped)).
     pub dropped: usize,
-    /// The connection was closed as a slow reader, because its output was at its limit.
+    /// The connection was closed as a slow reader, because of
+    /// [`OutputLimits::limit_bytes`](crate::OutputLimits::limit_bytes) or
+    /// [`ReactorConfig::excess_output_bytes`](crate::ReactorConfig::excess_output_bytes).
     pub closed: usize,
-    /// The version has no binary messages ([`SendStatus::Unsupported`](crate::SendStatus::Unsupported)).
+    /// The protocol version has no binary messages ([`SendStatus::Unsupported`](crate::SendStatus::Unsupported)).
     pub unsupported: usize,
 }
 
 impl Hub {
-    /// Subscribes a WebSocket to a topic. `false` if it is subscribed already, or has ended. Subscriptions end with the connection.
+    /// Subscribes an open WebSocket to a topic. The subscription ends with the connection.
+    ///
+    /// Returns `false` if the WebSocket is subscribed already, and if the connection is a raw stream, not open yet,
+    /// closing or ended.
     pub fn subscribe(&mut self, id: ConnectionId, topic: &str) -> bool {
         let speaks = find(&mut self.outboxes, id).is_some_and(|outbox| outbox.encoder().is_some());
         speaks && self.topics.subscribe(id.key(), topic)
     }
 
-    /// Ends a subscription; `false` if there was none.
+    /// Ends a subscription. Returns `false` if there is none, or if the connection is closing or has ended.
     pub fn unsubscribe(&mut self, id: ConnectionId, topic: &str) -> bool {
         find(&mut self.outboxes, id).is_some() && self.topics.unsubscribe(id.key(), topic)
     }
 
-    /// How many connections are subscribed to a topic.
+    /// Number of connections subscribed to a topic. A closing connection counts until it has ended.
     pub fn subscribers(&self, topic: &str) -> usize {
         self.topics.members(topic).len()
     }
 
-    /// Sends a message to every subscriber of a topic. It is encoded once; each connection gets messages in the order of publishing.
+    /// Sends a message to every subscriber of a topic. The message is encoded once for all connections with the same
+    /// encoding. Each connection receives messages in the order of publishing.
     ///
-    /// Where compression was negotiated it is compressed once too, and at once, however large it is, for all connections without context takeover that have the same
-    /// window. With context takeover a message refers to earlier ones of its own connection, so it is compressed for each:
-    /// for many subscribers `DeflateConfig::shared` is the better choice.
+    /// With compression the message is also compressed once, at once and whatever its length, for all connections
+    /// without context takeover that have the same window. With context takeover it is compressed for each connection,
+    /// because it refers to earlier messages of that connection; `DeflateConfig::shared` suits many subscribers better.
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
         self.publish_outgoing(topic, message.into(), NO_CONNECTION, true)
     }
@@ -57,7 +64,7 @@ impl Hub {
         self.publish_outgoing(topic, message.into(), NO_CONNECTION, false)
     }
 
-    /// As [`publish`](Self::publish), to every subscriber but `except`.
+    /// As [`publish`](Self::publish), to every subscriber except `except`.
     pub fn publish_to_others<'m>(
         &mut self,
         except: ConnectionId,
@@ -113,7 +120,7 @@ impl Hub {
             let congested = admission == Admission::Congested;
             match known {
                 _ if shares == Shares::Nothing => {
-                    // Where many have it wait, they wait for the same bytes.
+                    // Connections that have to wait with the message wait with the same copy of it.
                     let large = message.len() > pools.slice_bytes;
                     let lies = lent.is_some_and(|block| place(block, message.as_bytes()).is_some());
                     let copy =
@@ -144,7 +151,7 @@ impl Hub {
                 self.charge(key);
                 match self.outboxes[key].phase {
                     Phase::Open => published.congested += usize::from(congested),
-                    // The reactor holds too much, and this very connection was closed for it.
+                    // The reactor's excess output is used up, and this connection was closed because of it.
                     _ => {
                         self.stats.dropped += 1;
                         (published.queued, published.closed) = (published.queued - 1, published.closed + 1);
@@ -163,7 +170,7 @@ impl Hub {
         published
     }
 
-    /// Whether a subscriber whose output is above a mark takes another message.
+    /// Status of a published message for a subscriber whose output is above a mark.
     #[cold]
     pub(super) fn admit_published(&mut self, key: usize) -> Admission {
         let admission = self.admit(self.outboxes[key].id);

@@ -1,4 +1,4 @@
-//! The queue of a connection's output: segments that wait for the socket, in order.
+//! The output queue of a connection: segments that wait for the socket, in order.
 
 use std::{collections::VecDeque, io::IoSlice, mem, ops::Range, rc::Rc};
 
@@ -8,51 +8,51 @@ use crate::protocol::{
     framing::MAX_HEADER_BYTES,
 };
 
-/// A segment does not grow beyond this to hold one frame more; the next bytes start another. What it has room for and does not hold counts for no
-/// limit, so it is little beside the default one.
+/// A segment does not grow beyond this size for a further frame; a new segment starts instead. Unused capacity of a
+/// segment counts for no limit, so it has to be small compared with the default one.
 const SEGMENT_BYTES: usize = 64 * 1024;
 
-/// The most slices given to one write.
+/// Maximum number of slices for one write.
 pub(crate) const MAX_SLICES: usize = 64;
 
-/// Bytes on their way out. A connection has a queue only while something waits.
+/// Output of a connection. A connection has a queue only while output waits.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     segments: VecDeque<Segment>,
-    /// How much of the first segment has left.
+    /// Bytes of the first segment that have left.
     sent: usize,
-    /// What left last was not the end of a frame.
+    /// The bytes that left last do not end a frame.
     inside_frame: bool,
     bytes: usize,
-    /// How many bytes of the segments others may hold, too.
+    /// Bytes of the segments that others may hold, too.
     shared: usize,
-    /// How many segments have left.
+    /// Number of segments that have left.
     popped: u64,
-    /// Where the messages stand that have keys, if there are any.
+    /// Positions of the keyed messages, if there are any.
     latest: Option<Box<Latest>>,
 }
 
 #[derive(Debug)]
 struct Segment {
-    /// None for bytes in the input that is being handled.
+    /// `None` for bytes in the input being handled.
     block: Option<SharedBlock>,
     start: usize,
     end: usize,
-    /// How many of its bytes others may hold, too.
+    /// Bytes of the segment that others may hold, too.
     shared: usize,
-    /// A frame ends with the segment, so that another may be put behind it.
+    /// A frame ends with the segment, so that another frame may follow.
     ends_frame: bool,
 }
 
 impl Queue {
-    /// How many bytes wait.
+    /// Number of waiting bytes.
     pub(crate) fn len(&self) -> usize {
         self.bytes
     }
 
-    /// How many of them no other connection holds.
+    /// Number of waiting bytes that no other connection holds.
     pub(crate) fn own_bytes(&self) -> usize {
-        // Of a shared segment some may have left already.
+        // A part of a shared segment may have left already.
         self.bytes.saturating_sub(self.shared)
     }
 
@@ -60,8 +60,8 @@ impl Queue {
         self.bytes == 0
     }
 
-    /// Appends what `write` appends to the buffer it is given, about `expected` bytes: whole frames, or one frame's header if
-    /// `ends_frame` is false.
+    /// Appends the output of `write`, about `expected` bytes: whole frames, or the header of a frame if `ends_frame` is
+    /// false.
     pub(crate) fn append(
         &mut self,
         blocks: &mut Blocks,
@@ -81,7 +81,7 @@ impl Queue {
         tail.ends_frame = ends_frame;
     }
 
-    /// Appends a whole frame with a header of two octets; a copy behind what waits already is all that most take.
+    /// Appends a whole frame with a header of two bytes. Most frames need only a copy behind the waiting bytes.
     #[inline(always)]
     pub(crate) fn append_frame(&mut self, blocks: &mut Blocks, header: [u8; 2], payload: &[u8]) {
         if !self.append_to_tail(header, payload) {
@@ -89,7 +89,7 @@ impl Queue {
         }
     }
 
-    /// Appends the frame where there is room and nobody else looks; what else may be done is for [`append`](Self::append) to say.
+    /// Appends the frame if the last segment has room and is not shared; otherwise [`append`](Self::append) decides.
     #[inline]
     fn append_to_tail(&mut self, header: [u8; 2], payload: &[u8]) -> bool {
         let Some(tail) = self.segments.back_mut() else { return unlikely() };
@@ -114,7 +114,7 @@ impl Queue {
         });
     }
 
-    /// Appends `start..end` of a block, which is not copied.
+    /// Appends `start..end` of a block without copying it.
     pub(crate) fn append_shared(&mut self, block: &SharedBlock, start: usize, end: usize, ends_frame: bool) {
         if start < end {
             self.segments.push_back(Segment {
@@ -126,14 +126,14 @@ impl Queue {
         }
     }
 
-    /// Appends the end of a frame that lies at `start..end` of the input that is being handled. What of it has not left when the input goes is to be
-    /// [kept](Self::keep_input).
+    /// Appends the end of a frame that lies at `start..end` of the input being handled. Bytes that have not left when
+    /// the input is reused have to be [kept](Self::keep_input).
     pub(crate) fn append_input(&mut self, start: usize, end: usize) {
         self.segments.push_back(Segment::new(None, start..end, true));
         self.bytes += end - start;
     }
 
-    /// Copies what lies in the input and has not left.
+    /// Copies waiting bytes that lie in the input.
     pub(crate) fn keep_input(&mut self, input: &[u8], blocks: &mut Blocks) {
         for (index, segment) in self.segments.iter_mut().enumerate().filter(|(_, segment)| segment.block.is_none()) {
             let skip = if index == 0 { mem::take(&mut self.sent) } else { 0 };
@@ -142,13 +142,14 @@ impl Queue {
         }
     }
 
-    /// Where the frame with that key stands, if none of it has left.
+    /// Index of the frame with the key, if no byte of it has left.
     pub(super) fn latest_index(&self, key: &str) -> Option<usize> {
         let index = (self.latest.as_ref()?.place(key)? - self.popped) as usize;
         (index > 0 || self.sent == 0).then_some(index)
     }
 
-    /// Queues a frame, of which others hold `shared` bytes, in the place of that with the same key; says whether there was one.
+    /// Queues a frame, `shared` bytes of which others hold, in the place of a frame with the same key. Returns whether
+    /// there was one.
     pub(super) fn put_latest(&mut self, blocks: &mut Blocks, key: &str, frame: SharedBlock, shared: usize) -> bool {
         let segment = Segment { shared, ..Segment::new(Some(Rc::clone(&frame)), 0..frame.as_bytes().len(), true) };
         drop(frame);
@@ -171,7 +172,7 @@ impl Queue {
         }
     }
 
-    /// Puts a whole frame as near to the front as may be: behind the first segment that ends with a frame.
+    /// Inserts a whole frame as near to the front as possible: behind the first segment that ends a frame.
     pub(crate) fn insert_early(&mut self, blocks: &mut Blocks, write: impl FnOnce(&mut Vec<u8>)) {
         let mut block = blocks.take(0);
         let Some(buffer) = Rc::get_mut(&mut block) else { return };
@@ -185,7 +186,7 @@ impl Queue {
         self.bytes += end;
     }
 
-    /// The bytes that wait, as far as `slices` has room, and in how many of them.
+    /// Fills `slices` with waiting bytes, and returns the number of slices.
     pub(crate) fn slices<'q>(&'q self, input: &'q [u8], slices: &mut [IoSlice<'q>; MAX_SLICES]) -> usize {
         let (mut count, mut skip) = (0, self.sent);
         for (segment, slice) in self.segments.iter().zip(slices) {
@@ -196,7 +197,7 @@ impl Queue {
         count
     }
 
-    /// The bytes that wait, if they lie in one piece.
+    /// The waiting bytes, if they lie in one piece.
     pub(crate) fn only_slice<'q>(&'q self, input: &'q [u8]) -> Option<&'q [u8]> {
         let first = self.segments.front().filter(|_| self.segments.len() == 1)?;
         Some(first.bytes(input, self.sent))
@@ -224,7 +225,7 @@ impl Queue {
         }
     }
 
-    /// Drops what has not left, but for the rest of the frame whose start has.
+    /// Drops all bytes that have not left, except the rest of a frame that has begun to leave.
     pub(crate) fn keep_begun(&mut self, blocks: &mut Blocks) {
         let begun = match self.sent > 0 || self.inside_frame {
             false => 0,
@@ -249,7 +250,7 @@ impl Queue {
         (self.sent, self.bytes, self.shared, self.inside_frame, self.latest) = (0, 0, 0, false, None);
     }
 
-    /// How much memory the queue itself holds.
+    /// Number of segments for which the queue holds memory.
     pub(crate) fn capacity(&self) -> usize {
         self.segments.capacity()
     }
@@ -260,7 +261,8 @@ impl Segment {
         Segment { block, start: range.start, end: range.end, shared: 0, ends_frame }
     }
 
-    /// Whether a frame with so much payload may be appended: nobody else has the block, and it has room, or may be doubled without growing too large.
+    /// Whether a frame with that many payload bytes may be appended: the block is not shared, and it has room, or may
+    /// be doubled without growing too large.
     fn has_room_for(&self, bytes: usize) -> bool {
         let Some(block) = &self.block else { return false };
         let Block::Bytes(all) = &**block else { return false };
@@ -269,7 +271,7 @@ impl Segment {
         room && all.len() == self.end && Rc::strong_count(block) == 1
     }
 
-    /// Its bytes, but for the first `skip`.
+    /// Bytes of the segment without the first `skip`.
     fn bytes<'q>(&'q self, input: &'q [u8], skip: usize) -> &'q [u8] {
         &self.block.as_ref().map_or(input, |block| block.as_bytes())[self.start + skip..self.end]
     }
@@ -281,7 +283,7 @@ impl Segment {
     }
 }
 
-/// The compiler takes what leads here for rare, which it would not see by itself.
+/// Marks the calling branch as rare for the compiler, which does not see that by itself.
 #[cold]
 fn unlikely() -> bool {
     false
@@ -369,7 +371,7 @@ mod tests {
                 }
             }
             assert_eq!(waiting(&queue), all);
-            // What has left in the midst of a segment changes nothing for what follows.
+            // Bytes that have left from the middle of a segment do not change the later ones.
             queue.advance(1000, &mut blocks);
             all.drain(..1000);
         }
@@ -380,7 +382,8 @@ mod tests {
 
     #[test]
     fn a_short_frame_is_no_end_for_the_header_before_it() {
-        // A header whose payload is elsewhere, which has left, and a frame behind it: that is dropped, the rest of the frame is not.
+        // Queued: a header that has left, its payload elsewhere, and a frame behind. The frame is dropped, the rest of
+        // the payload is kept.
         let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
         let shared: SharedBlock = Rc::new(Block::Bytes(b"payload".to_vec()));
         queue.append(&mut blocks, 7, false, |out| out.extend_from_slice(b"header "));
@@ -400,7 +403,7 @@ mod tests {
         queue.append_shared(&shared, 0, 6, true);
         queue.append_frame(&mut blocks, *b"::", b"!");
         assert_eq!((waiting(&queue), shared.as_bytes()), (b"shared!shared::!".to_vec(), &b"shared"[..]));
-        // Nobody else looks at it any more.
+        // The block is no longer shared.
         let mut last = Vec::with_capacity(10);
         last.extend_from_slice(b"last");
         queue.append_shared(&Rc::new(Block::Bytes(last)), 0, 4, true);

@@ -1,4 +1,4 @@
-//! Remotes: the reactor from other threads.
+//! Remotes: handles to a reactor for other threads.
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use crate::{
     protocol::{CloseCode, OwnedMessage},
 };
 
-/// What another thread asks for.
+/// Command of another thread.
 pub(super) enum Command {
     Run(Box<dyn FnOnce(&mut Hub) + Send>),
     Send(ConnectionId, OwnedMessage),
@@ -33,13 +33,14 @@ impl fmt::Debug for Command {
     }
 }
 
-/// A command of a [`Remote`] was not accepted.
+/// Reason why a command of a [`Remote`] was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RemoteError {
-    /// As many commands wait as may: [`ReactorConfig::remote_commands`](crate::ReactorConfig::remote_commands). Try again later.
+    /// The queue holds [`ReactorConfig::remote_commands`](crate::ReactorConfig::remote_commands) commands. Try again
+    /// later.
     Full,
-    /// The reactor is gone; for a [`Responder`](crate::Responder): nobody waits for the reply any more.
+    /// The reactor was dropped. From a [`Responder`](crate::Responder): the request no longer waits for a reply.
     Closed,
 }
 
@@ -54,14 +55,33 @@ impl fmt::Display for RemoteError {
 
 impl std::error::Error for RemoteError {}
 
-/// A handle to a reactor for other threads: cheap to clone, `Send` and `Sync`.
+/// Handle to a reactor for other threads: `Send`, `Sync` and cheap to clone.
 ///
-/// Commands of one thread are carried out in their order, from the reactor's next turn on ([`ReactorConfig::command_budget`](crate::ReactorConfig::command_budget)). `Ok` says that a command
-/// waits, not that its connection is still there when it is carried out.
+/// A command is queued and wakes the reactor. Commands of one thread are executed in order, from the next turn on, at
+/// most [`command_budget`](crate::ReactorConfig::command_budget) per turn. `Ok` means that the command is queued. The
+/// result of its execution is not reported: a message to a connection that has ended is discarded.
 ///
 /// # Errors
 ///
-/// Every command fails with [`RemoteError::Full`] if too many wait, and with [`RemoteError::Closed`] once the reactor is gone.
+/// Every command fails with [`RemoteError::Full`] if the queue is full, and with [`RemoteError::Closed`] after the
+/// reactor was dropped.
+///
+/// # Example
+///
+/// ```
+/// use std::{thread, time::Duration};
+/// use ws_reactor::Reactor;
+///
+/// let mut reactor = Reactor::new()?;
+/// let remote = reactor.remote();
+/// let publisher = thread::spawn(move || {
+///     remote.publish("news", "hello")?;
+///     remote.shutdown(Duration::from_secs(1))
+/// });
+/// reactor.run()?;
+/// publisher.join().expect("the thread does not panic")?;
+/// # Ok::<(), ws_reactor::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Remote {
     inbox: Arc<Mailbox<Command>>,
@@ -80,46 +100,79 @@ impl Remote {
     }
 
     /// Sends a message to a connection. See [`Hub::send`].
+    ///
+    /// # Errors
+    ///
+    /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn send(&self, id: ConnectionId, message: impl Into<OwnedMessage>) -> Result<(), RemoteError> {
         self.push(Command::Send(id, message.into()))
     }
 
     /// Sends a message to every subscriber of a topic. See [`Hub::publish`].
+    ///
+    /// # Errors
+    ///
+    /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn publish(&self, topic: impl Into<String>, message: impl Into<OwnedMessage>) -> Result<(), RemoteError> {
         self.push(Command::Publish(topic.into(), message.into()))
     }
 
     /// Closes a connection. See [`Hub::close`].
+    ///
+    /// # Errors
+    ///
+    /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn close(&self, id: ConnectionId, code: CloseCode, reason: impl Into<String>) -> Result<(), RemoteError> {
         self.push(Command::Close(id, code, reason.into()))
     }
 
-    /// Has `on_event` of a connection's handler called. See [`Hub::notify`].
+    /// Delivers an event to the handler of a connection. See [`Hub::notify`].
+    ///
+    /// # Errors
+    ///
+    /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn notify(&self, id: ConnectionId, event: impl Any + Send) -> Result<(), RemoteError> {
         self.push(Command::Notify(id, Box::new(event)))
     }
 
-    /// Has `on_event` of every subscriber's handler called. See [`Hub::notify_topic`].
+    /// Delivers an event to the handler of every subscriber of a topic. See [`Hub::notify_topic`].
+    ///
+    /// # Errors
+    ///
+    /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn notify_topic(&self, topic: impl Into<String>, event: impl Any + Send) -> Result<(), RemoteError> {
         self.push(Command::NotifyTopic(topic.into(), Box::new(event)))
     }
 
-    /// Calls `call` on the reactor's thread.
+    /// Calls a function on the reactor's thread, with its [`Hub`]. A panic of the function is handled by
+    /// [`PanicPolicy`](crate::PanicPolicy).
+    ///
+    /// # Errors
+    ///
+    /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn run(&self, call: impl FnOnce(&mut Hub) + Send + 'static) -> Result<(), RemoteError> {
         self.push(Command::Run(Box::new(call)))
     }
 
-    /// Ends the loop at once. See [`Hub::stop`].
+    /// Ends the loop without closing handshakes. See [`Hub::stop`].
+    ///
+    /// # Errors
+    ///
+    /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn stop(&self) -> Result<(), RemoteError> {
         self.run(Hub::stop)
     }
 
     /// Ends the loop gracefully. See [`Hub::shutdown`].
+    ///
+    /// # Errors
+    ///
+    /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn shutdown(&self, timeout: Duration) -> Result<(), RemoteError> {
         self.run(move |hub| hub.shutdown(timeout))
     }
 
-    /// Has `on_wake` of a connection's handler called.
+    /// Calls `on_wake` of a connection's handler.
     pub(crate) fn wake(&self, id: ConnectionId) -> Result<(), RemoteError> {
         self.push(Command::Wake(id))
     }

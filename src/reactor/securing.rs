@@ -1,4 +1,4 @@
-//! TLS handshakes: begun where they are asked for, made in one line, and ended in time.
+//! TLS handshakes: starting, queueing and timing out.
 
 use std::mem;
 
@@ -6,12 +6,13 @@ use super::{Hub, Reactor, hub::find, id::ConnectionId, outbox::Phase};
 use crate::net::{Kernel, tls::TlsConnector};
 
 impl Hub {
-    /// Lays TLS on a connection that was made, if there is any to be laid, right after this callback; what it says waits for the handshake.
+    /// Starts TLS as a client on an established connection, right after this callback, if `tls` is given. Output waits
+    /// for the handshake.
     pub(crate) fn start_tls(&mut self, id: ConnectionId, tls: Option<&TlsConnector>, name: &str) {
         self.securing.extend(tls.cloned().map(|tls| (id, tls, name.to_owned())));
     }
 
-    /// The connection leads further than to who has been spoken to by TLS: what that has shown is not of the peer.
+    /// Forgets the TLS result of a proxy: the connection goes on to another peer.
     pub(crate) fn forget_tls_info(&mut self, id: ConnectionId) {
         if let Some(outbox) = find(&mut self.outboxes, id) {
             outbox.forget_tls_info();
@@ -20,7 +21,7 @@ impl Hub {
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Sees that the handshake of a transport ends, if its handler does not.
+    /// Sets a deadline for the handshake of a transport, unless the handler has set one.
     pub(super) fn time_handshake(&mut self, key: usize) {
         let (link, outbox) = (&self.links[key], &self.hub.outboxes[key]);
         if outbox.phase == Phase::Open && outbox.deadline.is_none() && link.transport.is_handshaking() {
@@ -30,7 +31,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Lays TLS on the connections that have asked for it.
+    /// Starts TLS on the connections that have requested it.
     pub(super) fn start_tls(&mut self) {
         if self.hub.securing.is_empty() {
             return;
@@ -45,7 +46,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Has a step of the connection's TLS handshake made when those before it have had theirs.
+    /// Queues the connection for a step of its TLS handshake.
     pub(super) fn queue_handshake(&mut self, key: usize) {
         let link = &mut self.links[key];
         if !link.shaking {
@@ -54,7 +55,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Makes so many steps of TLS handshakes as the budget allows, in the order in which they were called for.
+    /// Makes as many steps of TLS handshakes as the budget allows, oldest first.
     pub(super) fn shake_hands(&mut self) {
         for _ in 0..self.config.tls_handshake_budget.max(1) {
             let Some(key) = self.handshakes.pop_front() else { return };

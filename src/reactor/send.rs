@@ -1,4 +1,4 @@
-//! Sending to one connection: the verbs, and what becomes of a message whose connection has no room.
+//! Sending to one connection, and the handling of messages for which the output has no room.
 
 use super::{
     hub::{Hub, find},
@@ -17,13 +17,16 @@ use crate::protocol::{
 };
 
 impl Hub {
-    /// Sends a message: strings as text, bytes as binary. It is compressed if that was negotiated.
+    /// Sends a message: a string as text, bytes as binary. The message is compressed if compression was negotiated.
+    ///
+    /// See [`SendStatus`] for the results and [`OutputLimits`](crate::OutputLimits) for back-pressure.
     #[inline]
     pub fn send<'m>(&mut self, id: ConnectionId, message: impl Into<Outgoing<'m>>) -> SendStatus {
         self.send_outgoing(id, message.into(), true)
     }
 
-    /// As [`send`](Self::send), uncompressed even where compression was negotiated: for what is compressed already, or contains a secret.
+    /// As [`send`](Self::send), uncompressed even where compression was negotiated: for data that is compressed already
+    /// or contains a secret.
     #[inline]
     pub fn send_uncompressed<'m>(&mut self, id: ConnectionId, message: impl Into<Outgoing<'m>>) -> SendStatus {
         self.send_outgoing(id, message.into(), false)
@@ -39,7 +42,7 @@ impl Hub {
         }
     }
 
-    /// For a short message nearly all of it is inline: a call costs more than the rest.
+    /// Almost all of the work for a short message is inlined here, because a call would cost more than the work.
     #[inline(never)]
     fn send_message(&mut self, id: ConnectionId, message: Message<'_>, compress: bool) -> SendStatus {
         let Some(outbox) = find(&mut self.outboxes, id) else { return SendStatus::Closed };
@@ -73,7 +76,7 @@ impl Hub {
         })
     }
 
-    /// Queues a message of any kind on a connection that is there.
+    /// Queues a message of any kind on an existing connection.
     #[inline(never)]
     fn queue_message_slow(&mut self, id: ConnectionId, encoder: Encoder, message: Message<'_>, compress: bool) {
         let outbox = &mut self.outboxes[id.key()];
@@ -82,7 +85,7 @@ impl Hub {
             && let Some(start) = self.input.send_from(message.as_bytes())
             && outbox.message_in_input(encoder, message, start, &mut self.pools)
         {
-            // It is written from there, right after the callback.
+            // The payload is written from the input buffer, right after the callback.
             return;
         }
         if outbox.message(encoder, message, compress, self.lent.as_ref(), &mut self.pools) {
@@ -97,7 +100,8 @@ impl Hub {
         }
     }
 
-    /// Writes bytes to a raw stream.
+    /// Queues bytes on a raw stream. [`Unsupported`](SendStatus::Unsupported) on a WebSocket, also during its
+    /// handshake.
     pub fn write(&mut self, id: ConnectionId, bytes: &[u8]) -> SendStatus {
         let Some(outbox) = find(&mut self.outboxes, id) else { return SendStatus::Closed };
         if outbox.reserved {
@@ -117,7 +121,9 @@ impl Hub {
         SendStatus::Queued
     }
 
-    /// Sends a ping with at most 125 bytes of data; the rest is left out.
+    /// Sends a ping with at most 125 bytes of data; further bytes are cut off (RFC 6455 §5.5).
+    ///
+    /// [`Unsupported`](SendStatus::Unsupported) on a raw stream, before `on_open`, and in hixie-75 and hixie-76.
     pub fn ping(&mut self, id: ConnectionId, data: &[u8]) -> SendStatus {
         log::trace!(target: "ws_reactor::reactor", "{id} send ping {}", Excerpt(data));
         let queue = |hub: &mut Hub| hub.control(id, |outbox, encoder, pools| outbox.ping(encoder, data, pools));
@@ -136,7 +142,11 @@ impl Hub {
         }
     }
 
-    /// Sends a pong with at most 125 bytes of data. Pings are answered without it; an unsolicited pong is a sign of life (RFC 6455 §5.5.3).
+    /// Sends an unsolicited pong with at most 125 bytes of data, as a heartbeat (RFC 6455 §5.5.3). Pings are answered
+    /// without this method.
+    ///
+    /// The output limits do not apply. While the socket takes no bytes, only the newest pong is kept.
+    /// [`Unsupported`](SendStatus::Unsupported) as for [`ping`](Self::ping).
     pub fn pong(&mut self, id: ConnectionId, data: &[u8]) -> SendStatus {
         log::trace!(target: "ws_reactor::reactor", "{id} send pong {}", Excerpt(data));
         self.control(id, |outbox, encoder, pools| outbox.pong(encoder, data, pools))
@@ -144,7 +154,7 @@ impl Hub {
 
     fn control(&mut self, id: ConnectionId, queue: impl FnOnce(&mut Outbox, Encoder, &mut Pools)) -> SendStatus {
         let outbox = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id);
-        // A control frame may follow our close frame (RFC 6455 §5.5.1), until the peer's has come.
+        // A control frame may follow our close frame until the peer's has arrived (RFC 6455 §5.5.1).
         let Some(outbox) = outbox.filter(|outbox| matches!(outbox.phase, Phase::Open | Phase::Closing)) else {
             return SendStatus::Closed;
         };
@@ -156,7 +166,7 @@ impl Hub {
         SendStatus::Queued
     }
 
-    /// Sends on an open connection whose output is above a mark: `queue` queues the message, if it may be.
+    /// Sends on an open connection whose output is above a mark; `queue` queues the message if it is admitted.
     #[cold]
     pub(super) fn send_congested(&mut self, id: ConnectionId, queue: impl FnOnce(&mut Hub)) -> SendStatus {
         match self.admit(id) {
@@ -170,7 +180,7 @@ impl Hub {
                 if self.phase(id) == Phase::Open {
                     return SendStatus::Congested;
                 }
-                // The reactor holds too much, and this very connection was closed for it.
+                // The reactor's excess output is used up, and this connection was closed because of it.
                 self.stats.dropped += self.stats.messages_out - before;
                 self.stats.messages_out = before;
                 SendStatus::Closed
@@ -186,7 +196,7 @@ impl Hub {
         }
     }
 
-    /// Whether an open connection takes another message; one that is at its limit is closed, if that is its policy.
+    /// Status of a further message on an open connection. A connection at its limit is closed if that is its policy.
     pub(super) fn admit(&mut self, id: ConnectionId) -> Admission {
         let outbox = &mut self.outboxes[id.key()];
         let admission = outbox.config.output.admit(outbox.buffered());
@@ -194,7 +204,7 @@ impl Hub {
             Admission::Accept => {}
             Admission::Congested => outbox.above_mark |= outbox.phase == Phase::Open,
             Admission::Drop => {
-                // `on_drain` tells when there is room again.
+                // `on_drain` follows when there is room again.
                 outbox.above_mark = true;
                 self.touch(id.key());
             }
@@ -203,7 +213,8 @@ impl Hub {
         admission
     }
 
-    /// Calls `send` with the message of an owned payload. A large one is lent to it, so that it is held instead of copied.
+    /// Calls `send` with the message of an owned payload. A large payload is lent as a block, so that it is shared
+    /// instead of copied.
     #[inline(never)]
     pub(super) fn with_payload<T>(
         &mut self,

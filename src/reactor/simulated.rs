@@ -8,15 +8,20 @@ use crate::{
     net::{Kernel, sim::Sim},
 };
 
-/// More turns than this without time moving on is a loop that spins.
+/// More turns than this without progress of time mean that the loop spins.
 const MOST_TURNS: usize = 1_000_000;
 
 impl Reactor<Sim> {
-    /// Turns until nothing is left to do at this time: every byte has arrived and been handled, and no timer is due.
+    /// Runs turns until nothing is left to do at the current time: every byte has arrived and been handled, and no
+    /// timer is due.
+    ///
+    /// # Errors
+    ///
+    /// [`PollError`] if waiting for events fails.
     ///
     /// # Panics
     ///
-    /// If that takes more than a million turns: the reactor spins.
+    /// If more than a million turns are needed: the reactor spins.
     pub fn settle(&mut self) -> Result<Turn, PollError> {
         for _ in 0..MOST_TURNS {
             let turn = self.turn(Some(Duration::ZERO))?;
@@ -33,7 +38,16 @@ impl Reactor<Sim> {
         panic!("the reactor spins: {self:?}");
     }
 
-    /// Moves time on, from deadline to deadline, settling at each.
+    /// Advances the simulated time by `by`, from deadline to deadline, with [`settle`](Self::settle) at each.
+    /// Returns early if the loop has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`PollError`] if waiting for events fails.
+    ///
+    /// # Panics
+    ///
+    /// As [`settle`](Self::settle).
     pub fn advance(&mut self, by: Duration) -> Result<Turn, PollError> {
         let end = self.kernel_mut().now() + by;
         loop {

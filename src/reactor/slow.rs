@@ -1,4 +1,4 @@
-//! Turns that take too long: who is told of them.
+//! Slow turns: measuring and reporting.
 
 use std::{
     fmt,
@@ -8,26 +8,27 @@ use std::{
 use super::{Hub, Reactor, id::ConnectionId};
 use crate::net::Kernel;
 
-/// A turn that took longer than was allowed; see [`Reactor::on_slow_turn`].
+/// Report about a turn that took longer than allowed; see [`Reactor::on_slow_turn`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlowTurn {
-    /// How long the turn took, the wait not counted.
+    /// Duration of the turn without the wait for events.
     pub took: Duration,
-    /// The callback that took longest: of which connection, and how long. `None` if no connection had one, but timers, ticks or commands of [`Remote`](crate::Remote)s.
+    /// Longest callback of a connection, with its id and duration. `None` if no connection had a callback in this turn.
     ///
-    /// The rest of `took` is those, and the reactor's own work: reading, writing, TLS, compression.
+    /// The rest of `took` is other callbacks, timers, ticks, commands of [`Remote`](crate::Remote)s, and the reactor's
+    /// own work: reading, writing, TLS, compression.
     pub longest: Option<(ConnectionId, Duration)>,
 }
 
-/// What is called after slow turns.
+/// Callback for slow turns.
 type Tell = dyn FnMut(&mut Hub, SlowTurn);
 
-/// Who wants to know of which turns.
+/// Callback and threshold of `on_slow_turn`.
 pub(super) struct Watch {
     allowed: Duration,
     tell: Box<Tell>,
-    /// Of this turn.
+    /// Longest callback of this turn.
     longest: Option<(ConnectionId, Duration)>,
 }
 
@@ -38,8 +39,10 @@ impl fmt::Debug for Watch {
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Has `tell` called after each turn that took longer than `allowed`, and told whose callback took most of it: a handler that blocks is found by the id of its connection. While
-    /// this is set, the clock is looked at before and after each callback.
+    /// Calls `tell` after each turn that took longer than `allowed`, with the longest callback of the turn. A handler
+    /// that blocks is found by the id of its connection.
+    ///
+    /// A later call replaces the earlier one. The clock is read before and after each callback from now on.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -54,13 +57,13 @@ impl<K: Kernel> Reactor<K> {
         self.watch = Some(Watch { allowed, tell: Box::new(tell), longest: None });
     }
 
-    /// When a callback begins, if it is to be timed.
+    /// Start time of a callback, if callbacks are measured.
     #[inline]
     pub(super) fn begin_callback(&mut self) -> Option<Instant> {
         (self.config.time_callbacks || self.watch.is_some()).then(|| self.kernel.now())
     }
 
-    /// Notes how long the callback took.
+    /// Notes the duration of a callback.
     #[cold]
     pub(super) fn end_callback(&mut self, id: ConnectionId, began: Instant) {
         let took = self.kernel.now().duration_since(began);
@@ -73,7 +76,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Notes how long the turn took, and tells of it if it was too long.
+    /// Notes the duration of the turn, and reports a slow turn.
     #[inline]
     pub(super) fn note_turn(&mut self) {
         self.ended = self.kernel.now();

@@ -1,52 +1,56 @@
-//! What a reactor has done, in plain counters.
+//! Counters of a reactor.
 
 use std::time::Duration;
 
-/// A snapshot of a reactor's counters. All but `connections`, `pending_handshakes` and `buffered_bytes` only grow.
+/// Snapshot of a reactor's counters, from [`Hub::stats`](crate::Hub::stats). `connections`, `pending_handshakes` and
+/// `buffered_bytes` are current values; all others only grow.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Connections now, those that are still opening or closing included.
+    /// Current connections, including those that are opening or closing.
     pub connections: usize,
-    /// Clients that have connected and whose handshakes, TLS included, are not finished now.
+    /// Current connections of clients whose opening handshakes, TLS included, are not finished.
     pub pending_handshakes: usize,
     /// Connections accepted.
     pub accepted: u64,
-    /// Connections made.
+    /// Outgoing connections established.
     pub connected: u64,
-    /// WebSockets opened.
+    /// WebSockets opened, as server or client.
     pub opened: u64,
     /// Requests answered with anything but a WebSocket.
     pub refused: u64,
-    /// Connections closed as soon as they were accepted, because so many handshakes were pending.
+    /// Connections closed right after accept, because too many handshakes were pending.
     pub turned_away: u64,
-    /// Connections ended by a deadline, or because the peer did not read.
+    /// Connections ended by a time-out or as slow readers.
     pub timed_out: u64,
-    /// Connections ended because the peer broke the protocol.
+    /// Connections ended because the peer violated the protocol.
     pub protocol_errors: u64,
-    /// Panics of handlers, timers and ticks.
+    /// Panics of user code.
     pub panics: u64,
     /// Messages received.
     pub messages_in: u64,
-    /// Messages queued, one for each receiver.
+    /// Messages queued, one per receiver.
     pub messages_out: u64,
-    /// Messages compressed. What is published counts once for each way in which it was.
+    /// Messages compressed. A published message counts once per encoding.
     pub compressions: u64,
-    /// Bytes read, as the protocols get them: what TLS adds is not counted.
+    /// Bytes read, after TLS decryption.
     pub bytes_in: u64,
-    /// Bytes written, as the protocols say them.
+    /// Bytes written, before TLS encryption.
     pub bytes_out: u64,
-    /// Bytes that wait to be written now.
+    /// Bytes currently waiting to be written.
     pub buffered_bytes: usize,
-    /// Messages not queued, because their receiver did not read what it had.
+    /// Messages not queued because of [`OutputLimits`](crate::OutputLimits) or
+    /// [`ReactorConfig::excess_output_bytes`](crate::ReactorConfig::excess_output_bytes).
     pub dropped: u64,
-    /// Messages that a later one of the same key has replaced ([`Hub::send_latest`](crate::Hub::send_latest)). They are counted as sent, too.
+    /// Messages replaced by a later one of the same key ([`Hub::send_latest`](crate::Hub::send_latest)). They count in
+    /// `messages_out`, too.
     pub conflated: u64,
     /// Turns of the loop.
     pub turns: u64,
-    /// The longest callback of a connection. Zero unless
-    /// [`ReactorConfig::time_callbacks`](crate::ReactorConfig::time_callbacks) or [`Reactor::on_slow_turn`](crate::Reactor::on_slow_turn) is set.
+    /// Longest callback of a connection. Zero unless
+    /// [`ReactorConfig::time_callbacks`](crate::ReactorConfig::time_callbacks) or
+    /// [`Reactor::on_slow_turn`](crate::Reactor::on_slow_turn) is set.
     pub longest_callback: Duration,
-    /// The longest turn, the wait not counted.
+    /// Longest turn, without the wait for events.
     pub longest_turn: Duration,
 }

@@ -1,4 +1,4 @@
-//! Streams: raw bytes and the protocol that speaks them, EventMachine's Connection.
+//! Raw streams and their handlers: EventMachine's `Connection`.
 
 use std::{
     any::Any,
@@ -20,9 +20,10 @@ use crate::{
     tls_info::TlsInfo,
 };
 
-/// A protocol on a raw stream: one value for each connection, called when something happens to it.
+/// Protocol of a raw stream: one value per connection, called for each event of the connection.
 ///
-/// Every method has an empty default. The WebSocket server is such a protocol itself.
+/// Every method has a default: `on_deadline` terminates the connection, `on_shutdown` closes it, all others do nothing.
+/// The WebSocket server and client are implemented as stream handlers.
 ///
 /// ```
 /// use ws_reactor::{Stream, StreamHandler};
@@ -37,51 +38,67 @@ use crate::{
 /// ```
 #[allow(unused_variables)]
 pub trait StreamHandler {
-    /// The connection is to be made: it has its name, and nothing else. Only for those that this end opens.
+    /// Called before an outgoing connection is resolved and connected. Not called for accepted connections.
     fn on_dial(&mut self, stream: &mut Stream<'_>) {}
 
-    /// The connection has been accepted, or made.
+    /// Called when the connection is accepted, or when an outgoing connection is established.
+    ///
+    /// On a TLS connection the handshake is not done yet; output waits for it.
     fn on_connect(&mut self, stream: &mut Stream<'_>) {}
 
-    /// Bytes have come. They are in the reactor's shared buffer and may be changed there; what is to be kept must be copied.
+    /// Called with bytes that have arrived.
+    ///
+    /// `data` lies in a buffer of the reactor, may be changed in place, and is valid only during the call.
+    /// [`Stream::unread`] hands a part of `data` back.
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {}
 
-    /// Output was above its mark, or refused, and has fallen to the low mark.
+    /// Called when the output has fallen to the low-water mark after it was above
+    /// [`pause_reading_bytes`](crate::OutputLimits::pause_reading_bytes), or after a send returned
+    /// [`Congested`](SendStatus::Congested) or [`Dropped`](SendStatus::Dropped). Sending may resume.
     fn on_drain(&mut self, stream: &mut Stream<'_>) {}
 
-    /// A timer set by [`Stream::set_timer`] is due.
+    /// Called when a timer set by [`Stream::set_timer`] or [`Stream::set_periodic_timer`] is due. Not called once the
+    /// connection is closing.
     fn on_timer(&mut self, stream: &mut Stream<'_>, timer: TimerId) {}
 
-    /// [`Hub::notify`] or [`Hub::notify_topic`] has handed over a value: `event.downcast_ref()` tells which.
+    /// Called with a value of [`Hub::notify`] or [`Hub::notify_topic`]. `event.downcast_ref()` returns the value by its
+    /// type, if it matches.
     fn on_event(&mut self, stream: &mut Stream<'_>, event: &dyn Any) {}
 
-    /// The deadline set by [`Stream::set_deadline`] has passed. The default ends the connection.
+    /// Called when the deadline set by [`Stream::set_deadline`], or the time-out of a TLS handshake, has passed. The
+    /// default terminates the connection.
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
         stream.terminate();
     }
 
-    /// The reactor shuts down. The default closes the connection once what is queued has left.
+    /// Called when a [shutdown](Hub::shutdown) begins. The default closes the connection once its output is written.
     fn on_shutdown(&mut self, stream: &mut Stream<'_>) {
         stream.close();
     }
 
-    /// The network failed, a deadline passed, or the handler panicked. `on_close` follows.
+    /// Called when the connection fails: the network or TLS failed, connecting or closing timed out, the peer is a slow
+    /// reader, or the handler panicked. `on_close` follows.
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {}
 
-    /// What it waits for elsewhere is there; see [`Remote::wake`](crate::Remote).
+    /// Called after [`Remote::wake`](crate::Remote) for this connection.
     #[doc(hidden)]
     fn on_wake(&mut self, stream: &mut Stream<'_>) {}
 
-    /// The connection has ended, and there may be something to tell before that.
+    /// Called right before `on_close`.
     #[doc(hidden)]
     fn before_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {}
 
-    /// It has been told of its end, and there may be something to do.
+    /// Called right after `on_close`.
     #[doc(hidden)]
     fn after_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {}
 
-    /// The connection has ended. Called once, last. `reason.clean` says whether the stream ended in order, and `reason.by` who ended it;
-    /// a raw stream has no codes (1005, or 1006 if it was not clean).
+    /// Called once, last, when the connection has ended.
+    ///
+    /// When the peer ends its side of a raw stream, the connection ends once the queued output is written.
+    ///
+    /// `reason.clean` says whether the stream ended in order, and `reason.by` names the cause. A raw stream carries no
+    /// close code; `reason.code` is 1005 for an end in order or a closing that timed out, 1013 for a slow reader, and
+    /// 1006 otherwise.
     fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {}
 }
 
@@ -139,7 +156,7 @@ impl<H: StreamHandler + ?Sized> StreamHandler for Box<H> {
     }
 }
 
-/// A connection, as its [`StreamHandler`] sees it during a callback.
+/// Handle of a connection during a callback of its [`StreamHandler`].
 #[derive(Debug)]
 pub struct Stream<'a> {
     pub(crate) hub: &'a mut Hub,
@@ -152,90 +169,99 @@ impl<'a> Stream<'a> {
         Stream { hub, id, unread: 0 }
     }
 
-    /// The connection's name, by which the [`Hub`] reaches it from anywhere.
+    /// Id of the connection, by which the [`Hub`] addresses it.
     pub fn id(&self) -> ConnectionId {
         self.id
     }
 
-    /// The address of the peer.
+    /// Address of the peer; see [`Hub::peer_addr`].
     pub fn peer_addr(&self) -> SocketAddr {
         self.hub.outbox(self.id).expect("a callback runs while its connection is there").peer_addr()
     }
 
-    /// What the TLS handshake has shown; `None` if the connection is plain.
+    /// Result of the TLS handshake. `None` without TLS, and before the handshake is done.
     pub fn tls_info(&self) -> Option<Rc<TlsInfo>> {
         self.hub.outbox(self.id)?.tls_info().cloned()
     }
 
-    /// Lays TLS on the connection right after this callback, as the client of a server of that name; what is written waits for the handshake. To be called in `on_connect`, or when
-    /// the peer has agreed to it (STARTTLS).
+    /// Starts TLS right after this callback, as a client of the server `name`. Output waits for the handshake.
+    ///
+    /// Call this method in `on_connect`, or when the peer has agreed to TLS (STARTTLS). A failure ends the connection:
+    /// `on_error` and `on_close` follow. Bytes handed back by [`unread`](Self::unread) in the same callback are such a
+    /// failure, because they arrived before TLS.
     #[cfg(feature = "tls")]
     pub fn start_tls(&mut self, tls: &TlsConnector, name: &str) {
         self.hub.start_tls(self.id, Some(tls), name);
     }
 
-    /// Writes bytes.
+    /// Queues bytes; see [`Hub::write`].
     pub fn write(&mut self, bytes: &[u8]) -> SendStatus {
         self.hub.write(self.id, bytes)
     }
 
-    /// Hands back the last `bytes` of what `on_data` was given: they come again, before what follows, in the next turn, or when reading is resumed.
+    /// Hands the last `bytes` of `data` back to the reactor, when called in [`on_data`](StreamHandler::on_data). The
+    /// bytes are delivered again, before later ones, in the next turn or after the connection is resumed.
     ///
-    /// For a handler that stops in the middle: to let others have their turn, or because it was paused.
+    /// For a handler that stops in the middle of its input, to let other connections proceed or because the connection
+    /// is paused. A later call in the same callback replaces an earlier one. In other callbacks the method has no
+    /// effect.
     pub fn unread(&mut self, bytes: usize) {
         self.unread = bytes;
     }
 
-    /// Ends the connection once what is queued has left. Nothing is delivered any more.
+    /// Closes the connection once its output is written. No more data is delivered. See [`Hub::close`].
     pub fn close(&mut self) {
         self.hub.close(self.id, CloseCode::NORMAL, "");
     }
 
-    /// Ends the connection at once; what is queued is lost.
+    /// Ends the connection at once. Queued output is lost. See [`Hub::terminate`].
     pub fn terminate(&mut self) {
         self.hub.terminate(self.id);
     }
 
-    /// Stops reading: the peer fills the network's buffers and then waits.
+    /// Stops reading; see [`Hub::pause`].
     pub fn pause(&mut self) {
         self.hub.pause(self.id);
     }
 
-    /// Reads on.
+    /// Resumes reading; see [`Hub::resume`].
     pub fn resume(&mut self) {
         self.hub.resume(self.id);
     }
 
-    /// Bytes queued and not yet taken by the system.
+    /// Bytes queued and not yet taken by the operating system; see [`Hub::buffered`].
     pub fn buffered(&self) -> usize {
         self.hub.buffered(self.id)
     }
 
-    /// Has `on_timer` called once, `after` from now. The timer goes with the connection.
+    /// Calls `on_timer` once, `after` the start of this turn. The timer ends with the connection.
     pub fn set_timer(&mut self, after: Duration) -> TimerId {
         self.hub.set_timer(self.id, after)
     }
 
-    /// Has `on_timer` called again and again, the first time `every` from now. The timer goes with the connection.
+    /// Calls `on_timer` every `every`, the first time `every` after the start of this turn. Calls missed by a busy loop
+    /// are skipped. A period of zero counts as 1 µs. The timer ends with the connection.
     pub fn set_periodic_timer(&mut self, every: Duration) -> TimerId {
         self.hub.set_periodic_timer(self.id, every)
     }
 
-    /// Cancels a timer for good.
+    /// Cancels a timer. Returns `false` if the timer has fired or was cancelled.
     pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
         self.hub.cancel_timer(timer)
     }
 
-    /// Has `on_deadline` called at `at`. There is one deadline; setting it again moves it, and moving it later costs nothing,
-    /// so it may be moved with each sign of life.
+    /// Sets, moves or removes the deadline of the connection. `on_deadline` is called once when it passes.
+    ///
+    /// A connection has one deadline. Moving it to a later time costs nothing, so it may be moved with every received
+    /// message. The call has no effect while the connection is closing.
     pub fn set_deadline(&mut self, at: Option<Instant>) {
-        // A connection that is ending has a deadline of its own.
+        // A closing connection has a deadline of its own.
         if self.hub.is_alive(self.id) {
             self.hub.set_deadline(self.id, at);
         }
     }
 
-    /// Everything else: other connections, topics, timers, the loop.
+    /// Returns the [`Hub`]: other connections, topics, timers and the loop.
     pub fn hub(&mut self) -> &mut Hub {
         self.hub
     }

@@ -1,4 +1,4 @@
-//! Timers and ticks: how they are set, and what they do when they are due.
+//! Timers and ticks: setting them, and their tasks when they are due.
 
 use std::{
     fmt,
@@ -10,43 +10,43 @@ use super::{
     id::{ConnectionId, ListenerId, TimerId},
 };
 
-/// A function the loop calls once.
+/// A function that the loop calls once.
 pub(super) type Tick = Box<dyn FnOnce(&mut Hub)>;
 
-/// A function the loop calls again and again.
+/// A function that the loop calls repeatedly.
 pub(super) type Periodic = Box<dyn FnMut(&mut Hub)>;
 
-/// What a timer does when it is due.
+/// Task of a timer that is due.
 pub(super) enum Task {
-    /// Look after the deadlines of a connection.
+    /// Check the deadlines of a connection.
     Alarm(ConnectionId),
-    /// Call `on_timer` of a connection, once.
+    /// Call `on_timer` of a connection once.
     Connection(ConnectionId),
-    /// Call it again and again.
+    /// Call `on_timer` of a connection repeatedly.
     ConnectionInterval(Box<ConnectionInterval>),
     Once(Option<Tick>),
     Periodic(Box<Rhythm>),
-    /// Try again to accept.
+    /// Accept again on a parked listener.
     Listener(ListenerId),
-    /// Look up where a connection is to go that had to wait.
+    /// Resolve the name of a delayed outgoing connection.
     Dial(ConnectionId),
-    /// Try the next address of a connection that is being made.
+    /// Try the next address of an outgoing connection.
     NextAddress(ConnectionId),
-    /// Give back what nobody needs.
+    /// Trim unused memory.
     Rest,
-    /// The time for a graceful shutdown is over.
+    /// Terminate the remaining connections of a graceful shutdown.
     CutAll,
 }
 
-/// A function that is called every so often.
+/// A function that is called periodically.
 pub(super) struct Rhythm {
     pub(super) every: Duration,
     pub(super) next: Instant,
-    /// Not here while it is called.
+    /// `None` while the function is being called.
     pub(super) call: Option<Periodic>,
 }
 
-/// A timer of a connection that goes off again and again.
+/// A periodic timer of a connection.
 pub(super) struct ConnectionInterval {
     pub(super) id: ConnectionId,
     every: Duration,
@@ -54,16 +54,16 @@ pub(super) struct ConnectionInterval {
 }
 
 impl ConnectionInterval {
-    /// When it goes off next, after it did so.
+    /// Advances to the next time after a call.
     pub(super) fn advance(&mut self, now: Instant) -> Instant {
         following(&mut self.next, self.every, now)
     }
 }
 
-/// A period of zero would leave the loop no time for anything else.
+/// Shortest period; a period of zero would leave the loop no time for anything else.
 const SHORTEST_PERIOD: Duration = Duration::from_micros(1);
 
-/// Moves `next` on by a period, in step: whole periods that a busy loop has missed are left out.
+/// Advances `next` in steps of the period; whole periods that a busy loop has missed are skipped.
 pub(super) fn following(next: &mut Instant, every: Duration, now: Instant) -> Instant {
     let missed = now.saturating_duration_since(*next).as_nanos() / every.as_nanos();
     *next = later(*next, every.saturating_mul(u32::try_from(missed + 1).unwrap_or(u32::MAX)));
@@ -88,19 +88,24 @@ impl fmt::Debug for Task {
 }
 
 impl Hub {
-    /// Calls `call` once, `after` from now.
+    /// Calls `call` once, `after` the start of this turn ([`now`](Self::now)).
     pub fn add_timer(&mut self, after: Duration, call: impl FnOnce(&mut Hub) + 'static) -> TimerId {
         self.timers.insert(self.after(after), Task::Once(Some(Box::new(call))))
     }
 
-    /// Calls `call` every so often. Calls that a busy loop has missed are left out, and the rhythm is kept.
+    /// Calls `call` every `every`, the first time `every` after the start of this turn. Calls missed by a busy loop are
+    /// skipped, and the rhythm is kept.
+    ///
+    /// A period of zero counts as 1 µs. A `call` that panics is not called again.
     pub fn add_periodic_timer(&mut self, every: Duration, call: impl FnMut(&mut Hub) + 'static) -> TimerId {
         let every = every.max(SHORTEST_PERIOD);
         let next = self.after(every);
         self.timers.insert(next, Task::Periodic(Box::new(Rhythm { every, next, call: Some(Box::new(call)) })))
     }
 
-    /// Cancels a timer for good, also from its own call. `false` if it has fired or was cancelled.
+    /// Cancels a timer of the Hub or of a connection. A periodic timer may be cancelled by its own call.
+    ///
+    /// Returns `false` if the timer has fired or was cancelled.
     pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
         match self.timers.value_mut(timer) {
             Some(Task::Once(_) | Task::Periodic(_)) => {}
@@ -117,17 +122,19 @@ impl Hub {
         self.timers.cancel(timer).is_some()
     }
 
-    /// Calls `call` in the next turn of the loop, before it waits.
+    /// Calls `call` soon: later in this turn if the ticks of this turn are still to come, otherwise in the next turn,
+    /// which does not wait. At most [`ReactorConfig::timer_budget`](crate::ReactorConfig::timer_budget) ticks are
+    /// called per turn.
     pub fn next_tick(&mut self, call: impl FnOnce(&mut Hub) + 'static) {
         self.ticks.push_back(Box::new(call));
     }
 
-    /// Sets a timer that goes with a connection.
+    /// Sets a timer that ends with its connection.
     pub(crate) fn set_timer(&mut self, id: ConnectionId, after: Duration) -> TimerId {
         self.insert_connection_timer(id, self.after(after), Task::Connection(id))
     }
 
-    /// Sets one that goes off again and again.
+    /// Sets a periodic timer that ends with its connection.
     pub(crate) fn set_periodic_timer(&mut self, id: ConnectionId, every: Duration) -> TimerId {
         let every = every.max(SHORTEST_PERIOD);
         let next = self.after(every);
@@ -144,7 +151,7 @@ impl Hub {
         timer
     }
 
-    /// Takes a timer off the list of those that go with a connection.
+    /// Removes a timer from its connection's list.
     pub(super) fn forget_timer(&mut self, id: ConnectionId, timer: TimerId) {
         if let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id)
             && let Some(index) = outbox.timers_mut().iter().rposition(|other| *other == timer)

@@ -1,7 +1,7 @@
-//! Timers: exact, cancelled for good, and silent once cancelled.
+//! Timers: an indexed heap.
 //!
-//! An indexed heap: each timer knows its place, so that cancelling takes it out at once and a cancelled timer never
-//! wakes the loop. Four children a node, because a heap of deadlines is mostly walked downwards.
+//! Each timer stores its position, so that a cancelled timer is removed at once and never wakes the loop. Each node has
+//! four children, because a heap of deadlines is mostly traversed downwards.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use super::id::{IdSource, TimerId};
 
 const CHILDREN: usize = 4;
 
-/// Deadlines, each with something to do.
+/// Deadlines, each with a value.
 #[derive(Debug)]
 pub(crate) struct Timers<T> {
     entries: Slab<Entry<T>>,
@@ -22,7 +22,7 @@ pub(crate) struct Timers<T> {
 #[derive(Debug)]
 struct Entry<T> {
     id: TimerId,
-    /// Where the timer stands in the heap; `None` while it has fired and is being handled.
+    /// Position in the heap; `None` while the timer has fired and is being handled.
     place: Option<u32>,
     value: T,
 }
@@ -48,7 +48,7 @@ impl<T> Timers<T> {
         id
     }
 
-    /// Takes a timer out, whether it waits or is being handled. `None` if it has gone already.
+    /// Removes a timer that waits or is being handled. Returns `None` if there is no such timer.
     pub(crate) fn cancel(&mut self, id: TimerId) -> Option<T> {
         let place = self.get(id)?.place;
         if let Some(place) = place {
@@ -57,7 +57,7 @@ impl<T> Timers<T> {
         Some(self.entries.remove(id.key()).value)
     }
 
-    /// Moves a timer to `at`, and says whether it was there.
+    /// Moves a timer to `at`. Returns `false` if there is no such timer.
     pub(crate) fn reschedule(&mut self, id: TimerId, at: Instant) -> bool {
         let Some(entry) = self.get(id) else { return false };
         if let Some(place) = entry.place {
@@ -67,7 +67,8 @@ impl<T> Timers<T> {
         true
     }
 
-    /// The next timer that is due at `now`. It stays known, without a deadline, until it is cancelled or rescheduled.
+    /// Returns the next timer that is due at `now`. The timer stays known, without a deadline, until it is cancelled or
+    /// rescheduled.
     pub(crate) fn next_due(&mut self, now: Instant) -> Option<TimerId> {
         let first = self.heap.first().filter(|node| node.at <= now)?;
         let key = first.key as usize;
@@ -83,17 +84,17 @@ impl<T> Timers<T> {
         (entry.id == id).then_some(&mut entry.value)
     }
 
-    /// When a timer is due; `None` if it has gone, or is being handled.
+    /// Deadline of a timer; `None` if there is no such timer, or if it is being handled.
     pub(crate) fn deadline(&self, id: TimerId) -> Option<Instant> {
         Some(self.heap[self.get(id)?.place? as usize].at)
     }
 
-    /// When the next timer is due.
+    /// Deadline of the next timer.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.heap.first().map(|node| node.at)
     }
 
-    /// How many timers there are.
+    /// Number of timers.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
@@ -117,7 +118,7 @@ impl<T> Timers<T> {
         }
     }
 
-    /// Moves the node at `place` towards the root as far as it belongs, and says where it stands.
+    /// Moves the node at `place` towards the root as far as needed, and returns its new position.
     fn rise(&mut self, mut place: usize) -> usize {
         while place > 0 {
             let parent = (place - 1) / CHILDREN;

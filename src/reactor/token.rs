@@ -1,6 +1,6 @@
-//! Tokens: what an event is about.
+//! Tokens: sources of events.
 
-/// A source of events.
+/// Source of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token {
     Link(usize),

@@ -1,4 +1,5 @@
-//! Topics: who listens to what. Each side of a membership knows its place at the other, so that leaving costs nothing.
+//! Topics and their subscribers. Each side of a membership stores its position on the other side, so that leaving a
+//! topic takes constant time.
 
 use std::{collections::HashMap, rc::Rc};
 
@@ -7,10 +8,10 @@ use slab::Slab;
 /// Topics and their members. A topic exists while it has members.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
-    /// Keyed hashing: the names may come from peers.
+    /// A keyed hash function, because the names may come from peers.
     names: HashMap<Rc<str>, usize>,
     topics: Slab<Topic>,
-    /// By the key of the connection.
+    /// Indexed by the key of the connection.
     subscriptions: Vec<Vec<Subscription>>,
 }
 
@@ -20,24 +21,25 @@ struct Topic {
     members: Vec<Member>,
 }
 
-/// A connection in a topic.
+/// A connection in the member list of a topic.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Member {
     pub(crate) connection: u32,
-    /// Where its list of subscriptions has this one.
+    /// Position in the connection's list of subscriptions.
     place: u32,
 }
 
-/// A topic of a connection.
+/// A topic in the subscription list of a connection.
 #[derive(Debug, Clone, Copy)]
 struct Subscription {
     topic: u32,
-    /// Where the topic's list of members has this one.
+    /// Position in the topic's list of members.
     place: u32,
 }
 
 impl Topics {
-    /// Adds a connection to a topic; `false` if it was there. Linear in the number of its topics or of the topic's members, whichever is less.
+    /// Adds a connection to a topic. Returns `false` if it is a member already. Linear in the length of the shorter
+    /// list: topics of the connection, or members of the topic.
     pub(crate) fn subscribe(&mut self, connection: usize, name: &str) -> bool {
         let key = match self.names.get(name) {
             Some(key) => *key,
@@ -61,14 +63,14 @@ impl Topics {
         true
     }
 
-    /// Takes a connection out of a topic; `false` if it was not there.
+    /// Removes a connection from a topic. Returns `false` if it is not a member.
     pub(crate) fn unsubscribe(&mut self, connection: usize, name: &str) -> bool {
         let Some(place) = self.names.get(name).and_then(|key| self.place(connection, *key)) else { return false };
         self.remove(connection, place);
         true
     }
 
-    /// Where the connection's list has a topic, if it has it: looked for in the shorter of the two lists.
+    /// Position of a topic in the connection's list; searches the shorter of the two lists.
     fn place(&self, connection: usize, topic: usize) -> Option<usize> {
         let own = self.subscriptions.get(connection).map_or(&[][..], Vec::as_slice);
         let members = &self.topics[topic].members;
@@ -81,7 +83,7 @@ impl Topics {
         }
     }
 
-    /// Takes a connection out of all its topics.
+    /// Removes a connection from all its topics.
     pub(crate) fn leave_all(&mut self, connection: usize) {
         while self.subscriptions.get(connection).is_some_and(|own| !own.is_empty()) {
             self.remove(connection, self.subscriptions[connection].len() - 1);
