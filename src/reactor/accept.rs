@@ -24,6 +24,9 @@ const MOST_FAILURES: u32 = 64;
 
 impl<K: Kernel> Reactor<K> {
     pub(crate) fn open(&mut self, bind: Bind, service: Rc<dyn Service>) -> Result<Listening, ListenError> {
+        if matches!(self.hub.running, Running::ToldToShutDown(_) | Running::ShuttingDown) {
+            return Err(ListenError::ShuttingDown { address: bind.address().to_owned() });
+        }
         let entry = self.listeners.vacant_entry();
         let key = entry.key();
         let (socket, addr) = self

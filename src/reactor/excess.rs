@@ -3,7 +3,7 @@
 
 use std::rc::{Rc, Weak};
 
-use super::{hub::Hub, id::ConnectionId};
+use super::{hub::Hub, id::ConnectionId, outbox::Phase};
 use crate::protocol::block::{Block, SharedBlock};
 
 /// Output above the high-water marks: bytes of single connections, and shared payloads, each counted once.
@@ -62,9 +62,19 @@ impl Excess {
 }
 
 impl Hub {
-    /// Charges a connection whose output is above its high-water mark.
+    /// Charges an open connection for what it holds above its high-water mark.
+    ///
+    /// Returns `false` if the connection was closed because all connections together hold too much output.
+    pub(super) fn charge_excess(&mut self, key: usize) -> bool {
+        if self.outboxes[key].above_congestion_mark() > 0 {
+            self.charge(key);
+            return self.outboxes[key].phase == Phase::Open;
+        }
+        true
+    }
+
     #[cold]
-    pub(super) fn charge(&mut self, key: usize) {
+    fn charge(&mut self, key: usize) {
         let outbox = &mut self.outboxes[key];
         if !outbox.congested {
             outbox.congested = true;

@@ -81,9 +81,8 @@ impl Hub {
     /// With compression and context takeover the message is sent uncompressed, because a later message could refer to
     /// it.
     ///
-    /// Returns [`Congested`](SendStatus::Congested) if the output has reached
-    /// [`high_water_bytes`](crate::OutputLimits::high_water_bytes) with this message; all other results are those of
-    /// [`send`](Self::send). A message that replaces another is never refused because of the output limits.
+    /// The results are those of [`send`](Self::send). A message that replaces another is never refused because of the
+    /// output limits.
     ///
     /// ```
     /// use ws_reactor::{Hub, ConnectionId};
@@ -107,22 +106,28 @@ impl Hub {
         let Some(encoder) = outbox.encoder().filter(|encoder| encoder.supports(keyed.message)) else {
             return SendStatus::Unsupported;
         };
-        let replaces = outbox.replaces(keyed.key);
-        if !replaces && !outbox.has_room() {
-            return self.send_congested(id, |hub| hub.queue_keyed(id, encoder, keyed));
-        }
-        self.queue_keyed(id, encoder, keyed);
-        match self.outboxes[id.key()].has_room() {
-            true => SendStatus::Queued,
-            false => SendStatus::Congested,
+        let admission = match outbox.admits_latest(keyed.key) {
+            Some(admission) => admission,
+            None => self.admit(id),
+        };
+        let status = match admission {
+            Admission::Accept => SendStatus::Queued,
+            Admission::Congested => SendStatus::Congested,
+            Admission::Drop => SendStatus::Dropped,
+            Admission::Close => SendStatus::Closed,
+        };
+        match status.is_queued() && !self.queue_keyed(id, encoder, keyed) {
+            true => self.count(SendStatus::Closed),
+            false => self.count(status),
         }
     }
 
-    fn queue_keyed(&mut self, id: ConnectionId, encoder: Encoder, keyed: Keyed<'_>) {
+    /// Queues a keyed message on an open connection. Returns `false` if the connection was closed, because all
+    /// connections together hold too much output.
+    fn queue_keyed(&mut self, id: ConnectionId, encoder: Encoder, keyed: Keyed<'_>) -> bool {
         let outbox = &mut self.outboxes[id.key()];
         let shares = outbox.shares_latest(keyed.message.len());
-        let lines_up = outbox.is_compressing();
-        let replaced = match lines_up {
+        let replaced = match outbox.is_compressing() {
             true => outbox.line_up_latest(keyed.key, keyed.message, &mut self.pools),
             false => {
                 let frame = self.pools.latest_frame(outbox, encoder, shares, keyed.message);
@@ -130,11 +135,8 @@ impl Hub {
             }
         };
         self.stats.conflated += u64::from(replaced);
-        self.stats.messages_out += 1;
         self.touch(id.key());
-        if self.outboxes[id.key()].above_congestion_mark() > 0 {
-            self.charge(id.key());
-        }
+        self.charge_excess(id.key())
     }
 
     fn publish_keyed(&mut self, topic: &str, keyed: Keyed<'_>) -> Published {
@@ -149,9 +151,9 @@ impl Hub {
                 published.unsupported += 1;
                 continue;
             }
-            let admission = match outbox.replaces(keyed.key) || outbox.has_room() {
-                true => Admission::Accept,
-                false => self.admit_published(key),
+            let admission = match outbox.admits_latest(keyed.key) {
+                Some(admission) => admission,
+                None => self.admit_published(key),
             };
             match admission {
                 Admission::Accept | Admission::Congested => {}
@@ -166,9 +168,9 @@ impl Hub {
             }
             let outbox = &mut self.outboxes[key];
             let shares = outbox.shares_latest(keyed.message.len());
-            if outbox.is_compressing() || encoder.masks() {
+            let stays_open = if outbox.is_compressing() || encoder.masks() {
                 let id = outbox.id;
-                self.queue_keyed(id, encoder, keyed);
+                self.queue_keyed(id, encoder, keyed)
             } else {
                 let known = frames.iter().position(|frame| (frame.0, frame.1) == (encoder, shares));
                 let known = known.unwrap_or_else(|| {
@@ -180,12 +182,22 @@ impl Hub {
                 let length = frame.as_bytes().len();
                 let replaced = outbox.put_latest(keyed.key, frame, length, &mut self.pools);
                 self.stats.conflated += u64::from(replaced);
-                self.stats.messages_out += 1;
+                let above = outbox.above_congestion_mark();
+                if above > 0 {
+                    self.excess.add_shared(&frames[known].2, above);
+                }
                 self.touch(key);
+                self.charge_excess(key)
+            };
+            if stays_open {
+                published.queued += 1;
+                published.congested += usize::from(admission == Admission::Congested);
+            } else {
+                self.stats.dropped += 1;
+                published.closed += 1;
             }
-            published.queued += 1;
-            published.congested += usize::from(!self.outboxes[key].has_room());
         }
+        self.stats.messages_out += published.queued as u64;
         for (_, _, frame) in frames {
             self.pools.blocks.give(frame);
         }
@@ -202,9 +214,18 @@ fn with_message<T>(message: Outgoing<'_>, send: impl FnOnce(Message<'_>) -> T) -
 }
 
 impl Outbox {
-    /// Whether a message with the key would replace another one, and so need no more room.
-    fn replaces(&self, key: &str) -> bool {
-        self.queue.as_ref().is_some_and(|queue| queue.latest_index(key).is_some()) || self.has_latest_in_line(key)
+    /// Admission of a keyed message that the limits need not decide: there is room, or the message replaces another.
+    fn admits_latest(&mut self, key: &str) -> Option<Admission> {
+        if self.has_room() {
+            return Some(Admission::Accept);
+        }
+        let queued = self.queue.as_ref().is_some_and(|queue| queue.latest_index(key).is_some());
+        if !queued && !self.has_latest_in_line(key) {
+            return None;
+        }
+        // `on_drain` follows when there is room again.
+        self.above_mark = true;
+        Some(Admission::Congested)
     }
 
     /// The connections that can share the frame of a keyed message. The frame refers to no other message, so that it

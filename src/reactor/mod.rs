@@ -289,25 +289,30 @@ impl<K: Kernel> Reactor<K> {
         if self.hub.running == Running::Stopped {
             self.hub.running = Running::Yes;
         }
-        while self.turn(None)? == Turn::Running {}
+        while self.turn_from(self.ended, None)? == Turn::Running {}
         Ok(())
     }
 
     /// Runs one turn: waits for events, at most for `timeout`, and handles them within the [budgets](ReactorConfig).
     ///
-    /// The wait also ends by a command of a [`Remote`] and at [`next_deadline`](Self::next_deadline), late by at most
-    /// the time spent since the last turn. Once the loop has ended, a turn does nothing and returns [`Turn::Stopped`]
+    /// The wait also ends by a command of a [`Remote`] and at [`next_deadline`](Self::next_deadline): timers fire in time
+    /// whatever the `timeout`. `None` waits without limit of its own. Once the loop has ended, a turn does nothing and returns [`Turn::Stopped`]
     /// until [`run`](Self::run) is called.
     ///
     /// # Errors
     ///
     /// [`PollError`] if waiting for events fails.
     pub fn turn(&mut self, timeout: Option<Duration>) -> Result<Turn, PollError> {
+        self.turn_from(self.kernel.now(), timeout)
+    }
+
+    /// A turn that begins at `now`.
+    fn turn_from(&mut self, now: Instant, timeout: Option<Duration>) -> Result<Turn, PollError> {
         if self.hub.running == Running::Stopped {
             return Ok(Turn::Stopped);
         }
         self.events.clear();
-        let patience = self.patience(timeout);
+        let patience = self.patience(now, timeout);
         self.kernel.poll(&mut self.events, patience).map_err(PollError)?;
         self.hub.now = self.kernel.now();
 
@@ -403,15 +408,16 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Longest time that the poll may wait.
-    fn patience(&self, timeout: Option<Duration>) -> Option<Duration> {
-        let until = self.next_deadline().map(|deadline| deadline.saturating_duration_since(self.ended));
+    fn patience(&self, now: Instant, timeout: Option<Duration>) -> Option<Duration> {
+        let until = self.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
         until.into_iter().chain(timeout).min()
     }
 
     /// Time of the next turn that is due without an event: the deadline of the next timer, or a time that has passed if
     /// work is left over. `None` if only an event requires a turn.
     ///
-    /// A loop of your own waits no longer than until this time:
+    /// Only a loop that waits outside [`turn`](Self::turn), for example for several descriptors, needs it. It waits no
+    /// longer than until this time:
     ///
     /// ```
     /// use std::time::{Duration, Instant};

@@ -145,18 +145,13 @@ impl Hub {
                     }
                 }
             }
-            published.queued += 1;
             self.touch(key);
-            if self.outboxes[key].above_congestion_mark() > 0 {
-                self.charge(key);
-                match self.outboxes[key].phase {
-                    Phase::Open => published.congested += usize::from(congested),
-                    // The reactor's excess output is used up, and this connection was closed because of it.
-                    _ => {
-                        self.stats.dropped += 1;
-                        (published.queued, published.closed) = (published.queued - 1, published.closed + 1);
-                    }
-                }
+            if self.charge_excess(key) {
+                published.queued += 1;
+                published.congested += usize::from(congested);
+            } else {
+                self.stats.dropped += 1;
+                published.closed += 1;
             }
         }
         for frame in frames.drain(..) {

@@ -53,8 +53,11 @@ impl Hub {
         if !outbox.has_room() {
             return self.send_message_congested(id, encoder, message, compress);
         }
-        if !outbox.short_message(encoder, message, &mut self.pools) {
-            self.queue_message_slow(id, encoder, message, compress);
+        if !outbox.short_message(encoder, message, &mut self.pools)
+            && !self.queue_message_slow(id, encoder, message, compress)
+        {
+            self.stats.dropped += 1;
+            return SendStatus::Closed;
         }
         self.stats.messages_out += 1;
         self.touch(id.key());
@@ -69,16 +72,24 @@ impl Hub {
         message: Message<'_>,
         compress: bool,
     ) -> SendStatus {
-        self.send_congested(id, |hub| {
-            hub.queue_message_slow(id, encoder, message, compress);
-            hub.stats.messages_out += 1;
-            hub.touch(id.key());
-        })
+        let status = self.send_congested(id, |hub| hub.queue_message_slow(id, encoder, message, compress));
+        self.count(status)
     }
 
-    /// Queues a message of any kind on an existing connection.
+    /// Counts a message by the status of its send.
+    pub(super) fn count(&mut self, status: SendStatus) -> SendStatus {
+        match status.is_queued() {
+            true => self.stats.messages_out += 1,
+            false => self.stats.dropped += 1,
+        }
+        status
+    }
+
+    /// Queues a message of any kind on an open connection.
+    ///
+    /// Returns `false` if the connection was closed, because all connections together hold too much output.
     #[inline(never)]
-    fn queue_message_slow(&mut self, id: ConnectionId, encoder: Encoder, message: Message<'_>, compress: bool) {
+    fn queue_message_slow(&mut self, id: ConnectionId, encoder: Encoder, message: Message<'_>, compress: bool) -> bool {
         let outbox = &mut self.outboxes[id.key()];
         if message.len() >= LARGE_PAYLOAD_BYTES
             && id.key() == self.current
@@ -86,18 +97,17 @@ impl Hub {
             && outbox.message_in_input(encoder, message, start, &mut self.pools)
         {
             // The payload is written from the input buffer, right after the callback.
-            return;
+            return true;
         }
         if outbox.message(encoder, message, compress, self.lent.as_ref(), &mut self.pools) {
             self.compressing.push_back(id);
         }
         let above = outbox.above_congestion_mark();
-        if above > 0 {
-            if let Some(block) = self.lent.as_ref().filter(|_| message.len() >= LARGE_PAYLOAD_BYTES) {
-                self.excess.add_shared(block, above);
-            }
-            self.charge(id.key());
+        let shared = self.lent.as_ref().filter(|_| above > 0 && message.len() >= LARGE_PAYLOAD_BYTES);
+        if let Some(block) = shared {
+            self.excess.add_shared(block, above);
         }
+        self.charge_excess(id.key())
     }
 
     /// Queues bytes on a raw stream. [`Unsupported`](SendStatus::Unsupported) on a WebSocket, also during its
@@ -109,15 +119,15 @@ impl Hub {
         }
         let queue = |hub: &mut Hub| {
             hub.outboxes[id.key()].write(bytes, true, &mut hub.pools);
-            hub.touch(id.key());
-            if hub.outboxes[id.key()].above_congestion_mark() > 0 {
-                hub.charge(id.key());
-            }
+            hub.charge_excess(id.key())
         };
         if !outbox.has_room() {
             return self.send_congested(id, queue);
         }
-        queue(self);
+        if !queue(self) {
+            return SendStatus::Closed;
+        }
+        self.touch(id.key());
         SendStatus::Queued
     }
 
@@ -166,34 +176,21 @@ impl Hub {
         SendStatus::Queued
     }
 
-    /// Sends on an open connection whose output is above a mark; `queue` queues the message if it is admitted.
+    /// Sends on an open connection whose output is above a mark. `queue` queues the message if it is admitted, and
+    /// returns whether the connection is still open.
     #[cold]
-    pub(super) fn send_congested(&mut self, id: ConnectionId, queue: impl FnOnce(&mut Hub)) -> SendStatus {
-        match self.admit(id) {
-            Admission::Accept => {
-                queue(self);
-                SendStatus::Queued
-            }
-            Admission::Congested => {
-                let before = self.stats.messages_out;
-                queue(self);
-                if self.phase(id) == Phase::Open {
-                    return SendStatus::Congested;
-                }
-                // The reactor's excess output is used up, and this connection was closed because of it.
-                self.stats.dropped += self.stats.messages_out - before;
-                self.stats.messages_out = before;
-                SendStatus::Closed
-            }
-            Admission::Drop => {
-                self.stats.dropped += 1;
-                SendStatus::Dropped
-            }
-            Admission::Close => {
-                self.stats.dropped += 1;
-                SendStatus::Closed
-            }
+    pub(super) fn send_congested(&mut self, id: ConnectionId, queue: impl FnOnce(&mut Hub) -> bool) -> SendStatus {
+        let status = match self.admit(id) {
+            Admission::Accept => SendStatus::Queued,
+            Admission::Congested => SendStatus::Congested,
+            Admission::Drop => return SendStatus::Dropped,
+            Admission::Close => return SendStatus::Closed,
+        };
+        if !queue(self) {
+            return SendStatus::Closed;
         }
+        self.touch(id.key());
+        status
     }
 
     /// Status of a further message on an open connection. A connection at its limit is closed if that is its policy.

@@ -1,8 +1,8 @@
 //! Messages of which only the latest of their key counts.
 
-use std::time::Duration;
+use std::{cell::Cell, rc::Rc, time::Duration};
 
-use ws_reactor::{OutputLimits, ReactorConfig, SendStatus};
+use ws_reactor::{Callbacks, ClosedBy, OutputLimits, ReactorConfig, SendStatus, Server, TestSocket};
 
 use crate::support::{Crowd, frames};
 
@@ -94,11 +94,55 @@ fn publish_latest_replaces_for_those_who_do_not_read_and_misses_nobody() {
     assert_eq!(crowd.reactor.hub().stats().buffered_bytes, 0);
 }
 
+#[test]
+fn congested_send_latest_is_followed_by_on_drain() {
+    let drained = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&drained);
+    let server = Server::new(move |_| {
+        let counted = Rc::clone(&counted);
+        Callbacks::new()
+            .on_message(|ws, _| {
+                assert_eq!(ws.send_latest("a", "x".repeat(1500)), SendStatus::Queued);
+                assert_eq!(ws.send_latest("b", "x".repeat(1500)), SendStatus::Congested);
+                assert_eq!(ws.send_latest("a", "y".repeat(1500)), SendStatus::Congested);
+            })
+            .on_drain(move |_| counted.set(counted.get() + 1))
+    });
+    let limits = OutputLimits::new().high_water_bytes(1000).limit_bytes(10_000);
+    let mut socket = TestSocket::connect(server.configure(|config| config.websocket.stream.output = limits), "/");
+    // The network takes everything at once, right after the callback.
+    socket.send("go");
+    assert_eq!(drained.get(), 1);
+    assert_eq!(socket.received(), ["y".repeat(1500).as_str().into(), "x".repeat(1500).as_str().into()]);
+}
+
+#[test]
+fn publish_latest_counts_towards_the_excess_of_all_connections() {
+    let limits = OutputLimits::new().high_water_bytes(1000);
+    let config = ReactorConfig::new().excess_output_bytes(50_000);
+    let mut crowd = Crowd::new(config, 2, |server| {
+        server.ping_after(None).configure(|config| config.websocket.stream.output = limits)
+    });
+    crowd.hold(1, 1);
+    let mut published = Vec::new();
+    for key in 0..100 {
+        published.push(crowd.reactor.hub().publish_latest("all", &key.to_string(), "x".repeat(1000)));
+        crowd.advance(Duration::ZERO);
+    }
+    assert_eq!(crowd.open(), [true, false]);
+    assert_eq!(crowd.ends(), [(1, ClosedBy::SlowReader)]);
+    let closed = published.iter().position(|published| published.closed > 0).unwrap();
+    assert!((48..=54).contains(&closed), "closed by publish {closed}");
+    assert!(published[..closed].iter().all(|published| published.queued == 2));
+    assert!(published[closed + 1..].iter().all(|published| published.queued == 1));
+    assert_eq!(crowd.reactor.hub().stats().dropped, 1);
+}
+
 #[cfg(feature = "deflate")]
 #[test]
 fn latest_message_is_whole_whatever_is_compressed_around_it() {
-    use std::{cell::RefCell, rc::Rc};
-    use ws_reactor::{Callbacks, Client, DeflateConfig, Reactor, Server, net::sim::Sim};
+    use std::cell::RefCell;
+    use ws_reactor::{Client, DeflateConfig, Reactor, net::sim::Sim};
 
     for config in [DeflateConfig::shared(), DeflateConfig::dedicated()] {
         let received = Rc::new(RefCell::new(Vec::new()));

@@ -316,3 +316,21 @@ fn every_payload_type_is_sent_as_what_it_is() {
     assert_eq!(received[6], ws_reactor::Received::Message(OwnedMessage::binary(vec![b't'; 20_000])));
     assert_eq!(received[7], "t".repeat(20_000).as_str().into());
 }
+
+#[test]
+fn send_that_uses_up_the_excess_of_all_connections_is_answered_closed() {
+    for owned in [false, true] {
+        let config = ReactorConfig::new().excess_output_bytes(MIB);
+        let mut crowd = support::Crowd::new(config, 2, |server| server.ping_after(None));
+        let sent = crowd.reactor.hub().stats().messages_out;
+        crowd.hold(0, 1);
+        let large = vec![b'x'; 4 * MIB];
+        let status = if owned { crowd.send(0, large) } else { crowd.send(0, &large[..]) };
+        assert_eq!(status, SendStatus::Closed, "owned: {owned}");
+        crowd.advance(Duration::ZERO);
+        assert_eq!(crowd.open(), [false, true]);
+        assert_eq!(crowd.ends(), [(0, ClosedBy::SlowReader)]);
+        let stats = crowd.reactor.hub().stats();
+        assert_eq!((stats.messages_out - sent, stats.dropped), (0, 1));
+    }
+}
