@@ -1,6 +1,7 @@
-//! What has to hold for any bytes whatever: a function for each part, to be given those of a fuzzer, of the corpus, or of chance.
+//! Fuzz targets: invariants that hold for any input, one function per part, for the fuzzer, the corpus and random
+//! input.
 //!
-//! Built only for tests and fuzzers (`--cfg fuzzing`); `fuzz/run` is the latter.
+//! Built for tests and fuzzers only (`--cfg fuzzing`). `fuzz/run` starts the fuzzers.
 #![allow(clippy::unwrap_used, missing_debug_implementations)]
 
 mod parts;
@@ -8,10 +9,10 @@ mod protocol;
 mod reference;
 mod whole;
 
-/// Looks whether all holds for these bytes.
+/// Checks the invariants of a part with this input. Panics on a violation.
 pub type Target = fn(&[u8]);
 
-/// Every part, by name.
+/// All targets, by name.
 pub const TARGETS: [(&str, Target); 17] = [
     ("request_head", protocol::request_head),
     ("response_head", protocol::response_head),
@@ -32,29 +33,29 @@ pub const TARGETS: [(&str, Target); 17] = [
     ("client", whole::client),
 ];
 
-/// What is said by a decoder, this crate's or another.
+/// An item decoded by this crate's decoder or by another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A text.
+    /// A text message.
     Text(String),
-    /// Octets.
+    /// A binary message.
     Binary(Vec<u8>),
     /// A ping.
     Ping(Vec<u8>),
     /// A pong.
     Pong(Vec<u8>),
-    /// A close frame, with its body.
+    /// A close frame and its body.
     Close(Vec<u8>),
-    /// The connection fails with this code.
+    /// A protocol violation with this close code.
     Failed(u16),
 }
 
-/// What a server hears in the frames of a client (RFC 6455).
+/// Decodes a client's frames as a server (RFC 6455).
 pub fn heard(bytes: &[u8]) -> Vec<Event> {
     protocol::heard(bytes)
 }
 
-/// Bytes, as choices and as what is left of them. When there are none left, every choice is the first.
+/// Input bytes as a source of choices. After the last byte every choice is the first option.
 struct Chance<'a>(&'a [u8]);
 
 impl<'a> Chance<'a> {
@@ -70,7 +71,7 @@ impl<'a> Chance<'a> {
         (wide | usize::from(self.octet())) % end.max(1)
     }
 
-    /// At most so many bytes.
+    /// At most `most` bytes.
     fn some(&mut self, most: usize) -> &'a [u8] {
         let (some, rest) = self.0.split_at(most.min(self.0.len()));
         self.0 = rest;
@@ -81,7 +82,7 @@ impl<'a> Chance<'a> {
         self.0.is_empty()
     }
 
-    /// Cuts `bytes` in pieces, as these choices want it.
+    /// Cuts `bytes` into pieces by these choices.
     fn pieces<'b>(&self, mut bytes: &'b [u8]) -> Vec<&'b [u8]> {
         let (mut cuts, mut pieces) = (Chance(self.0), Vec::new());
         while !bytes.is_empty() {

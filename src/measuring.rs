@@ -1,4 +1,4 @@
-//! The pure parts one by one, each as a piece of work that can be repeated: for `benches/parts`, which says how many instructions that takes.
+//! The pure parts as repeatable units of work for `benches/parts`, which counts their instructions.
 //!
 //! Built only with `--cfg measuring`.
 #![allow(clippy::unwrap_used, missing_debug_implementations)]
@@ -23,18 +23,18 @@ use crate::{
 
 const KEY: [u8; 4] = [0x5a, 0x13, 0xc7, 0x88];
 
-/// A piece of work, to be made ready and then repeated.
+/// A unit of work, to prepare once and then repeat.
 pub struct Part {
-    /// What it is called.
+    /// Name of the part.
     pub name: String,
     prepare: Box<dyn FnOnce() -> Work>,
 }
 
-/// Does it once.
+/// Runs the work once.
 pub type Work = Box<dyn FnMut()>;
 
 impl Part {
-    /// Makes it ready.
+    /// Prepares the work.
     pub fn prepare(self) -> Work {
         (self.prepare)()
     }
@@ -79,7 +79,7 @@ pub fn parts() -> Vec<Part> {
     parts
 }
 
-/// A text that comes in pieces.
+/// A text in pieces.
 fn pieces(text: &str) -> impl FnMut() + use<> {
     let chunks: Vec<Vec<u8>> = text.as_bytes().chunks(1000).map(<[u8]>::to_vec).collect();
     let mut out = String::with_capacity(2 * text.len());
@@ -90,7 +90,7 @@ fn pieces(text: &str) -> impl FnMut() + use<> {
     }
 }
 
-/// Frames of a client, decoded by a server.
+/// A client's frames, decoded by a server.
 fn decoding(name: impl Into<String>, version: Version, text: &str, count: usize) -> Part {
     let mut frames = Vec::new();
     (0..count).for_each(|_| Encoder::new(version, Side::Client).message(Message::Text(text), KEY, &mut frames));
@@ -98,7 +98,7 @@ fn decoding(name: impl Into<String>, version: Version, text: &str, count: usize)
         let (mut input, mut blocks) = (frames.clone(), Blocks::default());
         let mut decoder = Decoder::new(version, Side::Server, MessageLimits::default());
         move || {
-            // It is unmasked in place.
+            // Decoding unmasks in place.
             input.copy_from_slice(&frames);
             let (mut at, mut heard) = (0, 0);
             while let decoded = decoder.decode(&mut input[at..], &mut blocks).unwrap()
@@ -112,7 +112,7 @@ fn decoding(name: impl Into<String>, version: Version, text: &str, count: usize)
     })
 }
 
-/// A request read and answered.
+/// A request, parsed and answered.
 fn opening(version: Version) -> impl FnMut() {
     let request = sample_request(version, "/chat?room=1", "Origin: http://example.com\r\nUser-Agent: somebody\r\n");
     let mut out = Vec::new();
@@ -129,7 +129,7 @@ fn opening(version: Version) -> impl FnMut() {
     }
 }
 
-/// What is sent to be slow to read.
+/// Input designed to be slow to parse.
 fn slow() -> [Part; 2] {
     let dripping = part("a head of 64 KiB, octet by octet", || {
         let request = sample_request(Version::Rfc6455, "/", &format!("Cookie: {}\r\n", "c".repeat(64 * 1024)));
@@ -246,7 +246,7 @@ fn deflate_by(name: &str, config: crate::DeflateConfig) -> [Part; 2] {
     [deflating, inflating]
 }
 
-/// Such as a service might answer.
+/// JSON such as a service sends.
 #[cfg(feature = "deflate")]
 fn sample_json(number: u32) -> String {
     let mut text = String::from("{\"items\":[");

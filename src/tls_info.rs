@@ -1,19 +1,22 @@
-//! What is known of a connection that came over TLS: plain data, for every floor.
+//! Result of a TLS handshake, as plain data for every floor.
 
-/// What the TLS handshake of a connection has shown.
+/// Result of the TLS handshake of a connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsInfo {
-    /// The version of TLS agreed upon, such as `TLSv1_3`.
+    /// Negotiated TLS version, such as `TLSv1_3`.
     pub protocol: String,
-    /// The cipher suite agreed upon, such as `TLS13_AES_128_GCM_SHA256`.
+    /// Negotiated cipher suite, such as `TLS13_AES_128_GCM_SHA256`.
     pub cipher_suite: String,
-    /// The name that the client asked for (SNI, RFC 6066 §3). Only servers are told.
+    /// Server name requested by the client (SNI, RFC 6066 §3), without a final dot. `None` on a client.
     pub server_name: Option<String>,
-    /// The protocol agreed upon by ALPN (RFC 7301).
+    /// Protocol negotiated by ALPN (RFC 7301).
     pub alpn: Option<Vec<u8>>,
-    /// The certificates that the client, or for a client the server, has shown and that were verified, its own first, in DER. Empty if it has shown none.
+    /// Certificate chain of the peer in DER, end-entity certificate first: the client's on a server, the server's on a
+    /// client. Empty if the peer presented none.
+    ///
+    /// The chain was verified, except on a client with `TlsClientConfig::dangerously_trusting_everybody`.
     pub client_certificates: Vec<Vec<u8>>,
-    /// The keys are those of an earlier connection, resumed by a ticket (RFC 8446 §2.2).
+    /// Whether the handshake resumed an earlier session by a ticket. RFC 8446 §2.2.
     pub resumed: bool,
 }

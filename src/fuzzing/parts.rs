@@ -1,4 +1,4 @@
-//! Small parts, beside simple models of them.
+//! Targets for small parts, compared with simple models.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use crate::{
     reactor::{IdSource, Timers, Topics},
 };
 
-/// A text in pieces is judged as the standard library judges it whole.
+/// UTF-8 in pieces gives the verdict of the standard library on the whole text.
 pub(super) fn utf8(data: &[u8]) {
     let whole = std::str::from_utf8(data);
     for pieces in [Chance(data).pieces(data), data.chunks(1).collect(), vec![data]] {
@@ -32,14 +32,15 @@ pub(super) fn utf8(data: &[u8]) {
         assert_eq!(ours, whole.is_ok());
         match &whole {
             Ok(whole) => assert_eq!(text, *whole),
-            // It is found in the piece in which it is.
+            // The fault is found in the piece that contains the fault.
             Err(error) if bad => assert!(taken > error.valid_up_to()),
             Err(error) => assert!(error.error_len().is_none()),
         }
     }
 }
 
-/// A URL that is taken apart and put together is the same; where it leads to is a URL again, never in the file system, and no weaker by itself.
+/// A URL survives parsing and formatting. A reference from a URL resolves to a valid URL without `..`, and never to
+/// another Unix socket.
 pub(super) fn url(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (text, reference) = text.split_once('\n').unwrap_or((text, "../x?y"));
@@ -58,7 +59,7 @@ pub(super) fn url(data: &[u8]) {
     let _ = proxy_for(&url, |name| (name == "no_proxy").then(|| reference.to_owned()));
 }
 
-/// A tunnel stands, fails, or waits for more, alike in pieces and at once; and what is said to the proxy is bounded.
+/// A tunnel gives the same result in pieces and at once, and its output to the proxy is bounded.
 pub(super) fn proxy(data: &[u8]) {
     let Some((choice, data)) = data.split_first() else { return };
     let proxy: Proxy =
@@ -82,7 +83,7 @@ pub(super) fn proxy(data: &[u8]) {
     assert!(whole.1.len() < 500);
 }
 
-/// A body in pieces is the body at once, and never more than is wanted.
+/// A body in pieces equals the body at once, within the limit.
 pub(super) fn body(data: &[u8]) {
     let Some((choice, data)) = data.split_first() else { return };
     let mut headers = HeaderMap::new();
@@ -101,7 +102,7 @@ pub(super) fn body(data: &[u8]) {
     assert!(whole.1.len() <= 50);
 }
 
-/// Timers fire as a sorted list of them would.
+/// Timers fire like a sorted list.
 pub(super) fn timers(data: &[u8]) {
     let (mut chance, start) = (Chance(data), Instant::now());
     let (mut timers, mut model, mut ids) = (Timers::new(IdSource::new()), BTreeMap::new(), Vec::new());
@@ -136,7 +137,7 @@ pub(super) fn timers(data: &[u8]) {
     }
 }
 
-/// Topics have the members that sets of them would have.
+/// Topics have the members of a model made of sets.
 pub(super) fn topics(data: &[u8]) {
     let (mut chance, mut topics, mut model) =
         (Chance(data), Topics::default(), BTreeMap::<&[u8], BTreeSet<usize>>::new());
@@ -153,7 +154,7 @@ pub(super) fn topics(data: &[u8]) {
             }
             1..=3 => {
                 let was = model.get_mut(name).is_some_and(|members| members.remove(&connection));
-                // Names that are no text are one and the same here.
+                // Names that are not UTF-8 count as one name here.
                 if name.is_ascii() {
                     assert_eq!(topics.unsubscribe(connection, &text), was);
                 }

@@ -1,4 +1,4 @@
-//! Heads, handshakes, frames and compression.
+//! Targets for heads, handshakes, frames and compression.
 
 use http::HeaderMap;
 
@@ -21,7 +21,7 @@ use crate::{
 
 const SMALL: HeadLimits = HeadLimits { max_bytes: 2000, max_headers: 20 };
 
-/// A head that is read in pieces is the head that is read at once, and what it says can be asked for.
+/// A head in pieces equals the head at once, and its accessors work.
 pub(super) fn request_head(data: &[u8]) {
     let whole = HeadReader::default().read(data, &SMALL);
     let (mut reader, mut used, mut read) = (HeadReader::default(), 0, Ok(None));
@@ -57,7 +57,7 @@ fn arrived(head: http::Request<()>) -> Request {
     Request { head, peer_addr: ([127, 0, 0, 1], 1).into(), secured: None, proxied: false }
 }
 
-/// A request is refused, or is answered by what a client of its version takes.
+/// A request is refused, or is answered with a response that a client of its version accepts.
 pub(super) fn handshake(data: &[u8]) {
     let Ok(Some((head, used))) = HeadReader::default().read(data, &HeadLimits::default()) else { return };
     let request = arrived(head);
@@ -81,11 +81,11 @@ pub(super) fn handshake(data: &[u8]) {
     let (answer, length) = HeadReader::default().read_response(&out, &HeadLimits::default()).unwrap().unwrap();
     assert_eq!((answer.status().as_u16(), out.len() - length), (101, if challenge > 0 { 16 } else { 0 }));
     let lines = out[..length].split(|octet| *octet == b'\n').count();
-    // Nothing of the request adds a line to the answer: status, upgrade, connection, and at most five more.
+    // The request cannot add lines to the response: status, upgrade, connection, and at most five more.
     assert!(lines <= 10, "{}", out.escape_ascii());
 }
 
-/// What a client was answered is refused, or agreed upon as it was asked for.
+/// A response is refused, or its negotiated values were offered.
 pub(super) fn response_head(data: &[u8]) {
     let whole = HeadReader::default().read_response(data, &SMALL);
     let mut reader = HeadReader::default();
@@ -124,7 +124,7 @@ pub(super) fn response_head(data: &[u8]) {
     }
 }
 
-/// What is heard in bytes that come in such pieces.
+/// Decodes bytes in the given pieces.
 fn events<'d>(
     version: Version,
     side: Side,
@@ -167,7 +167,7 @@ fn failed(error: ProtocolError) -> Event {
 
 const LIMITS: MessageLimits = MessageLimits { max_frame_bytes: 300, max_message_bytes: 500 };
 
-/// Bytes are read alike at once, in pieces, and octet by octet; and as another reader reads them.
+/// Input gives the same items at once, in pieces, and octet by octet, and the same as the reference decoder.
 fn alike(version: Version, side: Side, data: &[u8]) -> Vec<Event> {
     let whole = events(version, side, LIMITS, std::iter::once(data));
     let readings = [Chance(data).pieces(data), data.chunks(1).collect()]
@@ -177,7 +177,7 @@ fn alike(version: Version, side: Side, data: &[u8]) -> Vec<Event> {
         if let (Some(Event::Failed(one)), Some(Event::Failed(other)), false) =
             (whole.last(), other.last_mut(), version.supports_close_codes())
         {
-            // Of two reasons, the one that is seen first is told; the peer hears of neither.
+            // Of two violations the first one found is reported; the peer learns neither.
             *other = *one;
         }
         assert_eq!(whole, other, "{version}");
@@ -210,7 +210,7 @@ pub(super) fn hixie_frames(data: &[u8]) {
     }
 }
 
-/// What is encoded is decoded as it was, in every version and both directions.
+/// Encoded messages decode to themselves, in every version and both directions.
 pub(super) fn round_trip(data: &[u8]) {
     let mut chance = Chance(data);
     let version = Version::ALL[chance.below(Version::ALL.len())];
@@ -241,7 +241,7 @@ pub(super) fn round_trip(data: &[u8]) {
     assert_eq!(events(version, to, LIMITS, Chance(data).pieces(&bytes).into_iter()), said, "{version}");
 }
 
-/// What is compressed is inflated as it was; and what is no compression does no harm.
+/// Compressed messages inflate to themselves, and arbitrary input does no harm.
 #[cfg(feature = "deflate")]
 pub(super) fn deflate(data: &[u8]) {
     use crate::protocol::deflate::{DeflateConfig, Deflation, Inflation, SharedContexts, agree, offer};
@@ -262,7 +262,7 @@ pub(super) fn deflate(data: &[u8]) {
     for _ in 0..4 {
         let length = chance.below(5000);
         let message = chance.some(1 + length / 16).repeat(1 + length % 16);
-        // The shortest is not compressed.
+        // The shortest messages are not compressed.
         let Some(deflated) = deflation.wants(message.len()).then(|| deflation.message(&message)).flatten() else {
             continue;
         };
@@ -270,7 +270,7 @@ pub(super) fn deflate(data: &[u8]) {
         assert_eq!(inflated, message);
         deflation.recycle(deflated);
     }
-    // A connection's end after that: anything may come.
+    // Arbitrary input after that.
     let mut wild = Inflation::new(&agreed, Side::Server, &contexts);
     assert!(!inflate(&mut wild, data).is_ok_and(|inflated| inflated.len() > 1 << 20));
 }
@@ -280,7 +280,7 @@ fn inflate(inflation: &mut crate::protocol::deflate::Inflation, mut deflated: &[
     let mut inflated = Vec::new();
     let mut take = |piece: &[u8]| {
         inflated.extend_from_slice(piece);
-        // As the decoder does it, for its limit.
+        // Like the decoder, for its limit.
         if inflated.len() > 1 << 20 { Err(ProtocolError::TooBig { limit: 1 << 20, length: 0 }) } else { Ok(()) }
     };
     while !deflated.is_empty() {
@@ -296,7 +296,8 @@ fn inflate(inflation: &mut crate::protocol::deflate::Inflation, mut deflated: &[
 #[cfg(not(feature = "deflate"))]
 pub(super) fn deflate(_: &[u8]) {}
 
-/// Whatever is offered, what is agreed to is within the configuration, and a client that wants the same takes it.
+/// Negotiated parameters are within the configuration for any offer, and a client with the same configuration accepts
+/// them.
 #[cfg(feature = "deflate")]
 pub(super) fn negotiation(data: &[u8]) {
     use crate::protocol::deflate::{DeflateConfig, agree, take_answer};
@@ -305,7 +306,7 @@ pub(super) fn negotiation(data: &[u8]) {
         if let Ok(Some(agreed)) = agree(lines.iter().copied(), &config) {
             let answer = agreed.to_string();
             assert!(answer.starts_with("permessage-deflate") && answer.is_ascii() && !answer.contains(['\r', '\n']));
-            // Read again it is the same.
+            // Parsing the result gives the same.
             let again = agree(std::iter::once(answer.as_bytes()), &config);
             assert!(matches!(again, Ok(Some(_))), "{answer}");
         }

@@ -1,13 +1,14 @@
-//! A second reading of the frames of every version, which has nothing in common with the first: slow, whole, and after the words of the specifications.
+//! A second decoder for all versions, independent of the first: slow, on the whole input at once, and close to the
+//! words of the specifications.
 //!
-//! Where those leave a choice, or this crate has made one, both readings make the same: a length may be longer than it need be; a server takes unmasked frames in hybi-07 and
-//! -08; of the drafts before, reserved bits are refused as later; a text of Hixie that is no UTF-8 fails the connection, a length has ten octets at most, and FF 00 closes in
-//! hixie-75, too.
+//! Where the specifications leave a choice, both decoders choose the same: a length may be longer than needed; a server
+//! accepts unmasked frames in hybi-07 and hybi-08; reserved bits are refused in all drafts; a hixie text that is not
+//! UTF-8 fails the connection, a length has at most ten octets, and FF 00 closes in hixie-75 too.
 
 use super::Event;
 use crate::protocol::{MessageLimits, Side, Version};
 
-/// Who masks, and what of a frame.
+/// Masking of a version.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Masked {
     Never,
@@ -16,12 +17,12 @@ enum Masked {
     Frame,
 }
 
-/// What a version's frames look like to one side.
+/// Frame format of a version, for one side.
 struct Dialect {
     masked: Masked,
-    /// The first bit says that the message ends, not that it goes on.
+    /// The first bit is FIN, not MORE.
     flag_ends: bool,
-    /// The op-codes of a continuation, a close, a ping, a pong, a text, and octets.
+    /// The op-codes of continuation, close, ping, pong, text and binary.
     codes: [u8; 6],
     close_codes: CloseCodes,
 }
@@ -50,7 +51,7 @@ fn dialect(version: Version, side: Side) -> Dialect {
     Dialect { masked, flag_ends: number > 3, codes, close_codes }
 }
 
-/// What a side hears in `bytes`, up to its end or to what fails it.
+/// Decodes `bytes` for one side, up to the end or the first violation.
 pub(super) fn events(version: Version, side: Side, bytes: &[u8], limits: MessageLimits) -> Vec<Event> {
     if version.supports_binary() { hybi(&dialect(version, side), bytes, limits) } else { hixie(bytes, limits) }
 }
@@ -144,7 +145,7 @@ fn hybi(dialect: &Dialect, bytes: &[u8], limits: MessageLimits) -> Vec<Event> {
     }
 }
 
-/// What can still become text is not refused yet.
+/// An incomplete character is not an error yet.
 fn is_text_so_far(bytes: &[u8], ends: bool) -> bool {
     std::str::from_utf8(bytes).err().is_none_or(|error| error.error_len().is_none() && !ends)
 }

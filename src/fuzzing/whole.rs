@@ -1,4 +1,5 @@
-//! Whole reactors on the simulated system: a server whose peers say anything, and a client whose server does.
+//! Targets for whole reactors on the simulated system: a server with arbitrary peers, and a client with an arbitrary
+//! server.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -9,7 +10,7 @@ use crate::{
     protocol::handshake::sample_request,
 };
 
-/// How often handlers were told of beginnings and ends, and whom of.
+/// Counts of callbacks for opened and closed connections.
 #[derive(Default)]
 struct Told {
     opened: Vec<ConnectionId>,
@@ -43,7 +44,7 @@ fn watching(told: &Rc<RefCell<Told>>) -> Callbacks {
         .on_close(move |ws, _| close.borrow_mut().closed.push(ws.id()))
 }
 
-/// The end: everybody leaves, and nothing is left.
+/// Ends all connections and checks that nothing is left.
 fn ended(mut reactor: Reactor<Sim>, told: &Rc<RefCell<Told>>, clients: bool) {
     reactor.hub().shutdown(Duration::from_secs(5));
     reactor.advance(Duration::from_secs(100)).unwrap();
@@ -56,7 +57,7 @@ fn ended(mut reactor: Reactor<Sim>, told: &Rc<RefCell<Told>>, clients: bool) {
 }
 
 fn quietly<T>(run: impl FnOnce() -> T) -> T {
-    // What handlers panic with on purpose need not be seen; a target that fails shows itself all the same.
+    // Hides the intended panics of handlers; a failing target shows itself anyway.
     thread_local!(static ONCE: std::sync::Once = const { std::sync::Once::new() });
     ONCE.with(|once| {
         once.call_once(|| {
@@ -157,7 +158,7 @@ pub(super) fn client(data: &[u8]) {
         for _ in 0..20 {
             let Some((peer, _)) = reactor.kernel_mut().dialed() else { break };
             let heard = reactor.kernel_mut().received(peer);
-            // A good answer now and then: its server half is ours.
+            // Sometimes a valid answer, by this crate's server.
             if chance.octet() & 1 == 0 && heard.starts_with(b"GET") {
                 let answer = answered(&heard);
                 reactor.kernel_mut().send(peer, &answer);
@@ -177,14 +178,14 @@ pub(super) fn client(data: &[u8]) {
             reactor.settle().unwrap();
         }
         reactor.advance(Duration::from_secs(100)).unwrap();
-        // A server of Hixie may be silent for ever.
+        // A hixie server may be silent for ever.
         reactor.hub().terminate(id);
         ended(reactor, &told, true);
         assert_eq!(told.borrow().closed.len(), 1, "one end, whether it was open or not");
     });
 }
 
-/// What a server of this crate answers to a request.
+/// The response of this crate's server to a request.
 fn answered(request: &[u8]) -> Vec<u8> {
     let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let address = reactor.listen("10.0.0.1:80", Server::new(|_| Callbacks::new())).unwrap().addr;

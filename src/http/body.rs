@@ -1,37 +1,38 @@
-//! The start of a response's body, as far as it is wanted: to its length, to the last chunk, or to the end of the stream (RFC 9112 §6.3).
+//! The start of a response's body, up to a limit: to the content length, the last chunk, or the end of the stream (RFC
+//! 9112 §6.3).
 
 use http::{HeaderMap, StatusCode, header};
 
-/// Gathers a body.
+/// Collects a body.
 #[derive(Debug)]
 pub(crate) struct BodyReader {
     body: Vec<u8>,
-    /// The most that is kept, in bytes.
+    /// Bytes kept at most.
     wanted: usize,
     framing: Framing,
 }
 
 #[derive(Debug)]
 enum Framing {
-    /// So many bytes are to come, or as many as do.
+    /// Bytes still expected. `usize::MAX` without a content length.
     Length(usize),
     Chunked(Chunk),
     Complete,
 }
 
-/// What comes next of a body in chunks (RFC 9112 §7.1).
+/// The next part of a chunked body (RFC 9112 §7.1).
 #[derive(Debug)]
 enum Chunk {
-    /// The line with a size, of which so much is known, and whether its digits are over.
+    /// The size line: the value so far, and whether its digits have ended.
     Size(usize, bool),
-    /// So many octets.
+    /// Octets left in the chunk.
     Data(usize),
-    /// The end of the line behind them.
+    /// The line end after the octets.
     Behind,
 }
 
 impl BodyReader {
-    /// For the answer with that head: at most `wanted` bytes.
+    /// A reader for the response with this head, which keeps at most `wanted` bytes.
     pub(crate) fn new(status: StatusCode, headers: &HeaderMap, wanted: usize) -> Self {
         let coding = headers.get_all(header::TRANSFER_ENCODING).iter().next_back();
         let chunked = coding.is_some_and(|coding| coding.as_bytes().to_ascii_lowercase().ends_with(b"chunked"));
@@ -47,17 +48,17 @@ impl BodyReader {
         reader
     }
 
-    /// Whether all has come that is wanted, or that there is.
+    /// Whether the body, or the wanted part, is complete.
     pub(crate) fn is_complete(&self) -> bool {
         matches!(self.framing, Framing::Complete)
     }
 
-    /// What has come.
+    /// The collected bytes.
     pub(crate) fn into_body(self) -> Vec<u8> {
         self.body
     }
 
-    /// Takes more of it.
+    /// Reads more of the body.
     pub(crate) fn read(&mut self, mut data: &[u8]) {
         loop {
             match &mut self.framing {
@@ -89,7 +90,7 @@ impl BodyReader {
 }
 
 impl Chunk {
-    /// What comes behind `octet`; `None` when there is no more, or it is no chunk.
+    /// The state after `octet`. `None` at the end, or if the octet is not part of a chunk.
     fn next(&self, octet: u8) -> Option<Chunk> {
         let digit = char::from(octet).to_digit(16).map(|digit| digit as usize);
         match (self, octet, digit) {

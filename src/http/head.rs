@@ -1,19 +1,30 @@
-//! Heads of requests, and of the answers to our own: found octet by octet, parsed once.
+//! Heads of requests and of responses: the end is found octet by octet, and the head is parsed once.
 //!
-//! The search for the end is resumed where it stopped, so that a head which drips in costs no more than one that comes whole.
-//! It is also where laxity is refused that has been used to smuggle requests past proxies: bare CR, bare LF, NUL (RFC 9112 §2.2).
+//! The search resumes where it stopped, so a head that drips in costs no more than a head that arrives whole. The
+//! search also refuses bare CR, bare LF and NUL (RFC 9112 §2.2), which have been used to smuggle requests past proxies.
 
 use std::fmt;
 
 use super::url;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 
-/// How large the head of a request, or of an answer, may be.
+/// Limits on the size of a request head on a server, and of a response head on a client.
+///
+/// ```
+/// use ws_reactor::{HeadLimits, ServerConfig};
+///
+/// let config = ServerConfig::new().head(HeadLimits { max_bytes: 8 * 1024, ..HeadLimits::default() });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// Largest request head, in bytes. Default 16 KiB; answered with 431, or with 414 if it is the target that takes half of it.
+    /// Largest head, in bytes. Default 16 KiB.
+    ///
+    /// A server answers a larger head with 431 (RFC 6585 §5), or with 414 (RFC 9110 §15.5.15) if the first line alone
+    /// exceeds half of the limit.
     pub max_bytes: usize,
-    /// Most headers, at most 256. Default 100; answered with 431.
+    /// Maximum number of header lines. Default 100. Values above 256 count as 256.
+    ///
+    /// A server answers more headers with 431. RFC 6585 §5.
     pub max_headers: usize,
 }
 
@@ -23,33 +34,37 @@ impl Default for HeadLimits {
     }
 }
 
-/// Why a head was refused.
+/// Why the head of a request or a response was refused. RFC 9112 §2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeadError {
-    /// A CR without LF, or an LF without CR.
+    /// A CR is not followed by LF, or an LF is not preceded by CR. RFC 9112 §2.2.
     BareLineEnd,
-    /// A NUL octet.
+    /// The head contains a NUL octet.
     Nul,
-    /// Not a request, or an answer, of HTTP/1.
+    /// The head is not a request or a response of HTTP/1.
     Malformed,
-    /// A target that is no URI, or whose path decodes to another escape (`%%32e`). A `%` that begins no escape stands for itself, as in the URL standard.
+    /// The request target is not a URI, or its path decodes to another escape (`%%32e`). A `%` that begins no escape
+    /// stands for itself, as in the URL standard.
     InvalidTarget,
-    /// No `Host`, or more than one (RFC 9112 §3.2). Drafts of the WebSocket protocol did without, so whether an upgrade needs one is
-    /// for its version to say.
+    /// `Host` occurs more than once, or is missing in a request of HTTP/1.1. RFC 9112 §3.2.
+    ///
+    /// A request with `Upgrade: websocket` may lack `Host` here, because drafts of the protocol allow that; later
+    /// [`HandshakeError::Host`](crate::HandshakeError::Host) refuses the request where the version requires the header.
     Host,
-    /// Two answers to where the body ends (RFC 9112 §6.3).
+    /// The length of the body is ambiguous: `Content-Length` occurs twice, or next to `Transfer-Encoding`. RFC 9112
+    /// §6.3.
     BodyLength,
-    /// The target takes more than half of the head's limit.
+    /// The first line of the head is longer than half of [`HeadLimits::max_bytes`].
     TargetTooLong,
-    /// The head is above its limit.
+    /// The head is longer than [`HeadLimits::max_bytes`].
     TooLarge,
-    /// More headers than the limit.
+    /// The head has more header lines than [`HeadLimits::max_headers`].
     TooManyHeaders,
 }
 
 impl HeadError {
-    /// The status that answers it.
+    /// Status of the server's response: 414, 431 or 400.
     pub fn status(self) -> StatusCode {
         match self {
             HeadError::TargetTooLong => StatusCode::URI_TOO_LONG,
@@ -77,7 +92,7 @@ impl fmt::Display for HeadError {
 
 impl std::error::Error for HeadError {}
 
-/// Gathers a head; holds a copy only of one that did not come whole.
+/// Collects a head. Only a head that arrives in pieces is copied.
 #[derive(Debug, Default)]
 pub(crate) struct HeadReader {
     buffer: Vec<u8>,
@@ -85,7 +100,7 @@ pub(crate) struct HeadReader {
 }
 
 impl HeadReader {
-    /// Takes what has come. Gives the request once its head is complete, and how much of `input` belonged to it.
+    /// Reads more input. Returns the request once its head is complete, and how much of `input` belonged to the head.
     pub(crate) fn read(
         &mut self,
         input: &[u8],
@@ -94,7 +109,7 @@ impl HeadReader {
         self.gather(input, limits, parse)
     }
 
-    /// As [`read`](Self::read), for the head of an answer.
+    /// Like [`read`](Self::read), for the head of a response.
     pub(crate) fn read_response(
         &mut self,
         input: &[u8],
@@ -103,7 +118,7 @@ impl HeadReader {
         self.gather(input, limits, parse_response)
     }
 
-    /// Whether nothing of a head has come.
+    /// Whether no octet of a head has been kept.
     pub(crate) fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }
@@ -128,20 +143,20 @@ impl HeadReader {
     }
 }
 
-/// Where the search for the empty line stands.
+/// State of the search for the empty line.
 #[derive(Debug, Default)]
 struct Scan {
     /// Octets of the head so far.
     total: usize,
-    /// Octets of the line so far, its CR not counted.
+    /// Octets of the current line so far, without its CR.
     line: usize,
-    /// Lines with something in them so far. Empty ones before the first are skipped (RFC 9112 §2.2).
+    /// Non-empty lines so far. Empty lines before the first are skipped (RFC 9112 §2.2).
     lines: usize,
     carriage_return: bool,
 }
 
 impl Scan {
-    /// How much of `input` belongs to the head, once its empty line has come.
+    /// How much of `input` belongs to the head, once the empty line has arrived.
     fn find_end(&mut self, input: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
         let mut index = 0;
         while let Some(octet) = input.get(index) {
@@ -177,7 +192,7 @@ impl Scan {
         Ok(None)
     }
 
-    /// Passes over so many octets within a line; of two limits the one that is crossed first is told.
+    /// Skips `run` octets within a line. Of two exceeded limits, the one exceeded first is reported.
     fn pass(&mut self, run: usize, limits: &HeadLimits) -> Result<(), HeadError> {
         let left = limits.max_bytes - self.total;
         let left_of_target = if self.lines == 0 { limits.max_bytes / 2 - self.line } else { usize::MAX };
@@ -193,10 +208,10 @@ impl Scan {
     }
 }
 
-/// How many answers that are none yet (1xx) may come before the one that is.
+/// Interim responses (1xx) accepted before the final response.
 pub(crate) const MOST_INFORMATIONAL: usize = 8;
 
-/// The most headers that any limit allows.
+/// Upper bound of [`HeadLimits::max_headers`].
 const MOST_HEADERS: usize = 256;
 
 fn parse(head: &[u8], limits: &HeadLimits) -> Result<Request<()>, HeadError> {
@@ -250,11 +265,11 @@ fn parse_target(target: &str) -> Result<Uri, HeadError> {
         return Err(HeadError::InvalidTarget);
     }
     let uri = Uri::try_from(target).map_err(|_| HeadError::InvalidTarget)?;
-    // A host without a path is for CONNECT alone (RFC 9112 §3.2.3).
+    // Only CONNECT has a target without a path (RFC 9112 §3.2.3).
     if uri.scheme().is_none() && uri.authority().is_some() { Err(HeadError::InvalidTarget) } else { Ok(uri) }
 }
 
-/// Refuses what two readers could read differently: whom the request is for, and where its body ends.
+/// Refuses heads that two parsers could interpret differently: the host of the request, and the end of its body.
 fn check_unambiguous(request: &Request<()>) -> Result<(), HeadError> {
     let headers = request.headers();
     let hosts = headers.get_all(header::HOST).iter().count();
@@ -282,7 +297,7 @@ mod tests {
         HeadReader::default().read(input.as_bytes(), &HeadLimits::default())
     }
 
-    /// The error of `input`, after seeing that byte by byte gives the same.
+    /// The error of `input`, which must be the same byte by byte.
     fn refused(input: &str) -> HeadError {
         let error = read(input).expect_err("refused");
         let mut reader = HeadReader::default();

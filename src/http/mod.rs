@@ -1,6 +1,6 @@
-//! HTTP as far as a WebSocket server needs it, pure: request heads in, response heads out.
+//! The part of HTTP that a WebSocket server needs, pure: request heads in, response heads out.
 //!
-//! Its vocabulary is that of the [`http`](https://docs.rs/http) crate, re-exported here.
+//! The vocabulary is that of the [`http`](https://docs.rs/http) crate, re-exported here.
 
 pub(crate) mod body;
 pub(crate) mod head;

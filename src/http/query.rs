@@ -1,26 +1,26 @@
-//! Parts of a request that applications read: the query, the path, cookies.
+//! Parts of a request that applications read: query, path, cookies.
 
 use std::borrow::Cow;
 
 use super::url::decoded;
 
-/// The pairs of a query, split at `&` and the first `=`, decoded as forms encode them: `+` is a space, and escapes stand for octets.
+/// The pairs of a query, split at `&` and the first `=`, form-decoded: `+` is a space, and percent escapes are octets.
 pub(super) fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     raw_pairs(query).map(|(name, value)| (form_decoded(name), form_decoded(value)))
 }
 
-/// The same, not decoded.
+/// The pairs of a query, not decoded.
 pub(super) fn raw_pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-/// The segments of a path, decoded. `/` has none.
+/// The non-empty segments of a path, decoded. `/` has none.
 pub(super) fn segments(path: &str) -> impl Iterator<Item = Cow<'_, str>> {
     path.split('/').filter(|segment| !segment.is_empty()).map(percent_decoded)
 }
 
-/// The pairs of a line of cookies (RFC 6265 §4.2.1); quotes around a value are taken off.
+/// The pairs of a `Cookie` line (RFC 6265 §4.2.1), without quotes around values.
 pub(super) fn cookies(line: &str) -> impl Iterator<Item = (&str, &str)> {
     line.split(';').filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
@@ -37,7 +37,7 @@ fn form_decoded(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// What is no UTF-8 is replaced.
+/// Invalid UTF-8 is replaced by U+FFFD.
 fn percent_decoded(text: &str) -> Cow<'_, str> {
     match text.contains('%') {
         true => Cow::Owned(String::from_utf8_lossy(&decoded(text)).into_owned()),

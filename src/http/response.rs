@@ -1,10 +1,10 @@
-//! Responses, written by hand: no `Date`, no `Server`, names in the case that old clients expect.
+//! Responses, formatted by hand: no `Date`, no `Server`, header names in the case that old clients expect.
 
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
 
-/// Appends a whole response, with its length and the end of the connection announced.
+/// Appends a whole response, with its length and `Connection: close`.
 ///
-/// A body has no length where the status forbids one (RFC 9110 §8.6). The response to a `HEAD` has the length, and no body (§9.3.2).
+/// A status without a body has no length (RFC 9110 §8.6). The response to `HEAD` has the length and no body (§9.3.2).
 pub(crate) fn write(response: &Response<Vec<u8>>, to: &Method, out: &mut Vec<u8>) {
     let status = response.status();
     write_status(status, out);
@@ -13,7 +13,7 @@ pub(crate) fn write(response: &Response<Vec<u8>>, to: &Method, out: &mut Vec<u8>
             write_header(name, value.as_bytes(), out);
         }
     }
-    // A header that names what the connection changes to stays beside the announcement of its end (RFC 9110 §7.8).
+    // `Upgrade` must also be listed in `Connection` (RFC 9110 §7.8).
     let connection: &[u8] = if response.headers().contains_key(header::UPGRADE) { b"Upgrade, close" } else { b"close" };
     write_header(&header::CONNECTION, connection, out);
     let has_body = !(status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED));
@@ -42,7 +42,7 @@ pub(crate) fn write_headers(headers: &HeaderMap, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a header line, its name as `Title-Case`: there are peers that compare it so.
+/// Appends a header line with its name in `Title-Case`: some peers compare names in that case.
 fn write_header(name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
     let mut word_starts = true;
     let rest = name.as_str().strip_prefix("sec-websocket");
@@ -56,7 +56,7 @@ fn write_header(name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
     finish_line(value, out);
 }
 
-/// Appends a header line, its name as it is written here.
+/// Appends a header line with its name as given.
 pub(crate) fn write_line(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     finish_line(value, out);

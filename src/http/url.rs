@@ -1,4 +1,4 @@
-//! URLs of WebSockets (RFC 6455 §3): where to connect, and what to ask for there.
+//! WebSocket URLs (RFC 6455 §3): the address to connect to, and the target to request.
 
 use std::{
     fmt,
@@ -6,38 +6,39 @@ use std::{
     path::PathBuf,
 };
 
-/// A URL that a client cannot connect to.
+/// Why a URL of a WebSocket or a proxy is not valid. RFC 6455 §3, RFC 3986.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// An octet that the part of the URL cannot have, and where it stands, in bytes from the start.
+    /// An octet is not allowed in its part of the URL.
     Octet {
-        /// The part.
+        /// Part of the URL.
         part: UrlPart,
         /// The octet.
         octet: u8,
-        /// Its place.
+        /// Offset of the octet, in bytes from the start of the URL.
         at: usize,
     },
-    /// A scheme other than `ws`, `wss`, `ws+unix` and `wss+unix`; of a proxy, other than `http`, `https` and `socks5`.
+    /// The scheme is not `ws`, `wss`, `ws+unix` or `wss+unix`. For a proxy: not `http`, `https`, `socks5` or `socks5h`.
     Scheme,
-    /// No host.
+    /// The host is missing.
     Host,
-    /// Brackets around what is no IPv6 address, or without their other half.
+    /// The brackets do not contain an IPv6 address, or one bracket is missing.
     Address,
-    /// A port that is no number from 0 to 65535.
+    /// The port is not a number from 0 to 65535.
     Port,
-    /// `ws+unix` without the absolute path of a socket.
+    /// A `ws+unix` URL has no absolute path of a socket.
     Socket,
-    /// `wss`, and this crate was built without the feature `tls`.
+    /// The scheme is `wss`, and the crate was built without the feature `tls`.
     NoTls,
-    /// `wss`, and there are no roots to trust: `Client::tls` was not called, and this crate was built without the feature `bundled-roots`, or the system has no roots for `platform-roots`.
+    /// The scheme is `wss`, and there are no trusted roots: `Client::tls` was not called, and the feature
+    /// `bundled-roots` is off, or `platform-roots` is on and the system has no roots.
     NoRoots,
-    /// A fragment, which means nothing here (RFC 6455 §3).
+    /// The URL has a fragment. RFC 6455 §3.
     Fragment,
 }
 
-/// Part of a URL (RFC 3986 §3).
+/// Part of a URL. RFC 3986 §3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UrlPart {
@@ -87,7 +88,7 @@ impl fmt::Display for UrlError {
 
 impl std::error::Error for UrlError {}
 
-/// A user and a password, as a URL has them, decoded.
+/// User and password of a URL, decoded.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Credentials {
     pub(crate) user: Vec<u8>,
@@ -101,27 +102,27 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// A user without a password has an empty one (RFC 7617 §2).
+    /// A missing password is an empty password (RFC 7617 §2).
     fn parse(text: &str) -> Self {
         let (user, password) = text.split_once(':').unwrap_or((text, ""));
         Credentials { user: decoded(user), password: decoded(password) }
     }
 }
 
-/// A URL, taken apart.
+/// A parsed URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Url {
-    /// `wss`.
+    /// The scheme is `wss`.
     pub(crate) secure: bool,
-    /// A name or an address, that of version 6 without its brackets.
+    /// A name or an address; an IPv6 address without brackets.
     pub(crate) host: String,
-    /// The zone of an address of the local link (RFC 4007 §11). Nobody but this host knows what it means, so it is not sent.
+    /// Zone of a link-local address (RFC 4007 §11). The zone is meaningful on this host only and is not sent.
     pub(crate) zone: Option<String>,
     pub(crate) port: u16,
-    /// Path and query, as they are asked for.
+    /// Path and query, as requested.
     pub(crate) target: String,
     pub(crate) credentials: Option<Credentials>,
-    /// The socket in the file system that the server listens at, if it is no port.
+    /// Path of a Unix socket, in place of a port.
     pub(crate) socket: Option<PathBuf>,
 }
 
@@ -143,7 +144,7 @@ impl Url {
         };
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
-        // Where a part stands in the text; all are slices of it.
+        // Offset of a part, which is a slice of `text`.
         let place = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
         let check = |part: UrlPart, slice: &str, may_have: fn(u8) -> bool| match slice
             .bytes()
@@ -163,7 +164,7 @@ impl Url {
             Some(bracketed) => {
                 let (address, port) = bracketed.split_once(']').ok_or(UrlError::Address)?;
                 let (address, zone) = match address.split_once('%') {
-                    // The escape is by RFC 6874 §2; without it, as curl takes it too.
+                    // Escaped as in RFC 6874 §2; the bare `%` is accepted too, as by curl.
                     Some((address, zone)) => (address, Some(zone.strip_prefix("25").unwrap_or(zone))),
                     None => (address, None),
                 };
@@ -204,7 +205,8 @@ impl Url {
         })
     }
 
-    /// The path of a socket, and behind a colon what is asked for there: `ws+unix:/run/chat.sock:/room?name=x`. The server hears of `localhost`.
+    /// Parses the path of a Unix socket and, after a colon, the target: `ws+unix:/run/chat.sock:/room?name=x`. The
+    /// `Host` header is `localhost`.
     fn parse_unix(scheme: &str, rest: &str) -> Result<Self, UrlError> {
         let rest = rest.strip_prefix("//").unwrap_or(rest);
         let (socket, target) = rest.split_once(':').unwrap_or((rest, "/"));
@@ -220,13 +222,14 @@ impl Url {
         Ok(Url { socket: Some(socket.into()), ..there })
     }
 
-    /// Where a reference leads that was found here (RFC 3986 §5.2), such as that of a redirection. `http` stands for `ws`, and `https` for `wss`.
+    /// Resolves a reference such as that of a redirection (RFC 3986 §5.2). `http` stands for `ws`, and `https` for
+    /// `wss`.
     pub(crate) fn join(&self, reference: &str) -> Result<Self, UrlError> {
         let reference = reference.split('#').next().unwrap_or_default();
         let scheme = if self.secure { "wss" } else { "ws" };
         let path = self.target.split('?').next().unwrap_or_default();
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        // What stays where it is may be in the file system, so it is not this URL that is parsed again.
+        // A reference on the same host may belong to a Unix socket, so this URL is not parsed again.
         let (elsewhere, text) = match reference {
             _ if has_scheme(reference) => {
                 let (scheme, rest) = reference.split_once(':').unwrap_or_default();
@@ -251,14 +254,14 @@ impl Url {
         }
     }
 
-    /// Whether both name one place: what one was told may be told to the other.
+    /// Whether both URLs name the same server, so that credentials for one may be sent to the other.
     pub(crate) fn is_beside(&self, other: &Url) -> bool {
         let place =
             |url: &Url| (url.secure, url.host.to_ascii_lowercase(), url.zone.clone(), url.port, url.socket.clone());
         place(self) == place(other)
     }
 
-    /// The host as a header has it: with brackets, and with the port unless it is the usual one (RFC 6455 §4.1).
+    /// The host for a header: with brackets, and with the port unless it is the default port (RFC 6455 §4.1).
     pub(crate) fn authority(&self) -> String {
         let host = match self.host.parse() {
             Ok(IpAddr::V6(_)) => format!("[{}]", self.host),
@@ -267,7 +270,7 @@ impl Url {
         if self.port == default_port(self.secure) { host } else { format!("{host}:{}", self.port) }
     }
 
-    /// Host and zone, as the system resolves them.
+    /// Host and zone, for the system's resolver.
     pub(crate) fn scoped_host(&self) -> String {
         match &self.zone {
             Some(zone) => format!("{}%{zone}", self.host),
@@ -275,7 +278,7 @@ impl Url {
         }
     }
 
-    /// As text again, without credentials.
+    /// The URL as text, without credentials.
     pub(crate) fn location(&self) -> String {
         format!("{}://{}{}", if self.secure { "wss" } else { "ws" }, self.authority(), self.target)
     }
@@ -292,7 +295,7 @@ fn has_scheme(reference: &str) -> bool {
     scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(within)
 }
 
-/// A path without `.` and `..`, and the query behind it as it is (RFC 3986 §5.2.4).
+/// Removes `.` and `..` from a path and keeps the query (RFC 3986 §5.2.4).
 fn without_dots(target: &str) -> String {
     let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
     let mut kept: Vec<&str> = Vec::new();
@@ -316,12 +319,12 @@ fn is_unreserved(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || b"-._~".contains(&octet)
 }
 
-/// Whether an octet may stand in the target of a request. `%` may stand for itself, as in the URL standard.
+/// Whether an octet may occur in a request target. `%` may stand for itself, as in the URL standard.
 fn is_of_target(octet: u8) -> bool {
     octet.is_ascii_graphic() && http::uri::PathAndQuery::try_from(&[b'/', octet][..]).is_ok()
 }
 
-/// Whether an escape appears in the path only when it is decoded: a second decoding, by whoever is behind, would see another path.
+/// Whether decoding the path yields another escape. A second decoding, by a server behind, would yield another path.
 pub(crate) fn decodes_to_an_escape(path: &str) -> bool {
     let octets = path.as_bytes();
     let is_escape = |octets: &[u8], at: usize| {
@@ -332,7 +335,7 @@ pub(crate) fn decodes_to_an_escape(path: &str) -> bool {
     (0..octets.len()).filter(lone).any(|at| is_escape(&decoded(&path[at..]), 0))
 }
 
-/// A URL as it may be shown: without what stands before an `@`.
+/// The URL for display: without everything before an `@` in the authority.
 pub(crate) fn without_credentials(url: &str) -> String {
     let start = url.find("://").map_or(0, |colon| colon + 3);
     let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |end| start + end);
@@ -342,7 +345,7 @@ pub(crate) fn without_credentials(url: &str) -> String {
     }
 }
 
-/// What percent escapes stand for; what is no escape stands for itself.
+/// Decodes percent escapes. Other octets stand for themselves.
 pub(super) fn decoded(text: &str) -> Vec<u8> {
     let (mut octets, mut rest) = (Vec::new(), text.as_bytes());
     while let [first, behind @ ..] = rest {

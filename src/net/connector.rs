@@ -1,4 +1,4 @@
-//! Where to connect, and the sockets that do.
+//! Addresses to connect to, and the connecting sockets.
 
 use std::{
     fmt, io,
@@ -9,16 +9,17 @@ use std::{
 #[cfg(unix)]
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// A far end that a stream can be connected to.
+/// An address to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
-    /// An address and a port.
+    /// An IP address and a port.
     Tcp(SocketAddr),
-    /// A socket in the file system. Unix only; elsewhere connecting fails.
+    /// Path of a Unix socket. Unix only: on other systems connecting fails with `Unsupported`.
     Unix(PathBuf),
 }
 
-/// An IPv6 address with a zone (RFC 4007 §11), which may be the name of an interface: `fe80::1%eth0`. `None` if it is none. The system is asked for the interface, nobody else.
+/// Parses an IPv6 address with a zone (RFC 4007 §11), such as `fe80::1%eth0`. `None` if `host` is not one. Interface
+/// names are resolved by the system, without DNS.
 pub(crate) fn scoped_address(host: &str, port: u16) -> Option<SocketAddr> {
     let (address, zone) = host.split_once('%')?;
     let address: Ipv6Addr = address.parse().ok()?;
@@ -43,13 +44,12 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// A stream to a socket in the file system. What is read from it and written to it is as with TCP, so it is kept as such a stream, and no read or write
-/// has to ask which it is.
+/// Connects to a Unix socket. Reads and writes are the same as with TCP, so the stream is kept as a TCP stream.
 #[cfg(unix)]
 pub(super) fn connect_unix(path: &Path) -> io::Result<std::net::TcpStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    // It is connected at once, or not at all: a listener whose queue is full is no reason to wait (EAGAIN in connect(2)).
+    // A Unix socket connects at once or fails: a listener with a full queue gives EAGAIN (connect(2)).
     socket.connect(&SockAddr::unix(path)?)?;
     Ok(socket.into())
 }

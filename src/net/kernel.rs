@@ -1,4 +1,4 @@
-//! The seam between the reactor and the system.
+//! The interface between the reactor and the system.
 
 use std::{
     fmt,
@@ -10,85 +10,135 @@ use std::{
 
 use super::{connector::Endpoint, listener::Bind};
 
-/// What happened to a source. Hints only: the reactor finds out the truth by reading and writing.
+/// Readiness of a source. The fields are hints: only a read or a write shows the real state.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Readiness {
-    /// There is something to read, or to accept.
+    /// Data to read, or connections to accept.
     pub readable: bool,
-    /// There is room to write.
+    /// Room in the send buffer.
     pub writable: bool,
-    /// The peer has ended its side: no further event will tell, so read to the end.
+    /// The peer ended its side of the stream. No further event follows, so the stream must be read to the end.
     pub hangup: bool,
-    /// The connection has failed; there is nothing left to read that matters.
+    /// The connection failed. Unread data no longer matters.
     pub failed: bool,
 }
 
-/// An event, and the token under which its source was registered.
+/// A readiness event of a registered source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event {
-    /// The token given at registration.
+    /// Token of the source, as given at registration.
     pub token: usize,
-    /// What happened.
+    /// Readiness of the source.
     pub readiness: Readiness,
 }
 
-/// Ends the poll of a reactor from any thread.
+/// Wakes a reactor from any thread.
 pub trait Wake: Send + Sync + fmt::Debug {
-    /// Makes the current poll, or the next, return at once.
+    /// Makes the current or the next [`Kernel::poll`] return at once.
+    ///
+    /// # Errors
+    ///
+    /// The system refused to wake the poll.
     fn wake(&self) -> io::Result<()>;
 }
 
-/// Fills a buffer with octets that nobody can foresee.
+/// Fills a buffer with unpredictable bytes, for masking keys and nonces. RFC 6455 §10.3.
 pub type Randomness = Box<dyn FnMut(&mut [u8])>;
 
-/// What a reactor needs of a system. Sources are edge-triggered: an event comes once, when there is news.
+/// The system calls of a reactor. Implemented by [`System`](super::System) and by the simulated
+/// [`Sim`](super::sim::Sim).
 ///
-/// Implemented by [`System`](super::System) and by the simulated [`Sim`](super::sim::Sim); every call is made on the reactor's thread.
+/// Sources are edge-triggered: an event arrives once per change of readiness. All calls are made on the reactor's
+/// thread. The errors are those of the system; `WouldBlock` means that an event follows when the call can succeed.
 pub trait Kernel: fmt::Debug {
     /// A connected stream.
     type Stream: fmt::Debug;
     /// A bound listener.
     type Listener: fmt::Debug;
 
-    /// A read that returns less than was asked for has taken all there was, and the next byte will bring an event.
+    /// Whether a read shorter than the buffer has drained the socket, so that the next byte brings an event.
     const SHORT_READ_DRAINS: bool;
 
-    /// Waits until there are events, the time is over (`None`: no limit), or somebody wakes it. May return early, with nothing.
+    /// Appends events to `events`. Waits until an event occurs, `timeout` passes (`None`: no limit), or [`Wake::wake`]
+    /// is called.
+    ///
+    /// The call may return early, without events.
+    ///
+    /// # Errors
+    ///
+    /// The system cannot wait for events.
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// The monotonic clock.
+    /// Current time of the monotonic clock.
     fn now(&self) -> Instant;
 
-    /// What ends a poll.
+    /// A handle that ends [`poll`](Self::poll) from any thread.
     fn waker(&self) -> Arc<dyn Wake>;
 
-    /// A source of randomness.
+    /// Makes a source of randomness.
     fn random(&mut self) -> Randomness;
 
-    /// Opens a listener, registered under `token`, and tells the address it got.
+    /// Opens a listener, registers the listener under `token`, and returns its bound address.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be resolved or bound.
     fn bind(&mut self, bind: &Bind, token: usize) -> io::Result<(Self::Listener, SocketAddr)>;
 
-    /// The next connection that waits; `WouldBlock` when there is none.
+    /// Accepts the next connection and returns the address of the peer. The stream is not registered yet.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if no connection waits. Other errors concern one connection, or the system (no descriptors, no
+    /// memory).
     fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, SocketAddr)>;
 
-    /// Begins to connect, registered under `token`: an event comes when it is known how that went.
+    /// Starts to connect and registers the stream under `token`. An event follows once the result is known.
+    ///
+    /// # Errors
+    ///
+    /// The attempt cannot be started.
     fn connect(&mut self, to: &Endpoint, token: usize) -> io::Result<Self::Stream>;
 
-    /// Whether a stream is connected; `false` while that is under way, and an error if it cannot be had.
+    /// Whether a stream is connected. `false` while the attempt is under way.
+    ///
+    /// # Errors
+    ///
+    /// The connection attempt failed.
     fn connected(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
 
-    /// Registers a stream under another token. What it may do already is told again.
+    /// Registers a registered stream under another token. Current readiness is reported again.
+    ///
+    /// # Errors
+    ///
+    /// The system refused the registration.
     fn reregister(&mut self, stream: &mut Self::Stream, token: usize) -> io::Result<()>;
 
-    /// Registers a stream under `token`, for both directions and for all its life.
+    /// Registers a stream under `token`, for both directions and the whole life of the stream.
+    ///
+    /// # Errors
+    ///
+    /// The system refused the registration.
     fn register(&mut self, stream: &mut Self::Stream, token: usize) -> io::Result<()>;
 
-    /// Reads what has come; 0 when the peer has ended its side.
+    /// Reads available bytes. Returns 0 when the peer has ended its side.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is nothing to read. Other errors end the connection, except `Interrupted`.
     fn read(&mut self, stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes as much as there is room for. A short write means that an event will tell when there is room again.
+    /// Writes as many bytes as fit. After a short write an event reports when there is room again.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is no room. Other errors end the connection, except `Interrupted`.
     fn write(&mut self, stream: &mut Self::Stream, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Ends our side: the peer sees the end of the stream after what was written.
+    /// Ends this side of the stream: the peer reads the end of the stream after the written bytes.
+    ///
+    /// # Errors
+    ///
+    /// The connection is already broken.
     fn shutdown_write(&mut self, stream: &mut Self::Stream) -> io::Result<()>;
 }

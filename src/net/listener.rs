@@ -1,4 +1,4 @@
-//! Where to listen, and the sockets that do.
+//! Addresses to listen on, and the listening sockets.
 
 use std::{
     io,
@@ -9,9 +9,19 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::connector::scoped_address;
 
-/// Where to listen, and how.
+/// The address and the socket options of a listener.
 ///
-/// Most callers give an address as text or as a [`SocketAddr`] instead. Port 0 asks the system for a free one.
+/// A string or a [`SocketAddr`] converts into a `Bind` with the defaults. With port 0 the system chooses a free port.
+///
+/// ```
+/// use ws_reactor::{Bind, Reactor, Server, on_message};
+///
+/// let mut reactor = Reactor::new()?;
+/// let server = Server::new(|_| on_message(|ws, message| { ws.send(message); }));
+/// let listening = reactor.listen(Bind::to("127.0.0.1:0").backlog(128), server)?;
+/// assert_ne!(listening.addr.port(), 0);
+/// # Ok::<(), ws_reactor::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bind {
     address: String,
@@ -22,37 +32,43 @@ pub struct Bind {
 }
 
 impl Bind {
-    /// Listens at `address`, such as `127.0.0.1:8080`, `[::]:80`, `[fe80::1%eth0]:80` or `localhost:0`. A name is resolved when it is bound, and the listener listens on
-    /// all its addresses that this machine has, with one port.
+    /// Makes a `Bind` for an address such as `127.0.0.1:8080`, `[::]:80`, `[fe80::1%eth0]:80` or `localhost:0`.
+    ///
+    /// A name is resolved by a blocking call when the listener is opened. The listener uses all addresses of the name
+    /// that this machine has, with one port. An address that is not valid is reported when the listener is opened, as
+    /// [`ListenError::Bind`](crate::ListenError::Bind).
     pub fn to(address: impl ToString) -> Self {
         Bind { address: address.to_string(), backlog: 4096, only_v6: false, reuse_port: false, nodelay: true }
     }
 
-    /// How many connections may wait to be accepted. Default 4096; the system may cap it (`net.core.somaxconn`).
+    /// Sets the length of the accept queue, in connections. Default 4096. The system may cap the value
+    /// (`net.core.somaxconn` on Linux).
     pub fn backlog(mut self, connections: u32) -> Self {
         self.backlog = connections.try_into().unwrap_or(i32::MAX);
         self
     }
 
-    /// Whether an IPv6 listener refuses IPv4. Default no: `[::]` takes both, and shows IPv4 peers as IPv4.
+    /// Sets whether an IPv6 listener refuses IPv4 (`IPV6_V6ONLY`). Default `false`: `[::]` accepts both, and IPv4 peers
+    /// have an IPv4 address.
     pub fn only_v6(mut self, only: bool) -> Self {
         self.only_v6 = only;
         self
     }
 
-    /// Whether several listeners, one for each reactor, share the port (`SO_REUSEPORT`). Default no. Unix only; elsewhere binding fails.
+    /// Sets whether several listeners, such as one for each reactor, share the port (`SO_REUSEPORT`). Default `false`.
+    /// Unix only: on other systems the listener cannot be opened.
     pub fn reuse_port(mut self, reuse: bool) -> Self {
         self.reuse_port = reuse;
         self
     }
 
-    /// Whether small messages leave at once (`TCP_NODELAY`). Default yes.
+    /// Sets `TCP_NODELAY`: small messages are sent at once. Default `true`.
     pub fn nodelay(mut self, nodelay: bool) -> Self {
         self.nodelay = nodelay;
         self
     }
 
-    /// The address as it was given.
+    /// The address as given to [`to`](Self::to).
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -60,7 +76,7 @@ impl Bind {
     /// Opens a socket on each address of the name that this machine has, all with the same port.
     pub(super) fn open(&self) -> io::Result<Vec<std::net::TcpListener>> {
         let addresses = self.addresses()?;
-        // A port that the system chose for the first address may be taken at another.
+        // A port that is free on the first address may be taken on another.
         let mut opened = self.open_at_all(&addresses);
         for _ in 0..MAX_ATTEMPTS {
             match opened {
@@ -75,7 +91,7 @@ impl Bind {
         opened
     }
 
-    /// The addresses of the name, each once.
+    /// The addresses of the name, without duplicates.
     fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         let scoped = self.address.strip_prefix('[').and_then(|rest| rest.split_once("]:"));
         if let Some((host, port)) = scoped.filter(|(host, _)| host.contains('%'))
@@ -103,7 +119,7 @@ impl Bind {
                     port = Some(listener.local_addr()?.port());
                     listeners.push(listener);
                 }
-                // Names such as `localhost` are given addresses of families that a machine may not have.
+                // Names such as `localhost` resolve to address families that a machine may lack.
                 Err(error) if is_absent(&error) => refused = error,
                 Err(error) => return Err(error),
             }
@@ -116,13 +132,13 @@ impl Bind {
         if address.is_ipv6() {
             socket.set_only_v6(self.only_v6)?;
         }
-        // On Windows the option would let a second process take the port over.
+        // On Windows the option would let a second process take over the port.
         #[cfg(unix)]
         socket.set_reuse_address(true)?;
         if self.reuse_port {
             share_port(&socket)?;
         }
-        // Accepted sockets inherit both on Linux, which saves a call for each.
+        // Accepted sockets inherit both options on Linux, which saves system calls.
         socket.set_tcp_nodelay(self.nodelay)?;
         keep_little_unsent(&socket)?;
         socket.set_nonblocking(true)?;
@@ -132,14 +148,15 @@ impl Bind {
     }
 }
 
-/// Bytes that the system may hold for a socket without having sent them.
+/// Unsent bytes that the system may hold for a socket.
 ///
-/// By default it takes megabytes, and says that there is room again when a third of them has gone: a peer that reads slowly would look as one that does not
-/// read, and what a close drops would be lost where nobody counts it. So what has left the queue is as good as sent.
+/// By default the system takes megabytes, and reports room again when a third has gone: a slow reader would look like a
+/// peer that does not read, and bytes dropped by a close would not be counted. With a small bound, bytes that left the
+/// queue are nearly sent.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT_BYTES: u32 = 512 * 1024;
 
-/// `TCP_NOTSENT_LOWAT`. Elsewhere the system's own buffers are what they are, and progress is seen in coarser steps.
+/// Sets `TCP_NOTSENT_LOWAT`. Other systems keep their own buffers, and progress is seen in coarser steps.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn keep_little_unsent<'s>(socket: impl Into<socket2::SockRef<'s>>) -> io::Result<()> {
     socket.into().set_tcp_notsent_lowat(UNSENT_BYTES)
@@ -150,10 +167,10 @@ pub(super) fn keep_little_unsent<'s>(_: impl Into<socket2::SockRef<'s>>) -> io::
     Ok(())
 }
 
-/// How often a free port is looked for that all addresses of a name have free.
+/// Attempts to find a port that is free on all addresses of a name.
 const MAX_ATTEMPTS: usize = 16;
 
-/// Whether the machine does not have the address, or not even its family.
+/// Whether the machine lacks the address or its family.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
         || error.to_string().contains("ddress family not supported")

@@ -1,4 +1,4 @@
-//! What other threads send to the loop: one bounded queue, one wake for a batch.
+//! Commands of other threads to the reactor: a bounded queue with one wake per batch.
 
 #[cfg(all(loom, test))]
 use loom::sync::{
@@ -17,20 +17,20 @@ use std::{
 
 use super::kernel::Wake;
 
-/// Letters that wait for the loop.
+/// Letters that wait for the reactor.
 #[derive(Debug)]
 pub(crate) struct Mailbox<T> {
     letters: Mutex<Letters<T>>,
-    /// Whether any wait; spares the loop the lock.
+    /// Whether letters wait. Saves the reactor the lock.
     waiting: AtomicBool,
-    /// How often in a row the loop has found the lock held.
+    /// How often in a row the reactor found the lock held.
     missed: AtomicU32,
     capacity: usize,
     waker: Arc<dyn Wake>,
 }
 
-/// So many turns the loop does without the letters, some milliseconds if it has nothing else to do. Then it waits for them: the sender may be one that gets
-/// no time while the loop runs.
+/// Turns without the letters, some milliseconds in an idle reactor, before the reactor blocks on the lock. The holder
+/// may be a thread that gets no time while the reactor runs.
 const MOST_MISSED: u32 = 1000;
 
 #[derive(Debug)]
@@ -39,24 +39,24 @@ struct Letters<T> {
     closed: bool,
 }
 
-/// Why a letter was not taken.
+/// Why a letter was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// As many wait as may.
+    /// The queue is full.
     Full,
-    /// The loop has gone.
+    /// The reactor is gone.
     Closed,
 }
 
 impl<T> Mailbox<T> {
-    /// A mailbox for so many letters at a time.
+    /// A mailbox for at most `capacity` letters.
     pub(crate) fn new(capacity: usize, waker: Arc<dyn Wake>) -> Self {
         let letters = Mutex::new(Letters { queue: Vec::new(), closed: false });
         Mailbox { letters, waiting: AtomicBool::new(false), missed: AtomicU32::new(0), capacity, waker }
     }
 
-    /// Moves what waits into `letters`, which is empty. The loop does not stop for a sender that was put to sleep while it held the lock: then the letters wait
-    /// on, and [`is_waiting`](Self::is_waiting) says so.
+    /// Moves the waiting letters into `letters`, which must be empty. The reactor does not block on a sender that was
+    /// suspended with the lock held: the letters stay, and [`is_waiting`](Self::is_waiting) is true.
     pub(crate) fn drain(&self, letters: &mut Vec<T>) {
         if !self.is_waiting() {
             return;
@@ -68,7 +68,7 @@ impl<T> Mailbox<T> {
             Err(TryLockError::Poisoned(inside)) => inside.into_inner(),
         };
         self.missed.store(0, Ordering::Relaxed);
-        // Under the lock, so that what comes from here on wakes the loop again.
+        // Under the lock, so that later letters wake the reactor again.
         self.waiting.store(false, Ordering::Relaxed);
         mem::swap(&mut inside.queue, letters);
     }
@@ -78,7 +78,7 @@ impl<T> Mailbox<T> {
         self.waiting.load(Ordering::Acquire)
     }
 
-    /// Gives back the room that a burst has needed, if nothing waits.
+    /// Frees the memory of a burst, if no letters wait.
     pub(crate) fn rest(&self) {
         let Ok(mut letters) = self.letters.try_lock() else { return };
         let room = if letters.queue.is_empty() { mem::take(&mut letters.queue) } else { Vec::new() };
@@ -86,17 +86,17 @@ impl<T> Mailbox<T> {
         drop(room);
     }
 
-    /// The loop has gone: what waits is dropped, and nothing more is taken.
+    /// Closes the mailbox: waiting letters are dropped, and later ones are refused.
     pub(crate) fn close(&self) {
         let mut letters = self.lock();
         letters.closed = true;
         let unread = mem::take(&mut letters.queue);
-        // What a letter holds may come back here when it is dropped.
+        // Dropping a letter may call back here.
         drop(letters);
         drop(unread);
     }
 
-    /// Leaves a letter, and wakes the loop for the first of a batch.
+    /// Adds a letter, and wakes the reactor for the first of a batch.
     pub(crate) fn push(&self, letter: T) -> Result<(), Refused> {
         let mut letters = self.lock();
         if letters.closed {
@@ -192,7 +192,8 @@ mod tests {
     }
 }
 
-/// Every order in which the steps of the threads may come, with up to four preemptions where there are too many: `RUSTFLAGS="--cfg loom" cargo test --lib mailbox`.
+/// Every interleaving of the threads, with up to four preemptions where there are too many: `RUSTFLAGS="--cfg loom"
+/// cargo test --lib mailbox`.
 #[cfg(all(test, loom))]
 mod model {
     use std::io;
@@ -201,7 +202,7 @@ mod model {
 
     use super::*;
 
-    /// As an eventfd: a wake that comes before the wait is not lost.
+    /// Like an eventfd: a wake before the wait is not lost.
     #[derive(Debug)]
     struct Eventfd {
         woken: Mutex<bool>,
@@ -230,7 +231,7 @@ mod model {
         }
     }
 
-    /// A sender's letters, with its number.
+    /// Sends numbered letters.
     fn send(mailbox: &Arc<Mailbox<(usize, usize)>>, sender: usize, letters: usize) -> thread::JoinHandle<usize> {
         let mailbox = Arc::clone(mailbox);
         thread::spawn(move || (0..letters).filter(|number| mailbox.push((sender, *number)).is_ok()).count())
@@ -245,13 +246,14 @@ mod model {
             let mailbox = Arc::new(Mailbox::new(9, Arc::clone(&eventfd) as Arc<dyn Wake>));
             let senders = [send(&mailbox, 0, 2), send(&mailbox, 1, 1)];
             let (mut received, mut empty) = (Vec::new(), 0);
-            // The loop: it does not wait if letters do. If a wake were lost, it would wait for ever, which the model reports.
+            // The loop does not wait if letters do. A lost wake would make the loop wait for ever, which the model
+            // reports.
             while received.len() < 3 {
                 eventfd.poll(!mailbox.is_waiting());
                 let mut letters = Vec::new();
                 mailbox.drain(&mut letters);
                 if letters.is_empty() {
-                    // What holds the lock has to go on.
+                    // The holder of the lock has to continue.
                     empty += usize::from(!mailbox.is_waiting());
                     thread::yield_now();
                 }

@@ -1,7 +1,8 @@
-//! The network: the only floor that makes system calls.
+//! The network floor: the only one that makes system calls.
 //!
-//! The reactor reaches the system through one seam, [`Kernel`]: poll, bind, accept, read, write, shut down, and the clock.
-//! Production has [`System`] behind it, mio and sockets; tests have [`sim::Sim`], which is seeded and moves time by hand.
+//! [`Kernel`] is the interface between the reactor and the system: poll, bind, connect, accept, read, write, shut down,
+//! clock and randomness. Production uses [`System`], made of mio and sockets. Tests use [`sim::Sim`], which is seeded
+//! and whose time is moved by hand.
 
 mod connector;
 mod kernel;
@@ -12,7 +13,7 @@ mod resolver;
 pub mod sim;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
-/// Without the feature no listener and no client has TLS.
+/// Stand-in without the feature `tls`: no listener and no client has TLS.
 #[cfg(not(feature = "tls"))]
 pub(crate) mod tls {
     pub(crate) enum TlsAcceptor {}

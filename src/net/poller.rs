@@ -1,4 +1,4 @@
-//! The system as it is: mio's poll, TCP sockets, the monotonic clock.
+//! The operating system: mio's poll, sockets, and the monotonic clock.
 
 use std::{
     io::{self, IoSlice, Read, Write},
@@ -16,10 +16,10 @@ use super::{
     listener::{Bind, keep_little_unsent},
 };
 
-/// The waker's token; no source has it.
+/// Token of the waker, used by no source.
 const WAKER: Token = Token(usize::MAX);
 
-/// The operating system, through mio.
+/// The operating system, by mio. The default [`Kernel`] of a reactor.
 #[derive(Debug)]
 pub struct System {
     poll: mio::Poll,
@@ -36,22 +36,22 @@ impl Wake for SystemWaker {
     }
 }
 
-/// A stream of the system, by TCP or in the file system.
+/// A stream socket: TCP, or a Unix socket.
 #[derive(Debug)]
 pub struct SystemStream(TcpStream);
 
-/// A listener of the system.
+/// The listening sockets of one [`Bind`].
 #[derive(Debug)]
 pub struct SystemListener {
-    /// One for each address of its name.
+    /// One socket for each address of the name.
     listeners: Vec<TcpListener>,
-    /// Which of them is asked first.
+    /// Index of the socket that is asked first.
     first: usize,
     nodelay: bool,
 }
 
 impl System {
-    /// A new poll, which gives at most `events` events at a time.
+    /// A new poll that returns at most `events` events at a time.
     pub(crate) fn new(events: usize) -> io::Result<Self> {
         let poll = mio::Poll::new()?;
         let waker = Arc::new(SystemWaker(mio::Waker::new(poll.registry(), WAKER)?));
@@ -60,7 +60,7 @@ impl System {
 }
 
 impl SystemListener {
-    /// The next connection at any of the addresses, which take turns.
+    /// Accepts the next connection on any of the sockets, which take turns.
     fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         let count = self.listeners.len();
         for index in 0..count {
@@ -81,7 +81,7 @@ impl Kernel for System {
     type Stream = SystemStream;
     type Listener = SystemListener;
 
-    // epoll(7), question 9, says so, and kqueue keeps to it; mio on Windows waits for WouldBlock before it watches again.
+    // True for epoll by epoll(7), question 9, and for kqueue. On Windows mio watches again only after WouldBlock.
     const SHORT_READ_DRAINS: bool = cfg!(unix);
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
@@ -180,7 +180,7 @@ impl Kernel for System {
     }
 }
 
-/// An IPv4 address that was seen through an IPv6 socket, as IPv4. An address of the local link keeps its zone.
+/// Converts an IPv4-mapped IPv6 address to IPv4. A link-local address keeps its zone.
 fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip if ip != address.ip() => SocketAddr::new(ip, address.port()),
@@ -188,15 +188,15 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Rust's own `main` ignores SIGPIPE, a host in another language may not: a write to a connection that has gone must not end its process. `write` has the
-/// flag, `write_vectored` has not.
+/// Suppresses SIGPIPE. Rust's own `main` ignores the signal, but a host in another language may not, and a write to a
+/// broken connection must not end its process. `write` sets the flag, `write_vectored` does not.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn write_many(stream: &mut TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     const MSG_NOSIGNAL: i32 = 0x4000;
     SockRef::from(&*stream).send_vectored_with_flags(slices, MSG_NOSIGNAL)
 }
 
-/// Elsewhere the socket itself is told, or there is no such signal.
+/// Elsewhere the socket has an option, or there is no such signal.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn write_many(stream: &mut TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     stream.write_vectored(slices)

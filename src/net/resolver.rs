@@ -1,4 +1,4 @@
-//! Names to addresses, off the loop.
+//! Name resolution, off the reactor's thread.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,13 +11,17 @@ use std::{
 
 use super::{kernel::Wake, mailbox::Mailbox};
 
-/// Finds the addresses of a name. It is called on the loop, and must not block it: the answer is given later, from any thread.
+/// Resolves names to addresses, for [`Reactor::set_resolver`](crate::Reactor::set_resolver).
+///
+/// The default resolver calls the system's resolver in up to 4 threads, which start with the first name and end after 1
+/// s without names. [`resolve`](Self::resolve) runs on the reactor's thread and must not block: the answer can be given
+/// later, from any thread.
 ///
 /// ```
 /// use std::net::SocketAddr;
 /// use ws_reactor::{Reactor, net::{Answer, Resolver}};
 ///
-/// /// Everything is here.
+/// /// Resolves every name to this machine.
 /// struct Here;
 ///
 /// impl Resolver for Here {
@@ -31,11 +35,13 @@ use super::{kernel::Wake, mailbox::Mailbox};
 /// # Ok::<(), ws_reactor::Error>(())
 /// ```
 pub trait Resolver {
-    /// Looks a name up. The addresses are tried in the order in which they are given, the families taking turns.
+    /// Starts the look-up of `name` and gives the result to `answer`, with `port` in each address.
+    ///
+    /// Connection attempts follow the given order, with IPv6 and IPv4 taking turns. RFC 8305 §4.
     fn resolve(&self, name: &str, port: u16, answer: Answer);
 }
 
-/// Where a resolver's answer goes. If it is dropped, the name was not found.
+/// The receiver of a resolver's answer. Dropping the `Answer` without [`give`](Self::give) fails the look-up.
 #[derive(Debug)]
 pub struct Answer {
     question: u128,
@@ -45,12 +51,12 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Whether the connection that asks is still to be made; if it is not, the answer is nobody's, and need not be found.
+    /// Whether the connection attempt still needs the answer. A resolver may skip a look-up that is not wanted.
     pub fn is_wanted(&self) -> bool {
         self.asker.strong_count() > 0
     }
 
-    /// Gives the answer.
+    /// Gives the addresses, or the error that the connection attempt fails with.
     pub fn give(mut self, addresses: io::Result<Vec<SocketAddr>>) {
         self.given = true;
         self.answers.push(self.question, addresses);
@@ -65,25 +71,25 @@ impl Drop for Answer {
     }
 }
 
-/// An answer, and to which question.
+/// A question's number and its answer.
 pub(crate) type Answered = (u128, io::Result<Vec<SocketAddr>>);
 
-/// Answers that wait for the loop.
+/// Answers that wait for the reactor.
 #[derive(Debug)]
 pub(crate) struct Answers(Mailbox<Answered>);
 
 impl Answers {
     pub(crate) fn new(waker: Arc<dyn Wake>) -> Arc<Self> {
-        // There are no more answers than questions, which are the loop's own.
+        // There are at most as many answers as questions, which come from the reactor itself.
         Arc::new(Answers(Mailbox::new(usize::MAX, waker)))
     }
 
-    /// The place for the answer to a question, which is wanted for as long as the asker is there.
+    /// An `Answer` for a question, wanted as long as `asker` exists.
     pub(crate) fn expect(self: &Arc<Self>, question: u128, asker: &Arc<()>) -> Answer {
         Answer { question, answers: Arc::clone(self), asker: Arc::downgrade(asker), given: false }
     }
 
-    /// Whether any wait.
+    /// Whether answers wait.
     pub(crate) fn are_waiting(&self) -> bool {
         self.0.is_waiting()
     }
@@ -95,18 +101,18 @@ impl Answers {
     }
 
     fn push(&self, question: u128, addresses: io::Result<Vec<SocketAddr>>) {
-        // It has no bound, and is never closed: nothing is refused.
+        // The mailbox has no bound and is never closed, so nothing is refused.
         let _ = self.0.push((question, addresses));
     }
 }
 
-/// The system's resolver, asked in threads: at most so many at once, started when there are names, and ended when there are none for a while.
+/// The system's resolver, called in up to [`THREADS`] threads, which start on demand and end when idle.
 #[derive(Debug, Default)]
 pub(crate) struct SystemResolver {
     desk: Arc<Desk>,
 }
 
-/// Where names wait, and threads for them.
+/// Names that wait for a thread.
 #[derive(Debug, Default)]
 struct Desk {
     questions: Mutex<Questions>,
@@ -115,20 +121,20 @@ struct Desk {
 
 #[derive(Debug, Default)]
 struct Questions {
-    /// All that were not answered yet; whoever asks the same meanwhile gets the same answer.
+    /// Unanswered questions. Equal questions share one look-up.
     open: HashMap<Question, Vec<Answer>>,
-    /// Those that no thread has taken.
+    /// Questions that no thread has taken yet.
     waiting: VecDeque<Question>,
     threads: usize,
     idle: usize,
 }
 
-/// A name, and the port that its addresses get.
+/// A name, and the port for its addresses.
 type Question = (String, u16);
 
 const THREADS: usize = 4;
 
-/// How long a thread waits for the next name.
+/// Idle time after which a thread ends.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Resolver for SystemResolver {
@@ -162,7 +168,7 @@ impl Desk {
         self.questions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers what is asked, until nothing is for a while.
+    /// Answers questions until none arrives for a while.
     fn answer_all(&self) {
         while let Some(question) = self.next() {
             let (name, port) = &question;
@@ -175,7 +181,7 @@ impl Desk {
         }
     }
 
-    /// The next question that somebody still asks; `None`, and one thread fewer, if there is none in time.
+    /// The next question with a waiting asker. `None`, and one thread less, if none arrives in time.
     fn next(&self) -> Option<Question> {
         let mut questions = self.lock();
         loop {

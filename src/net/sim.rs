@@ -1,9 +1,12 @@
-//! A simulated system: the whole reactor on it, unchanged, in virtual time and without a socket.
+//! A simulated system for tests: a whole reactor, unchanged, in virtual time and without sockets.
 //!
-//! Time moves only by [`Sim::advance`]; the far ends of connections are played by the test, by [`Sim::connect`], [`send`](Sim::send),
-//! [`received`](Sim::received) and their like. With [`Faults`] the network delivers in pieces, takes in pieces, is busy at any moment, breaks
-//! connections and tells of things that did not happen, and the system is short of memory or stopped for hours; all by a seed, so that what went wrong goes
-//! wrong again.
+//! Time moves only by [`Sim::advance`]. The test plays the far ends of the connections by [`Sim::connect`],
+//! [`send`](Sim::send), [`received`](Sim::received) and others. With [`Faults`] the network splits reads and writes,
+//! blocks, resets connections and reports spurious events, and the system runs out of resources or stops for hours. All
+//! faults are drawn from a seed, so a failure can be repeated.
+//!
+//! A listener needs an IP address and a port: names are not resolved there, and port 0 is an ordinary port. Methods
+//! that take a [`PeerId`] panic if the id belongs to another `Sim` with more peers.
 //!
 //! ```
 //! use std::time::Duration;
@@ -53,31 +56,31 @@ pub use self::{
 };
 use super::kernel::{Readiness, Wake};
 
-/// What the simulated system does wrong, each as a chance of one in so many; 0 is never.
+/// Probabilities of simulated faults. Each field is a chance of one in `n`; 0 means never, and 0 is the default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// Bytes arrive, are read and are taken in pieces of any length.
+    /// Bytes arrive, are read and are written in pieces of any length.
     pub pieces: u32,
-    /// A read or write would block, or is interrupted.
+    /// A read or a write gives `WouldBlock` or `Interrupted`, or a poll returns without events.
     pub busy: u32,
-    /// An event comes for nothing, or for a connection that has gone.
+    /// An event without cause is reported, possibly for a closed connection.
     pub spurious: u32,
-    /// A connection breaks, in a step of the network: it is reset, its peer cannot be reached, or has not answered for too long.
+    /// A connection breaks in a step of the network: reset, timed out, or host unreachable.
     pub reset: u32,
-    /// An accept fails: the connection has gone again, or there is no descriptor for it, or no memory.
+    /// An accept fails: the connection is gone, or there is no descriptor or no memory.
     pub accept: u32,
-    /// The system is short of something, so that what is begun, registered or written fails, and the connection with it.
+    /// The system lacks a resource: a connect, a registration or a write fails, and the connection with the call.
     pub shortage: u32,
-    /// The clock leaps ahead within a call, by up to a day: the process was stopped.
+    /// The clock jumps ahead within a call, by less than a day, as if the process was stopped.
     pub leap: u32,
 }
 
 impl Faults {
-    /// A network that is as bad as it gets and still delivers.
+    /// Frequent faults, none of which loses data: pieces, blocking, spurious events, failed accepts.
     pub const ROUGH: Faults = Faults { pieces: 2, busy: 8, spurious: 4, reset: 0, accept: 8, shortage: 0, leap: 0 };
 }
 
-/// The simulated system. See the [module](self).
+/// A simulated [`Kernel`](super::Kernel). See the [module](self).
 #[derive(Debug)]
 pub struct Sim {
     start: Instant,
@@ -86,13 +89,13 @@ pub struct Sim {
     faults: Faults,
     listeners: Vec<Listener>,
     peers: Vec<Peer>,
-    /// How many connections the reactor may have.
+    /// Connections the reactor may hold.
     descriptors: usize,
-    /// Addresses whose far ends are played by the test, those that never answer, and who has come to the former.
+    /// Addresses played by the test, addresses that never answer, and connections made to the former.
     played: BTreeSet<SocketAddr>,
     silent: BTreeSet<SocketAddr>,
     dialed: VecDeque<(PeerId, SocketAddr)>,
-    /// News by token.
+    /// Unreported readiness, by token.
     news: BTreeMap<usize, Readiness>,
     woken: Arc<Woken>,
 }
@@ -105,7 +108,7 @@ struct Listener {
     closed: Rc<Cell<bool>>,
 }
 
-/// The reactor's hold on a simulated listener.
+/// The reactor's end of a simulated listener.
 #[derive(Debug)]
 pub struct SimListener {
     index: usize,
@@ -129,12 +132,12 @@ impl Wake for Woken {
 }
 
 impl Sim {
-    /// A system without faults.
+    /// Makes a system without faults.
     pub fn new() -> Self {
         Sim::with_faults(0, Faults::default())
     }
 
-    /// A system with faults, drawn from `seed`.
+    /// Makes a system with faults drawn from `seed`.
     pub fn with_faults(seed: u64, faults: Faults) -> Self {
         Sim {
             start: Instant::now(),
@@ -152,19 +155,30 @@ impl Sim {
         }
     }
 
-    /// Moves the clock.
+    /// Moves the clock ahead.
+    ///
+    /// Timers fire in the next turn of the reactor. To advance and run the reactor use
+    /// [`Reactor::advance`](crate::Reactor::advance).
     pub fn advance(&mut self, by: Duration) {
         self.elapsed += by;
     }
 
-    /// Connects to a listener from an address of one's own choice.
+    /// Connects to a listener of the reactor from the address `from`.
+    ///
+    /// # Errors
+    ///
+    /// `ConnectionRefused` if the reactor does not listen on `to`.
     pub fn connect_from(&mut self, from: SocketAddr, to: SocketAddr) -> io::Result<PeerId> {
         let id = self.connect(to)?;
         self.peers[id.0].addr = from;
         Ok(id)
     }
 
-    /// Connects to a listener; each peer has an address of its own.
+    /// Connects to a listener of the reactor. Each peer gets an address of its own in 10.1.0.0/16.
+    ///
+    /// # Errors
+    ///
+    /// `ConnectionRefused` if the reactor does not listen on `to`.
     pub fn connect(&mut self, to: SocketAddr) -> io::Result<PeerId> {
         let listener = self.listeners.iter_mut().find(|listener| listener.addr == to && !listener.closed.get());
         let listener = listener.ok_or(io::ErrorKind::ConnectionRefused)?;
@@ -175,7 +189,7 @@ impl Sim {
         Ok(id)
     }
 
-    /// Lets the reactor have so many connections at a time; it is told that it has no descriptor for more (`EMFILE`).
+    /// Sets how many connections the reactor may hold. Further accepts fail with `EMFILE`. Default: no limit.
     pub fn limit_connections(&mut self, most: usize) {
         self.descriptors = most;
     }
@@ -184,37 +198,41 @@ impl Sim {
         self.peers.iter().filter(|peer| peer.is_held()).count() >= self.descriptors
     }
 
-    /// Lets the reactor connect to an address where it does not listen itself; who comes is told by [`dialed`](Self::dialed). Any other such address refuses.
+    /// Lets the reactor connect to `addr`, where the test plays the far end. [`dialed`](Self::dialed) gives the
+    /// connections.
+    ///
+    /// Addresses that are neither played, [silent](Self::silence) nor listened on by the reactor refuse connections.
     pub fn play(&mut self, addr: SocketAddr) {
         self.played.insert(addr);
     }
 
-    /// Has an address never answer.
+    /// Lets connection attempts to `addr` remain unanswered.
     pub fn silence(&mut self, addr: SocketAddr) {
         self.silent.insert(addr);
     }
 
-    /// The next connection that the reactor has made to an address that is [played](Self::play).
+    /// The next connection made by the reactor to a [played](Self::play) address, with that address. `None` if there is
+    /// none.
     pub fn dialed(&mut self) -> Option<(PeerId, SocketAddr)> {
         self.dialed.pop_front()
     }
 
-    /// All far ends that there ever were.
+    /// All far ends so far, closed ones included. A connection of the reactor to itself has two.
     pub fn peers(&self) -> impl Iterator<Item = PeerId> + use<> {
         (0..self.peers.len()).map(PeerId)
     }
 
-    /// Sends bytes as the peer.
+    /// Sends bytes to the reactor as the peer.
     pub fn send(&mut self, peer: PeerId, bytes: &[u8]) {
         self.peers[peer.0].in_flight.extend(bytes);
     }
 
-    /// Ends the peer's side of the stream, behind what it has sent.
+    /// Ends the peer's side of the stream, after the bytes sent so far.
     pub fn finish(&mut self, peer: PeerId) {
         self.peers[peer.0].finishing = true;
     }
 
-    /// Breaks the connection: what is under way is lost.
+    /// Resets the connection. Bytes in flight are lost.
     pub fn reset(&mut self, peer: PeerId) {
         self.break_off(peer.0, io::ErrorKind::ConnectionReset);
     }
@@ -224,44 +242,46 @@ impl Sim {
         self.tell(peer, Readiness { readable: true, writable: true, hangup: true, failed: true });
     }
 
-    /// Has the peer read nothing until told otherwise; the system holds so many bytes for it.
+    /// Stops the peer from reading until [`release`](Self::release). The system buffers at most `capacity` bytes for
+    /// the peer; further writes of the reactor block.
     pub fn hold(&mut self, peer: PeerId, capacity: usize) {
         self.peers[peer.0].capacity = capacity;
         self.peers[peer.0].reading = false;
     }
 
-    /// Has the peer read again.
+    /// Lets the peer read again.
     pub fn release(&mut self, peer: PeerId) {
         self.peers[peer.0].reading = true;
     }
 
-    /// Takes what the peer has received.
+    /// Takes the bytes that the peer has received since the last call.
     pub fn received(&mut self, peer: PeerId) -> Vec<u8> {
         std::mem::take(&mut self.peers[peer.0].received)
     }
 
-    /// Whether the peer has seen the end of the stream, or of the connection.
+    /// Whether the peer has read the end of the stream, or the connection is broken.
     pub fn is_ended(&self, peer: PeerId) -> bool {
         let peer = &self.peers[peer.0];
         peer.is_broken() || (peer.shut || peer.closed.get()) && peer.held.is_empty()
     }
 
-    /// Whether the reactor has accepted, or made, the connection.
+    /// Whether the reactor has accepted the connection, or made the connection itself.
     pub fn is_accepted(&self, peer: PeerId) -> bool {
         self.peers[peer.0].is_taken()
     }
 
-    /// Whether the reactor has let go of the connection.
+    /// Whether the reactor has dropped its end of the connection.
     pub fn is_closed(&self, peer: PeerId) -> bool {
         self.peers[peer.0].closed.get()
     }
 
-    /// Whether nothing is under way: no byte, no event. When to accept those that wait is the reactor's affair, once it knows of them.
+    /// Whether no bytes and no events are in flight. Connections that wait to be accepted do not count once the reactor
+    /// was told.
     pub fn is_quiet(&self) -> bool {
         self.news.is_empty()
             && !self.woken.0.load(Ordering::Acquire)
             && self.peers.iter().all(|peer| self.has_passed_on(peer))
-            // What comes to one that was not accepted yet waits with it.
+            // Bytes for a connection that was not accepted yet wait with the connection.
             && self.peers.iter().all(|peer| peer.token.is_none() && !peer.closed.get() || peer.is_quiet())
     }
 
@@ -275,10 +295,10 @@ impl Sim {
         }
     }
 
-    /// Moves what is under way.
+    /// Moves bytes in flight.
     fn step(&mut self) {
         for index in 0..self.peers.len() {
-            // What comes to one that was not accepted yet waits with it.
+            // Bytes for a connection that was not accepted yet wait with the connection.
             if self.peers[index].token.is_none() && !self.peers[index].closed.get() {
                 continue;
             }
@@ -299,7 +319,7 @@ impl Sim {
         if self.random.one_in(self.faults.spurious) && !self.peers.is_empty() {
             let index = self.random.below(self.peers.len());
             if let Some(token) = self.peers[index].token {
-                // The token may long have another owner.
+                // The token may belong to another source by now.
                 let entry = self.news.entry(token).or_default();
                 entry.readable = true;
                 entry.writable |= self.random.one_in(2);
@@ -307,7 +327,7 @@ impl Sim {
         }
     }
 
-    /// Whether the other end within the system knows all that this one has done.
+    /// Whether the other end of an internal connection has received everything from this end.
     fn has_passed_on(&self, peer: &Peer) -> bool {
         let Some(other) = peer.other.map(|other| &self.peers[other]) else { return true };
         let ended = (peer.shut || peer.closed.get()) && peer.held.is_empty();
@@ -316,7 +336,7 @@ impl Sim {
             || peer.received.is_empty() && !peer.is_broken() && (!ended || other.finishing)
     }
 
-    /// Has what one end of a connection within the system has received sent by the other.
+    /// Passes the bytes received by one end of an internal connection to the other end.
     fn pass_on(&mut self, from: usize, to: usize) {
         let peer = &mut self.peers[from];
         let received = std::mem::take(&mut peer.received);
@@ -329,7 +349,7 @@ impl Sim {
         }
     }
 
-    /// All of `length`, or a piece of it.
+    /// All of `length`, or a random part.
     fn piece(&mut self, length: usize) -> usize {
         match self.random.one_in(self.faults.pieces) {
             true => self.random.below(length + 1),
@@ -337,15 +357,15 @@ impl Sim {
         }
     }
 
-    /// A call that would block or is interrupted for no reason, or in which much time passes. A broken connection says so at once, as systems do: it
-    /// has no more news to come.
+    /// A fault of one call: blocked, interrupted, or slow. A broken connection reports its error at once, as systems
+    /// do: no later event would.
     fn fault_of_moment(&mut self, peer: usize) -> Option<io::ErrorKind> {
         self.leap();
         let busy = self.random.one_in(self.faults.busy) && !self.peers[peer].is_broken();
         busy.then(|| if self.random.one_in(4) { io::ErrorKind::Interrupted } else { io::ErrorKind::WouldBlock })
     }
 
-    /// The system may be short of something; which of these it is, whoever asked cannot choose.
+    /// A missing resource, chosen at random.
     fn shortage(&mut self) -> io::Result<()> {
         if !self.random.one_in(self.faults.shortage) {
             return Ok(());
@@ -362,7 +382,7 @@ impl Sim {
     }
 }
 
-/// `ENFILE`, `EMFILE`, `ENOSPC` (too many watched by epoll), `ENOMEM` and `ENOBUFS`, as they are called on Linux.
+/// `ENFILE`, `EMFILE`, `ENOSPC` (too many epoll watches), `ENOMEM` and `ENOBUFS` on Linux.
 const SHORTAGES: [i32; 5] = [23, 24, 28, 12, 105];
 
 impl Default for Sim {

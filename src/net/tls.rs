@@ -1,4 +1,4 @@
-//! TLS, by rustls: what a listener presents and demands, from files that are checked when they are named.
+//! TLS by rustls: the configuration of listeners, from files that are checked when named.
 
 mod certificates;
 mod client;
@@ -26,30 +26,35 @@ pub use self::{
 };
 pub(crate) use self::{client::default_client, session::Session};
 
-/// What a listener presents and demands, to be given to [`Server::tls`](crate::Server::tls).
+/// TLS configuration of a listener, for [`Server::tls`](crate::Server::tls).
 ///
-/// Every call that names a file reads it and checks it: what is missing, no PEM or expired, and a key of another certificate, is an error at once, which
-/// says of which file it speaks.
+/// Each method that takes a file reads and checks the file at once. A missing file, invalid PEM, an expired
+/// certificate, or a key that does not match is a [`TlsError`], which names the file. The validity period of client
+/// roots is not checked.
 ///
-/// TLS 1.3 and 1.2 are spoken, connections are resumed by tickets (RFC 8446 §2.2), and data before the handshake is done (0-RTT) is
-/// not taken. Cryptography is [ring](https://docs.rs/ring)'s; whoever wants another brings an [`Arc<rustls::ServerConfig>`](rustls::ServerConfig) of
-/// their own, which is taken in place of this. (Measured in one run, server CPU with aws-lc-rs beside ring: echo of 125 bytes 1.01, 1 KiB 1.09,
-/// 16 KiB 0.91; full handshake 0.95, resumed 1.04; a clean build 1.7 times the CPU, a program 1.9 times the size.)
+/// The defaults are TLS 1.3 and 1.2, resumption by tickets (RFC 8446 §2.2), no ALPN and no client certificates. 0-RTT
+/// data is never accepted.
 ///
-/// An idle connection costs 8.5 KB of resident memory, nearly all of it in rustls: the state of a connection, and 4 KiB that it keeps for the
-/// next record.
+/// Cryptography is [ring](https://docs.rs/ring)'s. For another provider pass an
+/// [`Arc<rustls::ServerConfig>`](rustls::ServerConfig) in place of a `TlsConfig`. Measured in one run, server CPU of
+/// aws-lc-rs relative to ring: echo of 125 bytes 1.01, 1 KiB 1.09, 16 KiB 0.91; full handshake 0.95, resumed handshake
+/// 1.04; a clean build 1.7 times the CPU, a program 1.9 times the size.
+///
+/// An idle connection takes 8.5 KB of resident memory, nearly all of it in rustls: the state of a connection, and a
+/// buffer of 4 KiB for the next record.
 ///
 /// ```no_run
 /// use ws_reactor::{Server, TlsConfig, on_message};
 ///
-/// let tls = TlsConfig::from_pem_files("cert.pem", "key.pem")?.named_pem_files("chat.example.com", "chat.pem", "chat.key")?;
+/// let tls = TlsConfig::from_pem_files("cert.pem", "key.pem")?
+///     .named_pem_files("chat.example.com", "chat.pem", "chat.key")?;
 /// let server = Server::new(|_| on_message(|ws, message| { ws.send(message); })).tls(tls);
 /// # Ok::<(), ws_reactor::TlsError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct TlsConfig {
     certificates: ByName,
-    /// What judges the certificates of clients, if they are asked for any.
+    /// Verifies client certificates, if requested.
     clients: Option<Arc<dyn ClientCertVerifier>>,
     tickets: bool,
     alpn: Vec<Vec<u8>>,
@@ -57,12 +62,22 @@ pub struct TlsConfig {
 }
 
 impl TlsConfig {
-    /// Presents the certificate, with those that lead to its root behind it, in a PEM file, by the private key in another (PKCS #8, PKCS #1 or SEC 1, not encrypted).
+    /// Reads a certificate chain from a PEM file, end-entity certificate first, and its unencrypted private key from
+    /// another. The key is in PKCS #8, PKCS #1 or SEC 1 form.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read, is not PEM, or lacks the item; the certificate is expired or not yet valid; the key
+    /// cannot be used or does not match.
     pub fn from_pem_files(certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, TlsError> {
         Self::presenting(Source::file(certificate)?, Source::file(key)?)
     }
 
-    /// As [`from_pem_files`](Self::from_pem_files), from memory.
+    /// Like [`from_pem_files`](Self::from_pem_files), from memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_pem_files`](Self::from_pem_files), except [`TlsError::Read`].
     pub fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         Self::presenting(Source::bytes("certificate", certificate), Source::bytes("key", key))
     }
@@ -78,8 +93,14 @@ impl TlsConfig {
         })
     }
 
-    /// Presents another certificate to clients that ask for `name` (SNI), which may be `*.example.com` for whatever is one label below. All others are
-    /// presented the first. Whether the certificate is for that name is for clients to say.
+    /// Adds a certificate for clients that request `name` (SNI, RFC 6066 §3). Other clients get the first certificate.
+    ///
+    /// `*.example.com` matches names with one more label. Case does not matter. The certificate is not checked against
+    /// `name`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_pem_files`](Self::from_pem_files).
     pub fn named_pem_files(
         self,
         name: &str,
@@ -89,7 +110,11 @@ impl TlsConfig {
         self.named(name, &Source::file(certificate)?, &Source::file(key)?)
     }
 
-    /// As [`named_pem_files`](Self::named_pem_files), from memory.
+    /// Like [`named_pem_files`](Self::named_pem_files), from memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_pem_files`](Self::from_pem_files), except [`TlsError::Read`].
     pub fn named_pem(self, name: &str, certificate: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let (of, to) = (format!("certificate of {name}"), format!("key of {name}"));
         self.named(name, &Source::bytes(&of, certificate), &Source::bytes(&to, key))
@@ -101,22 +126,41 @@ impl TlsConfig {
         Ok(self)
     }
 
-    /// Asks clients for a certificate that one of those in a PEM file has signed. One that has none is let in, and seen without; one that shows a bad one is refused.
+    /// Requests client certificates that are signed by a root in a PEM file. RFC 8446 §4.3.2.
+    ///
+    /// A client without a certificate is accepted; a client with an invalid one is refused. [`TlsInfo`](crate::TlsInfo)
+    /// has the certificates. A later call replaces the roots.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, is not PEM, has no certificate, or has a certificate that cannot be used.
     pub fn client_certificates(self, roots: impl AsRef<Path>) -> Result<Self, TlsError> {
         self.asking(&Source::file(roots)?, false)
     }
 
-    /// As [`client_certificates`](Self::client_certificates), from memory.
+    /// Like [`client_certificates`](Self::client_certificates), from memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`client_certificates`](Self::client_certificates), except [`TlsError::Read`].
     pub fn client_certificates_pem(self, roots: &[u8]) -> Result<Self, TlsError> {
         self.asking(&Source::bytes("client roots", roots), false)
     }
 
-    /// As [`client_certificates`](Self::client_certificates), and refuses clients that show none.
+    /// Like [`client_certificates`](Self::client_certificates), and refuses clients without a certificate.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`client_certificates`](Self::client_certificates).
     pub fn require_client_certificates(self, roots: impl AsRef<Path>) -> Result<Self, TlsError> {
         self.asking(&Source::file(roots)?, true)
     }
 
-    /// As [`require_client_certificates`](Self::require_client_certificates), from memory.
+    /// Like [`require_client_certificates`](Self::require_client_certificates), from memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`client_certificates`](Self::client_certificates), except [`TlsError::Read`].
     pub fn require_client_certificates_pem(self, roots: &[u8]) -> Result<Self, TlsError> {
         self.asking(&Source::bytes("client roots", roots), true)
     }
@@ -126,20 +170,22 @@ impl TlsConfig {
         Ok(self)
     }
 
-    /// The protocols offered by ALPN, the preferred first (RFC 7301). By default there are none, and what clients offer is not answered. A client that
-    /// offers others only is refused.
+    /// Sets the ALPN protocols, the preferred one first. Default: none, and a client's offer is not answered. RFC 7301.
+    ///
+    /// A client that offers only other protocols is refused.
     pub fn alpn<P: Into<Vec<u8>>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
         self.alpn = protocols.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Speaks TLS 1.3 and nothing older.
+    /// Disables TLS 1.2. Default: TLS 1.3 and 1.2.
     pub fn only_tls_1_3(mut self) -> Self {
         self.only_tls_1_3 = true;
         self
     }
 
-    /// Resumes no connections. By default they are, by tickets that are good for some hours, and for as long as the configuration is in use.
+    /// Disables resumption. By default sessions are resumed by tickets, which are valid for some hours and until the
+    /// configuration of the [`TlsAcceptor`] is replaced. RFC 8446 §2.2.
     pub fn without_tickets(mut self) -> Self {
         self.tickets = false;
         self
@@ -156,7 +202,8 @@ impl TlsConfig {
         let mut config = builder.with_cert_resolver(Arc::new(self.certificates));
         config.alpn_protocols = self.alpn;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        // Each has keys of its own: by the ticket of another a client could pass for one whose certificate was looked at.
+        // Each configuration has its own ticket keys: with a ticket of another configuration a client could pass as one
+        // whose certificate was verified.
         match self.tickets.then(ring::Ticketer::new) {
             Some(Ok(ticketer)) => config.ticketer = ticketer,
             Some(Err(error)) => {
@@ -169,7 +216,7 @@ impl TlsConfig {
     }
 }
 
-/// The versions of TLS that are spoken.
+/// The enabled TLS versions.
 fn versions(only_tls_1_3: bool) -> &'static [&'static SupportedProtocolVersion] {
     const NEWEST: &[&SupportedProtocolVersion] = &[&TLS13];
     if only_tls_1_3 { NEWEST } else { ALL_VERSIONS }
@@ -179,9 +226,10 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// The TLS of a listener, shared: a clone that was kept can [`replace`](Self::replace) it while the listener is open, from any thread.
+/// The TLS configuration of a listener, shared by its clones. A clone can [`replace`](Self::replace) the configuration
+/// while the listener is open, from any thread.
 ///
-/// Reactors that share a port should share one, too: by its keys a connection is resumed whichever of them it comes to.
+/// Reactors that share a port should share one `TlsAcceptor`: then a session can be resumed on each of them.
 ///
 /// ```no_run
 /// use ws_reactor::{Error, Reactor, Server, TlsAcceptor, TlsConfig, on_message};
@@ -204,13 +252,13 @@ pub struct TlsAcceptor {
 }
 
 impl TlsAcceptor {
-    /// From now on new connections get this one; those that are open keep what they have.
+    /// Replaces the configuration for new connections, on all clones. Open connections keep theirs.
     pub fn replace(&self, tls: impl Into<TlsAcceptor>) {
         let new = tls.into().current();
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
 
-    /// What new connections get now.
+    /// The configuration for new connections.
     pub(crate) fn current(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -234,5 +282,5 @@ impl fmt::Debug for TlsAcceptor {
     }
 }
 
-/// A certificate and its key, ready to sign.
+/// A certificate chain and its key, ready to sign.
 type Certified = Arc<CertifiedKey>;

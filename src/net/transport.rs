@@ -1,4 +1,4 @@
-//! A connection's bytes, plain or encrypted, whichever kernel carries them.
+//! The bytes of a connection, plain or inside TLS, over any kernel.
 
 use std::io::{self, IoSlice};
 
@@ -8,47 +8,47 @@ use super::tls::Session;
 use super::tls::{TlsAcceptor, TlsConnector};
 use crate::tls_info::TlsInfo;
 
-/// A stream and what lies between it and its reader.
+/// A stream, and the layer between the stream and its reader.
 #[derive(Debug)]
 pub(crate) enum Transport<S> {
-    /// Nothing yet: the connection is being made.
+    /// Not connected yet.
     Dialing,
-    /// The bytes as they are.
+    /// Plain bytes.
     Plain(S),
-    /// The bytes inside TLS.
+    /// Bytes inside TLS.
     #[cfg(feature = "tls")]
     Tls(Box<Session<S>>),
 }
 
-/// What a read has brought.
+/// Result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Arrived {
-    /// Bytes for the reader. None may mean that what came was not for it.
+    /// Bytes for the reader. 0 may mean that only protocol bytes of TLS arrived.
     pub(crate) length: usize,
-    /// Bytes from the network.
+    /// Bytes taken from the network.
     pub(crate) taken: usize,
-    /// There may be more, and no event will tell.
+    /// More bytes may be available, and no event reports them.
     pub(crate) more: bool,
 }
 
 impl Arrived {
-    /// The peer has ended its side.
+    /// The peer ended its side of the stream.
     pub(crate) const END: Arrived = Arrived { length: 0, taken: 0, more: false };
 }
 
-/// What became of a write.
+/// Result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Written {
-    /// Bytes that need not be offered again.
+    /// Bytes that were accepted.
     pub(crate) length: usize,
-    /// There is no more room; an event will tell.
+    /// No more room; an event reports when there is.
     pub(crate) blocked: bool,
-    /// Bytes that have left, those of TLS included.
+    /// Bytes written to the network, those of TLS included.
     pub(crate) moved: usize,
 }
 
 impl<S> Transport<S> {
-    /// Reads once. `ciphertext` is a buffer for those that need one.
+    /// Reads once. TLS uses the buffer `ciphertext`.
     pub(crate) fn read<K: Kernel<Stream = S>>(
         &mut self,
         kernel: &mut K,
@@ -67,7 +67,7 @@ impl<S> Transport<S> {
         }
     }
 
-    /// Writes what there is room for.
+    /// Writes as many bytes as fit.
     pub(crate) fn write<K: Kernel<Stream = S>>(
         &mut self,
         kernel: &mut K,
@@ -87,7 +87,7 @@ impl<S> Transport<S> {
 }
 
 impl<S> Transport<S> {
-    /// What lies on an accepted stream.
+    /// The transport for an accepted stream.
     pub(crate) fn accepted(stream: S, tls: Option<&TlsAcceptor>) -> io::Result<Self> {
         match tls {
             None => Ok(Transport::Plain(stream)),
@@ -98,13 +98,13 @@ impl<S> Transport<S> {
         }
     }
 
-    /// Without the feature there is none to be laid.
+    /// Without the feature there is no TLS to start.
     #[cfg(not(feature = "tls"))]
     pub(crate) fn start_tls(&mut self, tls: &TlsConnector, _: &str) -> io::Result<()> {
         match *tls {}
     }
 
-    /// Lays TLS on it, as the client of a server of that name. There may be TLS already, with a proxy on the way.
+    /// Starts TLS as the client of the server `name`. With an `https` proxy this is TLS inside TLS.
     #[cfg(feature = "tls")]
     pub(crate) fn start_tls(&mut self, tls: &TlsConnector, name: &str) -> io::Result<()> {
         if self.is_handshaking() {
@@ -119,7 +119,7 @@ impl<S> Transport<S> {
         }
     }
 
-    /// Whether the handshake of the transport itself is still to be done; that is the dear part.
+    /// Whether a TLS handshake is unfinished. The handshake is the expensive part of TLS.
     pub(crate) fn is_handshaking(&self) -> bool {
         match self {
             Transport::Dialing | Transport::Plain(_) => false,
@@ -128,7 +128,7 @@ impl<S> Transport<S> {
         }
     }
 
-    /// What that handshake has shown; once, when it is done.
+    /// Result of the TLS handshake, once, when the handshake is finished.
     pub(crate) fn tls_info(&mut self) -> Option<TlsInfo> {
         match self {
             Transport::Dialing | Transport::Plain(_) => None,
@@ -137,7 +137,7 @@ impl<S> Transport<S> {
         }
     }
 
-    /// Whether something waits to be written that was taken already.
+    /// Whether accepted bytes wait to be written.
     pub(crate) fn holds_output(&self) -> bool {
         match self {
             Transport::Dialing | Transport::Plain(_) => false,
@@ -146,7 +146,7 @@ impl<S> Transport<S> {
         }
     }
 
-    /// Writes that.
+    /// Writes the waiting bytes.
     #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
     pub(crate) fn flush<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<Written> {
         match self {
@@ -156,7 +156,7 @@ impl<S> Transport<S> {
         }
     }
 
-    /// Says that our side is at its end, where the transport has words for it; `false` if there is no room for them yet.
+    /// Announces the end of this side, by a close_notify of TLS. `false` if there is no room yet.
     #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
     pub(crate) fn finish<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<bool> {
         match self {
@@ -166,7 +166,7 @@ impl<S> Transport<S> {
         }
     }
 
-    /// Ends our side of the stream.
+    /// Ends this side of the stream.
     pub(crate) fn shutdown_write<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<()> {
         match self {
             Transport::Dialing => Ok(()),
@@ -177,20 +177,20 @@ impl<S> Transport<S> {
     }
 }
 
-/// The buffer for what comes encrypted; one for all connections, and none before the first.
+/// Buffer for received ciphertext: one for all connections, allocated at the first use.
 #[derive(Debug)]
 pub(crate) struct Ciphertext {
     #[cfg(feature = "tls")]
     bytes: Vec<u8>,
     #[cfg(feature = "tls")]
     capacity: usize,
-    /// For TLS within TLS.
+    /// Buffer for TLS inside TLS.
     #[cfg(feature = "tls")]
     beneath: Option<Box<Ciphertext>>,
 }
 
 impl Ciphertext {
-    /// For readers whose own buffers have at most that size.
+    /// A buffer for readers with buffers of at most `buffer_bytes`.
     #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
     pub(crate) fn beside(buffer_bytes: usize) -> Self {
         Ciphertext {
@@ -206,15 +206,16 @@ impl Ciphertext {
 
 #[cfg(feature = "tls")]
 impl Ciphertext {
-    /// How much is read for a buffer of that size. What was left of a record before comes out with what follows, so it is less, unless the buffer is tiny.
+    /// Ciphertext read for a plaintext buffer of this size. The rest of an earlier record comes out together with new
+    /// bytes, so the result is smaller, unless the buffer is tiny.
     pub(crate) fn fitting(buffer_bytes: usize) -> usize {
         buffer_bytes.saturating_sub(RECORD_BYTES).max(buffer_bytes.div_ceil(2))
     }
 
-    /// Takes the buffer, which is to be given back.
+    /// Takes the buffer, which must be given back.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         match std::mem::take(&mut self.bytes) {
-            // Zeros of the system's, of which no page is there before it is needed.
+            // Zeroed memory of the system: pages are allocated on first use.
             none if none.is_empty() => vec![0; self.capacity],
             bytes => bytes,
         }
@@ -224,12 +225,12 @@ impl Ciphertext {
         self.bytes = bytes;
     }
 
-    /// The buffer for what carries this.
+    /// The buffer for the carrier below.
     pub(crate) fn beneath(&mut self) -> &mut Ciphertext {
         self.beneath.get_or_insert_with(|| Box::new(Ciphertext::beside(self.capacity)))
     }
 }
 
-/// The longest record, with its header and what encryption adds (RFC 8446 §5.2).
+/// Longest TLS record, with its header and the overhead of encryption (RFC 8446 §5.2).
 #[cfg(feature = "tls")]
 const RECORD_BYTES: usize = 5 + 16 * 1024 + 256;

@@ -1,4 +1,4 @@
-//! A message that arrives in pieces: copied once, its text checked as it comes.
+//! A message that arrives in pieces: copied once, and checked for UTF-8 as the pieces arrive.
 
 use std::rc::Rc;
 
@@ -16,7 +16,7 @@ pub(crate) enum Kind {
     Binary,
 }
 
-/// The unfinished message of a decoder, or its last finished one until [`release`](Self::release).
+/// The unfinished message of a decoder, or the last finished message until [`release`](Self::release).
 #[derive(Debug, Default)]
 pub(crate) struct Assembly {
     block: Option<SharedBlock>,
@@ -24,12 +24,12 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
-    /// Whether no message has begun.
+    /// Whether there is no message.
     pub(crate) fn is_idle(&self) -> bool {
         self.block.is_none()
     }
 
-    /// Starts a message of at least `announced` bytes.
+    /// Starts a message with an announced length of at least `announced` bytes.
     pub(crate) fn begin(&mut self, kind: Kind, announced: usize, blocks: &mut Blocks) {
         self.block = Some(match kind {
             Kind::Text => blocks.take_text(announced),
@@ -37,12 +37,13 @@ impl Assembly {
         });
     }
 
-    /// Appends a piece. `expected` is how long the whole message will be at most: its length once its last frame has told it, else a limit or `usize::MAX`.
+    /// Appends a piece. `expected` is the largest possible length of the whole message: its length if known, else a
+    /// limit or `usize::MAX`.
     pub(crate) fn push(&mut self, piece: &[u8], expected: usize) -> Result<(), ProtocolError> {
         let Some(block) = self.block.as_mut().and_then(Rc::get_mut) else { return Ok(()) };
         match block {
             Block::Text(text) => {
-                // With the piece may come what was held back of a character.
+                // The piece may complete a character held back earlier.
                 let (piece_bytes, expected) = (piece.len() + 3, expected.saturating_add(3));
                 text.reserve_exact(growth(text.len(), text.capacity(), piece_bytes, expected));
                 self.utf8.push(piece, text)
@@ -56,22 +57,22 @@ impl Assembly {
         }
     }
 
-    /// The message is complete.
+    /// Completes the message.
     pub(crate) fn finish(&mut self) -> Result<(), ProtocolError> {
         self.utf8.finish()
     }
 
-    /// The message as far as it has come.
+    /// The message as received so far.
     pub(crate) fn message(&self) -> Message<'_> {
         self.block.as_deref().map_or(Message::Binary(&[]), Block::message)
     }
 
-    /// The block in which the message lies.
+    /// The block that holds the message.
     pub(crate) fn block(&self) -> Option<&SharedBlock> {
         self.block.as_ref()
     }
 
-    /// Gives the block back; whoever keeps the message keeps the block.
+    /// Returns the block. Other owners of the message keep the block.
     pub(crate) fn release(&mut self, blocks: &mut Blocks) {
         if let Some(block) = self.block.take() {
             blocks.give(block);
@@ -79,8 +80,8 @@ impl Assembly {
     }
 }
 
-/// By how much to grow beyond `length`: to twice what has come, or to what is expected if that is less, and by nothing if it fits.
-/// So a peer that announces much and sends little costs at most twice what it sent.
+/// Bytes to reserve beyond `length`: up to twice what has arrived, at most what is expected, and nothing if the piece
+/// fits. So a peer that announces much and sends little costs at most twice what was sent.
 fn growth(length: usize, capacity: usize, piece: usize, expected: usize) -> usize {
     let needed = length + piece;
     if needed <= capacity {

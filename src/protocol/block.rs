@@ -1,7 +1,7 @@
-//! Blocks: the recycled buffers in which large messages gather and output waits.
+//! Blocks: recycled buffers for large messages and waiting output.
 //!
-//! A block is shared by counting, so that a message can be sent on from where it lies. The [`Blocks`] of a reactor keep what
-//! is free for the next taker, up to a limit in bytes; an idle connection holds none.
+//! A block is reference-counted, so that a message can be forwarded without a copy. The [`Blocks`] of a reactor keep
+//! free blocks up to a limit in bytes. An idle connection holds no block.
 
 use std::{mem, rc::Rc};
 
@@ -10,14 +10,14 @@ use super::{
     message::{Message, OwnedMessage},
 };
 
-/// A buffer; as text it is known to be UTF-8, so that a message need not be checked twice.
+/// A buffer. Text is known to be UTF-8, so that a message is checked once only.
 #[derive(Debug)]
 pub(crate) enum Block {
     Bytes(Vec<u8>),
     Text(String),
-    /// A whole frame, behind which nothing is appended.
+    /// A whole frame; nothing is appended.
     Frozen(Vec<u8>),
-    /// The payload of a message that the application owns; it is sent from there, and never recycled.
+    /// A payload owned by the application, sent from there and never recycled.
     Foreign(OwnedMessage),
 }
 
@@ -30,7 +30,7 @@ impl Block {
         }
     }
 
-    /// What it holds, as a message.
+    /// The contents as a message.
     pub(crate) fn message(&self) -> Message<'_> {
         match self {
             Block::Bytes(bytes) | Block::Frozen(bytes) => Message::Binary(bytes),
@@ -39,7 +39,7 @@ impl Block {
         }
     }
 
-    /// The buffer as octets; what was text is octets from now on.
+    /// The buffer as octets. Text becomes octets.
     pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
         match self {
             Block::Bytes(_) => {}
@@ -53,12 +53,12 @@ impl Block {
         }
     }
 
-    /// Nothing is to be appended from now on, until it is recycled.
+    /// Prevents appending until the block is recycled.
     pub(crate) fn freeze(&mut self) {
         *self = Block::Frozen(mem::take(self.bytes_mut()));
     }
 
-    /// Empties the buffer and makes it text.
+    /// Empties the buffer and turns it into text.
     fn make_text(&mut self) -> &mut String {
         let mut bytes = mem::take(self.bytes_mut());
         bytes.clear();
@@ -78,49 +78,49 @@ impl Block {
     }
 }
 
-/// A block with its owners counted.
+/// A reference-counted block.
 pub(crate) type SharedBlock = Rc<Block>;
 
-/// Where `payload` starts in `block`, if that is where it lies.
+/// Offset of `payload` in `block`, if `payload` lies there.
 pub(crate) fn place(block: &SharedBlock, payload: &[u8]) -> Option<usize> {
     let whole = block.as_bytes();
     offset(whole.as_ptr() as usize, whole.len(), payload)
 }
 
-/// Where `payload` starts in the `length` bytes at `address`, if that is where it lies.
+/// Offset of `payload` in the `length` bytes at `address`, if `payload` lies there.
 pub(crate) fn offset(address: usize, length: usize, payload: &[u8]) -> Option<usize> {
     let start = (payload.as_ptr() as usize).checked_sub(address)?;
     (start + payload.len() <= length).then_some(start)
 }
 
-/// From this capacity on a block is large: kept apart, so that small needs do not hold large blocks.
+/// Capacity from which a block is large. Large blocks are kept apart, so that small needs do not occupy them.
 const LARGE_BYTES: usize = 128 * 1024;
 
-/// So many free states of decoders are kept: of those that wait for the rest of something each has one, and others need it for a moment only.
+/// Free decoder states kept. A decoder with unfinished input holds one; other decoders need one for a moment only.
 const FREE_UNFINISHED: usize = 64;
 
-/// The free blocks of a reactor.
+/// The pool of free blocks of a reactor.
 #[derive(Debug)]
 pub(crate) struct Blocks {
     small: Vec<SharedBlock>,
     large: Vec<SharedBlock>,
-    /// What decoders need while something is unfinished; boxed, because it is the box that is handed on.
+    /// Free decoder states; boxed, because the box itself is passed on.
     #[allow(clippy::vec_box)]
     unfinished: Vec<Box<Unfinished>>,
     free_bytes: usize,
-    /// The fewest bytes that were free since the last rest: nobody has needed those.
+    /// Fewest bytes that were free since the last rest: these were not needed.
     fewest: usize,
     limit: usize,
 }
 
 impl Blocks {
-    /// An empty pool that will keep at most `limit` bytes of free blocks.
+    /// An empty pool that keeps at most `limit` bytes of free blocks.
     pub(crate) fn new(limit: usize) -> Self {
         Blocks { small: Vec::new(), large: Vec::new(), unfinished: Vec::new(), free_bytes: 0, fewest: 0, limit }
     }
 
-    /// An empty block of octets, unshared. `expected` is how many bytes it will hold, as far as known; it decides
-    /// which free block is taken, and reserves nothing.
+    /// Takes an empty, unshared block of octets. `expected` is the expected length; it selects a free block and
+    /// reserves nothing.
     pub(crate) fn take(&mut self, expected: usize) -> SharedBlock {
         let free = if expected >= LARGE_BYTES { &mut self.large } else { &mut self.small };
         match free.pop() {
@@ -133,7 +133,7 @@ impl Blocks {
         }
     }
 
-    /// As [`take`](Self::take), for text.
+    /// Like [`take`](Self::take), for text.
     pub(crate) fn take_text(&mut self, expected: usize) -> SharedBlock {
         let mut block = self.take(expected);
         if let Some(block) = Rc::get_mut(&mut block) {
@@ -142,7 +142,7 @@ impl Blocks {
         block
     }
 
-    /// A block with these bytes in it.
+    /// Takes a block and copies `bytes` into the block.
     pub(crate) fn take_copy(&mut self, bytes: &[u8]) -> SharedBlock {
         let mut block = self.take(bytes.len());
         if let Some(block) = Rc::get_mut(&mut block) {
@@ -151,7 +151,7 @@ impl Blocks {
         block
     }
 
-    /// A block with this message in it.
+    /// Takes a block and copies `message` into the block.
     pub(crate) fn take_message(&mut self, message: Message<'_>) -> SharedBlock {
         match message {
             Message::Binary(bytes) => self.take_copy(bytes),
@@ -165,7 +165,7 @@ impl Blocks {
         }
     }
 
-    /// Takes a block back. It is kept if it has no other owner and there is room; otherwise its last owner frees it.
+    /// Takes a block back. The block is kept if it has no other owner and the pool has room.
     pub(crate) fn give(&mut self, mut block: SharedBlock) {
         let Some(free) = Rc::get_mut(&mut block) else { return };
         let capacity = free.capacity();
@@ -177,12 +177,12 @@ impl Blocks {
         if capacity >= LARGE_BYTES { self.large.push(block) } else { self.small.push(block) }
     }
 
-    /// Room for what a decoder has not finished.
+    /// Takes a decoder state.
     pub(super) fn take_unfinished(&mut self) -> Box<Unfinished> {
         self.unfinished.pop().unwrap_or_default()
     }
 
-    /// Takes that back, whatever is in it.
+    /// Takes a decoder state back and resets it.
     pub(super) fn give_unfinished(&mut self, mut unfinished: Box<Unfinished>) {
         if self.unfinished.len() < FREE_UNFINISHED {
             *unfinished = Unfinished::default();
@@ -190,15 +190,15 @@ impl Blocks {
         }
     }
 
-    /// Frees what nobody has needed since the last call; and all that is free, if that was most of it: few blocks that stay where many have been would keep the
-    /// allocator from returning the room to the system.
-    /// `true` if it was.
+    /// Frees the blocks that were not needed since the last call. If those were half of the free bytes or more, all
+    /// free blocks are freed: few blocks left where many were would keep the allocator from returning memory to the
+    /// system. Returns whether all were freed.
     pub(crate) fn rest(&mut self) -> bool {
         let over = self.fewest >= self.free_bytes / 2;
         let needless = if over { self.free_bytes } else { self.fewest };
         let mut left = needless;
         for free in [&mut self.large, &mut self.small] {
-            // The last are taken first, so it is the first that were not needed.
+            // Blocks are taken from the end, so the first ones were not needed.
             let (mut count, before) = (0, left);
             while let Some(block) = free.get(count).filter(|block| block.capacity() <= left) {
                 (count, left) = (count + 1, left - block.capacity());
@@ -211,7 +211,7 @@ impl Blocks {
         over
     }
 
-    /// Capacity of the free blocks together, in bytes.
+    /// Total capacity of the free blocks, in bytes.
     pub(crate) fn free_bytes(&self) -> usize {
         self.free_bytes
     }

@@ -1,4 +1,4 @@
-//! How a connection ended: the code, the reason, who ended it, and whether it was clean.
+//! How a connection ended: close code, reason text, cause, and whether the end was clean.
 
 use std::{fmt, io};
 
@@ -6,9 +6,9 @@ use http::StatusCode;
 
 use super::error::ProtocolError;
 
-/// Status code of a close frame (RFC 6455 §7.4).
+/// Status code of a close frame. RFC 6455 §7.4.
 ///
-/// Any number is a code. Which of them a close frame may carry is for [`is_sendable`](Self::is_sendable) to say.
+/// Any `u16` can be held. [`is_sendable`](Self::is_sendable) says whether an application may send the code.
 ///
 /// ```
 /// use ws_reactor::CloseCode;
@@ -25,48 +25,54 @@ use super::error::ProtocolError;
 pub struct CloseCode(u16);
 
 impl CloseCode {
-    /// 1000: the purpose of the connection is fulfilled.
+    /// 1000: normal closure; the purpose of the connection is fulfilled.
     pub const NORMAL: CloseCode = CloseCode(1000);
-    /// 1001: the server goes down, or the browser leaves the page.
+    /// 1001: the endpoint goes away. A server shuts down, or a browser leaves the page. Sent by a shutdown of the
+    /// reactor.
     pub const GOING_AWAY: CloseCode = CloseCode(1001);
-    /// 1002: the peer broke the protocol. Sent by this crate alone.
+    /// 1002: the peer broke the protocol. Sent by this crate only, never by the application.
     pub const PROTOCOL_ERROR: CloseCode = CloseCode(1002);
-    /// 1003: a type of data that this end does not accept.
+    /// 1003: the endpoint does not accept this type of data.
     pub const UNSUPPORTED_DATA: CloseCode = CloseCode(1003);
-    /// 1005: the close frame carried no code. Never on the wire.
+    /// 1005: the close frame had no code. Never on the wire. RFC 6455 §7.1.5. Also the code of a raw stream that ended
+    /// in order.
     pub const NO_STATUS: CloseCode = CloseCode(1005);
-    /// 1006: the connection ended without a close frame. Never on the wire.
+    /// 1006: the connection ended without a close frame. Never on the wire. RFC 6455 §7.1.5.
     pub const ABNORMAL: CloseCode = CloseCode(1006);
-    /// 1007: text that is not UTF-8, or data that contradicts its type.
+    /// 1007: text that is not UTF-8, or data that contradicts its type. Also sent for invalid compressed data.
     pub const INVALID_DATA: CloseCode = CloseCode(1007);
-    /// 1008: a policy was violated.
+    /// 1008: the message violates a policy of the endpoint.
     pub const POLICY_VIOLATION: CloseCode = CloseCode(1008);
-    /// 1009: the message is too big to process.
+    /// 1009: a frame or message exceeds [`MessageLimits`](crate::MessageLimits).
     pub const MESSAGE_TOO_BIG: CloseCode = CloseCode(1009);
-    /// 1010: the client needs an extension that the server did not accept.
+    /// 1010: the server did not accept an extension that the client requires.
     pub const MANDATORY_EXTENSION: CloseCode = CloseCode(1010);
-    /// 1011: an unexpected condition at this end.
+    /// 1011: an internal error of this end. Sent in [`Version::Rfc6455`](crate::Version::Rfc6455) when a handler
+    /// panics.
     pub const INTERNAL_ERROR: CloseCode = CloseCode(1011);
-    /// 1012: the service restarts.
+    /// 1012: the service restarts. Registered with IANA.
     pub const SERVICE_RESTART: CloseCode = CloseCode(1012);
-    /// 1013: try again later.
+    /// 1013: try again later. Registered with IANA. Sent to slow readers.
     pub const TRY_AGAIN_LATER: CloseCode = CloseCode(1013);
-    /// 1014: a gateway received an invalid response.
+    /// 1014: a gateway received an invalid response. Registered with IANA.
     pub const BAD_GATEWAY: CloseCode = CloseCode(1014);
 
-    /// The code of that number: 3000 to 3999 for libraries and frameworks, 4000 to 4999 for applications.
+    /// Makes a close code from its number.
+    ///
+    /// 3000 to 3999 are for libraries and frameworks, 4000 to 4999 for applications. RFC 6455 §7.4.2.
     pub const fn new(number: u16) -> Self {
         CloseCode(number)
     }
 
     /// Whether an application may send the code: 1000, 1001, 1003, 1007 to 1014, and 3000 to 4999.
     ///
-    /// 1002 is sent by the protocol alone, 1005 and 1006 are never on the wire, and the others have no meaning (RFC 6455 §7.4.2).
+    /// 1002 is sent by this crate only, 1005 and 1006 are never on the wire, and all other numbers are reserved. RFC
+    /// 6455 §7.4.
     pub const fn is_sendable(self) -> bool {
         self.0 != CloseCode::PROTOCOL_ERROR.0 && self.is_receivable()
     }
 
-    /// Whether a close frame may carry the code (RFC 6455 §7.4).
+    /// Whether a close frame of RFC 6455 may carry the code (RFC 6455 §7.4).
     pub(crate) const fn is_receivable(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
     }
@@ -90,23 +96,27 @@ impl fmt::Display for CloseCode {
     }
 }
 
-/// Which time-out ended a connection.
+/// The timeout that ended a connection.
+///
+/// On a client, `Resolving` to `Opening` name the step that was not finished within the opening timeout (30 s by
+/// default).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TimeoutKind {
-    /// The name of the server, or of the proxy, was not resolved in time.
+    /// Name resolution of the server or the proxy.
     Resolving,
-    /// No address of the server, or of the proxy, accepted the connection in time.
+    /// No address of the server or the proxy accepted the TCP connection.
     Connecting,
-    /// The proxy did not connect to the server in time.
+    /// The proxy did not connect to the server.
     Tunnelling,
-    /// The TLS handshake was not finished in time.
+    /// A client's TLS handshake, with the server or with an `https` proxy.
     Securing,
-    /// The request, or the server's response, was not complete in time.
+    /// The opening handshake. On a client: the response of the server. On a server: the TLS handshake, the request, or
+    /// a deferred reply.
     Opening,
-    /// Nothing was received after a ping.
+    /// Keep-alive: nothing was received in time after a ping.
     Pong,
-    /// The peer did not answer the close frame, or did not read what was queued before it.
+    /// Closing: the peer did not answer the close frame, or did not read the output queued before that frame.
     Closing,
 }
 
@@ -124,54 +134,61 @@ impl fmt::Display for TimeoutKind {
     }
 }
 
-/// Who ended a connection, and why.
+/// The cause of a connection's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClosedBy {
-    /// The peer: by a close frame, or by ending the stream.
+    /// The peer sent a close frame, or ended the stream.
     Peer,
-    /// This application: by `close` or `terminate`.
+    /// The application called `close` or `terminate`.
     Application,
-    /// This application: by `shutdown` or `stop`.
+    /// The application called `shutdown` or `stop` of the reactor.
     Shutdown,
-    /// This end, because the peer broke the protocol.
+    /// The peer broke the protocol, and this end failed the connection. RFC 6455 §7.1.7.
     Protocol(ProtocolError),
-    /// This end, because a time-out passed.
+    /// A timeout passed.
     Timeout(TimeoutKind),
-    /// This end, because the peer did not read what was sent to it.
+    /// The peer did not read the output in time. See [`OutputLimits`](crate::OutputLimits).
     SlowReader,
-    /// This end, because a handler panicked.
+    /// A callback of the handler panicked.
     Panic,
-    /// This end, because the opening handshake failed: the response, or a proxy's, was not valid. `on_error` has the details.
+    /// The opening handshake of a client failed: the response of the server or of a proxy was not valid. `on_error`
+    /// receives the details.
     Handshake,
-    /// The server, by a response with another status than 101. `on_error` has its headers and the start of its body.
+    /// The server responded with another status than 101. `on_error` receives the headers and the start of the body.
     Refused {
         /// Status of the response.
         status: StatusCode,
     },
-    /// TLS failed: a certificate was not accepted, or the peer does not speak TLS. `on_error` has the details.
+    /// TLS failed: a certificate was not accepted, or the peer does not speak TLS. `on_error` receives the details.
     Tls,
-    /// The network: the connection could not be made, or was reset, or the system refused to continue it.
+    /// The connection could not be made, was reset, or was given up by the system.
     Network(io::ErrorKind),
 }
 
-/// How a connection ended, as `on_close` receives it.
+/// How a connection ended, as received by `on_close`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloseReason {
-    /// The peer's code if its close frame was received, else the code that this end sent. 1005 for a close frame without a code, 1006 where there was no close frame
-    /// (RFC 6455 §7.1.5). Close frames before hybi-06 have no code; in hixie-75 and hixie-76 it is always 1006.
+    /// Close code: that of the peer's close frame if one was received, else the code that this end sent.
+    ///
+    /// 1005 if the close frame had no code, 1006 if there was no close frame (RFC 6455 §7.1.5). Close frames before
+    /// hybi-06 have no code. In hixie-75 and hixie-76 the code is always 1006.
     pub code: CloseCode,
-    /// The text of the close frame.
+    /// Reason text of the close frame. Empty if there was none.
     pub reason: String,
-    /// Both close frames were exchanged; for a raw stream: all bytes were delivered (RFC 6455 §7.1.4). Always `false` in hixie-75 and hixie-76.
+    /// Whether the connection ended in order.
+    ///
+    /// A WebSocket: both close frames were exchanged (RFC 6455 §7.1.4). Always `false` in hixie-75 and hixie-76. A raw
+    /// stream: one side ended the stream, and the closing timeout did not pass. `true` does not prove that the peer
+    /// received every byte.
     pub clean: bool,
-    /// Who ended the connection, and why.
+    /// The cause of the end.
     pub by: ClosedBy,
 }
 
 impl CloseReason {
-    /// An end without a close frame: 1006.
+    /// An end without a close frame: code 1006.
     pub(crate) fn abnormal(by: ClosedBy) -> Self {
         CloseReason { code: CloseCode::ABNORMAL, reason: String::new(), clean: false, by }
     }
@@ -200,10 +217,10 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// The longest reason a close frame holds: 125 bytes less the code (RFC 6455 §5.5).
+/// Longest reason text in a close frame: 125 bytes less the code (RFC 6455 §5.5).
 pub(crate) const MAX_REASON_BYTES: usize = 123;
 
-/// `reason`, shortened at a character so that it fits a close frame.
+/// Shortens `reason` at a character boundary to fit a close frame.
 pub(crate) fn fitting(reason: &str) -> &str {
     &reason[..reason.floor_char_boundary(MAX_REASON_BYTES)]
 }

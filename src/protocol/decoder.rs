@@ -1,8 +1,8 @@
-//! The decoder: bytes in, whole messages, pings, pongs and the close out.
+//! The decoder: bytes in; messages, pings, pongs and the close frame out.
 //!
-//! It works in place on the caller's buffer. A message that lies whole in it is unmasked there and lent out; only what is
-//! unfinished when the buffer ends is copied, once, and given out when its last byte has come. It may be resumed at any byte, and its cost is
-//! linear in what arrives, however that is cut.
+//! Decoding works in place on the caller's buffer. A message that lies whole in the buffer is unmasked there and lent
+//! out. Only what is unfinished at the end of the buffer is copied, once. Decoding can resume at any byte, and its cost
+//! is linear in the input, however the input is cut.
 
 use super::{
     assembly::{Assembly, Kind},
@@ -19,47 +19,48 @@ use super::{
 
 pub(crate) use super::framing::hybi::WholeMessage;
 
-/// One step of decoding.
+/// Result of one step of decoding.
 #[derive(Debug)]
 pub(crate) struct Decoded<'m> {
-    /// How many bytes of the input were used.
+    /// Bytes of the input that were used.
     pub(crate) consumed: usize,
-    /// What came, or `None` when all of the input was used and more is needed. (Or what may be inflated was, and the rest of the input is to come again.)
+    /// The decoded item. `None` if all of the input was used and more is needed, or if the inflation allowance is
+    /// exhausted and the rest of the input must be passed again.
     pub(crate) incoming: Option<Incoming<'m>>,
-    /// The block in which the message lies, if it does not lie in the input.
+    /// The block that holds the message, unless the message lies in the input.
     pub(crate) block: Option<&'m SharedBlock>,
 }
 
-/// The inbound half of the protocol for one connection.
+/// Decodes the input of one connection.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     traits: &'static Traits,
     limits: MessageLimits,
-    /// None unless compression was agreed upon.
+    /// `None` unless compression was negotiated.
     inflation: Option<Box<Inflation>>,
-    /// None between messages, as most connections are at most times: they need no room for it.
+    /// `None` between messages: an idle connection needs no memory for unfinished input.
     unfinished: Option<Box<Unfinished>>,
     side: Side,
     closed: bool,
 }
 
-/// What has begun and not ended when the input ends.
+/// State of unfinished input.
 #[derive(Debug, Default)]
 pub(crate) struct Unfinished {
-    /// The start of a header that the last input ended in.
+    /// The start of an incomplete header.
     partial: PartialHeader,
-    /// The frame whose payload has not come whole, and how much of it has.
+    /// The frame with an incomplete payload, and how many bytes of the payload have arrived.
     frame: Option<(FrameHeader, usize)>,
-    /// A fragmented message has begun and not ended.
+    /// A fragmented message is unfinished.
     fragmented: bool,
-    /// The message that has begun is compressed.
+    /// The unfinished message is compressed.
     compressed: bool,
-    /// Where the frames of hixie are.
+    /// Position within the frames of hixie.
     hixie: hixie::Frames,
     assembly: Assembly,
     /// The payload of an unfinished control frame.
     control: Vec<u8>,
-    /// MessageLimits for the frames that follow the one of Hixie that has begun.
+    /// Limits that apply after the unfinished hixie frame.
     limits: Option<MessageLimits>,
 }
 
@@ -70,22 +71,22 @@ struct PartialHeader {
 }
 
 impl Decoder {
-    /// A decoder for what `side` receives.
+    /// A decoder for input received by `side`.
     pub(crate) fn new(version: Version, side: Side, limits: MessageLimits) -> Self {
         Decoder { traits: version.traits(), limits, inflation: None, unfinished: None, side, closed: false }
     }
 
-    /// From now on messages may be compressed.
+    /// Enables compressed messages.
     pub(crate) fn inflate_by(&mut self, inflation: Inflation) {
         self.inflation = Some(Box::new(inflation));
     }
 
-    /// Whether messages may be compressed.
+    /// Whether compressed messages are enabled.
     pub(crate) fn inflates(&self) -> bool {
         self.inflation.is_some()
     }
 
-    /// Allows so many bytes to come out of compressed messages until this is called again. When they are used up, [`decode`](Self::decode) stops before
+    /// Allows `bytes` bytes of inflated output until the next call. After that [`decode`](Self::decode) stops before
     /// the end of its input.
     pub(crate) fn allow_inflating(&mut self, bytes: usize) {
         if let Some(inflation) = &mut self.inflation {
@@ -93,17 +94,17 @@ impl Decoder {
         }
     }
 
-    /// The limits, as they were set last.
+    /// The limits, as last set.
     pub(crate) fn limits(&self) -> MessageLimits {
         self.unfinished.as_ref().and_then(|unfinished| unfinished.limits).unwrap_or(self.limits)
     }
 
-    /// Changes the limits; they hold from the next frame on.
+    /// Changes the limits from the next frame on.
     pub(crate) fn set_limits(&mut self, limits: MessageLimits) {
         match &mut self.unfinished {
             Some(unfinished) if unfinished.hixie != hixie::Frames::Between => unfinished.limits = Some(limits),
             Some(unfinished) => {
-                // What was set in the midst of the last frame is over.
+                // Drops limits that were set inside of an earlier frame.
                 unfinished.limits = None;
                 self.limits = limits;
             }
@@ -111,14 +112,14 @@ impl Decoder {
         }
     }
 
-    /// How much is still to come of the frame that has begun, if one has.
+    /// Bytes of the unfinished frame that are still missing.
     pub(crate) fn missing(&self) -> Option<usize> {
         self.unfinished.as_ref()?.frame.as_ref().map(|(header, received)| header.length as usize - received)
     }
 
-    /// The next thing that `input` completes. To be called, with what it did not consume, until it gives `None`.
+    /// Decodes the next item. Call again with the unconsumed input until the result has no item.
     ///
-    /// After an error the connection has failed, and the decoder must not be asked again.
+    /// After an error the connection has failed, and the decoder must not be called again.
     pub(crate) fn decode<'m>(
         &'m mut self,
         input: &'m mut [u8],
@@ -131,8 +132,8 @@ impl Decoder {
         self.decode_in_full(input, blocks)
     }
 
-    /// Most of what a server gets: a message that is whole, between two others. [`read_whole`] gives it out; what is not found here is for
-    /// [`decode_in_full`](Self::decode_in_full).
+    /// Fast path of a server: a whole message, outside of a fragmented one. [`read_whole`] reads the message; other
+    /// input is for [`decode_in_full`](Self::decode_in_full).
     #[inline(always)]
     pub(crate) fn find_whole(&self, input: &[u8]) -> Option<WholeMessage> {
         if !self.is_between_messages() {
@@ -143,7 +144,7 @@ impl Decoder {
         if whole.end - whole.start > limit { None } else { Some(whole) }
     }
 
-    /// As [`decode`](Self::decode), where [`find_whole`](Self::find_whole) finds nothing.
+    /// Like [`decode`](Self::decode), for input that [`find_whole`](Self::find_whole) does not handle.
     #[inline(never)]
     pub(crate) fn decode_in_full<'m>(
         &'m mut self,
@@ -166,7 +167,7 @@ impl Decoder {
         }
     }
 
-    /// Gives back what the last message took, once it has been handled.
+    /// Frees the memory of the last message, after the message was handled.
     #[inline]
     pub(crate) fn release(&mut self, blocks: &mut Blocks) {
         if self.unfinished.is_some() {
@@ -188,7 +189,7 @@ impl Decoder {
         }
     }
 
-    /// Whether nothing is unfinished, in a server that is spoken to as RFC 6455 has it.
+    /// Whether nothing is unfinished, in a server with the framing of RFC 6455.
     #[inline]
     fn is_between_messages(&self) -> bool {
         self.traits.framing == Framing::Hybi
@@ -199,7 +200,7 @@ impl Decoder {
 }
 
 impl Unfinished {
-    /// Whether nothing has begun.
+    /// Whether nothing is unfinished.
     fn is_nothing(&self) -> bool {
         self.frame.is_none()
             && self.partial.length == 0
@@ -208,7 +209,7 @@ impl Unfinished {
             && self.assembly.is_idle()
     }
 
-    /// Gives back what the last message took.
+    /// Frees the memory of the last message.
     fn release(&mut self, blocks: &mut Blocks) {
         if self.frame.is_none() && !self.fragmented && self.hixie.is_between_texts() {
             self.assembly.release(blocks);
@@ -219,7 +220,7 @@ impl Unfinished {
     }
 }
 
-/// A decoder in the midst of its input, with all that decoding takes.
+/// A running decoder, with everything that decoding needs.
 struct Course<'m> {
     traits: &'static Traits,
     limits: MessageLimits,
@@ -246,7 +247,7 @@ impl<'m> Course<'m> {
                     (header, 0)
                 }
             };
-            // The frame limit is a `usize`, so an admitted length is one too.
+            // An admitted length fits `usize`, because the frame limit does.
             let length = header.length as usize;
             let taken = (length - received).min(input.len() - at);
             let (start, end) = (at, at + taken);
@@ -264,7 +265,7 @@ impl<'m> Course<'m> {
             if taken > 0 || whole {
                 let kept = self.keep(&header, received, &input[start..end], blocks)?;
                 if kept < taken {
-                    // The rest comes again, and has to be what it was.
+                    // The rest is passed again, so its mask is restored.
                     let rest = start + kept;
                     if let Some(key) = header.masking_key {
                         unmask(&mut input[rest..end], key, received + kept);
@@ -338,7 +339,7 @@ impl<'m> Course<'m> {
         }
     }
 
-    /// The header at `at`, which moves behind it; the start of one is put aside until the rest has come.
+    /// Reads the header at `at`, and moves `at` behind the header. An incomplete header is kept.
     fn next_header(&mut self, input: &[u8], at: &mut usize) -> Result<Option<FrameHeader>, ProtocolError> {
         if self.unfinished.partial.length == 0
             && let Some((header, length)) = self.parse_header(&input[*at..])?
@@ -359,7 +360,7 @@ impl<'m> Course<'m> {
         Ok(None)
     }
 
-    /// Whether the frame may come now, and is not too big: judged before any of its payload is looked at.
+    /// Checks the order and the length of a frame, before its payload.
     fn admit(&self, header: &FrameHeader) -> Result<(), ProtocolError> {
         match header.op_code {
             OpCode::Close | OpCode::Ping | OpCode::Pong => return Ok(()),
@@ -376,7 +377,7 @@ impl<'m> Course<'m> {
             return Err(ProtocolError::TooBig { limit: max_frame_bytes, length: header.length });
         }
         if compressed {
-            // How long the message is shows when it is inflated.
+            // Inflation finds the length.
             return Ok(());
         }
         let message = header.length + self.unfinished.assembly.message().len() as u64;
@@ -386,7 +387,7 @@ impl<'m> Course<'m> {
         Ok(())
     }
 
-    /// Copies a piece of what is unfinished, and says how much of it: all, unless no more may be inflated.
+    /// Copies a piece of an unfinished payload. Returns how much: all, unless the inflation allowance is exhausted.
     #[inline(never)]
     fn keep(
         &mut self,
@@ -418,7 +419,7 @@ impl<'m> Course<'m> {
         }
     }
 
-    /// The message that was kept is complete.
+    /// Completes the kept message.
     #[inline(never)]
     fn finish(&mut self) -> Result<(), ProtocolError> {
         if let Some(inflation) = self.inflation.as_mut().filter(|_| std::mem::take(&mut self.unfinished.compressed)) {
@@ -427,7 +428,7 @@ impl<'m> Course<'m> {
         self.unfinished.assembly.finish()
     }
 
-    /// How long the message will be, once its last frame has begun.
+    /// Length of the whole message, once its last frame has begun.
     fn expected(&self, header: &FrameHeader, received: usize) -> usize {
         match header.fin {
             true => self.unfinished.assembly.message().len() + header.length as usize - received,
@@ -435,7 +436,7 @@ impl<'m> Course<'m> {
         }
     }
 
-    /// What a frame that stands alone says.
+    /// Interprets a whole frame.
     fn incoming<'p>(&mut self, op_code: OpCode, payload: &'p [u8]) -> Result<Incoming<'p>, ProtocolError> {
         match op_code {
             OpCode::Text => Ok(Incoming::Message(text(payload)?)),
@@ -448,10 +449,10 @@ impl<'m> Course<'m> {
     }
 }
 
-/// How many times smaller compressed messages are than they were, roughly; it decides which free block one is inflated to.
+/// Rough compression ratio, to choose the free block for an inflated message.
 const USUAL_RATIO: usize = 4;
 
-/// Keeps what was inflated of a message, while it is not longer than it may be.
+/// Keeps inflated bytes, within the message limit.
 fn keep_inflated(assembly: &mut Assembly, inflated: &[u8], limits: MessageLimits) -> Result<(), ProtocolError> {
     let (limit, length) = (limits.max_message_bytes, assembly.message().len() + inflated.len());
     if length > limit {
@@ -460,7 +461,7 @@ fn keep_inflated(assembly: &mut Assembly, inflated: &[u8], limits: MessageLimits
     assembly.push(inflated, limit)
 }
 
-/// A message of the `input` at whose start it was found.
+/// Reads the message found at the start of `input`.
 #[inline(always)]
 pub(crate) fn read_whole<'m>(whole: &WholeMessage, input: &'m mut [u8]) -> Result<Message<'m>, ProtocolError> {
     let payload = whole.unmask(input);

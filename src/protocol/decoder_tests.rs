@@ -1,11 +1,11 @@
-//! What the decoder makes of bytes: one behaviour a test, and every sample in any pieces.
+//! Tests of the decoder: one behaviour per test, and every sample in arbitrary pieces.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::protocol::{close::CloseCode, encoder::Encoder, message::OwnedMessage};
 
-/// `Incoming`, kept.
+/// An owned `Incoming`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Event {
     Message(OwnedMessage),
@@ -96,7 +96,7 @@ fn whole(side: Side, limits: MessageLimits, input: &[u8]) -> Vec<Event> {
     feed.events
 }
 
-/// The events of `input`, after seeing that byte by byte gives the same.
+/// The items of `input`, which must be the same octet by octet.
 fn decode(side: Side, limits: MessageLimits, input: &[u8]) -> Vec<Event> {
     let events = whole(side, limits, input);
     let mut feed = Feed::new(side, limits);
@@ -222,7 +222,7 @@ fn a_frame_above_its_limit_is_refused_from_its_header() {
     assert_eq!(decode(Side::Server, limits, &enormous), [Event::Failed(error)]);
 }
 
-/// The same word in the framing of today and in the oldest.
+/// The same word in the newest and the oldest framing.
 fn hellos() -> [(Version, Vec<u8>); 2] {
     [(Version::Rfc6455, client_frame(0x81, b"hello")), (Version::Hixie76, b"\0hello\xff".to_vec())]
 }
@@ -311,7 +311,7 @@ fn many_fragments_cost_what_their_bytes_do() {
     assert_eq!(feed.events, [text(&"x".repeat(65_536 * 64))]);
 }
 
-/// A frame of any kind, mostly legal ones.
+/// A random frame, mostly legal.
 fn frames() -> impl Strategy<Value = Vec<u8>> {
     let control = (prop_oneof![Just(0x89_u8), Just(0x8a)], proptest::collection::vec(any::<u8>(), 0..40));
     let data =
@@ -357,7 +357,7 @@ proptest! {
                 feed.push(piece);
                 rest = next;
             }
-            // A piece may show a limit crossed before the rest shows by how much.
+            // A piece may exceed a limit before the rest shows by how much.
             let crossed = |event: Option<&Event>| matches!(event, Some(Event::Failed(ProtocolError::TooBig { .. })));
             if crossed(feed.events.last()) && crossed(expected.events.last()) {
                 feed.events.pop();
@@ -397,7 +397,7 @@ proptest! {
     }
 }
 
-/// What a client of that version might say: messages, pings, and at times a close.
+/// A random conversation of a client: messages, pings, and sometimes a close.
 fn conversation(version: Version, pieces: &[(u8, String)]) -> Vec<u8> {
     let (encoder, key, mut wire) = (Encoder::new(version, Side::Client), [3, 5, 7, 250], Vec::new());
     for (kind, text) in pieces {
@@ -466,7 +466,7 @@ fn what_is_compressed_comes_out_as_it_is_allowed_to() {
         stops += 1;
         assert_eq!(decoder.missing(), Some(input.len() - at), "the rest is to come again");
     }
-    // Some 16 KiB come out of each step.
+    // Each step gives about 16 KiB.
     assert!((5..=20).contains(&stops), "{stops}");
 
     for (limit, fits) in [(message.len(), true), (message.len() - 1, false)] {
@@ -480,7 +480,7 @@ fn what_is_compressed_comes_out_as_it_is_allowed_to() {
         assert_eq!((feed.events == [binary(&message)], told), (fits, !fits));
     }
 
-    // Stored blocks of nothing: more octets than the message has, or may have.
+    // Empty stored blocks: more octets than the message has or may have.
     let small = MessageLimits { max_message_bytes: 20, ..MessageLimits::default() };
     let nothing = [0, 0, 0, 0xff, 0xff].repeat(6);
     let last = [&nothing[..], &[0]].concat();

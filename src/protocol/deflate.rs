@@ -1,7 +1,7 @@
-//! permessage-deflate (RFC 7692): what is offered and agreed upon, and the two directions of it.
+//! permessage-deflate (RFC 7692): the negotiation, and compression in both directions.
 //!
 //! ```text
-//!  request → negotiation::agree → DeflateParameters, which the 101 says
+//!  request → negotiation::agree → DeflateParameters, sent in the 101
 //!  frames  → Inflation → Assembly                      one for each connection, in its Decoder
 //!  Message → Deflation → frames                        one for each connection, in its Outbox
 //!                └ Contexts: the compressors and decompressors of a reactor
@@ -22,10 +22,15 @@ pub(crate) use self::{
 };
 use super::version::Side;
 
-/// How messages are compressed, for [`Server::deflate`](crate::Server::deflate) and [`Client::deflate`](crate::Client::deflate).
+/// Compression settings of permessage-deflate (RFC 7692), for [`Server::deflate`](crate::Server::deflate) and
+/// [`Client::deflate`](crate::Client::deflate).
 ///
-/// There are two presets. [`shared`](Self::shared), the default, forgets each message once it is sent or received. With [`dedicated`](Self::dedicated) messages refer to
-/// earlier ones (context takeover), which makes small messages of one kind smaller; each connection keeps a window of earlier messages in each direction.
+/// [`shared`](Self::shared), the default, compresses each message by itself. [`dedicated`](Self::dedicated) uses
+/// context takeover: a message may refer to earlier ones, which makes small messages of one kind smaller, and each
+/// connection keeps a window of earlier messages in each direction.
+///
+/// A client offers its settings, followed by an offer without parameters for servers that do not know them all. A
+/// server that takes the second offer uses a window of 15 bits and context takeover (RFC 7692 §7.1.3).
 ///
 /// ```
 /// use ws_reactor::{DeflateConfig, Server, on_message};
@@ -35,11 +40,12 @@ use super::version::Side;
 /// # Ok::<(), ws_reactor::Error>(())
 /// ```
 ///
-/// # What it costs
+/// # Cost
 ///
-/// No connection keeps a compressor: all of a reactor with the same level and window work with the same one, 250 to 370 KiB, and all with one decompressor, 46 KiB; a message that
-/// is under way has one of its own until it is whole. Where messages refer to those before them, the compressor reads the window again, unless it was this connection that it worked
-/// for last. So a connection that has compressed keeps, in KiB of resident memory, measured:
+/// Connections hold no compressor between messages. All connections of a reactor with the same level and window share
+/// one compressor of 250 to 370 KiB, and all connections share one decompressor of 46 KiB; an unfinished message has
+/// its own. With context takeover the compressor reads the window again, unless the compressor last worked for the same
+/// connection. A connection that has compressed keeps, in KiB of resident memory, measured:
 ///
 /// | window in bits | 9 | 10 | 11 | 12 | 13 | 14 | 15 |
 /// |---|--:|--:|--:|--:|--:|--:|--:|
@@ -47,7 +53,8 @@ use super::version::Side;
 /// | takeover in one direction | 1.8 | 2.4 | 3.2 | 5.7 | 10 | 19 | 38 |
 /// | takeover in both | 2.3 | 3.5 | 5.2 | 10 | 19 | 37 | 74 |
 ///
-/// Server CPU and the bytes of an answer, for the echo of 1 KiB of JSON over 100 connections, all in one run of `cargo bench --bench deflate`:
+/// Server CPU and length of the answer, for an echo of 1 KiB of JSON over 100 connections, from one run of `cargo bench
+/// --bench deflate`:
 ///
 /// | | level 1 | level 3 | level 6 |
 /// |---|--:|--:|--:|
@@ -55,14 +62,18 @@ use super::version::Side;
 /// | `dedicated()` | 13.5 µs, 301 bytes | 18.6 µs, 212 bytes | 19.9 µs, 210 bytes |
 /// | `dedicated()`, window of 15 bits | 34.9 µs, 279 bytes | | 46.5 µs, 216 bytes |
 ///
-/// A text of 16 MiB takes 42 ms to compress at level 1, 56 ms at level 3, 127 ms at level 6, and 16 ms to inflate. A large message is therefore compressed in slices of 64 KiB, and
-/// inflated in slices of 256, between which everybody else is served. Only what is published to connections without context takeover is compressed at once, whatever its length.
+/// A text of 16 MiB takes 42 ms to compress at level 1, 56 ms at level 3, 127 ms at level 6, and 16 ms to inflate. A
+/// large message is therefore compressed in slices of 64 KiB and inflated in slices of 256 KiB, and other connections
+/// are served between the slices. A publish to connections without context takeover is the exception: the message is
+/// compressed at once, whatever its length.
 ///
-/// # Secrets
+/// # Security
 ///
-/// Where a secret and something that an attacker chooses are compressed together, the length gives the secret away, byte by byte (CRIME, BREACH). With context takeover
-/// all messages of a connection are together. Send either with [`send_uncompressed`](crate::WebSocket::send_uncompressed) or
-/// [`publish_uncompressed`](crate::WebSocket::publish_uncompressed), or leave compression off, for all or by [`Upgrade::uncompressed`](crate::Upgrade::uncompressed).
+/// Compressing a secret together with data chosen by an attacker reveals the secret through the compressed length
+/// (CRIME, BREACH). With context takeover all messages of a connection are compressed together. Send the secret or the
+/// attacker's data with [`send_uncompressed`](crate::WebSocket::send_uncompressed) or
+/// [`publish_uncompressed`](crate::WebSocket::publish_uncompressed), or leave compression off: for all connections, or
+/// for one by [`Upgrade::uncompressed`](crate::Upgrade::uncompressed).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct DeflateConfig {
@@ -75,7 +86,7 @@ pub struct DeflateConfig {
 }
 
 impl DeflateConfig {
-    /// No context takeover in either direction, windows of 15 bits, threshold 256 bytes.
+    /// Makes the settings without context takeover: level 3, windows of 15 bits, threshold 256 bytes. The default.
     pub fn shared() -> Self {
         DeflateConfig {
             level: 3,
@@ -87,7 +98,7 @@ impl DeflateConfig {
         }
     }
 
-    /// Context takeover in both directions, windows of 12 bits, threshold 32 bytes.
+    /// Makes the settings with context takeover in both directions: level 3, windows of 12 bits, threshold 32 bytes.
     pub fn dedicated() -> Self {
         DeflateConfig {
             server_context_takeover: true,
@@ -99,11 +110,11 @@ impl DeflateConfig {
         }
     }
 
-    /// Sets the compression level: 1 is fast, 9 thorough. Default 3.
+    /// Sets the compression level, from 1 (fast) to 9 (small). Default 3.
     ///
     /// # Errors
     ///
-    /// A level that is not from 1 to 9.
+    /// [`DeflateConfigError::Level`] if the level is not from 1 to 9.
     pub fn level(self, level: u8) -> Result<Self, DeflateConfigError> {
         match level {
             1..=9 => Ok(DeflateConfig { level, ..self }),
@@ -111,36 +122,45 @@ impl DeflateConfig {
         }
     }
 
-    /// Sets the window of the server's compressor: its messages refer back at most 2 to the power of `bits` bytes. A client may ask for less; one that asks for 8, which zlib does not have,
-    /// is not compressed for.
+    /// Sets the window of the server's compressor, as a power of two: 9 to 15 bits. Default 15, in `dedicated` 12.
+    ///
+    /// A message of the server refers back at most 2 to the power of `bits` bytes. A client may request a smaller
+    /// window. zlib has no window of 8 bits, so a server does not accept an offer that requests 8 (RFC 7692 §7.1.2.1).
     ///
     /// # Errors
     ///
-    /// A window that is not from 9 to 15 bits.
+    /// [`DeflateConfigError::WindowBits`] if the window is not from 9 to 15 bits.
     pub fn server_max_window_bits(self, bits: u8) -> Result<Self, DeflateConfigError> {
         Ok(DeflateConfig { server_max_window_bits: checked_window(bits)?, ..self })
     }
 
-    /// Sets the window of the client's compressor. A client that does not offer `client_max_window_bits` uses 15 bits, whatever is set here (RFC 7692 §7.1.2.2).
+    /// Sets the window of the client's compressor, as a power of two: 9 to 15 bits. Default 15, in `dedicated` 12.
+    ///
+    /// A server cannot limit a client that does not offer `client_max_window_bits`: the window is 15 bits then (RFC
+    /// 7692 §7.1.2.2).
     ///
     /// # Errors
     ///
-    /// A window that is not from 9 to 15 bits.
+    /// [`DeflateConfigError::WindowBits`] if the window is not from 9 to 15 bits.
     pub fn client_max_window_bits(self, bits: u8) -> Result<Self, DeflateConfigError> {
         Ok(DeflateConfig { client_max_window_bits: checked_window(bits)?, ..self })
     }
 
-    /// Sets whether the server's messages may refer to earlier ones. The client may ask that they do not.
+    /// Sets whether the server's messages may refer to earlier ones. Default `false`, in `dedicated` `true`.
+    ///
+    /// A client may refuse context takeover by `server_no_context_takeover` (RFC 7692 §7.1.1.1).
     pub fn server_context_takeover(self, takeover: bool) -> Self {
         DeflateConfig { server_context_takeover: takeover, ..self }
     }
 
-    /// Sets whether the client's messages may refer to earlier ones.
+    /// Sets whether the client's messages may refer to earlier ones. Default `false`, in `dedicated` `true`. RFC 7692
+    /// §7.1.1.2.
     pub fn client_context_takeover(self, takeover: bool) -> Self {
         DeflateConfig { client_context_takeover: takeover, ..self }
     }
 
-    /// Sets the length, in bytes, below which messages are sent uncompressed. 0 counts as 1.
+    /// Sets the length, in bytes, below which messages are sent uncompressed. Default 256, in `dedicated` 32. 0 counts
+    /// as 1.
     pub fn threshold_bytes(self, bytes: usize) -> Self {
         DeflateConfig { threshold_bytes: bytes, ..self }
     }
@@ -153,13 +173,13 @@ fn checked_window(bits: u8) -> Result<u8, DeflateConfigError> {
     }
 }
 
-/// A parameter of a [`DeflateConfig`] that is out of range.
+/// A setting of [`DeflateConfig`] that is out of range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeflateConfigError {
-    /// A level that is not from 1 to 9.
+    /// The level is not from 1 to 9.
     Level(u8),
-    /// A window that is not from 9 to 15 bits.
+    /// The window is not from 9 to 15 bits.
     WindowBits(u8),
 }
 
@@ -182,24 +202,26 @@ impl Default for DeflateConfig {
     }
 }
 
-/// What both ends have agreed upon. Displayed, it is the line of the answer that says so.
+/// Negotiated parameters of permessage-deflate. RFC 7692 §7.1.
+///
+/// `Display` writes the value of the server's `Sec-WebSocket-Extensions` header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeflateParameters {
-    /// How far back the server's messages refer, as a power of two: 9 to 15.
+    /// Window of the server's messages, as a power of two: 9 to 15 on a server, 8 to 15 on a client.
     pub server_max_window_bits: u8,
-    /// How far back the client's messages refer: 8 to 15.
+    /// Window of the client's messages, as a power of two: 8 to 15.
     pub client_max_window_bits: u8,
-    /// The server's messages may refer to those before them.
+    /// Whether the server's messages may refer to earlier ones.
     pub server_context_takeover: bool,
-    /// The client's messages may refer to those before them.
+    /// Whether the client's messages may refer to earlier ones.
     pub client_context_takeover: bool,
-    /// The client has offered a window of the server, so that the answer has to name it (RFC 7692 §7.1.2.1). To others it is not named: some would refuse it, and a smaller
-    /// window than the peer expects does no harm.
+    /// The client offered `server_max_window_bits`, so the answer must name the window (RFC 7692 §7.1.2.1). Other
+    /// clients get no window: some would refuse the parameter, and a smaller window than expected does no harm.
     names_server_window: bool,
 }
 
 impl DeflateParameters {
-    /// How far back the messages of `side` refer, in bits, and whether to those before them.
+    /// Window in bits, and context takeover, for the messages sent by `side`.
     fn of(&self, side: Side) -> (u8, bool) {
         match side {
             Side::Server => (self.server_max_window_bits, self.server_context_takeover),
@@ -208,11 +230,11 @@ impl DeflateParameters {
     }
 }
 
-/// The largest window of DEFLATE, and the smallest that zlib can compress with (RFC 7692 §7.1.2 allows 8).
+/// Largest window of DEFLATE, and smallest window that zlib can compress with (RFC 7692 §7.1.2 allows 8).
 const MAX_WINDOW_BITS: u8 = 15;
 const MIN_WINDOW_BITS: u8 = 9;
 
-/// The name of the extension.
+/// Name of the extension.
 const NAME: &str = "permessage-deflate";
 
 impl fmt::Display for DeflateParameters {

@@ -1,4 +1,4 @@
-//! The encoder: messages, pings and closes to bytes, for one version and one side.
+//! The encoder: messages, pings, pongs and close frames to bytes, for one version and one side.
 
 use super::{
     close::{CloseCode, fitting},
@@ -8,9 +8,10 @@ use super::{
     version::{Closing, Framing, Side, Version},
 };
 
-/// The outbound half of the protocol. It holds no bytes: what it writes is appended to the caller's buffer.
+/// Encodes the output of one connection. Bytes are appended to the caller's buffer.
 ///
-/// A client's frames are masked by the key given, which must be fresh and unpredictable for each (RFC 6455 §10.3); a server's are not, and the key is not looked at.
+/// A client's frames are masked with `key`, which must be fresh and unpredictable for each frame (RFC 6455 §10.3). A
+/// server's frames are not masked, and `key` is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Encoder {
     version: Version,
@@ -26,33 +27,33 @@ impl Encoder {
         self.version
     }
 
-    /// Whether its frames are masked.
+    /// Whether frames are masked.
     pub(crate) fn masks(self) -> bool {
         self.side == Side::Client
     }
 
-    /// Whether the version has that type of message.
+    /// Whether the version has this type of message.
     pub(crate) fn supports(self, message: Message<'_>) -> bool {
         message.is_text() || self.version.supports_binary()
     }
 
-    /// Appends a whole message. A version without binary messages has no way to say one, and is not asked to.
+    /// Appends a whole message. The version must support its type.
     pub(crate) fn message(self, message: Message<'_>, key: MaskingKey, out: &mut Vec<u8>) {
         self.frame(data_op_code(message), message.as_bytes(), key, out);
     }
 
-    /// The header of a message, if it is of two octets, and the payload follows as it is.
+    /// The header of a message, if the header has two octets and the payload follows unchanged.
     #[inline]
     pub(crate) fn short_header(self, message: Message<'_>) -> Option<[u8; 2]> {
-        // Most of what is said at all.
+        // The most common case.
         match (self.version, self.side) {
             (Version::Rfc6455, Side::Server) => hybi::short_header(data_op_code(message), message.len()),
             _ => None,
         }
     }
 
-    /// The header alone of a message of `length` bytes, whose payload is to follow from where it lies; `None` if the payload does not stand
-    /// in the frame as it is, or is not its end.
+    /// The header of a message whose payload is written separately. `None` if the payload is not the unchanged end of
+    /// the frame.
     pub(crate) fn message_header(self, message: Message<'_>) -> Option<HeaderBytes> {
         let (op_code, length) = (data_op_code(message), message.len());
         match (self.version.traits().framing, self.side) {
@@ -63,8 +64,8 @@ impl Encoder {
         }
     }
 
-    /// Appends a frame of a compressed message: its type in the first, [`OpCode::Continuation`] in those that follow, and `fin` in the last. Only versions with
-    /// extensions are asked to.
+    /// Appends a frame of a compressed message: the message type in the first frame, [`OpCode::Continuation`] in later
+    /// ones, `fin` in the last. Only for versions with extensions.
     pub(crate) fn compressed(self, op_code: OpCode, fin: bool, payload: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
         out.reserve(MAX_HEADER_BYTES + payload.len());
         match self.side {
@@ -79,18 +80,18 @@ impl Encoder {
         }
     }
 
-    /// Appends a ping. `data` beyond 125 bytes does not fit a control frame and is left out.
+    /// Appends a ping. `data` is cut to 125 bytes, the limit of a control frame.
     pub(crate) fn ping(self, data: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
         self.control(OpCode::Ping, data, key, out);
     }
 
-    /// Appends a pong, as [`ping`](Self::ping).
+    /// Appends a pong, like [`ping`](Self::ping).
     pub(crate) fn pong(self, data: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
         self.control(OpCode::Pong, data, key, out);
     }
 
-    /// Appends what begins the closing handshake, if there is one; without a code a close frame is empty. A reason over 123 bytes is
-    /// shortened at a character, and what the version cannot say is left out.
+    /// Appends the start of the closing handshake, if the version has one. Without a code a close frame is empty. A
+    /// reason over 123 bytes is cut at a character boundary. What the version cannot express is left out.
     pub(crate) fn close(self, code: Option<CloseCode>, reason: &str, key: MaskingKey, out: &mut Vec<u8>) {
         match (self.version.traits().closing, self.side) {
             (Closing::Stream, _) => {}
@@ -111,7 +112,8 @@ impl Encoder {
         }
     }
 
-    /// Appends the answer to a close frame with that body (RFC 6455 §5.5.1): its code where there are codes, and all of it where there are none.
+    /// Appends the answer to a close frame with this body (RFC 6455 §5.5.1): the same code, or the whole body in
+    /// versions without codes.
     pub(crate) fn close_answer(self, body: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
         match self.version.traits().closing {
             Closing::Stream | Closing::Octets => out.extend_from_slice(&hixie::CLOSE),
@@ -127,7 +129,7 @@ impl Encoder {
     /// Appends a whole frame.
     #[inline]
     pub(crate) fn frame(self, op_code: OpCode, payload: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
-        // Most of what is said at all.
+        // The most common case.
         if (self.version, self.side) == (Version::Rfc6455, Side::Server) {
             return hybi::write(op_code, payload, out);
         }
@@ -153,7 +155,7 @@ impl Encoder {
     }
 }
 
-/// The op-code that begins a message.
+/// The op-code of a message's first frame.
 pub(crate) fn data_op_code(message: Message<'_>) -> OpCode {
     match message {
         Message::Text(_) => OpCode::Text,

@@ -1,50 +1,54 @@
-//! What a peer can do wrong; each error knows the close code it deserves.
+//! Protocol violations by the peer, each with its close code.
 
 use std::fmt;
 
 use super::close::CloseCode;
 
-/// A violation of the protocol by the peer. It fails the connection (RFC 6455 §7.1.7).
+/// A protocol violation by the peer. The violation fails the connection. RFC 6455 §7.1.7.
+///
+/// [`close_code`](Self::close_code) and [`close_reason`](Self::close_reason) give the contents of the close frame.
+/// Versions before hybi-06 close without a code and a reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// A reserved bit without an extension that gives it a meaning (RFC 6455 §5.2).
+    /// A reserved bit is set, and no negotiated extension defines the bit. RFC 6455 §5.2.
     ReservedBits,
-    /// An op-code without a meaning (RFC 6455 §5.2).
+    /// The op-code is reserved. RFC 6455 §5.2.
     UnknownOpCode(u8),
-    /// A ping, pong or close frame in fragments (RFC 6455 §5.5).
+    /// A control frame is fragmented. RFC 6455 §5.5.
     FragmentedControl,
-    /// A ping, pong or close frame of more than 125 bytes (RFC 6455 §5.5).
+    /// A control frame has a payload of more than 125 bytes. RFC 6455 §5.5.
     ControlTooLong,
-    /// A client's frame without a mask (RFC 6455 §5.1).
+    /// A client sent an unmasked frame. Checked in [`Version::Rfc6455`](crate::Version::Rfc6455) only. RFC 6455 §5.1.
     Unmasked,
-    /// A server's frame with a mask (RFC 6455 §5.1).
+    /// A server sent a masked frame. Checked from hybi-07 on. RFC 6455 §5.1.
     Masked,
-    /// A 64-bit length with its top bit set (RFC 6455 §5.2).
+    /// A 64-bit length has its most significant bit set. RFC 6455 §5.2.
     LengthOverflow,
-    /// A continuation frame, and nothing to continue (RFC 6455 §5.4).
+    /// A continuation frame arrived outside of a fragmented message. RFC 6455 §5.4.
     UnexpectedContinuation,
-    /// A new data frame inside a fragmented message (RFC 6455 §5.4).
+    /// A new text or binary frame arrived inside of a fragmented message. RFC 6455 §5.4.
     ExpectedContinuation,
-    /// Text, or the reason of a close frame, that is not UTF-8 (RFC 6455 §8.1).
+    /// A text message or the reason of a close frame is not UTF-8. RFC 6455 §8.1.
     InvalidUtf8,
-    /// A compressed message that is not DEFLATE, or does not end where it should (RFC 7692 §7.2.2).
+    /// A compressed message is not valid DEFLATE, or ends inside of a block. RFC 7692 §7.2.2.
     InvalidDeflate,
-    /// A close frame with a body of one byte (RFC 6455 §5.5.1).
+    /// A close frame has a body of one byte. Checked from hybi-06 on. RFC 6455 §5.5.1.
     ClosePayloadTooShort,
-    /// A close frame with a code that must not travel (RFC 6455 §7.4).
+    /// A close frame has a code that must not be sent. Checked in [`Version::Rfc6455`](crate::Version::Rfc6455) only.
+    /// RFC 6455 §7.4.
     InvalidCloseCode(u16),
-    /// A frame or message above its limit, in bytes.
+    /// A frame or message exceeds a limit of [`MessageLimits`](crate::MessageLimits).
     TooBig {
-        /// The limit that was crossed.
+        /// The exceeded limit, in bytes.
         limit: usize,
-        /// What was announced, or reached so far.
+        /// Length in bytes, as announced by a header or as received so far.
         length: u64,
     },
 }
 
 impl ProtocolError {
-    /// The code that a close frame gives for it (RFC 6455 §7.4.1).
+    /// The code for the close frame: 1007 for invalid UTF-8 or DEFLATE, 1009 for size, else 1002. RFC 6455 §7.4.1.
     pub fn close_code(self) -> CloseCode {
         match self {
             ProtocolError::InvalidUtf8 | ProtocolError::InvalidDeflate => CloseCode::INVALID_DATA,
@@ -53,7 +57,9 @@ impl ProtocolError {
         }
     }
 
-    /// The reason beside the code. It begins as em-websocket's, where that has one: clients may look for it.
+    /// The reason text for the close frame.
+    ///
+    /// The text is that of em-websocket where em-websocket has one, because clients may compare it.
     pub fn close_reason(self) -> String {
         match self {
             ProtocolError::UnknownOpCode(code) => format!("Unknown opcode {code}"),

@@ -1,4 +1,4 @@
-//! What comes in: messages, and the control frames between them (RFC 6455 §5.5, §5.6).
+//! Decoded input: messages, and the control frames between them (RFC 6455 §5.5, §5.6).
 
 use std::{fmt, str};
 
@@ -10,19 +10,19 @@ use super::{
     version::Closing,
 };
 
-/// What a peer said.
+/// A decoded message or control frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming<'m> {
     /// A whole message.
     Message(Message<'m>),
     Ping(&'m [u8]),
     Pong(&'m [u8]),
-    /// The close frame. What follows it is not looked at.
+    /// The close frame. Input after the close frame is ignored.
     Close(Farewell<'m>),
 }
 
 impl<'m> Incoming<'m> {
-    /// What a control frame says.
+    /// Interprets a control frame.
     pub(super) fn control(closing: Closing, op_code: OpCode, payload: &'m [u8]) -> Result<Self, ProtocolError> {
         match op_code {
             OpCode::Ping => Ok(Incoming::Ping(payload)),
@@ -43,12 +43,12 @@ impl fmt::Display for Incoming<'_> {
     }
 }
 
-/// What a close frame says.
+/// The contents of a close frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Farewell<'m> {
-    /// The body as it came: some versions want it back.
+    /// The raw body. Versions before hybi-06 repeat the whole body in the answer.
     pub(crate) body: &'m [u8],
-    /// It has a code and a reason, which are sound.
+    /// The body has a valid code and reason.
     reasoned: bool,
 }
 
@@ -68,7 +68,7 @@ impl<'m> Farewell<'m> {
         Ok(Farewell { body, reasoned: true })
     }
 
-    /// The code and reason, if there are any.
+    /// The code and the reason, if present.
     pub(crate) fn why(self) -> Option<(CloseCode, &'m str)> {
         let (code, reason) = self.body.split_first_chunk::<2>().filter(|_| self.reasoned)?;
         Some((u16::from_be_bytes(*code).into(), str::from_utf8(reason).ok()?))

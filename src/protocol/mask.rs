@@ -1,17 +1,17 @@
-//! Masking: the XOR that RFC 6455 §5.3 asks of a client, a word at a time.
+//! Masking: the XOR of RFC 6455 §5.3, a word at a time.
 
 use std::fmt;
 
-/// A masking key, as it stands in the frame.
+/// A masking key, in wire order.
 pub(crate) type MaskingKey = [u8; 4];
 
-/// Masks or unmasks `payload` in place; the two are the same operation.
+/// Masks or unmasks `payload` in place; both are the same operation.
 ///
-/// `offset` is where `payload` starts within its frame, so that a frame may be undone in pieces.
+/// `offset` is the position of `payload` in its frame, so that a frame can be unmasked in pieces.
 #[inline(always)]
 pub(crate) fn unmask(payload: &mut [u8], key: MaskingKey, offset: usize) {
     let word = word(key, offset);
-    // Safe eight-byte chunks are what the compiler vectorises best; a wider loop with a byte tail loses on short payloads.
+    // The compiler vectorises safe eight-byte chunks best; a wider loop with a byte tail loses on short payloads.
     let (words, tail) = payload.as_chunks_mut::<8>();
     for bytes in words {
         *bytes = (u64::from_le_bytes(*bytes) ^ word).to_le_bytes();
@@ -21,21 +21,21 @@ pub(crate) fn unmask(payload: &mut [u8], key: MaskingKey, offset: usize) {
     }
 }
 
-/// Masking keys, fresh for every frame, drawn from a source that nobody can foresee (RFC 6455 §10.3).
+/// A source of masking keys: fresh and unpredictable for every frame (RFC 6455 §10.3).
 pub(crate) struct Masks {
     draw: Draw,
     drawn: [u8; DRAWN_BYTES],
     used: usize,
 }
 
-/// Fills a buffer with octets that nobody can foresee.
+/// Fills a buffer with unpredictable octets.
 pub(crate) type Draw = Box<dyn FnMut(&mut [u8])>;
 
-/// How much is drawn at a time: a call of the system for so many keys.
+/// Bytes drawn by one call of the system.
 const DRAWN_BYTES: usize = 1024;
 
 impl Masks {
-    /// Keys that `draw` fills.
+    /// Keys drawn from `draw`.
     pub(crate) fn new(draw: Draw) -> Self {
         Masks { draw, drawn: [0; DRAWN_BYTES], used: DRAWN_BYTES }
     }
@@ -46,7 +46,7 @@ impl Masks {
         key
     }
 
-    /// Fills up to so many bytes at once; they are never given out again.
+    /// Fills `bytes` with fresh random bytes, which are never used again.
     pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(16) {
             if self.used + chunk.len() > DRAWN_BYTES {
@@ -65,7 +65,7 @@ impl fmt::Debug for Masks {
     }
 }
 
-/// The key twice, from its octet for `offset` on; the first octet is the lowest.
+/// The key twice, rotated to `offset`, first octet lowest.
 #[inline(always)]
 fn word(key: MaskingKey, offset: usize) -> u64 {
     let key = u64::from(u32::from_le_bytes(key).rotate_right(offset as u32 % 4 * 8));

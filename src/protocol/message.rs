@@ -1,23 +1,31 @@
-//! Messages: borrowed as they are received and sent, owned where they must outlive the call.
+//! Messages: borrowed while they are received or sent, owned where they outlive the call.
 
 use std::{fmt, ops::Deref};
 
 pub(crate) use bytes::Bytes;
 use bytestring::ByteString;
 
-/// A whole message, borrowed.
+/// A whole message with a borrowed payload. RFC 6455 §5.6.
 ///
-/// Displayed, a text message is its text, without a copy. A binary message is its bytes as in a byte string literal, without the quotes: nothing is lost either way.
+/// `Display` writes a text message as its text, without a copy, and a binary message as the contents of a byte string
+/// literal, without the quotes. Both forms are lossless.
+///
+/// ```
+/// use ws_reactor::Message;
+///
+/// assert_eq!(Message::Text("naïve").to_string(), "naïve");
+/// assert_eq!(Message::Binary(b"a\0\xff").to_string(), r"a\x00\xff");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// Text, known to be UTF-8.
+    /// A text message. The payload is valid UTF-8.
     Text(&'a str),
-    /// Any bytes.
+    /// A binary message. The payload is any sequence of bytes.
     Binary(&'a [u8]),
 }
 
 impl<'a> Message<'a> {
-    /// The payload, whatever its type.
+    /// The payload as bytes, for text and binary messages alike.
     pub fn as_bytes(self) -> &'a [u8] {
         match self {
             Message::Text(text) => text.as_bytes(),
@@ -25,7 +33,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The text; `None` for a binary message.
+    /// The text, or `None` for a binary message.
     pub fn as_text(self) -> Option<&'a str> {
         match self {
             Message::Text(text) => Some(text),
@@ -33,27 +41,28 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Length of the payload in bytes.
+    /// Length of the payload, in bytes.
     pub fn len(self) -> usize {
         self.as_bytes().len()
     }
 
-    /// Whether the payload is empty.
+    /// Whether the payload has no bytes.
     pub fn is_empty(self) -> bool {
         self.as_bytes().is_empty()
     }
 
-    /// Whether it is a text message.
+    /// Whether the message is a text message.
     pub fn is_text(self) -> bool {
         matches!(self, Message::Text(_))
     }
 
-    /// Whether it is a binary message.
+    /// Whether the message is a binary message.
     pub fn is_binary(self) -> bool {
         !self.is_text()
     }
 
-    /// A copy that can be kept, cloned without a copy, and sent to other threads.
+    /// Copies the payload into an [`OwnedMessage`], which can be stored, cloned without a copy and sent to other
+    /// threads.
     pub fn to_owned(self) -> OwnedMessage {
         match self {
             Message::Text(text) => OwnedMessage::Text(text.into()),
@@ -71,7 +80,7 @@ impl fmt::Display for Message<'_> {
     }
 }
 
-/// The type, length and start of a message, for the log.
+/// Type, length and first bytes of a message, for log lines.
 pub(crate) struct Summary<'a>(pub(crate) Message<'a>);
 
 impl fmt::Display for Summary<'_> {
@@ -80,10 +89,10 @@ impl fmt::Display for Summary<'_> {
     }
 }
 
-/// The length and start of a payload, for the log.
+/// Length and first bytes of a payload, for log lines.
 pub(crate) struct Excerpt<'a>(pub(crate) &'a [u8]);
 
-/// Bytes of a payload that a line of the log shows.
+/// Bytes of a payload shown in a log line.
 const EXCERPT_BYTES: usize = 64;
 
 impl fmt::Display for Excerpt<'_> {
@@ -136,17 +145,19 @@ impl<'a> From<&'a OwnedMessage> for Message<'a> {
     }
 }
 
-/// Text that is cloned without a copy: [`Bytes`] known to be UTF-8.
+/// UTF-8 text in a reference-counted buffer. `clone` does not copy the text.
+///
+/// `Utf8Bytes` is [`Bytes`] with proven UTF-8 contents, and dereferences to `str`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Utf8Bytes(ByteString);
 
 impl Utf8Bytes {
-    /// Text of the program itself, which is not copied.
+    /// Wraps a string literal without a copy.
     pub const fn from_static(text: &'static str) -> Self {
         Utf8Bytes(ByteString::from_static(text))
     }
 
-    /// The text.
+    /// The text as a string slice.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -196,14 +207,18 @@ impl From<&str> for Utf8Bytes {
     }
 }
 
-/// Without a copy.
+/// Takes over the string's buffer, without a copy.
 impl From<String> for Utf8Bytes {
     fn from(text: String) -> Self {
         Utf8Bytes(text.into())
     }
 }
 
-/// Without a copy; the bytes are checked.
+/// Takes over the buffer without a copy, after a check of the bytes.
+///
+/// # Errors
+///
+/// The bytes are not valid UTF-8.
 impl TryFrom<Bytes> for Utf8Bytes {
     type Error = std::str::Utf8Error;
 
@@ -212,16 +227,16 @@ impl TryFrom<Bytes> for Utf8Bytes {
     }
 }
 
-/// The payload, without a copy.
+/// Gives the buffer back as bytes, without a copy.
 impl From<Utf8Bytes> for Bytes {
     fn from(text: Utf8Bytes) -> Self {
         text.0.into_bytes()
     }
 }
 
-/// A whole message, owned: `Send`, and cloned without a copy of the payload.
+/// A whole message with an owned payload. `clone` does not copy the payload, and the type is `Send` and `Sync`.
 ///
-/// Displayed as a [`Message`].
+/// `Display` is that of [`Message`].
 ///
 /// ```
 /// use ws_reactor::OwnedMessage;
@@ -233,24 +248,24 @@ impl From<Utf8Bytes> for Bytes {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum OwnedMessage {
-    /// Text.
+    /// A text message.
     Text(Utf8Bytes),
-    /// Any bytes.
+    /// A binary message. The payload is any sequence of bytes.
     Binary(Bytes),
 }
 
 impl OwnedMessage {
-    /// A text message. A `String` is taken over without a copy.
+    /// Makes a text message. A `String` or [`Utf8Bytes`] is taken over without a copy; a `&str` is copied.
     pub fn text(text: impl Into<Utf8Bytes>) -> Self {
         OwnedMessage::Text(text.into())
     }
 
-    /// A binary message. A `Vec<u8>` or [`Bytes`] is taken over without a copy.
+    /// Makes a binary message. A `Vec<u8>` or [`Bytes`] is taken over without a copy.
     pub fn binary(bytes: impl Into<Bytes>) -> Self {
         OwnedMessage::Binary(bytes.into())
     }
 
-    /// The message, borrowed.
+    /// Borrows the message.
     pub fn as_message(&self) -> Message<'_> {
         match self {
             OwnedMessage::Text(text) => Message::Text(text),
@@ -258,22 +273,22 @@ impl OwnedMessage {
         }
     }
 
-    /// The payload, whatever its type.
+    /// The payload as bytes, for text and binary messages alike.
     pub fn as_bytes(&self) -> &[u8] {
         self.as_message().as_bytes()
     }
 
-    /// The text; `None` for a binary message.
+    /// The text, or `None` for a binary message.
     pub fn as_text(&self) -> Option<&str> {
         self.as_message().as_text()
     }
 
-    /// Length of the payload in bytes.
+    /// Length of the payload, in bytes.
     pub fn len(&self) -> usize {
         self.as_bytes().len()
     }
 
-    /// Whether the payload is empty.
+    /// Whether the payload has no bytes.
     pub fn is_empty(&self) -> bool {
         self.as_bytes().is_empty()
     }

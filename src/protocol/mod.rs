@@ -1,15 +1,16 @@
-//! The protocol, pure: bytes to messages and back, without a socket, a clock or a source of randomness.
+//! The WebSocket protocol as a pure codec: bytes to messages and back, without sockets, clocks or randomness of its
+//! own.
 //!
 //! ```text
 //!  request head → handshake::detect → Handshake, 101
 //!  bytes → framing (header) → Decoder → Message · ping · pong · close
-//!                              ├ Inflation: what is compressed
-//!                              └ Assembly: what came in pieces, checked by Utf8Stream, held in a Block
+//!                              ├ Inflation: compressed messages
+//!                              └ Assembly: messages in pieces, checked by Utf8Stream, held in a Block
 //!  Message · ping · pong · close → Encoder → bytes
-//!       └ Deflation: what is to be compressed ↗
+//!       └ Deflation: messages to compress ↗
 //! ```
 //!
-//! How the versions differ stands in [`version`], and nowhere else.
+//! The differences between versions are listed in [`version`], and nowhere else.
 
 pub(crate) mod assembly;
 pub(crate) mod block;
@@ -17,7 +18,7 @@ pub(crate) mod close;
 pub(crate) mod decoder;
 #[cfg(feature = "deflate")]
 pub(crate) mod deflate;
-/// Without the feature no connection compresses.
+/// Stand-in without the feature `deflate`: no connection compresses.
 #[cfg(not(feature = "deflate"))]
 #[path = "undeflated.rs"]
 pub(crate) mod deflate;

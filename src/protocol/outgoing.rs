@@ -1,11 +1,12 @@
-//! What a send takes: anything that is a message, borrowed or owned.
+//! The argument of a send: any payload type, borrowed or owned.
 
 use super::message::{Bytes, Message, OwnedMessage, Utf8Bytes};
 
-/// A message to be sent, made of any payload type.
+/// A message to send, converted from any payload type.
 ///
-/// Strings are text messages, bytes are binary messages, and a [`Message`] or [`OwnedMessage`] is what it is. Owned payloads of 16 KiB and more are written from where they are, without a copy,
-/// unless they are compressed or masked.
+/// Strings become text messages, byte slices and vectors become binary messages, and a [`Message`] or [`OwnedMessage`]
+/// keeps its type. A borrowed payload is copied into the output queue. An owned payload of 16 KiB or more is written
+/// from its own buffer, without a copy, unless the message is compressed, masked, or sent in hixie-75 or hixie-76.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -33,7 +34,7 @@ pub(crate) enum OutgoingKind<'m> {
     Owned(OwnedPayload<'m>),
 }
 
-/// A payload that need not be copied, if it is large.
+/// A payload that is queued without a copy if it is large.
 #[derive(Debug)]
 pub(crate) enum OwnedPayload<'m> {
     Shared(&'m OwnedMessage),
@@ -52,7 +53,7 @@ impl OwnedPayload<'_> {
         }
     }
 
-    /// As a message that can be held; the payload is not copied.
+    /// The message with shared ownership of the payload, without a copy.
     pub(crate) fn into_owned(self) -> OwnedMessage {
         match self {
             OwnedPayload::Shared(message) => message.clone(),
@@ -63,7 +64,7 @@ impl OwnedPayload<'_> {
     }
 }
 
-/// Conversions: what is borrowed is copied when it is queued, what is owned is kept.
+/// Conversions. Borrowed payloads are copied when queued; owned payloads are kept.
 macro_rules! from {
     ($($type:ty => $kind:expr;)*) => {
         $(

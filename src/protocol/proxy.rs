@@ -1,6 +1,7 @@
-//! Proxies between a client and its server: HTTP's CONNECT (RFC 9110 §9.3.6) and SOCKS5 (RFC 1928, RFC 1929).
+//! Proxies between a client and its server: HTTP CONNECT (RFC 9110 §9.3.6) and SOCKS5 (RFC 1928, RFC 1929).
 //!
-//! TLS, if the proxy is spoken to so, lies beneath. Pure: bytes in, bytes out. When the tunnel stands, what follows is the server's.
+//! Pure: bytes in, bytes out. TLS to the proxy lies beneath. After the tunnel is established, all bytes are the
+//! server's.
 
 mod environment;
 
@@ -16,10 +17,11 @@ use crate::http::{
     url::{Credentials, Url, UrlError},
 };
 
-/// A proxy, to be given to [`Client::proxy`](crate::Client::proxy).
+/// A proxy for [`Client::proxy`](crate::Client::proxy).
 ///
-/// It is parsed from a URL: `http://` for CONNECT, `https://` for CONNECT within TLS, `socks5://` for SOCKS5; a user and a password may stand in it. The ports are
-/// 8080, 443 and 1080 if none is given. Names are resolved by the proxy.
+/// A proxy is parsed from a URL: `http://` for CONNECT (RFC 9110 §9.3.6), `https://` for CONNECT inside TLS,
+/// `socks5://` or `socks5h://` for SOCKS5 (RFC 1928). The URL may contain a user and a password. Default ports are
+/// 8080, 443 and 1080. The proxy resolves the name of the server, with each of the schemes.
 ///
 /// ```
 /// use ws_reactor::{Callbacks, Client, Proxy};
@@ -27,6 +29,10 @@ use crate::http::{
 /// let client = Client::new(Callbacks::new()).proxy("socks5://user:password@127.0.0.1:1080".parse::<Proxy>()?);
 /// # Ok::<(), ws_reactor::UrlError>(())
 /// ```
+///
+/// # Errors
+///
+/// Parsing gives the [`UrlError`] of the first part that is not valid, and [`UrlError::Scheme`] for other schemes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
     kind: Kind,
@@ -39,19 +45,19 @@ pub struct Proxy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Connect,
-    /// Within TLS.
+    /// CONNECT inside TLS.
     SecureConnect,
     Socks5,
 }
 
 impl Proxy {
-    /// A header of the request to an HTTP proxy.
+    /// Adds a header to the CONNECT request. Not used with SOCKS5.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
         self
     }
 
-    /// Whether it is spoken to by TLS.
+    /// Whether the connection to the proxy uses TLS.
     pub(crate) fn is_secure(&self) -> bool {
         self.kind == Kind::SecureConnect
     }
@@ -77,7 +83,7 @@ impl FromStr for Proxy {
             "socks5" | "socks5h" => (Kind::Socks5, 1080),
             _ => return Err(UrlError::Scheme),
         };
-        // What a URL of a WebSocket may have, but for the scheme and the usual port.
+        // The rest is parsed like a WebSocket URL; scheme and default port differ.
         let url = Url::parse(&format!("ws://{rest}"))?;
         let (host, port) = (url.scoped_host(), url.port);
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
@@ -92,19 +98,22 @@ impl FromStr for Proxy {
     }
 }
 
-/// Why there is no tunnel.
+/// Why a proxy did not connect to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyError {
-    /// An HTTP proxy answered with this status.
+    /// The HTTP proxy responded with this status.
     Refused(StatusCode),
-    /// A SOCKS proxy answered with this reply (RFC 1928 §6), such as 4, host unreachable, or 5, connection refused.
+    /// The SOCKS proxy responded with this reply code, such as 4 for host unreachable or 5 for connection refused. RFC
+    /// 1928 §6.
     Reply(u8),
-    /// A SOCKS proxy takes no credentials, other ones, or does not do without.
+    /// The SOCKS proxy requires credentials, requires another method, or rejected the user and password. RFC 1928 §3,
+    /// RFC 1929 §2.
     Credentials,
-    /// What it says is not what such a proxy says.
+    /// The response of the proxy is malformed, or bytes follow the response before the server was addressed.
     Malformed,
-    /// A name, a user or a password is longer than the 255 octets that SOCKS has room for. Nothing was said to the proxy of it.
+    /// The host name, user or password is longer than 255 bytes, the limit of SOCKS. The proxy does not receive the
+    /// value.
     TooLong,
 }
 
@@ -122,7 +131,7 @@ impl fmt::Display for ProxyError {
 
 impl std::error::Error for ProxyError {}
 
-/// What a reply of a SOCKS proxy means (RFC 1928 §6).
+/// Meaning of a SOCKS reply code (RFC 1928 §6).
 fn meaning(reply: u8) -> &'static str {
     match reply {
         1 => "general failure",
@@ -137,32 +146,32 @@ fn meaning(reply: u8) -> &'static str {
     }
 }
 
-/// A tunnel that is being made.
+/// A tunnel under construction.
 pub(crate) struct Tunnel {
     step: Step,
     host: String,
     port: u16,
     credentials: Option<Credentials>,
-    /// What has come of the proxy's next words.
+    /// The part of the proxy's next reply that has arrived.
     gathered: Vec<u8>,
 }
 
 enum Step {
-    /// The answer is to come; so many others that were none yet (1xx) have.
+    /// Waits for the response to CONNECT. Counts interim responses (1xx).
     Connect(HeadReader, usize),
-    /// The method is to be chosen.
+    /// Waits for the chosen method.
     Greeted,
-    /// The credentials are to be judged.
+    /// Waits for the verdict on the credentials.
     Introduced,
-    /// The connection is to be made.
+    /// Waits for the connection to the server.
     Asked,
 }
 
-/// The longest user, password, or name (RFC 1928, RFC 1929: their lengths are octets).
+/// Longest user, password or name (RFC 1928 and RFC 1929: one octet of length).
 const LONGEST: usize = 255;
 
 impl Tunnel {
-    /// To `host` and `port` through `proxy`, which hears `out` first.
+    /// Starts a tunnel through `proxy` and appends the first bytes for the proxy to `out`.
     pub(crate) fn new(proxy: &Proxy, url: &Url, out: &mut Vec<u8>) -> Self {
         let credentials = proxy.credentials.clone();
         let step = match proxy.kind {
@@ -180,7 +189,7 @@ impl Tunnel {
                 Step::Connect(HeadReader::default(), 0)
             }
             Kind::Socks5 => {
-                // Without credentials, or with a user and a password.
+                // Methods: no authentication, or also user and password.
                 let methods: &[u8] = if credentials.is_some() { &[5, 2, 0, 2] } else { &[5, 1, 0] };
                 out.extend_from_slice(methods);
                 Step::Greeted
@@ -189,8 +198,8 @@ impl Tunnel {
         Tunnel { step, host: url.host.clone(), port: url.port, credentials, gathered: Vec::new() }
     }
 
-    /// Takes what the proxy says, and appends to `out` what is to be said to it. When the tunnel stands, how much of `data` was the proxy's; that is all of it,
-    /// for a server does not speak first.
+    /// Reads bytes of the proxy, and appends the answer to `out`. Once the tunnel is established, returns how many
+    /// bytes of `data` were the proxy's: all of them, because a server does not send first.
     pub(crate) fn read(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<Option<usize>, ProxyError> {
         let mut at = 0;
         while let Step::Connect(reader, informational) = &mut self.step {
@@ -214,7 +223,7 @@ impl Tunnel {
         Ok(None)
     }
 
-    /// Looks at what has been gathered; `true` when the tunnel stands.
+    /// Interprets the gathered bytes. `true` once the tunnel is established.
     fn advance(&mut self, out: &mut Vec<u8>) -> Result<bool, ProxyError> {
         match (&self.step, &self.gathered[..]) {
             (Step::Greeted, [5, 0]) => self.ask(out)?,
@@ -248,7 +257,7 @@ impl Tunnel {
         Ok(false)
     }
 
-    /// Asks for the connection.
+    /// Appends the request to connect.
     fn ask(&mut self, out: &mut Vec<u8>) -> Result<(), ProxyError> {
         out.extend_from_slice(&[5, 1, 0]);
         match self.host.parse() {
@@ -279,7 +288,7 @@ fn octet_length(word: &[u8]) -> Result<u8, ProxyError> {
 mod tests {
     use super::*;
 
-    /// What the proxy hears, and whether the tunnel stands, when it says `answers` octet by octet.
+    /// The bytes sent to the proxy, and the state of the tunnel, after `answers` octet by octet.
     fn through(proxy: &str, url: &str, answers: &[u8]) -> (Vec<u8>, Result<Option<usize>, ProxyError>) {
         let mut out = Vec::new();
         let mut tunnel = Tunnel::new(&proxy.parse().unwrap(), &Url::parse(url).unwrap(), &mut out);
@@ -372,7 +381,7 @@ mod tests {
     #[test]
     fn a_socks_proxy_says_why_it_cannot() {
         assert_eq!(through("socks5://proxy", "ws://a/", &[5, 0, 5, 5]).1, Err(ProxyError::Reply(5)));
-        // The words of RFC 1928 §6.
+        // The texts of RFC 1928 §6.
         let words =
             ["failure", "rules", "network", "host", "refused", "expired", "command", "address type", "no reason"];
         for (reply, word) in (1..).zip(words) {

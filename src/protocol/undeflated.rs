@@ -1,4 +1,4 @@
-//! What stands in for `deflate` without the feature: nothing is ever agreed upon, so there is no value of these types.
+//! Stand-in for `deflate` without the feature: compression is never negotiated, so most of these types have no values.
 
 use std::{cell::RefCell, fmt, rc::Rc};
 
@@ -30,7 +30,7 @@ pub(crate) fn offer(config: &DeflateConfig) -> String {
     match *config {}
 }
 
-/// Why a server's answer cannot be one to our offer; there is no offer.
+/// Why the server's answer does not match the offer. Without the feature there is no offer.
 #[derive(Debug)]
 pub(crate) enum BadAnswer {}
 

@@ -1,10 +1,10 @@
-//! UTF-8 as it arrives: across fragments and inside an unfinished frame, failing at the first bad octet.
+//! Incremental UTF-8 validation: across fragments and frames, failing at the first invalid octet.
 
 use std::str;
 
 use super::error::ProtocolError;
 
-/// Checks a text that comes in pieces; at most three octets of an unfinished character are held back.
+/// Checks a text that arrives in pieces. At most three octets of an incomplete character are held back.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Utf8Stream {
     held: [u8; 4],
@@ -12,7 +12,7 @@ pub(crate) struct Utf8Stream {
 }
 
 impl Utf8Stream {
-    /// Appends the characters that `chunk` completes to `text`, and holds back the start of the next.
+    /// Appends the characters that `chunk` completes to `text`, and holds back an incomplete one.
     pub(crate) fn push(&mut self, chunk: &[u8], text: &mut String) -> Result<(), ProtocolError> {
         let rest = self.complete_held(chunk, text)?;
         let (whole, start) = rest.split_at(rest.len() - begun(rest));
@@ -23,12 +23,12 @@ impl Utf8Stream {
                 self.hold(start);
                 Ok(())
             }
-            // There is nothing to hold.
+            // Nothing to hold back.
             Ok(_) => Ok(()),
         }
     }
 
-    /// The text ends here: an unfinished character is an error (RFC 6455 §8.1).
+    /// Ends the text: an incomplete character is an error (RFC 6455 §8.1).
     pub(crate) fn finish(&mut self) -> Result<(), ProtocolError> {
         match std::mem::take(&mut self.length) {
             0 => Ok(()),
@@ -43,7 +43,7 @@ impl Utf8Stream {
         self.length = start.len() as u8;
     }
 
-    /// Feeds a held character octet by octet, so that the bad one is found when it arrives.
+    /// Completes the held character octet by octet, so that an invalid octet is found when it arrives.
     fn complete_held<'c>(&mut self, mut chunk: &'c [u8], text: &mut String) -> Result<&'c [u8], ProtocolError> {
         while self.length > 0 {
             let Some((octet, rest)) = chunk.split_first() else { break };
@@ -64,7 +64,7 @@ impl Utf8Stream {
     }
 }
 
-/// How many octets at the end begin a character without completing it, as far as the first of them tells.
+/// Octets at the end that begin an incomplete character, judged by their first octet.
 fn begun(octets: &[u8]) -> usize {
     for (behind, octet) in octets.iter().rev().take(3).enumerate() {
         let length = match octet {
@@ -83,7 +83,7 @@ fn begun(octets: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    /// How many octets were taken before the text was found bad, or the text.
+    /// The text, or the count of octets before the invalid one.
     fn octet_by_octet(octets: &[u8]) -> Result<String, usize> {
         let (mut stream, mut text) = (Utf8Stream::default(), String::new());
         for (index, octet) in octets.iter().enumerate() {

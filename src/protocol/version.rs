@@ -1,52 +1,61 @@
-//! The protocol versions, and the table of how they differ.
+//! The protocol versions, and the table of their differences.
 //!
-//! A version is a row of [`Traits`]. Whatever depends on the version asks the table, so that a new version is a row here,
-//! and only if its bytes are new a file in `framing/` or `handshake/`.
+//! A version is a row of [`Traits`]. Code that depends on the version asks the table. A new version is a new row, and a
+//! file in `framing/` or `handshake/` only if its bytes are new.
 
 use std::fmt;
 
 use super::close::CloseCode;
 
-/// A version of the WebSocket protocol.
+/// A version of the WebSocket protocol. Later versions compare greater.
 ///
-/// The drafts hybi-09 to -12 announce themselves as 8 and hybi-13 to -17 as 13, so that with these rows all of them are spoken but hybi-04.
-/// That one derives its masking keys from a nonce of the server, and was never in a browser.
+/// hybi-09 to hybi-12 announce version 8, and hybi-13 to hybi-17 announce version 13, so the variants cover every hybi
+/// draft except hybi-04. hybi-04 derives its masking keys from a nonce of the server, and no browser shipped it.
+///
+/// ```
+/// use ws_reactor::Version;
+///
+/// assert!(Version::Rfc6455 > Version::Hixie76);
+/// assert_eq!(Version::from_number(13), Some(Version::Rfc6455));
+/// assert!(!Version::Hixie76.supports_binary());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Version {
     /// draft-hixie-thewebsocketprotocol-75: text only, no closing handshake. Safari 5.0.0, Chrome 4 and 5.
     Hixie75,
-    /// draft-hixie-thewebsocketprotocol-76, also known as hybi-00: a challenge in the handshake. Safari 5.0.1 to 5.1, Chrome 6 to 13, Firefox 4, Opera 11.
+    /// draft-hixie-thewebsocketprotocol-76, also known as hybi-00: adds a challenge to the opening handshake. Safari
+    /// 5.0.1 to 5.1, Chrome 6 to 13, Firefox 4, Opera 11.
     Hixie76,
-    /// draft-ietf-hybi-thewebsocketprotocol-01: binary messages, pings, close frames.
+    /// draft-ietf-hybi-thewebsocketprotocol-01: adds binary messages, pings and close frames.
     Hybi01,
     /// draft-ietf-hybi-thewebsocketprotocol-02.
     Hybi02,
     /// draft-ietf-hybi-thewebsocketprotocol-03.
     Hybi03,
-    /// draft-ietf-hybi-thewebsocketprotocol-05: every frame of a client is masked whole.
+    /// draft-ietf-hybi-thewebsocketprotocol-05: a client masks whole frames, header included.
     Hybi05,
-    /// draft-ietf-hybi-thewebsocketprotocol-06: close codes. Internet Explorer's prototype.
+    /// draft-ietf-hybi-thewebsocketprotocol-06: adds close codes. Prototype of Internet Explorer.
     Hybi06,
-    /// draft-ietf-hybi-thewebsocketprotocol-07: the frames of today. Firefox 6.
+    /// draft-ietf-hybi-thewebsocketprotocol-07: the frame format of RFC 6455. Firefox 6.
     Hybi07,
     /// draft-ietf-hybi-thewebsocketprotocol-08 to -12. Chrome 14 and 15, Firefox 7 to 10.
     Hybi08,
-    /// RFC 6455, and the drafts -13 to -17. Every browser since.
+    /// RFC 6455, and the drafts hybi-13 to hybi-17. Every current browser.
     Rfc6455,
 }
 
-/// Which end of a connection we are. A client masks what it sends, a server must not (RFC 6455 §5.1).
+/// The role of an endpoint. A client masks its frames; a server must not (RFC 6455 §5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Side {
-    /// The end that asked for the connection.
+    /// The end that requested the connection.
     Client,
-    /// The end that accepted it.
+    /// The end that accepted the connection.
     Server,
 }
 
 impl Side {
-    /// The end that this one talks to.
+    /// The opposite role.
     #[cfg(feature = "deflate")]
     pub(crate) fn other(self) -> Self {
         match self {
@@ -56,53 +65,54 @@ impl Side {
     }
 }
 
-/// How a request says which version it asks for.
+/// How a request announces its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Announced {
-    /// By nothing at all.
+    /// No header.
     ByNothing,
-    /// By `Sec-WebSocket-Key1` and `-Key2`.
+    /// `Sec-WebSocket-Key1` and `-Key2`.
     ByKeys,
-    /// By `Sec-WebSocket-Draft`.
+    /// `Sec-WebSocket-Draft`.
     AsDraft,
-    /// By `Sec-WebSocket-Version`.
+    /// `Sec-WebSocket-Version`.
     AsVersion,
 }
 
-/// How the handshake is made.
+/// The form of the opening handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Opening {
     /// No proof (hixie-75 §3.1).
     Hixie75,
-    /// Two keys in the head, a third behind it (hixie-76 §1.3).
+    /// Two keys in the head, a third key after the head (hixie-76 §1.3).
     Hixie76,
-    /// One key, hashed (RFC 6455 §4.2); drafts before -13 ask less of the request.
+    /// One key, hashed (RFC 6455 §4.2). Drafts before hybi-13 require less of the request.
     Hybi { strict: bool },
 }
 
-/// How frames look on the wire.
+/// The frame format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// 00, text, FF (hixie-76 §4.2).
     Hixie,
-    /// A MORE bit, nothing masked (hybi-03 §4).
+    /// A MORE bit, no masking (hybi-03 §4).
     MoreBit,
-    /// A FIN bit; a client's frame is masked whole, its header too (hybi-05 §4).
+    /// A FIN bit; a client masks the whole frame, header included (hybi-05 §4).
     MaskedFrame,
     /// FIN, RSV, op-code, MASK, length, masking key (RFC 6455 §5.2).
     Hybi,
 }
 
-/// How a connection is closed.
+/// The form of the closing handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Closing {
-    /// By ending the stream.
+    /// None: the stream ends.
     Stream,
-    /// By FF 00 from both (hixie-76 §5.3). It says nothing of why.
+    /// FF 00 from both ends, without a code (hixie-76 §5.3).
     Octets,
-    /// By a close frame without a meaning: the server's has this body, the client's that, and an answer the body it answers (hybi-05 §4.5.1).
+    /// A close frame without a code: a fixed body for each side, and an answer that repeats the received body (hybi-05
+    /// §4.5.1).
     Body { server: &'static [u8], client: &'static [u8] },
-    /// By a close frame with a code and a reason (RFC 6455 §5.5.1); from some time on only some codes are legal (§7.4).
+    /// A close frame with a code and a reason (RFC 6455 §5.5.1). `checked` refuses illegal codes (§7.4).
     Code { checked: bool },
 }
 
@@ -114,18 +124,19 @@ pub(crate) struct Traits {
     pub(crate) announced: Announced,
     pub(crate) opening: Opening,
     pub(crate) framing: Framing,
-    /// A server fails the connection on an unmasked frame (RFC 6455 §5.1). For [`Framing::Hybi`] only; the others leave no choice.
+    /// A server fails the connection on an unmasked frame (RFC 6455 §5.1). Used by [`Framing::Hybi`] only; in the other
+    /// framings the masking is fixed.
     pub(crate) masking_demanded: bool,
-    /// There are pings, pongs and binary messages.
+    /// The version has pings, pongs and binary messages.
     pub(crate) typed: bool,
     pub(crate) closing: Closing,
     /// Messages may be compressed (RFC 7692).
     pub(crate) compressible: bool,
-    /// What is said when a handler fails. 1011 is younger than some drafts; 3000 is em-websocket's word for it.
+    /// Close code for a panic of a handler. 1011 is newer than some drafts; em-websocket sends 3000 there.
     pub(crate) internal_error: CloseCode,
 }
 
-/// What most rows share.
+/// Shared by most rows.
 const HYBI: Traits = Traits {
     name: "",
     number: 0,
@@ -139,7 +150,7 @@ const HYBI: Traits = Traits {
     internal_error: CloseCode::new(3000),
 };
 
-/// What the rows of hybi-01 to -03 share.
+/// Shared by the rows of hybi-01 to hybi-03.
 const HYBI_WITH_KEYS: Traits = Traits {
     announced: Announced::AsDraft,
     opening: Opening::Hixie76,
@@ -196,7 +207,7 @@ static TABLE: [Traits; 10] = [
 ];
 
 impl Version {
-    /// Every version this crate speaks, the newest first.
+    /// Every supported version, newest first.
     pub const ALL: &'static [Version] = &[
         Version::Rfc6455,
         Version::Hybi08,
@@ -210,42 +221,43 @@ impl Version {
         Version::Hixie75,
     ];
 
-    /// The version of that [`number`](Self::number).
+    /// The version with this [`number`](Self::number), or `None` if there is none.
     pub fn from_number(number: u8) -> Option<Version> {
         Version::ALL.iter().copied().find(|version| version.traits().number == number)
     }
 
-    /// Its number: what it says in `Sec-WebSocket-Version` (5 to 8, 13) or `Sec-WebSocket-Draft` (1 to 3), else that of its draft (75, 76).
+    /// The version's number: its value in `Sec-WebSocket-Version` (5 to 8, 13) or `Sec-WebSocket-Draft` (1 to 3), or
+    /// the number of its draft (75, 76).
     pub fn number(self) -> u8 {
         self.traits().number
     }
 
-    /// Whether the version has binary messages. All have, but the two of Hixie.
+    /// Whether the version has binary messages: all but hixie-75 and hixie-76.
     pub fn supports_binary(self) -> bool {
         self.traits().typed
     }
 
-    /// Whether the version has ping and pong frames. All have, but the two of Hixie.
+    /// Whether the version has ping and pong frames: all but hixie-75 and hixie-76.
     pub fn supports_ping(self) -> bool {
         self.traits().typed
     }
 
-    /// Whether a close frame of the version carries a code and a reason: from hybi-06 on.
+    /// Whether close frames of the version have a code and a reason: hybi-06 and later.
     pub fn supports_close_codes(self) -> bool {
         matches!(self.traits().closing, Closing::Code { .. })
     }
 
-    /// Whether there is more to closing than the end of the stream.
+    /// Whether the version closes by more than the end of the stream.
     pub(crate) fn has_closing_handshake(self) -> bool {
         self.traits().closing != Closing::Stream
     }
 
-    /// Whether what ends a connection can be told from a connection that breaks. FF 00 is not trusted with it, as in em-websocket.
+    /// Whether a closed connection can be told from a broken one. FF 00 does not count, as in em-websocket.
     pub(crate) fn closes_cleanly(self) -> bool {
         matches!(self.traits().closing, Closing::Body { .. } | Closing::Code { .. })
     }
 
-    /// What is said when a handler fails.
+    /// Close code for a panic of a handler.
     pub(crate) fn internal_error(self) -> CloseCode {
         self.traits().internal_error
     }

@@ -1,4 +1,4 @@
-//! The far end of a simulated connection, and the network between.
+//! The far end of a simulated connection, and the network between both ends.
 
 use std::{
     cell::Cell,
@@ -10,11 +10,11 @@ use std::{
 
 use crate::net::kernel::Readiness;
 
-/// The name of a far end.
+/// Identifies the far end of a connection in a [`Sim`](super::Sim).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(pub(super) usize);
 
-/// The reactor's hold on a simulated connection.
+/// The reactor's end of a simulated connection.
 #[derive(Debug)]
 pub struct SimStream {
     pub(super) peer: PeerId,
@@ -32,33 +32,33 @@ impl Drop for SimStream {
 pub(super) struct Peer {
     id: PeerId,
     pub(super) addr: SocketAddr,
-    /// The other end, if that is the reactor's too.
+    /// The other end, if that end is the reactor's too.
     pub(super) other: Option<usize>,
-    /// Nobody listens where it was to be.
+    /// No listener at the requested address.
     pub(super) refused: bool,
-    /// The reactor has, or had, a hold on it.
+    /// The reactor accepted or made the connection.
     taken: bool,
-    /// The reactor's token, once it has registered the connection.
+    /// The reactor's token, once registered.
     pub(super) token: Option<usize>,
-    /// Sent by the peer, not arrived.
+    /// Sent by the peer, not yet arrived.
     pub(super) in_flight: VecDeque<u8>,
-    /// Arrived, not read by the reactor.
+    /// Arrived, not yet read by the reactor.
     pub(super) arrived: VecDeque<u8>,
-    /// The peer's side ends behind what is in flight.
+    /// The peer's side ends after the bytes in flight.
     pub(super) finishing: bool,
     finished: bool,
-    /// The connection is broken, and why.
+    /// Why the connection is broken.
     pub(super) broken: Option<io::ErrorKind>,
-    /// Written by the reactor, not yet at the peer, and how much of that there may be.
+    /// Written by the reactor and not yet received by the peer; and the limit on those bytes.
     pub(super) held: VecDeque<u8>,
     pub(super) capacity: usize,
     /// The reactor was told that there is no room.
     pub(super) blocked: bool,
     pub(super) reading: bool,
     pub(super) received: Vec<u8>,
-    /// The reactor has ended its side.
+    /// The reactor ended its side.
     pub(super) shut: bool,
-    /// The reactor has let go.
+    /// The reactor dropped its end.
     pub(super) closed: Rc<Cell<bool>>,
 }
 
@@ -100,17 +100,17 @@ impl Peer {
         self.taken
     }
 
-    /// Whether the reactor has it.
+    /// Whether the reactor holds the connection.
     pub(super) fn is_held(&self) -> bool {
         self.taken && !self.closed.get()
     }
 
-    /// Whether there is something to read.
+    /// Whether there is data or an end to read.
     pub(super) fn is_readable(&self) -> bool {
         !self.arrived.is_empty() || self.finished
     }
 
-    /// Has so many bytes arrive and be taken, and says what there is to tell.
+    /// Delivers bytes in both directions, and returns the new readiness.
     pub(super) fn step(&mut self, arriving: usize, taken: usize) -> Readiness {
         let mut news = Readiness::default();
         if self.is_broken() {
@@ -132,7 +132,7 @@ impl Peer {
         news
     }
 
-    /// Reads at most `piece` bytes, and says whether there is more that is to be told of.
+    /// Reads at most `piece` bytes. The flag says that more data is to be reported.
     pub(super) fn read(&mut self, buffer: &mut [u8], piece: usize) -> io::Result<(usize, bool)> {
         if let Some(why) = self.broken {
             return Err(why.into());
@@ -145,7 +145,7 @@ impl Peer {
         Ok((read, !self.arrived.is_empty() && read < buffer.len()))
     }
 
-    /// Takes at most `piece` of the `offered` bytes.
+    /// Accepts at most `piece` of the `offered` bytes.
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>], offered: usize, piece: usize) -> io::Result<usize> {
         if self.is_broken() {
             return Err(io::ErrorKind::BrokenPipe.into());
@@ -162,7 +162,7 @@ impl Peer {
         if written == 0 && offered > 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(written) }
     }
 
-    /// Nothing is under way to or from it.
+    /// Whether no bytes are in flight to or from the peer.
     pub(super) fn is_quiet(&self) -> bool {
         let (coming, going) = (!self.in_flight.is_empty(), self.reading && !self.held.is_empty());
         let ending = self.finishing && !self.finished;

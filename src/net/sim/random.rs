@@ -1,16 +1,16 @@
-//! A seeded source of chance, for tests only: SplitMix64 (Steele, Lea, Flood 2014).
+//! A seeded random number generator for tests: SplitMix64 (Steele, Lea, Flood 2014).
 
-/// Numbers that look random and are the same for the same seed.
+/// A pseudo-random number generator. Equal seeds give equal numbers. Not for cryptography.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// The numbers of `seed`.
+    /// Makes a generator for `seed`.
     pub fn new(seed: u64) -> Self {
         Random(seed)
     }
 
-    /// The next number.
+    /// The next number, of all `u64`.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -19,17 +19,21 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `end`, which is above 0.
+    /// A number from 0 to `end - 1`.
+    ///
+    /// # Panics
+    ///
+    /// `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
         (self.number() % end as u64) as usize
     }
 
-    /// True once in so many times; never if that is 0.
+    /// `true` with a chance of one in `times`, and never if `times` is 0.
     pub fn one_in(&mut self, times: u32) -> bool {
         times > 0 && self.number().is_multiple_of(u64::from(times))
     }
 
-    /// Changes the order.
+    /// Shuffles `items`.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));

@@ -1,4 +1,4 @@
-//! The system as the reactor sees it.
+//! The simulated system as seen by the reactor.
 
 use std::{
     cell::Cell,
@@ -28,7 +28,7 @@ impl Kernel for Sim {
     fn poll(&mut self, events: &mut Vec<Event>, _: Option<Duration>) -> io::Result<()> {
         self.leap();
         if self.random.one_in(self.faults.busy) {
-            // A signal: what news there are, the next call tells.
+            // Interrupted by a signal: the next call reports the events.
             return Ok(());
         }
         self.step();
@@ -69,7 +69,7 @@ impl Kernel for Sim {
             return Err(io::Error::from_raw_os_error(EMFILE));
         }
         if self.random.one_in(self.faults.accept) {
-            // These concern the one connection, which may be had at the next try; the others the system.
+            // These concern one connection, which the next accept may return; the others concern the system.
             const ONE: [i32; 5] = [4, 103, 1, 113, 71]; // EINTR, ECONNABORTED, EPERM, EHOSTUNREACH, EPROTO
             let chosen = self.random.below(ONE.len() + SHORTAGES.len());
             let code = ONE.get(chosen).or_else(|| SHORTAGES.get(chosen - ONE.len()));
@@ -90,7 +90,7 @@ impl Kernel for Sim {
         self.peers.push(peer);
         match self.listeners.iter().position(|listener| listener.addr == to && !listener.closed.get()) {
             Some(index) => {
-                // What one end writes comes to the other.
+                // Bytes written by one end are passed to the other.
                 let other = PeerId(self.peers.len());
                 let mut peer = Peer::new(other);
                 peer.other = Some(id.0);
@@ -150,7 +150,7 @@ impl Kernel for Sim {
     fn write(&mut self, stream: &mut SimStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let index = stream.peer.0;
         if self.peers[index].shut {
-            // Our side has ended.
+            // The reactor has ended its side.
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();

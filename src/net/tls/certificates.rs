@@ -1,4 +1,4 @@
-//! Certificates and keys: read from PEM, checked, and chosen by name.
+//! Certificates and keys: read from PEM, checked, and selected by name.
 
 use std::{
     collections::HashMap,
@@ -18,44 +18,46 @@ use rustls::{
 
 use super::Certified;
 
-/// What is wrong with a certificate or a key, and with which.
+/// Why a certificate, a key or a TLS configuration cannot be used.
+///
+/// `String` fields name the source: the path of the file, or a description such as `certificate` for PEM in memory.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A file could not be read.
+    /// A file cannot be read.
     Read {
-        /// The file.
+        /// Path or description of the source.
         file: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
-    /// There is something that begins like PEM and is none.
+    /// The source contains malformed PEM.
     NotPem(String),
-    /// There is no certificate in it.
+    /// The source contains no certificate.
     NoCertificate(String),
-    /// There is no private key in it, or it is encrypted.
+    /// The source contains no private key, or an encrypted one.
     NoKey(String),
-    /// A certificate that is none, or a key that cannot be used.
+    /// The certificate is malformed, or the key cannot be used.
     Unusable {
-        /// The file.
+        /// Path or description of the source.
         what: String,
-        /// What rustls said.
+        /// Error of rustls.
         source: Error,
     },
-    /// The key is not that of the certificate.
+    /// The private key does not belong to the certificate.
     Mismatch {
-        /// The file of the certificate.
+        /// Source of the certificate.
         certificate: String,
-        /// The file of the key.
+        /// Source of the key.
         key: String,
     },
-    /// The system trusts nobody, or nothing of it can be read.
+    /// The system's trusted roots are missing or unreadable.
     NoPlatformRoots,
     /// The certificate has expired.
     Expired(String),
-    /// The certificate is not valid yet; the clock may be wrong.
+    /// The certificate is not valid yet. The clock may be wrong.
     NotYetValid(String),
-    /// The whole does not fit together.
+    /// The configuration as a whole is not valid.
     Rustls(Error),
 }
 
@@ -88,7 +90,7 @@ impl std::error::Error for TlsError {
     }
 }
 
-/// PEM, and where it is from.
+/// PEM data and its origin.
 pub(super) struct Source {
     name: String,
     pem: Vec<u8>,
@@ -127,7 +129,7 @@ impl Source {
     }
 }
 
-/// A certificate and its key, which belong together and may be used today.
+/// Loads a certificate and its key, which must match and be valid today.
 pub(super) fn load(certificate: &Source, key: &Source, provider: &CryptoProvider) -> Result<Certified, TlsError> {
     let chain = certificate.certificates()?;
     check_dates(certificate, &chain[0], provider)?;
@@ -141,7 +143,7 @@ pub(super) fn load(certificate: &Source, key: &Source, provider: &CryptoProvider
     }
 }
 
-/// Whether a certificate may be used today. It is verified against no root at all: its dates are looked at before its signer is looked for.
+/// Checks the validity period. Verification runs against no roots: the period is checked before the signer.
 fn check_dates(source: &Source, certificate: &CertificateDer<'_>, provider: &CryptoProvider) -> Result<(), TlsError> {
     let parsed = ParsedCertificate::try_from(certificate)
         .map_err(|error| TlsError::Unusable { what: source.name(), source: error })?;
@@ -158,7 +160,7 @@ fn check_dates(source: &Source, certificate: &CertificateDer<'_>, provider: &Cry
     }
 }
 
-/// The certificates that are trusted to have signed others.
+/// The trusted roots in a source.
 pub(super) fn roots(source: &Source) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     for certificate in source.certificates()? {
@@ -167,7 +169,7 @@ pub(super) fn roots(source: &Source) -> Result<RootCertStore, TlsError> {
     Ok(store)
 }
 
-/// What judges the certificates of clients by the roots that have to have signed them.
+/// A verifier of client certificates with these roots.
 pub(super) fn client_verifier(
     roots: &Source,
     required: bool,
@@ -179,7 +181,7 @@ pub(super) fn client_verifier(
     verifier.build().map_err(|error| unusable(Error::General(error.to_string())))
 }
 
-/// Which certificate is presented to whom.
+/// The certificates, by requested name.
 #[derive(Debug, Clone)]
 pub(super) struct ByName {
     default: Certified,
@@ -202,7 +204,7 @@ impl ByName {
     }
 }
 
-/// A name as names are compared: without regard to case, and to a dot at its end (RFC 6066 §3).
+/// A name for comparison: lower case, without a final dot (RFC 6066 §3).
 fn canonical(name: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }

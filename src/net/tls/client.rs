@@ -1,4 +1,4 @@
-//! TLS as a client speaks it: whom it trusts, and what it shows.
+//! TLS for clients: trusted roots, and the client's certificate.
 
 #[cfg(any(feature = "bundled-roots", feature = "platform-roots"))]
 use std::sync::LazyLock;
@@ -17,10 +17,10 @@ use super::{
     provider, versions,
 };
 
-/// Whom a client trusts, and what it shows; to be given to [`Client::tls`](crate::Client::tls).
+/// TLS configuration of a client, for [`Client::tls`](crate::Client::tls).
 ///
-/// Certificates are verified, with the name that was asked for, by the roots named here. TLS 1.3 and 1.2 are spoken, connections are resumed, and nothing
-/// is said before the handshake is done (no 0-RTT).
+/// The server's certificate is verified against the given roots and the name in the URL. The defaults are TLS 1.3 and
+/// 1.2, resumption of sessions, no ALPN and no client certificate. 0-RTT data is never sent.
 ///
 /// ```no_run
 /// use ws_reactor::{Callbacks, Client, TlsClientConfig};
@@ -38,24 +38,38 @@ pub struct TlsClientConfig {
 }
 
 impl TlsClientConfig {
-    /// Trusts the certificates in a PEM file, and no others.
+    /// Trusts the roots in a PEM file, and no others.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, is not PEM, has no certificate, or has a certificate that cannot be used.
     pub fn trusting_pem_file(roots: impl AsRef<Path>) -> Result<Self, TlsError> {
         Ok(Self::trusting(certificates::roots(&Source::file(roots)?)?))
     }
 
-    /// As [`trusting_pem_file`](Self::trusting_pem_file), from memory.
+    /// Like [`trusting_pem_file`](Self::trusting_pem_file), from memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`trusting_pem_file`](Self::trusting_pem_file), except [`TlsError::Read`].
     pub fn trusting_pem(roots: &[u8]) -> Result<Self, TlsError> {
         Ok(Self::trusting(certificates::roots(&Source::bytes("roots", roots))?))
     }
 
-    /// Trusts the roots that Mozilla trusts, as they were when this crate was built.
+    /// Trusts Mozilla's roots, as of the build of this crate.
     #[cfg(feature = "bundled-roots")]
     pub fn trusting_bundled_roots() -> Self {
         Self::trusting(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect())
     }
 
-    /// Trusts the roots that the system trusts. They are read from its files now, which takes some milliseconds. An error if there are none; single ones that
-    /// cannot be read are left out.
+    /// Trusts the roots of the system.
+    ///
+    /// The call reads the system's files, which takes some milliseconds. Roots that cannot be read are logged and left
+    /// out.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::NoPlatformRoots`] if no root is left.
     #[cfg(feature = "platform-roots")]
     pub fn trusting_platform_roots() -> Result<Self, TlsError> {
         let found = rustls_native_certs::load_native_certs();
@@ -71,17 +85,28 @@ impl TlsClientConfig {
         TlsClientConfig { roots: Some(roots), identity: None, alpn: Vec::new(), only_tls_1_3: false }
     }
 
-    /// **Dangerous.** Trusts everybody: whoever is between here and the server can read and change all that is said. For tests.
+    /// **Dangerous.** Accepts every certificate, for any name. For tests: an attacker between client and server can
+    /// read and change all messages.
     pub fn dangerously_trusting_everybody() -> Self {
         TlsClientConfig { roots: None, identity: None, alpn: Vec::new(), only_tls_1_3: false }
     }
 
-    /// Shows a certificate to servers that ask for one, by the private key in another PEM file.
+    /// Presents a certificate to servers that request one: a certificate chain in a PEM file, and its private key in
+    /// another.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read, is not PEM, or lacks the item; the certificate is expired or not yet valid; the key
+    /// cannot be used or does not match.
     pub fn identity_pem_files(self, certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, TlsError> {
         self.identity(&Source::file(certificate)?, &Source::file(key)?)
     }
 
-    /// As [`identity_pem_files`](Self::identity_pem_files), from memory.
+    /// Like [`identity_pem_files`](Self::identity_pem_files), from memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`identity_pem_files`](Self::identity_pem_files), except [`TlsError::Read`].
     pub fn identity_pem(self, certificate: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         self.identity(&Source::bytes("certificate", certificate), &Source::bytes("key", key))
     }
@@ -91,13 +116,13 @@ impl TlsClientConfig {
         Ok(self)
     }
 
-    /// The protocols offered by ALPN, the preferred first (RFC 7301). By default none are.
+    /// Sets the ALPN protocols, the preferred one first. Default: none. RFC 7301.
     pub fn alpn<P: Into<Vec<u8>>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
         self.alpn = protocols.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Speaks TLS 1.3 and nothing older.
+    /// Disables TLS 1.2. Default: TLS 1.3 and 1.2.
     pub fn only_tls_1_3(mut self) -> Self {
         self.only_tls_1_3 = true;
         self
@@ -120,7 +145,10 @@ impl TlsClientConfig {
     }
 }
 
-/// The TLS of a client, ready for any number of connections, which resume each other's sessions.
+/// The TLS of a client, for any number of connections. Connections made with clones of one `TlsConnector` resume each
+/// other's sessions.
+///
+/// A `TlsConnector` is made from a [`TlsClientConfig`] or an [`Arc<rustls::ClientConfig>`](rustls::ClientConfig).
 #[derive(Clone)]
 pub struct TlsConnector(pub(crate) Arc<ClientConfig>);
 
@@ -130,7 +158,7 @@ impl From<TlsClientConfig> for TlsConnector {
     }
 }
 
-/// What a client has that was told nothing: one for all, so that connections resume each other's sessions.
+/// The default of a client: shared by all, so that connections resume each other's sessions.
 #[cfg(feature = "platform-roots")]
 pub(crate) fn default_client() -> Option<TlsConnector> {
     static DEFAULT: LazyLock<Option<TlsConnector>> = LazyLock::new(|| {
@@ -140,14 +168,14 @@ pub(crate) fn default_client() -> Option<TlsConnector> {
     DEFAULT.clone()
 }
 
-/// What a client has that was told nothing: one for all, so that connections resume each other's sessions.
+/// The default of a client: shared by all, so that connections resume each other's sessions.
 #[cfg(all(feature = "bundled-roots", not(feature = "platform-roots")))]
 pub(crate) fn default_client() -> Option<TlsConnector> {
     static DEFAULT: LazyLock<TlsConnector> = LazyLock::new(|| TlsClientConfig::trusting_bundled_roots().into());
     Some(DEFAULT.clone())
 }
 
-/// A client that was told nothing trusts nobody.
+/// Without roots a client has no default.
 #[cfg(not(any(feature = "bundled-roots", feature = "platform-roots")))]
 pub(crate) fn default_client() -> Option<TlsConnector> {
     None
@@ -165,7 +193,7 @@ impl fmt::Debug for TlsConnector {
     }
 }
 
-/// Takes any certificate, whoever has signed it, for whatever name and time. That the server has its key is checked all the same.
+/// Accepts any certificate, with any signer, name and time. The server's possession of the key is still verified.
 #[derive(Debug)]
 struct Everybody(Arc<CryptoProvider>);
 

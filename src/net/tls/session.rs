@@ -1,8 +1,9 @@
-//! Our end of a TLS connection, between the kernel and whoever reads.
+//! This end of a TLS connection, between the kernel and the reader.
 //!
-//! What comes is read into the reactor's buffer for ciphertext, given to rustls, and what it decrypts is copied out at once. What is sent is encrypted in
-//! records as full as may be and written in one go; of what the kernel does not take, rustls holds at most 64 KiB, and nothing is encrypted
-//! before that has left. So back-pressure stays where it is seen: in the queue above.
+//! Ciphertext is read into the reactor's buffer, given to rustls, and the plaintext is copied out at once. Output is
+//! encrypted into records as full as possible and written in one call. rustls holds at most 64 KiB of ciphertext that
+//! the kernel did not take, and nothing is encrypted before those bytes have left. So back-pressure remains visible in
+//! the queue above.
 
 use std::{
     io::{self, IoSlice, Read, Write},
@@ -20,34 +21,34 @@ use crate::{
     tls_info::TlsInfo,
 };
 
-/// How much ciphertext may wait in rustls, in bytes.
+/// Ciphertext that may wait in rustls, in bytes.
 const HELD_BYTES: usize = 64 * 1024;
 
-/// TLS on what carries its records: a stream, or, beyond a proxy that is spoken to by TLS itself, another session.
+/// TLS over a carrier: a stream or, with an `https` proxy, another session.
 #[derive(Debug)]
 pub(crate) struct Session<S> {
     carrier: Transport<S>,
     tls: Connection,
-    /// Ciphertext that was read and not given to rustls, because what it had decrypted found no room.
+    /// Ciphertext not yet given to rustls, because earlier plaintext found no room.
     unfed: Vec<u8>,
-    /// The handshake is done, and that was told.
+    /// The end of the handshake was reported.
     told: bool,
-    /// The peer has said by a close_notify that it says no more.
+    /// The peer has sent a close_notify.
     ended: bool,
-    /// So have we; what still comes is nobody's.
+    /// This end has sent a close_notify; later input is ignored.
     finished: bool,
-    /// What went wrong behind what was still to be delivered.
+    /// An error that follows plaintext not yet delivered.
     failure: Option<io::Error>,
 }
 
 impl<S> Session<S> {
-    /// The server's end.
+    /// A server session.
     pub(crate) fn new(carrier: Transport<S>, config: Arc<ServerConfig>) -> io::Result<Self> {
         let tls = ServerConnection::new(config).map_err(io::Error::other)?;
         Session::of(carrier, tls.into())
     }
 
-    /// The end of a client that looks for a server of that name, which may be an address.
+    /// A client session with the server `name`, which may be an address.
     pub(crate) fn client(carrier: Transport<S>, config: &TlsConnector, name: &str) -> io::Result<Self> {
         let name = ServerName::try_from(name.to_owned())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?}: {error}")))?;
@@ -64,7 +65,7 @@ impl<S> Session<S> {
         self.tls.is_handshaking()
     }
 
-    /// What the handshake has shown, once, when it is done.
+    /// Result of the handshake, once, when the handshake is finished.
     pub(crate) fn tls_info(&mut self) -> Option<TlsInfo> {
         if self.told || self.tls.is_handshaking() {
             return None;
@@ -90,7 +91,7 @@ impl<S> Session<S> {
         })
     }
 
-    /// Reads once, and decrypts what has come.
+    /// Reads once and decrypts.
     pub(crate) fn read<K: Kernel<Stream = S>>(
         &mut self,
         kernel: &mut K,
@@ -104,7 +105,7 @@ impl<S> Session<S> {
         arrived
     }
 
-    /// Reads by `ciphertext`; what carries the records may need a buffer of its own.
+    /// Reads through `ciphertext`; the carrier may need the buffer `beneath`.
     fn read_by<K: Kernel<Stream = S>>(
         &mut self,
         kernel: &mut K,
@@ -116,7 +117,7 @@ impl<S> Session<S> {
             let arrived = self.carrier.read(kernel, ciphertext, beneath)?;
             return Ok(Arrived { length: 0, ..arrived });
         }
-        // What was left from before comes first; whether the kernel has more is for the next read to find out.
+        // Earlier plaintext comes first; the next read finds out whether the kernel has more.
         let mut arrived = Arrived { length: self.decrypted(buffer)?, taken: 0, more: true };
         if arrived.length > 0 {
             return Ok(arrived);
@@ -139,19 +140,19 @@ impl<S> Session<S> {
         } else {
             self.feed(&unfed, buffer, &mut arrived.length)
         };
-        // What is to be said of the handshake, or of its failure, is said at once; unless the kernel took no more before, and will tell.
+        // Handshake messages and alerts are sent at once, unless the kernel was full before and will report room.
         let flushed = if waiting { Ok(()) } else { self.flush(kernel).map(|_| ()) };
         match fed.and(flushed) {
             Err(failure) if arrived.length == 0 => return Err(failure),
             failed => self.failure = failed.err(),
         }
-        // What found no room, an end and a failure are told by the next read.
+        // The next read reports plaintext without room, an end, and a failure.
         arrived.more |=
             arrived.length == buffer.len() || !self.unfed.is_empty() || self.ended || self.failure.is_some();
         Ok(arrived)
     }
 
-    /// Gives ciphertext to rustls, and fills `buffer` from `length` on.
+    /// Gives ciphertext to rustls, and appends plaintext to `buffer` from `length` on.
     fn feed(&mut self, mut ciphertext: &[u8], buffer: &mut [u8], length: &mut usize) -> io::Result<()> {
         while !ciphertext.is_empty() && !self.ended {
             if *length == buffer.len() {
@@ -160,14 +161,14 @@ impl<S> Session<S> {
             }
             self.tls.read_tls(&mut ciphertext)?;
             let processed = self.tls.process_new_packets().map_err(refused);
-            // What came before a bad record is good.
+            // Plaintext before a bad record is valid.
             *length += self.decrypted(&mut buffer[*length..])?;
             processed?;
         }
         Ok(())
     }
 
-    /// Copies out what is decrypted.
+    /// Copies out plaintext.
     fn decrypted(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut length = 0;
         while length < buffer.len() {
@@ -184,7 +185,8 @@ impl<S> Session<S> {
         Ok(length)
     }
 
-    /// Encrypts and writes, unless ciphertext still waits. Nothing is taken before the handshake is done: rustls would hold it, where nobody sees it.
+    /// Encrypts and writes, unless ciphertext still waits. Nothing is accepted before the handshake is finished: rustls
+    /// would hold the bytes where no limit counts them.
     pub(crate) fn write<K: Kernel<Stream = S>>(
         &mut self,
         kernel: &mut K,
@@ -200,7 +202,7 @@ impl<S> Session<S> {
         Ok(Written { length, blocked, moved })
     }
 
-    /// Writes the ciphertext that waits.
+    /// Writes the waiting ciphertext.
     pub(crate) fn flush<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<Written> {
         let mut flushed = Written { length: 0, blocked: false, moved: 0 };
         while self.tls.wants_write() {
@@ -221,14 +223,14 @@ impl<S> Session<S> {
         Ok(flushed)
     }
 
-    /// Whether ciphertext waits.
+    /// Whether ciphertext waits to be written.
     pub(crate) fn holds_output(&self) -> bool {
         self.tls.wants_write() || self.carrier.holds_output()
     }
 
-    /// Says by a close_notify that we say no more; `false` if the kernel does not take it yet.
+    /// Sends a close_notify. `false` if the kernel does not take the record yet.
     pub(crate) fn finish<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<bool> {
-        // Said once, however often it is asked for.
+        // Repeated calls send one close_notify.
         self.tls.send_close_notify();
         self.finished = true;
         Ok(!self.flush(kernel)?.blocked && self.carrier.finish(kernel)?)
@@ -247,7 +249,7 @@ fn refused(error: rustls::Error) -> io::Error {
     }
 }
 
-/// What carries the records, as rustls writes to it.
+/// The carrier, as rustls writes to it.
 struct Wire<'a, K: Kernel> {
     kernel: &'a mut K,
     carrier: &'a mut Transport<K::Stream>,

@@ -1,4 +1,4 @@
-//! A client's end of a TLS connection, for tests: bytes in, bytes out.
+//! A TLS client for tests: bytes in, bytes out.
 
 use std::{
     io::{Read, Write},
@@ -12,18 +12,18 @@ use rustls::{
 
 use super::provider;
 
-/// A client that trusts one certificate.
+/// A client that trusts given certificates.
 #[derive(Debug)]
 pub(crate) struct Client {
     tls: ClientConnection,
 }
 
 impl Client {
-    /// A client of `name` that trusts the certificates in `pem`.
+    /// A client of the server `name` that trusts the certificates in `pem`.
     ///
     /// # Panics
     ///
-    /// If there are none, or they are for another name.
+    /// `pem` or `name` is malformed.
     pub(crate) fn new(name: &str, pem: &[u8]) -> Self {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
@@ -44,12 +44,12 @@ impl Client {
         self.tls.is_handshaking()
     }
 
-    /// Encrypts, once the handshake is done.
+    /// Encrypts plaintext, once the handshake is finished.
     pub(crate) fn say(&mut self, plaintext: &[u8]) {
         self.tls.writer().write_all(plaintext).expect("it has no limit");
     }
 
-    /// What is to be sent.
+    /// The bytes to send.
     pub(crate) fn outgoing(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         while self.tls.wants_write() {
@@ -58,17 +58,17 @@ impl Client {
         bytes
     }
 
-    /// Takes what has come, and gives what it says.
+    /// Reads ciphertext and returns the plaintext.
     ///
     /// # Panics
     ///
-    /// If it is not what a TLS server says.
+    /// The bytes are not a TLS server's.
     pub(crate) fn hear(&mut self, mut ciphertext: &[u8]) -> Vec<u8> {
         let mut plaintext = Vec::new();
         while !ciphertext.is_empty() {
             self.tls.read_tls(&mut ciphertext).expect("memory gives all");
             self.tls.process_new_packets().expect("the server keeps to TLS");
-            // The end without a word of it is the reader's to judge.
+            // An end without close_notify is for the caller to judge.
             let _ = self.tls.reader().read_to_end(&mut plaintext);
         }
         plaintext

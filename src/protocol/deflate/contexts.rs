@@ -1,17 +1,18 @@
-//! The compressors and decompressors of a reactor. No connection keeps one between messages.
+//! The compressors and decompressors of a reactor. Connections hold none between messages.
 //!
-//! What a connection with context takeover keeps is its [`History`]: the last bytes that were said, one window of them. Whoever has something to compress takes a
-//! compressor, has it read the history again, and gives it back; the one it used last, if nobody else has used it since, knows the history still. A compressor takes
-//! up to 370 KiB, a window of 12 bits 4: so all connections work in the same memory, which stays in the processor's caches.
+//! With context takeover a connection keeps a [`History`]: one window of the last bytes. To compress, the connection
+//! takes a compressor, feeds the history, and gives the compressor back. A compressor last used by the same connection
+//! still knows the history. A compressor takes up to 370 KiB, a window of 12 bits 4 KiB: so all connections work in the
+//! same memory, which stays in the processor's caches.
 
 use std::{cell::RefCell, fmt, rc::Rc};
 
 use flate2::{Compress, Compression, Decompress};
 
-/// One reactor's, shared by its connections. The borrow is held across zlib, and never across a callback.
+/// The contexts of one reactor, shared by its connections. The borrow is held across zlib, never across a callback.
 pub(crate) type SharedContexts = Rc<RefCell<Contexts>>;
 
-/// Contexts that no connection holds at the moment, the last one used at the end, and room for what comes out of them.
+/// Free contexts, the last used one at the end, and buffers for their output.
 #[derive(Default)]
 pub(crate) struct Contexts {
     compressors: Vec<Compressor>,
@@ -22,20 +23,21 @@ pub(crate) struct Contexts {
     pub(super) compressed: u64,
 }
 
-/// Free contexts kept, of either kind: a compressor for each window that clients may ask for, and one more for messages that come between the pieces of others.
+/// Free contexts kept of each kind: a compressor for each window that clients may request, and one for messages between
+/// the pieces of others.
 const FREE_CONTEXTS: usize = 8;
 
-/// How much is inflated at a time.
+/// Bytes inflated in one step.
 const INFLATED_BYTES: usize = 16 * 1024;
 
-/// Up to here the buffer for what is deflated is kept.
+/// Largest output buffer that is kept.
 const DEFLATED_BYTES: usize = 256 * 1024;
 
-/// Whose history a context knows.
+/// The connection direction whose history a context knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Owner(u64);
 
-/// How a compressor works, which it cannot change.
+/// Fixed settings of a compressor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DeflateSetting {
     pub(super) level: u8,
@@ -54,13 +56,13 @@ pub(super) struct Decompressor {
 }
 
 impl Contexts {
-    /// Somebody new, who may own contexts.
+    /// Registers a new owner of contexts.
     pub(super) fn enrol(&mut self) -> Owner {
         self.owners += 1;
         Owner(self.owners)
     }
 
-    /// A compressor that knows `history`, and nothing else.
+    /// Takes a compressor that knows `history` and nothing else.
     pub(super) fn take_compressor(&mut self, setting: DeflateSetting, history: Option<&History>) -> Compressor {
         let owner = history.map(|history| history.owner);
         let fits = |free: &Compressor| free.setting == setting;
@@ -84,7 +86,7 @@ impl Contexts {
         compressor
     }
 
-    /// Takes a compressor back, which knows the history of `owner` up to now.
+    /// Takes a compressor back that knows the current history of `owner`.
     pub(super) fn give_compressor(&mut self, mut compressor: Compressor, owner: Option<Owner>) {
         compressor.owner = owner;
         if self.compressors.len() >= FREE_CONTEXTS {
@@ -93,7 +95,8 @@ impl Contexts {
         self.compressors.push(compressor);
     }
 
-    /// A decompressor that knows `history`, and nothing else. Its window is the largest: for a smaller one zlib-rs would allot no less.
+    /// Takes a decompressor that knows `history` and nothing else. Its window is the largest: zlib-rs allocates no less
+    /// for a smaller one.
     pub(super) fn take_decompressor(&mut self, history: Option<&History>) -> Decompressor {
         let owner = history.map(|history| history.owner);
         let known = |free: &Decompressor| owner.is_some() && free.owner == owner;
@@ -114,7 +117,7 @@ impl Contexts {
         decompressor
     }
 
-    /// Takes a decompressor back, which knows the history of `owner` up to now.
+    /// Takes a decompressor back that knows the current history of `owner`.
     pub(super) fn give_decompressor(&mut self, mut decompressor: Decompressor, owner: Option<Owner>) {
         decompressor.owner = owner;
         if self.decompressors.len() >= FREE_CONTEXTS {
@@ -128,7 +131,7 @@ impl Contexts {
         self.compressed
     }
 
-    /// Room for what is inflated next, to be given back.
+    /// Takes the buffer for inflated bytes, which must be given back.
     pub(super) fn take_inflated(&mut self) -> Vec<u8> {
         match self.inflated.is_empty() {
             true => vec![0; INFLATED_BYTES],
@@ -140,7 +143,7 @@ impl Contexts {
         self.inflated = inflated;
     }
 
-    /// An empty buffer for what is deflated, to be given back.
+    /// Takes an empty buffer for compressed bytes, which must be given back.
     pub(super) fn take_deflated(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.deflated)
     }
@@ -153,7 +156,7 @@ impl Contexts {
     }
 }
 
-/// What one direction of a connection has said last, as far back as its messages may refer.
+/// The last bytes of one direction of a connection, as far back as messages may refer.
 #[derive(Debug)]
 pub(super) struct History {
     owner: Owner,
@@ -170,7 +173,7 @@ impl History {
         self.owner
     }
 
-    /// Appends what was said. A little more than a window is kept, so that not every message moves all of it.
+    /// Appends payload bytes. Slightly more than a window is kept, so that most messages move nothing.
     pub(super) fn remember(&mut self, said: &[u8]) {
         let said = &said[said.len().saturating_sub(self.window_bytes)..];
         let most = self.window_bytes + self.window_bytes / 8;
@@ -185,7 +188,7 @@ impl History {
         self.bytes.extend_from_slice(said);
     }
 
-    /// A new stream begins, which refers to nothing before it.
+    /// Begins a new stream, without references to earlier bytes.
     pub(super) fn forget(&mut self) {
         self.bytes.clear();
     }

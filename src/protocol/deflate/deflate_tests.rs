@@ -17,7 +17,7 @@ fn inflation(takeover: bool) -> Inflation {
     Inflation::new(&parameters(15, takeover), Side::Server, &SharedContexts::default())
 }
 
-/// Inflates a message that comes in such pieces.
+/// Inflates a message in the given pieces.
 fn inflate<'p>(
     inflation: &mut Inflation,
     pieces: impl IntoIterator<Item = &'p [u8]>,
@@ -42,7 +42,7 @@ fn inflate_at_once(inflation: &mut Inflation, message: &[u8]) -> Result<Vec<u8>,
     inflate(inflation, [message])
 }
 
-/// So many octets of so many kinds.
+/// Test data: `length` octets of a few values.
 fn random(seed: u64, length: usize, kinds: u64) -> Vec<u8> {
     let mut state = seed;
     let next = || {
@@ -52,7 +52,7 @@ fn random(seed: u64, length: usize, kinds: u64) -> Vec<u8> {
     std::iter::repeat_with(next).take(length).collect()
 }
 
-/// "Hello" as RFC 7692 §7.2.3 has it: one block, without compression, as a last block, in two blocks.
+/// "Hello" as in RFC 7692 §7.2.3: one block, stored, as a last block, in two blocks.
 const HELLOS: [&[u8]; 4] = [
     &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00],
     &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00],
@@ -131,7 +131,7 @@ fn a_last_block_ends_what_may_be_referred_to() {
     let mut inflation = inflation(true);
     assert_eq!(inflate_at_once(&mut inflation, HELLOS[2]).unwrap(), b"Hello");
     assert_eq!(inflate_at_once(&mut inflation, &[0xf2, 0x00, 0x11, 0x00, 0x00]), Err(ProtocolError::InvalidDeflate));
-    // Without the octet behind it that the RFC has.
+    // Without the final octet of the RFC's example.
     let mut inflation = self::inflation(true);
     assert_eq!(inflate_at_once(&mut inflation, &HELLOS[2][..7]).unwrap(), b"Hello");
     assert_eq!(inflate_at_once(&mut inflation, HELLOS[0]).unwrap(), b"Hello");
@@ -141,7 +141,7 @@ fn a_last_block_ends_what_may_be_referred_to() {
 fn what_is_cut_short_is_refused_where_nothing_is_remembered() {
     for hello in [HELLOS[0], HELLOS[3]] {
         for cut in 1..hello.len() {
-            // A message may well end where another block was to begin.
+            // A message may end where another block could begin.
             let ends_a_block = hello[cut..].starts_with(&[0x00, 0x00, 0xff, 0xff]);
             let said = inflate_at_once(&mut inflation(false), &hello[..cut]);
             assert_eq!(said.is_ok(), ends_a_block, "{hello:x?} cut at {cut} reads {said:x?}");
@@ -229,7 +229,7 @@ fn connections_that_share_contexts_do_not_hear_each_other() {
     let mut lengths = Vec::new();
     for round in 0..40 {
         for (index, (deflation, inflation)) in ends.iter_mut().enumerate() {
-            // Some say something twice in a row, and some are silent for a while.
+            // Some connections send twice in a row, some pause.
             for _ in 0..(index + round) % 3 {
                 let text =
                     format!("connection {index} says {round} and the same words every time: {}", "abc ".repeat(index));
@@ -264,7 +264,7 @@ proptest! {
             if seed % 2 == 0 {
                 disturber.message(&message);
             }
-            // Whole, or in slices.
+            // At once, or in slices.
             let deflated = match seed % 3 {
                 0 => {
                     let count = message.chunks(step).len();

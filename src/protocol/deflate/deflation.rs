@@ -1,4 +1,4 @@
-//! The outbound direction: messages compressed, at once or piece by piece (RFC 7692 §7.2.1).
+//! Outbound compression: messages are compressed at once or piece by piece (RFC 7692 §7.2.1).
 
 use std::rc::Rc;
 
@@ -10,29 +10,30 @@ use super::{
 };
 use crate::protocol::version::Side;
 
-/// What every message ends with when it is flushed, and is left out (§7.2.1).
+/// The end of every flushed message, which is removed (§7.2.1).
 const TAIL_BYTES: usize = 4;
 
-/// What can come out beyond what went in: the flush, and the header of every block that is stored because nothing was gained.
+/// Output beyond the length of the input: the flush, and the header of each stored block.
 const OVERHEAD_BYTES: usize = 64;
 
-/// With context takeover, a message up to this length is said compressed even if it is no shorter so: those that follow may refer to it.
+/// With context takeover, a message up to this length is sent compressed even without a gain, because later messages
+/// may refer to the message.
 const MEMORABLE_BYTES: usize = 1024;
 
-/// The state of a connection that compresses.
+/// Compression state of a connection.
 #[derive(Debug)]
 pub(crate) struct Deflation {
     setting: DeflateSetting,
     threshold_bytes: usize,
     contexts: SharedContexts,
-    /// None without context takeover.
+    /// `None` without context takeover.
     history: Option<History>,
     /// Held from the first byte of a message to its end.
     context: Option<Compressor>,
 }
 
 impl Deflation {
-    /// For what `side` sends.
+    /// Compresses the messages sent by `side`.
     pub(crate) fn new(
         parameters: &DeflateParameters,
         config: &DeflateConfig,
@@ -42,7 +43,7 @@ impl Deflation {
         let (window_bits, takeover) = parameters.of(side);
         Deflation {
             setting: DeflateSetting { level: config.level, window_bits },
-            // A window of 8 bits, which a server may demand, zlib does not have: messages are sent as they are.
+            // zlib has no window of 8 bits, which a server may demand: messages are sent uncompressed then.
             threshold_bytes: if window_bits < MIN_WINDOW_BITS { usize::MAX } else { config.threshold_bytes.max(1) },
             contexts: Rc::clone(contexts),
             history: takeover.then(|| History::new(contexts.borrow_mut().enrol(), window_bits)),
@@ -50,17 +51,17 @@ impl Deflation {
         }
     }
 
-    /// Whether a message of that length is to be compressed.
+    /// Whether a message of this length is compressed.
     pub(crate) fn wants(&self, length: usize) -> bool {
         length >= self.threshold_bytes
     }
 
-    /// With whom it can share what was compressed: those who compress in the same way. `None` if its messages refer to those before them.
+    /// Connections with the same setting can share compressed messages. `None` with context takeover.
     pub(crate) fn shares(&self) -> Option<DeflateSetting> {
         self.history.is_none().then_some(self.setting)
     }
 
-    /// Compresses a whole message. `None` if that is not worth it, and it is to go as it is.
+    /// Compresses a whole message. `None` if there is no gain and the message is to be sent uncompressed.
     pub(crate) fn message(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
         let (mut context, mut out) = self.take();
         compress(&mut context.zlib, payload, true, &mut out);
@@ -70,13 +71,14 @@ impl Deflation {
             self.give(context);
             return Some(out);
         }
-        // The peer will not have heard what this context has.
+        // The peer never receives what this context has compressed, so the history is lost.
         self.contexts.borrow_mut().give_compressor(context, None);
         self.recycle(out);
         None
     }
 
-    /// Compresses a piece of a message. The last piece has all of it come out, the others as much as the compressor lets go of.
+    /// Compresses a piece of a message. The last piece flushes the compressor; earlier ones give what the compressor
+    /// releases.
     pub(crate) fn piece(&mut self, piece: &[u8], is_last: bool) -> Vec<u8> {
         let (mut context, mut out) = self.take();
         compress(&mut context.zlib, piece, is_last, &mut out);
@@ -88,7 +90,7 @@ impl Deflation {
         out
     }
 
-    /// Takes back a buffer that was given out.
+    /// Takes back an output buffer.
     pub(crate) fn recycle(&self, deflated: Vec<u8>) {
         self.contexts.borrow_mut().give_deflated(deflated);
     }
@@ -113,12 +115,12 @@ impl Deflation {
     }
 }
 
-/// Appends `input`, compressed, to `out`; the end of a message without its tail.
+/// Appends the compressed `input` to `out`, and removes the end of a whole message.
 fn compress(zlib: &mut Compress, input: &[u8], is_last: bool, out: &mut Vec<u8>) {
     let flush = if is_last { FlushCompress::Sync } else { FlushCompress::None };
     let mut used = 0;
     loop {
-        // A flush that finds less room than it needs would be repeated.
+        // A flush with too little room would be repeated.
         out.reserve((input.len() - used) / 2 + OVERHEAD_BYTES);
         let before = zlib.total_in();
         let done = zlib.compress_vec(&input[used..], out, flush);

@@ -1,4 +1,4 @@
-//! The inbound direction: compressed messages, inflated as their bytes arrive (RFC 7692 §7.2.2).
+//! Inbound compression: messages are inflated as their bytes arrive (RFC 7692 §7.2.2).
 
 use std::{mem, rc::Rc};
 
@@ -10,45 +10,48 @@ use super::{
 };
 use crate::protocol::{error::ProtocolError, version::Side};
 
-/// What the sender has cut off the end of each message (§7.2.1): the end of an empty block without compression. Behind it two empty blocks more, one with fixed codes and
-/// one without compression. They mean nothing where a block may begin, and cannot stand anywhere else in a block without compression: so a message whose sender has left its own end on fails itself, not
-/// the next.
+/// The end of each message, removed by the sender (§7.2.1): the end of an empty stored block. Two more empty blocks
+/// follow, one with fixed codes and one stored. They mean nothing where a block may begin, and are invalid inside of a
+/// stored block: so a message whose sender did not remove its end fails itself, not the next message.
 const TAIL: &[u8] = &[0x00, 0x00, 0xff, 0xff, 0x02, 0x00, 0x00, 0x00, 0xff, 0xff];
 
-/// The cut end, and an empty last block behind it. Where nothing has to be remembered, this shows that the message has ended where a block does.
+/// The removed end, and an empty last block. Without context takeover this proves that the message ended at a block
+/// boundary.
 const LAST_TAIL: &[u8] = &[0x00, 0x00, 0xff, 0xff, 0x03, 0x00];
 
-/// How many bytes could have been inflated while a context is reset, roughly: a stream may be all ends, and nothing come out of it.
+/// Rough cost of resetting a context, in inflated bytes: a stream may consist of ends only, with no output.
 const RESET_BYTES: usize = 1024;
 
-/// The state of a connection whose peer compresses.
+/// Inflation state of a connection.
 #[derive(Debug)]
 pub(crate) struct Inflation {
     contexts: SharedContexts,
-    /// None without context takeover.
+    /// `None` without context takeover.
     history: Option<History>,
     /// Held from the first byte of a message to its end.
     context: Option<Decompressor>,
-    /// Nothing was fed since a message has ended, or a block that says it is the last.
+    /// No input since a message, or a block marked as the last, has ended.
     at_rest: bool,
-    /// How many bytes may still come out before others have their turn.
+    /// Bytes that may still be inflated before other connections are served.
     allowance: usize,
 }
 
 impl Inflation {
-    /// For what `side` receives.
+    /// Inflates the messages received by `side`.
     pub(crate) fn new(parameters: &DeflateParameters, side: Side, contexts: &SharedContexts) -> Self {
         let (window_bits, takeover) = parameters.of(side.other());
         let history = takeover.then(|| History::new(contexts.borrow_mut().enrol(), window_bits));
         Inflation { contexts: Rc::clone(contexts), history, context: None, at_rest: true, allowance: usize::MAX }
     }
 
-    /// Allows so many bytes to come out from now on. What is begun with the last of them is finished: it may be 32 KiB more.
+    /// Allows `bytes` bytes of output from now on. A started step is finished, which may exceed the allowance by 32
+    /// KiB.
     pub(crate) fn allow(&mut self, bytes: usize) {
         self.allowance = bytes;
     }
 
-    /// Inflates what has come of a message, and hands what comes out to `take`. Says how much of `piece` was used: all of it, unless the allowance was used up before.
+    /// Inflates a piece of a message and hands the output to `take`. Returns the number of bytes used: the whole
+    /// `piece`, unless the allowance was exhausted.
     pub(crate) fn push(
         &mut self,
         piece: &[u8],
@@ -60,9 +63,9 @@ impl Inflation {
         self.inflate(piece, take)
     }
 
-    /// The message has come whole: the rest of it comes out, however much that is; it is not much.
+    /// Ends a message: the rest of the output is produced whatever the allowance, because the rest is small.
     pub(crate) fn finish(&mut self, take: impl FnMut(&[u8]) -> Result<(), ProtocolError>) -> Result<(), ProtocolError> {
-        // A message of no bytes at all has no block to end; nor has one that has said so itself.
+        // An empty message has no block to end, nor has a message with a block marked as the last.
         if !self.at_rest {
             let takeover = self.history.is_some();
             let tail = if takeover { TAIL } else { LAST_TAIL };
@@ -122,7 +125,7 @@ impl Inflation {
             }
             let left = used < input.len();
             if status == Status::StreamEnd {
-                // Who cannot end a block otherwise says that it is the last, and begins anew (§7.2.3.4).
+                // A sender that cannot flush otherwise marks its block as the last and begins a new stream (§7.2.3.4).
                 zlib.reset(false);
                 self.allowance = self.allowance.saturating_sub(RESET_BYTES);
                 self.history.iter_mut().for_each(History::forget);
@@ -130,7 +133,7 @@ impl Inflation {
             } else if length < room.len() && left {
                 return Err(ProtocolError::InvalidDeflate);
             } else if length == room.len() && !left {
-                // There may be more to come out of what was taken in.
+                // The decompressor may hold more output for the consumed input.
                 continue;
             }
             if !left || self.allowance == 0 {

@@ -1,15 +1,17 @@
-//! The negotiation (RFC 7692 §5.1 and §7.1): `Sec-WebSocket-Extensions` read in one pass, and the first offer that can be accepted.
+//! The negotiation (RFC 7692 §5.1 and §7.1): reads `Sec-WebSocket-Extensions` in one pass and takes the first
+//! acceptable offer.
 
 use std::borrow::Cow;
 
 use super::{DeflateConfig, DeflateParameters, MAX_WINDOW_BITS, MIN_WINDOW_BITS, NAME};
 use crate::protocol::handshake::{client::ResponseError, is_token_octet};
 
-/// The header does not keep to its grammar (RFC 6455 §9.1).
+/// The header violates its grammar (RFC 6455 §9.1).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
-/// What a server that wants `config` agrees to, if one of the offers in `lines` can be accepted; they come in the client's order of preference.
+/// The parameters that a server with `config` accepts from the offers in `lines`, which are in the client's order of
+/// preference.
 pub(crate) fn agree<'h>(
     lines: impl Iterator<Item = &'h [u8]>,
     config: &DeflateConfig,
@@ -19,7 +21,7 @@ pub(crate) fn agree<'h>(
         let mut cursor = Cursor(line);
         loop {
             cursor.skip_spaces();
-            // An empty member of a list counts for nothing (RFC 9110 §5.6.1).
+            // Empty list members are ignored (RFC 9110 §5.6.1).
             if !matches!(cursor.peek(), None | Some(b',')) {
                 let offer = cursor.extension()?;
                 agreed = agreed.or_else(|| offer.ok()?.accepted(config));
@@ -34,7 +36,7 @@ pub(crate) fn agree<'h>(
     Ok(agreed)
 }
 
-/// What a client that wants `config` offers.
+/// The offer of a client with `config`.
 pub(crate) fn offer(config: &DeflateConfig) -> String {
     let wanted = DeflateParameters {
         server_max_window_bits: config.server_max_window_bits,
@@ -43,13 +45,14 @@ pub(crate) fn offer(config: &DeflateConfig) -> String {
         client_context_takeover: config.client_context_takeover,
         names_server_window: config.server_max_window_bits < MAX_WINDOW_BITS,
     };
-    // That it may be told a window has to be said, even if it has no wish of its own (§7.1.2.2).
+    // The client has to declare support for a window even if it requests none (§7.1.2.2).
     let hint = if wanted.client_max_window_bits == MAX_WINDOW_BITS { "; client_max_window_bits" } else { "" };
-    // A server that does not know all of the wish takes the bare offer behind it (§7.1.3).
+    // The bare offer is a fallback for servers that do not know every parameter (§7.1.3).
     format!("{wanted}{hint}, {NAME}")
 }
 
-/// What a server has answered to that offer. An error if it could not have (§7.1), with the parameter if it is that.
+/// Checks the server's answer to that offer. An impossible answer is an error (§7.1), with the parameter at fault if
+/// there is one.
 pub(crate) fn take_answer<'h>(
     lines: impl Iterator<Item = &'h [u8]>,
     config: &DeflateConfig,
@@ -70,12 +73,12 @@ pub(crate) fn take_answer<'h>(
     Ok(answered)
 }
 
-/// Why a server's answer cannot be one to our offer.
+/// Why the server's answer does not match the offer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum BadAnswer {
-    /// An extension that was not offered, or one of them twice, or no list of extensions.
+    /// An extension that was not offered or is repeated, or a malformed list.
     Extension,
-    /// A parameter that permessage-deflate does not have, twice, or with a value that it cannot have.
+    /// A parameter of permessage-deflate that is unknown, repeated, or has an illegal value.
     Parameter(&'static str),
 }
 
@@ -88,13 +91,13 @@ impl From<BadAnswer> for ResponseError {
     }
 }
 
-/// Why an extension is not permessage-deflate as it can be had.
+/// Why an extension is not an acceptable permessage-deflate.
 enum NotOurs {
     Extension,
     Parameter(&'static str),
 }
 
-/// The name of a parameter, for an error.
+/// Name of a parameter, for an error.
 fn parameter_name(name: &[u8]) -> &'static str {
     let known = [
         "server_no_context_takeover",
@@ -105,18 +108,19 @@ fn parameter_name(name: &[u8]) -> &'static str {
     known.into_iter().find(|known| known.as_bytes() == name).unwrap_or("unknown")
 }
 
-/// The parameters of an offer (RFC 7692 §7.1); those not given are `None`.
+/// The parameters of an offer (RFC 7692 §7.1). Absent ones are `None`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Offer {
     server_no_context_takeover: Option<()>,
     client_no_context_takeover: Option<()>,
     server_max_window_bits: Option<u8>,
-    /// Without a value the client only says that it can be told one.
+    /// Without a value the client only declares that the server may set the window.
     client_max_window_bits: Option<Option<u8>>,
 }
 
 impl Offer {
-    /// Takes a parameter in; `None` if it makes the offer unacceptable: unknown, given twice, or with a value that it cannot have (§7.1).
+    /// Adds a parameter. `None` if the parameter makes the offer unacceptable: unknown, repeated, or with an illegal
+    /// value (§7.1).
     fn set(&mut self, name: &[u8], value: Option<&[u8]>) -> Option<()> {
         let repeated = match (name, value) {
             (b"server_no_context_takeover", None) => self.server_no_context_takeover.replace(()).is_some(),
@@ -133,12 +137,12 @@ impl Offer {
         (!repeated).then_some(())
     }
 
-    /// What comes of it, if it can be had: all that it asks for, and what `config` adds. Of the four parameters only `client_max_window_bits` may not be
-    /// answered to a client that has not offered it (§7.1.2.2).
+    /// The agreed parameters, if the offer is acceptable: all that the offer requests, and what `config` adds. Only
+    /// `client_max_window_bits` must not be answered unless the client offered it (§7.1.2.2).
     fn accepted(&self, config: &DeflateConfig) -> Option<DeflateParameters> {
         let asked = self.server_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
         let ours = config.server_max_window_bits;
-        // Of 8 bits only a client is told that has spoken of 8 itself: others may not have it.
+        // 8 bits are answered only to a client that named 8 itself: others may not support 8.
         let told = config.client_max_window_bits;
         let parameters = DeflateParameters {
             server_max_window_bits: ours.min(asked),
@@ -155,7 +159,8 @@ impl Offer {
 }
 
 impl Offer {
-    /// What is agreed if a server answers this to the offer of `config`. It may have taken the bare offer, so a wish that it does not mention costs memory, and nothing else.
+    /// The agreed parameters if this is the server's answer to the offer of `config`. The server may have taken the
+    /// bare offer, so a missing parameter only costs memory.
     fn kept(&self, config: &DeflateConfig) -> Result<DeflateParameters, BadAnswer> {
         let client = match self.client_max_window_bits {
             None => MAX_WINDOW_BITS,
@@ -171,7 +176,7 @@ impl Offer {
     }
 }
 
-/// A window from 8 to 15, in decimal digits without a zero before them (§7.1.2).
+/// A window from 8 to 15, in decimal digits without a leading zero (§7.1.2).
 fn window_bits(value: &[u8]) -> Option<u8> {
     match value {
         [digit @ b'8'..=b'9'] => Some(digit - b'0'),
@@ -180,7 +185,7 @@ fn window_bits(value: &[u8]) -> Option<u8> {
     }
 }
 
-/// What is left of a line.
+/// The unread rest of a line.
 struct Cursor<'l>(&'l [u8]);
 
 impl<'l> Cursor<'l> {
@@ -198,7 +203,7 @@ impl<'l> Cursor<'l> {
         self.0 = self.0.trim_ascii_start();
     }
 
-    /// Whether `octet` is next, spaces aside, and is passed.
+    /// Skips `octet` and the spaces around, if `octet` is next.
     fn passes(&mut self, octet: u8) -> bool {
         self.skip_spaces();
         let here = self.peek() == Some(octet);
@@ -209,7 +214,8 @@ impl<'l> Cursor<'l> {
         here
     }
 
-    /// An extension with its parameters (RFC 6455 §9.1), unless it is another, or an offer that cannot be accepted.
+    /// Reads an extension with its parameters (RFC 6455 §9.1). The inner error is another extension, or an unacceptable
+    /// offer.
     fn extension(&mut self) -> Result<Result<Offer, NotOurs>, Malformed> {
         let ours = self.token()? == NAME.as_bytes();
         let mut offer = if ours { Ok(Offer::default()) } else { Err(NotOurs::Extension) };
@@ -231,7 +237,7 @@ impl<'l> Cursor<'l> {
         if token.is_empty() { Err(Malformed) } else { Ok(token) }
     }
 
-    /// A token, or a quoted string that is one when the quotes are off.
+    /// Reads a token, or a quoted string that is a token without the quotes.
     fn value(&mut self) -> Result<Cow<'l, [u8]>, Malformed> {
         if self.peek() != Some(b'"') {
             return self.token().map(Cow::Borrowed);

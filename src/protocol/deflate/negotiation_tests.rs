@@ -8,7 +8,7 @@ fn answer(config: &DeflateConfig, lines: &[&str]) -> Result<Option<String>, Malf
     Ok(agreed.map(|agreed| agreed.to_string()))
 }
 
-/// All that can be: windows of 15 bits, and contexts taken over.
+/// The most permissive configuration: windows of 15 bits, context takeover.
 fn open() -> DeflateConfig {
     DeflateConfig { server_max_window_bits: 15, client_max_window_bits: 15, ..DeflateConfig::dedicated() }
 }
@@ -131,7 +131,7 @@ fn parameter_out_of_range_is_an_error_where_it_is_given() {
     );
 }
 
-/// An offer as it is meant, the text it is written as, and whether it can be accepted.
+/// An offer, its text, and whether the offer is acceptable.
 #[derive(Debug, Clone)]
 struct Written {
     server_no_context_takeover: bool,
@@ -239,7 +239,7 @@ proptest! {
                 prop_assert_eq!(agreed.client_max_window_bits, config.client_max_window_bits.min(hint.unwrap_or(15)));
             }
         }
-        // What is said is itself an offer, of just that.
+        // The answer is itself an offer of the same parameters.
         let told = format!("{said}{}", if said.contains("client_max_window_bits") { "" } else { "; client_max_window_bits" });
         let again = agree([told.as_bytes()].into_iter(), &open()).unwrap().unwrap();
         prop_assert_eq!(again.to_string(), said);
@@ -274,7 +274,7 @@ fn a_servers_answer_is_kept_to_or_refused() {
         let line = format!("permessage-deflate{answer}");
         assert_eq!(told(&open(), &[&line]), Ok(Some(format!("permessage-deflate{agreed}"))), "{answer}");
     }
-    // Whichever of the two offers it has taken, what it leaves out costs memory, and nothing else.
+    // A missing parameter only costs memory, whichever offer the server took.
     for answer in [
         "",
         "; server_no_context_takeover",

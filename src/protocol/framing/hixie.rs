@@ -1,59 +1,61 @@
-//! The framing of hixie-75 and hixie-76 (§5.3 of the latter): text between 00 and FF, and frames with a length that nobody sends.
+//! The framing of hixie-75 and hixie-76 (hixie-76 §5.3): text between 00 and FF, and length-prefixed frames that no
+//! peer sends.
 //!
-//! A stream of states rather than of headers: the end of a text is found by looking for it, once.
+//! The parser is a state machine without headers: the end of a text is searched once.
 
 use std::ops::Range;
 
 use crate::protocol::error::ProtocolError;
 
-/// The octet that ends a text, and in no UTF-8 occurs.
+/// The octet that ends a text. UTF-8 never contains the octet.
 const END: u8 = 0xff;
 
-/// The closing handshake (hixie-76 §5.3). Hixie-75 knows it as an empty frame to be skipped, but who sends it means it.
+/// The closing handshake (hixie-76 §5.3). In hixie-75 this is an empty frame to skip, but a peer that sends the frame
+/// closes.
 pub(crate) const CLOSE: [u8; 2] = [END, 0];
 
-/// More octets than a length of any sense has.
+/// Longest accepted length field, in octets.
 const MAX_LENGTH_OCTETS: u8 = 10;
 
-/// Appends a text.
+/// Appends a text frame.
 pub(crate) fn write_text(text: &[u8], out: &mut Vec<u8>) {
     out.push(0);
     out.extend_from_slice(text);
     out.push(END);
 }
 
-/// Where in the stream of frames a connection is.
+/// Position in the stream of frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Frames {
-    /// Before a frame.
+    /// Between frames.
     #[default]
     Between,
-    /// In a text, of which so much has come.
+    /// In a text, with the octets so far.
     Text(usize),
-    /// In a frame of a type from 01 to 7F, of which so much has come. It ends like a text, and is discarded.
+    /// In a frame of type 01 to 7F, with the octets so far. The frame ends like a text, and is discarded.
     Unknown(usize),
-    /// In the length of a frame of a type from 80 to FF.
+    /// In the length of a frame of type 80 to FF.
     Length { closes: bool, octets: u8, length: u32 },
-    /// In such a frame, of which so much is left to skip.
+    /// In such a frame, with the octets left to skip.
     Skipped(u32),
 }
 
-/// What comes next.
+/// A parsed item.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// This range of the input belongs to a text, which begins or ends here or both.
+    /// A part of a text at this range of the input, which may begin or end the text.
     Text { range: Range<usize>, begins: bool, ends: bool },
-    /// FF 00 has come.
+    /// FF 00 was received.
     Close,
 }
 
 impl Frames {
-    /// Whether nothing of a text waits for its end.
+    /// Whether no text is unfinished.
     pub(crate) fn is_between_texts(self) -> bool {
         !matches!(self, Frames::Text(_))
     }
 
-    /// Reads on from `at`, which moves; `None` when all of the input is used. A frame above `limit` bytes is refused.
+    /// Continues at `at`, and moves `at`. `None` when all of the input is used. A frame above `limit` bytes is refused.
     pub(crate) fn next(&mut self, input: &[u8], at: &mut usize, limit: usize) -> Result<Option<Step>, ProtocolError> {
         while let Some(&octet) = input.get(*at) {
             match *self {
@@ -108,7 +110,7 @@ impl Frames {
         Ok(None)
     }
 
-    /// What of the input belongs to a frame that FF ends, and whether it ends here.
+    /// The part of the input that belongs to a frame ended by FF, and whether the frame ends here.
     fn up_to_end(
         &mut self,
         before: usize,
@@ -132,12 +134,12 @@ impl Frames {
     }
 }
 
-/// Where the first FF is. Eight octets are looked at together, while there is none among them.
+/// Position of the first FF. Eight octets are tested at a time.
 fn find_end(bytes: &[u8]) -> Option<usize> {
     const LOWEST: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGHEST: u64 = u64::from_ne_bytes([0x80; 8]);
     let (words, _) = bytes.as_chunks::<8>();
-    // An FF is a zero in the complement, which alone borrows from above and has no highest bit.
+    // FF is zero in the complement: the only octet that borrows and has no highest bit.
     let without = |word: &&[u8; 8]| {
         let word = u64::from_ne_bytes(**word);
         (!word).wrapping_sub(LOWEST) & word & HIGHEST == 0

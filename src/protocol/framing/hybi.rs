@@ -1,4 +1,4 @@
-//! The framing of RFC 6455 §5.2, and of the drafts from hybi-07 on.
+//! The framing of RFC 6455 §5.2, and of the drafts since hybi-07.
 
 use super::{FrameHeader, HeaderBytes, MAX_CONTROL_BYTES, MAX_HEADER_BYTES, OpCode, ParsedHeader, parse_length};
 use crate::protocol::{
@@ -14,12 +14,12 @@ const RSV1_TEXT: u8 = 0x41;
 const RSV1_BINARY: u8 = 0x42;
 const MASK: u8 = 0x80;
 
-/// FIN with the op-codes of a whole message.
+/// First octets of a whole message: FIN and the op-code.
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
 
-/// Reads the header at the start of `bytes`, as `side` gets it, with RSV1 if `compression` was agreed upon. What can be refused is refused by the
-/// first octet that shows it.
+/// Reads the header at the start of `bytes`, received by `side`. `compression` allows RSV1. An illegal header is
+/// refused at the first octet that shows the fault.
 pub(crate) fn parse_header(bytes: &[u8], side: Side, masking_demanded: bool, compression: bool) -> ParsedHeader {
     let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
     let compressed = first & RSV != 0;
@@ -48,20 +48,20 @@ pub(crate) fn parse_header(bytes: &[u8], side: Side, masking_demanded: bool, com
     Ok(Some((header, bytes.len() - rest.len())))
 }
 
-/// A message in one frame of the kind that needs no more than a look: not compressed, masked, not longer than 64 KiB.
+/// A simple message in one frame: uncompressed, masked, shorter than 64 KiB.
 pub(crate) struct WholeMessage {
     pub(crate) is_text: bool,
-    /// Where the payload starts, right behind the masking key, and ends.
+    /// Start of the payload, directly after the masking key.
     pub(crate) start: usize,
     pub(crate) end: usize,
 }
 
 impl WholeMessage {
-    /// Its payload in `bytes`, at whose start it was found, unmasked there.
+    /// Unmasks the payload in place. The message must lie at the start of `bytes`.
     #[inline(always)]
     pub(crate) fn unmask<'m>(&self, bytes: &'m mut [u8]) -> &'m [u8] {
         let (header, payload) = bytes[..self.end].split_at_mut(self.start);
-        // There always is a key: what has none is no message of this kind.
+        // A simple message always has a key.
         if let Some(key) = header.last_chunk() {
             unmask(payload, *key, 0);
         }
@@ -69,7 +69,7 @@ impl WholeMessage {
     }
 }
 
-/// The message at the start of `bytes`, if it is of that kind and has come whole. All others are for [`parse_header`].
+/// The simple message at the start of `bytes`, if complete. [`parse_header`] handles all other input.
 #[inline]
 pub(crate) fn whole_message(bytes: &[u8]) -> Option<WholeMessage> {
     let (first, second, rest) = match bytes {
@@ -103,12 +103,12 @@ fn op_code(first: u8) -> Result<OpCode, ProtocolError> {
     }
 }
 
-/// The header of an unfragmented frame, masked if a key is given.
+/// The header of an unfragmented frame, masked if there is a key.
 pub(crate) fn header(op_code: OpCode, length: usize, masking_key: Option<MaskingKey>) -> HeaderBytes {
     header_from(FIN | code(op_code), length, masking_key)
 }
 
-/// The header of a frame of a compressed message: RSV1 stands in the first, and in no other (RFC 7692 §6.1).
+/// The header of a frame of a compressed message: RSV1 is set in the first frame only (RFC 7692 §6.1).
 pub(crate) fn compressed_header(
     op_code: OpCode,
     fin: bool,
@@ -142,13 +142,13 @@ pub(crate) fn write(op_code: OpCode, payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(payload);
 }
 
-/// The header of an unmasked frame, if it is as short as a header can be.
+/// The header of an unmasked frame, if two octets suffice.
 #[inline]
 pub(crate) fn short_header(op_code: OpCode, length: usize) -> Option<[u8; 2]> {
     (length <= MAX_CONTROL_BYTES).then(|| [FIN | code(op_code), length as u8])
 }
 
-/// Appends a frame with its payload masked by `key`, which its header says.
+/// Appends a frame with a payload masked by `key`, which `header` contains.
 pub(crate) fn write_masked(header: &HeaderBytes, payload: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
     out.extend_from_slice(header.as_bytes());
     let start = out.len();

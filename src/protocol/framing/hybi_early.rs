@@ -1,7 +1,8 @@
-//! The framings of hybi-01 to -03 (§4: a MORE bit, nothing masked) and of hybi-05 and -06 (§4: a FIN bit, and a client's frame is
-//! masked whole). Op-codes are those of both: 0 to 5.
+//! The framings of hybi-01 to hybi-03 (§4: a MORE bit, no masking) and of hybi-05 and hybi-06 (§4: a FIN bit, and a
+//! client masks whole frames). Both use op-codes 0 to 5.
 //!
-//! What later drafts say of control frames and reserved bits holds here too: these leave it to the sender, and nothing that was ever shipped differs.
+//! Control frames and reserved bits are checked as in later drafts. These drafts leave the rules to the sender, and no
+//! shipped implementation differs.
 
 use super::{FrameHeader, HeaderBytes, OpCode, ParsedHeader, parse_length};
 use crate::protocol::{
@@ -9,12 +10,12 @@ use crate::protocol::{
     mask::{MaskingKey, unmask},
 };
 
-/// MORE in the first drafts, FIN in the later: the same bit with the opposite meaning.
+/// MORE in the first drafts, FIN in later ones: the same bit with the opposite meaning.
 const FLAG: u8 = 0x80;
 const RSV: u8 = 0x70;
 const RSV4: u8 = 0x80;
 
-/// Reads the header of a frame that is not masked. `flag_ends` tells whether the flag says that the message ends, or that it goes on.
+/// Reads the header of an unmasked frame. `flag_ends` says whether the flag is FIN or MORE.
 pub(crate) fn parse_header(bytes: &[u8], flag_ends: bool) -> ParsedHeader {
     let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
     let op_code = op_code(first)?;
@@ -31,7 +32,7 @@ pub(crate) fn parse_header(bytes: &[u8], flag_ends: bool) -> ParsedHeader {
     Ok(Some((header, bytes.len() - rest.len())))
 }
 
-/// Reads the header of a frame that is masked whole, behind its key (hybi-05 §4.3).
+/// Reads the header of a frame that is masked as a whole, after its key (hybi-05 §4.3).
 pub(crate) fn parse_masked_header(bytes: &[u8]) -> ParsedHeader {
     let Some((key, masked)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
     let mut plain = [0; 10];
@@ -59,7 +60,7 @@ fn op_code(first: u8) -> Result<OpCode, ProtocolError> {
     }
 }
 
-/// The header of an unfragmented frame that is not masked.
+/// The header of an unfragmented, unmasked frame.
 pub(crate) fn header(op_code: OpCode, length: usize, flag_ends: bool) -> HeaderBytes {
     let code = match op_code {
         OpCode::Continuation => 0,
@@ -72,7 +73,7 @@ pub(crate) fn header(op_code: OpCode, length: usize, flag_ends: bool) -> HeaderB
     HeaderBytes::new(if flag_ends { FLAG | code } else { code }, 0, length)
 }
 
-/// Appends a frame that is masked whole, behind its key.
+/// Appends a frame that is masked as a whole, after its key.
 pub(crate) fn write_masked(op_code: OpCode, payload: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
     out.extend_from_slice(&key);
     let start = out.len();

@@ -1,4 +1,4 @@
-//! Frames: what every framing has in common. A frame header that exists is a legal one.
+//! Frames: shared by all framings. A `FrameHeader` that exists is legal.
 
 pub(super) mod hixie;
 pub(super) mod hybi;
@@ -6,7 +6,7 @@ pub(super) mod hybi_early;
 
 use super::{error::ProtocolError, mask::MaskingKey};
 
-/// What a frame is for (RFC 6455 §5.2).
+/// Type of a frame (RFC 6455 §5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OpCode {
     Continuation,
@@ -23,30 +23,32 @@ impl OpCode {
     }
 }
 
-/// The start of a frame, legal by itself; whether it may come now is the decoder's to say.
+/// A frame header, legal by itself. The decoder checks the order of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
     pub(crate) fin: bool,
-    /// It begins a message that is compressed (RFC 7692 §6).
+    /// The frame begins a compressed message (RFC 7692 §6).
     pub(crate) compressed: bool,
     pub(crate) op_code: OpCode,
-    /// The key whose first octet is for the first of the payload.
+    /// The masking key, rotated so that its first octet masks the first octet of the payload.
     pub(crate) masking_key: Option<MaskingKey>,
     pub(crate) length: u64,
 }
 
-/// A header and how many bytes it took, or `None` while it is unfinished.
+/// A header and its length in bytes, or `None` while incomplete.
 pub(crate) type ParsedHeader = Result<Option<(FrameHeader, usize)>, ProtocolError>;
 
-/// The longest header: two octets, a 64-bit length, a masking key.
+/// Longest header: two octets, a 64-bit length, a masking key.
 pub(crate) const MAX_HEADER_BYTES: usize = 14;
 
-/// The longest payload of a control frame (RFC 6455 §5.5).
+/// Longest payload of a control frame (RFC 6455 §5.5).
 pub(crate) const MAX_CONTROL_BYTES: usize = 125;
 
-/// The length that the seven bits `short` and what follows them announce, and what follows that; the same in all of hybi.
+/// Reads the payload length from the seven bits `short` and the bytes that follow, and returns the rest; the same in
+/// all of hybi.
 ///
-/// A length in more octets than it needs is taken: the duty to be brief is the sender's, and nothing is gained by failing over it.
+/// A length in more octets than needed is accepted: only the sender must use the shortest form, and refusal gains
+/// nothing.
 fn parse_length(short: u8, op_code: OpCode, rest: &[u8]) -> Result<Option<(u64, &[u8])>, ProtocolError> {
     if op_code.is_control() && usize::from(short) > MAX_CONTROL_BYTES {
         return Err(ProtocolError::ControlTooLong);
@@ -68,7 +70,7 @@ fn parse_length(short: u8, op_code: OpCode, rest: &[u8]) -> Result<Option<(u64, 
     Ok(Some((length, rest)))
 }
 
-/// A header as bytes, on the stack.
+/// An encoded header, on the stack.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HeaderBytes {
     bytes: [u8; MAX_HEADER_BYTES],
@@ -76,7 +78,7 @@ pub(crate) struct HeaderBytes {
 }
 
 impl HeaderBytes {
-    /// A header that starts with `first`, and has `mask` in the bit above its length.
+    /// A header that starts with `first`, with `mask` in the bit above the length.
     fn new(first: u8, mask: u8, length: usize) -> Self {
         let mut header = HeaderBytes { bytes: [0; MAX_HEADER_BYTES], length: 0 };
         header.push(&[first]);

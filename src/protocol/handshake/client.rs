@@ -1,4 +1,4 @@
-//! The client's side of the opening handshake: the request, and what the answer has to be.
+//! The client side of the opening handshake: writes the request and checks the response.
 
 use std::fmt;
 
@@ -15,33 +15,36 @@ use crate::{
     },
 };
 
-/// Why an answer does not make a WebSocket.
+/// Why a client rejects the server's response. RFC 6455 §4.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResponseError {
-    /// It cannot be read.
+    /// The head of the response cannot be parsed.
     Head(HeadError),
-    /// It is TLS: the URL says `ws`, and the port speaks `wss`.
+    /// The server answered with a TLS alert: the URL says `ws`, and the port expects `wss`.
     Tls,
-    /// A status other than 101.
+    /// The response has another status than 101. `on_error` receives this variant only after more than 8 interim
+    /// responses (1xx); other statuses arrive as [`Error::Refused`](crate::Error::Refused).
     Status(StatusCode),
-    /// Another version of HTTP than 1.1, which has no upgrades.
+    /// The response is not HTTP/1.1. Other versions have no upgrades.
     HttpVersion,
-    /// `Upgrade` is not `websocket`.
+    /// The `Upgrade` header is not `websocket`.
     Upgrade,
-    /// `Connection` does not name the upgrade.
+    /// The `Connection` header does not contain `upgrade`.
     Connection,
-    /// `Sec-WebSocket-Accept` is missing, or does not belong to the key that was sent: it may be the answer to somebody else.
+    /// `Sec-WebSocket-Accept` is missing or does not match the key that was sent. The response may belong to another
+    /// request.
     Accept,
-    /// The proof behind the head does not belong to the keys that were sent (hixie-76 §5.2).
+    /// The 16 bytes after the head do not match the keys that were sent. hixie-76 §5.2.
     Proof,
-    /// The location or origin of the versions of Hixie is another than was asked for (hixie-76 §4.1).
+    /// The location or origin in the response differs from the request. Checked up to hybi-03. hixie-76 §4.1.
     Location,
-    /// A subprotocol that was not offered, or more than one.
+    /// The server chose a subprotocol that was not offered, or more than one.
     Subprotocol,
-    /// An extension that was not offered, or the same twice.
+    /// The server chose an extension that was not offered or chose one twice, or the header is malformed.
     Extension,
-    /// A parameter of permessage-deflate, by name, that it does not have (`unknown`), that is given twice, or whose value it cannot have (RFC 7692 §7.1).
+    /// A parameter of permessage-deflate is unknown, repeated, or has an illegal value. RFC 7692 §7.1. Holds the name
+    /// of the parameter, or `unknown`.
     ExtensionParameter(&'static str),
 }
 
@@ -72,17 +75,17 @@ impl std::error::Error for ResponseError {
     }
 }
 
-/// What a client asks for.
+/// The contents of a client's request.
 #[derive(Debug)]
 pub(crate) struct Ask<'a> {
     pub(crate) version: Version,
     /// Path and query.
     pub(crate) target: &'a str,
-    /// The host, with its port unless that is the usual one.
+    /// The host, with its port unless that is the default port.
     pub(crate) authority: &'a str,
-    /// `Host` in place of the authority, if the application has given one.
+    /// Replaces the authority in `Host`, if the application has set one.
     pub(crate) host: Option<&'a HeaderValue>,
-    /// The whole URL, without credentials: where a server of Hixie has to say that it is.
+    /// The whole URL, without credentials. A server of hixie repeats the URL.
     pub(crate) location: &'a str,
     pub(crate) origin: Option<&'a HeaderValue>,
     pub(crate) subprotocols: &'a [String],
@@ -90,21 +93,21 @@ pub(crate) struct Ask<'a> {
     pub(crate) deflate: Option<&'a DeflateConfig>,
 }
 
-/// What the answer has to show.
+/// What the response must prove.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Proof {
     /// Nothing (hixie-75).
     Nothing,
-    /// So many octets behind the head (hixie-76).
+    /// Octets after the head (hixie-76).
     Behind([u8; PROOF_BYTES]),
     /// `Sec-WebSocket-Accept` (RFC 6455 §4.1).
     Accept(String),
 }
 
-/// The length of the proof behind the head.
+/// Length of the proof after the head.
 pub(crate) const PROOF_BYTES: usize = 16;
 
-/// What was agreed upon.
+/// The result of the negotiation.
 #[derive(Debug, Default)]
 pub(crate) struct Agreed {
     pub(crate) subprotocol: Option<String>,
@@ -112,12 +115,12 @@ pub(crate) struct Agreed {
 }
 
 impl Ask<'_> {
-    /// Appends the request, with keys that are drawn from `masks`, and says what the answer has to show.
+    /// Appends the request, with keys from `masks`, and returns what the response must prove.
     pub(crate) fn write(&self, masks: &mut Masks, out: &mut Vec<u8>) -> Proof {
         let hixie = !matches!(self.version.traits().opening, Opening::Hybi { .. });
         out.extend_from_slice(format!("GET {} HTTP/1.1\r\n", self.target).as_bytes());
         let line = |name: &str, value: &[u8], out: &mut Vec<u8>| response::write_line(name, value, out);
-        // The drafts of Hixie have these lines first, in this order and spelling.
+        // hixie requires these lines first, in this order and spelling.
         line("Upgrade", if hixie { b"WebSocket" } else { b"websocket" }, out);
         line("Connection", b"Upgrade", out);
         line("Host", self.host.map_or(self.authority.as_bytes(), HeaderValue::as_bytes), out);
@@ -165,7 +168,7 @@ impl Ask<'_> {
         }
     }
 
-    /// What the head of the answer agrees to. Nothing of it is trusted (RFC 6455 §4.1).
+    /// Checks the head of the response and returns the negotiated values. Every field is checked (RFC 6455 §4.1).
     pub(crate) fn check(&self, response: &Response<()>, proof: &Proof) -> Result<Agreed, ResponseError> {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(ResponseError::Status(response.status()));
@@ -198,7 +201,7 @@ impl Ask<'_> {
         if same { Ok(()) } else { Err(ResponseError::Location) }
     }
 
-    /// The page it comes from. A client of Hixie has to name one.
+    /// The origin. hixie clients must send one.
     fn origin(&self) -> Option<String> {
         let given = self.origin.map(|origin| String::from_utf8_lossy(origin.as_bytes()).into_owned());
         let needed = !matches!(self.version.traits().opening, Opening::Hybi { .. });
@@ -210,7 +213,7 @@ impl Ask<'_> {
         self.version.traits().opening == Opening::Hixie75
     }
 
-    /// The subprotocol, which must be one of those offered.
+    /// The chosen subprotocol, which must be one of those offered.
     fn subprotocol(&self, headers: &HeaderMap) -> Result<Option<String>, ResponseError> {
         let name = if self.is_hixie_75() { "websocket-protocol" } else { "sec-websocket-protocol" };
         if !headers.contains_key(name) {
@@ -237,14 +240,14 @@ fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &
     lines.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
-/// The value of a header that is there once.
+/// The value of a header that occurs exactly once.
 fn only<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
     values.next().is_none().then_some(value.as_bytes())
 }
 
-/// The value of `Authorization` for a user and a password (RFC 7617 §2).
+/// Value of `Authorization` for a user and a password (RFC 7617 §2).
 pub(crate) fn basic(credentials: &Credentials) -> HeaderValue {
     let joined = [&credentials.user[..], b":", &credentials.password].concat();
     let value = format!("Basic {}", STANDARD.encode(joined));
@@ -253,14 +256,14 @@ pub(crate) fn basic(credentials: &Credentials) -> HeaderValue {
     value
 }
 
-/// The first subprotocol that cannot be offered: no token, or one that stands there before (RFC 6455 §4.1).
+/// The first subprotocol that cannot be offered: not a token, or repeated (RFC 6455 §4.1).
 pub(crate) fn unfit_subprotocol(subprotocols: &[String]) -> Option<&String> {
     let is_token = |text: &str| !text.is_empty() && text.bytes().all(super::is_token_octet);
     let mut indexed = subprotocols.iter().enumerate();
     indexed.find(|(index, text)| !is_token(text) || subprotocols[..*index].contains(text)).map(|(_, text)| text)
 }
 
-/// Whether a header of the application's would say twice what the handshake says itself.
+/// Whether the handshake itself sends this header, so that the application must not.
 pub(crate) fn is_reserved(name: &HeaderName) -> bool {
     let own = [header::UPGRADE, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
     own.contains(name) || name.as_str().starts_with("sec-websocket-") || name.as_str() == "websocket-protocol"

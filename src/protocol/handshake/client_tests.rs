@@ -1,4 +1,4 @@
-//! What a client asks for, answered by our own server, and answered wrongly.
+//! Tests of the client: requests answered by this crate's server, and invalid responses.
 
 #[cfg(feature = "deflate")]
 use std::sync::LazyLock;
@@ -11,7 +11,7 @@ use crate::{
 
 const LOCATION: &str = "ws://example.com/demo?a=b";
 
-/// Asks, as `change` has it, and lets our server answer, as `alter` has it.
+/// Sends a request changed by `change` to this crate's server, and alters the response by `alter`.
 fn answered(
     version: Version,
     change: impl FnOnce(&mut Ask<'_>),
@@ -49,7 +49,7 @@ fn answered(
     ask.check(&response, &proof).map(|agreed| (asked, agreed))
 }
 
-/// The answer with something replaced, which has to be there.
+/// The response with one text replaced, which must occur.
 fn with<'a>(from: &'a str, to: &'a str) -> impl FnOnce(String) -> String + 'a {
     move |answer| {
         assert!(answer.contains(from), "{from}: {answer}");

@@ -1,4 +1,4 @@
-//! Requests and what becomes of them.
+//! Tests of the server: requests and their responses.
 
 use super::*;
 use crate::http::head::{HeadLimits, HeadReader};
@@ -86,7 +86,7 @@ fn there_is_one_key_of_sixteen_bytes() {
     ] {
         assert_eq!(detected(line, keys), Err(HandshakeError::Key), "{keys}");
     }
-    // RFC 6455 §4.1 has this one, whose last octet is padded by ones.
+    // A key of RFC 6455 §4.1, whose last octet is padded with ones.
     assert_eq!(detected("dGhlIHNhbXBsZSBub25jZQ==", "AQIDBAUGBwgJCgsMDQ4PEC=="), Ok(Version::Rfc6455));
 }
 

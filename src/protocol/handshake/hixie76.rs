@@ -1,7 +1,8 @@
-//! The handshake of hixie-76 §5.2, and of the drafts hybi-00 to -03: two keys in the head and a third behind it, hashed together.
+//! The handshake of hixie-76 §5.2, and of the drafts hybi-00 to hybi-03: two keys in the head and a third key after the
+//! head, hashed together.
 //!
-//! The head is answered as soon as it has come, and the proof follows the third key: a proxy that forwards what stands behind a request only once
-//! it has seen the answer (HAProxy does) would wait for ever otherwise.
+//! The head is answered as soon as it has arrived, and the proof follows the third key. Otherwise a proxy that forwards
+//! the third key only after the response (HAProxy) would wait for ever.
 
 use http::{HeaderName, HeaderValue, header};
 use md5::{Digest, Md5};
@@ -12,7 +13,7 @@ use crate::{
     protocol::mask::Masks,
 };
 
-/// The third key stands behind the head, and has no length of its own.
+/// Length of the third key, which follows the head without a length of its own.
 pub(super) const THIRD_KEY_BYTES: usize = 8;
 
 pub(super) static KEY1: HeaderName = HeaderName::from_static("sec-websocket-key1");
@@ -22,13 +23,13 @@ pub(super) static KEY2: HeaderName = HeaderName::from_static("sec-websocket-key2
 pub(super) const SAMPLE_KEYS: &str =
     "Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nSec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n";
 
-/// The third key that goes with them.
+/// The third key of the same example.
 pub(super) const SAMPLE_THIRD_KEY: &str = "^n:ds[4U";
 
-/// The proof that goes with all three.
+/// The proof for all three keys.
 pub(super) const SAMPLE_PROOF: &[u8] = b"8jKS'y:G*Co,Wxa-";
 
-/// Whether the keys in the head are sound. They can be judged before the third has come.
+/// Checks the keys in the head, before the third key has arrived.
 pub(super) fn check(request: &Request) -> Result<(), HandshakeError> {
     match (number(request, &KEY1), number(request, &KEY2)) {
         (Some(_), Some(_)) => Ok(()),
@@ -36,7 +37,7 @@ pub(super) fn check(request: &Request) -> Result<(), HandshakeError> {
     }
 }
 
-/// The number hidden in a key: its digits, divided by the count of its spaces.
+/// The number hidden in a key: the digits, divided by the count of spaces.
 fn number(request: &Request, name: &HeaderName) -> Option<u32> {
     let mut keys = request.headers().get_all(name).iter();
     let (Some(key), None) = (keys.next(), keys.next()) else { return None };
@@ -48,12 +49,12 @@ fn hidden_number(key: &HeaderValue) -> Option<u32> {
     let number =
         digits.try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))?;
     let spaces = key.as_bytes().iter().filter(|octet| **octet == b' ').count() as u64;
-    // No space at all is what a form on a hostile page could have sent.
+    // A form on a hostile page could send a key without spaces.
     let quotient = number.checked_div(spaces)?;
     (number % spaces == 0).then(|| u32::try_from(quotient).ok())?
 }
 
-/// Appends the head of the 101, but for its end.
+/// Appends the head of the 101, without the final empty line.
 pub(super) fn answer(handshake: &Handshake, out: &mut Vec<u8>) {
     out.extend_from_slice(
         b"HTTP/1.1 101 WebSocket Protocol Handshake\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n",
@@ -64,12 +65,12 @@ pub(super) fn answer(handshake: &Handshake, out: &mut Vec<u8>) {
     response::write_line("Sec-WebSocket-Origin", handshake.raw_header(header::ORIGIN), out);
 }
 
-/// What shows that the request was understood as a WebSocket's, and by whom it was sent.
+/// The proof that the server understood the request as a WebSocket's.
 pub(super) fn proof(request: &Request, third_key: &[u8]) -> [u8; 16] {
     proof_of([&KEY1, &KEY2].map(|name| number(request, name).unwrap_or_default()), third_key)
 }
 
-/// The same, of the numbers hidden in the keys.
+/// The proof for the numbers hidden in the keys.
 pub(super) fn proof_of(numbers: [u32; 2], third_key: &[u8]) -> [u8; 16] {
     let mut hash = Md5::new();
     for number in numbers {
@@ -79,7 +80,8 @@ pub(super) fn proof_of(numbers: [u32; 2], third_key: &[u8]) -> [u8; 16] {
     hash.finalize().into()
 }
 
-/// A key as a client makes it (hixie-76 §4.1): a number times the spaces among its digits, and other characters between.
+/// A key as made by a client (hixie-76 §4.1): a number times the count of spaces, with other characters between the
+/// digits.
 pub(super) struct Key {
     pub(super) number: u32,
     pub(super) text: String,
@@ -92,13 +94,13 @@ impl Key {
         let number = below(u32::MAX / spaces);
         let mut text: Vec<u8> = (number * spaces).to_string().into_bytes();
         for _ in 0..1 + below(12) {
-            // 21 to 2F and 3A to 7E: what is printed and no digit.
+            // 21 to 2F and 3A to 7E: printable characters except digits.
             let other = below(15 + 69) as u8;
             let other = if other < 15 { 0x21 + other } else { 0x3a + other - 15 };
             text.insert(below(text.len() as u32 + 1) as usize, other);
         }
         for _ in 0..spaces {
-            // Neither at the beginning nor at the end.
+            // Never first or last.
             text.insert(1 + below(text.len() as u32 - 1) as usize, b' ');
         }
         Key { number, text: text.iter().copied().map(char::from).collect() }

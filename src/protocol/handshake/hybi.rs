@@ -1,4 +1,4 @@
-//! The handshake of RFC 6455 §4.2, and of the drafts from hybi-04 on.
+//! The handshake of RFC 6455 §4.2, and of the drafts since hybi-04.
 
 use base64::{
     Engine, alphabet,
@@ -10,17 +10,17 @@ use sha1::{Digest, Sha1};
 use super::{Handshake, HandshakeError};
 use crate::http::{Request, response};
 
-/// Joined to the key to show that the server understood it (RFC 6455 §1.3).
+/// Appended to the key for the accept value (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The key of the example in RFC 6455 §1.3.
 pub(super) const SAMPLE_KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// Base64 as keys are read: the bits that pad the last octet may be anything, as they are in an example of RFC 6455 §4.1.
+/// Base64 for keys. The padding bits of the last octet may be anything, as in an example of RFC 6455 §4.1.
 const KEYS: GeneralPurpose =
     GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
-/// What is demanded beyond the upgrade itself: one key, and by `strict` versions all of RFC 6455 §4.2.1.
+/// Checks beyond the upgrade itself: one key, and for `strict` versions all of RFC 6455 §4.2.1.
 pub(super) fn check(request: &Request, strict: bool) -> Result<(), HandshakeError> {
     if strict && request.http().version() != http::Version::HTTP_11 {
         return Err(HandshakeError::HttpVersion);
@@ -37,7 +37,7 @@ pub(super) fn check(request: &Request, strict: bool) -> Result<(), HandshakeErro
     }
 }
 
-/// Appends the 101, but for its end, in the lines and spelling of WebSocket servers since hybi-06.
+/// Appends the 101, without the final empty line, in the lines and spelling of WebSocket servers since hybi-06.
 pub(super) fn answer(handshake: &Handshake, out: &mut Vec<u8>) {
     response::write_status(StatusCode::SWITCHING_PROTOCOLS, out);
     out.extend_from_slice(b"Upgrade: websocket\r\nConnection: Upgrade\r\n");

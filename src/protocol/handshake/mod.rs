@@ -1,4 +1,4 @@
-//! The opening handshake: which version a request asks for, whether it is sound, and the answer.
+//! The opening handshake: detects the version of a request, checks the request, and writes the response.
 
 pub(crate) mod client;
 mod hixie75;
@@ -18,38 +18,43 @@ use crate::{
     tls_info::TlsInfo,
 };
 
-/// Why a request does not become a WebSocket.
+/// Why a server refuses to upgrade a request to a WebSocket.
+///
+/// [`status`](Self::status) is the status of the response: 400 unless a variant names another. RFC 6455 §4.2.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// A method other than `GET`: answered with 405.
+    /// The method is not `GET`. Answered with 405.
     Method,
-    /// An ordinary request: answered with 426.
+    /// The request does not ask for an upgrade to `websocket`. Answered with 426.
     NotAnUpgrade,
-    /// `Upgrade: websocket`, but `Connection` does not name the upgrade; some proxies drop it.
+    /// `Upgrade` is `websocket`, but `Connection` does not contain `upgrade`. Some proxies drop the option.
     Connection,
-    /// HTTP/1.0 (RFC 6455 §4.1). Drafts before hybi-13 are not held to it.
+    /// The request is HTTP/1.0. RFC 6455 §4.2.1. Drafts before hybi-13 are exempt.
     HttpVersion,
-    /// No `Host` (RFC 6455 §4.2.1). Drafts before hybi-13 are not held to it.
+    /// The `Host` header is missing. RFC 6455 §4.2.1. Drafts before hybi-13 are exempt.
     Host,
-    /// A `Sec-WebSocket-Version` that is not spoken here: answered with 426 and the list of those that are.
+    /// The requested version is malformed or not supported by this server. Answered with 426 and the list of supported
+    /// versions. RFC 6455 §4.4.
     Version,
-    /// `Sec-WebSocket-Key` is missing, empty or given twice, or, from hybi-13 on, not 16 bytes of base64.
+    /// `Sec-WebSocket-Key` is missing, empty or repeated. From hybi-13 on also: the key is not 16 bytes in base64. RFC
+    /// 6455 §4.2.1.
     Key,
-    /// `Sec-WebSocket-Key1` and `-Key2` are not one challenge each: digits that their spaces divide (hixie-76 §5.2).
+    /// `Sec-WebSocket-Key1` or `-Key2` is missing, repeated, or hides no number: the digits must be divisible by the
+    /// count of spaces. hixie-76 §5.2.
     Challenge,
-    /// A subprotocol that is no token (RFC 6455 §4.1), or none where one is announced.
+    /// `Sec-WebSocket-Protocol` is empty or, from hybi-13 on, contains a member that is not a token. RFC 6455 §4.1.
     Subprotocol,
-    /// `Sec-WebSocket-Extensions` is no list of extensions (RFC 6455 §9.1). It is not looked at unless compression is turned on.
+    /// `Sec-WebSocket-Extensions` is not a list of extensions. RFC 6455 §9.1. Checked only by servers with compression.
     Extensions,
-    /// A page whose origin may not connect: answered with 403. See [`Server::origins`](crate::Server::origins).
+    /// The origin of the page is not allowed. Answered with 403. See [`Server::origins`](crate::Server::origins).
     Origin,
-    /// A request to upgrade that has a body.
+    /// The request has a body.
     Body,
 }
 
 impl HandshakeError {
-    /// The status that answers it.
+    /// Status of the response: 405, 426, 403 or 400.
     pub fn status(self) -> StatusCode {
         match self {
             HandshakeError::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -59,7 +64,7 @@ impl HandshakeError {
         }
     }
 
-    /// The whole answer of a server that speaks `versions`.
+    /// The whole response of a server that supports `versions`.
     pub(crate) fn response(self, versions: &[Version]) -> Response<Vec<u8>> {
         let mut response = Response::new(format!("{self}\n").into_bytes());
         *response.status_mut() = self.status();
@@ -81,7 +86,8 @@ impl HandshakeError {
     }
 }
 
-/// The versions spoken, as `Sec-WebSocket-Version` lists them (RFC 6455 §4.4): those that announce themselves by it.
+/// The supported versions, as listed in `Sec-WebSocket-Version` (RFC 6455 §4.4): those that are announced by that
+/// header.
 fn spoken(versions: &[Version]) -> Option<HeaderValue> {
     let numbers: Vec<String> = versions
         .iter()
@@ -112,9 +118,9 @@ impl fmt::Display for HandshakeError {
 
 impl std::error::Error for HandshakeError {}
 
-/// Which of `versions` the request asks for, if it may become a WebSocket.
+/// The version of `versions` that the request asks for, if the request may become a WebSocket.
 pub(crate) fn detect(request: &Request, versions: &[Version]) -> Result<Version, HandshakeError> {
-    // `HEAD` asks what `GET` would be answered (RFC 9110 §9.3.2), and that is 426; but it opens nothing.
+    // `HEAD` is answered like `GET` (RFC 9110 §9.3.2), which is 426 here, and opens nothing.
     let asks = request.method() == Method::HEAD && !request.names_websocket();
     if request.method() != Method::GET && !asks {
         return Err(HandshakeError::Method);
@@ -143,15 +149,15 @@ pub(crate) fn detect(request: &Request, versions: &[Version]) -> Result<Version,
     Ok(version)
 }
 
-/// Which of the drafts before hybi-04 the client speaks.
+/// Names the draft, for drafts before hybi-04.
 static DRAFT: HeaderName = HeaderName::from_static("sec-websocket-draft");
 
-/// The version that the request asks for, spoken here or not.
+/// The version that the request announces, supported here or not.
 fn announced(request: &Request) -> Result<Version, HandshakeError> {
     for (name, how) in [(&header::SEC_WEBSOCKET_VERSION, Announced::AsVersion), (&DRAFT, Announced::AsDraft)] {
         let mut named = request.headers().get_all(name).iter();
         let Some(number) = named.next() else { continue };
-        // Digits, without a sign or a zero before them (RFC 6455 §4.3).
+        // Digits, without a sign or a leading zero (RFC 6455 §4.3).
         let number = number
             .to_str()
             .ok()
@@ -165,11 +171,11 @@ fn announced(request: &Request) -> Result<Version, HandshakeError> {
     if has(&hixie76::KEY1) || has(&hixie76::KEY2) {
         return Ok(Version::Hixie76);
     }
-    // A key is younger than the header that should be beside it.
+    // `Sec-WebSocket-Key` is newer than the version header that is missing.
     if has(&header::SEC_WEBSOCKET_KEY) { Err(HandshakeError::Version) } else { Ok(Version::Hixie75) }
 }
 
-/// What is agreed upon of compression, by a server that wants `config`.
+/// The compression parameters accepted by a server with `config`.
 pub(crate) fn compression(
     request: &Request,
     version: Version,
@@ -185,8 +191,8 @@ fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
 }
 
-/// What a client offers is echoed into the answer, so what is no token must not come near it (RFC 6455 §4.1 item 10). The drafts took
-/// any visible characters.
+/// Checks the offered subprotocols. An offer is echoed into the response, so only tokens may pass (RFC 6455 §4.1 item
+/// 10). Drafts allowed any visible characters.
 fn offers_are_sound(request: &Request, version: Version) -> bool {
     let strict = matches!(version.traits().opening, Opening::Hybi { strict: true });
     let visible = |line: &str| line.bytes().any(|octet| octet.is_ascii_graphic() && octet != b',');
@@ -199,12 +205,27 @@ fn offers_are_sound(request: &Request, version: Version) -> bool {
     offers.iter().all(|line| line.to_str().is_ok_and(sound))
 }
 
-/// Whether the octet may stand in a token (RFC 9110 §5.6.2).
+/// Whether the octet may occur in a token (RFC 9110 §5.6.2).
 pub(super) fn is_token_octet(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet)
 }
 
-/// An accepted handshake, as `on_open` gets it.
+/// A completed opening handshake, as received by `on_open`.
+///
+/// On a client, the methods that read the request describe the request that the client sent.
+///
+/// ```
+/// use ws_reactor::{Handler, Handshake, WebSocket};
+///
+/// struct Greeter;
+///
+/// impl Handler for Greeter {
+///     fn on_open(&mut self, ws: &mut WebSocket<'_>, handshake: &Handshake) {
+///         let name = handshake.query_value("name").unwrap_or("guest".into());
+///         ws.send(format!("hello, {name}"));
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Handshake {
     request: Request,
@@ -225,42 +246,42 @@ impl Handshake {
         Handshake { request, version, subprotocol, compression, response: None, extensions: Extensions::new() }
     }
 
-    /// The request: path, query, headers, origin, peer.
+    /// The request: path, query, headers, origin and peer address.
     pub fn request(&self) -> &Request {
         &self.request
     }
 
-    /// The path of the target, without the query.
+    /// Path of the request target, without the query, not decoded.
     pub fn path(&self) -> &str {
         self.request.path()
     }
 
-    /// The query of the target as it was sent, without the question mark.
+    /// Query of the request target, without the question mark, not decoded. `None` if there is no question mark.
     pub fn query_string(&self) -> Option<&str> {
         self.request.query_string()
     }
 
-    /// The first value of a header, if it is visible ASCII. `name` may be in any case.
+    /// First value of a header, if the value is visible ASCII. The case of `name` does not matter.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.request.header(name)
     }
 
-    /// The page that opened the connection, as browsers say.
+    /// Origin of the page that opened the connection, as sent by browsers. See [`Request::origin`].
     pub fn origin(&self) -> Option<&str> {
         self.request.origin()
     }
 
-    /// Pairs of the query, split at `&` and the first `=`, not decoded.
+    /// Name-value pairs of the query, split at `&` and the first `=`, not decoded.
     pub fn query(&self) -> impl Iterator<Item = (&str, &str)> {
         self.request.query()
     }
 
-    /// Pairs of the query, decoded. See [`Request::query_pairs`].
+    /// Name-value pairs of the query, decoded. See [`Request::query_pairs`].
     pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         self.request.query_pairs()
     }
 
-    /// First value of that name in the query, decoded.
+    /// First value of the parameter `name` in the query, decoded.
     pub fn query_value(&self, name: &str) -> Option<Cow<'_, str>> {
         self.request.query_value(name)
     }
@@ -270,62 +291,65 @@ impl Handshake {
         self.request.path_segments()
     }
 
-    /// Value of a cookie.
+    /// Value of the first cookie with this name.
     pub fn cookie(&self, name: &str) -> Option<&str> {
         self.request.cookie(name)
     }
 
-    /// The address of the peer, as it was at accept.
+    /// Address of the peer. See [`Request::peer_addr`].
     pub fn peer_addr(&self) -> SocketAddr {
         self.request.peer_addr()
     }
 
-    /// Whether the connection came over TLS, or through a proxy that took it off; see [`Server::secure_proxy`](crate::Server::secure_proxy).
+    /// Whether the connection uses TLS, to this process or to a proxy in front. See
+    /// [`Server::secure_proxy`](crate::Server::secure_proxy).
     pub fn is_secure(&self) -> bool {
         self.request.is_secure()
     }
 
-    /// What the TLS handshake has shown; `None` if the connection is plain.
+    /// Result of the TLS handshake. `None` if this process uses no TLS for the connection.
     pub fn tls_info(&self) -> Option<&TlsInfo> {
         self.request.tls_info()
     }
 
-    /// The version agreed upon.
+    /// The negotiated protocol version.
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// The subprotocol agreed upon.
+    /// The negotiated subprotocol. `None` if there is none. RFC 6455 §1.9.
     pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_deref()
     }
 
-    /// What a server has answered: its status and headers. `None` on the server's own side.
+    /// Status and headers of the server's response. `None` on a server.
     pub fn response(&self) -> Option<&Response<()>> {
         self.response.as_ref()
     }
 
-    /// Notes what the server has answered.
+    /// Stores the server's response.
     pub(crate) fn answered_by(&mut self, response: Response<()>) {
         self.response = Some(response);
     }
 
-    /// The value that `on_request` has handed over by [`Upgrade::extension`](crate::Upgrade::extension). `None` if it handed over none of that type, and on a client.
+    /// The value of type `T` that `on_request` attached by [`Upgrade::extension`](crate::Upgrade::extension).
+    ///
+    /// `None` if no value of the type was attached, and on a client.
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.extensions.get()
     }
 
-    /// Takes over the values that `on_request` has handed over.
+    /// Adds the values attached by `on_request`.
     pub(crate) fn extend(&mut self, extensions: Extensions) {
         self.extensions.extend(extensions);
     }
 
-    /// What was agreed upon of compression.
+    /// The negotiated compression parameters.
     pub(crate) fn compression(&self) -> Option<&DeflateParameters> {
         self.compression.as_ref()
     }
 
-    /// Appends the answer, with the headers that the application adds.
+    /// Appends the response, with the headers added by the application.
     pub(crate) fn answer(&self, headers: &HeaderMap, out: &mut Vec<u8>) {
         match self.version.traits().opening {
             Opening::Hixie75 => hixie75::answer(self, out),
@@ -342,7 +366,7 @@ impl Handshake {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// How many bytes behind the request the rest of the answer depends on; none but in the drafts with a challenge.
+    /// Bytes after the request that the rest of the response depends on. 0 in versions without a challenge.
     pub(crate) fn challenge_bytes(&self) -> usize {
         match self.version.traits().opening {
             Opening::Hixie76 => hixie76::THIRD_KEY_BYTES,
@@ -350,12 +374,12 @@ impl Handshake {
         }
     }
 
-    /// The rest of the answer, once those bytes have come.
+    /// The rest of the response, once those bytes have arrived.
     pub(crate) fn prove(&self, challenge: &[u8]) -> [u8; 16] {
         hixie76::proof(&self.request, challenge)
     }
 
-    /// Hixie-75 has a name of its own; a client that used the newer one gets that back.
+    /// hixie-75 has its own header name; a client that used the newer name gets the newer name back.
     fn subprotocol_header(&self) -> &'static str {
         let older = self.request.subprotocol_header() == "websocket-protocol";
         match self.version.traits().opening {
@@ -364,7 +388,7 @@ impl Handshake {
         }
     }
 
-    /// Where the client believes to be connected, as hixie wants to hear it: with the scheme, the host and the target that it used.
+    /// The location for hixie: scheme, host and target as used by the client.
     fn write_location(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(if self.is_secure() { b"wss://" } else { b"ws://" });
         out.extend_from_slice(self.raw_header(header::HOST));
@@ -372,7 +396,7 @@ impl Handshake {
         out.extend_from_slice(target.map_or("/", PathAndQuery::as_str).as_bytes());
     }
 
-    /// A header as it came; nothing if it did not come.
+    /// Raw value of a header, or an empty value.
     fn raw_header(&self, name: HeaderName) -> &[u8] {
         self.request.headers().get(name).map_or(&[], HeaderValue::as_bytes)
     }
@@ -380,13 +404,13 @@ impl Handshake {
 
 #[cfg(feature = "deflate")]
 impl Handshake {
-    /// How messages are compressed; `None` if they are not.
+    /// The negotiated compression parameters. `None` if the connection does not compress.
     pub fn deflate(&self) -> Option<DeflateParameters> {
         self.compression
     }
 }
 
-/// A request for `target` such as a client of that version makes, with more header lines, and the keys of that draft's examples.
+/// A sample request of a client of that version, with extra header lines and the keys of the draft's examples.
 pub(crate) fn sample_request(version: Version, target: &str, lines: &str) -> Vec<u8> {
     let (opening, number) = (version.traits().opening, version.number());
     let protocol = if matches!(opening, Opening::Hybi { .. }) { "websocket" } else { "WebSocket" };
@@ -409,7 +433,7 @@ pub(crate) fn sample_request(version: Version, target: &str, lines: &str) -> Vec
     request.into_bytes()
 }
 
-/// What has to follow the head of the answer to a [`sample_request`].
+/// The bytes that follow the head of the response to a [`sample_request`].
 pub(crate) fn sample_proof(version: Version) -> &'static [u8] {
     match version.traits().opening {
         Opening::Hixie76 => hixie76::SAMPLE_PROOF,

@@ -1,11 +1,13 @@
-//! Which proxy the environment names for a URL, and for which servers it wants none.
+//! The proxy that the environment names for a URL, and the servers exempt from the proxy.
 
 use std::net::IpAddr;
 
 use super::Proxy;
 use crate::http::url::{Url, UrlError, without_credentials};
 
-/// The proxy that the variables name for `url`, by the rules of [`Client::proxy_from_environment`](crate::Client::proxy_from_environment); or the one that is none, as it stands there.
+/// The proxy named by the variables for `url`, by the rules of
+/// [`Client::proxy_from_environment`](crate::Client::proxy_from_environment). The error has the text that is not a
+/// proxy.
 pub(crate) fn proxy_for(
     url: &Url,
     variable: impl Fn(&str) -> Option<String>,
@@ -18,7 +20,7 @@ pub(crate) fn proxy_for(
     }
     let named = match url.secure {
         true => either("wss_proxy").or_else(|| either("https_proxy")),
-        // Where programs are run for requests, HTTP_PROXY is the request's header `Proxy`.
+        // In CGI, `HTTP_PROXY` is the `Proxy` header of the request.
         false => either("ws_proxy").or_else(|| given("http_proxy")),
     };
     let Some(text) = named.or_else(|| either("all_proxy")) else { return Ok(None) };
@@ -49,7 +51,8 @@ fn is_named(url: &Url, entry: &str) -> bool {
     !name.is_empty() && here && (host == name || below())
 }
 
-/// The entry without its port, and whether that is `port`, if it has one. A network of version 6 has colons, and no port.
+/// The entry without its port, and whether the port, if there is one, is `port`. A network of IPv6 has colons, and no
+/// port.
 fn with_port(entry: &str, port: u16) -> (&str, bool) {
     match entry.rsplit_once(':') {
         Some((name, named)) if !named.ends_with(']') && !entry.contains('/') => (name, named.parse() == Ok(port)),
@@ -57,7 +60,7 @@ fn with_port(entry: &str, port: u16) -> (&str, bool) {
     }
 }
 
-/// Whether the first `length` bits of both are the same.
+/// Whether the first `length` bits of both addresses are equal.
 fn shares(one: IpAddr, other: IpAddr, length: u32) -> bool {
     let differing = match (one, other) {
         (IpAddr::V4(one), IpAddr::V4(other)) => (u128::from(u32::from(one)) ^ u128::from(u32::from(other))) << 96,
