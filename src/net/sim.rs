@@ -98,6 +98,7 @@ pub struct Sim {
     /// Unreported readiness, by token.
     news: BTreeMap<usize, Readiness>,
     woken: Arc<Woken>,
+    timeout: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -152,6 +153,7 @@ impl Sim {
             dialed: VecDeque::new(),
             news: BTreeMap::new(),
             woken: Arc::default(),
+            timeout: None,
         }
     }
 
@@ -161,6 +163,12 @@ impl Sim {
     /// [`Reactor::advance`](crate::Reactor::advance).
     pub fn advance(&mut self, by: Duration) {
         self.elapsed += by;
+    }
+
+    /// Timeout of the last poll: the time for which the reactor would have waited if no event had come. `None` for no
+    /// limit.
+    pub fn last_timeout(&self) -> Option<Duration> {
+        self.timeout
     }
 
     /// Connects to a listener of the reactor from the address `from`.

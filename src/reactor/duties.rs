@@ -253,6 +253,7 @@ impl<K: Kernel> Reactor<K> {
             self.handshakes.shrink_to_fit();
             hub.compressing.shrink_to_fit();
             hub.events.shrink();
+            hub.shrink_excess();
             // Both halves share their keys, so their free slots have to match.
             if hub.dials.is_empty() {
                 self.links.shrink_to_fit();

@@ -1,7 +1,10 @@
 //! Output of all connections above their high-water marks, and the choice of the connection to close when that is too
 //! much.
 
-use std::rc::{Rc, Weak};
+use std::{
+    collections::HashMap,
+    rc::{Rc, Weak},
+};
 
 use super::{hub::Hub, id::ConnectionId, outbox::Phase};
 use crate::protocol::block::{Block, SharedBlock};
@@ -12,51 +15,75 @@ pub(super) struct Excess {
     limit: usize,
     /// Bytes that single connections hold above their marks, as charged.
     own: usize,
-    shared: Vec<Shared>,
+    /// Payloads by address.
+    shared: HashMap<usize, Shared>,
     shared_bytes: usize,
-    /// Connections above their marks. Those that have fallen below are removed when the list is searched.
+    /// Connections above their marks, and some that have fallen below since.
     congested: Vec<ConnectionId>,
+    /// Lengths of the lists at which entries of the past are removed.
+    most_shared: usize,
+    most_congested: usize,
 }
+
+/// Shortest list from which entries of the past are removed.
+const SHORT_LIST: usize = 64;
 
 /// A payload queued on a congested connection.
 #[derive(Debug)]
 struct Shared {
     block: Weak<Block>,
-    address: usize,
     /// Largest part of the payload that one of its connections holds above its mark.
     bytes: usize,
 }
 
-/// Number of recent payloads among which a payload is looked for, so that it is counted once: more than the encodings
-/// of one publish.
-const LOOK_BACK: usize = 16;
-
 impl Excess {
     pub(super) fn new(limit: usize) -> Self {
-        Excess { limit, own: 0, shared: Vec::new(), shared_bytes: 0, congested: Vec::new() }
+        Excess {
+            limit,
+            own: 0,
+            shared: HashMap::new(),
+            shared_bytes: 0,
+            congested: Vec::new(),
+            most_shared: SHORT_LIST,
+            most_congested: SHORT_LIST,
+        }
     }
 
     /// Adds a payload, possibly shared, of a connection whose output is `above` its mark by that many bytes.
     pub(super) fn add_shared(&mut self, block: &SharedBlock, above: usize) {
         let payload = block.as_bytes();
         let (address, bytes) = (payload.as_ptr() as usize, payload.len().min(above));
-        let mut recent = self.shared.iter_mut().rev().take(LOOK_BACK);
-        if let Some(known) = recent.find(|shared| shared.address == address && shared.block.strong_count() > 0) {
-            self.shared_bytes += bytes.saturating_sub(known.bytes);
-            known.bytes = known.bytes.max(bytes);
-            return;
-        }
-        self.shared.push(Shared { block: Rc::downgrade(block), address, bytes });
-        self.shared_bytes += bytes;
+        let before = match self.shared.get_mut(&address) {
+            Some(shared) if shared.block.strong_count() > 0 => {
+                let before = shared.bytes;
+                shared.bytes = before.max(bytes);
+                before
+            }
+            _ => {
+                if self.shared.len() >= self.most_shared {
+                    self.remove_dropped();
+                    self.most_shared = SHORT_LIST.max(2 * self.shared.len());
+                }
+                // The address may have been that of a payload which was dropped.
+                let gone = self.shared.insert(address, Shared { block: Rc::downgrade(block), bytes });
+                self.shared_bytes -= gone.map_or(0, |gone| gone.bytes);
+                0
+            }
+        };
+        self.shared_bytes += bytes.saturating_sub(before);
+    }
+
+    /// Removes payloads that have left or were dropped.
+    fn remove_dropped(&mut self) {
+        self.shared.retain(|_, shared| shared.block.strong_count() > 0);
+        self.shared_bytes = self.shared.values().map(|shared| shared.bytes).sum();
     }
 
     fn is_over(&mut self) -> bool {
         if self.own + self.shared_bytes <= self.limit {
             return false;
         }
-        // Dropped payloads are removed only when the limit is at stake.
-        self.shared.retain(|shared| shared.block.strong_count() > 0);
-        self.shared_bytes = self.shared.iter().map(|shared| shared.bytes).sum();
+        self.remove_dropped();
         self.own + self.shared_bytes > self.limit
     }
 }
@@ -78,7 +105,11 @@ impl Hub {
         let outbox = &mut self.outboxes[key];
         if !outbox.congested {
             outbox.congested = true;
-            self.excess.congested.push(outbox.id);
+            let id = outbox.id;
+            if self.excess.congested.len() >= self.excess.most_congested {
+                self.remove_uncongested();
+            }
+            self.excess.congested.push(id);
         }
         self.recharge(key);
         while self.excess.is_over()
@@ -96,19 +127,93 @@ impl Hub {
         self.excess.own = self.excess.own - before + above;
     }
 
+    /// Removes connections that have fallen below their marks or ended, so that the list does not grow with time.
+    fn remove_uncongested(&mut self) {
+        let (outboxes, excess) = (&self.outboxes, &mut self.excess);
+        excess.congested.retain(|id| outboxes.get(id.key()).is_some_and(|outbox| outbox.id == *id && outbox.congested));
+        // A connection that was congested twice since the last time is listed twice.
+        excess.congested.sort_unstable();
+        excess.congested.dedup();
+        excess.most_congested = SHORT_LIST.max(2 * excess.congested.len());
+    }
+
+    /// Frees the room of entries of the past.
+    pub(super) fn shrink_excess(&mut self) {
+        self.remove_uncongested();
+        self.excess.remove_dropped();
+        self.excess.congested.shrink_to_fit();
+        self.excess.shared.shrink_to_fit();
+    }
+
     /// The connection above its mark whose output has made no progress for the longest time. Among connections whose
     /// sockets are not full, the one with the most output.
     fn slowest_congested(&mut self) -> Option<ConnectionId> {
-        let outboxes = &self.outboxes;
-        let find = |id: ConnectionId| outboxes.get(id.key()).filter(|outbox| outbox.id == id && outbox.congested);
-        self.excess.congested.retain(|id| find(*id).is_some());
+        self.remove_uncongested();
         let (now, ids) = (self.now, self.excess.congested.iter().copied());
         ids.filter_map(|id| {
-            let outbox = find(id)?;
+            let outbox = &self.outboxes.get(id.key())?;
             let since = outbox.rule().map_or(now, super::output_rule::OutputRule::progress_at);
             Some((since, std::cmp::Reverse(outbox.buffered()), id))
         })
         .min()
         .map(|(_, _, id)| id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{cell::RefCell, time::Duration};
+
+    use super::*;
+    use crate::{
+        net::sim::Sim,
+        reactor::{OutputLimits, Reactor, ReactorConfig, SendStatus, Stream, StreamHandler},
+    };
+
+    struct Counted(Rc<RefCell<Vec<ConnectionId>>>);
+
+    impl StreamHandler for Counted {
+        fn on_connect(&mut self, stream: &mut Stream<'_>) {
+            self.0.borrow_mut().push(stream.id());
+        }
+    }
+
+    #[test]
+    fn connections_congested_again_and_again_leave_no_entries_and_no_charge() {
+        let ids = Rc::<RefCell<Vec<ConnectionId>>>::default();
+        let opened = Rc::clone(&ids);
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+        let addr = reactor.listen_stream("10.0.0.1:80", move |_| Counted(Rc::clone(&opened))).unwrap().addr;
+        let peer = reactor.kernel_mut().connect(addr).unwrap();
+        reactor.settle().unwrap();
+        let id = ids.borrow()[0];
+        let large = vec![b'x'; OutputLimits::default().high_water_bytes + 1];
+        for _ in 0..130 {
+            reactor.kernel_mut().hold(peer, 1000);
+            assert_eq!(reactor.hub().write(id, &large), SendStatus::Queued);
+            assert_eq!(reactor.hub().write(id, b"more"), SendStatus::Congested);
+            reactor.settle().unwrap();
+            reactor.kernel_mut().release(peer);
+            reactor.advance(Duration::from_millis(1)).unwrap();
+            reactor.kernel_mut().received(peer);
+        }
+        let excess = &reactor.hub.excess;
+        assert!(excess.congested.len() <= SHORT_LIST, "{} entries", excess.congested.len());
+        assert_eq!((excess.own, excess.shared_bytes), (0, 0));
+    }
+
+    #[test]
+    fn dropped_payloads_leave_no_entries() {
+        let mut excess = Excess::new(usize::MAX);
+        let kept = SharedBlock::new(Block::Frozen(vec![0; 1000]));
+        for _ in 0..10_000 {
+            excess.add_shared(&SharedBlock::new(Block::Frozen(vec![0; 1000])), 1000);
+            excess.add_shared(&kept, 500);
+        }
+        assert!(excess.shared.len() <= 2 * SHORT_LIST, "{} entries", excess.shared.len());
+        excess.remove_dropped();
+        assert_eq!(excess.shared_bytes, 500);
     }
 }

@@ -25,7 +25,8 @@ impl Kernel for Sim {
 
     const SHORT_READ_DRAINS: bool = true;
 
-    fn poll(&mut self, events: &mut Vec<Event>, _: Option<Duration>) -> io::Result<()> {
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        self.timeout = timeout;
         self.leap();
         if self.random.one_in(self.faults.busy) {
             // Interrupted by a signal: the next call reports the events.

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
-use ws_reactor::{Callbacks, Reactor, ReactorConfig, Server, net::sim::Sim};
+use ws_reactor::{Callbacks, ListenError, Reactor, ReactorConfig, Server, net::sim::Sim};
 
 use crate::support::{REQUEST, frames};
 
@@ -119,4 +119,32 @@ fn writes_after_a_publish_come_in_bounded_turns_and_in_order() {
     }
     hall.reactor.settle().unwrap();
     assert_eq!(heard(&mut hall), MEMBERS);
+}
+
+#[test]
+fn turn_after_a_pause_of_the_application_does_not_wait_past_the_next_timer() {
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+    reactor.hub().add_timer(Duration::from_secs(10), |_| {});
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    // The application works for nine seconds between two turns.
+    reactor.kernel_mut().advance(Duration::from_secs(9));
+    reactor.turn(Some(Duration::from_secs(60))).unwrap();
+    assert_eq!(reactor.kernel_mut().last_timeout(), Some(Duration::from_secs(1)));
+    reactor.turn(Some(Duration::from_millis(10))).unwrap();
+    assert_eq!(reactor.kernel_mut().last_timeout(), Some(Duration::from_millis(10)));
+}
+
+#[test]
+fn listener_is_not_opened_during_a_shutdown() {
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+    let addr = reactor.listen("10.0.0.1:80", Server::new(|_| Callbacks::new())).unwrap().addr;
+    let peer = reactor.kernel_mut().connect(addr).unwrap();
+    reactor.kernel_mut().send(peer, REQUEST);
+    reactor.settle().unwrap();
+    reactor.hub().shutdown(Duration::from_secs(5));
+    for _ in 0..2 {
+        let refused = reactor.listen("10.0.0.1:81", Server::new(|_| Callbacks::new()));
+        assert!(matches!(refused, Err(ListenError::ShuttingDown { .. })), "{refused:?}");
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
 }
