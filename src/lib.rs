@@ -70,10 +70,10 @@
 //!
 //! # Turn
 //!
-//! One turn of the loop, in order: wait; connections that ended beyond the last turn's budget; commands of other threads;
-//! events of sockets, each connection read, handled and flushed in one pass; ticks; timers; notifications (`on_event`);
-//! large messages waiting for compression; slow readers; output of all other connections, one write each; `on_drain`;
-//! `on_close`.
+//! One turn of the loop, in order: wait for events; connections that ended beyond the last turn's budget; commands of
+//! [`Remote`]s; connections with an event, each read, handled and flushed in one go; accepting; TLS handshakes; connections
+//! that a budget or a pause left unfinished; ticks; timers; events of the application (`on_event`); listeners and
+//! shutdown; compression; slow readers; output of all other connections, one write each; `on_drain`; `on_close`.
 //!
 //! # Versions
 //!

@@ -25,6 +25,8 @@ impl Hub {
     /// peer has answered, or after [`closing_timeout`](crate::StreamConfig::closing_timeout), 5 s by default. A client
     /// does not reconnect. A connection that is not established yet ends at once.
     ///
+    /// The id stays in [`connections`](Self::connections) until `on_close`.
+    ///
     /// A reason over 123 bytes is cut at a character boundary.
     ///
     /// Returns [`Queued`](SendStatus::Queued) if the connection is closing now,

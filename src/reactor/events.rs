@@ -40,7 +40,7 @@ impl Hub {
     /// close before, the value is dropped. The number of waiting events is not limited.
     ///
     /// Returns [`Queued`](SendStatus::Queued), or [`Closed`](SendStatus::Closed) if the connection is not
-    /// [open](Self::is_open).
+    /// [open](Self::is_open): before `on_open`, while it closes, and after its end.
     ///
     /// ```
     /// use std::any::Any;

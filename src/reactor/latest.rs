@@ -76,6 +76,9 @@ impl Hub {
     ///
     /// A queued message of the same key is replaced in its place, unless its first byte was written. A peer that reads
     /// slowly gets fewer messages and none that is out of date, and the queue stays bounded by the number of keys.
+    /// A peer that takes nothing at all is still closed after
+    /// [`stall_timeout`](crate::OutputLimits::stall_timeout). The new message takes the place of the old one, ahead of
+    /// messages of other keys that were queued in between.
     /// [`Stats::conflated`](crate::Stats::conflated) counts the replaced messages.
     ///
     /// With compression and context takeover the message is sent uncompressed, because a later message could refer to
@@ -97,6 +100,8 @@ impl Hub {
 
     /// As [`send_latest`](Self::send_latest), for every subscriber of a topic. The message is encoded once for all
     /// connections with the same encoding.
+    ///
+    /// Keys belong to a connection, not to a topic: messages of two topics with the same key replace each other.
     pub fn publish_latest<'m>(&mut self, topic: &str, key: &str, message: impl Into<Outgoing<'m>>) -> Published {
         with_message(message.into(), |message| self.publish_keyed(topic, Keyed { key, message }))
     }

@@ -81,8 +81,8 @@ pub trait Handler {
     /// The connection has ended.
     ///
     /// Called exactly once for each `on_open`, and once for each client connection that did not open, except one that
-    /// `on_reconnect` declined. It is the last call for this connection. Sends answer `Closed`, and the id is invalid
-    /// afterwards.
+    /// `on_reconnect` declined. It is the last call for this connection. Sends answer `Closed`; `publish` works and
+    /// no longer reaches this connection. `ws.id()` still names the connection, and nothing afterwards.
     fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {}
 
     /// A client with [`Reconnect`](crate::Reconnect) will try again after `wait`. Returns whether to try. Default
@@ -250,7 +250,8 @@ impl<'a> WebSocket<'a> {
 
     /// Stops reading from the connection until [`resume`](Self::resume).
     ///
-    /// No message is delivered, and no pong timeout runs. The peer fills the buffers of the network, then waits.
+    /// No message is delivered, not even one that was read already, and no pong timeout runs. The peer fills the
+    /// buffers of the network, then waits. A peer that vanishes is noticed only after `resume`.
     pub fn pause(&mut self) {
         self.hub.pause(self.id);
     }

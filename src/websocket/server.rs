@@ -117,6 +117,13 @@ impl Server {
     /// The callback gets every request whose head is valid, except health checks and WebSocket requests whose origin is
     /// not allowed. A panic in the callback ends the connection without a response.
     ///
+    /// The callback returns anything that converts to a [`Reply`]: an [`Upgrade`](crate::Upgrade), a
+    /// [`StatusCode`](crate::http::StatusCode), a response, or a `Result` of two of them, so that it can use `?`.
+    ///
+    /// Other callbacks may run between this one and `on_open`: always after [`Reply::later`], and in hixie-76 to
+    /// hybi-03, whose clients send the last bytes of the handshake after the head. A claim such as a unique name has to
+    /// be checked again in `on_open`.
+    ///
     /// ```
     /// use ws_reactor::{Reply, Server, Upgrade, http::StatusCode, on_message};
     ///

@@ -1,0 +1,69 @@
+//! How long a turn may wait, and what a loop of one's own needs to wait itself.
+
+use std::time::{Duration, Instant};
+
+use super::{Reactor, Running};
+use crate::net::{Kernel, System};
+
+impl<K: Kernel> Reactor<K> {
+    /// Longest time that the poll may wait.
+    pub(super) fn patience(&self, now: Instant, timeout: Option<Duration>) -> Option<Duration> {
+        let until = self.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
+        until.into_iter().chain(timeout).min()
+    }
+
+    /// Time of the next turn that is due without an event: the deadline of the next timer, or a time that has passed if
+    /// work is left over. `None` if only an event requires a turn.
+    ///
+    /// Only a loop that waits outside [`turn`](Self::turn), for example for several descriptors, needs it. It waits no
+    /// longer than until this time:
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use ws_reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.hub().add_timer(Duration::from_secs(5), |_| {});
+    /// let timeout = reactor.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+    /// assert!(timeout <= Some(Duration::from_secs(5)));
+    /// // Wait for the reactor's descriptor and for your own, at most `timeout`; then:
+    /// reactor.turn(Some(Duration::ZERO))?;
+    /// # Ok::<(), ws_reactor::Error>(())
+    /// ```
+    pub fn next_deadline(&self) -> Option<Instant> {
+        match self.has_work() {
+            true => Some(self.hub.now),
+            false => self.hub.timers.next_deadline(),
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        let hub = &self.hub;
+        let lists = [&self.run_queue, &hub.touched, &hub.dead, &hub.resumed];
+        lists.iter().any(|list| !list.is_empty())
+            || !self.drained.is_empty()
+            || !self.handshakes.is_empty()
+            || !hub.compressing.is_empty()
+            || !hub.slow_readers.is_empty()
+            || !hub.events.is_empty()
+            || !hub.dials.is_empty()
+            || !hub.ticks.is_empty()
+            || !hub.openings.is_empty()
+            || !hub.closed_listeners.is_empty()
+            || !matches!(hub.running, Running::Yes | Running::ShuttingDown)
+            || hub.inbox.is_waiting()
+            || self.answers.are_waiting()
+            || !self.commands.is_empty()
+            || self.accepting
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsRawFd for Reactor<System> {
+    /// The descriptor of the poll, for loops that watch descriptors: readable when an event is waiting.
+    ///
+    /// Timers do not make the descriptor readable: see [`next_deadline`](Reactor::next_deadline).
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.kernel.as_raw_fd()
+    }
+}
