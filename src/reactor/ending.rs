@@ -210,12 +210,16 @@ impl Hub {
     /// Ends a connection. If this side has begun the end before, the reason noted then stays.
     pub(super) fn kill(&mut self, key: usize, by: ClosedBy) {
         let Some(outbox) = self.outboxes.get_mut(key) else { return };
-        let (raw, unsaid) = (outbox.encoder().is_none(), outbox.buffered() > 0);
+        let (raw, unsaid, shut) = (outbox.encoder().is_none(), outbox.buffered() > 0, outbox.shut);
         match (outbox.phase, outbox.ending_mut()) {
             (Phase::Dead, _) => return,
             (Phase::Draining | Phase::Lingering, Some(ending)) => {
-                // Errors after a finished closing handshake do not matter, unless our own answer could not be sent.
-                ending.clean &= !matches!(by, ClosedBy::Timeout(_));
+                // Errors after a finished closing handshake do not matter, unless our last output could not be sent.
+                ending.clean &= match by {
+                    ClosedBy::Peer => true,
+                    ClosedBy::Timeout(_) => false,
+                    _ => shut,
+                };
             }
             (Phase::Parting, Some(ending)) => ending.clean &= !matches!(by, ClosedBy::Timeout(_)) || !unsaid,
             (Phase::Closing, Some(ending)) => {

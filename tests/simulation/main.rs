@@ -39,14 +39,16 @@ fn faults(random: &mut Random, mood: Mood) -> Faults {
     }
 }
 
-fn config(random: &mut Random) -> ReactorConfig {
+fn config(random: &mut Random, mood: Mood) -> ReactorConfig {
     // In tiny reads nothing may be overlooked between two of them.
     let read_buffer_bytes = [16, 1000, 64 * 1024, 256 * 1024][random.below(4)];
     let read_budget_bytes = read_buffer_bytes * [1, 4, 100][random.below(3)];
     let turn_budget_bytes = [100, 20_000, 1024 * 1024][random.below(3)];
     let (accept_budget, timer_budget) = (1 + random.below(4), 1 + random.below(10));
     let compression_budget_bytes = [100, 5000, 64 * 1024][random.below(3)];
+    let excess_output_bytes = [10_000, 256 * 1024 * 1024][if mood == Mood::Chaos { random.below(2) } else { 1 }];
     ReactorConfig::new()
+        .excess_output_bytes(excess_output_bytes)
         .read_buffer_bytes(read_buffer_bytes)
         .read_budget_bytes(read_budget_bytes)
         .turn_budget_bytes(turn_budget_bytes)
@@ -115,7 +117,7 @@ fn simulate(story: &Story, mood: Mood, telling: Telling) -> Told {
     let seed = story.seed;
     let mut random = Random::new(seed.wrapping_mul(0x9e37_79b9) ^ mood as u64);
     let faults = story.faults(faults(&mut random, mood));
-    let mut reactor = Reactor::on(Sim::with_faults(seed, faults), config(&mut random));
+    let mut reactor = Reactor::on(Sim::with_faults(seed, faults), config(&mut random, mood));
     let secure = cfg!(feature = "tls") && telling == Telling::Anything && random.one_in(4);
     let compressed = cfg!(feature = "deflate") && random.one_in(2);
     let compressed = compressed.then(|| (random.one_in(2), random.one_in(2)));
@@ -218,6 +220,10 @@ fn simulate(story: &Story, mood: Mood, telling: Telling) -> Told {
         assert!(reactor.kernel_mut().is_closed(peer.id), "peer {} was let go", peer.number);
         received += peer.read(&mut world.borrow_mut(), reactor.kernel_mut());
         peer.check_torso(&world.borrow());
+        // A message that a send has accepted is lost only if the connection ends without a closing handshake.
+        let Connection { accepted, clean, garbled, .. } = world.borrow().connections[peer.number];
+        let taken = peer.taken;
+        assert!(!clean || garbled || peer.reset || taken == accepted, "peer {} got {taken} of {accepted}", peer.number);
     }
     let world = world.borrow();
     assert_eq!(world.wrong, Vec::<String>::new(), "what handlers found wrong");

@@ -32,12 +32,16 @@ pub(crate) struct Peer {
     /// Its request was garbled, and may be answered in any version.
     pub(crate) unsure: bool,
     pub(crate) echoed: usize,
+    /// Messages to this peer alone that have come.
+    pub(crate) taken: usize,
     pub(crate) last_told: u64,
     pub(crate) pings: usize,
     pub(crate) pongs: BTreeSet<usize>,
     pub(crate) was_closed: bool,
     /// It says nothing any more.
     pub(crate) done: bool,
+    /// It has reset its connection, and what was on the way is gone.
+    pub(crate) reset: bool,
 }
 
 impl Peer {
@@ -77,11 +81,13 @@ impl Peer {
             upgraded: None,
             unsure: garbled,
             echoed: 0,
+            taken: 0,
             last_told: 0,
             pings: 0,
             pongs,
             was_closed: false,
             done: false,
+            reset: false,
         }
     }
 
@@ -161,7 +167,7 @@ impl Peer {
             }
             36 => {
                 sim.reset(self.id);
-                self.done = true;
+                (self.done, self.reset) = (true, true);
             }
             // Its power is gone, and nobody tells.
             37 => {
@@ -289,6 +295,7 @@ impl Peer {
                 assert!(told || world.subscribed.contains(&(self.number, to)) && word == "published", "{what}");
                 assert!(number > self.last_told, "what is told comes in order: {what}");
                 self.last_told = number;
+                self.taken += usize::from(told);
             }
             _ => {
                 let sent = world.connections[self.number].sent;
@@ -298,6 +305,7 @@ impl Peer {
                 let in_turn = echo.is_some_and(|echo| world.mood == Mood::Chaos || echo == self.echoed);
                 assert!(in_turn || world.connections[self.number].garbled, "{what}, found {echo:?} of {sent}");
                 self.echoed = echo.map_or(self.echoed, |echo| echo + 1);
+                self.taken += 1;
             }
         }
     }

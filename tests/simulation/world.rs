@@ -31,6 +31,10 @@ pub(crate) struct Connection {
     /// Messages whose first byte may have left the peer.
     pub(crate) sent: usize,
     pub(crate) received: usize,
+    /// Messages to this connection alone that a send has accepted.
+    pub(crate) accepted: usize,
+    /// How it ended: with a closing handshake.
+    pub(crate) clean: bool,
     /// The peer has sent what is no protocol, and might mean anything.
     pub(crate) garbled: bool,
     pub(crate) opened: u32,
@@ -81,10 +85,14 @@ impl World {
         self.dropped += u64::from(open && !sent.is_queued());
     }
 
-    /// Whether a send on an open connection may be answered so. Only output at its limit is refused, and only by its policy.
+    /// Whether a send on an open connection may be answered so. A message is dropped by policy alone; a connection may
+    /// also be closed because all of them together hold too much output.
     fn may_answer(&self, sent: SendStatus) -> bool {
-        let refused = if self.overflow == Overflow::Close { SendStatus::Closed } else { SendStatus::Dropped };
-        sent.is_queued() || self.mood == Mood::Chaos && sent == refused
+        let refused = match sent {
+            SendStatus::Dropped => self.overflow == Overflow::DropNewest,
+            status => status == SendStatus::Closed,
+        };
+        sent.is_queued() || self.mood == Mood::Chaos && refused
     }
 
     fn panic(&mut self) {
@@ -110,6 +118,7 @@ impl World {
             false => hub.send(id, OwnedMessage::text(text)),
         };
         self.note_sent(sent, open);
+        self.connections[peer].accepted += usize::from(sent.is_queued());
         let may_be = if open { self.may_answer(sent) } else { sent == SendStatus::Closed };
         self.check(may_be, || format!("a send to {id} is answered {sent:?}, open: {open}"));
         self.check(!open || self.connections[peer].closed == 0, || format!("{id} is open after its on_close"));
@@ -231,6 +240,7 @@ impl Handler for Echo {
         world.messages += 1;
         let sent = ws.send(message);
         world.note_sent(sent, true);
+        world.connections[peer].accepted += usize::from(sent.is_queued());
         let echoed = world.may_answer(sent);
         world.check(echoed, || format!("{peer}: the echo is answered {sent:?}"));
         self.act(&mut world, ws);
@@ -272,6 +282,7 @@ impl Handler for Echo {
         let sent = ws.send("too late");
         world.check(sent == SendStatus::Closed, || format!("a send in on_close is answered {sent:?}"));
         world.connections[self.peer].closed += 1;
+        world.connections[self.peer].clean = reason.clean;
         self.act(&mut world, ws);
     }
 }

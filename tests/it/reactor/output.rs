@@ -334,3 +334,31 @@ fn send_that_uses_up_the_excess_of_all_connections_is_answered_closed() {
         assert_eq!((stats.messages_out - sent, stats.dropped), (0, 1));
     }
 }
+
+#[test]
+fn end_is_not_clean_if_the_network_fails_before_the_last_output_has_left() {
+    let reasons = Rc::new(RefCell::new(Vec::new()));
+    let noted = Rc::clone(&reasons);
+    let server = Server::new(move |_| {
+        let noted = Rc::clone(&noted);
+        Callbacks::new()
+            .on_message(|ws, _| assert_eq!(ws.send(vec![0; 1000]), SendStatus::Queued))
+            .on_close(move |_, reason| noted.borrow_mut().push((reason.by, reason.clean)))
+    });
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+    let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
+    for held in [false, true] {
+        let peer = reactor.kernel_mut().connect(addr).unwrap();
+        reactor.kernel_mut().send(peer, REQUEST);
+        reactor.settle().unwrap();
+        if held {
+            reactor.kernel_mut().hold(peer, 500);
+        }
+        // A text and a close frame, with masks of zeros.
+        reactor.kernel_mut().send(peer, b"\x81\x81\0\0\0\0x\x88\x80\0\0\0\0");
+        reactor.settle().unwrap();
+        reactor.kernel_mut().reset(peer);
+        reactor.advance(Duration::from_secs(10)).unwrap();
+    }
+    assert_eq!(*reasons.borrow(), [(ClosedBy::Peer, true), (ClosedBy::Peer, false)]);
+}
