@@ -5,3 +5,4 @@ mod deflate;
 mod http;
 mod reactor;
 mod support;
+mod threads;
