@@ -1,94 +1,15 @@
 //! Events that come too late, and are about whoever has the place now: nobody is ended, told or read for another.
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    cell::RefCell,
-    io::{self, IoSlice},
-    net::SocketAddr,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use wire::Kind;
 use ws_reactor::{
     Callbacks, Reactor, ReactorConfig, Server, Version,
-    net::{
-        Bind, Endpoint, Event, Kernel, Randomness, Readiness, Wake,
-        sim::{PeerId, Sim},
-    },
+    net::sim::{PeerId, Sim},
 };
 
 mod wire;
-
-/// Tells each event again with the next poll, and says of it all that can be said.
-#[derive(Debug)]
-struct Late {
-    sim: Sim,
-    told: Vec<Event>,
-}
-
-impl Kernel for Late {
-    type Stream = <Sim as Kernel>::Stream;
-    type Listener = <Sim as Kernel>::Listener;
-    const SHORT_READ_DRAINS: bool = Sim::SHORT_READ_DRAINS;
-
-    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
-        self.sim.poll(events, timeout)?;
-        let all = Readiness { readable: true, writable: true, hangup: true, failed: true };
-        let again = std::mem::replace(&mut self.told, events.clone());
-        events.splice(0..0, again.into_iter().map(|event| Event { readiness: all, ..event }));
-        Ok(())
-    }
-
-    fn now(&self) -> Instant {
-        self.sim.now()
-    }
-
-    fn waker(&self) -> Arc<dyn Wake> {
-        self.sim.waker()
-    }
-
-    fn random(&mut self) -> Randomness {
-        self.sim.random()
-    }
-
-    fn bind(&mut self, bind: &Bind, token: usize) -> io::Result<(Self::Listener, SocketAddr)> {
-        self.sim.bind(bind, token)
-    }
-
-    fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, SocketAddr)> {
-        self.sim.accept(listener)
-    }
-
-    fn connect(&mut self, to: &Endpoint, token: usize) -> io::Result<Self::Stream> {
-        Kernel::connect(&mut self.sim, to, token)
-    }
-
-    fn connected(&mut self, stream: &mut Self::Stream) -> io::Result<bool> {
-        self.sim.connected(stream)
-    }
-
-    fn reregister(&mut self, stream: &mut Self::Stream, token: usize) -> io::Result<()> {
-        self.sim.reregister(stream, token)
-    }
-
-    fn register(&mut self, stream: &mut Self::Stream, token: usize) -> io::Result<()> {
-        self.sim.register(stream, token)
-    }
-
-    fn read(&mut self, stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize> {
-        self.sim.read(stream, buffer)
-    }
-
-    fn write(&mut self, stream: &mut Self::Stream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.sim.write(stream, slices)
-    }
-
-    fn shutdown_write(&mut self, stream: &mut Self::Stream) -> io::Result<()> {
-        self.sim.shutdown_write(stream)
-    }
-}
 
 /// What the handlers of one connection have heard.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -114,9 +35,10 @@ fn events_of_those_who_have_gone_do_not_touch_their_successors() {
             .on_error(move |_, _| error.borrow_mut()[number].errors += 1)
             .on_close(move |_, _| close.borrow_mut()[number].closed += 1)
     });
-    let mut reactor = Reactor::on(Late { sim: Sim::new(), told: Vec::new() }, ReactorConfig::default());
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+    reactor.kernel_mut().repeat_events();
     let addr = reactor.listen("10.0.0.1:80", server.ping_after(None)).unwrap().addr;
-    let turn = |reactor: &mut Reactor<Late>, times: usize| {
+    let turn = |reactor: &mut Reactor<Sim>, times: usize| {
         for _ in 0..times {
             reactor.turn(Some(Duration::ZERO)).unwrap();
         }
@@ -125,7 +47,7 @@ fn events_of_those_who_have_gone_do_not_touch_their_successors() {
     for number in 0..300 {
         // The last goes in the turn in which the next comes, in each of the ways of going.
         if let Some(before) = before {
-            let sim = &mut reactor.kernel_mut().sim;
+            let sim = reactor.kernel_mut();
             match number % 3 {
                 0 => sim.reset(before),
                 1 => sim.finish(before),
@@ -135,17 +57,17 @@ fn events_of_those_who_have_gone_do_not_touch_their_successors() {
                 }
             }
         }
-        let peer = reactor.kernel_mut().sim.connect(addr).unwrap();
-        reactor.kernel_mut().sim.send(peer, &wire::request(Version::Rfc6455, "/", ""));
+        let peer = reactor.kernel_mut().connect(addr).unwrap();
+        reactor.kernel_mut().send(peer, &wire::request(Version::Rfc6455, "/", ""));
         turn(&mut reactor, 1 + number % 4);
-        reactor.kernel_mut().sim.send(peer, &wire::text(Version::Rfc6455, number.to_string()));
+        reactor.kernel_mut().send(peer, &wire::text(Version::Rfc6455, number.to_string()));
         turn(&mut reactor, 5);
-        let received = reactor.kernel_mut().sim.received(peer);
+        let received = reactor.kernel_mut().received(peer);
         assert!(received.ends_with(number.to_string().as_bytes()), "{number} is not answered");
-        assert!(!reactor.kernel_mut().sim.is_closed(peer), "{number} was ended for another");
+        assert!(!reactor.kernel_mut().is_closed(peer), "{number} was ended for another");
         before = Some(peer);
     }
-    reactor.kernel_mut().sim.finish(before.unwrap());
+    reactor.kernel_mut().finish(before.unwrap());
     turn(&mut reactor, 10);
     assert_eq!(reactor.hub().stats().connections, 0);
     for (number, one) in heard.borrow().iter().enumerate() {

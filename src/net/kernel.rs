@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::sealed::Sealed;
 use super::{connector::Endpoint, listener::Bind};
 
 /// Readiness of a source. The fields are hints: only a read or a write shows the real state.
@@ -45,12 +46,18 @@ pub trait Wake: Send + Sync + fmt::Debug {
 /// Fills a buffer with unpredictable bytes, for masking keys and nonces. RFC 6455 §10.3.
 pub type Randomness = Box<dyn FnMut(&mut [u8])>;
 
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+
 /// The system calls of a reactor. Implemented by [`System`](super::System) and by the simulated
 /// [`Sim`](super::sim::Sim).
 ///
 /// Sources are edge-triggered: an event arrives once per change of readiness. All calls are made on the reactor's
 /// thread. The errors are those of the system; `WouldBlock` means that an event follows when the call can succeed.
-pub trait Kernel: fmt::Debug {
+///
+/// The trait is sealed: its methods may change with any release.
+pub trait Kernel: Sealed + fmt::Debug {
     /// A connected stream.
     type Stream: fmt::Debug;
     /// A bound listener.

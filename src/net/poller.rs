@@ -12,7 +12,7 @@ use socket2::SockRef;
 
 use super::{
     connector::{Endpoint, connect_unix},
-    kernel::{Event, Kernel, Randomness, Readiness, Wake},
+    kernel::{Event, Kernel, Randomness, Readiness, Wake, sealed::Sealed},
     listener::{Bind, keep_little_unsent},
 };
 
@@ -76,6 +76,8 @@ impl SystemListener {
         Err(io::ErrorKind::WouldBlock.into())
     }
 }
+
+impl Sealed for System {}
 
 impl Kernel for System {
     type Stream = SystemStream;

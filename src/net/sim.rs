@@ -54,7 +54,7 @@ pub use self::{
     peer::{PeerId, SimStream},
     random::Random,
 };
-use super::kernel::{Readiness, Wake};
+use super::kernel::{Event, Readiness, Wake};
 
 /// Probabilities of simulated faults. Each field is a chance of one in `n`; 0 means never, and 0 is the default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -99,6 +99,8 @@ pub struct Sim {
     news: BTreeMap<usize, Readiness>,
     woken: Arc<Woken>,
     timeout: Option<Duration>,
+    /// Events of the last poll, to be reported again.
+    late: Option<Vec<Event>>,
 }
 
 #[derive(Debug)]
@@ -154,6 +156,7 @@ impl Sim {
             news: BTreeMap::new(),
             woken: Arc::default(),
             timeout: None,
+            late: None,
         }
     }
 
@@ -163,6 +166,12 @@ impl Sim {
     /// [`Reactor::advance`](crate::Reactor::advance).
     pub fn advance(&mut self, by: Duration) {
         self.elapsed += by;
+    }
+
+    /// Reports each event again with the next poll, with every readiness set. A real system does so when an event of a
+    /// connection that has gone was on its way already; the token may belong to another connection by then.
+    pub fn repeat_events(&mut self) {
+        self.late = Some(Vec::new());
     }
 
     /// Timeout of the last poll: the time for which the reactor would have waited if no event had come. `None` for no

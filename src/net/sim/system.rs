@@ -13,11 +13,13 @@ use std::{
 use super::{Listener, Peer, PeerId, Random, SHORTAGES, Sim, SimListener, SimStream};
 use crate::net::{
     connector::Endpoint,
-    kernel::{Event, Kernel, Randomness, Readiness, Wake},
+    kernel::{Event, Kernel, Randomness, Readiness, Wake, sealed::Sealed},
     listener::Bind,
 };
 
 const EMFILE: i32 = 24;
+
+impl Sealed for Sim {}
 
 impl Kernel for Sim {
     type Stream = SimStream;
@@ -36,6 +38,11 @@ impl Kernel for Sim {
         self.woken.0.store(false, Ordering::Release);
         events.extend(std::mem::take(&mut self.news).into_iter().map(|(token, readiness)| Event { token, readiness }));
         self.random.shuffle(events);
+        if let Some(late) = &mut self.late {
+            let every = Readiness { readable: true, writable: true, hangup: true, failed: true };
+            let again = std::mem::replace(late, events.clone());
+            events.splice(0..0, again.into_iter().map(|event| Event { readiness: every, ..event }));
+        }
         Ok(())
     }
 
