@@ -48,7 +48,7 @@ fn speak(good: bool) {
     let log = Log::default();
     let connected = reactor.connect("wss://localhost/", Client::new(noting(&log)));
     if !good {
-        let error = connected.unwrap_err().to_string();
+        let error = format!("{:#}", connected.unwrap_err());
         assert!(error.contains("wss needs roots to trust"), "{error}");
         return;
     }
