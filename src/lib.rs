@@ -41,8 +41,8 @@
 //!
 //! # Threads
 //!
-//! A reactor and all its handlers run on one thread. [`Remote`], [`Responder`] and the ids are `Send` and may be used from
-//! any thread. The crate starts threads only to resolve names, and only for clients.
+//! A reactor and all its handlers run on one thread. [`Remote`], [`Responder`] and the ids are `Send` and may be used
+//! from any thread. The crate starts threads only to resolve names, and only for clients.
 //!
 //! # The floors
 //!
@@ -63,17 +63,19 @@
 //!  kernel ← Transport ← flush ← Outbox ← Encoder ← Hub::send ← WebSocket::send ←──────────────┘
 //! ```
 //!
-//! A connection has two halves. The inbound half (socket, decoder, handler) is a `Link` and belongs to the loop. The outbound
-//! half (encoder, queued bytes, state of closing) is an `Outbox` in the [`Hub`], which every callback may borrow. **No method
-//! of the Hub calls user code**: requests of a callback are recorded, and the loop carries them out in the same turn. So a
-//! handler can send to, close or publish to any connection, its own included, without re-entrance.
+//! A connection has two halves. The inbound half (socket, decoder, handler) is a `Link` and belongs to the loop. The
+//! outbound half (encoder, queued bytes, state of closing) is an `Outbox` in the [`Hub`], which every callback may
+//! borrow. **No method of the Hub calls user code**: requests of a callback are recorded, and the loop carries them out
+//! in the same turn. So a handler can send to, close or publish to any connection, its own included, without
+//! re-entrance.
 //!
 //! # Turn
 //!
 //! One turn of the loop, in order: wait for events; connections that ended beyond the last turn's budget; commands of
-//! [`Remote`]s; connections with an event, each read, handled and flushed in one go; accepting; TLS handshakes; connections
-//! that a budget or a pause left unfinished; ticks; timers; events of the application (`on_event`); listeners and
-//! shutdown; compression; slow readers; output of all other connections, one write each; `on_drain`; `on_close`.
+//! [`Remote`]s; connections with an event, each read, handled and flushed in one go; accepting; TLS handshakes;
+//! connections that a budget or a pause left unfinished; ticks; timers; events of the application (`on_event`);
+//! listeners and shutdown; compression; slow readers; output of all other connections, one write each; `on_drain`;
+//! `on_close`.
 //!
 //! # Versions
 //!
@@ -82,9 +84,9 @@
 //!
 //! # Compression
 //!
-//! permessage-deflate (RFC 7692) is turned on by `Server::deflate` and `Client::deflate` (feature `deflate`, on by default).
-//! The compressors belong to the reactor. A connection keeps only the window that its next message may refer to.
-//! `DeflateConfig` documents the settings and their cost.
+//! permessage-deflate (RFC 7692) is turned on by `Server::deflate` and `Client::deflate` (feature `deflate`, on by
+//! default). The compressors belong to the reactor. A connection keeps only the window that its next message may refer
+//! to. `DeflateConfig` documents the settings and their cost.
 //!
 //! # Glossary
 //!
@@ -104,8 +106,8 @@
 //! # Logging
 //!
 //! The crate logs by [`log`](https://docs.rs/log), with one target per floor: `ws_reactor::net`, `ws_reactor::reactor`,
-//! `ws_reactor::websocket`. Warnings and errors concern the operator. `debug` has the opening and end of each connection,
-//! `trace` each frame and its first bytes. Nothing is logged at `info`.
+//! `ws_reactor::websocket`. Warnings and errors concern the operator. `debug` has the opening and end of each
+//! connection, `trace` each frame and its first bytes. Nothing is logged at `info`.
 
 #![forbid(unsafe_code)]
 

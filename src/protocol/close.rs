@@ -180,8 +180,8 @@ pub struct CloseReason {
     /// Whether the connection ended in order.
     ///
     /// A WebSocket: both close frames were exchanged (RFC 6455 §7.1.4). Always `false` in hixie-75 and hixie-76. A raw
-    /// stream: one side ended the stream, and the closing timeout did not pass. `true` does not prove that the peer
-    /// received every byte.
+    /// stream: one side ended the stream, and the closing timeout did not pass. In both, the system took all output of
+    /// this side. `true` does not prove that the peer received every byte.
     pub clean: bool,
     /// The cause of the end.
     pub by: ClosedBy,

@@ -294,9 +294,9 @@ impl<K: Kernel> Reactor<K> {
 
     /// Runs one turn: waits for events, at most for `timeout`, and handles them within the [budgets](ReactorConfig).
     ///
-    /// The wait also ends by a command of a [`Remote`] and at [`next_deadline`](Self::next_deadline): timers fire in time
-    /// whatever the `timeout`. `None` waits without limit of its own. Once the loop has ended, a turn does nothing and returns [`Turn::Stopped`]
-    /// until [`run`](Self::run) is called.
+    /// The wait also ends by a command of a [`Remote`] and at [`next_deadline`](Self::next_deadline): timers fire in
+    /// time whatever the `timeout`. `None` waits without limit of its own. Once the loop has ended, a turn does nothing
+    /// and returns [`Turn::Stopped`] until [`run`](Self::run) is called.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@
 
     compare.py ECHO_URL GUIDE
 
-GUIDE is src/em_websocket.md; the table under "What differs on the wire" names each difference and the versions that have it. A difference
+GUIDE is src/em_websocket.md; the table under "Differences on the wire" names each difference and the versions that have it. A difference
 that the table does not name fails, and so does one that it names and that is not there.
 """
 
@@ -177,7 +177,7 @@ def shown(said, ended):
 
 def documented(guide):
     """The rows of the guide's table: what, in which versions."""
-    section = guide.read_text().split("# What differs on the wire", 1)[1].split("\n# ", 1)[0]
+    section = guide.read_text().split("# Differences on the wire", 1)[1].split("\n# ", 1)[0]
     rows = {}
     for line in section.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
