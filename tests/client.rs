@@ -713,5 +713,5 @@ mod by_tls {
 fn wss_without_the_feature_is_an_error_that_says_so() {
     let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let error = reactor.connect("wss://localhost/", Client::new(Callbacks::new())).unwrap_err();
-    assert_eq!(error.to_string(), "cannot connect to wss://localhost/: wss needs the feature `tls`");
+    assert_eq!(format!("{error:#}"), "cannot connect to \"wss://localhost/\": wss needs the feature `tls`");
 }

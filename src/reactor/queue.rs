@@ -268,7 +268,8 @@ impl Segment {
         let Block::Bytes(all) = &**block else { return false };
         let (needed, most) = (self.end + MAX_HEADER_BYTES + bytes, SEGMENT_BYTES);
         let room = needed <= all.capacity() || 2 * all.capacity() <= most && needed <= most;
-        room && all.len() == self.end && Rc::strong_count(block) == 1
+        // A weak reference, too, keeps the block from being changed.
+        room && all.len() == self.end && Rc::strong_count(block) == 1 && Rc::weak_count(block) == 0
     }
 
     /// Bytes of the segment without the first `skip`.
@@ -332,6 +333,22 @@ mod tests {
             assert_eq!(left, b"one two shared three");
             assert_eq!(Rc::strong_count(&shared), 1);
         }
+    }
+
+    #[test]
+    fn block_of_which_the_length_is_watched_is_not_appended_to() {
+        let (mut queue, mut blocks) = (Queue::default(), Blocks::new(usize::MAX));
+        let mut block = blocks.take(100);
+        Rc::get_mut(&mut block).unwrap().bytes_mut().extend_from_slice(b"shared");
+        let watching = Rc::downgrade(&block);
+        queue.append_shared(&block, 0, 6, true);
+        drop(block);
+        queue.append(&mut blocks, 2, false, |out| out.extend_from_slice(b"he"));
+        queue.append_frame(&mut blocks, *b"ad", b"payload");
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let count = queue.slices(&[], &mut slices);
+        let bytes: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
+        assert_eq!((&bytes[..], watching.strong_count()), (&b"sharedheadpayload"[..], 1));
     }
 
     #[test]
