@@ -19,7 +19,7 @@ use ws_reactor::{Request, Server, Upgrade, WebSocket, http::StatusCode};
 
 const HISTORY: usize = 50;
 
-/// What the guests of a room share. The history begins with the newest message.
+/// State shared by the guests of a room. The history begins with the newest message.
 #[derive(Default)]
 struct Room {
     history: VecDeque<String>,

@@ -53,7 +53,7 @@ fn connect(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     let client = asked_for(arguments, Client::new(terminal))?;
     reactor.connect(&arguments.get("--url", "ws://127.0.0.1:8080/".to_owned()), client)?;
     reactor.run()?;
-    // What has failed was shown when it did.
+    // `on_error` has printed the failure.
     if failed.get() {
         process::exit(1);
     }
@@ -155,7 +155,7 @@ impl Handler for Terminal {
             Message::Binary(bytes) => writeln!(output, "{} bytes: {message}", bytes.len()),
         };
         if shown.is_err() {
-            // Nobody reads any more, as in `client … | head -1`.
+            // The reader of the output has gone, as in `client … | head -1`.
             ws.close(CloseCode::NORMAL, "");
         }
     }

@@ -22,7 +22,7 @@ use ws_reactor::{Client, CloseReason, ClosedBy, Handler, Handshake, Message, Rea
 const URL: &str = "ws://127.0.0.1:8080/quotes?token=sesame";
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What the handler and the loop share.
+/// State shared by the handler and the loop.
 #[derive(Default)]
 struct Feed {
     /// Quotes that came in this turn.

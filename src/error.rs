@@ -108,7 +108,7 @@ pub enum ConnectError {
     Url {
         /// The URL, or the proxy, without user and password.
         url: String,
-        /// What is wrong with the URL.
+        /// The fault in the URL.
         source: UrlError,
     },
     /// A subprotocol is not a token, or is offered twice. The value is the subprotocol. RFC 6455 §4.1.
@@ -117,7 +117,7 @@ pub enum ConnectError {
     Address {
         /// The address in the caller's spelling.
         address: String,
-        /// What is wrong with the address.
+        /// The fault in the address.
         source: io::Error,
     },
     /// The name could not be resolved, or no address accepted the connection.

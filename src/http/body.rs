@@ -48,7 +48,7 @@ impl BodyReader {
         reader
     }
 
-    /// Whether the body, or the wanted part, is complete.
+    /// Returns `true` once the body, or the wanted part of it, is complete.
     pub(crate) fn is_complete(&self) -> bool {
         matches!(self.framing, Framing::Complete)
     }

@@ -118,7 +118,7 @@ impl HeadReader {
         self.gather(input, limits, parse_response)
     }
 
-    /// Whether no octet of a head has been kept.
+    /// Returns `true` while no byte of a head has arrived.
     pub(crate) fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }

@@ -96,7 +96,7 @@ impl Request {
         ORIGINS.iter().find_map(named)
     }
 
-    /// Whether the request has an origin header, readable or not.
+    /// Returns `true` if the request has an origin header, valid or not.
     pub(crate) fn names_origin(&self) -> bool {
         ORIGINS.iter().any(|name| self.headers().contains_key(name))
     }
@@ -133,7 +133,7 @@ impl Request {
         (!lines.is_empty()).then(|| lines.join(", "))
     }
 
-    /// Whether the request asks for a WebSocket: `Upgrade` contains `websocket`, and `Connection` contains `upgrade`.
+    /// Returns `true` for a WebSocket request: `Upgrade` contains `websocket`, and `Connection` contains `upgrade`.
     /// RFC 6455 §4.2.1.
     pub fn is_upgrade(&self) -> bool {
         self.names_websocket() && self.names_upgrade()
@@ -156,7 +156,7 @@ impl Request {
         self.peer_addr
     }
 
-    /// Whether the connection uses TLS, to this process or to a proxy in front. See
+    /// Returns `true` if the connection uses TLS, to this process or to a proxy in front. See
     /// [`Server::secure_proxy`](crate::Server::secure_proxy).
     pub fn is_secure(&self) -> bool {
         self.proxied || self.secured.is_some()

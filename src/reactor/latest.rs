@@ -115,22 +115,20 @@ impl Hub {
             Some(admission) => admission,
             None => self.admit(id),
         };
-        let status = match admission {
-            Admission::Accept => SendStatus::Queued,
-            Admission::Congested => SendStatus::Congested,
-            Admission::Drop => SendStatus::Dropped,
-            Admission::Close => SendStatus::Closed,
-        };
-        match status.is_queued() && !self.queue_keyed(id, encoder, keyed) {
-            true => self.count(SendStatus::Closed),
-            false => self.count(status),
+        let mut status = SendStatus::from(admission);
+        if status.is_queued() {
+            self.queue_keyed(id.key(), encoder, keyed);
+            self.touch(id.key());
+            if !self.charge_excess(id.key()) {
+                status = SendStatus::Closed;
+            }
         }
+        self.count(status)
     }
 
-    /// Queues a keyed message on an open connection. Returns `false` if the connection was closed, because all
-    /// connections together hold too much output.
-    fn queue_keyed(&mut self, id: ConnectionId, encoder: Encoder, keyed: Keyed<'_>) -> bool {
-        let outbox = &mut self.outboxes[id.key()];
+    /// Queues a keyed message on an open connection.
+    fn queue_keyed(&mut self, key: usize, encoder: Encoder, keyed: Keyed<'_>) {
+        let outbox = &mut self.outboxes[key];
         let shares = outbox.shares_latest(keyed.message.len());
         let replaced = match outbox.is_compressing() {
             true => outbox.line_up_latest(keyed.key, keyed.message, &mut self.pools),
@@ -140,8 +138,6 @@ impl Hub {
             }
         };
         self.stats.conflated += u64::from(replaced);
-        self.touch(id.key());
-        self.charge_excess(id.key())
     }
 
     fn publish_keyed(&mut self, topic: &str, keyed: Keyed<'_>) -> Published {
@@ -160,22 +156,13 @@ impl Hub {
                 Some(admission) => admission,
                 None => self.admit_published(key),
             };
-            match admission {
-                Admission::Accept | Admission::Congested => {}
-                Admission::Drop => {
-                    published.dropped += 1;
-                    continue;
-                }
-                Admission::Close => {
-                    published.closed += 1;
-                    continue;
-                }
+            if published.count_refused(admission) {
+                continue;
             }
             let outbox = &mut self.outboxes[key];
             let shares = outbox.shares_latest(keyed.message.len());
-            let stays_open = if outbox.is_compressing() || encoder.masks() {
-                let id = outbox.id;
-                self.queue_keyed(id, encoder, keyed)
+            if outbox.is_compressing() || encoder.masks() {
+                self.queue_keyed(key, encoder, keyed);
             } else {
                 let known = frames.iter().position(|frame| (frame.0, frame.1) == (encoder, shares));
                 let known = known.unwrap_or_else(|| {
@@ -191,16 +178,8 @@ impl Hub {
                 if above > 0 {
                     self.excess.add_shared(&frames[known].2, above);
                 }
-                self.touch(key);
-                self.charge_excess(key)
-            };
-            if stays_open {
-                published.queued += 1;
-                published.congested += usize::from(admission == Admission::Congested);
-            } else {
-                self.stats.dropped += 1;
-                published.closed += 1;
             }
+            self.settle_published(key, admission, &mut published);
         }
         self.stats.messages_out += published.queued as u64;
         for (_, _, frame) in frames {

@@ -29,6 +29,19 @@ pub struct Published {
     pub unsupported: usize,
 }
 
+impl Published {
+    /// Counts a subscriber whose output does not admit the message. Returns whether that is so.
+    #[inline]
+    pub(super) fn count_refused(&mut self, admission: Admission) -> bool {
+        match admission {
+            Admission::Accept | Admission::Congested => return false,
+            Admission::Drop => self.dropped += 1,
+            Admission::Close => self.closed += 1,
+        }
+        true
+    }
+}
+
 impl Hub {
     /// Subscribes an open WebSocket to a topic. The subscription ends with the connection.
     ///
@@ -101,23 +114,14 @@ impl Hub {
                 continue;
             }
             let admission = if outbox.has_room() { Admission::Accept } else { self.admit_published(key) };
-            match admission {
-                Admission::Accept | Admission::Congested => {}
-                Admission::Drop => {
-                    published.dropped += 1;
-                    continue;
-                }
-                Admission::Close => {
-                    published.closed += 1;
-                    continue;
-                }
+            if published.count_refused(admission) {
+                continue;
             }
             let outbox = &mut self.outboxes[key];
             log::trace!(target: "ws_reactor::reactor", "{} send {}, published", outbox.id, Summary(message));
             let (lent, pools) = (self.lent.as_ref(), &mut self.pools);
             let shares = outbox.shares(message.len(), compress);
             let known = frames.iter().position(|frame| (frame.encoder, frame.shares) == (encoder, shares));
-            let congested = admission == Admission::Congested;
             match known {
                 _ if shares == Shares::Nothing => {
                     // Connections that have to wait with the message wait with the same copy of it.
@@ -145,14 +149,7 @@ impl Hub {
                     }
                 }
             }
-            self.touch(key);
-            if self.charge_excess(key) {
-                published.queued += 1;
-                published.congested += usize::from(congested);
-            } else {
-                self.stats.dropped += 1;
-                published.closed += 1;
-            }
+            self.settle_published(key, admission, &mut published);
         }
         for frame in frames.drain(..) {
             frame.release(&mut self.pools.blocks);
@@ -163,6 +160,19 @@ impl Hub {
         self.frames = frames;
         self.stats.messages_out += published.queued as u64;
         published
+    }
+
+    /// Flushes and charges a subscriber for which a published message was queued, and counts the message.
+    #[inline]
+    pub(super) fn settle_published(&mut self, key: usize, admission: Admission, published: &mut Published) {
+        self.touch(key);
+        if self.charge_excess(key) {
+            published.queued += 1;
+            published.congested += usize::from(admission == Admission::Congested);
+        } else {
+            self.stats.dropped += 1;
+            published.closed += 1;
+        }
     }
 
     /// Status of a published message for a subscriber whose output is above a mark.

@@ -69,7 +69,7 @@ impl Queue {
         ends_frame: bool,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
-        if !self.segments.back().is_some_and(|tail| tail.has_room_for(expected)) {
+        if !self.segments.back_mut().is_some_and(|tail| tail.has_room_for(expected)) {
             self.segments.push_back(Segment::new(Some(blocks.take(expected)), 0..0, ends_frame));
         }
         let Some(tail) = self.segments.back_mut() else { return };
@@ -263,13 +263,11 @@ impl Segment {
 
     /// Whether a frame with that many payload bytes may be appended: the block is not shared, and it has room, or may
     /// be doubled without growing too large.
-    fn has_room_for(&self, bytes: usize) -> bool {
-        let Some(block) = &self.block else { return false };
-        let Block::Bytes(all) = &**block else { return false };
+    fn has_room_for(&mut self, bytes: usize) -> bool {
+        let Some(Block::Bytes(all)) = self.block.as_mut().and_then(Rc::get_mut) else { return false };
         let (needed, most) = (self.end + MAX_HEADER_BYTES + bytes, SEGMENT_BYTES);
         let room = needed <= all.capacity() || 2 * all.capacity() <= most && needed <= most;
-        // A weak reference, too, keeps the block from being changed.
-        room && all.len() == self.end && Rc::strong_count(block) == 1 && Rc::weak_count(block) == 0
+        room && all.len() == self.end
     }
 
     /// Bytes of the segment without the first `skip`.

@@ -140,13 +140,12 @@ impl Hub {
         let supports = |encoder: Encoder| encoder.version().supports_ping();
         match find(&mut self.outboxes, id) {
             Some(outbox) if !outbox.has_room() && outbox.encoder().is_some_and(supports) => match self.admit(id) {
-                Admission::Accept => queue(self),
                 Admission::Congested => match queue(self) {
                     SendStatus::Queued => SendStatus::Congested,
                     other => other,
                 },
-                Admission::Drop => SendStatus::Dropped,
-                Admission::Close => SendStatus::Closed,
+                Admission::Accept => queue(self),
+                refused => refused.into(),
             },
             _ => queue(self),
         }
@@ -180,12 +179,10 @@ impl Hub {
     /// returns whether the connection is still open.
     #[cold]
     pub(super) fn send_congested(&mut self, id: ConnectionId, queue: impl FnOnce(&mut Hub) -> bool) -> SendStatus {
-        let status = match self.admit(id) {
-            Admission::Accept => SendStatus::Queued,
-            Admission::Congested => SendStatus::Congested,
-            Admission::Drop => return SendStatus::Dropped,
-            Admission::Close => return SendStatus::Closed,
-        };
+        let status = SendStatus::from(self.admit(id));
+        if !status.is_queued() {
+            return status;
+        }
         if !queue(self) {
             return SendStatus::Closed;
         }

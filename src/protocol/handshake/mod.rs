@@ -301,7 +301,7 @@ impl Handshake {
         self.request.peer_addr()
     }
 
-    /// Whether the connection uses TLS, to this process or to a proxy in front. See
+    /// Returns `true` if the connection uses TLS, to this process or to a proxy in front. See
     /// [`Server::secure_proxy`](crate::Server::secure_proxy).
     pub fn is_secure(&self) -> bool {
         self.request.is_secure()
