@@ -42,12 +42,8 @@ class Browser:
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
         if not (driver and chromium):
             raise Failed("Chromium and ChromeDriver are needed (Debian: chromium, chromium-driver)")
-        self._driver = subprocess.Popen(
-            [driver, "--port=0"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            text=True, start_new_session=True,
-        )
+        self._base = self._start_driver(driver)
         try:
-            self._base = self._address()
             chrome = {"binary": chromium, "args": self.ARGUMENTS}
             wanted = {"browserName": "chrome", "goog:chromeOptions": chrome, "timeouts": {"script": 20_000},
                       "acceptInsecureCerts": self.trusting}
@@ -125,18 +121,29 @@ class Browser:
     # A proxy named in the environment must not be asked for this machine's own addresses.
     _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-    def _address(self):
-        late = threading.Timer(20, self._driver.kill)
-        late.start()
-        try:
-            for line in self._driver.stdout:
-                found = re.search(r"started successfully on port (\d+)", line)
-                if found:
-                    threading.Thread(target=self._driver.stdout.read, daemon=True).start()
-                    return f"http://127.0.0.1:{found.group(1)}"
-        finally:
-            late.cancel()
-        raise Failed("ChromeDriver did not start")
+    def _start_driver(self, driver):
+        """Starts ChromeDriver and returns its address. ChromeDriver needs one port free on IPv4 and IPv6 alike. It draws
+        the port and exits if another process has the port in one of the two, so a failed start is repeated."""
+        for _ in range(5):
+            self._driver = subprocess.Popen(
+                [driver, "--port=0"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True, start_new_session=True,
+            )
+            late = threading.Timer(20, self._driver.kill)
+            late.start()
+            output = []
+            try:
+                for line in self._driver.stdout:
+                    output.append(line)
+                    found = re.search(r"started successfully on port (\d+)", line)
+                    if found:
+                        threading.Thread(target=self._driver.stdout.read, daemon=True).start()
+                        return f"http://127.0.0.1:{found.group(1)}"
+            finally:
+                late.cancel()
+            self._end_driver()
+            time.sleep(0.5)
+        raise Failed(f"ChromeDriver did not start (status {self._driver.returncode}): {''.join(output).strip()}")
 
     def _end_driver(self):
         try:
