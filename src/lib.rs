@@ -33,6 +33,7 @@
 //! | learn what happened to a message | [`SendStatus`], [`Published`]; limits in [`OutputLimits`] |
 //! | learn why a connection ended | [`CloseReason`] with [`ClosedBy`]; [`Error`] for errors |
 //! | speak another protocol on the same loop | [`StreamHandler`] |
+//! | speak WebSocket on sockets of your own | [`protocol`] |
 //! | use TLS | `TlsConfig` (server), `TlsClientConfig` (client) |
 //! | compress | `DeflateConfig` |
 //! | test a handler without sockets | [`TestSocket`] |
@@ -122,7 +123,7 @@ pub mod http;
 #[doc(hidden)]
 pub mod measuring;
 pub mod net;
-mod protocol;
+pub mod protocol;
 mod reactor;
 mod tls_info;
 mod websocket;
@@ -131,9 +132,12 @@ mod websocket;
 pub use rustls;
 
 #[cfg(feature = "tls")]
+#[doc(inline)]
 pub use crate::net::tls::{TlsAcceptor, TlsClientConfig, TlsConfig, TlsConnector, TlsError};
 #[cfg(feature = "deflate")]
+#[doc(inline)]
 pub use crate::protocol::{DeflateConfig, DeflateConfigError, DeflateParameters};
+#[doc(inline)]
 pub use crate::{
     error::{ConnectError, Error, ListenError, PollError, Refusal},
     http::{HeadError, HeadLimits, Request, UrlError, UrlPart},

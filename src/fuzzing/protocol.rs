@@ -151,8 +151,8 @@ fn events<'d>(
                 Incoming::Message(Message::Binary(bytes)) => Event::Binary(bytes.to_vec()),
                 Incoming::Ping(data) => Event::Ping(data.to_vec()),
                 Incoming::Pong(data) => Event::Pong(data.to_vec()),
-                Incoming::Close(farewell) => {
-                    events.push(Event::Close(farewell.body.to_vec()));
+                Incoming::Close(frame) => {
+                    events.push(Event::Close(frame.body.to_vec()));
                     return events;
                 }
             });

@@ -93,7 +93,7 @@ impl fmt::Display for HeadError {
 impl std::error::Error for HeadError {}
 
 /// Collects a head. Only a head that arrives in pieces is copied.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct HeadReader {
     buffer: Vec<u8>,
     scan: Scan,
@@ -144,7 +144,7 @@ impl HeadReader {
 }
 
 /// State of the search for the empty line.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Scan {
     /// Octets of the head so far.
     total: usize,

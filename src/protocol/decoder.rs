@@ -10,7 +10,7 @@ use super::{
     deflate::Inflation,
     error::ProtocolError,
     framing::{FrameHeader, MAX_HEADER_BYTES, OpCode, ParsedHeader, hixie, hybi, hybi_early},
-    incoming::{Farewell, Incoming},
+    incoming::{CloseFrame, Incoming},
     limits::MessageLimits,
     mask::unmask,
     message::Message,
@@ -304,7 +304,7 @@ impl<'m> Course<'m> {
                 None => return Ok(Decoded { consumed: at, incoming: None, block: None }),
                 Some(hixie::Step::Close) => {
                     *self.closed = true;
-                    let incoming = Some(Incoming::Close(Farewell::default()));
+                    let incoming = Some(Incoming::Close(CloseFrame::default()));
                     return Ok(Decoded { consumed: at, incoming, block: None });
                 }
                 Some(hixie::Step::Text { range, begins: true, ends: true }) => {

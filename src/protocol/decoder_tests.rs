@@ -20,7 +20,7 @@ fn event(incoming: Incoming<'_>) -> Event {
         Incoming::Message(message) => Event::Message(message.to_owned()),
         Incoming::Ping(data) => Event::Ping(data.to_vec()),
         Incoming::Pong(data) => Event::Pong(data.to_vec()),
-        Incoming::Close(close) => Event::Close(close.why().map(|(code, reason)| (code, reason.to_owned()))),
+        Incoming::Close(close) => Event::Close(close.code().map(|code| (code, close.reason().to_owned()))),
     }
 }
 

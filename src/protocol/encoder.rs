@@ -2,6 +2,7 @@
 
 use super::{
     close::{CloseCode, fitting},
+    deflate::Deflation,
     framing::{HeaderBytes, MAX_CONTROL_BYTES, MAX_HEADER_BYTES, OpCode, hixie, hybi, hybi_early},
     mask::MaskingKey,
     message::Message,
@@ -40,6 +41,24 @@ impl Encoder {
     /// Appends a whole message. The version must support its type.
     pub(crate) fn message(self, message: Message<'_>, key: MaskingKey, out: &mut Vec<u8>) {
         self.frame(data_op_code(message), message.as_bytes(), key, out);
+    }
+
+    /// Appends a whole message, compressed by `deflation` if that makes the message shorter.
+    pub(crate) fn message_by(
+        self,
+        deflation: Option<&mut Deflation>,
+        message: Message<'_>,
+        key: MaskingKey,
+        out: &mut Vec<u8>,
+    ) {
+        let compressed = deflation.and_then(|deflation| Some((deflation.message(message.as_bytes())?, deflation)));
+        match compressed {
+            Some((frame, deflation)) => {
+                self.compressed(data_op_code(message), true, &frame, key, out);
+                deflation.recycle(frame);
+            }
+            None => self.message(message, key, out),
+        }
     }
 
     /// The header of a message, if the header has two octets and the payload follows unchanged.

@@ -1,5 +1,75 @@
-//! The WebSocket protocol as a pure codec: bytes to messages and back, without sockets, clocks or randomness of its
-//! own.
+//! The WebSocket protocol without sockets ("sans-IO"), for applications with input and output of their own: every
+//! version, servers and clients.
+//!
+//! Everything here is pure: bytes, limits and random bytes come in as arguments, and output is appended to the caller's
+//! buffer. There are no clocks and no sockets. [`Server`](crate::Server) and [`Client`](crate::Client) are built on the
+//! same code.
+//!
+//! | task | type |
+//! |---|---|
+//! | accept a WebSocket | [`ServerHandshake`] |
+//! | request a WebSocket | [`ClientHandshake`] |
+//! | decode messages and control frames | [`MessageDecoder`], which returns [`Incoming`] |
+//! | encode messages and control frames | [`MessageEncoder`] |
+//!
+//! A client and a server, joined by buffers:
+//!
+//! ```
+//! use ws_reactor::{
+//!     CloseCode, Message,
+//!     protocol::{ClientHandshake, Incoming, ServerHandshake, ServerStep},
+//! };
+//!
+//! let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
+//! # let random = |bytes: &mut [u8]| bytes.fill(7);
+//!
+//! // Opening handshakes. `random` is a function such as `getrandom::fill`.
+//! let mut pending = ClientHandshake::new("ws://example.com/chat")?.send(random, &mut to_server)?;
+//! let mut handshake = ServerHandshake::new();
+//! let mut server = loop {
+//!     let (used, step) = handshake.receive(&to_server, &mut to_client)?;
+//!     to_server.drain(..used);
+//!     match step.expect("the input is complete") {
+//!         ServerStep::Request(request) => handshake.accept(request, &mut to_client)?,
+//!         ServerStep::Open(opened) => break opened,
+//!     }
+//! };
+//! let (_, opened) = pending.receive(&to_client)?;
+//! let mut client = opened.expect("the response is complete");
+//!
+//! // A message, and the start of the closing handshake.
+//! client.encoder.message("hello", &mut to_server)?;
+//! client.encoder.close(CloseCode::NORMAL, "bye", &mut to_server)?;
+//! let mut answer = Vec::new();
+//! let mut at = 0;
+//! while let (used, Some(incoming)) = server.decoder.decode(&mut to_server[at..])? {
+//!     at += used;
+//!     match incoming {
+//!         Incoming::Message(message) => assert_eq!(message, Message::Text("hello")),
+//!         // A pong, or the other close frame.
+//!         other => server.encoder.answer(&other, &mut answer),
+//!     }
+//! }
+//! assert_eq!(answer, [0x88, 2, 0x03, 0xe8]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The example `sans_io` is an echo server and a client on blocking sockets.
+//!
+//! # What remains for the application
+//!
+//! - [`MessageEncoder::answer`] for pings and the close frame, as above; [`MessageEncoder::fail`] for an error of the
+//!   decoder.
+//! - End the stream after the closing handshake: a server at once, a client after the server. RFC 6455 §7.1.1.
+//! - Time-outs of the opening handshake, of silence and of the closing handshake.
+//! - A bound on the output that waits for a slow peer.
+//! - TLS, proxies and redirects of a client.
+//! - The origin of a browser's page: see [`Request::origin`](crate::Request::origin).
+//!
+//! Decoders, encoders and handshakes are not `Send`: connections of one thread share buffers and compressors without
+//! locks.
+//!
+//! # Structure
 //!
 //! ```text
 //!  request head → handshake::detect → Handshake, 101
@@ -10,7 +80,8 @@
 //!       └ Deflation: messages to compress ↗
 //! ```
 //!
-//! The differences between versions are listed in [`version`], and nowhere else.
+//! The differences between versions are listed in `version.rs`, and nowhere else. `endpoint` holds the public codec: it
+//! joins decoder and encoder with buffers, masking keys and compression, which connections of a reactor share.
 
 pub(crate) mod assembly;
 pub(crate) mod block;
@@ -23,6 +94,7 @@ pub(crate) mod deflate;
 #[path = "undeflated.rs"]
 pub(crate) mod deflate;
 pub(crate) mod encoder;
+mod endpoint;
 pub(crate) mod error;
 pub(crate) mod framing;
 pub(crate) mod handshake;
@@ -38,8 +110,13 @@ pub(crate) mod version;
 pub use close::{CloseCode, CloseReason, ClosedBy, TimeoutKind};
 #[cfg(feature = "deflate")]
 pub use deflate::{DeflateConfig, DeflateConfigError, DeflateParameters};
+pub use endpoint::{
+    ClientHandshake, EncodeError, MessageDecoder, MessageEncoder, Opened, PendingResponse, RequestError,
+    ServerHandshake, ServerStep,
+};
 pub use error::ProtocolError;
 pub use handshake::{Handshake, HandshakeError, client::ResponseError};
+pub use incoming::{CloseFrame, Incoming};
 pub use limits::MessageLimits;
 pub use message::{Message, OwnedMessage, Utf8Bytes};
 pub use outgoing::Outgoing;

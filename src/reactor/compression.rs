@@ -21,7 +21,6 @@ use crate::{
         deflate::{DeflateSetting, Deflation},
         encoder::{Encoder, data_op_code},
         framing::OpCode,
-        mask::MaskingKey,
     },
 };
 
@@ -126,7 +125,7 @@ impl Outbox {
         if compress {
             let key = pools.key(encoder);
             let queue = self.queue.get_or_insert_with(|| pools.take_queue());
-            let write = |out: &mut Vec<u8>| write_frame(encoder, Some(&mut compression.deflation), message, key, out);
+            let write = |out: &mut Vec<u8>| encoder.message_by(Some(&mut compression.deflation), message, key, out);
             queue.append(&mut pools.blocks, message.len(), true, write);
         } else {
             self.plain(encoder, message, lent, pools);
@@ -255,24 +254,6 @@ impl Outbox {
             }
         }
         budget
-    }
-}
-
-/// Writes a message as a frame, compressed by `deflation` if that makes it shorter.
-pub(super) fn write_frame(
-    encoder: Encoder,
-    deflation: Option<&mut Deflation>,
-    message: Message<'_>,
-    key: MaskingKey,
-    out: &mut Vec<u8>,
-) {
-    let compressed = deflation.and_then(|deflation| Some((deflation.message(message.as_bytes())?, deflation)));
-    match compressed {
-        Some((frame, deflation)) => {
-            encoder.compressed(data_op_code(message), true, &frame, key, out);
-            deflation.recycle(frame);
-        }
-        None => encoder.message(message, key, out),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::{
-    compression::{Shares, write_frame},
+    compression::Shares,
     outbox::{LARGE_PAYLOAD_BYTES, Outbox, SMALL_FRAME_BYTES},
 };
 use crate::protocol::{
@@ -49,7 +49,7 @@ impl EncodedFrame {
                     out.bytes_mut().extend_from_slice(header.as_bytes());
                     body = Some((Rc::clone(block), start, start + payload.len()));
                 }
-                None => write_frame(encoder, deflation, message, NO_KEY, out.bytes_mut()),
+                None => encoder.message_by(deflation, message, NO_KEY, out.bytes_mut()),
             }
         }
         EncodedFrame { encoder, shares, head, body }

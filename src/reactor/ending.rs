@@ -10,7 +10,7 @@ use super::{
     task::Task,
 };
 use crate::protocol::{
-    CloseCode, CloseReason, ClosedBy, ProtocolError, TimeoutKind, Version, encoder::Encoder, incoming::Farewell,
+    CloseCode, CloseReason, ClosedBy, ProtocolError, TimeoutKind, Version, encoder::Encoder, incoming::CloseFrame,
 };
 
 /// If more than this of a begun frame is queued, a close frame behind it does not reach a peer that does not read. The
@@ -88,19 +88,19 @@ impl Hub {
     }
 
     /// Answers the peer's close frame with the same body and ends the connection (RFC 6455 §5.5.1).
-    pub(crate) fn answer_close(&mut self, id: ConnectionId, farewell: Farewell<'_>) {
+    pub(crate) fn answer_close(&mut self, id: ConnectionId, frame: CloseFrame<'_>) {
         let phase = self.phase(id);
         let Some(outbox) = self.outboxes.get_mut(id.key()) else { return };
         let by = match (phase, outbox.ending()) {
             (Phase::Closing, Some(ours)) => ours.by,
             (Phase::Open, _) => {
                 log::trace!(target: "ws_reactor::reactor", "{id} answers the close");
-                outbox.close_answer(farewell.body, &mut self.pools);
+                outbox.close_answer(frame.body, &mut self.pools);
                 ClosedBy::Peer
             }
             _ => return,
         };
-        let (code, reason) = farewell.why().unwrap_or((CloseCode::NO_STATUS, ""));
+        let (code, reason) = (frame.code().unwrap_or(CloseCode::NO_STATUS), frame.reason());
         let ending = match outbox.encoder().is_some_and(|encoder| encoder.version().closes_cleanly()) {
             true => CloseReason { code, reason: reason.to_owned(), clean: true, by },
             false => CloseReason::abnormal(by),

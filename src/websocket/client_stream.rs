@@ -2,7 +2,7 @@
 
 use std::{any::Any, io, mem, rc::Rc, time::Duration};
 
-use http::{Response, StatusCode};
+use http::Response;
 
 use super::{
     client::Client,
@@ -13,14 +13,10 @@ use super::{
 };
 use crate::{
     error::{Error, Refusal},
-    http::{
-        Request,
-        body::BodyReader,
-        head::{HeadReader, MOST_INFORMATIONAL},
-    },
+    http::{Request, body::BodyReader, head::HeadReader},
     protocol::{
         CloseCode, CloseReason, ClosedBy, Handshake, ProxyError, Side, TimeoutKind,
-        handshake::client::{Agreed, Ask, PROOF_BYTES, Proof, ResponseError},
+        handshake::client::{Agreed, Ask, Proof, ProofReader, ResponseError, ResponseReader},
         proxy::Tunnel,
     },
     reactor::{ConnectionId, Hub, Phase, Stream, StreamHandler, TimerId},
@@ -61,15 +57,12 @@ enum State {
 struct Asked {
     request: http::Request<()>,
     proof: Proof,
-    reader: HeadReader,
-    /// Number of 1xx responses so far.
-    informational: usize,
+    reader: ResponseReader,
 }
 
 struct Proving {
     handshake: Handshake,
-    expected: [u8; PROOF_BYTES],
-    received: Vec<u8>,
+    reader: ProofReader,
 }
 
 /// Bytes of a refusal's body that are kept.
@@ -149,8 +142,8 @@ impl ClientStream {
         let limits = crate::http::HeadLimits { max_bytes: bytes.len() * 2, max_headers: 256 };
         match HeadReader::default().read(&bytes, &limits) {
             Ok(Some((request, _))) => {
-                let (reader, informational) = (HeadReader::default(), 0);
-                self.state = State::Asked(Box::new(Asked { request, proof, reader, informational }));
+                let reader = ResponseReader::default();
+                self.state = State::Asked(Box::new(Asked { request, proof, reader }));
             }
             Ok(None) => self.fail(stream, &Error::Head(crate::http::HeadError::Malformed)),
             Err(error) => self.fail(stream, &Error::Head(error)),
@@ -160,34 +153,20 @@ impl ClientStream {
     /// Takes bytes of the response head, and returns how many were used.
     fn read_answer(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
         let State::Asked(asked) = &mut self.state else { return 0 };
-        if asked.reader.is_empty() && is_tls_alert(data) {
-            self.fail(stream, &Error::Response(ResponseError::Tls));
-            return data.len();
-        }
-        match asked.reader.read_response(data, &self.client.config.head) {
-            Ok(None) => data.len(),
-            Err(error) => {
-                self.fail(stream, &Error::Response(ResponseError::Head(error)));
-                data.len()
-            }
-            Ok(Some((response, used))) => {
+        match asked.reader.read(data, &self.client.config.head) {
+            Ok((used, None)) => used,
+            Ok((used, Some(response))) => {
                 self.judge(stream, response);
                 used
+            }
+            Err(error) => {
+                self.fail(stream, &Error::Response(error));
+                data.len()
             }
         }
     }
 
     fn judge(&mut self, stream: &mut Stream<'_>, response: Response<()>) {
-        let State::Asked(asked) = &mut self.state else { return };
-        let status = response.status();
-        if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
-            asked.informational += 1;
-            asked.reader = HeadReader::default();
-            if asked.informational > MOST_INFORMATIONAL {
-                self.fail(stream, &Error::Response(ResponseError::Status(status)));
-            }
-            return;
-        }
         let State::Asked(asked) = mem::replace(&mut self.state, State::Failed) else { return };
         match self.ask(|ask| ask.check(&response, &asked.proof)) {
             Ok(agreed) => self.agree(stream, *asked, response, agreed),
@@ -223,7 +202,7 @@ impl ClientStream {
         handshake.answered_by(response);
         match asked.proof {
             Proof::Behind(expected) => {
-                self.state = State::Proving(Box::new(Proving { handshake, expected, received: Vec::new() }));
+                self.state = State::Proving(Box::new(Proving { handshake, reader: ProofReader::new(expected) }));
             }
             Proof::Nothing | Proof::Accept(_) => self.open(stream, &handshake),
         }
@@ -232,16 +211,19 @@ impl ClientStream {
     /// Takes bytes of the proof, and returns how many were used.
     fn read_proof(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
         let State::Proving(proving) = &mut self.state else { return 0 };
-        let here = data.len().min(PROOF_BYTES - proving.received.len());
-        proving.received.extend_from_slice(&data[..here]);
-        if proving.received.len() == PROOF_BYTES {
-            let State::Proving(proving) = mem::replace(&mut self.state, State::Failed) else { return here };
-            match proving.received == proving.expected {
-                true => self.open(stream, &proving.handshake),
-                false => self.fail(stream, &Error::Response(ResponseError::Proof)),
+        match proving.reader.read(data) {
+            Ok(used) if !proving.reader.is_complete() => used,
+            Ok(used) => {
+                if let State::Proving(proving) = mem::replace(&mut self.state, State::Failed) {
+                    self.open(stream, &proving.handshake);
+                }
+                used
+            }
+            Err(error) => {
+                self.fail(stream, &Error::Response(error));
+                data.len()
             }
         }
-        here
     }
 
     /// The handshake is complete.
@@ -450,11 +432,6 @@ impl ClientStream {
             _ => TimeoutKind::Opening,
         }
     }
-}
-
-/// Whether `data` starts a TLS alert: the response of a `wss` server to plain HTTP (RFC 8446 §5.1, §6).
-fn is_tls_alert(data: &[u8]) -> bool {
-    matches!(data, [0x15] | [0x15, 3] | [0x15, 3, ..])
 }
 
 /// Placeholder for the handler while the session owns it.

@@ -13,7 +13,7 @@ use crate::{
     error::{Error, ListenError},
     http::Request,
     net::{Bind, Kernel, tls::TlsAcceptor},
-    protocol::{Handshake, Version, deflate::DeflateConfig},
+    protocol::{Handshake, Version, deflate::DeflateConfig, handshake::server::Subprotocols},
     reactor::{Hub, Listening, Reactor, Service, StreamConfig, StreamHandler},
 };
 
@@ -25,14 +25,6 @@ type OnRequest = dyn Fn(&Request, &mut Hub) -> Reply;
 
 /// Receives errors of connections that have no handler yet.
 type OnError = dyn Fn(SocketAddr, &Error);
-
-/// How the server chooses the subprotocol.
-pub(super) enum Subprotocols {
-    /// The first of these that the client offers.
-    Preferred(Vec<String>),
-    /// All that the client offers, in the client's spelling.
-    Echoed,
-}
 
 /// A WebSocket server, for [`Reactor::listen`] or [`Hub::listen`].
 ///

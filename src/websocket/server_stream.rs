@@ -10,7 +10,7 @@ use super::{
     origins::Origins,
     reply::{Reply, ReplyKind, Upgrade},
     responder::Deferred,
-    server::{Server, Subprotocols},
+    server::Server,
     session::{Beginning, Session},
 };
 use crate::{
@@ -21,7 +21,11 @@ use crate::{
         response,
     },
     protocol::{
-        CloseReason, ClosedBy, Handshake, HandshakeError, MessageLimits, Side, TimeoutKind, Version, handshake,
+        CloseReason, ClosedBy, Handshake, HandshakeError, MessageLimits, Side, TimeoutKind, Version,
+        handshake::{
+            self,
+            server::{Challenge, is_offered},
+        },
     },
     reactor::{PendingHandshake, Phase, Stream, StreamHandler, TimerId},
 };
@@ -43,7 +47,7 @@ enum State {
     /// The request is complete; the reply is deferred.
     Deferred(Box<Question>),
     /// The response head is sent; the challenge behind the request is incomplete (hixie-76 §1.3).
-    Challenged(Box<Challenge>),
+    Challenged(Box<Challenge>, MessageLimits),
     /// The handshake is complete.
     Open(Box<Session>),
     /// The request was answered with an HTTP response.
@@ -54,12 +58,6 @@ struct Question {
     request: Request,
     version: Result<Version, HandshakeError>,
     deferred: Deferred,
-}
-
-struct Challenge {
-    handshake: Handshake,
-    limits: MessageLimits,
-    received: Vec<u8>,
 }
 
 impl ServerStream {
@@ -116,14 +114,12 @@ impl ServerStream {
 
     /// Takes bytes of the challenge, and returns how many were used.
     fn read_challenge(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
-        let State::Challenged(challenge) = &mut self.state else { return 0 };
-        let missing = challenge.handshake.challenge_bytes() - challenge.received.len();
-        let here = missing.min(data.len());
-        challenge.received.extend_from_slice(&data[..here]);
-        if here == missing {
+        let State::Challenged(challenge, _) = &mut self.state else { return 0 };
+        let used = challenge.read(data);
+        if challenge.is_complete() {
             self.open(stream);
         }
-        here
+        used
     }
 
     /// The request is complete: accepts or answers it.
@@ -206,25 +202,26 @@ impl ServerStream {
         handshake.extend(upgrade.extensions);
         let mut answer = Vec::with_capacity(256);
         handshake.answer(&upgrade.headers, &mut answer);
-        let challenged = handshake.challenge_bytes() > 0;
-        stream.hub.write_handshake(stream.id(), &answer, !challenged);
+        let challenge = Challenge::new(handshake);
+        let complete = challenge.is_complete();
+        stream.hub.write_handshake(stream.id(), &answer, complete);
         let limits = upgrade.limits.unwrap_or(self.server.config.websocket.limits);
-        self.state = State::Challenged(Box::new(Challenge { handshake, limits, received: Vec::new() }));
-        if !challenged {
+        self.state = State::Challenged(Box::new(challenge), limits);
+        if complete {
             self.open(stream);
         }
     }
 
     /// The handshake is complete.
     fn open(&mut self, stream: &mut Stream<'_>) {
-        let State::Challenged(challenge) = &self.state else { return };
+        let State::Challenged(challenge, _) = &self.state else { return };
         self.pending = None;
         let handler = (self.server.factory)(&challenge.handshake);
-        let State::Challenged(challenge) = mem::replace(&mut self.state, State::Answered) else { return };
-        let Challenge { handshake, limits, received } = *challenge;
-        if handshake.challenge_bytes() > 0 {
-            stream.hub.write_handshake(stream.id(), &handshake.prove(&received), true);
+        let State::Challenged(challenge, limits) = mem::replace(&mut self.state, State::Answered) else { return };
+        if let Some(proof) = challenge.proof() {
+            stream.hub.write_handshake(stream.id(), &proof, true);
         }
+        let handshake = challenge.handshake;
         let (config, deflate) = (&self.websocket, self.server.deflate.as_ref());
         let beginning = Beginning { side: Side::Server, limits, config, deflate };
         let session = Session::begin(stream, handler, &handshake, beginning);
@@ -236,15 +233,13 @@ impl ServerStream {
 
     /// The negotiated subprotocol: the application's choice, else the server's first one that is offered.
     fn subprotocol(&self, request: &Request, chosen: Option<String>) -> Option<String> {
-        let offered = |subprotocol: &str| request.subprotocols().any(|offer| offer == subprotocol);
-        match (chosen, &self.server.subprotocols) {
-            (Some(chosen), _) if offered(&chosen) => Some(chosen),
-            (Some(chosen), _) => {
+        match chosen {
+            Some(chosen) if is_offered(request, &chosen) => Some(chosen),
+            Some(chosen) => {
                 log::warn!(target: "ws_reactor::websocket", "subprotocol {chosen:?} was not offered and is left out");
                 None
             }
-            (None, Subprotocols::Preferred(ours)) => ours.iter().find(|subprotocol| offered(subprotocol)).cloned(),
-            (None, Subprotocols::Echoed) => request.subprotocols_as_written(),
+            None => self.server.subprotocols.choose(request),
         }
     }
 
@@ -316,7 +311,7 @@ impl StreamHandler for ServerStream {
                     break;
                 }
                 State::Opening { .. } => self.read_request(stream, &data[at..]),
-                State::Challenged(_) => self.read_challenge(stream, &data[at..]),
+                State::Challenged(..) => self.read_challenge(stream, &data[at..]),
                 State::Deferred(_) => {
                     // The application may have resumed the connection through the Hub.
                     stream.pause();
@@ -358,7 +353,7 @@ impl StreamHandler for ServerStream {
                     self.tell(stream, &Error::Timeout(TimeoutKind::Opening));
                 }
             }
-            State::Opening { .. } | State::Challenged(_) | State::Answered => {
+            State::Opening { .. } | State::Challenged(..) | State::Answered => {
                 stream.hub.terminate_with(stream.id(), ClosedBy::Timeout(TimeoutKind::Opening));
             }
         }
@@ -370,7 +365,7 @@ impl StreamHandler for ServerStream {
             State::Opening { begun: true, .. } | State::Deferred(_) => {
                 self.answer_text(stream, StatusCode::SERVICE_UNAVAILABLE, "shutting down");
             }
-            State::Opening { .. } | State::Challenged(_) => stream.terminate(),
+            State::Opening { .. } | State::Challenged(..) => stream.terminate(),
             State::Answered => {}
         }
     }
@@ -378,7 +373,7 @@ impl StreamHandler for ServerStream {
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
         match &mut self.state {
             State::Open(session) => session.on_error(stream, error),
-            State::Opening { begun: true, .. } | State::Deferred(_) | State::Challenged(_) => self.tell(stream, error),
+            State::Opening { begun: true, .. } | State::Deferred(_) | State::Challenged(..) => self.tell(stream, error),
             // A failed TLS handshake is reported even before the first byte of a request.
             State::Opening { .. } if matches!(error, Error::Tls(_)) => self.tell(stream, error),
             // An idle connection that ends is not an error, and an answered one was reported before.

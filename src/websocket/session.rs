@@ -204,7 +204,7 @@ impl Session {
                 limits = call(&mut *self.handler, stream, view, |handler, ws| handler.on_pong(ws, data));
             }
             Incoming::Message(_) | Incoming::Pong(_) => {}
-            Incoming::Close(farewell) => stream.hub.answer_close(id, farewell),
+            Incoming::Close(frame) => stream.hub.answer_close(id, frame),
         }
         self.decoder.set_limits(limits);
         Some(consumed)

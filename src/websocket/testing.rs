@@ -274,8 +274,8 @@ impl TestSocket {
                 Some(Incoming::Message(message)) => Received::Message(message.to_owned()),
                 Some(Incoming::Ping(data)) => Received::Ping(data.to_vec()),
                 Some(Incoming::Pong(data)) => Received::Pong(data.to_vec()),
-                Some(Incoming::Close(farewell)) => {
-                    Received::Close(farewell.why().map(|(code, reason)| (code, reason.to_owned())))
+                Some(Incoming::Close(frame)) => {
+                    Received::Close(frame.code().map(|code| (code, frame.reason().to_owned())))
                 }
                 None => break,
             });

@@ -3,6 +3,7 @@
 
 mod deflate;
 mod http;
+mod protocol;
 mod reactor;
 mod support;
 mod threads;

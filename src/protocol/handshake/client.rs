@@ -7,7 +7,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::{hixie76, hybi};
 use crate::{
-    http::{HeadError, response, url::Credentials},
+    http::{
+        HeadError, HeadLimits,
+        head::{HeadReader, MOST_INFORMATIONAL},
+        response,
+        url::Credentials,
+    },
     protocol::{
         deflate::{self, DeflateConfig, DeflateParameters},
         mask::Masks,
@@ -112,6 +117,72 @@ pub(crate) const PROOF_BYTES: usize = 16;
 pub(crate) struct Agreed {
     pub(crate) subprotocol: Option<String>,
     pub(crate) compression: Option<DeflateParameters>,
+}
+
+/// Reads the head of the response.
+#[derive(Debug, Default)]
+pub(crate) struct ResponseReader {
+    reader: HeadReader,
+    /// Number of interim responses (1xx) so far.
+    interim: usize,
+}
+
+impl ResponseReader {
+    /// Takes input. Returns how much was used, and the response once its head is complete. Interim responses are
+    /// skipped (RFC 9110 §15.2).
+    pub(crate) fn read(
+        &mut self,
+        input: &[u8],
+        limits: &HeadLimits,
+    ) -> Result<(usize, Option<Response<()>>), ResponseError> {
+        if self.reader.is_empty() && is_tls_alert(input) {
+            return Err(ResponseError::Tls);
+        }
+        let Some((response, used)) = self.reader.read_response(input, limits).map_err(ResponseError::Head)? else {
+            return Ok((input.len(), None));
+        };
+        let status = response.status();
+        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok((used, Some(response)));
+        }
+        self.interim += 1;
+        self.reader = HeadReader::default();
+        if self.interim > MOST_INFORMATIONAL { Err(ResponseError::Status(status)) } else { Ok((used, None)) }
+    }
+}
+
+/// Whether `data` starts a TLS alert: the response of a `wss` server to plain HTTP (RFC 8446 §5.1, §6).
+fn is_tls_alert(data: &[u8]) -> bool {
+    matches!(data, [0x15] | [0x15, 3] | [0x15, 3, ..])
+}
+
+/// Reads the proof behind the response head (hixie-76 §1.3).
+#[derive(Debug)]
+pub(crate) struct ProofReader {
+    expected: [u8; PROOF_BYTES],
+    received: usize,
+}
+
+impl ProofReader {
+    pub(crate) fn new(expected: [u8; PROOF_BYTES]) -> Self {
+        ProofReader { expected, received: 0 }
+    }
+
+    /// Takes input. Returns how much was used.
+    pub(crate) fn read(&mut self, input: &[u8]) -> Result<usize, ResponseError> {
+        let left = &self.expected[self.received..];
+        let used = input.len().min(left.len());
+        if input[..used] != left[..used] {
+            return Err(ResponseError::Proof);
+        }
+        self.received += used;
+        Ok(used)
+    }
+
+    /// Whether the whole proof has arrived.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.received == PROOF_BYTES
+    }
 }
 
 impl Ask<'_> {

@@ -1,0 +1,262 @@
+//! Decoder and encoder with buffers and compression of their own.
+
+use std::fmt;
+
+use crate::protocol::{
+    CloseCode, Message, MessageLimits, ProtocolError, Version,
+    block::Blocks,
+    decoder::Decoder,
+    deflate::{Deflation, Inflation},
+    encoder::Encoder,
+    incoming::Incoming,
+    mask::{MaskingKey, Masks},
+    version::Side,
+};
+
+/// Free buffers kept by a decoder between messages, in bytes.
+const FREE_BYTES: usize = 64 * 1024;
+
+/// Decodes the input of one connection. See the [module](crate::protocol) for an example.
+#[derive(Debug)]
+pub struct MessageDecoder {
+    decoder: Decoder,
+    blocks: Blocks,
+    failed: Option<ProtocolError>,
+}
+
+impl MessageDecoder {
+    /// Makes the decoder of a server, for input from a client. Without compression: a decoder with compression comes
+    /// from [`ServerHandshake`](super::ServerHandshake).
+    pub fn server(version: Version, limits: MessageLimits) -> Self {
+        MessageDecoder::new(version, Side::Server, limits, None)
+    }
+
+    /// Makes the decoder of a client, for input from a server. Without compression: a decoder with compression comes
+    /// from [`ClientHandshake`](super::ClientHandshake).
+    pub fn client(version: Version, limits: MessageLimits) -> Self {
+        MessageDecoder::new(version, Side::Client, limits, None)
+    }
+
+    pub(super) fn new(version: Version, side: Side, limits: MessageLimits, inflation: Option<Inflation>) -> Self {
+        let mut decoder = Decoder::new(version, side, limits);
+        if let Some(inflation) = inflation {
+            decoder.inflate_by(inflation);
+        }
+        MessageDecoder { decoder, blocks: Blocks::new(FREE_BYTES), failed: None }
+    }
+
+    /// Decodes the next message or control frame. Returns how many bytes of `input` were used, and the item.
+    ///
+    /// Without an item all input was used, and more is needed: call with the next input. With an item, call again with
+    /// the bytes that were not used.
+    ///
+    /// Decoding unmasks in place, so the used part of `input` is overwritten. A message that lies whole in `input` is
+    /// not copied; the parts of an unfinished message are copied once. Input may be cut at any byte. Input after a close
+    /// frame is ignored.
+    ///
+    /// # Errors
+    ///
+    /// The peer broke the protocol. Send [`MessageEncoder::fail`], and end the stream. Each further call returns the
+    /// same error.
+    pub fn decode<'m>(&'m mut self, input: &'m mut [u8]) -> Result<(usize, Option<Incoming<'m>>), ProtocolError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        self.decoder.release(&mut self.blocks);
+        match self.decoder.decode(input, &mut self.blocks) {
+            Ok(decoded) => Ok((decoded.consumed, decoded.incoming)),
+            Err(error) => {
+                self.failed = Some(error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Changes the limits from the next frame on.
+    pub fn set_limits(&mut self, limits: MessageLimits) {
+        self.decoder.set_limits(limits);
+    }
+}
+
+/// Why nothing was encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// A close frame was encoded before. RFC 6455 §5.5.1.
+    Closed,
+    /// The version has no binary messages.
+    NoBinary(Version),
+    /// The version has no pings and pongs.
+    NoPing(Version),
+    /// An application may not send this close code. See [`CloseCode::is_sendable`].
+    CloseCode(CloseCode),
+}
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EncodeError::Closed => formatter.write_str("a close frame was sent"),
+            EncodeError::NoBinary(version) => write!(formatter, "{version} has no binary messages"),
+            EncodeError::NoPing(version) => write!(formatter, "{version} has no pings and pongs"),
+            EncodeError::CloseCode(code) => write!(formatter, "close code {code} may not be sent"),
+        }
+    }
+}
+
+impl std::error::Error for EncodeError {}
+
+/// Encodes the output of one connection. Each method appends to the caller's buffer.
+///
+/// See the [module](crate::protocol) for an example.
+#[derive(Debug)]
+pub struct MessageEncoder {
+    encoder: Encoder,
+    masks: Option<Box<Masks>>,
+    deflation: Option<Deflation>,
+    closed: bool,
+}
+
+impl MessageEncoder {
+    /// Makes the encoder of a server. Without compression: an encoder with compression comes from
+    /// [`ServerHandshake`](super::ServerHandshake).
+    pub fn server(version: Version) -> Self {
+        MessageEncoder::new(version, Side::Server, None, None)
+    }
+
+    /// Makes the encoder of a client. Without compression: an encoder with compression comes from
+    /// [`ClientHandshake`](super::ClientHandshake).
+    ///
+    /// `random` fills a buffer with unpredictable bytes, for the masking keys. RFC 6455 §10.3. It is called for 1 KiB at
+    /// a time.
+    pub fn client(version: Version, random: impl FnMut(&mut [u8]) + 'static) -> Self {
+        MessageEncoder::new(version, Side::Client, Some(Masks::new(Box::new(random))), None)
+    }
+
+    /// A server has no masks.
+    pub(super) fn new(version: Version, side: Side, masks: Option<Masks>, deflation: Option<Deflation>) -> Self {
+        let masks = masks.map(Box::new);
+        MessageEncoder { encoder: Encoder::new(version, side), masks, deflation, closed: false }
+    }
+
+    /// Appends a message, compressed if compression was negotiated and the message is long enough.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::Closed`], [`EncodeError::NoBinary`].
+    pub fn message<'m>(&mut self, message: impl Into<Message<'m>>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let message = message.into();
+        let key = self.begin_message(message)?;
+        let deflation = self.deflation.as_mut().filter(|deflation| deflation.wants(message.len()));
+        self.encoder.message_by(deflation, message, key, out);
+        Ok(())
+    }
+
+    /// Appends a message without compression. See [`DeflateConfig`](crate::DeflateConfig) for secrets.
+    ///
+    /// # Errors
+    ///
+    /// As [`message`](Self::message).
+    pub fn uncompressed<'m>(&mut self, message: impl Into<Message<'m>>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let message = message.into();
+        let key = self.begin_message(message)?;
+        self.encoder.message(message, key, out);
+        Ok(())
+    }
+
+    /// Appends a ping. `data` is cut to 125 bytes. RFC 6455 §5.5.2.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::Closed`], [`EncodeError::NoPing`].
+    pub fn ping(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let key = self.begin_control()?;
+        self.encoder.ping(data, key, out);
+        Ok(())
+    }
+
+    /// Appends a pong that answers no ping; for answers see [`answer`](Self::answer). `data` is cut to 125 bytes. RFC
+    /// 6455 §5.5.3.
+    ///
+    /// # Errors
+    ///
+    /// As [`ping`](Self::ping).
+    pub fn pong(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let key = self.begin_control()?;
+        self.encoder.pong(data, key, out);
+        Ok(())
+    }
+
+    /// Appends a close frame. Nothing can be encoded after it. RFC 6455 §5.5.1.
+    ///
+    /// Then decode until [`Incoming::Close`], and end the stream: a server at once, a client once the server has ended
+    /// its side. A reason over 123 bytes is cut at a character. Before hybi-06 the frame has neither code nor reason.
+    /// In hixie-75 nothing is appended: end the stream at once.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::Closed`], [`EncodeError::CloseCode`].
+    pub fn close(&mut self, code: CloseCode, reason: &str, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        if !code.is_sendable() {
+            return Err(EncodeError::CloseCode(code));
+        }
+        let key = self.begin()?;
+        self.end(|encoder| encoder.close(Some(code), reason, key, out));
+        Ok(())
+    }
+
+    /// Appends the answer that the protocol requires: a pong to a ping, a close frame to a close frame. RFC 6455 §5.5.
+    ///
+    /// Messages and pongs have no answer, and after a close frame of this end nothing has one. The answer to a close
+    /// frame repeats its code; a server ends the stream once the answer has left.
+    pub fn answer(&mut self, incoming: &Incoming<'_>, out: &mut Vec<u8>) {
+        let Ok(key) = self.begin() else { return };
+        match incoming {
+            Incoming::Ping(data) => self.encoder.pong(data, key, out),
+            Incoming::Close(frame) => self.end(|encoder| encoder.close_answer(frame.body, key, out)),
+            Incoming::Message(_) | Incoming::Pong(_) => {}
+        }
+    }
+
+    /// Appends the close frame for an error of the decoder, unless a close frame was sent before. RFC 6455 §7.1.7.
+    ///
+    /// The frame has [`ProtocolError::close_code`] and [`ProtocolError::close_reason`]. Before hybi-06 it has neither;
+    /// in hixie-75 nothing is appended. End the stream after it.
+    pub fn fail(&mut self, error: ProtocolError, out: &mut Vec<u8>) {
+        if let Ok(key) = self.begin() {
+            self.end(|encoder| encoder.close(Some(error.close_code()), &error.close_reason(), key, out));
+        }
+    }
+
+    /// Whether a close frame was encoded.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The protocol version.
+    pub fn version(&self) -> Version {
+        self.encoder.version()
+    }
+
+    fn begin_message(&mut self, message: Message<'_>) -> Result<MaskingKey, EncodeError> {
+        let key = self.begin()?;
+        if self.encoder.supports(message) { Ok(key) } else { Err(EncodeError::NoBinary(self.version())) }
+    }
+
+    fn begin_control(&mut self) -> Result<MaskingKey, EncodeError> {
+        let key = self.begin()?;
+        if self.version().supports_ping() { Ok(key) } else { Err(EncodeError::NoPing(self.version())) }
+    }
+
+    /// The masking key of the next frame, unless the connection is closed. A server's key is not used.
+    fn begin(&mut self) -> Result<MaskingKey, EncodeError> {
+        match self.closed {
+            true => Err(EncodeError::Closed),
+            false => Ok(self.masks.as_mut().map_or([0; 4], |masks| masks.key())),
+        }
+    }
+
+    fn end(&mut self, write: impl FnOnce(Encoder)) {
+        self.closed = true;
+        write(self.encoder);
+    }
+}
