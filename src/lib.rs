@@ -147,9 +147,9 @@ pub use crate::{
         ProtocolError, Proxy, ProxyError, ResponseError, TimeoutKind, Utf8Bytes, Version,
     },
     reactor::{
-        ConnectionId, Hub, ListenerId, Listening, OutputLimits, Overflow, PanicPolicy, Published, Reactor,
-        ReactorConfig, Remote, RemoteError, SendStatus, SlowTurn, Stats, Stream, StreamConfig, StreamHandler, TimerId,
-        Turn,
+        ConnectionId, ConnectionStats, Hub, ListenerId, Listening, OutputLimits, Overflow, PanicPolicy, Published,
+        Reactor, ReactorConfig, Remote, RemoteError, SendStatus, SlowTurn, Stats, Stream, StreamConfig, StreamHandler,
+        TimerId, Turn,
     },
     tls_info::TlsInfo,
     websocket::{

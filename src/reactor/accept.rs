@@ -40,7 +40,15 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Opens and closes the listeners that handlers requested, and reports the results.
+    #[inline]
     pub(super) fn carry_out_listening(&mut self) {
+        if !(self.hub.openings.is_empty() && self.hub.closed_listeners.is_empty()) {
+            self.carry_out_requested_listening();
+        }
+    }
+
+    #[cold]
+    fn carry_out_requested_listening(&mut self) {
         for opening in mem::take(&mut self.hub.openings) {
             let opened = match self.hub.running {
                 Running::Yes => self.open(opening.bind, opening.service),

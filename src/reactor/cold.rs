@@ -3,6 +3,7 @@
 use std::{io, mem, rc::Rc, time::Instant};
 
 use super::{
+    counts::Counts,
     id::TimerId,
     outbox::{Outbox, Phase},
     output_rule::OutputRule,
@@ -26,6 +27,8 @@ pub(super) struct Cold {
     pub(super) pong: Option<Box<[u8]>>,
     /// Timers that end with the connection.
     pub(super) timers: Vec<TimerId>,
+    /// Counters, if the configuration asks for them.
+    pub(super) counts: Option<Box<Counts>>,
 }
 
 impl Outbox {

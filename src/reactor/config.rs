@@ -292,6 +292,11 @@ pub struct StreamConfig {
     /// The time-out applies only if the connection has no deadline of its own when the handshake begins, for example
     /// one set in `on_connect`.
     pub tls_handshake_timeout: Duration,
+    /// Whether messages and bytes are counted for each connection. Default `false`. See
+    /// [`ConnectionStats`](crate::ConnectionStats).
+    ///
+    /// Counters take about 200 bytes per connection.
+    pub connection_stats: bool,
 }
 
 impl StreamConfig {
@@ -305,6 +310,7 @@ impl StreamConfig {
         closing_timeout: Duration,
         connect_timeout: Duration,
         tls_handshake_timeout: Duration,
+        connection_stats: bool,
     }
 }
 
@@ -315,6 +321,7 @@ impl Default for StreamConfig {
             closing_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(20),
             tls_handshake_timeout: Duration::from_secs(10),
+            connection_stats: false,
         }
     }
 }

@@ -30,6 +30,7 @@ impl<K: Kernel> Reactor<K> {
             match written {
                 Ok(Written { length, blocked, moved }) => {
                     self.hub.stats.bytes_out += length as u64;
+                    outbox.count_written(length);
                     outbox.advance(length, &mut self.hub.pools);
                     outbox.blocked = blocked;
                     left += moved;
@@ -122,15 +123,16 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Flushes connections that were sent to outside their own callbacks, oldest first, within the budget.
+    #[inline]
     pub(super) fn flush_touched(&mut self) {
-        self.flush_oldest(self.config.write_budget.max(1));
+        if !self.hub.touched.is_empty() {
+            self.flush_oldest(self.config.write_budget.max(1));
+        }
     }
 
     /// Flushes at most `budget` connections.
+    #[inline(never)]
     pub(super) fn flush_oldest(&mut self, budget: usize) {
-        if self.hub.touched.is_empty() {
-            return;
-        }
         let mut touched = mem::take(&mut self.hub.touched);
         let count = touched.len().min(budget);
         for key in touched.drain(..count) {

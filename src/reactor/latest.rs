@@ -123,7 +123,7 @@ impl Hub {
                 status = SendStatus::Closed;
             }
         }
-        self.count(status)
+        self.count(id.key(), status)
     }
 
     /// Queues a keyed message on an open connection.

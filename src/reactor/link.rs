@@ -244,6 +244,7 @@ impl<K: Kernel> Reactor<K> {
                 }
                 Ok(Arrived { length, taken, more }) => {
                     link.readable = more || link.hangup;
+                    outbox.count_read(length);
                     if let Some(secured) = link.transport.tls_info() {
                         outbox.set_tls_info(secured);
                         if mem::take(&mut outbox.deadline_is_for_tls) {

@@ -4,14 +4,21 @@
 //! reactor alone. The outbound half, [`outbox::Outbox`], lies in the [`Hub`], which every handler borrows. A handler
 //! can therefore send to any connection, its own included, without a lock, a channel or an allocation.
 
+// The documentation lists the methods of `Hub` in the order of these declarations: `send`, `publish`, `close` first.
+mod send;
+
+mod publish;
+
+mod ending;
+
 mod accept;
 mod cold;
 mod compression;
 mod config;
+mod counts;
 mod dial;
 mod duties;
 mod encoded;
-mod ending;
 mod events;
 mod excess;
 mod flushing;
@@ -28,11 +35,9 @@ mod peer;
 mod pending;
 mod place;
 mod pools;
-mod publish;
 mod queue;
 mod remote;
 mod securing;
-mod send;
 mod send_status;
 mod simulated;
 mod slow;
@@ -64,6 +69,7 @@ pub(crate) use self::{
 };
 pub use self::{
     config::{OutputLimits, Overflow, PanicPolicy, ReactorConfig, StreamConfig},
+    counts::ConnectionStats,
     hub::Hub,
     id::{ConnectionId, ListenerId, TimerId},
     listen::Listening,
@@ -371,7 +377,9 @@ impl<K: Kernel> Reactor<K> {
                 self.read_from(key);
             }
         }
-        self.run_queue.drain(..looked_at);
+        if looked_at > 0 {
+            self.run_queue.drain(..looked_at);
+        }
     }
 
     /// Refills the read budget for the next part of the turn.
@@ -387,7 +395,15 @@ impl<K: Kernel> Reactor<K> {
     /// Removes connections that have ended, within the delivery budget, because each `on_close` may publish to all
     /// others. Connections that an `on_close` ends wait for the next turn: it may open connections that fail at once,
     /// endlessly.
+    #[inline]
     fn remove_closed(&mut self) {
+        if !(self.hub.dead.is_empty() && self.hub.resumed.is_empty()) {
+            self.remove_all_closed();
+        }
+    }
+
+    #[inline(never)]
+    fn remove_all_closed(&mut self) {
         let closed = self.hub.dead.len();
         let mut removed = 0;
         while removed < closed && self.hub.deliveries_left > 0 {
@@ -395,8 +411,8 @@ impl<K: Kernel> Reactor<K> {
             self.bury(self.hub.dead[removed]);
             removed += 1;
         }
-        self.hub.dead.drain(..removed);
         if removed > 0 {
+            self.hub.dead.drain(..removed);
             self.unpark_all();
         }
         while let Some(key) = self.hub.resumed.pop() {

@@ -74,6 +74,8 @@ pub(crate) struct Outbox {
     pub(super) reserved: bool,
     /// The application has ended the connection, or is about to.
     pub(super) given_up: bool,
+    /// The counters of the connection are in `cold`.
+    pub(super) counted: bool,
     /// The deadline is removed when the TLS handshake is done.
     pub(super) deadline_is_for_tls: bool,
     peer_addr: PeerAddr,
@@ -93,7 +95,7 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     pub(super) fn new(id: ConnectionId, peer_addr: SocketAddr, config: Rc<StreamConfig>) -> Self {
-        Outbox {
+        let mut outbox = Outbox {
             id,
             phase: Phase::Open,
             paused: false,
@@ -108,6 +110,7 @@ impl Outbox {
             resolving: false,
             reserved: false,
             given_up: false,
+            counted: false,
             deadline_is_for_tls: false,
             peer_addr: peer_addr.into(),
             config,
@@ -117,7 +120,9 @@ impl Outbox {
             deadline: None,
             alarm: None,
             cold: None,
-        }
+        };
+        outbox.begin_counts();
+        outbox
     }
 
     pub(super) fn peer_addr(&self) -> SocketAddr {

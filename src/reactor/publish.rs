@@ -7,6 +7,7 @@ use super::{
     id::ConnectionId,
     outbox::Phase,
     output_rule::Admission,
+    send_status::SendStatus,
 };
 use crate::protocol::{Message, Outgoing, block::place, message::Summary, outgoing::OutgoingKind};
 
@@ -43,25 +44,6 @@ impl Published {
 }
 
 impl Hub {
-    /// Subscribes an open WebSocket to a topic. The subscription ends with the connection.
-    ///
-    /// Returns `false` if the WebSocket is subscribed already, and if the connection is a raw stream, not open yet,
-    /// closing or ended.
-    pub fn subscribe(&mut self, id: ConnectionId, topic: &str) -> bool {
-        let speaks = find(&mut self.outboxes, id).is_some_and(|outbox| outbox.encoder().is_some());
-        speaks && self.topics.subscribe(id.key(), topic)
-    }
-
-    /// Ends a subscription. Returns `false` if there is none, or if the connection is closing or has ended.
-    pub fn unsubscribe(&mut self, id: ConnectionId, topic: &str) -> bool {
-        find(&mut self.outboxes, id).is_some() && self.topics.unsubscribe(id.key(), topic)
-    }
-
-    /// Number of connections subscribed to a topic. A closing connection counts until it has ended.
-    pub fn subscribers(&self, topic: &str) -> usize {
-        self.topics.members(topic).len()
-    }
-
     /// Sends a message to every subscriber of a topic. The message is encoded once for all connections with the same
     /// encoding. Each connection receives messages in the order of publishing.
     ///
@@ -86,6 +68,25 @@ impl Hub {
     ) -> Published {
         let except = self.outbox(except).map_or(NO_CONNECTION, |_| except.key());
         self.publish_outgoing(topic, message.into(), except, true)
+    }
+
+    /// Subscribes an open WebSocket to a topic. The subscription ends with the connection.
+    ///
+    /// Returns `false` if the WebSocket is subscribed already, and if the connection is a raw stream, not open yet,
+    /// closing or ended.
+    pub fn subscribe(&mut self, id: ConnectionId, topic: &str) -> bool {
+        let speaks = find(&mut self.outboxes, id).is_some_and(|outbox| outbox.encoder().is_some());
+        speaks && self.topics.subscribe(id.key(), topic)
+    }
+
+    /// Ends a subscription. Returns `false` if there is none, or if the connection is closing or has ended.
+    pub fn unsubscribe(&mut self, id: ConnectionId, topic: &str) -> bool {
+        find(&mut self.outboxes, id).is_some() && self.topics.unsubscribe(id.key(), topic)
+    }
+
+    /// Number of connections subscribed to a topic. A closing connection counts until it has ended.
+    pub fn subscribers(&self, topic: &str) -> usize {
+        self.topics.members(topic).len()
     }
 
     fn publish_outgoing(&mut self, topic: &str, message: Outgoing<'_>, except: usize, compress: bool) -> Published {
@@ -169,9 +170,11 @@ impl Hub {
         if self.charge_excess(key) {
             published.queued += 1;
             published.congested += usize::from(admission == Admission::Congested);
+            self.outboxes[key].count_sent(SendStatus::Queued);
         } else {
             self.stats.dropped += 1;
             published.closed += 1;
+            self.outboxes[key].count_sent(SendStatus::Closed);
         }
     }
 
@@ -179,7 +182,10 @@ impl Hub {
     #[cold]
     pub(super) fn admit_published(&mut self, key: usize) -> Admission {
         let admission = self.admit(self.outboxes[key].id);
-        self.stats.dropped += u64::from(matches!(admission, Admission::Drop | Admission::Close));
+        if matches!(admission, Admission::Drop | Admission::Close) {
+            self.stats.dropped += 1;
+            self.outboxes[key].count_sent(admission.into());
+        }
         admission
     }
 }

@@ -32,10 +32,15 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Starts TLS on the connections that have requested it.
+    #[inline]
     pub(super) fn start_tls(&mut self) {
-        if self.hub.securing.is_empty() {
-            return;
+        if !self.hub.securing.is_empty() {
+            self.start_requested_tls();
         }
+    }
+
+    #[cold]
+    fn start_requested_tls(&mut self) {
         for (id, tls, name) in mem::take(&mut self.hub.securing) {
             let (key, alive) = (id.key(), self.hub.phase(id) == Phase::Open);
             let Some(link) = self.links.get_mut(key).filter(|_| alive) else { continue };

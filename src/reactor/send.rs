@@ -53,13 +53,14 @@ impl Hub {
         if !outbox.has_room() {
             return self.send_message_congested(id, encoder, message, compress);
         }
-        if !outbox.short_message(encoder, message, &mut self.pools)
-            && !self.queue_message_slow(id, encoder, message, compress)
-        {
-            self.stats.dropped += 1;
-            return SendStatus::Closed;
+        if outbox.short_message(encoder, message, &mut self.pools) {
+            outbox.count_sent(SendStatus::Queued);
+            self.stats.messages_out += 1;
+        } else if self.queue_message_slow(id, encoder, message, compress) {
+            self.count(id.key(), SendStatus::Queued);
+        } else {
+            return self.count(id.key(), SendStatus::Closed);
         }
-        self.stats.messages_out += 1;
         self.touch(id.key());
         SendStatus::Queued
     }
@@ -73,15 +74,17 @@ impl Hub {
         compress: bool,
     ) -> SendStatus {
         let status = self.send_congested(id, |hub| hub.queue_message_slow(id, encoder, message, compress));
-        self.count(status)
+        self.count(id.key(), status)
     }
 
     /// Counts a message by the status of its send.
-    pub(super) fn count(&mut self, status: SendStatus) -> SendStatus {
+    #[inline]
+    pub(super) fn count(&mut self, key: usize, status: SendStatus) -> SendStatus {
         match status.is_queued() {
             true => self.stats.messages_out += 1,
             false => self.stats.dropped += 1,
         }
+        self.outboxes[key].count_sent(status);
         status
     }
 
@@ -136,7 +139,13 @@ impl Hub {
     /// [`Unsupported`](SendStatus::Unsupported) on a raw stream, before `on_open`, and in hixie-75 and hixie-76.
     pub fn ping(&mut self, id: ConnectionId, data: &[u8]) -> SendStatus {
         log::trace!(target: "ws_reactor::reactor", "{id} send ping {}", Excerpt(data));
-        let queue = |hub: &mut Hub| hub.control(id, |outbox, encoder, pools| outbox.ping(encoder, data, pools));
+        let now = self.now;
+        let queue = |hub: &mut Hub| {
+            hub.control(id, |outbox, encoder, pools| {
+                outbox.ping(encoder, data, pools);
+                outbox.note_ping(data, now);
+            })
+        };
         let supports = |encoder: Encoder| encoder.version().supports_ping();
         match find(&mut self.outboxes, id) {
             Some(outbox) if !outbox.has_room() && outbox.encoder().is_some_and(supports) => match self.admit(id) {

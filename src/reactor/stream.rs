@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    counts::ConnectionStats,
     hub::Hub,
     id::{ConnectionId, TimerId},
     send_status::SendStatus,
@@ -232,6 +233,11 @@ impl<'a> Stream<'a> {
     /// Bytes queued and not yet taken by the operating system; see [`Hub::buffered`].
     pub fn buffered(&self) -> usize {
         self.hub.buffered(self.id)
+    }
+
+    /// Counters of the connection; see [`Hub::connection_stats`].
+    pub fn stats(&self) -> Option<ConnectionStats> {
+        self.hub.connection_stats(self.id)
     }
 
     /// Calls `on_timer` once, `after` the start of this turn. The timer ends with the connection.

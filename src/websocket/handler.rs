@@ -9,7 +9,7 @@ use std::{
 use crate::{
     error::Error,
     protocol::{CloseCode, CloseReason, Handshake, Message, MessageLimits, Outgoing, Version},
-    reactor::{ConnectionId, Hub, Published, SendStatus, Stream, TimerId},
+    reactor::{ConnectionId, ConnectionStats, Hub, Published, SendStatus, Stream, TimerId},
 };
 
 /// Callbacks of one WebSocket connection, of a server or a client.
@@ -166,26 +166,9 @@ impl<'a> WebSocket<'a> {
         self.hub.send(self.id, message)
     }
 
-    /// Sends a message without compression, for a payload that is compressed already or contains a secret.
-    pub fn send_uncompressed<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> SendStatus {
-        self.hub.send_uncompressed(self.id, message)
-    }
-
-    /// Sends a message that replaces a queued, unwritten message of the same key. See [`Hub::send_latest`].
-    pub fn send_latest<'m>(&mut self, key: &str, message: impl Into<Outgoing<'m>>) -> SendStatus {
-        self.hub.send_latest(self.id, key, message)
-    }
-
-    /// Sends a ping with at most 125 bytes of data. Further bytes are cut off. RFC 6455 §5.5.2.
-    pub fn ping(&mut self, data: &[u8]) -> SendStatus {
-        self.hub.ping(self.id, data)
-    }
-
-    /// Sends a pong with at most 125 bytes of data. Further bytes are cut off.
-    ///
-    /// Pings are answered automatically; an unsolicited pong is a heartbeat. RFC 6455 §5.5.3.
-    pub fn pong(&mut self, data: &[u8]) -> SendStatus {
-        self.hub.pong(self.id, data)
+    /// Sends a message to every subscriber of a topic, including this connection if it is subscribed.
+    pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
+        self.hub.publish(topic, message)
     }
 
     /// Starts the closing handshake. RFC 6455 §7.1.2.
@@ -199,9 +182,29 @@ impl<'a> WebSocket<'a> {
         self.hub.close(self.id, code, reason)
     }
 
-    /// Ends the connection at once, without a closing handshake. Queued output is lost.
-    pub fn terminate(&mut self) {
-        self.hub.terminate(self.id);
+    /// Sends a message to every subscriber of a topic except this connection.
+    pub fn publish_to_others<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
+        self.hub.publish_to_others(self.id, topic, message)
+    }
+
+    /// Sends a message that replaces a queued, unwritten message of the same key. See [`Hub::send_latest`].
+    pub fn send_latest<'m>(&mut self, key: &str, message: impl Into<Outgoing<'m>>) -> SendStatus {
+        self.hub.send_latest(self.id, key, message)
+    }
+
+    /// Publishes a message that replaces queued, unwritten messages of the same key. See [`Hub::publish_latest`].
+    pub fn publish_latest<'m>(&mut self, topic: &str, key: &str, message: impl Into<Outgoing<'m>>) -> Published {
+        self.hub.publish_latest(topic, key, message)
+    }
+
+    /// Sends a message without compression, for a payload that is compressed already or contains a secret.
+    pub fn send_uncompressed<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> SendStatus {
+        self.hub.send_uncompressed(self.id, message)
+    }
+
+    /// Sends a message to every subscriber of a topic, without compression.
+    pub fn publish_uncompressed<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
+        self.hub.publish_uncompressed(topic, message)
     }
 
     /// Subscribes to a topic. `false` if the connection is subscribed already, or not open.
@@ -216,19 +219,21 @@ impl<'a> WebSocket<'a> {
         self.hub.unsubscribe(self.id, topic)
     }
 
-    /// Sends a message to every subscriber of a topic, including this connection if it is subscribed.
-    pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
-        self.hub.publish(topic, message)
+    /// Ends the connection at once, without a closing handshake. Queued output is lost.
+    pub fn terminate(&mut self) {
+        self.hub.terminate(self.id);
     }
 
-    /// Sends a message to every subscriber of a topic, without compression.
-    pub fn publish_uncompressed<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
-        self.hub.publish_uncompressed(topic, message)
+    /// Sends a ping with at most 125 bytes of data. Further bytes are cut off. RFC 6455 §5.5.2.
+    pub fn ping(&mut self, data: &[u8]) -> SendStatus {
+        self.hub.ping(self.id, data)
     }
 
-    /// Sends a message to every subscriber of a topic except this connection.
-    pub fn publish_to_others<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
-        self.hub.publish_to_others(self.id, topic, message)
+    /// Sends a pong with at most 125 bytes of data. Further bytes are cut off.
+    ///
+    /// Pings are answered automatically; an unsolicited pong is a heartbeat. RFC 6455 §5.5.3.
+    pub fn pong(&mut self, data: &[u8]) -> SendStatus {
+        self.hub.pong(self.id, data)
     }
 
     /// Calls `on_timer` once, `after` from now. The timer ends with the connection.
@@ -308,6 +313,12 @@ impl<'a> WebSocket<'a> {
     /// Output that is queued and not yet written to the socket, in bytes. See [`Hub::buffered`].
     pub fn buffered(&self) -> usize {
         self.hub.buffered(self.id)
+    }
+
+    /// Counters of the connection, with the round trip of the last ping. `None` unless
+    /// [`StreamConfig::connection_stats`](field@crate::StreamConfig::connection_stats) is set.
+    pub fn stats(&self) -> Option<ConnectionStats> {
+        self.hub.connection_stats(self.id)
     }
 
     /// The time at the start of this turn of the loop.

@@ -201,6 +201,7 @@ impl Session {
                 }
             }
             Incoming::Pong(data) if open => {
+                stream.hub.note_pong(id, data);
                 limits = call(&mut *self.handler, stream, view, |handler, ws| handler.on_pong(ws, data));
             }
             Incoming::Message(_) | Incoming::Pong(_) => {}
@@ -219,7 +220,7 @@ impl Session {
 impl StreamHandler for Session {
     /// Decodes input within the budget, until a pause or the output limit; the rest is handed back.
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
-        let id = stream.id();
+        let (id, messages_in) = (stream.id(), stream.hub.stats.messages_in);
         let mut at = 0;
         if mem::replace(&mut self.inflated, stream.hub.stats.turns) != stream.hub.stats.turns {
             self.decoder.allow_inflating(INFLATION_BUDGET_BYTES);
@@ -252,6 +253,9 @@ impl StreamHandler for Session {
             stream.hub.input.expect(missing);
         }
         self.decoder.release(&mut stream.hub.pools.blocks);
+        if self.config.stream.connection_stats {
+            stream.hub.count_received(id, stream.hub.stats.messages_in - messages_in);
+        }
     }
 
     fn on_drain(&mut self, stream: &mut Stream<'_>) {

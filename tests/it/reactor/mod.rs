@@ -4,4 +4,5 @@ mod events;
 mod ids;
 mod latest;
 mod output;
+mod stats;
 mod turns;

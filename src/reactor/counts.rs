@@ -1,0 +1,136 @@
+//! Counters of single connections, for those whose configuration asks for them.
+
+use std::time::{Duration, Instant};
+
+use super::{hub::Hub, id::ConnectionId, outbox::Outbox, send_status::SendStatus};
+
+/// Counters of one connection, from [`WebSocket::stats`](crate::WebSocket::stats) or
+/// [`Hub::connection_stats`](crate::Hub::connection_stats).
+///
+/// Counted if [`StreamConfig::connection_stats`](field@crate::StreamConfig::connection_stats) is set.
+///
+/// ```
+/// use ws_reactor::{Callbacks, Server};
+///
+/// let server = Server::new(|_| {
+///     Callbacks::new().on_close(|ws, _| {
+///         if let Some(stats) = ws.stats() {
+///             println!("{} messages in, {} out", stats.messages_in, stats.messages_out);
+///         }
+///     })
+/// })
+/// .configure(|config| config.websocket.stream.connection_stats = true);
+/// ```
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionStats {
+    /// Messages received. 0 on a raw stream.
+    pub messages_in: u64,
+    /// Messages queued. 0 on a raw stream.
+    pub messages_out: u64,
+    /// Bytes read, after TLS decryption. Handshakes and control frames included.
+    pub bytes_in: u64,
+    /// Bytes written, before TLS encryption. Handshakes and control frames included.
+    pub bytes_out: u64,
+    /// Messages refused because of [`OutputLimits`](crate::OutputLimits).
+    pub dropped: u64,
+    /// Time from the last answered ping to its pong. `None` before the first pong.
+    ///
+    /// Measured from the start of the turn that sent the ping to the start of the turn that received the pong, for pings
+    /// of [`ping_after`](field@crate::WebSocketConfig::ping_after) and of the application. The pong has the data of the
+    /// newest ping.
+    pub ping_round_trip: Option<Duration>,
+}
+
+/// Counters of a connection, and the ping that is not answered yet.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    stats: ConnectionStats,
+    ping: Option<(Instant, Box<[u8]>)>,
+}
+
+impl Outbox {
+    /// The counters, if the connection is counted.
+    #[cold]
+    fn counts(&mut self) -> Option<&mut Counts> {
+        Some(self.cold.as_mut()?.counts.get_or_insert_default())
+    }
+
+    /// Starts to count, if the configuration asks for counters.
+    pub(super) fn begin_counts(&mut self) {
+        if self.config.connection_stats {
+            self.counted = true;
+            self.cold.get_or_insert_default().counts = Some(Box::default());
+        }
+    }
+
+    #[inline]
+    fn count(&mut self, add: impl FnOnce(&mut ConnectionStats)) {
+        if self.counted
+            && let Some(counts) = self.counts()
+        {
+            add(&mut counts.stats);
+        }
+    }
+
+    /// Counts bytes read.
+    #[inline]
+    pub(super) fn count_read(&mut self, bytes: usize) {
+        self.count(|stats| stats.bytes_in += bytes as u64);
+    }
+
+    /// Counts bytes written.
+    #[inline]
+    pub(super) fn count_written(&mut self, bytes: usize) {
+        self.count(|stats| stats.bytes_out += bytes as u64);
+    }
+
+    /// Counts a message by the status of its send.
+    #[inline]
+    pub(super) fn count_sent(&mut self, status: SendStatus) {
+        self.count(|stats| match status.is_queued() {
+            true => stats.messages_out += 1,
+            false => stats.dropped += 1,
+        });
+    }
+
+    /// Notes a ping that was queued.
+    #[inline]
+    pub(super) fn note_ping(&mut self, data: &[u8], now: Instant) {
+        if self.counted
+            && let Some(counts) = self.counts()
+        {
+            counts.ping = Some((now, data[..data.len().min(125)].into()));
+        }
+    }
+}
+
+impl Hub {
+    /// Counters of a connection. `None` unless
+    /// [`StreamConfig::connection_stats`](field@crate::StreamConfig::connection_stats) is set.
+    ///
+    /// Also valid in `on_close`.
+    pub fn connection_stats(&self, id: ConnectionId) -> Option<ConnectionStats> {
+        let outbox = self.outboxes.get(id.key()).filter(|outbox| outbox.id == id)?;
+        Some(outbox.cold.as_ref()?.counts.as_ref()?.stats)
+    }
+
+    /// Counts received messages.
+    #[cold]
+    pub(crate) fn count_received(&mut self, id: ConnectionId, messages: u64) {
+        if let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id) {
+            outbox.count(|stats| stats.messages_in += messages);
+        }
+    }
+
+    /// Notes a pong. The pong of the newest ping gives its round trip.
+    pub(crate) fn note_pong(&mut self, id: ConnectionId, data: &[u8]) {
+        let now = self.now;
+        let outbox = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id && outbox.counted);
+        if let Some(counts) = outbox.and_then(Outbox::counts)
+            && let Some((sent, _)) = counts.ping.take_if(|(_, ping)| **ping == *data)
+        {
+            counts.stats.ping_round_trip = Some(now.duration_since(sent));
+        }
+    }
+}
