@@ -1,8 +1,9 @@
-//! The client of the Autobahn|Testsuite: asks its server for the number of cases, echoes what comes in each, and has the report written.
+//! The client side of the Autobahn|Testsuite: asks the server for the number of cases, echoes every message of each
+//! case, and lets the server write the report.
 //!
 //!     cargo run --release --example autobahn_client -- [URL] [AGENT] [--insecure]
 //!
-//! The server is `wstest -m fuzzingserver`. Messages may be of 64 MiB, and compression is offered.
+//! The server is `wstest -m fuzzingserver`. The message limit is 64 MiB, and compression is offered.
 
 mod arguments;
 
@@ -16,7 +17,7 @@ use ws_reactor::{Callbacks, Client, Handler, Hub, Reactor};
 
 const LARGEST: usize = 64 * 1024 * 1024;
 
-/// What is asked of whom, and what has come of it.
+/// Options and results of the run.
 #[derive(Clone)]
 struct Suite {
     url: String,
@@ -58,7 +59,7 @@ fn run(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 impl Suite {
-    /// Asks how many cases there are, and begins with the first.
+    /// Asks for the number of cases, and starts the first.
     fn count(&self, hub: &mut Hub) {
         let (suite, cases) = (self.clone(), Rc::clone(&self.cases));
         let handler = Callbacks::new()

@@ -1,9 +1,10 @@
-//! A client for the terminal: lines are sent, messages are shown.
+//! A client for the terminal: sends lines of stdin, prints received messages.
 //!
 //!     cargo run --release --example client -- [URL] [--help]
 //!
-//! A line `/ping` sends a ping, whose round trip is shown; `/close` closes. At the end of the input the client waits (`--wait`) for further messages. Messages go to the
-//! standard output, all else to the standard error, so that both can be piped. The status is 0 if the connection was open and ended in order, else 1.
+//! The line `/ping` sends a ping and prints its round trip; `/close` closes. At the end of stdin the client waits for
+//! further messages (`--wait`). Messages go to stdout, everything else to stderr. The status is 0 if the connection
+//! was open and ended cleanly, else 1.
 
 mod arguments;
 
@@ -29,7 +30,7 @@ use ws_reactor::{
 fn main() -> ExitCode {
     env_logger::init();
     let options = [
-        ("--url URL", "Where to connect; the option's name may be left out [default: ws://127.0.0.1:8080/]"),
+        ("--url URL", "URL to connect to; the option's name may be left out [default: ws://127.0.0.1:8080/]"),
         ("--header NAME:VALUE", "Header of the request; may be repeated"),
         ("--subprotocol NAME", "Subprotocol to offer, the preferred first; may be repeated"),
         ("--origin URL", "Origin of the request, as a browser would name it"),
@@ -37,9 +38,9 @@ fn main() -> ExitCode {
         ("--deflate", "Offer permessage-deflate"),
         ("--insecure", "Accept any certificate"),
         ("--proxy URL", "Connect through a proxy: http, https or socks5"),
-        ("--proxy-from-environment", "Connect through the proxy that the environment names"),
-        ("--redirects NUMBER", "Redirections to follow [default: 0]"),
-        ("--wait SECONDS", "Time to wait for messages after the end of the input [default: 1]"),
+        ("--proxy-from-environment", "Connect through the proxy of the environment variables"),
+        ("--redirects NUMBER", "Redirects to follow [default: 0]"),
+        ("--wait SECONDS", "Time to wait for messages after the end of stdin [default: 1]"),
     ];
     let arguments = arguments::Arguments::read("Sends lines and shows messages", &options);
     arguments::run(|| connect(&arguments))
@@ -60,7 +61,7 @@ fn connect(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The client, as the command line wants it.
+/// The client with the options of the command line.
 fn asked_for(arguments: &arguments::Arguments, mut client: Client) -> Result<Client, Box<dyn Error>> {
     let version = arguments.get("--version", 13);
     client = client.version(Version::from_number(version).ok_or(format!("there is no version {version}"))?);
@@ -114,7 +115,7 @@ struct Terminal {
     failed: Rc<Cell<bool>>,
 }
 
-/// Sends the lines of the input, from a thread of its own: reading a terminal blocks.
+/// Sends the lines of stdin. In a thread of its own, because reading a terminal blocks.
 fn read_lines(remote: &Remote, id: ConnectionId, begun: Instant, wait: Duration) {
     for line in io::stdin().lock().lines().map_while(Result::ok) {
         let sent = match line.as_str() {
@@ -129,11 +130,11 @@ fn read_lines(remote: &Remote, id: ConnectionId, begun: Instant, wait: Duration)
         }
     }
     thread::sleep(wait);
-    // If the reactor is gone, the connection is, too.
+    // An error means that the reactor has ended.
     let _ = remote.close(id, CloseCode::NORMAL, "");
 }
 
-/// When pings are counted from.
+/// Time from which pings are measured.
 fn began() -> Instant {
     static BEGAN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     *BEGAN.get_or_init(Instant::now)
@@ -155,7 +156,7 @@ impl Handler for Terminal {
             Message::Binary(bytes) => writeln!(output, "{} bytes: {message}", bytes.len()),
         };
         if shown.is_err() {
-            // The reader of the output has gone, as in `client … | head -1`.
+            // The reader of stdout has ended, as in `client … | head -1`.
             ws.close(CloseCode::NORMAL, "");
         }
     }

@@ -1,4 +1,4 @@
-//! Sends every message back as it came, in every version of the protocol.
+//! Echoes every message, in every version of the protocol.
 //!
 //!     cargo run --release --example echo -- --help
 
@@ -21,17 +21,17 @@ fn main() -> ExitCode {
     env_logger::init();
     let options = [
         ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8080]"),
-        ("--max-message BYTES", "Largest message that is accepted [default: 10485760]"),
-        ("--secure-proxy", "A proxy in front takes TLS off: old handshakes say wss"),
+        ("--max-message BYTES", "Largest accepted message [default: 10485760]"),
+        ("--secure-proxy", "A proxy in front terminates TLS: old handshakes say wss"),
         ("--no-ping", "Do not ping silent clients"),
-        ("--threads N", "Reactors that share the port, each in a thread of its own [default: 1]"),
+        ("--threads N", "Reactors that share the port, each in its own thread [default: 1]"),
         ("--deflate", "Compress with clients that offer it, with context takeover"),
         ("--deflate-shared", "Compress with clients that offer it, without context takeover"),
         ("--deflate-level LEVEL", "Compression level, 1 to 9 [default: 3]"),
         ("--tls-cert FILE", "Certificate, PEM"),
         ("--tls-key FILE", "Private key of the certificate, PEM"),
     ];
-    let arguments = arguments::Arguments::read("Sends every message back, in every version of the protocol", &options);
+    let arguments = arguments::Arguments::read("Echoes every message, in every version of the protocol", &options);
     arguments::run(|| serve(&arguments))
 }
 
@@ -39,14 +39,14 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     let listen = arguments.get("--listen", "127.0.0.1:8080".to_owned());
     let threads: usize = arguments.get("--threads", 1);
     if threads == 0 {
-        arguments.refuse("--threads 0: at least one has to serve");
+        arguments.refuse("--threads must be at least 1");
     }
     let (mut first, address, scheme) = reactor(arguments, &listen, threads > 1)?;
-    // All share the port that the first has got.
+    // All share the port of the first one.
     let shared = format!("{}:{}", listen.rsplit_once(':').map_or("", |(host, _)| host), address.port());
     thread::scope(|scope| {
         for _ in 1..threads {
-            // A reactor stays in the thread in which it was made.
+            // A reactor stays in the thread that made it.
             let shared = &shared;
             scope.spawn(move || {
                 ended(reactor(arguments, shared, true).and_then(|(mut another, ..)| Ok(another.run()?)));
@@ -58,7 +58,7 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One reactor that fails ends all.
+/// Ends the process if a reactor has failed.
 fn ended(result: Result<(), Box<dyn Error>>) {
     if result.is_err() {
         let _ = arguments::run(|| result);
@@ -66,7 +66,7 @@ fn ended(result: Result<(), Box<dyn Error>>) {
     }
 }
 
-/// A server that sends every message back, on a reactor of its own.
+/// An echo server on a reactor of its own.
 fn reactor(
     arguments: &arguments::Arguments,
     listen: &str,
@@ -93,7 +93,7 @@ fn reactor(
     Ok((reactor, listening.addr, scheme))
 }
 
-/// With compression, if that was asked for.
+/// Adds compression, if an option asks for it.
 #[cfg(feature = "deflate")]
 fn compressed(server: Server, arguments: &arguments::Arguments) -> Result<Server, Box<dyn Error>> {
     let mut config = match (arguments.has("--deflate"), arguments.has("--deflate-shared")) {
@@ -120,7 +120,7 @@ fn compressed(server: Server, arguments: &arguments::Arguments) -> Result<Server
     }
 }
 
-/// With TLS, if a certificate was given.
+/// Adds TLS, if a certificate was given.
 #[cfg(feature = "tls")]
 fn tls(server: Server, arguments: &arguments::Arguments) -> Result<(Server, &'static str), Box<dyn Error>> {
     let files = (arguments.get("--tls-cert", String::new()), arguments.get("--tls-key", String::new()));

@@ -1,4 +1,4 @@
-//! A loop of one's own that gives the reactor its turns, and another thread that sends.
+//! An application's own loop that runs the turns of the reactor, and another thread that sends.
 //!
 //!     cargo run --example embed -- [--listen ADDR] [--seconds N]
 
@@ -12,7 +12,7 @@ use std::{
 
 use ws_reactor::{Callbacks, Error, Reactor, Server, Turn};
 
-/// How often this loop has work of its own.
+/// Interval of the loop's own work.
 const FRAME: Duration = Duration::from_millis(16);
 
 fn main() -> ExitCode {
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         "Gives the reactor its turns in a loop of its own",
         &[
             ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8080]"),
-            ("--seconds N", "How long to run [default: without end]"),
+            ("--seconds N", "Time to run, in seconds [default: without end]"),
         ],
     );
     let listen = arguments.get("--listen", "127.0.0.1:8080".to_owned());
@@ -40,7 +40,7 @@ fn serve(listen: String, seconds: u64) -> Result<(), Error> {
     let listening = reactor.listen(listen, server)?;
     eprintln!("listening on ws://{}", listening.addr);
 
-    // Another thread has no reactor, but it can have a remote.
+    // Another thread cannot use the reactor, but it can use a remote.
     let remote = reactor.remote();
     let clock = thread::spawn(move || {
         for second in 1..=seconds {
@@ -49,18 +49,18 @@ fn serve(listen: String, seconds: u64) -> Result<(), Error> {
                 return;
             }
         }
-        // The loop may have ended by itself.
+        // The loop may have ended.
         let _ = remote.shutdown(Duration::from_secs(1));
     });
 
     let (mut frame, mut next) = (0_u64, Instant::now());
     loop {
-        // The reactor's turn: it waits for news no longer than until this loop has work again.
+        // The reactor waits for events no longer than until the loop has work again.
         let patience = next.saturating_duration_since(Instant::now());
         if reactor.turn(Some(patience))? == Turn::Stopped {
             break;
         }
-        // This loop's own work.
+        // The loop's own work.
         if Instant::now() >= next {
             (frame, next) = (frame + 1, next + FRAME);
             if frame.is_multiple_of(60) {

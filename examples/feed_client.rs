@@ -75,7 +75,7 @@ fn main() -> ExitCode {
         &[
             ("--url URL", "URL to connect to [default: ws://127.0.0.1:8080/quotes?token=sesame]"),
             ("--symbols A,B", "Symbols to subscribe to [default: ACME,GLOBEX]"),
-            ("--attempts N", "How often to reconnect in a row [default: 10]"),
+            ("--attempts N", "Attempts to reconnect in a row [default: 10]"),
         ],
     );
     arguments::run(|| {
@@ -100,9 +100,9 @@ fn receive(url: &str, symbols: &str, attempts: u32) -> Result<(), Box<dyn std::e
     let mut stdout = io::stdout().lock();
     let (mut count, mut next) = (0, Instant::now() + SECOND);
     while reactor.hub().connections().next().is_some() {
-        // The reactor's turn: it waits for news no longer than until this loop has work again.
+        // The reactor waits for events no longer than until the loop has work again.
         reactor.turn(Some(next.saturating_duration_since(Instant::now())))?;
-        // This loop's own work.
+        // The loop's own work.
         for quote in feed.borrow_mut().quotes.drain(..) {
             writeln!(stdout, "{quote}")?;
             count += 1;

@@ -1,4 +1,5 @@
-//! Sends every message to all that are in the same room, the sender included. A room is what follows the address: `ws://127.0.0.1:8080/room`.
+//! Sends every message to all connections in the same room, the sender included. The room is the path:
+//! `ws://127.0.0.1:8080/room`.
 //!
 //!     cargo run --release --example multicast -- [--listen ADDR] [--no-ping]
 

@@ -1,4 +1,4 @@
-//! A line protocol beside a WebSocket server, on one reactor: what is typed at one end is seen at the other.
+//! A line protocol beside a WebSocket server on one reactor: each line is a message to the WebSockets, and the reverse.
 //!
 //!     cargo run --example raw_tcp -- [--listen ADDR] [--lines ADDR]
 //!     nc 127.0.0.1 8081
@@ -9,18 +9,18 @@ use std::{cell::RefCell, process::ExitCode, rc::Rc};
 
 use ws_reactor::{Callbacks, CloseReason, ConnectionId, Error, Hub, Message, Reactor, Server, Stream, StreamHandler};
 
-/// The longest line; a peer that sends a longer one is cut off.
+/// Longest line, in bytes. A peer that sends a longer one is terminated.
 const LONGEST_LINE: usize = 4096;
 
-/// Those who listen by lines.
+/// Connections of the line protocol.
 type Listeners = Rc<RefCell<Vec<ConnectionId>>>;
 
 const SOCKETS: &str = "sockets";
 
-/// The protocol: each line is a message, and so is each message a line.
+/// The line protocol.
 struct Lines {
     listeners: Listeners,
-    /// The start of a line whose end has not come.
+    /// The start of an unfinished line.
     unfinished: Vec<u8>,
 }
 
@@ -50,7 +50,7 @@ impl StreamHandler for Lines {
     }
 }
 
-/// Writes a line to everybody who listens by lines. The borrow may be held: a Hub never calls back.
+/// Writes a line to every connection of the line protocol. The borrow may be held, because a Hub never calls back.
 fn tell(listeners: &Listeners, hub: &mut Hub, line: &str) {
     for id in listeners.borrow().iter() {
         hub.write(*id, format!("{line}\n").as_bytes());

@@ -1,9 +1,9 @@
-//! An echo over TLS, with a certificate made on the spot, so that `wss` can be seen to work by one command.
+//! An echo server over TLS, with a certificate made at start.
 //!
 //!     cargo run --release --example secure -- [--listen ADDR] [--write-cert FILE]
 //!
-//! Nobody trusts the certificate: a browser must be told to go on (open https://localhost:8443 once), and a client that is given the file written by `--write-cert`
-//! trusts it. A server for others reads its certificate and key from files, as `echo --tls-cert FILE --tls-key FILE` does.
+//! No client trusts the certificate. Open https://localhost:8443 once in a browser and accept it, or give the file of
+//! `--write-cert` to a client. The example `echo` reads certificate and key from files.
 
 mod arguments;
 
@@ -42,7 +42,9 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     })
     .on_request(|request, _| match request.is_upgrade() {
         true => Reply::upgrade(),
-        false => Reply::html("<p>The certificate is accepted. <code>new WebSocket(location.href.replace('https', 'wss'))</code> opens now."),
+        false => Reply::html(
+            "<p>The certificate is accepted. Now <code>new WebSocket(location.href.replace('https', 'wss'))</code> opens.",
+        ),
     })
     .tls(tls);
 

@@ -33,7 +33,7 @@ struct Request {
 fn main() -> ExitCode {
     env_logger::init();
     let listen = ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8080]");
-    let arguments = arguments::Arguments::read("Hands messages to a service on tokio", &[listen]);
+    let arguments = arguments::Arguments::read("Passes messages to a service on tokio", &[listen]);
     arguments::run(|| serve(arguments.get("--listen", "127.0.0.1:8080".to_owned())))
 }
 

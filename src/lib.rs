@@ -60,8 +60,8 @@
 //! # Path of a message
 //!
 //! ```text
-//!  kernel → Transport → Link → StreamHandler ─(ServerStream or ClientStream: handshake, then Session)→ Decoder → Handler
-//!  kernel ← Transport ← flush ← Outbox ← Encoder ← Hub::send ← WebSocket::send ←──────────────┘
+//!  kernel → Transport → Link → StreamHandler ─(ServerStream, ClientStream; then Session)→ Decoder → Handler
+//!  kernel ← Transport ← flush ← Outbox ← Encoder ← Hub::send ← WebSocket::send ←───────────────────────┘
 //! ```
 //!
 //! A connection has two halves. The inbound half (socket, decoder, handler) is a `Link` and belongs to the loop. The

@@ -4,7 +4,7 @@ use std::{fmt::Display, process::ExitCode, str::FromStr};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-/// An option: `--name` or `--name VALUE`, and what `--help` says of it.
+/// An option: `--name` or `--name VALUE`, and its help text.
 pub(crate) type OptionHelp = (&'static str, &'static str);
 
 /// The options that were given.
@@ -14,8 +14,8 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Reads the command line. Words that are no options are the values of the first options that take one, in order. A command line that is not understood ends the
-    /// program with status 2.
+    /// Reads the command line. Words that are no options are the values of the first options that take one, in order.
+    /// An invalid command line ends the program with status 2.
     pub(crate) fn read(about: &'static str, options: &[OptionHelp]) -> Self {
         let mut command =
             Command::new(env!("CARGO_CRATE_NAME")).about(about).arg(Arg::new("words").num_args(0..).hide(true));
@@ -51,7 +51,7 @@ impl Arguments {
         value.parse().unwrap_or_else(|error| self.refuse(format!("{option} {value:?}: {error}")))
     }
 
-    /// Ends the program with status 2: what was given does not fit together.
+    /// Ends the program with status 2, for options that exclude each other or have invalid values.
     pub(crate) fn refuse(&self, why: impl Display) -> ! {
         self.command.clone().error(clap::error::ErrorKind::ValueValidation, why).exit()
     }

@@ -1,4 +1,4 @@
-//! A room with names. The page is served on the same port: open it in two windows and talk.
+//! A chat room with names. The page is served on the same port: open it in two windows.
 //!
 //!     cargo run --release --example chat -- [--listen ADDR]
 
@@ -14,7 +14,7 @@ use ws_reactor::{
 const PAGE: &str = include_str!("page.html");
 const ROOM: &str = "the room";
 
-/// Somebody in the room, or at its door. The first message is the name.
+/// A member of the room. The first message is the name.
 #[derive(Default)]
 struct Guest {
     name: Option<String>,

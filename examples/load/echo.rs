@@ -1,4 +1,4 @@
-//! Closed loop: each connection keeps a batch of messages on its way, and sends the next when all of it is back.
+//! Closed loop: each connection has one batch of messages in flight, and sends the next when the whole batch is back.
 
 use std::{
     io::{self, ErrorKind},
@@ -27,11 +27,11 @@ struct Connection {
     began: Instant,
 }
 
-/// A connection that says a batch, and hears it again.
+/// A connection that sends a batch, and receives the echo.
 pub(crate) struct Voice {
     pub(crate) pipe: Pipe,
     speaker: Box<dyn Speaker>,
-    /// How much of the batch is sent.
+    /// Bytes of the batch that were sent.
     sent: usize,
 }
 
@@ -40,7 +40,7 @@ impl Voice {
         Voice { pipe, speaker, sent: 0 }
     }
 
-    /// Sends what there is room for, and no more than `most` bytes.
+    /// Sends as much as the socket takes, at most `most` bytes.
     pub(crate) fn speak(&mut self, most: usize) -> io::Result<()> {
         let end = self.speaker.batch().len().min(self.sent.saturating_add(most));
         while self.sent < end {
@@ -53,12 +53,12 @@ impl Voice {
         self.pipe.flush()
     }
 
-    /// Whether a batch has begun to leave and has not left whole.
+    /// Whether a batch was sent in part.
     pub(crate) fn is_speaking(&self) -> bool {
         self.sent > 0 && self.sent < self.speaker.batch().len()
     }
 
-    /// Hears what is there, and says how much that is and whether the whole batch has come back.
+    /// Receives available bytes. Returns their number, and whether the whole batch is back.
     pub(crate) fn hear(&mut self, buffer: &mut [u8], most: usize) -> io::Result<(u64, bool)> {
         let (mut bytes, mut back) = (0, false);
         let speaker = &mut self.speaker;
@@ -80,8 +80,8 @@ impl Echo {
     pub(crate) fn connect(options: &Options) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut connections = Vec::new();
-        let batch = Batch::new(options.content, options.bytes, options.depth, options.target.framed);
-        let texts = options.deflate.then(|| Compressed::texts(options.bytes));
+        let batch = Batch::new(options.content, &options.payload, options.depth, options.target.framed);
+        let texts = options.deflate.then(|| Compressed::texts(options.payload.len()));
         for index in 0..options.connections {
             let (mut pipe, speaker): (_, Box<dyn Speaker>) = match &texts {
                 None => (options.target.open("")?.0, Box::new(Parrot::new(&batch))),

@@ -1,4 +1,4 @@
-//! Fan-out: one connection says a message, and the server sends it to every one, the sender included.
+//! Fan-out: one connection sends a message, and the server sends it to all connections, the sender included.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use crate::{
 
 pub(crate) struct FanOut {
     poll: Poll,
-    /// The first is the one that speaks; what all hear is its batch.
+    /// The first one sends. All receive its batch.
     listeners: Vec<Voice>,
     depth: u64,
     wait: Duration,
@@ -25,7 +25,7 @@ pub(crate) struct FanOut {
 impl FanOut {
     pub(crate) fn connect(options: &Options) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let batch = Batch::new(options.content, options.bytes, options.depth, options.target.framed);
+        let batch = Batch::new(options.content, &options.payload, options.depth, options.target.framed);
         let mut listeners = Vec::new();
         for index in 0..options.connections {
             let (mut pipe, _) = options.target.open("")?;

@@ -1,4 +1,4 @@
-//! Handshakes: connections that open, are answered, and are gone.
+//! Handshakes: connections that open and end.
 
 use std::{
     io,

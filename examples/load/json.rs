@@ -1,6 +1,6 @@
-//! Texts that are compressed.
+//! Texts for compression.
 
-/// Different texts of so many bytes, each like the answer of a service: objects with the same fields and other values.
+/// Different texts of `bytes` bytes, like the responses of a service: objects with the same fields and other values.
 pub(crate) fn texts(count: usize, bytes: usize) -> Vec<Vec<u8>> {
     let mut state = 12345_u64;
     let mut random = move |below: u64| {

@@ -1,17 +1,23 @@
-//! Load on a WebSocket server: what it bears, how fast it answers, and what that costs it.
+//! Load generator for WebSocket servers: throughput, latency, CPU time and memory of the server.
 //!
-//!     cargo run --release --example load -- echo ws://127.0.0.1:8080
-//!         [--connections 100] [--bytes 125] [--text | --mixed] [--depth 1] [--deflate]     closed loop: so many messages on their way on each connection
-//!     cargo run --release --example load -- rate ws://127.0.0.1:8080
-//!         [--rate 10000] [--greedy-bytes N]           open loop: messages at that rate, latencies from the time at which each should be sent
-//!     cargo run --release --example load -- fanout ws://127.0.0.1:8080                     one speaks, and everybody hears it (`examples/multicast`)
-//!     cargo run --release --example load -- handshakes wss://127.0.0.1:8443 [--resume]     connections that open and are gone
-//!     cargo run --release --example load -- idle ws://127.0.0.1:8080 --pid PID             connections that are silent: memory and wakeups
+//!     cargo run --release --example load -- KIND URL [OPTIONS]
 //!
-//! With `--pid` the server's time on the CPU for each message is shown (Linux). Every byte that comes back is compared with what was sent. `--seconds` is the length of
-//! a slice, `--rounds` how many there are; `--idle` keeps that many silent connections beside. `--spin` never sleeps, so that the server does not pay for waking the load: for measurements, with
-//! both on cores of their own. `--json` prints a line of JSON for each slice; with `--paced` a slice is begun by each line of standard input, so that several can be
-//! interleaved. `tcp://` is a server that echoes without a protocol. With `--greedy-bytes` one more connection echoes messages of that size as fast as it can.
+//! | kind | load |
+//! |---|---|
+//! | `echo` | closed loop: each connection sends the next `--depth` messages when the last ones are back |
+//! | `rate` | open loop: `--rate` messages per second; a latency counts from the time at which the message was due |
+//! | `fanout` | one connection sends, and all connections wait for the message (as with the example `multicast`) |
+//! | `handshakes` | connections that open and end |
+//! | `idle` | silent connections: memory and wake-ups of the server, needs `--pid` |
+//!
+//! Every received byte is compared with the sent message. `--pid` shows the server's CPU time per message (Linux).
+//! `--seconds` is the length of a round. `--spin` polls without sleeping, for measurements with load and server on
+//! separate cores. With `--paced` each line of stdin starts a round, so that rounds of several processes can be
+//! interleaved. `tcp://` is an echo server without a protocol. With `--greedy-bytes` one more connection echoes
+//! messages of that size as fast as it can.
+//!
+//! For servers that are no plain echo: `--subscribe` sends a message on each connection first, `--payload` takes the
+//! message from a file, and `--header` adds a header, such as a token.
 
 #[path = "../arguments/mod.rs"]
 mod arguments;
@@ -29,6 +35,7 @@ mod wire;
 
 use std::{
     error::Error,
+    fs,
     io::{self, IsTerminal, Write},
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering},
@@ -43,19 +50,19 @@ use pipe::{Pipe, Target};
 use process::Process;
 use slice::{Measured, Work};
 
-/// What all kinds of load go by.
+/// Options of all kinds of load.
 struct Options {
     target: Target,
     connections: usize,
     content: Content,
-    bytes: usize,
+    payload: Vec<u8>,
     depth: usize,
     deflate: bool,
-    /// Messages a second, of all connections.
+    /// Messages per second, over all connections.
     rate: f64,
-    /// The size of the messages of one that echoes flat out; 0 for none.
+    /// Message size of the connection that echoes as fast as it can; 0 for none.
     greedy_bytes: usize,
-    /// How long to wait for news at a time: not at all, or a second.
+    /// Longest wait for events.
     wait: Duration,
 }
 
@@ -73,6 +80,8 @@ fn main() -> ExitCode {
         ("--url URL", "ws, wss or tcp; the option's name may be left out [default: ws://127.0.0.1:8080]"),
         ("--connections NUMBER", "Connections [default: 100]"),
         ("--bytes NUMBER", "Bytes of a message [default: 125]"),
+        ("--payload FILE", "Messages have the contents of the file; text with --text, else binary"),
+        ("--subscribe TEXT", "Text message sent first on each connection; may be repeated"),
         ("--text", "Messages are text, ASCII"),
         ("--mixed", "Messages are text of one to four bytes for each character"),
         ("--depth NUMBER", "echo: messages in flight on each connection [default: 1]"),
@@ -81,30 +90,39 @@ fn main() -> ExitCode {
         ("--greedy-bytes NUMBER", "rate: one more connection echoes messages of this size as fast as it can"),
         ("--resume", "handshakes: resume TLS sessions"),
         ("--header NAME:VALUE", "Header of each request; may be repeated"),
-        ("--idle NUMBER", "Silent connections beside [default: 0]"),
+        ("--idle NUMBER", "Further silent connections [default: 0]"),
         ("--seconds NUMBER", "Length of a round [default: 3]"),
         ("--rounds NUMBER", "Rounds [default: 1]"),
         ("--pid PID", "Process of the server, whose CPU time is shown (Linux)"),
-        ("--spin", "Never sleep, so that the server does not pay for waking the load"),
+        ("--spin", "Poll without sleeping"),
         ("--json", "A line of JSON for each round"),
-        ("--paced", "Begin a round with each line of the standard input"),
+        ("--paced", "Start a round with each line of stdin"),
     ];
     let arguments =
-        Arguments::read("Load on a WebSocket server: how fast it answers, and what that costs it", &options);
+        Arguments::read("Load generator for WebSocket servers: throughput, latency, CPU time, memory", &options);
     arguments::run(|| measure(&arguments))
 }
 
 fn measure(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let url = arguments.get("--url", "ws://127.0.0.1:8080".to_owned());
+    let content = match (arguments.has("--text"), arguments.has("--mixed")) {
+        (_, true) => Content::Mixed,
+        (true, _) => Content::Text,
+        _ => Content::Binary,
+    };
+    let payload = match arguments.all("--payload").pop() {
+        Some(file) => fs::read(file).map_err(|error| format!("--payload {file}: {error}"))?,
+        None => content.payload(arguments.get("--bytes", 125)),
+    };
+    if content != Content::Binary && str::from_utf8(&payload).is_err() {
+        arguments.refuse("--text: the payload is not UTF-8");
+    }
+    let (headers, first) = (arguments.all("--header"), arguments.all("--subscribe"));
     let options = Options {
-        target: Target::new(&url, arguments.has("--resume"), &arguments.all("--header"))?,
+        target: Target::new(&url, arguments.has("--resume"), &headers, &first)?,
         connections: arguments.get("--connections", 100),
-        content: match (arguments.has("--text"), arguments.has("--mixed")) {
-            (_, true) => Content::Mixed,
-            (true, _) => Content::Text,
-            _ => Content::Binary,
-        },
-        bytes: arguments.get("--bytes", 125),
+        content,
+        payload,
         depth: arguments.get("--depth", 1),
         deflate: arguments.has("--deflate"),
         rate: arguments.get("--rate", 10_000.0),
@@ -112,12 +130,12 @@ fn measure(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         wait: if arguments.has("--spin") { Duration::ZERO } else { Duration::from_secs(1) },
     };
     if options.connections == 0
-        || options.bytes == 0
+        || options.payload.is_empty()
         || options.depth == 0
         || !options.rate.is_normal()
         || options.rate < 0.0
     {
-        arguments.refuse("--connections, --bytes, --depth and --rate are more than 0");
+        arguments.refuse("--connections, --bytes, --depth, --rate and the length of --payload must be more than 0");
     }
     let pid = arguments.get("--pid", 0);
     let pace = Pace {
@@ -139,7 +157,7 @@ fn measure(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Measures slice after slice, and says what came out.
+/// Measures rounds, and prints the results.
 fn slices<W: Work>(mut work: W, mut silent: Vec<Pipe>, pace: &Pace) -> Result<(), Box<dyn Error>> {
     let mut round = 0;
     while (pace.paced || round < pace.rounds) && (!pace.paced || io::stdin().read_line(&mut String::new())? > 0) {
@@ -152,7 +170,7 @@ fn slices<W: Work>(mut work: W, mut silent: Vec<Pipe>, pace: &Pace) -> Result<()
     Ok(())
 }
 
-/// Shows how far a round is, where somebody looks on.
+/// Shows the progress of a round on a terminal.
 fn with_progress<T>(pace: &Pace, work: impl FnOnce() -> T) -> T {
     if pace.json || !io::stderr().is_terminal() {
         return work();
@@ -175,15 +193,15 @@ fn with_progress<T>(pace: &Pace, work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Connections that say nothing.
+/// Opens silent connections.
 fn silent(target: &Target, count: usize) -> io::Result<Vec<Pipe>> {
     (0..count).map(|_| Ok(target.open("")?.0)).collect()
 }
 
-/// What silent connections cost the server.
+/// Measures the cost of silent connections.
 fn idle(options: &Options, pace: &Pace) -> Result<(), Box<dyn Error>> {
     let server = pace.server.as_ref().ok_or("idle needs --pid")?;
-    // The first pays for what all share.
+    // The first connection allocates what all share.
     let _first = silent(&options.target, 1)?;
     let before = server.resident_bytes()?;
     let _held = silent(&options.target, options.connections)?;
@@ -198,7 +216,7 @@ fn idle(options: &Options, pace: &Pace) -> Result<(), Box<dyn Error>> {
             options.connections
         ),
         false => println!(
-            "{} idle connections: {each} bytes of resident memory each; {wakeups:.1} wakeups a second",
+            "{} idle connections: {each} bytes of resident memory each; {wakeups:.1} wake-ups per second",
             options.connections
         ),
     }

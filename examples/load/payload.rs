@@ -1,4 +1,4 @@
-//! What the messages say.
+//! Contents of the messages.
 
 use crate::wire::{BINARY, TEXT};
 
@@ -17,7 +17,7 @@ impl Content {
         if self == Content::Binary { BINARY } else { TEXT }
     }
 
-    /// A payload of so many bytes.
+    /// A payload of `bytes` bytes.
     pub(crate) fn payload(self, bytes: usize) -> Vec<u8> {
         match self {
             Content::Binary | Content::Text => (b'a'..=b'z').cycle().take(bytes).collect(),
@@ -28,8 +28,8 @@ impl Content {
 
 fn mixed(bytes: usize) -> Vec<u8> {
     let mut text = String::with_capacity(bytes);
-    for character in "Ein Stück Text, ça va — 日本語も 😀 и русский, plain words as well; ".chars().cycle()
-    {
+    let sample = "Ein Stück Text, ça va — 日本語も 😀 и русский, plain words as well; ";
+    for character in sample.chars().cycle() {
         if text.len() + character.len_utf8() > bytes {
             break;
         }

@@ -1,4 +1,4 @@
-//! A connection to the server: plain or within TLS, WebSocket or bare TCP; and where it leads.
+//! A connection to the server: plain or TLS, WebSocket or bare TCP.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -20,11 +20,13 @@ use rustls::{
 
 use crate::wire::{self, PING, PONG};
 
-/// Where connections lead: `ws`, `wss`, or `tcp` for a server without frames.
+/// The server: `ws`, `wss`, or `tcp` for a server without frames.
 pub(crate) struct Target {
     addresses: Vec<SocketAddr>,
     /// Header lines of every request.
     lines: String,
+    /// Frames sent first on every connection.
+    first: Vec<u8>,
     host: String,
     pub(crate) path: String,
     tls: Option<Arc<ClientConfig>>,
@@ -32,8 +34,13 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// `url` is `SCHEME://HOST:PORT[/PATH]`. Certificates are not looked at: what is measured here is nothing secret.
-    pub(crate) fn new(url: &str, resuming: bool, headers: &[&str]) -> Result<Self, Box<dyn std::error::Error>> {
+    /// `url` is `SCHEME://HOST:PORT[/PATH]`. Certificates are not checked, because the measurement has no secrets.
+    pub(crate) fn new(
+        url: &str,
+        resuming: bool,
+        headers: &[&str],
+        first: &[&str],
+    ) -> Result<Self, Box<dyn std::error::Error>> {
         let (scheme, rest) = url.split_once("://").ok_or_else(|| format!("{url}: the URL has no scheme"))?;
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         let resolved = host.to_socket_addrs().map_err(|error| format!("{url}: {error}"))?;
@@ -44,10 +51,12 @@ impl Target {
             _ => return Err(format!("{url}: the scheme is not ws, wss or tcp").into()),
         };
         let lines = headers.iter().map(|line| format!("{line}\r\n")).collect();
-        Ok(Target { addresses, lines, host: host.to_owned(), path: format!("/{path}"), tls, framed: scheme != "tcp" })
+        let first = first.iter().flat_map(|text| wire::masked(wire::TEXT, text.as_bytes())).collect();
+        let (host, path) = (host.to_owned(), format!("/{path}"));
+        Ok(Target { addresses, lines, first, host, path, tls, framed: scheme != "tcp" })
     }
 
-    /// A connection that is opening: the handshake's first bytes are on their way, the request behind them.
+    /// Starts to open a connection: sends the request, within TLS after the handshake.
     pub(crate) fn begin(&self, lines: &str) -> io::Result<Pipe> {
         let (stream, tls) = self.dial()?;
         let mut pipe = Pipe::new(stream, tls)?;
@@ -56,7 +65,7 @@ impl Target {
         Ok(pipe)
     }
 
-    /// An open connection, and what the server answered.
+    /// Opens a connection. Returns the server's response, too.
     pub(crate) fn open(&self, lines: &str) -> io::Result<(Pipe, String)> {
         let (mut stream, mut tls) = self.dial()?;
         let mut answer = String::new();
@@ -67,7 +76,10 @@ impl Target {
                 Some(tls) => wire::ask(&mut rustls::Stream::new(&mut **tls, &mut stream), &request)?,
             };
         }
-        Ok((Pipe::new(stream, tls)?, answer))
+        let mut pipe = Pipe::new(stream, tls)?;
+        pipe.pending = self.first.clone();
+        pipe.flush()?;
+        Ok((pipe, answer))
     }
 
     fn dial(&self) -> io::Result<(TcpStream, Option<Box<ClientConnection>>)> {
@@ -90,7 +102,7 @@ impl Target {
 pub(crate) struct Pipe {
     stream: mio::net::TcpStream,
     tls: Option<Box<ClientConnection>>,
-    /// What waits for room in the socket.
+    /// Bytes that wait for the socket.
     pending: Vec<u8>,
 }
 
@@ -104,12 +116,12 @@ impl Pipe {
         poll.registry().register(&mut self.stream, Token(index), Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// Ends the connection at once, without the minute in which its port cannot be used.
+    /// Resets the connection, so that its port does not stay in TIME_WAIT.
     pub(crate) fn reset(self) -> io::Result<()> {
         socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))
     }
 
-    /// Takes as much as there is room for; `WouldBlock` if there is none.
+    /// Writes as much as the socket takes; `WouldBlock` if it takes nothing.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.flush()?;
         if !self.pending.is_empty() {
@@ -125,7 +137,7 @@ impl Pipe {
         }
     }
 
-    /// Moves what waits. The socket may have no room for it.
+    /// Writes waiting bytes as far as the socket takes them.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         let Some(tls) = &mut self.tls else {
             return self.flush_pending();
@@ -153,7 +165,7 @@ impl Pipe {
         Ok(())
     }
 
-    /// Hands on what is there, in pieces, and no more pieces when they are as much as `most` bytes. The end of the stream is an error.
+    /// Passes available bytes to `take`, in pieces, until `most` bytes are reached. The end of the stream is an error.
     pub(crate) fn drain(
         &mut self,
         buffer: &mut [u8],
@@ -170,7 +182,7 @@ impl Pipe {
         Ok(())
     }
 
-    /// Takes what has come while nothing was asked for, which can only be pings, and answers them.
+    /// Answers the pings that arrived between rounds.
     pub(crate) fn settle(&mut self) -> io::Result<()> {
         let mut heard = Vec::new();
         self.drain(&mut [0; 4096], usize::MAX, |piece| {
@@ -180,7 +192,10 @@ impl Pipe {
         let mut rest = &heard[..];
         while !rest.is_empty() {
             let (PING, Some((start, end))) = (rest[0], wire::extent(rest)?) else {
-                return Err(io::Error::new(ErrorKind::InvalidData, "the server has said something by itself"));
+                return Err(io::Error::new(
+                    ErrorKind::InvalidData,
+                    "the server sent a message that no message asked for",
+                ));
             };
             let pong = wire::masked(PONG, rest.get(start..end).ok_or(ErrorKind::InvalidData)?);
             self.write(&pong)?;
@@ -189,7 +204,7 @@ impl Pipe {
         Ok(())
     }
 
-    /// Reads what is there; `None` if that is nothing.
+    /// Reads available bytes; `None` if there are none.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let read = match &mut self.tls {
             None => self.stream.read(buffer),
@@ -206,7 +221,7 @@ impl Pipe {
             },
         };
         match read {
-            Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, "the server has ended a connection")),
+            Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, "the server ended a connection")),
             Ok(length) => Ok(Some(length)),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
@@ -225,7 +240,7 @@ fn trusting(resuming: bool) -> Result<ClientConfig, Box<dyn std::error::Error>> 
     Ok(config)
 }
 
-/// Takes any certificate.
+/// Accepts any certificate.
 #[derive(Debug)]
 struct Trusting(WebPkiSupportedAlgorithms);
 

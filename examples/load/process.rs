@@ -1,11 +1,11 @@
-//! The server as the system sees it (Linux, `/proc`).
+//! Measurements of the server's process (Linux, `/proc`).
 
 use std::{fs, io};
 
 pub(crate) struct Process(pub(crate) u32);
 
 impl Process {
-    /// A process that is there.
+    /// A running process.
     pub(crate) fn new(pid: u32) -> io::Result<Self> {
         let process = Process(pid);
         process.cpu_nanos().map_err(|error| match error.kind() {
@@ -15,23 +15,23 @@ impl Process {
         Ok(process)
     }
 
-    /// Time on the CPU so far, of all its threads.
+    /// CPU time of all threads, in nanoseconds.
     pub(crate) fn cpu_nanos(&self) -> io::Result<u64> {
         let mut sum = 0;
         for thread in fs::read_dir(format!("/proc/{}/task", self.0))? {
-            // One that has ended meanwhile is not there any more.
+            // A thread may have ended meanwhile.
             let Ok(status) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
             sum += number(status.split_whitespace().next())?;
         }
         Ok(sum)
     }
 
-    /// Resident memory.
+    /// Resident memory, in bytes.
     pub(crate) fn resident_bytes(&self) -> io::Result<u64> {
         Ok(self.field("smaps_rollup", "Rss:")? * 1024)
     }
 
-    /// How often it has gone to sleep of its own will.
+    /// Voluntary context switches.
     pub(crate) fn wakeups(&self) -> io::Result<u64> {
         self.field("status", "voluntary_ctxt_switches:")
     }

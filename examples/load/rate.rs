@@ -1,5 +1,5 @@
-//! Open loop: messages at a fixed rate, whatever the server does. Each has the time at which it should be sent, and its latency counts from
-//! there: a server that stalls is charged for all that had to wait meanwhile (no coordinated omission).
+//! Open loop: messages at a fixed rate, whatever the server does. The latency of a message counts from the time at
+//! which it was due, so a stall counts for all messages that had to wait (no coordinated omission).
 
 use std::{
     collections::VecDeque,
@@ -18,16 +18,16 @@ use crate::{
     speaker::{Batch, Parrot},
 };
 
-/// What the connection that echoes flat out moves at a time, so that the others are not kept waiting by the load itself.
+/// Bytes that the greedy connection moves at a time, so that the load generator does not delay the others.
 const STEP: usize = 32 * 1024;
 
-/// Messages sent between two looks at what came back.
+/// Messages sent between two polls.
 const BURST: usize = 64;
 
 pub(crate) struct Rate {
     poll: Poll,
     connections: Vec<Connection>,
-    /// Echoes large messages as fast as it can, beside the others.
+    /// Echoes large messages as fast as it can.
     greedy: Option<Voice>,
     period: Duration,
     wait: Duration,
@@ -36,19 +36,19 @@ pub(crate) struct Rate {
 struct Connection {
     pipe: Pipe,
     message: Rc<Batch>,
-    /// When those that are not back should have been sent, in order.
+    /// Due times of the messages that are not back, in order.
     due: VecDeque<Instant>,
-    /// Bytes that wait for room, and where in a message they start.
+    /// Bytes that wait for the socket, and their offset in a message.
     unsent: usize,
     at: usize,
-    /// How much of an echo is there.
+    /// Received bytes of an echo.
     heard: usize,
 }
 
 impl Rate {
     pub(crate) fn connect(options: &Options) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let message = Batch::new(options.content, options.bytes, 1, options.target.framed);
+        let message = Batch::new(options.content, &options.payload, 1, options.target.framed);
         let mut connections = Vec::new();
         for index in 0..options.connections {
             let (mut pipe, _) = options.target.open("")?;
@@ -59,7 +59,7 @@ impl Rate {
         let greedy = match options.greedy_bytes {
             0 => None,
             bytes => {
-                let batch = Batch::new(options.content, bytes, 1, options.target.framed);
+                let batch = Batch::new(options.content, &options.content.payload(bytes), 1, options.target.framed);
                 let (mut pipe, _) = options.target.open("")?;
                 pipe.register(&poll, options.connections)?;
                 Some(Voice::new(pipe, Box::new(Parrot::new(&batch))))
@@ -89,7 +89,7 @@ impl Work for Rate {
             let now = watch.look(&mut slice)?;
             let mut burst = BURST;
             while next < messages && due(next, self.period) <= now && burst > 0 {
-                // A message that is late because of the load itself is no fault of the server's.
+                // Lateness of the load generator itself is reported apart.
                 slice.away = slice.away.max(now - due(next, self.period));
                 let index = next as usize % self.connections.len();
                 self.connections[index].send(due(next, self.period))?;
@@ -146,9 +146,7 @@ impl Connection {
             while !piece.is_empty() {
                 let length = piece.len().min(expected.len() - *heard);
                 if piece[..length] != expected[*heard..*heard + length] {
-                    return Err(io::Error::other(
-                        "the server sent something else than the message back: it is no echo, or not a right one",
-                    ));
+                    return Err(io::Error::other("the server did not echo the message: it sent other bytes"));
                 }
                 piece = &piece[length..];
                 *heard = (*heard + length) % expected.len();

@@ -1,4 +1,4 @@
-//! What one slice of a measurement gives, and how it is said.
+//! The result of one round, and its output.
 
 use std::{
     fmt::Write,
@@ -10,25 +10,25 @@ use hdrhistogram::Histogram;
 
 use crate::process::Process;
 
-/// Something that can be measured, slice by slice.
+/// A kind of load, measured in rounds.
 pub(crate) trait Work {
-    /// What is counted: echoes, deliveries, handshakes.
+    /// Unit of the count: echoes, deliveries, handshakes.
     const UNIT: &'static str;
 
-    /// Answers what the server has asked meanwhile.
+    /// Answers pings that arrived between rounds.
     fn settle(&mut self) -> io::Result<()>;
 
-    /// Works for that long, and until nothing is on its way any more.
+    /// Runs for `time`, and until no message is in flight.
     fn run(&mut self, time: Duration) -> io::Result<Slice>;
 }
 
 pub(crate) struct Slice {
     pub(crate) count: u64,
-    /// From the message's time to its echo's, in nanoseconds.
+    /// Times from a message to its echo, in nanoseconds.
     pub(crate) latencies: Histogram<u64>,
-    /// Bytes that came back, where that is of interest.
+    /// Received bytes, where they are counted.
     pub(crate) answered: Option<u64>,
-    /// The longest time the load itself did not look at its connections.
+    /// Longest time between two polls of the load generator.
     pub(crate) away: Duration,
 }
 
@@ -43,10 +43,10 @@ impl Slice {
     }
 }
 
-/// How long nothing may come back.
+/// Longest time without an answer.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Watches how long the load is away from its connections, and how long nothing comes back.
+/// Measures the time between polls, and the time without an answer.
 pub(crate) struct Watch {
     looked: Instant,
     count: u64,
@@ -59,12 +59,12 @@ impl Watch {
         Watch { looked: now, count: 0, counted: now }
     }
 
-    /// The load has waited for news of its own will.
+    /// Notes the end of a wait for events.
     pub(crate) fn wake(&mut self) {
         self.looked = Instant::now();
     }
 
-    /// The time, which is noted. A server that has lost something does not say so: it is an error when nothing has come back for long.
+    /// Notes and returns the time. A long time without an answer is an error: the server may have lost a message.
     pub(crate) fn look(&mut self, slice: &mut Slice) -> io::Result<Instant> {
         let now = Instant::now();
         slice.away = slice.away.max(now - self.looked);
@@ -74,16 +74,16 @@ impl Watch {
         }
         match now - self.counted < SILENCE {
             true => Ok(now),
-            false => Err(io::Error::new(io::ErrorKind::TimedOut, format!("nothing has come back for {SILENCE:?}"))),
+            false => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer for {SILENCE:?}"))),
         }
     }
 }
 
-/// A slice with what it took.
+/// A round with its duration and cost.
 pub(crate) struct Measured {
     slice: Slice,
     seconds: f64,
-    /// The server's time on the CPU for each, in nanoseconds.
+    /// CPU time of the server per unit, in nanoseconds.
     cpu: Option<f64>,
 }
 
@@ -122,7 +122,7 @@ impl Measured {
         line + "}"
     }
 
-    /// For people: a line, and a histogram of the latencies.
+    /// A line of text, and a histogram of the latencies.
     pub(crate) fn text<W: Work>(&self) -> String {
         let Slice { count, latencies, answered, away } = &self.slice;
         let mut text = format!("{count} {} in {:.2} s, {:.0}/s", W::UNIT, self.seconds, *count as f64 / self.seconds);
@@ -132,13 +132,13 @@ impl Measured {
         if let Some(answered) = answered {
             let _ = write!(text, "; {:.0} bytes each", *answered as f64 / (*count).max(1) as f64);
         }
-        let _ = write!(text, "; the load was away for {:.0} µs at most", away.as_secs_f64() * 1e6);
+        let _ = write!(text, "; longest pause of the load {:.0} µs", away.as_secs_f64() * 1e6);
         for percentile in [50.0, 90.0, 99.0, 99.9, 99.99, 100.0] {
             if latencies.is_empty() {
                 break;
             }
             let micros = self.micros(percentile);
-            // A power of two is four characters.
+            // Four characters per power of two.
             let bar = "#".repeat((4.0 * micros.max(1.0).log2()) as usize);
             let _ = write!(text, "\n  {percentile:>6} % {micros:>12.2} µs  {bar}");
         }

@@ -1,4 +1,4 @@
-//! The two ends of an echo, as one connection sees them: what it says, and whether that is what it hears.
+//! The batches of a connection: what it sends, and the check of what comes back.
 
 use std::{io, rc::Rc};
 
@@ -10,39 +10,39 @@ use crate::{
     wire::{COMPRESSED_TEXT, extent, masked, unmasked},
 };
 
-/// What is cut off each compressed message (RFC 7692 §7.2.1).
+/// End of each compressed message that is removed (RFC 7692 §7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 pub(crate) trait Speaker {
-    /// The batch that is on its way.
+    /// The batch in flight.
     fn batch(&self) -> &[u8];
 
-    /// Takes what came back, in any pieces, and says whether that is the end of the batch. An echo that differs is an error.
+    /// Checks received bytes, in any pieces. Returns whether the batch is complete. An echo that differs is an error.
     fn hear(&mut self, bytes: &[u8]) -> io::Result<bool>;
 
     /// Goes on to the next batch.
     fn advance(&mut self) -> io::Result<()>;
 }
 
-/// Always the same messages: a batch as it is sent, and as it must come back.
+/// A batch of equal messages: the bytes to send, and the bytes to receive.
 pub(crate) struct Batch {
     pub(crate) sent: Vec<u8>,
     pub(crate) expected: Vec<u8>,
 }
 
 impl Batch {
-    pub(crate) fn new(content: Content, bytes: usize, depth: usize, framed: bool) -> Rc<Self> {
-        let (payload, first) = (content.payload(bytes), content.first_octet());
-        let sent = masked(first, &payload);
-        // Without a protocol the same bytes come back, so that as many are carried.
-        let expected = if framed { unmasked(first, &payload) } else { sent.clone() };
+    pub(crate) fn new(content: Content, payload: &[u8], depth: usize, framed: bool) -> Rc<Self> {
+        let first = content.first_octet();
+        let sent = masked(first, payload);
+        // Without a protocol the same bytes come back.
+        let expected = if framed { unmasked(first, payload) } else { sent.clone() };
         Rc::new(Batch { sent: sent.repeat(depth), expected: expected.repeat(depth) })
     }
 }
 
 pub(crate) struct Parrot {
     batch: Rc<Batch>,
-    /// How much of it has come back.
+    /// Bytes of the batch that are back.
     heard: usize,
 }
 
@@ -72,14 +72,14 @@ impl Speaker for Parrot {
     }
 }
 
-/// One compressed message at a time, each another.
+/// One compressed message at a time, each with another text.
 pub(crate) struct Compressed {
     deflate: Compress,
     inflate: Decompress,
     takes_over: bool,
     server_takes_over: bool,
     texts: Rc<Vec<Vec<u8>>>,
-    /// Which text is on its way.
+    /// Index of the text in flight.
     current: usize,
     sent: Vec<u8>,
     heard: Vec<u8>,
@@ -87,12 +87,12 @@ pub(crate) struct Compressed {
 }
 
 impl Compressed {
-    /// The texts that are sent, in a circle.
+    /// The texts, sent in turn.
     pub(crate) fn texts(bytes: usize) -> Rc<Vec<Vec<u8>>> {
         Rc::new(json::texts(64, bytes))
     }
 
-    /// `answer` is what the server agreed to.
+    /// `answer` is the server's response.
     pub(crate) fn new(answer: &str, texts: &Rc<Vec<Vec<u8>>>, first: usize) -> io::Result<Self> {
         let answer = answer.to_ascii_lowercase();
         if !answer.contains("permessage-deflate") {
@@ -168,5 +168,5 @@ impl Speaker for Compressed {
 }
 
 fn other_echo() -> io::Error {
-    io::Error::other("the server sent something else than the message back: it is no echo, or not a right one")
+    io::Error::other("the server did not echo the message: it sent other bytes")
 }

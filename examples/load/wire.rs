@@ -1,15 +1,16 @@
-//! What a client says: the request, and its frames. Written here again, so that nothing of the library's own cost or faults can hide in the measure.
+//! The request and the frames of a client. The load generator does not use the library, so that the measurement is free
+//! of the library's cost and faults.
 
 use std::io::{self, ErrorKind, Read, Write};
 
-/// The key of RFC 6455 §1.3, and the answer to it.
+/// The key of RFC 6455 §1.3, and its `Sec-WebSocket-Accept`.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// What every frame is masked with.
+/// Masking key of every frame.
 const MASK: [u8; 4] = [0x5a, 0x13, 0xc7, 0x88];
 
-/// FIN with the op-codes of text and binary, and RSV1 for what is compressed.
+/// FIN with the op-codes of text and binary, and RSV1 for compressed messages.
 pub(crate) const TEXT: u8 = 0x81;
 pub(crate) const BINARY: u8 = 0x82;
 pub(crate) const COMPRESSED_TEXT: u8 = 0xc1;
@@ -18,7 +19,7 @@ pub(crate) const COMPRESSED_TEXT: u8 = 0xc1;
 pub(crate) const PING: u8 = 0x89;
 pub(crate) const PONG: u8 = 0x8a;
 
-/// Offers permessage-deflate with all it has.
+/// Offer of permessage-deflate.
 pub(crate) const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
 
 /// A request for a WebSocket; `lines` are more header lines.
@@ -28,7 +29,7 @@ pub(crate) fn request(host: &str, path: &str, lines: &str) -> String {
     )
 }
 
-/// Asks, and reads the answer byte by byte, so that nothing behind it is lost.
+/// Sends a request, and reads the response byte by byte, so that no byte behind it is read.
 pub(crate) fn ask(stream: &mut (impl Read + Write), request: &str) -> io::Result<String> {
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
@@ -40,7 +41,7 @@ pub(crate) fn ask(stream: &mut (impl Read + Write), request: &str) -> io::Result
     accepted(&answer)
 }
 
-/// The answer as text, if it accepts.
+/// The response as text, if it accepts.
 pub(crate) fn accepted(answer: &[u8]) -> io::Result<String> {
     let answer = String::from_utf8_lossy(answer).into_owned();
     match answer.starts_with("HTTP/1.1 101 ") && answer.contains(ACCEPT) {
@@ -62,7 +63,7 @@ pub(crate) fn unmasked(first: u8, payload: &[u8]) -> Vec<u8> {
     [header(first, payload.len(), 0), payload.to_vec()].concat()
 }
 
-/// Where the payload of a server's frame starts and ends, once its header is there.
+/// Start and end of the payload of a server's frame, once its header is complete.
 pub(crate) fn extent(bytes: &[u8]) -> io::Result<Option<(usize, usize)>> {
     let big_endian = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | usize::from(*byte));
     let (start, length) = match bytes {

@@ -319,7 +319,8 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
     let any_frame = prop_oneof![
         6 => data.prop_map(|(first, text)| client_frame(first, text.as_bytes())),
         3 => control.prop_map(|(first, data)| client_frame(first, &data)),
-        1 => (any::<u8>(), proptest::collection::vec(any::<u8>(), 0..300)).prop_map(|(first, data)| client_frame(first, &data)),
+        1 => (any::<u8>(), proptest::collection::vec(any::<u8>(), 0..300))
+            .prop_map(|(first, data)| client_frame(first, &data)),
         1 => Just(client_frame(0x82, &[3; 70_000])),
     ];
     proptest::collection::vec(any_frame, 0..12).prop_map(|frames| frames.concat())

@@ -36,9 +36,9 @@ pub struct ConnectionStats {
     pub dropped: u64,
     /// Time from the last answered ping to its pong. `None` before the first pong.
     ///
-    /// Measured from the start of the turn that sent the ping to the start of the turn that received the pong, for pings
-    /// of [`ping_after`](field@crate::WebSocketConfig::ping_after) and of the application. The pong has the data of the
-    /// newest ping.
+    /// Measured from the start of the turn that sent the ping to the start of the turn that received the pong. Pings of
+    /// [`ping_after`](field@crate::WebSocketConfig::ping_after) and of the application count. The pong must have the
+    /// data of the newest ping.
     pub ping_round_trip: Option<Duration>,
 }
 

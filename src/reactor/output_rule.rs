@@ -227,7 +227,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn looking_back_agrees(steps in proptest::collection::vec((0_u64..20_000, 0_usize..20_000, 0_usize..40_000), 1..200), waiting in 1_usize..40_000) {
+        fn looking_back_agrees(
+            steps in proptest::collection::vec((0_u64..20_000, 0_usize..20_000, 0_usize..40_000), 1..200),
+            waiting in 1_usize..40_000,
+        ) {
             let mut now = Instant::now();
             let (mut rule, mut waiting) = (OutputRule::new(waiting, now), waiting);
             let mut model = Model { start: now, taken: Vec::new(), waiting_at_start: waiting };

@@ -149,10 +149,14 @@ mod tests {
                         let was_there = model.entry(name.clone()).or_default().remove(&connection);
                         prop_assert_eq!(topics.unsubscribe(connection, &name), was_there);
                     }
-                    _ => prop_assert_eq!(topics.subscribe(connection, &name), model.entry(name).or_default().insert(connection)),
+                    _ => {
+                        let is_new = topics.subscribe(connection, &name);
+                        prop_assert_eq!(is_new, model.entry(name).or_default().insert(connection));
+                    }
                 }
                 for (name, members) in &model {
-                    let ours: BTreeSet<usize> = topics.members(name).iter().map(|member| member.connection as usize).collect();
+                    let ours = topics.members(name).iter().map(|member| member.connection as usize);
+                    let ours: BTreeSet<usize> = ours.collect();
                     prop_assert_eq!(&ours, members);
                 }
             }

@@ -58,7 +58,10 @@ macro_rules! callbacks {
 
             $(
                 $(#[$doc])*
-                pub fn $name(mut self, call: impl FnMut(&mut WebSocket<'_>, $($type),*) $(-> $answer)? + 'static) -> Self {
+                pub fn $name(
+                    mut self,
+                    call: impl FnMut(&mut WebSocket<'_>, $($type),*) $(-> $answer)? + 'static,
+                ) -> Self {
                     self.$name = Some(Box::new(call));
                     self
                 }

@@ -51,8 +51,8 @@ impl MessageDecoder {
     /// the bytes that were not used.
     ///
     /// Decoding unmasks in place, so the used part of `input` is overwritten. A message that lies whole in `input` is
-    /// not copied; the parts of an unfinished message are copied once. Input may be cut at any byte. Input after a close
-    /// frame is ignored.
+    /// not copied; the parts of an unfinished message are copied once. Input may be cut at any byte. Input after a
+    /// close frame is ignored.
     ///
     /// # Errors
     ///
@@ -126,8 +126,8 @@ impl MessageEncoder {
     /// Makes the encoder of a client. Without compression: an encoder with compression comes from
     /// [`ClientHandshake`](super::ClientHandshake).
     ///
-    /// `random` fills a buffer with unpredictable bytes, for the masking keys. RFC 6455 §10.3. It is called for 1 KiB at
-    /// a time.
+    /// `random` fills a buffer with unpredictable bytes, for the masking keys. RFC 6455 §10.3. It is called for 1 KiB
+    /// at a time.
     pub fn client(version: Version, random: impl FnMut(&mut [u8]) + 'static) -> Self {
         MessageEncoder::new(version, Side::Client, Some(Masks::new(Box::new(random))), None)
     }

@@ -105,8 +105,9 @@ impl ServerHandshake {
         self
     }
 
-    /// Sets the subprotocols, in order of preference. Default: none. The first one that the client offers is chosen. RFC
-    /// 6455 §1.9.
+    /// Sets the subprotocols, in order of preference. Default: none. RFC 6455 §1.9.
+    ///
+    /// The first one that the client offers is chosen.
     pub fn subprotocols<S: Into<String>>(mut self, subprotocols: impl IntoIterator<Item = S>) -> Self {
         self.subprotocols = Subprotocols::Preferred(subprotocols.into_iter().map(Into::into).collect());
         self
@@ -129,14 +130,13 @@ impl ServerHandshake {
 
     /// Takes input. Returns how many bytes were used, and the next step.
     ///
-    /// Without a step all input was used, and more is needed. With a step, call again with the bytes that were not used;
-    /// after [`ServerStep::Open`] they belong to the decoder. Between [`ServerStep::Request`] and the decision, and after
-    /// the end of the handshake, no bytes are used.
+    /// Without a step all input was used, and more is needed. With a step, call again with the bytes that were not
+    /// used; after [`ServerStep::Open`] they belong to the decoder. No bytes are used between [`ServerStep::Request`]
+    /// and the decision, and after the end of the handshake.
     ///
     /// # Errors
     ///
-    /// The request cannot be parsed. The response, 400, 414 or 431, is appended to `out`: send the response, and end the
-    /// stream.
+    /// The request cannot be parsed. The response, 400, 414 or 431, is appended to `out`: send it, and end the stream.
     pub fn receive(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(usize, Option<ServerStep>), HeadError> {
         match &mut self.state {
             State::Head(reader) => match reader.read(input, &self.head) {
