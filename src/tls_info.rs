@@ -16,7 +16,7 @@ pub struct TlsInfo {
     /// client. Empty if the peer presented none.
     ///
     /// The chain was verified, except on a client with `TlsClientConfig::dangerously_trusting_everybody`.
-    pub client_certificates: Vec<Vec<u8>>,
+    pub peer_certificates: Vec<Vec<u8>>,
     /// Whether the handshake resumed an earlier session by a ticket. RFC 8446 §2.2.
     pub resumed: bool,
 }

@@ -690,7 +690,7 @@ mod by_tls {
         let config = config.unwrap().require_client_certificates_pem(own.certificate.as_bytes()).unwrap();
         let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         let server = Server::new(|handshake| {
-            let shown = handshake.tls_info().unwrap().client_certificates.len();
+            let shown = handshake.tls_info().unwrap().peer_certificates.len();
             Callbacks::new().on_open(move |ws, _| {
                 ws.send(format!("{shown}"));
             })

@@ -150,11 +150,11 @@ fn clients_are_asked_for_certificates_or_have_to_show_them() {
         };
         let mut reactor = listening(server.tls(config));
         assert!(Peer::new(&mut reactor, with(&known), "localhost").opens(&mut reactor));
-        assert_eq!(seen.borrow()[0].client_certificates, [known.0.to_vec()]);
+        assert_eq!(seen.borrow()[0].peer_certificates, [known.0.to_vec()]);
         assert!(!Peer::new(&mut reactor, with(&stranger), "localhost").opens(&mut reactor));
         assert_eq!(Peer::new(&mut reactor, trust(&LOCALHOST), "localhost").opens(&mut reactor), !required);
         assert_eq!(seen.borrow().len(), if required { 1 } else { 2 });
-        assert!(seen.borrow().get(1).is_none_or(|secured| secured.client_certificates.is_empty()));
+        assert!(seen.borrow().get(1).is_none_or(|secured| secured.peer_certificates.is_empty()));
     }
 }
 

@@ -203,9 +203,9 @@ impl<K: Kernel> Reactor<K> {
     /// Takes the next step of a shutdown, if one is in progress.
     pub(super) fn wind_down(&mut self) {
         match self.hub.running {
-            Running::ToldToShutDown(deadline) => {
+            Running::ToldToShutDown(timeout) => {
                 self.hub.running = Running::ShuttingDown;
-                self.last_call = Some(self.hub.timers.insert(self.hub.after(deadline), Task::CutAll));
+                self.last_call = Some(self.hub.timers.insert(self.hub.after(timeout), Task::CutAll));
                 self.close_listeners();
                 for key in self.keys() {
                     if self.hub.outboxes[key].phase == Phase::Open {

@@ -233,17 +233,17 @@ impl Hub {
         self.running = Running::Stopping;
     }
 
-    /// Ends the loop gracefully, within at most `deadline`.
+    /// Ends the loop gracefully, within at most `timeout`.
     ///
     /// Listeners are closed. Each handler's [`on_shutdown`](crate::StreamHandler::on_shutdown) is called: a WebSocket
     /// is closed with 1001, a raw stream once its output is written. [`Reactor::run`](crate::Reactor::run) returns when
-    /// the last connection has ended. After `deadline` the remaining connections are terminated as by
+    /// the last connection has ended. After `timeout` the remaining connections are terminated as by
     /// [`stop`](Self::stop).
     ///
     /// A second call has no effect.
-    pub fn shutdown(&mut self, deadline: Duration) {
+    pub fn shutdown(&mut self, timeout: Duration) {
         if self.running == Running::Yes {
-            self.running = Running::ToldToShutDown(deadline);
+            self.running = Running::ToldToShutDown(timeout);
         }
     }
 

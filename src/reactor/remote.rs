@@ -117,6 +117,83 @@ impl Remote {
         self.push(Command::Publish(topic.into(), message.into()))
     }
 
+    /// Sends a message that replaces a queued, unwritten message of the same key. See [`Hub::send_latest`].
+    ///
+    /// # Errors
+    ///
+    /// [`RemoteError::Full`] or [`RemoteError::Closed`].
+    pub fn send_latest(
+        &self,
+        id: ConnectionId,
+        key: impl Into<String>,
+        message: impl Into<OwnedMessage>,
+    ) -> Result<(), RemoteError> {
+        let (key, message) = (key.into(), message.into());
+        self.run(move |hub| _ = hub.send_latest(id, &key, message))
+    }
+
+    /// Publishes a message that replaces queued, unwritten messages of the same key. See [`Hub::publish_latest`].
+    ///
+    /// # Errors
+    ///
+    /// [`RemoteError::Full`] or [`RemoteError::Closed`].
+    pub fn publish_latest(
+        &self,
+        topic: impl Into<String>,
+        key: impl Into<String>,
+        message: impl Into<OwnedMessage>,
+    ) -> Result<(), RemoteError> {
+        let (topic, key, message) = (topic.into(), key.into(), message.into());
+        self.run(move |hub| _ = hub.publish_latest(&topic, &key, message))
+    }
+
+    /// Subscribes a connection to a topic. See [`Hub::subscribe`].
+    ///
+    /// # Errors
+    ///
+    /// [`RemoteError::Full`] or [`RemoteError::Closed`].
+    pub fn subscribe(&self, id: ConnectionId, topic: impl Into<String>) -> Result<(), RemoteError> {
+        let topic = topic.into();
+        self.run(move |hub| _ = hub.subscribe(id, &topic))
+    }
+
+    /// Ends a subscription of a connection. See [`Hub::unsubscribe`].
+    ///
+    /// # Errors
+    ///
+    /// [`RemoteError::Full`] or [`RemoteError::Closed`].
+    pub fn unsubscribe(&self, id: ConnectionId, topic: impl Into<String>) -> Result<(), RemoteError> {
+        let topic = topic.into();
+        self.run(move |hub| _ = hub.unsubscribe(id, &topic))
+    }
+
+    /// Stops reading from a connection. See [`Hub::pause`].
+    ///
+    /// # Errors
+    ///
+    /// [`RemoteError::Full`] or [`RemoteError::Closed`].
+    pub fn pause(&self, id: ConnectionId) -> Result<(), RemoteError> {
+        self.run(move |hub| _ = hub.pause(id))
+    }
+
+    /// Resumes reading from a connection. See [`Hub::resume`].
+    ///
+    /// # Errors
+    ///
+    /// [`RemoteError::Full`] or [`RemoteError::Closed`].
+    pub fn resume(&self, id: ConnectionId) -> Result<(), RemoteError> {
+        self.run(move |hub| _ = hub.resume(id))
+    }
+
+    /// Ends a connection at once, without a closing handshake. See [`Hub::terminate`].
+    ///
+    /// # Errors
+    ///
+    /// [`RemoteError::Full`] or [`RemoteError::Closed`].
+    pub fn terminate(&self, id: ConnectionId) -> Result<(), RemoteError> {
+        self.run(move |hub| _ = hub.terminate(id))
+    }
+
     /// Closes a connection. See [`Hub::close`].
     ///
     /// # Errors

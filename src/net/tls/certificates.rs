@@ -57,8 +57,6 @@ pub enum TlsError {
     Expired(String),
     /// The certificate is not valid yet. The clock may be wrong.
     NotYetValid(String),
-    /// The configuration as a whole is not valid.
-    Rustls(Error),
 }
 
 impl fmt::Display for TlsError {
@@ -75,7 +73,6 @@ impl fmt::Display for TlsError {
             TlsError::NoPlatformRoots => formatter.write_str("no roots of the system could be read"),
             TlsError::Expired(what) => write!(formatter, "{what}: the certificate has expired"),
             TlsError::NotYetValid(what) => write!(formatter, "{what}: the certificate is not valid yet"),
-            TlsError::Rustls(_) => formatter.write_str("the TLS configuration does not fit together"),
         }
     }
 }
@@ -84,7 +81,7 @@ impl std::error::Error for TlsError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             TlsError::Read { source, .. } => Some(source),
-            TlsError::Unusable { source, .. } | TlsError::Rustls(source) => Some(source),
+            TlsError::Unusable { source, .. } => Some(source),
             _ => None,
         }
     }

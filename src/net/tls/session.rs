@@ -80,7 +80,7 @@ impl<S> Session<S> {
                 Connection::Client(_) => None,
             },
             alpn: self.tls.alpn_protocol().map(<[u8]>::to_vec),
-            client_certificates: self
+            peer_certificates: self
                 .tls
                 .peer_certificates()
                 .unwrap_or_default()

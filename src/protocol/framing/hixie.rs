@@ -85,7 +85,9 @@ impl Frames {
                     let announced = u64::from(length) * 128 + u64::from(octet & 0x7f);
                     let most = limit.min(u32::MAX as usize);
                     if announced > most as u64 || octets >= MAX_LENGTH_OCTETS {
-                        return Err(ProtocolError::TooBig { limit, length: announced });
+                        // A length that never ends is longer than any limit.
+                        let length = announced.max((limit as u64).saturating_add(1));
+                        return Err(ProtocolError::TooBig { limit, length });
                     }
                     let length = announced as u32;
                     *self = match (octet & 0x80, length) {
@@ -235,6 +237,6 @@ mod tests {
         assert_eq!(refused(&[0x80, 0x87, 0x69]), error(1001));
         // 1180591620717411303296 bytes, as em-websocket's own tests have it.
         assert_eq!(refused(&[0x80, 0x81, 0x80, 0x80, 0x80]), error(16384));
-        assert_eq!(refused(&[0x80; 20]), error(0), "a length that never ends");
+        assert_eq!(refused(&[0x80; 20]), error(1001), "a length that never ends");
     }
 }

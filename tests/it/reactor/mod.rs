@@ -4,5 +4,6 @@ mod events;
 mod ids;
 mod latest;
 mod output;
+mod remote;
 mod stats;
 mod turns;
