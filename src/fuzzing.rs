@@ -4,6 +4,7 @@
 //! Built for tests and fuzzers only (`--cfg fuzzing`). `fuzz/run` starts the fuzzers.
 #![allow(clippy::unwrap_used, missing_debug_implementations)]
 
+mod codec;
 mod parts;
 mod protocol;
 mod reference;
@@ -13,10 +14,11 @@ mod whole;
 pub type Target = fn(&[u8]);
 
 /// All targets, by name.
-pub const TARGETS: [(&str, Target); 17] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("request_head", protocol::request_head),
     ("response_head", protocol::response_head),
     ("handshake", protocol::handshake),
+    ("codec", codec::codec),
     ("rfc6455_frames", protocol::rfc6455_frames),
     ("early_frames", protocol::early_frames),
     ("hixie_frames", protocol::hixie_frames),

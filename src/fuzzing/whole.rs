@@ -1,26 +1,49 @@
 //! Targets for whole reactors on the simulated system: a server with arbitrary peers, and a client with an arbitrary
 //! server.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 
 use super::Chance;
 use crate::{
-    Callbacks, Client, CloseCode, ConnectionId, Hub, Reactor, ReactorConfig, Server, Version,
-    net::sim::{Faults, PeerId, Sim},
-    protocol::handshake::sample_request,
+    Callbacks, Client, CloseCode, ConnectionId, Hub, MessageLimits, Reactor, ReactorConfig, Server, Version,
+    net::{
+        Kernel,
+        sim::{Faults, PeerId, Sim},
+    },
+    protocol::{
+        Incoming, MessageDecoder,
+        handshake::{sample_proof, sample_request},
+    },
 };
 
-/// Counts of callbacks for opened and closed connections.
+/// Record of the callbacks.
 #[derive(Default)]
 struct Told {
     opened: Vec<ConnectionId>,
     closed: Vec<ConnectionId>,
+    /// Accepted messages of the connections that ended cleanly, by path.
+    clean: HashMap<String, u64>,
+}
+
+/// A peer of the server under test.
+struct Peer {
+    id: PeerId,
+    version: Version,
+    /// The peer offers compression.
+    compresses: bool,
+    /// The peer has reset the connection, so that bytes on their way to it are lost.
+    reset: bool,
 }
 
 fn watching(told: &Rc<RefCell<Told>>) -> Callbacks {
     let [open, message, close] = [0; 3].map(|_| Rc::clone(told));
+    let path = Rc::new(RefCell::new(String::new()));
+    let opened = Rc::clone(&path);
     Callbacks::new()
-        .on_open(move |ws, _| open.borrow_mut().opened.push(ws.id()))
+        .on_open(move |ws, handshake| {
+            handshake.path().clone_into(&mut opened.borrow_mut());
+            open.borrow_mut().opened.push(ws.id());
+        })
         .on_message(move |ws, text| {
             assert!(!message.borrow().closed.contains(&ws.id()), "a message after the end");
             let length = text.len();
@@ -41,11 +64,17 @@ fn watching(told: &Rc<RefCell<Told>>) -> Callbacks {
                 _ => {}
             }
         })
-        .on_close(move |ws, _| close.borrow_mut().closed.push(ws.id()))
+        .on_close(move |ws, reason| {
+            let mut told = close.borrow_mut();
+            told.closed.push(ws.id());
+            if let Some(stats) = ws.stats().filter(|_| reason.clean) {
+                told.clean.insert(path.borrow().clone(), stats.messages_out);
+            }
+        })
 }
 
 /// Ends all connections and checks that nothing is left.
-fn ended(mut reactor: Reactor<Sim>, told: &Rc<RefCell<Told>>, clients: bool) {
+fn ended(reactor: &mut Reactor<Sim>, told: &Rc<RefCell<Told>>, clients: bool) {
     reactor.hub().shutdown(Duration::from_secs(5));
     reactor.advance(Duration::from_secs(100)).unwrap();
     assert_eq!(reactor.hub().stats().connections, 0);
@@ -79,39 +108,76 @@ pub(super) fn server(data: &[u8]) {
         let mut reactor = Reactor::on(Sim::with_faults(u64::from(chance.octet()), faults), ReactorConfig::default());
         let told = Rc::<RefCell<Told>>::default();
         let shared = Rc::clone(&told);
-        let server = Server::new(move |_| watching(&shared)).max_message_bytes(5000);
+        let server = Server::new(move |_| watching(&shared))
+            .max_message_bytes(5000)
+            .configure(|config| config.websocket.stream.connection_stats = true);
         #[cfg(feature = "deflate")]
         let server = server.deflate(crate::DeflateConfig::dedicated());
         let address = reactor.listen("10.0.0.1:80", server).unwrap().addr;
-        let mut peers: Vec<PeerId> = Vec::new();
+        let mut peers: Vec<Peer> = Vec::new();
         for _ in 0..60 {
             if chance.is_over() {
                 break;
             }
             step(&mut reactor, &mut chance, &mut peers, address);
         }
-        ended(reactor, &told, false);
+        // The other peers may hold their output to the end.
+        let plain: Vec<(usize, &Peer)> =
+            peers.iter().enumerate().filter(|(_, peer)| !peer.compresses && !peer.reset).collect();
+        plain.iter().for_each(|(_, peer)| reactor.kernel_mut().release(peer.id));
+        reactor.settle().unwrap();
+        ended(&mut reactor, &told, false);
+        let (network, told) = (reactor.kernel_mut(), told.borrow());
+        for (index, peer) in plain {
+            let Some(accepted) = told.clean.get(&format!("/{index}")) else { continue };
+            // What the system took before the end is still on its way.
+            while !network.is_ended(peer.id) {
+                network.poll(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
+            }
+            let received = network.received(peer.id);
+            assert_eq!(messages(peer.version, received), *accepted, "nothing that was accepted is lost");
+        }
     });
 }
 
-fn step(reactor: &mut Reactor<Sim>, chance: &mut Chance<'_>, peers: &mut Vec<PeerId>, address: std::net::SocketAddr) {
+/// Number of messages behind the response head and its proof.
+fn messages(version: Version, received: Vec<u8>) -> u64 {
+    let head = received.windows(4).position(|window| window == b"\r\n\r\n").expect("a response") + 4;
+    let mut rest = received[head + sample_proof(version).len()..].to_vec();
+    let mut decoder = MessageDecoder::client(version, MessageLimits::default());
+    let (mut at, mut count) = (0, 0);
+    while let (used, Some(incoming)) = decoder.decode(&mut rest[at..]).expect("the server keeps to the protocol") {
+        at += used;
+        count += u64::from(matches!(incoming, Incoming::Message(_)));
+    }
+    count
+}
+
+fn step(reactor: &mut Reactor<Sim>, chance: &mut Chance<'_>, peers: &mut Vec<Peer>, address: std::net::SocketAddr) {
     let choice = chance.octet();
     let chosen = chance.below(peers.len().max(1));
-    let somebody = peers.get(chosen).copied();
+    let somebody = peers.get(chosen).map(|peer| peer.id);
     match (choice % 12, somebody) {
         (0 | 1, _) | (_, None) if peers.len() < 6 => {
             let version = Version::ALL[chance.below(Version::ALL.len())];
             let peer = reactor.kernel_mut().connect(address).unwrap();
-            let offer = if choice & 16 == 0 { "" } else { "Sec-WebSocket-Extensions: permessage-deflate\r\n" };
-            reactor.kernel_mut().send(peer, &sample_request(version, "/", offer));
-            peers.push(peer);
+            let compresses = choice & 16 != 0;
+            let offer = if compresses { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
+            let path = format!("/{}", peers.len());
+            reactor.kernel_mut().send(peer, &sample_request(version, &path, offer));
+            peers.push(Peer { id: peer, version, compresses, reset: false });
         }
         (2..=6, Some(peer)) => {
             let length = chance.below(200);
             reactor.kernel_mut().send(peer, chance.some(length));
         }
-        (7, Some(peer)) => reactor.kernel_mut().finish(peer),
-        (8, Some(peer)) => reactor.kernel_mut().reset(peer),
+        (7, Some(peer)) if choice & 16 == 0 => reactor.kernel_mut().finish(peer),
+        // A close frame.
+        (7, Some(peer)) => reactor.kernel_mut().send(peer, &[0x88, 0x80, 0, 0, 0, 0]),
+        (8, Some(peer)) => {
+            peers[chosen].reset = true;
+            reactor.kernel_mut().reset(peer);
+        }
         (9, Some(peer)) if choice & 16 == 0 => reactor.kernel_mut().hold(peer, 300),
         (9, Some(peer)) => reactor.kernel_mut().release(peer),
         (10, _) => reactor.advance(Duration::from_millis(300 * chance.below(256) as u64)).map(drop).unwrap(),
@@ -180,7 +246,7 @@ pub(super) fn client(data: &[u8]) {
         reactor.advance(Duration::from_secs(100)).unwrap();
         // A hixie server may be silent for ever.
         reactor.hub().terminate(id);
-        ended(reactor, &told, true);
+        ended(&mut reactor, &told, true);
         assert_eq!(told.borrow().closed.len(), 1, "one end, whether it was open or not");
     });
 }
