@@ -194,6 +194,7 @@ impl std::error::Error for RequestError {
 
 /// A request that was sent, and the response as far as it has arrived.
 #[derive(Debug)]
+#[must_use = "the response is read by `receive`"]
 pub struct PendingResponse {
     client: ClientHandshake,
     /// `None` once the connection was returned.
