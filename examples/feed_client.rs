@@ -88,12 +88,11 @@ fn receive(url: &str, symbols: &str, attempts: u32) -> Result<(), Box<dyn std::e
     let feed = Rc::new(RefCell::new(Feed::default()));
     let symbols = symbols.split(',').map(str::to_owned).collect();
     let subscriber = Subscriber { symbols, feed: Rc::clone(&feed), refused: false };
-    let policy = Reconnect {
-        initial_backoff: Duration::from_millis(500),
-        max_backoff: Duration::from_secs(5),
-        stable_after: Duration::from_secs(5),
-        max_attempts: Some(attempts),
-    };
+    let policy = Reconnect::new()
+        .initial_backoff(Duration::from_millis(500))
+        .max_backoff(Duration::from_secs(5))
+        .stable_after(Duration::from_secs(5))
+        .max_attempts(Some(attempts));
     let mut reactor = Reactor::new()?;
     reactor.connect(url, Client::new(subscriber).reconnect(policy))?;
 

@@ -125,6 +125,7 @@ pub mod measuring;
 pub mod net;
 pub mod protocol;
 mod reactor;
+mod setters;
 mod tls_info;
 mod websocket;
 

@@ -16,12 +16,10 @@ mod secure;
 #[cfg(feature = "tls")]
 mod wire;
 
-const AT_ONCE: Reconnect = Reconnect {
-    initial_backoff: Duration::ZERO,
-    max_backoff: Duration::ZERO,
-    stable_after: Duration::from_secs(30),
-    max_attempts: None,
-};
+/// Attempts without a wait.
+fn at_once() -> Reconnect {
+    Reconnect::new().initial_backoff(Duration::ZERO).max_backoff(Duration::ZERO)
+}
 
 #[test]
 fn a_connection_that_fails_at_once_again_and_again_leaves_others_their_turns() {
@@ -33,7 +31,7 @@ fn a_connection_that_fails_at_once_again_and_again_leaves_others_their_turns() {
         attempt < 1_000_000
     });
     // The simulated system has no files: connecting fails before anything is waited for.
-    reactor.connect("ws+unix:/nowhere", Client::new(handler).reconnect(AT_ONCE)).unwrap();
+    reactor.connect("ws+unix:/nowhere", Client::new(handler).reconnect(at_once())).unwrap();
     for _ in 0..100 {
         let ticking = Rc::clone(&ticking);
         reactor.hub().next_tick(move |_| ticking.set(ticking.get() + 1));
@@ -61,7 +59,7 @@ fn a_panic_in_on_close_does_not_end_the_coming_back() {
     reactor.listen(SERVER, echo()).unwrap();
     let log = Log::default();
     let handler = noting(&log).on_close(|_, _| panic!("deliberate"));
-    reactor.connect(URL, Client::new(handler).reconnect(AT_ONCE)).unwrap();
+    reactor.connect(URL, Client::new(handler).reconnect(at_once())).unwrap();
     reactor.settle().unwrap();
     let last = reactor.kernel_mut().peers().last().unwrap();
     reactor.kernel_mut().reset(last);
@@ -78,7 +76,7 @@ fn a_panic_over_coming_back_costs_that_attempt() {
         assert!(!first.replace(false), "not yet");
         true
     });
-    reactor.connect(URL, Client::new(handler).reconnect(AT_ONCE)).unwrap();
+    reactor.connect(URL, Client::new(handler).reconnect(at_once())).unwrap();
     reactor.turn(Some(Duration::ZERO)).unwrap();
     while reactor.hub().stats().panics == 0 {
         reactor.turn(Some(Duration::ZERO)).unwrap();
@@ -123,8 +121,8 @@ fn a_timer_that_is_set_before_the_connection_is_made_goes_off() {
     }
     let mut reactor = reactor();
     let log = Log::default();
-    let policy =
-        Reconnect { initial_backoff: Duration::from_secs(3600), max_backoff: Duration::from_secs(3600), ..AT_ONCE };
+    let hour = Duration::from_secs(3600);
+    let policy = Reconnect::new().initial_backoff(hour).max_backoff(hour);
     reactor.connect(URL, Client::new(Timing(Rc::clone(&log))).reconnect(policy)).unwrap();
     reactor.advance(Duration::from_millis(10)).unwrap();
     assert_eq!(taken(&log), ["timer"]);
@@ -138,7 +136,7 @@ fn a_client_that_is_closed_while_its_failure_is_told_stays_away() {
         ws.close(CloseCode::NORMAL, "");
     });
     let handler = handler.on_reconnect(|_, _, _| panic!("it is to stay away"));
-    reactor.connect(URL, Client::new(handler).reconnect(AT_ONCE)).unwrap();
+    reactor.connect(URL, Client::new(handler).reconnect(at_once())).unwrap();
     reactor.advance(Duration::from_secs(60)).unwrap();
     assert_eq!((taken(&log).len(), reactor.hub().stats().panics), (1, 0));
 }

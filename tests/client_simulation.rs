@@ -229,7 +229,7 @@ fn server(shared: &Shared, random: &mut Random) -> Server {
 fn client(shared: &Shared, number: usize, random: &mut Random) -> Client {
     let handler = Counting { world: Rc::clone(shared), number };
     let version = if random.one_in(2) { Version::Rfc6455 } else { Version::ALL[random.below(Version::ALL.len())] };
-    let policy = Reconnect { max_backoff: Duration::from_secs(5), ..Reconnect::default() };
+    let policy = Reconnect::new().max_backoff(Duration::from_secs(5));
     // A rough network may be slow.
     let config = ClientConfig::new().opening_timeout(Duration::from_secs(10));
     let client = Client::with_config(config, handler).version(version).reconnect(policy);

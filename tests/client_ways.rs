@@ -124,11 +124,8 @@ fn a_client_that_will_come_back_has_its_name_at_once_and_may_be_kept_away() {
         notes.borrow_mut().push(ws.id());
         attempt < 3
     });
-    let policy = Reconnect {
-        initial_backoff: Duration::from_secs(60),
-        max_backoff: Duration::from_secs(60),
-        ..Reconnect::default()
-    };
+    let minute = Duration::from_secs(60);
+    let policy = Reconnect::new().initial_backoff(minute).max_backoff(minute);
     let first = reactor.connect(URL, Client::new(handler).reconnect(policy)).unwrap();
     reactor.settle().unwrap();
     let failed =

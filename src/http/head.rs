@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::url;
+use crate::setters::setters;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 
 /// Limits on the size of a request head on a server, and of a response head on a client.
@@ -13,9 +14,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 /// ```
 /// use ws_reactor::{HeadLimits, ServerConfig};
 ///
-/// let config = ServerConfig::new().head(HeadLimits { max_bytes: 8 * 1024, ..HeadLimits::default() });
+/// let config = ServerConfig::new().head(HeadLimits::new().max_bytes(8 * 1024));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use]
 pub struct HeadLimits {
     /// Largest head, in bytes. Default 16 KiB.
     ///
@@ -26,6 +29,18 @@ pub struct HeadLimits {
     ///
     /// A server answers more headers with 431. RFC 6585 §5.
     pub max_headers: usize,
+}
+
+impl HeadLimits {
+    /// Makes the default limits.
+    pub fn new() -> Self {
+        HeadLimits::default()
+    }
+
+    setters! {
+        max_bytes: usize,
+        max_headers: usize,
+    }
 }
 
 impl Default for HeadLimits {

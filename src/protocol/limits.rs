@@ -1,5 +1,7 @@
 //! Limits on received messages and frames.
 
+use crate::setters::setters;
+
 /// Limits on the size of received messages and frames.
 ///
 /// ```
@@ -10,6 +12,7 @@
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use]
 pub struct MessageLimits {
     /// Largest payload of one data frame, in bytes on the wire. Default `usize::MAX`: only the message limit applies,
     /// to each frame as well.
@@ -33,16 +36,9 @@ impl MessageLimits {
         MessageLimits::default()
     }
 
-    /// Sets [`max_frame_bytes`](field@Self::max_frame_bytes).
-    pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
-        self.max_frame_bytes = bytes;
-        self
-    }
-
-    /// Sets [`max_message_bytes`](field@Self::max_message_bytes).
-    pub fn max_message_bytes(mut self, bytes: usize) -> Self {
-        self.max_message_bytes = bytes;
-        self
+    setters! {
+        max_frame_bytes: usize,
+        max_message_bytes: usize,
     }
 
     /// The effective limit for an uncompressed frame.

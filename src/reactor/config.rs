@@ -2,20 +2,7 @@
 
 use std::time::Duration;
 
-/// Defines a setter for each public field of a configuration, so that one expression can set several.
-macro_rules! setters {
-    ($($(#[$meta:meta])* $field:ident: $type:ty),* $(,)?) => {
-        $(
-            #[doc = concat!("Sets [`", stringify!($field), "`](field@Self::", stringify!($field), ").")]
-            $(#[$meta])*
-            pub fn $field(mut self, $field: $type) -> Self {
-                self.$field = $field;
-                self
-            }
-        )*
-    };
-}
-pub(crate) use setters;
+use crate::setters::setters;
 
 /// Reaction to a panic in user code, such as a handler, a timer or a tick.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

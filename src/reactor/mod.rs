@@ -60,13 +60,6 @@ use std::{
 
 use slab::Slab;
 
-pub(crate) use self::{
-    config::setters,
-    listen::Service,
-    outbox::{LARGE_PAYLOAD_BYTES, Phase},
-    pending::PendingHandshake,
-    place::Place,
-};
 pub use self::{
     config::{OutputLimits, Overflow, PanicPolicy, ReactorConfig, StreamConfig},
     counts::ConnectionStats,
@@ -91,6 +84,12 @@ use self::{
 };
 #[cfg(any(test, fuzzing, measuring))]
 pub(crate) use self::{id::IdSource, timers::Timers, topics::Topics};
+pub(crate) use self::{
+    listen::Service,
+    outbox::{LARGE_PAYLOAD_BYTES, Phase},
+    pending::PendingHandshake,
+    place::Place,
+};
 #[cfg(feature = "tls")]
 use crate::net::tls::TlsAcceptor;
 use crate::{

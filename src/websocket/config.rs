@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::{
     http::head::HeadLimits,
     protocol::{MessageLimits, Version},
-    reactor::{StreamConfig, setters},
+    reactor::StreamConfig,
+    setters::setters,
 };
 
 /// Configuration that servers and clients share: message limits, keep-alive, output.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::setters::setters;
+
 /// Reconnect policy of a client, for [`Client::reconnect`](crate::Client::reconnect).
 ///
 /// The wait before an attempt is random, between zero and a bound. The bound starts at `initial_backoff`, doubles with
@@ -12,10 +14,12 @@ use std::time::{Duration, Instant};
 /// use std::time::Duration;
 /// use ws_reactor::{Callbacks, Client, Reconnect};
 ///
-/// let policy = Reconnect { max_backoff: Duration::from_secs(10), ..Reconnect::default() };
+/// let policy = Reconnect::new().max_backoff(Duration::from_secs(10));
 /// let client = Client::new(Callbacks::new()).reconnect(policy);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use]
 pub struct Reconnect {
     /// Upper bound of the wait before the first attempt. Default 1 s.
     pub initial_backoff: Duration,
@@ -25,6 +29,20 @@ pub struct Reconnect {
     pub stable_after: Duration,
     /// Maximum number of attempts in a row. Default `None`: no limit.
     pub max_attempts: Option<u32>,
+}
+
+impl Reconnect {
+    /// Makes the default policy.
+    pub fn new() -> Self {
+        Reconnect::default()
+    }
+
+    setters! {
+        initial_backoff: Duration,
+        max_backoff: Duration,
+        stable_after: Duration,
+        max_attempts: Option<u32>,
+    }
 }
 
 impl Default for Reconnect {

@@ -231,7 +231,7 @@ fn request_that_opens_no_websocket_is_answered_in_the_output() {
     assert_eq!(refused(&format!("GET /{} HTTP/1.1\r\n", "x".repeat(9000))), "HTTP/1.1 414 URI Too Long");
     // A version that the server does not accept.
     let (mut request, mut out) = (Vec::new(), Vec::new());
-    ClientHandshake::new(URL).unwrap().version(Version::Hybi08).send(random(), &mut request).unwrap();
+    let _ = ClientHandshake::new(URL).unwrap().version(Version::Hybi08).send(random(), &mut request).unwrap();
     let mut server = ServerHandshake::new().versions([Version::Rfc6455]);
     let head = requested(&mut server, &request, &mut out);
     assert_eq!(server.accept(head, &mut out).unwrap_err(), HandshakeError::Version);
@@ -278,7 +278,7 @@ fn client_request_has_what_the_application_set() {
     let client = client
         .header(header::ORIGIN, HeaderValue::from_static("https://example.org"))
         .header(header::COOKIE, HeaderValue::from_static("id=1"));
-    client.clone().send(random(), &mut request).unwrap();
+    let _ = client.clone().send(random(), &mut request).unwrap();
     let request = String::from_utf8(request).unwrap();
     for line in
         ["Host: example.com:81", "Origin: https://example.org", "Cookie: id=1", "Authorization: Basic am9lOnNlY3JldA=="]
