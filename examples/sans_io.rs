@@ -12,9 +12,10 @@ mod arguments;
 use std::{
     error::Error,
     io::{self, ErrorKind, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
     process::ExitCode,
     thread,
+    time::Duration,
 };
 
 use ws_reactor::{
@@ -41,8 +42,7 @@ fn serve(address: &str) -> Result {
         let mut socket = Socket { stream: stream?, input: Vec::new(), output: Vec::new() };
         thread::spawn(move || {
             let echoed = echo(&mut socket);
-            // The last output may be a refusal or a close frame.
-            arguments::run(|| socket.flush().map_err(Into::into).and(echoed))
+            arguments::run(|| socket.end().map_err(Into::into).and(echoed))
         });
     }
     Ok(())
@@ -102,7 +102,7 @@ fn talk(url: &str) -> Result {
     while socket.receive(&mut opened, |_, _, _| Ok(()))? {
         socket.exchange()?;
     }
-    Ok(())
+    Ok(socket.end()?)
 }
 
 /// A stream, with the input that was not used yet and the output that was not written yet.
@@ -116,6 +116,17 @@ impl Socket {
     fn flush(&mut self) -> io::Result<()> {
         self.stream.write_all(&self.output)?;
         self.output.clear();
+        Ok(())
+    }
+
+    /// Ends the stream. The last output may be a refusal or a close frame: a socket that is dropped with unread input
+    /// would reset the connection, and destroy that output.
+    fn end(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.stream.shutdown(Shutdown::Write)?;
+        self.stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        let mut buffer = [0; 16 * 1024];
+        while self.stream.read(&mut buffer).is_ok_and(|length| length > 0) {}
         Ok(())
     }
 

@@ -90,7 +90,5 @@ async fn answer(request: Request, remote: &Remote) -> Result<(), RemoteError> {
     sleep(Duration::from_millis(1)).await;
     remote.send(request.from, request.message)?;
     // The next request may come.
-    remote.run(move |hub| {
-        hub.resume(request.from);
-    })
+    remote.resume(request.from)
 }

@@ -144,8 +144,10 @@ pub use crate::{
     http::{HeadError, HeadLimits, Request, UrlError, UrlPart},
     net::Bind,
     protocol::{
-        CloseCode, CloseReason, ClosedBy, Handshake, HandshakeError, Message, MessageLimits, Outgoing, OwnedMessage,
-        ProtocolError, Proxy, ProxyError, ResponseError, TimeoutKind, Utf8Bytes, Version,
+        CloseCode, Handshake, HandshakeError, Message, MessageLimits, Outgoing, OwnedMessage, ProtocolError,
+        ResponseError, Utf8Bytes, Version,
+        close::{CloseReason, ClosedBy, TimeoutKind},
+        proxy::{Proxy, ProxyError},
     },
     reactor::{
         ConnectionId, ConnectionStats, Hub, ListenerId, Listening, OutputLimits, Overflow, PanicPolicy, Published,

@@ -1,11 +1,19 @@
 //! The client whose calls wait, against a server in another thread.
 #![allow(clippy::unwrap_used)]
 
-use std::{io, sync::mpsc, thread, time::Duration};
+use std::{
+    io::{self, Read, Write},
+    net::TcpListener,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 use ws_reactor::{
     BlockingSocket, Callbacks, CloseCode, ClosedBy, ConnectError, Error, OutputLimits, Reactor, Remote, SendStatus,
-    Server, Version, http::StatusCode,
+    Server, Version,
+    http::StatusCode,
+    protocol::{ServerHandshake, ServerStep},
 };
 
 const FLOOD: usize = 200;
@@ -101,6 +109,29 @@ fn an_end_is_told_with_its_reason() {
     assert_eq!((reason.code, reason.reason.as_str(), reason.clean), (CloseCode::new(4000), "as you wish", true));
     let error = socket.send("late").unwrap_err();
     assert_eq!(error.to_string(), "the connection has ended: 4000 (as you wish), by the peer, clean");
+}
+
+#[test]
+fn send_that_fails_reports_the_cause_before_the_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    // The server opens the WebSocket, reads nothing, and drops the socket with unread input.
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut handshake, mut out, mut input) = (ServerHandshake::new(), Vec::new(), [0; 4096]);
+        let length = stream.read(&mut input).unwrap();
+        let Ok((_, Some(ServerStep::Request(request)))) = handshake.receive(&input[..length], &mut out) else {
+            panic!("a request in one piece")
+        };
+        handshake.accept(request, &mut out).unwrap();
+        stream.write_all(&out).unwrap();
+        thread::sleep(Duration::from_millis(200));
+    });
+    let mut socket = BlockingSocket::connect(&url).unwrap();
+    let error = socket.send(vec![0; 64 << 20]).unwrap_err();
+    assert!(matches!(error, Error::Io(_)), "{error:?}");
+    assert!(matches!(socket.receive().unwrap_err(), Error::Closed(_)));
+    server.join().unwrap();
 }
 
 #[test]

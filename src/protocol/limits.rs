@@ -25,8 +25,8 @@ pub struct MessageLimits {
     /// Largest message, in bytes, after inflation and over all fragments. Default 10 MiB.
     ///
     /// A longer message closes the connection with 1009: an uncompressed one as soon as the header of the exceeding
-    /// fragment has arrived, a compressed one as soon as more bytes are inflated. The reason text names the length and
-    /// the limit. RFC 6455 §10.4.
+    /// fragment has arrived, a compressed one as soon as more bytes are inflated. The reason text, `Frame length too
+    /// long`, names the length of the message or frame and the limit. RFC 6455 §10.4.
     pub max_message_bytes: usize,
 }
 

@@ -312,6 +312,13 @@ impl From<Message<'_>> for OwnedMessage {
     }
 }
 
+/// Shares the payload, without a copy.
+impl From<&OwnedMessage> for OwnedMessage {
+    fn from(message: &OwnedMessage) -> Self {
+        message.clone()
+    }
+}
+
 impl From<&str> for OwnedMessage {
     fn from(text: &str) -> Self {
         OwnedMessage::text(text)

@@ -23,7 +23,8 @@
 //! let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
 //! # let random = |bytes: &mut [u8]| bytes.fill(7);
 //!
-//! // Opening handshakes. `random` is a function such as `getrandom::fill`.
+//! // Opening handshakes. `random` fills a buffer with unpredictable bytes, for example:
+//! // `|bytes: &mut [u8]| getrandom::fill(bytes).expect("the system has a source of randomness")`
 //! let mut pending = ClientHandshake::new("ws://example.com/chat")?.send(random, &mut to_server)?;
 //! let mut handshake = ServerHandshake::new();
 //! let mut server = loop {
@@ -60,28 +61,35 @@
 //!
 //! - [`MessageEncoder::answer`] for pings and the close frame, as above; [`MessageEncoder::fail`] for an error of the
 //!   decoder.
-//! - End the stream after the closing handshake: a server at once, a client after the server. RFC 6455 §7.1.1.
+//! - Write the output before waiting for more input.
+//! - After both close frames, end the stream: a server ends it at once, a client waits until the server has ended it. RFC
+//!   6455 §7.1.1. An end of the stream without close frames is abnormal (1006).
+//! - "End the stream" means: write the output, shut down the writing side, and discard input until the peer ends its side
+//!   or a few seconds have passed. A socket that is dropped with unread input resets the connection, and the reset may
+//!   destroy the last output, such as a refusal or a close frame with 1009.
 //! - Time-outs of the opening handshake, of silence and of the closing handshake.
-//! - A bound on the output that waits for a slow peer.
+//! - A bound on the output that waits for a slow peer. Check it after each item: one read may hold many messages that are
+//!   to be answered.
 //! - TLS, proxies and redirects of a client.
 //! - The origin of a browser's page: see [`Request::origin`](crate::Request::origin).
 //!
-//! Decoders, encoders and handshakes are not `Send`: connections of one thread share buffers and compressors without
-//! locks.
+//! Nothing here is `Send`: the connections of a thread share their compressors without locks. Make the handshake in the
+//! thread that serves the connection.
 //!
-//! # Structure
-//!
-//! ```text
-//!  request head → handshake::detect → Handshake, 101
-//!  bytes → framing (header) → Decoder → Message · ping · pong · close
-//!                              ├ Inflation: compressed messages
-//!                              └ Assembly: messages in pieces, checked by Utf8Stream, held in a Block
-//!  Message · ping · pong · close → Encoder → bytes
-//!       └ Deflation: messages to compress ↗
-//! ```
-//!
-//! The differences between versions are listed in `version.rs`, and nowhere else. `endpoint` holds the public codec: it
-//! joins decoder and encoder with buffers, masking keys and compression, which connections of a reactor share.
+//! A decoder keeps the unfinished message, at most the message limit, and nothing between messages. All connections of a
+//! thread can share one buffer for reading.
+
+// Structure:
+//
+//  request head → handshake::detect → Handshake, 101
+//  bytes → framing (header) → Decoder → Message · ping · pong · close
+//                              ├ Inflation: compressed messages
+//                              └ Assembly: messages in pieces, checked by Utf8Stream, held in a Block
+//  Message · ping · pong · close → Encoder → bytes
+//       └ Deflation: messages to compress ↗
+//
+// The differences between versions are listed in `version.rs`, and nowhere else. `endpoint` holds the public codec: it
+// joins decoder and encoder with buffers, masking keys and compression, which connections of a reactor share.
 
 pub(crate) mod assembly;
 pub(crate) mod block;
@@ -107,7 +115,8 @@ pub(crate) mod proxy;
 pub(crate) mod utf8;
 pub(crate) mod version;
 
-pub use close::{CloseCode, CloseReason, ClosedBy, TimeoutKind};
+pub use close::CloseCode;
+pub(crate) use close::{CloseReason, ClosedBy, TimeoutKind};
 #[cfg(feature = "deflate")]
 pub use deflate::{DeflateConfig, DeflateConfigError, DeflateParameters};
 pub use endpoint::{
@@ -120,6 +129,8 @@ pub use incoming::{CloseFrame, Incoming};
 pub use limits::MessageLimits;
 pub use message::{Message, OwnedMessage, Utf8Bytes};
 pub use outgoing::Outgoing;
-pub use proxy::{Proxy, ProxyError};
+pub(crate) use proxy::{Proxy, ProxyError};
 pub(crate) use version::Side;
 pub use version::Version;
+
+pub use crate::http::{HeadError, HeadLimits, Request};

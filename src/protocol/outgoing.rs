@@ -28,6 +28,15 @@ use super::message::{Bytes, Message, OwnedMessage, Utf8Bytes};
 #[derive(Debug)]
 pub struct Outgoing<'m>(pub(crate) OutgoingKind<'m>);
 
+impl Outgoing<'_> {
+    pub(crate) fn as_message(&self) -> Message<'_> {
+        match &self.0 {
+            OutgoingKind::Borrowed(message) => *message,
+            OutgoingKind::Owned(payload) => payload.as_message(),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum OutgoingKind<'m> {
     Borrowed(Message<'m>),

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{hub::Hub, id::ConnectionId, outbox::Outbox, send_status::SendStatus};
+use crate::protocol::framing::MAX_CONTROL_BYTES;
 
 /// Counters of one connection, from [`WebSocket::stats`](crate::WebSocket::stats) or
 /// [`Hub::connection_stats`](crate::Hub::connection_stats).
@@ -32,22 +33,28 @@ pub struct ConnectionStats {
     pub bytes_in: u64,
     /// Bytes written, before TLS encryption. Handshakes and control frames included.
     pub bytes_out: u64,
-    /// Messages refused because of [`OutputLimits`](crate::OutputLimits).
+    /// Messages refused because of [`OutputLimits`](crate::OutputLimits) or
+    /// [`ReactorConfig::excess_output_bytes`](crate::ReactorConfig::excess_output_bytes). Pings and writes of a raw
+    /// stream do not count.
     pub dropped: u64,
-    /// Time from the last answered ping to its pong. `None` before the first pong.
+    /// Time between the last answered ping and its pong. `None` before the first pong.
     ///
     /// Measured from the start of the turn that sent the ping to the start of the turn that received the pong. Pings of
-    /// [`ping_after`](field@crate::WebSocketConfig::ping_after) and of the application count. The pong must have the
-    /// data of the newest ping.
+    /// [`ping_after`](field@crate::WebSocketConfig::ping_after) and of the application count. A pong answers the ping
+    /// with the same data, so pings that may overlap should have different data. Of more than 8 unanswered pings the
+    /// oldest are forgotten. The value stays until the next pong.
     pub ping_round_trip: Option<Duration>,
 }
 
-/// Counters of a connection, and the ping that is not answered yet.
+/// Counters of a connection, and its pings that are not answered yet.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     stats: ConnectionStats,
-    ping: Option<(Instant, Box<[u8]>)>,
+    pings: Vec<(Instant, Box<[u8]>)>,
 }
+
+/// Unanswered pings that are remembered.
+const MAX_PINGS: usize = 8;
 
 impl Outbox {
     /// The counters, if the connection is counted.
@@ -100,7 +107,10 @@ impl Outbox {
         if self.counted
             && let Some(counts) = self.counts()
         {
-            counts.ping = Some((now, data[..data.len().min(125)].into()));
+            if counts.pings.len() == MAX_PINGS {
+                counts.pings.remove(0);
+            }
+            counts.pings.push((now, data[..data.len().min(MAX_CONTROL_BYTES)].into()));
         }
     }
 }
@@ -115,21 +125,23 @@ impl Hub {
         Some(outbox.cold.as_ref()?.counts.as_ref()?.stats)
     }
 
-    /// Counts received messages.
+    /// Counts a received message.
     #[cold]
-    pub(crate) fn count_received(&mut self, id: ConnectionId, messages: u64) {
+    pub(crate) fn count_received(&mut self, id: ConnectionId) {
         if let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id) {
-            outbox.count(|stats| stats.messages_in += messages);
+            outbox.count(|stats| stats.messages_in += 1);
         }
     }
 
-    /// Notes a pong. The pong of the newest ping gives its round trip.
+    /// Notes a pong. A pong answers its ping and all earlier ones (RFC 6455 §5.5.3).
     pub(crate) fn note_pong(&mut self, id: ConnectionId, data: &[u8]) {
         let now = self.now;
         let outbox = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id && outbox.counted);
         if let Some(counts) = outbox.and_then(Outbox::counts)
-            && let Some((sent, _)) = counts.ping.take_if(|(_, ping)| **ping == *data)
+            && let Some(answered) = counts.pings.iter().rposition(|(_, ping)| **ping == *data)
         {
+            let sent = counts.pings[answered].0;
+            counts.pings.drain(..=answered);
             counts.stats.ping_round_trip = Some(now.duration_since(sent));
         }
     }

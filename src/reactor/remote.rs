@@ -59,7 +59,11 @@ impl std::error::Error for RemoteError {}
 ///
 /// A command is queued and wakes the reactor. Commands of one thread are executed in order, from the next turn on, at
 /// most [`command_budget`](crate::ReactorConfig::command_budget) per turn. `Ok` means that the command is queued. The
-/// result of its execution is not reported: a message to a connection that has ended is discarded.
+/// result of its execution is not reported: a message to a connection that has ended is discarded. Commands of several
+/// threads may alternate; a function given to [`run`](Self::run) is not divided, and can do all that the [`Hub`] can.
+///
+/// Commands to a loop that has ended wait until it is run again. Threads that end with
+/// [`Closed`](RemoteError::Closed) end when the [`Reactor`](crate::Reactor) is dropped.
 ///
 /// # Errors
 ///
@@ -129,7 +133,7 @@ impl Remote {
         message: impl Into<OwnedMessage>,
     ) -> Result<(), RemoteError> {
         let (key, message) = (key.into(), message.into());
-        self.run(move |hub| _ = hub.send_latest(id, &key, message))
+        self.run(move |hub| hub.send_latest(id, &key, message))
     }
 
     /// Publishes a message that replaces queued, unwritten messages of the same key. See [`Hub::publish_latest`].
@@ -144,7 +148,7 @@ impl Remote {
         message: impl Into<OwnedMessage>,
     ) -> Result<(), RemoteError> {
         let (topic, key, message) = (topic.into(), key.into(), message.into());
-        self.run(move |hub| _ = hub.publish_latest(&topic, &key, message))
+        self.run(move |hub| hub.publish_latest(&topic, &key, message))
     }
 
     /// Subscribes a connection to a topic. See [`Hub::subscribe`].
@@ -154,7 +158,7 @@ impl Remote {
     /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn subscribe(&self, id: ConnectionId, topic: impl Into<String>) -> Result<(), RemoteError> {
         let topic = topic.into();
-        self.run(move |hub| _ = hub.subscribe(id, &topic))
+        self.run(move |hub| hub.subscribe(id, &topic))
     }
 
     /// Ends a subscription of a connection. See [`Hub::unsubscribe`].
@@ -164,7 +168,7 @@ impl Remote {
     /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn unsubscribe(&self, id: ConnectionId, topic: impl Into<String>) -> Result<(), RemoteError> {
         let topic = topic.into();
-        self.run(move |hub| _ = hub.unsubscribe(id, &topic))
+        self.run(move |hub| hub.unsubscribe(id, &topic))
     }
 
     /// Stops reading from a connection. See [`Hub::pause`].
@@ -173,7 +177,7 @@ impl Remote {
     ///
     /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn pause(&self, id: ConnectionId) -> Result<(), RemoteError> {
-        self.run(move |hub| _ = hub.pause(id))
+        self.run(move |hub| hub.pause(id))
     }
 
     /// Resumes reading from a connection. See [`Hub::resume`].
@@ -182,7 +186,7 @@ impl Remote {
     ///
     /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn resume(&self, id: ConnectionId) -> Result<(), RemoteError> {
-        self.run(move |hub| _ = hub.resume(id))
+        self.run(move |hub| hub.resume(id))
     }
 
     /// Ends a connection at once, without a closing handshake. See [`Hub::terminate`].
@@ -191,7 +195,7 @@ impl Remote {
     ///
     /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn terminate(&self, id: ConnectionId) -> Result<(), RemoteError> {
-        self.run(move |hub| _ = hub.terminate(id))
+        self.run(move |hub| hub.terminate(id))
     }
 
     /// Closes a connection. See [`Hub::close`].
@@ -221,14 +225,25 @@ impl Remote {
         self.push(Command::NotifyTopic(topic.into(), Box::new(event)))
     }
 
-    /// Calls a function on the reactor's thread, with its [`Hub`]. A panic of the function is handled by
-    /// [`PanicPolicy`](crate::PanicPolicy).
+    /// Calls a function on the reactor's thread, with its [`Hub`]. The function's result is dropped. A panic of the
+    /// function is handled by [`PanicPolicy`](crate::PanicPolicy).
+    ///
+    /// ```no_run
+    /// # use ws_reactor::{ConnectionId, Remote, RemoteError};
+    /// # fn move_to(remote: Remote, id: ConnectionId) -> Result<(), RemoteError> {
+    /// // No other command or message comes between.
+    /// remote.run(move |hub| {
+    ///     hub.unsubscribe(id, "lobby");
+    ///     hub.subscribe(id, "room")
+    /// })
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
     /// [`RemoteError::Full`] or [`RemoteError::Closed`].
-    pub fn run(&self, call: impl FnOnce(&mut Hub) + Send + 'static) -> Result<(), RemoteError> {
-        self.push(Command::Run(Box::new(call)))
+    pub fn run<T>(&self, call: impl FnOnce(&mut Hub) -> T + Send + 'static) -> Result<(), RemoteError> {
+        self.push(Command::Run(Box::new(|hub| drop(call(hub)))))
     }
 
     /// Ends the loop without closing handshakes. See [`Hub::stop`].

@@ -198,8 +198,8 @@ impl BlockingSocket {
         }
         while !self.reactor.is_flushed(self.id) {
             self.reactor.turn(None)?;
-            if let Some(reason) = &self.told.borrow().closed {
-                return Err(Error::Closed(reason.clone()));
+            if self.told.borrow().closed.is_some() {
+                return self.wait(None, |_| None::<()>).map(drop);
             }
         }
         Ok(())

@@ -155,12 +155,13 @@ impl Client {
     /// Adds a header to the request. `Host` and `Origin` replace the client's own values.
     ///
     /// Headers that belong to the handshake or to the body are left out, and a warning is logged: `Upgrade`,
-    /// `Connection`, `Content-Length`, `Transfer-Encoding`, `Sec-WebSocket-*` and `WebSocket-Protocol`.
+    /// `Connection`, `Content-Length`, `Transfer-Encoding`, `Sec-WebSocket-*`, `WebSocket-Origin`, `WebSocket-Location`
+    /// and `WebSocket-Protocol`.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         match name {
             header::ORIGIN => self.origin = Some(value),
             header::HOST => self.host = Some(value),
-            _ if handshake::client::is_reserved(&name) => {
+            _ if handshake::is_reserved(&name) => {
                 log::warn!(target: "ws_reactor::websocket", "header {name} belongs to the handshake and is left out");
             }
             _ => {

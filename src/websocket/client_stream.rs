@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{
     error::{Error, Refusal},
-    http::{Request, body::BodyReader, head::HeadReader},
+    http::{Request, body::BodyReader},
     protocol::{
         CloseCode, CloseReason, ClosedBy, Handshake, ProxyError, Side, TimeoutKind,
-        handshake::client::{Agreed, Ask, Proof, ProofReader, ResponseError, ResponseReader},
+        handshake::client::{Agreed, Ask, Proof, ProofReader, ResponseError, ResponseReader, parse_own},
         proxy::Tunnel,
     },
     reactor::{ConnectionId, Hub, Phase, Stream, StreamHandler, TimerId},
@@ -138,14 +138,11 @@ impl ClientStream {
         let named = self.client.server_name.as_deref().filter(|_| self.route.url.is_beside(&self.home.url));
         stream.hub.start_tls(stream.id(), self.route.tls.as_ref(), named.unwrap_or(&self.route.url.host));
         stream.hub.write_handshake(stream.id(), &bytes, true);
-        // The request is parsed again for `Handshake`, so that the handler can read it.
-        let limits = crate::http::HeadLimits { max_bytes: bytes.len() * 2, max_headers: 256 };
-        match HeadReader::default().read(&bytes, &limits) {
-            Ok(Some((request, _))) => {
+        match parse_own(&bytes, &self.client.headers) {
+            Ok(request) => {
                 let reader = ResponseReader::default();
                 self.state = State::Asked(Box::new(Asked { request, proof, reader }));
             }
-            Ok(None) => self.fail(stream, &Error::Head(crate::http::HeadError::Malformed)),
             Err(error) => self.fail(stream, &Error::Head(error)),
         }
     }

@@ -14,7 +14,8 @@ use crate::{
 #[non_exhaustive]
 #[must_use]
 pub struct WebSocketConfig {
-    /// Largest messages and frames accepted. Default 10 MiB each.
+    /// Largest messages and frames accepted. Default [`MessageLimits::default`]: 10 MiB for a message, and so for a
+    /// frame.
     pub limits: MessageLimits,
     /// Silence after which a ping is sent. Default 20 s. `None`: no ping is sent, and a silent connection stays open.
     ///

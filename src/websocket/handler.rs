@@ -63,7 +63,7 @@ pub trait Handler {
     ///
     /// Called after the output was above [`pause_reading_bytes`](field@crate::OutputLimits::pause_reading_bytes) at the
     /// end of a write, or after a send answered `Congested` or `Dropped`. The low-water mark is half of
-    /// `pause_reading_bytes`, or of `limit_bytes` if that is lower. Default 32 KiB.
+    /// `pause_reading_bytes`, or half of `limit_bytes` if that is lower. Default 32 KiB.
     fn on_drain(&mut self, ws: &mut WebSocket<'_>) {}
 
     /// A timer of [`WebSocket::set_timer`] or [`WebSocket::set_periodic_timer`] is due.

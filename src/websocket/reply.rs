@@ -3,7 +3,7 @@
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::responder::{Deferred, Responder};
-use crate::protocol::MessageLimits;
+use crate::protocol::{MessageLimits, handshake};
 
 /// Reply of [`Server::on_request`](crate::Server::on_request): accept the WebSocket, respond with HTTP, or reply later.
 ///
@@ -196,9 +196,7 @@ impl Upgrade {
     /// `Content-Length`, `Transfer-Encoding`, `Sec-WebSocket-*`, `WebSocket-Origin`, `WebSocket-Location` and
     /// `WebSocket-Protocol`.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        let hixie = ["websocket-origin", "websocket-location", "websocket-protocol"];
-        let reserved = [header::CONNECTION, header::UPGRADE, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
-        if reserved.contains(&name) || name.as_str().starts_with("sec-websocket-") || hixie.contains(&name.as_str()) {
+        if handshake::is_reserved(&name) {
             log::warn!(target: "ws_reactor::websocket", "header {name} belongs to the handshake and is left out");
         } else {
             self.headers.append(name, value);

@@ -34,6 +34,8 @@ pub(super) struct Session {
     heard: Instant,
     /// A ping was sent, and nothing has arrived since.
     pinged: bool,
+    /// The connection has counters of its own.
+    counted: bool,
     /// The turn in which the inflation budget was last renewed.
     inflated: u64,
 }
@@ -112,7 +114,8 @@ impl Session {
         now: Instant,
     ) -> Self {
         let decoder = Decoder::new(version, side, limits);
-        Session { handler, decoder, version, config, heard: now, pinged: false, inflated: u64::MAX }
+        let counted = config.stream.connection_stats;
+        Session { handler, decoder, version, config, heard: now, pinged: false, counted, inflated: u64::MAX }
     }
 
     pub(super) fn on_open(&mut self, stream: &mut Stream<'_>, handshake: &Handshake) {
@@ -161,6 +164,9 @@ impl Session {
         (self.heard, self.pinged) = (stream.hub.now(), false);
         log::trace!(target: "ws_reactor::websocket", "{} received {}", stream.id(), Summary(message));
         if open {
+            if self.counted {
+                stream.hub.count_received(stream.id());
+            }
             let view = (self.version, self.decoder.limits());
             let limits = deliver(&mut *self.handler, stream, view, message, None, self.decoder.inflates());
             self.decoder.set_limits(limits);
@@ -192,6 +198,9 @@ impl Session {
         let mut limits = view.1;
         match incoming {
             Incoming::Message(message) if open => {
+                if self.counted {
+                    stream.hub.count_received(id);
+                }
                 limits = deliver(&mut *self.handler, stream, view, message, decoded.block, inflates);
             }
             Incoming::Ping(data) => {
@@ -220,7 +229,7 @@ impl Session {
 impl StreamHandler for Session {
     /// Decodes input within the budget, until a pause or the output limit; the rest is handed back.
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
-        let (id, messages_in) = (stream.id(), stream.hub.stats.messages_in);
+        let id = stream.id();
         let mut at = 0;
         if mem::replace(&mut self.inflated, stream.hub.stats.turns) != stream.hub.stats.turns {
             self.decoder.allow_inflating(INFLATION_BUDGET_BYTES);
@@ -253,9 +262,6 @@ impl StreamHandler for Session {
             stream.hub.input.expect(missing);
         }
         self.decoder.release(&mut stream.hub.pools.blocks);
-        if self.config.stream.connection_stats {
-            stream.hub.count_received(id, stream.hub.stats.messages_in - messages_in);
-        }
     }
 
     fn on_drain(&mut self, stream: &mut Stream<'_>) {
@@ -284,7 +290,9 @@ impl StreamHandler for Session {
         match self.pinged {
             true => _ = stream.hub.terminate_with(stream.id(), ClosedBy::Timeout(TimeoutKind::Pong)),
             false if now.duration_since(self.heard) >= ping_after => {
-                stream.hub.ping(stream.id(), b"");
+                // An unsolicited pong without data must not pass for the answer where round trips are measured.
+                let number = stream.hub.stats.turns.to_be_bytes();
+                stream.hub.ping(stream.id(), if self.counted { &number } else { b"" });
                 self.pinged = true;
                 let deadline = stream.hub.after(self.config.pong_timeout);
                 stream.set_deadline(Some(deadline));

@@ -8,10 +8,13 @@ use super::{Compression, Opened, UNKNOWN, shared_setters};
 #[cfg(feature = "deflate")]
 use crate::protocol::DeflateConfig;
 use crate::{
-    http::{HeadError, HeadLimits, Request, UrlError, head::HeadReader, url::Url},
+    http::{HeadError, HeadLimits, Request, UrlError, url::Url},
     protocol::{
         Handshake, MessageLimits, ResponseError, Version,
-        handshake::client::{Ask, Proof, ProofReader, ResponseReader, basic, is_reserved, unfit_subprotocol},
+        handshake::{
+            client::{Ask, Proof, ProofReader, ResponseReader, basic, parse_own, unfit_subprotocol},
+            is_reserved,
+        },
         mask::Masks,
         version::Side,
     },
@@ -46,10 +49,14 @@ impl ClientHandshake {
     ///
     /// # Errors
     ///
-    /// The URL is invalid.
+    /// The URL is invalid, or names a Unix socket ([`UrlError::Scheme`]).
     pub fn new(url: &str) -> Result<Self, UrlError> {
+        let url = Url::parse(url)?;
+        if url.socket.is_some() {
+            return Err(UrlError::Scheme);
+        }
         Ok(ClientHandshake {
-            url: Url::parse(url)?,
+            url,
             version: Version::Rfc6455,
             subprotocols: Vec::new(),
             headers: HeaderMap::new(),
@@ -99,6 +106,11 @@ impl ClientHandshake {
         &self.url.host
     }
 
+    /// Zone of a link-local IPv6 address, such as `eth0`. RFC 4007 §11.
+    pub fn zone(&self) -> Option<&str> {
+        self.url.zone.as_deref()
+    }
+
     /// Port of the URL. Default 80, for `wss` 443.
     pub fn port(&self) -> u16 {
         self.url.port
@@ -131,10 +143,7 @@ impl ClientHandshake {
         let mut masks = Masks::new(Box::new(random));
         let mut written = Vec::with_capacity(512);
         let proof = self.ask(|ask| ask.write(&mut masks, &mut written));
-        // The request is parsed again for `Handshake`, so that the application can read it.
-        let limits = HeadLimits { max_bytes: written.len() * 2, max_headers: 256 };
-        let parsed = HeadReader::default().read(&written, &limits).map_err(RequestError::Head)?;
-        let (head, _) = parsed.ok_or(RequestError::Head(HeadError::Malformed))?;
+        let head = parse_own(&written, &self.headers).map_err(RequestError::Head)?;
         out.extend_from_slice(&written);
         let request = Request { head, peer_addr: self.peer_addr, secured: None, proxied: self.url.secure }.into();
         let state = State::Head { reader: ResponseReader::default(), request, proof };
@@ -168,9 +177,9 @@ pub enum RequestError {
     /// A subprotocol is not a token, or is offered twice. RFC 6455 §4.1.
     Subprotocol(String),
     /// The header belongs to the handshake: `Upgrade`, `Connection`, `Content-Length`, `Transfer-Encoding`,
-    /// `Sec-WebSocket-*`, `WebSocket-Protocol`.
+    /// `Sec-WebSocket-*`, `WebSocket-Origin`, `WebSocket-Location`, `WebSocket-Protocol`.
     Header(HeaderName),
-    /// The request is not valid, for example because of more than 256 headers.
+    /// The request is not valid. For example, it has more than 256 headers.
     Head(HeadError),
 }
 
@@ -178,7 +187,7 @@ impl fmt::Display for RequestError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RequestError::Subprotocol(name) => {
-                write!(formatter, "subprotocol {name:?} is no token or is offered twice")
+                write!(formatter, "subprotocol {name:?} is not a token, or is offered twice")
             }
             RequestError::Header(name) => write!(formatter, "header {name} belongs to the handshake"),
             RequestError::Head(_) => formatter.write_str("the request is not valid"),
@@ -221,8 +230,8 @@ impl PendingResponse {
     ///
     /// # Errors
     ///
-    /// The response does not open a WebSocket: end the stream. For [`ResponseError::Status`],
-    /// [`response`](Self::response) has the headers. Each further call returns the same error.
+    /// The response does not open a WebSocket: end the stream. Each further call returns the same error. For
+    /// [`ResponseError::Status`], [`response`](Self::response) has the headers, unless the status is an interim one.
     pub fn receive(&mut self, input: &[u8]) -> Result<(usize, Option<Opened>), ResponseError> {
         let mut at = 0;
         loop {

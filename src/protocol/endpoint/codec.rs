@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::protocol::{
-    CloseCode, Message, MessageLimits, ProtocolError, Version,
+    CloseCode, Message, MessageLimits, Outgoing, ProtocolError, Version,
     block::Blocks,
     decoder::Decoder,
     deflate::{Deflation, Inflation},
@@ -13,8 +13,8 @@ use crate::protocol::{
     version::Side,
 };
 
-/// Free buffers kept by a decoder between messages, in bytes.
-const FREE_BYTES: usize = 64 * 1024;
+/// Free buffers kept by a decoder between messages, in bytes: few, because most connections are idle.
+const FREE_BYTES: usize = 4 * 1024;
 
 /// Decodes the input of one connection. See the [module](crate::protocol) for an example.
 #[derive(Debug)]
@@ -54,6 +54,9 @@ impl MessageDecoder {
     /// not copied; the parts of an unfinished message are copied once. Input may be cut at any byte. Input after a
     /// close frame is ignored.
     ///
+    /// The item borrows the decoder and the input. Handle it where it is decoded, as in the example of the
+    /// [module](crate::protocol), or copy it: a function that decodes in a loop cannot return it.
+    ///
     /// # Errors
     ///
     /// The peer broke the protocol. Send [`MessageEncoder::fail`], and end the stream. Each further call returns the
@@ -63,6 +66,8 @@ impl MessageDecoder {
             return Err(error);
         }
         self.decoder.release(&mut self.blocks);
+        // The message limit is the only bound here.
+        self.decoder.allow_inflating(usize::MAX);
         match self.decoder.decode(input, &mut self.blocks) {
             Ok(decoded) => Ok((decoded.consumed, decoded.incoming)),
             Err(error) => {
@@ -82,7 +87,8 @@ impl MessageDecoder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// A close frame was encoded before. RFC 6455 §5.5.1.
+    /// A close frame was encoded before: no message and no further close frame may follow. RFC 6455 §5.5.1. Pings and
+    /// pongs may follow until the close frame of the peer.
     Closed,
     /// The version has no binary messages.
     NoBinary(Version),
@@ -113,7 +119,10 @@ pub struct MessageEncoder {
     encoder: Encoder,
     masks: Option<Box<Masks>>,
     deflation: Option<Deflation>,
+    /// Our close frame was encoded: no message may follow.
     closed: bool,
+    /// The peer's close frame was answered, or the connection has failed: nothing may follow.
+    ended: bool,
 }
 
 impl MessageEncoder {
@@ -135,7 +144,7 @@ impl MessageEncoder {
     /// A server has no masks.
     pub(super) fn new(version: Version, side: Side, masks: Option<Masks>, deflation: Option<Deflation>) -> Self {
         let masks = masks.map(Box::new);
-        MessageEncoder { encoder: Encoder::new(version, side), masks, deflation, closed: false }
+        MessageEncoder { encoder: Encoder::new(version, side), masks, deflation, closed: false, ended: false }
     }
 
     /// Appends a message, compressed if compression was negotiated and the message is long enough.
@@ -143,8 +152,9 @@ impl MessageEncoder {
     /// # Errors
     ///
     /// [`EncodeError::Closed`], [`EncodeError::NoBinary`].
-    pub fn message<'m>(&mut self, message: impl Into<Message<'m>>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let message = message.into();
+    pub fn message<'m>(&mut self, message: impl Into<Outgoing<'m>>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let outgoing = message.into();
+        let message = outgoing.as_message();
         let key = self.begin_message(message)?;
         let deflation = self.deflation.as_mut().filter(|deflation| deflation.wants(message.len()));
         self.encoder.message_by(deflation, message, key, out);
@@ -156,8 +166,13 @@ impl MessageEncoder {
     /// # Errors
     ///
     /// As [`message`](Self::message).
-    pub fn uncompressed<'m>(&mut self, message: impl Into<Message<'m>>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let message = message.into();
+    pub fn message_uncompressed<'m>(
+        &mut self,
+        message: impl Into<Outgoing<'m>>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let outgoing = message.into();
+        let message = outgoing.as_message();
         let key = self.begin_message(message)?;
         self.encoder.message(message, key, out);
         Ok(())
@@ -186,33 +201,38 @@ impl MessageEncoder {
         Ok(())
     }
 
-    /// Appends a close frame. Nothing can be encoded after it. RFC 6455 §5.5.1.
+    /// Appends a close frame. No message can be encoded after it. RFC 6455 §5.5.1.
     ///
     /// Then decode until [`Incoming::Close`], and end the stream: a server at once, a client once the server has ended
-    /// its side. A reason over 123 bytes is cut at a character. Before hybi-06 the frame has neither code nor reason.
-    /// In hixie-75 nothing is appended: end the stream at once.
+    /// its side. [`CloseCode::NO_STATUS`] makes an empty frame. A reason over 123 bytes is cut at a character. Before
+    /// hybi-06 the frame has neither code nor reason. In hixie-75 nothing is appended: end the stream at once.
     ///
     /// # Errors
     ///
     /// [`EncodeError::Closed`], [`EncodeError::CloseCode`].
     pub fn close(&mut self, code: CloseCode, reason: &str, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        if !code.is_sendable() {
+        if !code.is_sendable() && code != CloseCode::NO_STATUS {
             return Err(EncodeError::CloseCode(code));
         }
-        let key = self.begin()?;
-        self.end(|encoder| encoder.close(Some(code), reason, key, out));
+        let (key, code) = (self.begin()?, Some(code).filter(|code| *code != CloseCode::NO_STATUS));
+        self.closed = true;
+        self.encoder.close(code, reason, key, out);
         Ok(())
     }
 
     /// Appends the answer that the protocol requires: a pong to a ping, a close frame to a close frame. RFC 6455 §5.5.
     ///
-    /// Messages and pongs have no answer, and after a close frame of this end nothing has one. The answer to a close
-    /// frame repeats its code; a server ends the stream once the answer has left.
+    /// Messages and pongs have no answer, nor has the answer to a close frame of this end. The answer to a close frame
+    /// repeats its code; a server ends the stream once the answer has left.
     pub fn answer(&mut self, incoming: &Incoming<'_>, out: &mut Vec<u8>) {
-        let Ok(key) = self.begin() else { return };
         match incoming {
-            Incoming::Ping(data) => self.encoder.pong(data, key, out),
-            Incoming::Close(frame) => self.end(|encoder| encoder.close_answer(frame.body, key, out)),
+            Incoming::Ping(data) => _ = self.pong(data, out),
+            Incoming::Close(frame) => {
+                if let Ok(key) = self.begin() {
+                    self.encoder.close_answer(frame.body, key, out);
+                }
+                (self.closed, self.ended) = (true, true);
+            }
             Incoming::Message(_) | Incoming::Pong(_) => {}
         }
     }
@@ -223,8 +243,9 @@ impl MessageEncoder {
     /// in hixie-75 nothing is appended. End the stream after it.
     pub fn fail(&mut self, error: ProtocolError, out: &mut Vec<u8>) {
         if let Ok(key) = self.begin() {
-            self.end(|encoder| encoder.close(Some(error.close_code()), &error.close_reason(), key, out));
+            self.encoder.close(Some(error.close_code()), &error.close_reason(), key, out);
         }
+        (self.closed, self.ended) = (true, true);
     }
 
     /// Whether a close frame was encoded.
@@ -243,20 +264,20 @@ impl MessageEncoder {
     }
 
     fn begin_control(&mut self) -> Result<MaskingKey, EncodeError> {
-        let key = self.begin()?;
-        if self.version().supports_ping() { Ok(key) } else { Err(EncodeError::NoPing(self.version())) }
-    }
-
-    /// The masking key of the next frame, unless the connection is closed. A server's key is not used.
-    fn begin(&mut self) -> Result<MaskingKey, EncodeError> {
-        match self.closed {
-            true => Err(EncodeError::Closed),
-            false => Ok(self.masks.as_mut().map_or([0; 4], |masks| masks.key())),
+        match self.version().supports_ping() {
+            _ if self.ended => Err(EncodeError::Closed),
+            true => Ok(self.key()),
+            false => Err(EncodeError::NoPing(self.version())),
         }
     }
 
-    fn end(&mut self, write: impl FnOnce(Encoder)) {
-        self.closed = true;
-        write(self.encoder);
+    /// The masking key of the next frame, unless our close frame was encoded.
+    fn begin(&mut self) -> Result<MaskingKey, EncodeError> {
+        if self.closed { Err(EncodeError::Closed) } else { Ok(self.key()) }
+    }
+
+    /// The masking key of the next frame. A server's key is not used.
+    fn key(&mut self) -> MaskingKey {
+        self.masks.as_mut().map_or([0; 4], |masks| masks.key())
     }
 }

@@ -25,30 +25,45 @@ use crate::{
 /// [`accept`](Self::accept) or [`refuse`](Self::refuse), and then the [`Opened`] connection:
 ///
 /// ```
+/// use std::io::{self, Read, Write};
 /// use ws_reactor::protocol::{Opened, ServerHandshake, ServerStep};
 ///
-/// fn open(mut read: impl FnMut() -> Vec<u8>, out: &mut Vec<u8>) -> Result<Opened, Box<dyn std::error::Error>> {
+/// /// After success, the rest of `input` belongs to the decoder. After either outcome, `out` is to be sent: it may have
+/// /// the end of the response, or the refusal.
+/// fn open(
+///     socket: &mut (impl Read + Write),
+///     input: &mut Vec<u8>,
+///     out: &mut Vec<u8>,
+/// ) -> Result<Opened, Box<dyn std::error::Error>> {
 ///     let mut handshake = ServerHandshake::new().subprotocols(["chat"]);
-///     let mut input = Vec::new();
 ///     loop {
-///         let (used, step) = handshake.receive(&input, out)?;
+///         let (used, step) = handshake.receive(input, out)?;
 ///         input.drain(..used);
 ///         match step {
-///             None => input.extend(read()),
 ///             Some(ServerStep::Request(request)) => handshake.accept(request, out)?,
-///             // What is left of the input belongs to the decoder.
 ///             Some(ServerStep::Open(opened)) => return Ok(opened),
+///             None => {
+///                 // Some clients send the rest of the request only after the start of the response.
+///                 socket.write_all(out)?;
+///                 out.clear();
+///                 let mut buffer = [0; 4096];
+///                 match socket.read(&mut buffer)? {
+///                     0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+///                     length => input.extend_from_slice(&buffer[..length]),
+///                 }
+///             }
 ///         }
 ///     }
 /// }
-/// # let request = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-/// #     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-/// # open(|| request.to_vec(), &mut Vec::new())?;
+/// # let mut request = io::Cursor::new(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+/// #     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".to_vec());
+/// # open(&mut request, &mut Vec::new(), &mut Vec::new())?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Configure one value and clone it for each connection: the clones share their compressors, so that a connection holds
-/// none between messages.
+/// Configure one value and clone it for each connection of a thread: the clones share their compressors. A connection
+/// without context takeover then keeps nothing between messages; with context takeover it keeps one window for each
+/// direction.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct ServerHandshake {
@@ -70,8 +85,8 @@ enum State {
     Asked,
     /// The request was accepted; the challenge behind the request may be incomplete (hixie-76 §1.3).
     Accepted(Box<Challenge>),
-    /// The connection was returned, or the request was refused.
-    Done,
+    /// The connection was returned, or the request was refused, with this error.
+    Done(Option<HeadError>),
 }
 
 /// Progress of a [`ServerHandshake`].
@@ -132,11 +147,12 @@ impl ServerHandshake {
     ///
     /// Without a step all input was used, and more is needed. With a step, call again with the bytes that were not
     /// used; after [`ServerStep::Open`] they belong to the decoder. No bytes are used between [`ServerStep::Request`]
-    /// and the decision, and after the end of the handshake.
+    /// and the decision, nor after the end of the handshake.
     ///
     /// # Errors
     ///
     /// The request cannot be parsed. The response, 400, 414 or 431, is appended to `out`: send it, and end the stream.
+    /// Each further call returns the same error.
     pub fn receive(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(usize, Option<ServerStep>), HeadError> {
         match &mut self.state {
             State::Head(reader) => match reader.read(input, &self.head) {
@@ -147,7 +163,7 @@ impl ServerHandshake {
                     Ok((used, Some(ServerStep::Request(request))))
                 }
                 Err(error) => {
-                    self.state = State::Done;
+                    self.state = State::Done(Some(error));
                     response::write(&plain(error.status(), &error), &Method::GET, out);
                     Err(error)
                 }
@@ -157,7 +173,8 @@ impl ServerHandshake {
                 let Some(opened) = self.open(out) else { return Ok((used, None)) };
                 Ok((used, Some(ServerStep::Open(opened))))
             }
-            State::Asked | State::Done => Ok((0, None)),
+            State::Done(Some(error)) => Err(*error),
+            State::Asked | State::Done(None) => Ok((0, None)),
         }
     }
 
@@ -167,17 +184,26 @@ impl ServerHandshake {
     ///
     /// The request does not open a WebSocket. The response, for example 426 to an ordinary `GET`, is appended to `out`:
     /// send the response, and end the stream.
+    ///
+    /// # Panics
+    ///
+    /// If no request waits for a decision.
     pub fn accept(&mut self, request: Request, out: &mut Vec<u8>) -> Result<(), HandshakeError> {
         let subprotocol = self.subprotocols.choose(&request);
         self.respond(request, subprotocol, &HeaderMap::new(), out)
     }
 
-    /// Accepts the request with a subprotocol and further response headers of the application's choice.
+    /// Accepts the request with a subprotocol and further response headers of the application's choice. The subprotocol
+    /// replaces the choice by [`subprotocols`](Self::subprotocols); `None` chooses none.
     ///
-    /// A subprotocol that the client did not offer is left out. `headers` must not contain headers of the handshake,
-    /// such as `Connection` or `Sec-WebSocket-Accept`.
+    /// Left out are: a subprotocol that the client did not offer, and headers that belong to the handshake or to a body,
+    /// such as `Connection`, `Content-Length` or `Sec-WebSocket-Accept`.
     ///
     /// # Errors
+    ///
+    /// As [`accept`](Self::accept).
+    ///
+    /// # Panics
     ///
     /// As [`accept`](Self::accept).
     pub fn accept_with(
@@ -188,13 +214,17 @@ impl ServerHandshake {
         out: &mut Vec<u8>,
     ) -> Result<(), HandshakeError> {
         let subprotocol = subprotocol.filter(|chosen| is_offered(&request, chosen)).map(str::to_owned);
-        self.respond(request, subprotocol, headers, out)
+        let mut fit = headers.clone();
+        for name in headers.keys().filter(|name| handshake::is_reserved(name)) {
+            fit.remove(name);
+        }
+        self.respond(request, subprotocol, &fit, out)
     }
 
     /// Refuses the request with any response. `Content-Length` and `Connection: close` are added. End the stream after
     /// the response.
     pub fn refuse(&mut self, request: &Request, response: &Response<Vec<u8>>, out: &mut Vec<u8>) {
-        self.state = State::Done;
+        self.state = State::Done(None);
         response::write(response, request.method(), out);
     }
 
@@ -205,6 +235,7 @@ impl ServerHandshake {
         headers: &HeaderMap,
         out: &mut Vec<u8>,
     ) -> Result<(), HandshakeError> {
+        assert!(matches!(self.state, State::Asked), "no request waits for a decision");
         let agreed = handshake::detect(&request, &self.versions).and_then(|version| {
             let compression = handshake::compression(&request, version, self.compression.config.as_ref())?;
             Ok((version, compression))
@@ -225,7 +256,7 @@ impl ServerHandshake {
 
     /// The connection, once the challenge is complete. Appends the proof.
     fn open(&mut self, out: &mut Vec<u8>) -> Option<Opened> {
-        match std::mem::replace(&mut self.state, State::Done) {
+        match std::mem::replace(&mut self.state, State::Done(None)) {
             State::Accepted(challenge) if challenge.is_complete() => {
                 out.extend(challenge.proof().into_iter().flatten());
                 Some(Opened::new(challenge.handshake, Side::Server, self.limits, None, &self.compression))

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 
 use super::{hixie76, hybi};
 use crate::{
@@ -28,8 +28,10 @@ pub enum ResponseError {
     Head(HeadError),
     /// The server answered with a TLS alert: the URL says `ws`, and the port expects `wss`.
     Tls,
-    /// The response has another status than 101. `on_error` receives this variant only after more than 8 interim
-    /// responses (1xx); other statuses arrive as [`Error::Refused`](crate::Error::Refused).
+    /// The response has another status than 101, or more than 8 interim responses (1xx) came first.
+    ///
+    /// `on_error` receives this variant only for interim responses; other statuses arrive as
+    /// [`Error::Refused`](crate::Error::Refused).
     Status(StatusCode),
     /// The response is not HTTP/1.1. Other versions have no upgrades.
     HttpVersion,
@@ -334,10 +336,19 @@ pub(crate) fn unfit_subprotocol(subprotocols: &[String]) -> Option<&String> {
     indexed.find(|(index, text)| !is_token(text) || subprotocols[..*index].contains(text)).map(|(_, text)| text)
 }
 
-/// Whether the handshake itself sends this header, so that the application must not.
-pub(crate) fn is_reserved(name: &HeaderName) -> bool {
-    let own = [header::UPGRADE, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
-    own.contains(name) || name.as_str().starts_with("sec-websocket-") || name.as_str() == "websocket-protocol"
+/// Parses a request that this client has written, so that the application can read it. Headers that are secret or
+/// marked as sensitive are not shown by `Debug`.
+pub(crate) fn parse_own(written: &[u8], given: &HeaderMap) -> Result<Request<()>, HeadError> {
+    let limits = HeadLimits { max_bytes: written.len() * 2, max_headers: 256 };
+    let parsed = HeadReader::default().read(written, &limits)?;
+    let (mut request, _) = parsed.ok_or(HeadError::Malformed)?;
+    for (name, value) in request.headers_mut() {
+        let secret = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION].contains(name);
+        if secret || given.get_all(name).iter().any(HeaderValue::is_sensitive) {
+            value.set_sensitive(true);
+        }
+    }
+    Ok(request)
 }
 
 #[cfg(test)]

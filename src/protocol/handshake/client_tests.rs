@@ -132,10 +132,3 @@ fn what_cannot_be_offered_is_found_before_it_is_said() {
         assert_eq!(unfit_subprotocol(&owned(&names)).map(String::as_str), Some(unfit));
     }
 }
-
-#[test]
-fn what_the_handshake_says_itself_is_reserved() {
-    let is = |name: &str| is_reserved(&HeaderName::from_bytes(name.as_bytes()).unwrap());
-    assert!(["upgrade", "connection", "sec-websocket-key", "websocket-protocol"].into_iter().all(is));
-    assert!(!["host", "origin", "cookie", "authorization", "websocket-origin"].into_iter().any(is));
-}

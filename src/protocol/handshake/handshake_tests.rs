@@ -211,3 +211,12 @@ fn an_origin_that_may_not_connect_is_forbidden() {
     assert_eq!(HandshakeError::Origin.status(), StatusCode::FORBIDDEN);
     assert_eq!(HandshakeError::Key.status(), StatusCode::BAD_REQUEST);
 }
+
+#[test]
+fn headers_that_the_handshake_writes_are_reserved() {
+    let is = |name: &str| is_reserved(&HeaderName::from_bytes(name.as_bytes()).unwrap());
+    let own =
+        ["upgrade", "connection", "content-length", "sec-websocket-key", "websocket-protocol", "websocket-origin"];
+    assert!(own.into_iter().all(is));
+    assert!(!["host", "origin", "cookie", "authorization"].into_iter().any(is));
+}

@@ -211,6 +211,13 @@ pub(super) fn is_token_octet(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet)
 }
 
+/// Whether the handshake itself writes this header, so that the application must not.
+pub(crate) fn is_reserved(name: &HeaderName) -> bool {
+    let own = [header::UPGRADE, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    let hixie = ["websocket-origin", "websocket-location", "websocket-protocol"];
+    own.contains(name) || name.as_str().starts_with("sec-websocket-") || hixie.contains(&name.as_str())
+}
+
 /// A completed opening handshake, as received by `on_open`.
 ///
 /// On a client, the methods that read the request describe the request that the client sent.

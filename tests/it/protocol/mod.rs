@@ -2,7 +2,7 @@
 
 use ws_reactor::{
     Client, CloseCode, HandshakeError, Message, MessageLimits, OwnedMessage, ProtocolError, Reactor, ReactorConfig,
-    Request, ResponseError, Server, Version,
+    Request, ResponseError, Server, UrlError, Version,
     http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header},
     net::sim::Sim,
     on_message,
@@ -169,6 +169,12 @@ fn every_version_closes_from_either_side() {
             assert!(first.encoder.is_closed());
             assert_eq!(first.encoder.message("late", &mut out), Err(EncodeError::Closed));
             assert_eq!(first.encoder.close(CloseCode::NORMAL, "", &mut out), Err(EncodeError::Closed));
+            if version.supports_ping() {
+                // Until the peer's close frame has arrived, its pings are answered.
+                let mut pong = Vec::new();
+                first.encoder.answer(&Incoming::Ping(b"p"), &mut pong);
+                assert!(!pong.is_empty(), "{version}");
+            }
             assert_eq!(out.is_empty(), version == Version::Hixie75, "{version}");
             let (mut at, mut answer) = (0, Vec::new());
             while let (used, Some(incoming)) = second.decoder.decode(&mut out[at..]).unwrap() {
@@ -187,6 +193,12 @@ fn every_version_closes_from_either_side() {
             }
             assert_eq!(second.encoder.is_closed(), version != Version::Hixie75, "{version}");
             let answered = decode(&mut first.decoder, answer, 1).unwrap();
+            if !answered.is_empty() {
+                let (mut late, close) = (Vec::new(), Incoming::Close(Default::default()));
+                first.encoder.answer(&close, &mut late);
+                first.encoder.answer(&Incoming::Ping(b"p"), &mut late);
+                assert!(late.is_empty(), "nothing follows both close frames");
+            }
             assert_eq!(answered.len(), usize::from(version != Version::Hixie75), "{version}: {answered:?}");
         }
     }
@@ -228,6 +240,9 @@ fn request_that_opens_no_websocket_is_answered_in_the_output() {
     assert_eq!(refused("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), "HTTP/1.1 426 Upgrade Required");
     assert_eq!(refused("POST / HTTP/1.1\r\nHost: a\r\n\r\n"), "HTTP/1.1 405 Method Not Allowed");
     assert_eq!(refused("no request\r\n\r\n"), "HTTP/1.1 400 Bad Request");
+    let mut server = ServerHandshake::new();
+    let error = server.receive(b"no request\r\n\r\n", &mut Vec::new()).unwrap_err();
+    assert_eq!(server.receive(b"GET", &mut Vec::new()).unwrap_err(), error, "the error is repeated");
     assert_eq!(refused(&format!("GET /{} HTTP/1.1\r\n", "x".repeat(9000))), "HTTP/1.1 414 URI Too Long");
     // A version that the server does not accept.
     let (mut request, mut out) = (Vec::new(), Vec::new());
@@ -262,6 +277,9 @@ fn application_chooses_subprotocol_and_headers() {
     let head = requested(&mut server, &request, &mut out);
     let mut headers = HeaderMap::new();
     headers.insert("x-node", HeaderValue::from_static("7"));
+    // Headers of the handshake are left out.
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("5"));
+    headers.insert("sec-websocket-accept", HeaderValue::from_static("bad"));
     server.accept_with(head, Some("b"), &headers, &mut out).unwrap();
     let Ok((0, Some(ServerStep::Open(opened)))) = server.receive(&[], &mut out) else { panic!("open") };
     assert_eq!(opened.handshake.subprotocol(), Some("b"));
@@ -314,10 +332,34 @@ fn broken_input_fails_the_decoder_for_good() {
 fn close_codes_that_may_not_be_sent_are_refused() {
     let mut encoder = MessageEncoder::server(Version::Rfc6455);
     let mut out = Vec::new();
-    for code in [1002, 1004, 1005, 1006, 1015, 2999, 5000].map(CloseCode::new) {
+    for code in [1002, 1004, 1006, 1015, 2999, 5000].map(CloseCode::new) {
         assert_eq!(encoder.close(code, "", &mut out), Err(EncodeError::CloseCode(code)));
     }
     assert!(out.is_empty() && !encoder.is_closed());
+    encoder.close(CloseCode::NO_STATUS, "left out", &mut out).unwrap();
+    assert_eq!(out, [0x88, 0]);
+}
+
+#[test]
+#[should_panic(expected = "no request waits for a decision")]
+fn request_is_decided_once() {
+    let (mut request, mut out) = (Vec::new(), Vec::new());
+    let _ = ClientHandshake::new(URL).unwrap().send(random(), &mut request).unwrap();
+    let mut server = ServerHandshake::new();
+    let head = requested(&mut server, &request, &mut out);
+    server.accept(head.clone(), &mut out).unwrap();
+    let _ = server.accept(head, &mut out);
+}
+
+#[test]
+fn url_names_a_tcp_server_and_its_password_is_not_shown() {
+    assert_eq!(ClientHandshake::new("ws+unix:/tmp/a").unwrap_err(), UrlError::Scheme);
+    let local = ClientHandshake::new("ws://[fe80::1%25eth0]/").unwrap();
+    assert_eq!((local.host(), local.zone()), ("fe80::1", Some("eth0")));
+    let (mut request, client) = (Vec::new(), ClientHandshake::new("ws://joe:secret@a/").unwrap());
+    let pending = client.send(random(), &mut request).unwrap();
+    assert!(String::from_utf8(request).unwrap().contains("am9lOnNlY3JldA=="));
+    assert!(!format!("{pending:?}").contains("am9lOnNlY3JldA=="));
 }
 
 #[test]
@@ -347,7 +389,7 @@ fn compression_is_negotiated_and_used_both_ways() {
             assert!(out.len() < 100, "{} bytes", out.len());
             assert_eq!(decode(&mut receiver.decoder, out, 3).unwrap(), [Event::Message(text.as_str().into())]);
             let mut out = Vec::new();
-            sender.encoder.uncompressed(&text, &mut out).unwrap();
+            sender.encoder.message_uncompressed(&text, &mut out).unwrap();
             assert!(out.len() > text.len());
             assert_eq!(decode(&mut receiver.decoder, out, 3).unwrap(), [Event::Message(text.as_str().into())]);
             std::mem::swap(sender, receiver);

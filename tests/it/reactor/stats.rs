@@ -3,8 +3,8 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use ws_reactor::{
-    Callbacks, ConnectionId, ConnectionStats, OutputLimits, Overflow, SendStatus, Server, StreamConfig, TestSocket,
-    Version,
+    Callbacks, ConnectionId, ConnectionStats, OutputLimits, Overflow, Received, SendStatus, Server, StreamConfig,
+    TestSocket, Version,
 };
 
 type Shared<T> = Rc<RefCell<T>>;
@@ -21,6 +21,7 @@ fn counted(stream: StreamConfig) -> (Server, Shared<Vec<ConnectionId>>, Shared<O
                 opened.borrow_mut().push(ws.id());
             })
             .on_message(|ws, message| {
+                assert!(ws.stats().is_none_or(|stats| stats.messages_in > 0), "this message is counted");
                 match message.as_text() {
                     Some("ping") => ws.ping(b"now"),
                     _ => ws.send(message),
@@ -75,11 +76,24 @@ fn round_trip_of_the_last_ping_is_measured() {
     socket.advance(Duration::from_secs(1));
     socket.pong(b"now");
     assert_eq!(round_trip(&mut socket), Some(Duration::from_millis(50)), "a second pong answers nothing");
-    // The keep-alive ping, 20 s after the last frame.
+    // The keep-alive ping, 20 s after the last frame. A pong without data does not answer it.
+    socket.received();
     socket.advance(Duration::from_secs(20));
-    socket.advance(Duration::from_millis(7));
+    let received = socket.received();
+    let [Received::Ping(data)] = &received[..] else { panic!("a ping") };
     socket.pong(b"");
+    socket.advance(Duration::from_millis(7));
+    socket.pong(data);
     assert_eq!(round_trip(&mut socket), Some(Duration::from_millis(7)));
+    // Two pings in flight: each pong is measured from its own.
+    socket.hub().ping(id, b"1");
+    socket.advance(Duration::from_millis(10));
+    socket.hub().ping(id, b"2");
+    socket.advance(Duration::from_millis(10));
+    socket.pong(b"1");
+    assert_eq!(round_trip(&mut socket), Some(Duration::from_millis(20)));
+    socket.pong(b"2");
+    assert_eq!(round_trip(&mut socket), Some(Duration::from_millis(10)));
 }
 
 #[test]
