@@ -62,14 +62,14 @@
 //! - [`MessageEncoder::answer`] for pings and the close frame, as above; [`MessageEncoder::fail`] for an error of the
 //!   decoder.
 //! - Write the output before waiting for more input.
-//! - After both close frames, end the stream: a server ends it at once, a client waits until the server has ended it. RFC
-//!   6455 §7.1.1. An end of the stream without close frames is abnormal (1006).
-//! - "End the stream" means: write the output, shut down the writing side, and discard input until the peer ends its side
-//!   or a few seconds have passed. A socket that is dropped with unread input resets the connection, and the reset may
-//!   destroy the last output, such as a refusal or a close frame with 1009.
+//! - After both close frames, end the stream: a server ends it at once, a client waits until the server has ended it.
+//!   RFC 6455 §7.1.1. An end of the stream without close frames is abnormal (1006).
+//! - "End the stream" means: write the output, shut down the writing side, and discard input until the peer ends its
+//!   side or a few seconds have passed. A socket that is dropped with unread input resets the connection, and the reset
+//!   may destroy the last output, such as a refusal or a close frame with 1009.
 //! - Time-outs of the opening handshake, of silence and of the closing handshake.
-//! - A bound on the output that waits for a slow peer. Check it after each item: one read may hold many messages that are
-//!   to be answered.
+//! - A bound on the output that waits for a slow peer. Check it after each item: one read may hold many messages that
+//!   are to be answered.
 //! - TLS, proxies and redirects of a client.
 //! - The origin of a browser's page: see [`Request::origin`](crate::Request::origin).
 //!

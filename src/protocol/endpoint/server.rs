@@ -28,8 +28,8 @@ use crate::{
 /// use std::io::{self, Read, Write};
 /// use ws_reactor::protocol::{Opened, ServerHandshake, ServerStep};
 ///
-/// /// After success, the rest of `input` belongs to the decoder. After either outcome, `out` is to be sent: it may have
-/// /// the end of the response, or the refusal.
+/// /// After success, the rest of `input` belongs to the decoder. After either outcome, `out` is to be sent: it may
+/// /// have the end of the response, or the refusal.
 /// fn open(
 ///     socket: &mut (impl Read + Write),
 ///     input: &mut Vec<u8>,
@@ -196,8 +196,8 @@ impl ServerHandshake {
     /// Accepts the request with a subprotocol and further response headers of the application's choice. The subprotocol
     /// replaces the choice by [`subprotocols`](Self::subprotocols); `None` chooses none.
     ///
-    /// Left out are: a subprotocol that the client did not offer, and headers that belong to the handshake or to a body,
-    /// such as `Connection`, `Content-Length` or `Sec-WebSocket-Accept`.
+    /// Left out are: a subprotocol that the client did not offer, and headers that belong to the handshake or to a
+    /// body, such as `Connection`, `Content-Length` or `Sec-WebSocket-Accept`.
     ///
     /// # Errors
     ///
