@@ -73,8 +73,8 @@
 //! - TLS, proxies and redirects of a client.
 //! - The origin of a browser's page: see [`Request::origin`](crate::Request::origin).
 //!
-//! Nothing here is `Send`: the connections of a thread share their compressors without locks. Make the handshake in the
-//! thread that serves the connection.
+//! Nothing here is `Send`: the connections of a thread share their compressors without locks. Make the handshake in
+//! the thread that serves the connection.
 //!
 //! A decoder keeps the unfinished message, at most the message limit, and nothing between messages. All connections of a
 //! thread can share one buffer for reading.
