@@ -76,8 +76,8 @@
 //! Nothing here is `Send`: the connections of a thread share their compressors without locks. Make the handshake in
 //! the thread that serves the connection.
 //!
-//! A decoder keeps the unfinished message, at most the message limit, and nothing between messages. All connections of
-//! a thread can share one buffer for reading.
+//! A decoder keeps the unfinished message, at most the message limit, and at most 4 KiB between messages. All
+//! connections of a thread can share one buffer for reading.
 
 // Structure:
 //

@@ -85,7 +85,7 @@ enum State {
     Asked,
     /// The request was accepted; the challenge behind the request may be incomplete (hixie-76 §1.3).
     Accepted(Box<Challenge>),
-    /// The connection was returned, or the request was refused, with this error.
+    /// The connection was returned, or the request was refused. A request that cannot be parsed has an error.
     Done(Option<HeadError>),
 }
 
