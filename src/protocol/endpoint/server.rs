@@ -48,7 +48,7 @@ use crate::{
 ///                 out.clear();
 ///                 let mut buffer = [0; 4096];
 ///                 match socket.read(&mut buffer)? {
-///                     0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+///                     0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
 ///                     length => input.extend_from_slice(&buffer[..length]),
 ///                 }
 ///             }
