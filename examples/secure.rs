@@ -43,7 +43,7 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     .on_request(|request, _| match request.is_upgrade() {
         true => Reply::upgrade(),
         false => Reply::html(
-            "<p>The certificate is accepted. Now <code>new WebSocket(location.href.replace('https', 'wss'))</code> opens.",
+            "<p>The certificate is accepted: <code>new WebSocket(location.href.replace('https', 'wss'))</code> opens.",
         ),
     })
     .tls(tls);

@@ -53,7 +53,7 @@ impl Voice {
         self.pipe.flush()
     }
 
-    /// Whether a batch was sent in part.
+    /// Returns `true` while a part of the batch is unsent.
     pub(crate) fn is_speaking(&self) -> bool {
         self.sent > 0 && self.sent < self.speaker.batch().len()
     }

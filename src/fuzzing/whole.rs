@@ -130,7 +130,7 @@ pub(super) fn server(data: &[u8]) {
         let (network, told) = (reactor.kernel_mut(), told.borrow());
         for (index, peer) in plain {
             let Some(accepted) = told.clean.get(&format!("/{index}")) else { continue };
-            // What the system took before the end is still on its way.
+            // The network may still hold output that the system took before the end.
             while !network.is_ended(peer.id) {
                 network.poll(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
             }

@@ -1,6 +1,19 @@
 //! Responses, formatted by hand: no `Date`, no `Server`, header names in the case that old clients expect.
 
-use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+
+/// A response with a line of text as `text/plain`.
+pub(crate) fn text(status: StatusCode, text: &str) -> Response<Vec<u8>> {
+    with_body(status, "text/plain; charset=utf-8", format!("{text}\n"))
+}
+
+/// A response with a body.
+pub(crate) fn with_body(status: StatusCode, content_type: &'static str, body: String) -> Response<Vec<u8>> {
+    let mut response = Response::new(body.into_bytes());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
 
 /// Appends a whole response, with its length and `Connection: close`.
 ///

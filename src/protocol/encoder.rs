@@ -44,7 +44,7 @@ impl Encoder {
     }
 
     /// Appends a whole message, compressed by `deflation` if that makes the message shorter.
-    pub(crate) fn message_by(
+    pub(crate) fn message_with(
         self,
         deflation: Option<&mut Deflation>,
         message: Message<'_>,

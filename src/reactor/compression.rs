@@ -125,7 +125,7 @@ impl Outbox {
         if compress {
             let key = pools.key(encoder);
             let queue = self.queue.get_or_insert_with(|| pools.take_queue());
-            let write = |out: &mut Vec<u8>| encoder.message_by(Some(&mut compression.deflation), message, key, out);
+            let write = |out: &mut Vec<u8>| encoder.message_with(Some(&mut compression.deflation), message, key, out);
             queue.append(&mut pools.blocks, message.len(), true, write);
         } else {
             self.plain(encoder, message, lent, pools);

@@ -279,7 +279,7 @@ pub struct StreamConfig {
     /// The time-out applies only if the connection has no deadline of its own when the handshake begins, for example
     /// one set in `on_connect`.
     pub tls_handshake_timeout: Duration,
-    /// Whether messages and bytes are counted for each connection. Default `false`. See
+    /// Counters of messages and bytes for each connection. Default `false`: none. See
     /// [`ConnectionStats`](crate::ConnectionStats).
     ///
     /// Counters take about 200 bytes per connection.

@@ -60,7 +60,7 @@ impl Outbox {
     /// The counters, if the connection is counted.
     #[cold]
     fn counts(&mut self) -> Option<&mut Counts> {
-        Some(self.cold.as_mut()?.counts.get_or_insert_default())
+        self.cold.as_mut()?.counts.as_deref_mut()
     }
 
     /// Starts to count, if the configuration asks for counters.

@@ -49,7 +49,7 @@ impl EncodedFrame {
                     out.bytes_mut().extend_from_slice(header.as_bytes());
                     body = Some((Rc::clone(block), start, start + payload.len()));
                 }
-                None => encoder.message_by(deflation, message, NO_KEY, out.bytes_mut()),
+                None => encoder.message_with(deflation, message, NO_KEY, out.bytes_mut()),
             }
         }
         EncodedFrame { encoder, shares, head, body }

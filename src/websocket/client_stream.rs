@@ -16,7 +16,7 @@ use crate::{
     http::{Request, body::BodyReader},
     protocol::{
         CloseCode, CloseReason, ClosedBy, Handshake, ProxyError, Side, TimeoutKind,
-        handshake::client::{Agreed, Ask, Proof, ProofReader, ResponseError, ResponseReader, parse_own},
+        handshake::client::{Agreed, Ask, Proof, ProofReader, ResponseError, ResponseReader, parse_written},
         proxy::Tunnel,
     },
     reactor::{ConnectionId, Hub, Phase, Stream, StreamHandler, TimerId},
@@ -138,7 +138,7 @@ impl ClientStream {
         let named = self.client.server_name.as_deref().filter(|_| self.route.url.is_beside(&self.home.url));
         stream.hub.start_tls(stream.id(), self.route.tls.as_ref(), named.unwrap_or(&self.route.url.host));
         stream.hub.write_handshake(stream.id(), &bytes, true);
-        match parse_own(&bytes, &self.client.headers) {
+        match parse_written(&bytes, &self.client.headers) {
             Ok(request) => {
                 let reader = ResponseReader::default();
                 self.state = State::Asked(Box::new(Asked { request, proof, reader }));

@@ -1,9 +1,12 @@
 //! Replies to requests, made before there is a handler.
 
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::responder::{Deferred, Responder};
-use crate::protocol::{MessageLimits, handshake};
+use crate::{
+    http::response,
+    protocol::{MessageLimits, handshake},
+};
 
 /// Reply of [`Server::on_request`](crate::Server::on_request): accept the WebSocket, respond with HTTP, or reply later.
 ///
@@ -67,12 +70,12 @@ impl Reply {
 
     /// Responds with a status and a line of text as `text/plain`. A line feed is appended.
     pub fn text(status: StatusCode, text: &str) -> Self {
-        respond(status, "text/plain; charset=utf-8", format!("{text}\n"))
+        response::text(status, text).into()
     }
 
     /// Responds with 200 and a page as `text/html`.
     pub fn html(page: impl Into<String>) -> Self {
-        respond(StatusCode::OK, "text/html; charset=utf-8", page.into())
+        response::with_body(StatusCode::OK, "text/html; charset=utf-8", page.into()).into()
     }
 
     /// Adds a header to the response, or to the 101 of an accepted WebSocket (see [`Upgrade::header`]).
@@ -88,13 +91,6 @@ impl Reply {
             later @ ReplyKind::Later(_) => later,
         })
     }
-}
-
-fn respond(status: StatusCode, content_type: &'static str, body: String) -> Reply {
-    let mut response = Response::new(body.into_bytes());
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response.into()
 }
 
 impl From<Upgrade> for Reply {
@@ -227,6 +223,8 @@ impl Upgrade {
 
 #[cfg(test)]
 mod tests {
+    use http::header;
+
     use super::*;
 
     #[test]

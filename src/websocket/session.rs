@@ -60,9 +60,12 @@ fn deliver(
     view: (Version, MessageLimits),
     message: Message<'_>,
     block: Option<&SharedBlock>,
-    inflates: bool,
+    (inflates, counted): (bool, bool),
 ) -> MessageLimits {
     stream.hub.stats.messages_in += 1;
+    if counted {
+        stream.hub.count_received(stream.id());
+    }
     let large = message.len() >= LARGE_PAYLOAD_BYTES;
     if large {
         // A large message is often followed by another. The size on the wire of a compressed message is not known here.
@@ -164,11 +167,9 @@ impl Session {
         (self.heard, self.pinged) = (stream.hub.now(), false);
         log::trace!(target: "ws_reactor::websocket", "{} received {}", stream.id(), Summary(message));
         if open {
-            if self.counted {
-                stream.hub.count_received(stream.id());
-            }
             let view = (self.version, self.decoder.limits());
-            let limits = deliver(&mut *self.handler, stream, view, message, None, self.decoder.inflates());
+            let kind = (self.decoder.inflates(), self.counted);
+            let limits = deliver(&mut *self.handler, stream, view, message, None, kind);
             self.decoder.set_limits(limits);
         }
         Some(whole.end)
@@ -198,10 +199,8 @@ impl Session {
         let mut limits = view.1;
         match incoming {
             Incoming::Message(message) if open => {
-                if self.counted {
-                    stream.hub.count_received(id);
-                }
-                limits = deliver(&mut *self.handler, stream, view, message, decoded.block, inflates);
+                let kind = (inflates, self.counted);
+                limits = deliver(&mut *self.handler, stream, view, message, decoded.block, kind);
             }
             Incoming::Ping(data) => {
                 stream.hub.pong(id, data);

@@ -12,7 +12,7 @@ use crate::{
     protocol::{
         Handshake, MessageLimits, ResponseError, Version,
         handshake::{
-            client::{Ask, Proof, ProofReader, ResponseReader, basic, parse_own, unfit_subprotocol},
+            client::{Ask, Proof, ProofReader, ResponseReader, basic, parse_written, unfit_subprotocol},
             is_reserved,
         },
         mask::Masks,
@@ -116,7 +116,7 @@ impl ClientHandshake {
         self.url.port
     }
 
-    /// Whether the scheme of the URL is `wss`.
+    /// Returns `true` if the scheme of the URL is `wss`.
     pub fn is_secure(&self) -> bool {
         self.url.secure
     }
@@ -143,7 +143,7 @@ impl ClientHandshake {
         let mut masks = Masks::new(Box::new(random));
         let mut written = Vec::with_capacity(512);
         let proof = self.ask(|ask| ask.write(&mut masks, &mut written));
-        let head = parse_own(&written, &self.headers).map_err(RequestError::Head)?;
+        let head = parse_written(&written, &self.headers).map_err(RequestError::Head)?;
         out.extend_from_slice(&written);
         let request = Request { head, peer_addr: self.peer_addr, secured: None, proxied: self.url.secure }.into();
         let state = State::Head { reader: ResponseReader::default(), request, proof };

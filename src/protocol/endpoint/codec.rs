@@ -157,7 +157,7 @@ impl MessageEncoder {
         let message = outgoing.as_message();
         let key = self.begin_message(message)?;
         let deflation = self.deflation.as_mut().filter(|deflation| deflation.wants(message.len()));
-        self.encoder.message_by(deflation, message, key, out);
+        self.encoder.message_with(deflation, message, key, out);
         Ok(())
     }
 
@@ -248,7 +248,7 @@ impl MessageEncoder {
         (self.closed, self.ended) = (true, true);
     }
 
-    /// Whether a close frame was encoded.
+    /// Returns `true` after this end has encoded a close frame.
     pub fn is_closed(&self) -> bool {
         self.closed
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response};
 
 use super::{Compression, Opened, UNKNOWN, shared_setters};
 #[cfg(feature = "deflate")]
@@ -164,7 +164,8 @@ impl ServerHandshake {
                 }
                 Err(error) => {
                     self.state = State::Done(Some(error));
-                    response::write(&plain(error.status(), &error), &Method::GET, out);
+                    let refusal = response::text(error.status(), &error.to_string());
+                    response::write(&refusal, &Method::GET, out);
                     Err(error)
                 }
             },
@@ -273,12 +274,4 @@ impl Default for ServerHandshake {
     fn default() -> Self {
         ServerHandshake::new()
     }
-}
-
-/// A response with the error as its text.
-fn plain(status: StatusCode, error: &HeadError) -> Response<Vec<u8>> {
-    let mut response = Response::new(format!("{error}\n").into_bytes());
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
 }

@@ -153,7 +153,7 @@ impl ResponseReader {
     }
 }
 
-/// Whether `data` starts a TLS alert: the response of a `wss` server to plain HTTP (RFC 8446 §5.1, §6).
+/// Returns `true` if `data` starts with a TLS alert, the response of a `wss` server to plain HTTP (RFC 8446 §5.1, §6).
 fn is_tls_alert(data: &[u8]) -> bool {
     matches!(data, [0x15] | [0x15, 3] | [0x15, 3, ..])
 }
@@ -181,7 +181,7 @@ impl ProofReader {
         Ok(used)
     }
 
-    /// Whether the whole proof has arrived.
+    /// Returns `true` once the whole proof has arrived.
     pub(crate) fn is_complete(&self) -> bool {
         self.received == PROOF_BYTES
     }
@@ -338,7 +338,7 @@ pub(crate) fn unfit_subprotocol(subprotocols: &[String]) -> Option<&String> {
 
 /// Parses a request that this client has written, so that the application can read it. Headers that are secret or
 /// marked as sensitive are not shown by `Debug`.
-pub(crate) fn parse_own(written: &[u8], given: &HeaderMap) -> Result<Request<()>, HeadError> {
+pub(crate) fn parse_written(written: &[u8], given: &HeaderMap) -> Result<Request<()>, HeadError> {
     let limits = HeadLimits { max_bytes: written.len() * 2, max_headers: 256 };
     let parsed = HeadReader::default().read(written, &limits)?;
     let (mut request, _) = parsed.ok_or(HeadError::Malformed)?;

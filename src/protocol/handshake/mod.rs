@@ -67,10 +67,8 @@ impl HandshakeError {
 
     /// The whole response of a server that supports `versions`.
     pub(crate) fn response(self, versions: &[Version]) -> Response<Vec<u8>> {
-        let mut response = Response::new(format!("{self}\n").into_bytes());
-        *response.status_mut() = self.status();
+        let mut response = response::text(self.status(), &self.to_string());
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         match self.status() {
             StatusCode::METHOD_NOT_ALLOWED => {
                 headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -211,7 +209,7 @@ pub(super) fn is_token_octet(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet)
 }
 
-/// Whether the handshake itself writes this header, so that the application must not.
+/// Returns `true` for headers that the handshake writes, so that the application must not.
 pub(crate) fn is_reserved(name: &HeaderName) -> bool {
     let own = [header::UPGRADE, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
     let hixie = ["websocket-origin", "websocket-location", "websocket-protocol"];

@@ -22,7 +22,7 @@ impl Subprotocols {
     }
 }
 
-/// Whether the client offers this subprotocol.
+/// Returns `true` if the client offers the subprotocol.
 pub(crate) fn is_offered(request: &Request, subprotocol: &str) -> bool {
     request.subprotocols().any(|offered| offered == subprotocol)
 }
@@ -50,7 +50,7 @@ impl Challenge {
         used
     }
 
-    /// Whether the handshake has no challenge, or the whole challenge has arrived.
+    /// Returns `true` once the whole challenge has arrived, and in versions without a challenge.
     pub(crate) fn is_complete(&self) -> bool {
         self.missing == 0
     }

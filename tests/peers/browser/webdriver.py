@@ -122,8 +122,8 @@ class Browser:
     _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def _start_driver(self, driver):
-        """Starts ChromeDriver and returns its address. ChromeDriver needs one port free on IPv4 and IPv6 alike. It draws
-        the port and exits if another process has the port in one of the two, so a failed start is repeated."""
+        """Starts ChromeDriver and returns its address. ChromeDriver draws a port, and exits if another process has the
+        port on IPv4 or on IPv6. A failed start is therefore repeated."""
         for _ in range(5):
             self._driver = subprocess.Popen(
                 [driver, "--port=0"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
