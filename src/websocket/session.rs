@@ -60,12 +60,9 @@ fn deliver(
     view: (Version, MessageLimits),
     message: Message<'_>,
     block: Option<&SharedBlock>,
-    (inflates, counted): (bool, bool),
+    inflates: bool,
 ) -> MessageLimits {
     stream.hub.stats.messages_in += 1;
-    if counted {
-        stream.hub.count_received(stream.id());
-    }
     let large = message.len() >= LARGE_PAYLOAD_BYTES;
     if large {
         // A large message is often followed by another. The size on the wire of a compressed message is not known here.
@@ -167,9 +164,11 @@ impl Session {
         (self.heard, self.pinged) = (stream.hub.now(), false);
         log::trace!(target: "ws_reactor::websocket", "{} received {}", stream.id(), Summary(message));
         if open {
+            if self.counted {
+                stream.hub.count_received(stream.id());
+            }
             let view = (self.version, self.decoder.limits());
-            let kind = (self.decoder.inflates(), self.counted);
-            let limits = deliver(&mut *self.handler, stream, view, message, None, kind);
+            let limits = deliver(&mut *self.handler, stream, view, message, None, self.decoder.inflates());
             self.decoder.set_limits(limits);
         }
         Some(whole.end)
@@ -199,8 +198,10 @@ impl Session {
         let mut limits = view.1;
         match incoming {
             Incoming::Message(message) if open => {
-                let kind = (inflates, self.counted);
-                limits = deliver(&mut *self.handler, stream, view, message, decoded.block, kind);
+                if self.counted {
+                    stream.hub.count_received(id);
+                }
+                limits = deliver(&mut *self.handler, stream, view, message, decoded.block, inflates);
             }
             Incoming::Ping(data) => {
                 stream.hub.pong(id, data);
