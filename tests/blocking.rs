@@ -115,7 +115,8 @@ fn an_end_is_told_with_its_reason() {
 fn send_that_fails_reports_the_cause_before_the_end() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
-    // The server opens the WebSocket, reads nothing, and drops the socket with unread input.
+    // The server opens the WebSocket, waits for the first octet of the message, and drops the socket with unread
+    // input: a reset, and never an orderly end.
     let server = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let (mut handshake, mut out, mut input) = (ServerHandshake::new(), Vec::new(), [0; 4096]);
@@ -125,7 +126,7 @@ fn send_that_fails_reports_the_cause_before_the_end() {
         };
         handshake.accept(request, &mut out).unwrap();
         stream.write_all(&out).unwrap();
-        thread::sleep(Duration::from_millis(200));
+        stream.peek(&mut input).unwrap();
     });
     let mut socket = BlockingSocket::connect(&url).unwrap();
     let error = socket.send(vec![0; 64 << 20]).unwrap_err();
