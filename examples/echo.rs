@@ -107,7 +107,7 @@ fn compressed(server: Server, arguments: &arguments::Arguments) -> Result<Server
     };
     if arguments.has("--deflate-level") {
         let level = config.level(arguments.get("--deflate-level", 3));
-        config = level.unwrap_or_else(|error| arguments.refuse(error));
+        config = level.unwrap_or_else(|error| arguments.refuse(format!("--deflate-level: {error}")));
     }
     Ok(server.deflate(config))
 }

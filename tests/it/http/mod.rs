@@ -1,5 +1,7 @@
 //! Requests and responses: what is answered on the port besides WebSockets.
 
+use std::sync::Mutex;
+
 use ws_reactor::{Reply, Server, TestSocket, http::StatusCode, on_message};
 
 use crate::support::REQUEST;
@@ -101,4 +103,46 @@ fn on_request_may_use_the_hub_and_hand_values_to_the_handler() {
     });
     let mut socket = TestSocket::connect(server, "/?token=sesame");
     assert_eq!(socket.received(), ["ann".into()]);
+}
+
+/// Keeps the warnings of this process.
+struct Warnings(Mutex<Vec<String>>);
+
+static WARNINGS: Warnings = Warnings(Mutex::new(Vec::new()));
+
+impl log::Log for Warnings {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.0.lock().unwrap().push(format!("{} {} {}", record.level(), record.target(), record.args()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn origin_that_is_not_allowed_gets_403_and_is_logged_as_it_came() {
+    log::set_logger(&WARNINGS).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let asked = |origin: &str| {
+        let request = String::from_utf8_lossy(REQUEST).replace("\r\n\r\n", &format!("\r\nOrigin: {origin}\r\n\r\n"));
+        answer(server().origins(["https://a.example/", "https://b.example:443"]).unwrap(), &request)
+    };
+    for allowed in ["https://a.example", "https://b.example", "HTTPS://A.EXAMPLE"] {
+        assert!(asked(allowed).starts_with("HTTP/1.1 101 "), "{allowed}");
+    }
+    assert!(asked("https://stranger.example:8443").starts_with("HTTP/1.1 403 "));
+    let warnings = WARNINGS.0.lock().unwrap();
+    let named: Vec<&String> = warnings.iter().filter(|warning| warning.contains("stranger")).collect();
+    assert_eq!(named.len(), 1, "{named:?}");
+    assert!(named[0].starts_with("WARN ws_reactor::websocket "), "{named:?}");
+    assert!(
+        named[0].ends_with("origin \"https://stranger.example:8443\" is not allowed (Server::origins)"),
+        "{named:?}"
+    );
+    assert!(!warnings.iter().any(|warning| warning.contains("a.example")), "{warnings:?}");
 }

@@ -1,0 +1,183 @@
+//! The examples as programs: invalid options are refused, failures are named and exit with status 1.
+//!
+//! `cargo test` builds the examples first. With `--test examples` alone the last built ones are tested.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    env,
+    io::{BufRead, BufReader, Read, Write},
+    process::{Child, Command, Output, Stdio},
+    thread,
+};
+
+use ws_reactor::{Callbacks, Reactor, Remote, Server, http::StatusCode};
+
+/// A port on which nobody listens.
+const NOBODY: &str = "127.0.0.1:1";
+
+fn example(name: &str) -> Command {
+    let test = env::current_exe().unwrap();
+    let program = test.ancestors().nth(2).unwrap().join("examples").join(name);
+    assert!(program.exists(), "{} is not built: cargo build --examples", program.display());
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null()).env_remove("RUST_LOG");
+    command
+}
+
+fn output(name: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stderr, .. } = example(name).args(arguments).output().unwrap();
+    (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+/// A process that ends with this.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// The example `echo` on a free port, and its URL.
+fn echo() -> (Running, String) {
+    let mut child = example("echo").arg("127.0.0.1:0").stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+    (Running(child), url)
+}
+
+/// A server in a thread of its own, which ends with this.
+struct Elsewhere {
+    url: String,
+    remote: Remote,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Elsewhere {
+    fn new(server: impl FnOnce() -> Server + Send + 'static) -> Self {
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = thread::spawn(move || {
+            let mut reactor = Reactor::new().unwrap();
+            let listening = reactor.listen("127.0.0.1:0", server()).unwrap();
+            tell.send((format!("ws://{}", listening.addr), reactor.remote())).unwrap();
+            reactor.run().unwrap();
+        });
+        let (url, remote) = told.recv().unwrap();
+        Elsewhere { url, remote, thread: Some(thread) }
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        self.remote.stop().unwrap();
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+#[test]
+fn echo_refuses_options_that_have_no_effect_or_no_meaning() {
+    let cases: &[(&[&str], &str)] = &[
+        (&["--threads", "0"], "--threads must be at least 1"),
+        (&["--threads", "many"], "--threads \"many\""),
+        #[cfg(feature = "deflate")]
+        (&["--deflate-level", "3"], "--deflate-level needs --deflate"),
+        #[cfg(feature = "deflate")]
+        (&["--deflate", "--deflate-level", "99"], "--deflate-level: compression level 99"),
+        #[cfg(feature = "deflate")]
+        (&["--deflate-shared", "--deflate-level=0"], "--deflate-level: compression level 0"),
+        #[cfg(feature = "deflate")]
+        (&["--deflate", "--deflate-shared"], "exclude each other"),
+    ];
+    for (arguments, expected) in cases {
+        let (status, error) = output("echo", &[&["127.0.0.1:0"], *arguments].concat());
+        assert_eq!(status, Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn client_that_is_not_connected_names_the_address_and_exits_with_1() {
+    let (status, error) = output("client", &[&format!("ws://{NOBODY}/")]);
+    assert_eq!(status, Some(1));
+    assert!(error.contains(NOBODY) && error.to_lowercase().contains("refused"), "{error}");
+}
+
+#[test]
+fn client_whose_request_is_refused_names_the_status_and_exits_with_1() {
+    let server = Elsewhere::new(|| {
+        Server::new(|_| Callbacks::new()).on_request(|_, _| ws_reactor::Reply::status(StatusCode::UNAUTHORIZED))
+    });
+    let (status, error) = output("client", &[&server.url]);
+    assert_eq!(status, Some(1));
+    assert!(error.contains("401"), "{error}");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn client_that_does_not_trust_the_certificate_says_so_and_exits_with_1() {
+    let server = Elsewhere::new(|| {
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+        let tls = ws_reactor::TlsConfig::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
+        Server::new(|_| Callbacks::new()).tls(tls)
+    });
+    let url = server.url.replace("ws://127.0.0.1", "wss://localhost");
+    let (status, error) = output("client", &[&url]);
+    assert_eq!(status, Some(1));
+    assert!(error.contains("certificate"), "{error}");
+}
+
+#[test]
+fn client_ends_quietly_when_the_reader_of_its_output_has_ended() {
+    let (_server, url) = echo();
+    let mut client = example("client")
+        .args([&url, "--wait", "60"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut input, mut output) = (client.stdin.take().unwrap(), BufReader::new(client.stdout.take().unwrap()));
+    writeln!(input, "first").unwrap();
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "first\n");
+    drop(output);
+    writeln!(input, "second").unwrap();
+    // The client closes the connection; its thread that reads stdin ends with the process.
+    let (status, mut error) = (client.wait().unwrap(), String::new());
+    client.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+    assert_eq!(status.code(), Some(0), "{error}");
+    assert!(!error.contains("panicked"), "{error}");
+}
+
+#[cfg(all(feature = "deflate", feature = "tls"))]
+#[test]
+fn load_names_what_failed_and_where() {
+    let (status, error) = output("load", &["echo", &format!("ws://{NOBODY}")]);
+    assert_eq!(status, Some(1));
+    assert!(error.contains(NOBODY), "{error}");
+    let (server, url) = echo();
+    let (status, error) = output("load", &["echo", &url, "--pid", "999999999"]);
+    assert_eq!(status, Some(1));
+    assert!(error.contains("--pid 999999999"), "{error}");
+    drop(server);
+    let deaf = Elsewhere::new(|| Server::new(|_| Callbacks::new().on_message(|ws, _| _ = ws.send("something else"))));
+    let (status, error) = output("load", &["echo", &deaf.url, "--seconds", "1"]);
+    assert_eq!(status, Some(1));
+    assert!(error.contains("the server did not echo the message"), "{error}");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let other = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let length = stream.read(&mut [0; 4096]).unwrap();
+        assert!(length > 0);
+        stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+    });
+    let (status, error) = output("load", &["echo", &format!("ws://{addr}"), "--connections", "1"]);
+    assert_eq!(status, Some(1));
+    assert!(error.contains("404"), "{error}");
+    other.join().unwrap();
+}
