@@ -2,7 +2,8 @@
 //!
 //!     cargo bench --bench idle
 //!
-//! Ends with status 1 if a connection costs more than 1 KiB, or the loop wakes more than twice a second. Linux only (`/proc`).
+//! Ends with status 1 if a connection costs more than 1 KiB, or the loop wakes more than twice a second. Linux only
+//! (`/proc`).
 
 mod process;
 mod websocket;

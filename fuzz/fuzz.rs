@@ -60,8 +60,10 @@ impl Write for Wire {
     }
 }
 
-/// What tungstenite hears in the frames of a client is what we hear. It tells of bad text when its message is whole, of some errors in another order, and takes a ping whose
-/// length is written too long; so where we fail, it is what was heard before that is compared.
+/// Compares our decoder with tungstenite on the frames of a client.
+///
+/// Tungstenite reports invalid text only at the end of its message, reports some errors in another order, and accepts a
+/// ping whose length is not encoded in the shortest form. Where our decoder fails, only the events before are compared.
 fn beside_tungstenite(data: &[u8]) {
     let ours = heard(data);
     let config = WebSocketConfig::default().max_frame_size(Some(1 << 20)).max_message_size(Some(1 << 20));

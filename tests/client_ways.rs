@@ -1,4 +1,5 @@
-//! The ways from a client to its server: redirections, proxies within TLS, sockets in the file system; and raw streams to anywhere.
+//! The ways from a client to its server: redirections, proxies within TLS, sockets in the file system; and raw streams
+//! to anywhere.
 #![allow(clippy::unwrap_used)]
 
 use std::{cell::RefCell, rc::Rc, time::Duration};

@@ -1,4 +1,5 @@
-//! Crowds that all want the same at the same moment: turns stay bounded, nothing comes twice, and nobody is forgotten. In virtual time.
+//! Crowds that all want the same at the same moment: turns stay bounded, nothing comes twice, and nobody is forgotten.
+//! In virtual time.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -99,7 +100,8 @@ fn ten_thousand_dead_peers_are_dropped_at_once_in_bounded_turns() {
 fn a_process_that_was_stopped_for_hours_drops_the_dead_and_pings_the_living_once() {
     const SLEEP: Duration = Duration::from_secs(8 * 60 * 60);
     let mut crowd = Crowd::new(300);
-    // A third has spoken a moment ago and owes nothing; the others were pinged, and of them every other one has answered meanwhile.
+    // A third has spoken a moment ago and owes nothing; the others were pinged, and of them every other one has
+    // answered meanwhile.
     crowd.reactor.advance(Duration::from_secs(10)).unwrap();
     for number in 0..100 {
         crowd.pong(number);
@@ -137,7 +139,8 @@ fn a_million_timers_that_are_cancelled_wake_nobody() {
     assert!(reactor.hub().stats().turns - turns <= 2, "the end of the wait is all that wakes");
 }
 
-/// Turns until so many things are done, of which each turn may do a part; meanwhile somebody speaks, and is answered before much of it is.
+/// Turns until so many things are done, of which each turn may do a part; meanwhile somebody speaks, and is answered
+/// before much of it is.
 fn meanwhile_somebody_is_answered(mut crowd: Crowd, done: &Cell<usize>, all: usize, budget: usize) {
     let (mut before, mut answered) = (0, None);
     while done.get() < all {

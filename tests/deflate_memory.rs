@@ -1,4 +1,5 @@
-//! What compression may cost in memory: nothing for a message, little for a connection, and of a bomb no more than the limit.
+//! What compression may cost in memory: nothing for a message, little for a connection, and of a bomb no more than the
+//! limit.
 #![cfg(feature = "deflate")]
 #![allow(clippy::unwrap_used)]
 
@@ -88,7 +89,8 @@ fn record(number: usize) -> String {
     (0..20).map(|index| format!("{{\"id\":{},\"name\":\"user{}\"}}", number + index, number * index)).collect()
 }
 
-/// What so many connections keep that have compressed and been compressed to, each, in bytes. What the clients keep is not counted.
+/// What so many connections keep that have compressed and been compressed to, each, in bytes. What the clients keep is
+/// not counted.
 fn kept_by_each(config: DeflateConfig, count: usize) -> usize {
     let (mut reactor, addr) = echo(config);
     Client::connect(&mut reactor, addr).exchange(&mut reactor, &record(0));

@@ -1,5 +1,5 @@
-//! Servers, and proxies, that do a client harm or try to: whatever they say, and wherever they stop, the client has one end, keeps its limits, and nobody else on
-//! the reactor is the worse for it.
+//! Servers, and proxies, that do a client harm or try to: whatever they say, and wherever they stop, the client has one
+//! end, keeps its limits, and nobody else on the reactor is the worse for it.
 //!
 //! `EVIL_SEEDS=100000` tries more nonsense.
 #![allow(clippy::unwrap_used)]

@@ -16,11 +16,11 @@ const FORBIDDEN: [(&str, &[&str]); 5] = [
 
 /// The only places where a crate may be named.
 const DOORS: [(&str, &[&str]); 15] = [
-    ("mio", &["net/poller.rs"]),
-    ("loom", &["net/mailbox.rs"]),
-    ("socket2", &["net/connector.rs", "net/listener.rs", "net/poller.rs"]),
+    ("mio", &["net/system.rs"]),
+    ("loom", &["net/command_queue.rs"]),
+    ("socket2", &["net/bind.rs", "net/endpoint.rs", "net/system.rs"]),
     ("flate2", &["protocol/deflate/contexts.rs", "protocol/deflate/deflation.rs", "protocol/deflate/inflation.rs"]),
-    ("getrandom", &["net/poller.rs"]),
+    ("getrandom", &["net/system.rs"]),
     ("httparse", &["http/head.rs"]),
     ("simdutf8", &["protocol/utf8.rs", "protocol/decoder.rs"]),
     ("sha1", &["protocol/handshake/hybi.rs"]),

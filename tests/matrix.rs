@@ -1,8 +1,9 @@
 //! What a callback may do: every action in every callback, each with one defined outcome.
 //!
-//! Four connections, told apart by the path they ask for. The *actor* does one thing, once, in one callback of its own or in a function of the
-//! loop; the *other* is who it may do it to; the *bystander* echoes, and must never notice; the *stale* one has gone before, and its place is
-//! the other's now. `expected` is the table, with one row for each action; what each connection heard and received is compared as a whole.
+//! Four connections, told apart by the path they ask for. The *actor* does one thing, once, in one callback of its own
+//! or in a function of the loop; the *other* is who it may do it to; the *bystander* echoes, and must never notice; the
+//! *stale* one has gone before, and its place is the other's now. `expected` is the table, with one row for each
+//! action; what each connection heard and received is compared as a whole.
 
 #![allow(clippy::unwrap_used)]
 
@@ -626,7 +627,8 @@ impl World {
         self.reactor.settle().unwrap()
     }
 
-    /// A message comes, which is delivered unless the connection is on its way to its end; the peer closes, or answers, and ends its side.
+    /// A message comes, which is delivered unless the connection is on its way to its end; the peer closes, or answers,
+    /// and ends its side.
     fn finish(&mut self, who: &'static str) -> Turn {
         self.send(who, &masked(0x81, b"late"));
         if let ("/actor", Action::Pause) = (who, self.scene.action) {

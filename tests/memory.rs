@@ -1,6 +1,7 @@
 //! What attackers, crowds and panics cost, and that it is given back: bytes as the allocator counts them.
 //!
-//! `READERS=1000` has so many slow readers come at a time, `PANICS=10000` so many handlers panic; the usual numbers are smaller.
+//! `READERS=1000` has so many slow readers come at a time, `PANICS=10000` so many handlers panic; the usual numbers are
+//! smaller.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -52,7 +53,8 @@ fn turn_until(reactor: &mut Reactor, mut done: impl FnMut(&mut Reactor) -> bool)
     }
 }
 
-/// What it costs to hear these bytes from one who reads nothing: the most that is held meanwhile, and how many were heard.
+/// What it costs to hear these bytes from one who reads nothing: the most that is held meanwhile, and how many were
+/// heard.
 fn cost_of(server: Server, bytes: &[u8]) -> (usize, usize) {
     let mut reactor = Reactor::new().unwrap();
     let addr = reactor.listen("127.0.0.1:0", server).unwrap().addr;

@@ -1,4 +1,5 @@
-//! TLS as an operator meets it: what is refused when it is set up, whom a server presents what, and what misbehaving clients get.
+//! TLS as an operator meets it: what is refused when it is set up, whom a server presents what, and what misbehaving
+//! clients get.
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used)]
 

@@ -317,7 +317,8 @@ fn subprotocols_may_be_echoed_as_em_websocket_does() {
     let lines = "Sec-WebSocket-Protocol: one\r\nSec-WebSocket-Protocol: two\r\n";
     let joined = TestSocket::request(echo().echo_subprotocols(), request(Version::Hybi08, "/", lines)).received_bytes();
     assert!(String::from_utf8_lossy(&joined).contains("\r\nSec-WebSocket-Protocol: one, two\r\n"));
-    // What hixie-75 calls them means nothing to what came after hybi-03; some clients of hixie-76 use it, and want the newer name back.
+    // What hixie-75 calls them means nothing to what came after hybi-03; some clients of hixie-76 use it, and want the
+    // newer name back.
     let older = request(Version::Hixie76, "/", "WebSocket-Protocol: one\r\n");
     let answer = TestSocket::request(echo().subprotocols(["one"]), older).received_bytes();
     assert!(String::from_utf8_lossy(&answer).contains("\r\nSec-WebSocket-Protocol: one\r\n"));

@@ -1,9 +1,11 @@
-//! What permessage-deflate costs: server CPU per echoed message, bytes of the answer, and memory per connection that has compressed.
+//! What permessage-deflate costs: server CPU per echoed message, bytes of the answer, and memory per connection that
+//! has compressed.
 //!
 //!     cargo bench --bench deflate [-- --peer NAME=COMMAND]...
 //!
-//! A peer is another server, measured in the same run: COMMAND is started with `--listen ADDR`, and says `listening on ws://ADDR`. `benches/compare` has
-//! several, which compress if COMMAND ends in `--deflate`. Slices are interleaved, and medians compared.
+//! A peer is another server, measured in the same run: COMMAND is started with `--listen ADDR`, and says `listening on
+//! ws://ADDR`. `benches/compare` has several, which compress if COMMAND ends in `--deflate`. Slices are interleaved,
+//! and medians compared.
 
 #[path = "../../examples/load/json.rs"]
 mod json;

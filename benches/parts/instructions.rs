@@ -1,4 +1,5 @@
-//! Instructions in user space, counted by callgrind: the program runs a part so many times, and once more often; the difference is the part's.
+//! Instructions in user space, counted by callgrind: the program runs a part so many times, and once more often; the
+//! difference is the part's.
 
 use std::{
     collections::BTreeMap,
@@ -12,13 +13,14 @@ use ws_reactor::measuring::parts;
 
 const ROLE: &str = "WS_REACTOR_PARTS_ROLE";
 
-/// How often a part is run in the shorter and in the longer run: the first fills caches, pools and tables. Small parts are run more often, so that what
-/// differs from time to time (keys of hashes, the clock) does not show.
+/// How often a part is run in the shorter and in the longer run: the first fills caches, pools and tables. Small parts
+/// are run more often, so that what differs from time to time (keys of hashes, the clock) does not show.
 const RUNS: [usize; 2] = [50, 150];
 const RUNS_OF_SMALL: [usize; 2] = [1000, 5000];
 const SMALL_INSTRUCTIONS: f64 = 5000.0;
 
-/// What a count may be above the one that is known: other versions of the compiler and of dependencies differ by as much.
+/// What a count may be above the one that is known: other versions of the compiler and of dependencies differ by as
+/// much.
 const TOLERANCE: f64 = 1.03;
 
 /// The part and the number of times, if this is the process that is counted.

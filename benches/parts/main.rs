@@ -3,8 +3,9 @@
 //!     RUSTFLAGS="--cfg measuring" CARGO_TARGET_DIR=target/measuring cargo bench --bench parts                      # time
 //!     RUSTFLAGS="--cfg measuring" CARGO_TARGET_DIR=target/measuring cargo bench --bench parts -- --instructions   # by callgrind, the same every time
 //!
-//! With `--check FILE` the instructions are compared with those in the file, one part in a line, and more than 3 % above one of them ends it with status 1;
-//! with `--write FILE` they are written. `--cfg measuring` opens the parts, which users of the crate do not see.
+//! With `--check FILE` the instructions are compared with those in the file, one part in a line, and more than 3 %
+//! above one of them ends it with status 1; with `--write FILE` they are written. `--cfg measuring` opens the parts,
+//! which users of the crate do not see.
 
 #[cfg(measuring)]
 mod instructions;

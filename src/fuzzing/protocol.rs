@@ -12,7 +12,7 @@ use crate::{
         encoder::Encoder,
         handshake::{
             self, Handshake,
-            client::{Ask, Proof},
+            client::{ClientRequest, ExpectedReply},
         },
         incoming::Incoming,
         mask::Masks,
@@ -101,7 +101,7 @@ pub(super) fn response_head(data: &[u8]) {
     let subprotocols = ["a".to_owned(), "b".to_owned()];
     for version in Version::ALL.iter().copied() {
         let headers = HeaderMap::new();
-        let ask = Ask {
+        let ask = ClientRequest {
             version,
             target: "/",
             authority: "example.com",
@@ -114,7 +114,7 @@ pub(super) fn response_head(data: &[u8]) {
         };
         // The key of RFC 6455 §1.3.
         let proof = match ask.write(&mut Masks::new(Box::new(|bytes| bytes.fill(0))), &mut Vec::new()) {
-            Proof::Accept(_) => Proof::Accept("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned()),
+            ExpectedReply::Accept(_) => ExpectedReply::Accept("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned()),
             other => other,
         };
         if let Ok(agreed) = ask.check(&response, &proof) {

@@ -255,7 +255,7 @@ impl Url {
     }
 
     /// Returns `true` if both URLs name the same server, so that credentials for one may be sent to the other.
-    pub(crate) fn is_beside(&self, other: &Url) -> bool {
+    pub(crate) fn same_origin(&self, other: &Url) -> bool {
         let place =
             |url: &Url| (url.secure, url.host.to_ascii_lowercase(), url.zone.clone(), url.port, url.socket.clone());
         place(self) == place(other)

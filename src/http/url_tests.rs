@@ -160,5 +160,5 @@ fn address_of_the_local_link_has_a_zone_that_is_not_sent() {
         assert_eq!((url.host.as_str(), url.zone.as_deref(), url.port), ("fe80::1", Some("lo"), 8080));
         assert_eq!((url.authority().as_str(), url.scoped_host().as_str()), ("[fe80::1]:8080", "fe80::1%lo"));
     }
-    assert!(!Url::parse("ws://[fe80::1%25a]/").unwrap().is_beside(&Url::parse("ws://[fe80::1%25b]/").unwrap()));
+    assert!(!Url::parse("ws://[fe80::1%25a]/").unwrap().same_origin(&Url::parse("ws://[fe80::1%25b]/").unwrap()));
 }

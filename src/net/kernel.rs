@@ -9,7 +9,7 @@ use std::{
 };
 
 use self::sealed::Sealed;
-use super::{connector::Endpoint, listener::Bind};
+use super::{bind::Bind, endpoint::Endpoint};
 
 /// Readiness of a source. The fields are hints: only a read or a write shows the real state.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

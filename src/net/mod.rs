@@ -4,13 +4,13 @@
 //! clock and randomness. Production uses [`System`], made of mio and sockets. Tests use [`sim::Sim`], which is seeded
 //! and whose time is moved by hand.
 
-mod connector;
+mod bind;
+mod command_queue;
+mod endpoint;
 mod kernel;
-mod listener;
-mod mailbox;
-mod poller;
 mod resolver;
 pub mod sim;
+mod system;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 /// Stand-in without the feature `tls`: no listener and no client has TLS.
@@ -27,11 +27,11 @@ pub(crate) mod tls {
 }
 pub(crate) mod transport;
 
-pub use connector::Endpoint;
-pub(crate) use connector::scoped_address;
+pub use bind::Bind;
+pub(crate) use command_queue::{CommandQueue, PushError};
+pub use endpoint::Endpoint;
+pub(crate) use endpoint::scoped_address;
 pub use kernel::{Event, Kernel, Randomness, Readiness, Wake};
-pub use listener::Bind;
-pub(crate) use mailbox::{Mailbox, Refused};
-pub use poller::{System, SystemListener, SystemStream};
 pub use resolver::{Answer, Resolver};
 pub(crate) use resolver::{Answers, SystemResolver};
+pub use system::{System, SystemListener, SystemStream};

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{kernel::Wake, mailbox::Mailbox};
+use super::{command_queue::CommandQueue, kernel::Wake};
 
 /// Resolves names to addresses, for [`Reactor::set_resolver`](crate::Reactor::set_resolver).
 ///
@@ -44,49 +44,49 @@ pub trait Resolver {
 /// The receiver of a resolver's answer. Dropping the `Answer` without [`give`](Self::give) fails the look-up.
 #[derive(Debug)]
 pub struct Answer {
-    question: u128,
+    lookup: u128,
     answers: Arc<Answers>,
-    asker: Weak<()>,
+    cancel_token: Weak<()>,
     given: bool,
 }
 
 impl Answer {
     /// Whether the connection attempt still needs the answer. A resolver may skip a look-up that is not wanted.
     pub fn is_wanted(&self) -> bool {
-        self.asker.strong_count() > 0
+        self.cancel_token.strong_count() > 0
     }
 
     /// Gives the addresses, or the error that the connection attempt fails with.
     pub fn give(mut self, addresses: io::Result<Vec<SocketAddr>>) {
         self.given = true;
-        self.answers.push(self.question, addresses);
+        self.answers.push(self.lookup, addresses);
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
         if !self.given {
-            self.answers.push(self.question, Err(io::Error::other("the resolver gave no answer")));
+            self.answers.push(self.lookup, Err(io::Error::other("the resolver gave no answer")));
         }
     }
 }
 
-/// A question's number and its answer.
+/// A lookup's number and its answer.
 pub(crate) type Answered = (u128, io::Result<Vec<SocketAddr>>);
 
 /// Answers that wait for the reactor.
 #[derive(Debug)]
-pub(crate) struct Answers(Mailbox<Answered>);
+pub(crate) struct Answers(CommandQueue<Answered>);
 
 impl Answers {
     pub(crate) fn new(waker: Arc<dyn Wake>) -> Arc<Self> {
-        // There are at most as many answers as questions, which come from the reactor itself.
-        Arc::new(Answers(Mailbox::new(usize::MAX, waker)))
+        // There are at most as many answers as lookups, which come from the reactor itself.
+        Arc::new(Answers(CommandQueue::new(usize::MAX, waker)))
     }
 
-    /// An `Answer` for a question, wanted as long as `asker` exists.
-    pub(crate) fn expect(self: &Arc<Self>, question: u128, asker: &Arc<()>) -> Answer {
-        Answer { question, answers: Arc::clone(self), asker: Arc::downgrade(asker), given: false }
+    /// An `Answer` for a lookup, wanted as long as `cancel_token` is held.
+    pub(crate) fn expect(self: &Arc<Self>, lookup: u128, cancel_token: &Arc<()>) -> Answer {
+        Answer { lookup, answers: Arc::clone(self), cancel_token: Arc::downgrade(cancel_token), given: false }
     }
 
     /// Whether answers wait.
@@ -100,37 +100,37 @@ impl Answers {
         answers
     }
 
-    fn push(&self, question: u128, addresses: io::Result<Vec<SocketAddr>>) {
-        // The mailbox has no bound and is never closed, so nothing is refused.
-        let _ = self.0.push((question, addresses));
+    fn push(&self, lookup: u128, addresses: io::Result<Vec<SocketAddr>>) {
+        // This queue has no bound and is never closed, so nothing is refused.
+        let _ = self.0.push((lookup, addresses));
     }
 }
 
 /// The system's resolver, called in up to [`THREADS`] threads, which start on demand and end when idle.
 #[derive(Debug, Default)]
 pub(crate) struct SystemResolver {
-    desk: Arc<Desk>,
+    pool: Arc<LookupPool>,
 }
 
 /// Names that wait for a thread.
 #[derive(Debug, Default)]
-struct Desk {
-    questions: Mutex<Questions>,
+struct LookupPool {
+    lookups: Mutex<Lookups>,
     asked: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Questions {
-    /// Unanswered questions. Equal questions share one look-up.
-    open: HashMap<Question, Vec<Answer>>,
-    /// Questions that no thread has taken yet.
-    waiting: VecDeque<Question>,
+struct Lookups {
+    /// Unanswered lookups. Equal lookups share one call of the system.
+    open: HashMap<Lookup, Vec<Answer>>,
+    /// Lookups that no thread has taken yet.
+    waiting: VecDeque<Lookup>,
     threads: usize,
     idle: usize,
 }
 
 /// A name, and the port for its addresses.
-type Question = (String, u16);
+type Lookup = (String, u16);
 
 const THREADS: usize = 4;
 
@@ -139,41 +139,41 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Resolver for SystemResolver {
     fn resolve(&self, name: &str, port: u16, answer: Answer) {
-        let mut questions = self.desk.lock();
-        let question = (name.to_owned(), port);
-        if let Some(answers) = questions.open.get_mut(&question) {
+        let mut lookups = self.pool.lock();
+        let lookup = (name.to_owned(), port);
+        if let Some(answers) = lookups.open.get_mut(&lookup) {
             return answers.push(answer);
         }
-        questions.waiting.push_back(question.clone());
-        questions.open.insert(question, vec![answer]);
-        if questions.waiting.len() <= questions.idle || questions.threads == THREADS {
-            return self.desk.asked.notify_one();
+        lookups.waiting.push_back(lookup.clone());
+        lookups.open.insert(lookup, vec![answer]);
+        if lookups.waiting.len() <= lookups.idle || lookups.threads == THREADS {
+            return self.pool.asked.notify_one();
         }
-        let desk = Arc::clone(&self.desk);
-        match thread::Builder::new().name("ws-reactor names".to_owned()).spawn(move || desk.answer_all()) {
-            Ok(_) => questions.threads += 1,
+        let pool = Arc::clone(&self.pool);
+        match thread::Builder::new().name("ws-reactor names".to_owned()).spawn(move || pool.answer_all()) {
+            Ok(_) => lookups.threads += 1,
             Err(error) => {
                 log::error!(target: "ws_reactor::net", "no thread to look up names: {error}");
-                if questions.threads == 0 {
-                    questions.waiting.clear();
-                    questions.open.clear();
+                if lookups.threads == 0 {
+                    lookups.waiting.clear();
+                    lookups.open.clear();
                 }
             }
         }
     }
 }
 
-impl Desk {
-    fn lock(&self) -> MutexGuard<'_, Questions> {
-        self.questions.lock().unwrap_or_else(PoisonError::into_inner)
+impl LookupPool {
+    fn lock(&self) -> MutexGuard<'_, Lookups> {
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers questions until none arrives for a while.
+    /// Answers lookups until none arrives for a while.
     fn answer_all(&self) {
-        while let Some(question) = self.next() {
-            let (name, port) = &question;
+        while let Some(lookup) = self.next() {
+            let (name, port) = &lookup;
             let found = (name.as_str(), *port).to_socket_addrs().map(Vec::from_iter);
-            let answers = self.lock().open.remove(&question).unwrap_or_default();
+            let answers = self.lock().open.remove(&lookup).unwrap_or_default();
             for answer in answers {
                 let found = found.as_ref().map(Vec::clone);
                 answer.give(found.map_err(|error| io::Error::new(error.kind(), error.to_string())));
@@ -181,22 +181,22 @@ impl Desk {
         }
     }
 
-    /// The next question with a waiting asker. `None`, and one thread less, if none arrives in time.
-    fn next(&self) -> Option<Question> {
-        let mut questions = self.lock();
+    /// The next lookup with a cancel token that is still held. `None`, and one thread less, if none arrives in time.
+    fn next(&self) -> Option<Lookup> {
+        let mut lookups = self.lock();
         loop {
-            questions.idle += 1;
-            let waited = self.asked.wait_timeout_while(questions, PATIENCE, |questions| questions.waiting.is_empty());
-            (questions, _) = waited.unwrap_or_else(PoisonError::into_inner);
-            questions.idle -= 1;
-            let Some(next) = questions.waiting.pop_front() else {
-                questions.threads -= 1;
+            lookups.idle += 1;
+            let waited = self.asked.wait_timeout_while(lookups, PATIENCE, |lookups| lookups.waiting.is_empty());
+            (lookups, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            lookups.idle -= 1;
+            let Some(next) = lookups.waiting.pop_front() else {
+                lookups.threads -= 1;
                 return None;
             };
-            if questions.open.get(&next).is_some_and(|answers| answers.iter().any(Answer::is_wanted)) {
+            if lookups.open.get(&next).is_some_and(|answers| answers.iter().any(Answer::is_wanted)) {
                 return Some(next);
             }
-            questions.open.remove(&next);
+            lookups.open.remove(&next);
         }
     }
 }
@@ -215,15 +215,15 @@ mod tests {
     }
 
     fn ask(resolver: &dyn Resolver, names: &[&str]) -> Vec<Answered> {
-        let (answers, asker, mut given) = (Answers::new(Arc::new(Still)), Arc::default(), Vec::new());
-        for (question, name) in names.iter().enumerate() {
-            resolver.resolve(name, 80, answers.expect(question as u128, &asker));
+        let (answers, cancel_token, mut given) = (Answers::new(Arc::new(Still)), Arc::default(), Vec::new());
+        for (lookup, name) in names.iter().enumerate() {
+            resolver.resolve(name, 80, answers.expect(lookup as u128, &cancel_token));
         }
         while given.len() < names.len() {
             given.extend(answers.take());
             thread::yield_now();
         }
-        given.sort_by_key(|(question, _)| *question);
+        given.sort_by_key(|(lookup, _)| *lookup);
         given
     }
 
@@ -239,25 +239,25 @@ mod tests {
 
     #[test]
     fn a_question_is_looked_up_once_for_all_who_ask_it_and_not_for_nobody() {
-        let (answers, asker) = (Answers::new(Arc::new(Still)), Arc::default());
-        let desk = Desk::default();
+        let (answers, cancel_token) = (Answers::new(Arc::new(Still)), Arc::default());
+        let pool = LookupPool::default();
         let ask = |name: &str, answers: Vec<Answer>| {
-            let question = (name.to_owned(), 80);
-            desk.lock().waiting.push_back(question.clone());
-            desk.lock().open.insert(question, answers);
+            let lookup = (name.to_owned(), 80);
+            pool.lock().waiting.push_back(lookup.clone());
+            pool.lock().open.insert(lookup, answers);
         };
         let gone = Arc::default();
         ask("nobody.invalid", vec![answers.expect(0, &gone)]);
-        ask("::1", (1..=100).map(|question| answers.expect(question, &asker)).collect());
+        ask("::1", (1..=100).map(|lookup| answers.expect(lookup, &cancel_token)).collect());
         drop(gone);
-        desk.lock().threads = 1;
-        assert_eq!(desk.next(), Some(("::1".to_owned(), 80)), "the first is withdrawn");
-        desk.lock().waiting.push_front(("::1".to_owned(), 80));
-        desk.answer_all();
+        pool.lock().threads = 1;
+        assert_eq!(pool.next(), Some(("::1".to_owned(), 80)), "the first is withdrawn");
+        pool.lock().waiting.push_front(("::1".to_owned(), 80));
+        pool.answer_all();
         let given = answers.take();
         assert_eq!(given.iter().filter(|(_, found)| found.is_ok()).count(), 100);
-        assert!(given.iter().any(|(question, found)| *question == 0 && found.is_err()));
-        assert!(desk.lock().open.is_empty() && desk.lock().threads == 0);
+        assert!(given.iter().any(|(lookup, found)| *lookup == 0 && found.is_err()));
+        assert!(pool.lock().open.is_empty() && pool.lock().threads == 0);
     }
 
     #[test]

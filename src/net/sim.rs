@@ -256,7 +256,7 @@ impl Sim {
 
     fn break_off(&mut self, peer: usize, why: io::ErrorKind) {
         self.peers[peer].broken.get_or_insert(why);
-        self.tell(peer, Readiness { readable: true, writable: true, hangup: true, failed: true });
+        self.report(peer, Readiness { readable: true, writable: true, hangup: true, failed: true });
     }
 
     /// Stops the peer from reading until [`release`](Self::release). The system buffers at most `capacity` bytes for
@@ -302,7 +302,7 @@ impl Sim {
             && self.peers.iter().all(|peer| peer.token.is_none() && !peer.closed.get() || peer.is_quiet())
     }
 
-    fn tell(&mut self, peer: usize, news: Readiness) {
+    fn report(&mut self, peer: usize, news: Readiness) {
         if let Some(token) = self.peers[peer].token.filter(|_| !self.peers[peer].closed.get()) {
             let entry = self.news.entry(token).or_default();
             entry.readable |= news.readable;
@@ -328,7 +328,7 @@ impl Sim {
             let arriving = self.piece(self.peers[index].in_flight.len());
             let taken = self.piece(self.peers[index].held.len());
             let news = self.peers[index].step(arriving, taken);
-            self.tell(index, news);
+            self.report(index, news);
             if let Some(other) = self.peers[index].other {
                 self.pass_on(index, other);
             }

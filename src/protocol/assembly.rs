@@ -53,7 +53,7 @@ impl Assembly {
                 bytes.extend_from_slice(piece);
                 Ok(())
             }
-            Block::Frozen(_) | Block::Foreign(_) => Ok(()),
+            Block::Frozen(_) | Block::FromApp(_) => Ok(()),
         }
     }
 

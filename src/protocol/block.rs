@@ -6,7 +6,7 @@
 use std::{mem, rc::Rc};
 
 use super::{
-    decoder::Unfinished,
+    decoder::PartialState,
     message::{Message, OwnedMessage},
 };
 
@@ -18,7 +18,7 @@ pub(crate) enum Block {
     /// A whole frame; nothing is appended.
     Frozen(Vec<u8>),
     /// A payload owned by the application, sent from there and never recycled.
-    Foreign(OwnedMessage),
+    FromApp(OwnedMessage),
 }
 
 impl Block {
@@ -26,7 +26,7 @@ impl Block {
         match self {
             Block::Bytes(bytes) | Block::Frozen(bytes) => bytes,
             Block::Text(text) => text.as_bytes(),
-            Block::Foreign(message) => message.as_message().as_bytes(),
+            Block::FromApp(message) => message.as_message().as_bytes(),
         }
     }
 
@@ -35,7 +35,7 @@ impl Block {
         match self {
             Block::Bytes(bytes) | Block::Frozen(bytes) => Message::Binary(bytes),
             Block::Text(text) => Message::Text(text),
-            Block::Foreign(message) => message.as_message(),
+            Block::FromApp(message) => message.as_message(),
         }
     }
 
@@ -45,7 +45,7 @@ impl Block {
             Block::Bytes(_) => {}
             Block::Text(text) => *self = Block::Bytes(mem::take(text).into_bytes()),
             Block::Frozen(bytes) => *self = Block::Bytes(mem::take(bytes)),
-            Block::Foreign(_) => *self = Block::Bytes(Vec::new()),
+            Block::FromApp(_) => *self = Block::Bytes(Vec::new()),
         }
         match self {
             Block::Bytes(bytes) => bytes,
@@ -73,7 +73,7 @@ impl Block {
         match self {
             Block::Bytes(bytes) | Block::Frozen(bytes) => bytes.capacity(),
             Block::Text(text) => text.capacity(),
-            Block::Foreign(_) => 0,
+            Block::FromApp(_) => 0,
         }
     }
 }
@@ -82,7 +82,7 @@ impl Block {
 pub(crate) type SharedBlock = Rc<Block>;
 
 /// Offset of `payload` in `block`, if `payload` lies there.
-pub(crate) fn place(block: &SharedBlock, payload: &[u8]) -> Option<usize> {
+pub(crate) fn offset_in(block: &SharedBlock, payload: &[u8]) -> Option<usize> {
     let whole = block.as_bytes();
     offset(whole.as_ptr() as usize, whole.len(), payload)
 }
@@ -106,17 +106,17 @@ pub(crate) struct Blocks {
     large: Vec<SharedBlock>,
     /// Free decoder states; boxed, because the box itself is passed on.
     #[allow(clippy::vec_box)]
-    unfinished: Vec<Box<Unfinished>>,
+    unfinished: Vec<Box<PartialState>>,
     free_bytes: usize,
     /// Fewest bytes that were free since the last rest: these were not needed.
-    fewest: usize,
+    low_water: usize,
     limit: usize,
 }
 
 impl Blocks {
     /// An empty pool that keeps at most `limit` bytes of free blocks.
     pub(crate) fn new(limit: usize) -> Self {
-        Blocks { small: Vec::new(), large: Vec::new(), unfinished: Vec::new(), free_bytes: 0, fewest: 0, limit }
+        Blocks { small: Vec::new(), large: Vec::new(), unfinished: Vec::new(), free_bytes: 0, low_water: 0, limit }
     }
 
     /// Takes an empty, unshared block of octets. `expected` is the expected length; it selects a free block and
@@ -126,7 +126,7 @@ impl Blocks {
         match free.pop() {
             Some(block) => {
                 self.free_bytes -= block.capacity();
-                self.fewest = self.fewest.min(self.free_bytes);
+                self.low_water = self.low_water.min(self.free_bytes);
                 block
             }
             None => Rc::new(Block::Bytes(Vec::new())),
@@ -178,14 +178,14 @@ impl Blocks {
     }
 
     /// Takes a decoder state.
-    pub(super) fn take_unfinished(&mut self) -> Box<Unfinished> {
+    pub(super) fn take_unfinished(&mut self) -> Box<PartialState> {
         self.unfinished.pop().unwrap_or_default()
     }
 
     /// Takes a decoder state back and resets it.
-    pub(super) fn give_unfinished(&mut self, mut unfinished: Box<Unfinished>) {
+    pub(super) fn give_unfinished(&mut self, mut unfinished: Box<PartialState>) {
         if self.unfinished.len() < FREE_UNFINISHED {
-            *unfinished = Unfinished::default();
+            *unfinished = PartialState::default();
             self.unfinished.push(unfinished);
         }
     }
@@ -193,9 +193,9 @@ impl Blocks {
     /// Frees the blocks that were not needed since the last call. If those were half of the free bytes or more, all
     /// free blocks are freed: few blocks left where many were would keep the allocator from returning memory to the
     /// system. Returns whether all were freed.
-    pub(crate) fn rest(&mut self) -> bool {
-        let over = self.fewest >= self.free_bytes / 2;
-        let needless = if over { self.free_bytes } else { self.fewest };
+    pub(crate) fn trim(&mut self) -> bool {
+        let over = self.low_water >= self.free_bytes / 2;
+        let needless = if over { self.free_bytes } else { self.low_water };
         let mut left = needless;
         for free in [&mut self.large, &mut self.small] {
             // Blocks are taken from the end, so the first ones were not needed.
@@ -207,7 +207,7 @@ impl Blocks {
             free.shrink_to(2 * free.len());
             self.free_bytes -= before - left;
         }
-        self.fewest = self.free_bytes;
+        self.low_water = self.free_bytes;
         over
     }
 
@@ -267,16 +267,16 @@ mod tests {
         for _ in 0..8 {
             blocks.give(filled(100));
         }
-        blocks.rest();
+        blocks.trim();
         assert_eq!(blocks.free_bytes(), 800, "a rest ago there was none of it");
         let needed: Vec<_> = (0..5).map(|_| blocks.take(10)).collect();
         assert!(needed.iter().all(|block| block.capacity() == 100));
         needed.into_iter().for_each(|_| blocks.give(filled(100)));
-        blocks.rest();
+        blocks.trim();
         assert_eq!(blocks.free_bytes(), 500, "three were not needed");
         drop(blocks.take(10));
         blocks.give(filled(100));
-        blocks.rest();
+        blocks.trim();
         assert_eq!(blocks.free_bytes(), 0, "one was, which is as good as none");
     }
 

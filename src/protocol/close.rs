@@ -8,7 +8,7 @@ use super::error::ProtocolError;
 
 /// Status code of a close frame. RFC 6455 §7.4.
 ///
-/// Any `u16` can be held. [`is_sendable`](Self::is_sendable) says whether an application may send the code.
+/// Any `u16` can be held. [`is_sendable`](Self::is_sendable) is true if an application may send the code.
 ///
 /// ```
 /// use ws_reactor::CloseCode;

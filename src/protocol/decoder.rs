@@ -39,14 +39,14 @@ pub(crate) struct Decoder {
     /// `None` unless compression was negotiated.
     inflation: Option<Box<Inflation>>,
     /// `None` between messages: an idle connection needs no memory for unfinished input.
-    unfinished: Option<Box<Unfinished>>,
+    unfinished: Option<Box<PartialState>>,
     side: Side,
     closed: bool,
 }
 
 /// State of unfinished input.
 #[derive(Debug, Default)]
-pub(crate) struct Unfinished {
+pub(crate) struct PartialState {
     /// The start of an incomplete header.
     partial: PartialHeader,
     /// The frame with an incomplete payload, and how many bytes of the payload have arrived.
@@ -160,7 +160,7 @@ impl Decoder {
         if unfinished.hixie == hixie::Frames::Between {
             *limits = unfinished.limits.take().unwrap_or(*limits);
         }
-        let course = Course { traits, limits: *limits, inflation, unfinished, side: *side, closed };
+        let course = DecodeRun { traits, limits: *limits, inflation, unfinished, side: *side, closed };
         match course.traits.framing {
             Framing::Hixie => course.decode_hixie(input, blocks),
             Framing::MoreBit | Framing::MaskedFrame | Framing::Hybi => course.decode_hybi(input, blocks),
@@ -199,7 +199,7 @@ impl Decoder {
     }
 }
 
-impl Unfinished {
+impl PartialState {
     /// Whether nothing is unfinished.
     fn is_nothing(&self) -> bool {
         self.frame.is_none()
@@ -221,16 +221,16 @@ impl Unfinished {
 }
 
 /// A running decoder, with everything that decoding needs.
-struct Course<'m> {
+struct DecodeRun<'m> {
     traits: &'static Traits,
     limits: MessageLimits,
     inflation: &'m mut Option<Box<Inflation>>,
-    unfinished: &'m mut Unfinished,
+    unfinished: &'m mut PartialState,
     side: Side,
     closed: &'m mut bool,
 }
 
-impl<'m> Course<'m> {
+impl<'m> DecodeRun<'m> {
     fn decode_hybi(mut self, input: &'m mut [u8], blocks: &mut Blocks) -> Result<Decoded<'m>, ProtocolError> {
         let mut at = 0;
         loop {

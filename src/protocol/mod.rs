@@ -99,7 +99,7 @@ pub(crate) mod decoder;
 pub(crate) mod deflate;
 /// Stand-in without the feature `deflate`: no connection compresses.
 #[cfg(not(feature = "deflate"))]
-#[path = "undeflated.rs"]
+#[path = "deflate/disabled.rs"]
 pub(crate) mod deflate;
 pub(crate) mod encoder;
 mod endpoint;

@@ -20,11 +20,11 @@ use crate::{
 const PARKED: Duration = Duration::from_millis(100);
 
 /// Connections in a row that may fail before they are accepted; then the listener is parked.
-const MOST_FAILURES: u32 = 64;
+const MAX_ACCEPT_FAILURES: u32 = 64;
 
 impl<K: Kernel> Reactor<K> {
     pub(crate) fn open(&mut self, bind: Bind, service: Rc<dyn Service>) -> Result<Listening, ListenError> {
-        if matches!(self.hub.running, Running::ToldToShutDown(_) | Running::ShuttingDown) {
+        if matches!(self.hub.running, Running::ShutdownRequested(_) | Running::ShuttingDown) {
             return Err(ListenError::ShuttingDown { address: bind.address().to_owned() });
         }
         let entry = self.listeners.vacant_entry();
@@ -41,20 +41,20 @@ impl<K: Kernel> Reactor<K> {
 
     /// Opens and closes the listeners that handlers requested, and reports the results.
     #[inline]
-    pub(super) fn carry_out_listening(&mut self) {
+    pub(super) fn open_and_close_listeners(&mut self) {
         if !(self.hub.openings.is_empty() && self.hub.closed_listeners.is_empty()) {
-            self.carry_out_requested_listening();
+            self.open_and_close_requested_listeners();
         }
     }
 
     #[cold]
-    fn carry_out_requested_listening(&mut self) {
+    fn open_and_close_requested_listeners(&mut self) {
         for opening in mem::take(&mut self.hub.openings) {
             let opened = match self.hub.running {
                 Running::Yes => self.open(opening.bind, opening.service),
                 _ => Err(ListenError::ShuttingDown { address: opening.bind.address().to_owned() }),
             };
-            self.tell_opened(opening.then, opened);
+            self.report_opened(opening.then, opened);
         }
         for id in mem::take(&mut self.hub.closed_listeners) {
             if self.listeners.get(id.key()).is_some_and(|listener| listener.id == id) {
@@ -64,7 +64,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    fn tell_opened(&mut self, then: Opened, opened: Result<Listening, ListenError>) {
+    fn report_opened(&mut self, then: Opened, opened: Result<Listening, ListenError>) {
         self.call_hub(move |hub| then(hub, opened));
     }
 
@@ -75,7 +75,7 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Notes that a listener has connections waiting.
-    pub(super) fn note_waiting(&mut self, key: usize) {
+    pub(super) fn mark_ready(&mut self, key: usize) {
         if let Some(listener) = self.listeners.get_mut(key) {
             listener.ready = true;
             self.accepting = true;
@@ -141,12 +141,12 @@ impl<K: Kernel> Reactor<K> {
                     // If file descriptors are scarce, the next one goes to another listener.
                     self.first_listener = key + 1;
                 }
-                Err(error) => self.refused_by_system(key, &error),
+                Err(error) => self.on_accept_error(key, &error),
             }
         }
     }
 
-    fn refused_by_system(&mut self, key: usize, error: &io::Error) {
+    fn on_accept_error(&mut self, key: usize, error: &io::Error) {
         let listener = &mut self.listeners[key];
         match error.kind() {
             io::ErrorKind::WouldBlock => listener.ready = false,
@@ -160,7 +160,7 @@ impl<K: Kernel> Reactor<K> {
             | io::ErrorKind::NetworkDown
             | io::ErrorKind::TimedOut
             | io::ErrorKind::PermissionDenied
-                if listener.failures < MOST_FAILURES =>
+                if listener.failures < MAX_ACCEPT_FAILURES =>
             {
                 listener.failures += 1;
             }
@@ -168,7 +168,7 @@ impl<K: Kernel> Reactor<K> {
                 let id = listener.id;
                 listener.parked = Some(self.hub.timers.insert(self.hub.now + PARKED, Task::Listener(id)));
                 if self.hub.may_warn() {
-                    log::warn!(target: "ws_reactor::net", "{id} rests, a connection cannot be accepted: {error}");
+                    log::warn!(target: "ws_reactor::net", "{id}: a connection cannot be accepted, accepting pauses for 100 ms: {error}");
                 }
             }
         }
@@ -178,6 +178,6 @@ impl<K: Kernel> Reactor<K> {
         if let Some(timer) = listener.parked {
             self.hub.timers.cancel(timer);
         }
-        self.let_go(listener);
+        self.drop_guarded(listener);
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     net::Kernel,
     protocol::{
         Message,
-        block::{Blocks, SharedBlock, place},
+        block::{Blocks, SharedBlock, offset_in},
         deflate::{DeflateSetting, Deflation},
         encoder::{Encoder, data_op_code},
         framing::OpCode,
@@ -59,10 +59,10 @@ enum Step {
 }
 
 impl Waiting {
-    /// A payload inside the block `lent` is not copied.
-    fn new(message: Message<'_>, compress: bool, lent: Option<&SharedBlock>, blocks: &mut Blocks) -> Self {
+    /// A payload inside the block `message_buffer` is not copied.
+    fn new(message: Message<'_>, compress: bool, message_buffer: Option<&SharedBlock>, blocks: &mut Blocks) -> Self {
         let (payload, op_code) = (message.as_bytes(), data_op_code(message));
-        let lying = lent.and_then(|block| Some((Rc::clone(block), place(block, payload)?)));
+        let lying = message_buffer.and_then(|block| Some((Rc::clone(block), offset_in(block, payload)?)));
         let shared = lying.is_some();
         let (block, start) = lying.unwrap_or_else(|| (blocks.take_copy(payload), 0));
         let step = if compress { Step::Compress(op_code) } else { Step::Frame(op_code) };
@@ -84,7 +84,7 @@ impl Waiting {
 
 /// The connections with which a connection can share the frame of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shares {
+pub(super) enum ShareKey {
     /// All that do not compress the message.
     Plain,
     /// All that compress the message with this setting.
@@ -112,14 +112,14 @@ impl Outbox {
         encoder: Encoder,
         message: Message<'_>,
         compress: bool,
-        lent: Option<&SharedBlock>,
+        message_buffer: Option<&SharedBlock>,
         pools: &mut Pools,
     ) -> bool {
         let Some(compression) = &mut self.compression else { return false };
         let compress = compress && compression.deflation.wants(message.len());
         let large = compress && message.len() > pools.slice_bytes;
         if large || !compression.line.is_empty() {
-            let waiting = Waiting::new(message, compress, lent, &mut pools.blocks);
+            let waiting = Waiting::new(message, compress, message_buffer, &mut pools.blocks);
             return self.line_up(waiting);
         }
         if compress {
@@ -128,7 +128,7 @@ impl Outbox {
             let write = |out: &mut Vec<u8>| encoder.message_with(Some(&mut compression.deflation), message, key, out);
             queue.append(&mut pools.blocks, message.len(), true, write);
         } else {
-            self.plain(encoder, message, lent, pools);
+            self.plain(encoder, message, message_buffer, pools);
         }
         false
     }
@@ -189,16 +189,16 @@ impl Outbox {
 
     /// The connections that can share a message of that length; `compress` says whether it is compressed where
     /// negotiated.
-    pub(super) fn shares(&self, length: usize, compress: bool) -> Shares {
+    pub(super) fn shares(&self, length: usize, compress: bool) -> ShareKey {
         if self.encoder.is_some_and(Encoder::masks) {
-            return Shares::Nothing;
+            return ShareKey::Nothing;
         }
-        let Some(compression) = &self.compression else { return Shares::Plain };
+        let Some(compression) = &self.compression else { return ShareKey::Plain };
         match (compress && compression.deflation.wants(length), compression.deflation.shares()) {
-            _ if !compression.line.is_empty() => Shares::Nothing,
-            (false, _) => Shares::Plain,
-            (true, Some(setting)) => Shares::Compressed(setting),
-            (true, None) => Shares::Nothing,
+            _ if !compression.line.is_empty() => ShareKey::Nothing,
+            (false, _) => ShareKey::Plain,
+            (true, Some(setting)) => ShareKey::Compressed(setting),
+            (true, None) => ShareKey::Nothing,
         }
     }
 
@@ -265,7 +265,7 @@ impl<K: Kernel> Reactor<K> {
         while budget > 0
             && let Some(id) = self.hub.compressing.pop_front()
         {
-            let alive = |outbox: &&mut Outbox| outbox.id == id && outbox.phase != Phase::Dead;
+            let alive = |outbox: &&mut Outbox| outbox.id == id && outbox.phase != Phase::Closed;
             let Some(outbox) = self.hub.outboxes.get_mut(id.key()).filter(alive) else { continue };
             budget = outbox.compress(budget, &mut self.hub.pools);
             match outbox.is_compressing() {

@@ -15,13 +15,13 @@ use std::{
 use super::{
     Reactor,
     config::StreamConfig,
-    guard::guard,
     hub::{Hub, Running, find},
     id::{ConnectionId, TimerId},
     link::Link,
     outbox::{Outbox, Phase},
-    place::Place,
+    panic::catch_panic,
     stream::StreamHandler,
+    target::Target,
     task::Task,
     token::Token,
 };
@@ -32,18 +32,18 @@ use crate::{
 };
 
 /// Time that an attempt has before the next address is tried in parallel (RFC 8305 §5).
-const HEAD_START: Duration = Duration::from_millis(250);
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Address of a peer that is not connected yet, or has no IP address.
-const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+const UNCONNECTED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// A requested connection. The loop takes it in before it does anything else.
 pub(super) struct Dial {
     id: ConnectionId,
-    place: Place,
+    target: Target,
     /// Delay before the name is resolved.
     wait: Duration,
-    /// `None` if an existing connection is connected to another place.
+    /// `None` if an existing connection is connected to another address.
     handler: Option<Box<dyn StreamHandler>>,
     /// Time-out for connecting, unless the handler has its own.
     allowed: Option<Duration>,
@@ -51,14 +51,14 @@ pub(super) struct Dial {
 
 impl fmt::Debug for Dial {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Dial({} to {})", self.id, self.place)
+        write!(formatter, "Dial({} to {})", self.id, self.target)
     }
 }
 
 /// Progress of an outgoing connection.
 #[derive(Debug)]
 pub(super) struct Dialing {
-    place: Place,
+    target: Target,
     /// Addresses not tried yet.
     addresses: VecDeque<Endpoint>,
     /// Attempts in progress.
@@ -68,14 +68,14 @@ pub(super) struct Dialing {
     failure: Option<io::Error>,
     /// The deadline of the connection is the time-out for connecting if it equals this.
     timed: Option<Instant>,
-    /// Held while the answer is wanted; the resolver skips names whose asker was dropped.
-    asker: Arc<()>,
+    /// Held while the answer is wanted; the resolver skips names whose cancel token was dropped.
+    cancel_token: Arc<()>,
 }
 
 impl Dialing {
     /// Converts the failure into the error for `on_error`.
     pub(super) fn error(self, kind: io::ErrorKind) -> Error {
-        let (address, source) = (self.place.to_string(), self.failure.unwrap_or_else(|| kind.into()));
+        let (address, source) = (self.target.to_string(), self.failure.unwrap_or_else(|| kind.into()));
         Error::Connect(ConnectError::Network { address, source })
     }
 }
@@ -144,45 +144,45 @@ impl Hub {
         if !self.may_dial() {
             return Err(ConnectError::ShuttingDown { address: to.to_owned() });
         }
-        let place = to.parse().map_err(|source| ConnectError::Address { address: to.to_owned(), source })?;
+        let target = to.parse().map_err(|source| ConnectError::Address { address: to.to_owned(), source })?;
         let allowed = Some(config.connect_timeout);
         let id = self.insert_dialing(Rc::new(config));
         let handler: Box<dyn StreamHandler> = Box::new(handler);
-        self.dials.push_back(Dial { id, place, wait: Duration::ZERO, handler: Some(handler), allowed });
+        self.dials.push_back(Dial { id, target, wait: Duration::ZERO, handler: Some(handler), allowed });
         Ok(id)
     }
 
     /// Connects after a delay, for a WebSocket. Until the connection is established, its peer address is unspecified.
     pub(crate) fn dial(
         &mut self,
-        place: Place,
+        target: Target,
         wait: Duration,
         config: Rc<StreamConfig>,
         handler: Box<dyn StreamHandler>,
     ) -> ConnectionId {
         let id = self.insert_dialing(config);
         self.reserve(id);
-        self.dials.push_back(Dial { id, place, wait, handler: Some(handler), allowed: None });
+        self.dials.push_back(Dial { id, target, wait, handler: Some(handler), allowed: None });
         id
     }
 
     fn insert_dialing(&mut self, config: Rc<StreamConfig>) -> ConnectionId {
         let entry = self.outboxes.vacant_entry();
         let id = self.ids.connection(entry.key());
-        entry.insert(Outbox::new(id, NOWHERE, config)).await_connection();
+        entry.insert(Outbox::new(id, UNCONNECTED, config)).await_connection();
         id
     }
 
-    /// Connects an existing outgoing connection to another place, right after this callback. The id stays; queued
+    /// Connects an existing outgoing connection to another address, right after this callback. The id stays; queued
     /// output is dropped, and `on_connect` is called again.
-    pub(crate) fn redial(&mut self, id: ConnectionId, place: Place) {
+    pub(crate) fn redial(&mut self, id: ConnectionId, target: Target) {
         if let Some(outbox) = find(&mut self.outboxes, id) {
             outbox.release(&mut self.pools);
             outbox.await_connection();
-            outbox.set_peer_addr(NOWHERE);
+            outbox.set_peer_addr(UNCONNECTED);
             outbox.forget_tls_info();
             outbox.deadline_is_for_tls = false;
-            self.dials.push_back(Dial { id, place, wait: Duration::ZERO, handler: None, allowed: None });
+            self.dials.push_back(Dial { id, target, wait: Duration::ZERO, handler: None, allowed: None });
         }
     }
 
@@ -197,8 +197,8 @@ impl Hub {
     }
 
     /// Whether this application has ended the connection, even if the connection had ended before.
-    pub(crate) fn is_given_up(&self, id: ConnectionId) -> bool {
-        self.outbox(id).is_none_or(|outbox| outbox.given_up)
+    pub(crate) fn is_closed_by_app(&self, id: ConnectionId) -> bool {
+        self.outbox(id).is_none_or(|outbox| outbox.closed_by_app)
     }
 }
 
@@ -219,27 +219,27 @@ impl<K: Kernel> Reactor<K> {
     /// Takes in the requested connections. Runs before any connection is added or removed, because both halves share
     /// their keys.
     #[inline]
-    pub(super) fn take_in_dials(&mut self) {
+    pub(super) fn start_dials(&mut self) {
         if !self.hub.dials.is_empty() {
-            self.take_in();
+            self.start_requested_dials();
         }
     }
 
-    fn take_in(&mut self) {
-        if self.taking_in {
+    fn start_requested_dials(&mut self) {
+        if self.starting_dials {
             // A handler has requested another connection in `on_dial`; the running loop takes that one in, too.
             return;
         }
-        self.taking_in = true;
-        while let Some(Dial { id, place, wait, handler, allowed }) = self.hub.dials.pop_front() {
+        self.starting_dials = true;
+        while let Some(Dial { id, target, wait, handler, allowed }) = self.hub.dials.pop_front() {
             let dialing = Box::new(Dialing {
-                place,
+                target,
                 addresses: VecDeque::new(),
                 attempts: Vec::new(),
                 next: None,
                 failure: None,
                 timed: allowed.map(|allowed| self.hub.after(allowed)),
-                asker: Arc::default(),
+                cancel_token: Arc::default(),
             });
             if dialing.timed.is_some() {
                 self.hub.set_deadline(id, dialing.timed);
@@ -257,44 +257,44 @@ impl<K: Kernel> Reactor<K> {
             }
             match wait.is_zero() {
                 true => self.look_up(id),
-                false => self.go_on_after(id, wait, Task::Dial(id)),
+                false => self.schedule_dial_step(id, wait, Task::Dial(id)),
             }
         }
-        self.taking_in = false;
+        self.starting_dials = false;
     }
 
     /// Resolves the name of an outgoing connection.
     pub(super) fn look_up(&mut self, id: ConnectionId) {
         let Some(dialing) = self.dialing(id) else { return };
         dialing.next = None;
-        log::debug!(target: "ws_reactor::net", "{id} to {}", dialing.place);
-        match dialing.place.clone() {
-            Place::Address(address) => self.try_addresses(id, Ok(VecDeque::from([address]))),
-            Place::Name(name, port) => {
-                let asker = Arc::clone(&dialing.asker);
+        log::debug!(target: "ws_reactor::net", "{id} to {}", dialing.target);
+        match dialing.target.clone() {
+            Target::Address(address) => self.try_addresses(id, Ok(VecDeque::from([address]))),
+            Target::Name(name, port) => {
+                let cancel_token = Arc::clone(&dialing.cancel_token);
                 self.hub.outboxes[id.key()].resolving = true;
-                let answer = self.answers.expect(id.to_bits(), &asker);
+                let answer = self.answers.expect(id.to_bits(), &cancel_token);
                 let resolver = &*self.resolver;
-                let asked = guard(self.config.panic_policy, || resolver.resolve(&name, port, answer));
+                let asked = catch_panic(self.config.panic_policy, || resolver.resolve(&name, port, answer));
                 self.hub.stats.panics += u64::from(asked.is_err());
             }
         }
     }
 
     /// Handles the answers of the resolver.
-    pub(super) fn take_answers(&mut self) {
+    pub(super) fn take_lookup_results(&mut self) {
         if !self.answers.are_waiting() {
             return;
         }
-        for (question, addresses) in self.answers.take() {
-            if let Some(id) = ConnectionId::from_bits(question) {
-                self.try_addresses(id, addresses.map(in_turns));
+        for (lookup, addresses) in self.answers.take() {
+            if let Some(id) = ConnectionId::from_bits(lookup) {
+                self.try_addresses(id, addresses.map(interleave));
             }
         }
     }
 
     fn dialing(&mut self, id: ConnectionId) -> Option<&mut Dialing> {
-        self.hub.outbox(id).filter(|outbox| outbox.phase != Phase::Dead)?;
+        self.hub.outbox(id).filter(|outbox| outbox.phase != Phase::Closed)?;
         self.links.get_mut(id.key())?.dialing.as_deref_mut()
     }
 
@@ -315,7 +315,7 @@ impl<K: Kernel> Reactor<K> {
             let Some(address) = dialing.addresses.pop_front() else {
                 if dialing.attempts.is_empty() {
                     let kind = dialing.failure.as_ref().map_or(io::ErrorKind::NotFound, io::Error::kind);
-                    self.hub.kill(id.key(), ClosedBy::Network(kind));
+                    self.hub.mark_closed(id.key(), ClosedBy::Network(kind));
                 }
                 return;
             };
@@ -324,7 +324,7 @@ impl<K: Kernel> Reactor<K> {
             match self.kernel.connect(&address, Token::Attempt(slot).into()) {
                 Ok(stream) => {
                     entry.insert(Attempt { id, address, stream });
-                    return self.note_attempt(id, slot);
+                    return self.on_attempt_started(id, slot);
                 }
                 Err(error) => dialing_failed(self.dialing(id), error),
             }
@@ -332,7 +332,7 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Notes an attempt; a next address is tried after the head start.
-    fn note_attempt(&mut self, id: ConnectionId, slot: usize) {
+    fn on_attempt_started(&mut self, id: ConnectionId, slot: usize) {
         let Some(dialing) = self.dialing(id) else { return };
         dialing.attempts.push(slot);
         let (last, more) = (dialing.next.take(), !dialing.addresses.is_empty());
@@ -340,19 +340,19 @@ impl<K: Kernel> Reactor<K> {
             self.hub.timers.cancel(timer);
         }
         if more {
-            self.go_on_after(id, HEAD_START, Task::NextAddress(id));
+            self.schedule_dial_step(id, ATTEMPT_DELAY, Task::NextAddress(id));
         }
     }
 
     /// The kind of time-out, if the connection's deadline is the one for connecting.
-    pub(super) fn missed(&mut self, id: ConnectionId) -> Option<TimeoutKind> {
+    pub(super) fn connect_timeout_kind(&mut self, id: ConnectionId) -> Option<TimeoutKind> {
         let (resolving, deadline) = (self.hub.is_resolving(id), self.hub.outbox(id)?.deadline);
         let timed = self.dialing(id)?.timed;
         let ours = timed.is_some() && deadline == timed;
         ours.then_some(if resolving { TimeoutKind::Resolving } else { TimeoutKind::Connecting })
     }
 
-    fn go_on_after(&mut self, id: ConnectionId, wait: Duration, task: Task) {
+    fn schedule_dial_step(&mut self, id: ConnectionId, wait: Duration, task: Task) {
         let timer = self.hub.timers.insert(self.hub.after(wait), task);
         match self.dialing(id) {
             Some(dialing) => dialing.next = Some(timer),
@@ -389,7 +389,7 @@ impl<K: Kernel> Reactor<K> {
         if let Err(error) = self.kernel.reregister(&mut stream, Token::Link(key).into()) {
             let kind = error.kind();
             dialing_failed(self.links[key].dialing.as_deref_mut(), error);
-            return self.hub.kill(key, ClosedBy::Network(kind));
+            return self.hub.mark_closed(key, ClosedBy::Network(kind));
         }
         let link = &mut self.links[key];
         link.transport = Transport::Plain(stream);
@@ -425,13 +425,13 @@ impl<K: Kernel> Reactor<K> {
 
 fn dialing_failed(dialing: Option<&mut Dialing>, error: io::Error) {
     if let Some(dialing) = dialing {
-        // The first failure says most: the other addresses were tried because of it.
+        // The first failure is reported: the other addresses were tried because of it.
         dialing.failure.get_or_insert(error);
     }
 }
 
 /// Interleaves the address families, beginning with the family of the first address (RFC 8305 §4).
-fn in_turns(addresses: Vec<SocketAddr>) -> VecDeque<Endpoint> {
+fn interleave(addresses: Vec<SocketAddr>) -> VecDeque<Endpoint> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (one, other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
     let longer = one.len().max(other.len());
@@ -449,14 +449,14 @@ mod tests {
     #[test]
     fn families_take_turns() {
         let addresses = |text: &str| -> Vec<SocketAddr> { text.split(' ').map(|text| text.parse().unwrap()).collect() };
-        let in_turns = |mixed| -> Vec<SocketAddr> {
-            let taken = in_turns(mixed).into_iter();
+        let interleave = |mixed| -> Vec<SocketAddr> {
+            let taken = interleave(mixed).into_iter();
             taken.map(|address| if let Endpoint::Tcp(address) = address { address } else { unreachable!() }).collect()
         };
         let mixed = addresses("[::1]:1 [::2]:1 [::3]:1 1.1.1.1:1 2.2.2.2:1");
-        assert_eq!(in_turns(mixed), addresses("[::1]:1 1.1.1.1:1 [::2]:1 2.2.2.2:1 [::3]:1"));
+        assert_eq!(interleave(mixed), addresses("[::1]:1 1.1.1.1:1 [::2]:1 2.2.2.2:1 [::3]:1"));
         let mixed = addresses("1.1.1.1:1 [::1]:1 [::2]:1");
-        assert_eq!(in_turns(mixed), addresses("1.1.1.1:1 [::1]:1 [::2]:1"));
-        assert!(in_turns(Vec::new()).is_empty());
+        assert_eq!(interleave(mixed), addresses("1.1.1.1:1 [::1]:1 [::2]:1"));
+        assert!(interleave(Vec::new()).is_empty());
     }
 }

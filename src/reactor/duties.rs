@@ -5,32 +5,32 @@ use std::{any::Any, collections::VecDeque, mem, rc::Rc, time::Duration};
 use super::{
     Reactor,
     ending::timeout_in,
-    guard::guard,
     hub::{Hub, Running},
     id::{ConnectionId, TimerId},
     outbox::Phase,
     output_rule::Passed,
+    panic::catch_panic,
     remote::Command,
     task::{Periodic, Task, following},
 };
 use crate::{net::Kernel, protocol::ClosedBy};
 
 /// Interval of trim passes.
-const REST: Duration = Duration::from_secs(1);
+const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A larger capacity for commands is trimmed.
 const MANY_COMMANDS: usize = 4096;
 
-/// Trim passes after memory was found to be ample.
-const RESTS: u32 = 4;
+/// Trim passes after excess memory was found.
+const TRIM_PASSES: u32 = 4;
 
 impl<K: Kernel> Reactor<K> {
     /// Calls user code that belongs to no connection.
     pub(super) fn call_hub<T>(&mut self, call: impl FnOnce(&mut Hub) -> T) -> Option<T> {
         let hub = &mut self.hub;
-        let result = guard(self.config.panic_policy, || call(hub));
+        let result = catch_panic(self.config.panic_policy, || call(hub));
         self.hub.stats.panics += u64::from(result.is_err());
-        self.take_in_dials();
+        self.start_dials();
         result.ok()
     }
 
@@ -40,7 +40,7 @@ impl<K: Kernel> Reactor<K> {
             if !self.hub.inbox.is_waiting() {
                 return;
             }
-            // The mailbox and this queue swap their buffers.
+            // The command queue and this queue swap their buffers.
             let mut commands = Vec::from(mem::take(&mut self.commands));
             self.hub.inbox.drain(&mut commands);
             self.commands = commands.into();
@@ -92,8 +92,8 @@ impl<K: Kernel> Reactor<K> {
 
     fn fire(&mut self, timer: TimerId) {
         let Some(task) = self.hub.timers.value_mut(timer) else { return };
-        if let Task::Periodic(rhythm) = task {
-            let call = rhythm.call.take();
+        if let Task::Periodic(interval) = task {
+            let call = interval.call.take();
             return self.fire_periodic(timer, call);
         }
         if let Task::ConnectionInterval(interval) = task {
@@ -105,15 +105,15 @@ impl<K: Kernel> Reactor<K> {
             return;
         }
         match self.hub.timers.cancel(timer) {
-            Some(Task::Alarm(id)) => self.sound_alarm(id),
+            Some(Task::Deadline(id)) => self.check_deadlines(id),
             Some(Task::Connection(id)) => self.fire_connection_timer(id, timer),
             Some(Task::ConnectionInterval(_)) => {}
             Some(Task::Once(Some(call))) => drop(self.call_hub(call)),
             Some(Task::Listener(id)) => self.unpark(id),
             Some(Task::Dial(id)) => self.look_up(id),
             Some(Task::NextAddress(id)) => self.try_next_address(id),
-            Some(Task::Rest) => self.rest(),
-            Some(Task::CutAll) => self.hub.running = Running::Stopping,
+            Some(Task::Trim) => self.trim(),
+            Some(Task::EndShutdown) => self.hub.running = Running::Stopping,
             Some(Task::Once(None) | Task::Periodic(_)) | None => {}
         }
     }
@@ -124,13 +124,13 @@ impl<K: Kernel> Reactor<K> {
         let now = self.hub.now;
         // The call may have cancelled its own timer. A function that panicked is not called again, because its state
         // may be broken.
-        let Some(Task::Periodic(rhythm)) = self.hub.timers.value_mut(timer) else { return };
+        let Some(Task::Periodic(interval)) = self.hub.timers.value_mut(timer) else { return };
         if !whole {
             self.hub.timers.cancel(timer);
             return;
         }
-        rhythm.call = Some(call);
-        let next = following(&mut rhythm.next, rhythm.every, now);
+        interval.call = Some(call);
+        let next = following(&mut interval.next, interval.every, now);
         self.hub.timers.reschedule(timer, next);
     }
 
@@ -142,36 +142,36 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Finds the deadline of a connection that has passed, and acts on it.
-    fn sound_alarm(&mut self, id: ConnectionId) {
+    fn check_deadlines(&mut self, id: ConnectionId) {
         let key = id.key();
         let now = self.hub.now;
         let Some(outbox) = self.hub.outboxes.get_mut(key).filter(|outbox| outbox.id == id) else {
             return;
         };
-        outbox.alarm = None;
-        if outbox.phase == Phase::Dead {
+        outbox.deadline_timer = None;
+        if outbox.phase == Phase::Closed {
             return;
         }
-        match self.judge_output(key) {
+        match self.check_output(key) {
             Some(Passed::Stalled) => return self.hub.abort_slow_reader(id),
-            Some(Passed::ReadAnyway) => self.hub.resumed.push(key),
+            Some(Passed::ReadAnyway) => self.hub.reread.push(key),
             None => {}
         }
         let outbox = &mut self.hub.outboxes[key];
         if outbox.deadline.is_some_and(|at| at <= now) {
             let passed = timeout_in(outbox.phase);
-            let passed = self.missed(id).map(ClosedBy::Timeout).or(passed);
+            let passed = self.connect_timeout_kind(id).map(ClosedBy::Timeout).or(passed);
             self.hub.outboxes[key].deadline = None;
             match passed {
-                Some(by) => self.hub.kill(key, by),
+                Some(by) => self.hub.mark_closed(key, by),
                 None => drop(self.call(key, |handler, stream| handler.on_deadline(stream))),
             }
         }
-        self.hub.set_alarm(key);
+        self.hub.set_deadline_timer(key);
     }
 
     /// Checks whether the output of a connection has waited too long.
-    fn judge_output(&mut self, key: usize) -> Option<Passed> {
+    fn check_output(&mut self, key: usize) -> Option<Passed> {
         let outbox = &mut self.hub.outboxes[key];
         if outbox.blocked && outbox.rule_deadline().is_some_and(|at| at <= self.hub.now) {
             // A system reports room only when there is much of it. A write shows how much the peer has really taken.
@@ -195,17 +195,17 @@ impl<K: Kernel> Reactor<K> {
         for id in mem::take(&mut self.hub.slow_readers) {
             if self.hub.phase(id) == Phase::Draining {
                 self.flush(id.key());
-                self.hub.kill(id.key(), ClosedBy::SlowReader);
+                self.hub.mark_closed(id.key(), ClosedBy::SlowReader);
             }
         }
     }
 
     /// Takes the next step of a shutdown, if one is in progress.
-    pub(super) fn wind_down(&mut self) {
+    pub(super) fn advance_shutdown(&mut self) {
         match self.hub.running {
-            Running::ToldToShutDown(timeout) => {
+            Running::ShutdownRequested(timeout) => {
                 self.hub.running = Running::ShuttingDown;
-                self.last_call = Some(self.hub.timers.insert(self.hub.after(timeout), Task::CutAll));
+                self.shutdown_timer = Some(self.hub.timers.insert(self.hub.after(timeout), Task::EndShutdown));
                 self.close_listeners();
                 for key in self.keys() {
                     if self.hub.outboxes[key].phase == Phase::Open {
@@ -217,7 +217,7 @@ impl<K: Kernel> Reactor<K> {
                 self.close_listeners();
                 self.flush_oldest(usize::MAX);
                 for key in self.keys() {
-                    self.hub.kill(key, ClosedBy::Shutdown);
+                    self.hub.mark_closed(key, ClosedBy::Shutdown);
                 }
             }
             Running::Yes | Running::ShuttingDown | Running::Stopped => {}
@@ -225,32 +225,32 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Schedules trim passes if much memory is unused.
-    pub(super) fn note_plenty(&mut self) {
-        if self.rests == 0 && self.is_ample() {
-            self.rests = RESTS;
-            self.hub.timers.insert(self.hub.after(REST), Task::Rest);
+    pub(super) fn schedule_trim(&mut self) {
+        if self.trim_passes == 0 && self.has_excess() {
+            self.trim_passes = TRIM_PASSES;
+            self.hub.timers.insert(self.hub.after(TRIM_INTERVAL), Task::Trim);
         }
     }
 
-    fn is_ample(&self) -> bool {
-        self.hub.pools.is_ample() || self.commands.capacity() > MANY_COMMANDS
+    fn has_excess(&self) -> bool {
+        self.hub.pools.has_excess() || self.commands.capacity() > MANY_COMMANDS
     }
 
     /// Frees memory that was not needed for a while. Lists that were allocated among freed memory are reallocated, so
     /// that the allocator can return the memory to the system.
-    fn rest(&mut self) {
-        self.rests = if self.is_ample() { RESTS } else { self.rests - 1 };
+    fn trim(&mut self) {
+        self.trim_passes = if self.has_excess() { TRIM_PASSES } else { self.trim_passes - 1 };
         if self.commands.is_empty() {
             self.commands = VecDeque::new();
-            self.hub.inbox.rest();
+            self.hub.inbox.trim();
         }
-        if self.hub.pools.rest() {
+        if self.hub.pools.trim() {
             let hub = &mut self.hub;
-            let lists = [&mut self.run_queue, &mut hub.touched, &mut hub.resumed, &mut hub.dead];
+            let lists = [&mut self.reread_queue, &mut hub.touched, &mut hub.reread, &mut hub.closed];
             lists.into_iter().for_each(Vec::shrink_to_fit);
             self.drained.shrink_to_fit();
             self.events.shrink_to_fit();
-            self.handshakes.shrink_to_fit();
+            self.tls_queue.shrink_to_fit();
             hub.compressing.shrink_to_fit();
             hub.events.shrink();
             hub.shrink_excess();
@@ -260,15 +260,15 @@ impl<K: Kernel> Reactor<K> {
                 hub.outboxes.shrink_to_fit();
             }
         }
-        if self.rests > 0 {
-            self.hub.timers.insert(self.hub.after(REST), Task::Rest);
+        if self.trim_passes > 0 {
+            self.hub.timers.insert(self.hub.after(TRIM_INTERVAL), Task::Trim);
         }
     }
 
     /// Ends the loop if a shutdown is in progress and no connection is left.
-    pub(super) fn note_end(&mut self) {
+    pub(super) fn finish_shutdown(&mut self) {
         if matches!(self.hub.running, Running::ShuttingDown | Running::Stopping) && self.links.is_empty() {
-            if let Some(timer) = self.last_call.take() {
+            if let Some(timer) = self.shutdown_timer.take() {
                 self.hub.timers.cancel(timer);
             }
             // The last `on_close` may have called `stop`.

@@ -3,12 +3,12 @@
 use std::rc::Rc;
 
 use super::{
-    compression::Shares,
+    compression::ShareKey,
     outbox::{LARGE_PAYLOAD_BYTES, Outbox, SMALL_FRAME_BYTES},
 };
 use crate::protocol::{
     Message,
-    block::{Blocks, SharedBlock, place},
+    block::{Blocks, SharedBlock, offset_in},
     encoder::Encoder,
     mask::MaskingKey,
 };
@@ -20,7 +20,7 @@ const NO_KEY: MaskingKey = [0; 4];
 #[derive(Debug)]
 pub(crate) struct EncodedFrame {
     pub(super) encoder: Encoder,
-    pub(super) shares: Shares,
+    pub(super) shares: ShareKey,
     pub(super) head: SharedBlock,
     pub(super) body: Option<(SharedBlock, usize, usize)>,
 }
@@ -30,20 +30,21 @@ impl EncodedFrame {
     pub(super) fn new(
         outbox: &mut Outbox,
         encoder: Encoder,
-        shares: Shares,
+        shares: ShareKey,
         message: Message<'_>,
-        lent: Option<&SharedBlock>,
+        message_buffer: Option<&SharedBlock>,
         blocks: &mut Blocks,
     ) -> Self {
         debug_assert!(!encoder.masks(), "what is masked is not shared");
-        let deflation = outbox.compression.as_mut().filter(|_| shares != Shares::Plain);
+        let deflation = outbox.compression.as_mut().filter(|_| shares != ShareKey::Plain);
         let deflation = deflation.map(|compression| &mut compression.deflation);
         let payload = message.as_bytes();
         let mut head = blocks.take(payload.len());
         let mut body = None;
         if let Some(out) = Rc::get_mut(&mut head) {
-            let lying = lent.filter(|_| payload.len() >= LARGE_PAYLOAD_BYTES && deflation.is_none());
-            let lying = lying.and_then(|block| Some((block, place(block, payload)?, encoder.message_header(message)?)));
+            let lying = message_buffer.filter(|_| payload.len() >= LARGE_PAYLOAD_BYTES && deflation.is_none());
+            let lying =
+                lying.and_then(|block| Some((block, offset_in(block, payload)?, encoder.message_header(message)?)));
             match lying {
                 Some((block, start, header)) => {
                     out.bytes_mut().extend_from_slice(header.as_bytes());

@@ -43,11 +43,11 @@ impl Hub {
     }
 
     pub(crate) fn close_by(&mut self, id: ConnectionId, code: CloseCode, reason: &str, by: ClosedBy) -> SendStatus {
-        self.give_up(id);
+        self.note_closed_by_app(id);
         let Some(outbox) = find(&mut self.outboxes, id) else { return SendStatus::Closed };
         if outbox.dialing {
             // Nothing was sent that could still arrive.
-            self.kill(id.key(), by);
+            self.mark_closed(id.key(), by);
             return SendStatus::Queued;
         }
         let Some(encoder) = outbox.encoder() else {
@@ -58,7 +58,7 @@ impl Hub {
         log::trace!(target: "ws_reactor::reactor", "{id} closes with {code} {reason:?}");
         outbox.close_frame(Some(code), reason, &mut self.pools);
         let phase = if encoder.version().has_closing_handshake() { Phase::Closing } else { Phase::Lingering };
-        self.end(id, phase, unclean(encoder.version(), code, reason, by));
+        self.end(id, phase, unanswered_close(encoder.version(), code, reason, by));
         SendStatus::Queued
     }
 
@@ -71,19 +71,19 @@ impl Hub {
 
     pub(crate) fn terminate_with(&mut self, id: ConnectionId, by: ClosedBy) -> bool {
         if matches!(by, ClosedBy::Application | ClosedBy::Shutdown) {
-            self.give_up(id);
+            self.note_closed_by_app(id);
         }
-        let there = self.phase(id) != Phase::Dead;
+        let there = self.phase(id) != Phase::Closed;
         if there {
-            self.kill(id.key(), by);
+            self.mark_closed(id.key(), by);
         }
         there
     }
 
     /// Notes that the application has ended the connection, even if it has ended already: a client does not reconnect.
-    fn give_up(&mut self, id: ConnectionId) {
+    fn note_closed_by_app(&mut self, id: ConnectionId) {
         if let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id) {
-            outbox.given_up = true;
+            outbox.closed_by_app = true;
         }
     }
 
@@ -107,7 +107,7 @@ impl Hub {
         };
         // A server ends the stream first; a client waits for that (RFC 6455 §7.1.1).
         let waits = outbox.encoder().is_some_and(Encoder::masks);
-        self.end(id, if waits { Phase::Parting } else { Phase::Draining }, ending);
+        self.end(id, if waits { Phase::AwaitingEof } else { Phase::Draining }, ending);
     }
 
     /// Fails a connection because of a protocol error: the close frame is sent, our side ends, and input is discarded
@@ -130,12 +130,12 @@ impl Hub {
                 let code = code(encoder.version());
                 log::trace!(target: "ws_reactor::reactor", "{id} fails with {code} {reason:?}");
                 outbox.failure_frame(code, reason, &mut self.pools);
-                self.end(id, Phase::Lingering, unclean(encoder.version(), code, reason, by));
+                self.end(id, Phase::Lingering, unanswered_close(encoder.version(), code, reason, by));
             }
             // Our close frame was sent already, and there is no second one.
             (Phase::Closing, _) => self.end(id, Phase::Lingering, CloseReason::abnormal(by)),
-            (Phase::Open, None) => self.kill(id.key(), by),
-            (Phase::Draining | Phase::Lingering | Phase::Parting | Phase::Dead, _) => {}
+            (Phase::Open, None) => self.mark_closed(id.key(), by),
+            (Phase::Draining | Phase::Lingering | Phase::AwaitingEof | Phase::Closed, _) => {}
         }
     }
 
@@ -164,7 +164,7 @@ impl Hub {
         outbox.blocked = false;
         outbox.phase = Phase::Draining;
         let ending = match outbox.encoder() {
-            Some(encoder) => unclean(encoder.version(), code, "", ClosedBy::SlowReader),
+            Some(encoder) => unanswered_close(encoder.version(), code, "", ClosedBy::SlowReader),
             None => CloseReason { code, reason: String::new(), clean: false, by: ClosedBy::SlowReader },
         };
         outbox.set_ending(ending);
@@ -177,13 +177,13 @@ impl Hub {
     /// Handles the end of the peer's side of the stream. `held`: the transport still holds output.
     pub(super) fn peer_ended(&mut self, key: usize, held: bool) {
         let outbox = &mut self.outboxes[key];
-        let unsaid = held || outbox.buffered() > 0;
-        if outbox.phase == Phase::Open && outbox.encoder().is_none() && unsaid {
+        let unsent = held || outbox.buffered() > 0;
+        if outbox.phase == Phase::Open && outbox.encoder().is_none() && unsent {
             // A raw peer may end its side and still read.
-            let (id, ending) = (outbox.id, orderly());
+            let (id, ending) = (outbox.id, clean_eof());
             return self.end(id, Phase::Draining, ending);
         }
-        if let (Phase::Lingering | Phase::Parting | Phase::Closing, true) = (outbox.phase, unsaid) {
+        if let (Phase::Lingering | Phase::AwaitingEof | Phase::Closing, true) = (outbox.phase, unsent) {
             // The peer may still read our last output. The reason and the deadline stay, but an unanswered close is not
             // clean.
             if let (Phase::Closing, Some(ending)) = (outbox.phase, outbox.ending_mut()) {
@@ -192,11 +192,11 @@ impl Hub {
             outbox.phase = Phase::Draining;
             return;
         }
-        self.kill(key, ClosedBy::Peer);
+        self.mark_closed(key, ClosedBy::Peer);
     }
 
     /// Ends a connection whose transport has failed.
-    pub(super) fn kill_failed(&mut self, key: usize, error: io::Error) {
+    pub(super) fn mark_failed(&mut self, key: usize, error: io::Error) {
         let by = match error.kind() {
             io::ErrorKind::InvalidData => ClosedBy::Tls,
             kind => ClosedBy::Network(kind),
@@ -204,15 +204,15 @@ impl Hub {
         if let Some(outbox) = self.outboxes.get_mut(key) {
             *outbox.failure() = Some(error);
         }
-        self.kill(key, by);
+        self.mark_closed(key, by);
     }
 
     /// Ends a connection. If this side has begun the end before, the reason noted then stays.
-    pub(super) fn kill(&mut self, key: usize, by: ClosedBy) {
+    pub(super) fn mark_closed(&mut self, key: usize, by: ClosedBy) {
         let Some(outbox) = self.outboxes.get_mut(key) else { return };
-        let (raw, unsaid, shut) = (outbox.encoder().is_none(), outbox.buffered() > 0, outbox.shut);
+        let (raw, unsent, shut) = (outbox.encoder().is_none(), outbox.buffered() > 0, outbox.shut);
         match (outbox.phase, outbox.ending_mut()) {
-            (Phase::Dead, _) => return,
+            (Phase::Closed, _) => return,
             (Phase::Draining | Phase::Lingering, Some(ending)) => {
                 // Errors after a finished closing handshake do not matter, unless our last output could not be sent.
                 ending.clean &= match by {
@@ -221,28 +221,28 @@ impl Hub {
                     _ => shut,
                 };
             }
-            (Phase::Parting, Some(ending)) => ending.clean &= !matches!(by, ClosedBy::Timeout(_)) || !unsaid,
+            (Phase::AwaitingEof, Some(ending)) => ending.clean &= !matches!(by, ClosedBy::Timeout(_)) || !unsent,
             (Phase::Closing, Some(ending)) => {
                 let by = if by == ClosedBy::Peer { ending.by } else { by };
                 *ending = CloseReason::abnormal(by);
             }
             _ => {
                 let in_order = raw && by == ClosedBy::Peer;
-                outbox.set_ending(if in_order { orderly() } else { CloseReason::abnormal(by) });
+                outbox.set_ending(if in_order { clean_eof() } else { CloseReason::abnormal(by) });
             }
         }
         let slow = outbox.ending().is_some_and(|ending| ending.by == ClosedBy::SlowReader);
         if slow || matches!(by, ClosedBy::Timeout(_)) {
             self.stats.timed_out += 1;
         }
-        outbox.phase = Phase::Dead;
+        outbox.phase = Phase::Closed;
         outbox.set_rule(None);
         // Done now and not in `on_close`: if thousands of connections end at once, their publishes need not skip each
         // other.
         self.topics.leave_all(key);
         let outbox = &mut self.outboxes[key];
         outbox.deadline = None;
-        self.dead.push(key);
+        self.closed.push(key);
     }
 
     /// Sets the deadline of the connection's current phase. Moving it to a later time costs nothing.
@@ -251,22 +251,22 @@ impl Hub {
             return;
         };
         (outbox.deadline, outbox.deadline_is_for_tls) = (deadline, false);
-        self.set_alarm(id.key());
+        self.set_deadline_timer(id.key());
     }
 
     /// Keeps the timer no later than the connection's next deadline. A timer that fires early is set again then.
-    pub(super) fn set_alarm(&mut self, key: usize) {
+    pub(super) fn set_deadline_timer(&mut self, key: usize) {
         let outbox = &mut self.outboxes[key];
         let Some(next) = outbox.deadline.into_iter().chain(outbox.rule_deadline()).min() else {
-            if let Some(timer) = outbox.alarm.take() {
+            if let Some(timer) = outbox.deadline_timer.take() {
                 self.timers.cancel(timer);
             }
             return;
         };
-        match outbox.alarm {
+        match outbox.deadline_timer {
             Some(timer) if self.timers.deadline(timer).is_some_and(|at| at <= next) => {}
             Some(timer) => _ = self.timers.reschedule(timer, next),
-            None => outbox.alarm = Some(self.timers.insert(next, Task::Alarm(outbox.id))),
+            None => outbox.deadline_timer = Some(self.timers.insert(next, Task::Deadline(outbox.id))),
         }
     }
 
@@ -278,7 +278,7 @@ impl Hub {
         let allowed = outbox.closing_timeout();
         if outbox.may_read() {
             // The peer's answer may have been waiting behind a pause.
-            self.resumed.push(id.key());
+            self.reread.push(id.key());
         }
         self.touch(id.key());
         self.set_deadline(id, Some(self.after(allowed)));
@@ -286,7 +286,7 @@ impl Hub {
 }
 
 /// Reason of a close that this side began with `code`, as far as the version has codes.
-fn unclean(version: Version, code: CloseCode, reason: &str, by: ClosedBy) -> CloseReason {
+fn unanswered_close(version: Version, code: CloseCode, reason: &str, by: ClosedBy) -> CloseReason {
     match version.supports_close_codes() {
         true => CloseReason { code, reason: reason.to_owned(), clean: false, by },
         false => CloseReason::abnormal(by),
@@ -294,7 +294,7 @@ fn unclean(version: Version, code: CloseCode, reason: &str, by: ClosedBy) -> Clo
 }
 
 /// Reason of a raw stream that ended in order.
-fn orderly() -> CloseReason {
+fn clean_eof() -> CloseReason {
     CloseReason { code: CloseCode::NO_STATUS, reason: String::new(), clean: true, by: ClosedBy::Peer }
 }
 

@@ -103,7 +103,7 @@ impl<K: Kernel> Reactor<K> {
                     Value::Shared(event) => handler.on_event(stream, &**event),
                 });
             }
-            self.let_go(value);
+            self.drop_guarded(value);
         }
     }
 }

@@ -16,7 +16,7 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn flush(&mut self, key: usize) {
         let (Some(link), Some(outbox)) = (self.links.get_mut(key), self.hub.outboxes.get_mut(key)) else { return };
         let mut left = 0;
-        while !outbox.blocked && outbox.phase != Phase::Dead {
+        while !outbox.blocked && outbox.phase != Phase::Closed {
             let written = match outbox.only_slice(&self.read_buffer) {
                 Some(bytes) => link.transport.write(&mut self.kernel, &[IoSlice::new(bytes)]),
                 None if outbox.queued() > 0 => {
@@ -38,7 +38,7 @@ impl<K: Kernel> Reactor<K> {
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock => outbox.blocked = true,
-                    kind => return self.hub.kill(key, ClosedBy::Network(kind)),
+                    kind => return self.hub.mark_closed(key, ClosedBy::Network(kind)),
                 },
             }
         }
@@ -69,7 +69,7 @@ impl<K: Kernel> Reactor<K> {
             Some(rule) => rule.on_moved(moved, waiting, now),
             None => outbox.set_rule(Some(OutputRule::new(waiting, now))),
         }
-        self.hub.set_alarm(key);
+        self.hub.set_deadline_timer(key);
     }
 
     /// Acts on the amount of output that is left.
@@ -82,9 +82,9 @@ impl<K: Kernel> Reactor<K> {
         let (link, outbox) = (&mut self.links[key], &mut self.hub.outboxes[key]);
         let (buffered, output) = (outbox.buffered(), &outbox.config.output);
         if buffered > output.pause_reading_bytes {
-            outbox.above_mark = true;
-        } else if outbox.above_mark && buffered <= output.low_mark() {
-            outbox.above_mark = false;
+            outbox.drain_due = true;
+        } else if outbox.drain_due && buffered <= output.low_mark() {
+            outbox.drain_due = false;
             self.drained.push(outbox.id);
         }
         if buffered > 0 || outbox.shut || link.transport.holds_output() {
@@ -92,7 +92,7 @@ impl<K: Kernel> Reactor<K> {
         }
         match outbox.phase {
             Phase::Draining | Phase::Lingering => {}
-            Phase::Open | Phase::Closing | Phase::Parting | Phase::Dead => return,
+            Phase::Open | Phase::Closing | Phase::AwaitingEof | Phase::Closed => return,
         }
         match link.transport.finish(&mut self.kernel) {
             Ok(true) => {}
@@ -100,19 +100,19 @@ impl<K: Kernel> Reactor<K> {
                 outbox.blocked = true;
                 return;
             }
-            Err(error) => return self.hub.kill(key, ClosedBy::Network(error.kind())),
+            Err(error) => return self.hub.mark_closed(key, ClosedBy::Network(error.kind())),
         }
         match outbox.phase {
             // Unread input would make the system reset the connection, and our last output with it.
             Phase::Draining if link.readable => outbox.phase = Phase::Lingering,
-            Phase::Draining => return self.hub.kill(key, ClosedBy::Peer),
+            Phase::Draining => return self.hub.mark_closed(key, ClosedBy::Peer),
             _ => {}
         }
         outbox.shut = true;
         if let Err(error) = link.transport.shutdown_write(&mut self.kernel) {
-            self.hub.kill(key, ClosedBy::Network(error.kind()));
+            self.hub.mark_closed(key, ClosedBy::Network(error.kind()));
         } else if link.readable {
-            self.enqueue(key);
+            self.queue_reread(key);
         }
     }
 
@@ -146,20 +146,20 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Calls `on_drain` of connections whose output has drained, and resumes reading from them.
-    pub(super) fn tell_drained(&mut self) {
+    pub(super) fn notify_drained(&mut self) {
         if self.drained.is_empty() {
             return;
         }
         let mut drained = mem::take(&mut self.drained);
         for id in drained.drain(..) {
             let (key, Some(outbox)) = (id.key(), self.hub.outbox(id)) else { continue };
-            if outbox.phase == Phase::Open && !outbox.above_mark {
+            if outbox.phase == Phase::Open && !outbox.drain_due {
                 self.call(key, |handler, stream| handler.on_drain(stream));
             }
             if let Some(outbox) = self.hub.outboxes.get_mut(key) {
-                outbox.resuming = true;
+                outbox.reread_due = true;
             }
-            self.hub.resumed.push(key);
+            self.hub.reread.push(key);
         }
         drained.append(&mut self.drained);
         self.drained = drained;

@@ -15,6 +15,7 @@ use std::{
 use slab::Slab;
 
 use super::{
+    admission::Pending,
     config::ReactorConfig,
     dial::Dial,
     encoded::EncodedFrame,
@@ -24,7 +25,6 @@ use super::{
     input::Input,
     listen::Opening,
     outbox::{Outbox, Phase},
-    pending::Pending,
     pools::Pools,
     remote::{Command, Remote},
     stats::Stats,
@@ -34,7 +34,7 @@ use super::{
     topics::Topics,
 };
 use crate::{
-    net::{Mailbox, Randomness, Wake, tls::TlsConnector},
+    net::{CommandQueue, Randomness, Wake, tls::TlsConnector},
     protocol::{
         block::SharedBlock,
         deflate::{Deflation, SharedContexts},
@@ -47,8 +47,8 @@ use crate::{
 pub(super) enum Running {
     Yes,
     /// `shutdown` was called with this time-out; the loop has not acted yet.
-    ToldToShutDown(Duration),
-    /// All handlers were told of the shutdown; the loop ends when the last connection is gone.
+    ShutdownRequested(Duration),
+    /// `on_shutdown` of all handlers was called; the loop ends when the last connection is gone.
     ShuttingDown,
     /// `stop` was called, or the time-out of `shutdown` has passed.
     Stopping,
@@ -84,27 +84,27 @@ pub struct Hub {
     /// The connection whose callback is running. Its output is flushed right after the callback.
     pub(super) current: usize,
     /// The block that holds the message being handled, if a block holds it.
-    pub(super) lent: Option<SharedBlock>,
+    pub(super) message_buffer: Option<SharedBlock>,
     /// The input of the current connection.
     pub(crate) input: Input,
     /// Connections to flush at the end of the turn.
     pub(super) touched: Vec<usize>,
     /// Connections to read again without waiting for an event.
-    pub(super) resumed: Vec<usize>,
+    pub(super) reread: Vec<usize>,
     /// Connections closed as slow readers, to be terminated in this turn.
     pub(super) slow_readers: Vec<ConnectionId>,
     pub(super) excess: Excess,
     /// Events of the application that wait for delivery.
     pub(super) events: Events,
     /// Connections that have ended, to be removed at the end of the turn.
-    pub(super) dead: Vec<usize>,
+    pub(super) closed: Vec<usize>,
     pub(super) ticks: VecDeque<Tick>,
     /// Listeners to open.
     pub(super) openings: Vec<Opening>,
     /// Listeners to close.
     pub(super) closed_listeners: Vec<ListenerId>,
     pub(super) running: Running,
-    pub(super) inbox: Arc<Mailbox<Command>>,
+    pub(super) inbox: Arc<CommandQueue<Command>>,
     pub(super) ids: IdSource,
     pub(super) frames: Vec<EncodedFrame>,
     contexts: SharedContexts,
@@ -113,7 +113,7 @@ pub struct Hub {
     /// The handler that replaces the current connection's handler after the running callback.
     pub(crate) successor: Option<Box<dyn StreamHandler>>,
     /// Connections on which a TLS handshake is to start, each with the server name.
-    pub(super) securing: Vec<(ConnectionId, TlsConnector, String)>,
+    pub(super) starting_tls: Vec<(ConnectionId, TlsConnector, String)>,
     /// Outgoing connections that the loop has not taken in yet.
     pub(super) dials: VecDeque<Dial>,
     /// Connections with messages that wait for compression, oldest first.
@@ -138,25 +138,25 @@ impl Hub {
             now,
             stats: Stats::default(),
             current: NO_CONNECTION,
-            lent: None,
+            message_buffer: None,
             input: Input::default(),
             touched: Vec::new(),
-            resumed: Vec::new(),
+            reread: Vec::new(),
             slow_readers: Vec::new(),
             events: Events::default(),
             excess: Excess::new(config.excess_output_bytes),
-            dead: Vec::new(),
+            closed: Vec::new(),
             ticks: VecDeque::new(),
             openings: Vec::new(),
             closed_listeners: Vec::new(),
             running: Running::Yes,
-            inbox: Arc::new(Mailbox::new(config.remote_commands, waker)),
+            inbox: Arc::new(CommandQueue::new(config.remote_commands, waker)),
             ids,
             frames: Vec::new(),
             contexts: SharedContexts::default(),
             pending: Rc::default(),
             successor: None,
-            securing: Vec::new(),
+            starting_tls: Vec::new(),
             dials: VecDeque::new(),
             compressing: VecDeque::new(),
             deliveries_left: 0,
@@ -180,8 +180,8 @@ impl Hub {
         let Some(outbox) = find(&mut self.outboxes, id) else { return false };
         if outbox.paused {
             outbox.paused = false;
-            outbox.resuming = true;
-            self.resumed.push(id.key());
+            outbox.reread_due = true;
+            self.reread.push(id.key());
         }
         true
     }
@@ -243,7 +243,7 @@ impl Hub {
     /// A second call has no effect.
     pub fn shutdown(&mut self, timeout: Duration) {
         if self.running == Running::Yes {
-            self.running = Running::ToldToShutDown(timeout);
+            self.running = Running::ShutdownRequested(timeout);
         }
     }
 
@@ -308,28 +308,28 @@ impl Hub {
     }
 
     /// Makes the stream a WebSocket, with compression if it was negotiated.
-    pub(crate) fn speak(&mut self, id: ConnectionId, encoder: Encoder, deflation: Option<Deflation>) {
+    pub(crate) fn start_websocket(&mut self, id: ConnectionId, encoder: Encoder, deflation: Option<Deflation>) {
         if let Some(outbox) = find(&mut self.outboxes, id) {
-            outbox.speak(encoder, deflation);
+            outbox.start_websocket(encoder, deflation);
             self.stats.opened += 1;
         }
     }
 
     /// Sets the block that holds the message being handled, so that sending the message shares the block instead of
     /// copying it.
-    pub(crate) fn lend(&mut self, block: Option<SharedBlock>) {
-        self.lent = block;
+    pub(crate) fn set_message_buffer(&mut self, block: Option<SharedBlock>) {
+        self.message_buffer = block;
     }
 
     /// The connection is not being read, so a missing pong means nothing.
-    pub(crate) fn is_unheard(&self, id: ConnectionId) -> bool {
-        self.outbox(id).is_some_and(|outbox| !outbox.may_read() || outbox.resuming)
+    pub(crate) fn is_reading_suspended(&self, id: ConnectionId) -> bool {
+        self.outbox(id).is_some_and(|outbox| !outbox.may_read() || outbox.reread_due)
     }
 
     /// The phase of a connection, and whether received messages have to wait: the output is above its mark, the
     /// connection is paused, or the delivery budget is used up.
-    pub(crate) fn intake(&self, id: ConnectionId) -> (Phase, bool) {
-        let Some(outbox) = self.outbox(id) else { return (Phase::Dead, false) };
+    pub(crate) fn read_gate(&self, id: ConnectionId) -> (Phase, bool) {
+        let Some(outbox) = self.outbox(id) else { return (Phase::Closed, false) };
         // A connection that is closing adds only pongs to its output.
         let above = outbox.phase == Phase::Open
             && outbox.buffered() > outbox.config.output.pause_reading_bytes
@@ -339,7 +339,7 @@ impl Hub {
 
     /// The phase of a connection; `Dead` if the connection has ended.
     pub(crate) fn phase(&self, id: ConnectionId) -> Phase {
-        self.outbox(id).map_or(Phase::Dead, |outbox| outbox.phase)
+        self.outbox(id).map_or(Phase::Closed, |outbox| outbox.phase)
     }
 
     pub(super) fn outbox(&self, id: ConnectionId) -> Option<&Outbox> {

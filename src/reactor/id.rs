@@ -21,22 +21,22 @@ macro_rules! id {
             serial: NonZeroU64,
             /// Number of the reactor in the upper half, key in the lower half, so that comparing two ids takes two
             /// steps.
-            place: u64,
+            slot: u64,
         }
 
         impl $name {
             fn new(reactor: u32, serial: NonZeroU64, key: usize) -> Self {
-                $name { serial, place: u64::from(reactor) << 32 | u64::from(key as u32) }
+                $name { serial, slot: u64::from(reactor) << 32 | u64::from(key as u32) }
             }
 
             pub(crate) fn key(self) -> usize {
-                self.place as u32 as usize
+                self.slot as u32 as usize
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(formatter, concat!($prefix, "{}.{}"), self.place >> 32, self.serial)
+                write!(formatter, concat!($prefix, "{}.{}"), self.slot >> 32, self.serial)
             }
         }
     };
@@ -65,12 +65,12 @@ id!(
 impl ConnectionId {
     /// The id as a number, for floors that store it without knowing ids.
     pub(crate) fn to_bits(self) -> u128 {
-        u128::from(self.serial.get()) << 64 | u128::from(self.place)
+        u128::from(self.serial.get()) << 64 | u128::from(self.slot)
     }
 
     /// The id for a number of [`to_bits`](Self::to_bits); `None` for an invalid number.
     pub(crate) fn from_bits(bits: u128) -> Option<Self> {
-        Some(ConnectionId { serial: NonZeroU64::new((bits >> 64) as u64)?, place: bits as u64 })
+        Some(ConnectionId { serial: NonZeroU64::new((bits >> 64) as u64)?, slot: bits as u64 })
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    compression::Shares,
+    compression::ShareKey,
     encoded::EncodedFrame,
     hub::{Hub, find},
     id::ConnectionId,
@@ -27,36 +27,36 @@ use crate::protocol::{
 #[derive(Debug, Default)]
 pub(super) struct Latest {
     /// A keyed hash function, because the names may come from peers.
-    places: HashMap<Rc<str>, u64>,
+    positions: HashMap<Rc<str>, u64>,
     order: VecDeque<(u64, Rc<str>)>,
 }
 
 impl Latest {
-    pub(super) fn place(&self, key: &str) -> Option<u64> {
-        self.places.get(key).copied()
+    pub(super) fn position(&self, key: &str) -> Option<u64> {
+        self.positions.get(key).copied()
     }
 
-    /// Notes that a message with the key was queued at `place`, behind all others.
-    pub(super) fn note(&mut self, key: &str, place: u64) {
+    /// Notes that a message with the key was queued at `position`, behind all others.
+    pub(super) fn note(&mut self, key: &str, position: u64) {
         let key: Rc<str> = key.into();
-        self.places.insert(Rc::clone(&key), place);
-        self.order.push_back((place, key));
+        self.positions.insert(Rc::clone(&key), position);
+        self.order.push_back((position, key));
     }
 
-    /// Removes the positions before `place`, whose segments have left.
-    pub(super) fn forget_before(&mut self, place: u64) {
-        while let Some((first, key)) = self.order.front().filter(|(first, _)| *first < place) {
-            if self.places.get(key) == Some(first) {
-                self.places.remove(key);
+    /// Removes the positions before `position`, whose segments have left.
+    pub(super) fn forget_before(&mut self, position: u64) {
+        while let Some((first, key)) = self.order.front().filter(|(first, _)| *first < position) {
+            if self.positions.get(key) == Some(first) {
+                self.positions.remove(key);
             }
             self.order.pop_front();
         }
     }
 
-    /// Moves the positions from `place` on by one, because a segment was inserted there.
-    pub(super) fn shift_from(&mut self, place: u64) {
-        for (at, key) in self.order.iter_mut().filter(|(at, _)| *at >= place) {
-            if let Some(known) = self.places.get_mut(key).filter(|known| **known == *at) {
+    /// Moves the positions from `position` on by one, because a segment was inserted there.
+    pub(super) fn shift_from(&mut self, position: u64) {
+        for (at, key) in self.order.iter_mut().filter(|(at, _)| *at >= position) {
+            if let Some(known) = self.positions.get_mut(key).filter(|known| **known == *at) {
                 *known += 1;
             }
             *at += 1;
@@ -141,7 +141,7 @@ impl Hub {
     }
 
     fn publish_keyed(&mut self, topic: &str, keyed: Keyed<'_>) -> Published {
-        let (mut published, mut frames) = (Published::default(), Vec::<(Encoder, Shares, SharedBlock)>::new());
+        let (mut published, mut frames) = (Published::default(), Vec::<(Encoder, ShareKey, SharedBlock)>::new());
         let members = self.topics.members(topic).len();
         self.deliveries_left = self.deliveries_left.saturating_sub(members);
         for index in 0..members {
@@ -208,15 +208,15 @@ impl Outbox {
             return None;
         }
         // `on_drain` follows when there is room again.
-        self.above_mark = true;
+        self.drain_due = true;
         Some(Admission::Congested)
     }
 
     /// The connections that can share the frame of a keyed message. The frame refers to no other message, so that it
     /// can be replaced.
-    fn shares_latest(&self, length: usize) -> Shares {
+    fn shares_latest(&self, length: usize) -> ShareKey {
         match self.shares(length, true) {
-            Shares::Nothing => Shares::Plain,
+            ShareKey::Nothing => ShareKey::Plain,
             shares => shares,
         }
     }
@@ -234,7 +234,7 @@ impl Pools {
         &mut self,
         outbox: &mut Outbox,
         encoder: Encoder,
-        shares: Shares,
+        shares: ShareKey,
         message: Message<'_>,
     ) -> SharedBlock {
         if encoder.masks() {

@@ -5,11 +5,11 @@ use std::{io, mem, net::SocketAddr};
 use super::{
     Reactor,
     dial::Dialing,
-    guard::{Panicked, guard},
     hub::NO_CONNECTION,
     input::Input,
     listen::Service,
     outbox::{LARGE_PAYLOAD_BYTES, Outbox, Phase},
+    panic::{Panicked, catch_panic},
     stream::{Stream, StreamHandler},
     token::Token,
 };
@@ -30,14 +30,14 @@ pub(super) struct Link<S> {
     handler: Box<dyn StreamHandler>,
     /// Bytes that the handler has handed back. The socket is not read while there are any.
     backlog: Option<Box<Backlog>>,
-    /// The socket may have input; no further event will say so.
+    /// The socket may have input; no further event reports it.
     pub(super) readable: bool,
     /// The peer has ended its side, so a short read is not the last one.
     hangup: bool,
     /// The connection is in `handshakes`.
-    pub(super) shaking: bool,
-    /// The connection is in `run_queue`.
-    pub(super) queued: bool,
+    pub(super) tls_queued: bool,
+    /// The connection is in `reread_queue`.
+    pub(super) reread_queued: bool,
     /// Number of bytes that the handler expects next and that belong together.
     expected: u32,
 }
@@ -51,8 +51,8 @@ impl<S> Link<S> {
             backlog: None,
             readable: false,
             hangup: false,
-            shaking: false,
-            queued: false,
+            tls_queued: false,
+            reread_queued: false,
             expected: 0,
         }
     }
@@ -87,20 +87,20 @@ impl<S: std::fmt::Debug> std::fmt::Debug for Link<S> {
 }
 
 /// Bytes of a read, unless more are expected.
-const USUAL_BYTES: usize = 64 * 1024;
+const DEFAULT_READ: usize = 64 * 1024;
 
 /// Bytes of a read inside a frame that does not fit the buffer, and about the bytes read of it per turn. The frame
 /// arrives in pieces anyway; small ones keep the wait of other connections short.
-const PIECE_BYTES: usize = 256 * 1024;
+const OVERSIZE_READ: usize = 256 * 1024;
 
 /// Bytes read from a connection when the budget of the turn is spent.
-const CROWDED_BYTES: usize = 16 * 1024;
+const OVER_BUDGET_READ: usize = 16 * 1024;
 
 impl<K: Kernel> Reactor<K> {
-    /// Adds an accepted connection. The keys of `links` and `outboxes` change only here, in [`bury`](Self::bury), and
-    /// for outgoing connections in `insert_dialing` and `take_in`.
+    /// Adds an accepted connection. The keys of `links` and `outboxes` change only here, in [`remove`](Self::remove),
+    /// and for outgoing connections in `insert_dialing` and `start_requested_dials`.
     pub(super) fn admit(&mut self, mut stream: K::Stream, peer: SocketAddr, service: &dyn Service) -> io::Result<()> {
-        let Ok(handler) = guard(self.config.panic_policy, || service.stream(peer)) else {
+        let Ok(handler) = catch_panic(self.config.panic_policy, || service.stream(peer)) else {
             self.hub.stats.panics += 1;
             return Ok(());
         };
@@ -114,12 +114,12 @@ impl<K: Kernel> Reactor<K> {
         debug_assert_eq!(key, twin, "the two halves share a key");
         self.hub.stats.accepted += 1;
         self.call(key, |handler, stream| handler.on_connect(stream));
-        self.time_handshake(key);
+        self.limit_tls_handshake(key);
         Ok(())
     }
 
     /// Reports the end of a connection to its handler, and removes the connection.
-    pub(super) fn bury(&mut self, key: usize) {
+    pub(super) fn remove(&mut self, key: usize) {
         let ending = self.hub.outboxes[key].take_ending();
         let reason = ending.unwrap_or_else(|| CloseReason::abnormal(ClosedBy::Peer));
         log::debug!(target: "ws_reactor::reactor", "{} closed: {reason}", self.hub.outboxes[key].id);
@@ -155,12 +155,12 @@ impl<K: Kernel> Reactor<K> {
         for timer in outbox.into_timers() {
             self.hub.timers.cancel(timer);
         }
-        self.let_go(link);
+        self.drop_guarded(link);
     }
 
-    /// Drops a value of user code under the guard, because its destructor may panic.
-    pub(super) fn let_go<T>(&mut self, what: T) {
-        if guard(self.config.panic_policy, || drop(what)).is_err() {
+    /// Drops a value of user code under [`catch_panic`], because its destructor may panic.
+    pub(super) fn drop_guarded<T>(&mut self, what: T) {
+        if catch_panic(self.config.panic_policy, || drop(what)).is_err() {
             self.hub.stats.panics += 1;
         }
     }
@@ -180,7 +180,7 @@ impl<K: Kernel> Reactor<K> {
             self.flush(key);
         }
         if readiness.failed && !self.hub.outboxes[key].may_read() {
-            self.hub.kill(key, ClosedBy::Network(io::ErrorKind::ConnectionReset));
+            self.hub.mark_closed(key, ClosedBy::Network(io::ErrorKind::ConnectionReset));
         }
         if readiness.readable {
             self.read_from(key);
@@ -192,17 +192,17 @@ impl<K: Kernel> Reactor<K> {
         let whole = self.config.read_budget_bytes.max(1);
         let mut budget = whole;
         if let Some(outbox) = self.hub.outboxes.get_mut(key) {
-            outbox.resuming = false;
+            outbox.reread_due = false;
         }
         loop {
             let Some(link) = self.links.get_mut(key) else { return };
             let outbox = &mut self.hub.outboxes[key];
             // The handshake of the transport proceeds even if the connection is not read, because output waits for it.
-            let shaking = link.transport.is_handshaking() && outbox.phase != Phase::Dead;
-            if !outbox.may_read() && !shaking {
+            let handshaking = link.transport.is_handshaking() && outbox.phase != Phase::Closed;
+            if !outbox.may_read() && !handshaking {
                 return;
             }
-            let discarding = matches!(outbox.phase, Phase::Lingering | Phase::Parting);
+            let discarding = matches!(outbox.phase, Phase::Lingering | Phase::AwaitingEof);
             if let Some(backlog) = link.backlog.take().filter(|_| !discarding) {
                 if self.deliver_backlog(key, backlog) {
                     return;
@@ -216,25 +216,25 @@ impl<K: Kernel> Reactor<K> {
             // that expects more waits in the run queue with those in the middle of a message; its silence does not
             // count meanwhile.
             let (crowded, expected) = (self.turn_budget == 0, link.expected as usize);
-            let waits = crowded && expected > CROWDED_BYTES;
+            let waits = crowded && expected > OVER_BUDGET_READ;
             let in_pieces = expected > self.read_buffer.len();
             let spent = whole - budget;
-            if budget == 0 || waits || crowded && spent > 0 || in_pieces && spent >= PIECE_BYTES {
-                outbox.resuming |= waits;
-                return self.enqueue(key);
+            if budget == 0 || waits || crowded && spent > 0 || in_pieces && spent >= OVERSIZE_READ {
+                outbox.reread_due |= waits;
+                return self.queue_reread(key);
             }
-            if shaking {
+            if handshaking {
                 // A handshake costs as much as a hundred messages, so all of them stand in one queue.
-                if !mem::take(&mut self.handshake_is_due) {
-                    return self.queue_handshake(key);
+                if !mem::take(&mut self.tls_step_allowed) {
+                    return self.queue_tls_step(key);
                 }
             }
             let wanted = match (crowded, in_pieces) {
-                (true, _) => CROWDED_BYTES,
-                (_, true) => PIECE_BYTES,
-                _ => expected + USUAL_BYTES,
+                (true, _) => OVER_BUDGET_READ,
+                (_, true) => OVERSIZE_READ,
+                _ => expected + DEFAULT_READ,
             };
-            let most = self.read_buffer.len().min(budget.max(USUAL_BYTES)).min(outbox.read_limit());
+            let most = self.read_buffer.len().min(budget.max(DEFAULT_READ)).min(outbox.read_limit());
             let buffer = &mut self.read_buffer[..wanted.min(most)];
             match link.transport.read(&mut self.kernel, buffer, &mut self.ciphertext) {
                 Ok(Arrived::END) => {
@@ -260,7 +260,7 @@ impl<K: Kernel> Reactor<K> {
                     if discarding || length == 0 {
                         continue;
                     }
-                    if shaking && self.hub.outboxes.get(key).is_none_or(|outbox| !outbox.may_read()) {
+                    if handshaking && self.hub.outboxes.get(key).is_none_or(|outbox| !outbox.may_read()) {
                         self.links[key].backlog =
                             Some(Box::new(Backlog { bytes: self.read_buffer[..length].to_vec(), start: 0 }));
                         return;
@@ -288,7 +288,7 @@ impl<K: Kernel> Reactor<K> {
                             let id = self.hub.outboxes[key].id;
                             log::warn!(target: "ws_reactor::net", "{id}: {error}");
                         }
-                        return self.hub.kill_failed(key, error);
+                        return self.hub.mark_failed(key, error);
                     }
                 },
             }
@@ -302,7 +302,8 @@ impl<K: Kernel> Reactor<K> {
         if large {
             self.hub.input = Input::new(&buffer[..length]);
         }
-        let unread = self.call_back(key, |handler, stream| handler.on_data(stream, &mut buffer[..length])).min(length);
+        let unread =
+            self.run_callback(key, |handler, stream| handler.on_data(stream, &mut buffer[..length])).min(length);
         self.read_buffer = buffer;
         let (mut expected, mut was_sent_from) = (0, false);
         if large {
@@ -311,14 +312,14 @@ impl<K: Kernel> Reactor<K> {
         }
         self.links[key].expected = expected;
         self.hub.outboxes[key].use_allowance(length - unread);
-        self.follow_up(key);
+        self.after_callback(key);
         if was_sent_from {
             self.hub.outboxes[key].keep_input(&self.read_buffer, &mut self.hub.pools);
         }
-        if unread > 0 && !self.is_before_tls(key) {
+        if unread > 0 && !self.fail_input_before_tls(key) {
             let bytes = self.read_buffer[length - unread..length].to_vec();
             self.links[key].backlog = Some(Box::new(Backlog { bytes, start: 0 }));
-            self.enqueue(key);
+            self.queue_reread(key);
         }
         unread > 0
     }
@@ -333,20 +334,20 @@ impl<K: Kernel> Reactor<K> {
         self.hub.outboxes[key].use_allowance(length - unread);
         backlog.start += length - unread;
         let left = backlog.start < backlog.bytes.len();
-        if left && !self.is_before_tls(key) {
+        if left && !self.fail_input_before_tls(key) {
             self.links[key].backlog = Some(backlog);
-            self.enqueue(key);
+            self.queue_reread(key);
         }
         left
     }
 
     /// Fails the connection if bytes that the handler has handed back arrived before TLS was started. Those bytes must
     /// not pass for bytes received within TLS.
-    fn is_before_tls(&mut self, key: usize) -> bool {
+    fn fail_input_before_tls(&mut self, key: usize) -> bool {
         let before = self.links[key].transport.is_handshaking();
         if before {
             let error = io::Error::new(io::ErrorKind::InvalidData, "the peer spoke before TLS began");
-            self.hub.kill_failed(key, error);
+            self.hub.mark_failed(key, error);
         }
         before
     }
@@ -355,29 +356,29 @@ impl<K: Kernel> Reactor<K> {
     ///
     /// A panic ends only the connection. `on_error` is called with it, unless the connection had ended before.
     pub(super) fn call(&mut self, key: usize, callback: impl FnOnce(&mut dyn StreamHandler, &mut Stream<'_>)) -> usize {
-        let unread = self.call_back(key, callback);
-        self.follow_up(key);
+        let unread = self.run_callback(key, callback);
+        self.after_callback(key);
         unread
     }
 
-    /// The callback alone; [`follow_up`](Self::follow_up) has to be the next access to the connection.
+    /// The callback alone; [`after_callback`](Self::after_callback) has to be the next access to the connection.
     #[inline]
-    fn call_back(&mut self, key: usize, callback: impl FnOnce(&mut dyn StreamHandler, &mut Stream<'_>)) -> usize {
+    fn run_callback(&mut self, key: usize, callback: impl FnOnce(&mut dyn StreamHandler, &mut Stream<'_>)) -> usize {
         let id = self.hub.outboxes[key].id;
         self.hub.current = key;
         let began = self.begin_callback();
         let mut stream = Stream::new(&mut self.hub, id);
         let handler = &mut *self.links[key].handler;
-        let outcome = guard(self.config.panic_policy, || callback(handler, &mut stream));
+        let outcome = catch_panic(self.config.panic_policy, || callback(handler, &mut stream));
         let mut unread = stream.handed_back();
         if let Err(Panicked(message)) = outcome {
             unread = 0;
             self.hub.stats.panics += 1;
-            self.hub.lend(None);
-            let dead = self.hub.phase(id) == Phase::Dead;
+            self.hub.set_message_buffer(None);
+            let dead = self.hub.phase(id) == Phase::Closed;
             self.hub.fail_panicked(id);
             let (mut stream, error) = (Stream::new(&mut self.hub, id), Error::Panic(message));
-            if !dead && guard(self.config.panic_policy, || handler.on_error(&mut stream, &error)).is_err() {
+            if !dead && catch_panic(self.config.panic_policy, || handler.on_error(&mut stream, &error)).is_err() {
                 self.hub.stats.panics += 1;
             }
         }
@@ -387,26 +388,26 @@ impl<K: Kernel> Reactor<K> {
         if let Some(successor) = self.hub.successor.take() {
             // The former handler may hold the last reference to its server.
             let former = mem::replace(&mut self.links[key].handler, successor);
-            self.let_go(former);
+            self.drop_guarded(former);
         }
         unread
     }
 
     /// Carries out what a callback has requested.
     #[inline]
-    fn follow_up(&mut self, key: usize) {
+    fn after_callback(&mut self, key: usize) {
         self.start_tls();
         self.flush(key);
         self.hub.current = NO_CONNECTION;
-        self.take_in_dials();
+        self.start_dials();
     }
 
     /// Schedules reading from the connection in the next turn, without an event.
-    pub(super) fn enqueue(&mut self, key: usize) {
+    pub(super) fn queue_reread(&mut self, key: usize) {
         let link = &mut self.links[key];
-        if !link.queued {
-            link.queued = true;
-            self.run_queue.push(key);
+        if !link.reread_queued {
+            link.reread_queued = true;
+            self.reread_queue.push(key);
         }
     }
 }

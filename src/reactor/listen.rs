@@ -71,7 +71,7 @@ pub(super) struct Listener<L> {
     pub(super) id: ListenerId,
     pub(super) socket: L,
     pub(super) service: Rc<dyn Service>,
-    /// Connections may be waiting in the backlog; no further event will say so.
+    /// Connections may be waiting in the backlog; no further event reports it.
     pub(super) ready: bool,
     /// Set while the listener is parked, because the system has no room for a connection. The timer tries again.
     pub(super) parked: Option<TimerId>,

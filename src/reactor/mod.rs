@@ -12,6 +12,7 @@ mod publish;
 mod ending;
 
 mod accept;
+mod admission;
 mod cold;
 mod compression;
 mod config;
@@ -22,7 +23,6 @@ mod encoded;
 mod events;
 mod excess;
 mod flushing;
-mod guard;
 mod hub;
 mod id;
 mod input;
@@ -31,20 +31,20 @@ mod link;
 mod listen;
 mod outbox;
 mod output_rule;
-mod peer;
-mod pending;
-mod place;
+mod panic;
+mod peer_addr;
 mod pools;
 mod queue;
 mod remote;
-mod securing;
 mod send_status;
 mod simulated;
-mod slow;
+mod slow_turn;
 mod stats;
 mod stream;
+mod target;
 mod task;
 mod timers;
+mod tls;
 mod token;
 mod topics;
 mod waiting;
@@ -60,6 +60,12 @@ use std::{
 
 use slab::Slab;
 
+pub(crate) use self::{
+    admission::PendingHandshake,
+    listen::Service,
+    outbox::{LARGE_PAYLOAD_BYTES, Phase},
+    target::Target,
+};
 pub use self::{
     config::{OutputLimits, Overflow, PanicPolicy, ReactorConfig, StreamConfig},
     counts::ConnectionStats,
@@ -69,7 +75,7 @@ pub use self::{
     publish::Published,
     remote::{Remote, RemoteError},
     send_status::SendStatus,
-    slow::SlowTurn,
+    slow_turn::SlowTurn,
     stats::Stats,
     stream::{Stream, StreamHandler},
 };
@@ -79,17 +85,11 @@ use self::{
     link::Link,
     listen::{Listener, Streams},
     remote::Command,
-    slow::Watch,
+    slow_turn::Watch,
     token::Token,
 };
 #[cfg(any(test, fuzzing, measuring))]
 pub(crate) use self::{id::IdSource, timers::Timers, topics::Topics};
-pub(crate) use self::{
-    listen::Service,
-    outbox::{LARGE_PAYLOAD_BYTES, Phase},
-    pending::PendingHandshake,
-    place::Place,
-};
 #[cfg(feature = "tls")]
 use crate::net::tls::TlsAcceptor;
 use crate::{
@@ -142,34 +142,34 @@ pub struct Reactor<K: Kernel = System> {
     /// Addresses that resolvers have found.
     answers: Arc<Answers>,
     resolver: Box<dyn Resolver>,
-    /// `take_in` is running.
-    taking_in: bool,
+    /// `start_requested_dials` is running.
+    starting_dials: bool,
     hub: Hub,
     /// The one buffer into which all connections are read.
     read_buffer: Box<[u8]>,
     /// Buffer for encrypted input.
     ciphertext: Ciphertext,
     /// Connections that wait for a step of their TLS handshake, oldest first.
-    handshakes: VecDeque<usize>,
+    tls_queue: VecDeque<usize>,
     /// The connection being read may make a step of its TLS handshake.
-    handshake_is_due: bool,
+    tls_step_allowed: bool,
     events: Vec<Event>,
     /// Bytes that may still be read in this part of the turn.
     turn_budget: usize,
     /// Connections to be read in the next turn without waiting for an event.
-    run_queue: Vec<usize>,
+    reread_queue: Vec<usize>,
     /// Connections whose output has drained.
     drained: Vec<ConnectionId>,
-    /// Commands of other threads, taken out of the mailbox.
+    /// Commands of other threads, taken out of the command queue.
     commands: VecDeque<Command>,
     /// End of the last turn. A loop that starts the next turn late waits too long by no more than that delay.
     ended: Instant,
     /// Callback and threshold of `on_slow_turn`.
     watch: Option<Watch>,
     /// Timer that ends a graceful shutdown.
-    last_call: Option<TimerId>,
+    shutdown_timer: Option<TimerId>,
     /// Trim passes still scheduled.
-    rests: u32,
+    trim_passes: u32,
     config: ReactorConfig,
 }
 
@@ -215,21 +215,21 @@ impl<K: Kernel> Reactor<K> {
             attempts: Slab::new(),
             answers: Answers::new(kernel.waker()),
             resolver: Box::new(SystemResolver::default()),
-            taking_in: false,
+            starting_dials: false,
             hub: Hub::new(&config, kernel.now(), kernel.waker(), random),
             read_buffer: vec![0; config.read_buffer_bytes.max(1)].into(),
             ciphertext: Ciphertext::beside(config.read_buffer_bytes.max(1)),
-            handshakes: VecDeque::new(),
-            handshake_is_due: false,
+            tls_queue: VecDeque::new(),
+            tls_step_allowed: false,
             events: Vec::new(),
             turn_budget: config.turn_budget_bytes.max(1),
-            run_queue: Vec::new(),
+            reread_queue: Vec::new(),
             drained: Vec::new(),
             commands: VecDeque::new(),
             ended: kernel.now(),
             watch: None,
-            last_call: None,
-            rests: 0,
+            shutdown_timer: None,
+            trim_passes: 0,
             kernel,
             config,
         }
@@ -316,31 +316,31 @@ impl<K: Kernel> Reactor<K> {
             return Ok(Turn::Stopped);
         }
         self.events.clear();
-        let patience = self.patience(now, timeout);
-        self.kernel.poll(&mut self.events, patience).map_err(PollError)?;
+        let poll_timeout = self.poll_timeout(now, timeout);
+        self.kernel.poll(&mut self.events, poll_timeout).map_err(PollError)?;
         self.hub.now = self.kernel.now();
 
-        self.take_in_dials();
-        self.refill_deliveries();
+        self.start_dials();
+        self.reset_delivery_budget();
         // Connections for which the last turn had no budget left are removed first.
         self.remove_closed();
-        self.refill_deliveries();
-        self.take_answers();
+        self.reset_delivery_budget();
+        self.take_lookup_results();
         self.run_commands();
         self.handle_events();
         self.run_ticks();
         self.fire_timers();
         self.deliver_events();
-        self.carry_out_listening();
-        self.wind_down();
+        self.open_and_close_listeners();
+        self.advance_shutdown();
         self.compress_waiting();
         self.terminate_slow_readers();
         self.flush_touched();
-        self.tell_drained();
+        self.notify_drained();
         self.remove_closed();
-        self.note_plenty();
-        self.note_turn();
-        self.note_end();
+        self.schedule_trim();
+        self.end_slow_turn_watch();
+        self.finish_shutdown();
 
         self.hub.stats.turns += 1;
         Ok(if self.hub.running == Running::Stopped { Turn::Stopped } else { Turn::Running })
@@ -348,13 +348,13 @@ impl<K: Kernel> Reactor<K> {
 
     /// Handles events, then connections that a budget or a pause left unfinished.
     fn handle_events(&mut self) {
-        let unfinished = self.run_queue.len();
-        self.refill();
+        let unfinished = self.reread_queue.len();
+        self.reset_read_budget();
         let events = mem::take(&mut self.events);
         for Event { token, readiness } in &events {
             match Token::from(*token) {
                 Token::Link(key) => self.on_readiness(key, *readiness),
-                Token::Listener(key) => self.note_waiting(key),
+                Token::Listener(key) => self.mark_ready(key),
                 Token::Attempt(slot) => self.on_attempt(slot),
             }
         }
@@ -362,32 +362,32 @@ impl<K: Kernel> Reactor<K> {
         self.accept();
         // TLS handshakes and unfinished connections have read budgets of their own, so a flood of events cannot starve
         // them.
-        self.refill();
-        self.shake_hands();
-        self.refill();
-        self.refill_deliveries();
+        self.reset_read_budget();
+        self.run_tls_handshakes();
+        self.reset_read_budget();
+        self.reset_delivery_budget();
         let mut looked_at = 0;
         // Connections not reached now come first in the next turn.
         while looked_at < unfinished && self.turn_budget > 0 {
-            let key = self.run_queue[looked_at];
+            let key = self.reread_queue[looked_at];
             looked_at += 1;
             if let Some(link) = self.links.get_mut(key) {
-                link.queued = false;
+                link.reread_queued = false;
                 self.read_from(key);
             }
         }
         if looked_at > 0 {
-            self.run_queue.drain(..looked_at);
+            self.reread_queue.drain(..looked_at);
         }
     }
 
     /// Refills the read budget for the next part of the turn.
-    fn refill(&mut self) {
+    fn reset_read_budget(&mut self) {
         self.turn_budget = self.config.turn_budget_bytes.max(1);
     }
 
     /// Refills the delivery budget for the next part of the turn.
-    fn refill_deliveries(&mut self) {
+    fn reset_delivery_budget(&mut self) {
         self.hub.deliveries_left = self.config.delivery_budget.max(1);
     }
 
@@ -396,27 +396,27 @@ impl<K: Kernel> Reactor<K> {
     /// endlessly.
     #[inline]
     fn remove_closed(&mut self) {
-        if !(self.hub.dead.is_empty() && self.hub.resumed.is_empty()) {
+        if !(self.hub.closed.is_empty() && self.hub.reread.is_empty()) {
             self.remove_all_closed();
         }
     }
 
     #[inline(never)]
     fn remove_all_closed(&mut self) {
-        let closed = self.hub.dead.len();
+        let closed = self.hub.closed.len();
         let mut removed = 0;
         while removed < closed && self.hub.deliveries_left > 0 {
             self.hub.deliveries_left -= 1;
-            self.bury(self.hub.dead[removed]);
+            self.remove(self.hub.closed[removed]);
             removed += 1;
         }
         if removed > 0 {
-            self.hub.dead.drain(..removed);
+            self.hub.closed.drain(..removed);
             self.unpark_all();
         }
-        while let Some(key) = self.hub.resumed.pop() {
+        while let Some(key) = self.hub.reread.pop() {
             if self.links.contains(key) {
-                self.enqueue(key);
+                self.queue_reread(key);
             }
         }
     }

@@ -13,13 +13,13 @@ use super::{
     config::StreamConfig,
     encoded::EncodedFrame,
     id::{ConnectionId, TimerId},
-    peer::PeerAddr,
+    peer_addr::PeerAddr,
     pools::Pools,
     queue::{MAX_SLICES, Queue},
 };
 use crate::protocol::{
     CloseCode, Message,
-    block::{SharedBlock, place},
+    block::{SharedBlock, offset_in},
     deflate::Deflation,
     encoder::Encoder,
     framing::HeaderBytes,
@@ -37,9 +37,9 @@ pub(crate) enum Phase {
     /// Queued output is sent, then our side ends; input is discarded until the peer's side ends.
     Lingering,
     /// Queued output is sent and input is discarded; the peer, a server, ends the stream (RFC 6455 §7.1.1).
-    Parting,
+    AwaitingEof,
     /// The connection has ended and is removed at the end of the turn.
-    Dead,
+    Closed,
 }
 
 /// A payload of at least this length is sent from its place, if that is a block or the input being handled.
@@ -53,9 +53,9 @@ pub(crate) struct Outbox {
     /// The application has paused reading.
     pub(super) paused: bool,
     /// Reading was resumed, and no read has followed yet.
-    pub(super) resuming: bool,
+    pub(super) reread_due: bool,
     /// Output was above the mark, or a send was congested or dropped, and the output has not drained since.
-    pub(super) above_mark: bool,
+    pub(super) drain_due: bool,
     /// Output is above the high-water mark, or was at the last check.
     pub(super) congested: bool,
     /// `cold` holds a rule: output waits that the socket did not take.
@@ -73,7 +73,7 @@ pub(crate) struct Outbox {
     /// The output belongs to a WebSocket, from its opening handshake on.
     pub(super) reserved: bool,
     /// The application has ended the connection, or is about to.
-    pub(super) given_up: bool,
+    pub(super) closed_by_app: bool,
     /// The counters of the connection are in `cold`.
     pub(super) counted: bool,
     /// The deadline is removed when the TLS handshake is done.
@@ -88,7 +88,7 @@ pub(crate) struct Outbox {
     /// Deadline of the current phase.
     pub(super) deadline: Option<Instant>,
     /// Timer for `deadline` and for the output rule; it fires no later than either.
-    pub(super) alarm: Option<TimerId>,
+    pub(super) deadline_timer: Option<TimerId>,
     /// Rarely used state.
     pub(super) cold: Option<Box<Cold>>,
 }
@@ -99,8 +99,8 @@ impl Outbox {
             id,
             phase: Phase::Open,
             paused: false,
-            resuming: false,
-            above_mark: false,
+            reread_due: false,
+            drain_due: false,
             congested: false,
             has_rule: false,
             blocked: false,
@@ -109,7 +109,7 @@ impl Outbox {
             dialing: false,
             resolving: false,
             reserved: false,
-            given_up: false,
+            closed_by_app: false,
             counted: false,
             deadline_is_for_tls: false,
             peer_addr: peer_addr.into(),
@@ -118,7 +118,7 @@ impl Outbox {
             compression: None,
             queue: None,
             deadline: None,
-            alarm: None,
+            deadline_timer: None,
             cold: None,
         };
         outbox.begin_counts();
@@ -139,7 +139,7 @@ impl Outbox {
     }
 
     /// Makes the stream a WebSocket, with compression if it was negotiated.
-    pub(super) fn speak(&mut self, encoder: Encoder, deflation: Option<Deflation>) {
+    pub(super) fn start_websocket(&mut self, encoder: Encoder, deflation: Option<Deflation>) {
         self.encoder = Some(encoder);
         self.compression = deflation.map(|deflation| Box::new(Compression::new(deflation)));
     }
@@ -173,10 +173,10 @@ impl Outbox {
     /// Whether the connection may be read now.
     pub(super) fn may_read(&self) -> bool {
         match self.phase {
-            Phase::Open => !self.paused && (!self.above_mark || self.allowance() > 0),
+            Phase::Open => !self.paused && (!self.drain_due || self.allowance() > 0),
             // The peer's close frame has to be found even if the application has paused reading.
-            Phase::Closing | Phase::Lingering | Phase::Parting => true,
-            Phase::Draining | Phase::Dead => false,
+            Phase::Closing | Phase::Lingering | Phase::AwaitingEof => true,
+            Phase::Draining | Phase::Closed => false,
         }
     }
 
@@ -200,7 +200,7 @@ impl Outbox {
     }
 
     /// Queues a message, compressed if `compress` is set and compression was negotiated. A large message inside the
-    /// block `lent` is sent from there.
+    /// block `message_buffer` is sent from there.
     ///
     /// Returns `true` if the message is the first that waits for compression.
     #[inline(always)]
@@ -209,13 +209,13 @@ impl Outbox {
         encoder: Encoder,
         message: Message<'_>,
         compress: bool,
-        lent: Option<&SharedBlock>,
+        message_buffer: Option<&SharedBlock>,
         pools: &mut Pools,
     ) -> bool {
         if self.compression.is_some() {
-            return self.compressible(encoder, message, compress, lent, pools);
+            return self.compressible(encoder, message, compress, message_buffer, pools);
         }
-        self.plain(encoder, message, lent, pools);
+        self.plain(encoder, message, message_buffer, pools);
         false
     }
 
@@ -225,12 +225,12 @@ impl Outbox {
         &mut self,
         encoder: Encoder,
         message: Message<'_>,
-        lent: Option<&SharedBlock>,
+        message_buffer: Option<&SharedBlock>,
         pools: &mut Pools,
     ) {
         let payload = message.as_bytes();
         if payload.len() >= LARGE_PAYLOAD_BYTES
-            && let Some((block, start)) = lent.and_then(|block| Some((block, place(block, payload)?)))
+            && let Some((block, start)) = message_buffer.and_then(|block| Some((block, offset_in(block, payload)?)))
             && let Some(header) = encoder.message_header(message)
         {
             self.begin_frame(&header, pools).append_shared(block, start, start + payload.len(), true);
@@ -300,7 +300,7 @@ impl Outbox {
         }
     }
 
-    /// Queues the close frame of a failed connection, if the version has a frame that can say so.
+    /// Queues the close frame of a failed connection, if the version has a frame for that.
     pub(super) fn failure_frame(&mut self, code: CloseCode, reason: &str, pools: &mut Pools) {
         self.take_pong();
         if self.encoder.is_some_and(|encoder| encoder.version().closes_cleanly()) {
@@ -346,7 +346,7 @@ impl Outbox {
 
     /// All timers that end with the connection.
     pub(super) fn into_timers(self) -> impl Iterator<Item = TimerId> {
-        self.cold.map(|cold| cold.timers).into_iter().flatten().chain(self.alarm)
+        self.cold.map(|cold| cold.timers).into_iter().flatten().chain(self.deadline_timer)
     }
 
     /// Fills `slices` with waiting bytes for one write, and returns their number.

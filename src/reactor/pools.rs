@@ -21,7 +21,7 @@ pub(crate) struct Pools {
     #[allow(clippy::vec_box)]
     queues: Vec<Box<Queue>>,
     /// Smallest number of free queues since the last trim pass: these were not needed.
-    fewest: usize,
+    low_water: usize,
 }
 
 /// Free queues kept: enough to publish to this many connections without an allocation.
@@ -38,7 +38,7 @@ impl Pools {
             masks: Masks::new(random),
             slice_bytes: config.compression_budget_bytes.max(1),
             queues: Vec::new(),
-            fewest: 0,
+            low_water: 0,
         }
     }
 
@@ -49,7 +49,7 @@ impl Pools {
 
     pub(super) fn take_queue(&mut self) -> Box<Queue> {
         let queue = self.queues.pop().unwrap_or_default();
-        self.fewest = self.fewest.min(self.queues.len());
+        self.low_water = self.low_water.min(self.queues.len());
         queue
     }
 
@@ -62,18 +62,18 @@ impl Pools {
     }
 
     /// Whether more is free than is worth keeping without need.
-    pub(super) fn is_ample(&self) -> bool {
+    pub(super) fn has_excess(&self) -> bool {
         self.queues.len() > FEW_QUEUES || self.blocks.free_bytes() > FEW_BYTES
     }
 
     /// Trims buffers that were not needed since the last call, and all free ones if these were most of them (see
-    /// [`Blocks::rest`]). Returns `true` in the latter case: the burst that needed them is over.
-    pub(super) fn rest(&mut self) -> bool {
+    /// [`Blocks::trim`]). Returns `true` in the latter case: the burst that needed them is over.
+    pub(super) fn trim(&mut self) -> bool {
         let free = self.queues.len();
-        let over = self.fewest >= free / 2;
-        self.queues.drain(..if over { free } else { self.fewest });
+        let over = self.low_water >= free / 2;
+        self.queues.drain(..if over { free } else { self.low_water });
         self.queues.shrink_to(2 * self.queues.len());
-        self.fewest = self.queues.len();
-        self.blocks.rest() && over
+        self.low_water = self.queues.len();
+        self.blocks.trim() && over
     }
 }

@@ -1,7 +1,7 @@
 //! Publishing: one message to all subscribers of a topic, encoded once.
 
 use super::{
-    compression::Shares,
+    compression::ShareKey,
     encoded::EncodedFrame,
     hub::{Hub, NO_CONNECTION, find},
     id::ConnectionId,
@@ -9,7 +9,7 @@ use super::{
     output_rule::Admission,
     send_status::SendStatus,
 };
-use crate::protocol::{Message, Outgoing, block::place, message::Summary, outgoing::OutgoingKind};
+use crate::protocol::{Message, Outgoing, block::offset_in, message::Summary, outgoing::OutgoingKind};
 
 /// Result of a publish, in numbers of subscribers. Subscribers that are closing are not counted.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -120,27 +120,35 @@ impl Hub {
             }
             let outbox = &mut self.outboxes[key];
             log::trace!(target: "ws_reactor::reactor", "{} send {}, published", outbox.id, Summary(message));
-            let (lent, pools) = (self.lent.as_ref(), &mut self.pools);
+            let (message_buffer, pools) = (self.message_buffer.as_ref(), &mut self.pools);
             let shares = outbox.shares(message.len(), compress);
             let known = frames.iter().position(|frame| (frame.encoder, frame.shares) == (encoder, shares));
             match known {
-                _ if shares == Shares::Nothing => {
+                _ if shares == ShareKey::Nothing => {
                     // Connections that have to wait with the message wait with the same copy of it.
                     let large = message.len() > pools.slice_bytes;
-                    let lies = lent.is_some_and(|block| place(block, message.as_bytes()).is_some());
+                    let lies = message_buffer.is_some_and(|block| offset_in(block, message.as_bytes()).is_some());
                     let copy =
                         (large && !lies).then(|| &*copy.get_or_insert_with(|| pools.blocks.take_message(message)));
-                    let (message, lent) = copy.map_or((message, lent), |copy| (copy.message(), Some(copy)));
-                    if outbox.message(encoder, message, compress, lent, pools) {
+                    let (message, message_buffer) =
+                        copy.map_or((message, message_buffer), |copy| (copy.message(), Some(copy)));
+                    if outbox.message(encoder, message, compress, message_buffer, pools) {
                         self.compressing.push_back(outbox.id);
                     }
-                    if let Some(block) = lent.filter(|_| outbox.above_congestion_mark() > 0) {
+                    if let Some(block) = message_buffer.filter(|_| outbox.above_congestion_mark() > 0) {
                         self.excess.add_shared(block, outbox.above_congestion_mark());
                     }
                 }
                 known => {
                     let known = known.unwrap_or_else(|| {
-                        frames.push(EncodedFrame::new(outbox, encoder, shares, message, lent, &mut pools.blocks));
+                        frames.push(EncodedFrame::new(
+                            outbox,
+                            encoder,
+                            shares,
+                            message,
+                            message_buffer,
+                            &mut pools.blocks,
+                        ));
                         frames.len() - 1
                     });
                     outbox.encoded(&frames[known], pools);

@@ -144,7 +144,7 @@ impl Queue {
 
     /// Index of the frame with the key, if no byte of it has left.
     pub(super) fn latest_index(&self, key: &str) -> Option<usize> {
-        let index = (self.latest.as_ref()?.place(key)? - self.popped) as usize;
+        let index = (self.latest.as_ref()?.position(key)? - self.popped) as usize;
         (index > 0 || self.sent == 0).then_some(index)
     }
 
@@ -164,8 +164,8 @@ impl Queue {
                 true
             }
             None => {
-                let place = self.popped + self.segments.len() as u64;
-                self.latest.get_or_insert_default().note(key, place);
+                let position = self.popped + self.segments.len() as u64;
+                self.latest.get_or_insert_default().note(key, position);
                 self.segments.push_back(segment);
                 false
             }

@@ -4,7 +4,7 @@ use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use super::{hub::Hub, id::ConnectionId};
 use crate::{
-    net::{Mailbox, Refused},
+    net::{CommandQueue, PushError},
     protocol::{CloseCode, OwnedMessage},
 };
 
@@ -88,18 +88,18 @@ impl std::error::Error for RemoteError {}
 /// ```
 #[derive(Debug, Clone)]
 pub struct Remote {
-    inbox: Arc<Mailbox<Command>>,
+    inbox: Arc<CommandQueue<Command>>,
 }
 
 impl Remote {
-    pub(super) fn new(inbox: Arc<Mailbox<Command>>) -> Self {
+    pub(super) fn new(inbox: Arc<CommandQueue<Command>>) -> Self {
         Remote { inbox }
     }
 
     fn push(&self, command: Command) -> Result<(), RemoteError> {
         self.inbox.push(command).map_err(|refused| match refused {
-            Refused::Full => RemoteError::Full,
-            Refused::Closed => RemoteError::Closed,
+            PushError::Full => RemoteError::Full,
+            PushError::Closed => RemoteError::Closed,
         })
     }
 

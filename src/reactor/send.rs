@@ -102,11 +102,11 @@ impl Hub {
             // The payload is written from the input buffer, right after the callback.
             return true;
         }
-        if outbox.message(encoder, message, compress, self.lent.as_ref(), &mut self.pools) {
+        if outbox.message(encoder, message, compress, self.message_buffer.as_ref(), &mut self.pools) {
             self.compressing.push_back(id);
         }
         let above = outbox.above_congestion_mark();
-        let shared = self.lent.as_ref().filter(|_| above > 0 && message.len() >= LARGE_PAYLOAD_BYTES);
+        let shared = self.message_buffer.as_ref().filter(|_| above > 0 && message.len() >= LARGE_PAYLOAD_BYTES);
         if let Some(block) = shared {
             self.excess.add_shared(block, above);
         }
@@ -205,10 +205,10 @@ impl Hub {
         let admission = outbox.config.output.admit(outbox.buffered());
         match admission {
             Admission::Accept => {}
-            Admission::Congested => outbox.above_mark |= outbox.phase == Phase::Open,
+            Admission::Congested => outbox.drain_due |= outbox.phase == Phase::Open,
             Admission::Drop => {
                 // `on_drain` follows when there is room again.
-                outbox.above_mark = true;
+                outbox.drain_due = true;
                 self.touch(id.key());
             }
             Admission::Close => self.abort_slow_reader(id),
@@ -216,8 +216,8 @@ impl Hub {
         admission
     }
 
-    /// Calls `send` with the message of an owned payload. A large payload is lent as a block, so that it is shared
-    /// instead of copied.
+    /// Calls `send` with the message of an owned payload. A large payload becomes the message buffer, so that it is
+    /// shared instead of copied.
     #[inline(never)]
     pub(super) fn with_payload<T>(
         &mut self,
@@ -228,10 +228,10 @@ impl Hub {
             return send(self, payload.as_message());
         }
         let message = payload.into_owned();
-        let block = SharedBlock::new(Block::Foreign(message.clone()));
-        let lent = self.lent.replace(block);
+        let block = SharedBlock::new(Block::FromApp(message.clone()));
+        let message_buffer = self.message_buffer.replace(block);
         let sent = send(self, message.as_message());
-        self.lent = lent;
+        self.message_buffer = message_buffer;
         sent
     }
 }

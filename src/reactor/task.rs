@@ -19,13 +19,13 @@ pub(super) type Periodic = Box<dyn FnMut(&mut Hub)>;
 /// Task of a timer that is due.
 pub(super) enum Task {
     /// Check the deadlines of a connection.
-    Alarm(ConnectionId),
+    Deadline(ConnectionId),
     /// Call `on_timer` of a connection once.
     Connection(ConnectionId),
     /// Call `on_timer` of a connection repeatedly.
     ConnectionInterval(Box<ConnectionInterval>),
     Once(Option<Tick>),
-    Periodic(Box<Rhythm>),
+    Periodic(Box<Interval>),
     /// Accept again on a parked listener.
     Listener(ListenerId),
     /// Resolve the name of a delayed outgoing connection.
@@ -33,13 +33,13 @@ pub(super) enum Task {
     /// Try the next address of an outgoing connection.
     NextAddress(ConnectionId),
     /// Trim unused memory.
-    Rest,
+    Trim,
     /// Terminate the remaining connections of a graceful shutdown.
-    CutAll,
+    EndShutdown,
 }
 
 /// A function that is called periodically.
-pub(super) struct Rhythm {
+pub(super) struct Interval {
     pub(super) every: Duration,
     pub(super) next: Instant,
     /// `None` while the function is being called.
@@ -65,15 +65,15 @@ const SHORTEST_PERIOD: Duration = Duration::from_micros(1);
 
 /// Advances `next` in steps of the period; whole periods that a busy loop has missed are skipped.
 pub(super) fn following(next: &mut Instant, every: Duration, now: Instant) -> Instant {
-    let missed = now.saturating_duration_since(*next).as_nanos() / every.as_nanos();
-    *next = later(*next, every.saturating_mul(u32::try_from(missed + 1).unwrap_or(u32::MAX)));
+    let connect_timeout_kind = now.saturating_duration_since(*next).as_nanos() / every.as_nanos();
+    *next = later(*next, every.saturating_mul(u32::try_from(connect_timeout_kind + 1).unwrap_or(u32::MAX)));
     *next
 }
 
 impl fmt::Debug for Task {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Task::Alarm(_) => "Alarm",
+            Task::Deadline(_) => "Deadline",
             Task::Connection(_) => "Connection",
             Task::ConnectionInterval(_) => "ConnectionInterval",
             Task::Once(_) => "Once",
@@ -81,8 +81,8 @@ impl fmt::Debug for Task {
             Task::Listener(_) => "Listener",
             Task::Dial(_) => "Dial",
             Task::NextAddress(_) => "NextAddress",
-            Task::Rest => "Rest",
-            Task::CutAll => "CutAll",
+            Task::Trim => "Trim",
+            Task::EndShutdown => "EndShutdown",
         })
     }
 }
@@ -94,13 +94,13 @@ impl Hub {
     }
 
     /// Calls `call` every `every`, the first time `every` after the start of this turn. Calls missed by a busy loop are
-    /// skipped, and the rhythm is kept.
+    /// skipped, and the interval is kept.
     ///
     /// A period of zero counts as 1 µs. A `call` that panics is not called again.
     pub fn add_periodic_timer(&mut self, every: Duration, call: impl FnMut(&mut Hub) + 'static) -> TimerId {
         let every = every.max(SHORTEST_PERIOD);
         let next = self.after(every);
-        self.timers.insert(next, Task::Periodic(Box::new(Rhythm { every, next, call: Some(Box::new(call)) })))
+        self.timers.insert(next, Task::Periodic(Box::new(Interval { every, next, call: Some(Box::new(call)) })))
     }
 
     /// Cancels a timer of the Hub or of a connection. A periodic timer may be cancelled by its own call.

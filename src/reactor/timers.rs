@@ -23,7 +23,7 @@ pub(crate) struct Timers<T> {
 struct Entry<T> {
     id: TimerId,
     /// Position in the heap; `None` while the timer has fired and is being handled.
-    place: Option<u32>,
+    index: Option<u32>,
     value: T,
 }
 
@@ -43,16 +43,16 @@ impl<T> Timers<T> {
         let entry = self.entries.vacant_entry();
         let key = entry.key();
         let id = self.ids.timer(key);
-        entry.insert(Entry { id, place: None, value });
+        entry.insert(Entry { id, index: None, value });
         self.schedule(key, at);
         id
     }
 
     /// Removes a timer that waits or is being handled. Returns `None` if there is no such timer.
     pub(crate) fn cancel(&mut self, id: TimerId) -> Option<T> {
-        let place = self.get(id)?.place;
-        if let Some(place) = place {
-            self.remove_node(place as usize);
+        let index = self.get(id)?.index;
+        if let Some(index) = index {
+            self.remove_node(index as usize);
         }
         Some(self.entries.remove(id.key()).value)
     }
@@ -60,8 +60,8 @@ impl<T> Timers<T> {
     /// Moves a timer to `at`. Returns `false` if there is no such timer.
     pub(crate) fn reschedule(&mut self, id: TimerId, at: Instant) -> bool {
         let Some(entry) = self.get(id) else { return false };
-        if let Some(place) = entry.place {
-            self.remove_node(place as usize);
+        if let Some(index) = entry.index {
+            self.remove_node(index as usize);
         }
         self.schedule(id.key(), at);
         true
@@ -74,7 +74,7 @@ impl<T> Timers<T> {
         let key = first.key as usize;
         self.remove_node(0);
         let entry = &mut self.entries[key];
-        entry.place = None;
+        entry.index = None;
         Some(entry.id)
     }
 
@@ -86,7 +86,7 @@ impl<T> Timers<T> {
 
     /// Deadline of a timer; `None` if there is no such timer, or if it is being handled.
     pub(crate) fn deadline(&self, id: TimerId) -> Option<Instant> {
-        Some(self.heap[self.get(id)?.place? as usize].at)
+        Some(self.heap[self.get(id)?.index? as usize].at)
     }
 
     /// Deadline of the next timer.
@@ -109,48 +109,48 @@ impl<T> Timers<T> {
         self.rise(self.heap.len() - 1);
     }
 
-    fn remove_node(&mut self, place: usize) {
-        let removed = self.heap.swap_remove(place);
-        self.entries[removed.key as usize].place = None;
-        if place < self.heap.len() {
-            let place = self.rise(place);
-            self.sink(place);
+    fn remove_node(&mut self, index: usize) {
+        let removed = self.heap.swap_remove(index);
+        self.entries[removed.key as usize].index = None;
+        if index < self.heap.len() {
+            let index = self.rise(index);
+            self.sink(index);
         }
     }
 
-    /// Moves the node at `place` towards the root as far as needed, and returns its new position.
-    fn rise(&mut self, mut place: usize) -> usize {
-        while place > 0 {
-            let parent = (place - 1) / CHILDREN;
-            if self.heap[parent].at <= self.heap[place].at {
+    /// Moves the node at `index` towards the root as far as needed, and returns its new position.
+    fn rise(&mut self, mut index: usize) -> usize {
+        while index > 0 {
+            let parent = (index - 1) / CHILDREN;
+            if self.heap[parent].at <= self.heap[index].at {
                 break;
             }
-            self.heap.swap(parent, place);
-            self.note_place(place);
-            place = parent;
+            self.heap.swap(parent, index);
+            self.store_index(index);
+            index = parent;
         }
-        self.note_place(place);
-        place
+        self.store_index(index);
+        index
     }
 
-    fn sink(&mut self, mut place: usize) {
+    fn sink(&mut self, mut index: usize) {
         loop {
-            let first = place * CHILDREN + 1;
+            let first = index * CHILDREN + 1;
             let children = first..(first + CHILDREN).min(self.heap.len());
             let Some(least) = children.min_by_key(|child| self.heap[*child].at) else { break };
-            if self.heap[place].at <= self.heap[least].at {
+            if self.heap[index].at <= self.heap[least].at {
                 break;
             }
-            self.heap.swap(place, least);
-            self.note_place(place);
-            place = least;
+            self.heap.swap(index, least);
+            self.store_index(index);
+            index = least;
         }
-        self.note_place(place);
+        self.store_index(index);
     }
 
-    fn note_place(&mut self, place: usize) {
-        let key = self.heap[place].key as usize;
-        self.entries[key].place = Some(place as u32);
+    fn store_index(&mut self, index: usize) {
+        let key = self.heap[index].key as usize;
+        self.entries[key].index = Some(index as u32);
     }
 }
 

@@ -26,7 +26,7 @@ struct Topic {
 pub(crate) struct Member {
     pub(crate) connection: u32,
     /// Position in the connection's list of subscriptions.
-    place: u32,
+    slot: u32,
 }
 
 /// A topic in the subscription list of a connection.
@@ -34,7 +34,7 @@ pub(crate) struct Member {
 struct Subscription {
     topic: u32,
     /// Position in the topic's list of members.
-    place: u32,
+    slot: u32,
 }
 
 impl Topics {
@@ -53,32 +53,32 @@ impl Topics {
         if self.subscriptions.len() <= connection {
             self.subscriptions.resize_with(connection + 1, Vec::new);
         }
-        if self.place(connection, key).is_some() {
+        if self.slot(connection, key).is_some() {
             return false;
         }
         let own = &mut self.subscriptions[connection];
         let members = &mut self.topics[key].members;
-        members.push(Member { connection: connection as u32, place: own.len() as u32 });
-        own.push(Subscription { topic: key as u32, place: members.len() as u32 - 1 });
+        members.push(Member { connection: connection as u32, slot: own.len() as u32 });
+        own.push(Subscription { topic: key as u32, slot: members.len() as u32 - 1 });
         true
     }
 
     /// Removes a connection from a topic. Returns `false` if it is not a member.
     pub(crate) fn unsubscribe(&mut self, connection: usize, name: &str) -> bool {
-        let Some(place) = self.names.get(name).and_then(|key| self.place(connection, *key)) else { return false };
-        self.remove(connection, place);
+        let Some(slot) = self.names.get(name).and_then(|key| self.slot(connection, *key)) else { return false };
+        self.remove(connection, slot);
         true
     }
 
     /// Position of a topic in the connection's list; searches the shorter of the two lists.
-    fn place(&self, connection: usize, topic: usize) -> Option<usize> {
+    fn slot(&self, connection: usize, topic: usize) -> Option<usize> {
         let own = self.subscriptions.get(connection).map_or(&[][..], Vec::as_slice);
         let members = &self.topics[topic].members;
         match own.len() <= members.len() {
             true => own.iter().position(|subscription| subscription.topic as usize == topic),
             false => {
                 let member = members.iter().find(|member| member.connection as usize == connection);
-                member.map(|member| member.place as usize)
+                member.map(|member| member.slot as usize)
             }
         }
     }
@@ -98,16 +98,16 @@ impl Topics {
         self.names.get(name).map_or(&[], |key| &self.topics[*key].members)
     }
 
-    fn remove(&mut self, connection: usize, place: usize) {
+    fn remove(&mut self, connection: usize, slot: usize) {
         let own = &mut self.subscriptions[connection];
-        let Subscription { topic, place: at } = own.swap_remove(place);
-        if let Some(moved) = own.get(place) {
-            self.topics[moved.topic as usize].members[moved.place as usize].place = place as u32;
+        let Subscription { topic, slot: at } = own.swap_remove(slot);
+        if let Some(moved) = own.get(slot) {
+            self.topics[moved.topic as usize].members[moved.slot as usize].slot = slot as u32;
         }
         let members = &mut self.topics[topic as usize].members;
         members.swap_remove(at as usize);
         if let Some(moved) = members.get(at as usize) {
-            self.subscriptions[moved.connection as usize][moved.place as usize].place = at;
+            self.subscriptions[moved.connection as usize][moved.slot as usize].slot = at;
         }
         if self.topics[topic as usize].members.is_empty() {
             let gone = self.topics.remove(topic as usize);

@@ -7,7 +7,7 @@ use crate::net::{Kernel, System};
 
 impl<K: Kernel> Reactor<K> {
     /// Longest time that the poll may wait.
-    pub(super) fn patience(&self, now: Instant, timeout: Option<Duration>) -> Option<Duration> {
+    pub(super) fn poll_timeout(&self, now: Instant, timeout: Option<Duration>) -> Option<Duration> {
         let until = self.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
         until.into_iter().chain(timeout).min()
     }
@@ -39,10 +39,10 @@ impl<K: Kernel> Reactor<K> {
 
     fn has_work(&self) -> bool {
         let hub = &self.hub;
-        let lists = [&self.run_queue, &hub.touched, &hub.dead, &hub.resumed];
+        let lists = [&self.reread_queue, &hub.touched, &hub.closed, &hub.reread];
         lists.iter().any(|list| !list.is_empty())
             || !self.drained.is_empty()
-            || !self.handshakes.is_empty()
+            || !self.tls_queue.is_empty()
             || !hub.compressing.is_empty()
             || !hub.slow_readers.is_empty()
             || !hub.events.is_empty()

@@ -43,12 +43,12 @@ use crate::{
 pub struct BlockingSocket {
     reactor: Reactor,
     id: ConnectionId,
-    told: Rc<RefCell<Told>>,
+    told: Rc<RefCell<Inbox>>,
 }
 
 /// Events that no method has taken yet.
 #[derive(Default)]
-struct Told {
+struct Inbox {
     handshake: Option<Handshake>,
     messages: VecDeque<OwnedMessage>,
     /// Size of `messages`, in bytes, with [`MESSAGE_BYTES`] for each.
@@ -96,10 +96,10 @@ impl BlockingSocket {
     /// # Ok::<(), ws_reactor::Error>(())
     /// ```
     pub fn connect_with(url: &str, change: impl FnOnce(Client) -> Client) -> Result<Self, Error> {
-        let told = Rc::<RefCell<Told>>::default();
+        let told = Rc::<RefCell<Inbox>>::default();
         let mut client = change(Client::new(Callbacks::new()));
         client.reconnect = None;
-        client.handler = Box::new(Noting(Rc::clone(&told)));
+        client.handler = Box::new(Recorder(Rc::clone(&told)));
         let mut reactor = Reactor::new()?;
         let id = reactor.connect(url, client)?;
         let mut socket = BlockingSocket { reactor, id, told };
@@ -133,7 +133,7 @@ impl BlockingSocket {
     ///
     /// Those of the [type](Self#errors).
     pub fn receive(&mut self) -> Result<OwnedMessage, Error> {
-        let message = self.wait(None, Told::next)?;
+        let message = self.wait(None, Inbox::next)?;
         Ok(message.expect("there is no deadline"))
     }
 
@@ -143,7 +143,7 @@ impl BlockingSocket {
     ///
     /// Those of the [type](Self#errors).
     pub fn receive_within(&mut self, patience: Duration) -> Result<Option<OwnedMessage>, Error> {
-        self.wait(Some(patience), Told::next)
+        self.wait(Some(patience), Inbox::next)
     }
 
     /// Sends a ping, waits for its pong, and returns the round-trip time. Timeout: 20 s. RFC 6455 §5.5.2.
@@ -209,7 +209,7 @@ impl BlockingSocket {
     fn wait<T>(
         &mut self,
         patience: Option<Duration>,
-        look: impl Fn(&mut Told) -> Option<T>,
+        look: impl Fn(&mut Inbox) -> Option<T>,
     ) -> Result<Option<T>, Error> {
         let until = patience.and_then(|patience| Instant::now().checked_add(patience));
         let mut looked_once = false;
@@ -244,7 +244,7 @@ impl fmt::Debug for BlockingSocket {
     }
 }
 
-impl Told {
+impl Inbox {
     fn next(&mut self) -> Option<OwnedMessage> {
         let message = self.messages.pop_front()?;
         self.held -= message.as_message().len() + MESSAGE_BYTES;
@@ -252,10 +252,10 @@ impl Told {
     }
 }
 
-/// Records events in [`Told`].
-struct Noting(Rc<RefCell<Told>>);
+/// Records events in [`Inbox`].
+struct Recorder(Rc<RefCell<Inbox>>);
 
-impl Handler for Noting {
+impl Handler for Recorder {
     fn on_open(&mut self, _: &mut WebSocket<'_>, handshake: &Handshake) {
         self.0.borrow_mut().handshake = Some(handshake.clone());
     }

@@ -9,14 +9,16 @@ use super::{
     handler::{Handler, WebSocket},
     reconnect::Attempts,
     route::Route,
-    session::{Beginning, Session},
+    session::{Session, SessionParams},
 };
 use crate::{
     error::{Error, Refusal},
     http::{Request, body::BodyReader},
     protocol::{
         CloseCode, CloseReason, ClosedBy, Handshake, ProxyError, Side, TimeoutKind,
-        handshake::client::{Agreed, Ask, Proof, ProofReader, ResponseError, ResponseReader, parse_written},
+        handshake::client::{
+            ClientRequest, ExpectedReply, Negotiated, ProofReader, ResponseError, ResponseReader, parse_written,
+        },
         proxy::Tunnel,
     },
     reactor::{ConnectionId, Hub, Phase, Stream, StreamHandler, TimerId},
@@ -31,7 +33,7 @@ pub(super) struct ClientStream {
     client: Client,
     attempts: Attempts,
     /// Number of this reconnect attempt, and the wait before it. `None` for the first connection.
-    coming_back: Option<(u32, Duration)>,
+    retry: Option<(u32, Duration)>,
     state: State,
 }
 
@@ -56,7 +58,7 @@ enum State {
 
 struct Asked {
     request: http::Request<()>,
-    proof: Proof,
+    proof: ExpectedReply,
     reader: ResponseReader,
 }
 
@@ -76,27 +78,27 @@ impl ClientStream {
         ClientStream::to(Rc::new(route), client, Attempts::default(), None)
     }
 
-    fn to(home: Rc<Route>, client: Client, attempts: Attempts, coming_back: Option<(u32, Duration)>) -> Self {
+    fn to(home: Rc<Route>, client: Client, attempts: Attempts, retry: Option<(u32, Duration)>) -> Self {
         let route = Rc::clone(&home);
-        ClientStream { home, route, redirects: 0, client, attempts, coming_back, state: State::Dialing }
+        ClientStream { home, route, redirects: 0, client, attempts, retry, state: State::Dialing }
     }
 
     /// Orders the connection from the Hub.
     pub(super) fn dial(self, hub: &mut Hub) -> ConnectionId {
         let config = Rc::new(self.client.config.websocket.stream.clone());
-        hub.dial(self.route.place(), self.wait(), config, Box::new(self))
+        hub.dial(self.route.target(), self.wait(), config, Box::new(self))
     }
 
     /// The wait before dialing.
     fn wait(&self) -> Duration {
-        self.coming_back.map_or(Duration::ZERO, |(_, wait)| wait)
+        self.retry.map_or(Duration::ZERO, |(_, wait)| wait)
     }
 
-    fn ask<T>(&self, with: impl FnOnce(&Ask<'_>) -> T) -> T {
+    fn ask<T>(&self, with: impl FnOnce(&ClientRequest<'_>) -> T) -> T {
         let url = &self.route.url;
         let (authority, location) = (url.authority(), url.location());
         let headers = self.route.headers(&self.home.url, &self.client.headers);
-        with(&Ask {
+        with(&ClientRequest {
             version: self.client.version,
             target: &url.target,
             authority: &authority,
@@ -135,7 +137,7 @@ impl ClientStream {
         let mut bytes = Vec::with_capacity(512);
         let masks = &mut stream.hub.pools.masks;
         let proof = self.ask(|ask| ask.write(masks, &mut bytes));
-        let named = self.client.server_name.as_deref().filter(|_| self.route.url.is_beside(&self.home.url));
+        let named = self.client.server_name.as_deref().filter(|_| self.route.url.same_origin(&self.home.url));
         stream.hub.start_tls(stream.id(), self.route.tls.as_ref(), named.unwrap_or(&self.route.url.host));
         stream.hub.write_handshake(stream.id(), &bytes, true);
         match parse_written(&bytes, &self.client.headers) {
@@ -153,7 +155,7 @@ impl ClientStream {
         match asked.reader.read(data, &self.client.config.head) {
             Ok((used, None)) => used,
             Ok((used, Some(response))) => {
-                self.judge(stream, response);
+                self.on_response(stream, response);
                 used
             }
             Err(error) => {
@@ -163,10 +165,10 @@ impl ClientStream {
         }
     }
 
-    fn judge(&mut self, stream: &mut Stream<'_>, response: Response<()>) {
+    fn on_response(&mut self, stream: &mut Stream<'_>, response: Response<()>) {
         let State::Asked(asked) = mem::replace(&mut self.state, State::Failed) else { return };
         match self.ask(|ask| ask.check(&response, &asked.proof)) {
-            Ok(agreed) => self.agree(stream, *asked, response, agreed),
+            Ok(agreed) => self.on_accepted(stream, *asked, response, agreed),
             Err(ResponseError::Status(_)) => self.refused(stream, response),
             Err(error) => self.fail(stream, &Error::Response(error)),
         }
@@ -179,7 +181,7 @@ impl ClientStream {
         {
             let id = stream.id();
             log::debug!(target: "ws_reactor::websocket", "{id} is sent on: {}", route.url.location());
-            stream.hub.redial(id, route.place());
+            stream.hub.redial(id, route.target());
             (self.route, self.redirects, self.state) = (Rc::new(route), self.redirects + 1, State::Dialing);
             return;
         }
@@ -191,17 +193,17 @@ impl ClientStream {
         self.read_refusal(stream, &[]);
     }
 
-    fn agree(&mut self, stream: &mut Stream<'_>, asked: Asked, response: Response<()>, agreed: Agreed) {
+    fn on_accepted(&mut self, stream: &mut Stream<'_>, asked: Asked, response: Response<()>, agreed: Negotiated) {
         let (peer_addr, secured) = (stream.peer_addr(), stream.tls_info());
         let request = Request { head: asked.request, peer_addr, secured, proxied: false };
-        let Agreed { subprotocol, compression } = agreed;
+        let Negotiated { subprotocol, compression } = agreed;
         let mut handshake = Handshake::new(request, self.client.version, subprotocol, compression);
         handshake.answered_by(response);
         match asked.proof {
-            Proof::Behind(expected) => {
+            ExpectedReply::Behind(expected) => {
                 self.state = State::Proving(Box::new(Proving { handshake, reader: ProofReader::new(expected) }));
             }
-            Proof::Nothing | Proof::Accept(_) => self.open(stream, &handshake),
+            ExpectedReply::Nothing | ExpectedReply::Accept(_) => self.open(stream, &handshake),
         }
     }
 
@@ -229,8 +231,8 @@ impl ClientStream {
         let handler = mem::replace(&mut self.client.handler, Box::new(NoHandler));
         let config = &Rc::new(self.client.config.websocket.clone());
         let (limits, deflate) = (config.limits, self.client.deflate.as_ref());
-        let beginning = Beginning { side: Side::Client, limits, config, deflate };
-        let session = Session::begin(stream, handler, handshake, beginning);
+        let params = SessionParams { side: Side::Client, limits, config, deflate };
+        let session = Session::begin(stream, handler, handshake, params);
         self.state = State::Open(Box::new(session));
         if let State::Open(session) = &mut self.state {
             session.on_open(stream, handshake);
@@ -242,12 +244,12 @@ impl ClientStream {
         let State::Refused(_, body) = &mut self.state else { return 0 };
         body.read(data);
         if body.is_complete() {
-            self.tell_refusal(stream);
+            self.report_refusal(stream);
         }
         data.len()
     }
 
-    fn tell_refusal(&mut self, stream: &mut Stream<'_>) {
+    fn report_refusal(&mut self, stream: &mut Stream<'_>) {
         if let State::Refused(mut refusal, body) = mem::replace(&mut self.state, State::Failed) {
             refusal.body = body.into_body();
             self.fail(stream, &Error::Refused(refusal));
@@ -256,7 +258,7 @@ impl ClientStream {
 
     /// Fails the opening: the connection does not become a WebSocket.
     fn fail(&mut self, stream: &mut Stream<'_>, error: &Error) {
-        self.tell(stream, error);
+        self.report_error(stream, error);
         let by = match error {
             Error::Refused(refusal) => ClosedBy::Refused { status: refusal.status },
             Error::Response(ResponseError::Tls) => ClosedBy::Tls,
@@ -265,7 +267,7 @@ impl ClientStream {
         stream.hub.terminate_with(stream.id(), by);
     }
 
-    fn tell(&mut self, stream: &mut Stream<'_>, error: &Error) {
+    fn report_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
         log::debug!(target: "ws_reactor::websocket", "{} not opened: {error}", stream.id());
         self.state = State::Failed;
         let mut ws = WebSocket::new(stream, self.client.version, self.client.config.websocket.limits);
@@ -278,7 +280,7 @@ impl StreamHandler for ClientStream {
         let allowed = self.wait().saturating_add(self.client.config.opening_timeout);
         let deadline = stream.hub.after(allowed);
         stream.set_deadline(Some(deadline));
-        if let Some((attempt, wait)) = self.coming_back {
+        if let Some((attempt, wait)) = self.retry {
             let mut ws = WebSocket::new(stream, self.client.version, self.client.config.websocket.limits);
             if !self.client.handler.on_reconnect(&mut ws, attempt, wait) {
                 self.state = State::Unwanted;
@@ -342,7 +344,7 @@ impl StreamHandler for ClientStream {
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
         match &mut self.state {
             State::Open(session) => session.on_deadline(stream),
-            State::Refused(..) => self.tell_refusal(stream),
+            State::Refused(..) => self.report_refusal(stream),
             _ => {
                 let missed = self.missed(stream);
                 stream.hub.terminate_with(stream.id(), ClosedBy::Timeout(missed));
@@ -362,24 +364,24 @@ impl StreamHandler for ClientStream {
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
         match &mut self.state {
             State::Open(session) => session.on_error(stream, error),
-            State::Refused(..) => self.tell_refusal(stream),
+            State::Refused(..) => self.report_refusal(stream),
             State::Failed | State::Unwanted => {}
-            _ => self.tell(stream, error),
+            _ => self.report_error(stream, error),
         }
     }
 
     fn before_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
         match &self.state {
-            State::Refused(..) => self.tell_refusal(stream),
+            State::Refused(..) => self.report_refusal(stream),
             State::Tunnelling(_) | State::Asked(_) | State::Proving(_) if reason.by == ClosedBy::Peer => {
-                self.tell(stream, &Error::Io(io::ErrorKind::UnexpectedEof.into()));
+                self.report_error(stream, &Error::Io(io::ErrorKind::UnexpectedEof.into()));
             }
             _ => {}
         }
     }
 
     fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
-        debug_assert_eq!(stream.hub.phase(stream.id()), Phase::Dead);
+        debug_assert_eq!(stream.hub.phase(stream.id()), Phase::Closed);
         match &mut self.state {
             State::Open(session) => session.on_close(stream, reason),
             State::Unwanted => {}
@@ -394,19 +396,19 @@ impl StreamHandler for ClientStream {
         match mem::replace(&mut self.state, State::Failed) {
             State::Open(session) => {
                 self.client.handler = session.into_handler();
-                self.come_back(stream, reason);
+                self.schedule_reconnect(stream, reason);
             }
             State::Unwanted => {}
-            _ => self.come_back(stream, &CloseReason::abnormal(reason.by)),
+            _ => self.schedule_reconnect(stream, &CloseReason::abnormal(reason.by)),
         }
     }
 }
 
 impl ClientStream {
     /// Dials the next attempt, if the policy asks for one and the end was not wanted.
-    fn come_back(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
+    fn schedule_reconnect(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
         let ended_here = matches!(reason.by, ClosedBy::Application | ClosedBy::Shutdown);
-        let wanted = ended_here || stream.hub.is_given_up(stream.id()) || reason.code == CloseCode::NORMAL;
+        let wanted = ended_here || stream.hub.is_closed_by_app(stream.id()) || reason.code == CloseCode::NORMAL;
         let Some(policy) = self.client.reconnect.filter(|_| !wanted && stream.hub.may_dial()) else { return };
         let random = u32::from_be_bytes(stream.hub.pools.masks.key());
         let Some((attempt, wait)) = self.attempts.next(&policy, stream.hub.now(), random) else { return };

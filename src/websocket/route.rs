@@ -11,7 +11,7 @@ use crate::{
         tls::{TlsConnector, default_client},
     },
     protocol::{Proxy, handshake::client::basic, proxy::proxy_for},
-    reactor::Place,
+    reactor::Target,
 };
 
 /// A route, checked and ready to dial.
@@ -45,18 +45,18 @@ impl Route {
         Ok(Route { url, proxy, tls, proxy_tls })
     }
 
-    /// The place to connect to: the server, or the proxy.
-    pub(super) fn place(&self) -> Place {
+    /// The target to connect to: the server, or the proxy.
+    pub(super) fn target(&self) -> Target {
         match (&self.url.socket, &self.proxy) {
-            (Some(socket), _) => Place::Address(Endpoint::Unix(socket.clone())),
-            (None, Some(proxy)) => Place::new(&proxy.host, proxy.port),
-            (None, None) => Place::new(&self.url.scoped_host(), self.url.port),
+            (Some(socket), _) => Target::Address(Endpoint::Unix(socket.clone())),
+            (None, Some(proxy)) => Target::new(&proxy.host, proxy.port),
+            (None, None) => Target::new(&self.url.scoped_host(), self.url.port),
         }
     }
 
     /// The application's headers for this route. `home` is the URL they were set for; credentials are sent only there.
     pub(super) fn headers(&self, home: &Url, given: &HeaderMap) -> HeaderMap {
-        let beside = self.url.is_beside(home);
+        let beside = self.url.same_origin(home);
         let secret = |name: &HeaderName, value: &HeaderValue| {
             value.is_sensitive()
                 || matches!(*name, header::AUTHORIZATION | header::COOKIE | header::PROXY_AUTHORIZATION)

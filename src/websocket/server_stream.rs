@@ -6,12 +6,12 @@ use http::{Method, Response, StatusCode};
 
 use super::{
     config::{ServerConfig, WebSocketConfig},
-    courtesy::{Known, Start},
     origins::Origins,
+    preamble::{PreambleScanner, Scan},
     reply::{Reply, ReplyKind, Upgrade},
     responder::Deferred,
     server::Server,
-    session::{Beginning, Session},
+    session::{Session, SessionParams},
 };
 use crate::{
     error::Error,
@@ -43,7 +43,7 @@ pub(super) struct ServerStream {
 
 enum State {
     /// The request head is incomplete.
-    Opening { start: Start, reader: HeadReader, begun: bool },
+    Opening { scanner: PreambleScanner, reader: HeadReader, begun: bool },
     /// The request is complete; the reply is deferred.
     Deferred(Box<Question>),
     /// The response head is sent; the challenge behind the request is incomplete (hixie-76 §1.3).
@@ -63,36 +63,36 @@ struct Question {
 impl ServerStream {
     pub(super) fn new(server: Rc<Server>, websocket: Rc<WebSocketConfig>) -> Self {
         let ServerConfig { flash_policy, healthcheck, .. } = server.config;
-        let start = Start::Nothing { flash_policy, healthcheck };
-        let state = State::Opening { start, reader: HeadReader::default(), begun: false };
+        let scanner = PreambleScanner::Nothing { flash_policy, healthcheck };
+        let state = State::Opening { scanner, reader: HeadReader::default(), begun: false };
         ServerStream { server, websocket, state, method: Method::GET, pending: None }
     }
 
     /// Takes bytes of the request head, and returns how many were used.
     fn read_request(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
-        let State::Opening { start, reader, begun } = &mut self.state else { return 0 };
+        let State::Opening { scanner, reader, begun } = &mut self.state else { return 0 };
         *begun = true;
-        match start.read(data) {
-            Known::Http => {}
-            Known::Policy => return data.len(),
-            Known::Nonsense => {
+        match scanner.read(data) {
+            Scan::Http => {}
+            Scan::Policy => return data.len(),
+            Scan::Nonsense => {
                 self.refuse_head(stream, HeadError::Malformed);
                 return data.len();
             }
-            Known::Tls => {
+            Scan::Tls => {
                 // The client would not understand any response in plain text.
                 let error =
                     io::Error::new(io::ErrorKind::InvalidData, "a client speaks TLS where plain HTTP is spoken");
                 if stream.hub.may_warn() {
                     log::warn!(target: "ws_reactor::websocket", "{}: {error}", stream.id());
                 }
-                self.tell(stream, &Error::Tls(error));
+                self.report(stream, &Error::Tls(error));
                 self.state = State::Answered;
                 stream.hub.terminate_with(stream.id(), ClosedBy::Tls);
                 return data.len();
             }
-            Known::Courtesy(courtesy) => {
-                stream.hub.write_handshake(stream.id(), courtesy.answer(), true);
+            Scan::Preamble(preamble) => {
+                stream.hub.write_handshake(stream.id(), preamble.answer(), true);
                 self.end(stream);
                 return data.len();
             }
@@ -223,8 +223,8 @@ impl ServerStream {
         }
         let handshake = challenge.handshake;
         let (config, deflate) = (&self.websocket, self.server.deflate.as_ref());
-        let beginning = Beginning { side: Side::Server, limits, config, deflate };
-        let session = Session::begin(stream, handler, &handshake, beginning);
+        let params = SessionParams { side: Side::Server, limits, config, deflate };
+        let session = Session::begin(stream, handler, &handshake, params);
         self.state = State::Open(Box::new(session));
         if let State::Open(session) = &mut self.state {
             session.on_open(stream, &handshake);
@@ -245,19 +245,19 @@ impl ServerStream {
 
     fn refuse(&mut self, stream: &mut Stream<'_>, error: HandshakeError) {
         self.answer(stream, &error.response(&self.server.config.versions));
-        self.tell(stream, &Error::Handshake(error));
+        self.report(stream, &Error::Handshake(error));
     }
 
     fn refuse_head(&mut self, stream: &mut Stream<'_>, error: HeadError) {
         self.answer_text(stream, error.status(), &error.to_string());
-        self.tell(stream, &Error::Head(error));
+        self.report(stream, &Error::Head(error));
     }
 
     /// Reports an error that no handler receives to `Server::on_error`.
-    fn tell(&self, stream: &Stream<'_>, error: &Error) {
+    fn report(&self, stream: &Stream<'_>, error: &Error) {
         log::debug!(target: "ws_reactor::websocket", "{} not opened: {error}", stream.id());
-        if let Some(tell) = &self.server.on_error {
-            tell(stream.peer_addr(), error);
+        if let Some(callback) = &self.server.on_error {
+            callback(stream.peer_addr(), error);
         }
     }
 
@@ -344,13 +344,13 @@ impl StreamHandler for ServerStream {
             State::Open(session) => session.on_deadline(stream),
             State::Opening { begun: true, .. } => {
                 self.answer_text(stream, StatusCode::REQUEST_TIMEOUT, "the request took too long");
-                self.tell(stream, &Error::Timeout(TimeoutKind::Opening));
+                self.report(stream, &Error::Timeout(TimeoutKind::Opening));
             }
             State::Deferred(_) => {
                 // The reply may be given already, and its wake-up still wait in the command queue.
                 if !self.carry_out_deferred(stream) {
                     self.answer_text(stream, StatusCode::SERVICE_UNAVAILABLE, "the decision took too long");
-                    self.tell(stream, &Error::Timeout(TimeoutKind::Opening));
+                    self.report(stream, &Error::Timeout(TimeoutKind::Opening));
                 }
             }
             State::Opening { .. } | State::Challenged(..) | State::Answered => {
@@ -373,16 +373,18 @@ impl StreamHandler for ServerStream {
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
         match &mut self.state {
             State::Open(session) => session.on_error(stream, error),
-            State::Opening { begun: true, .. } | State::Deferred(_) | State::Challenged(..) => self.tell(stream, error),
+            State::Opening { begun: true, .. } | State::Deferred(_) | State::Challenged(..) => {
+                self.report(stream, error);
+            }
             // A failed TLS handshake is reported even before the first byte of a request.
-            State::Opening { .. } if matches!(error, Error::Tls(_)) => self.tell(stream, error),
+            State::Opening { .. } if matches!(error, Error::Tls(_)) => self.report(stream, error),
             // An idle connection that ends is not an error, and an answered one was reported before.
             State::Opening { .. } | State::Answered => {}
         }
     }
 
     fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
-        debug_assert_eq!(stream.hub.phase(stream.id()), Phase::Dead);
+        debug_assert_eq!(stream.hub.phase(stream.id()), Phase::Closed);
         if let State::Open(session) = &mut self.state {
             session.on_close(stream, reason);
         }

@@ -67,17 +67,17 @@ fn deliver(
     if large {
         // A large message is often followed by another. The size on the wire of a compressed message is not known here.
         stream.hub.input.expect(if inflates { 0 } else { message.len() + MAX_HEADER_BYTES });
-        stream.hub.lend(block.cloned());
+        stream.hub.set_message_buffer(block.cloned());
     }
     let limits = call(handler, stream, view, |handler, ws| handler.on_message(ws, message));
     if large {
-        stream.hub.lend(None);
+        stream.hub.set_message_buffer(None);
     }
     limits
 }
 
 /// Parameters of a new session, besides its handler.
-pub(super) struct Beginning<'a> {
+pub(super) struct SessionParams<'a> {
     pub(super) side: Side,
     pub(super) limits: MessageLimits,
     pub(super) config: &'a Rc<WebSocketConfig>,
@@ -90,9 +90,9 @@ impl Session {
         stream: &mut Stream<'_>,
         handler: Box<dyn Handler>,
         handshake: &Handshake,
-        beginning: Beginning<'_>,
+        params: SessionParams<'_>,
     ) -> Self {
-        let Beginning { side, limits, config, deflate } = beginning;
+        let SessionParams { side, limits, config, deflate } = params;
         let (id, version, agreed) = (stream.id(), handshake.version(), handshake.compression());
         let deflation = agreed.zip(deflate);
         let deflation = deflation.map(|(agreed, deflate)| Deflation::new(agreed, deflate, side, stream.hub.contexts()));
@@ -100,7 +100,7 @@ impl Session {
         if let Some(inflation) = agreed.map(|agreed| Inflation::new(agreed, side, stream.hub.contexts())) {
             session.decoder.inflate_by(inflation);
         }
-        stream.hub.speak(id, Encoder::new(version, side), deflation);
+        stream.hub.start_websocket(id, Encoder::new(version, side), deflation);
         log::debug!(target: "ws_reactor::websocket", "{id} open: {} {version}", handshake.path());
         session
     }
@@ -235,7 +235,7 @@ impl StreamHandler for Session {
             self.decoder.allow_inflating(INFLATION_BUDGET_BYTES);
         }
         for left in (0..=self.config.message_budget.max(1)).rev() {
-            let (phase, waits) = stream.hub.intake(id);
+            let (phase, waits) = stream.hub.read_gate(id);
             if !matches!(phase, Phase::Open | Phase::Closing) {
                 break;
             }
@@ -279,7 +279,7 @@ impl StreamHandler for Session {
     /// The peer was silent when the deadline was set. Pings the peer; gives it up if nothing follows a ping.
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
         let now = stream.hub.now();
-        if stream.hub.is_unheard(stream.id()) {
+        if stream.hub.is_reading_suspended(stream.id()) {
             (self.heard, self.pinged) = (now, false);
         }
         let Some(ping_after) = self.config.ping_after else { return };

@@ -111,7 +111,8 @@ impl FromStr for Story {
     }
 }
 
-/// Tells the story that is asked for (`SIMULATION_SEED`), or as many as are (`SIMULATION_SEEDS`), or as are usual, and names the first that fails.
+/// Tells the story that is asked for (`SIMULATION_SEED`), or as many as are (`SIMULATION_SEEDS`), or as are usual, and
+/// names the first that fails.
 ///
 /// `tell` says how many connections have lived.
 pub(crate) fn for_each(usual: u64, tell: impl Fn(&Story) -> usize + Sync + panic::RefUnwindSafe) {

@@ -1,6 +1,8 @@
-//! The whole reactor under seeded faults, in virtual time: what must hold whatever the network, the peers and the handlers do.
+//! The whole reactor under seeded faults, in virtual time: what must hold whatever the network, the peers and the
+//! handlers do.
 //!
-//! `SIMULATION_SEEDS=100000` tries more seeds, `SIMULATION_SEED=17` tells one story again; `-- --nocapture` shows how many connections have lived.
+//! `SIMULATION_SEEDS=100000` tries more seeds, `SIMULATION_SEED=17` tells one story again; `-- --nocapture` shows how
+//! many connections have lived.
 #![allow(clippy::unwrap_used)]
 
 mod peer;

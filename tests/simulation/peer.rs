@@ -301,7 +301,8 @@ impl Peer {
                 let sent = world.connections[self.number].sent;
                 let is_this = |number: &usize| self.payload_is(world, *number, kind, payload);
                 let echo = (self.echoed..sent).find(is_this);
-                // Under chaos an echo may be refused because the peer does not read; then there is a gap, but no disorder.
+                // Under chaos an echo may be refused because the peer does not read; then there is a gap, but no
+                // disorder.
                 let in_turn = echo.is_some_and(|echo| world.mood == Mood::Chaos || echo == self.echoed);
                 assert!(in_turn || world.connections[self.number].garbled, "{what}, found {echo:?} of {sent}");
                 self.echoed = echo.map_or(self.echoed, |echo| echo + 1);

@@ -1,8 +1,10 @@
-//! A server for minutes on end: echo and broadcast over thousands of connections, half of them within TLS where that is built in, while others come, go and
-//! misbehave. No message may be missed, changed or out of order, and memory must not grow.
+//! A server for minutes on end: echo and broadcast over thousands of connections, half of them within TLS where that is
+//! built in, while others come, go and misbehave. No message may be missed, changed or out of order, and memory must
+//! not grow.
 //!
-//! `SOAK_SECONDS=600 SOAK_CONNECTIONS=2000 cargo test --release --test soak` is the whole; by default it is a short and small one. The server is a process of its
-//! own, so that its memory is its own; the clients are ours, too, and check every byte.
+//! `SOAK_SECONDS=600 SOAK_CONNECTIONS=2000 cargo test --release --test soak` is the whole; by default it is a short and
+//! small one. The server is a process of its own, so that its memory is its own; the clients are ours, too, and check
+//! every byte.
 #![allow(clippy::unwrap_used)]
 
 mod clients;

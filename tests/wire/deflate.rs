@@ -21,8 +21,8 @@ pub(crate) struct Deflate {
 }
 
 impl Deflate {
-    /// With the contexts taken over that the answer of a server leaves to be taken over; `None` if it does not agree to anything. Its window is of 15 bits, so
-    /// it offers to be told no smaller one.
+    /// With the contexts taken over that the answer of a server leaves to be taken over; `None` if it does not agree to
+    /// anything. Its window is of 15 bits, so it offers to be told no smaller one.
     pub(crate) fn agreed(answer: &str) -> Option<Self> {
         let line = answer.lines().find(|line| line.starts_with("Sec-WebSocket-Extensions: permessage-deflate"))?;
         assert!(!line.contains("client_max_window_bits"), "not offered: {line}");

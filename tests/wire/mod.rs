@@ -132,7 +132,8 @@ pub(crate) fn our_end(version: Version, code: CloseCode, reason: &str, by: Close
     }
 }
 
-/// A request to upgrade, in the names and keys of each draft's examples, with more header lines; the third key is behind it where there is one.
+/// A request to upgrade, in the names and keys of each draft's examples, with more header lines; the third key is
+/// behind it where there is one.
 pub(crate) fn request(version: Version, target: &str, lines: &str) -> Vec<u8> {
     let number = version.number();
     let own = match number {

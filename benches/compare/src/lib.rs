@@ -112,8 +112,8 @@ pub fn refuse(reason: impl Display) -> ! {
 
 /// A server on tokio that does not care what it talks over.
 pub trait Peer: 'static {
-    /// Shakes hands and talks until the connection is over. Generic, for a boxed stream would cost the peer something that
-    /// its users need not pay.
+    /// Shakes hands and talks until the connection is over. Generic, for a boxed stream would cost the peer something
+    /// that its users need not pay.
     fn talk<S>(&self, stream: S) -> impl Future<Output = Result<(), Failure>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static;

@@ -52,7 +52,7 @@ pub(super) struct Peer {
     /// Written by the reactor and not yet received by the peer; and the limit on those bytes.
     pub(super) held: VecDeque<u8>,
     pub(super) capacity: usize,
-    /// The reactor was told that there is no room.
+    /// A write was refused for lack of room.
     pub(super) blocked: bool,
     pub(super) reading: bool,
     pub(super) received: Vec<u8>,
@@ -132,7 +132,7 @@ impl Peer {
         news
     }
 
-    /// Reads at most `piece` bytes. The flag says that more data is to be reported.
+    /// Reads at most `piece` bytes. The flag is set if more data is to be reported.
     pub(super) fn read(&mut self, buffer: &mut [u8], piece: usize) -> io::Result<(usize, bool)> {
         if let Some(why) = self.broken {
             return Err(why.into());

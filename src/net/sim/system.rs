@@ -12,9 +12,9 @@ use std::{
 
 use super::{Listener, Peer, PeerId, Random, SHORTAGES, Sim, SimListener, SimStream};
 use crate::net::{
-    connector::Endpoint,
+    bind::Bind,
+    endpoint::Endpoint,
     kernel::{Event, Kernel, Randomness, Readiness, Wake, sealed::Sealed},
-    listener::Bind,
 };
 
 const EMFILE: i32 = 24;
@@ -112,7 +112,7 @@ impl Kernel for Sim {
             None if self.played.contains(&to) => self.dialed.push_back((id, to)),
             None => self.peers[id.0].refused = true,
         }
-        self.tell(id.0, Readiness { writable: true, ..Readiness::default() });
+        self.report(id.0, Readiness { writable: true, ..Readiness::default() });
         Ok(stream)
     }
 
@@ -129,7 +129,7 @@ impl Kernel for Sim {
         self.peers[index].token = Some(token);
         let peer = &self.peers[index];
         let (broken, readable) = (peer.is_broken(), peer.is_broken() || peer.is_readable());
-        self.tell(index, Readiness { readable, writable: true, hangup: broken, failed: broken });
+        self.report(index, Readiness { readable, writable: true, hangup: broken, failed: broken });
         Ok(())
     }
 
@@ -137,20 +137,20 @@ impl Kernel for Sim {
         self.shortage()?;
         self.peers[stream.peer.0].token = Some(token);
         let broken = self.peers[stream.peer.0].is_broken();
-        self.tell(stream.peer.0, Readiness { readable: broken, writable: true, hangup: broken, failed: broken });
+        self.report(stream.peer.0, Readiness { readable: broken, writable: true, hangup: broken, failed: broken });
         Ok(())
     }
 
     fn read(&mut self, stream: &mut SimStream, buffer: &mut [u8]) -> io::Result<usize> {
         let index = stream.peer.0;
         if let Some(kind) = self.fault_of_moment(index) {
-            self.tell(index, Readiness { readable: true, ..Readiness::default() });
+            self.report(index, Readiness { readable: true, ..Readiness::default() });
             return Err(kind.into());
         }
         let piece = self.piece(self.peers[index].arrived.len().saturating_sub(1)).saturating_add(1);
         let (read, more) = self.peers[index].read(buffer, piece)?;
         if more {
-            self.tell(index, Readiness { readable: true, ..Readiness::default() });
+            self.report(index, Readiness { readable: true, ..Readiness::default() });
         }
         Ok(read)
     }

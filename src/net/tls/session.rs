@@ -32,7 +32,7 @@ pub(crate) struct Session<S> {
     /// Ciphertext not yet given to rustls, because earlier plaintext found no room.
     unfed: Vec<u8>,
     /// The end of the handshake was reported.
-    told: bool,
+    reported: bool,
     /// The peer has sent a close_notify.
     ended: bool,
     /// This end has sent a close_notify; later input is ignored.
@@ -58,7 +58,7 @@ impl<S> Session<S> {
 
     fn of(carrier: Transport<S>, mut tls: Connection) -> io::Result<Self> {
         tls.set_buffer_limit(Some(HELD_BYTES));
-        Ok(Session { carrier, tls, unfed: Vec::new(), told: false, ended: false, finished: false, failure: None })
+        Ok(Session { carrier, tls, unfed: Vec::new(), reported: false, ended: false, finished: false, failure: None })
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
@@ -67,10 +67,10 @@ impl<S> Session<S> {
 
     /// Result of the handshake, once, when the handshake is finished.
     pub(crate) fn tls_info(&mut self) -> Option<TlsInfo> {
-        if self.told || self.tls.is_handshaking() {
+        if self.reported || self.tls.is_handshaking() {
             return None;
         }
-        self.told = true;
+        self.reported = true;
         let named = |name: Option<String>| name.unwrap_or_default();
         Some(TlsInfo {
             protocol: named(self.tls.protocol_version().map(|version| format!("{version:?}"))),

@@ -174,18 +174,18 @@ impl History {
     }
 
     /// Appends payload bytes. Slightly more than a window is kept, so that most messages move nothing.
-    pub(super) fn remember(&mut self, said: &[u8]) {
-        let said = &said[said.len().saturating_sub(self.window_bytes)..];
+    pub(super) fn remember(&mut self, message: &[u8]) {
+        let message = &message[message.len().saturating_sub(self.window_bytes)..];
         let most = self.window_bytes + self.window_bytes / 8;
-        let needed = self.bytes.len() + said.len();
+        let needed = self.bytes.len() + message.len();
         if needed > most {
             self.bytes.drain(..needed - self.window_bytes);
         }
-        let needed = self.bytes.len() + said.len();
+        let needed = self.bytes.len() + message.len();
         if needed > self.bytes.capacity() {
             self.bytes.reserve_exact((2 * needed).min(most) - self.bytes.len());
         }
-        self.bytes.extend_from_slice(said);
+        self.bytes.extend_from_slice(message);
     }
 
     /// Begins a new stream, without references to earlier bytes.
@@ -236,13 +236,13 @@ mod tests {
     #[test]
     fn a_history_is_the_last_window_of_what_was_said() {
         for step in [1, 7, 100, 300, 511, 512, 513, 2000] {
-            let (mut history, mut said) = (History::new(Owner(1), 9), Vec::new());
+            let (mut history, mut all) = (History::new(Owner(1), 9), Vec::new());
             for round in 0..50_usize {
                 let length = step * (1 + round % 3) / 2;
                 let message: Vec<u8> = (0..length).map(|index| (round * 31 + index * 7) as u8).collect();
                 history.remember(&message);
-                said.extend_from_slice(&message);
-                assert_eq!(history.recent(), &said[said.len().saturating_sub(512)..], "{step} bytes, round {round}");
+                all.extend_from_slice(&message);
+                assert_eq!(history.recent(), &all[all.len().saturating_sub(512)..], "{step} bytes, round {round}");
                 assert!(history.bytes.capacity() <= 512 + 64, "{}", history.bytes.capacity());
             }
             history.forget();

@@ -102,9 +102,9 @@ impl Deflation {
         (context, contexts.take_deflated())
     }
 
-    fn remember(&mut self, said: &[u8]) {
+    fn remember(&mut self, message: &[u8]) {
         if let Some(history) = &mut self.history {
-            history.remember(said);
+            history.remember(message);
         }
     }
 

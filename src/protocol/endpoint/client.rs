@@ -12,7 +12,9 @@ use crate::{
     protocol::{
         Handshake, MessageLimits, ResponseError, Version,
         handshake::{
-            client::{Ask, Proof, ProofReader, ResponseReader, basic, parse_written, unfit_subprotocol},
+            client::{
+                ClientRequest, ExpectedReply, ProofReader, ResponseReader, basic, parse_written, unfit_subprotocol,
+            },
             is_reserved,
         },
         mask::Masks,
@@ -150,13 +152,13 @@ impl ClientHandshake {
         Ok(PendingResponse { client: self, masks: Some(masks), response: None, state })
     }
 
-    fn ask<T>(&self, with: impl FnOnce(&Ask<'_>) -> T) -> T {
+    fn ask<T>(&self, with: impl FnOnce(&ClientRequest<'_>) -> T) -> T {
         let (authority, location) = (self.url.authority(), self.url.location());
         let mut headers = self.headers.clone();
         if let Some(credentials) = &self.url.credentials {
             headers.entry(header::AUTHORIZATION).or_insert_with(|| basic(credentials));
         }
-        with(&Ask {
+        with(&ClientRequest {
             version: self.version,
             target: &self.url.target,
             authority: &authority,
@@ -215,7 +217,7 @@ pub struct PendingResponse {
 #[derive(Debug)]
 enum State {
     /// The response head is incomplete.
-    Head { reader: ResponseReader, request: Box<Request>, proof: Proof },
+    Head { reader: ResponseReader, request: Box<Request>, proof: ExpectedReply },
     /// The proof behind the head is incomplete (hixie-76 §1.3).
     Proof { reader: ProofReader, handshake: Box<Handshake> },
     /// The connection was returned, or the response was rejected with this error.
@@ -259,7 +261,7 @@ impl PendingResponse {
             State::Done(None) => Ok((0, None)),
             State::Head { reader, .. } => match reader.read(input, &self.client.head)? {
                 (used, None) => Ok((used, None)),
-                (used, Some(response)) => Ok((used, self.judge(response)?)),
+                (used, Some(response)) => Ok((used, self.on_response(response)?)),
             },
             State::Proof { reader, .. } => {
                 let used = reader.read(input)?;
@@ -276,7 +278,7 @@ impl PendingResponse {
     }
 
     /// Checks the head of the response.
-    fn judge(&mut self, response: Response<()>) -> Result<Option<Opened>, ResponseError> {
+    fn on_response(&mut self, response: Response<()>) -> Result<Option<Opened>, ResponseError> {
         let State::Head { request, proof, .. } = std::mem::replace(&mut self.state, State::Done(None)) else {
             return Ok(None);
         };
@@ -290,8 +292,8 @@ impl PendingResponse {
         let mut handshake = Handshake::new(*request, self.client.version, agreed.subprotocol, agreed.compression);
         handshake.answered_by(response);
         match proof {
-            Proof::Nothing | Proof::Accept(_) => Ok(self.open(handshake)),
-            Proof::Behind(expected) => {
+            ExpectedReply::Nothing | ExpectedReply::Accept(_) => Ok(self.open(handshake)),
+            ExpectedReply::Behind(expected) => {
                 self.state = State::Proof { reader: ProofReader::new(expected), handshake: Box::new(handshake) };
                 Ok(None)
             }

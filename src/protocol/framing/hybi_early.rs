@@ -15,7 +15,7 @@ const FLAG: u8 = 0x80;
 const RSV: u8 = 0x70;
 const RSV4: u8 = 0x80;
 
-/// Reads the header of an unmasked frame. `flag_ends` says whether the flag is FIN or MORE.
+/// Reads the header of an unmasked frame. With `flag_ends` the flag is FIN, otherwise MORE.
 pub(crate) fn parse_header(bytes: &[u8], flag_ends: bool) -> ParsedHeader {
     let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
     let op_code = op_code(first)?;

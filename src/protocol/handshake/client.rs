@@ -84,7 +84,7 @@ impl std::error::Error for ResponseError {
 
 /// The contents of a client's request.
 #[derive(Debug)]
-pub(crate) struct Ask<'a> {
+pub(crate) struct ClientRequest<'a> {
     pub(crate) version: Version,
     /// Path and query.
     pub(crate) target: &'a str,
@@ -102,7 +102,7 @@ pub(crate) struct Ask<'a> {
 
 /// What the response must prove.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Proof {
+pub(crate) enum ExpectedReply {
     /// Nothing (hixie-75).
     Nothing,
     /// Octets after the head (hixie-76).
@@ -116,7 +116,7 @@ pub(crate) const PROOF_BYTES: usize = 16;
 
 /// The result of the negotiation.
 #[derive(Debug, Default)]
-pub(crate) struct Agreed {
+pub(crate) struct Negotiated {
     pub(crate) subprotocol: Option<String>,
     pub(crate) compression: Option<DeflateParameters>,
 }
@@ -187,9 +187,9 @@ impl ProofReader {
     }
 }
 
-impl Ask<'_> {
+impl ClientRequest<'_> {
     /// Appends the request, with keys from `masks`, and returns what the response must prove.
-    pub(crate) fn write(&self, masks: &mut Masks, out: &mut Vec<u8>) -> Proof {
+    pub(crate) fn write(&self, masks: &mut Masks, out: &mut Vec<u8>) -> ExpectedReply {
         let hixie = !matches!(self.version.traits().opening, Opening::Hybi { .. });
         out.extend_from_slice(format!("GET {} HTTP/1.1\r\n", self.target).as_bytes());
         let line = |name: &str, value: &[u8], out: &mut Vec<u8>| response::write_line(name, value, out);
@@ -218,7 +218,7 @@ impl Ask<'_> {
         match self.version.traits().opening {
             Opening::Hixie75 => {
                 out.extend_from_slice(b"\r\n");
-                Proof::Nothing
+                ExpectedReply::Nothing
             }
             Opening::Hixie76 => {
                 let (first, second) = (hixie76::Key::new(masks), hixie76::Key::new(masks));
@@ -228,7 +228,7 @@ impl Ask<'_> {
                 let mut third = [0; hixie76::THIRD_KEY_BYTES];
                 masks.fill(&mut third);
                 out.extend_from_slice(&third);
-                Proof::Behind(hixie76::proof_of([first.number, second.number], &third))
+                ExpectedReply::Behind(hixie76::proof_of([first.number, second.number], &third))
             }
             Opening::Hybi { .. } => {
                 let mut nonce = [0; 16];
@@ -236,13 +236,13 @@ impl Ask<'_> {
                 let key = STANDARD.encode(nonce);
                 line("Sec-WebSocket-Key", key.as_bytes(), out);
                 out.extend_from_slice(b"\r\n");
-                Proof::Accept(hybi::accept(key.as_bytes()))
+                ExpectedReply::Accept(hybi::accept(key.as_bytes()))
             }
         }
     }
 
     /// Checks the head of the response and returns the negotiated values. Every field is checked (RFC 6455 §4.1).
-    pub(crate) fn check(&self, response: &Response<()>, proof: &Proof) -> Result<Agreed, ResponseError> {
+    pub(crate) fn check(&self, response: &Response<()>, proof: &ExpectedReply) -> Result<Negotiated, ResponseError> {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(ResponseError::Status(response.status()));
         }
@@ -259,14 +259,16 @@ impl Ask<'_> {
             return Err(ResponseError::Connection);
         }
         match proof {
-            Proof::Accept(accept) if one("sec-websocket-accept") != Some(accept.as_bytes()) => {
+            ExpectedReply::Accept(accept) if one("sec-websocket-accept") != Some(accept.as_bytes()) => {
                 return Err(ResponseError::Accept);
             }
-            Proof::Accept(_) => {}
-            Proof::Nothing => self.check_location(one("websocket-location"), one("websocket-origin"))?,
-            Proof::Behind(_) => self.check_location(one("sec-websocket-location"), one("sec-websocket-origin"))?,
+            ExpectedReply::Accept(_) => {}
+            ExpectedReply::Nothing => self.check_location(one("websocket-location"), one("websocket-origin"))?,
+            ExpectedReply::Behind(_) => {
+                self.check_location(one("sec-websocket-location"), one("sec-websocket-origin"))?;
+            }
         }
-        Ok(Agreed { subprotocol: self.subprotocol(headers)?, compression: self.compression(headers)? })
+        Ok(Negotiated { subprotocol: self.subprotocol(headers)?, compression: self.compression(headers)? })
     }
 
     fn check_location(&self, location: Option<&[u8]>, origin: Option<&[u8]>) -> Result<(), ResponseError> {

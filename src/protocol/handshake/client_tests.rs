@@ -14,11 +14,11 @@ const LOCATION: &str = "ws://example.com/demo?a=b";
 /// Sends a request changed by `change` to this crate's server, and alters the response by `alter`.
 fn answered(
     version: Version,
-    change: impl FnOnce(&mut Ask<'_>),
+    change: impl FnOnce(&mut ClientRequest<'_>),
     alter: impl FnOnce(String) -> String,
-) -> Result<(Request, Agreed), ResponseError> {
+) -> Result<(Request, Negotiated), ResponseError> {
     let (subprotocols, headers) = (["chat".to_owned(), "superchat".to_owned()], HeaderMap::new());
-    let mut ask = Ask {
+    let mut ask = ClientRequest {
         version,
         target: "/demo?a=b",
         authority: "example.com",
@@ -40,7 +40,7 @@ fn answered(
     let handshake = Handshake::new(asked.clone(), version, subprotocol, agreed);
     let mut answer = Vec::new();
     handshake.answer(&HeaderMap::new(), &mut answer);
-    if let Proof::Behind(expected) = proof {
+    if let ExpectedReply::Behind(expected) = proof {
         assert_eq!((handshake.challenge_bytes(), handshake.prove(&sent[used..])), (sent.len() - used, expected));
     }
     let answer = alter(String::from_utf8(answer).unwrap());
@@ -86,7 +86,7 @@ fn every_version_takes_the_answer_to_what_it_asked() {
 
 #[test]
 fn a_secure_page_is_the_origin_of_a_secure_connection() {
-    let secure = |ask: &mut Ask<'_>| ask.location = "wss://example.com/demo?a=b";
+    let secure = |ask: &mut ClientRequest<'_>| ask.location = "wss://example.com/demo?a=b";
     let (asked, _) = answered(Version::Hixie76, secure, with(LOCATION, "wss://example.com/demo?a=b")).unwrap();
     assert_eq!(asked.origin(), Some("https://example.com"));
 }
@@ -117,7 +117,7 @@ fn an_answer_that_is_wrong_in_one_thing_is_refused_for_it() {
 #[test]
 fn compression_is_agreed_upon_as_it_was_offered() {
     static CONFIG: LazyLock<DeflateConfig> = LazyLock::new(DeflateConfig::dedicated);
-    let offering = |ask: &mut Ask<'_>| ask.deflate = Some(&CONFIG);
+    let offering = |ask: &mut ClientRequest<'_>| ask.deflate = Some(&CONFIG);
     let (_, agreed) = answered(Version::Rfc6455, offering, |answer| answer).unwrap();
     assert!(agreed.compression.is_some());
     let unknown = with("permessage-deflate", "permessage-bzip2");

@@ -1,4 +1,5 @@
-//! Events of the application reach the handler of another connection, from handlers and from threads; timers of a connection may be periodic.
+//! Events of the application reach the handler of another connection, from handlers and from threads; timers of a
+//! connection may be periodic.
 
 use std::{any::Any, cell::RefCell, rc::Rc, time::Duration};
 

@@ -1,4 +1,5 @@
-//! Nothing that a send has accepted is lost silently: the marks, the stall time-out, and what all connections together may hold.
+//! Nothing that a send has accepted is lost silently: the marks, the stall time-out, and what all connections together
+//! may hold.
 
 use std::{
     cell::{Cell, RefCell},

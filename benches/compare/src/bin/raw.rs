@@ -82,8 +82,8 @@ impl Connection {
                         self.rest.extend_from_slice(&buffer[written..length]);
                         return true;
                     }
-                    // A short read has emptied the socket, and what comes next makes an event of its own. Only of an end
-                    // that came with these bytes nothing more would be heard.
+                    // A short read has emptied the socket, and what comes next makes an event of its own. Only of an
+                    // end that came with these bytes nothing more would be heard.
                     if length < buffer.len() && !ending {
                         return true;
                     }

@@ -17,11 +17,11 @@ use std::{
 
 use super::kernel::Wake;
 
-/// Letters that wait for the reactor.
+/// Items that wait for the reactor.
 #[derive(Debug)]
-pub(crate) struct Mailbox<T> {
-    letters: Mutex<Letters<T>>,
-    /// Whether letters wait. Saves the reactor the lock.
+pub(crate) struct CommandQueue<T> {
+    items: Mutex<Items<T>>,
+    /// Whether items wait. Saves the reactor the lock.
     waiting: AtomicBool,
     /// How often in a row the reactor found the lock held.
     missed: AtomicU32,
@@ -29,94 +29,94 @@ pub(crate) struct Mailbox<T> {
     waker: Arc<dyn Wake>,
 }
 
-/// Turns without the letters, some milliseconds in an idle reactor, before the reactor blocks on the lock. The holder
+/// Turns without the items, some milliseconds in an idle reactor, before the reactor blocks on the lock. The holder
 /// may be a thread that gets no time while the reactor runs.
 const MOST_MISSED: u32 = 1000;
 
 #[derive(Debug)]
-struct Letters<T> {
+struct Items<T> {
     queue: Vec<T>,
     closed: bool,
 }
 
-/// Why a letter was refused.
+/// Why an item was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum PushError {
     /// The queue is full.
     Full,
     /// The reactor is gone.
     Closed,
 }
 
-impl<T> Mailbox<T> {
-    /// A mailbox for at most `capacity` letters.
+impl<T> CommandQueue<T> {
+    /// A queue for at most `capacity` items.
     pub(crate) fn new(capacity: usize, waker: Arc<dyn Wake>) -> Self {
-        let letters = Mutex::new(Letters { queue: Vec::new(), closed: false });
-        Mailbox { letters, waiting: AtomicBool::new(false), missed: AtomicU32::new(0), capacity, waker }
+        let items = Mutex::new(Items { queue: Vec::new(), closed: false });
+        CommandQueue { items, waiting: AtomicBool::new(false), missed: AtomicU32::new(0), capacity, waker }
     }
 
-    /// Moves the waiting letters into `letters`, which must be empty. The reactor does not block on a sender that was
-    /// suspended with the lock held: the letters stay, and [`is_waiting`](Self::is_waiting) is true.
-    pub(crate) fn drain(&self, letters: &mut Vec<T>) {
+    /// Moves the waiting items into `items`, which must be empty. The reactor does not block on a sender that was
+    /// suspended with the lock held: the items stay, and [`is_waiting`](Self::is_waiting) is true.
+    pub(crate) fn drain(&self, items: &mut Vec<T>) {
         if !self.is_waiting() {
             return;
         }
-        let mut inside = match self.letters.try_lock() {
+        let mut inside = match self.items.try_lock() {
             Ok(inside) => inside,
             Err(TryLockError::WouldBlock) if self.missed.fetch_add(1, Ordering::Relaxed) < MOST_MISSED => return,
             Err(TryLockError::WouldBlock) => self.lock(),
             Err(TryLockError::Poisoned(inside)) => inside.into_inner(),
         };
         self.missed.store(0, Ordering::Relaxed);
-        // Under the lock, so that later letters wake the reactor again.
+        // Under the lock, so that later items wake the reactor again.
         self.waiting.store(false, Ordering::Relaxed);
-        mem::swap(&mut inside.queue, letters);
+        mem::swap(&mut inside.queue, items);
     }
 
-    /// Whether letters wait.
+    /// Whether items wait.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.load(Ordering::Acquire)
     }
 
-    /// Frees the memory of a burst, if no letters wait.
-    pub(crate) fn rest(&self) {
-        let Ok(mut letters) = self.letters.try_lock() else { return };
-        let room = if letters.queue.is_empty() { mem::take(&mut letters.queue) } else { Vec::new() };
-        drop(letters);
+    /// Frees the memory of a burst, if no items wait.
+    pub(crate) fn trim(&self) {
+        let Ok(mut items) = self.items.try_lock() else { return };
+        let room = if items.queue.is_empty() { mem::take(&mut items.queue) } else { Vec::new() };
+        drop(items);
         drop(room);
     }
 
-    /// Closes the mailbox: waiting letters are dropped, and later ones are refused.
+    /// Closes the queue: waiting items are dropped, and later ones are refused.
     pub(crate) fn close(&self) {
-        let mut letters = self.lock();
-        letters.closed = true;
-        let unread = mem::take(&mut letters.queue);
-        // Dropping a letter may call back here.
-        drop(letters);
+        let mut items = self.lock();
+        items.closed = true;
+        let unread = mem::take(&mut items.queue);
+        // Dropping an item may call back here.
+        drop(items);
         drop(unread);
     }
 
-    /// Adds a letter, and wakes the reactor for the first of a batch.
-    pub(crate) fn push(&self, letter: T) -> Result<(), Refused> {
-        let mut letters = self.lock();
-        if letters.closed {
-            return Err(Refused::Closed);
+    /// Adds an item, and wakes the reactor for the first of a batch.
+    pub(crate) fn push(&self, item: T) -> Result<(), PushError> {
+        let mut items = self.lock();
+        if items.closed {
+            return Err(PushError::Closed);
         }
-        if letters.queue.len() >= self.capacity {
-            return Err(Refused::Full);
+        if items.queue.len() >= self.capacity {
+            return Err(PushError::Full);
         }
-        letters.queue.push(letter);
+        items.queue.push(item);
         let first = !self.waiting.swap(true, Ordering::Release);
-        drop(letters);
+        drop(items);
         if first && let Err(error) = self.waker.wake() {
             log::error!(target: "ws_reactor::net", "the loop cannot be woken: {error}");
         }
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Letters<T>> {
+    fn lock(&self) -> MutexGuard<'_, Items<T>> {
         // Nothing that could panic runs under the lock.
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -142,48 +142,48 @@ mod tests {
     #[test]
     fn a_batch_wakes_once_and_the_queue_is_bounded() {
         let wakes = Arc::new(Wakes::default());
-        let mailbox = Mailbox::new(3, Arc::clone(&wakes) as Arc<dyn Wake>);
-        let pushed: Vec<_> = (0..4).map(|number| mailbox.push(number)).collect();
-        assert_eq!(pushed, [Ok(()), Ok(()), Ok(()), Err(Refused::Full)]);
+        let queue = CommandQueue::new(3, Arc::clone(&wakes) as Arc<dyn Wake>);
+        let pushed: Vec<_> = (0..4).map(|number| queue.push(number)).collect();
+        assert_eq!(pushed, [Ok(()), Ok(()), Ok(()), Err(PushError::Full)]);
         assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
-        let mut letters = Vec::new();
-        mailbox.drain(&mut letters);
-        assert_eq!((letters, mailbox.is_waiting()), (vec![0, 1, 2], false));
-        assert_eq!(mailbox.push(3), Ok(()));
+        let mut items = Vec::new();
+        queue.drain(&mut items);
+        assert_eq!((items, queue.is_waiting()), (vec![0, 1, 2], false));
+        assert_eq!(queue.push(3), Ok(()));
         assert_eq!(wakes.0.load(Ordering::Relaxed), 2);
-        mailbox.close();
-        assert_eq!(mailbox.push(4), Err(Refused::Closed));
+        queue.close();
+        assert_eq!(queue.push(4), Err(PushError::Closed));
     }
 
     #[test]
     fn a_sender_that_sleeps_with_the_lock_does_not_stop_the_loop() {
-        let mailbox = Mailbox::new(3, Arc::new(Wakes::default()));
-        mailbox.push(1).unwrap();
-        let mut letters = Vec::new();
-        let held = mailbox.lock();
+        let queue = CommandQueue::new(3, Arc::new(Wakes::default()));
+        queue.push(1).unwrap();
+        let mut items = Vec::new();
+        let held = queue.lock();
         for _ in 0..MOST_MISSED {
-            mailbox.drain(&mut letters);
+            queue.drain(&mut items);
         }
-        assert!(letters.is_empty() && mailbox.is_waiting());
+        assert!(items.is_empty() && queue.is_waiting());
         drop(held);
-        mailbox.drain(&mut letters);
-        assert_eq!((letters, mailbox.is_waiting()), (vec![1], false));
-        assert_eq!(mailbox.missed.load(Ordering::Relaxed), 0);
+        queue.drain(&mut items);
+        assert_eq!((items, queue.is_waiting()), (vec![1], false));
+        assert_eq!(queue.missed.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn a_sender_that_gets_no_time_is_waited_for_at_last() {
-        let mailbox = Mailbox::new(3, Arc::new(Wakes::default()));
-        mailbox.push(1).unwrap();
-        mailbox.missed.store(MOST_MISSED, Ordering::Relaxed);
+        let queue = CommandQueue::new(3, Arc::new(Wakes::default()));
+        queue.push(1).unwrap();
+        queue.missed.store(MOST_MISSED, Ordering::Relaxed);
         std::thread::scope(|threads| {
-            let held = mailbox.lock();
+            let held = queue.lock();
             let loop_thread = threads.spawn(|| {
-                let mut letters = Vec::new();
-                mailbox.drain(&mut letters);
-                letters
+                let mut items = Vec::new();
+                queue.drain(&mut items);
+                items
             });
-            while mailbox.missed.load(Ordering::Relaxed) == MOST_MISSED {
+            while queue.missed.load(Ordering::Relaxed) == MOST_MISSED {
                 std::thread::yield_now();
             }
             drop(held);
@@ -193,7 +193,7 @@ mod tests {
 }
 
 /// Every interleaving of the threads, with up to four preemptions where there are too many: `RUSTFLAGS="--cfg loom"
-/// cargo test --lib mailbox`.
+/// cargo test --lib command_queue`.
 #[cfg(all(test, loom))]
 mod model {
     use std::io;
@@ -231,10 +231,10 @@ mod model {
         }
     }
 
-    /// Sends numbered letters.
-    fn send(mailbox: &Arc<Mailbox<(usize, usize)>>, sender: usize, letters: usize) -> thread::JoinHandle<usize> {
-        let mailbox = Arc::clone(mailbox);
-        thread::spawn(move || (0..letters).filter(|number| mailbox.push((sender, *number)).is_ok()).count())
+    /// Sends numbered items.
+    fn send(queue: &Arc<CommandQueue<(usize, usize)>>, sender: usize, items: usize) -> thread::JoinHandle<usize> {
+        let queue = Arc::clone(queue);
+        thread::spawn(move || (0..items).filter(|number| queue.push((sender, *number)).is_ok()).count())
     }
 
     #[test]
@@ -243,21 +243,21 @@ mod model {
         orders.preemption_bound = Some(4);
         orders.check(|| {
             let eventfd = Eventfd::new();
-            let mailbox = Arc::new(Mailbox::new(9, Arc::clone(&eventfd) as Arc<dyn Wake>));
-            let senders = [send(&mailbox, 0, 2), send(&mailbox, 1, 1)];
+            let queue = Arc::new(CommandQueue::new(9, Arc::clone(&eventfd) as Arc<dyn Wake>));
+            let senders = [send(&queue, 0, 2), send(&queue, 1, 1)];
             let (mut received, mut empty) = (Vec::new(), 0);
-            // The loop does not wait if letters do. A lost wake would make the loop wait for ever, which the model
+            // The loop does not wait if items do. A lost wake would make the loop wait for ever, which the model
             // reports.
             while received.len() < 3 {
-                eventfd.poll(!mailbox.is_waiting());
-                let mut letters = Vec::new();
-                mailbox.drain(&mut letters);
-                if letters.is_empty() {
+                eventfd.poll(!queue.is_waiting());
+                let mut items = Vec::new();
+                queue.drain(&mut items);
+                if items.is_empty() {
                     // The holder of the lock has to continue.
-                    empty += usize::from(!mailbox.is_waiting());
+                    empty += usize::from(!queue.is_waiting());
                     thread::yield_now();
                 }
-                received.extend(letters);
+                received.extend(items);
             }
             for sender in senders {
                 sender.join().unwrap();
@@ -272,14 +272,14 @@ mod model {
     #[test]
     fn what_is_full_says_so_and_what_was_taken_is_there() {
         loom::model(|| {
-            let mailbox = Arc::new(Mailbox::new(1, Eventfd::new() as Arc<dyn Wake>));
-            let senders = [send(&mailbox, 0, 1), send(&mailbox, 1, 1)];
+            let queue = Arc::new(CommandQueue::new(1, Eventfd::new() as Arc<dyn Wake>));
+            let senders = [send(&queue, 0, 1), send(&queue, 1, 1)];
             let mut received = Vec::new();
-            mailbox.drain(&mut received);
+            queue.drain(&mut received);
             let taken: usize = senders.into_iter().map(|sender| sender.join().unwrap()).sum();
-            let mut letters = Vec::new();
-            mailbox.drain(&mut letters);
-            assert_eq!(received.len() + letters.len(), taken);
+            let mut items = Vec::new();
+            queue.drain(&mut items);
+            assert_eq!(received.len() + items.len(), taken);
             assert!(taken >= 1);
         });
     }
@@ -287,12 +287,12 @@ mod model {
     #[test]
     fn nothing_stays_in_a_mailbox_that_was_closed() {
         loom::model(|| {
-            let mailbox = Arc::new(Mailbox::new(9, Eventfd::new() as Arc<dyn Wake>));
-            let sender = send(&mailbox, 0, 2);
-            mailbox.close();
+            let queue = Arc::new(CommandQueue::new(9, Eventfd::new() as Arc<dyn Wake>));
+            let sender = send(&queue, 0, 2);
+            queue.close();
             sender.join().unwrap();
-            assert!(mailbox.lock().queue.is_empty());
-            assert_eq!(mailbox.push((0, 0)), Err(Refused::Closed));
+            assert!(queue.lock().queue.is_empty());
+            assert_eq!(queue.push((0, 0)), Err(PushError::Closed));
         });
     }
 }

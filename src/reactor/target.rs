@@ -10,48 +10,48 @@ use crate::net::{Endpoint, scoped_address};
 
 /// Destination of an outgoing connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Target {
     Address(Endpoint),
     Name(String, u16),
 }
 
-impl Place {
+impl Target {
     /// A destination by host and port; the host may be an IP address.
     pub(crate) fn new(host: &str, port: u16) -> Self {
         match host.parse::<IpAddr>() {
-            Ok(ip) => Place::Address(SocketAddr::new(ip, port).into()),
+            Ok(ip) => Target::Address(SocketAddr::new(ip, port).into()),
             Err(_) => match scoped_address(host, port) {
-                Some(address) => Place::Address(address.into()),
-                None => Place::Name(host.to_owned(), port),
+                Some(address) => Target::Address(address.into()),
+                None => Target::Name(host.to_owned(), port),
             },
         }
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Target {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Address(address) => address.fmt(formatter),
-            Place::Name(name, port) => write!(formatter, "{name}:{port}"),
+            Target::Address(address) => address.fmt(formatter),
+            Target::Name(name, port) => write!(formatter, "{name}:{port}"),
         }
     }
 }
 
 /// Parses `example.com:80`, `127.0.0.1:80`, `[::1]:80` or `unix:/run/example.sock`.
-impl FromStr for Place {
+impl FromStr for Target {
     type Err = io::Error;
 
     fn from_str(text: &str) -> io::Result<Self> {
         let unfit = |why| io::Error::new(io::ErrorKind::InvalidInput, why);
         if let Some(path) = text.strip_prefix("unix:") {
-            return Ok(Place::Address(Endpoint::Unix(path.into())));
+            return Ok(Target::Address(Endpoint::Unix(path.into())));
         }
         let (host, port) = text.rsplit_once(':').ok_or_else(|| unfit("no port is given"))?;
         let port = port.parse().map_err(|_| unfit("the port is no number up to 65535"))?;
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         match bracketed.unwrap_or(host) {
             "" => Err(unfit("no host is given")),
-            host => Ok(Place::new(host, port)),
+            host => Ok(Target::new(host, port)),
         }
     }
 }
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_place_is_a_name_or_an_address_with_a_port_or_a_path() {
-        let parsed = |text: &str| text.parse::<Place>().map(|place| place.to_string()).unwrap_or_default();
+        let parsed = |text: &str| text.parse::<Target>().map(|target| target.to_string()).unwrap_or_default();
         for text in ["example.com:80", "127.0.0.1:80", "[::1]:80", "[fe80::1%1]:80"] {
             assert_eq!(parsed(text), text);
         }

@@ -1,4 +1,4 @@
-//! The guard around user code, which stops panics.
+//! Calls of user code under a guard that stops panics.
 
 use std::{
     any::Any,
@@ -14,7 +14,7 @@ pub(super) struct Panicked(pub(super) String);
 
 /// Calls user code. The reactor's state is consistent at every call: the Hub calls no user code, and whatever the loop
 /// holds across a call may be lost.
-pub(super) fn guard<T>(policy: PanicPolicy, call: impl FnOnce() -> T) -> Result<T, Panicked> {
+pub(super) fn catch_panic<T>(policy: PanicPolicy, call: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
         let message = message(&*payload);
         log::error!(target: "ws_reactor::reactor", "a handler panicked: {message}");

@@ -5,7 +5,7 @@
 
 /// A recognised request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Courtesy {
+pub(super) enum Preamble {
     /// `<policy-file-request/>`: a Flash player sends it before it lets a page connect. Flash emulations of WebSocket
     /// use it.
     FlashPolicy,
@@ -13,17 +13,17 @@ pub(super) enum Courtesy {
     Healthcheck(Method),
 }
 
-impl Courtesy {
+impl Preamble {
     /// The complete response. The policy allows all; neither a NUL nor a line end follows it.
     pub(super) fn answer(self) -> &'static [u8] {
         match self {
-            Courtesy::FlashPolicy => {
+            Preamble::FlashPolicy => {
                 br#"<?xml version="1.0"?><cross-domain-policy><allow-access-from domain="*" to-ports="*"/></cross-domain-policy>"#
             }
-            Courtesy::Healthcheck(Method::Get) => {
+            Preamble::Healthcheck(Method::Get) => {
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 2\r\n\r\nOK"
             }
-            Courtesy::Healthcheck(Method::Head) => {
+            Preamble::Healthcheck(Method::Head) => {
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 2\r\n\r\n"
             }
         }
@@ -53,7 +53,7 @@ impl Method {
 
 /// Progress of the recognition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Start {
+pub(super) enum PreambleScanner {
     /// No significant byte yet. An empty line before a request is skipped (RFC 9112 §2.2).
     Nothing {
         flash_policy: bool,
@@ -75,9 +75,9 @@ pub(super) enum Start {
 
 /// Result of the recognition so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Known {
+pub(super) enum Scan {
     /// A request to be answered.
-    Courtesy(Courtesy),
+    Preamble(Preamble),
     /// HTTP, or still undecided: to be read as HTTP.
     Http,
     /// The start of a policy request, which no HTTP request shares.
@@ -88,43 +88,55 @@ pub(super) enum Known {
     Tls,
 }
 
-impl Start {
+impl PreambleScanner {
     /// Takes the next bytes. Once the stream is known to be HTTP, the call costs nothing.
-    pub(super) fn read(&mut self, data: &[u8]) -> Known {
+    pub(super) fn read(&mut self, data: &[u8]) -> Scan {
         for octet in data {
             *self = match (*self, octet) {
-                (Start::Http, _) => break,
-                (Start::Nothing { flash_policy, healthcheck }, b'\r') => Start::LineEnd { flash_policy, healthcheck },
-                (Start::LineEnd { flash_policy, healthcheck }, b'\n') => Start::Nothing { flash_policy, healthcheck },
-                (Start::Nothing { flash_policy: true, .. }, b'<') => Start::Policy(1),
-                (Start::Nothing { healthcheck: true, .. }, b'G') => Start::Healthcheck(Method::Get, 1),
-                (Start::Nothing { healthcheck: true, .. }, b'H') => Start::Healthcheck(Method::Head, 1),
-                (Start::Nothing { .. }, 0x16) => return Known::Tls,
-                (Start::Nothing { .. } | Start::LineEnd { .. }, _) => Start::Http,
-                (Start::Policy(known), octet) if POLICY.get(known) == Some(octet) => Start::Policy(known + 1),
-                (Start::Policy(known), b' ' | b'\t' | b'\r' | b'\n' | 0x0b | 0x0c)
+                (PreambleScanner::Http, _) => break,
+                (PreambleScanner::Nothing { flash_policy, healthcheck }, b'\r') => {
+                    PreambleScanner::LineEnd { flash_policy, healthcheck }
+                }
+                (PreambleScanner::LineEnd { flash_policy, healthcheck }, b'\n') => {
+                    PreambleScanner::Nothing { flash_policy, healthcheck }
+                }
+                (PreambleScanner::Nothing { flash_policy: true, .. }, b'<') => PreambleScanner::Policy(1),
+                (PreambleScanner::Nothing { healthcheck: true, .. }, b'G') => {
+                    PreambleScanner::Healthcheck(Method::Get, 1)
+                }
+                (PreambleScanner::Nothing { healthcheck: true, .. }, b'H') => {
+                    PreambleScanner::Healthcheck(Method::Head, 1)
+                }
+                (PreambleScanner::Nothing { .. }, 0x16) => return Scan::Tls,
+                (PreambleScanner::Nothing { .. } | PreambleScanner::LineEnd { .. }, _) => PreambleScanner::Http,
+                (PreambleScanner::Policy(known), octet) if POLICY.get(known) == Some(octet) => {
+                    PreambleScanner::Policy(known + 1)
+                }
+                (PreambleScanner::Policy(known), b' ' | b'\t' | b'\r' | b'\n' | 0x0b | 0x0c)
                     if (POLICY.len()..LONGEST_POLICY).contains(&known) =>
                 {
-                    Start::Policy(known + 1)
+                    PreambleScanner::Policy(known + 1)
                 }
-                (Start::Policy(known), b'/') if known >= POLICY.len() => Start::PolicyEnd,
-                (Start::PolicyEnd, b'>') => return Known::Courtesy(Courtesy::FlashPolicy),
-                (Start::Policy(_) | Start::PolicyEnd, _) => return Known::Nonsense,
-                (Start::Healthcheck(method, known), octet) if method.healthcheck().get(known) == Some(octet) => {
-                    Start::Healthcheck(method, known + 1)
+                (PreambleScanner::Policy(known), b'/') if known >= POLICY.len() => PreambleScanner::PolicyEnd,
+                (PreambleScanner::PolicyEnd, b'>') => return Scan::Preamble(Preamble::FlashPolicy),
+                (PreambleScanner::Policy(_) | PreambleScanner::PolicyEnd, _) => return Scan::Nonsense,
+                (PreambleScanner::Healthcheck(method, known), octet)
+                    if method.healthcheck().get(known) == Some(octet) =>
+                {
+                    PreambleScanner::Healthcheck(method, known + 1)
                 }
                 // The path ends here; a longer path, such as `/healthchecks`, belongs to the application.
-                (Start::Healthcheck(method, known), b' ' | b'?' | b'\r' | b'\n')
+                (PreambleScanner::Healthcheck(method, known), b' ' | b'?' | b'\r' | b'\n')
                     if known == method.healthcheck().len() =>
                 {
-                    return Known::Courtesy(Courtesy::Healthcheck(method));
+                    return Scan::Preamble(Preamble::Healthcheck(method));
                 }
-                (Start::Healthcheck(..), _) => Start::Http,
+                (PreambleScanner::Healthcheck(..), _) => PreambleScanner::Http,
             };
         }
         match self {
-            Start::Policy(_) | Start::PolicyEnd => Known::Policy,
-            _ => Known::Http,
+            PreambleScanner::Policy(_) | PreambleScanner::PolicyEnd => Scan::Policy,
+            _ => Scan::Http,
         }
     }
 }
@@ -133,18 +145,18 @@ impl Start {
 mod tests {
     use super::*;
 
-    fn start() -> Start {
-        Start::Nothing { flash_policy: true, healthcheck: true }
+    fn start() -> PreambleScanner {
+        PreambleScanner::Nothing { flash_policy: true, healthcheck: true }
     }
 
     /// The result for `input`; checks that the result is the same byte by byte.
-    fn known(input: &[u8]) -> Known {
+    fn known(input: &[u8]) -> Scan {
         let whole = start().read(input);
         let mut pieces = start();
-        let mut by_byte = Known::Http;
+        let mut by_byte = Scan::Http;
         for octet in input {
             by_byte = pieces.read(&[*octet]);
-            if !matches!(by_byte, Known::Http | Known::Policy) {
+            if !matches!(by_byte, Scan::Http | Scan::Policy) {
                 break;
             }
         }
@@ -154,18 +166,18 @@ mod tests {
 
     #[test]
     fn a_flash_player_is_recognised() {
-        assert_eq!(Courtesy::FlashPolicy.answer().len(), 108);
+        assert_eq!(Preamble::FlashPolicy.answer().len(), 108);
         for request in [&b"<policy-file-request/>\0"[..], b"<policy-file-request  \n/>", b"<policy-file-request/>junk"]
         {
-            assert_eq!(known(request), Known::Courtesy(Courtesy::FlashPolicy));
+            assert_eq!(known(request), Scan::Preamble(Preamble::FlashPolicy));
         }
-        assert_eq!(known(b"<policy-file-request"), Known::Policy);
-        assert_eq!(known(b"<policy-file-requests/>"), Known::Nonsense);
-        assert_eq!(known(b"<policy-file-request/ >"), Known::Nonsense);
-        assert_eq!(known(b"<html>"), Known::Nonsense);
-        assert_eq!(known(&[POLICY, &[b' '; 100]].concat()), Known::Nonsense);
-        assert_eq!(known(b"\r\n<policy-file-request/>"), Known::Courtesy(Courtesy::FlashPolicy));
-        assert_eq!(known(b"\n<policy-file-request/>"), Known::Http, "half a line end");
+        assert_eq!(known(b"<policy-file-request"), Scan::Policy);
+        assert_eq!(known(b"<policy-file-requests/>"), Scan::Nonsense);
+        assert_eq!(known(b"<policy-file-request/ >"), Scan::Nonsense);
+        assert_eq!(known(b"<html>"), Scan::Nonsense);
+        assert_eq!(known(&[POLICY, &[b' '; 100]].concat()), Scan::Nonsense);
+        assert_eq!(known(b"\r\n<policy-file-request/>"), Scan::Preamble(Preamble::FlashPolicy));
+        assert_eq!(known(b"\n<policy-file-request/>"), Scan::Http, "half a line end");
     }
 
     #[test]
@@ -173,22 +185,22 @@ mod tests {
         for request in
             ["GET /healthcheck HTTP/1.0\r\n\r\n", "\r\nGET /healthcheck?x HTTP/1.1\r\n", "GET /healthcheck\r\n"]
         {
-            assert_eq!(known(request.as_bytes()), Known::Courtesy(Courtesy::Healthcheck(Method::Get)));
+            assert_eq!(known(request.as_bytes()), Scan::Preamble(Preamble::Healthcheck(Method::Get)));
         }
         let head = known(b"HEAD /healthcheck HTTP/1.1\r\n");
-        assert_eq!(head, Known::Courtesy(Courtesy::Healthcheck(Method::Head)));
+        assert_eq!(head, Scan::Preamble(Preamble::Healthcheck(Method::Head)));
         for request in
             ["GET /healthcheck", "GET /healthchecks HTTP/1.1\r\n", "GET /health HTTP/1.1\r\n", "GRAB", "POST", "HEAP"]
         {
-            assert_eq!(known(request.as_bytes()), Known::Http, "{request}");
+            assert_eq!(known(request.as_bytes()), Scan::Http, "{request}");
         }
     }
 
     #[test]
     fn what_is_turned_off_is_http() {
         for request in ["<policy-file-request/>", "GET /healthcheck HTTP/1.1\r\n"] {
-            let mut off = Start::Nothing { flash_policy: false, healthcheck: false };
-            assert_eq!(off.read(request.as_bytes()), Known::Http);
+            let mut off = PreambleScanner::Nothing { flash_policy: false, healthcheck: false };
+            assert_eq!(off.read(request.as_bytes()), Scan::Http);
         }
     }
 }

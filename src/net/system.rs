@@ -11,9 +11,9 @@ use mio::{Interest, Token, net::TcpListener, net::TcpStream};
 use socket2::SockRef;
 
 use super::{
-    connector::{Endpoint, connect_unix},
+    bind::{Bind, keep_little_unsent},
+    endpoint::{Endpoint, connect_unix},
     kernel::{Event, Kernel, Randomness, Readiness, Wake, sealed::Sealed},
-    listener::{Bind, keep_little_unsent},
 };
 
 /// Token of the waker, used by no source.

@@ -22,12 +22,12 @@ pub struct SlowTurn {
 }
 
 /// Callback for slow turns.
-type Tell = dyn FnMut(&mut Hub, SlowTurn);
+type Callback = dyn FnMut(&mut Hub, SlowTurn);
 
 /// Callback and threshold of `on_slow_turn`.
 pub(super) struct Watch {
     allowed: Duration,
-    tell: Box<Tell>,
+    callback: Box<Callback>,
     /// Longest callback of this turn.
     longest: Option<(ConnectionId, Duration)>,
 }
@@ -39,8 +39,8 @@ impl fmt::Debug for Watch {
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Calls `tell` after each turn that took longer than `allowed`, with the longest callback of the turn. A handler
-    /// that blocks is found by the id of its connection.
+    /// Calls `callback` after each turn that took longer than `allowed`, with the longest callback of the turn. A
+    /// handler that blocks is found by the id of its connection.
     ///
     /// A later call replaces the earlier one. The clock is read before and after each callback from now on.
     ///
@@ -53,8 +53,8 @@ impl<K: Kernel> Reactor<K> {
     /// });
     /// # Ok::<(), ws_reactor::Error>(())
     /// ```
-    pub fn on_slow_turn(&mut self, allowed: Duration, tell: impl FnMut(&mut Hub, SlowTurn) + 'static) {
-        self.watch = Some(Watch { allowed, tell: Box::new(tell), longest: None });
+    pub fn on_slow_turn(&mut self, allowed: Duration, callback: impl FnMut(&mut Hub, SlowTurn) + 'static) {
+        self.watch = Some(Watch { allowed, callback: Box::new(callback), longest: None });
     }
 
     /// Start time of a callback, if callbacks are measured.
@@ -78,21 +78,21 @@ impl<K: Kernel> Reactor<K> {
 
     /// Notes the duration of the turn, and reports a slow turn.
     #[inline]
-    pub(super) fn note_turn(&mut self) {
+    pub(super) fn end_slow_turn_watch(&mut self) {
         self.ended = self.kernel.now();
         let took = self.ended.duration_since(self.hub.now);
         self.hub.stats.longest_turn = self.hub.stats.longest_turn.max(took);
         if self.watch.is_some() {
-            self.tell_if_slow(took);
+            self.report_if_slow(took);
         }
     }
 
     #[cold]
-    fn tell_if_slow(&mut self, took: Duration) {
+    fn report_if_slow(&mut self, took: Duration) {
         let Some(mut watch) = self.watch.take() else { return };
         let longest = watch.longest.take();
         if took > watch.allowed {
-            self.call_hub(|hub| (watch.tell)(hub, SlowTurn { took, longest }));
+            self.call_hub(|hub| (watch.callback)(hub, SlowTurn { took, longest }));
             self.ended = self.kernel.now();
         }
         self.watch = Some(watch);

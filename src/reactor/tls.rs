@@ -9,7 +9,7 @@ impl Hub {
     /// Starts TLS as a client on an established connection, right after this callback, if `tls` is given. Output waits
     /// for the handshake.
     pub(crate) fn start_tls(&mut self, id: ConnectionId, tls: Option<&TlsConnector>, name: &str) {
-        self.securing.extend(tls.cloned().map(|tls| (id, tls, name.to_owned())));
+        self.starting_tls.extend(tls.cloned().map(|tls| (id, tls, name.to_owned())));
     }
 
     /// Forgets the TLS result of a proxy: the connection goes on to another peer.
@@ -22,7 +22,7 @@ impl Hub {
 
 impl<K: Kernel> Reactor<K> {
     /// Sets a deadline for the handshake of a transport, unless the handler has set one.
-    pub(super) fn time_handshake(&mut self, key: usize) {
+    pub(super) fn limit_tls_handshake(&mut self, key: usize) {
         let (link, outbox) = (&self.links[key], &self.hub.outboxes[key]);
         if outbox.phase == Phase::Open && outbox.deadline.is_none() && link.transport.is_handshaking() {
             let deadline = self.hub.after(outbox.config.tls_handshake_timeout);
@@ -34,42 +34,42 @@ impl<K: Kernel> Reactor<K> {
     /// Starts TLS on the connections that have requested it.
     #[inline]
     pub(super) fn start_tls(&mut self) {
-        if !self.hub.securing.is_empty() {
+        if !self.hub.starting_tls.is_empty() {
             self.start_requested_tls();
         }
     }
 
     #[cold]
     fn start_requested_tls(&mut self) {
-        for (id, tls, name) in mem::take(&mut self.hub.securing) {
+        for (id, tls, name) in mem::take(&mut self.hub.starting_tls) {
             let (key, alive) = (id.key(), self.hub.phase(id) == Phase::Open);
             let Some(link) = self.links.get_mut(key).filter(|_| alive) else { continue };
             if let Err(error) = link.transport.start_tls(&tls, &name) {
-                self.hub.kill_failed(key, error);
+                self.hub.mark_failed(key, error);
             }
-            self.time_handshake(key);
+            self.limit_tls_handshake(key);
         }
     }
 
     /// Queues the connection for a step of its TLS handshake.
-    pub(super) fn queue_handshake(&mut self, key: usize) {
+    pub(super) fn queue_tls_step(&mut self, key: usize) {
         let link = &mut self.links[key];
-        if !link.shaking {
-            link.shaking = true;
-            self.handshakes.push_back(key);
+        if !link.tls_queued {
+            link.tls_queued = true;
+            self.tls_queue.push_back(key);
         }
     }
 
     /// Makes as many steps of TLS handshakes as the budget allows, oldest first.
-    pub(super) fn shake_hands(&mut self) {
+    pub(super) fn run_tls_handshakes(&mut self) {
         for _ in 0..self.config.tls_handshake_budget.max(1) {
-            let Some(key) = self.handshakes.pop_front() else { return };
+            let Some(key) = self.tls_queue.pop_front() else { return };
             if let Some(link) = self.links.get_mut(key)
-                && mem::take(&mut link.shaking)
+                && mem::take(&mut link.tls_queued)
             {
-                self.handshake_is_due = link.transport.is_handshaking();
+                self.tls_step_allowed = link.transport.is_handshaking();
                 self.read_from(key);
-                self.handshake_is_due = false;
+                self.tls_step_allowed = false;
             }
         }
     }

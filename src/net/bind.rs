@@ -7,7 +7,7 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::connector::scoped_address;
+use super::endpoint::scoped_address;
 
 /// The address and the socket options of a listener.
 ///
