@@ -33,7 +33,7 @@ impl<K: Kernel> Reactor<K> {
             .kernel
             .bind(&bind, Token::Listener(key).into())
             .map_err(|source| ListenError::Bind { address: bind.address().to_owned(), source })?;
-        let id = self.hub.ids.listener(key);
+        let id = self.listener_ids.listener(key);
         entry.insert(Listener { id, socket, service, ready: false, parked: None, failures: 0 });
         log::debug!(target: "ws_reactor::net", "listening on {addr}");
         Ok(Listening { id, addr })
@@ -42,21 +42,21 @@ impl<K: Kernel> Reactor<K> {
     /// Opens and closes the listeners that handlers requested, and reports the results.
     #[inline]
     pub(super) fn open_and_close_listeners(&mut self) {
-        if !(self.hub.openings.is_empty() && self.hub.closed_listeners.is_empty()) {
+        if !(self.hub.deferred.openings.is_empty() && self.hub.deferred.closed_listeners.is_empty()) {
             self.open_and_close_requested_listeners();
         }
     }
 
     #[cold]
     fn open_and_close_requested_listeners(&mut self) {
-        for opening in mem::take(&mut self.hub.openings) {
+        for opening in mem::take(&mut self.hub.deferred.openings) {
             let opened = match self.hub.running {
                 Running::Yes => self.open(opening.bind, opening.service),
                 _ => Err(ListenError::ShuttingDown { address: opening.bind.address().to_owned() }),
             };
             self.report_opened(opening.then, opened);
         }
-        for id in mem::take(&mut self.hub.closed_listeners) {
+        for id in mem::take(&mut self.hub.deferred.closed_listeners) {
             if self.listeners.get(id.key()).is_some_and(|listener| listener.id == id) {
                 let closed = self.listeners.remove(id.key());
                 self.forget_listener(closed);

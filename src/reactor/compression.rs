@@ -263,14 +263,14 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn compress_waiting(&mut self) {
         let mut budget = self.hub.pools.slice_bytes;
         while budget > 0
-            && let Some(id) = self.hub.compressing.pop_front()
+            && let Some(id) = self.hub.deferred.compressing.pop_front()
         {
             let alive = |outbox: &&mut Outbox| outbox.id == id && outbox.phase != Phase::Closed;
-            let Some(outbox) = self.hub.outboxes.get_mut(id.key()).filter(alive) else { continue };
+            let Some(outbox) = self.hub.outboxes.get_mut(id).filter(alive) else { continue };
             budget = outbox.compress(budget, &mut self.hub.pools);
             match outbox.is_compressing() {
-                true if outbox.is_amidst() => self.hub.compressing.push_front(id),
-                true => self.hub.compressing.push_back(id),
+                true if outbox.is_amidst() => self.hub.deferred.compressing.push_front(id),
+                true => self.hub.deferred.compressing.push_back(id),
                 false => {}
             }
             self.hub.touch(id.key());

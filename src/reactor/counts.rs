@@ -121,14 +121,14 @@ impl Hub {
     ///
     /// Also valid in `on_close`.
     pub fn connection_stats(&self, id: ConnectionId) -> Option<ConnectionStats> {
-        let outbox = self.outboxes.get(id.key()).filter(|outbox| outbox.id == id)?;
+        let outbox = self.outboxes.get(id)?;
         Some(outbox.cold.as_ref()?.counts.as_ref()?.stats)
     }
 
     /// Counts a received message.
     #[cold]
     pub(crate) fn count_received(&mut self, id: ConnectionId) {
-        if let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id) {
+        if let Some(outbox) = self.outboxes.get_mut(id) {
             outbox.count(|stats| stats.messages_in += 1);
         }
     }
@@ -136,7 +136,7 @@ impl Hub {
     /// Notes a pong. A pong answers its ping and all earlier ones (RFC 6455 §5.5.3).
     pub(crate) fn note_pong(&mut self, id: ConnectionId, data: &[u8]) {
         let now = self.now;
-        let outbox = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id && outbox.counted);
+        let outbox = self.outboxes.get_mut(id).filter(|outbox| outbox.counted);
         if let Some(counts) = outbox.and_then(Outbox::counts)
             && let Some(answered) = counts.pings.iter().rposition(|(_, ping)| **ping == *data)
         {

@@ -15,7 +15,7 @@ use std::{
 use super::{
     Reactor,
     config::StreamConfig,
-    hub::{Hub, Running, find},
+    hub::{Hub, Running},
     id::{ConnectionId, TimerId},
     link::Link,
     outbox::{Outbox, Phase},
@@ -148,7 +148,7 @@ impl Hub {
         let allowed = Some(config.connect_timeout);
         let id = self.insert_dialing(Rc::new(config));
         let handler: Box<dyn StreamHandler> = Box::new(handler);
-        self.dials.push_back(Dial { id, target, wait: Duration::ZERO, handler: Some(handler), allowed });
+        self.deferred.dials.push_back(Dial { id, target, wait: Duration::ZERO, handler: Some(handler), allowed });
         Ok(id)
     }
 
@@ -162,27 +162,26 @@ impl Hub {
     ) -> ConnectionId {
         let id = self.insert_dialing(config);
         self.reserve(id);
-        self.dials.push_back(Dial { id, target, wait, handler: Some(handler), allowed: None });
+        self.deferred.dials.push_back(Dial { id, target, wait, handler: Some(handler), allowed: None });
         id
     }
 
     fn insert_dialing(&mut self, config: Rc<StreamConfig>) -> ConnectionId {
-        let entry = self.outboxes.vacant_entry();
-        let id = self.ids.connection(entry.key());
-        entry.insert(Outbox::new(id, UNCONNECTED, config)).await_connection();
-        id
+        let outbox = self.outboxes.insert(|id| Outbox::new(id, UNCONNECTED, config));
+        outbox.await_connection();
+        outbox.id
     }
 
     /// Connects an existing outgoing connection to another address, right after this callback. The id stays; queued
     /// output is dropped, and `on_connect` is called again.
     pub(crate) fn redial(&mut self, id: ConnectionId, target: Target) {
-        if let Some(outbox) = find(&mut self.outboxes, id) {
+        if let Some(outbox) = self.outboxes.open_mut(id) {
             outbox.release(&mut self.pools);
             outbox.await_connection();
             outbox.set_peer_addr(UNCONNECTED);
             outbox.forget_tls_info();
             outbox.deadline_is_for_tls = false;
-            self.dials.push_back(Dial { id, target, wait: Duration::ZERO, handler: None, allowed: None });
+            self.deferred.dials.push_back(Dial { id, target, wait: Duration::ZERO, handler: None, allowed: None });
         }
     }
 
@@ -216,11 +215,10 @@ impl<K: Kernel> Reactor<K> {
         self.hub().connect_stream(to, handler)
     }
 
-    /// Takes in the requested connections. Runs before any connection is added or removed, because both halves share
-    /// their keys.
+    /// Starts the requested connections: each gets its inbound half, and its name is resolved.
     #[inline]
     pub(super) fn start_dials(&mut self) {
-        if !self.hub.dials.is_empty() {
+        if !self.hub.deferred.dials.is_empty() {
             self.start_requested_dials();
         }
     }
@@ -231,7 +229,7 @@ impl<K: Kernel> Reactor<K> {
             return;
         }
         self.starting_dials = true;
-        while let Some(Dial { id, target, wait, handler, allowed }) = self.hub.dials.pop_front() {
+        while let Some(Dial { id, target, wait, handler, allowed }) = self.hub.deferred.dials.pop_front() {
             let dialing = Box::new(Dialing {
                 target,
                 addresses: VecDeque::new(),
@@ -246,11 +244,8 @@ impl<K: Kernel> Reactor<K> {
             }
             match handler {
                 Some(handler) => {
-                    let key = self.links.insert(Link::dialing(handler, dialing));
-                    debug_assert_eq!(key, id.key(), "the two halves share a key");
-                    let current = self.hub.current;
-                    self.call(key, |handler, stream| handler.on_dial(stream));
-                    self.hub.current = current;
+                    self.links.insert(id.key(), Link::dialing(handler, dialing));
+                    self.call(id.key(), |handler, stream| handler.on_dial(stream));
                 }
                 None if self.hub.phase(id) == Phase::Open => self.links[id.key()].dial_again(dialing),
                 None => continue,

@@ -70,9 +70,9 @@ impl<K: Kernel> Reactor<K> {
     /// Calls the ticks that were waiting before this call, within the budget. Ticks added meanwhile wait for the next
     /// turn.
     pub(super) fn run_ticks(&mut self) {
-        for _ in 0..self.hub.ticks.len().min(self.config.timer_budget.max(1)) {
+        for _ in 0..self.hub.deferred.ticks.len().min(self.config.timer_budget.max(1)) {
             if self.hub.deliveries_left > 0
-                && let Some(tick) = self.hub.ticks.pop_front()
+                && let Some(tick) = self.hub.deferred.ticks.pop_front()
             {
                 self.call_hub(tick);
             }
@@ -145,7 +145,7 @@ impl<K: Kernel> Reactor<K> {
     fn check_deadlines(&mut self, id: ConnectionId) {
         let key = id.key();
         let now = self.hub.now;
-        let Some(outbox) = self.hub.outboxes.get_mut(key).filter(|outbox| outbox.id == id) else {
+        let Some(outbox) = self.hub.outboxes.get_mut(id) else {
             return;
         };
         outbox.deadline_timer = None;
@@ -154,7 +154,7 @@ impl<K: Kernel> Reactor<K> {
         }
         match self.check_output(key) {
             Some(Passed::Stalled) => return self.hub.abort_slow_reader(id),
-            Some(Passed::ReadAnyway) => self.hub.reread.push(key),
+            Some(Passed::ReadAnyway) => self.hub.deferred.reread.push(key),
             None => {}
         }
         let outbox = &mut self.hub.outboxes[key];
@@ -192,7 +192,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Terminates the connections closed as slow readers.
     pub(super) fn terminate_slow_readers(&mut self) {
-        for id in mem::take(&mut self.hub.slow_readers) {
+        for id in mem::take(&mut self.hub.deferred.slow_readers) {
             if self.hub.phase(id) == Phase::Draining {
                 self.flush(id.key());
                 self.hub.mark_closed(id.key(), ClosedBy::SlowReader);
@@ -245,20 +245,13 @@ impl<K: Kernel> Reactor<K> {
             self.hub.inbox.trim();
         }
         if self.hub.pools.trim() {
-            let hub = &mut self.hub;
-            let lists = [&mut self.reread_queue, &mut hub.touched, &mut hub.reread, &mut hub.closed];
-            lists.into_iter().for_each(Vec::shrink_to_fit);
-            self.drained.shrink_to_fit();
             self.events.shrink_to_fit();
+            self.reread_queue.shrink_to_fit();
             self.tls_queue.shrink_to_fit();
-            hub.compressing.shrink_to_fit();
-            hub.events.shrink();
-            hub.shrink_excess();
-            // Both halves share their keys, so their free slots have to match.
-            if hub.dials.is_empty() {
-                self.links.shrink_to_fit();
-                hub.outboxes.shrink_to_fit();
-            }
+            self.links.shrink();
+            self.hub.deferred.shrink();
+            self.hub.shrink_excess();
+            self.hub.outboxes.shrink();
         }
         if self.trim_passes > 0 {
             self.hub.timers.insert(self.hub.after(TRIM_INTERVAL), Task::Trim);
@@ -267,7 +260,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Ends the loop if a shutdown is in progress and no connection is left.
     pub(super) fn finish_shutdown(&mut self) {
-        if matches!(self.hub.running, Running::ShuttingDown | Running::Stopping) && self.links.is_empty() {
+        if matches!(self.hub.running, Running::ShuttingDown | Running::Stopping) && self.hub.outboxes.is_empty() {
             if let Some(timer) = self.shutdown_timer.take() {
                 self.hub.timers.cancel(timer);
             }
@@ -278,6 +271,6 @@ impl<K: Kernel> Reactor<K> {
     }
 
     fn keys(&self) -> Vec<usize> {
-        self.links.iter().map(|(key, _)| key).collect()
+        self.links.keys()
     }
 }

@@ -2,13 +2,7 @@
 
 use std::{io, time::Instant};
 
-use super::{
-    hub::{Hub, find},
-    id::ConnectionId,
-    outbox::Phase,
-    send_status::SendStatus,
-    task::Task,
-};
+use super::{hub::Hub, id::ConnectionId, outbox::Phase, send_status::SendStatus, task::Task};
 use crate::protocol::{
     CloseCode, CloseReason, ClosedBy, ProtocolError, TimeoutKind, Version, encoder::Encoder, incoming::CloseFrame,
 };
@@ -44,7 +38,7 @@ impl Hub {
 
     pub(crate) fn close_by(&mut self, id: ConnectionId, code: CloseCode, reason: &str, by: ClosedBy) -> SendStatus {
         self.note_closed_by_app(id);
-        let Some(outbox) = find(&mut self.outboxes, id) else { return SendStatus::Closed };
+        let Some(outbox) = self.outboxes.open_mut(id) else { return SendStatus::Closed };
         if outbox.dialing {
             // Nothing was sent that could still arrive.
             self.mark_closed(id.key(), by);
@@ -82,7 +76,7 @@ impl Hub {
 
     /// Notes that the application has ended the connection, even if it has ended already: a client does not reconnect.
     fn note_closed_by_app(&mut self, id: ConnectionId) {
-        if let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id) {
+        if let Some(outbox) = self.outboxes.get_mut(id) {
             outbox.closed_by_app = true;
         }
     }
@@ -90,7 +84,7 @@ impl Hub {
     /// Answers the peer's close frame with the same body and ends the connection (RFC 6455 §5.5.1).
     pub(crate) fn answer_close(&mut self, id: ConnectionId, frame: CloseFrame<'_>) {
         let phase = self.phase(id);
-        let Some(outbox) = self.outboxes.get_mut(id.key()) else { return };
+        let Some(outbox) = self.outboxes.get_mut(id) else { return };
         let by = match (phase, outbox.ending()) {
             (Phase::Closing, Some(ours)) => ours.by,
             (Phase::Open, _) => {
@@ -124,7 +118,7 @@ impl Hub {
 
     fn fail_with(&mut self, id: ConnectionId, code: impl FnOnce(Version) -> CloseCode, reason: &str, by: ClosedBy) {
         let phase = self.phase(id);
-        let Some(outbox) = self.outboxes.get_mut(id.key()) else { return };
+        let Some(outbox) = self.outboxes.get_mut(id) else { return };
         match (phase, outbox.encoder()) {
             (Phase::Open, Some(encoder)) => {
                 let code = code(encoder.version());
@@ -150,7 +144,7 @@ impl Hub {
     /// Closes a slow reader: output that has not begun to leave is dropped, and a close frame with 1013 is queued
     /// instead. The loop terminates the connection in this turn.
     pub(super) fn abort_slow_reader(&mut self, id: ConnectionId) {
-        let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id) else { return };
+        let Some(outbox) = self.outboxes.get_mut(id) else { return };
         let code = CloseCode::TRY_AGAIN_LATER;
         outbox.drop_unsent(&mut self.pools);
         let hopeless = outbox.queued() > HOPELESS_BYTES;
@@ -171,7 +165,7 @@ impl Hub {
         outbox.set_rule(None);
         outbox.congested = false;
         self.recharge(id.key());
-        self.slow_readers.push(id);
+        self.deferred.slow_readers.push(id);
     }
 
     /// Handles the end of the peer's side of the stream. `held`: the transport still holds output.
@@ -201,7 +195,7 @@ impl Hub {
             io::ErrorKind::InvalidData => ClosedBy::Tls,
             kind => ClosedBy::Network(kind),
         };
-        if let Some(outbox) = self.outboxes.get_mut(key) {
+        if let Some(outbox) = self.outboxes.at_mut(key) {
             *outbox.failure() = Some(error);
         }
         self.mark_closed(key, by);
@@ -209,7 +203,7 @@ impl Hub {
 
     /// Ends a connection. If this side has begun the end before, the reason noted then stays.
     pub(super) fn mark_closed(&mut self, key: usize, by: ClosedBy) {
-        let Some(outbox) = self.outboxes.get_mut(key) else { return };
+        let Some(outbox) = self.outboxes.at_mut(key) else { return };
         let (raw, unsent, shut) = (outbox.encoder().is_none(), outbox.buffered() > 0, outbox.shut);
         match (outbox.phase, outbox.ending_mut()) {
             (Phase::Closed, _) => return,
@@ -242,12 +236,12 @@ impl Hub {
         self.topics.leave_all(key);
         let outbox = &mut self.outboxes[key];
         outbox.deadline = None;
-        self.closed.push(key);
+        self.deferred.closed.push(key);
     }
 
     /// Sets the deadline of the connection's current phase. Moving it to a later time costs nothing.
     pub(crate) fn set_deadline(&mut self, id: ConnectionId, deadline: Option<Instant>) {
-        let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id) else {
+        let Some(outbox) = self.outboxes.get_mut(id) else {
             return;
         };
         (outbox.deadline, outbox.deadline_is_for_tls) = (deadline, false);
@@ -271,14 +265,14 @@ impl Hub {
     }
 
     fn end(&mut self, id: ConnectionId, phase: Phase, ending: CloseReason) {
-        let Some(outbox) = self.outboxes.get_mut(id.key()) else { return };
+        let Some(outbox) = self.outboxes.get_mut(id) else { return };
         outbox.phase = phase;
         outbox.set_ending(ending);
         outbox.set_rule(None);
         let allowed = outbox.closing_timeout();
         if outbox.may_read() {
             // The peer's answer may have been waiting behind a pause.
-            self.reread.push(id.key());
+            self.deferred.reread.push(id.key());
         }
         self.touch(id.key());
         self.set_deadline(id, Some(self.after(allowed)));

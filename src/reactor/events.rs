@@ -74,7 +74,7 @@ impl Hub {
         if !self.is_open(id) {
             return SendStatus::Closed;
         }
-        self.events.0.push_back((id, Value::Own(event)));
+        self.deferred.events.0.push_back((id, Value::Own(event)));
         SendStatus::Queued
     }
 
@@ -82,7 +82,7 @@ impl Hub {
         let members = self.topics.members(topic);
         for member in members {
             let id = self.outboxes[member.connection as usize].id;
-            self.events.0.push_back((id, Value::Shared(Rc::clone(&event))));
+            self.deferred.events.0.push_back((id, Value::Shared(Rc::clone(&event))));
         }
         members.len()
     }
@@ -92,11 +92,11 @@ impl<K: Kernel> Reactor<K> {
     /// Delivers the events that were waiting before this call, within the budget. Events queued meanwhile wait for the
     /// next turn.
     pub(super) fn deliver_events(&mut self) {
-        for _ in 0..self.hub.events.0.len().min(self.config.event_budget.max(1)) {
+        for _ in 0..self.hub.deferred.events.0.len().min(self.config.event_budget.max(1)) {
             if self.hub.deliveries_left == 0 {
                 return;
             }
-            let Some((id, value)) = self.hub.events.0.pop_front() else { return };
+            let Some((id, value)) = self.hub.deferred.events.0.pop_front() else { return };
             if self.hub.phase(id) == Phase::Open {
                 self.call(id.key(), |handler, stream| match &value {
                     Value::Own(event) => handler.on_event(stream, &**event),

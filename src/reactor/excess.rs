@@ -130,7 +130,7 @@ impl Hub {
     /// Removes connections that have fallen below their marks or ended, so that the list does not grow with time.
     fn remove_uncongested(&mut self) {
         let (outboxes, excess) = (&self.outboxes, &mut self.excess);
-        excess.congested.retain(|id| outboxes.get(id.key()).is_some_and(|outbox| outbox.id == *id && outbox.congested));
+        excess.congested.retain(|id| outboxes.get(*id).is_some_and(|outbox| outbox.congested));
         // A connection that was congested twice since the last time is listed twice.
         excess.congested.sort_unstable();
         excess.congested.dedup();
@@ -151,7 +151,7 @@ impl Hub {
         self.remove_uncongested();
         let (now, ids) = (self.now, self.excess.congested.iter().copied());
         ids.filter_map(|id| {
-            let outbox = &self.outboxes.get(id.key())?;
+            let outbox = self.outboxes.get(id)?;
             let since = outbox.rule().map_or(now, super::output_rule::OutputRule::progress_at);
             Some((since, std::cmp::Reverse(outbox.buffered()), id))
         })

@@ -14,7 +14,7 @@ use crate::{
 impl<K: Kernel> Reactor<K> {
     /// Writes queued output as far as the socket takes it.
     pub(super) fn flush(&mut self, key: usize) {
-        let (Some(link), Some(outbox)) = (self.links.get_mut(key), self.hub.outboxes.get_mut(key)) else { return };
+        let (Some(link), Some(outbox)) = (self.links.get_mut(key), self.hub.outboxes.at_mut(key)) else { return };
         let mut left = 0;
         while !outbox.blocked && outbox.phase != Phase::Closed {
             let written = match outbox.only_slice(&self.read_buffer) {
@@ -49,7 +49,7 @@ impl<K: Kernel> Reactor<K> {
     /// Updates the output rule after `moved` bytes have left.
     #[inline]
     fn update_rule(&mut self, key: usize, moved: usize) {
-        let Some(outbox) = self.hub.outboxes.get_mut(key) else { return };
+        let Some(outbox) = self.hub.outboxes.at_mut(key) else { return };
         if outbox.blocked || outbox.rule().is_some() {
             self.update_rule_of_waiting(key, moved);
         }
@@ -85,7 +85,7 @@ impl<K: Kernel> Reactor<K> {
             outbox.drain_due = true;
         } else if outbox.drain_due && buffered <= output.low_mark() {
             outbox.drain_due = false;
-            self.drained.push(outbox.id);
+            self.hub.deferred.drained.push(outbox.id);
         }
         if buffered > 0 || outbox.shut || link.transport.holds_output() {
             return;
@@ -125,7 +125,7 @@ impl<K: Kernel> Reactor<K> {
     /// Flushes connections that were sent to outside their own callbacks, oldest first, within the budget.
     #[inline]
     pub(super) fn flush_touched(&mut self) {
-        if !self.hub.touched.is_empty() {
+        if !self.hub.deferred.touched.is_empty() {
             self.flush_oldest(self.config.write_budget.max(1));
         }
     }
@@ -133,35 +133,35 @@ impl<K: Kernel> Reactor<K> {
     /// Flushes at most `budget` connections.
     #[inline(never)]
     pub(super) fn flush_oldest(&mut self, budget: usize) {
-        let mut touched = mem::take(&mut self.hub.touched);
+        let mut touched = mem::take(&mut self.hub.deferred.touched);
         let count = touched.len().min(budget);
         for key in touched.drain(..count) {
-            if let Some(outbox) = self.hub.outboxes.get_mut(key) {
+            if let Some(outbox) = self.hub.outboxes.at_mut(key) {
                 outbox.touched = false;
                 self.flush(key);
             }
         }
         // Flushing calls no handler, so no connection was touched meanwhile.
-        self.hub.touched = touched;
+        self.hub.deferred.touched = touched;
     }
 
     /// Calls `on_drain` of connections whose output has drained, and resumes reading from them.
     pub(super) fn notify_drained(&mut self) {
-        if self.drained.is_empty() {
+        if self.hub.deferred.drained.is_empty() {
             return;
         }
-        let mut drained = mem::take(&mut self.drained);
+        let mut drained = mem::take(&mut self.hub.deferred.drained);
         for id in drained.drain(..) {
             let (key, Some(outbox)) = (id.key(), self.hub.outbox(id)) else { continue };
             if outbox.phase == Phase::Open && !outbox.drain_due {
                 self.call(key, |handler, stream| handler.on_drain(stream));
             }
-            if let Some(outbox) = self.hub.outboxes.get_mut(key) {
+            if let Some(outbox) = self.hub.outboxes.at_mut(key) {
                 outbox.reread_due = true;
             }
-            self.hub.reread.push(key);
+            self.hub.deferred.reread.push(key);
         }
-        drained.append(&mut self.drained);
-        self.drained = drained;
+        drained.append(&mut self.hub.deferred.drained);
+        self.hub.deferred.drained = drained;
     }
 }

@@ -4,7 +4,6 @@
 //! the same turn. A borrow may therefore be held across a send, and callbacks never re-enter.
 
 use std::{
-    collections::VecDeque,
     fmt,
     net::SocketAddr,
     rc::Rc,
@@ -12,31 +11,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use slab::Slab;
-
 use super::{
     admission::Pending,
+    callback_scope::CallbackScope,
     config::ReactorConfig,
-    dial::Dial,
-    encoded::EncodedFrame,
-    events::Events,
+    deferred::Deferred,
     excess::Excess,
     id::{ConnectionId, IdSource, ListenerId},
-    input::Input,
-    listen::Opening,
     outbox::{Outbox, Phase},
+    outboxes::Outboxes,
     pools::Pools,
     remote::{Command, Remote},
     stats::Stats,
-    stream::StreamHandler,
-    task::{Task, Tick},
+    task::Task,
     timers::Timers,
     topics::Topics,
 };
 use crate::{
-    net::{CommandQueue, Randomness, Wake, tls::TlsConnector},
+    net::{CommandQueue, Randomness, Wake},
     protocol::{
-        block::SharedBlock,
         deflate::{Deflation, SharedContexts},
         encoder::Encoder,
     },
@@ -75,91 +68,50 @@ pub(super) enum Running {
 /// # Ok::<(), ws_reactor::Error>(())
 /// ```
 pub struct Hub {
-    pub(super) outboxes: Slab<Outbox>,
+    pub(super) outboxes: Outboxes,
     pub(super) timers: Timers<Task>,
     pub(super) topics: Topics,
     pub(crate) pools: Pools,
     pub(super) now: Instant,
     pub(crate) stats: Stats,
-    /// The connection whose callback is running. Its output is flushed right after the callback.
-    pub(super) current: usize,
-    /// The block that holds the message being handled, if a block holds it.
-    pub(super) message_buffer: Option<SharedBlock>,
-    /// The input of the current connection.
-    pub(crate) input: Input,
-    /// Connections to flush at the end of the turn.
-    pub(super) touched: Vec<usize>,
-    /// Connections to read again without waiting for an event.
-    pub(super) reread: Vec<usize>,
-    /// Connections closed as slow readers, to be terminated in this turn.
-    pub(super) slow_readers: Vec<ConnectionId>,
-    pub(super) excess: Excess,
-    /// Events of the application that wait for delivery.
-    pub(super) events: Events,
-    /// Connections that have ended, to be removed at the end of the turn.
-    pub(super) closed: Vec<usize>,
-    pub(super) ticks: VecDeque<Tick>,
-    /// Listeners to open.
-    pub(super) openings: Vec<Opening>,
-    /// Listeners to close.
-    pub(super) closed_listeners: Vec<ListenerId>,
-    pub(super) running: Running,
-    pub(super) inbox: Arc<CommandQueue<Command>>,
-    pub(super) ids: IdSource,
-    pub(super) frames: Vec<EncodedFrame>,
-    contexts: SharedContexts,
-    /// Unfinished handshakes of clients.
-    pub(super) pending: Rc<Pending>,
-    /// The handler that replaces the current connection's handler after the running callback.
-    pub(crate) successor: Option<Box<dyn StreamHandler>>,
-    /// Connections on which a TLS handshake is to start, each with the server name.
-    pub(super) starting_tls: Vec<(ConnectionId, TlsConnector, String)>,
-    /// Outgoing connections that the loop has not taken in yet.
-    pub(super) dials: VecDeque<Dial>,
-    /// Connections with messages that wait for compression, oldest first.
-    pub(super) compressing: VecDeque<ConnectionId>,
+    /// State of the running callback.
+    pub(crate) callback: CallbackScope,
+    /// Work for the loop.
+    pub(super) deferred: Deferred,
     /// Rest of `delivery_budget` in this part of the turn.
     pub(super) deliveries_left: usize,
+    pub(super) excess: Excess,
+    pub(super) running: Running,
+    /// Commands of other threads.
+    pub(super) inbox: Arc<CommandQueue<Command>>,
+    /// Unfinished handshakes of clients.
+    pub(super) pending: Rc<Pending>,
     /// Time of the last warning that a peer can cause at will; such warnings are limited to one per second.
     warned: Option<Instant>,
 }
 
-/// Value of `current` while no connection's callback is running.
-pub(super) const NO_CONNECTION: usize = usize::MAX;
-
 impl Hub {
-    pub(super) fn new(config: &ReactorConfig, now: Instant, waker: Arc<dyn Wake>, random: Randomness) -> Self {
-        let ids = IdSource::new();
+    pub(super) fn new(
+        config: &ReactorConfig,
+        ids: IdSource,
+        now: Instant,
+        waker: Arc<dyn Wake>,
+        random: Randomness,
+    ) -> Self {
         Hub {
-            outboxes: Slab::new(),
-            timers: Timers::new(ids.clone()),
+            outboxes: Outboxes::new(ids.clone()),
+            timers: Timers::new(ids),
             topics: Topics::default(),
             pools: Pools::new(config, random),
             now,
             stats: Stats::default(),
-            current: NO_CONNECTION,
-            message_buffer: None,
-            input: Input::default(),
-            touched: Vec::new(),
-            reread: Vec::new(),
-            slow_readers: Vec::new(),
-            events: Events::default(),
+            callback: CallbackScope::new(),
+            deferred: Deferred::default(),
+            deliveries_left: 0,
             excess: Excess::new(config.excess_output_bytes),
-            closed: Vec::new(),
-            ticks: VecDeque::new(),
-            openings: Vec::new(),
-            closed_listeners: Vec::new(),
             running: Running::Yes,
             inbox: Arc::new(CommandQueue::new(config.remote_commands, waker)),
-            ids,
-            frames: Vec::new(),
-            contexts: SharedContexts::default(),
             pending: Rc::default(),
-            successor: None,
-            starting_tls: Vec::new(),
-            dials: VecDeque::new(),
-            compressing: VecDeque::new(),
-            deliveries_left: 0,
             warned: None,
         }
     }
@@ -171,17 +123,17 @@ impl Hub {
     ///
     /// Returns `false` if the connection has ended or is closing.
     pub fn pause(&mut self, id: ConnectionId) -> bool {
-        find(&mut self.outboxes, id).map(|outbox| outbox.paused = true).is_some()
+        self.outboxes.open_mut(id).map(|outbox| outbox.paused = true).is_some()
     }
 
     /// Resumes reading from a connection, by the next turn. Returns `false` if the connection has ended or is
     /// closing.
     pub fn resume(&mut self, id: ConnectionId) -> bool {
-        let Some(outbox) = find(&mut self.outboxes, id) else { return false };
+        let Some(outbox) = self.outboxes.open_mut(id) else { return false };
         if outbox.paused {
             outbox.paused = false;
             outbox.reread_due = true;
-            self.reread.push(id.key());
+            self.deferred.reread.push(id.key());
         }
         true
     }
@@ -196,7 +148,7 @@ impl Hub {
 
     /// Iterates over all connections: WebSockets and raw streams, including those that are opening or closing.
     pub fn connections(&self) -> impl Iterator<Item = ConnectionId> {
-        self.outboxes.iter().map(|(_, outbox)| outbox.id)
+        self.outboxes.iter().map(|outbox| outbox.id)
     }
 
     /// Whether the connection can send: a WebSocket is open, or a raw stream is connected, and the connection is not
@@ -249,7 +201,7 @@ impl Hub {
 
     /// Closes a listener in the course of this turn. Connections that it has accepted stay open.
     pub fn close_listener(&mut self, listener: ListenerId) {
-        self.closed_listeners.push(listener);
+        self.deferred.closed_listeners.push(listener);
     }
 
     /// Time at the start of this turn, right after the wait for events. Constant during the turn.
@@ -259,8 +211,8 @@ impl Hub {
 
     /// Returns a snapshot of the reactor's counters. Takes time linear in the number of connections.
     pub fn stats(&self) -> Stats {
-        let buffered_bytes = self.outboxes.iter().map(|(_, outbox)| outbox.buffered()).sum();
-        let compressions = self.contexts.borrow().compressed();
+        let buffered_bytes = self.outboxes.iter().map(Outbox::buffered).sum();
+        let compressions = self.pools.contexts.borrow().compressed();
         Stats {
             connections: self.outboxes.len(),
             pending_handshakes: self.pending.all(),
@@ -289,7 +241,7 @@ impl Hub {
     /// Writes bytes of an opening handshake, even if the output has no room. If the bytes are not `whole`, nothing is
     /// queued between them and the next write.
     pub(crate) fn write_handshake(&mut self, id: ConnectionId, bytes: &[u8], whole: bool) {
-        if let Some(outbox) = find(&mut self.outboxes, id) {
+        if let Some(outbox) = self.outboxes.open_mut(id) {
             outbox.write(bytes, whole, &mut self.pools);
             self.touch(id.key());
         }
@@ -297,28 +249,22 @@ impl Hub {
 
     /// The compressors and decompressors that all connections share.
     pub(crate) fn contexts(&self) -> &SharedContexts {
-        &self.contexts
+        &self.pools.contexts
     }
 
     /// Reserves the output for [`write_handshake`](Self::write_handshake) until the connection is a WebSocket.
     pub(crate) fn reserve(&mut self, id: ConnectionId) {
-        if let Some(outbox) = find(&mut self.outboxes, id) {
+        if let Some(outbox) = self.outboxes.open_mut(id) {
             outbox.reserved = true;
         }
     }
 
     /// Makes the stream a WebSocket, with compression if it was negotiated.
     pub(crate) fn start_websocket(&mut self, id: ConnectionId, encoder: Encoder, deflation: Option<Deflation>) {
-        if let Some(outbox) = find(&mut self.outboxes, id) {
+        if let Some(outbox) = self.outboxes.open_mut(id) {
             outbox.start_websocket(encoder, deflation);
             self.stats.opened += 1;
         }
-    }
-
-    /// Sets the block that holds the message being handled, so that sending the message shares the block instead of
-    /// copying it.
-    pub(crate) fn set_message_buffer(&mut self, block: Option<SharedBlock>) {
-        self.message_buffer = block;
     }
 
     /// The connection is not being read, so a missing pong means nothing.
@@ -343,18 +289,18 @@ impl Hub {
     }
 
     pub(super) fn outbox(&self, id: ConnectionId) -> Option<&Outbox> {
-        self.outboxes.get(id.key()).filter(|outbox| outbox.id == id)
+        self.outboxes.get(id)
     }
 
     /// Marks the connection to be flushed: right after its own running callback, or at the end of the turn.
     pub(super) fn touch(&mut self, key: usize) {
-        if key == self.current {
+        if self.callback.is_of(key) {
             return;
         }
         let outbox = &mut self.outboxes[key];
         if !outbox.touched {
             outbox.touched = true;
-            self.touched.push(key);
+            self.deferred.touched.push(key);
         }
     }
 }
@@ -364,11 +310,6 @@ const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 pub(super) fn later(from: Instant, duration: Duration) -> Instant {
     from + duration.min(NEVER)
-}
-
-/// The outbox of a connection that has not begun to close.
-pub(super) fn find(outboxes: &mut Slab<Outbox>, id: ConnectionId) -> Option<&mut Outbox> {
-    outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id && outbox.phase == Phase::Open)
 }
 
 impl Drop for Hub {

@@ -8,7 +8,7 @@ use std::{
 use super::{
     compression::ShareKey,
     encoded::EncodedFrame,
-    hub::{Hub, find},
+    hub::Hub,
     id::ConnectionId,
     outbox::{Outbox, Phase},
     output_rule::Admission,
@@ -107,7 +107,7 @@ impl Hub {
     }
 
     fn send_keyed(&mut self, id: ConnectionId, keyed: Keyed<'_>) -> SendStatus {
-        let Some(outbox) = find(&mut self.outboxes, id) else { return SendStatus::Closed };
+        let Some(outbox) = self.outboxes.open_mut(id) else { return SendStatus::Closed };
         let Some(encoder) = outbox.encoder().filter(|encoder| encoder.supports(keyed.message)) else {
             return SendStatus::Unsupported;
         };

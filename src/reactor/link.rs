@@ -4,9 +4,8 @@ use std::{io, mem, net::SocketAddr};
 
 use super::{
     Reactor,
+    callback_scope::Input,
     dial::Dialing,
-    hub::NO_CONNECTION,
-    input::Input,
     listen::Service,
     outbox::{LARGE_PAYLOAD_BYTES, Outbox, Phase},
     panic::{Panicked, catch_panic},
@@ -97,21 +96,17 @@ const OVERSIZE_READ: usize = 256 * 1024;
 const OVER_BUDGET_READ: usize = 16 * 1024;
 
 impl<K: Kernel> Reactor<K> {
-    /// Adds an accepted connection. The keys of `links` and `outboxes` change only here, in [`remove`](Self::remove),
-    /// and for outgoing connections in `insert_dialing` and `start_requested_dials`.
+    /// Adds an accepted connection.
     pub(super) fn admit(&mut self, mut stream: K::Stream, peer: SocketAddr, service: &dyn Service) -> io::Result<()> {
         let Ok(handler) = catch_panic(self.config.panic_policy, || service.stream(peer)) else {
             self.hub.stats.panics += 1;
             return Ok(());
         };
-        let entry = self.links.vacant_entry();
-        let key = entry.key();
+        let key = self.hub.outboxes.next_key();
         self.kernel.register(&mut stream, Token::Link(key).into())?;
         let transport = Transport::accepted(stream, service.tls())?;
-        entry.insert(Link::new(transport, None, handler));
-        let id = self.hub.ids.connection(key);
-        let twin = self.hub.outboxes.insert(Outbox::new(id, peer, service.config()));
-        debug_assert_eq!(key, twin, "the two halves share a key");
+        self.hub.outboxes.insert(|id| Outbox::new(id, peer, service.config()));
+        self.links.insert(key, Link::new(transport, None, handler));
         self.hub.stats.accepted += 1;
         self.call(key, |handler, stream| handler.on_connect(stream));
         self.limit_tls_handshake(key);
@@ -146,7 +141,7 @@ impl<K: Kernel> Reactor<K> {
         self.call(key, |handler, stream| handler.on_close(stream, &reason));
         self.call(key, |handler, stream| handler.after_close(stream, &reason));
         let mut link = self.links.remove(key);
-        if reason.clean {
+        if let Some(link) = link.as_mut().filter(|_| reason.clean) {
             // Sends the end of TLS, if the socket has room.
             let _ = link.transport.finish(&mut self.kernel);
         }
@@ -191,7 +186,7 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn read_from(&mut self, key: usize) {
         let whole = self.config.read_budget_bytes.max(1);
         let mut budget = whole;
-        if let Some(outbox) = self.hub.outboxes.get_mut(key) {
+        if let Some(outbox) = self.hub.outboxes.at_mut(key) {
             outbox.reread_due = false;
         }
         loop {
@@ -260,7 +255,7 @@ impl<K: Kernel> Reactor<K> {
                     if discarding || length == 0 {
                         continue;
                     }
-                    if handshaking && self.hub.outboxes.get(key).is_none_or(|outbox| !outbox.may_read()) {
+                    if handshaking && !self.hub.outboxes[key].may_read() {
                         self.links[key].backlog =
                             Some(Box::new(Backlog { bytes: self.read_buffer[..length].to_vec(), start: 0 }));
                         return;
@@ -300,14 +295,14 @@ impl<K: Kernel> Reactor<K> {
         let mut buffer = mem::take(&mut self.read_buffer);
         let large = length >= LARGE_PAYLOAD_BYTES;
         if large {
-            self.hub.input = Input::new(&buffer[..length]);
+            self.hub.callback.input = Input::new(&buffer[..length]);
         }
         let unread =
             self.run_callback(key, |handler, stream| handler.on_data(stream, &mut buffer[..length])).min(length);
         self.read_buffer = buffer;
         let (mut expected, mut was_sent_from) = (0, false);
         if large {
-            let input = mem::take(&mut self.hub.input);
+            let input = mem::take(&mut self.hub.callback.input);
             (expected, was_sent_from) = (input.expected(), input.was_sent_from());
         }
         self.links[key].expected = expected;
@@ -330,7 +325,7 @@ impl<K: Kernel> Reactor<K> {
         let data = &mut backlog.bytes[backlog.start..][..left.min(self.hub.outboxes[key].read_limit())];
         let length = data.len();
         let unread = self.call(key, |handler, stream| handler.on_data(stream, data)).min(length);
-        self.links[key].expected = mem::take(&mut self.hub.input).expected();
+        self.links[key].expected = mem::take(&mut self.hub.callback.input).expected();
         self.hub.outboxes[key].use_allowance(length - unread);
         backlog.start += length - unread;
         let left = backlog.start < backlog.bytes.len();
@@ -365,7 +360,7 @@ impl<K: Kernel> Reactor<K> {
     #[inline]
     fn run_callback(&mut self, key: usize, callback: impl FnOnce(&mut dyn StreamHandler, &mut Stream<'_>)) -> usize {
         let id = self.hub.outboxes[key].id;
-        self.hub.current = key;
+        self.hub.callback.enter(key);
         let began = self.begin_callback();
         let mut stream = Stream::new(&mut self.hub, id);
         let handler = &mut *self.links[key].handler;
@@ -374,7 +369,7 @@ impl<K: Kernel> Reactor<K> {
         if let Err(Panicked(message)) = outcome {
             unread = 0;
             self.hub.stats.panics += 1;
-            self.hub.set_message_buffer(None);
+            self.hub.callback.set_message_buffer(None);
             let dead = self.hub.phase(id) == Phase::Closed;
             self.hub.fail_panicked(id);
             let (mut stream, error) = (Stream::new(&mut self.hub, id), Error::Panic(message));
@@ -385,7 +380,7 @@ impl<K: Kernel> Reactor<K> {
         if let Some(began) = began {
             self.end_callback(id, began);
         }
-        if let Some(successor) = self.hub.successor.take() {
+        if let Some(successor) = self.hub.callback.successor.take() {
             // The former handler may hold the last reference to its server.
             let former = mem::replace(&mut self.links[key].handler, successor);
             self.drop_guarded(former);
@@ -398,7 +393,7 @@ impl<K: Kernel> Reactor<K> {
     fn after_callback(&mut self, key: usize) {
         self.start_tls();
         self.flush(key);
-        self.hub.current = NO_CONNECTION;
+        self.hub.callback.leave();
         self.start_dials();
     }
 

@@ -108,6 +108,6 @@ impl Hub {
     }
 
     pub(crate) fn open(&mut self, bind: Bind, service: Rc<dyn Service>, then: Opened) {
-        self.openings.push(Opening { bind, service, then });
+        self.deferred.openings.push(Opening { bind, service, then });
     }
 }

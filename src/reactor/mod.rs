@@ -13,10 +13,12 @@ mod ending;
 
 mod accept;
 mod admission;
+mod callback_scope;
 mod cold;
 mod compression;
 mod config;
 mod counts;
+mod deferred;
 mod dial;
 mod duties;
 mod encoded;
@@ -25,11 +27,12 @@ mod excess;
 mod flushing;
 mod hub;
 mod id;
-mod input;
 mod latest;
 mod link;
+mod links;
 mod listen;
 mod outbox;
+mod outboxes;
 mod output_rule;
 mod panic;
 mod peer_addr;
@@ -62,6 +65,7 @@ use slab::Slab;
 
 pub(crate) use self::{
     admission::PendingHandshake,
+    id::IdSource,
     listen::Service,
     outbox::{LARGE_PAYLOAD_BYTES, Phase},
     target::Target,
@@ -82,14 +86,14 @@ pub use self::{
 use self::{
     dial::Attempt,
     hub::Running,
-    link::Link,
+    links::Links,
     listen::{Listener, Streams},
     remote::Command,
     slow_turn::Watch,
     token::Token,
 };
 #[cfg(any(test, fuzzing, measuring))]
-pub(crate) use self::{id::IdSource, timers::Timers, topics::Topics};
+pub(crate) use self::{timers::Timers, topics::Topics};
 #[cfg(feature = "tls")]
 use crate::net::tls::TlsAcceptor;
 use crate::{
@@ -132,8 +136,9 @@ use crate::{
 /// ```
 pub struct Reactor<K: Kernel = System> {
     kernel: K,
-    links: Slab<Link<K::Stream>>,
+    links: Links<K::Stream>,
     listeners: Slab<Listener<K::Listener>>,
+    listener_ids: IdSource,
     /// Key of the listener that accepts first in the next turn.
     first_listener: usize,
     /// At least one listener has connections waiting and is not parked.
@@ -158,8 +163,6 @@ pub struct Reactor<K: Kernel = System> {
     turn_budget: usize,
     /// Connections to be read in the next turn without waiting for an event.
     reread_queue: Vec<usize>,
-    /// Connections whose output has drained.
-    drained: Vec<ConnectionId>,
     /// Commands of other threads, taken out of the command queue.
     commands: VecDeque<Command>,
     /// End of the last turn. A loop that starts the next turn late waits too long by no more than that delay.
@@ -206,17 +209,18 @@ impl Reactor {
 impl<K: Kernel> Reactor<K> {
     /// Creates a reactor on the given system, such as [`Sim`](crate::net::sim::Sim).
     pub fn on(mut kernel: K, config: ReactorConfig) -> Self {
-        let random = kernel.random();
+        let (ids, random) = (IdSource::new(), kernel.random());
         Reactor {
-            links: Slab::new(),
+            links: Links::new(),
             listeners: Slab::new(),
+            listener_ids: ids.clone(),
             first_listener: 0,
             accepting: false,
             attempts: Slab::new(),
             answers: Answers::new(kernel.waker()),
             resolver: Box::new(SystemResolver::default()),
             starting_dials: false,
-            hub: Hub::new(&config, kernel.now(), kernel.waker(), random),
+            hub: Hub::new(&config, ids.clone(), kernel.now(), kernel.waker(), random),
             read_buffer: vec![0; config.read_buffer_bytes.max(1)].into(),
             ciphertext: Ciphertext::beside(config.read_buffer_bytes.max(1)),
             tls_queue: VecDeque::new(),
@@ -224,7 +228,6 @@ impl<K: Kernel> Reactor<K> {
             events: Vec::new(),
             turn_budget: config.turn_budget_bytes.max(1),
             reread_queue: Vec::new(),
-            drained: Vec::new(),
             commands: VecDeque::new(),
             ended: kernel.now(),
             watch: None,
@@ -396,26 +399,26 @@ impl<K: Kernel> Reactor<K> {
     /// endlessly.
     #[inline]
     fn remove_closed(&mut self) {
-        if !(self.hub.closed.is_empty() && self.hub.reread.is_empty()) {
+        if !(self.hub.deferred.closed.is_empty() && self.hub.deferred.reread.is_empty()) {
             self.remove_all_closed();
         }
     }
 
     #[inline(never)]
     fn remove_all_closed(&mut self) {
-        let closed = self.hub.closed.len();
+        let closed = self.hub.deferred.closed.len();
         let mut removed = 0;
         while removed < closed && self.hub.deliveries_left > 0 {
             self.hub.deliveries_left -= 1;
-            self.remove(self.hub.closed[removed]);
+            self.remove(self.hub.deferred.closed[removed]);
             removed += 1;
         }
         if removed > 0 {
-            self.hub.closed.drain(..removed);
+            self.hub.deferred.closed.drain(..removed);
             self.unpark_all();
         }
-        while let Some(key) = self.hub.reread.pop() {
-            if self.links.contains(key) {
+        while let Some(key) = self.hub.deferred.reread.pop() {
+            if self.links.get(key).is_some() {
                 self.queue_reread(key);
             }
         }

@@ -1,20 +1,26 @@
-//! The buffers that outboxes share, and the trimming of unused ones.
+//! What all connections share for their output: buffers, compressors and masking keys; and the trimming of unused
+//! buffers.
 
-use super::{config::ReactorConfig, queue::Queue};
+use super::{config::ReactorConfig, encoded::EncodedFrame, queue::Queue};
 use crate::{
     net::Randomness,
     protocol::{
         block::Blocks,
+        deflate::SharedContexts,
         encoder::Encoder,
         mask::{MaskingKey, Masks},
     },
 };
 
-/// The shared buffers of a reactor.
+/// The shared buffers and compressors of a reactor.
 #[derive(Debug)]
 pub(crate) struct Pools {
     pub(crate) blocks: Blocks,
     pub(crate) masks: Masks,
+    /// Compressors and decompressors.
+    pub(super) contexts: SharedContexts,
+    /// The list of a publish, empty between two.
+    pub(super) frames: Vec<EncodedFrame>,
     /// A longer message is compressed in slices of this many bytes.
     pub(super) slice_bytes: usize,
     /// Boxed, because the boxes themselves are passed on.
@@ -36,6 +42,8 @@ impl Pools {
         Pools {
             blocks: Blocks::new(config.pool_bytes),
             masks: Masks::new(random),
+            contexts: SharedContexts::default(),
+            frames: Vec::new(),
             slice_bytes: config.compression_budget_bytes.max(1),
             queues: Vec::new(),
             low_water: 0,

@@ -1,13 +1,8 @@
 //! Publishing: one message to all subscribers of a topic, encoded once.
 
 use super::{
-    compression::ShareKey,
-    encoded::EncodedFrame,
-    hub::{Hub, NO_CONNECTION, find},
-    id::ConnectionId,
-    outbox::Phase,
-    output_rule::Admission,
-    send_status::SendStatus,
+    callback_scope::NO_CONNECTION, compression::ShareKey, encoded::EncodedFrame, hub::Hub, id::ConnectionId,
+    outbox::Phase, output_rule::Admission, send_status::SendStatus,
 };
 use crate::protocol::{Message, Outgoing, block::offset_in, message::Summary, outgoing::OutgoingKind};
 
@@ -75,13 +70,13 @@ impl Hub {
     /// Returns `false` if the WebSocket is subscribed already, and if the connection is a raw stream, not open yet,
     /// closing or ended.
     pub fn subscribe(&mut self, id: ConnectionId, topic: &str) -> bool {
-        let speaks = find(&mut self.outboxes, id).is_some_and(|outbox| outbox.encoder().is_some());
+        let speaks = self.outboxes.open_mut(id).is_some_and(|outbox| outbox.encoder().is_some());
         speaks && self.topics.subscribe(id.key(), topic)
     }
 
     /// Ends a subscription. Returns `false` if there is none, or if the connection is closing or has ended.
     pub fn unsubscribe(&mut self, id: ConnectionId, topic: &str) -> bool {
-        find(&mut self.outboxes, id).is_some() && self.topics.unsubscribe(id.key(), topic)
+        self.outboxes.open_mut(id).is_some() && self.topics.unsubscribe(id.key(), topic)
     }
 
     /// Number of connections subscribed to a topic. A closing connection counts until it has ended.
@@ -100,7 +95,7 @@ impl Hub {
 
     fn publish_except(&mut self, topic: &str, message: Message<'_>, except: usize, compress: bool) -> Published {
         let mut published = Published::default();
-        let mut frames = std::mem::take(&mut self.frames);
+        let mut frames = std::mem::take(&mut self.pools.frames);
         let mut copy = None;
         let members = self.topics.members(topic).len();
         self.deliveries_left = self.deliveries_left.saturating_sub(members);
@@ -120,7 +115,7 @@ impl Hub {
             }
             let outbox = &mut self.outboxes[key];
             log::trace!(target: "ws_reactor::reactor", "{} send {}, published", outbox.id, Summary(message));
-            let (message_buffer, pools) = (self.message_buffer.as_ref(), &mut self.pools);
+            let (message_buffer, pools) = (self.callback.message_buffer.as_ref(), &mut self.pools);
             let shares = outbox.shares(message.len(), compress);
             let known = frames.iter().position(|frame| (frame.encoder, frame.shares) == (encoder, shares));
             match known {
@@ -133,7 +128,7 @@ impl Hub {
                     let (message, message_buffer) =
                         copy.map_or((message, message_buffer), |copy| (copy.message(), Some(copy)));
                     if outbox.message(encoder, message, compress, message_buffer, pools) {
-                        self.compressing.push_back(outbox.id);
+                        self.deferred.compressing.push_back(outbox.id);
                     }
                     if let Some(block) = message_buffer.filter(|_| outbox.above_congestion_mark() > 0) {
                         self.excess.add_shared(block, outbox.above_congestion_mark());
@@ -166,7 +161,7 @@ impl Hub {
         if let Some(copy) = copy {
             self.pools.blocks.give(copy);
         }
-        self.frames = frames;
+        self.pools.frames = frames;
         self.stats.messages_out += published.queued as u64;
         published
     }

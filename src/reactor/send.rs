@@ -1,7 +1,7 @@
 //! Sending to one connection, and the handling of messages for which the output has no room.
 
 use super::{
-    hub::{Hub, find},
+    hub::Hub,
     id::ConnectionId,
     outbox::{LARGE_PAYLOAD_BYTES, Outbox, Phase},
     output_rule::Admission,
@@ -45,7 +45,7 @@ impl Hub {
     /// Almost all of the work for a short message is inlined here, because a call would cost more than the work.
     #[inline(never)]
     fn send_message(&mut self, id: ConnectionId, message: Message<'_>, compress: bool) -> SendStatus {
-        let Some(outbox) = find(&mut self.outboxes, id) else { return SendStatus::Closed };
+        let Some(outbox) = self.outboxes.open_mut(id) else { return SendStatus::Closed };
         let Some(encoder) = outbox.encoder().filter(|encoder| encoder.supports(message)) else {
             return SendStatus::Unsupported;
         };
@@ -95,18 +95,19 @@ impl Hub {
     fn queue_message_slow(&mut self, id: ConnectionId, encoder: Encoder, message: Message<'_>, compress: bool) -> bool {
         let outbox = &mut self.outboxes[id.key()];
         if message.len() >= LARGE_PAYLOAD_BYTES
-            && id.key() == self.current
-            && let Some(start) = self.input.send_from(message.as_bytes())
+            && self.callback.is_of(id.key())
+            && let Some(start) = self.callback.input.send_from(message.as_bytes())
             && outbox.message_in_input(encoder, message, start, &mut self.pools)
         {
             // The payload is written from the input buffer, right after the callback.
             return true;
         }
-        if outbox.message(encoder, message, compress, self.message_buffer.as_ref(), &mut self.pools) {
-            self.compressing.push_back(id);
+        if outbox.message(encoder, message, compress, self.callback.message_buffer.as_ref(), &mut self.pools) {
+            self.deferred.compressing.push_back(id);
         }
         let above = outbox.above_congestion_mark();
-        let shared = self.message_buffer.as_ref().filter(|_| above > 0 && message.len() >= LARGE_PAYLOAD_BYTES);
+        let shared =
+            self.callback.message_buffer.as_ref().filter(|_| above > 0 && message.len() >= LARGE_PAYLOAD_BYTES);
         if let Some(block) = shared {
             self.excess.add_shared(block, above);
         }
@@ -116,7 +117,7 @@ impl Hub {
     /// Queues bytes on a raw stream. [`Unsupported`](SendStatus::Unsupported) on a WebSocket, also during its
     /// handshake.
     pub fn write(&mut self, id: ConnectionId, bytes: &[u8]) -> SendStatus {
-        let Some(outbox) = find(&mut self.outboxes, id) else { return SendStatus::Closed };
+        let Some(outbox) = self.outboxes.open_mut(id) else { return SendStatus::Closed };
         if outbox.reserved {
             return SendStatus::Unsupported;
         }
@@ -147,7 +148,7 @@ impl Hub {
             })
         };
         let supports = |encoder: Encoder| encoder.version().supports_ping();
-        match find(&mut self.outboxes, id) {
+        match self.outboxes.open_mut(id) {
             Some(outbox) if !outbox.has_room() && outbox.encoder().is_some_and(supports) => match self.admit(id) {
                 Admission::Congested => match queue(self) {
                     SendStatus::Queued => SendStatus::Congested,
@@ -171,7 +172,7 @@ impl Hub {
     }
 
     fn control(&mut self, id: ConnectionId, queue: impl FnOnce(&mut Outbox, Encoder, &mut Pools)) -> SendStatus {
-        let outbox = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id);
+        let outbox = self.outboxes.get_mut(id);
         // A control frame may follow our close frame until the peer's has arrived (RFC 6455 §5.5.1).
         let Some(outbox) = outbox.filter(|outbox| matches!(outbox.phase, Phase::Open | Phase::Closing)) else {
             return SendStatus::Closed;
@@ -229,9 +230,9 @@ impl Hub {
         }
         let message = payload.into_owned();
         let block = SharedBlock::new(Block::FromApp(message.clone()));
-        let message_buffer = self.message_buffer.replace(block);
+        let message_buffer = self.callback.message_buffer.replace(block);
         let sent = send(self, message.as_message());
-        self.message_buffer = message_buffer;
+        self.callback.message_buffer = message_buffer;
         sent
     }
 }

@@ -65,8 +65,8 @@ const SHORTEST_PERIOD: Duration = Duration::from_micros(1);
 
 /// Advances `next` in steps of the period; whole periods that a busy loop has missed are skipped.
 pub(super) fn following(next: &mut Instant, every: Duration, now: Instant) -> Instant {
-    let connect_timeout_kind = now.saturating_duration_since(*next).as_nanos() / every.as_nanos();
-    *next = later(*next, every.saturating_mul(u32::try_from(connect_timeout_kind + 1).unwrap_or(u32::MAX)));
+    let missed = now.saturating_duration_since(*next).as_nanos() / every.as_nanos();
+    *next = later(*next, every.saturating_mul(u32::try_from(missed + 1).unwrap_or(u32::MAX)));
     *next
 }
 
@@ -126,7 +126,7 @@ impl Hub {
     /// which does not wait. At most [`ReactorConfig::timer_budget`](crate::ReactorConfig::timer_budget) ticks are
     /// called per turn.
     pub fn next_tick(&mut self, call: impl FnOnce(&mut Hub) + 'static) {
-        self.ticks.push_back(Box::new(call));
+        self.deferred.ticks.push_back(Box::new(call));
     }
 
     /// Sets a timer that ends with its connection.
@@ -144,7 +144,7 @@ impl Hub {
 
     fn insert_connection_timer(&mut self, id: ConnectionId, at: Instant, task: Task) -> TimerId {
         let timer = self.timers.insert(at, task);
-        match self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id) {
+        match self.outboxes.get_mut(id) {
             Some(outbox) => outbox.timers_mut().push(timer),
             None => drop(self.timers.cancel(timer)),
         }
@@ -153,7 +153,7 @@ impl Hub {
 
     /// Removes a timer from its connection's list.
     pub(super) fn forget_timer(&mut self, id: ConnectionId, timer: TimerId) {
-        if let Some(outbox) = self.outboxes.get_mut(id.key()).filter(|outbox| outbox.id == id)
+        if let Some(outbox) = self.outboxes.get_mut(id)
             && let Some(index) = outbox.timers_mut().iter().rposition(|other| *other == timer)
         {
             outbox.timers_mut().swap_remove(index);

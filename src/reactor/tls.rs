@@ -2,19 +2,19 @@
 
 use std::mem;
 
-use super::{Hub, Reactor, hub::find, id::ConnectionId, outbox::Phase};
+use super::{Hub, Reactor, id::ConnectionId, outbox::Phase};
 use crate::net::{Kernel, tls::TlsConnector};
 
 impl Hub {
     /// Starts TLS as a client on an established connection, right after this callback, if `tls` is given. Output waits
     /// for the handshake.
     pub(crate) fn start_tls(&mut self, id: ConnectionId, tls: Option<&TlsConnector>, name: &str) {
-        self.starting_tls.extend(tls.cloned().map(|tls| (id, tls, name.to_owned())));
+        self.deferred.starting_tls.extend(tls.cloned().map(|tls| (id, tls, name.to_owned())));
     }
 
     /// Forgets the TLS result of a proxy: the connection goes on to another peer.
     pub(crate) fn forget_tls_info(&mut self, id: ConnectionId) {
-        if let Some(outbox) = find(&mut self.outboxes, id) {
+        if let Some(outbox) = self.outboxes.open_mut(id) {
             outbox.forget_tls_info();
         }
     }
@@ -34,14 +34,14 @@ impl<K: Kernel> Reactor<K> {
     /// Starts TLS on the connections that have requested it.
     #[inline]
     pub(super) fn start_tls(&mut self) {
-        if !self.hub.starting_tls.is_empty() {
+        if !self.hub.deferred.starting_tls.is_empty() {
             self.start_requested_tls();
         }
     }
 
     #[cold]
     fn start_requested_tls(&mut self) {
-        for (id, tls, name) in mem::take(&mut self.hub.starting_tls) {
+        for (id, tls, name) in mem::take(&mut self.hub.deferred.starting_tls) {
             let (key, alive) = (id.key(), self.hub.phase(id) == Phase::Open);
             let Some(link) = self.links.get_mut(key).filter(|_| alive) else { continue };
             if let Err(error) = link.transport.start_tls(&tls, &name) {

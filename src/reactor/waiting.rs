@@ -39,17 +39,9 @@ impl<K: Kernel> Reactor<K> {
 
     fn has_work(&self) -> bool {
         let hub = &self.hub;
-        let lists = [&self.reread_queue, &hub.touched, &hub.closed, &hub.reread];
-        lists.iter().any(|list| !list.is_empty())
-            || !self.drained.is_empty()
+        !hub.deferred.is_empty()
+            || !self.reread_queue.is_empty()
             || !self.tls_queue.is_empty()
-            || !hub.compressing.is_empty()
-            || !hub.slow_readers.is_empty()
-            || !hub.events.is_empty()
-            || !hub.dials.is_empty()
-            || !hub.ticks.is_empty()
-            || !hub.openings.is_empty()
-            || !hub.closed_listeners.is_empty()
             || !matches!(hub.running, Running::Yes | Running::ShuttingDown)
             || hub.inbox.is_waiting()
             || self.answers.are_waiting()

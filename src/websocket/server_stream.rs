@@ -178,7 +178,7 @@ impl ServerStream {
         if matches!(self.state, State::Open(_))
             && let State::Open(session) = mem::replace(&mut self.state, State::Answered)
         {
-            stream.hub.successor = Some(session);
+            stream.hub.callback.successor = Some(session);
         }
     }
 

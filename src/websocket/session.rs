@@ -66,12 +66,12 @@ fn deliver(
     let large = message.len() >= LARGE_PAYLOAD_BYTES;
     if large {
         // A large message is often followed by another. The size on the wire of a compressed message is not known here.
-        stream.hub.input.expect(if inflates { 0 } else { message.len() + MAX_HEADER_BYTES });
-        stream.hub.set_message_buffer(block.cloned());
+        stream.hub.callback.input.expect(if inflates { 0 } else { message.len() + MAX_HEADER_BYTES });
+        stream.hub.callback.set_message_buffer(block.cloned());
     }
     let limits = call(handler, stream, view, |handler, ws| handler.on_message(ws, message));
     if large {
-        stream.hub.set_message_buffer(None);
+        stream.hub.callback.set_message_buffer(None);
     }
     limits
 }
@@ -259,7 +259,7 @@ impl StreamHandler for Session {
         if data.len() >= LARGE_PAYLOAD_BYTES
             && let Some(missing) = self.decoder.missing()
         {
-            stream.hub.input.expect(missing);
+            stream.hub.callback.input.expect(missing);
         }
         self.decoder.release(&mut stream.hub.pools.blocks);
     }
