@@ -5,11 +5,10 @@ use std::{any::Any, collections::VecDeque, mem, rc::Rc, time::Duration};
 use super::{
     Reactor,
     ending::timeout_in,
-    hub::{Hub, Running},
+    hub::Running,
     id::{ConnectionId, TimerId},
     outbox::Phase,
     output_rule::Passed,
-    panic::catch_panic,
     remote::Command,
     task::{Periodic, Task, following},
 };
@@ -25,15 +24,6 @@ const MANY_COMMANDS: usize = 4096;
 const TRIM_PASSES: u32 = 4;
 
 impl<K: Kernel> Reactor<K> {
-    /// Calls user code that belongs to no connection.
-    pub(super) fn call_hub<T>(&mut self, call: impl FnOnce(&mut Hub) -> T) -> Option<T> {
-        let hub = &mut self.hub;
-        let result = catch_panic(self.config.panic_policy, || call(hub));
-        self.hub.stats.panics += u64::from(result.is_err());
-        self.start_dials();
-        result.ok()
-    }
-
     /// Executes commands of other threads within the budget.
     pub(super) fn run_commands(&mut self) {
         if self.commands.is_empty() {
@@ -246,8 +236,7 @@ impl<K: Kernel> Reactor<K> {
         }
         if self.hub.pools.trim() {
             self.events.shrink_to_fit();
-            self.reread_queue.shrink_to_fit();
-            self.tls_queue.shrink_to_fit();
+            self.reader.shrink();
             self.links.shrink();
             self.hub.deferred.shrink();
             self.hub.shrink_excess();

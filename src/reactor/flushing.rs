@@ -17,11 +17,11 @@ impl<K: Kernel> Reactor<K> {
         let (Some(link), Some(outbox)) = (self.links.get_mut(key), self.hub.outboxes.at_mut(key)) else { return };
         let mut left = 0;
         while !outbox.blocked && outbox.phase != Phase::Closed {
-            let written = match outbox.only_slice(&self.read_buffer) {
+            let written = match outbox.only_slice(&self.reader.buffer) {
                 Some(bytes) => link.transport.write(&mut self.kernel, &[IoSlice::new(bytes)]),
                 None if outbox.queued() > 0 => {
                     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-                    let count = outbox.slices(&self.read_buffer, &mut slices);
+                    let count = outbox.slices(&self.reader.buffer, &mut slices);
                     link.transport.write(&mut self.kernel, &slices[..count])
                 }
                 None if link.transport.holds_output() => link.transport.flush(&mut self.kernel),

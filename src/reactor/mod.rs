@@ -14,6 +14,7 @@ mod ending;
 mod accept;
 mod admission;
 mod callback_scope;
+mod calls;
 mod cold;
 mod compression;
 mod config;
@@ -28,6 +29,7 @@ mod flushing;
 mod hub;
 mod id;
 mod latest;
+mod lifetime;
 mod link;
 mod links;
 mod listen;
@@ -38,6 +40,9 @@ mod panic;
 mod peer_addr;
 mod pools;
 mod queue;
+mod read;
+mod read_plan;
+mod reader;
 mod remote;
 mod send_status;
 mod simulated;
@@ -88,6 +93,7 @@ use self::{
     hub::Running,
     links::Links,
     listen::{Listener, Streams},
+    reader::Reader,
     remote::Command,
     slow_turn::Watch,
     token::Token,
@@ -98,7 +104,7 @@ pub(crate) use self::{timers::Timers, topics::Topics};
 use crate::net::tls::TlsAcceptor;
 use crate::{
     error::{ListenError, PollError},
-    net::{Answers, Bind, Event, Kernel, Resolver, System, SystemResolver, transport::Ciphertext},
+    net::{Answers, Bind, Event, Kernel, Resolver, System, SystemResolver},
 };
 
 /// A single-threaded event loop whose work between two waits is bounded ([`ReactorConfig`]).
@@ -150,19 +156,8 @@ pub struct Reactor<K: Kernel = System> {
     /// `start_requested_dials` is running.
     starting_dials: bool,
     hub: Hub,
-    /// The one buffer into which all connections are read.
-    read_buffer: Box<[u8]>,
-    /// Buffer for encrypted input.
-    ciphertext: Ciphertext,
-    /// Connections that wait for a step of their TLS handshake, oldest first.
-    tls_queue: VecDeque<usize>,
-    /// The connection being read may make a step of its TLS handshake.
-    tls_step_allowed: bool,
+    reader: Reader,
     events: Vec<Event>,
-    /// Bytes that may still be read in this part of the turn.
-    turn_budget: usize,
-    /// Connections to be read in the next turn without waiting for an event.
-    reread_queue: Vec<usize>,
     /// Commands of other threads, taken out of the command queue.
     commands: VecDeque<Command>,
     /// End of the last turn. A loop that starts the next turn late waits too long by no more than that delay.
@@ -221,13 +216,8 @@ impl<K: Kernel> Reactor<K> {
             resolver: Box::new(SystemResolver::default()),
             starting_dials: false,
             hub: Hub::new(&config, ids.clone(), kernel.now(), kernel.waker(), random),
-            read_buffer: vec![0; config.read_buffer_bytes.max(1)].into(),
-            ciphertext: Ciphertext::beside(config.read_buffer_bytes.max(1)),
-            tls_queue: VecDeque::new(),
-            tls_step_allowed: false,
+            reader: Reader::new(&config),
             events: Vec::new(),
-            turn_budget: config.turn_budget_bytes.max(1),
-            reread_queue: Vec::new(),
             commands: VecDeque::new(),
             ended: kernel.now(),
             watch: None,
@@ -351,8 +341,8 @@ impl<K: Kernel> Reactor<K> {
 
     /// Handles events, then connections that a budget or a pause left unfinished.
     fn handle_events(&mut self) {
-        let unfinished = self.reread_queue.len();
-        self.reset_read_budget();
+        let unfinished = self.reader.reread_count();
+        self.reader.reset_budget(self.config.turn_budget_bytes);
         let events = mem::take(&mut self.events);
         for Event { token, readiness } in &events {
             match Token::from(*token) {
@@ -363,30 +353,21 @@ impl<K: Kernel> Reactor<K> {
         }
         self.events = events;
         self.accept();
-        // TLS handshakes and unfinished connections have read budgets of their own, so a flood of events cannot starve
-        // them.
-        self.reset_read_budget();
+        self.reader.reset_budget(self.config.turn_budget_bytes);
         self.run_tls_handshakes();
-        self.reset_read_budget();
+        self.reader.reset_budget(self.config.turn_budget_bytes);
         self.reset_delivery_budget();
         let mut looked_at = 0;
         // Connections not reached now come first in the next turn.
-        while looked_at < unfinished && self.turn_budget > 0 {
-            let key = self.reread_queue[looked_at];
+        while looked_at < unfinished && self.reader.has_budget() {
+            let key = self.reader.reread(looked_at);
             looked_at += 1;
             if let Some(link) = self.links.get_mut(key) {
                 link.reread_queued = false;
                 self.read_from(key);
             }
         }
-        if looked_at > 0 {
-            self.reread_queue.drain(..looked_at);
-        }
-    }
-
-    /// Refills the read budget for the next part of the turn.
-    fn reset_read_budget(&mut self) {
-        self.turn_budget = self.config.turn_budget_bytes.max(1);
+        self.reader.remove_rereads(looked_at);
     }
 
     /// Refills the delivery budget for the next part of the turn.

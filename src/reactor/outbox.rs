@@ -180,6 +180,11 @@ impl Outbox {
         }
     }
 
+    /// Whether input is read and discarded: only the end of the peer's side matters.
+    pub(super) fn discards_input(&self) -> bool {
+        matches!(self.phase, Phase::Lingering | Phase::AwaitingEof)
+    }
+
     /// Queues raw bytes. If the bytes are not `whole`, nothing is put between them and the next write.
     pub(super) fn write(&mut self, bytes: &[u8], whole: bool, pools: &mut Pools) {
         let queue = self.queue.get_or_insert_with(|| pools.take_queue());

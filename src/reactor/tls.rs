@@ -56,20 +56,20 @@ impl<K: Kernel> Reactor<K> {
         let link = &mut self.links[key];
         if !link.tls_queued {
             link.tls_queued = true;
-            self.tls_queue.push_back(key);
+            self.reader.push_tls_step(key);
         }
     }
 
     /// Makes as many steps of TLS handshakes as the budget allows, oldest first.
     pub(super) fn run_tls_handshakes(&mut self) {
         for _ in 0..self.config.tls_handshake_budget.max(1) {
-            let Some(key) = self.tls_queue.pop_front() else { return };
+            let Some(key) = self.reader.pop_tls_step() else { return };
             if let Some(link) = self.links.get_mut(key)
                 && mem::take(&mut link.tls_queued)
             {
-                self.tls_step_allowed = link.transport.is_handshaking();
+                self.reader.tls_step_allowed = link.transport.is_handshaking();
                 self.read_from(key);
-                self.tls_step_allowed = false;
+                self.reader.tls_step_allowed = false;
             }
         }
     }

@@ -40,8 +40,7 @@ impl<K: Kernel> Reactor<K> {
     fn has_work(&self) -> bool {
         let hub = &self.hub;
         !hub.deferred.is_empty()
-            || !self.reread_queue.is_empty()
-            || !self.tls_queue.is_empty()
+            || !self.reader.is_idle()
             || !matches!(hub.running, Running::Yes | Running::ShuttingDown)
             || hub.inbox.is_waiting()
             || self.answers.are_waiting()

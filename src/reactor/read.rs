@@ -1,0 +1,212 @@
+//! Reading from sockets, and passing input to handlers.
+
+use std::{io, mem};
+
+use super::{
+    Reactor,
+    callback_scope::Input,
+    link::Backlog,
+    outbox::{LARGE_PAYLOAD_BYTES, Phase},
+    read_plan::{ReadPlan, ReadState},
+};
+use crate::{
+    net::{Kernel, Readiness, transport::Arrived},
+    protocol::ClosedBy,
+    tls_info::TlsInfo,
+};
+
+impl<K: Kernel> Reactor<K> {
+    /// Handles an event of a connection.
+    pub(super) fn on_readiness(&mut self, key: usize, readiness: Readiness) {
+        // An event may be stale; the code below relies only on the connection's existence.
+        let Some(link) = self.links.get_mut(key) else { return };
+        link.readable |= readiness.readable;
+        link.hangup |= readiness.hangup || readiness.failed;
+        // With edge triggers each event for input also reports room for output.
+        let outbox = &mut self.hub.outboxes[key];
+        if readiness.writable && (outbox.blocked || link.transport.holds_output()) {
+            if outbox.blocked {
+                outbox.unblock(&mut self.hub.pools);
+            }
+            self.flush(key);
+        }
+        if readiness.failed && !self.hub.outboxes[key].may_read() {
+            self.hub.mark_closed(key, ClosedBy::Network(io::ErrorKind::ConnectionReset));
+        }
+        if readiness.readable {
+            self.read_from(key);
+        }
+    }
+
+    /// Reads input within the budget and passes it to the handler.
+    pub(super) fn read_from(&mut self, key: usize) {
+        let whole = self.config.read_budget_bytes.max(1);
+        let mut left = whole;
+        if let Some(outbox) = self.hub.outboxes.at_mut(key) {
+            outbox.reread_due = false;
+        }
+        loop {
+            let Some(link) = self.links.get_mut(key) else { return };
+            let outbox = &mut self.hub.outboxes[key];
+            if link.backlog.is_some() && outbox.discards_input() {
+                link.backlog = None;
+            }
+            let state = ReadState {
+                may_read: outbox.may_read(),
+                handshaking: link.transport.is_handshaking() && outbox.phase != Phase::Closed,
+                has_backlog: link.backlog.is_some(),
+                readable: link.readable,
+                expected: link.expected as usize,
+            };
+            let most = match ReadPlan::new(state, self.reader.budget(left, whole)) {
+                ReadPlan::Read(most) => most.min(outbox.read_limit()),
+                ReadPlan::Stop => return,
+                ReadPlan::Backlog => match self.deliver_backlog(key) {
+                    true => continue,
+                    false => return,
+                },
+                ReadPlan::Yield { unread } => {
+                    outbox.reread_due |= unread;
+                    return self.queue_reread(key);
+                }
+                ReadPlan::AwaitTlsStep => return self.queue_tls_step(key),
+            };
+            if state.handshaking {
+                self.reader.tls_step_allowed = false;
+            }
+            let buffer = &mut self.reader.buffer[..most];
+            let Arrived { length, taken, more } =
+                match link.transport.read(&mut self.kernel, buffer, &mut self.reader.ciphertext) {
+                    Ok(Arrived::END) => return self.on_eof(key),
+                    Ok(arrived) => arrived,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => return self.on_read_error(key, error),
+                };
+            link.readable = more || link.hangup;
+            outbox.count_read(length);
+            self.hub.stats.bytes_in += length as u64;
+            left = left.saturating_sub(taken.max(1));
+            self.reader.spend(taken);
+            let discards = outbox.discards_input();
+            if let Some(info) = link.transport.tls_info() {
+                self.on_tls_handshake_done(key, info);
+            }
+            if discards || length == 0 {
+                continue;
+            }
+            if state.handshaking && !self.hub.outboxes[key].may_read() {
+                self.links[key].backlog = Some(Backlog::new(&self.reader.buffer[..length]));
+                return;
+            }
+            if !self.deliver(key, length) {
+                return;
+            }
+        }
+    }
+
+    /// Handles the end of the peer's side.
+    fn on_eof(&mut self, key: usize) {
+        let link = &mut self.links[key];
+        link.readable = false;
+        let held = link.transport.holds_output();
+        self.hub.peer_ended(key, held);
+    }
+
+    /// Stores the result of a TLS handshake. Output that waited for the handshake may be sent now.
+    #[cold]
+    fn on_tls_handshake_done(&mut self, key: usize, info: TlsInfo) {
+        let outbox = &mut self.hub.outboxes[key];
+        outbox.set_tls_info(info);
+        if mem::take(&mut outbox.deadline_is_for_tls) {
+            outbox.deadline = None;
+        }
+        outbox.unblock(&mut self.hub.pools);
+        self.flush(key);
+    }
+
+    #[cold]
+    fn on_read_error(&mut self, key: usize, error: io::Error) {
+        let (link, outbox) = (&mut self.links[key], &self.hub.outboxes[key]);
+        link.readable = false;
+        match error.kind() {
+            io::ErrorKind::WouldBlock => {}
+            // A WebSocket has its own closing handshake; without it the end is unclean, however the stream ends.
+            io::ErrorKind::UnexpectedEof if outbox.encoder().is_some() || outbox.phase != Phase::Open => {
+                self.on_eof(key);
+            }
+            kind => {
+                if kind == io::ErrorKind::InvalidData && self.hub.may_warn() {
+                    let id = self.hub.outboxes[key].id;
+                    log::warn!(target: "ws_reactor::net", "{id}: {error}");
+                }
+                self.hub.mark_failed(key, error);
+            }
+        }
+    }
+
+    /// Passes input to the handler. Returns whether the handler has taken all.
+    fn deliver(&mut self, key: usize, length: usize) -> bool {
+        let mut buffer = mem::take(&mut self.reader.buffer);
+        let large = length >= LARGE_PAYLOAD_BYTES;
+        if large {
+            self.hub.callback.input = Input::new(&buffer[..length]);
+        }
+        let unread =
+            self.run_callback(key, |handler, stream| handler.on_data(stream, &mut buffer[..length])).min(length);
+        self.reader.buffer = buffer;
+        let (mut expected, mut was_sent_from) = (0, false);
+        if large {
+            let input = mem::take(&mut self.hub.callback.input);
+            (expected, was_sent_from) = (input.expected(), input.was_sent_from());
+        }
+        self.links[key].expected = expected;
+        self.hub.outboxes[key].use_allowance(length - unread);
+        self.after_callback(key);
+        if was_sent_from {
+            self.hub.outboxes[key].keep_input(&self.reader.buffer, &mut self.hub.pools);
+        }
+        if unread > 0 && !self.fail_input_before_tls(key) {
+            self.links[key].backlog = Some(Backlog::new(&self.reader.buffer[length - unread..length]));
+            self.queue_reread(key);
+        }
+        unread == 0
+    }
+
+    /// Passes the backlog to the handler. Returns whether the handler has taken all.
+    fn deliver_backlog(&mut self, key: usize) -> bool {
+        let Some(mut backlog) = self.links[key].backlog.take() else { return true };
+        let left = backlog.bytes.len() - backlog.start;
+        let data = &mut backlog.bytes[backlog.start..][..left.min(self.hub.outboxes[key].read_limit())];
+        let length = data.len();
+        let unread = self.call(key, |handler, stream| handler.on_data(stream, data)).min(length);
+        self.links[key].expected = mem::take(&mut self.hub.callback.input).expected();
+        self.hub.outboxes[key].use_allowance(length - unread);
+        backlog.start += length - unread;
+        let left = backlog.start < backlog.bytes.len();
+        if left && !self.fail_input_before_tls(key) {
+            self.links[key].backlog = Some(backlog);
+            self.queue_reread(key);
+        }
+        !left
+    }
+
+    /// Fails the connection if bytes that the handler has handed back arrived before TLS was started. Those bytes must
+    /// not pass for bytes received within TLS.
+    fn fail_input_before_tls(&mut self, key: usize) -> bool {
+        let before = self.links[key].transport.is_handshaking();
+        if before {
+            let error = io::Error::new(io::ErrorKind::InvalidData, "the peer spoke before TLS began");
+            self.hub.mark_failed(key, error);
+        }
+        before
+    }
+
+    /// Schedules reading from the connection in the next turn, without an event.
+    pub(super) fn queue_reread(&mut self, key: usize) {
+        let link = &mut self.links[key];
+        if !link.reread_queued {
+            link.reread_queued = true;
+            self.reader.push_reread(key);
+        }
+    }
+}
