@@ -2,11 +2,7 @@
 
 use std::{fmt, net::SocketAddr, rc::Rc};
 
-use super::{
-    Hub, StreamHandler,
-    config::StreamConfig,
-    id::{ListenerId, TimerId},
-};
+use super::{Hub, StreamHandler, config::StreamConfig, id::ListenerId};
 use crate::{
     error::ListenError,
     net::{Bind, tls::TlsAcceptor},
@@ -63,29 +59,6 @@ pub(super) struct Opening {
 impl fmt::Debug for Opening {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_tuple("Opening").field(&self.bind).finish()
-    }
-}
-
-/// An open listener with its socket.
-pub(super) struct Listener<L> {
-    pub(super) id: ListenerId,
-    pub(super) socket: L,
-    pub(super) service: Rc<dyn Service>,
-    /// Connections may be waiting in the backlog; no further event reports it.
-    pub(super) ready: bool,
-    /// Set while the listener is parked, because the system has no room for a connection. The timer tries again.
-    pub(super) parked: Option<TimerId>,
-    /// Consecutive accepts that have failed.
-    pub(super) failures: u32,
-}
-
-impl<L: fmt::Debug> fmt::Debug for Listener<L> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Listener")
-            .field("socket", &self.socket)
-            .field("ready", &self.ready)
-            .finish_non_exhaustive()
     }
 }
 

@@ -16,15 +16,17 @@ mod admission;
 mod callback_scope;
 mod calls;
 mod cold;
+mod commands;
 mod compression;
 mod config;
 mod counts;
+mod deadlines;
 mod deferred;
 mod dial;
-mod duties;
 mod encoded;
 mod events;
 mod excess;
+mod fire;
 mod flushing;
 mod hub;
 mod id;
@@ -33,6 +35,7 @@ mod lifetime;
 mod link;
 mod links;
 mod listen;
+mod listeners;
 mod outbox;
 mod outboxes;
 mod output_rule;
@@ -45,6 +48,7 @@ mod read_plan;
 mod reader;
 mod remote;
 mod send_status;
+mod shutdown;
 mod simulated;
 mod slow_turn;
 mod stats;
@@ -55,6 +59,7 @@ mod timers;
 mod tls;
 mod token;
 mod topics;
+mod trim;
 mod waiting;
 
 use std::{
@@ -89,14 +94,8 @@ pub use self::{
     stream::{Stream, StreamHandler},
 };
 use self::{
-    dial::Attempt,
-    hub::Running,
-    links::Links,
-    listen::{Listener, Streams},
-    reader::Reader,
-    remote::Command,
-    slow_turn::Watch,
-    token::Token,
+    dial::Attempt, hub::Running, links::Links, listen::Streams, listeners::Listeners, reader::Reader, remote::Command,
+    slow_turn::Watch, token::Token,
 };
 #[cfg(any(test, fuzzing, measuring))]
 pub(crate) use self::{timers::Timers, topics::Topics};
@@ -143,12 +142,7 @@ use crate::{
 pub struct Reactor<K: Kernel = System> {
     kernel: K,
     links: Links<K::Stream>,
-    listeners: Slab<Listener<K::Listener>>,
-    listener_ids: IdSource,
-    /// Key of the listener that accepts first in the next turn.
-    first_listener: usize,
-    /// At least one listener has connections waiting and is not parked.
-    accepting: bool,
+    listeners: Listeners<K::Listener>,
     attempts: Slab<Attempt<K::Stream>>,
     /// Addresses that resolvers have found.
     answers: Arc<Answers>,
@@ -207,10 +201,7 @@ impl<K: Kernel> Reactor<K> {
         let (ids, random) = (IdSource::new(), kernel.random());
         Reactor {
             links: Links::new(),
-            listeners: Slab::new(),
-            listener_ids: ids.clone(),
-            first_listener: 0,
-            accepting: false,
+            listeners: Listeners::new(ids.clone()),
             attempts: Slab::new(),
             answers: Answers::new(kernel.waker()),
             resolver: Box::new(SystemResolver::default()),
@@ -347,7 +338,7 @@ impl<K: Kernel> Reactor<K> {
         for Event { token, readiness } in &events {
             match Token::from(*token) {
                 Token::Link(key) => self.on_readiness(key, *readiness),
-                Token::Listener(key) => self.mark_ready(key),
+                Token::Listener(key) => self.listeners.mark_ready(key),
                 Token::Attempt(slot) => self.on_attempt(slot),
             }
         }
@@ -396,7 +387,7 @@ impl<K: Kernel> Reactor<K> {
         }
         if removed > 0 {
             self.hub.deferred.closed.drain(..removed);
-            self.unpark_all();
+            self.listeners.unpark_all(&mut self.hub.timers);
         }
         while let Some(key) = self.hub.deferred.reread.pop() {
             if self.links.get(key).is_some() {

@@ -45,7 +45,7 @@ impl<K: Kernel> Reactor<K> {
             || hub.inbox.is_waiting()
             || self.answers.are_waiting()
             || !self.commands.is_empty()
-            || self.accepting
+            || self.listeners.are_accepting()
     }
 }
 

@@ -1,0 +1,42 @@
+//! Shutdown of the loop: graceful, then at once.
+
+use super::{Reactor, hub::Running, outbox::Phase, task::Task};
+use crate::{net::Kernel, protocol::ClosedBy};
+
+impl<K: Kernel> Reactor<K> {
+    /// Takes the next step of a shutdown, if one is in progress.
+    pub(super) fn advance_shutdown(&mut self) {
+        match self.hub.running {
+            Running::ShutdownRequested(timeout) => {
+                self.hub.running = Running::ShuttingDown;
+                self.shutdown_timer = Some(self.hub.timers.insert(self.hub.after(timeout), Task::EndShutdown));
+                self.close_listeners();
+                for key in self.links.keys() {
+                    if self.hub.outboxes[key].phase == Phase::Open {
+                        self.call(key, |handler, stream| handler.on_shutdown(stream));
+                    }
+                }
+            }
+            Running::Stopping => {
+                self.close_listeners();
+                self.flush_oldest(usize::MAX);
+                for key in self.links.keys() {
+                    self.hub.mark_closed(key, ClosedBy::Shutdown);
+                }
+            }
+            Running::Yes | Running::ShuttingDown | Running::Stopped => {}
+        }
+    }
+
+    /// Ends the loop if a shutdown is in progress and no connection is left.
+    pub(super) fn finish_shutdown(&mut self) {
+        if matches!(self.hub.running, Running::ShuttingDown | Running::Stopping) && self.hub.outboxes.is_empty() {
+            if let Some(timer) = self.shutdown_timer.take() {
+                self.hub.timers.cancel(timer);
+            }
+            // The last `on_close` may have called `stop`.
+            self.close_listeners();
+            self.hub.running = Running::Stopped;
+        }
+    }
+}
