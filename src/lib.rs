@@ -157,7 +157,7 @@ pub use crate::{
     tls_info::TlsInfo,
     websocket::{
         BlockingSocket, Callbacks, Client, ClientConfig, Handler, OriginError, Received, Reconnect, Reply, Responder,
-        Server, ServerConfig, TestSocket, Upgrade, WebSocket, WebSocketConfig, on_message,
+        Server, ServerConfig, StreamServer, TestSocket, Upgrade, WebSocket, WebSocketConfig, on_message,
     },
 };
 

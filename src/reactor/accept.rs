@@ -68,10 +68,15 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Accepts from every listener that has connections waiting, within the budget.
+    #[inline]
     pub(super) fn accept(&mut self) {
-        if !self.listeners.are_accepting() {
-            return;
+        if self.listeners.are_accepting() {
+            self.accept_from_all();
         }
+    }
+
+    #[inline(never)]
+    fn accept_from_all(&mut self) {
         for key in self.listeners.keys() {
             self.accept_from(key);
         }

@@ -12,22 +12,34 @@ use super::{
 use crate::{error::Error, net::Kernel};
 
 impl<K: Kernel> Reactor<K> {
-    /// Calls a callback of a connection, flushes its output, and returns the number of bytes handed back.
+    /// Calls a callback of a connection, and flushes its output.
     ///
     /// A panic ends only the connection. `on_error` is called with it, unless the connection had ended before.
-    pub(super) fn call(&mut self, key: usize, callback: impl FnOnce(&mut dyn StreamHandler, &mut Stream<'_>)) -> usize {
-        let unread = self.run_callback(key, callback);
+    pub(super) fn call(&mut self, key: usize, callback: impl FnOnce(&mut dyn StreamHandler, &mut Stream<'_>)) {
+        self.run_callback(key, callback);
         self.after_callback(key);
-        unread
     }
 
-    /// The callback alone; [`after_callback`](Self::after_callback) has to be the next access to the connection.
+    /// The callback, and `on_connect` of a handler that it hands the connection over to.
+    /// [`after_callback`](Self::after_callback) has to be the next access to the connection.
+    ///
+    /// Returns the number of bytes handed back, and whether the connection was handed over.
     #[inline]
     pub(super) fn run_callback(
         &mut self,
         key: usize,
         callback: impl FnOnce(&mut dyn StreamHandler, &mut Stream<'_>),
-    ) -> usize {
+    ) -> (usize, bool) {
+        let unread = self.run_guarded(key, callback);
+        let handed_over = self.hub.callback.successor.is_some();
+        if handed_over {
+            self.hand_over(key);
+        }
+        (unread, handed_over)
+    }
+
+    #[inline]
+    fn run_guarded(&mut self, key: usize, callback: impl FnOnce(&mut dyn StreamHandler, &mut Stream<'_>)) -> usize {
         let id = self.hub.outboxes[key].id;
         self.hub.callback.enter(key);
         let began = self.begin_callback();
@@ -39,22 +51,32 @@ impl<K: Kernel> Reactor<K> {
             unread = 0;
             self.hub.stats.panics += 1;
             self.hub.callback.set_message_buffer(None);
-            let dead = self.hub.phase(id) == Phase::Closed;
+            let closed = self.hub.phase(id) == Phase::Closed;
             self.hub.fail_panicked(id);
             let (mut stream, error) = (Stream::new(&mut self.hub, id), Error::Panic(message));
-            if !dead && catch_panic(self.config.panic_policy, || handler.on_error(&mut stream, &error)).is_err() {
+            if !closed && catch_panic(self.config.panic_policy, || handler.on_error(&mut stream, &error)).is_err() {
                 self.hub.stats.panics += 1;
             }
         }
         if let Some(began) = began {
             self.end_callback(id, began);
         }
-        if let Some(successor) = self.hub.callback.successor.take() {
+        unread
+    }
+
+    /// Replaces the handler of a connection by its successor, unless the connection is closing.
+    #[cold]
+    fn hand_over(&mut self, key: usize) {
+        while let Some(successor) = self.hub.callback.successor.take() {
+            if self.hub.outboxes[key].phase != Phase::Open {
+                self.drop_guarded(successor);
+                return;
+            }
             // The former handler may hold the last reference to its server.
             let former = mem::replace(&mut self.links[key].handler, successor);
             self.drop_guarded(former);
+            self.run_guarded(key, |handler, stream| handler.on_connect(stream));
         }
-        unread
     }
 
     /// Carries out what a callback has requested.

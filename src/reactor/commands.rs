@@ -7,11 +7,16 @@ use crate::net::Kernel;
 
 impl<K: Kernel> Reactor<K> {
     /// Executes commands of other threads within the budget.
+    #[inline]
     pub(super) fn run_commands(&mut self) {
+        if !self.commands.is_empty() || self.hub.inbox.is_waiting() {
+            self.run_waiting_commands();
+        }
+    }
+
+    #[inline(never)]
+    fn run_waiting_commands(&mut self) {
         if self.commands.is_empty() {
-            if !self.hub.inbox.is_waiting() {
-                return;
-            }
             // The command queue and this queue swap their buffers.
             let mut commands = Vec::from(mem::take(&mut self.commands));
             self.hub.inbox.drain(&mut commands);

@@ -29,7 +29,7 @@ impl<K: Kernel> Reactor<K> {
             self.hub.outboxes[key].deadline = None;
             match passed {
                 Some(by) => self.hub.mark_closed(key, by),
-                None => drop(self.call(key, |handler, stream| handler.on_deadline(stream))),
+                None => self.call(key, |handler, stream| handler.on_deadline(stream)),
             }
         }
         self.hub.set_deadline_timer(key);

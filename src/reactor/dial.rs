@@ -277,10 +277,15 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Handles the answers of the resolver.
+    #[inline]
     pub(super) fn take_lookup_results(&mut self) {
-        if !self.answers.are_waiting() {
-            return;
+        if self.answers.are_waiting() {
+            self.take_waiting_lookup_results();
         }
+    }
+
+    #[inline(never)]
+    fn take_waiting_lookup_results(&mut self) {
         for (lookup, addresses) in self.answers.take() {
             if let Some(id) = ConnectionId::from_bits(lookup) {
                 self.try_addresses(id, addresses.map(interleave));

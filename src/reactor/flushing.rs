@@ -146,10 +146,15 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Calls `on_drain` of connections whose output has drained, and resumes reading from them.
+    #[inline]
     pub(super) fn notify_drained(&mut self) {
-        if self.hub.deferred.drained.is_empty() {
-            return;
+        if !self.hub.deferred.drained.is_empty() {
+            self.notify_all_drained();
         }
+    }
+
+    #[inline(never)]
+    fn notify_all_drained(&mut self) {
         let mut drained = mem::take(&mut self.hub.deferred.drained);
         for id in drained.drain(..) {
             let (key, Some(outbox)) = (id.key(), self.hub.outbox(id)) else { continue };

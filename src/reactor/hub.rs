@@ -73,6 +73,8 @@ pub struct Hub {
     pub(super) topics: Topics,
     pub(crate) pools: Pools,
     pub(super) now: Instant,
+    /// Number of the current turn.
+    pub(super) turn: u64,
     pub(crate) stats: Stats,
     /// State of the running callback.
     pub(crate) callback: CallbackScope,
@@ -104,6 +106,7 @@ impl Hub {
             topics: Topics::default(),
             pools: Pools::new(config, random),
             now,
+            turn: 0,
             stats: Stats::default(),
             callback: CallbackScope::new(),
             deferred: Deferred::default(),
@@ -218,6 +221,7 @@ impl Hub {
             pending_handshakes: self.pending.all(),
             buffered_bytes,
             compressions,
+            turns: self.turn,
             ..self.stats
         }
     }
@@ -283,7 +287,12 @@ impl Hub {
         (outbox.phase, above || !outbox.may_read() || self.deliveries_left == 0)
     }
 
-    /// The phase of a connection; `Dead` if the connection has ended.
+    /// Number of the current turn.
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// The phase of a connection; `Closed` if the connection has ended.
     pub(crate) fn phase(&self, id: ConnectionId) -> Phase {
         self.outbox(id).map_or(Phase::Closed, |outbox| outbox.phase)
     }

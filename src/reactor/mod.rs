@@ -326,7 +326,7 @@ impl<K: Kernel> Reactor<K> {
         self.end_slow_turn_watch();
         self.finish_shutdown();
 
-        self.hub.stats.turns += 1;
+        self.hub.turn += 1;
         Ok(if self.hub.running == Running::Stopped { Turn::Stopped } else { Turn::Running })
     }
 

@@ -144,15 +144,17 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Passes input to the handler. Returns whether the handler has taken all.
+    /// Passes input to the handler. Returns whether to go on: the handler has taken all, or a part before it handed the
+    /// connection over, and the next handler gets the rest.
     fn deliver(&mut self, key: usize, length: usize) -> bool {
         let mut buffer = mem::take(&mut self.reader.buffer);
         let large = length >= LARGE_PAYLOAD_BYTES;
         if large {
             self.hub.callback.input = Input::new(&buffer[..length]);
         }
-        let unread =
-            self.run_callback(key, |handler, stream| handler.on_data(stream, &mut buffer[..length])).min(length);
+        let (unread, handed_over) =
+            self.run_callback(key, |handler, stream| handler.on_data(stream, &mut buffer[..length]));
+        let unread = unread.min(length);
         self.reader.buffer = buffer;
         let (mut expected, mut was_sent_from) = (0, false);
         if large {
@@ -165,29 +167,38 @@ impl<K: Kernel> Reactor<K> {
         if was_sent_from {
             self.hub.outboxes[key].keep_input(&self.reader.buffer, &mut self.hub.pools);
         }
-        if unread > 0 && !self.fail_input_before_tls(key) {
-            self.links[key].backlog = Some(Backlog::new(&self.reader.buffer[length - unread..length]));
-            self.queue_reread(key);
+        if unread == 0 {
+            return true;
         }
-        unread == 0
+        let backlog = Backlog::new(&self.reader.buffer[length - unread..length]);
+        self.keep_backlog(key, backlog, handed_over && unread < length)
     }
 
-    /// Passes the backlog to the handler. Returns whether the handler has taken all.
+    /// Passes the backlog to the handler. Returns whether to go on, as [`deliver`](Self::deliver).
     fn deliver_backlog(&mut self, key: usize) -> bool {
         let Some(mut backlog) = self.links[key].backlog.take() else { return true };
         let left = backlog.bytes.len() - backlog.start;
         let data = &mut backlog.bytes[backlog.start..][..left.min(self.hub.outboxes[key].read_limit())];
         let length = data.len();
-        let unread = self.call(key, |handler, stream| handler.on_data(stream, data)).min(length);
+        let (unread, handed_over) = self.run_callback(key, |handler, stream| handler.on_data(stream, data));
+        let unread = unread.min(length);
         self.links[key].expected = mem::take(&mut self.hub.callback.input).expected();
         self.hub.outboxes[key].use_allowance(length - unread);
+        self.after_callback(key);
         backlog.start += length - unread;
-        let left = backlog.start < backlog.bytes.len();
-        if left && !self.fail_input_before_tls(key) {
-            self.links[key].backlog = Some(backlog);
+        backlog.start == backlog.bytes.len() || self.keep_backlog(key, backlog, handed_over && unread < length)
+    }
+
+    /// Keeps input for the next turn, or for the next handler, which gets it at once. Returns whether it does.
+    fn keep_backlog(&mut self, key: usize, backlog: Box<Backlog>, at_once: bool) -> bool {
+        if self.fail_input_before_tls(key) {
+            return false;
+        }
+        self.links[key].backlog = Some(backlog);
+        if !at_once {
             self.queue_reread(key);
         }
-        !left
+        at_once
     }
 
     /// Fails the connection if bytes that the handler has handed back arrived before TLS was started. Those bytes must

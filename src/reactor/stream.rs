@@ -210,6 +210,47 @@ impl<'a> Stream<'a> {
         self.unread = bytes;
     }
 
+    /// Hands the connection over to another handler, right after this callback: `next.on_connect` is called, then
+    /// `next.on_data` with the bytes that this callback has handed back by [`unread`](Self::unread) and with all later
+    /// input.
+    ///
+    /// For protocols that begin with another one: a prefix, a handshake, an upgrade. The present handler is dropped;
+    /// its `on_close` is not called. Queued output, timers, the deadline, subscriptions and the configuration of the
+    /// stream stay. If the connection is closing at the end of the callback, or the callback panics, the handler stays
+    /// and `next` is dropped. A later call in the same callback replaces an earlier one.
+    ///
+    /// ```
+    /// use ws_reactor::{Stream, StreamHandler};
+    ///
+    /// /// Reads a line with a name.
+    /// #[derive(Default)]
+    /// struct Greeting(Vec<u8>);
+    ///
+    /// /// Repeats what it receives, after that name.
+    /// struct Parrot(Vec<u8>);
+    ///
+    /// impl StreamHandler for Greeting {
+    ///     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+    ///         let end = data.iter().position(|byte| *byte == b'\n');
+    ///         self.0.extend_from_slice(&data[..end.unwrap_or(data.len())]);
+    ///         if let Some(end) = end {
+    ///             stream.unread(data.len() - end - 1);
+    ///             stream.hand_over(Parrot(std::mem::take(&mut self.0)));
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// impl StreamHandler for Parrot {
+    ///     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+    ///         stream.write(&self.0);
+    ///         stream.write(data);
+    ///     }
+    /// }
+    /// ```
+    pub fn hand_over(&mut self, next: impl StreamHandler + 'static) {
+        self.hub.callback.successor = Some(Box::new(next));
+    }
+
     /// Closes the connection once its output is written. No more data is delivered. See [`Hub::close`].
     pub fn close(&mut self) {
         self.hub.close(self.id, CloseCode::NORMAL, "");

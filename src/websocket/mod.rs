@@ -26,5 +26,5 @@ pub use origins::OriginError;
 pub use reconnect::Reconnect;
 pub use reply::{Reply, Upgrade};
 pub use responder::Responder;
-pub use server::Server;
+pub use server::{Server, StreamServer};
 pub use testing::{Received, TestSocket};

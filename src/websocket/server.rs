@@ -238,13 +238,43 @@ impl Server {
         self.configure(|config| config.websocket.ping_after = silence)
     }
 
-    fn into_service(mut self) -> Rc<dyn Service> {
+    /// Makes a server without a listener: for streams of a protocol of your own, which hands them over when its part
+    /// is done.
+    ///
+    /// [`tls`](Self::tls) and [`StreamConfig`] are those of the stream's listener; the ones of this server have no
+    /// effect.
+    ///
+    /// ```
+    /// use ws_reactor::{Reactor, Server, Stream, StreamHandler, StreamServer, on_message};
+    ///
+    /// /// Skips a line that a proxy sends ahead of each connection.
+    /// struct Prefix(StreamServer);
+    ///
+    /// impl StreamHandler for Prefix {
+    ///     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+    ///         if let Some(end) = data.iter().position(|byte| *byte == b'\n') {
+    ///             stream.unread(data.len() - end - 1);
+    ///             stream.hand_over(self.0.stream_handler());
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let server = Server::new(|_| on_message(|ws, message| { ws.send(message); })).into_stream_server();
+    /// reactor.listen_stream("127.0.0.1:0", move |_| Prefix(server.clone()))?;
+    /// # Ok::<(), ws_reactor::Error>(())
+    /// ```
+    pub fn into_stream_server(mut self) -> StreamServer {
         // `Version` orders by age; the newest comes first where versions are listed.
         self.config.versions.sort_unstable_by(|one, other| other.cmp(one));
         self.config.versions.dedup();
         let websocket = Rc::new(self.config.websocket.clone());
-        let stream = Rc::new(websocket.stream.clone());
-        Rc::new(ServerService { server: Rc::new(self), websocket, stream })
+        StreamServer { server: Rc::new(self), websocket }
+    }
+
+    fn into_service(self) -> Rc<dyn Service> {
+        let stream = Rc::new(self.config.websocket.stream.clone());
+        Rc::new(ServerService { server: self.into_stream_server(), stream })
     }
 }
 
@@ -287,15 +317,30 @@ impl Server {
     }
 }
 
-struct ServerService {
+/// A WebSocket server for streams that another protocol hands over. Made by [`Server::into_stream_server`]. A clone is
+/// the same server.
+#[derive(Debug, Clone)]
+pub struct StreamServer {
     server: Rc<Server>,
     websocket: Rc<WebSocketConfig>,
+}
+
+impl StreamServer {
+    /// Creates the handler of one connection, for [`Stream::hand_over`](crate::Stream::hand_over). The opening timeout
+    /// begins with its `on_connect`.
+    pub fn stream_handler(&self) -> impl StreamHandler + use<> {
+        ServerStream::new(Rc::clone(&self.server), Rc::clone(&self.websocket))
+    }
+}
+
+struct ServerService {
+    server: StreamServer,
     stream: Rc<StreamConfig>,
 }
 
 impl Service for ServerService {
     fn stream(&self, _: SocketAddr) -> Box<dyn StreamHandler> {
-        Box::new(ServerStream::new(Rc::clone(&self.server), Rc::clone(&self.websocket)))
+        Box::new(self.server.stream_handler())
     }
 
     fn config(&self) -> Rc<StreamConfig> {
@@ -303,7 +348,7 @@ impl Service for ServerService {
     }
 
     fn tls(&self) -> Option<&TlsAcceptor> {
-        self.server.tls.as_ref()
+        self.server.server.tls.as_ref()
     }
 }
 

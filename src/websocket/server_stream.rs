@@ -21,13 +21,13 @@ use crate::{
         response,
     },
     protocol::{
-        CloseReason, ClosedBy, Handshake, HandshakeError, MessageLimits, Side, TimeoutKind, Version,
+        ClosedBy, Handshake, HandshakeError, MessageLimits, Side, TimeoutKind, Version,
         handshake::{
             self,
             server::{Challenge, is_offered},
         },
     },
-    reactor::{PendingHandshake, Phase, Stream, StreamHandler, TimerId},
+    reactor::{PendingHandshake, Stream, StreamHandler},
 };
 
 /// The protocol of a server's connection.
@@ -48,10 +48,10 @@ enum State {
     Deferred(Box<Question>),
     /// The response head is sent; the challenge behind the request is incomplete (hixie-76 §1.3).
     Challenged(Box<Challenge>, MessageLimits),
-    /// The handshake is complete.
-    Open(Box<Session>),
     /// The request was answered with an HTTP response.
     Answered,
+    /// The stream is handed over to a session.
+    HandedOver,
 }
 
 struct Question {
@@ -167,19 +167,9 @@ impl ServerStream {
         {
             stream.resume();
             self.carry_out(stream, reply, question.request, question.version);
-            self.hand_over(stream);
             return true;
         }
         false
-    }
-
-    /// After the handshake the session replaces this handler of the stream.
-    fn hand_over(&mut self, stream: &mut Stream<'_>) {
-        if matches!(self.state, State::Open(_))
-            && let State::Open(session) = mem::replace(&mut self.state, State::Answered)
-        {
-            stream.hub.callback.successor = Some(session);
-        }
     }
 
     /// Whether the request's origin is allowed. A client without an `Origin` header is not a browser.
@@ -217,7 +207,7 @@ impl ServerStream {
         let State::Challenged(challenge, _) = &self.state else { return };
         self.pending = None;
         let handler = (self.server.factory)(&challenge.handshake);
-        let State::Challenged(challenge, limits) = mem::replace(&mut self.state, State::Answered) else { return };
+        let State::Challenged(challenge, limits) = mem::replace(&mut self.state, State::HandedOver) else { return };
         if let Some(proof) = challenge.proof() {
             stream.hub.write_handshake(stream.id(), &proof, true);
         }
@@ -225,10 +215,7 @@ impl ServerStream {
         let (config, deflate) = (&self.websocket, self.server.deflate.as_ref());
         let params = SessionParams { side: Side::Server, limits, config, deflate };
         let session = Session::begin(stream, handler, &handshake, params);
-        self.state = State::Open(Box::new(session));
-        if let State::Open(session) = &mut self.state {
-            session.on_open(stream, &handshake);
-        }
+        stream.hand_over(session.open_on_connect(handshake));
     }
 
     /// The negotiated subprotocol: the application's choice, else the server's first one that is offered.
@@ -306,10 +293,6 @@ impl StreamHandler for ServerStream {
         // Bytes behind the request belong to the challenge, and bytes behind that to the WebSocket.
         while at < data.len() {
             at += match &mut self.state {
-                State::Open(session) => {
-                    session.on_data(stream, &mut data[at..]);
-                    break;
-                }
                 State::Opening { .. } => self.read_request(stream, &data[at..]),
                 State::Challenged(..) => self.read_challenge(stream, &data[at..]),
                 State::Deferred(_) => {
@@ -318,20 +301,8 @@ impl StreamHandler for ServerStream {
                     return stream.unread(data.len() - at);
                 }
                 State::Answered => return,
+                State::HandedOver => return stream.unread(data.len() - at),
             };
-        }
-        self.hand_over(stream);
-    }
-
-    fn on_drain(&mut self, stream: &mut Stream<'_>) {
-        if let State::Open(session) = &mut self.state {
-            session.on_drain(stream);
-        }
-    }
-
-    fn on_timer(&mut self, stream: &mut Stream<'_>, timer: TimerId) {
-        if let State::Open(session) = &mut self.state {
-            session.on_timer(stream, timer);
         }
     }
 
@@ -341,7 +312,6 @@ impl StreamHandler for ServerStream {
 
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
         match &mut self.state {
-            State::Open(session) => session.on_deadline(stream),
             State::Opening { begun: true, .. } => {
                 self.answer_text(stream, StatusCode::REQUEST_TIMEOUT, "the request took too long");
                 self.report(stream, &Error::Timeout(TimeoutKind::Opening));
@@ -353,7 +323,7 @@ impl StreamHandler for ServerStream {
                     self.report(stream, &Error::Timeout(TimeoutKind::Opening));
                 }
             }
-            State::Opening { .. } | State::Challenged(..) | State::Answered => {
+            State::Opening { .. } | State::Challenged(..) | State::Answered | State::HandedOver => {
                 stream.hub.terminate_with(stream.id(), ClosedBy::Timeout(TimeoutKind::Opening));
             }
         }
@@ -361,32 +331,23 @@ impl StreamHandler for ServerStream {
 
     fn on_shutdown(&mut self, stream: &mut Stream<'_>) {
         match &mut self.state {
-            State::Open(session) => session.on_shutdown(stream),
             State::Opening { begun: true, .. } | State::Deferred(_) => {
                 self.answer_text(stream, StatusCode::SERVICE_UNAVAILABLE, "shutting down");
             }
             State::Opening { .. } | State::Challenged(..) => stream.terminate(),
-            State::Answered => {}
+            State::Answered | State::HandedOver => {}
         }
     }
 
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
         match &mut self.state {
-            State::Open(session) => session.on_error(stream, error),
             State::Opening { begun: true, .. } | State::Deferred(_) | State::Challenged(..) => {
                 self.report(stream, error);
             }
             // A failed TLS handshake is reported even before the first byte of a request.
             State::Opening { .. } if matches!(error, Error::Tls(_)) => self.report(stream, error),
             // An idle connection that ends is not an error, and an answered one was reported before.
-            State::Opening { .. } | State::Answered => {}
-        }
-    }
-
-    fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
-        debug_assert_eq!(stream.hub.phase(stream.id()), Phase::Closed);
-        if let State::Open(session) = &mut self.state {
-            session.on_close(stream, reason);
+            State::Opening { .. } | State::Answered | State::HandedOver => {}
         }
     }
 }

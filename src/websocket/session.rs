@@ -36,8 +36,10 @@ pub(super) struct Session {
     pinged: bool,
     /// The connection has counters of its own.
     counted: bool,
-    /// The turn in which the inflation budget was last renewed.
-    inflated: u64,
+    /// The turn, modulo 2^32, in which the inflation budget was last renewed.
+    inflated: u32,
+    /// The handshake of a session that is still to be opened, by `on_connect`.
+    handshake: Option<Box<Handshake>>,
 }
 
 /// Calls a handler, and returns the limits that the handler leaves.
@@ -115,7 +117,23 @@ impl Session {
     ) -> Self {
         let decoder = Decoder::new(version, side, limits);
         let counted = config.stream.connection_stats;
-        Session { handler, decoder, version, config, heard: now, pinged: false, counted, inflated: u64::MAX }
+        Session {
+            handler,
+            decoder,
+            version,
+            config,
+            heard: now,
+            pinged: false,
+            counted,
+            inflated: u32::MAX,
+            handshake: None,
+        }
+    }
+
+    /// Has `on_connect` open the session, for a handler that a stream is handed over to.
+    pub(super) fn open_on_connect(mut self, handshake: Handshake) -> Self {
+        self.handshake = Some(Box::new(handshake));
+        self
     }
 
     pub(super) fn on_open(&mut self, stream: &mut Stream<'_>, handshake: &Handshake) {
@@ -227,11 +245,18 @@ impl Session {
 }
 
 impl StreamHandler for Session {
+    fn on_connect(&mut self, stream: &mut Stream<'_>) {
+        if let Some(handshake) = self.handshake.take() {
+            self.on_open(stream, &handshake);
+        }
+    }
+
     /// Decodes input within the budget, until a pause or the output limit; the rest is handed back.
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
         let id = stream.id();
         let mut at = 0;
-        if mem::replace(&mut self.inflated, stream.hub.stats.turns) != stream.hub.stats.turns {
+        let turn = stream.hub.turn() as u32;
+        if mem::replace(&mut self.inflated, turn) != turn {
             self.decoder.allow_inflating(INFLATION_BUDGET_BYTES);
         }
         for left in (0..=self.config.message_budget.max(1)).rev() {
@@ -291,7 +316,7 @@ impl StreamHandler for Session {
             true => _ = stream.hub.terminate_with(stream.id(), ClosedBy::Timeout(TimeoutKind::Pong)),
             false if now.duration_since(self.heard) >= ping_after => {
                 // An unsolicited pong without data must not pass for the answer where round trips are measured.
-                let number = stream.hub.stats.turns.to_be_bytes();
+                let number = stream.hub.turn().to_be_bytes();
                 stream.hub.ping(stream.id(), if self.counted { &number } else { b"" });
                 self.pinged = true;
                 let deadline = stream.hub.after(self.config.pong_timeout);

@@ -1,6 +1,7 @@
-//! The reactor: ids, output, turns.
+//! The reactor: ids, output, turns, hand-over of streams.
 
 mod events;
+mod hand_over;
 mod ids;
 mod latest;
 mod output;

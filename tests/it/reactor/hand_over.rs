@@ -1,0 +1,186 @@
+//! A stream is handed over from one handler to the next, by the public verbs only.
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use ws_reactor::{
+    Callbacks, CloseReason, Error, Reactor, ReactorConfig, Server, Stream, StreamHandler, StreamServer, TimerId,
+    net::sim::{PeerId, Sim},
+};
+
+use crate::support::{REQUEST, frames};
+
+type Log = Rc<RefCell<Vec<String>>>;
+
+/// Reads `PROXY name\n`, as a proxy sends it ahead, and hands over to `Lines`.
+struct Prefix {
+    log: Log,
+    server: StreamServer,
+    line: Vec<u8>,
+}
+
+/// Reads lines: `echo …` is answered, `timer` sets a timer, `websocket` hands over to a WebSocket server.
+struct Lines {
+    log: Log,
+    server: StreamServer,
+    name: String,
+    line: Vec<u8>,
+}
+
+impl StreamHandler for Prefix {
+    fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+        let end = data.iter().position(|byte| *byte == b'\n');
+        self.line.extend_from_slice(&data[..end.unwrap_or(data.len())]);
+        let Some(end) = end else { return };
+        stream.unread(data.len() - end - 1);
+        let line = String::from_utf8_lossy(&self.line).into_owned();
+        let Some(name) = line.strip_prefix("PROXY ") else { return stream.close() };
+        let lines =
+            Lines { log: Rc::clone(&self.log), server: self.server.clone(), name: name.to_owned(), line: Vec::new() };
+        stream.hand_over(lines);
+        match name {
+            "closing" => stream.close(),
+            "panic" => panic!("deliberate: a handler panics"),
+            _ => {}
+        }
+    }
+
+    fn on_error(&mut self, _: &mut Stream<'_>, error: &Error) {
+        self.log.borrow_mut().push(format!("prefix: {error}"));
+    }
+
+    fn on_close(&mut self, _: &mut Stream<'_>, reason: &CloseReason) {
+        self.log.borrow_mut().push(format!("prefix closed by {:?}", reason.by));
+    }
+}
+
+impl StreamHandler for Lines {
+    fn on_connect(&mut self, stream: &mut Stream<'_>) {
+        stream.write(format!("hello {}\n", self.name).as_bytes());
+    }
+
+    fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+        let end = data.iter().position(|byte| *byte == b'\n');
+        self.line.extend_from_slice(&data[..end.unwrap_or(data.len())]);
+        let Some(end) = end else { return };
+        stream.unread(data.len() - end - 1);
+        match &*String::from_utf8_lossy(&std::mem::take(&mut self.line)) {
+            "websocket" => stream.hand_over(self.server.stream_handler()),
+            "timer" => _ = stream.set_timer(Duration::from_secs(1)),
+            line => _ = stream.write(format!("{line} back\n").as_bytes()),
+        }
+    }
+
+    fn on_timer(&mut self, stream: &mut Stream<'_>, _: TimerId) {
+        stream.write(b"timer\n");
+    }
+
+    fn on_close(&mut self, _: &mut Stream<'_>, _: &CloseReason) {
+        self.log.borrow_mut().push("lines closed".to_owned());
+    }
+}
+
+struct World {
+    reactor: Reactor<Sim>,
+    peer: PeerId,
+    log: Log,
+}
+
+impl World {
+    fn new() -> Self {
+        let log = Log::default();
+        let (opened, closed) = (Rc::clone(&log), Rc::clone(&log));
+        let server = Server::new(move |handshake| {
+            let (path, opened, closed) = (handshake.path().to_owned(), Rc::clone(&opened), Rc::clone(&closed));
+            Callbacks::new()
+                .on_open(move |ws, _| {
+                    opened.borrow_mut().push(format!("open {path}"));
+                    ws.send("welcome");
+                })
+                .on_message(|ws, message| _ = ws.send(message))
+                .on_close(move |_, reason| closed.borrow_mut().push(format!("websocket closed {}", reason.code)))
+        })
+        .ping_after(None)
+        .into_stream_server();
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+        let shared = Rc::clone(&log);
+        let prefix = move |_| Prefix { log: Rc::clone(&shared), server: server.clone(), line: Vec::new() };
+        let addr = reactor.listen_stream("10.0.0.1:80", prefix).unwrap().addr;
+        let peer = reactor.kernel_mut().connect(addr).unwrap();
+        World { reactor, peer, log }
+    }
+
+    fn say(&mut self, bytes: impl AsRef<[u8]>) -> Vec<u8> {
+        self.reactor.kernel_mut().send(self.peer, bytes.as_ref());
+        self.reactor.settle().unwrap();
+        self.reactor.kernel_mut().received(self.peer)
+    }
+}
+
+/// A short text frame of a client, with a mask of zeros.
+fn text(text: &str) -> Vec<u8> {
+    [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], text.as_bytes()].concat()
+}
+
+#[test]
+fn prefix_hands_over_to_a_line_protocol_and_that_to_a_websocket_server() {
+    let mut world = World::new();
+    assert!(world.say("PROXY an").is_empty());
+    assert_eq!(world.say("n\necho 1\necho 2\n"), b"hello ann\necho 1 back\necho 2 back\n");
+    let answer = world.say([b"websocket\n", REQUEST, &text("ping")].concat());
+    assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", answer.escape_ascii());
+    assert_eq!(frames(&answer), [b"welcome".to_vec(), b"ping".to_vec()]);
+    assert_eq!(*world.log.borrow(), ["open /"]);
+    world.say(b"\x88\x82\0\0\0\0\x03\xe8");
+    assert_eq!(*world.log.borrow(), ["open /", "websocket closed 1000"], "the former handlers hear nothing");
+}
+
+#[test]
+fn bytes_arrive_in_order_however_they_are_cut() {
+    let all = [b"PROXY ann\necho 1\nwebsocket\n", REQUEST, &text("a"), &text("b")].concat();
+    for cut in 1..all.len() {
+        let mut world = World::new();
+        let received = [world.say(&all[..cut]), world.say(&all[cut..])].concat();
+        assert!(received.starts_with(b"hello ann\necho 1 back\nHTTP/1.1 101 "), "cut at {cut}");
+        assert_eq!(frames(&received), [b"welcome".to_vec(), b"a".to_vec(), b"b".to_vec()], "cut at {cut}");
+    }
+}
+
+#[test]
+fn timer_stays_with_the_connection_and_goes_to_the_next_handler() {
+    let mut world = World::new();
+    world.say("PROXY ann\ntimer\n");
+    world.reactor.advance(Duration::from_secs(2)).unwrap();
+    let peer = world.peer;
+    assert_eq!(world.reactor.kernel_mut().received(peer), b"timer\n");
+}
+
+#[test]
+fn handler_of_a_closing_connection_stays() {
+    let mut world = World::new();
+    assert!(world.say("PROXY closing\necho\n").is_empty(), "the next handler is not connected");
+    let peer = world.peer;
+    world.reactor.kernel_mut().finish(peer);
+    world.reactor.settle().unwrap();
+    assert_eq!(*world.log.borrow(), ["prefix closed by Application"]);
+}
+
+#[test]
+fn handler_that_panics_after_the_request_stays() {
+    let mut world = World::new();
+    world.say("PROXY panic\n");
+    let log = world.log.borrow().clone();
+    assert_eq!(log.len(), 2, "{log:?}");
+    assert!(log[0].starts_with("prefix: ") && log[1] == "prefix closed by Panic", "{log:?}");
+}
+
+#[test]
+fn opening_timeout_of_the_server_begins_with_the_hand_over() {
+    let mut world = World::new();
+    world.reactor.advance(Duration::from_secs(60)).unwrap();
+    world.say("PROXY ann\nwebsocket\n");
+    world.reactor.advance(Duration::from_secs(9)).unwrap();
+    let peer = world.peer;
+    assert!(!world.reactor.kernel_mut().is_closed(peer));
+    world.reactor.advance(Duration::from_secs(2)).unwrap();
+    assert!(world.reactor.kernel_mut().is_closed(peer));
+}
