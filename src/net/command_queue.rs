@@ -29,8 +29,8 @@ pub(crate) struct CommandQueue<T> {
     waker: Arc<dyn Wake>,
 }
 
-/// Turns without the items, some milliseconds in an idle reactor, before the reactor blocks on the lock. The holder
-/// may be a thread that gets no time while the reactor runs.
+/// Turns in which the reactor goes without the items before it blocks on the lock: some milliseconds if it is idle. The
+/// holder may be a thread that gets no time while the reactor runs.
 const MOST_MISSED: u32 = 1000;
 
 #[derive(Debug)]
@@ -238,7 +238,7 @@ mod model {
     }
 
     #[test]
-    fn every_letter_arrives_once_and_in_order_and_no_wake_is_lost() {
+    fn every_item_arrives_once_and_in_order_and_no_wake_is_lost() {
         let mut orders = loom::model::Builder::new();
         orders.preemption_bound = Some(4);
         orders.check(|| {
@@ -285,7 +285,7 @@ mod model {
     }
 
     #[test]
-    fn nothing_stays_in_a_mailbox_that_was_closed() {
+    fn nothing_stays_in_a_queue_that_was_closed() {
         loom::model(|| {
             let queue = Arc::new(CommandQueue::new(9, Eventfd::new() as Arc<dyn Wake>));
             let sender = send(&queue, 0, 2);

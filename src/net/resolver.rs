@@ -181,7 +181,7 @@ impl LookupPool {
         }
     }
 
-    /// The next lookup with a cancel token that is still held. `None`, and one thread less, if none arrives in time.
+    /// The next lookup that is still wanted. `None`, and one thread less, if none arrives in time.
     fn next(&self) -> Option<Lookup> {
         let mut lookups = self.lock();
         loop {
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_looked_up_once_for_all_who_ask_it_and_not_for_nobody() {
+    fn a_lookup_is_looked_up_once_for_all_who_ask_it_and_not_for_nobody() {
         let (answers, cancel_token) = (Answers::new(Arc::new(Still)), Arc::default());
         let pool = LookupPool::default();
         let ask = |name: &str, answers: Vec<Answer>| {

@@ -292,8 +292,8 @@ impl Sim {
         self.peers[peer.0].closed.get()
     }
 
-    /// Whether no bytes and no events are in flight. Connections that wait to be accepted do not count once the reactor
-    /// was told.
+    /// Whether no bytes and no events are in flight. Connections that wait to be accepted do not count once
+    /// their event was reported.
     pub fn is_quiet(&self) -> bool {
         self.news.is_empty()
             && !self.woken.0.load(Ordering::Acquire)

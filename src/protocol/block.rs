@@ -108,7 +108,7 @@ pub(crate) struct Blocks {
     #[allow(clippy::vec_box)]
     unfinished: Vec<Box<PartialState>>,
     free_bytes: usize,
-    /// Fewest bytes that were free since the last rest: these were not needed.
+    /// Fewest bytes that were free since the last trim pass: these were not needed.
     low_water: usize,
     limit: usize,
 }
@@ -268,7 +268,7 @@ mod tests {
             blocks.give(filled(100));
         }
         blocks.trim();
-        assert_eq!(blocks.free_bytes(), 800, "a rest ago there was none of it");
+        assert_eq!(blocks.free_bytes(), 800, "at the last trim pass there was none of it");
         let needed: Vec<_> = (0..5).map(|_| blocks.take(10)).collect();
         assert!(needed.iter().all(|block| block.capacity() == 100));
         needed.into_iter().for_each(|_| blocks.give(filled(100)));

@@ -160,10 +160,10 @@ impl Decoder {
         if unfinished.hixie == hixie::Frames::Between {
             *limits = unfinished.limits.take().unwrap_or(*limits);
         }
-        let course = DecodeRun { traits, limits: *limits, inflation, unfinished, side: *side, closed };
-        match course.traits.framing {
-            Framing::Hixie => course.decode_hixie(input, blocks),
-            Framing::MoreBit | Framing::MaskedFrame | Framing::Hybi => course.decode_hybi(input, blocks),
+        let run = DecodeRun { traits, limits: *limits, inflation, unfinished, side: *side, closed };
+        match run.traits.framing {
+            Framing::Hixie => run.decode_hixie(input, blocks),
+            Framing::MoreBit | Framing::MaskedFrame | Framing::Hybi => run.decode_hybi(input, blocks),
         }
     }
 

@@ -124,7 +124,7 @@ impl fmt::Display for ProxyError {
             ProxyError::Reply(reply) => write!(formatter, "the proxy cannot connect: {}", meaning(*reply)),
             ProxyError::Credentials => formatter.write_str("the proxy wants other credentials"),
             ProxyError::TooLong => formatter.write_str("a name, user or password is too long for SOCKS"),
-            ProxyError::Malformed => formatter.write_str("the proxy sent something that is not of its protocol"),
+            ProxyError::Malformed => formatter.write_str("the proxy's reply is malformed"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! State that has a meaning only while a callback of a connection runs.
+//! State of the running callback.
 
 use super::stream::StreamHandler;
 use crate::protocol::block::{SharedBlock, offset};
@@ -7,7 +7,8 @@ use crate::protocol::block::{SharedBlock, offset};
 pub(crate) struct CallbackScope {
     /// Key of the connection. Its output is flushed right after the callback.
     connection: usize,
-    /// The block that holds the message being handled. `None` if no block holds it.
+    /// The block that holds the message being handled, or being sent, also outside of callbacks. `None` if no block
+    /// holds it.
     pub(super) message_buffer: Option<SharedBlock>,
     pub(crate) input: Input,
     /// Replaces the handler of the connection after the callback.

@@ -9,7 +9,10 @@ use super::{
     panic::{Panicked, catch_panic},
     stream::{Stream, StreamHandler},
 };
-use crate::{error::Error, net::Kernel};
+use crate::{error::Error, net::Kernel, protocol::ClosedBy};
+
+/// Hand-overs in a row, each by the next handler's `on_connect`.
+const MAX_HAND_OVERS: u32 = 16;
 
 impl<K: Kernel> Reactor<K> {
     /// Calls a callback of a connection, and flushes its output.
@@ -21,7 +24,8 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// The callback, and `on_connect` of a handler that it hands the connection over to.
-    /// [`after_callback`](Self::after_callback) has to be the next access to the connection.
+    /// [`after_callback`](Self::after_callback) has to follow before the loop does anything else with the output of the
+    /// connection.
     ///
     /// Returns the number of bytes handed back, and whether the connection was handed over.
     #[inline]
@@ -67,7 +71,14 @@ impl<K: Kernel> Reactor<K> {
     /// Replaces the handler of a connection by its successor, unless the connection is closing.
     #[cold]
     fn hand_over(&mut self, key: usize) {
+        let mut count = 0;
         while let Some(successor) = self.hub.callback.successor.take() {
+            count += 1;
+            if count > MAX_HAND_OVERS {
+                let id = self.hub.outboxes[key].id;
+                log::error!(target: "ws_reactor::reactor", "{id} terminated: handlers hand over to each other endlessly");
+                self.hub.mark_closed(key, ClosedBy::Application);
+            }
             if self.hub.outboxes[key].phase != Phase::Open {
                 self.drop_guarded(successor);
                 return;
@@ -75,6 +86,10 @@ impl<K: Kernel> Reactor<K> {
             // The former handler may hold the last reference to its server.
             let former = mem::replace(&mut self.links[key].handler, successor);
             self.drop_guarded(former);
+            if self.hub.outboxes[key].dialing {
+                // `on_connect` follows when the connection is established.
+                return;
+            }
             self.run_guarded(key, |handler, stream| handler.on_connect(stream));
         }
     }

@@ -87,7 +87,7 @@ impl Outbox {
 
     /// Whether only the output stops the connection from being read.
     pub(super) fn is_suspended(&self) -> bool {
-        self.phase == Phase::Open && self.drain_due && !self.paused
+        self.phase == Phase::Open && self.awaits_drain && !self.paused
     }
 
     /// Most bytes for one read. Without an allowance a read serves the handshake of the transport and is not limited.

@@ -37,7 +37,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Address of a peer that is not connected yet, or has no IP address.
 const UNCONNECTED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// A requested connection. The loop takes it in before it does anything else.
+/// A requested connection. Started right after the callback, or at the beginning of the next turn.
 pub(super) struct Dial {
     id: ConnectionId,
     target: Target,
@@ -68,7 +68,7 @@ pub(super) struct Dialing {
     failure: Option<io::Error>,
     /// The deadline of the connection is the time-out for connecting if it equals this.
     timed: Option<Instant>,
-    /// Held while the answer is wanted; the resolver skips names whose cancel token was dropped.
+    /// Held while the answer is wanted; the resolver skips lookups whose token was dropped.
     cancel_token: Arc<()>,
 }
 
@@ -225,7 +225,7 @@ impl<K: Kernel> Reactor<K> {
 
     fn start_requested_dials(&mut self) {
         if self.starting_dials {
-            // A handler has requested another connection in `on_dial`; the running loop takes that one in, too.
+            // A handler has requested another connection in `on_dial`; the running loop starts that one, too.
             return;
         }
         self.starting_dials = true;
@@ -331,7 +331,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Notes an attempt; a next address is tried after the head start.
+    /// Notes an attempt; a next address is tried after [`ATTEMPT_DELAY`].
     fn on_attempt_started(&mut self, id: ConnectionId, slot: usize) {
         let Some(dialing) = self.dialing(id) else { return };
         dialing.attempts.push(slot);
@@ -409,7 +409,7 @@ impl<K: Kernel> Reactor<K> {
         self.call(key, |handler, stream| handler.on_connect(stream));
     }
 
-    /// Drops the attempts of a connection that is established or was given up.
+    /// Drops the attempts of a connection that is established or has ended.
     pub(super) fn drop_attempts(&mut self, id: ConnectionId, dialing: &Dialing) {
         for slot in &dialing.attempts {
             // The slot of a finished attempt may belong to another connection now.

@@ -82,9 +82,9 @@ impl<K: Kernel> Reactor<K> {
         let (link, outbox) = (&mut self.links[key], &mut self.hub.outboxes[key]);
         let (buffered, output) = (outbox.buffered(), &outbox.config.output);
         if buffered > output.pause_reading_bytes {
-            outbox.drain_due = true;
-        } else if outbox.drain_due && buffered <= output.low_mark() {
-            outbox.drain_due = false;
+            outbox.awaits_drain = true;
+        } else if outbox.awaits_drain && buffered <= output.low_mark() {
+            outbox.awaits_drain = false;
             self.hub.deferred.drained.push(outbox.id);
         }
         if buffered > 0 || outbox.shut || link.transport.holds_output() {
@@ -158,7 +158,7 @@ impl<K: Kernel> Reactor<K> {
         let mut drained = mem::take(&mut self.hub.deferred.drained);
         for id in drained.drain(..) {
             let (key, Some(outbox)) = (id.key(), self.hub.outbox(id)) else { continue };
-            if outbox.phase == Phase::Open && !outbox.drain_due {
+            if outbox.phase == Phase::Open && !outbox.awaits_drain {
                 self.call(key, |handler, stream| handler.on_drain(stream));
             }
             if let Some(outbox) = self.hub.outboxes.at_mut(key) {

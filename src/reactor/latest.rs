@@ -208,7 +208,7 @@ impl Outbox {
             return None;
         }
         // `on_drain` follows when there is room again.
-        self.drain_due = true;
+        self.awaits_drain = true;
         Some(Admission::Congested)
     }
 

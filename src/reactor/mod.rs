@@ -323,7 +323,7 @@ impl<K: Kernel> Reactor<K> {
         self.notify_drained();
         self.remove_closed();
         self.schedule_trim();
-        self.end_slow_turn_watch();
+        self.end_turn();
         self.finish_shutdown();
 
         self.hub.turn += 1;

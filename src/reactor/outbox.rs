@@ -55,7 +55,7 @@ pub(crate) struct Outbox {
     /// Reading was resumed, and no read has followed yet.
     pub(super) reread_due: bool,
     /// Output was above the mark, or a send was congested or dropped, and the output has not drained since.
-    pub(super) drain_due: bool,
+    pub(super) awaits_drain: bool,
     /// Output is above the high-water mark, or was at the last check.
     pub(super) congested: bool,
     /// `cold` holds a rule: output waits that the socket did not take.
@@ -68,7 +68,7 @@ pub(crate) struct Outbox {
     pub(super) shut: bool,
     /// The connection is not established yet.
     pub(super) dialing: bool,
-    /// The name of the connection's place is being resolved.
+    /// The name of the connection's target is being resolved.
     pub(super) resolving: bool,
     /// The output belongs to a WebSocket, from its opening handshake on.
     pub(super) reserved: bool,
@@ -100,7 +100,7 @@ impl Outbox {
             phase: Phase::Open,
             paused: false,
             reread_due: false,
-            drain_due: false,
+            awaits_drain: false,
             congested: false,
             has_rule: false,
             blocked: false,
@@ -173,7 +173,7 @@ impl Outbox {
     /// Whether the connection may be read now.
     pub(super) fn may_read(&self) -> bool {
         match self.phase {
-            Phase::Open => !self.paused && (!self.drain_due || self.allowance() > 0),
+            Phase::Open => !self.paused && (!self.awaits_drain || self.allowance() > 0),
             // The peer's close frame has to be found even if the application has paused reading.
             Phase::Closing | Phase::Lingering | Phase::AwaitingEof => true,
             Phase::Draining | Phase::Closed => false,

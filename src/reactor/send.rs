@@ -206,10 +206,10 @@ impl Hub {
         let admission = outbox.config.output.admit(outbox.buffered());
         match admission {
             Admission::Accept => {}
-            Admission::Congested => outbox.drain_due |= outbox.phase == Phase::Open,
+            Admission::Congested => outbox.awaits_drain |= outbox.phase == Phase::Open,
             Admission::Drop => {
                 // `on_drain` follows when there is room again.
-                outbox.drain_due = true;
+                outbox.awaits_drain = true;
                 self.touch(id.key());
             }
             Admission::Close => self.abort_slow_reader(id),

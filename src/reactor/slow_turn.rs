@@ -78,7 +78,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Notes the duration of the turn, and reports a slow turn.
     #[inline]
-    pub(super) fn end_slow_turn_watch(&mut self) {
+    pub(super) fn end_turn(&mut self) {
         self.ended = self.kernel.now();
         let took = self.ended.duration_since(self.hub.now);
         self.hub.stats.longest_turn = self.hub.stats.longest_turn.max(took);

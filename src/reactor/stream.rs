@@ -42,7 +42,8 @@ pub trait StreamHandler {
     /// Called before an outgoing connection is resolved and connected. Not called for accepted connections.
     fn on_dial(&mut self, stream: &mut Stream<'_>) {}
 
-    /// Called when the connection is accepted, or when an outgoing connection is established.
+    /// Called when the connection is accepted, when an outgoing connection is established, or when another handler has
+    /// [handed the connection over](Stream::hand_over).
     ///
     /// On a TLS connection the handshake is not done yet; output waits for it.
     fn on_connect(&mut self, stream: &mut Stream<'_>) {}
@@ -201,7 +202,8 @@ impl<'a> Stream<'a> {
     }
 
     /// Hands the last `bytes` of `data` back to the reactor, when called in [`on_data`](StreamHandler::on_data). The
-    /// bytes are delivered again, before later ones, in the next turn or after the connection is resumed.
+    /// bytes are delivered again, before later ones, in the next turn or after the connection is resumed; a handler
+    /// that the connection is handed over to gets them at once.
     ///
     /// For a handler that stops in the middle of its input, to let other connections proceed or because the connection
     /// is paused. A later call in the same callback replaces an earlier one. In other callbacks the method has no
@@ -215,9 +217,16 @@ impl<'a> Stream<'a> {
     /// input.
     ///
     /// For protocols that begin with another one: a prefix, a handshake, an upgrade. The present handler is dropped;
-    /// its `on_close` is not called. Queued output, timers, the deadline, subscriptions and the configuration of the
-    /// stream stay. If the connection is closing at the end of the callback, or the callback panics, the handler stays
-    /// and `next` is dropped. A later call in the same callback replaces an earlier one.
+    /// its `on_close` is not called. Queued output, timers, the deadline, a pause and the configuration of the stream
+    /// stay.
+    ///
+    /// If this callback has handed all of its input back, or the connection is paused, `next.on_data` is called in the
+    /// next turn or after the connection is resumed. In [`on_dial`](StreamHandler::on_dial), `next.on_connect` is
+    /// called when the connection is established.
+    ///
+    /// If the connection is closing at the end of the callback, or the callback panics, the present handler stays and
+    /// `next` is dropped. A later call in the same callback replaces an earlier one. More than 16 hand-overs in a row,
+    /// each in `on_connect`, terminate the connection.
     ///
     /// ```
     /// use ws_reactor::{Stream, StreamHandler};

@@ -43,7 +43,7 @@ use crate::{
 pub struct BlockingSocket {
     reactor: Reactor,
     id: ConnectionId,
-    told: Rc<RefCell<Inbox>>,
+    inbox: Rc<RefCell<Inbox>>,
 }
 
 /// Events that no method has taken yet.
@@ -96,20 +96,20 @@ impl BlockingSocket {
     /// # Ok::<(), ws_reactor::Error>(())
     /// ```
     pub fn connect_with(url: &str, change: impl FnOnce(Client) -> Client) -> Result<Self, Error> {
-        let told = Rc::<RefCell<Inbox>>::default();
+        let inbox = Rc::<RefCell<Inbox>>::default();
         let mut client = change(Client::new(Callbacks::new()));
         client.reconnect = None;
-        client.handler = Box::new(Recorder(Rc::clone(&told)));
+        client.handler = Box::new(Recorder(Rc::clone(&inbox)));
         let mut reactor = Reactor::new()?;
         let id = reactor.connect(url, client)?;
-        let mut socket = BlockingSocket { reactor, id, told };
-        socket.wait(None, |told| told.handshake.as_ref().map(|_| ()))?;
+        let mut socket = BlockingSocket { reactor, id, inbox };
+        socket.wait(None, |inbox| inbox.handshake.as_ref().map(|_| ()))?;
         Ok(socket)
     }
 
     /// The accepted handshake: the request, and what was negotiated.
     pub fn handshake(&self) -> Handshake {
-        self.told.borrow().handshake.clone().expect("it has been open")
+        self.inbox.borrow().handshake.clone().expect("it has been open")
     }
 
     /// Sends a message, and waits until the system has taken it.
@@ -159,9 +159,9 @@ impl BlockingSocket {
         let data = self.reactor.hub().stats().turns.to_string().into_bytes();
         let sent = self.reactor.hub().ping(self.id, &data);
         self.flush(sent)?;
-        let answered = self.wait(Some(PONG_WITHIN), |told| {
-            let answered = told.pong.take().is_some_and(|pong| pong == data);
-            if answered || told.held > MOST_BEFORE_PONG { Some(answered) } else { None }
+        let answered = self.wait(Some(PONG_WITHIN), |inbox| {
+            let answered = inbox.pong.take().is_some_and(|pong| pong == data);
+            if answered || inbox.held > MOST_BEFORE_PONG { Some(answered) } else { None }
         })?;
         if answered == Some(true) { Ok(begun.elapsed()) } else { Err(Error::Timeout(TimeoutKind::Pong)) }
     }
@@ -179,10 +179,10 @@ impl BlockingSocket {
         if sent == SendStatus::Unsupported {
             return Err(Error::Unsent(sent));
         }
-        let ended = self.wait(None, |told| {
-            (told.held, told.paused) = (0, false);
-            told.messages.clear();
-            told.closed.clone()
+        let ended = self.wait(None, |inbox| {
+            (inbox.held, inbox.paused) = (0, false);
+            inbox.messages.clear();
+            inbox.closed.clone()
         })?;
         Ok(ended.expect("there is no deadline"))
     }
@@ -198,7 +198,7 @@ impl BlockingSocket {
         }
         while !self.reactor.is_flushed(self.id) {
             self.reactor.turn(None)?;
-            if self.told.borrow().closed.is_some() {
+            if self.inbox.borrow().closed.is_some() {
                 return self.wait(None, |_| None::<()>).map(drop);
             }
         }
@@ -214,20 +214,20 @@ impl BlockingSocket {
         let until = patience.and_then(|patience| Instant::now().checked_add(patience));
         let mut looked_once = false;
         loop {
-            let mut told = self.told.borrow_mut();
-            if let Some(found) = look(&mut told) {
+            let mut inbox = self.inbox.borrow_mut();
+            if let Some(found) = look(&mut inbox) {
                 return Ok(Some(found));
             }
-            if let Some(error) = told.error.take() {
+            if let Some(error) = inbox.error.take() {
                 return Err(error);
             }
-            if let Some(reason) = &told.closed {
+            if let Some(reason) = &inbox.closed {
                 return Err(Error::Closed(reason.clone()));
             }
-            if mem::take(&mut told.paused) {
+            if mem::take(&mut inbox.paused) {
                 self.reactor.hub().resume(self.id);
             }
-            drop(told);
+            drop(inbox);
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if looked_once && left == Some(Duration::ZERO) {
                 return Ok(None);
@@ -261,11 +261,11 @@ impl Handler for Recorder {
     }
 
     fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
-        let mut told = self.0.borrow_mut();
-        told.held += message.len() + MESSAGE_BYTES;
-        told.messages.push_back(message.to_owned());
-        if told.held > MOST_HELD {
-            told.paused = true;
+        let mut inbox = self.0.borrow_mut();
+        inbox.held += message.len() + MESSAGE_BYTES;
+        inbox.messages.push_back(message.to_owned());
+        if inbox.held > MOST_HELD {
+            inbox.paused = true;
             ws.pause();
         }
     }

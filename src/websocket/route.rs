@@ -56,16 +56,16 @@ impl Route {
 
     /// The application's headers for this route. `home` is the URL they were set for; credentials are sent only there.
     pub(super) fn headers(&self, home: &Url, given: &HeaderMap) -> HeaderMap {
-        let beside = self.url.same_origin(home);
+        let same_origin = self.url.same_origin(home);
         let secret = |name: &HeaderName, value: &HeaderValue| {
             value.is_sensitive()
                 || matches!(*name, header::AUTHORIZATION | header::COOKIE | header::PROXY_AUTHORIZATION)
         };
         let mut headers = HeaderMap::with_capacity(given.len() + 1);
-        for (name, value) in given.iter().filter(|(name, value)| beside || !secret(name, value)) {
+        for (name, value) in given.iter().filter(|(name, value)| same_origin || !secret(name, value)) {
             headers.append(name, value.clone());
         }
-        let credentials = self.url.credentials.as_ref().or(home.credentials.as_ref().filter(|_| beside));
+        let credentials = self.url.credentials.as_ref().or(home.credentials.as_ref().filter(|_| same_origin));
         if let Some(credentials) = credentials.filter(|_| !headers.contains_key(header::AUTHORIZATION)) {
             headers.insert(header::AUTHORIZATION, basic(credentials));
         }

@@ -206,6 +206,11 @@ impl ServerStream {
     fn open(&mut self, stream: &mut Stream<'_>) {
         let State::Challenged(challenge, _) = &self.state else { return };
         self.pending = None;
+        if !stream.hub.is_alive(stream.id()) {
+            // `on_request` may close connections, this one included.
+            self.state = State::Answered;
+            return;
+        }
         let handler = (self.server.factory)(&challenge.handshake);
         let State::Challenged(challenge, limits) = mem::replace(&mut self.state, State::HandedOver) else { return };
         if let Some(proof) = challenge.proof() {

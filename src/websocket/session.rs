@@ -98,7 +98,9 @@ impl Session {
         let (id, version, agreed) = (stream.id(), handshake.version(), handshake.compression());
         let deflation = agreed.zip(deflate);
         let deflation = deflation.map(|(agreed, deflate)| Deflation::new(agreed, deflate, side, stream.hub.contexts()));
-        let mut session = Session::new(handler, version, side, limits, Rc::clone(config), stream.hub.now());
+        // The configuration of the stream decides, not the one of this server or client.
+        let counted = stream.stats().is_some();
+        let mut session = Session::new(handler, version, side, limits, Rc::clone(config), counted, stream.hub.now());
         if let Some(inflation) = agreed.map(|agreed| Inflation::new(agreed, side, stream.hub.contexts())) {
             session.decoder.inflate_by(inflation);
         }
@@ -113,10 +115,10 @@ impl Session {
         side: Side,
         limits: MessageLimits,
         config: Rc<WebSocketConfig>,
+        counted: bool,
         now: Instant,
     ) -> Self {
         let decoder = Decoder::new(version, side, limits);
-        let counted = config.stream.connection_stats;
         Session {
             handler,
             decoder,

@@ -105,6 +105,24 @@ fn on_request_may_use_the_hub_and_hand_values_to_the_handler() {
     assert_eq!(socket.received(), ["ann".into()]);
 }
 
+#[test]
+fn connection_that_on_request_closes_gets_no_handler() {
+    let made = std::rc::Rc::new(std::cell::Cell::new(false));
+    let seen = std::rc::Rc::clone(&made);
+    let server = Server::new(move |_| {
+        seen.set(true);
+        on_message(|_, _| {})
+    })
+    .on_request(|_, hub| {
+        let ids: Vec<_> = hub.connections().collect();
+        ids.into_iter().for_each(|id| assert!(hub.terminate(id)));
+        Reply::upgrade()
+    });
+    let mut socket = TestSocket::request(server, REQUEST);
+    assert!(socket.is_closed() && !made.get());
+    assert_eq!(socket.hub().stats().pending_handshakes, 0);
+}
+
 /// Keeps the warnings of this process.
 struct Warnings(Mutex<Vec<String>>);
 

@@ -3,7 +3,8 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use ws_reactor::{
-    Callbacks, CloseReason, Error, Reactor, ReactorConfig, Server, Stream, StreamHandler, StreamServer, TimerId,
+    Callbacks, CloseReason, Error, Reactor, ReactorConfig, Server, Stream, StreamConfig, StreamHandler, StreamServer,
+    TimerId,
     net::sim::{PeerId, Sim},
 };
 
@@ -183,4 +184,80 @@ fn opening_timeout_of_the_server_begins_with_the_hand_over() {
     assert!(!world.reactor.kernel_mut().is_closed(peer));
     world.reactor.advance(Duration::from_secs(2)).unwrap();
     assert!(world.reactor.kernel_mut().is_closed(peer));
+}
+
+#[test]
+fn counters_are_those_of_the_stream_and_not_of_the_server() {
+    struct Direct(StreamServer);
+    impl StreamHandler for Direct {
+        fn on_connect(&mut self, stream: &mut Stream<'_>) {
+            stream.hand_over(self.0.stream_handler());
+        }
+    }
+    for counted in [false, true] {
+        let seen = Rc::new(RefCell::new(None));
+        let last = Rc::clone(&seen);
+        let server = Server::new(move |_| {
+            let last = Rc::clone(&last);
+            Callbacks::new().on_message(move |ws, _| *last.borrow_mut() = ws.stats().map(|stats| stats.messages_in))
+        });
+        let server = server.into_stream_server();
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+        let config = StreamConfig::new().connection_stats(counted);
+        let addr = reactor.listen_stream_with("10.0.0.1:80", config, move |_| Direct(server.clone())).unwrap().addr;
+        let peer = reactor.kernel_mut().connect(addr).unwrap();
+        reactor.kernel_mut().send(peer, &[REQUEST, &text("a"), &text("b")].concat());
+        reactor.settle().unwrap();
+        assert_eq!(*seen.borrow(), counted.then_some(2));
+    }
+}
+
+#[test]
+fn handler_that_gets_a_connection_before_it_is_established_is_connected_once() {
+    struct First(Log);
+    struct Second(Log);
+    impl StreamHandler for First {
+        fn on_dial(&mut self, stream: &mut Stream<'_>) {
+            stream.hand_over(Second(Rc::clone(&self.0)));
+        }
+
+        fn on_connect(&mut self, _: &mut Stream<'_>) {
+            self.0.borrow_mut().push("first".to_owned());
+        }
+    }
+    impl StreamHandler for Second {
+        fn on_connect(&mut self, stream: &mut Stream<'_>) {
+            self.0.borrow_mut().push(format!("second to {}", stream.peer_addr()));
+        }
+    }
+    let log = Log::default();
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+    reactor.kernel_mut().play("10.0.0.1:80".parse().unwrap());
+    reactor.connect_stream("10.0.0.1:80", First(Rc::clone(&log))).unwrap();
+    reactor.settle().unwrap();
+    assert_eq!(*log.borrow(), ["second to 10.0.0.1:80"]);
+}
+
+#[test]
+fn handlers_that_hand_over_to_each_other_endlessly_end_their_connection_only() {
+    struct Endless(Log);
+    impl StreamHandler for Endless {
+        fn on_connect(&mut self, stream: &mut Stream<'_>) {
+            self.0.borrow_mut().push(String::new());
+            stream.hand_over(Endless(Rc::clone(&self.0)));
+        }
+
+        fn on_close(&mut self, _: &mut Stream<'_>, reason: &CloseReason) {
+            self.0.borrow_mut().push(format!("{:?}", reason.by));
+        }
+    }
+    let log = Log::default();
+    let shared = Rc::clone(&log);
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+    let addr = reactor.listen_stream("10.0.0.1:80", move |_| Endless(Rc::clone(&shared))).unwrap().addr;
+    reactor.kernel_mut().connect(addr).unwrap();
+    reactor.settle().unwrap();
+    assert_eq!(log.borrow().len(), 17 + 1, "the first, 16 hand-overs, and the end");
+    assert_eq!(log.borrow().last().unwrap(), "Application");
+    assert_eq!(reactor.hub().stats().connections, 0);
 }
