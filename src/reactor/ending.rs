@@ -231,6 +231,7 @@ impl Hub {
         }
         outbox.phase = Phase::Closed;
         outbox.set_rule(None);
+        self.discharge(key);
         // Done now and not in `on_close`: if thousands of connections end at once, their publishes need not skip each
         // other.
         self.topics.leave_all(key);

@@ -127,6 +127,13 @@ impl Hub {
         self.excess.own = self.excess.own - before + above;
     }
 
+    /// Ends the charge of a connection that has ended: its output is lost, and it is not the one to close.
+    pub(super) fn discharge(&mut self, key: usize) {
+        let outbox = &mut self.outboxes[key];
+        outbox.congested = false;
+        self.excess.own -= outbox.charge_with(0);
+    }
+
     /// Removes connections that have fallen below their marks or ended, so that the list does not grow with time.
     fn remove_uncongested(&mut self) {
         let (outboxes, excess) = (&self.outboxes, &mut self.excess);
@@ -202,6 +209,29 @@ mod tests {
         let excess = &reactor.hub.excess;
         assert!(excess.congested.len() <= SHORT_LIST, "{} entries", excess.congested.len());
         assert_eq!((excess.own, excess.shared_bytes), (0, 0));
+    }
+
+    #[test]
+    fn congested_connection_that_ends_leaves_no_charge_and_is_not_closed_again() {
+        let ids = Rc::<RefCell<Vec<ConnectionId>>>::default();
+        let opened = Rc::clone(&ids);
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::new().excess_output_bytes(2 * 1024 * 1024));
+        let addr = reactor.listen_stream("10.0.0.1:80", move |_| Counted(Rc::clone(&opened))).unwrap().addr;
+        let peers = [0; 2].map(|_| reactor.kernel_mut().connect(addr).unwrap());
+        reactor.settle().unwrap();
+        let large = vec![b'x'; OutputLimits::default().high_water_bytes + 1024 * 1024];
+        peers.into_iter().for_each(|peer| reactor.kernel_mut().hold(peer, 1000));
+        let (first, second) = (ids.borrow()[0], ids.borrow()[1]);
+        assert_eq!(reactor.hub().write(first, &large), SendStatus::Queued);
+        reactor.settle().unwrap();
+        assert!(reactor.hub.excess.own > 0);
+        // The first has ended, and is removed in the next turn; the second uses up the excess meanwhile.
+        assert!(reactor.hub().terminate(first));
+        assert_eq!(reactor.hub.excess.own, 0);
+        assert_eq!(reactor.hub().write(second, &large), SendStatus::Queued);
+        assert_eq!(reactor.hub().write(second, &large), SendStatus::Closed);
+        reactor.settle().unwrap();
+        assert_eq!((reactor.hub.excess.own, reactor.hub().stats().connections), (0, 0));
     }
 
     #[test]
