@@ -4,17 +4,18 @@
 use std::{
     io::{self, Read, Write},
     net::TcpListener,
-    sync::mpsc,
     thread,
     time::Duration,
 };
 
+use threaded::ThreadedServer;
 use ws_reactor::{
-    BlockingSocket, Callbacks, CloseCode, ClosedBy, ConnectError, Error, OutputLimits, Reactor, Remote, SendStatus,
-    Server, Version,
+    BlockingSocket, Callbacks, CloseCode, ClosedBy, ConnectError, Error, OutputLimits, SendStatus, Server, Version,
     http::StatusCode,
     protocol::{ServerHandshake, ServerStep},
 };
+
+mod threaded;
 
 const FLOOD: usize = 200;
 
@@ -22,18 +23,9 @@ fn flooding(number: usize) -> String {
     format!("{number} {}", "x".repeat(100_000))
 }
 
-/// A server in a thread, which ends with this.
-struct Elsewhere {
-    url: String,
-    remote: Remote,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-/// Echoes, and closes with 4000 when it hears `close`; `flood` is answered with many megabytes.
-fn elsewhere() -> Elsewhere {
-    let (tell, told) = mpsc::channel();
-    let thread = thread::spawn(move || {
-        let mut reactor = Reactor::new().unwrap();
+/// A server that echoes, closes with 4000 on `close`, and answers `flood` with many megabytes.
+fn server() -> ThreadedServer {
+    ThreadedServer::new(|| {
         let server = Server::new(|_| {
             Callbacks::new().on_message(|ws, message| {
                 match message.as_text() {
@@ -45,28 +37,16 @@ fn elsewhere() -> Elsewhere {
         });
         let output = OutputLimits::new().limit_bytes(usize::MAX);
         let server = server.configure(|config| config.websocket.stream.output = output);
-        let server = server.subprotocols(["chat"]).on_request(|request, _| match request.path() {
+        server.subprotocols(["chat"]).on_request(|request, _| match request.path() {
             "/closed" => ws_reactor::Reply::status(StatusCode::FORBIDDEN),
             _ => ws_reactor::Reply::upgrade(),
-        });
-        let listening = reactor.listen("127.0.0.1:0", server).unwrap();
-        tell.send((format!("ws://{}", listening.addr), reactor.remote())).unwrap();
-        reactor.run().unwrap();
-    });
-    let (url, remote) = told.recv().unwrap();
-    Elsewhere { url, remote, thread: Some(thread) }
-}
-
-impl Drop for Elsewhere {
-    fn drop(&mut self) {
-        self.remote.stop().unwrap();
-        self.thread.take().unwrap().join().unwrap();
-    }
+        })
+    })
 }
 
 #[test]
 fn what_is_sent_comes_back() {
-    let server = elsewhere();
+    let server = server();
     let mut socket = BlockingSocket::connect_with(&server.url, |client| client.subprotocols(["chat"])).unwrap();
     assert_eq!(socket.handshake().subprotocol(), Some("chat"));
     for text in ["hello", "", &"x".repeat(5 << 20)] {
@@ -87,7 +67,7 @@ fn what_is_sent_comes_back() {
 
 #[test]
 fn more_than_is_taken_waits_where_it_is() {
-    let server = elsewhere();
+    let server = server();
     let mut socket = BlockingSocket::connect(&server.url).unwrap();
     socket.send("flood").unwrap();
     // It waits here while nothing is read, and there while nothing is received.
@@ -100,7 +80,7 @@ fn more_than_is_taken_waits_where_it_is() {
 
 #[test]
 fn an_end_is_told_with_its_reason() {
-    let server = elsewhere();
+    let server = server();
     let mut socket = BlockingSocket::connect(&server.url).unwrap();
     socket.send("last").unwrap();
     socket.send("close").unwrap();
@@ -137,7 +117,7 @@ fn send_that_fails_reports_the_cause_before_the_end() {
 
 #[test]
 fn what_cannot_be_opened_says_why() {
-    let server = elsewhere();
+    let server = server();
     let error = BlockingSocket::connect(&format!("{}/closed", server.url)).unwrap_err();
     assert!(matches!(&error, Error::Refused(refusal) if refusal.body == b"Forbidden\n"), "{error}");
     assert!(matches!(
@@ -151,7 +131,7 @@ fn what_cannot_be_opened_says_why() {
 
 #[test]
 fn what_a_version_cannot_say_is_an_error() {
-    let server = elsewhere();
+    let server = server();
     let mut socket = BlockingSocket::connect_with(&server.url, |client| client.version(Version::Hixie76)).unwrap();
     assert!(matches!(socket.send(b"binary").unwrap_err(), Error::Unsent(SendStatus::Unsupported)));
     assert!(matches!(socket.ping().unwrap_err(), Error::Unsent(_)));

@@ -7,10 +7,12 @@ use std::{
     env,
     io::{BufRead, BufReader, Read, Write},
     process::{Child, Command, Output, Stdio},
-    thread,
 };
 
-use ws_reactor::{Callbacks, Reactor, Remote, Server, http::StatusCode};
+use threaded::ThreadedServer;
+use ws_reactor::{Callbacks, Server, http::StatusCode};
+
+mod threaded;
 
 /// A port on which nobody listens.
 const NOBODY: &str = "127.0.0.1:1";
@@ -48,34 +50,6 @@ fn echo() -> (Running, String) {
     (Running(child), url)
 }
 
-/// A server in a thread of its own, which ends with this.
-struct Elsewhere {
-    url: String,
-    remote: Remote,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl Elsewhere {
-    fn new(server: impl FnOnce() -> Server + Send + 'static) -> Self {
-        let (tell, told) = std::sync::mpsc::channel();
-        let thread = thread::spawn(move || {
-            let mut reactor = Reactor::new().unwrap();
-            let listening = reactor.listen("127.0.0.1:0", server()).unwrap();
-            tell.send((format!("ws://{}", listening.addr), reactor.remote())).unwrap();
-            reactor.run().unwrap();
-        });
-        let (url, remote) = told.recv().unwrap();
-        Elsewhere { url, remote, thread: Some(thread) }
-    }
-}
-
-impl Drop for Elsewhere {
-    fn drop(&mut self) {
-        self.remote.stop().unwrap();
-        self.thread.take().unwrap().join().unwrap();
-    }
-}
-
 #[test]
 fn echo_refuses_options_that_have_no_effect_or_no_meaning() {
     let cases: &[(&[&str], &str)] = &[
@@ -106,7 +80,7 @@ fn client_that_is_not_connected_names_the_address_and_exits_with_1() {
 
 #[test]
 fn client_whose_request_is_refused_names_the_status_and_exits_with_1() {
-    let server = Elsewhere::new(|| {
+    let server = ThreadedServer::new(|| {
         Server::new(|_| Callbacks::new()).on_request(|_, _| ws_reactor::Reply::status(StatusCode::UNAUTHORIZED))
     });
     let (status, error) = output("client", &[&server.url]);
@@ -117,7 +91,7 @@ fn client_whose_request_is_refused_names_the_status_and_exits_with_1() {
 #[cfg(feature = "tls")]
 #[test]
 fn client_that_does_not_trust_the_certificate_says_so_and_exits_with_1() {
-    let server = Elsewhere::new(|| {
+    let server = ThreadedServer::new(|| {
         let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
         let tls = ws_reactor::TlsConfig::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
@@ -164,13 +138,14 @@ fn load_names_what_failed_and_where() {
     assert_eq!(status, Some(1));
     assert!(error.contains("--pid 999999999"), "{error}");
     drop(server);
-    let deaf = Elsewhere::new(|| Server::new(|_| Callbacks::new().on_message(|ws, _| _ = ws.send("something else"))));
+    let deaf =
+        ThreadedServer::new(|| Server::new(|_| Callbacks::new().on_message(|ws, _| _ = ws.send("something else"))));
     let (status, error) = output("load", &["echo", &deaf.url, "--seconds", "1"]);
     assert_eq!(status, Some(1));
     assert!(error.contains("the server did not echo the message"), "{error}");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
-    let other = thread::spawn(move || {
+    let other = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let length = stream.read(&mut [0; 4096]).unwrap();
         assert!(length > 0);

@@ -21,7 +21,7 @@ use super::kernel::Wake;
 #[derive(Debug)]
 pub(crate) struct CommandQueue<T> {
     items: Mutex<Items<T>>,
-    /// Whether items wait. Saves the reactor the lock.
+    /// Set while items wait. The reactor checks it without taking the lock.
     waiting: AtomicBool,
     /// How often in a row the reactor found the lock held.
     missed: AtomicU32,
@@ -73,7 +73,7 @@ impl<T> CommandQueue<T> {
         mem::swap(&mut inside.queue, items);
     }
 
-    /// Whether items wait.
+    /// Returns `true` while items wait.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.load(Ordering::Acquire)
     }

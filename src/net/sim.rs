@@ -292,7 +292,7 @@ impl Sim {
         self.peers[peer.0].closed.get()
     }
 
-    /// Whether no bytes and no events are in flight. Connections that wait to be accepted do not count once
+    /// Returns `true` if no bytes and no events are in flight. Connections that wait to be accepted do not count once
     /// their event was reported.
     pub fn is_quiet(&self) -> bool {
         self.news.is_empty()

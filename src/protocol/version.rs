@@ -252,7 +252,7 @@ impl Version {
         self.traits().closing != Closing::Stream
     }
 
-    /// Whether a closed connection can be distinguished from a broken one. FF 00 does not count, as in em-websocket.
+    /// Returns `true` if a received close frame proves a clean close. FF 00 of hixie-76 does not, as in em-websocket.
     pub(crate) fn closes_cleanly(self) -> bool {
         matches!(self.traits().closing, Closing::Body { .. } | Closing::Code { .. })
     }

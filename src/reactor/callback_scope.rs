@@ -33,7 +33,7 @@ impl CallbackScope {
         self.connection = NO_CONNECTION;
     }
 
-    /// Whether a callback of this connection is running, or its output is about to be flushed.
+    /// Returns `true` from the start of a callback of this connection until its output is flushed.
     #[inline]
     pub(super) fn is_of(&self, key: usize) -> bool {
         self.connection == key
@@ -78,7 +78,7 @@ impl Input {
         self.expected
     }
 
-    /// Whether output refers to the input.
+    /// Returns `true` if output refers to the input.
     pub(super) fn was_sent_from(&self) -> bool {
         self.sent_from
     }

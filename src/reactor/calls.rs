@@ -76,7 +76,10 @@ impl<K: Kernel> Reactor<K> {
             count += 1;
             if count > MAX_HAND_OVERS {
                 let id = self.hub.outboxes[key].id;
-                log::error!(target: "ws_reactor::reactor", "{id} terminated: handlers hand over to each other endlessly");
+                log::error!(
+                    target: "ws_reactor::reactor",
+                    "{id} terminated: handlers hand over to each other endlessly"
+                );
                 self.hub.mark_closed(key, ClosedBy::Application);
             }
             if self.hub.outboxes[key].phase != Phase::Open {

@@ -20,7 +20,7 @@ impl Events {
         self.0.is_empty()
     }
 
-    pub(super) fn shrink(&mut self) {
+    pub(super) fn shrink_to_fit(&mut self) {
         self.0.shrink_to_fit();
     }
 }

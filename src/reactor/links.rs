@@ -20,6 +20,7 @@ impl<S> Links<S> {
         if key >= self.0.len() {
             self.0.resize_with(key + 1, || None);
         }
+        debug_assert!(self.0[key].is_none(), "the key of a removed connection");
         self.0[key] = Some(link);
     }
 

@@ -89,7 +89,7 @@ impl<L> Listeners<L> {
         }
     }
 
-    /// Whether a listener has connections waiting and is not parked.
+    /// Returns `true` if a listener has connections waiting and is not parked.
     pub(super) fn are_accepting(&self) -> bool {
         self.accepting
     }

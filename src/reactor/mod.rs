@@ -19,6 +19,7 @@ mod cold;
 mod commands;
 mod compression;
 mod config;
+mod connect;
 mod counts;
 mod deadlines;
 mod deferred;

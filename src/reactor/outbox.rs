@@ -180,7 +180,7 @@ impl Outbox {
         }
     }
 
-    /// Whether input is read and discarded: only the end of the peer's side matters.
+    /// Returns `true` in phases that read and discard input, until the peer ends its side.
     pub(super) fn discards_input(&self) -> bool {
         matches!(self.phase, Phase::Lingering | Phase::AwaitingEof)
     }

@@ -1,4 +1,4 @@
-//! What all connections share for their output: buffers, compressors and masking keys; and the trimming of unused
+//! Buffers, compressors and masking keys that all connections share for their output, and the trimming of unused
 //! buffers.
 
 use super::{config::ReactorConfig, encoded::EncodedFrame, queue::Queue};

@@ -1,11 +1,11 @@
-//! What reading needs besides the connections: buffers, budgets, and the queues of connections to be read.
+//! State of reading, one for all connections: buffers, budgets, and the queues of connections to be read.
 
 use std::collections::VecDeque;
 
 use super::{config::ReactorConfig, read_plan::ReadBudget};
 use crate::net::transport::Ciphertext;
 
-/// State of reading, one for all connections.
+/// Read buffers, budgets and queues of a reactor.
 pub(super) struct Reader {
     /// The one buffer into which all connections are read.
     pub(super) buffer: Box<[u8]>,
@@ -89,7 +89,7 @@ impl Reader {
         }
     }
 
-    /// Whether no connection waits to be read.
+    /// Returns `true` if no connection waits to be read.
     pub(super) fn is_idle(&self) -> bool {
         self.rereads.is_empty() && self.tls_steps.is_empty()
     }
