@@ -60,12 +60,12 @@
 //! # Path of a message
 //!
 //! ```text
-//!  kernel → Transport → Link → StreamHandler ─(ServerStream, ClientStream; then Session)→ Decoder → Handler
-//!  kernel ← Transport ← flush ← Outbox ← Encoder ← Hub::send ← WebSocket::send ←───────────────────────┘
+//!  kernel → Transport → Inbound → StreamHandler ─(ServerStream, ClientStream; then Session)→ Decoder → Handler
+//!  kernel ← Transport ← flush ← Outbound ← Encoder ← Hub::send ← WebSocket::send ←───────────────────────┘
 //! ```
 //!
-//! A connection has two halves. The inbound half (socket, decoder, handler) is a `Link` and belongs to the loop. The
-//! outbound half (encoder, queued bytes, state of closing) is an `Outbox` in the [`Hub`], which every callback may
+//! A connection has two halves. The inbound half (socket, decoder, handler) is a `Inbound` and belongs to the loop. The
+//! outbound half (encoder, queued bytes, state of closing) is an `Outbound` in the [`Hub`], which every callback may
 //! borrow. **No method of the Hub calls user code**: requests of a callback are recorded, and the loop carries them out
 //! in the same turn. So a handler can send to, close or publish to any connection, its own included, without
 //! re-entrance.

@@ -3,7 +3,7 @@
 //! ```text
 //!  request → negotiation::agree → DeflateParameters, sent in the 101
 //!  frames  → Inflation → Assembly                      one for each connection, in its Decoder
-//!  Message → Deflation → frames                        one for each connection, in its Outbox
+//!  Message → Deflation → frames                        one for each connection, in its Outbound
 //!                └ Contexts: the compressors and decompressors of a reactor
 //! ```
 

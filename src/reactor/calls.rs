@@ -4,8 +4,8 @@ use std::mem;
 
 use super::{
     Reactor,
+    connection::outbound::Phase,
     hub::Hub,
-    outbox::Phase,
     panic::{Panicked, catch_panic},
     stream::{Stream, StreamHandler},
 };
@@ -44,11 +44,11 @@ impl<K: Kernel> Reactor<K> {
 
     #[inline]
     fn run_guarded(&mut self, key: usize, callback: impl FnOnce(&mut dyn StreamHandler, &mut Stream<'_>)) -> usize {
-        let id = self.hub.outboxes[key].id;
+        let id = self.hub.outbounds[key].id;
         self.hub.callback.enter(key);
         let began = self.begin_callback();
         let mut stream = Stream::new(&mut self.hub, id);
-        let handler = &mut *self.links[key].handler;
+        let handler = &mut *self.inbounds[key].handler;
         let outcome = catch_panic(self.config.panic_policy, || callback(handler, &mut stream));
         let mut unread = stream.handed_back();
         if let Err(Panicked(message)) = outcome {
@@ -75,21 +75,21 @@ impl<K: Kernel> Reactor<K> {
         while let Some(successor) = self.hub.callback.successor.take() {
             count += 1;
             if count > MAX_HAND_OVERS {
-                let id = self.hub.outboxes[key].id;
+                let id = self.hub.outbounds[key].id;
                 log::error!(
                     target: "ws_reactor::reactor",
                     "{id} terminated: handlers hand over to each other endlessly"
                 );
                 self.hub.mark_closed(key, ClosedBy::Application);
             }
-            if self.hub.outboxes[key].phase != Phase::Open {
+            if self.hub.outbounds[key].phase != Phase::Open {
                 self.drop_guarded(successor);
                 return;
             }
             // The former handler may hold the last reference to its server.
-            let former = mem::replace(&mut self.links[key].handler, successor);
+            let former = mem::replace(&mut self.inbounds[key].handler, successor);
             self.drop_guarded(former);
-            if self.hub.outboxes[key].dialing {
+            if self.hub.outbounds[key].dialing {
                 // `on_connect` follows when the connection is established.
                 return;
             }

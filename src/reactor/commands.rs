@@ -2,14 +2,14 @@
 
 use std::{any::Any, mem, rc::Rc};
 
-use super::{Reactor, outbox::Phase, remote::Command};
+use super::{Reactor, connection::outbound::Phase, remote::Command};
 use crate::net::Kernel;
 
 impl<K: Kernel> Reactor<K> {
     /// Executes commands of other threads within the budget.
     #[inline]
     pub(super) fn run_commands(&mut self) {
-        if !self.commands.is_empty() || self.hub.inbox.is_waiting() {
+        if !self.commands.is_empty() || self.hub.command_queue.is_waiting() {
             self.run_waiting_commands();
         }
     }
@@ -19,7 +19,7 @@ impl<K: Kernel> Reactor<K> {
         if self.commands.is_empty() {
             // The command queue and this queue swap their buffers.
             let mut commands = Vec::from(mem::take(&mut self.commands));
-            self.hub.inbox.drain(&mut commands);
+            self.hub.command_queue.drain(&mut commands);
             self.commands = commands.into();
         }
         for _ in 0..self.config.command_budget.max(1) {

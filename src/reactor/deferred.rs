@@ -8,7 +8,7 @@ use super::{
     events::Events,
     id::{ConnectionId, ListenerId},
     listen::Opening,
-    task::Tick,
+    timer::task::Tick,
 };
 use crate::net::tls::TlsConnector;
 

@@ -2,7 +2,7 @@
 
 use std::{any::Any, collections::VecDeque, fmt, rc::Rc};
 
-use super::{Reactor, hub::Hub, id::ConnectionId, outbox::Phase, send_status::SendStatus};
+use super::{Reactor, connection::outbound::Phase, hub::Hub, id::ConnectionId, send_status::SendStatus};
 use crate::net::Kernel;
 
 /// Events that wait for delivery.
@@ -81,7 +81,7 @@ impl Hub {
     pub(super) fn notify_topic_shared(&mut self, topic: &str, event: Rc<dyn Any>) -> usize {
         let members = self.topics.members(topic);
         for member in members {
-            let id = self.outboxes[member.connection as usize].id;
+            let id = self.outbounds[member.connection as usize].id;
             self.deferred.events.0.push_back((id, Value::Shared(Rc::clone(&event))));
         }
         members.len()

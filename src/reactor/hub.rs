@@ -12,20 +12,21 @@ use std::{
 };
 
 use super::{
-    admission::Pending,
     callback_scope::CallbackScope,
     config::ReactorConfig,
+    connection::{
+        excess::Excess,
+        outbound::{Outbound, Phase},
+        outbounds::Outbounds,
+    },
     deferred::Deferred,
-    excess::Excess,
     id::{ConnectionId, IdSource, ListenerId},
-    outbox::{Outbox, Phase},
-    outboxes::Outboxes,
+    listen::admission::Pending,
     pools::Pools,
+    publish::topics::Topics,
     remote::{Command, Remote},
     stats::Stats,
-    task::Task,
-    timers::Timers,
-    topics::Topics,
+    timer::{task::Task, timers::Timers},
 };
 use crate::{
     net::{CommandQueue, Randomness, Wake},
@@ -68,7 +69,7 @@ pub(super) enum Running {
 /// # Ok::<(), ws_reactor::Error>(())
 /// ```
 pub struct Hub {
-    pub(super) outboxes: Outboxes,
+    pub(super) outbounds: Outbounds,
     pub(super) timers: Timers<Task>,
     pub(super) topics: Topics,
     pub(crate) pools: Pools,
@@ -85,7 +86,7 @@ pub struct Hub {
     pub(super) excess: Excess,
     pub(super) running: Running,
     /// Commands of other threads.
-    pub(super) inbox: Arc<CommandQueue<Command>>,
+    pub(super) command_queue: Arc<CommandQueue<Command>>,
     /// Unfinished handshakes of clients.
     pub(super) pending: Rc<Pending>,
     /// Time of the last warning that a peer can cause at will; such warnings are limited to one per second.
@@ -101,7 +102,7 @@ impl Hub {
         random: Randomness,
     ) -> Self {
         Hub {
-            outboxes: Outboxes::new(ids.clone()),
+            outbounds: Outbounds::new(ids.clone()),
             timers: Timers::new(ids),
             topics: Topics::default(),
             pools: Pools::new(config, random),
@@ -113,7 +114,7 @@ impl Hub {
             deliveries_left: 0,
             excess: Excess::new(config.excess_output_bytes),
             running: Running::Yes,
-            inbox: Arc::new(CommandQueue::new(config.remote_commands, waker)),
+            command_queue: Arc::new(CommandQueue::new(config.remote_commands, waker)),
             pending: Rc::default(),
             warned: None,
         }
@@ -126,16 +127,16 @@ impl Hub {
     ///
     /// Returns `false` if the connection has ended or is closing.
     pub fn pause(&mut self, id: ConnectionId) -> bool {
-        self.outboxes.open_mut(id).map(|outbox| outbox.paused = true).is_some()
+        self.outbounds.open_mut(id).map(|outbound| outbound.paused = true).is_some()
     }
 
     /// Resumes reading from a connection, by the next turn. Returns `false` if the connection has ended or is
     /// closing.
     pub fn resume(&mut self, id: ConnectionId) -> bool {
-        let Some(outbox) = self.outboxes.open_mut(id) else { return false };
-        if outbox.paused {
-            outbox.paused = false;
-            outbox.reread_due = true;
+        let Some(outbound) = self.outbounds.open_mut(id) else { return false };
+        if outbound.paused {
+            outbound.paused = false;
+            outbound.reread_due = true;
             self.deferred.reread.push(id.key());
         }
         true
@@ -146,20 +147,20 @@ impl Hub {
     /// Under TLS, up to 64 KiB more may be encrypted already; they are not counted. Returns 0 for a connection that has
     /// ended.
     pub fn buffered(&self, id: ConnectionId) -> usize {
-        self.outbox(id).map_or(0, Outbox::buffered)
+        self.outbound(id).map_or(0, Outbound::buffered)
     }
 
     /// Iterates over all connections: WebSockets and raw streams, including those that are opening or closing.
     pub fn connections(&self) -> impl Iterator<Item = ConnectionId> {
-        self.outboxes.iter().map(|outbox| outbox.id)
+        self.outbounds.iter().map(|outbound| outbound.id)
     }
 
     /// Whether the connection can send: a WebSocket is open, or a raw stream is connected, and the connection is not
     /// closing.
     pub fn is_open(&self, id: ConnectionId) -> bool {
-        self.outbox(id).is_some_and(|outbox| {
-            let opening = outbox.dialing || outbox.reserved && outbox.encoder().is_none();
-            outbox.phase == Phase::Open && !opening
+        self.outbound(id).is_some_and(|outbound| {
+            let opening = outbound.dialing || outbound.reserved && outbound.encoder().is_none();
+            outbound.phase == Phase::Open && !opening
         })
     }
 
@@ -172,12 +173,12 @@ impl Hub {
     ///
     /// The address is `0.0.0.0:0` for an outgoing connection that is not connected yet, and for a Unix socket.
     pub fn peer_addr(&self, id: ConnectionId) -> Option<SocketAddr> {
-        self.outbox(id).map(Outbox::peer_addr)
+        self.outbound(id).map(Outbound::peer_addr)
     }
 
     /// Returns a handle for other threads.
     pub fn remote(&self) -> Remote {
-        Remote::new(Arc::clone(&self.inbox))
+        Remote::new(Arc::clone(&self.command_queue))
     }
 
     /// Ends the loop without closing handshakes.
@@ -214,10 +215,10 @@ impl Hub {
 
     /// Returns a snapshot of the reactor's counters. Takes time linear in the number of connections.
     pub fn stats(&self) -> Stats {
-        let buffered_bytes = self.outboxes.iter().map(Outbox::buffered).sum();
+        let buffered_bytes = self.outbounds.iter().map(Outbound::buffered).sum();
         let compressions = self.pools.contexts.borrow().compressed();
         Stats {
-            connections: self.outboxes.len(),
+            connections: self.outbounds.len(),
             pending_handshakes: self.pending.all(),
             buffered_bytes,
             compressions,
@@ -245,8 +246,8 @@ impl Hub {
     /// Writes bytes of an opening handshake, even if the output has no room. If the bytes are not `whole`, nothing is
     /// queued between them and the next write.
     pub(crate) fn write_handshake(&mut self, id: ConnectionId, bytes: &[u8], whole: bool) {
-        if let Some(outbox) = self.outboxes.open_mut(id) {
-            outbox.write(bytes, whole, &mut self.pools);
+        if let Some(outbound) = self.outbounds.open_mut(id) {
+            outbound.write(bytes, whole, &mut self.pools);
             self.touch(id.key());
         }
     }
@@ -258,33 +259,33 @@ impl Hub {
 
     /// Reserves the output for [`write_handshake`](Self::write_handshake) until the connection is a WebSocket.
     pub(crate) fn reserve(&mut self, id: ConnectionId) {
-        if let Some(outbox) = self.outboxes.open_mut(id) {
-            outbox.reserved = true;
+        if let Some(outbound) = self.outbounds.open_mut(id) {
+            outbound.reserved = true;
         }
     }
 
     /// Makes the stream a WebSocket, with compression if it was negotiated.
     pub(crate) fn start_websocket(&mut self, id: ConnectionId, encoder: Encoder, deflation: Option<Deflation>) {
-        if let Some(outbox) = self.outboxes.open_mut(id) {
-            outbox.start_websocket(encoder, deflation);
+        if let Some(outbound) = self.outbounds.open_mut(id) {
+            outbound.start_websocket(encoder, deflation);
             self.stats.opened += 1;
         }
     }
 
     /// The connection is not being read, so a missing pong means nothing.
     pub(crate) fn is_reading_suspended(&self, id: ConnectionId) -> bool {
-        self.outbox(id).is_some_and(|outbox| !outbox.may_read() || outbox.reread_due)
+        self.outbound(id).is_some_and(|outbound| !outbound.may_read() || outbound.reread_due)
     }
 
     /// The phase of a connection, and whether received messages have to wait: the output is above its mark, the
     /// connection is paused, or the delivery budget is used up.
     pub(crate) fn read_gate(&self, id: ConnectionId) -> (Phase, bool) {
-        let Some(outbox) = self.outbox(id) else { return (Phase::Closed, false) };
+        let Some(outbound) = self.outbound(id) else { return (Phase::Closed, false) };
         // A connection that is closing adds only pongs to its output.
-        let above = outbox.phase == Phase::Open
-            && outbox.buffered() > outbox.config.output.pause_reading_bytes
-            && outbox.allowance() == 0;
-        (outbox.phase, above || !outbox.may_read() || self.deliveries_left == 0)
+        let above = outbound.phase == Phase::Open
+            && outbound.buffered() > outbound.config.output.pause_reading_bytes
+            && outbound.allowance() == 0;
+        (outbound.phase, above || !outbound.may_read() || self.deliveries_left == 0)
     }
 
     /// Number of the current turn.
@@ -294,11 +295,11 @@ impl Hub {
 
     /// The phase of a connection; `Closed` if the connection has ended.
     pub(crate) fn phase(&self, id: ConnectionId) -> Phase {
-        self.outbox(id).map_or(Phase::Closed, |outbox| outbox.phase)
+        self.outbound(id).map_or(Phase::Closed, |outbound| outbound.phase)
     }
 
-    pub(super) fn outbox(&self, id: ConnectionId) -> Option<&Outbox> {
-        self.outboxes.get(id)
+    pub(super) fn outbound(&self, id: ConnectionId) -> Option<&Outbound> {
+        self.outbounds.get(id)
     }
 
     /// Marks the connection to be flushed: right after its own running callback, or at the end of the turn.
@@ -306,9 +307,9 @@ impl Hub {
         if self.callback.is_of(key) {
             return;
         }
-        let outbox = &mut self.outboxes[key];
-        if !outbox.touched {
-            outbox.touched = true;
+        let outbound = &mut self.outbounds[key];
+        if !outbound.touched {
+            outbound.touched = true;
             self.deferred.touched.push(key);
         }
     }
@@ -323,7 +324,7 @@ pub(super) fn later(from: Instant, duration: Duration) -> Instant {
 
 impl Drop for Hub {
     fn drop(&mut self) {
-        self.inbox.close();
+        self.command_queue.close();
     }
 }
 

@@ -1,7 +1,8 @@
 //! The reactor: waits for events, moves bytes and calls handlers. This file is the loop.
 //!
-//! A connection has two halves. The inbound half, [`link::Link`], holds the socket and the protocol and belongs to the
-//! reactor alone. The outbound half, [`outbox::Outbox`], lies in the [`Hub`], which every handler borrows. A handler
+//! A connection has two halves. The inbound half, [`Inbound`](connection::inbound::Inbound), holds the socket and
+//! the protocol and belongs to the reactor alone. The outbound half,
+//! [`Outbound`](connection::outbound::Outbound), lies in the [`Hub`], which every handler borrows. A handler
 //! can therefore send to any connection, its own included, without a lock, a channel or an allocation.
 
 // The documentation lists the methods of `Hub` in the order of these declarations: `send`, `publish`, `close` first.
@@ -9,57 +10,30 @@ mod send;
 
 mod publish;
 
-mod ending;
+mod close;
 
-mod accept;
-mod admission;
 mod callback_scope;
 mod calls;
-mod cold;
 mod commands;
-mod compression;
 mod config;
-mod connect;
-mod counts;
-mod deadlines;
+mod connection;
 mod deferred;
 mod dial;
-mod encoded;
 mod events;
-mod excess;
-mod fire;
-mod flushing;
 mod hub;
 mod id;
-mod latest;
-mod lifetime;
-mod link;
-mod links;
 mod listen;
-mod listeners;
-mod outbox;
-mod outboxes;
-mod output_rule;
 mod panic;
-mod peer_addr;
 mod pools;
-mod queue;
-mod read;
-mod read_plan;
-mod reader;
 mod remote;
 mod send_status;
 mod shutdown;
-mod simulated;
+mod sim;
 mod slow_turn;
 mod stats;
 mod stream;
-mod target;
-mod task;
-mod timers;
-mod tls;
+mod timer;
 mod token;
-mod topics;
 mod trim;
 mod waiting;
 
@@ -74,16 +48,9 @@ use std::{
 
 use slab::Slab;
 
-pub(crate) use self::{
-    admission::PendingHandshake,
-    id::IdSource,
-    listen::Service,
-    outbox::{LARGE_PAYLOAD_BYTES, Phase},
-    target::Target,
-};
 pub use self::{
     config::{OutputLimits, Overflow, PanicPolicy, ReactorConfig, StreamConfig},
-    counts::ConnectionStats,
+    connection::counts::ConnectionStats,
     hub::Hub,
     id::{ConnectionId, ListenerId, TimerId},
     listen::Listening,
@@ -94,12 +61,23 @@ pub use self::{
     stats::Stats,
     stream::{Stream, StreamHandler},
 };
+pub(crate) use self::{
+    connection::outbound::{LARGE_PAYLOAD_BYTES, Phase},
+    dial::target::Target,
+    id::IdSource,
+    listen::{Service, admission::PendingHandshake},
+};
 use self::{
-    dial::Attempt, hub::Running, links::Links, listen::Streams, listeners::Listeners, reader::Reader, remote::Command,
-    slow_turn::Watch, token::Token,
+    connection::{inbounds::Inbounds, reader::Reader},
+    dial::Attempt,
+    hub::Running,
+    listen::{Streams, listeners::Listeners},
+    remote::Command,
+    slow_turn::Watch,
+    token::Token,
 };
 #[cfg(any(test, fuzzing, measuring))]
-pub(crate) use self::{timers::Timers, topics::Topics};
+pub(crate) use self::{publish::topics::Topics, timer::timers::Timers};
 #[cfg(feature = "tls")]
 use crate::net::tls::TlsAcceptor;
 use crate::{
@@ -142,7 +120,7 @@ use crate::{
 /// ```
 pub struct Reactor<K: Kernel = System> {
     kernel: K,
-    links: Links<K::Stream>,
+    inbounds: Inbounds<K::Stream>,
     listeners: Listeners<K::Listener>,
     attempts: Slab<Attempt<K::Stream>>,
     /// Addresses that resolvers have found.
@@ -201,7 +179,7 @@ impl<K: Kernel> Reactor<K> {
     pub fn on(mut kernel: K, config: ReactorConfig) -> Self {
         let (ids, random) = (IdSource::new(), kernel.random());
         Reactor {
-            links: Links::new(),
+            inbounds: Inbounds::new(),
             listeners: Listeners::new(ids.clone()),
             attempts: Slab::new(),
             answers: Answers::new(kernel.waker()),
@@ -338,7 +316,7 @@ impl<K: Kernel> Reactor<K> {
         let events = mem::take(&mut self.events);
         for Event { token, readiness } in &events {
             match Token::from(*token) {
-                Token::Link(key) => self.on_readiness(key, *readiness),
+                Token::Inbound(key) => self.on_readiness(key, *readiness),
                 Token::Listener(key) => self.listeners.mark_ready(key),
                 Token::Attempt(slot) => self.on_attempt(slot),
             }
@@ -354,8 +332,8 @@ impl<K: Kernel> Reactor<K> {
         while looked_at < unfinished && self.reader.has_budget() {
             let key = self.reader.reread(looked_at);
             looked_at += 1;
-            if let Some(link) = self.links.get_mut(key) {
-                link.reread_queued = false;
+            if let Some(inbound) = self.inbounds.get_mut(key) {
+                inbound.reread_queued = false;
                 self.read_from(key);
             }
         }
@@ -391,7 +369,7 @@ impl<K: Kernel> Reactor<K> {
             self.listeners.unpark_all(&mut self.hub.timers);
         }
         while let Some(key) = self.hub.deferred.reread.pop() {
-            if self.links.get(key).is_some() {
+            if self.inbounds.get(key).is_some() {
                 self.queue_reread(key);
             }
         }
@@ -425,6 +403,6 @@ impl<K: Kernel> fmt::Debug for Reactor<K> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut reactor = formatter.debug_struct("Reactor");
         reactor.field("kernel", &self.kernel).field("hub", &self.hub);
-        reactor.field("links", &self.links).field("listeners", &self.listeners).finish_non_exhaustive()
+        reactor.field("inbounds", &self.inbounds).field("listeners", &self.listeners).finish_non_exhaustive()
     }
 }

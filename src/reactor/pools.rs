@@ -1,7 +1,7 @@
 //! Buffers, compressors and masking keys that all connections share for their output, and the trimming of unused
 //! buffers.
 
-use super::{config::ReactorConfig, encoded::EncodedFrame, queue::Queue};
+use super::{config::ReactorConfig, connection::queue::Queue, publish::encoded::EncodedFrame};
 use crate::{
     net::Randomness,
     protocol::{

@@ -88,16 +88,16 @@ impl std::error::Error for RemoteError {}
 /// ```
 #[derive(Debug, Clone)]
 pub struct Remote {
-    inbox: Arc<CommandQueue<Command>>,
+    queue: Arc<CommandQueue<Command>>,
 }
 
 impl Remote {
-    pub(super) fn new(inbox: Arc<CommandQueue<Command>>) -> Self {
-        Remote { inbox }
+    pub(super) fn new(queue: Arc<CommandQueue<Command>>) -> Self {
+        Remote { queue }
     }
 
     fn push(&self, command: Command) -> Result<(), RemoteError> {
-        self.inbox.push(command).map_err(|refused| match refused {
+        self.queue.push(command).map_err(|refused| match refused {
             PushError::Full => RemoteError::Full,
             PushError::Closed => RemoteError::Closed,
         })

@@ -1,10 +1,12 @@
 //! Sending to one connection, and the handling of messages for which the output has no room.
 
 use super::{
+    connection::{
+        outbound::{LARGE_PAYLOAD_BYTES, Outbound, Phase},
+        output_rule::Admission,
+    },
     hub::Hub,
     id::ConnectionId,
-    outbox::{LARGE_PAYLOAD_BYTES, Outbox, Phase},
-    output_rule::Admission,
     pools::Pools,
     send_status::SendStatus,
 };
@@ -45,16 +47,16 @@ impl Hub {
     /// Almost all of the work for a short message is inlined here, because a call would cost more than the work.
     #[inline(never)]
     fn send_message(&mut self, id: ConnectionId, message: Message<'_>, compress: bool) -> SendStatus {
-        let Some(outbox) = self.outboxes.open_mut(id) else { return SendStatus::Closed };
-        let Some(encoder) = outbox.encoder().filter(|encoder| encoder.supports(message)) else {
+        let Some(outbound) = self.outbounds.open_mut(id) else { return SendStatus::Closed };
+        let Some(encoder) = outbound.encoder().filter(|encoder| encoder.supports(message)) else {
             return SendStatus::Unsupported;
         };
         log::trace!(target: "ws_reactor::reactor", "{id} send {}", Summary(message));
-        if !outbox.has_room() {
+        if !outbound.has_room() {
             return self.send_message_congested(id, encoder, message, compress);
         }
-        if outbox.short_message(encoder, message, &mut self.pools) {
-            outbox.count_sent(SendStatus::Queued);
+        if outbound.short_message(encoder, message, &mut self.pools) {
+            outbound.count_sent(SendStatus::Queued);
             self.stats.messages_out += 1;
         } else if self.queue_message_slow(id, encoder, message, compress) {
             self.count(id.key(), SendStatus::Queued);
@@ -84,7 +86,7 @@ impl Hub {
             true => self.stats.messages_out += 1,
             false => self.stats.dropped += 1,
         }
-        self.outboxes[key].count_sent(status);
+        self.outbounds[key].count_sent(status);
         status
     }
 
@@ -93,19 +95,19 @@ impl Hub {
     /// Returns `false` if the connection was closed, because all connections together hold too much output.
     #[inline(never)]
     fn queue_message_slow(&mut self, id: ConnectionId, encoder: Encoder, message: Message<'_>, compress: bool) -> bool {
-        let outbox = &mut self.outboxes[id.key()];
+        let outbound = &mut self.outbounds[id.key()];
         if message.len() >= LARGE_PAYLOAD_BYTES
             && self.callback.is_of(id.key())
             && let Some(start) = self.callback.input.send_from(message.as_bytes())
-            && outbox.message_in_input(encoder, message, start, &mut self.pools)
+            && outbound.message_in_input(encoder, message, start, &mut self.pools)
         {
             // The payload is written from the input buffer, right after the callback.
             return true;
         }
-        if outbox.message(encoder, message, compress, self.callback.message_buffer.as_ref(), &mut self.pools) {
+        if outbound.message(encoder, message, compress, self.callback.message_buffer.as_ref(), &mut self.pools) {
             self.deferred.compressing.push_back(id);
         }
-        let above = outbox.above_congestion_mark();
+        let above = outbound.above_congestion_mark();
         let shared =
             self.callback.message_buffer.as_ref().filter(|_| above > 0 && message.len() >= LARGE_PAYLOAD_BYTES);
         if let Some(block) = shared {
@@ -117,15 +119,15 @@ impl Hub {
     /// Queues bytes on a raw stream. [`Unsupported`](SendStatus::Unsupported) on a WebSocket, also during its
     /// handshake.
     pub fn write(&mut self, id: ConnectionId, bytes: &[u8]) -> SendStatus {
-        let Some(outbox) = self.outboxes.open_mut(id) else { return SendStatus::Closed };
-        if outbox.reserved {
+        let Some(outbound) = self.outbounds.open_mut(id) else { return SendStatus::Closed };
+        if outbound.reserved {
             return SendStatus::Unsupported;
         }
         let queue = |hub: &mut Hub| {
-            hub.outboxes[id.key()].write(bytes, true, &mut hub.pools);
+            hub.outbounds[id.key()].write(bytes, true, &mut hub.pools);
             hub.charge_excess(id.key())
         };
-        if !outbox.has_room() {
+        if !outbound.has_room() {
             return self.send_congested(id, queue);
         }
         if !queue(self) {
@@ -142,21 +144,23 @@ impl Hub {
         log::trace!(target: "ws_reactor::reactor", "{id} send ping {}", Excerpt(data));
         let now = self.now;
         let queue = |hub: &mut Hub| {
-            hub.control(id, |outbox, encoder, pools| {
-                outbox.ping(encoder, data, pools);
-                outbox.note_ping(data, now);
+            hub.control(id, |outbound, encoder, pools| {
+                outbound.ping(encoder, data, pools);
+                outbound.note_ping(data, now);
             })
         };
         let supports = |encoder: Encoder| encoder.version().supports_ping();
-        match self.outboxes.open_mut(id) {
-            Some(outbox) if !outbox.has_room() && outbox.encoder().is_some_and(supports) => match self.admit(id) {
-                Admission::Congested => match queue(self) {
-                    SendStatus::Queued => SendStatus::Congested,
-                    other => other,
-                },
-                Admission::Accept => queue(self),
-                refused => refused.into(),
-            },
+        match self.outbounds.open_mut(id) {
+            Some(outbound) if !outbound.has_room() && outbound.encoder().is_some_and(supports) => {
+                match self.admit(id) {
+                    Admission::Congested => match queue(self) {
+                        SendStatus::Queued => SendStatus::Congested,
+                        other => other,
+                    },
+                    Admission::Accept => queue(self),
+                    refused => refused.into(),
+                }
+            }
             _ => queue(self),
         }
     }
@@ -168,17 +172,17 @@ impl Hub {
     /// [`Unsupported`](SendStatus::Unsupported) as for [`ping`](Self::ping).
     pub fn pong(&mut self, id: ConnectionId, data: &[u8]) -> SendStatus {
         log::trace!(target: "ws_reactor::reactor", "{id} send pong {}", Excerpt(data));
-        self.control(id, |outbox, encoder, pools| outbox.pong(encoder, data, pools))
+        self.control(id, |outbound, encoder, pools| outbound.pong(encoder, data, pools))
     }
 
-    fn control(&mut self, id: ConnectionId, queue: impl FnOnce(&mut Outbox, Encoder, &mut Pools)) -> SendStatus {
-        let outbox = self.outboxes.get_mut(id);
+    fn control(&mut self, id: ConnectionId, queue: impl FnOnce(&mut Outbound, Encoder, &mut Pools)) -> SendStatus {
+        let outbound = self.outbounds.get_mut(id);
         // A control frame may follow our close frame until the peer's has arrived (RFC 6455 §5.5.1).
-        let Some(outbox) = outbox.filter(|outbox| matches!(outbox.phase, Phase::Open | Phase::Closing)) else {
+        let Some(outbound) = outbound.filter(|outbound| matches!(outbound.phase, Phase::Open | Phase::Closing)) else {
             return SendStatus::Closed;
         };
-        match outbox.encoder() {
-            Some(encoder) if encoder.version().supports_ping() => queue(outbox, encoder, &mut self.pools),
+        match outbound.encoder() {
+            Some(encoder) if encoder.version().supports_ping() => queue(outbound, encoder, &mut self.pools),
             _ => return SendStatus::Unsupported,
         }
         self.touch(id.key());
@@ -202,14 +206,14 @@ impl Hub {
 
     /// Status of a further message on an open connection. A connection at its limit is closed if that is its policy.
     pub(super) fn admit(&mut self, id: ConnectionId) -> Admission {
-        let outbox = &mut self.outboxes[id.key()];
-        let admission = outbox.config.output.admit(outbox.buffered());
+        let outbound = &mut self.outbounds[id.key()];
+        let admission = outbound.config.output.admit(outbound.buffered());
         match admission {
             Admission::Accept => {}
-            Admission::Congested => outbox.awaits_drain |= outbox.phase == Phase::Open,
+            Admission::Congested => outbound.awaits_drain |= outbound.phase == Phase::Open,
             Admission::Drop => {
                 // `on_drain` follows when there is room again.
-                outbox.awaits_drain = true;
+                outbound.awaits_drain = true;
                 self.touch(id.key());
             }
             Admission::Close => self.abort_slow_reader(id),

@@ -1,6 +1,6 @@
 //! Result of a send.
 
-use super::output_rule::Admission;
+use super::connection::output_rule::Admission;
 
 /// Result of a send.
 ///

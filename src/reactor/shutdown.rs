@@ -1,6 +1,6 @@
 //! Shutdown of the loop: graceful, then at once.
 
-use super::{Reactor, hub::Running, outbox::Phase, task::Task};
+use super::{Reactor, connection::outbound::Phase, hub::Running, timer::task::Task};
 use crate::{net::Kernel, protocol::ClosedBy};
 
 impl<K: Kernel> Reactor<K> {
@@ -11,8 +11,8 @@ impl<K: Kernel> Reactor<K> {
                 self.hub.running = Running::ShuttingDown;
                 self.shutdown_timer = Some(self.hub.timers.insert(self.hub.after(timeout), Task::EndShutdown));
                 self.close_listeners();
-                for key in self.links.keys() {
-                    if self.hub.outboxes[key].phase == Phase::Open {
+                for key in self.inbounds.keys() {
+                    if self.hub.outbounds[key].phase == Phase::Open {
                         self.call(key, |handler, stream| handler.on_shutdown(stream));
                     }
                 }
@@ -20,7 +20,7 @@ impl<K: Kernel> Reactor<K> {
             Running::Stopping => {
                 self.close_listeners();
                 self.flush_oldest(usize::MAX);
-                for key in self.links.keys() {
+                for key in self.inbounds.keys() {
                     self.hub.mark_closed(key, ClosedBy::Shutdown);
                 }
             }
@@ -30,7 +30,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Ends the loop if a shutdown is in progress and no connection is left.
     pub(super) fn finish_shutdown(&mut self) {
-        if matches!(self.hub.running, Running::ShuttingDown | Running::Stopping) && self.hub.outboxes.is_empty() {
+        if matches!(self.hub.running, Running::ShuttingDown | Running::Stopping) && self.hub.outbounds.is_empty() {
             if let Some(timer) = self.shutdown_timer.take() {
                 self.hub.timers.cancel(timer);
             }

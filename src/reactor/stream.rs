@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    counts::ConnectionStats,
+    connection::counts::ConnectionStats,
     hub::Hub,
     id::{ConnectionId, TimerId},
     send_status::SendStatus,
@@ -178,12 +178,12 @@ impl<'a> Stream<'a> {
 
     /// Address of the peer; see [`Hub::peer_addr`].
     pub fn peer_addr(&self) -> SocketAddr {
-        self.hub.outbox(self.id).expect("a callback runs while its connection is there").peer_addr()
+        self.hub.outbound(self.id).expect("a callback runs while its connection is there").peer_addr()
     }
 
     /// Result of the TLS handshake. `None` without TLS, and before the handshake is done.
     pub fn tls_info(&self) -> Option<Rc<TlsInfo>> {
-        self.hub.outbox(self.id)?.tls_info().cloned()
+        self.hub.outbound(self.id)?.tls_info().cloned()
     }
 
     /// Starts TLS right after this callback, as a client of the server `name`. Output waits for the handshake.

@@ -3,7 +3,7 @@
 /// Source of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token {
-    Link(usize),
+    Inbound(usize),
     Listener(usize),
     Attempt(usize),
 }
@@ -11,7 +11,7 @@ pub(super) enum Token {
 impl From<Token> for usize {
     fn from(token: Token) -> usize {
         match token {
-            Token::Link(key) => key << 2,
+            Token::Inbound(key) => key << 2,
             Token::Listener(key) => key << 2 | 1,
             Token::Attempt(key) => key << 2 | 2,
         }
@@ -21,7 +21,7 @@ impl From<Token> for usize {
 impl From<usize> for Token {
     fn from(token: usize) -> Token {
         match token & 3 {
-            0 => Token::Link(token >> 2),
+            0 => Token::Inbound(token >> 2),
             1 => Token::Listener(token >> 2),
             _ => Token::Attempt(token >> 2),
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Reactor, task::Task};
+use super::{Reactor, timer::task::Task};
 use crate::net::Kernel;
 
 /// Interval of trim passes.
@@ -33,15 +33,15 @@ impl<K: Kernel> Reactor<K> {
         self.trim_passes = if self.has_excess() { TRIM_PASSES } else { self.trim_passes - 1 };
         if self.commands.is_empty() {
             self.commands = VecDeque::new();
-            self.hub.inbox.trim();
+            self.hub.command_queue.trim();
         }
         if self.hub.pools.trim() {
             self.events.shrink_to_fit();
             self.reader.shrink();
-            self.links.shrink();
+            self.inbounds.shrink();
             self.hub.deferred.shrink();
             self.hub.shrink_excess();
-            self.hub.outboxes.shrink();
+            self.hub.outbounds.shrink();
         }
         if self.trim_passes > 0 {
             self.hub.timers.insert(self.hub.after(TRIM_INTERVAL), Task::Trim);

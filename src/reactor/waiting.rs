@@ -42,7 +42,7 @@ impl<K: Kernel> Reactor<K> {
         !hub.deferred.is_empty()
             || !self.reader.is_idle()
             || !matches!(hub.running, Running::Yes | Running::ShuttingDown)
-            || hub.inbox.is_waiting()
+            || hub.command_queue.is_waiting()
             || self.answers.are_waiting()
             || !self.commands.is_empty()
             || self.listeners.are_accepting()

@@ -1,0 +1,336 @@
+//! The end of a connection: notes the reason and the deadline; the loop does the rest.
+
+use std::{io, time::Instant};
+
+use super::{connection::outbound::Phase, hub::Hub, id::ConnectionId, send_status::SendStatus, timer::task::Task};
+use crate::protocol::{
+    CloseCode, CloseReason, ClosedBy, ProtocolError, TimeoutKind, Version, encoder::Encoder, incoming::CloseFrame,
+};
+
+/// If more than this of a begun frame is queued, a close frame behind it does not reach a peer that does not read. The
+/// memory is freed instead.
+const HOPELESS_BYTES: usize = 64 * 1024;
+
+impl Hub {
+    /// Closes a connection. A WebSocket performs the closing handshake (RFC 6455 §7.1.2); a raw stream ends once its
+    /// output is written and ignores `code` and `reason`.
+    ///
+    /// Messages queued before are still sent. No more messages are accepted or delivered. `on_close` is called when the
+    /// peer has answered, or after [`closing_timeout`](crate::StreamConfig::closing_timeout), 5 s by default. A client
+    /// does not reconnect. A connection that is not established yet ends at once.
+    ///
+    /// The id stays in [`connections`](Self::connections) until `on_close`.
+    ///
+    /// A reason over 123 bytes is cut at a character boundary.
+    ///
+    /// Returns [`Queued`](SendStatus::Queued) if the connection is closing now,
+    /// [`Unsupported`](SendStatus::Unsupported), without effect, if `code` is not [sendable](CloseCode::is_sendable),
+    /// and [`Closed`](SendStatus::Closed) if the connection has ended or was closing already.
+    pub fn close(&mut self, id: ConnectionId, code: CloseCode, reason: &str) -> SendStatus {
+        if !code.is_sendable() {
+            return match self.is_alive(id) {
+                true => SendStatus::Unsupported,
+                false => SendStatus::Closed,
+            };
+        }
+        self.close_by(id, code, reason, ClosedBy::Application)
+    }
+
+    pub(crate) fn close_by(&mut self, id: ConnectionId, code: CloseCode, reason: &str, by: ClosedBy) -> SendStatus {
+        self.note_closed_by_app(id);
+        let Some(outbound) = self.outbounds.open_mut(id) else { return SendStatus::Closed };
+        if outbound.dialing {
+            // Nothing was sent that could still arrive.
+            self.mark_closed(id.key(), by);
+            return SendStatus::Queued;
+        }
+        let Some(encoder) = outbound.encoder() else {
+            let ending = CloseReason { code: CloseCode::NO_STATUS, reason: String::new(), clean: true, by };
+            self.end(id, Phase::Lingering, ending);
+            return SendStatus::Queued;
+        };
+        log::trace!(target: "ws_reactor::reactor", "{id} closes with {code} {reason:?}");
+        outbound.close_frame(Some(code), reason, &mut self.pools);
+        let phase = if encoder.version().has_closing_handshake() { Phase::Closing } else { Phase::Lingering };
+        self.end(id, phase, unanswered_close(encoder.version(), code, reason, by));
+        SendStatus::Queued
+    }
+
+    /// Ends a connection at once, without a closing handshake. Queued output is lost. A client does not reconnect.
+    ///
+    /// Returns `false` if the connection has ended.
+    pub fn terminate(&mut self, id: ConnectionId) -> bool {
+        self.terminate_with(id, ClosedBy::Application)
+    }
+
+    pub(crate) fn terminate_with(&mut self, id: ConnectionId, by: ClosedBy) -> bool {
+        if matches!(by, ClosedBy::Application | ClosedBy::Shutdown) {
+            self.note_closed_by_app(id);
+        }
+        let there = self.phase(id) != Phase::Closed;
+        if there {
+            self.mark_closed(id.key(), by);
+        }
+        there
+    }
+
+    /// Notes that the application has ended the connection, even if it has ended already: a client does not reconnect.
+    fn note_closed_by_app(&mut self, id: ConnectionId) {
+        if let Some(outbound) = self.outbounds.get_mut(id) {
+            outbound.closed_by_app = true;
+        }
+    }
+
+    /// Answers the peer's close frame with the same body and ends the connection (RFC 6455 §5.5.1).
+    pub(crate) fn answer_close(&mut self, id: ConnectionId, frame: CloseFrame<'_>) {
+        let phase = self.phase(id);
+        let Some(outbound) = self.outbounds.get_mut(id) else { return };
+        let by = match (phase, outbound.ending()) {
+            (Phase::Closing, Some(ours)) => ours.by,
+            (Phase::Open, _) => {
+                log::trace!(target: "ws_reactor::reactor", "{id} answers the close");
+                outbound.close_answer(frame.body, &mut self.pools);
+                ClosedBy::Peer
+            }
+            _ => return,
+        };
+        let (code, reason) = (frame.code().unwrap_or(CloseCode::NO_STATUS), frame.reason());
+        let ending = match outbound.encoder().is_some_and(|encoder| encoder.version().closes_cleanly()) {
+            true => CloseReason { code, reason: reason.to_owned(), clean: true, by },
+            false => CloseReason::abnormal(by),
+        };
+        // A server ends the stream first; a client waits for that (RFC 6455 §7.1.1).
+        let waits = outbound.encoder().is_some_and(Encoder::masks);
+        self.end(id, if waits { Phase::AwaitingEof } else { Phase::Draining }, ending);
+    }
+
+    /// Fails a connection because of a protocol error: the close frame is sent, our side ends, and input is discarded
+    /// (RFC 6455 §7.1.7).
+    pub(crate) fn fail(&mut self, id: ConnectionId, error: ProtocolError) {
+        self.stats.protocol_errors += 1;
+        self.fail_with(id, |_| error.close_code(), &error.close_reason(), ClosedBy::Protocol(error));
+    }
+
+    /// Fails a connection whose handler panicked.
+    pub(super) fn fail_panicked(&mut self, id: ConnectionId) {
+        self.fail_with(id, Version::internal_error, "", ClosedBy::Panic);
+    }
+
+    fn fail_with(&mut self, id: ConnectionId, code: impl FnOnce(Version) -> CloseCode, reason: &str, by: ClosedBy) {
+        let phase = self.phase(id);
+        let Some(outbound) = self.outbounds.get_mut(id) else { return };
+        match (phase, outbound.encoder()) {
+            (Phase::Open, Some(encoder)) => {
+                let code = code(encoder.version());
+                log::trace!(target: "ws_reactor::reactor", "{id} fails with {code} {reason:?}");
+                outbound.failure_frame(code, reason, &mut self.pools);
+                self.end(id, Phase::Lingering, unanswered_close(encoder.version(), code, reason, by));
+            }
+            // Our close frame was sent already, and there is no second one.
+            (Phase::Closing, _) => self.end(id, Phase::Lingering, CloseReason::abnormal(by)),
+            (Phase::Open, None) => self.mark_closed(id.key(), by),
+            (Phase::Draining | Phase::Lingering | Phase::AwaitingEof | Phase::Closed, _) => {}
+        }
+    }
+
+    /// Ends our side once the output is written, and discards input until `deadline`, so that the peer receives all of
+    /// our output (RFC 9112 §9.6).
+    pub(crate) fn linger(&mut self, id: ConnectionId, deadline: Instant, by: ClosedBy) {
+        let ending = CloseReason { code: CloseCode::NO_STATUS, reason: String::new(), clean: true, by };
+        self.end(id, Phase::Lingering, ending);
+        self.set_deadline(id, Some(deadline));
+    }
+
+    /// Closes a slow reader: output that has not begun to leave is dropped, and a close frame with 1013 is queued
+    /// instead. The loop terminates the connection in this turn.
+    pub(super) fn abort_slow_reader(&mut self, id: ConnectionId) {
+        let Some(outbound) = self.outbounds.get_mut(id) else { return };
+        let code = CloseCode::TRY_AGAIN_LATER;
+        outbound.drop_unsent(&mut self.pools);
+        let hopeless = outbound.queued() > HOPELESS_BYTES;
+        if hopeless {
+            outbound.release(&mut self.pools);
+        }
+        if outbound.phase == Phase::Open && !hopeless {
+            outbound.failure_frame(code, "", &mut self.pools);
+        }
+        // The socket may have room for a close frame where it had none for a larger write.
+        outbound.blocked = false;
+        outbound.phase = Phase::Draining;
+        let ending = match outbound.encoder() {
+            Some(encoder) => unanswered_close(encoder.version(), code, "", ClosedBy::SlowReader),
+            None => CloseReason { code, reason: String::new(), clean: false, by: ClosedBy::SlowReader },
+        };
+        outbound.set_ending(ending);
+        outbound.set_rule(None);
+        outbound.congested = false;
+        self.recharge(id.key());
+        self.deferred.slow_readers.push(id);
+    }
+
+    /// Handles the end of the peer's side of the stream. `held`: the transport still holds output.
+    pub(super) fn peer_ended(&mut self, key: usize, held: bool) {
+        let outbound = &mut self.outbounds[key];
+        let unsent = held || outbound.buffered() > 0;
+        if outbound.phase == Phase::Open && outbound.encoder().is_none() && unsent {
+            // A raw peer may end its side and still read.
+            let (id, ending) = (outbound.id, clean_eof());
+            return self.end(id, Phase::Draining, ending);
+        }
+        if let (Phase::Lingering | Phase::AwaitingEof | Phase::Closing, true) = (outbound.phase, unsent) {
+            // The peer may still read our last output. The reason and the deadline stay, but an unanswered close is not
+            // clean.
+            if let (Phase::Closing, Some(ending)) = (outbound.phase, outbound.ending_mut()) {
+                *ending = CloseReason::abnormal(ending.by);
+            }
+            outbound.phase = Phase::Draining;
+            return;
+        }
+        self.mark_closed(key, ClosedBy::Peer);
+    }
+
+    /// Ends a connection whose transport has failed.
+    pub(super) fn mark_failed(&mut self, key: usize, error: io::Error) {
+        let by = match error.kind() {
+            io::ErrorKind::InvalidData => ClosedBy::Tls,
+            kind => ClosedBy::Network(kind),
+        };
+        if let Some(outbound) = self.outbounds.at_mut(key) {
+            *outbound.failure() = Some(error);
+        }
+        self.mark_closed(key, by);
+    }
+
+    /// Ends a connection. If this side has begun the end before, the reason noted then stays.
+    pub(super) fn mark_closed(&mut self, key: usize, by: ClosedBy) {
+        let Some(outbound) = self.outbounds.at_mut(key) else { return };
+        let (raw, unsent, shut) = (outbound.encoder().is_none(), outbound.buffered() > 0, outbound.shut);
+        match (outbound.phase, outbound.ending_mut()) {
+            (Phase::Closed, _) => return,
+            (Phase::Draining | Phase::Lingering, Some(ending)) => {
+                // Errors after a finished closing handshake do not matter, unless our last output could not be sent.
+                ending.clean &= match by {
+                    ClosedBy::Peer => true,
+                    ClosedBy::Timeout(_) => false,
+                    _ => shut,
+                };
+            }
+            (Phase::AwaitingEof, Some(ending)) => ending.clean &= !matches!(by, ClosedBy::Timeout(_)) || !unsent,
+            (Phase::Closing, Some(ending)) => {
+                let by = if by == ClosedBy::Peer { ending.by } else { by };
+                *ending = CloseReason::abnormal(by);
+            }
+            _ => {
+                let in_order = raw && by == ClosedBy::Peer;
+                outbound.set_ending(if in_order { clean_eof() } else { CloseReason::abnormal(by) });
+            }
+        }
+        let slow = outbound.ending().is_some_and(|ending| ending.by == ClosedBy::SlowReader);
+        if slow || matches!(by, ClosedBy::Timeout(_)) {
+            self.stats.timed_out += 1;
+        }
+        outbound.phase = Phase::Closed;
+        outbound.set_rule(None);
+        self.discharge(key);
+        // Done now and not in `on_close`: if thousands of connections end at once, their publishes need not skip each
+        // other.
+        self.topics.leave_all(key);
+        let outbound = &mut self.outbounds[key];
+        outbound.deadline = None;
+        self.deferred.closed.push(key);
+    }
+
+    /// Sets the deadline of the connection's current phase. Moving it to a later time costs nothing.
+    pub(crate) fn set_deadline(&mut self, id: ConnectionId, deadline: Option<Instant>) {
+        let Some(outbound) = self.outbounds.get_mut(id) else {
+            return;
+        };
+        (outbound.deadline, outbound.deadline_is_for_tls) = (deadline, false);
+        self.set_deadline_timer(id.key());
+    }
+
+    /// Keeps the timer no later than the connection's next deadline. A timer that fires early is set again then.
+    pub(super) fn set_deadline_timer(&mut self, key: usize) {
+        let outbound = &mut self.outbounds[key];
+        let Some(next) = outbound.deadline.into_iter().chain(outbound.rule_deadline()).min() else {
+            if let Some(timer) = outbound.deadline_timer.take() {
+                self.timers.cancel(timer);
+            }
+            return;
+        };
+        match outbound.deadline_timer {
+            Some(timer) if self.timers.deadline(timer).is_some_and(|at| at <= next) => {}
+            Some(timer) => _ = self.timers.reschedule(timer, next),
+            None => outbound.deadline_timer = Some(self.timers.insert(next, Task::Deadline(outbound.id))),
+        }
+    }
+
+    fn end(&mut self, id: ConnectionId, phase: Phase, ending: CloseReason) {
+        let Some(outbound) = self.outbounds.get_mut(id) else { return };
+        outbound.phase = phase;
+        outbound.set_ending(ending);
+        outbound.set_rule(None);
+        let allowed = outbound.closing_timeout();
+        if outbound.may_read() {
+            // The peer's answer may have been waiting behind a pause.
+            self.deferred.reread.push(id.key());
+        }
+        self.touch(id.key());
+        self.set_deadline(id, Some(self.after(allowed)));
+    }
+}
+
+/// Reason of a close that this side began with `code`, as far as the version has codes.
+fn unanswered_close(version: Version, code: CloseCode, reason: &str, by: ClosedBy) -> CloseReason {
+    match version.supports_close_codes() {
+        true => CloseReason { code, reason: reason.to_owned(), clean: false, by },
+        false => CloseReason::abnormal(by),
+    }
+}
+
+/// Reason of a raw stream that ended in order.
+fn clean_eof() -> CloseReason {
+    CloseReason { code: CloseCode::NO_STATUS, reason: String::new(), clean: true, by: ClosedBy::Peer }
+}
+
+/// Meaning of a deadline that has passed in this phase; `None` if the handler decides.
+pub(super) fn timeout_in(phase: Phase) -> Option<ClosedBy> {
+    match phase {
+        Phase::Open => None,
+        _ => Some(ClosedBy::Timeout(TimeoutKind::Closing)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::{Reactor, ReactorConfig, Stream, StreamHandler, net::sim::Sim};
+
+    /// Sets its timer anew with each input.
+    #[derive(Default)]
+    struct Restless(Option<crate::TimerId>);
+
+    impl StreamHandler for Restless {
+        fn on_data(&mut self, stream: &mut Stream<'_>, _: &mut [u8]) {
+            if let Some(old) = self.0.replace(stream.set_timer(Duration::from_secs(60))) {
+                stream.cancel_timer(old);
+            }
+        }
+    }
+
+    #[test]
+    fn a_timer_that_was_cancelled_is_forgotten_by_its_connection() {
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+        let addr = reactor.listen_stream("10.0.0.1:80", |_| Restless::default()).unwrap().addr;
+        let peer = reactor.kernel_mut().connect(addr).unwrap();
+        for _ in 0..100 {
+            reactor.kernel_mut().send(peer, b"again");
+            reactor.settle().unwrap();
+        }
+        assert_eq!((reactor.hub().outbounds[0].timers_mut().len(), reactor.hub().timers.len()), (1, 1));
+        reactor.kernel_mut().finish(peer);
+        reactor.settle().unwrap();
+        assert_eq!(reactor.hub().timers.len(), 0, "timers go with their connection");
+    }
+}

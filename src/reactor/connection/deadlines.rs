@@ -1,0 +1,72 @@
+//! Deadlines of connections, and the end of slow readers.
+
+use std::mem;
+
+use crate::reactor::{
+    Reactor,
+    close::timeout_in,
+    connection::{outbound::Phase, output_rule::Passed},
+    id::ConnectionId,
+};
+use crate::{net::Kernel, protocol::ClosedBy};
+
+impl<K: Kernel> Reactor<K> {
+    /// Finds the deadline of a connection that has passed, and acts on it.
+    pub(in crate::reactor) fn check_deadlines(&mut self, id: ConnectionId) {
+        let key = id.key();
+        let now = self.hub.now;
+        let Some(outbound) = self.hub.outbounds.get_mut(id) else {
+            return;
+        };
+        outbound.deadline_timer = None;
+        if outbound.phase == Phase::Closed {
+            return;
+        }
+        match self.check_output(key) {
+            Some(Passed::Stalled) => return self.hub.abort_slow_reader(id),
+            Some(Passed::ReadAnyway) => self.hub.deferred.reread.push(key),
+            None => {}
+        }
+        let outbound = &mut self.hub.outbounds[key];
+        if outbound.deadline.is_some_and(|at| at <= now) {
+            let passed = timeout_in(outbound.phase);
+            let passed = self.connect_timeout_kind(id).map(ClosedBy::Timeout).or(passed);
+            self.hub.outbounds[key].deadline = None;
+            match passed {
+                Some(by) => self.hub.mark_closed(key, by),
+                None => self.call(key, |handler, stream| handler.on_deadline(stream)),
+            }
+        }
+        self.hub.set_deadline_timer(key);
+    }
+
+    /// Checks whether the output of a connection has waited too long.
+    fn check_output(&mut self, key: usize) -> Option<Passed> {
+        let outbound = &mut self.hub.outbounds[key];
+        if outbound.blocked && outbound.rule_deadline().is_some_and(|at| at <= self.hub.now) {
+            // A system reports room only when there is much of it. A write shows how much the peer has really taken.
+            outbound.blocked = false;
+            self.flush(key);
+        }
+        let (outbound, now) = (&mut self.hub.outbounds[key], self.hub.now);
+        let (timeout, suspended, waiting) =
+            (outbound.config.output.stall_timeout, outbound.is_suspended(), outbound.buffered());
+        let blocked = outbound.blocked;
+        let rule = outbound.rule_mut()?;
+        if !blocked {
+            // The socket has room: the output waits for the compressor, or for the writes of this turn.
+            rule.excuse(waiting, now);
+        }
+        rule.on_time(timeout, suspended, now)
+    }
+
+    /// Terminates the connections closed as slow readers.
+    pub(in crate::reactor) fn terminate_slow_readers(&mut self) {
+        for id in mem::take(&mut self.hub.deferred.slow_readers) {
+            if self.hub.phase(id) == Phase::Draining {
+                self.flush(id.key());
+                self.hub.mark_closed(id.key(), ClosedBy::SlowReader);
+            }
+        }
+    }
+}

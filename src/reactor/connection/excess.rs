@@ -1,0 +1,249 @@
+//! Output of all connections above their high-water marks, and the choice of the connection to close when that is too
+//! much.
+
+use std::{
+    collections::HashMap,
+    rc::{Rc, Weak},
+};
+
+use crate::protocol::block::{Block, SharedBlock};
+use crate::reactor::{connection::outbound::Phase, hub::Hub, id::ConnectionId};
+
+/// Output above the high-water marks: bytes of single connections, and shared payloads, each counted once.
+#[derive(Debug)]
+pub(in crate::reactor) struct Excess {
+    limit: usize,
+    /// Bytes that single connections hold above their marks, as charged.
+    own: usize,
+    /// Payloads by address.
+    shared: HashMap<usize, Shared>,
+    shared_bytes: usize,
+    /// Connections above their marks, and some that have fallen below since.
+    congested: Vec<ConnectionId>,
+    /// Lengths of the lists at which entries of the past are removed.
+    most_shared: usize,
+    most_congested: usize,
+}
+
+/// Shortest list from which entries of the past are removed.
+const SHORT_LIST: usize = 64;
+
+/// A payload queued on a congested connection.
+#[derive(Debug)]
+struct Shared {
+    block: Weak<Block>,
+    /// Largest part of the payload that one of its connections holds above its mark.
+    bytes: usize,
+}
+
+impl Excess {
+    pub(in crate::reactor) fn new(limit: usize) -> Self {
+        Excess {
+            limit,
+            own: 0,
+            shared: HashMap::new(),
+            shared_bytes: 0,
+            congested: Vec::new(),
+            most_shared: SHORT_LIST,
+            most_congested: SHORT_LIST,
+        }
+    }
+
+    /// Adds a payload, possibly shared, of a connection whose output is `above` its mark by that many bytes.
+    pub(in crate::reactor) fn add_shared(&mut self, block: &SharedBlock, above: usize) {
+        let payload = block.as_bytes();
+        let (address, bytes) = (payload.as_ptr() as usize, payload.len().min(above));
+        let before = match self.shared.get_mut(&address) {
+            Some(shared) if shared.block.strong_count() > 0 => {
+                let before = shared.bytes;
+                shared.bytes = before.max(bytes);
+                before
+            }
+            _ => {
+                if self.shared.len() >= self.most_shared {
+                    self.remove_dropped();
+                    self.most_shared = SHORT_LIST.max(2 * self.shared.len());
+                }
+                // The address may have been that of a payload which was dropped.
+                let gone = self.shared.insert(address, Shared { block: Rc::downgrade(block), bytes });
+                self.shared_bytes -= gone.map_or(0, |gone| gone.bytes);
+                0
+            }
+        };
+        self.shared_bytes += bytes.saturating_sub(before);
+    }
+
+    /// Removes payloads that have left or were dropped.
+    fn remove_dropped(&mut self) {
+        self.shared.retain(|_, shared| shared.block.strong_count() > 0);
+        self.shared_bytes = self.shared.values().map(|shared| shared.bytes).sum();
+    }
+
+    fn is_over(&mut self) -> bool {
+        if self.own + self.shared_bytes <= self.limit {
+            return false;
+        }
+        self.remove_dropped();
+        self.own + self.shared_bytes > self.limit
+    }
+}
+
+impl Hub {
+    /// Charges an open connection for what it holds above its high-water mark.
+    ///
+    /// Returns `false` if the connection was closed because all connections together hold too much output.
+    pub(in crate::reactor) fn charge_excess(&mut self, key: usize) -> bool {
+        if self.outbounds[key].above_congestion_mark() > 0 {
+            self.charge(key);
+            return self.outbounds[key].phase == Phase::Open;
+        }
+        true
+    }
+
+    #[cold]
+    fn charge(&mut self, key: usize) {
+        let outbound = &mut self.outbounds[key];
+        if !outbound.congested {
+            outbound.congested = true;
+            let id = outbound.id;
+            if self.excess.congested.len() >= self.excess.most_congested {
+                self.remove_uncongested();
+            }
+            self.excess.congested.push(id);
+        }
+        self.recharge(key);
+        while self.excess.is_over()
+            && let Some(slowest) = self.slowest_congested()
+        {
+            self.abort_slow_reader(slowest);
+        }
+    }
+
+    /// Updates the charge of a connection.
+    pub(in crate::reactor) fn recharge(&mut self, key: usize) {
+        let outbound = &mut self.outbounds[key];
+        let above = outbound.own_bytes().saturating_sub(outbound.config.output.congestion_mark());
+        let before = outbound.charge_with(above);
+        self.excess.own = self.excess.own - before + above;
+    }
+
+    /// Ends the charge of a connection that has ended: its output is lost, and it is not the one to close.
+    pub(in crate::reactor) fn discharge(&mut self, key: usize) {
+        let outbound = &mut self.outbounds[key];
+        outbound.congested = false;
+        self.excess.own -= outbound.charge_with(0);
+    }
+
+    /// Removes connections that have fallen below their marks or ended, so that the list does not grow with time.
+    fn remove_uncongested(&mut self) {
+        let (outbounds, excess) = (&self.outbounds, &mut self.excess);
+        excess.congested.retain(|id| outbounds.get(*id).is_some_and(|outbound| outbound.congested));
+        // A connection that was congested twice since the last time is listed twice.
+        excess.congested.sort_unstable();
+        excess.congested.dedup();
+        excess.most_congested = SHORT_LIST.max(2 * excess.congested.len());
+    }
+
+    /// Frees the room of entries of the past.
+    pub(in crate::reactor) fn shrink_excess(&mut self) {
+        self.remove_uncongested();
+        self.excess.remove_dropped();
+        self.excess.congested.shrink_to_fit();
+        self.excess.shared.shrink_to_fit();
+    }
+
+    /// The connection above its mark whose output has made no progress for the longest time. Among connections whose
+    /// sockets are not full, the one with the most output.
+    fn slowest_congested(&mut self) -> Option<ConnectionId> {
+        self.remove_uncongested();
+        let (now, ids) = (self.now, self.excess.congested.iter().copied());
+        ids.filter_map(|id| {
+            let outbound = self.outbounds.get(id)?;
+            let since = outbound.rule().map_or(now, crate::reactor::connection::output_rule::OutputRule::progress_at);
+            Some((since, std::cmp::Reverse(outbound.buffered()), id))
+        })
+        .min()
+        .map(|(_, _, id)| id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{cell::RefCell, time::Duration};
+
+    use super::*;
+    use crate::{
+        net::sim::Sim,
+        reactor::{OutputLimits, Reactor, ReactorConfig, SendStatus, Stream, StreamHandler},
+    };
+
+    struct Counted(Rc<RefCell<Vec<ConnectionId>>>);
+
+    impl StreamHandler for Counted {
+        fn on_connect(&mut self, stream: &mut Stream<'_>) {
+            self.0.borrow_mut().push(stream.id());
+        }
+    }
+
+    #[test]
+    fn connections_congested_again_and_again_leave_no_entries_and_no_charge() {
+        let ids = Rc::<RefCell<Vec<ConnectionId>>>::default();
+        let opened = Rc::clone(&ids);
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+        let addr = reactor.listen_stream("10.0.0.1:80", move |_| Counted(Rc::clone(&opened))).unwrap().addr;
+        let peer = reactor.kernel_mut().connect(addr).unwrap();
+        reactor.settle().unwrap();
+        let id = ids.borrow()[0];
+        let large = vec![b'x'; OutputLimits::default().high_water_bytes + 1];
+        for _ in 0..130 {
+            reactor.kernel_mut().hold(peer, 1000);
+            assert_eq!(reactor.hub().write(id, &large), SendStatus::Queued);
+            assert_eq!(reactor.hub().write(id, b"more"), SendStatus::Congested);
+            reactor.settle().unwrap();
+            reactor.kernel_mut().release(peer);
+            reactor.advance(Duration::from_millis(1)).unwrap();
+            reactor.kernel_mut().received(peer);
+        }
+        let excess = &reactor.hub.excess;
+        assert!(excess.congested.len() <= SHORT_LIST, "{} entries", excess.congested.len());
+        assert_eq!((excess.own, excess.shared_bytes), (0, 0));
+    }
+
+    #[test]
+    fn congested_connection_that_ends_leaves_no_charge_and_is_not_closed_again() {
+        let ids = Rc::<RefCell<Vec<ConnectionId>>>::default();
+        let opened = Rc::clone(&ids);
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::new().excess_output_bytes(2 * 1024 * 1024));
+        let addr = reactor.listen_stream("10.0.0.1:80", move |_| Counted(Rc::clone(&opened))).unwrap().addr;
+        let peers = [0; 2].map(|_| reactor.kernel_mut().connect(addr).unwrap());
+        reactor.settle().unwrap();
+        let large = vec![b'x'; OutputLimits::default().high_water_bytes + 1024 * 1024];
+        peers.into_iter().for_each(|peer| reactor.kernel_mut().hold(peer, 1000));
+        let (first, second) = (ids.borrow()[0], ids.borrow()[1]);
+        assert_eq!(reactor.hub().write(first, &large), SendStatus::Queued);
+        reactor.settle().unwrap();
+        assert!(reactor.hub.excess.own > 0);
+        // The first has ended, and is removed in the next turn; the second uses up the excess meanwhile.
+        assert!(reactor.hub().terminate(first));
+        assert_eq!(reactor.hub.excess.own, 0);
+        assert_eq!(reactor.hub().write(second, &large), SendStatus::Queued);
+        assert_eq!(reactor.hub().write(second, &large), SendStatus::Closed);
+        reactor.settle().unwrap();
+        assert_eq!((reactor.hub.excess.own, reactor.hub().stats().connections), (0, 0));
+    }
+
+    #[test]
+    fn dropped_payloads_leave_no_entries() {
+        let mut excess = Excess::new(usize::MAX);
+        let kept = SharedBlock::new(Block::Frozen(vec![0; 1000]));
+        for _ in 0..10_000 {
+            excess.add_shared(&SharedBlock::new(Block::Frozen(vec![0; 1000])), 1000);
+            excess.add_shared(&kept, 500);
+        }
+        assert!(excess.shared.len() <= 2 * SHORT_LIST, "{} entries", excess.shared.len());
+        excess.remove_dropped();
+        assert_eq!(excess.shared_bytes, 500);
+    }
+}

@@ -1,0 +1,80 @@
+//! The beginning and the end of a connection in the loop.
+
+use std::{io, net::SocketAddr};
+
+use crate::reactor::{
+    Reactor,
+    connection::{inbound::Inbound, outbound::Outbound},
+    listen::Service,
+    panic::catch_panic,
+    token::Token,
+};
+use crate::{
+    error::Error,
+    net::{Kernel, transport::Transport},
+    protocol::{CloseReason, ClosedBy},
+};
+
+impl<K: Kernel> Reactor<K> {
+    /// Adds an accepted connection.
+    pub(in crate::reactor) fn admit(
+        &mut self,
+        mut stream: K::Stream,
+        peer: SocketAddr,
+        service: &dyn Service,
+    ) -> io::Result<()> {
+        let Ok(handler) = catch_panic(self.config.panic_policy, || service.stream(peer)) else {
+            self.hub.stats.panics += 1;
+            return Ok(());
+        };
+        let key = self.hub.outbounds.next_key();
+        self.kernel.register(&mut stream, Token::Inbound(key).into())?;
+        let transport = Transport::accepted(stream, service.tls())?;
+        self.hub.outbounds.insert(|id| Outbound::new(id, peer, service.config()));
+        self.inbounds.insert(key, Inbound::new(transport, None, handler));
+        self.hub.stats.accepted += 1;
+        self.call(key, |handler, stream| handler.on_connect(stream));
+        self.limit_tls_handshake(key);
+        Ok(())
+    }
+
+    /// Reports the end of a connection to its handler, and removes the connection.
+    pub(in crate::reactor) fn remove(&mut self, key: usize) {
+        let ending = self.hub.outbounds[key].take_ending();
+        let reason = ending.unwrap_or_else(|| CloseReason::abnormal(ClosedBy::Peer));
+        log::debug!(target: "ws_reactor::reactor", "{} closed: {reason}", self.hub.outbounds[key].id);
+        let dialing = self.inbounds[key].dialing.take();
+        if let Some(dialing) = &dialing {
+            self.drop_attempts(self.hub.outbounds[key].id, dialing);
+        }
+        let error = match (reason.by, dialing) {
+            (ClosedBy::Network(kind), Some(dialing)) => Some((*dialing).error(kind)),
+            (ClosedBy::Network(kind), None) => {
+                Some(Error::Io(self.hub.outbounds[key].failure().take().unwrap_or(kind.into())))
+            }
+            // The protocol that found the error has called `on_error` itself.
+            (ClosedBy::Tls, _) => self.hub.outbounds[key].failure().take().map(Error::Tls),
+            (ClosedBy::Timeout(kind), _) => Some(Error::Timeout(kind)),
+            (ClosedBy::SlowReader, _) => Some(Error::SlowReader),
+            _ => None,
+        };
+        if let Some(error) = error {
+            self.call(key, |handler, stream| handler.on_error(stream, &error));
+        }
+        // Separate calls, so that a panic in one does not skip the others.
+        self.call(key, |handler, stream| handler.before_close(stream, &reason));
+        self.call(key, |handler, stream| handler.on_close(stream, &reason));
+        self.call(key, |handler, stream| handler.after_close(stream, &reason));
+        let mut inbound = self.inbounds.remove(key);
+        if let Some(inbound) = inbound.as_mut().filter(|_| reason.clean) {
+            // Sends the end of TLS, if the socket has room.
+            let _ = inbound.transport.finish(&mut self.kernel);
+        }
+        let mut outbound = self.hub.outbounds.remove(key);
+        outbound.release(&mut self.hub.pools);
+        for timer in outbound.into_timers() {
+            self.hub.timers.cancel(timer);
+        }
+        self.drop_guarded(inbound);
+    }
+}

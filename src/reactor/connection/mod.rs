@@ -1,0 +1,20 @@
+//! Connections: their two halves, reading, writing, and their end.
+
+pub(super) mod cold;
+pub(super) mod compression;
+pub(super) mod counts;
+mod deadlines;
+pub(super) mod excess;
+pub(super) mod inbound;
+pub(super) mod inbounds;
+mod lifetime;
+pub(super) mod outbound;
+pub(super) mod outbounds;
+pub(super) mod output_rule;
+mod peer_addr;
+pub(super) mod queue;
+mod read;
+mod read_plan;
+pub(super) mod reader;
+mod tls;
+mod write;

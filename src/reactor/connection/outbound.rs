@@ -1,0 +1,425 @@
+//! The outbound half of a connection: encoder, queued bytes, and closing state.
+
+use std::{
+    io::IoSlice,
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use crate::protocol::{
+    CloseCode, Message,
+    block::{SharedBlock, offset_in},
+    deflate::Deflation,
+    encoder::Encoder,
+    framing::HeaderBytes,
+};
+use crate::reactor::{
+    config::StreamConfig,
+    connection::{
+        cold::Cold,
+        compression::Compression,
+        peer_addr::PeerAddr,
+        queue::{MAX_SLICES, Queue},
+    },
+    id::{ConnectionId, TimerId},
+    pools::Pools,
+    publish::encoded::EncodedFrame,
+};
+
+/// Closing state of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Both sides may send.
+    Open,
+    /// Our close frame is queued; the peer's has not arrived.
+    Closing,
+    /// Queued output is sent, input is not read, then the connection ends.
+    Draining,
+    /// Queued output is sent, then our side ends; input is discarded until the peer's side ends.
+    Lingering,
+    /// Queued output is sent and input is discarded; the peer, a server, ends the stream (RFC 6455 §7.1.1).
+    AwaitingEof,
+    /// The connection has ended and is removed at the end of the turn.
+    Closed,
+}
+
+/// A payload of at least this length is sent from its place, if that is a block or the input being handled.
+pub(crate) const LARGE_PAYLOAD_BYTES: usize = 16 * 1024;
+
+/// The outbound half of a connection.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    pub(in crate::reactor) id: ConnectionId,
+    pub(in crate::reactor) phase: Phase,
+    /// The application has paused reading.
+    pub(in crate::reactor) paused: bool,
+    /// Reading was resumed, and no read has followed yet.
+    pub(in crate::reactor) reread_due: bool,
+    /// Output was above the mark, or a send was congested or dropped, and the output has not drained since.
+    pub(in crate::reactor) awaits_drain: bool,
+    /// Output is above the high-water mark, or was at the last check.
+    pub(in crate::reactor) congested: bool,
+    /// `cold` holds a rule: output waits that the socket did not take.
+    pub(in crate::reactor) has_rule: bool,
+    /// The socket took less than it was offered; an event will report room.
+    pub(in crate::reactor) blocked: bool,
+    /// The connection is listed in `touched`.
+    pub(in crate::reactor) touched: bool,
+    /// Our side of the stream has ended.
+    pub(in crate::reactor) shut: bool,
+    /// The connection is not established yet.
+    pub(in crate::reactor) dialing: bool,
+    /// The name of the connection's target is being resolved.
+    pub(in crate::reactor) resolving: bool,
+    /// The output belongs to a WebSocket, from its opening handshake on.
+    pub(in crate::reactor) reserved: bool,
+    /// The application has ended the connection, or is about to.
+    pub(in crate::reactor) closed_by_app: bool,
+    /// The counters of the connection are in `cold`.
+    pub(in crate::reactor) counted: bool,
+    /// The deadline is removed when the TLS handshake is done.
+    pub(in crate::reactor) deadline_is_for_tls: bool,
+    peer_addr: PeerAddr,
+    pub(in crate::reactor) config: Rc<StreamConfig>,
+    /// `None` for a raw stream, whose output is not framed.
+    pub(in crate::reactor) encoder: Option<Encoder>,
+    /// `None` unless compression was negotiated.
+    pub(in crate::reactor) compression: Option<Box<Compression>>,
+    pub(in crate::reactor) queue: Option<Box<Queue>>,
+    /// Deadline of the current phase.
+    pub(in crate::reactor) deadline: Option<Instant>,
+    /// Timer for `deadline` and for the output rule; it fires no later than either.
+    pub(in crate::reactor) deadline_timer: Option<TimerId>,
+    /// Rarely used state.
+    pub(in crate::reactor) cold: Option<Box<Cold>>,
+}
+
+impl Outbound {
+    pub(in crate::reactor) fn new(id: ConnectionId, peer_addr: SocketAddr, config: Rc<StreamConfig>) -> Self {
+        let mut outbound = Outbound {
+            id,
+            phase: Phase::Open,
+            paused: false,
+            reread_due: false,
+            awaits_drain: false,
+            congested: false,
+            has_rule: false,
+            blocked: false,
+            touched: false,
+            shut: false,
+            dialing: false,
+            resolving: false,
+            reserved: false,
+            closed_by_app: false,
+            counted: false,
+            deadline_is_for_tls: false,
+            peer_addr: peer_addr.into(),
+            config,
+            encoder: None,
+            compression: None,
+            queue: None,
+            deadline: None,
+            deadline_timer: None,
+            cold: None,
+        };
+        outbound.begin_counts();
+        outbound
+    }
+
+    pub(in crate::reactor) fn peer_addr(&self) -> SocketAddr {
+        (&self.peer_addr).into()
+    }
+
+    pub(in crate::reactor) fn set_peer_addr(&mut self, address: SocketAddr) {
+        self.peer_addr = address.into();
+    }
+
+    /// Marks the connection as not established: output waits.
+    pub(in crate::reactor) fn await_connection(&mut self) {
+        (self.blocked, self.dialing) = (true, true);
+    }
+
+    /// Makes the stream a WebSocket, with compression if it was negotiated.
+    pub(in crate::reactor) fn start_websocket(&mut self, encoder: Encoder, deflation: Option<Deflation>) {
+        self.encoder = Some(encoder);
+        self.compression = deflation.map(|deflation| Box::new(Compression::new(deflation)));
+    }
+
+    /// The encoder of a WebSocket; `None` for a raw stream.
+    pub(in crate::reactor) fn encoder(&self) -> Option<Encoder> {
+        self.encoder
+    }
+
+    /// Bytes waiting for compression or for the socket.
+    pub(in crate::reactor) fn buffered(&self) -> usize {
+        self.queued() + self.compression.as_ref().map_or(0, |compression| compression.waiting)
+    }
+
+    /// Bytes waiting for the socket.
+    pub(in crate::reactor) fn queued(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    /// Whether the output is neither congested nor at its limit.
+    #[inline]
+    pub(in crate::reactor) fn has_room(&self) -> bool {
+        self.buffered() < self.config.output.congestion_mark()
+    }
+
+    /// Bytes above the high-water mark.
+    pub(in crate::reactor) fn above_congestion_mark(&self) -> usize {
+        self.buffered().saturating_sub(self.config.output.congestion_mark())
+    }
+
+    /// Whether the connection may be read now.
+    pub(in crate::reactor) fn may_read(&self) -> bool {
+        match self.phase {
+            Phase::Open => !self.paused && (!self.awaits_drain || self.allowance() > 0),
+            // The peer's close frame has to be found even if the application has paused reading.
+            Phase::Closing | Phase::Lingering | Phase::AwaitingEof => true,
+            Phase::Draining | Phase::Closed => false,
+        }
+    }
+
+    /// Returns `true` in phases that read and discard input, until the peer ends its side.
+    pub(in crate::reactor) fn discards_input(&self) -> bool {
+        matches!(self.phase, Phase::Lingering | Phase::AwaitingEof)
+    }
+
+    /// Queues raw bytes. If the bytes are not `whole`, nothing is put between them and the next write.
+    pub(in crate::reactor) fn write(&mut self, bytes: &[u8], whole: bool, pools: &mut Pools) {
+        let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+        queue.append(&mut pools.blocks, bytes.len(), whole, |out| out.extend_from_slice(bytes));
+    }
+
+    /// Queues a message as it is, if it is short, unmasked and uncompressed, as most are. Returns `false` otherwise.
+    #[inline(always)]
+    pub(in crate::reactor) fn short_message(
+        &mut self,
+        encoder: Encoder,
+        message: Message<'_>,
+        pools: &mut Pools,
+    ) -> bool {
+        if let Some(header) = encoder.short_header(message)
+            && self.compression.is_none()
+        {
+            let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+            queue.append_frame(&mut pools.blocks, header, message.as_bytes());
+            return true;
+        }
+        false
+    }
+
+    /// Queues a message, compressed if `compress` is set and compression was negotiated. A large message inside the
+    /// block `message_buffer` is sent from there.
+    ///
+    /// Returns `true` if the message is the first that waits for compression.
+    #[inline(always)]
+    pub(in crate::reactor) fn message(
+        &mut self,
+        encoder: Encoder,
+        message: Message<'_>,
+        compress: bool,
+        message_buffer: Option<&SharedBlock>,
+        pools: &mut Pools,
+    ) -> bool {
+        if self.compression.is_some() {
+            return self.compressible(encoder, message, compress, message_buffer, pools);
+        }
+        self.plain(encoder, message, message_buffer, pools);
+        false
+    }
+
+    /// Queues a message as it is.
+    #[inline(always)]
+    pub(in crate::reactor) fn plain(
+        &mut self,
+        encoder: Encoder,
+        message: Message<'_>,
+        message_buffer: Option<&SharedBlock>,
+        pools: &mut Pools,
+    ) {
+        let payload = message.as_bytes();
+        if payload.len() >= LARGE_PAYLOAD_BYTES
+            && let Some((block, start)) = message_buffer.and_then(|block| Some((block, offset_in(block, payload)?)))
+            && let Some(header) = encoder.message_header(message)
+        {
+            self.begin_frame(&header, pools).append_shared(block, start, start + payload.len(), true);
+            return;
+        }
+        let key = pools.key(encoder);
+        self.append(payload.len(), pools, |out| encoder.message(message, key, out));
+    }
+
+    /// Queues a large message that lies at `start` of the input being handled. It is sent from there, or copied if it
+    /// has to wait. Returns `false` if the encoder cannot do that.
+    pub(in crate::reactor) fn message_in_input(
+        &mut self,
+        encoder: Encoder,
+        message: Message<'_>,
+        start: usize,
+        pools: &mut Pools,
+    ) -> bool {
+        let Some(header) = encoder.message_header(message).filter(|_| self.compression.is_none()) else { return false };
+        self.begin_frame(&header, pools).append_input(start, start + message.len());
+        true
+    }
+
+    /// Queues a header whose payload follows from its place.
+    fn begin_frame(&mut self, header: &HeaderBytes, pools: &mut Pools) -> &mut Queue {
+        let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+        let header = header.as_bytes();
+        queue.append(&mut pools.blocks, header.len(), false, |out| out.extend_from_slice(header));
+        queue
+    }
+
+    /// Queues an encoded frame, without a copy unless a copy is cheaper.
+    pub(in crate::reactor) fn encoded(&mut self, frame: &EncodedFrame, pools: &mut Pools) {
+        let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+        let head = frame.head.as_bytes();
+        if queue.is_empty() || head.len() > SMALL_FRAME_BYTES {
+            queue.append_shared(&frame.head, 0, head.len(), frame.body.is_none());
+        } else {
+            queue.append(&mut pools.blocks, head.len(), frame.body.is_none(), |out| out.extend_from_slice(head));
+        }
+        if let Some((block, start, end)) = &frame.body {
+            queue.append_shared(block, *start, *end, true);
+        }
+    }
+
+    pub(in crate::reactor) fn ping(&mut self, encoder: Encoder, data: &[u8], pools: &mut Pools) {
+        let key = pools.key(encoder);
+        self.append(data.len(), pools, |out| encoder.ping(data, key, out));
+    }
+
+    /// Queues a pong. While the socket is blocked only the newest is kept.
+    pub(in crate::reactor) fn pong(&mut self, encoder: Encoder, data: &[u8], pools: &mut Pools) {
+        if self.blocked {
+            self.cold.get_or_insert_default().pong = Some(data.into());
+            return;
+        }
+        let key = pools.key(encoder);
+        self.append(data.len(), pools, |out| encoder.pong(data, key, out));
+    }
+
+    /// Queues the close frame that begins the closing handshake, if the version has one.
+    pub(in crate::reactor) fn close_frame(&mut self, code: Option<CloseCode>, reason: &str, pools: &mut Pools) {
+        self.take_pong();
+        if let Some(encoder) = self.encoder.filter(|encoder| encoder.version().has_closing_handshake()) {
+            let key = pools.key(encoder);
+            self.append_last(reason.len(), pools, |out| encoder.close(code, reason, key, out));
+        }
+    }
+
+    /// Queues the close frame of a failed connection, if the version has a frame for that.
+    pub(in crate::reactor) fn failure_frame(&mut self, code: CloseCode, reason: &str, pools: &mut Pools) {
+        self.take_pong();
+        if self.encoder.is_some_and(|encoder| encoder.version().closes_cleanly()) {
+            self.close_frame(Some(code), reason, pools);
+        }
+    }
+
+    /// Queues the answer to a close frame with that body.
+    pub(in crate::reactor) fn close_answer(&mut self, body: &[u8], pools: &mut Pools) {
+        self.take_pong();
+        if let Some(encoder) = self.encoder {
+            let key = pools.key(encoder);
+            self.append_last(body.len(), pools, |out| encoder.close_answer(body, key, out));
+        }
+    }
+
+    /// Drops output of which nothing has been sent.
+    pub(in crate::reactor) fn drop_unsent(&mut self, pools: &mut Pools) {
+        self.forget_uncompressed(pools);
+        if let Some(queue) = &mut self.queue {
+            queue.keep_begun(&mut pools.blocks);
+        }
+    }
+
+    /// Notes that the socket has room again. A waiting pong is sent at the next frame boundary.
+    pub(in crate::reactor) fn unblock(&mut self, pools: &mut Pools) {
+        self.blocked = false;
+        if let (Some(pong), Some(encoder)) = (self.take_pong(), self.encoder) {
+            let key = pools.key(encoder);
+            let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+            queue.insert_early(&mut pools.blocks, |out| encoder.pong(&pong, key, out));
+        }
+    }
+
+    fn take_pong(&mut self) -> Option<Box<[u8]>> {
+        self.cold.as_mut()?.pong.take()
+    }
+
+    /// List of the timers that end with the connection.
+    pub(in crate::reactor) fn timers_mut(&mut self) -> &mut Vec<TimerId> {
+        &mut self.cold.get_or_insert_default().timers
+    }
+
+    /// All timers that end with the connection.
+    pub(in crate::reactor) fn into_timers(self) -> impl Iterator<Item = TimerId> {
+        self.cold.map(|cold| cold.timers).into_iter().flatten().chain(self.deadline_timer)
+    }
+
+    /// Fills `slices` with waiting bytes for one write, and returns their number.
+    pub(in crate::reactor) fn slices<'q>(&'q self, input: &'q [u8], slices: &mut [IoSlice<'q>; MAX_SLICES]) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.slices(input, slices))
+    }
+
+    /// The waiting bytes, if they lie in one piece.
+    pub(in crate::reactor) fn only_slice<'q>(&'q self, input: &'q [u8]) -> Option<&'q [u8]> {
+        self.queue.as_ref()?.only_slice(input)
+    }
+
+    /// Copies waiting bytes that lie in the input.
+    pub(in crate::reactor) fn keep_input(&mut self, input: &[u8], pools: &mut Pools) {
+        if let Some(queue) = &mut self.queue {
+            queue.keep_input(input, &mut pools.blocks);
+        }
+    }
+
+    /// Notes that `written` bytes have left. An empty queue returns to the pool.
+    pub(in crate::reactor) fn advance(&mut self, written: usize, pools: &mut Pools) {
+        if let Some(queue) = &mut self.queue {
+            queue.advance(written, &mut pools.blocks);
+        }
+        if self.queued() == 0 {
+            self.release_queue(pools);
+        }
+    }
+
+    /// Drops all output.
+    pub(in crate::reactor) fn release(&mut self, pools: &mut Pools) {
+        self.forget_uncompressed(pools);
+        self.release_queue(pools);
+    }
+
+    fn release_queue(&mut self, pools: &mut Pools) {
+        if let Some(queue) = self.queue.take() {
+            pools.give_queue(queue);
+        }
+    }
+
+    /// Time that closing may take.
+    pub(in crate::reactor) fn closing_timeout(&self) -> Duration {
+        self.config.closing_timeout
+    }
+
+    /// Queues a frame behind everything sent before.
+    fn append_last(&mut self, expected: usize, pools: &mut Pools, write: impl FnOnce(&mut Vec<u8>)) {
+        match self.is_compressing() {
+            true => self.line_up_frame(pools, write),
+            false => self.append(expected, pools, write),
+        }
+    }
+
+    #[inline]
+    fn append(&mut self, expected: usize, pools: &mut Pools, write: impl FnOnce(&mut Vec<u8>)) {
+        let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+        queue.append(&mut pools.blocks, expected, true, write);
+    }
+}
+
+/// A published frame up to this length is copied behind a non-empty queue, because a segment of its own would cost as
+/// much.
+pub(in crate::reactor) const SMALL_FRAME_BYTES: usize = 1024;

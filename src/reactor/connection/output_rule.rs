@@ -1,0 +1,262 @@
+//! Rule for waiting output: the status of a send, the detection of slow readers, and reading in spite of full output.
+//!
+//! Pure: byte counts and `now` are arguments. [`OutputLimits`] describes the rule for users.
+
+use std::time::{Duration, Instant};
+
+use crate::reactor::{
+    config::{OutputLimits, Overflow},
+    hub::later,
+};
+
+/// Bytes that a peer has to take within [`OutputLimits::stall_timeout`]; all waiting bytes, if there are fewer.
+pub(in crate::reactor) const PROGRESS_BYTES: usize = 16 * 1024;
+
+/// Output that has not moved for this long no longer stops its connection from being read.
+pub(in crate::reactor) const READ_ANYWAY_AFTER: Duration = Duration::from_secs(1);
+
+/// Bytes read each time in spite of the output.
+pub(in crate::reactor) const READ_ANYWAY_BYTES: usize = 256 * 1024;
+
+/// Whether a message may be queued behind the buffered output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::reactor) enum Admission {
+    Accept,
+    /// Accepted; the application should wait for `on_drain`.
+    Congested,
+    Drop,
+    /// Refused; the connection is closed as a slow reader.
+    Close,
+}
+
+impl OutputLimits {
+    /// Output above which sends are congested.
+    #[inline]
+    pub(in crate::reactor) fn congestion_mark(&self) -> usize {
+        self.high_water_bytes.min(self.limit_bytes)
+    }
+
+    pub(in crate::reactor) fn admit(&self, buffered: usize) -> Admission {
+        match self.overflow {
+            Overflow::Close if buffered >= self.limit_bytes => Admission::Close,
+            Overflow::DropNewest if buffered >= self.limit_bytes => Admission::Drop,
+            _ if buffered > self.high_water_bytes => Admission::Congested,
+            _ => Admission::Accept,
+        }
+    }
+}
+
+/// Progress of output that the socket did not take. Exists from the moment the socket is full until no output waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::reactor) struct OutputRule {
+    /// Start of the current interval: the last time that the peer had taken enough.
+    progress_at: Instant,
+    /// Bytes that the peer still has to take in the current interval.
+    missing: usize,
+    /// Time at which the connection is read in spite of its output.
+    read_at: Instant,
+    /// Bytes that may be read in spite of the output.
+    allowance: usize,
+}
+
+/// Meaning of a deadline that has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::reactor) enum Passed {
+    /// The peer is a slow reader.
+    Stalled,
+    /// The connection is to be read: see [`OutputRule::allowance`].
+    ReadAnyway,
+}
+
+impl OutputRule {
+    /// Starts an interval with `waiting` bytes of output.
+    pub(in crate::reactor) fn new(waiting: usize, now: Instant) -> Self {
+        OutputRule { progress_at: now, missing: needed(waiting), read_at: now + READ_ANYWAY_AFTER, allowance: 0 }
+    }
+
+    /// Notes that the peer has taken `moved` bytes, and that `waiting` bytes are left.
+    pub(in crate::reactor) fn on_moved(&mut self, moved: usize, waiting: usize, now: Instant) {
+        if moved == 0 {
+            return;
+        }
+        (self.read_at, self.allowance) = (now + READ_ANYWAY_AFTER, 0);
+        self.missing = self.missing.saturating_sub(moved);
+        if self.missing == 0 {
+            (self.progress_at, self.missing) = (now, needed(waiting));
+        }
+    }
+
+    /// Restarts the interval, because the delay was not the peer's.
+    pub(in crate::reactor) fn excuse(&mut self, waiting: usize, now: Instant) {
+        (self.progress_at, self.missing) = (now, needed(waiting));
+    }
+
+    /// Time of the next call of [`on_time`](Self::on_time). `suspended`: the connection is not read because of its
+    /// output.
+    pub(in crate::reactor) fn next_deadline(&self, stall_timeout: Duration, suspended: bool) -> Instant {
+        let stalled_at = later(self.progress_at, stall_timeout);
+        if suspended { stalled_at.min(self.read_at) } else { stalled_at }
+    }
+
+    pub(in crate::reactor) fn on_time(
+        &mut self,
+        stall_timeout: Duration,
+        suspended: bool,
+        now: Instant,
+    ) -> Option<Passed> {
+        if now.saturating_duration_since(self.progress_at) >= stall_timeout {
+            return Some(Passed::Stalled);
+        }
+        if suspended && now >= self.read_at {
+            (self.read_at, self.allowance) = (now + READ_ANYWAY_AFTER, READ_ANYWAY_BYTES);
+            return Some(Passed::ReadAnyway);
+        }
+        None
+    }
+
+    /// Bytes that may be read in spite of the output.
+    pub(in crate::reactor) fn allowance(&self) -> usize {
+        self.allowance
+    }
+
+    /// Notes that `bytes` of the allowance were read.
+    pub(in crate::reactor) fn use_allowance(&mut self, bytes: usize) {
+        self.allowance = self.allowance.saturating_sub(bytes);
+    }
+
+    /// Time since which the output has made no progress.
+    pub(in crate::reactor) fn progress_at(&self) -> Instant {
+        self.progress_at
+    }
+}
+
+/// Bytes that the peer has to take in an interval that begins with `waiting` bytes. At least 1: `waiting` is 0 if only
+/// TLS holds output.
+fn needed(waiting: usize) -> usize {
+    waiting.clamp(1, PROGRESS_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(30);
+
+    fn limits(high_water_bytes: usize, limit_bytes: usize, overflow: Overflow) -> OutputLimits {
+        OutputLimits { high_water_bytes, limit_bytes, overflow, ..OutputLimits::default() }
+    }
+
+    #[test]
+    fn send_is_answered_by_the_mark_that_the_output_has_passed() {
+        let close = limits(1000, 2000, Overflow::Close);
+        assert_eq!(
+            [0, 1000, 1001, 1999, 2000].map(|buffered| close.admit(buffered)),
+            [Admission::Accept, Admission::Accept, Admission::Congested, Admission::Congested, Admission::Close]
+        );
+        assert_eq!(limits(1000, 2000, Overflow::DropNewest).admit(2000), Admission::Drop);
+        let low = limits(1000, 100, Overflow::Close);
+        assert_eq!((low.admit(99), low.admit(100), low.congestion_mark()), (Admission::Accept, Admission::Close, 100));
+        assert_eq!(limits(0, usize::MAX, Overflow::Close).admit(usize::MAX - 1), Admission::Congested);
+    }
+
+    #[test]
+    fn peer_that_takes_16_kib_in_time_is_kept_and_one_that_takes_less_is_not() {
+        let start = Instant::now();
+        let mut rule = OutputRule::new(1 << 20, start);
+        for second in 1..=100 {
+            rule.on_moved(600, 1 << 20, start + Duration::from_secs(second));
+            assert_eq!(rule.on_time(TIMEOUT, false, start + Duration::from_secs(second)), None, "{second}");
+        }
+        let mut rule = OutputRule::new(1 << 20, start);
+        for second in 1..30 {
+            rule.on_moved(500, 1 << 20, start + Duration::from_secs(second));
+            assert_eq!(rule.on_time(TIMEOUT, false, start + Duration::from_secs(second)), None, "{second}");
+        }
+        assert_eq!(rule.on_time(TIMEOUT, false, start + TIMEOUT), Some(Passed::Stalled));
+    }
+
+    #[test]
+    fn little_output_is_taken_whole_or_not_at_all() {
+        let start = Instant::now();
+        let mut rule = OutputRule::new(10, start);
+        rule.on_moved(9, 1, start + Duration::from_secs(29));
+        assert_eq!(rule.on_time(TIMEOUT, false, start + TIMEOUT), Some(Passed::Stalled));
+        rule = OutputRule::new(10, start);
+        rule.on_moved(10, 5, start + Duration::from_secs(29));
+        assert_eq!(rule.on_time(TIMEOUT, false, start + TIMEOUT), None);
+        assert_eq!(rule.next_deadline(TIMEOUT, false), start + Duration::from_secs(59));
+    }
+
+    #[test]
+    fn connection_is_read_once_a_second_while_its_output_does_not_move() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut rule = OutputRule::new(1 << 20, start);
+        assert_eq!((rule.on_time(TIMEOUT, true, at(999)), rule.allowance()), (None, 0));
+        assert_eq!(rule.on_time(TIMEOUT, true, at(1000)), Some(Passed::ReadAnyway));
+        rule.use_allowance(READ_ANYWAY_BYTES - 1);
+        assert_eq!((rule.allowance(), rule.on_time(TIMEOUT, true, at(1999))), (1, None));
+        assert_eq!(rule.on_time(TIMEOUT, false, at(2000)), None, "nothing keeps it from being read");
+        assert_eq!(rule.on_time(TIMEOUT, true, at(2000)), Some(Passed::ReadAnyway));
+        assert_eq!(rule.allowance(), READ_ANYWAY_BYTES);
+        rule.on_moved(1, 1 << 20, at(2500));
+        assert_eq!((rule.allowance(), rule.on_time(TIMEOUT, true, at(3499))), (0, None));
+        assert_eq!(rule.next_deadline(TIMEOUT, true), at(3500));
+    }
+
+    /// Model of the rule that looks back over the whole history: an interval begins where the peer had taken enough,
+    /// and an interval that lasts too long is a stall.
+    #[derive(Debug)]
+    struct Model {
+        start: Instant,
+        taken: Vec<(Instant, usize)>,
+        waiting_at_start: usize,
+    }
+
+    impl Model {
+        fn is_stalled(&self, now: Instant) -> bool {
+            let taken: usize = self.taken.iter().filter(|(at, _)| *at <= now).map(|(_, bytes)| bytes).sum();
+            taken < PROGRESS_BYTES.min(self.waiting_at_start.max(1)) && now.duration_since(self.start) >= TIMEOUT
+        }
+
+        fn on_moved(&mut self, moved: usize, waiting: usize, now: Instant) {
+            self.taken.push((now, moved));
+            let taken: usize = self.taken.iter().map(|(_, bytes)| bytes).sum();
+            if taken >= PROGRESS_BYTES.min(self.waiting_at_start.max(1)) {
+                *self = Model { start: now, taken: Vec::new(), waiting_at_start: waiting };
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn looking_back_agrees(
+            steps in proptest::collection::vec((0_u64..20_000, 0_usize..20_000, 0_usize..40_000), 1..200),
+            waiting in 1_usize..40_000,
+        ) {
+            let mut now = Instant::now();
+            let (mut rule, mut waiting) = (OutputRule::new(waiting, now), waiting);
+            let mut model = Model { start: now, taken: Vec::new(), waiting_at_start: waiting };
+            for (millis, moved, queued) in steps {
+                now += Duration::from_millis(millis);
+                let stalled = rule.on_time(TIMEOUT, false, now) == Some(Passed::Stalled);
+                prop_assert_eq!(stalled, model.is_stalled(now));
+                prop_assert_eq!(rule.next_deadline(TIMEOUT, false) <= now, stalled);
+                if stalled {
+                    break;
+                }
+                let moved = moved.min(waiting);
+                waiting = waiting - moved + queued;
+                rule.on_moved(moved, waiting, now);
+                if moved > 0 {
+                    model.on_moved(moved, waiting, now);
+                }
+                if waiting == 0 {
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,483 @@
+//! The output queue of a connection: segments that wait for the socket, in order.
+
+use std::{collections::VecDeque, io::IoSlice, mem, ops::Range, rc::Rc};
+
+use crate::protocol::{
+    block::{Block, Blocks, SharedBlock},
+    framing::MAX_HEADER_BYTES,
+};
+use crate::reactor::publish::latest::Latest;
+
+/// A segment does not grow beyond this size for a further frame; a new segment starts instead. Unused capacity of a
+/// segment counts for no limit, so it has to be small compared with the default one.
+const SEGMENT_BYTES: usize = 64 * 1024;
+
+/// Maximum number of slices for one write.
+pub(crate) const MAX_SLICES: usize = 64;
+
+/// Output of a connection. A connection has a queue only while output waits.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    segments: VecDeque<Segment>,
+    /// Bytes of the first segment that have left.
+    sent: usize,
+    /// The bytes that left last do not end a frame.
+    inside_frame: bool,
+    bytes: usize,
+    /// Bytes of the segments that others may hold, too.
+    shared: usize,
+    /// Number of segments that have left.
+    popped: u64,
+    /// Positions of the keyed messages, if there are any.
+    latest: Option<Box<Latest>>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    /// `None` for bytes in the input being handled.
+    block: Option<SharedBlock>,
+    start: usize,
+    end: usize,
+    /// Bytes of the segment that others may hold, too.
+    shared: usize,
+    /// A frame ends with the segment, so that another frame may follow.
+    ends_frame: bool,
+}
+
+impl Queue {
+    /// Number of waiting bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Number of waiting bytes that no other connection holds.
+    pub(crate) fn own_bytes(&self) -> usize {
+        // A part of a shared segment may have left already.
+        self.bytes.saturating_sub(self.shared)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Appends the output of `write`, about `expected` bytes: whole frames, or the header of a frame if `ends_frame` is
+    /// false.
+    pub(crate) fn append(
+        &mut self,
+        blocks: &mut Blocks,
+        expected: usize,
+        ends_frame: bool,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        if !self.segments.back_mut().is_some_and(|tail| tail.has_room_for(expected)) {
+            self.segments.push_back(Segment::new(Some(blocks.take(expected)), 0..0, ends_frame));
+        }
+        let Some(tail) = self.segments.back_mut() else { return };
+        let Some(block) = tail.block.as_mut().and_then(Rc::get_mut) else { return };
+        let buffer = block.bytes_mut();
+        write(buffer);
+        self.bytes += buffer.len() - tail.end;
+        tail.end = buffer.len();
+        tail.ends_frame = ends_frame;
+    }
+
+    /// Appends a whole frame with a header of two bytes. Most frames need only a copy behind the waiting bytes.
+    #[inline(always)]
+    pub(crate) fn append_frame(&mut self, blocks: &mut Blocks, header: [u8; 2], payload: &[u8]) {
+        if !self.append_to_tail(header, payload) {
+            self.append_with_room(blocks, header, payload);
+        }
+    }
+
+    /// Appends the frame if the last segment has room and is not shared; otherwise [`append`](Self::append) decides.
+    #[inline]
+    fn append_to_tail(&mut self, header: [u8; 2], payload: &[u8]) -> bool {
+        let Some(tail) = self.segments.back_mut() else { return unlikely() };
+        let Some(Block::Bytes(buffer)) = tail.block.as_mut().and_then(Rc::get_mut) else { return unlikely() };
+        let length = header.len() + payload.len();
+        if buffer.len() != tail.end || buffer.capacity() - buffer.len() < length {
+            return unlikely();
+        }
+        buffer.extend_from_slice(&header);
+        buffer.extend_from_slice(payload);
+        (tail.end, tail.ends_frame) = (buffer.len(), true);
+        self.bytes += length;
+        true
+    }
+
+    #[inline(never)]
+    fn append_with_room(&mut self, blocks: &mut Blocks, header: [u8; 2], payload: &[u8]) {
+        self.append(blocks, payload.len(), true, |out| {
+            out.reserve(header.len() + payload.len());
+            out.extend_from_slice(&header);
+            out.extend_from_slice(payload);
+        });
+    }
+
+    /// Appends `start..end` of a block without copying it.
+    pub(crate) fn append_shared(&mut self, block: &SharedBlock, start: usize, end: usize, ends_frame: bool) {
+        if start < end {
+            self.segments.push_back(Segment {
+                shared: end - start,
+                ..Segment::new(Some(Rc::clone(block)), start..end, ends_frame)
+            });
+            self.bytes += end - start;
+            self.shared += end - start;
+        }
+    }
+
+    /// Appends the end of a frame that lies at `start..end` of the input being handled. Bytes that have not left when
+    /// the input is reused have to be [kept](Self::keep_input).
+    pub(crate) fn append_input(&mut self, start: usize, end: usize) {
+        self.segments.push_back(Segment::new(None, start..end, true));
+        self.bytes += end - start;
+    }
+
+    /// Copies waiting bytes that lie in the input.
+    pub(crate) fn keep_input(&mut self, input: &[u8], blocks: &mut Blocks) {
+        for (index, segment) in self.segments.iter_mut().enumerate().filter(|(_, segment)| segment.block.is_none()) {
+            let skip = if index == 0 { mem::take(&mut self.sent) } else { 0 };
+            let rest = segment.bytes(input, skip);
+            (segment.start, segment.end, segment.block) = (0, rest.len(), Some(blocks.take_copy(rest)));
+        }
+    }
+
+    /// Index of the frame with the key, if no byte of it has left.
+    pub(in crate::reactor) fn latest_index(&self, key: &str) -> Option<usize> {
+        let index = (self.latest.as_ref()?.position(key)? - self.popped) as usize;
+        (index > 0 || self.sent == 0).then_some(index)
+    }
+
+    /// Queues a frame, `shared` bytes of which others hold, in the place of a frame with the same key. Returns whether
+    /// there was one.
+    pub(in crate::reactor) fn put_latest(
+        &mut self,
+        blocks: &mut Blocks,
+        key: &str,
+        frame: SharedBlock,
+        shared: usize,
+    ) -> bool {
+        let segment = Segment { shared, ..Segment::new(Some(Rc::clone(&frame)), 0..frame.as_bytes().len(), true) };
+        drop(frame);
+        self.bytes += segment.end;
+        self.shared += shared;
+        match self.latest_index(key) {
+            Some(index) => {
+                let replaced = mem::replace(&mut self.segments[index], segment);
+                self.bytes -= replaced.end - replaced.start;
+                self.shared -= replaced.shared;
+                replaced.release(blocks);
+                true
+            }
+            None => {
+                let position = self.popped + self.segments.len() as u64;
+                self.latest.get_or_insert_default().note(key, position);
+                self.segments.push_back(segment);
+                false
+            }
+        }
+    }
+
+    /// Inserts a whole frame as near to the front as possible: behind the first segment that ends a frame.
+    pub(crate) fn insert_early(&mut self, blocks: &mut Blocks, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut block = blocks.take(0);
+        let Some(buffer) = Rc::get_mut(&mut block) else { return };
+        write(buffer.bytes_mut());
+        let end = buffer.as_bytes().len();
+        let behind = self.segments.iter().position(|segment| segment.ends_frame).map_or(0, |index| index + 1);
+        if let Some(latest) = &mut self.latest {
+            latest.shift_from(self.popped + behind as u64);
+        }
+        self.segments.insert(behind, Segment::new(Some(block), 0..end, true));
+        self.bytes += end;
+    }
+
+    /// Fills `slices` with waiting bytes, and returns the number of slices.
+    pub(crate) fn slices<'q>(&'q self, input: &'q [u8], slices: &mut [IoSlice<'q>; MAX_SLICES]) -> usize {
+        let (mut count, mut skip) = (0, self.sent);
+        for (segment, slice) in self.segments.iter().zip(slices) {
+            *slice = IoSlice::new(segment.bytes(input, skip));
+            count += 1;
+            skip = 0;
+        }
+        count
+    }
+
+    /// The waiting bytes, if they lie in one piece.
+    pub(crate) fn only_slice<'q>(&'q self, input: &'q [u8]) -> Option<&'q [u8]> {
+        let first = self.segments.front().filter(|_| self.segments.len() == 1)?;
+        Some(first.bytes(input, self.sent))
+    }
+
+    /// Notes that `written` bytes have left.
+    pub(crate) fn advance(&mut self, written: usize, blocks: &mut Blocks) {
+        self.bytes -= written;
+        self.sent += written;
+        while let Some(first) = self.segments.front() {
+            let length = first.end - first.start;
+            if self.sent < length {
+                break;
+            }
+            self.sent -= length;
+            if let Some(gone) = self.segments.pop_front() {
+                self.inside_frame = !gone.ends_frame;
+                self.shared -= gone.shared;
+                self.popped += 1;
+                if let Some(latest) = &mut self.latest {
+                    latest.forget_before(self.popped);
+                }
+                gone.release(blocks);
+            }
+        }
+    }
+
+    /// Drops all bytes that have not left, except the rest of a frame that has begun to leave.
+    pub(crate) fn keep_begun(&mut self, blocks: &mut Blocks) {
+        let begun = match self.sent > 0 || self.inside_frame {
+            false => 0,
+            true => {
+                let end = self.segments.iter().position(|segment| segment.ends_frame);
+                end.map_or(self.segments.len(), |index| index + 1)
+            }
+        };
+        self.latest = None;
+        for segment in self.segments.drain(begun..) {
+            self.bytes -= segment.end - segment.start;
+            self.shared -= segment.shared;
+            segment.release(blocks);
+        }
+    }
+
+    /// Empties the queue.
+    pub(crate) fn clear(&mut self, blocks: &mut Blocks) {
+        while let Some(segment) = self.segments.pop_front() {
+            segment.release(blocks);
+        }
+        (self.sent, self.bytes, self.shared, self.inside_frame) = (0, 0, 0, false);
+        // Few queues have keyed messages, and the check is cheaper than the drop.
+        if self.latest.is_some() {
+            self.latest = None;
+        }
+    }
+
+    /// Number of segments for which the queue holds memory.
+    pub(crate) fn capacity(&self) -> usize {
+        self.segments.capacity()
+    }
+}
+
+impl Segment {
+    fn new(block: Option<SharedBlock>, range: Range<usize>, ends_frame: bool) -> Self {
+        Segment { block, start: range.start, end: range.end, shared: 0, ends_frame }
+    }
+
+    /// Whether a frame with that many payload bytes may be appended: the block is not shared, and it has room, or may
+    /// be doubled without growing too large.
+    fn has_room_for(&mut self, bytes: usize) -> bool {
+        let Some(Block::Bytes(all)) = self.block.as_mut().and_then(Rc::get_mut) else { return false };
+        let (needed, most) = (self.end + MAX_HEADER_BYTES + bytes, SEGMENT_BYTES);
+        let room = needed <= all.capacity() || 2 * all.capacity() <= most && needed <= most;
+        room && all.len() == self.end
+    }
+
+    /// Bytes of the segment without the first `skip`.
+    fn bytes<'q>(&'q self, input: &'q [u8], skip: usize) -> &'q [u8] {
+        &self.block.as_ref().map_or(input, |block| block.as_bytes())[self.start + skip..self.end]
+    }
+
+    fn release(self, blocks: &mut Blocks) {
+        if let Some(block) = self.block {
+            blocks.give(block);
+        }
+    }
+}
+
+/// Marks the calling branch as rare for the compiler, which does not see that by itself.
+#[cold]
+fn unlikely() -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INPUT: &[u8] = b"the input";
+
+    #[test]
+    fn begun_frame_whose_end_is_not_queued_is_kept() {
+        let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
+        queue.append(&mut blocks, 5, false, |out| out.extend_from_slice(b"begun"));
+        queue.advance(2, &mut blocks);
+        queue.keep_begun(&mut blocks);
+        assert_eq!((queue.len(), waiting(&queue)), (3, b"gun".to_vec()));
+    }
+
+    fn waiting(queue: &Queue) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let count = queue.slices(INPUT, &mut slices);
+        let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+        assert!(all.len() == queue.len() || count == MAX_SLICES);
+        all
+    }
+
+    #[test]
+    fn bytes_leave_in_the_order_they_came_at_any_cut() {
+        let shared: SharedBlock = Rc::new(Block::Bytes(b"..shared..".to_vec()));
+        for step in 1..20 {
+            let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
+            queue.append(&mut blocks, 5, true, |out| out.extend_from_slice(b"one "));
+            queue.append(&mut blocks, 5, false, |out| out.extend_from_slice(b"two "));
+            queue.append_shared(&shared, 2, 8, true);
+            queue.append(&mut blocks, 5, true, |out| out.extend_from_slice(b" three"));
+            assert_eq!(queue.len(), 20);
+            let mut left = Vec::new();
+            while !queue.is_empty() {
+                let next = waiting(&queue);
+                let cut = step.min(next.len());
+                left.extend_from_slice(&next[..cut]);
+                queue.advance(cut, &mut blocks);
+            }
+            assert_eq!(left, b"one two shared three");
+            assert_eq!(Rc::strong_count(&shared), 1);
+        }
+    }
+
+    #[test]
+    fn block_of_which_the_length_is_watched_is_not_appended_to() {
+        let (mut queue, mut blocks) = (Queue::default(), Blocks::new(usize::MAX));
+        let mut block = blocks.take(100);
+        Rc::get_mut(&mut block).unwrap().bytes_mut().extend_from_slice(b"shared");
+        let watching = Rc::downgrade(&block);
+        queue.append_shared(&block, 0, 6, true);
+        drop(block);
+        queue.append(&mut blocks, 2, false, |out| out.extend_from_slice(b"he"));
+        queue.append_frame(&mut blocks, *b"ad", b"payload");
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let count = queue.slices(&[], &mut slices);
+        let bytes: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
+        assert_eq!((&bytes[..], watching.strong_count()), (&b"sharedheadpayload"[..], 1));
+    }
+
+    #[test]
+    fn what_lies_in_the_input_is_kept_when_that_goes() {
+        for sent in 0..20 {
+            let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
+            for _ in 0..2 {
+                queue.append(&mut blocks, 2, false, |out| out.extend_from_slice(b"to "));
+                queue.append_input(4, 9);
+            }
+            let left = sent.min(queue.len());
+            let all = waiting(&queue);
+            queue.advance(left, &mut blocks);
+            queue.keep_input(INPUT, &mut blocks);
+            assert_eq!(queue.len(), 16 - left);
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let count = queue.slices(b"", &mut slices);
+            let rest: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+            assert_eq!((&all[..], &rest[..]), (&b"to inputto input"[..], &all[left..]));
+        }
+    }
+
+    #[test]
+    fn short_frames_stand_behind_one_another_whatever_is_between() {
+        let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
+        let shared: SharedBlock = Rc::new(Block::Bytes(b"shared".to_vec()));
+        let mut all = Vec::new();
+        for round in 0..4_u8 {
+            for index in 0..100 {
+                let payload = vec![index; usize::from(index % 60)];
+                queue.append_frame(&mut blocks, [round, index], &payload);
+                all.extend_from_slice(&[round, index]);
+                all.extend_from_slice(&payload);
+                if index == 50 {
+                    queue.append_shared(&shared, 0, 6, true);
+                    all.extend_from_slice(b"shared");
+                }
+            }
+            assert_eq!(waiting(&queue), all);
+            // Bytes that have left from the middle of a segment do not change the later ones.
+            queue.advance(1000, &mut blocks);
+            all.drain(..1000);
+        }
+        assert_eq!((waiting(&queue), shared.as_bytes()), (all, &b"shared"[..]));
+        queue.advance(queue.len(), &mut blocks);
+        assert_eq!((queue.len(), Rc::strong_count(&shared)), (0, 1));
+    }
+
+    #[test]
+    fn a_short_frame_is_no_end_for_the_header_before_it() {
+        // Queued: a header that has left, its payload elsewhere, and a frame behind. The frame is dropped, the rest of
+        // the payload is kept.
+        let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
+        let shared: SharedBlock = Rc::new(Block::Bytes(b"payload".to_vec()));
+        queue.append(&mut blocks, 7, false, |out| out.extend_from_slice(b"header "));
+        queue.append_shared(&shared, 0, 7, true);
+        queue.append_frame(&mut blocks, *b"x ", b"later");
+        queue.advance(9, &mut blocks);
+        queue.keep_begun(&mut blocks);
+        assert_eq!(waiting(&queue), b"yload");
+    }
+
+    #[test]
+    fn what_is_shared_is_not_appended_to() {
+        let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
+        let shared: SharedBlock = Rc::new(Block::Bytes(b"shared".to_vec()));
+        queue.append_shared(&shared, 0, 6, true);
+        queue.append(&mut blocks, 5, true, |out| out.extend_from_slice(b"!"));
+        queue.append_shared(&shared, 0, 6, true);
+        queue.append_frame(&mut blocks, *b"::", b"!");
+        assert_eq!((waiting(&queue), shared.as_bytes()), (b"shared!shared::!".to_vec(), &b"shared"[..]));
+        // The block is no longer shared.
+        let mut last = Vec::with_capacity(10);
+        last.extend_from_slice(b"last");
+        queue.append_shared(&Rc::new(Block::Bytes(last)), 0, 4, true);
+        let segments = queue.segments.len();
+        for payload in [&b""[..], b"1", b"2"] {
+            queue.append_frame(&mut blocks, *b"::", payload);
+        }
+        assert_eq!(waiting(&queue), b"shared!shared::!last::::1::2");
+        assert_eq!(queue.segments.len(), segments);
+    }
+
+    #[test]
+    fn a_frame_whose_header_has_left_is_kept_to_its_end() {
+        let shared: SharedBlock = Rc::new(Block::Bytes(b"payload".to_vec()));
+        for (sent, kept) in [(0, &b""[..]), (3, b"der payload"), (7, b"payload"), (9, b"yload"), (14, b"")] {
+            let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
+            queue.append(&mut blocks, 7, false, |out| out.extend_from_slice(b"header "));
+            queue.append_shared(&shared, 0, 7, true);
+            queue.append(&mut blocks, 5, true, |out| out.extend_from_slice(b" later"));
+            queue.advance(sent, &mut blocks);
+            queue.keep_begun(&mut blocks);
+            assert_eq!((waiting(&queue), queue.len()), (kept.to_vec(), kept.len()), "{sent} bytes have left");
+        }
+    }
+
+    #[test]
+    fn a_frame_from_the_input_that_has_begun_is_kept_to_its_end() {
+        let later: SharedBlock = Rc::new(Block::Bytes(b"later".to_vec()));
+        for (sent, kept) in [(0, &b""[..]), (3, b"der input"), (7, b"input"), (9, b"put"), (12, b"")] {
+            let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
+            queue.append(&mut blocks, 7, false, |out| out.extend_from_slice(b"header "));
+            queue.append_input(4, 9);
+            queue.advance(sent, &mut blocks);
+            queue.keep_input(INPUT, &mut blocks);
+            queue.append_shared(&later, 0, 5, true);
+            queue.keep_begun(&mut blocks);
+            assert_eq!((waiting(&queue), queue.len()), (kept.to_vec(), kept.len()), "{sent} bytes have left");
+        }
+    }
+
+    #[test]
+    fn an_early_frame_waits_only_for_the_frame_before_it() {
+        let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
+        let shared: SharedBlock = Rc::new(Block::Bytes(b"payload".to_vec()));
+        queue.append(&mut blocks, 5, false, |out| out.extend_from_slice(b"header "));
+        queue.append_shared(&shared, 0, 7, true);
+        queue.append(&mut blocks, 5, true, |out| out.extend_from_slice(b" later"));
+        queue.advance(3, &mut blocks);
+        queue.insert_early(&mut blocks, |out| out.extend_from_slice(b" pong"));
+        assert_eq!(waiting(&queue), b"der payload pong later");
+    }
+}

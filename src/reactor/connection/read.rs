@@ -1,0 +1,225 @@
+//! Reading from sockets, and passing input to handlers.
+
+use std::{io, mem};
+
+use crate::reactor::{
+    Reactor,
+    callback_scope::Input,
+    connection::{
+        inbound::Backlog,
+        outbound::{LARGE_PAYLOAD_BYTES, Phase},
+        read_plan::{ReadPlan, ReadState},
+    },
+};
+use crate::{
+    net::{Kernel, Readiness, transport::Arrived},
+    protocol::ClosedBy,
+    tls_info::TlsInfo,
+};
+
+impl<K: Kernel> Reactor<K> {
+    /// Handles an event of a connection.
+    pub(in crate::reactor) fn on_readiness(&mut self, key: usize, readiness: Readiness) {
+        // An event may be stale; the code below relies only on the connection's existence.
+        let Some(inbound) = self.inbounds.get_mut(key) else { return };
+        inbound.readable |= readiness.readable;
+        inbound.hangup |= readiness.hangup || readiness.failed;
+        // With edge triggers each event for input also reports room for output.
+        let outbound = &mut self.hub.outbounds[key];
+        if readiness.writable && (outbound.blocked || inbound.transport.holds_output()) {
+            if outbound.blocked {
+                outbound.unblock(&mut self.hub.pools);
+            }
+            self.flush(key);
+        }
+        if readiness.failed && !self.hub.outbounds[key].may_read() {
+            self.hub.mark_closed(key, ClosedBy::Network(io::ErrorKind::ConnectionReset));
+        }
+        if readiness.readable {
+            self.read_from(key);
+        }
+    }
+
+    /// Reads input within the budget and passes it to the handler.
+    pub(in crate::reactor) fn read_from(&mut self, key: usize) {
+        let whole = self.config.read_budget_bytes.max(1);
+        let mut left = whole;
+        if let Some(outbound) = self.hub.outbounds.at_mut(key) {
+            outbound.reread_due = false;
+        }
+        loop {
+            let Some(inbound) = self.inbounds.get_mut(key) else { return };
+            let outbound = &mut self.hub.outbounds[key];
+            if inbound.backlog.is_some() && outbound.discards_input() {
+                inbound.backlog = None;
+            }
+            let state = ReadState {
+                may_read: outbound.may_read(),
+                handshaking: inbound.transport.is_handshaking() && outbound.phase != Phase::Closed,
+                has_backlog: inbound.backlog.is_some(),
+                readable: inbound.readable,
+                expected: inbound.expected as usize,
+            };
+            let most = match ReadPlan::new(state, self.reader.budget(left, whole)) {
+                ReadPlan::Read(most) => most.min(outbound.read_limit()),
+                ReadPlan::Stop => return,
+                ReadPlan::Backlog => match self.deliver_backlog(key) {
+                    true => continue,
+                    false => return,
+                },
+                ReadPlan::Yield { unread } => {
+                    outbound.reread_due |= unread;
+                    return self.queue_reread(key);
+                }
+                ReadPlan::AwaitTlsStep => return self.queue_tls_step(key),
+            };
+            if state.handshaking {
+                self.reader.tls_step_allowed = false;
+            }
+            let buffer = &mut self.reader.buffer[..most];
+            let Arrived { length, taken, more } =
+                match inbound.transport.read(&mut self.kernel, buffer, &mut self.reader.ciphertext) {
+                    Ok(Arrived::END) => return self.on_eof(key),
+                    Ok(arrived) => arrived,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => return self.on_read_error(key, error),
+                };
+            inbound.readable = more || inbound.hangup;
+            outbound.count_read(length);
+            self.hub.stats.bytes_in += length as u64;
+            left = left.saturating_sub(taken.max(1));
+            self.reader.spend(taken);
+            let discards = outbound.discards_input();
+            if let Some(info) = inbound.transport.tls_info() {
+                self.on_tls_handshake_done(key, info);
+            }
+            if discards || length == 0 {
+                continue;
+            }
+            if state.handshaking && !self.hub.outbounds[key].may_read() {
+                self.inbounds[key].backlog = Some(Backlog::new(&self.reader.buffer[..length]));
+                return;
+            }
+            if !self.deliver(key, length) {
+                return;
+            }
+        }
+    }
+
+    /// Handles the end of the peer's side.
+    fn on_eof(&mut self, key: usize) {
+        let inbound = &mut self.inbounds[key];
+        inbound.readable = false;
+        let held = inbound.transport.holds_output();
+        self.hub.peer_ended(key, held);
+    }
+
+    /// Stores the result of a TLS handshake. Output that waited for the handshake may be sent now.
+    #[cold]
+    fn on_tls_handshake_done(&mut self, key: usize, info: TlsInfo) {
+        let outbound = &mut self.hub.outbounds[key];
+        outbound.set_tls_info(info);
+        if mem::take(&mut outbound.deadline_is_for_tls) {
+            outbound.deadline = None;
+        }
+        outbound.unblock(&mut self.hub.pools);
+        self.flush(key);
+    }
+
+    #[cold]
+    fn on_read_error(&mut self, key: usize, error: io::Error) {
+        let (inbound, outbound) = (&mut self.inbounds[key], &self.hub.outbounds[key]);
+        inbound.readable = false;
+        match error.kind() {
+            io::ErrorKind::WouldBlock => {}
+            // A WebSocket has its own closing handshake; without it the end is unclean, however the stream ends.
+            io::ErrorKind::UnexpectedEof if outbound.encoder().is_some() || outbound.phase != Phase::Open => {
+                self.on_eof(key);
+            }
+            kind => {
+                if kind == io::ErrorKind::InvalidData && self.hub.may_warn() {
+                    let id = self.hub.outbounds[key].id;
+                    log::warn!(target: "ws_reactor::net", "{id}: {error}");
+                }
+                self.hub.mark_failed(key, error);
+            }
+        }
+    }
+
+    /// Passes input to the handler. Returns whether to go on: the handler has taken all, or a part before it handed the
+    /// connection over, and the next handler gets the rest.
+    fn deliver(&mut self, key: usize, length: usize) -> bool {
+        let mut buffer = mem::take(&mut self.reader.buffer);
+        let large = length >= LARGE_PAYLOAD_BYTES;
+        if large {
+            self.hub.callback.input = Input::new(&buffer[..length]);
+        }
+        let (unread, handed_over) =
+            self.run_callback(key, |handler, stream| handler.on_data(stream, &mut buffer[..length]));
+        let unread = unread.min(length);
+        self.reader.buffer = buffer;
+        let (mut expected, mut was_sent_from) = (0, false);
+        if large {
+            let input = mem::take(&mut self.hub.callback.input);
+            (expected, was_sent_from) = (input.expected(), input.was_sent_from());
+        }
+        self.inbounds[key].expected = expected;
+        self.hub.outbounds[key].use_allowance(length - unread);
+        self.after_callback(key);
+        if was_sent_from {
+            self.hub.outbounds[key].keep_input(&self.reader.buffer, &mut self.hub.pools);
+        }
+        if unread == 0 {
+            return true;
+        }
+        let backlog = Backlog::new(&self.reader.buffer[length - unread..length]);
+        self.keep_backlog(key, backlog, handed_over && unread < length)
+    }
+
+    /// Passes the backlog to the handler. Returns whether to go on, as [`deliver`](Self::deliver).
+    fn deliver_backlog(&mut self, key: usize) -> bool {
+        let Some(mut backlog) = self.inbounds[key].backlog.take() else { return true };
+        let left = backlog.bytes.len() - backlog.start;
+        let data = &mut backlog.bytes[backlog.start..][..left.min(self.hub.outbounds[key].read_limit())];
+        let length = data.len();
+        let (unread, handed_over) = self.run_callback(key, |handler, stream| handler.on_data(stream, data));
+        let unread = unread.min(length);
+        self.inbounds[key].expected = mem::take(&mut self.hub.callback.input).expected();
+        self.hub.outbounds[key].use_allowance(length - unread);
+        self.after_callback(key);
+        backlog.start += length - unread;
+        backlog.start == backlog.bytes.len() || self.keep_backlog(key, backlog, handed_over && unread < length)
+    }
+
+    /// Keeps input for the next turn, or for the next handler, which gets it at once. Returns whether it does.
+    fn keep_backlog(&mut self, key: usize, backlog: Box<Backlog>, at_once: bool) -> bool {
+        if self.fail_input_before_tls(key) {
+            return false;
+        }
+        self.inbounds[key].backlog = Some(backlog);
+        if !at_once {
+            self.queue_reread(key);
+        }
+        at_once
+    }
+
+    /// Fails the connection if bytes that the handler has handed back arrived before TLS was started. Those bytes must
+    /// not pass for bytes received within TLS.
+    fn fail_input_before_tls(&mut self, key: usize) -> bool {
+        let before = self.inbounds[key].transport.is_handshaking();
+        if before {
+            let error = io::Error::new(io::ErrorKind::InvalidData, "the peer spoke before TLS began");
+            self.hub.mark_failed(key, error);
+        }
+        before
+    }
+
+    /// Schedules reading from the connection in the next turn, without an event.
+    pub(in crate::reactor) fn queue_reread(&mut self, key: usize) {
+        let inbound = &mut self.inbounds[key];
+        if !inbound.reread_queued {
+            inbound.reread_queued = true;
+            self.reader.push_reread(key);
+        }
+    }
+}

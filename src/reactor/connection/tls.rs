@@ -1,0 +1,76 @@
+//! TLS handshakes: starting, queueing and timing out.
+
+use std::mem;
+
+use crate::net::{Kernel, tls::TlsConnector};
+use crate::reactor::{Hub, Reactor, connection::outbound::Phase, id::ConnectionId};
+
+impl Hub {
+    /// Starts TLS as a client on an established connection, right after this callback, if `tls` is given. Output waits
+    /// for the handshake.
+    pub(crate) fn start_tls(&mut self, id: ConnectionId, tls: Option<&TlsConnector>, name: &str) {
+        self.deferred.starting_tls.extend(tls.cloned().map(|tls| (id, tls, name.to_owned())));
+    }
+
+    /// Forgets the TLS result of a proxy: the connection goes on to another peer.
+    pub(crate) fn forget_tls_info(&mut self, id: ConnectionId) {
+        if let Some(outbound) = self.outbounds.open_mut(id) {
+            outbound.forget_tls_info();
+        }
+    }
+}
+
+impl<K: Kernel> Reactor<K> {
+    /// Sets a deadline for the handshake of a transport, unless the handler has set one.
+    pub(in crate::reactor) fn limit_tls_handshake(&mut self, key: usize) {
+        let (inbound, outbound) = (&self.inbounds[key], &self.hub.outbounds[key]);
+        if outbound.phase == Phase::Open && outbound.deadline.is_none() && inbound.transport.is_handshaking() {
+            let deadline = self.hub.after(outbound.config.tls_handshake_timeout);
+            self.hub.set_deadline(outbound.id, Some(deadline));
+            self.hub.outbounds[key].deadline_is_for_tls = true;
+        }
+    }
+
+    /// Starts TLS on the connections that have requested it.
+    #[inline]
+    pub(in crate::reactor) fn start_tls(&mut self) {
+        if !self.hub.deferred.starting_tls.is_empty() {
+            self.start_requested_tls();
+        }
+    }
+
+    #[cold]
+    fn start_requested_tls(&mut self) {
+        for (id, tls, name) in mem::take(&mut self.hub.deferred.starting_tls) {
+            let (key, alive) = (id.key(), self.hub.phase(id) == Phase::Open);
+            let Some(inbound) = self.inbounds.get_mut(key).filter(|_| alive) else { continue };
+            if let Err(error) = inbound.transport.start_tls(&tls, &name) {
+                self.hub.mark_failed(key, error);
+            }
+            self.limit_tls_handshake(key);
+        }
+    }
+
+    /// Queues the connection for a step of its TLS handshake.
+    pub(in crate::reactor) fn queue_tls_step(&mut self, key: usize) {
+        let inbound = &mut self.inbounds[key];
+        if !inbound.tls_queued {
+            inbound.tls_queued = true;
+            self.reader.push_tls_step(key);
+        }
+    }
+
+    /// Makes as many steps of TLS handshakes as the budget allows, oldest first.
+    pub(in crate::reactor) fn run_tls_handshakes(&mut self) {
+        for _ in 0..self.config.tls_handshake_budget.max(1) {
+            let Some(key) = self.reader.pop_tls_step() else { return };
+            if let Some(inbound) = self.inbounds.get_mut(key)
+                && mem::take(&mut inbound.tls_queued)
+            {
+                self.reader.tls_step_allowed = inbound.transport.is_handshaking();
+                self.read_from(key);
+                self.reader.tls_step_allowed = false;
+            }
+        }
+    }
+}

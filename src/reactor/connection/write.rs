@@ -1,0 +1,179 @@
+//! Flushing: writes output as far as sockets take it, and acts on the amount that is left.
+
+use std::{
+    io::{self, IoSlice},
+    mem,
+};
+
+use crate::reactor::{
+    Reactor,
+    connection::{outbound::Phase, output_rule::OutputRule, queue::MAX_SLICES},
+    id::ConnectionId,
+};
+use crate::{
+    net::{Kernel, transport::Written},
+    protocol::ClosedBy,
+};
+
+impl<K: Kernel> Reactor<K> {
+    /// Writes queued output as far as the socket takes it.
+    pub(in crate::reactor) fn flush(&mut self, key: usize) {
+        let (Some(inbound), Some(outbound)) = (self.inbounds.get_mut(key), self.hub.outbounds.at_mut(key)) else {
+            return;
+        };
+        let mut left = 0;
+        while !outbound.blocked && outbound.phase != Phase::Closed {
+            let written = match outbound.only_slice(&self.reader.buffer) {
+                Some(bytes) => inbound.transport.write(&mut self.kernel, &[IoSlice::new(bytes)]),
+                None if outbound.queued() > 0 => {
+                    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                    let count = outbound.slices(&self.reader.buffer, &mut slices);
+                    inbound.transport.write(&mut self.kernel, &slices[..count])
+                }
+                None if inbound.transport.holds_output() => inbound.transport.flush(&mut self.kernel),
+                None => break,
+            };
+            match written {
+                Ok(Written { length, blocked, moved }) => {
+                    self.hub.stats.bytes_out += length as u64;
+                    outbound.count_written(length);
+                    outbound.advance(length, &mut self.hub.pools);
+                    outbound.blocked = blocked;
+                    left += moved;
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock => outbound.blocked = true,
+                    kind => return self.hub.mark_closed(key, ClosedBy::Network(kind)),
+                },
+            }
+        }
+        self.update_watermarks(key);
+        self.update_rule(key, left);
+    }
+
+    /// Updates the output rule after `moved` bytes have left.
+    #[inline]
+    fn update_rule(&mut self, key: usize, moved: usize) {
+        let Some(outbound) = self.hub.outbounds.at_mut(key) else { return };
+        if outbound.blocked || outbound.rule().is_some() {
+            self.update_rule_of_waiting(key, moved);
+        }
+    }
+
+    #[cold]
+    fn update_rule_of_waiting(&mut self, key: usize, moved: usize) {
+        let (inbound, outbound, now) = (&self.inbounds[key], &mut self.hub.outbounds[key], self.hub.now);
+        let waiting = outbound.buffered();
+        // A connection that is connecting, opening, in a TLS handshake or closing has a deadline of its own.
+        let opening = outbound.reserved && outbound.encoder().is_none();
+        let judged =
+            outbound.phase == Phase::Open && !opening && !outbound.dialing && !inbound.transport.is_handshaking();
+        if !judged || waiting == 0 && !inbound.transport.holds_output() {
+            return outbound.set_rule(None);
+        }
+        match outbound.rule_mut() {
+            Some(rule) => rule.on_moved(moved, waiting, now),
+            None => outbound.set_rule(Some(OutputRule::new(waiting, now))),
+        }
+        self.hub.set_deadline_timer(key);
+    }
+
+    /// Acts on the amount of output that is left.
+    fn update_watermarks(&mut self, key: usize) {
+        if self.hub.outbounds[key].congested {
+            self.hub.recharge(key);
+            let outbound = &mut self.hub.outbounds[key];
+            outbound.congested = outbound.buffered() > outbound.config.output.congestion_mark();
+        }
+        let (inbound, outbound) = (&mut self.inbounds[key], &mut self.hub.outbounds[key]);
+        let (buffered, output) = (outbound.buffered(), &outbound.config.output);
+        if buffered > output.pause_reading_bytes {
+            outbound.awaits_drain = true;
+        } else if outbound.awaits_drain && buffered <= output.low_mark() {
+            outbound.awaits_drain = false;
+            self.hub.deferred.drained.push(outbound.id);
+        }
+        if buffered > 0 || outbound.shut || inbound.transport.holds_output() {
+            return;
+        }
+        match outbound.phase {
+            Phase::Draining | Phase::Lingering => {}
+            Phase::Open | Phase::Closing | Phase::AwaitingEof | Phase::Closed => return,
+        }
+        match inbound.transport.finish(&mut self.kernel) {
+            Ok(true) => {}
+            Ok(false) => {
+                outbound.blocked = true;
+                return;
+            }
+            Err(error) => return self.hub.mark_closed(key, ClosedBy::Network(error.kind())),
+        }
+        match outbound.phase {
+            // Unread input would make the system reset the connection, and our last output with it.
+            Phase::Draining if inbound.readable => outbound.phase = Phase::Lingering,
+            Phase::Draining => return self.hub.mark_closed(key, ClosedBy::Peer),
+            _ => {}
+        }
+        outbound.shut = true;
+        if let Err(error) = inbound.transport.shutdown_write(&mut self.kernel) {
+            self.hub.mark_closed(key, ClosedBy::Network(error.kind()));
+        } else if inbound.readable {
+            self.queue_reread(key);
+        }
+    }
+
+    /// Whether the system has taken all output of a connection, or the connection has ended.
+    pub(crate) fn is_flushed(&self, id: ConnectionId) -> bool {
+        let holds = || self.inbounds.get(id.key()).is_some_and(|inbound| inbound.transport.holds_output());
+        self.hub.outbound(id).is_none_or(|outbound| outbound.buffered() == 0 && !holds())
+    }
+
+    /// Flushes connections that were sent to outside their own callbacks, oldest first, within the budget.
+    #[inline]
+    pub(in crate::reactor) fn flush_touched(&mut self) {
+        if !self.hub.deferred.touched.is_empty() {
+            self.flush_oldest(self.config.write_budget.max(1));
+        }
+    }
+
+    /// Flushes at most `budget` connections.
+    #[inline(never)]
+    pub(in crate::reactor) fn flush_oldest(&mut self, budget: usize) {
+        let mut touched = mem::take(&mut self.hub.deferred.touched);
+        let count = touched.len().min(budget);
+        for key in touched.drain(..count) {
+            if let Some(outbound) = self.hub.outbounds.at_mut(key) {
+                outbound.touched = false;
+                self.flush(key);
+            }
+        }
+        // Flushing calls no handler, so no connection was touched meanwhile.
+        self.hub.deferred.touched = touched;
+    }
+
+    /// Calls `on_drain` of connections whose output has drained, and resumes reading from them.
+    #[inline]
+    pub(in crate::reactor) fn notify_drained(&mut self) {
+        if !self.hub.deferred.drained.is_empty() {
+            self.notify_all_drained();
+        }
+    }
+
+    #[inline(never)]
+    fn notify_all_drained(&mut self) {
+        let mut drained = mem::take(&mut self.hub.deferred.drained);
+        for id in drained.drain(..) {
+            let (key, Some(outbound)) = (id.key(), self.hub.outbound(id)) else { continue };
+            if outbound.phase == Phase::Open && !outbound.awaits_drain {
+                self.call(key, |handler, stream| handler.on_drain(stream));
+            }
+            if let Some(outbound) = self.hub.outbounds.at_mut(key) {
+                outbound.reread_due = true;
+            }
+            self.hub.deferred.reread.push(key);
+        }
+        drained.append(&mut self.hub.deferred.drained);
+        self.hub.deferred.drained = drained;
+    }
+}

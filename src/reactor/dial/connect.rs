@@ -1,0 +1,282 @@
+//! Outgoing connections: a name is resolved, its addresses are tried, and the first that connects is taken (RFC 8305).
+
+use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use crate::reactor::{
+    Reactor,
+    connection::{inbound::Inbound, outbound::Phase},
+    dial::{Attempt, Dial, Dialing, target::Target},
+    id::ConnectionId,
+    panic::catch_panic,
+    stream::StreamHandler,
+    timer::task::Task,
+    token::Token,
+};
+use crate::{
+    error::ConnectError,
+    net::{Endpoint, Kernel, transport::Transport},
+    protocol::{ClosedBy, TimeoutKind},
+};
+
+/// Time that an attempt has before the next address is tried in parallel (RFC 8305 §5).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+impl<K: Kernel> Reactor<K> {
+    /// Connects a raw stream. See [`Hub::connect_stream`](crate::reactor::Hub::connect_stream).
+    ///
+    /// # Errors
+    ///
+    /// See [`Hub::connect_stream`](crate::reactor::Hub::connect_stream).
+    pub fn connect_stream(
+        &mut self,
+        to: &str,
+        handler: impl StreamHandler + 'static,
+    ) -> Result<ConnectionId, ConnectError> {
+        self.hub().connect_stream(to, handler)
+    }
+
+    /// Starts the requested connections: each gets its inbound half, and its name is resolved.
+    #[inline]
+    pub(in crate::reactor) fn start_dials(&mut self) {
+        if !self.hub.deferred.dials.is_empty() {
+            self.start_requested_dials();
+        }
+    }
+
+    fn start_requested_dials(&mut self) {
+        if self.starting_dials {
+            // A handler has requested another connection in `on_dial`; the running loop starts that one, too.
+            return;
+        }
+        self.starting_dials = true;
+        while let Some(Dial { id, target, wait, handler, allowed }) = self.hub.deferred.dials.pop_front() {
+            let dialing = Box::new(Dialing {
+                target,
+                addresses: VecDeque::new(),
+                attempts: Vec::new(),
+                next: None,
+                failure: None,
+                timed: allowed.map(|allowed| self.hub.after(allowed)),
+                cancel_token: Arc::default(),
+            });
+            if dialing.timed.is_some() {
+                self.hub.set_deadline(id, dialing.timed);
+            }
+            match handler {
+                Some(handler) => {
+                    self.inbounds.insert(id.key(), Inbound::dialing(handler, dialing));
+                    self.call(id.key(), |handler, stream| handler.on_dial(stream));
+                }
+                None if self.hub.phase(id) == Phase::Open => self.inbounds[id.key()].dial_again(dialing),
+                None => continue,
+            }
+            match wait.is_zero() {
+                true => self.look_up(id),
+                false => self.schedule_dial_step(id, wait, Task::Dial(id)),
+            }
+        }
+        self.starting_dials = false;
+    }
+
+    /// Resolves the name of an outgoing connection.
+    pub(in crate::reactor) fn look_up(&mut self, id: ConnectionId) {
+        let Some(dialing) = self.dialing(id) else { return };
+        dialing.next = None;
+        log::debug!(target: "ws_reactor::net", "{id} to {}", dialing.target);
+        match dialing.target.clone() {
+            Target::Address(address) => self.try_addresses(id, Ok(VecDeque::from([address]))),
+            Target::Name(name, port) => {
+                let cancel_token = Arc::clone(&dialing.cancel_token);
+                self.hub.outbounds[id.key()].resolving = true;
+                let answer = self.answers.expect(id.to_bits(), &cancel_token);
+                let resolver = &*self.resolver;
+                let asked = catch_panic(self.config.panic_policy, || resolver.resolve(&name, port, answer));
+                self.hub.stats.panics += u64::from(asked.is_err());
+            }
+        }
+    }
+
+    /// Handles the answers of the resolver.
+    #[inline]
+    pub(in crate::reactor) fn take_lookup_results(&mut self) {
+        if self.answers.are_waiting() {
+            self.take_waiting_lookup_results();
+        }
+    }
+
+    #[inline(never)]
+    fn take_waiting_lookup_results(&mut self) {
+        for (lookup, addresses) in self.answers.take() {
+            if let Some(id) = ConnectionId::from_bits(lookup) {
+                self.try_addresses(id, addresses.map(interleave));
+            }
+        }
+    }
+
+    fn dialing(&mut self, id: ConnectionId) -> Option<&mut Dialing> {
+        self.hub.outbound(id).filter(|outbound| outbound.phase != Phase::Closed)?;
+        self.inbounds.get_mut(id.key())?.dialing.as_deref_mut()
+    }
+
+    fn try_addresses(&mut self, id: ConnectionId, addresses: io::Result<VecDeque<Endpoint>>) {
+        let Some(dialing) = self.dialing(id) else { return };
+        match addresses {
+            Ok(addresses) => dialing.addresses = addresses,
+            Err(error) => dialing.failure = Some(error),
+        }
+        self.hub.outbounds[id.key()].resolving = false;
+        self.try_next_address(id);
+    }
+
+    /// Tries the next address in parallel with the attempts in progress. Without a next address and without attempts
+    /// the connection has failed.
+    pub(in crate::reactor) fn try_next_address(&mut self, id: ConnectionId) {
+        while let Some(dialing) = self.dialing(id) {
+            let Some(address) = dialing.addresses.pop_front() else {
+                if dialing.attempts.is_empty() {
+                    let kind = dialing.failure.as_ref().map_or(io::ErrorKind::NotFound, io::Error::kind);
+                    self.hub.mark_closed(id.key(), ClosedBy::Network(kind));
+                }
+                return;
+            };
+            let entry = self.attempts.vacant_entry();
+            let slot = entry.key();
+            match self.kernel.connect(&address, Token::Attempt(slot).into()) {
+                Ok(stream) => {
+                    entry.insert(Attempt { id, address, stream });
+                    return self.on_attempt_started(id, slot);
+                }
+                Err(error) => dialing_failed(self.dialing(id), error),
+            }
+        }
+    }
+
+    /// Notes an attempt; a next address is tried after [`ATTEMPT_DELAY`].
+    fn on_attempt_started(&mut self, id: ConnectionId, slot: usize) {
+        let Some(dialing) = self.dialing(id) else { return };
+        dialing.attempts.push(slot);
+        let (last, more) = (dialing.next.take(), !dialing.addresses.is_empty());
+        if let Some(timer) = last {
+            self.hub.timers.cancel(timer);
+        }
+        if more {
+            self.schedule_dial_step(id, ATTEMPT_DELAY, Task::NextAddress(id));
+        }
+    }
+
+    /// The kind of time-out, if the connection's deadline is the one for connecting.
+    pub(in crate::reactor) fn connect_timeout_kind(&mut self, id: ConnectionId) -> Option<TimeoutKind> {
+        let (resolving, deadline) = (self.hub.is_resolving(id), self.hub.outbound(id)?.deadline);
+        let timed = self.dialing(id)?.timed;
+        let ours = timed.is_some() && deadline == timed;
+        ours.then_some(if resolving { TimeoutKind::Resolving } else { TimeoutKind::Connecting })
+    }
+
+    fn schedule_dial_step(&mut self, id: ConnectionId, wait: Duration, task: Task) {
+        let timer = self.hub.timers.insert(self.hub.after(wait), task);
+        match self.dialing(id) {
+            Some(dialing) => dialing.next = Some(timer),
+            None => drop(self.hub.timers.cancel(timer)),
+        }
+    }
+
+    /// Handles an event of an attempt.
+    pub(in crate::reactor) fn on_attempt(&mut self, slot: usize) {
+        let Some(attempt) = self.attempts.get_mut(slot) else { return };
+        let id = attempt.id;
+        match self.kernel.connected(&mut attempt.stream) {
+            Ok(false) => {}
+            Ok(true) => {
+                let attempt = self.attempts.remove(slot);
+                self.connected(attempt);
+            }
+            Err(error) => {
+                self.attempts.remove(slot);
+                if let Some(dialing) = self.dialing(id) {
+                    dialing.attempts.retain(|other| *other != slot);
+                    dialing_failed(Some(dialing), error);
+                }
+                self.try_next_address(id);
+            }
+        }
+    }
+
+    fn connected(&mut self, Attempt { id, address, mut stream }: Attempt<K::Stream>) {
+        let key = id.key();
+        if self.dialing(id).is_none() {
+            return;
+        }
+        if let Err(error) = self.kernel.reregister(&mut stream, Token::Inbound(key).into()) {
+            let kind = error.kind();
+            dialing_failed(self.inbounds[key].dialing.as_deref_mut(), error);
+            return self.hub.mark_closed(key, ClosedBy::Network(kind));
+        }
+        let inbound = &mut self.inbounds[key];
+        inbound.transport = Transport::Plain(stream);
+        if let Some(dialing) = inbound.dialing.take() {
+            self.drop_attempts(id, &dialing);
+            if dialing.timed.is_some() && self.hub.outbounds[key].deadline == dialing.timed {
+                self.hub.set_deadline(id, None);
+            }
+        }
+        let outbound = &mut self.hub.outbounds[key];
+        outbound.dialing = false;
+        if let Endpoint::Tcp(address) = address {
+            outbound.set_peer_addr(address);
+        }
+        outbound.unblock(&mut self.hub.pools);
+        self.hub.stats.connected += 1;
+        self.call(key, |handler, stream| handler.on_connect(stream));
+    }
+
+    /// Drops the attempts of a connection that is established or has ended.
+    pub(in crate::reactor) fn drop_attempts(&mut self, id: ConnectionId, dialing: &Dialing) {
+        for slot in &dialing.attempts {
+            // The slot of a finished attempt may belong to another connection now.
+            if self.attempts.get(*slot).is_some_and(|attempt| attempt.id == id) {
+                self.attempts.remove(*slot);
+            }
+        }
+        if let Some(timer) = dialing.next {
+            self.hub.timers.cancel(timer);
+        }
+    }
+}
+
+fn dialing_failed(dialing: Option<&mut Dialing>, error: io::Error) {
+    if let Some(dialing) = dialing {
+        // The first failure is reported: the other addresses were tried because of it.
+        dialing.failure.get_or_insert(error);
+    }
+}
+
+/// Interleaves the address families, beginning with the family of the first address (RFC 8305 §4).
+fn interleave(addresses: Vec<SocketAddr>) -> VecDeque<Endpoint> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (one, other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let longer = one.len().max(other.len());
+    (0..longer)
+        .flat_map(|index| [one.get(index), other.get(index)])
+        .flatten()
+        .map(|address| Endpoint::from(*address))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns() {
+        let addresses = |text: &str| -> Vec<SocketAddr> { text.split(' ').map(|text| text.parse().unwrap()).collect() };
+        let interleave = |mixed| -> Vec<SocketAddr> {
+            let taken = interleave(mixed).into_iter();
+            taken.map(|address| if let Endpoint::Tcp(address) = address { address } else { unreachable!() }).collect()
+        };
+        let mixed = addresses("[::1]:1 [::2]:1 [::3]:1 1.1.1.1:1 2.2.2.2:1");
+        assert_eq!(interleave(mixed), addresses("[::1]:1 1.1.1.1:1 [::2]:1 2.2.2.2:1 [::3]:1"));
+        let mixed = addresses("1.1.1.1:1 [::1]:1 [::2]:1");
+        assert_eq!(interleave(mixed), addresses("1.1.1.1:1 [::1]:1 [::2]:1"));
+        assert!(interleave(Vec::new()).is_empty());
+    }
+}

@@ -1,0 +1,196 @@
+//! Outgoing connections: requesting them. The loop carries the requests out in `connect`.
+//!
+//! The connection has its id from the start. Its outbound half behaves as if its socket were blocked.
+//! The inbound half has no socket until an attempt succeeds; then the handler's `on_connect` is called.
+
+mod connect;
+pub(super) mod target;
+
+use std::{
+    collections::VecDeque,
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::reactor::{
+    config::StreamConfig,
+    connection::outbound::Outbound,
+    dial::target::Target,
+    hub::{Hub, Running},
+    id::{ConnectionId, TimerId},
+    stream::StreamHandler,
+};
+use crate::{
+    error::{ConnectError, Error},
+    net::Endpoint,
+};
+
+/// Address of a peer that is not connected yet, or has no IP address.
+const UNCONNECTED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// A requested connection. Started right after the callback, or at the beginning of the next turn.
+pub(in crate::reactor) struct Dial {
+    pub(in crate::reactor) id: ConnectionId,
+    pub(in crate::reactor) target: Target,
+    /// Delay before the name is resolved.
+    pub(in crate::reactor) wait: Duration,
+    /// `None` if an existing connection is connected to another address.
+    pub(in crate::reactor) handler: Option<Box<dyn StreamHandler>>,
+    /// Time-out for connecting, unless the handler has its own.
+    pub(in crate::reactor) allowed: Option<Duration>,
+}
+
+impl fmt::Debug for Dial {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Dial({} to {})", self.id, self.target)
+    }
+}
+
+/// Progress of an outgoing connection.
+#[derive(Debug)]
+pub(in crate::reactor) struct Dialing {
+    pub(in crate::reactor) target: Target,
+    /// Addresses not tried yet.
+    pub(in crate::reactor) addresses: VecDeque<Endpoint>,
+    /// Attempts in progress.
+    pub(in crate::reactor) attempts: Vec<usize>,
+    /// Timer for resolving the name, or for trying the next address.
+    pub(in crate::reactor) next: Option<TimerId>,
+    pub(in crate::reactor) failure: Option<io::Error>,
+    /// The deadline of the connection is the time-out for connecting if it equals this.
+    pub(in crate::reactor) timed: Option<Instant>,
+    /// Held while the answer is wanted; the resolver skips lookups whose token was dropped.
+    pub(in crate::reactor) cancel_token: Arc<()>,
+}
+
+impl Dialing {
+    /// Converts the failure into the error for `on_error`.
+    pub(in crate::reactor) fn error(self, kind: io::ErrorKind) -> Error {
+        let (address, source) = (self.target.to_string(), self.failure.unwrap_or_else(|| kind.into()));
+        Error::Connect(ConnectError::Network { address, source })
+    }
+}
+
+/// A socket that is being connected.
+#[derive(Debug)]
+pub(in crate::reactor) struct Attempt<S> {
+    pub(in crate::reactor) id: ConnectionId,
+    pub(in crate::reactor) address: Endpoint,
+    pub(in crate::reactor) stream: S,
+}
+
+impl Hub {
+    /// Connects a raw stream to `example.com:80`, `[::1]:80` or `unix:/run/example.sock` (EventMachine's `connect`).
+    ///
+    /// The returned id is valid at once. The handler's `on_connect` is called when the connection is established; bytes
+    /// written before are queued. If the connection fails, the handler's `on_error` is called with the cause, then
+    /// `on_close`. The time-out is [`StreamConfig::connect_timeout`], 20 s by default.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::Address`] if `to` is not an address of one of these forms, [`ConnectError::ShuttingDown`] if the
+    /// loop is ending.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use ws_reactor::{Reactor, Stream, StreamHandler};
+    ///
+    /// struct Whois;
+    ///
+    /// impl StreamHandler for Whois {
+    ///     fn on_connect(&mut self, stream: &mut Stream<'_>) {
+    ///         stream.write(b"example.com\r\n");
+    ///     }
+    ///
+    ///     fn on_data(&mut self, _: &mut Stream<'_>, data: &mut [u8]) {
+    ///         print!("{}", String::from_utf8_lossy(data));
+    ///     }
+    /// }
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.connect_stream("whois.iana.org:43", Whois)?;
+    /// reactor.run()?;
+    /// # Ok::<(), ws_reactor::Error>(())
+    /// ```
+    pub fn connect_stream(
+        &mut self,
+        to: &str,
+        handler: impl StreamHandler + 'static,
+    ) -> Result<ConnectionId, ConnectError> {
+        self.connect_stream_with(to, StreamConfig::default(), handler)
+    }
+
+    /// As [`connect_stream`](Self::connect_stream), with a configuration for the stream.
+    ///
+    /// # Errors
+    ///
+    /// See [`connect_stream`](Self::connect_stream).
+    pub fn connect_stream_with(
+        &mut self,
+        to: &str,
+        config: StreamConfig,
+        handler: impl StreamHandler + 'static,
+    ) -> Result<ConnectionId, ConnectError> {
+        if !self.may_dial() {
+            return Err(ConnectError::ShuttingDown { address: to.to_owned() });
+        }
+        let target = to.parse().map_err(|source| ConnectError::Address { address: to.to_owned(), source })?;
+        let allowed = Some(config.connect_timeout);
+        let id = self.insert_dialing(Rc::new(config));
+        let handler: Box<dyn StreamHandler> = Box::new(handler);
+        self.deferred.dials.push_back(Dial { id, target, wait: Duration::ZERO, handler: Some(handler), allowed });
+        Ok(id)
+    }
+
+    /// Connects after a delay, for a WebSocket. Until the connection is established, its peer address is unspecified.
+    pub(crate) fn dial(
+        &mut self,
+        target: Target,
+        wait: Duration,
+        config: Rc<StreamConfig>,
+        handler: Box<dyn StreamHandler>,
+    ) -> ConnectionId {
+        let id = self.insert_dialing(config);
+        self.reserve(id);
+        self.deferred.dials.push_back(Dial { id, target, wait, handler: Some(handler), allowed: None });
+        id
+    }
+
+    fn insert_dialing(&mut self, config: Rc<StreamConfig>) -> ConnectionId {
+        let outbound = self.outbounds.insert(|id| Outbound::new(id, UNCONNECTED, config));
+        outbound.await_connection();
+        outbound.id
+    }
+
+    /// Connects an existing outgoing connection to another address, right after this callback. The id stays; queued
+    /// output is dropped, and `on_connect` is called again.
+    pub(crate) fn redial(&mut self, id: ConnectionId, target: Target) {
+        if let Some(outbound) = self.outbounds.open_mut(id) {
+            outbound.release(&mut self.pools);
+            outbound.await_connection();
+            outbound.set_peer_addr(UNCONNECTED);
+            outbound.forget_tls_info();
+            outbound.deadline_is_for_tls = false;
+            self.deferred.dials.push_back(Dial { id, target, wait: Duration::ZERO, handler: None, allowed: None });
+        }
+    }
+
+    /// Whether new connections are allowed: the loop is not ending.
+    pub(crate) fn may_dial(&self) -> bool {
+        matches!(self.running, Running::Yes | Running::Stopped)
+    }
+
+    /// Whether the connection's name is being resolved.
+    pub(crate) fn is_resolving(&self, id: ConnectionId) -> bool {
+        self.outbound(id).is_some_and(|outbound| outbound.resolving)
+    }
+
+    /// Whether this application has ended the connection, even if the connection had ended before.
+    pub(crate) fn is_closed_by_app(&self, id: ConnectionId) -> bool {
+        self.outbound(id).is_none_or(|outbound| outbound.closed_by_app)
+    }
+}

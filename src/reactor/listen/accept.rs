@@ -1,0 +1,113 @@
+//! Opening and closing of listeners, and accepting within a budget.
+
+use std::{io, mem, rc::Rc, time::Duration};
+
+use crate::reactor::{
+    Reactor,
+    hub::Running,
+    listen::{Listening, Opened, Service},
+    timer::task::Task,
+    token::Token,
+};
+use crate::{
+    error::ListenError,
+    net::{Bind, Kernel},
+};
+
+/// Time for which a listener is parked when the system has no room for a connection. The end of another connection
+/// unparks it earlier. With edge triggers nothing else would wake the listener.
+const PARKED: Duration = Duration::from_millis(100);
+
+impl<K: Kernel> Reactor<K> {
+    pub(crate) fn open(&mut self, bind: Bind, service: Rc<dyn Service>) -> Result<Listening, ListenError> {
+        if matches!(self.hub.running, Running::ShutdownRequested(_) | Running::ShuttingDown) {
+            return Err(ListenError::ShuttingDown { address: bind.address().to_owned() });
+        }
+        let token = Token::Listener(self.listeners.next_key());
+        let (socket, addr) = self
+            .kernel
+            .bind(&bind, token.into())
+            .map_err(|source| ListenError::Bind { address: bind.address().to_owned(), source })?;
+        let id = self.listeners.insert(socket, service);
+        log::debug!(target: "ws_reactor::net", "listening on {addr}");
+        Ok(Listening { id, addr })
+    }
+
+    /// Opens and closes the listeners that handlers requested, and reports the results.
+    #[inline]
+    pub(in crate::reactor) fn open_and_close_listeners(&mut self) {
+        if !(self.hub.deferred.openings.is_empty() && self.hub.deferred.closed_listeners.is_empty()) {
+            self.open_and_close_requested_listeners();
+        }
+    }
+
+    #[cold]
+    fn open_and_close_requested_listeners(&mut self) {
+        for opening in mem::take(&mut self.hub.deferred.openings) {
+            let opened = match self.hub.running {
+                Running::Yes => self.open(opening.bind, opening.service),
+                _ => Err(ListenError::ShuttingDown { address: opening.bind.address().to_owned() }),
+            };
+            self.report_opened(opening.then, opened);
+        }
+        for id in mem::take(&mut self.hub.deferred.closed_listeners) {
+            if let Some(closed) = self.listeners.remove(id, &mut self.hub.timers) {
+                self.drop_guarded(closed);
+            }
+        }
+    }
+
+    fn report_opened(&mut self, then: Opened, opened: Result<Listening, ListenError>) {
+        self.call_hub(move |hub| then(hub, opened));
+    }
+
+    pub(in crate::reactor) fn close_listeners(&mut self) {
+        for closed in self.listeners.remove_all(&mut self.hub.timers) {
+            self.drop_guarded(closed);
+        }
+    }
+
+    /// Accepts from every listener that has connections waiting, within the budget.
+    #[inline]
+    pub(in crate::reactor) fn accept(&mut self) {
+        if self.listeners.are_accepting() {
+            self.accept_from_all();
+        }
+    }
+
+    #[inline(never)]
+    fn accept_from_all(&mut self) {
+        for key in self.listeners.keys() {
+            self.accept_from(key);
+        }
+        self.listeners.update_accepting();
+    }
+
+    fn accept_from(&mut self, key: usize) {
+        for _ in 0..self.config.accept_budget.max(1) {
+            let Some(listener) = self.listeners.ready_mut(key) else { return };
+            let accepted = match self.kernel.accept(&mut listener.socket) {
+                Ok((stream, peer)) => {
+                    let service = Rc::clone(&listener.service);
+                    self.admit(stream, peer, &*service)
+                }
+                Err(error) => Err(error),
+            };
+            match accepted {
+                Ok(()) => self.listeners.on_accepted(key),
+                Err(error) => self.on_accept_error(key, &error),
+            }
+        }
+    }
+
+    fn on_accept_error(&mut self, key: usize, error: &io::Error) {
+        let Some(id) = self.listeners.on_error(key, error.kind()) else { return };
+        self.listeners.park(id, self.hub.timers.insert(self.hub.now + PARKED, Task::Listener(id)));
+        if self.hub.may_warn() {
+            log::warn!(
+                target: "ws_reactor::net",
+                "{id}: a connection cannot be accepted, accepting pauses for 100 ms: {error}"
+            );
+        }
+    }
+}

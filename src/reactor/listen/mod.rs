@@ -1,0 +1,90 @@
+//! Listening: handlers for accepted connections, and opening and closing of listeners.
+
+mod accept;
+pub(super) mod admission;
+pub(super) mod listeners;
+
+use std::{fmt, net::SocketAddr, rc::Rc};
+
+use crate::reactor::{Hub, StreamHandler, config::StreamConfig, id::ListenerId};
+use crate::{
+    error::ListenError,
+    net::{Bind, tls::TlsAcceptor},
+};
+
+/// Creates the handler of each connection that a listener accepts.
+pub(crate) trait Service {
+    fn stream(&self, peer: SocketAddr) -> Box<dyn StreamHandler>;
+    fn config(&self) -> Rc<StreamConfig>;
+    /// TLS that the connections have to speak first, if any.
+    fn tls(&self) -> Option<&TlsAcceptor>;
+}
+
+/// Service for raw streams.
+pub(in crate::reactor) struct Streams<F> {
+    pub(in crate::reactor) factory: F,
+    pub(in crate::reactor) config: Rc<StreamConfig>,
+    pub(in crate::reactor) tls: Option<TlsAcceptor>,
+}
+
+impl<F: Fn(SocketAddr) -> H, H: StreamHandler + 'static> Service for Streams<F> {
+    fn stream(&self, peer: SocketAddr) -> Box<dyn StreamHandler> {
+        Box::new((self.factory)(peer))
+    }
+
+    fn config(&self) -> Rc<StreamConfig> {
+        Rc::clone(&self.config)
+    }
+
+    fn tls(&self) -> Option<&TlsAcceptor> {
+        self.tls.as_ref()
+    }
+}
+
+/// An open listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listening {
+    /// Id of the listener, for [`Hub::close_listener`].
+    pub id: ListenerId,
+    /// Local address of the listener. If port 0 was requested, the port is the one that the system chose.
+    pub addr: SocketAddr,
+}
+
+/// Callback for the result of opening a listener.
+pub(in crate::reactor) type Opened = Box<dyn FnOnce(&mut Hub, Result<Listening, ListenError>)>;
+
+/// A listener to be opened.
+pub(in crate::reactor) struct Opening {
+    pub(in crate::reactor) bind: Bind,
+    pub(in crate::reactor) service: Rc<dyn Service>,
+    pub(in crate::reactor) then: Opened,
+}
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Opening").field(&self.bind).finish()
+    }
+}
+
+impl Hub {
+    /// Opens a listener for raw streams in the course of this turn, or in the next if it is called late in the turn.
+    /// Then calls `then` with the result.
+    ///
+    /// The result is [`ListenError::Bind`] if the address cannot be resolved or no socket can be bound to it, and
+    /// [`ListenError::ShuttingDown`] if the loop is ending.
+    ///
+    /// See [`Reactor::listen_stream`](crate::Reactor::listen_stream) for the other parameters.
+    pub fn listen_stream<H: StreamHandler + 'static>(
+        &mut self,
+        bind: impl Into<Bind>,
+        factory: impl Fn(SocketAddr) -> H + 'static,
+        then: impl FnOnce(&mut Hub, Result<Listening, ListenError>) + 'static,
+    ) {
+        let config = Rc::default();
+        self.open(bind.into(), Rc::new(Streams { factory, config, tls: None }), Box::new(then));
+    }
+
+    pub(crate) fn open(&mut self, bind: Bind, service: Rc<dyn Service>, then: Opened) {
+        self.deferred.openings.push(Opening { bind, service, then });
+    }
+}

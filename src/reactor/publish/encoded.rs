@@ -1,0 +1,68 @@
+//! Messages encoded once for many connections.
+
+use std::rc::Rc;
+
+use crate::protocol::{
+    Message,
+    block::{Blocks, SharedBlock, offset_in},
+    encoder::Encoder,
+    mask::MaskingKey,
+};
+use crate::reactor::connection::{
+    compression::ShareKey,
+    outbound::{LARGE_PAYLOAD_BYTES, Outbound, SMALL_FRAME_BYTES},
+};
+
+/// A server does not mask.
+const NO_KEY: MaskingKey = [0; 4];
+
+/// A message encoded once for many connections. `head` holds the header, and the payload unless `body` holds it.
+#[derive(Debug)]
+pub(crate) struct EncodedFrame {
+    pub(in crate::reactor) encoder: Encoder,
+    pub(in crate::reactor) shares: ShareKey,
+    pub(in crate::reactor) head: SharedBlock,
+    pub(in crate::reactor) body: Option<(SharedBlock, usize, usize)>,
+}
+
+impl EncodedFrame {
+    /// Encodes for a connection, and for all connections that can share its frame.
+    pub(in crate::reactor) fn new(
+        outbound: &mut Outbound,
+        encoder: Encoder,
+        shares: ShareKey,
+        message: Message<'_>,
+        message_buffer: Option<&SharedBlock>,
+        blocks: &mut Blocks,
+    ) -> Self {
+        debug_assert!(!encoder.masks(), "what is masked is not shared");
+        let deflation = outbound.compression.as_mut().filter(|_| shares != ShareKey::Plain);
+        let deflation = deflation.map(|compression| &mut compression.deflation);
+        let payload = message.as_bytes();
+        let mut head = blocks.take(payload.len());
+        let mut body = None;
+        if let Some(out) = Rc::get_mut(&mut head) {
+            let lying = message_buffer.filter(|_| payload.len() >= LARGE_PAYLOAD_BYTES && deflation.is_none());
+            let lying =
+                lying.and_then(|block| Some((block, offset_in(block, payload)?, encoder.message_header(message)?)));
+            match lying {
+                Some((block, start, header)) => {
+                    out.bytes_mut().extend_from_slice(header.as_bytes());
+                    body = Some((Rc::clone(block), start, start + payload.len()));
+                }
+                None => encoder.message_with(deflation, message, NO_KEY, out.bytes_mut()),
+            }
+        }
+        EncodedFrame { encoder, shares, head, body }
+    }
+
+    /// Blocks that are queued without a copy.
+    pub(in crate::reactor) fn shared_blocks(&self) -> impl Iterator<Item = &SharedBlock> {
+        let head = Some(&self.head).filter(|head| head.as_bytes().len() > SMALL_FRAME_BYTES);
+        head.into_iter().chain(self.body.as_ref().map(|(block, _, _)| block))
+    }
+
+    pub(in crate::reactor) fn release(self, blocks: &mut Blocks) {
+        blocks.give(self.head);
+    }
+}

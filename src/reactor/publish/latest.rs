@@ -1,0 +1,254 @@
+//! Messages of which only the latest counts: the next message of a key replaces a queued, unsent one in its place.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    rc::Rc,
+};
+
+use crate::protocol::{
+    Message, Outgoing,
+    block::{Block, SharedBlock},
+    encoder::Encoder,
+    outgoing::OutgoingKind,
+};
+use crate::reactor::{
+    connection::{
+        compression::ShareKey,
+        outbound::{Outbound, Phase},
+        output_rule::Admission,
+    },
+    hub::Hub,
+    id::ConnectionId,
+    pools::Pools,
+    publish::{Published, encoded::EncodedFrame},
+    send_status::SendStatus,
+};
+
+/// Positions of the keyed messages in a queue, counted from the first segment that the queue ever had.
+#[derive(Debug, Default)]
+pub(in crate::reactor) struct Latest {
+    /// A keyed hash function, because the names may come from peers.
+    positions: HashMap<Rc<str>, u64>,
+    order: VecDeque<(u64, Rc<str>)>,
+}
+
+impl Latest {
+    pub(in crate::reactor) fn position(&self, key: &str) -> Option<u64> {
+        self.positions.get(key).copied()
+    }
+
+    /// Notes that a message with the key was queued at `position`, behind all others.
+    pub(in crate::reactor) fn note(&mut self, key: &str, position: u64) {
+        let key: Rc<str> = key.into();
+        self.positions.insert(Rc::clone(&key), position);
+        self.order.push_back((position, key));
+    }
+
+    /// Removes the positions before `position`, whose segments have left.
+    pub(in crate::reactor) fn forget_before(&mut self, position: u64) {
+        while let Some((first, key)) = self.order.front().filter(|(first, _)| *first < position) {
+            if self.positions.get(key) == Some(first) {
+                self.positions.remove(key);
+            }
+            self.order.pop_front();
+        }
+    }
+
+    /// Moves the positions from `position` on by one, because a segment was inserted there.
+    pub(in crate::reactor) fn shift_from(&mut self, position: u64) {
+        for (at, key) in self.order.iter_mut().filter(|(at, _)| *at >= position) {
+            if let Some(known) = self.positions.get_mut(key).filter(|known| **known == *at) {
+                *known += 1;
+            }
+            *at += 1;
+        }
+    }
+}
+
+/// A message and its key.
+#[derive(Clone, Copy)]
+struct Keyed<'m> {
+    key: &'m str,
+    message: Message<'m>,
+}
+
+impl Hub {
+    /// Sends a message of which only the latest per key counts, such as a price.
+    ///
+    /// A queued message of the same key is replaced in its place, unless its first byte was written. A peer that reads
+    /// slowly gets fewer messages and none that is out of date, and the queue stays bounded by the number of keys.
+    /// A peer that takes nothing at all is still closed after
+    /// [`stall_timeout`](crate::OutputLimits::stall_timeout). The new message takes the place of the old one, ahead of
+    /// messages of other keys that were queued in between.
+    /// [`Stats::conflated`](crate::Stats::conflated) counts the replaced messages.
+    ///
+    /// With compression and context takeover the message is sent uncompressed, because a later message could refer to
+    /// it.
+    ///
+    /// The results are those of [`send`](Self::send). A message that replaces another is never refused because of the
+    /// output limits.
+    ///
+    /// ```
+    /// use ws_reactor::{Hub, ConnectionId};
+    ///
+    /// fn quote(hub: &mut Hub, id: ConnectionId, symbol: &str, price: f64) {
+    ///     hub.send_latest(id, symbol, format!("{symbol} {price}"));
+    /// }
+    /// ```
+    pub fn send_latest<'m>(&mut self, id: ConnectionId, key: &str, message: impl Into<Outgoing<'m>>) -> SendStatus {
+        with_message(message.into(), |message| self.send_keyed(id, Keyed { key, message }))
+    }
+
+    /// As [`send_latest`](Self::send_latest), for every subscriber of a topic. The message is encoded once for all
+    /// connections with the same encoding.
+    ///
+    /// Keys belong to a connection, not to a topic: messages of two topics with the same key replace each other.
+    pub fn publish_latest<'m>(&mut self, topic: &str, key: &str, message: impl Into<Outgoing<'m>>) -> Published {
+        with_message(message.into(), |message| self.publish_keyed(topic, Keyed { key, message }))
+    }
+
+    fn send_keyed(&mut self, id: ConnectionId, keyed: Keyed<'_>) -> SendStatus {
+        let Some(outbound) = self.outbounds.open_mut(id) else { return SendStatus::Closed };
+        let Some(encoder) = outbound.encoder().filter(|encoder| encoder.supports(keyed.message)) else {
+            return SendStatus::Unsupported;
+        };
+        let admission = match outbound.admits_latest(keyed.key) {
+            Some(admission) => admission,
+            None => self.admit(id),
+        };
+        let mut status = SendStatus::from(admission);
+        if status.is_queued() {
+            self.queue_keyed(id.key(), encoder, keyed);
+            self.touch(id.key());
+            if !self.charge_excess(id.key()) {
+                status = SendStatus::Closed;
+            }
+        }
+        self.count(id.key(), status)
+    }
+
+    /// Queues a keyed message on an open connection.
+    fn queue_keyed(&mut self, key: usize, encoder: Encoder, keyed: Keyed<'_>) {
+        let outbound = &mut self.outbounds[key];
+        let shares = outbound.shares_latest(keyed.message.len());
+        let replaced = match outbound.is_compressing() {
+            true => outbound.line_up_latest(keyed.key, keyed.message, &mut self.pools),
+            false => {
+                let frame = self.pools.latest_frame(outbound, encoder, shares, keyed.message);
+                outbound.put_latest(keyed.key, frame, 0, &mut self.pools)
+            }
+        };
+        self.stats.conflated += u64::from(replaced);
+    }
+
+    fn publish_keyed(&mut self, topic: &str, keyed: Keyed<'_>) -> Published {
+        let (mut published, mut frames) = (Published::default(), Vec::<(Encoder, ShareKey, SharedBlock)>::new());
+        let members = self.topics.members(topic).len();
+        self.deliveries_left = self.deliveries_left.saturating_sub(members);
+        for index in 0..members {
+            let key = self.topics.members(topic)[index].connection as usize;
+            let outbound = &mut self.outbounds[key];
+            let Some(encoder) = outbound.encoder().filter(|_| outbound.phase == Phase::Open) else { continue };
+            if !encoder.supports(keyed.message) {
+                published.unsupported += 1;
+                continue;
+            }
+            let admission = match outbound.admits_latest(keyed.key) {
+                Some(admission) => admission,
+                None => self.admit_published(key),
+            };
+            if published.count_refused(admission) {
+                continue;
+            }
+            let outbound = &mut self.outbounds[key];
+            let shares = outbound.shares_latest(keyed.message.len());
+            if outbound.is_compressing() || encoder.masks() {
+                self.queue_keyed(key, encoder, keyed);
+            } else {
+                let known = frames.iter().position(|frame| (frame.0, frame.1) == (encoder, shares));
+                let known = known.unwrap_or_else(|| {
+                    let frame = self.pools.latest_frame(outbound, encoder, shares, keyed.message);
+                    frames.push((encoder, shares, frame));
+                    frames.len() - 1
+                });
+                let frame = Rc::clone(&frames[known].2);
+                let length = frame.as_bytes().len();
+                let replaced = outbound.put_latest(keyed.key, frame, length, &mut self.pools);
+                self.stats.conflated += u64::from(replaced);
+                let above = outbound.above_congestion_mark();
+                if above > 0 {
+                    self.excess.add_shared(&frames[known].2, above);
+                }
+            }
+            self.settle_published(key, admission, &mut published);
+        }
+        self.stats.messages_out += published.queued as u64;
+        for (_, _, frame) in frames {
+            self.pools.blocks.give(frame);
+        }
+        published
+    }
+}
+
+/// Calls `send` with the message, borrowed or owned; a frame is made in either case.
+fn with_message<T>(message: Outgoing<'_>, send: impl FnOnce(Message<'_>) -> T) -> T {
+    match message.0 {
+        OutgoingKind::Borrowed(message) => send(message),
+        OutgoingKind::Owned(payload) => send(payload.as_message()),
+    }
+}
+
+impl Outbound {
+    /// Admission of a keyed message that the limits need not decide: there is room, or the message replaces another.
+    fn admits_latest(&mut self, key: &str) -> Option<Admission> {
+        if self.has_room() {
+            return Some(Admission::Accept);
+        }
+        let queued = self.queue.as_ref().is_some_and(|queue| queue.latest_index(key).is_some());
+        if !queued && !self.has_latest_in_line(key) {
+            return None;
+        }
+        // `on_drain` follows when there is room again.
+        self.awaits_drain = true;
+        Some(Admission::Congested)
+    }
+
+    /// The connections that can share the frame of a keyed message. The frame refers to no other message, so that it
+    /// can be replaced.
+    fn shares_latest(&self, length: usize) -> ShareKey {
+        match self.shares(length, true) {
+            ShareKey::Nothing => ShareKey::Plain,
+            shares => shares,
+        }
+    }
+
+    /// Queues a frame in the place of a waiting frame with the same key. Returns whether there was one.
+    fn put_latest(&mut self, key: &str, frame: SharedBlock, shared: usize, pools: &mut Pools) -> bool {
+        let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+        queue.put_latest(&mut pools.blocks, key, frame, shared)
+    }
+}
+
+impl Pools {
+    /// Encodes a whole frame in a block of its own, to which nothing is appended.
+    fn latest_frame(
+        &mut self,
+        outbound: &mut Outbound,
+        encoder: Encoder,
+        shares: ShareKey,
+        message: Message<'_>,
+    ) -> SharedBlock {
+        if encoder.masks() {
+            let key = self.key(encoder);
+            let mut bytes = Vec::new();
+            encoder.message(message, key, &mut bytes);
+            return Rc::new(Block::Frozen(bytes));
+        }
+        let EncodedFrame { mut head, .. } =
+            EncodedFrame::new(outbound, encoder, shares, message, None, &mut self.blocks);
+        if let Some(block) = Rc::get_mut(&mut head) {
+            block.freeze();
+        }
+        head
+    }
+}

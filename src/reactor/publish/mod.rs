@@ -1,0 +1,202 @@
+//! Publishing: one message to all subscribers of a topic, encoded once.
+
+pub(super) mod encoded;
+pub(super) mod latest;
+pub(super) mod topics;
+
+use crate::protocol::{Message, Outgoing, block::offset_in, message::Summary, outgoing::OutgoingKind};
+use crate::reactor::{
+    callback_scope::NO_CONNECTION,
+    connection::{compression::ShareKey, outbound::Phase, output_rule::Admission},
+    hub::Hub,
+    id::ConnectionId,
+    publish::encoded::EncodedFrame,
+    send_status::SendStatus,
+};
+
+/// Result of a publish, in numbers of subscribers. Subscribers that are closing are not counted.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// The message is queued, on congested connections too.
+    pub queued: usize,
+    /// The message is queued on a connection whose output is above its high-water mark
+    /// ([`SendStatus::Congested`](crate::SendStatus::Congested)). A part of `queued`.
+    pub congested: usize,
+    /// The message was dropped by policy ([`SendStatus::Dropped`](crate::SendStatus::Dropped)).
+    pub dropped: usize,
+    /// The connection was closed as a slow reader, because of
+    /// [`OutputLimits::limit_bytes`](crate::OutputLimits::limit_bytes) or
+    /// [`ReactorConfig::excess_output_bytes`](crate::ReactorConfig::excess_output_bytes).
+    pub closed: usize,
+    /// The protocol version has no binary messages ([`SendStatus::Unsupported`](crate::SendStatus::Unsupported)).
+    pub unsupported: usize,
+}
+
+impl Published {
+    /// Counts a subscriber whose output does not admit the message. Returns whether that is so.
+    #[inline]
+    pub(in crate::reactor) fn count_refused(&mut self, admission: Admission) -> bool {
+        match admission {
+            Admission::Accept | Admission::Congested => return false,
+            Admission::Drop => self.dropped += 1,
+            Admission::Close => self.closed += 1,
+        }
+        true
+    }
+}
+
+impl Hub {
+    /// Sends a message to every subscriber of a topic. The message is encoded once for all connections with the same
+    /// encoding. Each connection receives messages in the order of publishing.
+    ///
+    /// With compression the message is also compressed once, at once and whatever its length, for all connections
+    /// without context takeover that have the same window. With context takeover it is compressed for each connection,
+    /// because it refers to earlier messages of that connection; `DeflateConfig::shared` suits many subscribers better.
+    pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
+        self.publish_outgoing(topic, message.into(), NO_CONNECTION, true)
+    }
+
+    /// As [`publish`](Self::publish), uncompressed even where compression was negotiated.
+    pub fn publish_uncompressed<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
+        self.publish_outgoing(topic, message.into(), NO_CONNECTION, false)
+    }
+
+    /// As [`publish`](Self::publish), to every subscriber except `except`.
+    pub fn publish_to_others<'m>(
+        &mut self,
+        except: ConnectionId,
+        topic: &str,
+        message: impl Into<Outgoing<'m>>,
+    ) -> Published {
+        let except = self.outbound(except).map_or(NO_CONNECTION, |_| except.key());
+        self.publish_outgoing(topic, message.into(), except, true)
+    }
+
+    /// Subscribes an open WebSocket to a topic. The subscription ends with the connection.
+    ///
+    /// Returns `false` if the WebSocket is subscribed already, and if the connection is a raw stream, not open yet,
+    /// closing or ended.
+    pub fn subscribe(&mut self, id: ConnectionId, topic: &str) -> bool {
+        let speaks = self.outbounds.open_mut(id).is_some_and(|outbound| outbound.encoder().is_some());
+        speaks && self.topics.subscribe(id.key(), topic)
+    }
+
+    /// Ends a subscription. Returns `false` if there is none, or if the connection is closing or has ended.
+    pub fn unsubscribe(&mut self, id: ConnectionId, topic: &str) -> bool {
+        self.outbounds.open_mut(id).is_some() && self.topics.unsubscribe(id.key(), topic)
+    }
+
+    /// Number of connections subscribed to a topic. A closing connection counts until it has ended.
+    pub fn subscribers(&self, topic: &str) -> usize {
+        self.topics.members(topic).len()
+    }
+
+    fn publish_outgoing(&mut self, topic: &str, message: Outgoing<'_>, except: usize, compress: bool) -> Published {
+        match message.0 {
+            OutgoingKind::Borrowed(message) => self.publish_except(topic, message, except, compress),
+            OutgoingKind::Owned(payload) => {
+                self.with_payload(payload, |hub, message| hub.publish_except(topic, message, except, compress))
+            }
+        }
+    }
+
+    fn publish_except(&mut self, topic: &str, message: Message<'_>, except: usize, compress: bool) -> Published {
+        let mut published = Published::default();
+        let mut frames = std::mem::take(&mut self.pools.frames);
+        let mut copy = None;
+        let members = self.topics.members(topic).len();
+        self.deliveries_left = self.deliveries_left.saturating_sub(members);
+        for index in 0..members {
+            let key = self.topics.members(topic)[index].connection as usize;
+            let outbound = &mut self.outbounds[key];
+            let Some(encoder) = outbound.encoder().filter(|_| outbound.phase == Phase::Open && key != except) else {
+                continue;
+            };
+            if !encoder.supports(message) {
+                published.unsupported += 1;
+                continue;
+            }
+            let admission = if outbound.has_room() { Admission::Accept } else { self.admit_published(key) };
+            if published.count_refused(admission) {
+                continue;
+            }
+            let outbound = &mut self.outbounds[key];
+            log::trace!(target: "ws_reactor::reactor", "{} send {}, published", outbound.id, Summary(message));
+            let (message_buffer, pools) = (self.callback.message_buffer.as_ref(), &mut self.pools);
+            let shares = outbound.shares(message.len(), compress);
+            let known = frames.iter().position(|frame| (frame.encoder, frame.shares) == (encoder, shares));
+            match known {
+                _ if shares == ShareKey::Nothing => {
+                    // Connections that have to wait with the message wait with the same copy of it.
+                    let large = message.len() > pools.slice_bytes;
+                    let lies = message_buffer.is_some_and(|block| offset_in(block, message.as_bytes()).is_some());
+                    let copy =
+                        (large && !lies).then(|| &*copy.get_or_insert_with(|| pools.blocks.take_message(message)));
+                    let (message, message_buffer) =
+                        copy.map_or((message, message_buffer), |copy| (copy.message(), Some(copy)));
+                    if outbound.message(encoder, message, compress, message_buffer, pools) {
+                        self.deferred.compressing.push_back(outbound.id);
+                    }
+                    if let Some(block) = message_buffer.filter(|_| outbound.above_congestion_mark() > 0) {
+                        self.excess.add_shared(block, outbound.above_congestion_mark());
+                    }
+                }
+                known => {
+                    let known = known.unwrap_or_else(|| {
+                        frames.push(EncodedFrame::new(
+                            outbound,
+                            encoder,
+                            shares,
+                            message,
+                            message_buffer,
+                            &mut pools.blocks,
+                        ));
+                        frames.len() - 1
+                    });
+                    outbound.encoded(&frames[known], pools);
+                    let above = outbound.above_congestion_mark();
+                    if above > 0 {
+                        frames[known].shared_blocks().for_each(|block| self.excess.add_shared(block, above));
+                    }
+                }
+            }
+            self.settle_published(key, admission, &mut published);
+        }
+        for frame in frames.drain(..) {
+            frame.release(&mut self.pools.blocks);
+        }
+        if let Some(copy) = copy {
+            self.pools.blocks.give(copy);
+        }
+        self.pools.frames = frames;
+        self.stats.messages_out += published.queued as u64;
+        published
+    }
+
+    /// Flushes and charges a subscriber for which a published message was queued, and counts the message.
+    #[inline]
+    pub(in crate::reactor) fn settle_published(&mut self, key: usize, admission: Admission, published: &mut Published) {
+        self.touch(key);
+        if self.charge_excess(key) {
+            published.queued += 1;
+            published.congested += usize::from(admission == Admission::Congested);
+            self.outbounds[key].count_sent(SendStatus::Queued);
+        } else {
+            self.stats.dropped += 1;
+            published.closed += 1;
+            self.outbounds[key].count_sent(SendStatus::Closed);
+        }
+    }
+
+    /// Status of a published message for a subscriber whose output is above a mark.
+    #[cold]
+    pub(in crate::reactor) fn admit_published(&mut self, key: usize) -> Admission {
+        let admission = self.admit(self.outbounds[key].id);
+        if matches!(admission, Admission::Drop | Admission::Close) {
+            self.stats.dropped += 1;
+            self.outbounds[key].count_sent(admission.into());
+        }
+        admission
+    }
+}

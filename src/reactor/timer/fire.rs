@@ -1,0 +1,86 @@
+//! Ticks and timers that are due.
+
+use crate::net::Kernel;
+use crate::reactor::{
+    Reactor,
+    connection::outbound::Phase,
+    hub::Running,
+    id::{ConnectionId, TimerId},
+    timer::task::{Periodic, Task, following},
+};
+
+impl<K: Kernel> Reactor<K> {
+    /// Calls the ticks that were waiting before this call, within the budget. Ticks added meanwhile wait for the next
+    /// turn.
+    pub(in crate::reactor) fn run_ticks(&mut self) {
+        for _ in 0..self.hub.deferred.ticks.len().min(self.config.timer_budget.max(1)) {
+            if self.hub.deliveries_left > 0
+                && let Some(tick) = self.hub.deferred.ticks.pop_front()
+            {
+                self.call_hub(tick);
+            }
+        }
+    }
+
+    /// Calls the timers that are due, within the budget.
+    pub(in crate::reactor) fn fire_timers(&mut self) {
+        for _ in 0..self.config.timer_budget.max(1) {
+            if self.hub.deliveries_left == 0 {
+                return;
+            }
+            let Some(timer) = self.hub.timers.next_due(self.hub.now) else { return };
+            self.fire(timer);
+        }
+    }
+
+    fn fire(&mut self, timer: TimerId) {
+        let Some(task) = self.hub.timers.value_mut(timer) else { return };
+        if let Task::Periodic(interval) = task {
+            let call = interval.call.take();
+            return self.fire_periodic(timer, call);
+        }
+        if let Task::ConnectionInterval(interval) = task {
+            let (id, next) = (interval.id, interval.advance(self.hub.now));
+            self.hub.timers.reschedule(timer, next);
+            if self.hub.phase(id) == Phase::Open {
+                self.call(id.key(), |handler, stream| handler.on_timer(stream, timer));
+            }
+            return;
+        }
+        match self.hub.timers.cancel(timer) {
+            Some(Task::Deadline(id)) => self.check_deadlines(id),
+            Some(Task::Connection(id)) => self.fire_connection_timer(id, timer),
+            Some(Task::ConnectionInterval(_)) => {}
+            Some(Task::Once(Some(call))) => drop(self.call_hub(call)),
+            Some(Task::Listener(id)) => self.listeners.unpark(id),
+            Some(Task::Dial(id)) => self.look_up(id),
+            Some(Task::NextAddress(id)) => self.try_next_address(id),
+            Some(Task::Trim) => self.trim(),
+            Some(Task::EndShutdown) => self.hub.running = Running::Stopping,
+            Some(Task::Once(None) | Task::Periodic(_)) | None => {}
+        }
+    }
+
+    fn fire_periodic(&mut self, timer: TimerId, call: Option<Periodic>) {
+        let Some(mut call) = call else { return };
+        let whole = self.call_hub(&mut call).is_some();
+        let now = self.hub.now;
+        // The call may have cancelled its own timer. A function that panicked is not called again, because its state
+        // may be broken.
+        let Some(Task::Periodic(interval)) = self.hub.timers.value_mut(timer) else { return };
+        if !whole {
+            self.hub.timers.cancel(timer);
+            return;
+        }
+        interval.call = Some(call);
+        let next = following(&mut interval.next, interval.every, now);
+        self.hub.timers.reschedule(timer, next);
+    }
+
+    fn fire_connection_timer(&mut self, id: ConnectionId, timer: TimerId) {
+        self.hub.forget_timer(id, timer);
+        if self.hub.phase(id) == Phase::Open {
+            self.call(id.key(), |handler, stream| handler.on_timer(stream, timer));
+        }
+    }
+}
