@@ -4,7 +4,7 @@ use std::mem;
 
 use super::{
     Reactor,
-    connection::outbound::Phase,
+    connection::state::Phase,
     hub::Hub,
     panic::{Panicked, catch_panic},
     stream::{Stream, StreamHandler},
@@ -82,14 +82,14 @@ impl<K: Kernel> Reactor<K> {
                 );
                 self.hub.mark_closed(key, ClosedBy::Application);
             }
-            if self.hub.outbounds[key].phase != Phase::Open {
+            if !self.hub.outbounds[key].state.is_open() {
                 self.drop_guarded(successor);
                 return;
             }
             // The former handler may hold the last reference to its server.
             let former = mem::replace(&mut self.inbounds[key].handler, successor);
             self.drop_guarded(former);
-            if self.hub.outbounds[key].dialing {
+            if self.hub.outbounds[key].state.is_connecting() {
                 // `on_connect` follows when the connection is established.
                 return;
             }

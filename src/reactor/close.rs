@@ -2,9 +2,18 @@
 
 use std::{io, time::Instant};
 
-use super::{connection::outbound::Phase, hub::Hub, id::ConnectionId, send_status::SendStatus, timer::task::Task};
+use super::{
+    connection::{
+        reason::{End, in_order, unanswered_close},
+        state::{Effect, Event, Phase},
+    },
+    hub::Hub,
+    id::ConnectionId,
+    send_status::SendStatus,
+    timer::task::Task,
+};
 use crate::protocol::{
-    CloseCode, CloseReason, ClosedBy, ProtocolError, TimeoutKind, Version, encoder::Encoder, incoming::CloseFrame,
+    CloseCode, CloseReason, ClosedBy, ProtocolError, Version, encoder::Encoder, incoming::CloseFrame,
 };
 
 /// If more than this of a begun frame is queued, a close frame behind it does not reach a peer that does not read. The
@@ -39,20 +48,19 @@ impl Hub {
     pub(crate) fn close_by(&mut self, id: ConnectionId, code: CloseCode, reason: &str, by: ClosedBy) -> SendStatus {
         self.note_closed_by_app(id);
         let Some(outbound) = self.outbounds.open_mut(id) else { return SendStatus::Closed };
-        if outbound.dialing {
+        if outbound.state.is_connecting() {
             // Nothing was sent that could still arrive.
             self.mark_closed(id.key(), by);
             return SendStatus::Queued;
         }
         let Some(encoder) = outbound.encoder() else {
-            let ending = CloseReason { code: CloseCode::NO_STATUS, reason: String::new(), clean: true, by };
-            self.end(id, Phase::Lingering, ending);
+            self.begin_closing(id, Event::LastSent, in_order(by));
             return SendStatus::Queued;
         };
         log::trace!(target: "ws_reactor::reactor", "{id} closes with {code} {reason:?}");
         outbound.close_frame(Some(code), reason, &mut self.pools);
-        let phase = if encoder.version().has_closing_handshake() { Phase::Closing } else { Phase::Lingering };
-        self.end(id, phase, unanswered_close(encoder.version(), code, reason, by));
+        let event = if encoder.version().has_closing_handshake() { Event::CloseSent } else { Event::LastSent };
+        self.begin_closing(id, event, unanswered_close(encoder.version(), code, reason, by));
         SendStatus::Queued
     }
 
@@ -77,7 +85,7 @@ impl Hub {
     /// Notes that the application has ended the connection, even if it has ended already: a client does not reconnect.
     fn note_closed_by_app(&mut self, id: ConnectionId) {
         if let Some(outbound) = self.outbounds.get_mut(id) {
-            outbound.closed_by_app = true;
+            outbound.state.close_by_app();
         }
     }
 
@@ -100,8 +108,8 @@ impl Hub {
             false => CloseReason::abnormal(by),
         };
         // A server ends the stream first; a client waits for that (RFC 6455 §7.1.1).
-        let waits = outbound.encoder().is_some_and(Encoder::masks);
-        self.end(id, if waits { Phase::AwaitingEof } else { Phase::Draining }, ending);
+        let peer_ends = outbound.encoder().is_some_and(Encoder::masks);
+        self.begin_closing(id, Event::CloseReceived { peer_ends }, ending);
     }
 
     /// Fails a connection because of a protocol error: the close frame is sent, our side ends, and input is discarded
@@ -124,10 +132,10 @@ impl Hub {
                 let code = code(encoder.version());
                 log::trace!(target: "ws_reactor::reactor", "{id} fails with {code} {reason:?}");
                 outbound.failure_frame(code, reason, &mut self.pools);
-                self.end(id, Phase::Lingering, unanswered_close(encoder.version(), code, reason, by));
+                self.begin_closing(id, Event::LastSent, unanswered_close(encoder.version(), code, reason, by));
             }
             // Our close frame was sent already, and there is no second one.
-            (Phase::Closing, _) => self.end(id, Phase::Lingering, CloseReason::abnormal(by)),
+            (Phase::Closing, _) => self.begin_closing(id, Event::LastSent, CloseReason::abnormal(by)),
             (Phase::Open, None) => self.mark_closed(id.key(), by),
             (Phase::Draining | Phase::Lingering | Phase::AwaitingEof | Phase::Closed, _) => {}
         }
@@ -136,8 +144,7 @@ impl Hub {
     /// Ends our side once the output is written, and discards input until `deadline`, so that the peer receives all of
     /// our output (RFC 9112 §9.6).
     pub(crate) fn linger(&mut self, id: ConnectionId, deadline: Instant, by: ClosedBy) {
-        let ending = CloseReason { code: CloseCode::NO_STATUS, reason: String::new(), clean: true, by };
-        self.end(id, Phase::Lingering, ending);
+        self.begin_closing(id, Event::LastSent, in_order(by));
         self.set_deadline(id, Some(deadline));
     }
 
@@ -151,17 +158,17 @@ impl Hub {
         if hopeless {
             outbound.release(&mut self.pools);
         }
-        if outbound.phase == Phase::Open && !hopeless {
+        if outbound.state.is_open() && !hopeless {
             outbound.failure_frame(code, "", &mut self.pools);
         }
         // The socket may have room for a close frame where it had none for a larger write.
         outbound.blocked = false;
-        outbound.phase = Phase::Draining;
-        let ending = match outbound.encoder() {
+        outbound.state.on(Event::SlowReader);
+        let reason = match outbound.encoder() {
             Some(encoder) => unanswered_close(encoder.version(), code, "", ClosedBy::SlowReader),
             None => CloseReason { code, reason: String::new(), clean: false, by: ClosedBy::SlowReader },
         };
-        outbound.set_ending(ending);
+        outbound.set_ending(reason);
         outbound.set_rule(None);
         outbound.congested = false;
         self.recharge(id.key());
@@ -169,24 +176,21 @@ impl Hub {
     }
 
     /// Handles the end of the peer's side of the stream. `held`: the transport still holds output.
-    pub(super) fn peer_ended(&mut self, key: usize, held: bool) {
+    pub(super) fn on_end_of_input(&mut self, key: usize, held: bool) {
         let outbound = &mut self.outbounds[key];
+        let (id, phase) = (outbound.id, outbound.state.phase());
         let unsent = held || outbound.buffered() > 0;
-        if outbound.phase == Phase::Open && outbound.encoder().is_none() && unsent {
-            // A raw peer may end its side and still read.
-            let (id, ending) = (outbound.id, clean_eof());
-            return self.end(id, Phase::Draining, ending);
-        }
-        if let (Phase::Lingering | Phase::AwaitingEof | Phase::Closing, true) = (outbound.phase, unsent) {
-            // The peer may still read our last output. The reason and the deadline stay, but an unanswered close is not
-            // clean.
-            if let (Phase::Closing, Some(ending)) = (outbound.phase, outbound.ending_mut()) {
-                *ending = CloseReason::abnormal(ending.by);
+        let event = Event::EndOfInput { unsent, raw: outbound.encoder().is_none() };
+        match self.apply(key, event, ClosedBy::Peer) {
+            Effect::BeginClosing => self.start_closing(id, in_order(ClosedBy::Peer)),
+            // An unanswered close is not clean.
+            Effect::Drain if phase == Phase::Closing => {
+                if let Some(reason) = self.outbounds[key].ending_mut() {
+                    *reason = CloseReason::abnormal(reason.by);
+                }
             }
-            outbound.phase = Phase::Draining;
-            return;
+            _ => {}
         }
-        self.mark_closed(key, ClosedBy::Peer);
     }
 
     /// Ends a connection whose transport has failed.
@@ -201,42 +205,39 @@ impl Hub {
         self.mark_closed(key, by);
     }
 
-    /// Ends a connection. If this side has begun the end before, the reason noted then stays.
+    /// Ends a connection at once. If closing has begun, its reason stays.
     pub(super) fn mark_closed(&mut self, key: usize, by: ClosedBy) {
-        let Some(outbound) = self.outbounds.at_mut(key) else { return };
-        let (raw, unsent, shut) = (outbound.encoder().is_none(), outbound.buffered() > 0, outbound.shut);
-        match (outbound.phase, outbound.ending_mut()) {
-            (Phase::Closed, _) => return,
-            (Phase::Draining | Phase::Lingering, Some(ending)) => {
-                // Errors after a finished closing handshake do not matter, unless our last output could not be sent.
-                ending.clean &= match by {
-                    ClosedBy::Peer => true,
-                    ClosedBy::Timeout(_) => false,
-                    _ => shut,
-                };
-            }
-            (Phase::AwaitingEof, Some(ending)) => ending.clean &= !matches!(by, ClosedBy::Timeout(_)) || !unsent,
-            (Phase::Closing, Some(ending)) => {
-                let by = if by == ClosedBy::Peer { ending.by } else { by };
-                *ending = CloseReason::abnormal(by);
-            }
-            _ => {
-                let in_order = raw && by == ClosedBy::Peer;
-                outbound.set_ending(if in_order { clean_eof() } else { CloseReason::abnormal(by) });
-            }
+        if self.outbounds.at_mut(key).is_some() {
+            self.apply(key, Event::Ended, by);
         }
-        let slow = outbound.ending().is_some_and(|ending| ending.by == ClosedBy::SlowReader);
-        if slow || matches!(by, ClosedBy::Timeout(_)) {
+    }
+
+    /// Applies an event. If the event ends the connection, `by` is the cause, and the loop removes the connection.
+    pub(super) fn apply(&mut self, key: usize, event: Event, by: ClosedBy) -> Effect {
+        let outbound = &mut self.outbounds[key];
+        let (raw, unsent) = (outbound.encoder().is_none(), outbound.buffered() > 0);
+        let end = End { phase: outbound.state.phase(), by, raw, unsent, shut: outbound.state.is_shut() };
+        let effect = outbound.state.on(event);
+        if effect == Effect::Remove {
+            self.prepare_removal(key, end);
+        }
+        effect
+    }
+
+    fn prepare_removal(&mut self, key: usize, end: End) {
+        let outbound = &mut self.outbounds[key];
+        let recorded = outbound.take_ending();
+        let slow = recorded.as_ref().is_some_and(|reason| reason.by == ClosedBy::SlowReader);
+        outbound.set_ending(end.complete(recorded));
+        if slow || matches!(end.by, ClosedBy::Timeout(_) | ClosedBy::SlowReader) {
             self.stats.timed_out += 1;
         }
-        outbound.phase = Phase::Closed;
         outbound.set_rule(None);
+        outbound.deadline = None;
         self.discharge(key);
         // Done now and not in `on_close`: if thousands of connections end at once, their publishes need not skip each
         // other.
         self.topics.leave_all(key);
-        let outbound = &mut self.outbounds[key];
-        outbound.deadline = None;
         self.deferred.closed.push(key);
     }
 
@@ -265,39 +266,26 @@ impl Hub {
         }
     }
 
-    fn end(&mut self, id: ConnectionId, phase: Phase, ending: CloseReason) {
+    /// Applies an event with which closing begins, and records the reason. Without effect in other phases.
+    fn begin_closing(&mut self, id: ConnectionId, event: Event, reason: CloseReason) {
         let Some(outbound) = self.outbounds.get_mut(id) else { return };
-        outbound.phase = phase;
-        outbound.set_ending(ending);
+        if outbound.state.on(event) == Effect::BeginClosing {
+            self.start_closing(id, reason);
+        }
+    }
+
+    /// Records the reason of a closing that has begun, and starts its time-out.
+    fn start_closing(&mut self, id: ConnectionId, reason: CloseReason) {
+        let Some(outbound) = self.outbounds.get_mut(id) else { return };
+        outbound.set_ending(reason);
         outbound.set_rule(None);
-        let allowed = outbound.closing_timeout();
+        let timeout = outbound.config.closing_timeout;
         if outbound.may_read() {
             // The peer's answer may have been waiting behind a pause.
             self.deferred.reread.push(id.key());
         }
         self.touch(id.key());
-        self.set_deadline(id, Some(self.after(allowed)));
-    }
-}
-
-/// Reason of a close that this side began with `code`, as far as the version has codes.
-fn unanswered_close(version: Version, code: CloseCode, reason: &str, by: ClosedBy) -> CloseReason {
-    match version.supports_close_codes() {
-        true => CloseReason { code, reason: reason.to_owned(), clean: false, by },
-        false => CloseReason::abnormal(by),
-    }
-}
-
-/// Reason of a raw stream that ended in order.
-fn clean_eof() -> CloseReason {
-    CloseReason { code: CloseCode::NO_STATUS, reason: String::new(), clean: true, by: ClosedBy::Peer }
-}
-
-/// Meaning of a deadline that has passed in this phase; `None` if the handler decides.
-pub(super) fn timeout_in(phase: Phase) -> Option<ClosedBy> {
-    match phase {
-        Phase::Open => None,
-        _ => Some(ClosedBy::Timeout(TimeoutKind::Closing)),
+        self.set_deadline(id, Some(self.after(timeout)));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{any::Any, mem, rc::Rc};
 
-use super::{Reactor, connection::outbound::Phase, remote::Command};
+use super::{Reactor, connection::state::Phase, remote::Command};
 use crate::net::Kernel;
 
 impl<K: Kernel> Reactor<K> {

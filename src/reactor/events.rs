@@ -2,7 +2,7 @@
 
 use std::{any::Any, collections::VecDeque, fmt, rc::Rc};
 
-use super::{Reactor, connection::outbound::Phase, hub::Hub, id::ConnectionId, send_status::SendStatus};
+use super::{Reactor, connection::state::Phase, hub::Hub, id::ConnectionId, send_status::SendStatus};
 use crate::net::Kernel;
 
 /// Events that wait for delivery.

@@ -14,11 +14,7 @@ use std::{
 use super::{
     callback_scope::CallbackScope,
     config::ReactorConfig,
-    connection::{
-        excess::Excess,
-        outbound::{Outbound, Phase},
-        outbounds::Outbounds,
-    },
+    connection::{encoding::Encoding, excess::Excess, outbound::Outbound, outbounds::Outbounds, state::Phase},
     deferred::Deferred,
     id::{ConnectionId, IdSource, ListenerId},
     listen::admission::Pending,
@@ -127,16 +123,14 @@ impl Hub {
     ///
     /// Returns `false` if the connection has ended or is closing.
     pub fn pause(&mut self, id: ConnectionId) -> bool {
-        self.outbounds.open_mut(id).map(|outbound| outbound.paused = true).is_some()
+        self.outbounds.open_mut(id).map(|outbound| outbound.state.pause()).is_some()
     }
 
     /// Resumes reading from a connection, by the next turn. Returns `false` if the connection has ended or is
     /// closing.
     pub fn resume(&mut self, id: ConnectionId) -> bool {
         let Some(outbound) = self.outbounds.open_mut(id) else { return false };
-        if outbound.paused {
-            outbound.paused = false;
-            outbound.reread_due = true;
+        if outbound.state.resume() {
             self.deferred.reread.push(id.key());
         }
         true
@@ -159,8 +153,8 @@ impl Hub {
     /// closing.
     pub fn is_open(&self, id: ConnectionId) -> bool {
         self.outbound(id).is_some_and(|outbound| {
-            let opening = outbound.dialing || outbound.reserved && outbound.encoder().is_none();
-            outbound.phase == Phase::Open && !opening
+            let opening = outbound.state.is_connecting() || outbound.encoding == Encoding::Opening;
+            outbound.state.is_open() && !opening
         })
     }
 
@@ -260,7 +254,7 @@ impl Hub {
     /// Reserves the output for [`write_handshake`](Self::write_handshake) until the connection is a WebSocket.
     pub(crate) fn reserve(&mut self, id: ConnectionId) {
         if let Some(outbound) = self.outbounds.open_mut(id) {
-            outbound.reserved = true;
+            outbound.encoding = Encoding::Opening;
         }
     }
 
@@ -274,7 +268,7 @@ impl Hub {
 
     /// The connection is not being read, so a missing pong means nothing.
     pub(crate) fn is_reading_suspended(&self, id: ConnectionId) -> bool {
-        self.outbound(id).is_some_and(|outbound| !outbound.may_read() || outbound.reread_due)
+        self.outbound(id).is_some_and(|outbound| !outbound.may_read() || outbound.state.is_reread_due())
     }
 
     /// The phase of a connection, and whether received messages have to wait: the output is above its mark, the
@@ -282,10 +276,10 @@ impl Hub {
     pub(crate) fn read_gate(&self, id: ConnectionId) -> (Phase, bool) {
         let Some(outbound) = self.outbound(id) else { return (Phase::Closed, false) };
         // A connection that is closing adds only pongs to its output.
-        let above = outbound.phase == Phase::Open
+        let above = outbound.state.is_open()
             && outbound.buffered() > outbound.config.output.pause_reading_bytes
             && outbound.allowance() == 0;
-        (outbound.phase, above || !outbound.may_read() || self.deliveries_left == 0)
+        (outbound.state.phase(), above || !outbound.may_read() || self.deliveries_left == 0)
     }
 
     /// Number of the current turn.
@@ -295,7 +289,7 @@ impl Hub {
 
     /// The phase of a connection; `Closed` if the connection has ended.
     pub(crate) fn phase(&self, id: ConnectionId) -> Phase {
-        self.outbound(id).map_or(Phase::Closed, |outbound| outbound.phase)
+        self.outbound(id).map_or(Phase::Closed, |outbound| outbound.state.phase())
     }
 
     pub(super) fn outbound(&self, id: ConnectionId) -> Option<&Outbound> {

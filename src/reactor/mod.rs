@@ -61,12 +61,6 @@ pub use self::{
     stats::Stats,
     stream::{Stream, StreamHandler},
 };
-pub(crate) use self::{
-    connection::outbound::{LARGE_PAYLOAD_BYTES, Phase},
-    dial::target::Target,
-    id::IdSource,
-    listen::{Service, admission::PendingHandshake},
-};
 use self::{
     connection::{inbounds::Inbounds, reader::Reader},
     dial::Attempt,
@@ -75,6 +69,12 @@ use self::{
     remote::Command,
     slow_turn::Watch,
     token::Token,
+};
+pub(crate) use self::{
+    connection::{outbound::LARGE_PAYLOAD_BYTES, state::Phase},
+    dial::target::Target,
+    id::IdSource,
+    listen::{Service, admission::PendingHandshake},
 };
 #[cfg(any(test, fuzzing, measuring))]
 pub(crate) use self::{publish::topics::Topics, timer::timers::Timers};

@@ -2,8 +2,10 @@
 
 use super::{
     connection::{
-        outbound::{LARGE_PAYLOAD_BYTES, Outbound, Phase},
+        encoding::Encoding,
+        outbound::{LARGE_PAYLOAD_BYTES, Outbound},
         output_rule::Admission,
+        state::Phase,
     },
     hub::Hub,
     id::ConnectionId,
@@ -120,7 +122,7 @@ impl Hub {
     /// handshake.
     pub fn write(&mut self, id: ConnectionId, bytes: &[u8]) -> SendStatus {
         let Some(outbound) = self.outbounds.open_mut(id) else { return SendStatus::Closed };
-        if outbound.reserved {
+        if outbound.encoding != Encoding::Raw {
             return SendStatus::Unsupported;
         }
         let queue = |hub: &mut Hub| {
@@ -178,7 +180,8 @@ impl Hub {
     fn control(&mut self, id: ConnectionId, queue: impl FnOnce(&mut Outbound, Encoder, &mut Pools)) -> SendStatus {
         let outbound = self.outbounds.get_mut(id);
         // A control frame may follow our close frame until the peer's has arrived (RFC 6455 §5.5.1).
-        let Some(outbound) = outbound.filter(|outbound| matches!(outbound.phase, Phase::Open | Phase::Closing)) else {
+        let Some(outbound) = outbound.filter(|outbound| matches!(outbound.state.phase(), Phase::Open | Phase::Closing))
+        else {
             return SendStatus::Closed;
         };
         match outbound.encoder() {
@@ -210,10 +213,11 @@ impl Hub {
         let admission = outbound.config.output.admit(outbound.buffered());
         match admission {
             Admission::Accept => {}
-            Admission::Congested => outbound.awaits_drain |= outbound.phase == Phase::Open,
+            Admission::Congested if outbound.state.is_open() => outbound.state.await_drain(),
+            Admission::Congested => {}
             Admission::Drop => {
                 // `on_drain` follows when there is room again.
-                outbound.awaits_drain = true;
+                outbound.state.await_drain();
                 self.touch(id.key());
             }
             Admission::Close => self.abort_slow_reader(id),

@@ -1,6 +1,6 @@
 //! Shutdown of the loop: graceful, then at once.
 
-use super::{Reactor, connection::outbound::Phase, hub::Running, timer::task::Task};
+use super::{Reactor, hub::Running, timer::task::Task};
 use crate::{net::Kernel, protocol::ClosedBy};
 
 impl<K: Kernel> Reactor<K> {
@@ -12,7 +12,7 @@ impl<K: Kernel> Reactor<K> {
                 self.shutdown_timer = Some(self.hub.timers.insert(self.hub.after(timeout), Task::EndShutdown));
                 self.close_listeners();
                 for key in self.inbounds.keys() {
-                    if self.hub.outbounds[key].phase == Phase::Open {
+                    if self.hub.outbounds[key].state.is_open() {
                         self.call(key, |handler, stream| handler.on_shutdown(stream));
                     }
                 }

@@ -2,15 +2,14 @@
 
 use std::{io, mem, rc::Rc, time::Instant};
 
-use crate::reactor::{
-    connection::{
-        counts::Counts,
-        outbound::{Outbound, Phase},
-        output_rule::OutputRule,
+use crate::{
+    protocol::CloseReason,
+    reactor::{
+        connection::{counts::Counts, outbound::Outbound, output_rule::OutputRule},
+        id::TimerId,
     },
-    id::TimerId,
+    tls_info::TlsInfo,
 };
-use crate::{protocol::CloseReason, tls_info::TlsInfo};
 
 /// State that few connections need, kept out of the outbound half to save memory on the others.
 #[derive(Debug, Default)]
@@ -87,15 +86,10 @@ impl Outbound {
         }
     }
 
-    /// Whether only the output stops the connection from being read.
-    pub(in crate::reactor) fn is_suspended(&self) -> bool {
-        self.phase == Phase::Open && self.awaits_drain && !self.paused
-    }
-
     /// Most bytes for one read. Without an allowance a read serves the handshake of the transport and is not limited.
     pub(in crate::reactor) fn read_limit(&self) -> usize {
         match self.allowance() {
-            allowance if allowance > 0 && self.is_suspended() => allowance,
+            allowance if allowance > 0 && self.state.is_held_by_output() => allowance,
             _ => usize::MAX,
         }
     }
@@ -114,7 +108,7 @@ impl Outbound {
 
     /// Time of the next check of the output.
     pub(in crate::reactor) fn rule_deadline(&self) -> Option<Instant> {
-        Some(self.rule()?.next_deadline(self.config.output.stall_timeout, self.is_suspended()))
+        Some(self.rule()?.next_deadline(self.config.output.stall_timeout, self.state.is_held_by_output()))
     }
 
     /// Sets the bytes charged above the high-water mark, and returns the previous value.

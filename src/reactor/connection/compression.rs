@@ -8,11 +8,6 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use crate::reactor::{
-    Reactor,
-    connection::outbound::{Outbound, Phase},
-    pools::Pools,
-};
 use crate::{
     net::Kernel,
     protocol::{
@@ -22,6 +17,7 @@ use crate::{
         encoder::{Encoder, data_op_code},
         framing::OpCode,
     },
+    reactor::{Reactor, connection::outbound::Outbound, pools::Pools},
 };
 
 /// Compression state of a connection, and its messages that wait for compression.
@@ -190,7 +186,7 @@ impl Outbound {
     /// The connections that can share a message of that length; `compress` says whether it is compressed where
     /// negotiated.
     pub(in crate::reactor) fn shares(&self, length: usize, compress: bool) -> ShareKey {
-        if self.encoder.is_some_and(Encoder::masks) {
+        if self.encoder().is_some_and(Encoder::masks) {
             return ShareKey::Nothing;
         }
         let Some(compression) = &self.compression else { return ShareKey::Plain };
@@ -210,7 +206,9 @@ impl Outbound {
     /// Compresses the first waiting message as far as `budget` goes, and returns the rest of the budget. When the
     /// message is done, everything behind it up to the next one to be compressed is queued, too.
     fn compress(&mut self, mut budget: usize, pools: &mut Pools) -> usize {
-        let (Some(compression), Some(encoder)) = (&mut self.compression, self.encoder) else { return budget };
+        let (Some(compression), Some(encoder)) = (&mut self.compression, self.encoding.encoder()) else {
+            return budget;
+        };
         let mut done = false;
         while let Some(first) = compression.line.front_mut() {
             let to_compress = matches!(first.step, Step::Compress(_));
@@ -265,7 +263,7 @@ impl<K: Kernel> Reactor<K> {
         while budget > 0
             && let Some(id) = self.hub.deferred.compressing.pop_front()
         {
-            let alive = |outbound: &&mut Outbound| outbound.id == id && outbound.phase != Phase::Closed;
+            let alive = |outbound: &&mut Outbound| outbound.id == id && !outbound.state.is_closed();
             let Some(outbound) = self.hub.outbounds.get_mut(id).filter(alive) else { continue };
             budget = outbound.compress(budget, &mut self.hub.pools);
             match outbound.is_compressing() {

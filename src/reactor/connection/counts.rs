@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::protocol::framing::MAX_CONTROL_BYTES;
-use crate::reactor::{connection::outbound::Outbound, hub::Hub, id::ConnectionId, send_status::SendStatus};
+use crate::{
+    protocol::framing::MAX_CONTROL_BYTES,
+    reactor::{connection::outbound::Outbound, hub::Hub, id::ConnectionId, send_status::SendStatus},
+};
 
 /// Counters of one connection, from [`WebSocket::stats`](crate::WebSocket::stats) or
 /// [`Hub::connection_stats`](crate::Hub::connection_stats).

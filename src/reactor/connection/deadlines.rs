@@ -2,13 +2,15 @@
 
 use std::mem;
 
-use crate::reactor::{
-    Reactor,
-    close::timeout_in,
-    connection::{outbound::Phase, output_rule::Passed},
-    id::ConnectionId,
+use crate::{
+    net::Kernel,
+    protocol::{ClosedBy, TimeoutKind},
+    reactor::{
+        Reactor,
+        connection::{output_rule::Passed, state::Phase},
+        id::ConnectionId,
+    },
 };
-use crate::{net::Kernel, protocol::ClosedBy};
 
 impl<K: Kernel> Reactor<K> {
     /// Finds the deadline of a connection that has passed, and acts on it.
@@ -19,7 +21,7 @@ impl<K: Kernel> Reactor<K> {
             return;
         };
         outbound.deadline_timer = None;
-        if outbound.phase == Phase::Closed {
+        if outbound.state.is_closed() {
             return;
         }
         match self.check_output(key) {
@@ -29,8 +31,9 @@ impl<K: Kernel> Reactor<K> {
         }
         let outbound = &mut self.hub.outbounds[key];
         if outbound.deadline.is_some_and(|at| at <= now) {
-            let passed = timeout_in(outbound.phase);
-            let passed = self.connect_timeout_kind(id).map(ClosedBy::Timeout).or(passed);
+            // The handler decides on a deadline of an open connection.
+            let closing = (!outbound.state.is_open()).then_some(TimeoutKind::Closing);
+            let passed = self.connect_timeout_kind(id).or(closing).map(ClosedBy::Timeout);
             self.hub.outbounds[key].deadline = None;
             match passed {
                 Some(by) => self.hub.mark_closed(key, by),
@@ -50,7 +53,7 @@ impl<K: Kernel> Reactor<K> {
         }
         let (outbound, now) = (&mut self.hub.outbounds[key], self.hub.now);
         let (timeout, suspended, waiting) =
-            (outbound.config.output.stall_timeout, outbound.is_suspended(), outbound.buffered());
+            (outbound.config.output.stall_timeout, outbound.state.is_held_by_output(), outbound.buffered());
         let blocked = outbound.blocked;
         let rule = outbound.rule_mut()?;
         if !blocked {

@@ -6,8 +6,10 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use crate::protocol::block::{Block, SharedBlock};
-use crate::reactor::{connection::outbound::Phase, hub::Hub, id::ConnectionId};
+use crate::{
+    protocol::block::{Block, SharedBlock},
+    reactor::{hub::Hub, id::ConnectionId},
+};
 
 /// Output above the high-water marks: bytes of single connections, and shared payloads, each counted once.
 #[derive(Debug)]
@@ -95,7 +97,7 @@ impl Hub {
     pub(in crate::reactor) fn charge_excess(&mut self, key: usize) -> bool {
         if self.outbounds[key].above_congestion_mark() > 0 {
             self.charge(key);
-            return self.outbounds[key].phase == Phase::Open;
+            return self.outbounds[key].state.is_open();
         }
         true
     }

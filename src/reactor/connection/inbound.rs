@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use crate::net::transport::Transport;
-use crate::reactor::{dial::Dialing, stream::StreamHandler};
+use crate::{
+    net::transport::Transport,
+    reactor::{dial::Dialing, stream::StreamHandler},
+};
 
 /// The inbound half: socket, handler, and input that the handler has not taken yet.
 pub(in crate::reactor) struct Inbound<S> {

@@ -2,17 +2,17 @@
 
 use std::{io, net::SocketAddr};
 
-use crate::reactor::{
-    Reactor,
-    connection::{inbound::Inbound, outbound::Outbound},
-    listen::Service,
-    panic::catch_panic,
-    token::Token,
-};
 use crate::{
     error::Error,
     net::{Kernel, transport::Transport},
     protocol::{CloseReason, ClosedBy},
+    reactor::{
+        Reactor,
+        connection::{inbound::Inbound, outbound::Outbound},
+        listen::Service,
+        panic::catch_panic,
+        token::Token,
+    },
 };
 
 impl<K: Kernel> Reactor<K> {

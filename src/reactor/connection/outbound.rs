@@ -1,48 +1,30 @@
 //! The outbound half of a connection: encoder, queued bytes, and closing state.
 
-use std::{
-    io::IoSlice,
-    net::SocketAddr,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{io::IoSlice, net::SocketAddr, rc::Rc, time::Instant};
 
-use crate::protocol::{
-    CloseCode, Message,
-    block::{SharedBlock, offset_in},
-    deflate::Deflation,
-    encoder::Encoder,
-    framing::HeaderBytes,
-};
-use crate::reactor::{
-    config::StreamConfig,
-    connection::{
-        cold::Cold,
-        compression::Compression,
-        peer_addr::PeerAddr,
-        queue::{MAX_SLICES, Queue},
+use crate::{
+    protocol::{
+        CloseCode, Message,
+        block::{SharedBlock, offset_in},
+        deflate::Deflation,
+        encoder::Encoder,
+        framing::HeaderBytes,
     },
-    id::{ConnectionId, TimerId},
-    pools::Pools,
-    publish::encoded::EncodedFrame,
+    reactor::{
+        config::StreamConfig,
+        connection::{
+            cold::Cold,
+            compression::Compression,
+            encoding::Encoding,
+            peer_addr::PeerAddr,
+            queue::{MAX_SLICES, Queue},
+            state::State,
+        },
+        id::{ConnectionId, TimerId},
+        pools::Pools,
+        publish::encoded::EncodedFrame,
+    },
 };
-
-/// Closing state of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Both sides may send.
-    Open,
-    /// Our close frame is queued; the peer's has not arrived.
-    Closing,
-    /// Queued output is sent, input is not read, then the connection ends.
-    Draining,
-    /// Queued output is sent, then our side ends; input is discarded until the peer's side ends.
-    Lingering,
-    /// Queued output is sent and input is discarded; the peer, a server, ends the stream (RFC 6455 §7.1.1).
-    AwaitingEof,
-    /// The connection has ended and is removed at the end of the turn.
-    Closed,
-}
 
 /// A payload of at least this length is sent from its place, if that is a block or the input being handled.
 pub(crate) const LARGE_PAYLOAD_BYTES: usize = 16 * 1024;
@@ -51,13 +33,8 @@ pub(crate) const LARGE_PAYLOAD_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct Outbound {
     pub(in crate::reactor) id: ConnectionId,
-    pub(in crate::reactor) phase: Phase,
-    /// The application has paused reading.
-    pub(in crate::reactor) paused: bool,
-    /// Reading was resumed, and no read has followed yet.
-    pub(in crate::reactor) reread_due: bool,
-    /// Output was above the mark, or a send was congested or dropped, and the output has not drained since.
-    pub(in crate::reactor) awaits_drain: bool,
+    pub(in crate::reactor) state: State,
+    pub(in crate::reactor) encoding: Encoding,
     /// Output is above the high-water mark, or was at the last check.
     pub(in crate::reactor) congested: bool,
     /// `cold` holds a rule: output waits that the socket did not take.
@@ -66,24 +43,12 @@ pub(crate) struct Outbound {
     pub(in crate::reactor) blocked: bool,
     /// The connection is listed in `touched`.
     pub(in crate::reactor) touched: bool,
-    /// Our side of the stream has ended.
-    pub(in crate::reactor) shut: bool,
-    /// The connection is not established yet.
-    pub(in crate::reactor) dialing: bool,
-    /// The name of the connection's target is being resolved.
-    pub(in crate::reactor) resolving: bool,
-    /// The output belongs to a WebSocket, from its opening handshake on.
-    pub(in crate::reactor) reserved: bool,
-    /// The application has ended the connection, or is about to.
-    pub(in crate::reactor) closed_by_app: bool,
     /// The counters of the connection are in `cold`.
     pub(in crate::reactor) counted: bool,
     /// The deadline is removed when the TLS handshake is done.
     pub(in crate::reactor) deadline_is_for_tls: bool,
     peer_addr: PeerAddr,
     pub(in crate::reactor) config: Rc<StreamConfig>,
-    /// `None` for a raw stream, whose output is not framed.
-    pub(in crate::reactor) encoder: Option<Encoder>,
     /// `None` unless compression was negotiated.
     pub(in crate::reactor) compression: Option<Box<Compression>>,
     pub(in crate::reactor) queue: Option<Box<Queue>>,
@@ -99,24 +64,16 @@ impl Outbound {
     pub(in crate::reactor) fn new(id: ConnectionId, peer_addr: SocketAddr, config: Rc<StreamConfig>) -> Self {
         let mut outbound = Outbound {
             id,
-            phase: Phase::Open,
-            paused: false,
-            reread_due: false,
-            awaits_drain: false,
+            state: State::connected(),
+            encoding: Encoding::Raw,
             congested: false,
             has_rule: false,
             blocked: false,
             touched: false,
-            shut: false,
-            dialing: false,
-            resolving: false,
-            reserved: false,
-            closed_by_app: false,
             counted: false,
             deadline_is_for_tls: false,
             peer_addr: peer_addr.into(),
             config,
-            encoder: None,
             compression: None,
             queue: None,
             deadline: None,
@@ -137,18 +94,20 @@ impl Outbound {
 
     /// Marks the connection as not established: output waits.
     pub(in crate::reactor) fn await_connection(&mut self) {
-        (self.blocked, self.dialing) = (true, true);
+        self.blocked = true;
+        self.state.connect();
     }
 
     /// Makes the stream a WebSocket, with compression if it was negotiated.
     pub(in crate::reactor) fn start_websocket(&mut self, encoder: Encoder, deflation: Option<Deflation>) {
-        self.encoder = Some(encoder);
+        self.encoding = Encoding::WebSocket(encoder);
         self.compression = deflation.map(|deflation| Box::new(Compression::new(deflation)));
     }
 
-    /// The encoder of a WebSocket; `None` for a raw stream.
+    /// The encoder of an open WebSocket.
+    #[inline]
     pub(in crate::reactor) fn encoder(&self) -> Option<Encoder> {
-        self.encoder
+        self.encoding.encoder()
     }
 
     /// Bytes waiting for compression or for the socket.
@@ -172,19 +131,9 @@ impl Outbound {
         self.buffered().saturating_sub(self.config.output.congestion_mark())
     }
 
-    /// Whether the connection may be read now.
+    /// Returns `true` if the connection may be read now.
     pub(in crate::reactor) fn may_read(&self) -> bool {
-        match self.phase {
-            Phase::Open => !self.paused && (!self.awaits_drain || self.allowance() > 0),
-            // The peer's close frame has to be found even if the application has paused reading.
-            Phase::Closing | Phase::Lingering | Phase::AwaitingEof => true,
-            Phase::Draining | Phase::Closed => false,
-        }
-    }
-
-    /// Returns `true` in phases that read and discard input, until the peer ends its side.
-    pub(in crate::reactor) fn discards_input(&self) -> bool {
-        matches!(self.phase, Phase::Lingering | Phase::AwaitingEof)
+        self.state.may_read(|| self.allowance() > 0)
     }
 
     /// Queues raw bytes. If the bytes are not `whole`, nothing is put between them and the next write.
@@ -306,7 +255,7 @@ impl Outbound {
     /// Queues the close frame that begins the closing handshake, if the version has one.
     pub(in crate::reactor) fn close_frame(&mut self, code: Option<CloseCode>, reason: &str, pools: &mut Pools) {
         self.take_pong();
-        if let Some(encoder) = self.encoder.filter(|encoder| encoder.version().has_closing_handshake()) {
+        if let Some(encoder) = self.encoder().filter(|encoder| encoder.version().has_closing_handshake()) {
             let key = pools.key(encoder);
             self.append_last(reason.len(), pools, |out| encoder.close(code, reason, key, out));
         }
@@ -315,7 +264,7 @@ impl Outbound {
     /// Queues the close frame of a failed connection, if the version has a frame for that.
     pub(in crate::reactor) fn failure_frame(&mut self, code: CloseCode, reason: &str, pools: &mut Pools) {
         self.take_pong();
-        if self.encoder.is_some_and(|encoder| encoder.version().closes_cleanly()) {
+        if self.encoder().is_some_and(|encoder| encoder.version().closes_cleanly()) {
             self.close_frame(Some(code), reason, pools);
         }
     }
@@ -323,7 +272,7 @@ impl Outbound {
     /// Queues the answer to a close frame with that body.
     pub(in crate::reactor) fn close_answer(&mut self, body: &[u8], pools: &mut Pools) {
         self.take_pong();
-        if let Some(encoder) = self.encoder {
+        if let Some(encoder) = self.encoder() {
             let key = pools.key(encoder);
             self.append_last(body.len(), pools, |out| encoder.close_answer(body, key, out));
         }
@@ -340,7 +289,7 @@ impl Outbound {
     /// Notes that the socket has room again. A waiting pong is sent at the next frame boundary.
     pub(in crate::reactor) fn unblock(&mut self, pools: &mut Pools) {
         self.blocked = false;
-        if let (Some(pong), Some(encoder)) = (self.take_pong(), self.encoder) {
+        if let (Some(pong), Some(encoder)) = (self.take_pong(), self.encoder()) {
             let key = pools.key(encoder);
             let queue = self.queue.get_or_insert_with(|| pools.take_queue());
             queue.insert_early(&mut pools.blocks, |out| encoder.pong(&pong, key, out));
@@ -398,11 +347,6 @@ impl Outbound {
         if let Some(queue) = self.queue.take() {
             pools.give_queue(queue);
         }
-    }
-
-    /// Time that closing may take.
-    pub(in crate::reactor) fn closing_timeout(&self) -> Duration {
-        self.config.closing_timeout
     }
 
     /// Queues a frame behind everything sent before.

@@ -5,7 +5,7 @@ use std::ops::{Index, IndexMut};
 use slab::Slab;
 
 use crate::reactor::{
-    connection::outbound::{Outbound, Phase},
+    connection::outbound::Outbound,
     id::{ConnectionId, IdSource},
 };
 
@@ -54,7 +54,7 @@ impl Outbounds {
     /// The half of a connection that has not begun to close.
     #[inline]
     pub(in crate::reactor) fn open_mut(&mut self, id: ConnectionId) -> Option<&mut Outbound> {
-        self.slab.get_mut(id.key()).filter(|outbound| outbound.id == id && outbound.phase == Phase::Open)
+        self.slab.get_mut(id.key()).filter(|outbound| outbound.id == id && outbound.state.is_open())
     }
 
     /// The half at a key.

@@ -2,11 +2,13 @@
 
 use std::{collections::VecDeque, io::IoSlice, mem, ops::Range, rc::Rc};
 
-use crate::protocol::{
-    block::{Block, Blocks, SharedBlock},
-    framing::MAX_HEADER_BYTES,
+use crate::{
+    protocol::{
+        block::{Block, Blocks, SharedBlock},
+        framing::MAX_HEADER_BYTES,
+    },
+    reactor::publish::latest::Latest,
 };
-use crate::reactor::publish::latest::Latest;
 
 /// A segment does not grow beyond this size for a further frame; a new segment starts instead. Unused capacity of a
 /// segment counts for no limit, so it has to be small compared with the default one.

@@ -2,18 +2,18 @@
 
 use std::{io, mem};
 
-use crate::reactor::{
-    Reactor,
-    callback_scope::Input,
-    connection::{
-        inbound::Backlog,
-        outbound::{LARGE_PAYLOAD_BYTES, Phase},
-        read_plan::{ReadPlan, ReadState},
-    },
-};
 use crate::{
     net::{Kernel, Readiness, transport::Arrived},
     protocol::ClosedBy,
+    reactor::{
+        Reactor,
+        callback_scope::Input,
+        connection::{
+            inbound::Backlog,
+            outbound::LARGE_PAYLOAD_BYTES,
+            read_plan::{ReadPlan, ReadState},
+        },
+    },
     tls_info::TlsInfo,
 };
 
@@ -45,17 +45,17 @@ impl<K: Kernel> Reactor<K> {
         let whole = self.config.read_budget_bytes.max(1);
         let mut left = whole;
         if let Some(outbound) = self.hub.outbounds.at_mut(key) {
-            outbound.reread_due = false;
+            outbound.state.on_read();
         }
         loop {
             let Some(inbound) = self.inbounds.get_mut(key) else { return };
             let outbound = &mut self.hub.outbounds[key];
-            if inbound.backlog.is_some() && outbound.discards_input() {
+            if inbound.backlog.is_some() && outbound.state.discards_input() {
                 inbound.backlog = None;
             }
             let state = ReadState {
                 may_read: outbound.may_read(),
-                handshaking: inbound.transport.is_handshaking() && outbound.phase != Phase::Closed,
+                handshaking: inbound.transport.is_handshaking() && !outbound.state.is_closed(),
                 has_backlog: inbound.backlog.is_some(),
                 readable: inbound.readable,
                 expected: inbound.expected as usize,
@@ -68,7 +68,9 @@ impl<K: Kernel> Reactor<K> {
                     false => return,
                 },
                 ReadPlan::Yield { unread } => {
-                    outbound.reread_due |= unread;
+                    if unread {
+                        outbound.state.expect_reread();
+                    }
                     return self.queue_reread(key);
                 }
                 ReadPlan::AwaitTlsStep => return self.queue_tls_step(key),
@@ -89,7 +91,7 @@ impl<K: Kernel> Reactor<K> {
             self.hub.stats.bytes_in += length as u64;
             left = left.saturating_sub(taken.max(1));
             self.reader.spend(taken);
-            let discards = outbound.discards_input();
+            let discards = outbound.state.discards_input();
             if let Some(info) = inbound.transport.tls_info() {
                 self.on_tls_handshake_done(key, info);
             }
@@ -111,7 +113,7 @@ impl<K: Kernel> Reactor<K> {
         let inbound = &mut self.inbounds[key];
         inbound.readable = false;
         let held = inbound.transport.holds_output();
-        self.hub.peer_ended(key, held);
+        self.hub.on_end_of_input(key, held);
     }
 
     /// Stores the result of a TLS handshake. Output that waited for the handshake may be sent now.
@@ -133,7 +135,7 @@ impl<K: Kernel> Reactor<K> {
         match error.kind() {
             io::ErrorKind::WouldBlock => {}
             // A WebSocket has its own closing handshake; without it the end is unclean, however the stream ends.
-            io::ErrorKind::UnexpectedEof if outbound.encoder().is_some() || outbound.phase != Phase::Open => {
+            io::ErrorKind::UnexpectedEof if outbound.encoder().is_some() || !outbound.state.is_open() => {
                 self.on_eof(key);
             }
             kind => {

@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 
-use crate::net::transport::Ciphertext;
-use crate::reactor::{config::ReactorConfig, connection::read_plan::ReadBudget};
+use crate::{
+    net::transport::Ciphertext,
+    reactor::{config::ReactorConfig, connection::read_plan::ReadBudget},
+};
 
 /// Read buffers, budgets and queues of a reactor.
 pub(in crate::reactor) struct Reader {

@@ -2,8 +2,10 @@
 
 use std::mem;
 
-use crate::net::{Kernel, tls::TlsConnector};
-use crate::reactor::{Hub, Reactor, connection::outbound::Phase, id::ConnectionId};
+use crate::{
+    net::{Kernel, tls::TlsConnector},
+    reactor::{Hub, Reactor, connection::state::Phase, id::ConnectionId},
+};
 
 impl Hub {
     /// Starts TLS as a client on an established connection, right after this callback, if `tls` is given. Output waits
@@ -24,7 +26,7 @@ impl<K: Kernel> Reactor<K> {
     /// Sets a deadline for the handshake of a transport, unless the handler has set one.
     pub(in crate::reactor) fn limit_tls_handshake(&mut self, key: usize) {
         let (inbound, outbound) = (&self.inbounds[key], &self.hub.outbounds[key]);
-        if outbound.phase == Phase::Open && outbound.deadline.is_none() && inbound.transport.is_handshaking() {
+        if outbound.state.is_open() && outbound.deadline.is_none() && inbound.transport.is_handshaking() {
             let deadline = self.hub.after(outbound.config.tls_handshake_timeout);
             self.hub.set_deadline(outbound.id, Some(deadline));
             self.hub.outbounds[key].deadline_is_for_tls = true;

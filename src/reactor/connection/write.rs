@@ -5,14 +5,19 @@ use std::{
     mem,
 };
 
-use crate::reactor::{
-    Reactor,
-    connection::{outbound::Phase, output_rule::OutputRule, queue::MAX_SLICES},
-    id::ConnectionId,
-};
 use crate::{
     net::{Kernel, transport::Written},
     protocol::ClosedBy,
+    reactor::{
+        Reactor,
+        connection::{
+            encoding::Encoding,
+            output_rule::OutputRule,
+            queue::MAX_SLICES,
+            state::{Effect, Event},
+        },
+        id::ConnectionId,
+    },
 };
 
 impl<K: Kernel> Reactor<K> {
@@ -22,7 +27,7 @@ impl<K: Kernel> Reactor<K> {
             return;
         };
         let mut left = 0;
-        while !outbound.blocked && outbound.phase != Phase::Closed {
+        while !outbound.blocked && !outbound.state.is_closed() {
             let written = match outbound.only_slice(&self.reader.buffer) {
                 Some(bytes) => inbound.transport.write(&mut self.kernel, &[IoSlice::new(bytes)]),
                 None if outbound.queued() > 0 => {
@@ -66,9 +71,8 @@ impl<K: Kernel> Reactor<K> {
         let (inbound, outbound, now) = (&self.inbounds[key], &mut self.hub.outbounds[key], self.hub.now);
         let waiting = outbound.buffered();
         // A connection that is connecting, opening, in a TLS handshake or closing has a deadline of its own.
-        let opening = outbound.reserved && outbound.encoder().is_none();
-        let judged =
-            outbound.phase == Phase::Open && !opening && !outbound.dialing && !inbound.transport.is_handshaking();
+        let established = !outbound.state.is_connecting() && !inbound.transport.is_handshaking();
+        let judged = outbound.state.is_open() && established && outbound.encoding != Encoding::Opening;
         if !judged || waiting == 0 && !inbound.transport.holds_output() {
             return outbound.set_rule(None);
         }
@@ -89,17 +93,13 @@ impl<K: Kernel> Reactor<K> {
         let (inbound, outbound) = (&mut self.inbounds[key], &mut self.hub.outbounds[key]);
         let (buffered, output) = (outbound.buffered(), &outbound.config.output);
         if buffered > output.pause_reading_bytes {
-            outbound.awaits_drain = true;
-        } else if outbound.awaits_drain && buffered <= output.low_mark() {
-            outbound.awaits_drain = false;
+            outbound.state.await_drain();
+        } else if outbound.state.awaits_drain() && buffered <= output.low_mark() {
+            outbound.state.on_drained();
             self.hub.deferred.drained.push(outbound.id);
         }
-        if buffered > 0 || outbound.shut || inbound.transport.holds_output() {
+        if buffered > 0 || !outbound.state.ends_when_written() || inbound.transport.holds_output() {
             return;
-        }
-        match outbound.phase {
-            Phase::Draining | Phase::Lingering => {}
-            Phase::Open | Phase::Closing | Phase::AwaitingEof | Phase::Closed => return,
         }
         match inbound.transport.finish(&mut self.kernel) {
             Ok(true) => {}
@@ -109,13 +109,9 @@ impl<K: Kernel> Reactor<K> {
             }
             Err(error) => return self.hub.mark_closed(key, ClosedBy::Network(error.kind())),
         }
-        match outbound.phase {
-            // Unread input would make the system reset the connection, and our last output with it.
-            Phase::Draining if inbound.readable => outbound.phase = Phase::Lingering,
-            Phase::Draining => return self.hub.mark_closed(key, ClosedBy::Peer),
-            _ => {}
+        if self.hub.apply(key, Event::Written { unread: inbound.readable }, ClosedBy::Peer) != Effect::ShutDown {
+            return;
         }
-        outbound.shut = true;
         if let Err(error) = inbound.transport.shutdown_write(&mut self.kernel) {
             self.hub.mark_closed(key, ClosedBy::Network(error.kind()));
         } else if inbound.readable {
@@ -165,11 +161,11 @@ impl<K: Kernel> Reactor<K> {
         let mut drained = mem::take(&mut self.hub.deferred.drained);
         for id in drained.drain(..) {
             let (key, Some(outbound)) = (id.key(), self.hub.outbound(id)) else { continue };
-            if outbound.phase == Phase::Open && !outbound.awaits_drain {
+            if outbound.state.is_open() && !outbound.state.awaits_drain() {
                 self.call(key, |handler, stream| handler.on_drain(stream));
             }
             if let Some(outbound) = self.hub.outbounds.at_mut(key) {
-                outbound.reread_due = true;
+                outbound.state.expect_reread();
             }
             self.hub.deferred.reread.push(key);
         }

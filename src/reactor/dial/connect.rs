@@ -2,20 +2,20 @@
 
 use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use crate::reactor::{
-    Reactor,
-    connection::{inbound::Inbound, outbound::Phase},
-    dial::{Attempt, Dial, Dialing, target::Target},
-    id::ConnectionId,
-    panic::catch_panic,
-    stream::StreamHandler,
-    timer::task::Task,
-    token::Token,
-};
 use crate::{
     error::ConnectError,
     net::{Endpoint, Kernel, transport::Transport},
     protocol::{ClosedBy, TimeoutKind},
+    reactor::{
+        Reactor,
+        connection::{inbound::Inbound, state::Phase},
+        dial::{Attempt, Dial, Dialing, target::Target},
+        id::ConnectionId,
+        panic::catch_panic,
+        stream::StreamHandler,
+        timer::task::Task,
+        token::Token,
+    },
 };
 
 /// Time that an attempt has before the next address is tried in parallel (RFC 8305 §5).
@@ -87,7 +87,7 @@ impl<K: Kernel> Reactor<K> {
             Target::Address(address) => self.try_addresses(id, Ok(VecDeque::from([address]))),
             Target::Name(name, port) => {
                 let cancel_token = Arc::clone(&dialing.cancel_token);
-                self.hub.outbounds[id.key()].resolving = true;
+                self.hub.outbounds[id.key()].state.set_resolving(true);
                 let answer = self.answers.expect(id.to_bits(), &cancel_token);
                 let resolver = &*self.resolver;
                 let asked = catch_panic(self.config.panic_policy, || resolver.resolve(&name, port, answer));
@@ -114,7 +114,7 @@ impl<K: Kernel> Reactor<K> {
     }
 
     fn dialing(&mut self, id: ConnectionId) -> Option<&mut Dialing> {
-        self.hub.outbound(id).filter(|outbound| outbound.phase != Phase::Closed)?;
+        self.hub.outbound(id).filter(|outbound| !outbound.state.is_closed())?;
         self.inbounds.get_mut(id.key())?.dialing.as_deref_mut()
     }
 
@@ -124,7 +124,7 @@ impl<K: Kernel> Reactor<K> {
             Ok(addresses) => dialing.addresses = addresses,
             Err(error) => dialing.failure = Some(error),
         }
-        self.hub.outbounds[id.key()].resolving = false;
+        self.hub.outbounds[id.key()].state.set_resolving(false);
         self.try_next_address(id);
     }
 
@@ -220,7 +220,7 @@ impl<K: Kernel> Reactor<K> {
             }
         }
         let outbound = &mut self.hub.outbounds[key];
-        outbound.dialing = false;
+        outbound.state.on_connected();
         if let Endpoint::Tcp(address) = address {
             outbound.set_peer_addr(address);
         }

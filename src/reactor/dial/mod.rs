@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::reactor::{
+use super::{
     config::StreamConfig,
     connection::outbound::Outbound,
     dial::target::Target,
@@ -186,11 +186,11 @@ impl Hub {
 
     /// Whether the connection's name is being resolved.
     pub(crate) fn is_resolving(&self, id: ConnectionId) -> bool {
-        self.outbound(id).is_some_and(|outbound| outbound.resolving)
+        self.outbound(id).is_some_and(|outbound| outbound.state.is_resolving())
     }
 
     /// Whether this application has ended the connection, even if the connection had ended before.
     pub(crate) fn is_closed_by_app(&self, id: ConnectionId) -> bool {
-        self.outbound(id).is_none_or(|outbound| outbound.closed_by_app)
+        self.outbound(id).is_none_or(|outbound| outbound.state.is_closed_by_app())
     }
 }

@@ -2,16 +2,16 @@
 
 use std::{io, mem, rc::Rc, time::Duration};
 
-use crate::reactor::{
-    Reactor,
-    hub::Running,
-    listen::{Listening, Opened, Service},
-    timer::task::Task,
-    token::Token,
-};
 use crate::{
     error::ListenError,
     net::{Bind, Kernel},
+    reactor::{
+        Reactor,
+        hub::Running,
+        listen::{Listening, Opened, Service},
+        timer::task::Task,
+        token::Token,
+    },
 };
 
 /// Time for which a listener is parked when the system has no room for a connection. The end of another connection

@@ -6,7 +6,7 @@ pub(super) mod listeners;
 
 use std::{fmt, net::SocketAddr, rc::Rc};
 
-use crate::reactor::{Hub, StreamHandler, config::StreamConfig, id::ListenerId};
+use super::{Hub, StreamHandler, config::StreamConfig, id::ListenerId};
 use crate::{
     error::ListenError,
     net::{Bind, tls::TlsAcceptor},

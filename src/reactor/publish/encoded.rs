@@ -2,15 +2,17 @@
 
 use std::rc::Rc;
 
-use crate::protocol::{
-    Message,
-    block::{Blocks, SharedBlock, offset_in},
-    encoder::Encoder,
-    mask::MaskingKey,
-};
-use crate::reactor::connection::{
-    compression::ShareKey,
-    outbound::{LARGE_PAYLOAD_BYTES, Outbound, SMALL_FRAME_BYTES},
+use crate::{
+    protocol::{
+        Message,
+        block::{Blocks, SharedBlock, offset_in},
+        encoder::Encoder,
+        mask::MaskingKey,
+    },
+    reactor::connection::{
+        compression::ShareKey,
+        outbound::{LARGE_PAYLOAD_BYTES, Outbound, SMALL_FRAME_BYTES},
+    },
 };
 
 /// A server does not mask.

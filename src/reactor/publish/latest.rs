@@ -5,23 +5,21 @@ use std::{
     rc::Rc,
 };
 
-use crate::protocol::{
-    Message, Outgoing,
-    block::{Block, SharedBlock},
-    encoder::Encoder,
-    outgoing::OutgoingKind,
-};
-use crate::reactor::{
-    connection::{
-        compression::ShareKey,
-        outbound::{Outbound, Phase},
-        output_rule::Admission,
+use crate::{
+    protocol::{
+        Message, Outgoing,
+        block::{Block, SharedBlock},
+        encoder::Encoder,
+        outgoing::OutgoingKind,
     },
-    hub::Hub,
-    id::ConnectionId,
-    pools::Pools,
-    publish::{Published, encoded::EncodedFrame},
-    send_status::SendStatus,
+    reactor::{
+        connection::{compression::ShareKey, outbound::Outbound, output_rule::Admission},
+        hub::Hub,
+        id::ConnectionId,
+        pools::Pools,
+        publish::{Published, encoded::EncodedFrame},
+        send_status::SendStatus,
+    },
 };
 
 /// Positions of the keyed messages in a queue, counted from the first segment that the queue ever had.
@@ -148,7 +146,7 @@ impl Hub {
         for index in 0..members {
             let key = self.topics.members(topic)[index].connection as usize;
             let outbound = &mut self.outbounds[key];
-            let Some(encoder) = outbound.encoder().filter(|_| outbound.phase == Phase::Open) else { continue };
+            let Some(encoder) = outbound.encoder().filter(|_| outbound.state.is_open()) else { continue };
             if !encoder.supports(keyed.message) {
                 published.unsupported += 1;
                 continue;
@@ -209,7 +207,7 @@ impl Outbound {
             return None;
         }
         // `on_drain` follows when there is room again.
-        self.awaits_drain = true;
+        self.state.await_drain();
         Some(Admission::Congested)
     }
 

@@ -4,15 +4,15 @@ pub(super) mod encoded;
 pub(super) mod latest;
 pub(super) mod topics;
 
-use crate::protocol::{Message, Outgoing, block::offset_in, message::Summary, outgoing::OutgoingKind};
-use crate::reactor::{
+use super::{
     callback_scope::NO_CONNECTION,
-    connection::{compression::ShareKey, outbound::Phase, output_rule::Admission},
+    connection::{compression::ShareKey, output_rule::Admission},
     hub::Hub,
     id::ConnectionId,
     publish::encoded::EncodedFrame,
     send_status::SendStatus,
 };
+use crate::protocol::{Message, Outgoing, block::offset_in, message::Summary, outgoing::OutgoingKind};
 
 /// Result of a publish, in numbers of subscribers. Subscribers that are closing are not counted.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl Hub {
         for index in 0..members {
             let key = self.topics.members(topic)[index].connection as usize;
             let outbound = &mut self.outbounds[key];
-            let Some(encoder) = outbound.encoder().filter(|_| outbound.phase == Phase::Open && key != except) else {
+            let Some(encoder) = outbound.encoder().filter(|_| outbound.state.is_open() && key != except) else {
                 continue;
             };
             if !encoder.supports(message) {

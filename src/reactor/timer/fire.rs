@@ -1,12 +1,14 @@
 //! Ticks and timers that are due.
 
-use crate::net::Kernel;
-use crate::reactor::{
-    Reactor,
-    connection::outbound::Phase,
-    hub::Running,
-    id::{ConnectionId, TimerId},
-    timer::task::{Periodic, Task, following},
+use crate::{
+    net::Kernel,
+    reactor::{
+        Reactor,
+        connection::state::Phase,
+        hub::Running,
+        id::{ConnectionId, TimerId},
+        timer::task::{Periodic, Task, following},
+    },
 };
 
 impl<K: Kernel> Reactor<K> {

@@ -1,0 +1,25 @@
+//! How the output of a connection is encoded.
+
+use crate::protocol::encoder::Encoder;
+
+/// Encoding of a connection's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::reactor) enum Encoding {
+    /// Bytes, as they are written.
+    Raw,
+    /// Bytes of a WebSocket's opening handshake. The application cannot send yet.
+    Opening,
+    /// Frames of a WebSocket.
+    WebSocket(Encoder),
+}
+
+impl Encoding {
+    /// The encoder of an open WebSocket.
+    #[inline]
+    pub(in crate::reactor) fn encoder(self) -> Option<Encoder> {
+        match self {
+            Encoding::WebSocket(encoder) => Some(encoder),
+            Encoding::Raw | Encoding::Opening => None,
+        }
+    }
+}

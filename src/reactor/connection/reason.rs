@@ -1,0 +1,121 @@
+//! The reason of a connection's end: as recorded when closing begins, and completed when the connection has ended.
+
+use crate::{
+    protocol::{CloseCode, CloseReason, ClosedBy, Version},
+    reactor::connection::state::Phase,
+};
+
+/// A close that this side began with `code`, as far as the version has codes. Clean once the peer has answered.
+pub(in crate::reactor) fn unanswered_close(
+    version: Version,
+    code: CloseCode,
+    reason: &str,
+    by: ClosedBy,
+) -> CloseReason {
+    match version.supports_close_codes() {
+        true => CloseReason { code, reason: reason.to_owned(), clean: false, by },
+        false => CloseReason::abnormal(by),
+    }
+}
+
+/// A raw stream that ended in order.
+pub(in crate::reactor) fn in_order(by: ClosedBy) -> CloseReason {
+    CloseReason { code: CloseCode::NO_STATUS, reason: String::new(), clean: true, by }
+}
+
+/// Facts about the end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::reactor) struct End {
+    /// The phase before the end.
+    pub(in crate::reactor) phase: Phase,
+    pub(in crate::reactor) by: ClosedBy,
+    /// The stream has no closing handshake.
+    pub(in crate::reactor) raw: bool,
+    /// Output was left.
+    pub(in crate::reactor) unsent: bool,
+    /// Our side of the stream was shut down before.
+    pub(in crate::reactor) shut: bool,
+}
+
+impl End {
+    /// Completes the reason that was recorded when closing began, if it had.
+    pub(in crate::reactor) fn complete(self, recorded: Option<CloseReason>) -> CloseReason {
+        let End { phase, by, raw, unsent, shut } = self;
+        let timed_out = matches!(by, ClosedBy::Timeout(_));
+        match (phase, recorded) {
+            // Errors after a finished closing handshake do not matter, unless our last output could not be sent.
+            (Phase::Draining | Phase::Lingering, Some(reason)) => {
+                let sent = by == ClosedBy::Peer || shut && !timed_out;
+                CloseReason { clean: reason.clean && sent, ..reason }
+            }
+            (Phase::AwaitingEof, Some(reason)) => {
+                CloseReason { clean: reason.clean && !(timed_out && unsent), ..reason }
+            }
+            (Phase::Closing, Some(reason)) => CloseReason::abnormal(if by == ClosedBy::Peer { reason.by } else { by }),
+            _ if raw && by == ClosedBy::Peer => in_order(by),
+            _ => CloseReason::abnormal(by),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+    use crate::protocol::TimeoutKind;
+
+    const RESET: ClosedBy = ClosedBy::Network(ErrorKind::ConnectionReset);
+    const TIMEOUT: ClosedBy = ClosedBy::Timeout(TimeoutKind::Closing);
+
+    fn end(phase: Phase, by: ClosedBy) -> End {
+        End { phase, by, raw: false, unsent: false, shut: false }
+    }
+
+    fn answered() -> Option<CloseReason> {
+        Some(CloseReason { code: CloseCode::NORMAL, reason: "bye".to_owned(), clean: true, by: ClosedBy::Application })
+    }
+
+    #[test]
+    fn open_websocket_that_ends_is_abnormal_and_a_raw_stream_that_its_peer_ends_is_in_order() {
+        assert_eq!(end(Phase::Open, ClosedBy::Peer).complete(None), CloseReason::abnormal(ClosedBy::Peer));
+        let raw = End { raw: true, ..end(Phase::Open, ClosedBy::Peer) };
+        assert_eq!(raw.complete(None), in_order(ClosedBy::Peer));
+        assert_eq!(End { by: RESET, ..raw }.complete(None), CloseReason::abnormal(RESET));
+    }
+
+    #[test]
+    fn close_without_an_answer_is_abnormal_and_names_the_side_that_began_it() {
+        let recorded = || Some(unanswered_close(Version::Rfc6455, CloseCode::NORMAL, "bye", ClosedBy::Application));
+        let by_eof = end(Phase::Closing, ClosedBy::Peer).complete(recorded());
+        assert_eq!(by_eof, CloseReason::abnormal(ClosedBy::Application));
+        assert_eq!(end(Phase::Closing, TIMEOUT).complete(recorded()), CloseReason::abnormal(TIMEOUT));
+        assert_eq!(end(Phase::Closing, RESET).complete(recorded()), CloseReason::abnormal(RESET));
+    }
+
+    #[test]
+    fn finished_closing_handshake_stays_clean_unless_the_last_output_was_not_sent() {
+        for phase in [Phase::Draining, Phase::Lingering] {
+            for (by, shut, clean) in [
+                (ClosedBy::Peer, false, true),
+                (RESET, true, true),
+                (RESET, false, false),
+                (TIMEOUT, true, false),
+                (TIMEOUT, false, false),
+            ] {
+                let reason = End { shut, ..end(phase, by) }.complete(answered()).clean;
+                assert_eq!(reason, clean, "{phase:?} {by:?} {shut}");
+            }
+        }
+        for (by, unsent, clean) in [(TIMEOUT, false, true), (TIMEOUT, true, false), (RESET, true, true)] {
+            let reason = End { unsent, ..end(Phase::AwaitingEof, by) }.complete(answered());
+            assert_eq!((reason.clean, reason.by), (clean, ClosedBy::Application), "{by:?} {unsent}");
+        }
+    }
+
+    #[test]
+    fn version_without_close_codes_reports_none() {
+        let reason = unanswered_close(Version::Hixie76, CloseCode::NORMAL, "bye", ClosedBy::Application);
+        assert_eq!(reason, CloseReason::abnormal(ClosedBy::Application));
+    }
+}

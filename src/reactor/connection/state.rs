@@ -1,0 +1,393 @@
+//! The state of a connection: its phase, what keeps it from being read, and how far it is established.
+//!
+//! Pure: an [`Event`] changes the state, and the [`Effect`] says what the loop has to do. Nothing else changes the
+//! phase.
+//!
+//! ```text
+//!  Open ─▶ Closing ─▶ Draining ─▶ Closed       closing handshake, as the server
+//!  Open ─▶ Closing ─▶ AwaitingEof ─▶ Closed    closing handshake, as the client
+//!  Open ─▶ Lingering ─▶ Closed                 no answer is expected: failure, HTTP response, end of a raw stream
+//!  Open ─▶ Draining ─▶ Closed                  slow reader; raw peer that has ended its side
+//! ```
+//!
+//! The next phase, by phase and event. `-`: the event is ignored; `=`: the phase stays, and our side is shut down.
+//!
+//! | event                     | Open        | Closing     | Draining  | Lingering | AwaitingEof | Closed |
+//! |---------------------------|-------------|-------------|-----------|-----------|-------------|--------|
+//! | CloseSent                 | Closing     | -           | -         | -         | -           | -      |
+//! | LastSent                  | Lingering   | Lingering   | -         | -         | -           | -      |
+//! | CloseReceived, we end     | Draining    | Draining    | -         | -         | -           | -      |
+//! | CloseReceived, peer ends  | AwaitingEof | AwaitingEof | -         | -         | -           | -      |
+//! | SlowReader                | Draining    | Draining    | Draining  | Draining  | Draining    | -      |
+//! | EndOfInput                | Closed      | Closed      | Closed    | Closed    | Closed      | -      |
+//! | EndOfInput, unsent        | Closed      | Draining    | Closed    | Draining  | Draining    | -      |
+//! | EndOfInput, unsent, raw   | Draining    | Draining    | Closed    | Draining  | Draining    | -      |
+//! | Written                   | -           | -           | Closed    | =         | -           | -      |
+//! | Written, unread           | -           | -           | Lingering | =         | -           | -      |
+//! | Ended                     | Closed      | Closed      | Closed    | Closed    | Closed      | -      |
+
+/// Closing phase of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Both sides may send.
+    Open,
+    /// Our close frame is queued; the peer's has not arrived.
+    Closing,
+    /// Queued output is sent, input is not read, then the connection ends.
+    Draining,
+    /// Queued output is sent, then our side ends; input is discarded until the peer's side ends.
+    Lingering,
+    /// Queued output is sent and input is discarded; the peer, a server, ends the stream (RFC 6455 §7.1.1).
+    AwaitingEof,
+    /// The connection has ended and is removed at the end of the turn.
+    Closed,
+}
+
+/// An event that may change the phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::reactor) enum Event {
+    /// Our close frame is queued, and the peer has to answer it.
+    CloseSent,
+    /// Our last output is queued, and no answer is expected: a response, the end of a raw stream, a failure.
+    LastSent,
+    /// The peer's close frame has arrived, and ours is queued. `peer_ends`: the peer is the server.
+    CloseReceived { peer_ends: bool },
+    /// The peer does not read.
+    SlowReader,
+    /// The peer has ended its side. `unsent`: output waits that the peer may still read. `raw`: the stream has no
+    /// closing handshake.
+    EndOfInput { unsent: bool, raw: bool },
+    /// The system has taken all output. `unread`: input waits.
+    Written { unread: bool },
+    /// The connection was terminated, timed out, or its transport failed.
+    Ended,
+}
+
+/// What the loop has to do after an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::reactor) enum Effect {
+    /// Nothing: the event does not matter in this phase.
+    Nothing,
+    /// Record the reason, start the closing time-out, and write the output.
+    BeginClosing,
+    /// Write the output. Reason and time-out stay.
+    Drain,
+    /// Shut down our side of the stream.
+    ShutDown,
+    /// Complete the reason, and remove the connection.
+    Remove,
+}
+
+/// How far a connection is established.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// The name of the target is being resolved.
+    Resolving,
+    /// The target is being connected, or waits for that.
+    Connecting,
+    Connected,
+}
+
+/// State of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::reactor) struct State {
+    phase: Phase,
+    reach: Reach,
+    /// Our side of the stream was shut down.
+    shut: bool,
+    /// The application has ended the connection, or is about to.
+    closed_by_app: bool,
+    /// The application has paused reading.
+    paused: bool,
+    /// Reading was resumed, and no read has followed yet.
+    reread_due: bool,
+    /// Output was above the mark, or a send was congested or dropped, and the output has not drained since.
+    awaits_drain: bool,
+}
+
+impl State {
+    /// State of an accepted connection.
+    pub(in crate::reactor) fn connected() -> Self {
+        State {
+            phase: Phase::Open,
+            reach: Reach::Connected,
+            shut: false,
+            closed_by_app: false,
+            paused: false,
+            reread_due: false,
+            awaits_drain: false,
+        }
+    }
+
+    /// Applies an event.
+    pub(in crate::reactor) fn on(&mut self, event: Event) -> Effect {
+        let Some((next, effect)) = transition(self.phase, event) else { return Effect::Nothing };
+        if effect == Effect::ShutDown && self.shut {
+            return Effect::Nothing;
+        }
+        self.shut |= effect == Effect::ShutDown;
+        self.phase = next;
+        effect
+    }
+
+    /// The connection is to be established, for the first time or with another target.
+    pub(in crate::reactor) fn connect(&mut self) {
+        self.reach = Reach::Connecting;
+    }
+
+    /// The name of the target is being resolved, or no longer.
+    pub(in crate::reactor) fn set_resolving(&mut self, resolving: bool) {
+        self.reach = if resolving { Reach::Resolving } else { Reach::Connecting };
+    }
+
+    /// The connection is established.
+    pub(in crate::reactor) fn on_connected(&mut self) {
+        self.reach = Reach::Connected;
+    }
+
+    /// The application ends the connection, even if the connection has ended already: a client does not reconnect.
+    pub(in crate::reactor) fn close_by_app(&mut self) {
+        self.closed_by_app = true;
+    }
+
+    pub(in crate::reactor) fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// Ends a pause. Returns `false` if reading was not paused.
+    pub(in crate::reactor) fn resume(&mut self) -> bool {
+        let was_paused = std::mem::take(&mut self.paused);
+        self.reread_due |= was_paused;
+        was_paused
+    }
+
+    /// Output is above its mark: reading stops until it has drained.
+    pub(in crate::reactor) fn await_drain(&mut self) {
+        self.awaits_drain = true;
+    }
+
+    /// Output has drained. Returns `true` if that was awaited.
+    pub(in crate::reactor) fn on_drained(&mut self) -> bool {
+        std::mem::take(&mut self.awaits_drain)
+    }
+
+    /// A read is due without an event.
+    pub(in crate::reactor) fn expect_reread(&mut self) {
+        self.reread_due = true;
+    }
+
+    /// The connection is being read.
+    pub(in crate::reactor) fn on_read(&mut self) {
+        self.reread_due = false;
+    }
+
+    #[inline]
+    pub(in crate::reactor) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Returns `true` if both sides may send. The connection may still be opening.
+    #[inline]
+    pub(in crate::reactor) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    #[inline]
+    pub(in crate::reactor) fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
+    /// Returns `true` if the connection may be read. `allowed`: the output rule grants a read although output waits.
+    #[inline]
+    pub(in crate::reactor) fn may_read(&self, allowed: impl FnOnce() -> bool) -> bool {
+        match self.phase {
+            Phase::Open => !self.paused && (!self.awaits_drain || allowed()),
+            // The peer's close frame has to be found even if the application has paused reading.
+            Phase::Closing | Phase::Lingering | Phase::AwaitingEof => true,
+            Phase::Draining | Phase::Closed => false,
+        }
+    }
+
+    /// Returns `true` if a read follows without an event.
+    pub(in crate::reactor) fn is_reread_due(&self) -> bool {
+        self.reread_due
+    }
+
+    /// Returns `true` if only the output keeps the connection from being read.
+    pub(in crate::reactor) fn is_held_by_output(&self) -> bool {
+        self.is_open() && self.awaits_drain && !self.paused
+    }
+
+    pub(in crate::reactor) fn awaits_drain(&self) -> bool {
+        self.awaits_drain
+    }
+
+    /// Returns `true` in phases that read and discard input, until the peer ends its side.
+    pub(in crate::reactor) fn discards_input(&self) -> bool {
+        matches!(self.phase, Phase::Lingering | Phase::AwaitingEof)
+    }
+
+    /// Returns `true` if our side of the stream ends once all output is written.
+    pub(in crate::reactor) fn ends_when_written(&self) -> bool {
+        matches!(self.phase, Phase::Draining | Phase::Lingering) && !self.shut
+    }
+
+    /// Returns `true` if our side of the stream was shut down.
+    pub(in crate::reactor) fn is_shut(&self) -> bool {
+        self.shut
+    }
+
+    pub(in crate::reactor) fn is_connecting(&self) -> bool {
+        self.reach != Reach::Connected
+    }
+
+    pub(in crate::reactor) fn is_resolving(&self) -> bool {
+        self.reach == Reach::Resolving
+    }
+
+    pub(in crate::reactor) fn is_closed_by_app(&self) -> bool {
+        self.closed_by_app
+    }
+}
+
+/// The next phase and its effect; `None` if the event is ignored.
+fn transition(phase: Phase, event: Event) -> Option<(Phase, Effect)> {
+    use Effect::{BeginClosing, Drain, Remove, ShutDown};
+    use Phase::{AwaitingEof, Closed, Closing, Draining, Lingering, Open};
+    Some(match (phase, event) {
+        (Closed, _) => return None,
+        (_, Event::Ended) => (Closed, Remove),
+        (_, Event::SlowReader) => (Draining, Drain),
+        (Open, Event::CloseSent) => (Closing, BeginClosing),
+        (Open | Closing, Event::LastSent) => (Lingering, BeginClosing),
+        (Open | Closing, Event::CloseReceived { peer_ends: true }) => (AwaitingEof, BeginClosing),
+        (Open | Closing, Event::CloseReceived { peer_ends: false }) => (Draining, BeginClosing),
+        // A raw peer may end its side and still read.
+        (Open, Event::EndOfInput { unsent: true, raw: true }) => (Draining, BeginClosing),
+        // The peer may still read our last output.
+        (Closing | Lingering | AwaitingEof, Event::EndOfInput { unsent: true, .. }) => (Draining, Drain),
+        (_, Event::EndOfInput { .. }) => (Closed, Remove),
+        // Unread input would make the system reset the connection, and our last output with it.
+        (Draining, Event::Written { unread: true }) => (Lingering, ShutDown),
+        (Draining, Event::Written { unread: false }) => (Closed, Remove),
+        (Lingering, Event::Written { .. }) => (Lingering, ShutDown),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PHASES: [Phase; 6] =
+        [Phase::Open, Phase::Closing, Phase::Draining, Phase::Lingering, Phase::AwaitingEof, Phase::Closed];
+
+    const EVENTS: [(&str, Event); 11] = [
+        ("CloseSent", Event::CloseSent),
+        ("LastSent", Event::LastSent),
+        ("CloseReceived, we end", Event::CloseReceived { peer_ends: false }),
+        ("CloseReceived, peer ends", Event::CloseReceived { peer_ends: true }),
+        ("SlowReader", Event::SlowReader),
+        ("EndOfInput", Event::EndOfInput { unsent: false, raw: false }),
+        ("EndOfInput, unsent", Event::EndOfInput { unsent: true, raw: false }),
+        ("EndOfInput, unsent, raw", Event::EndOfInput { unsent: true, raw: true }),
+        ("Written", Event::Written { unread: false }),
+        ("Written, unread", Event::Written { unread: true }),
+        ("Ended", Event::Ended),
+    ];
+
+    fn in_phase(phase: Phase) -> State {
+        State { phase, ..State::connected() }
+    }
+
+    /// Cells of the table in the documentation of this file: by event, then by phase.
+    fn documented() -> Vec<(String, Vec<String>)> {
+        let rows = include_str!("state.rs").lines().filter_map(|line| line.strip_prefix("//! |"));
+        rows.skip(2)
+            .map(|row| {
+                let mut cells = row.split('|').map(|cell| cell.trim().to_owned());
+                let event = cells.next().unwrap_or_default();
+                (event, cells.take(PHASES.len()).collect())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_event_in_every_phase_leads_where_the_documented_table_says() {
+        let table = documented();
+        assert_eq!(table.len(), EVENTS.len());
+        for ((name, event), (documented_name, cells)) in EVENTS.iter().zip(table) {
+            assert_eq!(*name, documented_name);
+            for (phase, cell) in PHASES.iter().zip(cells) {
+                let mut state = in_phase(*phase);
+                let effect = state.on(*event);
+                let outcome = match effect {
+                    Effect::Nothing => "-".to_owned(),
+                    Effect::ShutDown if state.phase == *phase => "=".to_owned(),
+                    _ => format!("{:?}", state.phase),
+                };
+                assert_eq!(outcome, cell, "{name} in {phase:?}");
+                assert_eq!(effect == Effect::Remove, state.is_closed() && *phase != Phase::Closed, "{name}, {phase:?}");
+                assert_eq!(effect == Effect::ShutDown, state.shut, "{name} in {phase:?}");
+                let begins = matches!(phase, Phase::Open | Phase::Closing) && !state.is_open() && !state.is_closed();
+                let keeps_reason = matches!(event, Event::SlowReader)
+                    || matches!(event, Event::EndOfInput { .. }) && *phase == Phase::Closing;
+                assert_eq!(effect == Effect::BeginClosing, begins && !keeps_reason && state.phase != *phase);
+            }
+        }
+    }
+
+    #[test]
+    fn output_is_shut_down_once() {
+        let mut state = in_phase(Phase::Lingering);
+        assert!(state.ends_when_written());
+        assert_eq!(state.on(Event::Written { unread: false }), Effect::ShutDown);
+        assert!(state.is_shut() && !state.ends_when_written());
+        assert_eq!(state.on(Event::Written { unread: false }), Effect::Nothing);
+    }
+
+    #[test]
+    fn every_way_out_of_an_open_connection_ends_closed() {
+        let mut reached = vec![Phase::Open];
+        let mut index = 0;
+        while let Some(phase) = reached.get(index).copied() {
+            index += 1;
+            for (_, event) in EVENTS {
+                let mut state = in_phase(phase);
+                state.on(event);
+                assert!(phase == Phase::Open || !state.is_open(), "{event:?} opens {phase:?} again");
+                if !reached.contains(&state.phase()) {
+                    reached.push(state.phase());
+                }
+            }
+            assert_eq!(in_phase(phase).on(Event::Ended) == Effect::Remove, phase != Phase::Closed);
+        }
+        assert_eq!(reached.len(), PHASES.len(), "{reached:?}");
+    }
+
+    #[test]
+    fn closing_connection_is_read_even_if_it_is_paused() {
+        let never = || false;
+        let mut state = State::connected();
+        assert!(state.may_read(never));
+        state.pause();
+        assert!(!state.may_read(never) && !state.may_read(|| true));
+        for (phase, read) in PHASES.into_iter().zip([false, true, false, true, true, false]) {
+            assert_eq!(State { phase, ..state }.may_read(never), read, "{phase:?}");
+        }
+        assert!(state.resume() && !state.resume());
+        assert!(state.may_read(never) && state.is_reread_due());
+    }
+
+    #[test]
+    fn output_above_its_mark_stops_reading_unless_the_rule_allows_some() {
+        let mut state = State::connected();
+        state.await_drain();
+        assert!(state.is_held_by_output() && !state.may_read(|| false) && state.may_read(|| true));
+        state.pause();
+        assert!(!state.is_held_by_output() && !state.may_read(|| true));
+        state.resume();
+        assert!(state.on_drained() && !state.on_drained());
+        assert!(state.may_read(|| false));
+    }
+}
