@@ -2,10 +2,10 @@
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use super::responder::{Deferred, Responder};
 use crate::{
     http::response,
     protocol::{MessageLimits, handshake},
+    websocket::server::responder::{Deferred, Responder},
 };
 
 /// Reply of [`Server::on_request`](crate::Server::on_request): accept the WebSocket, respond with HTTP, or reply later.
@@ -19,10 +19,10 @@ use crate::{
 /// ```
 #[derive(Debug)]
 #[must_use = "a reply has an effect only where on_request returns it, or a Responder is given it"]
-pub struct Reply(pub(super) ReplyKind);
+pub struct Reply(pub(in crate::websocket) ReplyKind);
 
 #[derive(Debug)]
-pub(super) enum ReplyKind {
+pub(in crate::websocket) enum ReplyKind {
     Upgrade(Box<Upgrade>),
     Respond(Response<Vec<u8>>),
     Later(Deferred),
@@ -144,11 +144,11 @@ impl<T: Into<Reply>, E: Into<Reply>> From<Result<T, E>> for Reply {
 #[derive(Debug, Default)]
 #[must_use = "an upgrade has an effect only where on_request returns it, or a Responder is given it"]
 pub struct Upgrade {
-    pub(super) headers: HeaderMap,
-    pub(super) subprotocol: Option<String>,
-    pub(super) limits: Option<MessageLimits>,
-    pub(super) uncompressed: bool,
-    pub(super) extensions: Extensions,
+    pub(in crate::websocket) headers: HeaderMap,
+    pub(in crate::websocket) subprotocol: Option<String>,
+    pub(in crate::websocket) limits: Option<MessageLimits>,
+    pub(in crate::websocket) uncompressed: bool,
+    pub(in crate::websocket) extensions: Extensions,
 }
 
 impl Upgrade {

@@ -1,16 +1,25 @@
 //! The client: its request, and its route to the server.
 
+pub(super) mod blocking;
+pub(super) mod reconnect;
+mod route;
+mod stream;
+
 use std::{fmt, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{client_stream::ClientStream, config::ClientConfig, handler::Handler, reconnect::Reconnect, route::Route};
 use crate::{
     error::ConnectError,
     http::url::{Url, without_credentials},
     net::{Kernel, tls::TlsConnector},
     protocol::{Proxy, Version, deflate::DeflateConfig, handshake},
     reactor::{ConnectionId, Hub, Reactor},
+    websocket::{
+        client::{reconnect::Reconnect, route::Route, stream::ClientStream},
+        config::ClientConfig,
+        handler::Handler,
+    },
 };
 
 /// A WebSocket client, for [`Reactor::connect`] or [`Hub::connect`].
@@ -38,25 +47,25 @@ use crate::{
 /// `proxy_from_environment`, the last call counts.
 #[must_use = "a client does nothing until it is given to connect"]
 pub struct Client {
-    pub(super) handler: Box<dyn Handler>,
-    pub(super) version: Version,
-    pub(super) headers: HeaderMap,
-    pub(super) host: Option<HeaderValue>,
-    pub(super) origin: Option<HeaderValue>,
-    pub(super) subprotocols: Vec<String>,
-    pub(super) deflate: Option<DeflateConfig>,
-    pub(super) tls: Option<TlsConnector>,
-    pub(super) proxy_tls: Option<TlsConnector>,
-    pub(super) server_name: Option<String>,
-    pub(super) via: Via,
-    pub(super) redirects: u32,
-    pub(super) reconnect: Option<Reconnect>,
-    pub(super) config: ClientConfig,
+    pub(in crate::websocket) handler: Box<dyn Handler>,
+    pub(in crate::websocket) version: Version,
+    pub(in crate::websocket) headers: HeaderMap,
+    pub(in crate::websocket) host: Option<HeaderValue>,
+    pub(in crate::websocket) origin: Option<HeaderValue>,
+    pub(in crate::websocket) subprotocols: Vec<String>,
+    pub(in crate::websocket) deflate: Option<DeflateConfig>,
+    pub(in crate::websocket) tls: Option<TlsConnector>,
+    pub(in crate::websocket) proxy_tls: Option<TlsConnector>,
+    pub(in crate::websocket) server_name: Option<String>,
+    pub(in crate::websocket) via: Via,
+    pub(in crate::websocket) redirects: u32,
+    pub(in crate::websocket) reconnect: Option<Reconnect>,
+    pub(in crate::websocket) config: ClientConfig,
 }
 
 /// How the client reaches the server.
 #[derive(Debug)]
-pub(super) enum Via {
+pub(in crate::websocket) enum Via {
     Direct,
     Proxy(Proxy),
     Environment,

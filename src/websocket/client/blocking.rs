@@ -8,15 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    callbacks::Callbacks,
-    client::Client,
-    handler::{Handler, WebSocket},
-};
 use crate::{
     error::Error,
     protocol::{CloseCode, CloseReason, Handshake, Message, Outgoing, OwnedMessage, TimeoutKind},
     reactor::{ConnectionId, Reactor, SendStatus},
+    websocket::{
+        callbacks::Callbacks,
+        client::Client,
+        handler::{Handler, WebSocket},
+    },
 };
 
 /// A blocking WebSocket client, for scripts and tests. Each socket has its own [`Reactor`].

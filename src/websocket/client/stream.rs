@@ -4,13 +4,6 @@ use std::{any::Any, io, mem, rc::Rc, time::Duration};
 
 use http::Response;
 
-use super::{
-    client::Client,
-    handler::{Handler, WebSocket},
-    reconnect::Attempts,
-    route::Route,
-    session::{Session, SessionParams},
-};
 use crate::{
     error::{Error, Refusal},
     http::{Request, body::BodyReader},
@@ -22,10 +15,15 @@ use crate::{
         proxy::Tunnel,
     },
     reactor::{ConnectionId, Hub, Phase, Stream, StreamHandler, TimerId},
+    websocket::{
+        client::{Client, reconnect::Attempts, route::Route},
+        handler::{Handler, WebSocket},
+        session::{Session, SessionParams},
+    },
 };
 
 /// The protocol of a client's connection.
-pub(super) struct ClientStream {
+pub(in crate::websocket) struct ClientStream {
     /// The first route, and the present one after redirects.
     home: Rc<Route>,
     route: Rc<Route>,
@@ -74,7 +72,7 @@ const REFUSAL_BYTES: usize = 4096;
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 
 impl ClientStream {
-    pub(super) fn new(route: Route, client: Client) -> Self {
+    pub(in crate::websocket) fn new(route: Route, client: Client) -> Self {
         ClientStream::to(Rc::new(route), client, Attempts::default(), None)
     }
 
@@ -84,7 +82,7 @@ impl ClientStream {
     }
 
     /// Orders the connection from the Hub.
-    pub(super) fn dial(self, hub: &mut Hub) -> ConnectionId {
+    pub(in crate::websocket) fn dial(self, hub: &mut Hub) -> ConnectionId {
         let config = Rc::new(self.client.config.websocket.stream.clone());
         hub.dial(self.route.target(), self.wait(), config, Box::new(self))
     }

@@ -58,19 +58,24 @@ impl Default for Reconnect {
 
 /// Attempts in a row.
 #[derive(Debug, Default)]
-pub(super) struct Attempts {
+pub(in crate::websocket) struct Attempts {
     made: u32,
     opened: Option<Instant>,
 }
 
 impl Attempts {
     /// The connection is open.
-    pub(super) fn note_open(&mut self, now: Instant) {
+    pub(in crate::websocket) fn note_open(&mut self, now: Instant) {
         self.opened = Some(now);
     }
 
     /// The number of the next attempt, from 1, and the wait before it, drawn by `random`. `None` at the maximum.
-    pub(super) fn next(&mut self, policy: &Reconnect, now: Instant, random: u32) -> Option<(u32, Duration)> {
+    pub(in crate::websocket) fn next(
+        &mut self,
+        policy: &Reconnect,
+        now: Instant,
+        random: u32,
+    ) -> Option<(u32, Duration)> {
         if self.opened.take().is_some_and(|opened| now.duration_since(opened) >= policy.stable_after) {
             self.made = 0;
         }

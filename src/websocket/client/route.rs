@@ -2,7 +2,6 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
-use super::client::{Client, Via};
 use crate::{
     error::ConnectError,
     http::url::{Url, UrlError},
@@ -12,21 +11,22 @@ use crate::{
     },
     protocol::{Proxy, handshake::client::basic, proxy::proxy_for},
     reactor::Target,
+    websocket::client::{Client, Via},
 };
 
 /// A route, checked and ready to dial.
 #[derive(Debug, Clone)]
-pub(super) struct Route {
-    pub(super) url: Url,
-    pub(super) proxy: Option<Proxy>,
+pub(in crate::websocket) struct Route {
+    pub(in crate::websocket) url: Url,
+    pub(in crate::websocket) proxy: Option<Proxy>,
     /// TLS with the server, and with the proxy.
-    pub(super) tls: Option<TlsConnector>,
-    pub(super) proxy_tls: Option<TlsConnector>,
+    pub(in crate::websocket) tls: Option<TlsConnector>,
+    pub(in crate::websocket) proxy_tls: Option<TlsConnector>,
 }
 
 impl Route {
     /// The route of `client` to `url`.
-    pub(super) fn new(url: Url, client: &Client) -> Result<Self, ConnectError> {
+    pub(in crate::websocket) fn new(url: Url, client: &Client) -> Result<Self, ConnectError> {
         let refused = |url: String| move |source| ConnectError::Url { url, source };
         let proxy = match &client.via {
             _ if url.socket.is_some() => None,
@@ -46,7 +46,7 @@ impl Route {
     }
 
     /// The target to connect to: the server, or the proxy.
-    pub(super) fn target(&self) -> Target {
+    pub(in crate::websocket) fn target(&self) -> Target {
         match (&self.url.socket, &self.proxy) {
             (Some(socket), _) => Target::Address(Endpoint::Unix(socket.clone())),
             (None, Some(proxy)) => Target::new(&proxy.host, proxy.port),
@@ -55,7 +55,7 @@ impl Route {
     }
 
     /// The application's headers for this route. `home` is the URL they were set for; credentials are sent only there.
-    pub(super) fn headers(&self, home: &Url, given: &HeaderMap) -> HeaderMap {
+    pub(in crate::websocket) fn headers(&self, home: &Url, given: &HeaderMap) -> HeaderMap {
         let same_origin = self.url.same_origin(home);
         let secret = |name: &HeaderName, value: &HeaderValue| {
             value.is_sensitive()
@@ -73,7 +73,7 @@ impl Route {
     }
 
     /// The route that a redirect leads to. `None` if the response is not a redirect, or leads from `wss` to `ws`.
-    pub(super) fn redirected(&self, response: &Response<()>, client: &Client) -> Option<Route> {
+    pub(in crate::websocket) fn redirected(&self, response: &Response<()>, client: &Client) -> Option<Route> {
         let leads_on = matches!(
             response.status(),
             StatusCode::MOVED_PERMANENTLY

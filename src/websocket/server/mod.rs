@@ -1,20 +1,28 @@
 //! The server: which handshakes are accepted, and which handler each connection gets.
 
+pub(super) mod origins;
+mod preamble;
+pub(super) mod reply;
+pub(super) mod responder;
+mod stream;
+
 use std::{fmt, net::SocketAddr, rc::Rc, time::Duration};
 
-use super::{
-    config::{ServerConfig, WebSocketConfig},
-    handler::Handler,
-    origins::{OriginError, Origins},
-    reply::Reply,
-    server_stream::ServerStream,
-};
 use crate::{
     error::{Error, ListenError},
     http::Request,
     net::{Bind, Kernel, tls::TlsAcceptor},
     protocol::{Handshake, Version, deflate::DeflateConfig, handshake::server::Subprotocols},
     reactor::{Hub, Listening, Reactor, Service, StreamConfig, StreamHandler},
+    websocket::{
+        config::{ServerConfig, WebSocketConfig},
+        handler::Handler,
+        server::{
+            origins::{OriginError, Origins},
+            reply::Reply,
+            stream::ServerStream,
+        },
+    },
 };
 
 /// Makes a handler for each accepted handshake.
@@ -51,13 +59,13 @@ type OnError = dyn Fn(SocketAddr, &Error);
 /// `echo_subprotocols`, the last call counts.
 #[must_use = "a server does nothing until it listens"]
 pub struct Server {
-    pub(super) factory: Box<Factory>,
-    pub(super) on_request: Option<Box<OnRequest>>,
-    pub(super) on_error: Option<Box<OnError>>,
-    pub(super) origins: Origins,
-    pub(super) subprotocols: Subprotocols,
-    pub(super) config: ServerConfig,
-    pub(super) deflate: Option<DeflateConfig>,
+    pub(in crate::websocket) factory: Box<Factory>,
+    pub(in crate::websocket) on_request: Option<Box<OnRequest>>,
+    pub(in crate::websocket) on_error: Option<Box<OnError>>,
+    pub(in crate::websocket) origins: Origins,
+    pub(in crate::websocket) subprotocols: Subprotocols,
+    pub(in crate::websocket) config: ServerConfig,
+    pub(in crate::websocket) deflate: Option<DeflateConfig>,
     tls: Option<TlsAcceptor>,
 }
 

@@ -4,15 +4,6 @@ use std::{io, mem, rc::Rc};
 
 use http::{Method, Response, StatusCode};
 
-use super::{
-    config::{ServerConfig, WebSocketConfig},
-    origins::Origins,
-    preamble::{PreambleScanner, Scan},
-    reply::{Reply, ReplyKind, Upgrade},
-    responder::Deferred,
-    server::Server,
-    session::{Session, SessionParams},
-};
 use crate::{
     error::Error,
     http::{
@@ -28,10 +19,21 @@ use crate::{
         },
     },
     reactor::{PendingHandshake, Stream, StreamHandler},
+    websocket::{
+        config::{ServerConfig, WebSocketConfig},
+        server::{
+            Server,
+            origins::Origins,
+            preamble::{PreambleScanner, Scan},
+            reply::{Reply, ReplyKind, Upgrade},
+            responder::Deferred,
+        },
+        session::{Session, SessionParams},
+    },
 };
 
 /// The protocol of a server's connection.
-pub(super) struct ServerStream {
+pub(in crate::websocket) struct ServerStream {
     server: Rc<Server>,
     websocket: Rc<WebSocketConfig>,
     state: State,
@@ -61,7 +63,7 @@ struct Question {
 }
 
 impl ServerStream {
-    pub(super) fn new(server: Rc<Server>, websocket: Rc<WebSocketConfig>) -> Self {
+    pub(in crate::websocket) fn new(server: Rc<Server>, websocket: Rc<WebSocketConfig>) -> Self {
         let ServerConfig { flash_policy, healthcheck, .. } = server.config;
         let scanner = PreambleScanner::Nothing { flash_policy, healthcheck };
         let state = State::Opening { scanner, reader: HeadReader::default(), begun: false };

@@ -7,8 +7,10 @@ use std::{
 
 use http::StatusCode;
 
-use super::reply::Reply;
-use crate::reactor::{ConnectionId, Remote, RemoteError};
+use crate::{
+    reactor::{ConnectionId, Remote, RemoteError},
+    websocket::server::reply::Reply,
+};
 
 /// Gives a reply deferred by [`Reply::later`]: once, from any thread.
 ///
@@ -67,19 +69,19 @@ impl Drop for Responder {
 
 /// The waiting end: the part of [`Reply::later`] that the server holds.
 #[derive(Debug)]
-pub(super) struct Deferred {
+pub(in crate::websocket) struct Deferred {
     slot: Arc<Slot>,
 }
 
 impl Deferred {
     /// Makes both ends.
-    pub(super) fn new() -> (Deferred, Responder) {
+    pub(in crate::websocket) fn new() -> (Deferred, Responder) {
         let slot = Arc::new(Slot::default());
         (Deferred { slot: Arc::clone(&slot) }, Responder { slot: Some(slot) })
     }
 
     /// Waits on behalf of a connection. Returns a reply that was given already; otherwise the reply calls `on_wake`.
-    pub(super) fn wait(&self, remote: Remote, id: ConnectionId) -> Option<Reply> {
+    pub(in crate::websocket) fn wait(&self, remote: Remote, id: ConnectionId) -> Option<Reply> {
         let mut state = self.slot.state();
         match mem::replace(&mut *state, State::Awaited(remote, id)) {
             State::Given(reply) => {
@@ -91,7 +93,7 @@ impl Deferred {
     }
 
     /// Takes the reply, once it is given.
-    pub(super) fn take(&self) -> Option<Reply> {
+    pub(in crate::websocket) fn take(&self) -> Option<Reply> {
         let mut state = self.slot.state();
         match mem::replace(&mut *state, State::Closed) {
             State::Given(reply) => Some(*reply),
