@@ -2,7 +2,7 @@
 
 use std::{any::Any, mem, rc::Rc};
 
-use super::{Reactor, connection::state::Phase, remote::Command};
+use super::{Reactor, connection::outbound::Outbound, events::Wakeup, id::ConnectionId, remote::Command};
 use crate::net::Kernel;
 
 impl<K: Kernel> Reactor<K> {
@@ -36,11 +36,16 @@ impl<K: Kernel> Reactor<K> {
                 Command::NotifyTopic(topic, event) => {
                     _ = self.hub.notify_topic_shared(&topic, Rc::from(event as Box<dyn Any>));
                 }
-                Command::Wake(id) if self.hub.phase(id) == Phase::Open => {
-                    self.call(id.key(), |handler, stream| handler.on_wake(stream));
-                }
-                Command::Wake(_) => {}
+                Command::Wake(id) => self.wake(id),
             }
+        }
+    }
+
+    /// Wakes the handler of an opening handshake. A wake-up that arrives later is not needed any more.
+    fn wake(&mut self, id: ConnectionId) {
+        let opening = |outbound: &Outbound| outbound.state.is_open() && outbound.encoding.is_opening();
+        if self.hub.outbound(id).is_some_and(opening) {
+            self.call(id.key(), |handler, stream| handler.on_event(stream, &Wakeup));
         }
     }
 }

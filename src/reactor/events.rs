@@ -5,6 +5,10 @@ use std::{any::Any, collections::VecDeque, fmt, rc::Rc};
 use super::{Reactor, connection::state::Phase, hub::Hub, id::ConnectionId, send_status::SendStatus};
 use crate::net::Kernel;
 
+/// Event of a handler that waits for another thread during the opening handshake.
+#[derive(Debug)]
+pub(crate) struct Wakeup;
+
 /// Events that wait for delivery.
 #[derive(Default)]
 pub(super) struct Events(VecDeque<(ConnectionId, Value)>);

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     net::{CommandQueue, Randomness, Wake},
     protocol::{
+        Side,
         deflate::{Deflation, SharedContexts},
         encoder::Encoder,
     },
@@ -153,7 +154,7 @@ impl Hub {
     /// closing.
     pub fn is_open(&self, id: ConnectionId) -> bool {
         self.outbound(id).is_some_and(|outbound| {
-            let opening = outbound.state.is_connecting() || outbound.encoding == Encoding::Opening;
+            let opening = outbound.state.is_connecting() || outbound.encoding.is_opening();
             outbound.state.is_open() && !opening
         })
     }
@@ -252,9 +253,9 @@ impl Hub {
     }
 
     /// Reserves the output for [`write_handshake`](Self::write_handshake) until the connection is a WebSocket.
-    pub(crate) fn reserve(&mut self, id: ConnectionId) {
+    pub(crate) fn reserve(&mut self, id: ConnectionId, side: Side) {
         if let Some(outbound) = self.outbounds.open_mut(id) {
-            outbound.encoding = Encoding::Opening;
+            outbound.encoding = Encoding::Opening(side);
         }
     }
 

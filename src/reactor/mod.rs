@@ -73,6 +73,7 @@ use self::{
 pub(crate) use self::{
     connection::{outbound::LARGE_PAYLOAD_BYTES, state::Phase},
     dial::target::Target,
+    events::Wakeup,
     id::IdSource,
     listen::{Service, admission::PendingHandshake},
 };

@@ -264,7 +264,7 @@ impl Remote {
         self.run(move |hub| hub.shutdown(timeout))
     }
 
-    /// Calls `on_wake` of a connection's handler.
+    /// Passes a [`Wakeup`](super::events::Wakeup) to the handler of an opening handshake.
     pub(crate) fn wake(&self, id: ConnectionId) -> Result<(), RemoteError> {
         self.push(Command::Wake(id))
     }

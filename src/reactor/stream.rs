@@ -82,18 +82,6 @@ pub trait StreamHandler {
     /// reader, or the handler panicked. `on_close` follows.
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {}
 
-    /// Called after [`Remote::wake`](crate::Remote) for this connection.
-    #[doc(hidden)]
-    fn on_wake(&mut self, stream: &mut Stream<'_>) {}
-
-    /// Called right before `on_close`.
-    #[doc(hidden)]
-    fn before_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {}
-
-    /// Called right after `on_close`.
-    #[doc(hidden)]
-    fn after_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {}
-
     /// Called once, last, when the connection has ended.
     ///
     /// When the peer ends its side of a raw stream, the connection ends once the queued output is written.
@@ -139,18 +127,6 @@ impl<H: StreamHandler + ?Sized> StreamHandler for Box<H> {
 
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
         (**self).on_error(stream, error);
-    }
-
-    fn on_wake(&mut self, stream: &mut Stream<'_>) {
-        (**self).on_wake(stream);
-    }
-
-    fn before_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
-        (**self).before_close(stream, reason);
-    }
-
-    fn after_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
-        (**self).after_close(stream, reason);
     }
 
     fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {

@@ -140,6 +140,11 @@ impl<H: Handler + ?Sized> Handler for Box<H> {
     }
 }
 
+/// Placeholder for a handler that was moved to the next holder of its connection.
+pub(super) struct NoHandler;
+
+impl Handler for NoHandler {}
+
 /// The connection of a [`Handler`], during a callback.
 ///
 /// Outside a callback, use the [`Hub`] with the connection's [`id`](Self::id).

@@ -3,6 +3,7 @@
 use std::{any::Any, mem, rc::Rc, time::Instant};
 
 use super::{
+    client::reconnector::Reconnector,
     config::WebSocketConfig,
     handler::{Handler, WebSocket},
 };
@@ -38,8 +39,17 @@ pub(super) struct Session {
     counted: bool,
     /// The turn, modulo 2^32, in which the inflation budget was last renewed.
     inflated: u32,
+    /// For the beginning and the end; `None` once an accepted connection is open.
+    ends: Option<Box<Ends>>,
+}
+
+/// State for the beginning and the end of a session.
+#[derive(Default)]
+struct Ends {
     /// The handshake of a session that is still to be opened, by `on_connect`.
     handshake: Option<Box<Handshake>>,
+    /// Connects a client again. `None` on the server.
+    reconnector: Option<Reconnector>,
 }
 
 /// Calls a handler, and returns the limits that the handler leaves.
@@ -128,24 +138,25 @@ impl Session {
             pinged: false,
             counted,
             inflated: u32::MAX,
-            handshake: None,
+            ends: None,
         }
     }
 
     /// Has `on_connect` open the session, for a handler that a stream is handed over to.
     pub(super) fn open_on_connect(mut self, handshake: Handshake) -> Self {
-        self.handshake = Some(Box::new(handshake));
+        self.ends.get_or_insert_default().handshake = Some(Box::new(handshake));
         self
     }
 
-    pub(super) fn on_open(&mut self, stream: &mut Stream<'_>, handshake: &Handshake) {
-        self.listen_for_silence(stream);
-        self.call(stream, |handler, ws| handler.on_open(ws, handshake));
+    /// Has the session's end decide whether the client connects again.
+    pub(super) fn reconnect_by(mut self, reconnector: Reconnector) -> Self {
+        self.ends.get_or_insert_default().reconnector = Some(reconnector);
+        self
     }
 
-    /// Returns the handler, for the client's next connection.
-    pub(super) fn into_handler(self) -> Box<dyn Handler> {
-        self.handler
+    fn on_open(&mut self, stream: &mut Stream<'_>, handshake: &Handshake) {
+        self.listen_for_silence(stream);
+        self.call(stream, |handler, ws| handler.on_open(ws, handshake));
     }
 
     fn fail(&mut self, stream: &mut Stream<'_>, error: ProtocolError) {
@@ -248,7 +259,10 @@ impl Session {
 
 impl StreamHandler for Session {
     fn on_connect(&mut self, stream: &mut Stream<'_>) {
-        if let Some(handshake) = self.handshake.take() {
+        let Some(ends) = &mut self.ends else { return };
+        let handshake = ends.handshake.take();
+        self.ends.take_if(|ends| ends.reconnector.is_none());
+        if let Some(handshake) = handshake {
             self.on_open(stream, &handshake);
         }
     }
@@ -337,6 +351,12 @@ impl StreamHandler for Session {
     }
 
     fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
-        self.call(stream, |handler, ws| handler.on_close(ws, reason));
+        match self.ends.take().and_then(|ends| ends.reconnector) {
+            Some(reconnector) => {
+                let view = (self.version, self.decoder.limits());
+                reconnector.close(&mut self.handler, stream, view, reason);
+            }
+            None => self.call(stream, |handler, ws| handler.on_close(ws, reason)),
+        }
     }
 }

@@ -1,14 +1,14 @@
 //! How the output of a connection is encoded.
 
-use crate::protocol::encoder::Encoder;
+use crate::protocol::{Side, encoder::Encoder};
 
 /// Encoding of a connection's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::reactor) enum Encoding {
     /// Bytes, as they are written.
     Raw,
-    /// Bytes of a WebSocket's opening handshake. The application cannot send yet.
-    Opening,
+    /// Bytes of a WebSocket's opening handshake, on this side. The application cannot send yet.
+    Opening(Side),
     /// Frames of a WebSocket.
     WebSocket(Encoder),
 }
@@ -19,7 +19,11 @@ impl Encoding {
     pub(in crate::reactor) fn encoder(self) -> Option<Encoder> {
         match self {
             Encoding::WebSocket(encoder) => Some(encoder),
-            Encoding::Raw | Encoding::Opening => None,
+            Encoding::Raw | Encoding::Opening(_) => None,
         }
+    }
+
+    pub(in crate::reactor) fn is_opening(self) -> bool {
+        matches!(self, Encoding::Opening(_))
     }
 }

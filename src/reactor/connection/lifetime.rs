@@ -5,10 +5,10 @@ use std::{io, net::SocketAddr};
 use crate::{
     error::Error,
     net::{Kernel, transport::Transport},
-    protocol::{CloseReason, ClosedBy},
+    protocol::{CloseReason, ClosedBy, Side},
     reactor::{
         Reactor,
-        connection::{inbound::Inbound, outbound::Outbound},
+        connection::{encoding::Encoding, inbound::Inbound, outbound::Outbound},
         listen::Service,
         panic::catch_panic,
         token::Token,
@@ -56,15 +56,16 @@ impl<K: Kernel> Reactor<K> {
             (ClosedBy::Tls, _) => self.hub.outbounds[key].failure().take().map(Error::Tls),
             (ClosedBy::Timeout(kind), _) => Some(Error::Timeout(kind)),
             (ClosedBy::SlowReader, _) => Some(Error::SlowReader),
+            (ClosedBy::Peer, _) if self.hub.outbounds[key].encoding == Encoding::Opening(Side::Client) => {
+                Some(Error::Io(io::ErrorKind::UnexpectedEof.into()))
+            }
             _ => None,
         };
         if let Some(error) = error {
             self.call(key, |handler, stream| handler.on_error(stream, &error));
         }
-        // Separate calls, so that a panic in one does not skip the others.
-        self.call(key, |handler, stream| handler.before_close(stream, &reason));
+        // A call of its own, so that a panic in `on_error` does not skip it.
         self.call(key, |handler, stream| handler.on_close(stream, &reason));
-        self.call(key, |handler, stream| handler.after_close(stream, &reason));
         let mut inbound = self.inbounds.remove(key);
         if let Some(inbound) = inbound.as_mut().filter(|_| reason.clean) {
             // Sends the end of TLS, if the socket has room.

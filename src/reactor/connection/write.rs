@@ -11,7 +11,6 @@ use crate::{
     reactor::{
         Reactor,
         connection::{
-            encoding::Encoding,
             output_rule::OutputRule,
             queue::MAX_SLICES,
             state::{Effect, Event},
@@ -72,7 +71,7 @@ impl<K: Kernel> Reactor<K> {
         let waiting = outbound.buffered();
         // A connection that is connecting, opening, in a TLS handshake or closing has a deadline of its own.
         let established = !outbound.state.is_connecting() && !inbound.transport.is_handshaking();
-        let judged = outbound.state.is_open() && established && outbound.encoding != Encoding::Opening;
+        let judged = outbound.state.is_open() && established && !outbound.encoding.is_opening();
         if !judged || waiting == 0 && !inbound.transport.holds_output() {
             return outbound.set_rule(None);
         }

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     error::{ConnectError, Error},
     net::Endpoint,
+    protocol::Side,
 };
 
 /// Address of a peer that is not connected yet, or has no IP address.
@@ -155,7 +156,7 @@ impl Hub {
         handler: Box<dyn StreamHandler>,
     ) -> ConnectionId {
         let id = self.insert_dialing(config);
-        self.reserve(id);
+        self.reserve(id, Side::Client);
         self.deferred.dials.push_back(Dial { id, target, wait, handler: Some(handler), allowed: None });
         id
     }

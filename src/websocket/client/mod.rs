@@ -2,6 +2,7 @@
 
 pub(super) mod blocking;
 pub(super) mod reconnect;
+pub(super) mod reconnector;
 mod route;
 mod stream;
 
@@ -9,17 +10,17 @@ use std::{fmt, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::{
+    client::{reconnect::Reconnect, route::Route, stream::ClientStream},
+    config::ClientConfig,
+    handler::Handler,
+};
 use crate::{
     error::ConnectError,
     http::url::{Url, without_credentials},
     net::{Kernel, tls::TlsConnector},
     protocol::{Proxy, Version, deflate::DeflateConfig, handshake},
     reactor::{ConnectionId, Hub, Reactor},
-    websocket::{
-        client::{reconnect::Reconnect, route::Route, stream::ClientStream},
-        config::ClientConfig,
-        handler::Handler,
-    },
 };
 
 /// A WebSocket client, for [`Reactor::connect`] or [`Hub::connect`].
@@ -47,7 +48,12 @@ use crate::{
 /// `proxy_from_environment`, the last call counts.
 #[must_use = "a client does nothing until it is given to connect"]
 pub struct Client {
-    pub(in crate::websocket) handler: Box<dyn Handler>,
+    handler: Box<dyn Handler>,
+    options: ClientOptions,
+}
+
+/// What a client asks for, and how it connects.
+pub(in crate::websocket) struct ClientOptions {
     pub(in crate::websocket) version: Version,
     pub(in crate::websocket) headers: HeaderMap,
     pub(in crate::websocket) host: Option<HeaderValue>,
@@ -79,8 +85,7 @@ impl Client {
 
     /// Makes a client with a configuration.
     pub fn with_config(config: ClientConfig, handler: impl Handler + 'static) -> Self {
-        Client {
-            handler: Box::new(handler),
+        let options = ClientOptions {
             version: Version::Rfc6455,
             headers: HeaderMap::new(),
             host: None,
@@ -94,7 +99,8 @@ impl Client {
             redirects: 0,
             reconnect: None,
             config,
-        }
+        };
+        Client { handler: Box::new(handler), options }
     }
 
     /// Changes the configuration in place.
@@ -105,13 +111,13 @@ impl Client {
     ///     .configure(|config| config.websocket.stream.output.high_water_bytes = 64 * 1024);
     /// ```
     pub fn configure(mut self, change: impl FnOnce(&mut ClientConfig)) -> Self {
-        change(&mut self.config);
+        change(&mut self.options.config);
         self
     }
 
     /// Connects through a proxy. Default: no proxy; environment variables are ignored.
     pub fn proxy(mut self, proxy: Proxy) -> Self {
-        self.via = Via::Proxy(proxy);
+        self.options.via = Via::Proxy(proxy);
         self
     }
 
@@ -126,7 +132,7 @@ impl Client {
     ///
     /// The variables are read by `connect` and at each redirect. A reconnect uses the values that `connect` read.
     pub fn proxy_from_environment(mut self) -> Self {
-        self.via = Via::Environment;
+        self.options.via = Via::Environment;
         self
     }
 
@@ -139,7 +145,7 @@ impl Client {
     /// marked [sensitive](HeaderValue::set_sensitive), and user and password of the first URL. Each reconnect starts at
     /// the first URL.
     pub fn follow_redirects(mut self, max: u32) -> Self {
-        self.redirects = max;
+        self.options.redirects = max;
         self
     }
 
@@ -149,7 +155,7 @@ impl Client {
     /// refused handshake, such as 401, is tried again. The same handler is used, and the name is resolved again. See
     /// [`Handler::on_reconnect`].
     pub fn reconnect(mut self, policy: Reconnect) -> Self {
-        self.reconnect = Some(policy);
+        self.options.reconnect = Some(policy);
         self
     }
 
@@ -157,7 +163,7 @@ impl Client {
     ///
     /// The handshake fails if the server chooses a subprotocol that was not offered. A server may choose none.
     pub fn subprotocols<S: Into<String>>(mut self, subprotocols: impl IntoIterator<Item = S>) -> Self {
-        self.subprotocols = subprotocols.into_iter().map(Into::into).collect();
+        self.options.subprotocols = subprotocols.into_iter().map(Into::into).collect();
         self
     }
 
@@ -168,13 +174,13 @@ impl Client {
     /// and `WebSocket-Protocol`.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         match name {
-            header::ORIGIN => self.origin = Some(value),
-            header::HOST => self.host = Some(value),
+            header::ORIGIN => self.options.origin = Some(value),
+            header::HOST => self.options.host = Some(value),
             _ if handshake::is_reserved(&name) => {
                 log::warn!(target: "ws_reactor::websocket", "header {name} belongs to the handshake and is left out");
             }
             _ => {
-                self.headers.append(name, value);
+                self.options.headers.append(name, value);
             }
         }
         self
@@ -185,13 +191,13 @@ impl Client {
     /// Default: none. hixie-75 to hybi-03 require an origin; their default is `http://` or `https://` and the URL's
     /// host.
     pub fn origin(mut self, origin: HeaderValue) -> Self {
-        self.origin = Some(origin);
+        self.options.origin = Some(origin);
         self
     }
 
     /// Sets the protocol version. Default [`Version::Rfc6455`].
     pub fn version(mut self, version: Version) -> Self {
-        self.version = version;
+        self.options.version = version;
         self
     }
 
@@ -219,7 +225,7 @@ impl Client {
     /// The first offer has the parameters of `config`, the second one has none. Any legal response is accepted; a
     /// response without a window limit only costs memory. Versions before [`Version::Rfc6455`] are not compressed.
     pub fn deflate(mut self, config: DeflateConfig) -> Self {
-        self.deflate = Some(config);
+        self.options.deflate = Some(config);
         self
     }
 }
@@ -232,7 +238,7 @@ impl Client {
     /// Default: trust the system's roots with feature `platform-roots`, else the bundled roots with feature
     /// `bundled-roots`. With neither feature, a `wss` URL is an error of `connect`.
     pub fn tls(mut self, tls: impl Into<TlsConnector>) -> Self {
-        self.tls = Some(tls.into());
+        self.options.tls = Some(tls.into());
         self
     }
 
@@ -240,13 +246,13 @@ impl Client {
     ///
     /// After a redirect to another place, the name is the host of that URL.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
-        self.server_name = Some(name.into());
+        self.options.server_name = Some(name.into());
         self
     }
 
     /// Sets the TLS configuration for an `https` proxy. Values and default as for [`tls`](Self::tls).
     pub fn proxy_tls(mut self, tls: impl Into<TlsConnector>) -> Self {
-        self.proxy_tls = Some(tls.into());
+        self.options.proxy_tls = Some(tls.into());
         self
     }
 }
@@ -255,9 +261,9 @@ impl fmt::Debug for Client {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Client")
-            .field("version", &self.version)
-            .field("subprotocols", &self.subprotocols)
-            .field("config", &self.config)
+            .field("version", &self.options.version)
+            .field("subprotocols", &self.options.subprotocols)
+            .field("config", &self.options.config)
             .finish_non_exhaustive()
     }
 }
@@ -277,14 +283,14 @@ impl Hub {
     /// - [`ConnectError::ShuttingDown`]: the reactor is shutting down.
     pub fn connect(&mut self, url: &str, client: Client) -> Result<ConnectionId, ConnectError> {
         let parsed = Url::parse(url).map_err(|source| ConnectError::Url { url: without_credentials(url), source })?;
-        let route = Route::new(parsed, &client)?;
-        if let Some(unfit) = handshake::client::unfit_subprotocol(&client.subprotocols) {
+        let route = Route::new(parsed, &client.options)?;
+        if let Some(unfit) = handshake::client::unfit_subprotocol(&client.options.subprotocols) {
             return Err(ConnectError::Subprotocol(unfit.to_owned()));
         }
         if !self.may_dial() {
             return Err(ConnectError::ShuttingDown { address: route.url.authority() });
         }
-        Ok(ClientStream::new(route, client).dial(self))
+        Ok(ClientStream::first(route, client).dial(self))
     }
 }
 

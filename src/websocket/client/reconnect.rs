@@ -57,7 +57,7 @@ impl Default for Reconnect {
 }
 
 /// Attempts in a row.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(in crate::websocket) struct Attempts {
     made: u32,
     opened: Option<Instant>,

@@ -11,7 +11,7 @@ use crate::{
     },
     protocol::{Proxy, handshake::client::basic, proxy::proxy_for},
     reactor::Target,
-    websocket::client::{Client, Via},
+    websocket::client::{ClientOptions, Via},
 };
 
 /// A route, checked and ready to dial.
@@ -25,10 +25,10 @@ pub(in crate::websocket) struct Route {
 }
 
 impl Route {
-    /// The route of `client` to `url`.
-    pub(in crate::websocket) fn new(url: Url, client: &Client) -> Result<Self, ConnectError> {
+    /// The route to `url`.
+    pub(in crate::websocket) fn new(url: Url, options: &ClientOptions) -> Result<Self, ConnectError> {
         let refused = |url: String| move |source| ConnectError::Url { url, source };
-        let proxy = match &client.via {
+        let proxy = match &options.via {
             _ if url.socket.is_some() => None,
             Via::Direct => None,
             Via::Proxy(proxy) => Some(proxy.clone()),
@@ -37,9 +37,9 @@ impl Route {
                 found.map_err(|(proxy, source)| ConnectError::Url { url: proxy, source })?
             }
         };
-        let tls = connector(url.secure, client.tls.as_ref()).map_err(refused(url.location()))?;
+        let tls = connector(url.secure, options.tls.as_ref()).map_err(refused(url.location()))?;
         let secure = proxy.as_ref().is_some_and(Proxy::is_secure);
-        let proxy_tls = connector(secure, client.proxy_tls.as_ref());
+        let proxy_tls = connector(secure, options.proxy_tls.as_ref());
         let proxy_tls =
             proxy_tls.map_err(refused(proxy.as_ref().map_or_else(String::new, |proxy| proxy.host.clone())))?;
         Ok(Route { url, proxy, tls, proxy_tls })
@@ -73,7 +73,7 @@ impl Route {
     }
 
     /// The route that a redirect leads to. `None` if the response is not a redirect, or leads from `wss` to `ws`.
-    pub(in crate::websocket) fn redirected(&self, response: &Response<()>, client: &Client) -> Option<Route> {
+    pub(in crate::websocket) fn redirected(&self, response: &Response<()>, options: &ClientOptions) -> Option<Route> {
         let leads_on = matches!(
             response.status(),
             StatusCode::MOVED_PERMANENTLY
@@ -85,7 +85,7 @@ impl Route {
         let location = response.headers().get(header::LOCATION).filter(|_| leads_on)?;
         let url = self.url.join(location.to_str().ok()?).ok()?;
         let weaker = self.url.secure && !url.secure;
-        if weaker { None } else { Route::new(url, client).ok() }
+        if weaker { None } else { Route::new(url, options).ok() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A client's end of a stream: the handshake, then a WebSocket session.
 
-use std::{any::Any, io, mem, rc::Rc, time::Duration};
+use std::{mem, rc::Rc, time::Duration};
 
 use http::Response;
 
@@ -8,28 +8,27 @@ use crate::{
     error::{Error, Refusal},
     http::{Request, body::BodyReader},
     protocol::{
-        CloseCode, CloseReason, ClosedBy, Handshake, ProxyError, Side, TimeoutKind,
+        CloseReason, ClosedBy, Handshake, MessageLimits, ProxyError, Side, TimeoutKind, Version,
         handshake::client::{
             ClientRequest, ExpectedReply, Negotiated, ProofReader, ResponseError, ResponseReader, parse_written,
         },
         proxy::Tunnel,
     },
-    reactor::{ConnectionId, Hub, Phase, Stream, StreamHandler, TimerId},
+    reactor::{ConnectionId, Hub, Stream, StreamHandler, TimerId},
     websocket::{
-        client::{Client, reconnect::Attempts, route::Route},
-        handler::{Handler, WebSocket},
+        client::{Client, ClientOptions, reconnector::Reconnector, route::Route},
+        handler::{Handler, NoHandler, WebSocket},
         session::{Session, SessionParams},
     },
 };
 
-/// The protocol of a client's connection.
+/// The protocol of a client's connection, until it is handed over to a session.
 pub(in crate::websocket) struct ClientStream {
-    /// The first route, and the present one after redirects.
-    home: Rc<Route>,
+    handler: Box<dyn Handler>,
+    reconnector: Reconnector,
+    /// The present route; after redirects not the first one.
     route: Rc<Route>,
     redirects: u32,
-    client: Client,
-    attempts: Attempts,
     /// Number of this reconnect attempt, and the wait before it. `None` for the first connection.
     retry: Option<(u32, Duration)>,
     state: State,
@@ -44,14 +43,14 @@ enum State {
     Asked(Box<Asked>),
     /// The response head is valid; the proof behind it is incomplete (hixie-76 §1.3).
     Proving(Box<Proving>),
-    /// The handshake is complete.
-    Open(Box<Session>),
     /// The response is a refusal; the start of its body is being read.
     Refused(Box<Refusal>, Box<BodyReader>),
     /// The connection failed, and the handler knows.
     Failed,
     /// `on_reconnect` declined; the handler is not called any more.
     Unwanted,
+    /// The stream is handed over to a session.
+    HandedOver,
 }
 
 struct Asked {
@@ -72,19 +71,29 @@ const REFUSAL_BYTES: usize = 4096;
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 
 impl ClientStream {
-    pub(in crate::websocket) fn new(route: Route, client: Client) -> Self {
-        ClientStream::to(Rc::new(route), client, Attempts::default(), None)
+    /// The first connection of a client.
+    pub(in crate::websocket) fn first(route: Route, Client { handler, options }: Client) -> Self {
+        ClientStream::new(Reconnector::new(Rc::new(route), Rc::new(options)), handler, None)
     }
 
-    fn to(home: Rc<Route>, client: Client, attempts: Attempts, retry: Option<(u32, Duration)>) -> Self {
-        let route = Rc::clone(&home);
-        ClientStream { home, route, redirects: 0, client, attempts, retry, state: State::Dialing }
+    /// A connection on the first route.
+    pub(in crate::websocket) fn new(
+        reconnector: Reconnector,
+        handler: Box<dyn Handler>,
+        retry: Option<(u32, Duration)>,
+    ) -> Self {
+        let route = Rc::clone(&reconnector.home);
+        ClientStream { handler, reconnector, route, redirects: 0, retry, state: State::Dialing }
     }
 
-    /// Orders the connection from the Hub.
+    /// Requests the connection from the Hub.
     pub(in crate::websocket) fn dial(self, hub: &mut Hub) -> ConnectionId {
-        let config = Rc::new(self.client.config.websocket.stream.clone());
+        let config = Rc::new(self.options().config.websocket.stream.clone());
         hub.dial(self.route.target(), self.wait(), config, Box::new(self))
+    }
+
+    fn options(&self) -> &ClientOptions {
+        &self.reconnector.options
     }
 
     /// The wait before dialing.
@@ -93,19 +102,19 @@ impl ClientStream {
     }
 
     fn ask<T>(&self, with: impl FnOnce(&ClientRequest<'_>) -> T) -> T {
-        let url = &self.route.url;
+        let (url, options) = (&self.route.url, self.options());
         let (authority, location) = (url.authority(), url.location());
-        let headers = self.route.headers(&self.home.url, &self.client.headers);
+        let headers = self.route.headers(&self.reconnector.home.url, &options.headers);
         with(&ClientRequest {
-            version: self.client.version,
+            version: options.version,
             target: &url.target,
             authority: &authority,
             location: &location,
-            host: self.client.host.as_ref(),
-            origin: self.client.origin.as_ref(),
-            subprotocols: &self.client.subprotocols,
+            host: options.host.as_ref(),
+            origin: options.origin.as_ref(),
+            subprotocols: &options.subprotocols,
             headers: &headers,
-            deflate: self.client.deflate.as_ref().filter(|_| self.client.version.traits().compressible),
+            deflate: options.deflate.as_ref().filter(|_| options.version.traits().compressible),
         })
     }
 
@@ -135,10 +144,11 @@ impl ClientStream {
         let mut bytes = Vec::with_capacity(512);
         let masks = &mut stream.hub.pools.masks;
         let proof = self.ask(|ask| ask.write(masks, &mut bytes));
-        let named = self.client.server_name.as_deref().filter(|_| self.route.url.same_origin(&self.home.url));
+        let home = &self.reconnector.home.url;
+        let named = self.options().server_name.as_deref().filter(|_| self.route.url.same_origin(home));
         stream.hub.start_tls(stream.id(), self.route.tls.as_ref(), named.unwrap_or(&self.route.url.host));
         stream.hub.write_handshake(stream.id(), &bytes, true);
-        match parse_written(&bytes, &self.client.headers) {
+        match parse_written(&bytes, &self.options().headers) {
             Ok(request) => {
                 let reader = ResponseReader::default();
                 self.state = State::Asked(Box::new(Asked { request, proof, reader }));
@@ -150,7 +160,7 @@ impl ClientStream {
     /// Takes bytes of the response head, and returns how many were used.
     fn read_answer(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
         let State::Asked(asked) = &mut self.state else { return 0 };
-        match asked.reader.read(data, &self.client.config.head) {
+        match asked.reader.read(data, &self.reconnector.options.config.head) {
             Ok((used, None)) => used,
             Ok((used, Some(response))) => {
                 self.on_response(stream, response);
@@ -174,8 +184,8 @@ impl ClientStream {
 
     /// The response is not 101: follows a redirect, or starts reading the refusal's body.
     fn refused(&mut self, stream: &mut Stream<'_>, response: Response<()>) {
-        if self.redirects < self.client.redirects
-            && let Some(route) = self.route.redirected(&response, &self.client)
+        if self.redirects < self.options().redirects
+            && let Some(route) = self.route.redirected(&response, self.options())
         {
             let id = stream.id();
             log::debug!(target: "ws_reactor::websocket", "{id} is sent on: {}", route.url.location());
@@ -195,13 +205,13 @@ impl ClientStream {
         let (peer_addr, secured) = (stream.peer_addr(), stream.tls_info());
         let request = Request { head: asked.request, peer_addr, secured, proxied: false };
         let Negotiated { subprotocol, compression } = agreed;
-        let mut handshake = Handshake::new(request, self.client.version, subprotocol, compression);
+        let mut handshake = Handshake::new(request, self.options().version, subprotocol, compression);
         handshake.answered_by(response);
         match asked.proof {
             ExpectedReply::Behind(expected) => {
                 self.state = State::Proving(Box::new(Proving { handshake, reader: ProofReader::new(expected) }));
             }
-            ExpectedReply::Nothing | ExpectedReply::Accept(_) => self.open(stream, &handshake),
+            ExpectedReply::Nothing | ExpectedReply::Accept(_) => self.open(stream, handshake),
         }
     }
 
@@ -212,7 +222,7 @@ impl ClientStream {
             Ok(used) if !proving.reader.is_complete() => used,
             Ok(used) => {
                 if let State::Proving(proving) = mem::replace(&mut self.state, State::Failed) {
-                    self.open(stream, &proving.handshake);
+                    self.open(stream, proving.handshake);
                 }
                 used
             }
@@ -224,17 +234,16 @@ impl ClientStream {
     }
 
     /// The handshake is complete.
-    fn open(&mut self, stream: &mut Stream<'_>, handshake: &Handshake) {
-        self.attempts.note_open(stream.hub.now());
-        let handler = mem::replace(&mut self.client.handler, Box::new(NoHandler));
-        let config = &Rc::new(self.client.config.websocket.clone());
-        let (limits, deflate) = (config.limits, self.client.deflate.as_ref());
-        let params = SessionParams { side: Side::Client, limits, config, deflate };
-        let session = Session::begin(stream, handler, handshake, params);
-        self.state = State::Open(Box::new(session));
-        if let State::Open(session) = &mut self.state {
-            session.on_open(stream, handshake);
-        }
+    fn open(&mut self, stream: &mut Stream<'_>, handshake: Handshake) {
+        self.reconnector.attempts.note_open(stream.hub.now());
+        let handler = mem::replace(&mut self.handler, Box::new(NoHandler));
+        let options = &self.reconnector.options;
+        let config = &Rc::new(options.config.websocket.clone());
+        let params =
+            SessionParams { side: Side::Client, limits: config.limits, config, deflate: options.deflate.as_ref() };
+        let session = Session::begin(stream, handler, &handshake, params);
+        self.state = State::HandedOver;
+        stream.hand_over(session.open_on_connect(handshake).reconnect_by(self.reconnector.clone()));
     }
 
     /// Reads the start of a refusal's body, and returns how much of `data` was used.
@@ -268,22 +277,20 @@ impl ClientStream {
     fn report_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
         log::debug!(target: "ws_reactor::websocket", "{} not opened: {error}", stream.id());
         self.state = State::Failed;
-        let mut ws = WebSocket::new(stream, self.client.version, self.client.config.websocket.limits);
-        self.client.handler.on_error(&mut ws, error);
+        self.call(stream, |handler, ws| handler.on_error(ws, error));
     }
 }
 
 impl StreamHandler for ClientStream {
     fn on_dial(&mut self, stream: &mut Stream<'_>) {
-        let allowed = self.wait().saturating_add(self.client.config.opening_timeout);
+        let allowed = self.wait().saturating_add(self.options().config.opening_timeout);
         let deadline = stream.hub.after(allowed);
         stream.set_deadline(Some(deadline));
-        if let Some((attempt, wait)) = self.retry {
-            let mut ws = WebSocket::new(stream, self.client.version, self.client.config.websocket.limits);
-            if !self.client.handler.on_reconnect(&mut ws, attempt, wait) {
-                self.state = State::Unwanted;
-                stream.terminate();
-            }
+        if let Some((attempt, wait)) = self.retry
+            && !self.call(stream, |handler, ws| handler.on_reconnect(ws, attempt, wait))
+        {
+            self.state = State::Unwanted;
+            stream.terminate();
         }
     }
 
@@ -305,43 +312,23 @@ impl StreamHandler for ClientStream {
         // Bytes behind the response belong to the WebSocket.
         while at < data.len() {
             at += match &mut self.state {
-                State::Open(session) => return session.on_data(stream, &mut data[at..]),
                 State::Tunnelling(_) => self.read_proxy(stream, &data[at..]),
                 State::Asked(_) => self.read_answer(stream, &data[at..]),
                 State::Proving(_) => self.read_proof(stream, &data[at..]),
                 State::Refused(..) => self.read_refusal(stream, &data[at..]),
+                State::HandedOver => return stream.unread(data.len() - at),
                 State::Dialing | State::Failed | State::Unwanted => return,
             };
         }
     }
 
-    fn on_drain(&mut self, stream: &mut Stream<'_>) {
-        if let State::Open(session) = &mut self.state {
-            session.on_drain(stream);
-        }
-    }
-
+    /// The handler set the timer in `on_reconnect`.
     fn on_timer(&mut self, stream: &mut Stream<'_>, timer: TimerId) {
-        match &mut self.state {
-            State::Open(session) => session.on_timer(stream, timer),
-            State::Unwanted => {}
-            // The handler set the timer in `on_reconnect`.
-            _ => {
-                let mut ws = WebSocket::new(stream, self.client.version, self.client.config.websocket.limits);
-                self.client.handler.on_timer(&mut ws, timer);
-            }
-        }
-    }
-
-    fn on_event(&mut self, stream: &mut Stream<'_>, event: &dyn Any) {
-        if let State::Open(session) = &mut self.state {
-            session.on_event(stream, event);
-        }
+        self.call(stream, |handler, ws| handler.on_timer(ws, timer));
     }
 
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
         match &mut self.state {
-            State::Open(session) => session.on_deadline(stream),
             State::Refused(..) => self.report_refusal(stream),
             _ => {
                 let missed = self.missed(stream);
@@ -351,70 +338,37 @@ impl StreamHandler for ClientStream {
     }
 
     fn on_shutdown(&mut self, stream: &mut Stream<'_>) {
-        match &mut self.state {
-            State::Open(session) => session.on_shutdown(stream),
-            _ => {
-                stream.hub.terminate_with(stream.id(), ClosedBy::Shutdown);
-            }
-        }
+        stream.hub.terminate_with(stream.id(), ClosedBy::Shutdown);
     }
 
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
-        match &mut self.state {
-            State::Open(session) => session.on_error(stream, error),
+        match &self.state {
             State::Refused(..) => self.report_refusal(stream),
             State::Failed | State::Unwanted => {}
             _ => self.report_error(stream, error),
         }
     }
 
-    fn before_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
-        match &self.state {
-            State::Refused(..) => self.report_refusal(stream),
-            State::Tunnelling(_) | State::Asked(_) | State::Proving(_) if reason.by == ClosedBy::Peer => {
-                self.report_error(stream, &Error::Io(io::ErrorKind::UnexpectedEof.into()));
-            }
-            _ => {}
-        }
-    }
-
     fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
-        debug_assert_eq!(stream.hub.phase(stream.id()), Phase::Closed);
-        match &mut self.state {
-            State::Open(session) => session.on_close(stream, reason),
-            State::Unwanted => {}
-            _ => {
-                let mut ws = WebSocket::new(stream, self.client.version, self.client.config.websocket.limits);
-                self.client.handler.on_close(&mut ws, &CloseReason::abnormal(reason.by));
-            }
-        }
-    }
-
-    fn after_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
-        match mem::replace(&mut self.state, State::Failed) {
-            State::Open(session) => {
-                self.client.handler = session.into_handler();
-                self.schedule_reconnect(stream, reason);
-            }
-            State::Unwanted => {}
-            _ => self.schedule_reconnect(stream, &CloseReason::abnormal(reason.by)),
+        if !matches!(self.state, State::Unwanted) {
+            let (reason, view) = (CloseReason::abnormal(reason.by), self.view());
+            self.reconnector.clone().close(&mut self.handler, stream, view, &reason);
         }
     }
 }
 
 impl ClientStream {
-    /// Dials the next attempt, if the policy asks for one and the end was not wanted.
-    fn schedule_reconnect(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
-        let ended_here = matches!(reason.by, ClosedBy::Application | ClosedBy::Shutdown);
-        let wanted = ended_here || stream.hub.is_closed_by_app(stream.id()) || reason.code == CloseCode::NORMAL;
-        let Some(policy) = self.client.reconnect.filter(|_| !wanted && stream.hub.may_dial()) else { return };
-        let random = u32::from_be_bytes(stream.hub.pools.masks.key());
-        let Some((attempt, wait)) = self.attempts.next(&policy, stream.hub.now(), random) else { return };
-        let client = mem::replace(&mut self.client, Client::new(NoHandler));
-        let attempts = mem::take(&mut self.attempts);
-        let next = ClientStream::to(Rc::clone(&self.home), client, attempts, Some((attempt, wait)));
-        let (home, id) = (Rc::clone(&self.home), next.dial(stream.hub));
-        log::debug!(target: "ws_reactor::websocket", "{} comes back as {id} after {wait:?}: {}", stream.id(), home.url.location());
+    fn call<T>(
+        &mut self,
+        stream: &mut Stream<'_>,
+        callback: impl FnOnce(&mut dyn Handler, &mut WebSocket<'_>) -> T,
+    ) -> T {
+        let (version, limits) = self.view();
+        callback(&mut *self.handler, &mut WebSocket::new(stream, version, limits))
+    }
+
+    fn view(&self) -> (Version, MessageLimits) {
+        (self.options().version, self.options().config.websocket.limits)
     }
 
     /// The phase that timed out.
@@ -430,8 +384,3 @@ impl ClientStream {
         }
     }
 }
-
-/// Placeholder for the handler while the session owns it.
-struct NoHandler;
-
-impl Handler for NoHandler {}

@@ -80,7 +80,8 @@ impl Deferred {
         (Deferred { slot: Arc::clone(&slot) }, Responder { slot: Some(slot) })
     }
 
-    /// Waits on behalf of a connection. Returns a reply that was given already; otherwise the reply calls `on_wake`.
+    /// Waits on behalf of a connection. Returns a reply that was given already; otherwise the reply wakes
+    /// the connection.
     pub(in crate::websocket) fn wait(&self, remote: Remote, id: ConnectionId) -> Option<Reply> {
         let mut state = self.slot.state();
         match mem::replace(&mut *state, State::Awaited(remote, id)) {

@@ -1,6 +1,6 @@
 //! A server's end of a stream: HTTP first, then, after the handshake, a WebSocket session.
 
-use std::{io, mem, rc::Rc};
+use std::{any::Any, io, mem, rc::Rc};
 
 use http::{Method, Response, StatusCode};
 
@@ -18,7 +18,7 @@ use crate::{
             server::{Challenge, is_offered},
         },
     },
-    reactor::{PendingHandshake, Stream, StreamHandler},
+    reactor::{PendingHandshake, Stream, StreamHandler, Wakeup},
     websocket::{
         config::{ServerConfig, WebSocketConfig},
         server::{
@@ -290,7 +290,7 @@ impl StreamHandler for ServerStream {
             }
             return stream.terminate();
         }
-        stream.hub.reserve(stream.id());
+        stream.hub.reserve(stream.id(), Side::Server);
         let deadline = stream.hub.after(opening_timeout);
         stream.set_deadline(Some(deadline));
     }
@@ -313,8 +313,10 @@ impl StreamHandler for ServerStream {
         }
     }
 
-    fn on_wake(&mut self, stream: &mut Stream<'_>) {
-        self.carry_out_deferred(stream);
+    fn on_event(&mut self, stream: &mut Stream<'_>, event: &dyn Any) {
+        if event.is::<Wakeup>() {
+            self.carry_out_deferred(stream);
+        }
     }
 
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
