@@ -69,6 +69,7 @@ use self::{
     remote::Command,
     slow_turn::Watch,
     token::Token,
+    trim::Trim,
 };
 pub(crate) use self::{
     connection::{outbound::LARGE_PAYLOAD_BYTES, state::Phase},
@@ -140,8 +141,7 @@ pub struct Reactor<K: Kernel = System> {
     watch: Option<Watch>,
     /// Timer that ends a graceful shutdown.
     shutdown_timer: Option<TimerId>,
-    /// Trim passes still scheduled.
-    trim_passes: u32,
+    trim: Trim,
     config: ReactorConfig,
 }
 
@@ -193,7 +193,7 @@ impl<K: Kernel> Reactor<K> {
             ended: kernel.now(),
             watch: None,
             shutdown_timer: None,
-            trim_passes: 0,
+            trim: Trim::default(),
             kernel,
             config,
         }

@@ -3,7 +3,7 @@
 use super::{
     connection::{
         encoding::Encoding,
-        outbound::{LARGE_PAYLOAD_BYTES, Outbound},
+        outbound::{LARGE_PAYLOAD_BYTES, Outbound, Queued},
         output_rule::Admission,
         state::Phase,
     },
@@ -106,13 +106,12 @@ impl Hub {
             // The payload is written from the input buffer, right after the callback.
             return true;
         }
-        if outbound.message(encoder, message, compress, self.callback.message_buffer.as_ref(), &mut self.pools) {
+        let message_buffer = self.callback.message_buffer.as_ref();
+        if outbound.message(encoder, message, compress, message_buffer, &mut self.pools) == Queued::ToCompress {
             self.deferred.compressing.push_back(id);
         }
         let above = outbound.above_congestion_mark();
-        let shared =
-            self.callback.message_buffer.as_ref().filter(|_| above > 0 && message.len() >= LARGE_PAYLOAD_BYTES);
-        if let Some(block) = shared {
+        if let Some(block) = message_buffer.filter(|_| above > 0 && message.len() >= LARGE_PAYLOAD_BYTES) {
             self.excess.add_shared(block, above);
         }
         self.charge_excess(id.key())

@@ -14,13 +14,38 @@ const MANY_COMMANDS: usize = 4096;
 /// Trim passes after excess memory was found.
 const TRIM_PASSES: u32 = 4;
 
+/// The trim passes still scheduled. A pass that finds excess memory starts the count again.
+#[derive(Debug, Default)]
+pub(super) struct Trim {
+    passes_left: u32,
+}
+
+impl Trim {
+    fn is_scheduled(&self) -> bool {
+        self.passes_left > 0
+    }
+
+    fn start(&mut self) {
+        self.passes_left = TRIM_PASSES;
+    }
+
+    /// Counts a pass. `excess`: there is excess memory.
+    fn count(&mut self, excess: bool) {
+        self.passes_left = if excess { TRIM_PASSES } else { self.passes_left.saturating_sub(1) };
+    }
+}
+
 impl<K: Kernel> Reactor<K> {
-    /// Schedules trim passes if much memory is unused.
+    /// Schedules trim passes if there is excess memory.
     pub(super) fn schedule_trim(&mut self) {
-        if self.trim_passes == 0 && self.has_excess() {
-            self.trim_passes = TRIM_PASSES;
-            self.hub.timers.insert(self.hub.after(TRIM_INTERVAL), Task::Trim);
+        if !self.trim.is_scheduled() && self.has_excess() {
+            self.trim.start();
+            self.schedule_trim_pass();
         }
+    }
+
+    fn schedule_trim_pass(&mut self) {
+        self.hub.timers.insert(self.hub.after(TRIM_INTERVAL), Task::Trim);
     }
 
     fn has_excess(&self) -> bool {
@@ -29,8 +54,8 @@ impl<K: Kernel> Reactor<K> {
 
     /// Frees memory that was not needed for a while. Lists that were allocated among freed memory are reallocated, so
     /// that the allocator can return the memory to the system.
-    pub(super) fn trim(&mut self) {
-        self.trim_passes = if self.has_excess() { TRIM_PASSES } else { self.trim_passes - 1 };
+    pub(super) fn run_trim_pass(&mut self) {
+        self.trim.count(self.has_excess());
         if self.commands.is_empty() {
             self.commands = VecDeque::new();
             self.hub.command_queue.trim();
@@ -39,12 +64,41 @@ impl<K: Kernel> Reactor<K> {
             self.events.shrink_to_fit();
             self.reader.shrink();
             self.inbounds.shrink();
-            self.hub.deferred.shrink();
-            self.hub.shrink_excess();
-            self.hub.outbounds.shrink();
+            self.hub.shrink();
         }
-        if self.trim_passes > 0 {
-            self.hub.timers.insert(self.hub.after(TRIM_INTERVAL), Task::Trim);
+        if self.trim.is_scheduled() {
+            self.schedule_trim_pass();
         }
+    }
+}
+
+impl super::Hub {
+    /// Frees unused capacity.
+    fn shrink(&mut self) {
+        self.deferred.shrink();
+        self.shrink_excess();
+        self.outbounds.shrink();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_end_after_some_without_excess_and_start_again_with_it() {
+        let mut trim = Trim::default();
+        assert!(!trim.is_scheduled());
+        trim.start();
+        for excess in [false, false, true] {
+            trim.count(excess);
+            assert!(trim.is_scheduled());
+        }
+        for left in (0..TRIM_PASSES).rev() {
+            trim.count(false);
+            assert_eq!(trim.is_scheduled(), left > 0);
+        }
+        trim.count(false);
+        assert!(!trim.is_scheduled());
     }
 }

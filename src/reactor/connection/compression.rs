@@ -17,7 +17,11 @@ use crate::{
         encoder::{Encoder, data_op_code},
         framing::OpCode,
     },
-    reactor::{Reactor, connection::outbound::Outbound, pools::Pools},
+    reactor::{
+        Reactor,
+        connection::outbound::{Outbound, Queued},
+        pools::Pools,
+    },
 };
 
 /// Compression state of a connection, and its messages that wait for compression.
@@ -110,8 +114,8 @@ impl Outbound {
         compress: bool,
         message_buffer: Option<&SharedBlock>,
         pools: &mut Pools,
-    ) -> bool {
-        let Some(compression) = &mut self.compression else { return false };
+    ) -> Queued {
+        let Some(compression) = &mut self.compression else { return Queued::ToWrite };
         let compress = compress && compression.deflation.wants(message.len());
         let large = compress && message.len() > pools.slice_bytes;
         if large || !compression.line.is_empty() {
@@ -126,16 +130,16 @@ impl Outbound {
         } else {
             self.plain(encoder, message, message_buffer, pools);
         }
-        false
+        Queued::ToWrite
     }
 
-    /// Adds to the line. Returns `true` if the line was empty.
-    fn line_up(&mut self, waiting: Waiting) -> bool {
-        let Some(compression) = &mut self.compression else { return false };
+    /// Adds to the line.
+    fn line_up(&mut self, waiting: Waiting) -> Queued {
+        let Some(compression) = &mut self.compression else { return Queued::ToWrite };
         compression.waiting += waiting.len();
         compression.shared += waiting.shared_len();
         compression.line.push_back(waiting);
-        compression.line.len() == 1
+        if compression.line.len() == 1 { Queued::ToCompress } else { Queued::ToWrite }
     }
 
     /// Adds a frame that has to follow everything in the line.

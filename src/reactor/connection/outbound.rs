@@ -29,6 +29,15 @@ use crate::{
 /// A payload of at least this length is sent from its place, if that is a block or the input being handled.
 pub(crate) const LARGE_PAYLOAD_BYTES: usize = 16 * 1024;
 
+/// How a message was queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::reactor) enum Queued {
+    /// For the socket, or behind messages that wait for compression.
+    ToWrite,
+    /// As the first message that waits for compression: the connection has to be listed for that.
+    ToCompress,
+}
+
 /// The outbound half of a connection.
 #[derive(Debug)]
 pub(crate) struct Outbound {
@@ -162,8 +171,6 @@ impl Outbound {
 
     /// Queues a message, compressed if `compress` is set and compression was negotiated. A large message inside the
     /// block `message_buffer` is sent from there.
-    ///
-    /// Returns `true` if the message is the first that waits for compression.
     #[inline(always)]
     pub(in crate::reactor) fn message(
         &mut self,
@@ -172,12 +179,12 @@ impl Outbound {
         compress: bool,
         message_buffer: Option<&SharedBlock>,
         pools: &mut Pools,
-    ) -> bool {
+    ) -> Queued {
         if self.compression.is_some() {
             return self.compressible(encoder, message, compress, message_buffer, pools);
         }
         self.plain(encoder, message, message_buffer, pools);
-        false
+        Queued::ToWrite
     }
 
     /// Queues a message as it is.

@@ -13,6 +13,7 @@ use crate::{
         outgoing::OutgoingKind,
     },
     reactor::{
+        callback_scope::NO_CONNECTION,
         connection::{compression::ShareKey, outbound::Outbound, output_rule::Admission},
         hub::Hub,
         id::ConnectionId,
@@ -140,53 +141,45 @@ impl Hub {
     }
 
     fn publish_keyed(&mut self, topic: &str, keyed: Keyed<'_>) -> Published {
-        let (mut published, mut frames) = (Published::default(), Vec::<(Encoder, ShareKey, SharedBlock)>::new());
-        let members = self.topics.members(topic).len();
-        self.deliveries_left = self.deliveries_left.saturating_sub(members);
-        for index in 0..members {
-            let key = self.topics.members(topic)[index].connection as usize;
-            let outbound = &mut self.outbounds[key];
-            let Some(encoder) = outbound.encoder().filter(|_| outbound.state.is_open()) else { continue };
-            if !encoder.supports(keyed.message) {
-                published.unsupported += 1;
-                continue;
-            }
-            let admission = match outbound.admits_latest(keyed.key) {
-                Some(admission) => admission,
-                None => self.admit_published(key),
-            };
-            if published.count_refused(admission) {
-                continue;
-            }
-            let outbound = &mut self.outbounds[key];
-            let shares = outbound.shares_latest(keyed.message.len());
-            if outbound.is_compressing() || encoder.masks() {
-                self.queue_keyed(key, encoder, keyed);
-            } else {
-                let known = frames.iter().position(|frame| (frame.0, frame.1) == (encoder, shares));
-                let known = known.unwrap_or_else(|| {
-                    let frame = self.pools.latest_frame(outbound, encoder, shares, keyed.message);
-                    frames.push((encoder, shares, frame));
-                    frames.len() - 1
-                });
-                let frame = Rc::clone(&frames[known].2);
-                let length = frame.as_bytes().len();
-                let replaced = outbound.put_latest(keyed.key, frame, length, &mut self.pools);
-                self.stats.conflated += u64::from(replaced);
-                let above = outbound.above_congestion_mark();
-                if above > 0 {
-                    self.excess.add_shared(&frames[known].2, above);
-                }
-            }
-            self.settle_published(key, admission, &mut published);
-        }
-        self.stats.messages_out += published.queued as u64;
+        let mut frames = Vec::new();
+        let published = self.publish_with(
+            topic,
+            keyed.message,
+            NO_CONNECTION,
+            |outbound| outbound.admits_latest(keyed.key),
+            |hub, key, encoder| hub.deliver_keyed(key, encoder, keyed, &mut frames),
+        );
         for (_, _, frame) in frames {
             self.pools.blocks.give(frame);
         }
         published
     }
+
+    /// Queues a published message, in a frame that all connections with the same encoding share.
+    fn deliver_keyed(&mut self, key: usize, encoder: Encoder, keyed: Keyed<'_>, frames: &mut Vec<KeyedFrame>) {
+        let outbound = &mut self.outbounds[key];
+        if outbound.is_compressing() || encoder.masks() {
+            return self.queue_keyed(key, encoder, keyed);
+        }
+        let shares = outbound.shares_latest(keyed.message.len());
+        let known = frames.iter().position(|frame| (frame.0, frame.1) == (encoder, shares));
+        let index = known.unwrap_or_else(|| {
+            let frame = self.pools.latest_frame(outbound, encoder, shares, keyed.message);
+            frames.push((encoder, shares, frame));
+            frames.len() - 1
+        });
+        let frame = &frames[index].2;
+        let replaced = outbound.put_latest(keyed.key, Rc::clone(frame), frame.as_bytes().len(), &mut self.pools);
+        self.stats.conflated += u64::from(replaced);
+        let above = outbound.above_congestion_mark();
+        if above > 0 {
+            self.excess.add_shared(frame, above);
+        }
+    }
 }
+
+/// A frame, the encoder that it is for, and the connections that share it.
+type KeyedFrame = (Encoder, ShareKey, SharedBlock);
 
 /// Calls `send` with the message, borrowed or owned; a frame is made in either case.
 fn with_message<T>(message: Outgoing<'_>, send: impl FnOnce(Message<'_>) -> T) -> T {

@@ -2,17 +2,18 @@
 
 pub(super) mod encoded;
 pub(super) mod latest;
+mod publisher;
 pub(super) mod topics;
 
 use super::{
     callback_scope::NO_CONNECTION,
-    connection::{compression::ShareKey, output_rule::Admission},
+    connection::{outbound::Outbound, output_rule::Admission},
     hub::Hub,
     id::ConnectionId,
-    publish::encoded::EncodedFrame,
+    publish::publisher::Publisher,
     send_status::SendStatus,
 };
-use crate::protocol::{Message, Outgoing, block::offset_in, message::Summary, outgoing::OutgoingKind};
+use crate::protocol::{Message, Outgoing, encoder::Encoder, message::Summary, outgoing::OutgoingKind};
 
 /// Result of a publish, in numbers of subscribers. Subscribers that are closing are not counted.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub struct Published {
 impl Published {
     /// Counts a subscriber whose output does not admit the message. Returns whether that is so.
     #[inline]
-    pub(in crate::reactor) fn count_refused(&mut self, admission: Admission) -> bool {
+    fn count_refused(&mut self, admission: Admission) -> bool {
         match admission {
             Admission::Accept | Admission::Congested => return false,
             Admission::Drop => self.dropped += 1,
@@ -102,9 +103,30 @@ impl Hub {
     }
 
     fn publish_except(&mut self, topic: &str, message: Message<'_>, except: usize, compress: bool) -> Published {
+        let mut publisher = Publisher::new(message, compress, &mut self.pools);
+        let published = self.publish_with(
+            topic,
+            message,
+            except,
+            |outbound| outbound.has_room().then_some(Admission::Accept),
+            |hub, key, encoder| publisher.deliver(hub, key, encoder),
+        );
+        publisher.finish(&mut self.pools);
+        published
+    }
+
+    /// Has `deliver` queue a message for every subscriber that admits it. `admit` decides on subscribers that the
+    /// output limits need not decide on.
+    #[inline(always)]
+    fn publish_with(
+        &mut self,
+        topic: &str,
+        message: Message<'_>,
+        except: usize,
+        admit: impl Fn(&mut Outbound) -> Option<Admission>,
+        mut deliver: impl FnMut(&mut Hub, usize, Encoder),
+    ) -> Published {
         let mut published = Published::default();
-        let mut frames = std::mem::take(&mut self.pools.frames);
-        let mut copy = None;
         let members = self.topics.members(topic).len();
         self.deliveries_left = self.deliveries_left.saturating_sub(members);
         for index in 0..members {
@@ -117,66 +139,24 @@ impl Hub {
                 published.unsupported += 1;
                 continue;
             }
-            let admission = if outbound.has_room() { Admission::Accept } else { self.admit_published(key) };
+            let admission = match admit(outbound) {
+                Some(admission) => admission,
+                None => self.admit_published(key),
+            };
             if published.count_refused(admission) {
                 continue;
             }
-            let outbound = &mut self.outbounds[key];
-            log::trace!(target: "ws_reactor::reactor", "{} send {}, published", outbound.id, Summary(message));
-            let (message_buffer, pools) = (self.callback.message_buffer.as_ref(), &mut self.pools);
-            let shares = outbound.shares(message.len(), compress);
-            let known = frames.iter().position(|frame| (frame.encoder, frame.shares) == (encoder, shares));
-            match known {
-                _ if shares == ShareKey::Nothing => {
-                    // Connections that have to wait with the message wait with the same copy of it.
-                    let large = message.len() > pools.slice_bytes;
-                    let lies = message_buffer.is_some_and(|block| offset_in(block, message.as_bytes()).is_some());
-                    let copy =
-                        (large && !lies).then(|| &*copy.get_or_insert_with(|| pools.blocks.take_message(message)));
-                    let (message, message_buffer) =
-                        copy.map_or((message, message_buffer), |copy| (copy.message(), Some(copy)));
-                    if outbound.message(encoder, message, compress, message_buffer, pools) {
-                        self.deferred.compressing.push_back(outbound.id);
-                    }
-                    if let Some(block) = message_buffer.filter(|_| outbound.above_congestion_mark() > 0) {
-                        self.excess.add_shared(block, outbound.above_congestion_mark());
-                    }
-                }
-                known => {
-                    let known = known.unwrap_or_else(|| {
-                        frames.push(EncodedFrame::new(
-                            outbound,
-                            encoder,
-                            shares,
-                            message,
-                            message_buffer,
-                            &mut pools.blocks,
-                        ));
-                        frames.len() - 1
-                    });
-                    outbound.encoded(&frames[known], pools);
-                    let above = outbound.above_congestion_mark();
-                    if above > 0 {
-                        frames[known].shared_blocks().for_each(|block| self.excess.add_shared(block, above));
-                    }
-                }
-            }
+            log::trace!(target: "ws_reactor::reactor", "{} send {}, published", self.outbounds[key].id, Summary(message));
+            deliver(self, key, encoder);
             self.settle_published(key, admission, &mut published);
         }
-        for frame in frames.drain(..) {
-            frame.release(&mut self.pools.blocks);
-        }
-        if let Some(copy) = copy {
-            self.pools.blocks.give(copy);
-        }
-        self.pools.frames = frames;
         self.stats.messages_out += published.queued as u64;
         published
     }
 
     /// Flushes and charges a subscriber for which a published message was queued, and counts the message.
     #[inline]
-    pub(in crate::reactor) fn settle_published(&mut self, key: usize, admission: Admission, published: &mut Published) {
+    fn settle_published(&mut self, key: usize, admission: Admission, published: &mut Published) {
         self.touch(key);
         if self.charge_excess(key) {
             published.queued += 1;
@@ -191,7 +171,7 @@ impl Hub {
 
     /// Status of a published message for a subscriber whose output is above a mark.
     #[cold]
-    pub(in crate::reactor) fn admit_published(&mut self, key: usize) -> Admission {
+    fn admit_published(&mut self, key: usize) -> Admission {
         let admission = self.admit(self.outbounds[key].id);
         if matches!(admission, Admission::Drop | Admission::Close) {
             self.stats.dropped += 1;

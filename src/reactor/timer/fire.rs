@@ -57,7 +57,7 @@ impl<K: Kernel> Reactor<K> {
             Some(Task::Listener(id)) => self.listeners.unpark(id),
             Some(Task::Dial(id)) => self.look_up(id),
             Some(Task::NextAddress(id)) => self.try_next_address(id),
-            Some(Task::Trim) => self.trim(),
+            Some(Task::Trim) => self.run_trim_pass(),
             Some(Task::EndShutdown) => self.hub.running = Running::Stopping,
             Some(Task::Once(None) | Task::Periodic(_)) | None => {}
         }
