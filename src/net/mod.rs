@@ -33,5 +33,5 @@ pub use endpoint::Endpoint;
 pub(crate) use endpoint::scoped_address;
 pub use kernel::{Event, Kernel, Randomness, Readiness, Wake};
 pub use resolver::{Answer, Resolver};
-pub(crate) use resolver::{Answers, SystemResolver};
+pub(crate) use resolver::{Answered, Answers, SystemResolver};
 pub use system::{System, SystemListener, SystemStream};

@@ -42,11 +42,8 @@ use std::{
     fmt, mem,
     net::SocketAddr,
     rc::Rc,
-    sync::Arc,
     time::{Duration, Instant},
 };
-
-use slab::Slab;
 
 pub use self::{
     config::{OutputLimits, Overflow, PanicPolicy, ReactorConfig, StreamConfig},
@@ -63,7 +60,7 @@ pub use self::{
 };
 use self::{
     connection::{inbounds::Inbounds, reader::Reader},
-    dial::Attempt,
+    dial::dialer::Dialer,
     hub::Running,
     listen::{Streams, listeners::Listeners},
     remote::Command,
@@ -84,7 +81,7 @@ pub(crate) use self::{publish::topics::Topics, timer::timers::Timers};
 use crate::net::tls::TlsAcceptor;
 use crate::{
     error::{ListenError, PollError},
-    net::{Answers, Bind, Event, Kernel, Resolver, System, SystemResolver},
+    net::{Bind, Event, Kernel, Resolver, System},
 };
 
 /// A single-threaded event loop whose work between two waits is bounded ([`ReactorConfig`]).
@@ -124,12 +121,7 @@ pub struct Reactor<K: Kernel = System> {
     kernel: K,
     inbounds: Inbounds<K::Stream>,
     listeners: Listeners<K::Listener>,
-    attempts: Slab<Attempt<K::Stream>>,
-    /// Addresses that resolvers have found.
-    answers: Arc<Answers>,
-    resolver: Box<dyn Resolver>,
-    /// `start_requested_dials` is running.
-    starting_dials: bool,
+    dialer: Dialer<K::Stream>,
     hub: Hub,
     reader: Reader,
     events: Vec<Event>,
@@ -182,10 +174,7 @@ impl<K: Kernel> Reactor<K> {
         Reactor {
             inbounds: Inbounds::new(),
             listeners: Listeners::new(ids.clone()),
-            attempts: Slab::new(),
-            answers: Answers::new(kernel.waker()),
-            resolver: Box::new(SystemResolver::default()),
-            starting_dials: false,
+            dialer: Dialer::new(kernel.waker()),
             hub: Hub::new(&config, ids.clone(), kernel.now(), kernel.waker(), random),
             reader: Reader::new(&config),
             events: Vec::new(),
@@ -379,7 +368,7 @@ impl<K: Kernel> Reactor<K> {
     /// Sets the resolver of host names. The default resolver asks the operating system, on threads started with the
     /// first name.
     pub fn set_resolver(&mut self, resolver: impl Resolver + 'static) {
-        self.resolver = Box::new(resolver);
+        self.dialer.set_resolver(resolver);
     }
 
     /// Returns a handle for other threads.

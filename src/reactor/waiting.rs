@@ -43,7 +43,7 @@ impl<K: Kernel> Reactor<K> {
             || !self.reader.is_idle()
             || !matches!(hub.running, Running::Yes | Running::ShuttingDown)
             || hub.command_queue.is_waiting()
-            || self.answers.are_waiting()
+            || self.dialer.has_answers()
             || !self.commands.is_empty()
             || self.listeners.are_accepting()
     }

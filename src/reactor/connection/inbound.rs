@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     net::transport::Transport,
-    reactor::{dial::Dialing, stream::StreamHandler},
+    reactor::{dial::dialer::Dialing, stream::StreamHandler},
 };
 
 /// The inbound half: socket, handler, and input that the handler has not taken yet.

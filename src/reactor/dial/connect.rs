@@ -9,7 +9,11 @@ use crate::{
     reactor::{
         Reactor,
         connection::{inbound::Inbound, state::Phase},
-        dial::{Attempt, Dial, Dialing, target::Target},
+        dial::{
+            Dial,
+            dialer::{Attempt, Dialing, Progress},
+            target::Target,
+        },
         id::ConnectionId,
         panic::catch_panic,
         stream::StreamHandler,
@@ -44,23 +48,14 @@ impl<K: Kernel> Reactor<K> {
     }
 
     fn start_requested_dials(&mut self) {
-        if self.starting_dials {
-            // A handler has requested another connection in `on_dial`; the running loop starts that one, too.
+        if !self.dialer.begin_starting() {
             return;
         }
-        self.starting_dials = true;
         while let Some(Dial { id, target, wait, handler, allowed }) = self.hub.deferred.dials.pop_front() {
-            let dialing = Box::new(Dialing {
-                target,
-                addresses: VecDeque::new(),
-                attempts: Vec::new(),
-                next: None,
-                failure: None,
-                timed: allowed.map(|allowed| self.hub.after(allowed)),
-                cancel_token: Arc::default(),
-            });
-            if dialing.timed.is_some() {
-                self.hub.set_deadline(id, dialing.timed);
+            let timed = allowed.map(|allowed| self.hub.after(allowed));
+            let dialing = Box::new(Dialing::new(target, timed));
+            if timed.is_some() {
+                self.hub.set_deadline(id, timed);
             }
             match handler {
                 Some(handler) => {
@@ -75,7 +70,7 @@ impl<K: Kernel> Reactor<K> {
                 false => self.schedule_dial_step(id, wait, Task::Dial(id)),
             }
         }
-        self.starting_dials = false;
+        self.dialer.end_starting();
     }
 
     /// Resolves the name of an outgoing connection.
@@ -88,8 +83,7 @@ impl<K: Kernel> Reactor<K> {
             Target::Name(name, port) => {
                 let cancel_token = Arc::clone(&dialing.cancel_token);
                 self.hub.outbounds[id.key()].state.set_resolving(true);
-                let answer = self.answers.expect(id.to_bits(), &cancel_token);
-                let resolver = &*self.resolver;
+                let (answer, resolver) = (self.dialer.expect_answer(id, &cancel_token), self.dialer.resolver());
                 let asked = catch_panic(self.config.panic_policy, || resolver.resolve(&name, port, answer));
                 self.hub.stats.panics += u64::from(asked.is_err());
             }
@@ -99,14 +93,14 @@ impl<K: Kernel> Reactor<K> {
     /// Handles the answers of the resolver.
     #[inline]
     pub(in crate::reactor) fn take_lookup_results(&mut self) {
-        if self.answers.are_waiting() {
+        if self.dialer.has_answers() {
             self.take_waiting_lookup_results();
         }
     }
 
     #[inline(never)]
     fn take_waiting_lookup_results(&mut self) {
-        for (lookup, addresses) in self.answers.take() {
+        for (lookup, addresses) in self.dialer.take_answers() {
             if let Some(id) = ConnectionId::from_bits(lookup) {
                 self.try_addresses(id, addresses.map(interleave));
             }
@@ -120,10 +114,7 @@ impl<K: Kernel> Reactor<K> {
 
     fn try_addresses(&mut self, id: ConnectionId, addresses: io::Result<VecDeque<Endpoint>>) {
         let Some(dialing) = self.dialing(id) else { return };
-        match addresses {
-            Ok(addresses) => dialing.addresses = addresses,
-            Err(error) => dialing.failure = Some(error),
-        }
+        dialing.resolve(addresses);
         self.hub.outbounds[id.key()].state.set_resolving(false);
         self.try_next_address(id);
     }
@@ -133,21 +124,21 @@ impl<K: Kernel> Reactor<K> {
     pub(in crate::reactor) fn try_next_address(&mut self, id: ConnectionId) {
         while let Some(dialing) = self.dialing(id) {
             let Some(address) = dialing.addresses.pop_front() else {
-                if dialing.attempts.is_empty() {
-                    let kind = dialing.failure.as_ref().map_or(io::ErrorKind::NotFound, io::Error::kind);
+                if let Some(kind) = dialing.exhausted() {
                     self.hub.mark_closed(id.key(), ClosedBy::Network(kind));
                 }
                 return;
             };
-            let entry = self.attempts.vacant_entry();
-            let slot = entry.key();
-            match self.kernel.connect(&address, Token::Attempt(slot).into()) {
-                Ok(stream) => {
-                    entry.insert(Attempt { id, address, stream });
-                    return self.on_attempt_started(id, slot);
-                }
-                Err(error) => dialing_failed(self.dialing(id), error),
+            match self.dialer.attempt(&mut self.kernel, id, address) {
+                Ok(slot) => return self.on_attempt_started(id, slot),
+                Err(error) => self.on_attempt_failed(id, error),
             }
+        }
+    }
+
+    fn on_attempt_failed(&mut self, id: ConnectionId, error: io::Error) {
+        if let Some(dialing) = self.dialing(id) {
+            dialing.fail(error);
         }
     }
 
@@ -182,33 +173,27 @@ impl<K: Kernel> Reactor<K> {
 
     /// Handles an event of an attempt.
     pub(in crate::reactor) fn on_attempt(&mut self, slot: usize) {
-        let Some(attempt) = self.attempts.get_mut(slot) else { return };
-        let id = attempt.id;
-        match self.kernel.connected(&mut attempt.stream) {
-            Ok(false) => {}
-            Ok(true) => {
-                let attempt = self.attempts.remove(slot);
-                self.connected(attempt);
-            }
-            Err(error) => {
-                self.attempts.remove(slot);
+        match self.dialer.advance(&mut self.kernel, slot) {
+            Progress::Pending => {}
+            Progress::Connected(attempt) => self.on_attempt_connected(attempt),
+            Progress::Failed(id, error) => {
                 if let Some(dialing) = self.dialing(id) {
                     dialing.attempts.retain(|other| *other != slot);
-                    dialing_failed(Some(dialing), error);
+                    dialing.fail(error);
                 }
                 self.try_next_address(id);
             }
         }
     }
 
-    fn connected(&mut self, Attempt { id, address, mut stream }: Attempt<K::Stream>) {
+    fn on_attempt_connected(&mut self, Attempt { id, address, mut stream }: Attempt<K::Stream>) {
         let key = id.key();
         if self.dialing(id).is_none() {
             return;
         }
         if let Err(error) = self.kernel.reregister(&mut stream, Token::Inbound(key).into()) {
             let kind = error.kind();
-            dialing_failed(self.inbounds[key].dialing.as_deref_mut(), error);
+            self.on_attempt_failed(id, error);
             return self.hub.mark_closed(key, ClosedBy::Network(kind));
         }
         let inbound = &mut self.inbounds[key];
@@ -231,22 +216,10 @@ impl<K: Kernel> Reactor<K> {
 
     /// Drops the attempts of a connection that is established or has ended.
     pub(in crate::reactor) fn drop_attempts(&mut self, id: ConnectionId, dialing: &Dialing) {
-        for slot in &dialing.attempts {
-            // The slot of a finished attempt may belong to another connection now.
-            if self.attempts.get(*slot).is_some_and(|attempt| attempt.id == id) {
-                self.attempts.remove(*slot);
-            }
-        }
+        self.dialer.drop_attempts(id, &dialing.attempts);
         if let Some(timer) = dialing.next {
             self.hub.timers.cancel(timer);
         }
-    }
-}
-
-fn dialing_failed(dialing: Option<&mut Dialing>, error: io::Error) {
-    if let Some(dialing) = dialing {
-        // The first failure is reported: the other addresses were tried because of it.
-        dialing.failure.get_or_insert(error);
     }
 }
 

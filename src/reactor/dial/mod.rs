@@ -4,15 +4,14 @@
 //! The inbound half has no socket until an attempt succeeds; then the handler's `on_connect` is called.
 
 mod connect;
+pub(super) mod dialer;
 pub(super) mod target;
 
 use std::{
-    collections::VecDeque,
-    fmt, io,
+    fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
@@ -20,14 +19,10 @@ use super::{
     connection::outbound::Outbound,
     dial::target::Target,
     hub::{Hub, Running},
-    id::{ConnectionId, TimerId},
+    id::ConnectionId,
     stream::StreamHandler,
 };
-use crate::{
-    error::{ConnectError, Error},
-    net::Endpoint,
-    protocol::Side,
-};
+use crate::{error::ConnectError, protocol::Side};
 
 /// Address of a peer that is not connected yet, or has no IP address.
 const UNCONNECTED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
@@ -48,39 +43,6 @@ impl fmt::Debug for Dial {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Dial({} to {})", self.id, self.target)
     }
-}
-
-/// Progress of an outgoing connection.
-#[derive(Debug)]
-pub(in crate::reactor) struct Dialing {
-    pub(in crate::reactor) target: Target,
-    /// Addresses not tried yet.
-    pub(in crate::reactor) addresses: VecDeque<Endpoint>,
-    /// Attempts in progress.
-    pub(in crate::reactor) attempts: Vec<usize>,
-    /// Timer for resolving the name, or for trying the next address.
-    pub(in crate::reactor) next: Option<TimerId>,
-    pub(in crate::reactor) failure: Option<io::Error>,
-    /// The deadline of the connection is the time-out for connecting if it equals this.
-    pub(in crate::reactor) timed: Option<Instant>,
-    /// Held while the answer is wanted; the resolver skips lookups whose token was dropped.
-    pub(in crate::reactor) cancel_token: Arc<()>,
-}
-
-impl Dialing {
-    /// Converts the failure into the error for `on_error`.
-    pub(in crate::reactor) fn error(self, kind: io::ErrorKind) -> Error {
-        let (address, source) = (self.target.to_string(), self.failure.unwrap_or_else(|| kind.into()));
-        Error::Connect(ConnectError::Network { address, source })
-    }
-}
-
-/// A socket that is being connected.
-#[derive(Debug)]
-pub(in crate::reactor) struct Attempt<S> {
-    pub(in crate::reactor) id: ConnectionId,
-    pub(in crate::reactor) address: Endpoint,
-    pub(in crate::reactor) stream: S,
 }
 
 impl Hub {
