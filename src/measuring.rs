@@ -54,13 +54,13 @@ pub fn parts() -> Vec<Part> {
         }));
     }
     for (name, text) in [("ASCII", "plain words ".repeat(1366)), ("mixed text", "naïve 日本 😀 ".repeat(630))] {
-        parts.push(decoding(format!("decode a message of 16 KiB, {name}"), Version::Rfc6455, &text, 1));
+        parts.push(decoding(format!("decode a message of 16 KiB, {name}"), Version::Rfc6455, Side::Server, &text, 1));
         parts.push(part(format!("UTF-8 of 16 KiB in pieces, {name}"), move || pieces(&text)));
     }
     for version in [Version::Hixie76, Version::Hybi03, Version::Hybi05, Version::Hybi08, Version::Rfc6455] {
         for bytes in [16, 1024] {
             let text = "x".repeat(bytes);
-            parts.push(decoding(format!("decode {bytes} B, {version}"), version, &text, 1));
+            parts.push(decoding(format!("decode {bytes} B, {version}"), version, Side::Server, &text, 1));
             parts.push(part(format!("encode {bytes} B, {version}"), move || {
                 let (encoder, mut out) = (Encoder::new(version, Side::Server), Vec::with_capacity(2 * bytes));
                 move || {
@@ -71,7 +71,9 @@ pub fn parts() -> Vec<Part> {
         }
         parts.push(part(format!("handshake, {version}"), move || opening(version)));
     }
-    parts.push(decoding("decode 32 messages of 16 B", Version::Rfc6455, &"x".repeat(16), 32));
+    for (name, side) in [("", Side::Server), (", client", Side::Client)] {
+        parts.push(decoding(format!("decode 32 messages of 16 B{name}"), Version::Rfc6455, side, &"x".repeat(16), 32));
+    }
     parts.extend(slow());
     parts.extend(reactor());
     #[cfg(feature = "deflate")]
@@ -90,18 +92,18 @@ fn pieces(text: &str) -> impl FnMut() + use<> {
     }
 }
 
-/// A client's frames, decoded by a server.
-fn decoding(name: impl Into<String>, version: Version, text: &str, count: usize) -> Part {
-    let mut frames = Vec::new();
-    (0..count).for_each(|_| Encoder::new(version, Side::Client).message(Message::Text(text), KEY, &mut frames));
+/// Frames of the other side, decoded by `side`.
+fn decoding(name: impl Into<String>, version: Version, side: Side, text: &str, count: usize) -> Part {
+    let (mut frames, sender) = (Vec::new(), Encoder::new(version, side.other()));
+    (0..count).for_each(|_| sender.message(Message::Text(text), KEY, &mut frames));
     part(name, move || {
         let (mut input, mut blocks) = (frames.clone(), Blocks::default());
-        let mut decoder = Decoder::new(version, Side::Server, MessageLimits::default());
+        let mut decoder = Decoder::new(version, side);
         move || {
             // Decoding unmasks in place.
             input.copy_from_slice(&frames);
             let (mut at, mut heard) = (0, 0);
-            while let decoded = decoder.decode(&mut input[at..], &mut blocks).unwrap()
+            while let decoded = decoder.next(&mut input[at..], MessageLimits::default(), &mut blocks).unwrap()
                 && decoded.incoming.is_some()
             {
                 at += decoded.consumed;

@@ -131,13 +131,13 @@ fn events<'d>(
     limits: MessageLimits,
     pieces: impl Iterator<Item = &'d [u8]>,
 ) -> Vec<Event> {
-    let (mut decoder, mut blocks) = (Decoder::new(version, side, limits), Blocks::default());
+    let (mut decoder, mut blocks) = (Decoder::new(version, side), Blocks::default());
     let mut events = Vec::new();
     for piece in pieces {
         let mut piece = piece.to_vec();
         let mut at = 0;
         while at < piece.len() {
-            let decoded = match decoder.decode(&mut piece[at..], &mut blocks) {
+            let decoded = match decoder.next(&mut piece[at..], limits, &mut blocks) {
                 Ok(decoded) => decoded,
                 Err(error) => {
                     events.push(failed(error));

@@ -17,8 +17,6 @@ use super::{
     version::{Framing, Side, Traits, Version},
 };
 
-pub(crate) use super::framing::hybi::WholeMessage;
-
 /// Result of one step of decoding.
 #[derive(Debug)]
 pub(crate) struct Decoded<'m> {
@@ -34,8 +32,9 @@ pub(crate) struct Decoded<'m> {
 /// Decodes the input of one connection.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    traits: &'static Traits,
-    limits: MessageLimits,
+    version: Version,
+    /// The version has the framing of RFC 6455.
+    is_hybi: bool,
     /// `None` unless compression was negotiated.
     inflation: Option<Box<Inflation>>,
     /// `None` between messages: an idle connection needs no memory for unfinished input.
@@ -60,8 +59,8 @@ pub(crate) struct PartialState {
     assembly: Assembly,
     /// The payload of an unfinished control frame.
     control: Vec<u8>,
-    /// Limits that apply after the unfinished hixie frame.
-    limits: Option<MessageLimits>,
+    /// Limit of the unfinished hixie frame, as it was when the frame began.
+    hixie_limit: usize,
 }
 
 #[derive(Debug, Default)]
@@ -72,8 +71,9 @@ struct PartialHeader {
 
 impl Decoder {
     /// A decoder for input received by `side`.
-    pub(crate) fn new(version: Version, side: Side, limits: MessageLimits) -> Self {
-        Decoder { traits: version.traits(), limits, inflation: None, unfinished: None, side, closed: false }
+    pub(crate) fn new(version: Version, side: Side) -> Self {
+        let is_hybi = version.traits().framing == Framing::Hybi;
+        Decoder { version, is_hybi, inflation: None, unfinished: None, side, closed: false }
     }
 
     /// Enables compressed messages.
@@ -86,29 +86,11 @@ impl Decoder {
         self.inflation.is_some()
     }
 
-    /// Allows `bytes` bytes of inflated output until the next call. After that [`decode`](Self::decode) stops before
-    /// the end of its input.
+    /// Allows `bytes` bytes of inflated output until the next call. After that [`next`](Self::next) stops before the
+    /// end of its input.
     pub(crate) fn allow_inflating(&mut self, bytes: usize) {
         if let Some(inflation) = &mut self.inflation {
             inflation.allow(bytes);
-        }
-    }
-
-    /// The limits, as last set.
-    pub(crate) fn limits(&self) -> MessageLimits {
-        self.unfinished.as_ref().and_then(|unfinished| unfinished.limits).unwrap_or(self.limits)
-    }
-
-    /// Changes the limits from the next frame on.
-    pub(crate) fn set_limits(&mut self, limits: MessageLimits) {
-        match &mut self.unfinished {
-            Some(unfinished) if unfinished.hixie != hixie::Frames::Between => unfinished.limits = Some(limits),
-            Some(unfinished) => {
-                // Drops limits that were set inside of an earlier frame.
-                unfinished.limits = None;
-                self.limits = limits;
-            }
-            None => self.limits = limits,
         }
     }
 
@@ -117,50 +99,47 @@ impl Decoder {
         self.unfinished.as_ref()?.frame.as_ref().map(|(header, received)| header.length as usize - received)
     }
 
-    /// Decodes the next item. Call again with the unconsumed input until the result has no item.
+    /// Decodes the next item. Call again with the unconsumed input until the result has no item. A change of the limits
+    /// applies from the next frame on.
+    ///
+    /// A simple message that lies whole in the input, as most do, is decoded here; the rest is left to `next_slow`.
     ///
     /// After an error the connection has failed, and the decoder must not be called again.
-    pub(crate) fn decode<'m>(
+    #[inline(always)]
+    pub(crate) fn next<'m>(
         &'m mut self,
         input: &'m mut [u8],
+        limits: MessageLimits,
         blocks: &mut Blocks,
     ) -> Result<Decoded<'m>, ProtocolError> {
-        if let Some(whole) = self.find_whole(input) {
-            let (consumed, message) = (whole.end, read_whole(&whole, input)?);
-            return Ok(Decoded { consumed, incoming: Some(Incoming::Message(message)), block: None });
+        if self.is_between_messages()
+            && let Some(whole) = hybi::whole_message(input, self.side)
+            && whole.end - whole.start <= limits.frame()
+        {
+            let payload = whole.payload(input, self.side);
+            let message = if whole.is_text { text(payload)? } else { Message::Binary(payload) };
+            return Ok(Decoded { consumed: whole.end, incoming: Some(Incoming::Message(message)), block: None });
         }
-        self.decode_in_full(input, blocks)
+        self.next_slow(input, limits, blocks)
     }
 
-    /// Fast path of a server: a whole message, outside of a fragmented one. [`read_whole`] reads the message; other
-    /// input is for [`decode_in_full`](Self::decode_in_full).
-    #[inline(always)]
-    pub(crate) fn find_whole(&self, input: &[u8]) -> Option<WholeMessage> {
-        if !self.is_between_messages() {
-            return None;
-        }
-        let whole = hybi::whole_message(input)?;
-        let limit = self.limits.frame();
-        if whole.end - whole.start > limit { None } else { Some(whole) }
-    }
-
-    /// Like [`decode`](Self::decode), for input that [`find_whole`](Self::find_whole) does not handle.
     #[inline(never)]
-    pub(crate) fn decode_in_full<'m>(
+    fn next_slow<'m>(
         &'m mut self,
         input: &'m mut [u8],
+        limits: MessageLimits,
         blocks: &mut Blocks,
     ) -> Result<Decoded<'m>, ProtocolError> {
         if input.is_empty() {
             return Ok(Decoded { consumed: 0, incoming: None, block: None });
         }
-        let Decoder { traits, limits, inflation, unfinished, side, closed } = self;
+        let Decoder { version, inflation, unfinished, side, closed, .. } = self;
         let unfinished = unfinished.get_or_insert_with(|| blocks.take_unfinished());
         unfinished.release(blocks);
         if unfinished.hixie == hixie::Frames::Between {
-            *limits = unfinished.limits.take().unwrap_or(*limits);
+            unfinished.hixie_limit = limits.frame();
         }
-        let run = DecodeRun { traits, limits: *limits, inflation, unfinished, side: *side, closed };
+        let run = DecodeRun { traits: version.traits(), limits, inflation, unfinished, side: *side, closed };
         match run.traits.framing {
             Framing::Hixie => run.decode_hixie(input, blocks),
             Framing::MoreBit | Framing::MaskedFrame | Framing::Hybi => run.decode_hybi(input, blocks),
@@ -180,22 +159,16 @@ impl Decoder {
         if let Some(mut unfinished) = self.unfinished.take() {
             unfinished.release(blocks);
             match unfinished.is_nothing() {
-                true => {
-                    self.limits = unfinished.limits.unwrap_or(self.limits);
-                    blocks.give_unfinished(unfinished);
-                }
+                true => blocks.give_unfinished(unfinished),
                 false => self.unfinished = Some(unfinished),
             }
         }
     }
 
-    /// Whether nothing is unfinished, in a server with the framing of RFC 6455.
+    /// Returns `true` if nothing is unfinished, and the framing is that of RFC 6455.
     #[inline]
     fn is_between_messages(&self) -> bool {
-        self.traits.framing == Framing::Hybi
-            && self.side == Side::Server
-            && self.unfinished.as_ref().is_none_or(|unfinished| unfinished.is_nothing())
-            && !self.closed
+        self.is_hybi && self.unfinished.as_ref().is_none_or(|unfinished| unfinished.is_nothing()) && !self.closed
     }
 }
 
@@ -294,7 +267,7 @@ impl<'m> DecodeRun<'m> {
     }
 
     fn decode_hixie(self, input: &'m mut [u8], blocks: &mut Blocks) -> Result<Decoded<'m>, ProtocolError> {
-        let limit = self.limits.frame();
+        let limit = self.unfinished.hixie_limit;
         let mut at = 0;
         loop {
             if *self.closed {
@@ -459,13 +432,6 @@ fn keep_inflated(assembly: &mut Assembly, inflated: &[u8], limits: MessageLimits
         return Err(ProtocolError::TooBig { limit, length: length as u64 });
     }
     assembly.push(inflated, limit)
-}
-
-/// Reads the message found at the start of `input`.
-#[inline(always)]
-pub(crate) fn read_whole<'m>(whole: &WholeMessage, input: &'m mut [u8]) -> Result<Message<'m>, ProtocolError> {
-    let payload = whole.unmask(input);
-    if whole.is_text { text(payload) } else { Ok(Message::Binary(payload)) }
 }
 
 fn text(payload: &[u8]) -> Result<Message<'_>, ProtocolError> {

@@ -39,6 +39,7 @@ fn bytes(hexadecimal: &str) -> Vec<u8> {
 
 struct Feed {
     decoder: Decoder,
+    limits: MessageLimits,
     blocks: Blocks,
     events: Vec<Event>,
 }
@@ -49,14 +50,14 @@ impl Feed {
     }
 
     fn of(version: Version, side: Side, limits: MessageLimits) -> Self {
-        Feed { decoder: Decoder::new(version, side, limits), blocks: Blocks::default(), events: Vec::new() }
+        Feed { decoder: Decoder::new(version, side), limits, blocks: Blocks::default(), events: Vec::new() }
     }
 
     fn push(&mut self, input: &[u8]) {
         let mut input = input.to_vec();
         let mut at = 0;
         while !matches!(self.events.last(), Some(Event::Failed(_))) {
-            match self.decoder.decode(&mut input[at..], &mut self.blocks) {
+            match self.decoder.next(&mut input[at..], self.limits, &mut self.blocks) {
                 Ok(Decoded { consumed, incoming: Some(incoming), .. }) => {
                     at += consumed;
                     self.events.push(event(incoming));
@@ -234,7 +235,7 @@ fn limits_that_change_hold_from_the_next_frame_on() {
         let mut feed = Feed::of(version, Side::Server, MessageLimits::default());
         feed.push(&frame);
         feed.push(&frame[..3]);
-        feed.decoder.set_limits(narrow);
+        feed.limits = narrow;
         feed.push(&frame[3..]);
         assert!(feed.events[0] == text("hello") && feed.events.len() == 2);
         let begun_before = version == Version::Hixie76;
@@ -250,10 +251,10 @@ fn the_limits_that_were_set_last_hold_whenever_that_was() {
             for releases in [false, true] {
                 let mut feed = Feed::of(version, Side::Server, MessageLimits::default());
                 feed.push(&frame[..frame.len() - 2]);
-                feed.decoder.set_limits(in_the_midst);
+                feed.limits = in_the_midst;
                 feed.push(&frame[frame.len() - 2..]);
-                assert_eq!((&feed.events[..], feed.decoder.limits()), (&[text("hello")][..], in_the_midst));
-                feed.decoder.set_limits(at_the_end);
+                assert_eq!(feed.events, [text("hello")]);
+                feed.limits = at_the_end;
                 if releases {
                     feed.decoder.release(&mut feed.blocks);
                 }
@@ -276,11 +277,11 @@ fn fragments_above_the_message_limit_are_refused_at_the_crossing_frame() {
 
 #[test]
 fn a_whole_message_lies_in_the_input_and_takes_no_block() {
-    let mut decoder = Decoder::new(Version::Rfc6455, Side::Server, MessageLimits::default());
+    let mut decoder = Decoder::new(Version::Rfc6455, Side::Server);
     let mut input = client_frame(0x82, &[5; 1000]);
     let mut blocks = Blocks::default();
     let range = input.as_ptr_range();
-    let decoded = decoder.decode(&mut input, &mut blocks).unwrap();
+    let decoded = decoder.next(&mut input, MessageLimits::default(), &mut blocks).unwrap();
     let Some(Incoming::Message(message)) = decoded.incoming else { panic!("a message") };
     assert!(range.contains(&message.as_bytes().as_ptr()) && decoded.block.is_none());
 }
@@ -450,15 +451,15 @@ fn what_is_compressed_comes_out_as_it_is_allowed_to() {
         &mut input,
     );
 
-    let (mut decoder, mut blocks) =
-        (Decoder::new(Version::Rfc6455, Side::Server, MessageLimits::default()), Blocks::default());
+    let (mut decoder, mut blocks) = (Decoder::new(Version::Rfc6455, Side::Server), Blocks::default());
     assert!(!decoder.inflates());
     decoder.inflate_by(Inflation::new(&agreed, Side::Server, &contexts));
     assert!(decoder.inflates());
     let (mut at, mut stops) = (0, 0);
     loop {
         decoder.allow_inflating(10_000);
-        let Decoded { consumed, incoming, .. } = decoder.decode(&mut input[at..], &mut blocks).unwrap();
+        let Decoded { consumed, incoming, .. } =
+            decoder.next(&mut input[at..], MessageLimits::default(), &mut blocks).unwrap();
         at += consumed;
         if let Some(incoming) = incoming {
             assert!(event(incoming) == binary(&message) && at == input.len());

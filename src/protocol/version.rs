@@ -56,7 +56,7 @@ pub(crate) enum Side {
 
 impl Side {
     /// The opposite role.
-    #[cfg(feature = "deflate")]
+    #[cfg(any(feature = "deflate", measuring))]
     pub(crate) fn other(self) -> Self {
         match self {
             Side::Client => Side::Server,

@@ -153,11 +153,11 @@ pub struct WebSocket<'a> {
     hub: &'a mut Hub,
     id: ConnectionId,
     version: Version,
-    pub(super) limits: MessageLimits,
+    limits: &'a mut MessageLimits,
 }
 
 impl<'a> WebSocket<'a> {
-    pub(super) fn new<'s: 'a>(stream: &'a mut Stream<'s>, version: Version, limits: MessageLimits) -> Self {
+    pub(super) fn new<'s: 'a>(stream: &'a mut Stream<'s>, version: Version, limits: &'a mut MessageLimits) -> Self {
         let id = stream.id();
         WebSocket { hub: stream.hub(), id, version, limits }
     }

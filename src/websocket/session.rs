@@ -12,12 +12,11 @@ use crate::{
     protocol::{
         CloseCode, CloseReason, ClosedBy, Handshake, Message, MessageLimits, ProtocolError, Side, TimeoutKind, Version,
         block::SharedBlock,
-        decoder::{Decoder, WholeMessage, read_whole},
+        decoder::{Decoded, Decoder},
         deflate::{DeflateConfig, Deflation, Inflation},
         encoder::Encoder,
         framing::MAX_HEADER_BYTES,
         incoming::Incoming,
-        message::Summary,
     },
     reactor::{LARGE_PAYLOAD_BYTES, Phase, Stream, StreamHandler, TimerId},
 };
@@ -27,9 +26,8 @@ const INFLATION_BUDGET_BYTES: usize = 256 * 1024;
 
 /// An open WebSocket.
 pub(super) struct Session {
-    handler: Box<dyn Handler>,
+    receiver: Receiver,
     decoder: Decoder,
-    version: Version,
     config: Rc<WebSocketConfig>,
     /// When the last complete message or control frame arrived.
     heard: Instant,
@@ -52,40 +50,61 @@ struct Ends {
     reconnector: Option<Reconnector>,
 }
 
-/// Calls a handler, and returns the limits that the handler leaves.
-fn call(
-    handler: &mut dyn Handler,
-    stream: &mut Stream<'_>,
-    (version, limits): (Version, MessageLimits),
-    callback: impl FnOnce(&mut dyn Handler, &mut WebSocket<'_>),
-) -> MessageLimits {
-    let mut ws = WebSocket::new(stream, version, limits);
-    callback(handler, &mut ws);
-    ws.limits
+/// The handler, and what it sees of the session.
+struct Receiver {
+    handler: Box<dyn Handler>,
+    version: Version,
+    limits: MessageLimits,
 }
 
-/// Delivers a message, which lies in `block` or in the input, and returns the limits that the handler leaves.
-#[inline(always)]
-fn deliver(
-    handler: &mut dyn Handler,
-    stream: &mut Stream<'_>,
-    view: (Version, MessageLimits),
-    message: Message<'_>,
-    block: Option<&SharedBlock>,
-    inflates: bool,
-) -> MessageLimits {
-    stream.hub.stats.messages_in += 1;
-    let large = message.len() >= LARGE_PAYLOAD_BYTES;
-    if large {
-        // A large message is often followed by another. The size on the wire of a compressed message is not known here.
-        stream.hub.callback.input.expect(if inflates { 0 } else { message.len() + MAX_HEADER_BYTES });
-        stream.hub.callback.set_message_buffer(block.cloned());
+impl Receiver {
+    #[inline]
+    fn call(&mut self, stream: &mut Stream<'_>, callback: impl FnOnce(&mut dyn Handler, &mut WebSocket<'_>)) {
+        callback(&mut *self.handler, &mut WebSocket::new(stream, self.version, &mut self.limits));
     }
-    let limits = call(handler, stream, view, |handler, ws| handler.on_message(ws, message));
-    if large {
-        stream.hub.callback.set_message_buffer(None);
+
+    /// Delivers a message, which lies in `block` or in the input. `inflates`: the message may have been compressed.
+    #[inline(always)]
+    fn on_message(
+        &mut self,
+        stream: &mut Stream<'_>,
+        message: Message<'_>,
+        block: Option<&SharedBlock>,
+        inflates: bool,
+    ) {
+        stream.hub.stats.messages_in += 1;
+        let large = message.len() >= LARGE_PAYLOAD_BYTES;
+        if large {
+            // A large message is often followed by another. The size on the wire of a compressed message is not known
+            // here.
+            stream.hub.callback.input.expect(if inflates { 0 } else { message.len() + MAX_HEADER_BYTES });
+            stream.hub.callback.set_message_buffer(block.cloned());
+        }
+        self.call(stream, |handler, ws| handler.on_message(ws, message));
+        if large {
+            stream.hub.callback.set_message_buffer(None);
+        }
     }
-    limits
+
+    /// Answers a control frame. `open`: the handler is called.
+    #[inline(never)]
+    fn on_control(&mut self, stream: &mut Stream<'_>, incoming: Incoming<'_>, open: bool) {
+        let id = stream.id();
+        match incoming {
+            Incoming::Ping(data) => {
+                stream.hub.pong(id, data);
+                if open {
+                    self.call(stream, |handler, ws| handler.on_ping(ws, data));
+                }
+            }
+            Incoming::Pong(data) if open => {
+                stream.hub.note_pong(id, data);
+                self.call(stream, |handler, ws| handler.on_pong(ws, data));
+            }
+            Incoming::Close(frame) => stream.hub.answer_close(id, frame),
+            Incoming::Message(_) | Incoming::Pong(_) => {}
+        }
+    }
 }
 
 /// Parameters of a new session, besides its handler.
@@ -110,36 +129,22 @@ impl Session {
         let deflation = deflation.map(|(agreed, deflate)| Deflation::new(agreed, deflate, side, stream.hub.contexts()));
         // The configuration of the stream decides, not the one of this server or client.
         let counted = stream.stats().is_some();
-        let mut session = Session::new(handler, version, side, limits, Rc::clone(config), counted, stream.hub.now());
+        let mut session = Session {
+            receiver: Receiver { handler, version, limits },
+            decoder: Decoder::new(version, side),
+            config: Rc::clone(config),
+            heard: stream.hub.now(),
+            pinged: false,
+            counted,
+            inflated: u32::MAX,
+            ends: None,
+        };
         if let Some(inflation) = agreed.map(|agreed| Inflation::new(agreed, side, stream.hub.contexts())) {
             session.decoder.inflate_by(inflation);
         }
         stream.hub.start_websocket(id, Encoder::new(version, side), deflation);
         log::debug!(target: "ws_reactor::websocket", "{id} open: {} {version}", handshake.path());
         session
-    }
-
-    fn new(
-        handler: Box<dyn Handler>,
-        version: Version,
-        side: Side,
-        limits: MessageLimits,
-        config: Rc<WebSocketConfig>,
-        counted: bool,
-        now: Instant,
-    ) -> Self {
-        let decoder = Decoder::new(version, side, limits);
-        Session {
-            handler,
-            decoder,
-            version,
-            config,
-            heard: now,
-            pinged: false,
-            counted,
-            inflated: u32::MAX,
-            ends: None,
-        }
     }
 
     /// Has `on_connect` open the session, for a handler that a stream is handed over to.
@@ -175,85 +180,8 @@ impl Session {
         stream.set_deadline(deadline);
     }
 
-    /// Handles the message found at the start of `data`, and returns its length. `None` if the message fails the
-    /// connection.
-    #[inline(always)]
-    fn take_whole(
-        &mut self,
-        stream: &mut Stream<'_>,
-        data: &mut [u8],
-        whole: &WholeMessage,
-        open: bool,
-    ) -> Option<usize> {
-        let message = match read_whole(whole, data) {
-            Ok(message) => message,
-            Err(error) => {
-                self.fail(stream, error);
-                return None;
-            }
-        };
-        (self.heard, self.pinged) = (stream.hub.now(), false);
-        log::trace!(target: "ws_reactor::websocket", "{} received {}", stream.id(), Summary(message));
-        if open {
-            if self.counted {
-                stream.hub.count_received(stream.id());
-            }
-            let view = (self.version, self.decoder.limits());
-            let limits = deliver(&mut *self.handler, stream, view, message, None, self.decoder.inflates());
-            self.decoder.set_limits(limits);
-        }
-        Some(whole.end)
-    }
-
-    /// Handles anything else at the start of `data`, and returns its length. `None` if no more can be handled now, or
-    /// the input fails the connection.
-    #[inline(never)]
-    fn take_other(&mut self, stream: &mut Stream<'_>, data: &mut [u8], open: bool) -> Option<usize> {
-        let (id, inflates) = (stream.id(), self.decoder.inflates());
-        let view = (self.version, self.decoder.limits());
-        let length = data.len();
-        let decoded = match self.decoder.decode_in_full(data, &mut stream.hub.pools.blocks) {
-            Ok(decoded) => decoded,
-            Err(error) => {
-                self.fail(stream, error);
-                return None;
-            }
-        };
-        let consumed = decoded.consumed;
-        let Some(incoming) = decoded.incoming else {
-            stream.unread(length - consumed);
-            return None;
-        };
-        (self.heard, self.pinged) = (stream.hub.now(), false);
-        log::trace!(target: "ws_reactor::websocket", "{id} received {incoming}");
-        let mut limits = view.1;
-        match incoming {
-            Incoming::Message(message) if open => {
-                if self.counted {
-                    stream.hub.count_received(id);
-                }
-                limits = deliver(&mut *self.handler, stream, view, message, decoded.block, inflates);
-            }
-            Incoming::Ping(data) => {
-                stream.hub.pong(id, data);
-                if open {
-                    limits = call(&mut *self.handler, stream, view, |handler, ws| handler.on_ping(ws, data));
-                }
-            }
-            Incoming::Pong(data) if open => {
-                stream.hub.note_pong(id, data);
-                limits = call(&mut *self.handler, stream, view, |handler, ws| handler.on_pong(ws, data));
-            }
-            Incoming::Message(_) | Incoming::Pong(_) => {}
-            Incoming::Close(frame) => stream.hub.answer_close(id, frame),
-        }
-        self.decoder.set_limits(limits);
-        Some(consumed)
-    }
-
     fn call(&mut self, stream: &mut Stream<'_>, callback: impl FnOnce(&mut dyn Handler, &mut WebSocket<'_>)) {
-        let limits = call(&mut *self.handler, stream, (self.version, self.decoder.limits()), callback);
-        self.decoder.set_limits(limits);
+        self.receiver.call(stream, callback);
     }
 }
 
@@ -275,6 +203,7 @@ impl StreamHandler for Session {
         if mem::replace(&mut self.inflated, turn) != turn {
             self.decoder.allow_inflating(INFLATION_BUDGET_BYTES);
         }
+        let inflates = self.decoder.inflates();
         for left in (0..=self.config.message_budget.max(1)).rev() {
             let (phase, waits) = stream.hub.read_gate(id);
             if !matches!(phase, Phase::Open | Phase::Closing) {
@@ -286,13 +215,30 @@ impl StreamHandler for Session {
             }
             // After `close` the handler gets no more messages, but the close frame of the peer must still be found.
             let open = phase == Phase::Open;
-            let input = &mut data[at..];
-            let taken = match self.decoder.find_whole(input) {
-                Some(whole) => self.take_whole(stream, input, &whole, open),
-                None => self.take_other(stream, input, open),
+            let decoded = self.decoder.next(&mut data[at..], self.receiver.limits, &mut stream.hub.pools.blocks);
+            let Decoded { consumed, incoming, block } = match decoded {
+                Ok(decoded) => decoded,
+                Err(error) => {
+                    self.fail(stream, error);
+                    break;
+                }
             };
-            let Some(taken) = taken else { break };
-            at += taken;
+            at += consumed;
+            let Some(incoming) = incoming else {
+                stream.unread(data.len() - at);
+                break;
+            };
+            (self.heard, self.pinged) = (stream.hub.now(), false);
+            log::trace!(target: "ws_reactor::websocket", "{id} received {incoming}");
+            match incoming {
+                Incoming::Message(message) if open => {
+                    if self.counted {
+                        stream.hub.count_received(id);
+                    }
+                    self.receiver.on_message(stream, message, block, inflates);
+                }
+                control => self.receiver.on_control(stream, control, open),
+            }
             if at == data.len() {
                 break;
             }
@@ -324,7 +270,7 @@ impl StreamHandler for Session {
             (self.heard, self.pinged) = (now, false);
         }
         let Some(ping_after) = self.config.ping_after else { return };
-        if !self.version.supports_ping() {
+        if !self.receiver.version.supports_ping() {
             // Without pings, only the output rule can tell whether the peer is alive.
             (self.heard, self.pinged) = (now, false);
         }
@@ -353,8 +299,8 @@ impl StreamHandler for Session {
     fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
         match self.ends.take().and_then(|ends| ends.reconnector) {
             Some(reconnector) => {
-                let view = (self.version, self.decoder.limits());
-                reconnector.close(&mut self.handler, stream, view, reason);
+                let Receiver { handler, version, limits } = &mut self.receiver;
+                reconnector.close(handler, stream, (*version, *limits), reason);
             }
             None => self.call(stream, |handler, ws| handler.on_close(ws, reason)),
         }

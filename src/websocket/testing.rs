@@ -157,7 +157,7 @@ impl TestSocket {
             reactor,
             peer,
             encoder: Encoder::new(version, Side::Client),
-            decoder: Decoder::new(version, Side::Client, MessageLimits::default()),
+            decoder: Decoder::new(version, Side::Client),
             blocks: Blocks::default(),
             #[cfg(feature = "tls")]
             tls: None,
@@ -267,7 +267,7 @@ impl TestSocket {
         let mut received = Vec::new();
         let mut at = 0;
         loop {
-            let decoded = self.decoder.decode(&mut self.pending[at..], &mut self.blocks);
+            let decoded = self.decoder.next(&mut self.pending[at..], MessageLimits::default(), &mut self.blocks);
             let Decoded { consumed, incoming, .. } = decoded.expect("the server keeps to the protocol");
             at += consumed;
             received.push(match incoming {

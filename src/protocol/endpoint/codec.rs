@@ -20,6 +20,7 @@ const FREE_BYTES: usize = 4 * 1024;
 #[derive(Debug)]
 pub struct MessageDecoder {
     decoder: Decoder,
+    limits: MessageLimits,
     blocks: Blocks,
     failed: Option<ProtocolError>,
 }
@@ -38,11 +39,11 @@ impl MessageDecoder {
     }
 
     pub(super) fn new(version: Version, side: Side, limits: MessageLimits, inflation: Option<Inflation>) -> Self {
-        let mut decoder = Decoder::new(version, side, limits);
+        let mut decoder = Decoder::new(version, side);
         if let Some(inflation) = inflation {
             decoder.inflate_by(inflation);
         }
-        MessageDecoder { decoder, blocks: Blocks::new(FREE_BYTES), failed: None }
+        MessageDecoder { decoder, limits, blocks: Blocks::new(FREE_BYTES), failed: None }
     }
 
     /// Decodes the next message or control frame. Returns how many bytes of `input` were used, and the item.
@@ -68,7 +69,7 @@ impl MessageDecoder {
         self.decoder.release(&mut self.blocks);
         // The message limit is the only bound here.
         self.decoder.allow_inflating(usize::MAX);
-        match self.decoder.decode(input, &mut self.blocks) {
+        match self.decoder.next(input, self.limits, &mut self.blocks) {
             Ok(decoded) => Ok((decoded.consumed, decoded.incoming)),
             Err(error) => {
                 self.failed = Some(error);
@@ -79,7 +80,7 @@ impl MessageDecoder {
 
     /// Changes the limits from the next frame on.
     pub fn set_limits(&mut self, limits: MessageLimits) {
-        self.decoder.set_limits(limits);
+        self.limits = limits;
     }
 }
 

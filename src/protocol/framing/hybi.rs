@@ -48,30 +48,32 @@ pub(crate) fn parse_header(bytes: &[u8], side: Side, masking_demanded: bool, com
     Ok(Some((header, bytes.len() - rest.len())))
 }
 
-/// A simple message in one frame: uncompressed, masked, shorter than 64 KiB.
+/// A simple message in one frame: uncompressed, shorter than 64 KiB, masked if a server receives it.
 pub(crate) struct WholeMessage {
     pub(crate) is_text: bool,
-    /// Start of the payload, directly after the masking key.
+    /// Start of the payload, directly after the masking key if there is one.
     pub(crate) start: usize,
     pub(crate) end: usize,
 }
 
 impl WholeMessage {
-    /// Unmasks the payload in place. The message must lie at the start of `bytes`.
+    /// The payload, unmasked in place for a server. The message must lie at the start of `bytes`.
     #[inline(always)]
-    pub(crate) fn unmask<'m>(&self, bytes: &'m mut [u8]) -> &'m [u8] {
+    pub(crate) fn payload<'m>(&self, bytes: &'m mut [u8], side: Side) -> &'m [u8] {
         let (header, payload) = bytes[..self.end].split_at_mut(self.start);
-        // A simple message always has a key.
-        if let Some(key) = header.last_chunk() {
+        if side == Side::Server
+            && let Some(key) = header.last_chunk()
+        {
             unmask(payload, *key, 0);
         }
         payload
     }
 }
 
-/// The simple message at the start of `bytes`, if complete. [`parse_header`] handles all other input.
-#[inline]
-pub(crate) fn whole_message(bytes: &[u8]) -> Option<WholeMessage> {
+/// The simple message at the start of `bytes`, received by `side`, if complete. [`parse_header`] handles all other
+/// input.
+#[inline(always)]
+pub(crate) fn whole_message(bytes: &[u8], side: Side) -> Option<WholeMessage> {
     let (first, second, rest) = match bytes {
         [first, second, rest @ ..] => (*first, *second, rest),
         _ => return None,
@@ -81,12 +83,17 @@ pub(crate) fn whole_message(bytes: &[u8]) -> Option<WholeMessage> {
         BINARY => false,
         _ => return None,
     };
-    let (length, rest) = match second {
-        0x80..=0xfd => (usize::from(second & !MASK), rest),
-        0xfe => rest.split_first_chunk::<2>().map(|(length, rest)| (usize::from(u16::from_be_bytes(*length)), rest))?,
+    // The bit of the wrong side makes the length too large.
+    let (mask, key_bytes) = match side {
+        Side::Server => (MASK, 4),
+        Side::Client => (0, 0),
+    };
+    let (length, rest) = match second ^ mask {
+        length @ 0..=0x7d => (usize::from(length), rest),
+        0x7e => rest.split_first_chunk::<2>().map(|(length, rest)| (usize::from(u16::from_be_bytes(*length)), rest))?,
         _ => return None,
     };
-    let (_, rest) = rest.split_first_chunk::<4>()?;
+    let rest = rest.get(key_bytes..)?;
     let start = bytes.len() - rest.len();
     if length > rest.len() { None } else { Some(WholeMessage { is_text, start, end: start + length }) }
 }
@@ -197,25 +204,30 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_message_is_what_its_header_says() {
-        for length in [0, 1, 125, 126, 0xffff, 0x1_0000] {
-            let mut bytes = header(OpCode::Binary, length, Some([1, 2, 3, 4])).as_bytes().to_vec();
-            let start = bytes.len();
-            bytes.resize(start + length, 7);
-            let found = whole_message(&bytes).map(|found| (found.is_text, found.start, found.end));
-            let short = length <= 0xffff;
-            assert_eq!(found, short.then_some((false, start, start + length)), "{length}");
-            let unmasked = whole_message(&bytes).map(|found| found.unmask(&mut bytes.clone()).to_vec());
-            let expected = || (0..length).map(|index| 7 ^ [1, 2, 3, 4][index % 4]).collect::<Vec<u8>>();
-            assert_eq!(unmasked, short.then(expected), "{length}");
-            assert!(whole_message(&bytes[..bytes.len() - 1]).is_none(), "{length}, cut");
-            bytes[0] = 0x81;
-            assert_eq!(whole_message(&bytes).map(|found| found.is_text), short.then_some(true), "{length}");
+    fn whole_message_is_what_its_header_says_on_both_sides() {
+        for (side, key) in [(Side::Server, Some([1, 2, 3, 4])), (Side::Client, None)] {
+            for length in [0, 1, 125, 126, 0xffff, 0x1_0000] {
+                let mut bytes = header(OpCode::Binary, length, key).as_bytes().to_vec();
+                let start = bytes.len();
+                bytes.resize(start + length, 7);
+                let found = whole_message(&bytes, side).map(|found| (found.is_text, found.start, found.end));
+                let short = length <= 0xffff;
+                assert_eq!(found, short.then_some((false, start, start + length)), "{length}");
+                let payload = whole_message(&bytes, side).map(|found| found.payload(&mut bytes.clone(), side).to_vec());
+                let key = key.unwrap_or_default();
+                let expected = || (0..length).map(|index| 7 ^ key[index % 4]).collect::<Vec<u8>>();
+                assert_eq!(payload, short.then(expected), "{length}");
+                assert!(whole_message(&bytes[..bytes.len() - 1], side).is_none(), "{length}, cut");
+                bytes[0] = 0x81;
+                assert_eq!(whole_message(&bytes, side).map(|found| found.is_text), short.then_some(true), "{length}");
+            }
         }
         for first in [0x01, 0x80, 0x88, 0x89, 0x8a, 0xc1, 0x83] {
-            assert!(whole_message(&[first, 0x80, 1, 2, 3, 4]).is_none(), "{first:x}");
+            assert!(whole_message(&[first, 0x80, 1, 2, 3, 4], Side::Server).is_none(), "{first:x}");
+            assert!(whole_message(&[first, 0x00], Side::Client).is_none(), "{first:x}");
         }
-        assert!(whole_message(&[0x81, 0x01, 7]).is_none(), "not masked");
+        assert!(whole_message(&[0x81, 0x01, 7, 7, 7, 7, 7], Side::Server).is_none(), "not masked");
+        assert!(whole_message(&[0x81, 0x81, 1, 2, 3, 4, 7], Side::Client).is_none(), "masked");
     }
 
     #[test]

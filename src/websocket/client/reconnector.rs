@@ -30,11 +30,11 @@ impl Reconnector {
         self,
         handler: &mut Box<dyn Handler>,
         stream: &mut Stream<'_>,
-        (version, limits): (Version, MessageLimits),
+        (version, mut limits): (Version, MessageLimits),
         reason: &CloseReason,
     ) {
         let closing = Closing { reconnector: self, handler, stream, reason };
-        let mut ws = WebSocket::new(closing.stream, version, limits);
+        let mut ws = WebSocket::new(closing.stream, version, &mut limits);
         closing.handler.on_close(&mut ws, reason);
     }
 

@@ -363,8 +363,8 @@ impl ClientStream {
         stream: &mut Stream<'_>,
         callback: impl FnOnce(&mut dyn Handler, &mut WebSocket<'_>) -> T,
     ) -> T {
-        let (version, limits) = self.view();
-        callback(&mut *self.handler, &mut WebSocket::new(stream, version, limits))
+        let (version, mut limits) = self.view();
+        callback(&mut *self.handler, &mut WebSocket::new(stream, version, &mut limits))
     }
 
     fn view(&self) -> (Version, MessageLimits) {
