@@ -12,10 +12,11 @@ use crate::net::tls::TlsError;
 #[cfg(feature = "deflate")]
 use crate::protocol::DeflateConfigError;
 use crate::{
-    http::{HeadError, UrlError},
-    protocol::{CloseReason, HandshakeError, ProtocolError, ProxyError, ResponseError, TimeoutKind},
-    reactor::{RemoteError, SendStatus},
-    websocket::OriginError,
+    http::{HeadError, origins::OriginError},
+    protocol::{CloseReason, HandshakeError, ProtocolError, ResponseError, TimeoutKind},
+    proxy::ProxyError,
+    send_status::SendStatus,
+    url::UrlError,
 };
 
 /// Any error of this crate: the argument of `on_error`, and the target of `?` for the errors of single operations.
@@ -133,6 +134,28 @@ pub enum ConnectError {
         address: String,
     },
 }
+
+/// Reason why a command of a [`Remote`](crate::Remote) was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RemoteError {
+    /// The queue holds [`ReactorConfig::remote_commands`](crate::ReactorConfig::remote_commands) commands. Try again
+    /// later.
+    Full,
+    /// The reactor was dropped. From a [`Responder`](crate::Responder): the request no longer waits for a reply.
+    Closed,
+}
+
+impl fmt::Display for RemoteError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            RemoteError::Full => "too many commands wait for the reactor",
+            RemoteError::Closed => "the reactor is gone, or nobody waits for the reply",
+        })
+    }
+}
+
+impl std::error::Error for RemoteError {}
 
 /// The reactor could not be made, or could not wait for events. The source is the error of the system.
 #[derive(Debug)]

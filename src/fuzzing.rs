@@ -2,6 +2,7 @@
 //! input.
 //!
 //! Built for tests and fuzzers only (`--cfg fuzzing`). `fuzz/run` starts the fuzzers.
+
 #![allow(clippy::unwrap_used, missing_debug_implementations)]
 
 mod codec;

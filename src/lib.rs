@@ -124,9 +124,12 @@ pub mod http;
 pub mod measuring;
 pub mod net;
 pub mod protocol;
+mod proxy;
 mod reactor;
+mod send_status;
 mod setters;
 mod tls_info;
+mod url;
 mod websocket;
 
 #[cfg(feature = "tls")]
@@ -140,24 +143,25 @@ pub use crate::net::tls::{TlsAcceptor, TlsClientConfig, TlsConfig, TlsConnector,
 pub use crate::protocol::{DeflateConfig, DeflateConfigError, DeflateParameters};
 #[doc(inline)]
 pub use crate::{
-    error::{ConnectError, Error, ListenError, PollError, Refusal},
-    http::{HeadError, HeadLimits, Request, UrlError, UrlPart},
+    error::{ConnectError, Error, ListenError, PollError, Refusal, RemoteError},
+    http::{HeadError, HeadLimits, Request, origins::OriginError},
     net::Bind,
     protocol::{
         CloseCode, Handshake, HandshakeError, Message, MessageLimits, Outgoing, OwnedMessage, ProtocolError,
         ResponseError, Utf8Bytes, Version,
         close::{CloseReason, ClosedBy, TimeoutKind},
-        proxy::{Proxy, ProxyError},
     },
+    proxy::{Proxy, ProxyError},
     reactor::{
         ConnectionId, ConnectionStats, Hub, ListenerId, Listening, OutputLimits, Overflow, PanicPolicy, Published,
-        Reactor, ReactorConfig, Remote, RemoteError, SendStatus, SlowTurn, Stats, Stream, StreamConfig, StreamHandler,
-        TimerId, Turn,
+        Reactor, ReactorConfig, Remote, SlowTurn, Stats, Stream, StreamConfig, StreamHandler, TimerId, Turn,
     },
+    send_status::SendStatus,
     tls_info::TlsInfo,
+    url::{UrlError, UrlPart},
     websocket::{
-        BlockingSocket, Callbacks, Client, ClientConfig, Handler, OriginError, Received, Reconnect, Reply, Responder,
-        Server, ServerConfig, StreamServer, TestSocket, Upgrade, WebSocket, WebSocketConfig, on_message,
+        BlockingSocket, Callbacks, Client, ClientConfig, Handler, Received, Reconnect, Reply, Responder, Server,
+        ServerConfig, StreamServer, TestSocket, Upgrade, WebSocket, WebSocketConfig, on_message,
     },
 };
 

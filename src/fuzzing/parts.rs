@@ -9,13 +9,11 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::Chance;
 use crate::{
-    http::{body::BodyReader, url::Url},
-    protocol::{
-        Proxy,
-        proxy::{Tunnel, proxy_for},
-        utf8::Utf8Stream,
-    },
+    http::body::BodyReader,
+    protocol::utf8::Utf8Stream,
+    proxy::{Proxy, Tunnel, proxy_for},
     reactor::{IdSource, Timers, Topics},
+    url::Url,
 };
 
 /// UTF-8 in pieces gives the verdict of the standard library on the whole text.

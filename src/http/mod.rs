@@ -1,18 +1,18 @@
-//! The part of HTTP that a WebSocket server needs, pure: request heads in, response heads out.
+//! HTTP/1.1, pure: bytes to requests and responses, and back.
 //!
 //! The vocabulary is that of the [`http`](https://docs.rs/http) crate, re-exported here.
 
 pub(crate) mod body;
+pub(crate) mod credentials;
 pub(crate) mod head;
+pub(crate) mod origins;
 mod query;
 mod request;
 pub(crate) mod response;
-pub(crate) mod url;
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 
 pub use self::{
     head::{HeadError, HeadLimits},
     request::Request,
-    url::{UrlError, UrlPart},
 };

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::url::decoded;
+use crate::url::percent::decoded;
 
 /// The pairs of a query, split at `&` and the first `=`, form-decoded: `+` is a space, and percent escapes are octets.
 pub(super) fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {

@@ -2,19 +2,10 @@
 
 use std::{borrow::Cow, net::SocketAddr, rc::Rc};
 
-use http::{
-    HeaderMap, HeaderName, Method,
-    header::{self, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
-};
+use http::{HeaderMap, HeaderName, Method, header};
 
 use super::query;
 use crate::tls_info::TlsInfo;
-
-/// The headers that name the page that opens the connection; the second one is that of the drafts.
-static ORIGINS: [HeaderName; 2] = [header::ORIGIN, HeaderName::from_static("sec-websocket-origin")];
-
-/// Name of the subprotocol header in hixie-75.
-static HIXIE_PROTOCOL: HeaderName = HeaderName::from_static("websocket-protocol");
 
 /// An HTTP request: the request of a client to a server, or that of an opening [`Handshake`](crate::Handshake).
 #[derive(Debug, Clone)]
@@ -32,7 +23,7 @@ impl Request {
         &self.head
     }
 
-    /// Method of the request. `GET` for a WebSocket. RFC 6455 §4.1.
+    /// Method of the request.
     pub fn method(&self) -> &Method {
         self.head.method()
     }
@@ -89,62 +80,9 @@ impl Request {
         self.headers().get(name)?.to_str().ok()
     }
 
-    /// Origin of the page that opened the connection, as sent by browsers: `Origin`, or `Sec-WebSocket-Origin` in the
-    /// drafts. RFC 6454 §7.
-    pub fn origin(&self) -> Option<&str> {
-        let named = |name: &HeaderName| self.headers().get(name)?.to_str().ok();
-        ORIGINS.iter().find_map(named)
-    }
-
-    /// Returns `true` if the request has an origin header, valid or not.
-    pub(crate) fn names_origin(&self) -> bool {
-        ORIGINS.iter().any(|name| self.headers().contains_key(name))
-    }
-
     /// Value of the `Host` header: the host and the port that the client addressed. RFC 9110 §7.2.
     pub fn host(&self) -> Option<&str> {
         self.headers().get(header::HOST)?.to_str().ok()
-    }
-
-    /// Subprotocols offered by the client, in its order of preference. RFC 6455 §4.1.
-    ///
-    /// Values are split at commas and spaces, because drafts before hybi-04 separate by spaces. hixie-75 names the
-    /// header `WebSocket-Protocol`.
-    pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
-        self.list(self.subprotocol_header())
-            .flat_map(|member| member.split([' ', '\t']))
-            .filter(|member| !member.is_empty())
-    }
-
-    /// Name of the header with the subprotocols. The older name counts only without a header of hybi-04 or later; some
-    /// clients use the older name in hixie-76.
-    pub(crate) fn subprotocol_header(&self) -> HeaderName {
-        let newer = [SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL];
-        match newer.iter().any(|name| self.headers().contains_key(name)) {
-            true => SEC_WEBSOCKET_PROTOCOL,
-            false => HIXIE_PROTOCOL.clone(),
-        }
-    }
-
-    /// The offered subprotocols, in one line.
-    pub(crate) fn subprotocols_as_written(&self) -> Option<String> {
-        let lines = self.headers().get_all(self.subprotocol_header()).into_iter();
-        let lines: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
-        (!lines.is_empty()).then(|| lines.join(", "))
-    }
-
-    /// Returns `true` for a WebSocket request: `Upgrade` contains `websocket`, and `Connection` contains `upgrade`.
-    /// RFC 6455 §4.2.1.
-    pub fn is_upgrade(&self) -> bool {
-        self.names_websocket() && self.names_upgrade()
-    }
-
-    pub(crate) fn names_upgrade(&self) -> bool {
-        self.list(header::CONNECTION).any(|option| option.eq_ignore_ascii_case("upgrade"))
-    }
-
-    pub(crate) fn names_websocket(&self) -> bool {
-        self.list(header::UPGRADE).any(|protocol| protocol.eq_ignore_ascii_case("websocket"))
     }
 
     /// Address of the peer. An IPv4 address on an IPv6 socket is given as IPv4.
@@ -169,7 +107,7 @@ impl Request {
     }
 
     /// The members of a comma-separated header, over all its lines (RFC 9110 §5.6.1).
-    fn list(&self, name: HeaderName) -> impl Iterator<Item = &str> {
+    pub(crate) fn list(&self, name: HeaderName) -> impl Iterator<Item = &str> {
         let lines = self.headers().get_all(name).into_iter().filter_map(|line| line.to_str().ok());
         lines
             .flat_map(|line| line.split(','))

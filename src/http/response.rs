@@ -55,16 +55,24 @@ pub(crate) fn write_headers(headers: &HeaderMap, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a header line with its name in `Title-Case`: some peers compare names in that case.
+/// Words of registered field names that are not spelled in `Title-Case` (IANA, HTTP Field Name Registry).
+const SPELLINGS: [(&str, &str); 5] =
+    [("etag", "ETag"), ("md5", "MD5"), ("te", "TE"), ("websocket", "WebSocket"), ("www", "WWW")];
+
+/// Appends a header line with the usual spelling of its name: some peers compare names in that case.
 fn write_header(name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
-    let mut word_starts = true;
-    let rest = name.as_str().strip_prefix("sec-websocket");
-    if rest.is_some() {
-        out.extend_from_slice(b"Sec-WebSocket");
-    }
-    for byte in rest.unwrap_or(name.as_str()).bytes() {
-        out.push(if word_starts { byte.to_ascii_uppercase() } else { byte });
-        word_starts = byte == b'-';
+    for (index, word) in name.as_str().split('-').enumerate() {
+        if index > 0 {
+            out.push(b'-');
+        }
+        match SPELLINGS.iter().find(|(known, _)| *known == word) {
+            Some((_, spelling)) => out.extend_from_slice(spelling.as_bytes()),
+            None => {
+                let start = out.len();
+                out.extend_from_slice(word.as_bytes());
+                out[start..].iter_mut().take(1).for_each(u8::make_ascii_uppercase);
+            }
+        }
     }
     finish_line(value, out);
 }
@@ -96,10 +104,10 @@ mod tests {
         let response = Response::builder()
             .status(404)
             .header("x-why", "gone")
-            .header("sec-websocket-version", "13")
+            .header("www-authenticate", "Basic")
             .body(b"no such page".to_vec())
             .unwrap();
-        let expected = "HTTP/1.1 404 Not Found\r\nX-Why: gone\r\nSec-WebSocket-Version: 13\r\nConnection: close\r\nContent-Length: 12\r\n\r\nno such page";
+        let expected = "HTTP/1.1 404 Not Found\r\nX-Why: gone\r\nWWW-Authenticate: Basic\r\nConnection: close\r\nContent-Length: 12\r\n\r\nno such page";
         assert_eq!(written(&response), expected);
     }
 

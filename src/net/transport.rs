@@ -2,10 +2,12 @@
 
 use std::io::{self, IoSlice};
 
-use super::kernel::Kernel;
 #[cfg(feature = "tls")]
 use super::tls::Session;
-use super::tls::{TlsAcceptor, TlsConnector};
+use super::{
+    kernel::Kernel,
+    tls::{TlsAcceptor, TlsConnector},
+};
 use crate::tls_info::TlsInfo;
 
 /// A stream, and the layer between the stream and its reader.

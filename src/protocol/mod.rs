@@ -111,7 +111,6 @@ mod limits;
 pub(crate) mod mask;
 pub(crate) mod message;
 pub(crate) mod outgoing;
-pub(crate) mod proxy;
 pub(crate) mod utf8;
 pub(crate) mod version;
 
@@ -129,7 +128,6 @@ pub use incoming::{CloseFrame, Incoming};
 pub use limits::MessageLimits;
 pub use message::{Message, OwnedMessage, Utf8Bytes};
 pub use outgoing::Outgoing;
-pub(crate) use proxy::{Proxy, ProxyError};
 pub(crate) use version::Side;
 pub use version::Version;
 

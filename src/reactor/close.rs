@@ -9,11 +9,11 @@ use super::{
     },
     hub::Hub,
     id::ConnectionId,
-    send_status::SendStatus,
     timer::task::Task,
 };
-use crate::protocol::{
-    CloseCode, CloseReason, ClosedBy, ProtocolError, Version, encoder::Encoder, incoming::CloseFrame,
+use crate::{
+    protocol::{CloseCode, CloseReason, ClosedBy, ProtocolError, Version, encoder::Encoder, incoming::CloseFrame},
+    send_status::SendStatus,
 };
 
 /// If more than this of a begun frame is queued, a close frame behind it does not reach a peer that does not read. The

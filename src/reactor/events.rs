@@ -2,8 +2,8 @@
 
 use std::{any::Any, collections::VecDeque, fmt, rc::Rc};
 
-use super::{Reactor, connection::state::Phase, hub::Hub, id::ConnectionId, send_status::SendStatus};
-use crate::net::Kernel;
+use super::{Reactor, connection::state::Phase, hub::Hub, id::ConnectionId};
+use crate::{net::Kernel, send_status::SendStatus};
 
 /// Event of a handler that waits for another thread during the opening handshake.
 #[derive(Debug)]

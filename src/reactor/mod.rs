@@ -26,7 +26,6 @@ mod listen;
 mod panic;
 mod pools;
 mod remote;
-mod send_status;
 mod shutdown;
 mod sim;
 mod slow_turn;
@@ -52,8 +51,7 @@ pub use self::{
     id::{ConnectionId, ListenerId, TimerId},
     listen::Listening,
     publish::Published,
-    remote::{Remote, RemoteError},
-    send_status::SendStatus,
+    remote::Remote,
     slow_turn::SlowTurn,
     stats::Stats,
     stream::{Stream, StreamHandler},

@@ -4,6 +4,7 @@ use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use super::{hub::Hub, id::ConnectionId};
 use crate::{
+    error::RemoteError,
     net::{CommandQueue, PushError},
     protocol::{CloseCode, OwnedMessage},
 };
@@ -32,28 +33,6 @@ impl fmt::Debug for Command {
         }
     }
 }
-
-/// Reason why a command of a [`Remote`] was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RemoteError {
-    /// The queue holds [`ReactorConfig::remote_commands`](crate::ReactorConfig::remote_commands) commands. Try again
-    /// later.
-    Full,
-    /// The reactor was dropped. From a [`Responder`](crate::Responder): the request no longer waits for a reply.
-    Closed,
-}
-
-impl fmt::Display for RemoteError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            RemoteError::Full => "too many commands wait for the reactor",
-            RemoteError::Closed => "the reactor is gone, or nobody waits for the reply",
-        })
-    }
-}
-
-impl std::error::Error for RemoteError {}
 
 /// Handle to a reactor for other threads: `Send`, `Sync` and cheap to clone.
 ///

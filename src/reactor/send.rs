@@ -10,14 +10,16 @@ use super::{
     hub::Hub,
     id::ConnectionId,
     pools::Pools,
-    send_status::SendStatus,
 };
-use crate::protocol::{
-    Message, Outgoing,
-    block::{Block, SharedBlock},
-    encoder::Encoder,
-    message::{Excerpt, Summary},
-    outgoing::{OutgoingKind, OwnedPayload},
+use crate::{
+    protocol::{
+        Message, Outgoing,
+        block::{Block, SharedBlock},
+        encoder::Encoder,
+        message::{Excerpt, Summary},
+        outgoing::{OutgoingKind, OwnedPayload},
+    },
+    send_status::SendStatus,
 };
 
 impl Hub {

@@ -11,13 +11,13 @@ use super::{
     connection::counts::ConnectionStats,
     hub::Hub,
     id::{ConnectionId, TimerId},
-    send_status::SendStatus,
 };
 #[cfg(feature = "tls")]
 use crate::net::tls::TlsConnector;
 use crate::{
     error::Error,
     protocol::{CloseCode, CloseReason},
+    send_status::SendStatus,
     tls_info::TlsInfo,
 };
 

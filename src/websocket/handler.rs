@@ -9,7 +9,8 @@ use std::{
 use crate::{
     error::Error,
     protocol::{CloseCode, CloseReason, Handshake, Message, MessageLimits, Outgoing, Version},
-    reactor::{ConnectionId, ConnectionStats, Hub, Published, SendStatus, Stream, TimerId},
+    reactor::{ConnectionId, ConnectionStats, Hub, Published, Stream, TimerId},
+    send_status::SendStatus,
 };
 
 /// Callbacks of one WebSocket connection, of a server or a client.

@@ -10,11 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Listener, Peer, PeerId, Random, SHORTAGES, Sim, SimListener, SimStream};
 use crate::net::{
     bind::Bind,
     endpoint::Endpoint,
     kernel::{Event, Kernel, Randomness, Readiness, Wake, sealed::Sealed},
+    sim::{Listener, Peer, PeerId, Random, SHORTAGES, Sim, SimListener, SimStream},
 };
 
 const EMFILE: i32 = 24;

@@ -16,7 +16,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::Certified;
+use crate::net::tls::Certified;
 
 /// Why a certificate, a key or a TLS configuration cannot be used.
 ///

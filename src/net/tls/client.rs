@@ -12,7 +12,7 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 
-use super::{
+use crate::net::tls::{
     certificates::{self, Source, TlsError},
     provider, versions,
 };

@@ -12,10 +12,10 @@ use std::{
 
 use rustls::{ClientConnection, Connection, HandshakeKind, ServerConfig, ServerConnection, pki_types::ServerName};
 
-use super::TlsConnector;
 use crate::{
     net::{
         kernel::Kernel,
+        tls::TlsConnector,
         transport::{Arrived, Ciphertext, Transport, Written},
     },
     tls_info::TlsInfo,

@@ -10,7 +10,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 
-use super::provider;
+use crate::net::tls::provider;
 
 /// A client that trusts given certificates.
 #[derive(Debug)]

@@ -4,22 +4,21 @@ use std::{fmt, net::SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 
-use super::{Compression, Opened, UNKNOWN, shared_setters};
 #[cfg(feature = "deflate")]
 use crate::protocol::DeflateConfig;
 use crate::{
-    http::{HeadError, HeadLimits, Request, UrlError, url::Url},
+    http::{HeadError, HeadLimits, Request, credentials::basic},
     protocol::{
         Handshake, MessageLimits, ResponseError, Version,
+        endpoint::{Compression, Opened, UNKNOWN, shared_setters},
         handshake::{
-            client::{
-                ClientRequest, ExpectedReply, ProofReader, ResponseReader, basic, parse_written, unfit_subprotocol,
-            },
+            client::{ClientRequest, ExpectedReply, ProofReader, ResponseReader, parse_written, unfit_subprotocol},
             is_reserved,
         },
         mask::Masks,
         version::Side,
     },
+    url::{Url, UrlError},
 };
 
 /// The opening handshake of a client, for one connection.

@@ -155,20 +155,28 @@ impl ServerHandshake {
     /// Each further call returns the same error.
     pub fn receive(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(usize, Option<ServerStep>), HeadError> {
         match &mut self.state {
-            State::Head(reader) => match reader.read(input, &self.head) {
-                Ok(None) => Ok((input.len(), None)),
-                Ok(Some((head, used))) => {
-                    self.state = State::Asked;
-                    let request = Request { head, peer_addr: self.peer_addr, secured: None, proxied: self.secure };
-                    Ok((used, Some(ServerStep::Request(request))))
+            State::Head(reader) => {
+                let request = match reader.read(input, &self.head) {
+                    Ok(None) => return Ok((input.len(), None)),
+                    Ok(Some((head, used))) => {
+                        let request = Request { head, peer_addr: self.peer_addr, secured: None, proxied: self.secure };
+                        request.check_host().map(|()| (used, request))
+                    }
+                    Err(error) => Err(error),
+                };
+                match request {
+                    Ok((used, request)) => {
+                        self.state = State::Asked;
+                        Ok((used, Some(ServerStep::Request(request))))
+                    }
+                    Err(error) => {
+                        self.state = State::Done(Some(error));
+                        let refusal = response::text(error.status(), &error.to_string());
+                        response::write(&refusal, &Method::GET, out);
+                        Err(error)
+                    }
                 }
-                Err(error) => {
-                    self.state = State::Done(Some(error));
-                    let refusal = response::text(error.status(), &error.to_string());
-                    response::write(&refusal, &Method::GET, out);
-                    Err(error)
-                }
-            },
+            }
             State::Accepted(challenge) => {
                 let used = challenge.read(input);
                 let Some(opened) = self.open(out) else { return Ok((used, None)) };

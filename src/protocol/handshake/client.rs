@@ -5,16 +5,15 @@ use std::fmt;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 
-use super::{hixie76, hybi};
 use crate::{
     http::{
         HeadError, HeadLimits,
         head::{HeadReader, MOST_INFORMATIONAL},
         response,
-        url::Credentials,
     },
     protocol::{
         deflate::{self, DeflateConfig, DeflateParameters},
+        handshake::{hixie76, hybi},
         mask::Masks,
         version::{Announced, Opening, Version},
     },
@@ -320,15 +319,6 @@ fn only<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
     values.next().is_none().then_some(value.as_bytes())
-}
-
-/// Value of `Authorization` for a user and a password (RFC 7617 §2).
-pub(crate) fn basic(credentials: &Credentials) -> HeaderValue {
-    let joined = [&credentials.user[..], b":", &credentials.password].concat();
-    let value = format!("Basic {}", STANDARD.encode(joined));
-    let mut value = HeaderValue::try_from(value).expect("base64 is visible ASCII");
-    value.set_sensitive(true);
-    value
 }
 
 /// The first subprotocol that cannot be offered: not a token, or repeated (RFC 6455 §4.1).

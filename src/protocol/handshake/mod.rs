@@ -4,6 +4,7 @@ pub(crate) mod client;
 mod hixie75;
 mod hixie76;
 mod hybi;
+mod request;
 pub(crate) mod server;
 
 use std::{borrow::Cow, fmt, net::SocketAddr};

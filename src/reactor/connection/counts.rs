@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::{
     protocol::framing::MAX_CONTROL_BYTES,
-    reactor::{connection::outbound::Outbound, hub::Hub, id::ConnectionId, send_status::SendStatus},
+    reactor::{connection::outbound::Outbound, hub::Hub, id::ConnectionId},
+    send_status::SendStatus,
 };
 
 /// Counters of one connection, from [`WebSocket::stats`](crate::WebSocket::stats) or

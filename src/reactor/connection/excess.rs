@@ -178,7 +178,8 @@ mod tests {
     use super::*;
     use crate::{
         net::sim::Sim,
-        reactor::{OutputLimits, Reactor, ReactorConfig, SendStatus, Stream, StreamHandler},
+        reactor::{OutputLimits, Reactor, ReactorConfig, Stream, StreamHandler},
+        send_status::SendStatus,
     };
 
     struct Counted(Rc<RefCell<Vec<ConnectionId>>>);

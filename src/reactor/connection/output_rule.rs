@@ -4,9 +4,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::reactor::{
-    config::{OutputLimits, Overflow},
-    hub::later,
+use crate::{
+    reactor::{
+        config::{OutputLimits, Overflow},
+        hub::later,
+    },
+    send_status::SendStatus,
 };
 
 /// Bytes that a peer has to take within [`OutputLimits::stall_timeout`]; all waiting bytes, if there are fewer.
@@ -57,6 +60,17 @@ pub(in crate::reactor) struct OutputRule {
     read_at: Instant,
     /// Bytes that may be read in spite of the output.
     allowance: usize,
+}
+
+impl From<Admission> for SendStatus {
+    fn from(admission: Admission) -> Self {
+        match admission {
+            Admission::Accept => SendStatus::Queued,
+            Admission::Congested => SendStatus::Congested,
+            Admission::Drop => SendStatus::Dropped,
+            Admission::Close => SendStatus::Closed,
+        }
+    }
 }
 
 /// Meaning of a deadline that has passed.

@@ -19,8 +19,8 @@ use crate::{
         id::ConnectionId,
         pools::Pools,
         publish::{Published, encoded::EncodedFrame},
-        send_status::SendStatus,
     },
+    send_status::SendStatus,
 };
 
 /// Positions of the keyed messages in a queue, counted from the first segment that the queue ever had.

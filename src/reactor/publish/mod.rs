@@ -11,9 +11,11 @@ use super::{
     hub::Hub,
     id::ConnectionId,
     publish::publisher::Publisher,
+};
+use crate::{
+    protocol::{Message, Outgoing, encoder::Encoder, message::Summary, outgoing::OutgoingKind},
     send_status::SendStatus,
 };
-use crate::protocol::{Message, Outgoing, encoder::Encoder, message::Summary, outgoing::OutgoingKind};
 
 /// Result of a publish, in numbers of subscribers. Subscribers that are closing are not counted.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

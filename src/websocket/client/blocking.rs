@@ -11,7 +11,8 @@ use std::{
 use crate::{
     error::Error,
     protocol::{CloseCode, CloseReason, Handshake, Message, Outgoing, OwnedMessage, TimeoutKind},
-    reactor::{ConnectionId, Reactor, SendStatus},
+    reactor::{ConnectionId, Reactor},
+    send_status::SendStatus,
     websocket::{
         callbacks::Callbacks,
         client::Client,

@@ -17,10 +17,11 @@ use super::{
 };
 use crate::{
     error::ConnectError,
-    http::url::{Url, without_credentials},
     net::{Kernel, tls::TlsConnector},
-    protocol::{Proxy, Version, deflate::DeflateConfig, handshake},
+    protocol::{Version, deflate::DeflateConfig, handshake},
+    proxy::Proxy,
     reactor::{ConnectionId, Hub, Reactor},
+    url::{Url, without_credentials},
 };
 
 /// A WebSocket client, for [`Reactor::connect`] or [`Hub::connect`].

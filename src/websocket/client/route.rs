@@ -4,13 +4,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use crate::{
     error::ConnectError,
-    http::url::{Url, UrlError},
+    http::credentials::basic,
     net::{
         Endpoint,
         tls::{TlsConnector, default_client},
     },
-    protocol::{Proxy, handshake::client::basic, proxy::proxy_for},
+    proxy::{Proxy, proxy_for},
     reactor::Target,
+    url::{Url, UrlError},
     websocket::client::{ClientOptions, Via},
 };
 

@@ -8,12 +8,12 @@ use crate::{
     error::{Error, Refusal},
     http::{Request, body::BodyReader},
     protocol::{
-        CloseReason, ClosedBy, Handshake, MessageLimits, ProxyError, Side, TimeoutKind, Version,
+        CloseReason, ClosedBy, Handshake, MessageLimits, Side, TimeoutKind, Version,
         handshake::client::{
             ClientRequest, ExpectedReply, Negotiated, ProofReader, ResponseError, ResponseReader, parse_written,
         },
-        proxy::Tunnel,
     },
+    proxy::{ProxyError, Tunnel},
     reactor::{ConnectionId, Hub, Stream, StreamHandler, TimerId},
     websocket::{
         client::{Client, ClientOptions, reconnector::Reconnector, route::Route},

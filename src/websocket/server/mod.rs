@@ -1,6 +1,5 @@
 //! The server: which handshakes are accepted, and which handler each connection gets.
 
-pub(super) mod origins;
 mod preamble;
 pub(super) mod reply;
 pub(super) mod responder;
@@ -8,21 +7,20 @@ mod stream;
 
 use std::{fmt, net::SocketAddr, rc::Rc, time::Duration};
 
+use super::{
+    config::{ServerConfig, WebSocketConfig},
+    handler::Handler,
+    server::{reply::Reply, stream::ServerStream},
+};
 use crate::{
     error::{Error, ListenError},
-    http::Request,
+    http::{
+        Request,
+        origins::{OriginError, Origins},
+    },
     net::{Bind, Kernel, tls::TlsAcceptor},
     protocol::{Handshake, Version, deflate::DeflateConfig, handshake::server::Subprotocols},
     reactor::{Hub, Listening, Reactor, Service, StreamConfig, StreamHandler},
-    websocket::{
-        config::{ServerConfig, WebSocketConfig},
-        handler::Handler,
-        server::{
-            origins::{OriginError, Origins},
-            reply::Reply,
-            stream::ServerStream,
-        },
-    },
 };
 
 /// Makes a handler for each accepted handshake.

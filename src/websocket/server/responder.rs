@@ -8,7 +8,8 @@ use std::{
 use http::StatusCode;
 
 use crate::{
-    reactor::{ConnectionId, Remote, RemoteError},
+    error::RemoteError,
+    reactor::{ConnectionId, Remote},
     websocket::server::reply::Reply,
 };
 

@@ -9,6 +9,7 @@ use crate::{
     http::{
         Request,
         head::{HeadError, HeadReader},
+        origins::Origins,
         response,
     },
     protocol::{
@@ -23,7 +24,6 @@ use crate::{
         config::{ServerConfig, WebSocketConfig},
         server::{
             Server,
-            origins::Origins,
             preamble::{PreambleScanner, Scan},
             reply::{Reply, ReplyKind, Upgrade},
             responder::Deferred,
@@ -108,7 +108,11 @@ impl ServerStream {
             Ok(Some((head, used))) => {
                 let proxied = self.server.config.secure_proxy;
                 let (peer_addr, secured) = (stream.peer_addr(), stream.tls_info());
-                self.decide(stream, Request { head, peer_addr, secured, proxied });
+                let request = Request { head, peer_addr, secured, proxied };
+                match request.check_host() {
+                    Ok(()) => self.decide(stream, request),
+                    Err(error) => self.refuse_head(stream, error),
+                }
                 used
             }
         }

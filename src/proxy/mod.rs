@@ -10,10 +10,12 @@ use std::{fmt, net::IpAddr, str::FromStr};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 pub(crate) use self::environment::proxy_for;
-use super::handshake;
-use crate::http::{
-    head::{HeadLimits, HeadReader, MOST_INFORMATIONAL},
-    response,
+use crate::{
+    http::{
+        credentials::basic,
+        head::{HeadLimits, HeadReader, MOST_INFORMATIONAL},
+        response,
+    },
     url::{Credentials, Url, UrlError},
 };
 
@@ -181,7 +183,7 @@ impl Tunnel {
                 out.extend_from_slice(format!("CONNECT {place} HTTP/1.1\r\n").as_bytes());
                 response::write_line("Host", place.as_bytes(), out);
                 if let Some(credentials) = &credentials {
-                    let value = handshake::client::basic(credentials);
+                    let value = basic(credentials);
                     response::write_line("Proxy-Authorization", value.as_bytes(), out);
                 }
                 response::write_headers(&proxy.headers, out);

@@ -1,92 +1,16 @@
 //! WebSocket URLs (RFC 6455 §3): the address to connect to, and the target to request.
 
+mod error;
+pub(crate) mod percent;
+
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr},
     path::PathBuf,
 };
 
-/// Why a URL of a WebSocket or a proxy is not valid. RFC 6455 §3, RFC 3986.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum UrlError {
-    /// An octet is not allowed in its part of the URL.
-    Octet {
-        /// Part of the URL.
-        part: UrlPart,
-        /// The octet.
-        octet: u8,
-        /// Offset of the octet, in bytes from the start of the URL.
-        at: usize,
-    },
-    /// The scheme is not `ws`, `wss`, `ws+unix` or `wss+unix`. For a proxy: not `http`, `https`, `socks5` or `socks5h`.
-    Scheme,
-    /// The host is missing.
-    Host,
-    /// The brackets do not contain an IPv6 address, or one bracket is missing.
-    Address,
-    /// The port is not a number from 0 to 65535.
-    Port,
-    /// A `ws+unix` URL has no absolute path of a socket.
-    Socket,
-    /// The scheme is `wss`, and the crate was built without the feature `tls`.
-    NoTls,
-    /// The scheme is `wss`, and there are no trusted roots: `Client::tls` was not called, and the feature
-    /// `bundled-roots` is off, or `platform-roots` is on and the system has no roots.
-    NoRoots,
-    /// The URL has a fragment. RFC 6455 §3.
-    Fragment,
-}
-
-/// Part of a URL. RFC 3986 §3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum UrlPart {
-    /// User and password.
-    Credentials,
-    /// Host.
-    Host,
-    /// Port.
-    Port,
-    /// Path.
-    Path,
-    /// Query.
-    Query,
-}
-
-impl fmt::Display for UrlPart {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            UrlPart::Credentials => "user and password",
-            UrlPart::Host => "host",
-            UrlPart::Port => "port",
-            UrlPart::Path => "path",
-            UrlPart::Query => "query",
-        })
-    }
-}
-
-impl fmt::Display for UrlError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            UrlError::Octet { part, octet, at } => {
-                return write!(formatter, "the {part} has '{}' at byte {at}", octet.escape_ascii());
-            }
-            UrlError::Scheme => "the scheme is not one of ws, wss, ws+unix and wss+unix",
-            UrlError::Host => "there is no host",
-            UrlError::Address => "the brackets hold no IPv6 address",
-            UrlError::Port => "the port is no number from 0 to 65535",
-            UrlError::Socket => "there is no absolute path of a socket",
-            UrlError::NoTls => "wss needs the feature `tls`",
-            UrlError::NoRoots => {
-                "wss needs roots to trust: Client::tls, or the feature `bundled-roots` or `platform-roots`"
-            }
-            UrlError::Fragment => "there is a fragment",
-        })
-    }
-}
-
-impl std::error::Error for UrlError {}
+pub use self::error::{UrlError, UrlPart};
+use self::percent::decoded;
 
 /// User and password of a URL, decoded.
 #[derive(Clone, PartialEq, Eq)]
@@ -324,17 +248,6 @@ fn is_of_target(octet: u8) -> bool {
     octet.is_ascii_graphic() && http::uri::PathAndQuery::try_from(&[b'/', octet][..]).is_ok()
 }
 
-/// Whether decoding the path yields another escape. A second decoding, by a server behind, would yield another path.
-pub(crate) fn decodes_to_an_escape(path: &str) -> bool {
-    let octets = path.as_bytes();
-    let is_escape = |octets: &[u8], at: usize| {
-        let digits = octets.get(at + 1..at + 3);
-        octets[at] == b'%' && digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    };
-    let lone = |at: &usize| octets[*at] == b'%' && !is_escape(octets, *at);
-    (0..octets.len()).filter(lone).any(|at| is_escape(&decoded(&path[at..]), 0))
-}
-
 /// The URL for display: without everything before an `@` in the authority.
 pub(crate) fn without_credentials(url: &str) -> String {
     let start = url.find("://").map_or(0, |colon| colon + 3);
@@ -345,21 +258,5 @@ pub(crate) fn without_credentials(url: &str) -> String {
     }
 }
 
-/// Decodes percent escapes. Other octets stand for themselves.
-pub(super) fn decoded(text: &str) -> Vec<u8> {
-    let (mut octets, mut rest) = (Vec::new(), text.as_bytes());
-    while let [first, behind @ ..] = rest {
-        let hex = |digit: &u8| char::from(*digit).to_digit(16).map(|digit| digit as u8);
-        let escape = match (first, behind) {
-            (b'%', [high, low, ..]) => hex(high).zip(hex(low)).map(|(high, low)| high << 4 | low),
-            _ => None,
-        };
-        octets.push(escape.unwrap_or(*first));
-        rest = if escape.is_some() { &behind[2..] } else { behind };
-    }
-    octets
-}
-
 #[cfg(test)]
-#[path = "url_tests.rs"]
 mod tests;

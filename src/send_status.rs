@@ -1,7 +1,5 @@
 //! Result of a send.
 
-use super::connection::output_rule::Admission;
-
 /// Result of a send.
 ///
 /// ```
@@ -39,17 +37,6 @@ pub enum SendStatus {
     /// - a binary message or a ping in hixie-75 and hixie-76;
     /// - a close code that is not [sendable](crate::CloseCode::is_sendable).
     Unsupported,
-}
-
-impl From<Admission> for SendStatus {
-    fn from(admission: Admission) -> Self {
-        match admission {
-            Admission::Accept => SendStatus::Queued,
-            Admission::Congested => SendStatus::Congested,
-            Admission::Drop => SendStatus::Dropped,
-            Admission::Close => SendStatus::Closed,
-        }
-    }
 }
 
 impl SendStatus {

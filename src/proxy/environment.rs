@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Proxy;
-use crate::http::url::{Url, UrlError, without_credentials};
+use crate::url::{Url, UrlError, without_credentials};
 
 /// The proxy named by the variables for `url`, by the rules of
 /// [`Client::proxy_from_environment`](crate::Client::proxy_from_environment). The error has the text that is not a

@@ -35,14 +35,14 @@ impl std::error::Error for OriginError {}
 
 /// The allowed origins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::websocket) enum Origins {
+pub(crate) enum Origins {
     Any,
     Listed(Vec<Pattern>),
 }
 
 /// An origin or a set of origins, in lower case and without a default port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::websocket) enum Pattern {
+pub(crate) enum Pattern {
     /// One origin: `https://example.com`, or `null`.
     Exact(String),
     /// Every subdomain: the parts before and after the `*`.
@@ -50,9 +50,7 @@ pub(in crate::websocket) enum Pattern {
 }
 
 impl Origins {
-    pub(in crate::websocket) fn parse<S: AsRef<str>>(
-        patterns: impl IntoIterator<Item = S>,
-    ) -> Result<Self, OriginError> {
+    pub(crate) fn parse<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self, OriginError> {
         let mut listed = Vec::new();
         let mut any = false;
         for pattern in patterns {
@@ -69,7 +67,7 @@ impl Origins {
     }
 
     /// Whether pages of `origin`, in a browser's spelling, may connect.
-    pub(in crate::websocket) fn allow(&self, origin: &str) -> bool {
+    pub(crate) fn allow(&self, origin: &str) -> bool {
         let Origins::Listed(patterns) = self else { return true };
         let origin = origin.to_ascii_lowercase();
         let origin = without_default_port(&origin);

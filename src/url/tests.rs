@@ -1,6 +1,6 @@
 //! Tests of [`url`](super).
 
-use super::*;
+use super::{percent::decodes_to_an_escape, *};
 
 fn parts(text: &str) -> (bool, String, u16, String) {
     let Url { secure, host, port, target, .. } = Url::parse(text).unwrap();

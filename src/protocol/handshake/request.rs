@@ -1,0 +1,74 @@
+//! What a WebSocket handshake reads from a request.
+
+use http::{
+    HeaderName,
+    header::{self, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
+};
+
+use crate::http::{HeadError, Request, head::require_host};
+
+/// The headers that name the page that opens the connection; the second one is that of the drafts.
+static ORIGINS: [HeaderName; 2] = [header::ORIGIN, HeaderName::from_static("sec-websocket-origin")];
+
+/// Name of the subprotocol header in hixie-75.
+static HIXIE_PROTOCOL: HeaderName = HeaderName::from_static("websocket-protocol");
+
+impl Request {
+    /// Requires a `Host` header. A request to open a WebSocket is exempt here, because versions differ in that.
+    pub(crate) fn check_host(&self) -> Result<(), HeadError> {
+        if self.names_websocket() { Ok(()) } else { require_host(&self.head) }
+    }
+
+    /// Origin of the page that opened the connection, as sent by browsers: `Origin`, or `Sec-WebSocket-Origin` in the
+    /// drafts. RFC 6454 §7.
+    pub fn origin(&self) -> Option<&str> {
+        let named = |name: &HeaderName| self.headers().get(name)?.to_str().ok();
+        ORIGINS.iter().find_map(named)
+    }
+
+    /// Returns `true` if the request has an origin header, valid or not.
+    pub(crate) fn names_origin(&self) -> bool {
+        ORIGINS.iter().any(|name| self.headers().contains_key(name))
+    }
+
+    /// Subprotocols offered by the client, in its order of preference. RFC 6455 §4.1.
+    ///
+    /// Values are split at commas and spaces, because drafts before hybi-04 separate by spaces. hixie-75 names the
+    /// header `WebSocket-Protocol`.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
+        self.list(self.subprotocol_header())
+            .flat_map(|member| member.split([' ', '\t']))
+            .filter(|member| !member.is_empty())
+    }
+
+    /// Name of the header with the subprotocols. The older name counts only without a header of hybi-04 or later; some
+    /// clients use the older name in hixie-76.
+    pub(crate) fn subprotocol_header(&self) -> HeaderName {
+        let newer = [SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL];
+        match newer.iter().any(|name| self.headers().contains_key(name)) {
+            true => SEC_WEBSOCKET_PROTOCOL,
+            false => HIXIE_PROTOCOL.clone(),
+        }
+    }
+
+    /// The offered subprotocols, in one line.
+    pub(crate) fn subprotocols_as_written(&self) -> Option<String> {
+        let lines = self.headers().get_all(self.subprotocol_header()).into_iter();
+        let lines: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
+        (!lines.is_empty()).then(|| lines.join(", "))
+    }
+
+    /// Returns `true` for a WebSocket request: `Upgrade` contains `websocket`, and `Connection` contains `upgrade`.
+    /// RFC 6455 §4.2.1.
+    pub fn is_upgrade(&self) -> bool {
+        self.names_websocket() && self.names_upgrade()
+    }
+
+    pub(crate) fn names_upgrade(&self) -> bool {
+        self.list(header::CONNECTION).any(|option| option.eq_ignore_ascii_case("upgrade"))
+    }
+
+    pub(crate) fn names_websocket(&self) -> bool {
+        self.list(header::UPGRADE).any(|protocol| protocol.eq_ignore_ascii_case("websocket"))
+    }
+}
