@@ -114,6 +114,7 @@
 
 #[doc = include_str!("em_websocket.md")]
 pub mod em_websocket {}
+mod buffer;
 mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use ::http::HeaderMap;
 
 use crate::{
+    buffer::Blocks,
     http::{HeadLimits, Request, head::HeadReader},
     protocol::{
         Message, MessageLimits, Side, Version,
-        block::Blocks,
         decoder::Decoder,
         encoder::Encoder,
         handshake::{self, Handshake, sample_request},
         mask::unmask,
+        partial::PartialStates,
         utf8::Utf8Stream,
     },
     reactor::{IdSource, Timers, Topics},
@@ -97,13 +98,14 @@ fn decoding(name: impl Into<String>, version: Version, side: Side, text: &str, c
     let (mut frames, sender) = (Vec::new(), Encoder::new(version, side.other()));
     (0..count).for_each(|_| sender.message(Message::Text(text), KEY, &mut frames));
     part(name, move || {
-        let (mut input, mut blocks) = (frames.clone(), Blocks::default());
+        let (mut input, mut blocks, mut partials) = (frames.clone(), Blocks::default(), PartialStates::default());
         let mut decoder = Decoder::new(version, side);
         move || {
             // Decoding unmasks in place.
             input.copy_from_slice(&frames);
             let (mut at, mut heard) = (0, 0);
-            while let decoded = decoder.next(&mut input[at..], MessageLimits::default(), &mut blocks).unwrap()
+            while let decoded =
+                decoder.next(&mut input[at..], MessageLimits::default(), &mut blocks, &mut partials).unwrap()
                 && decoded.incoming.is_some()
             {
                 at += decoded.consumed;

@@ -4,10 +4,10 @@ use http::HeaderMap;
 
 use super::{Chance, Event, reference};
 use crate::{
+    buffer::Blocks,
     http::{HeadLimits, Request, head::HeadReader},
     protocol::{
         Message, MessageLimits, ProtocolError, Side, Version,
-        block::Blocks,
         decoder::Decoder,
         encoder::Encoder,
         handshake::{
@@ -16,6 +16,7 @@ use crate::{
         },
         incoming::Incoming,
         mask::Masks,
+        partial::PartialStates,
     },
 };
 
@@ -132,12 +133,13 @@ fn events<'d>(
     pieces: impl Iterator<Item = &'d [u8]>,
 ) -> Vec<Event> {
     let (mut decoder, mut blocks) = (Decoder::new(version, side), Blocks::default());
+    let mut partials = PartialStates::default();
     let mut events = Vec::new();
     for piece in pieces {
         let mut piece = piece.to_vec();
         let mut at = 0;
         while at < piece.len() {
-            let decoded = match decoder.next(&mut piece[at..], limits, &mut blocks) {
+            let decoded = match decoder.next(&mut piece[at..], limits, &mut blocks, &mut partials) {
                 Ok(decoded) => decoded,
                 Err(error) => {
                     events.push(failed(error));

@@ -2,12 +2,8 @@
 
 use std::rc::Rc;
 
-use super::{
-    block::{Block, Blocks, SharedBlock},
-    error::ProtocolError,
-    message::Message,
-    utf8::Utf8Stream,
-};
+use super::{error::ProtocolError, message::Message, utf8::Utf8Stream};
+use crate::buffer::{Block, Blocks, SharedBlock};
 
 /// The type of a data message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +49,7 @@ impl Assembly {
                 bytes.extend_from_slice(piece);
                 Ok(())
             }
-            Block::Frozen(_) | Block::FromApp(_) => Ok(()),
+            Block::Frozen(_) | Block::OwnedBytes(_) | Block::OwnedText(_) => Ok(()),
         }
     }
 
@@ -64,7 +60,7 @@ impl Assembly {
 
     /// The message as received so far.
     pub(crate) fn message(&self) -> Message<'_> {
-        self.block.as_deref().map_or(Message::Binary(&[]), Block::message)
+        self.block.as_deref().map_or(Message::Binary(&[]), Message::from)
     }
 
     /// The block that holds the message.

@@ -6,16 +6,17 @@
 
 use super::{
     assembly::{Assembly, Kind},
-    block::{Blocks, SharedBlock},
     deflate::Inflation,
     error::ProtocolError,
-    framing::{FrameHeader, MAX_HEADER_BYTES, OpCode, ParsedHeader, hixie, hybi, hybi_early},
+    framing::{FrameHeader, OpCode, ParsedHeader, hixie, hybi, hybi_early},
     incoming::{CloseFrame, Incoming},
     limits::MessageLimits,
     mask::unmask,
     message::Message,
+    partial::{PartialState, PartialStates},
     version::{Framing, Side, Traits, Version},
 };
+use crate::buffer::{Blocks, SharedBlock};
 
 /// Result of one step of decoding.
 #[derive(Debug)]
@@ -41,32 +42,6 @@ pub(crate) struct Decoder {
     unfinished: Option<Box<PartialState>>,
     side: Side,
     closed: bool,
-}
-
-/// State of unfinished input.
-#[derive(Debug, Default)]
-pub(crate) struct PartialState {
-    /// The start of an incomplete header.
-    partial: PartialHeader,
-    /// The frame with an incomplete payload, and how many bytes of the payload have arrived.
-    frame: Option<(FrameHeader, usize)>,
-    /// A fragmented message is unfinished.
-    fragmented: bool,
-    /// The unfinished message is compressed.
-    compressed: bool,
-    /// Position within the frames of hixie.
-    hixie: hixie::Frames,
-    assembly: Assembly,
-    /// The payload of an unfinished control frame.
-    control: Vec<u8>,
-    /// Limit of the unfinished hixie frame, as it was when the frame began.
-    hixie_limit: usize,
-}
-
-#[derive(Debug, Default)]
-struct PartialHeader {
-    bytes: [u8; MAX_HEADER_BYTES],
-    length: u8,
 }
 
 impl Decoder {
@@ -111,6 +86,7 @@ impl Decoder {
         input: &'m mut [u8],
         limits: MessageLimits,
         blocks: &mut Blocks,
+        partials: &mut PartialStates,
     ) -> Result<Decoded<'m>, ProtocolError> {
         if self.is_between_messages()
             && let Some(whole) = hybi::whole_message(input, self.side)
@@ -120,7 +96,7 @@ impl Decoder {
             let message = if whole.is_text { text(payload)? } else { Message::Binary(payload) };
             return Ok(Decoded { consumed: whole.end, incoming: Some(Incoming::Message(message)), block: None });
         }
-        self.next_slow(input, limits, blocks)
+        self.next_slow(input, limits, blocks, partials)
     }
 
     #[inline(never)]
@@ -129,12 +105,13 @@ impl Decoder {
         input: &'m mut [u8],
         limits: MessageLimits,
         blocks: &mut Blocks,
+        partials: &mut PartialStates,
     ) -> Result<Decoded<'m>, ProtocolError> {
         if input.is_empty() {
             return Ok(Decoded { consumed: 0, incoming: None, block: None });
         }
         let Decoder { version, inflation, unfinished, side, closed, .. } = self;
-        let unfinished = unfinished.get_or_insert_with(|| blocks.take_unfinished());
+        let unfinished = unfinished.get_or_insert_with(|| partials.take());
         unfinished.release(blocks);
         if unfinished.hixie == hixie::Frames::Between {
             unfinished.hixie_limit = limits.frame();
@@ -148,18 +125,18 @@ impl Decoder {
 
     /// Frees the memory of the last message, after the message was handled.
     #[inline]
-    pub(crate) fn release(&mut self, blocks: &mut Blocks) {
+    pub(crate) fn release(&mut self, blocks: &mut Blocks, partials: &mut PartialStates) {
         if self.unfinished.is_some() {
-            self.release_unfinished(blocks);
+            self.release_unfinished(blocks, partials);
         }
     }
 
     #[inline(never)]
-    fn release_unfinished(&mut self, blocks: &mut Blocks) {
+    fn release_unfinished(&mut self, blocks: &mut Blocks, partials: &mut PartialStates) {
         if let Some(mut unfinished) = self.unfinished.take() {
             unfinished.release(blocks);
             match unfinished.is_nothing() {
-                true => blocks.give_unfinished(unfinished),
+                true => partials.give(unfinished),
                 false => self.unfinished = Some(unfinished),
             }
         }
@@ -169,27 +146,6 @@ impl Decoder {
     #[inline]
     fn is_between_messages(&self) -> bool {
         self.is_hybi && self.unfinished.as_ref().is_none_or(|unfinished| unfinished.is_nothing()) && !self.closed
-    }
-}
-
-impl PartialState {
-    /// Whether nothing is unfinished.
-    fn is_nothing(&self) -> bool {
-        self.frame.is_none()
-            && self.partial.length == 0
-            && !self.fragmented
-            && self.hixie == hixie::Frames::Between
-            && self.assembly.is_idle()
-    }
-
-    /// Frees the memory of the last message.
-    fn release(&mut self, blocks: &mut Blocks) {
-        if self.frame.is_none() && !self.fragmented && self.hixie.is_between_texts() {
-            self.assembly.release(blocks);
-        }
-        if self.frame.is_none() {
-            self.control = Vec::new();
-        }
     }
 }
 

@@ -41,6 +41,7 @@ struct Feed {
     decoder: Decoder,
     limits: MessageLimits,
     blocks: Blocks,
+    partials: PartialStates,
     events: Vec<Event>,
 }
 
@@ -50,14 +51,20 @@ impl Feed {
     }
 
     fn of(version: Version, side: Side, limits: MessageLimits) -> Self {
-        Feed { decoder: Decoder::new(version, side), limits, blocks: Blocks::default(), events: Vec::new() }
+        Feed {
+            decoder: Decoder::new(version, side),
+            limits,
+            blocks: Blocks::default(),
+            partials: PartialStates::default(),
+            events: Vec::new(),
+        }
     }
 
     fn push(&mut self, input: &[u8]) {
         let mut input = input.to_vec();
         let mut at = 0;
         while !matches!(self.events.last(), Some(Event::Failed(_))) {
-            match self.decoder.next(&mut input[at..], self.limits, &mut self.blocks) {
+            match self.decoder.next(&mut input[at..], self.limits, &mut self.blocks, &mut self.partials) {
                 Ok(Decoded { consumed, incoming: Some(incoming), .. }) => {
                     at += consumed;
                     self.events.push(event(incoming));
@@ -256,7 +263,7 @@ fn the_limits_that_were_set_last_hold_whenever_that_was() {
                 assert_eq!(feed.events, [text("hello")]);
                 feed.limits = at_the_end;
                 if releases {
-                    feed.decoder.release(&mut feed.blocks);
+                    feed.decoder.release(&mut feed.blocks, &mut feed.partials);
                 }
                 feed.push(&frame);
                 assert_eq!(feed.events.last() == Some(&text("hello")), at_the_end != narrow, "{version}");
@@ -281,7 +288,8 @@ fn a_whole_message_lies_in_the_input_and_takes_no_block() {
     let mut input = client_frame(0x82, &[5; 1000]);
     let mut blocks = Blocks::default();
     let range = input.as_ptr_range();
-    let decoded = decoder.next(&mut input, MessageLimits::default(), &mut blocks).unwrap();
+    let decoded =
+        decoder.next(&mut input, MessageLimits::default(), &mut blocks, &mut PartialStates::default()).unwrap();
     let Some(Incoming::Message(message)) = decoded.incoming else { panic!("a message") };
     assert!(range.contains(&message.as_bytes().as_ptr()) && decoded.block.is_none());
 }
@@ -294,7 +302,7 @@ fn a_message_in_pieces_gives_its_block_back() {
     assert_eq!(feed.blocks.free_bytes(), 0);
     feed.push(&input[5000..]);
     assert_eq!(feed.events, [binary(&[5; 10_000])]);
-    feed.decoder.release(&mut feed.blocks);
+    feed.decoder.release(&mut feed.blocks, &mut feed.partials);
     assert!(feed.blocks.free_bytes() >= 10_000);
     assert!(feed.decoder.unfinished.is_none(), "between messages nothing is held");
 }
@@ -458,8 +466,9 @@ fn what_is_compressed_comes_out_as_it_is_allowed_to() {
     let (mut at, mut stops) = (0, 0);
     loop {
         decoder.allow_inflating(10_000);
-        let Decoded { consumed, incoming, .. } =
-            decoder.next(&mut input[at..], MessageLimits::default(), &mut blocks).unwrap();
+        let Decoded { consumed, incoming, .. } = decoder
+            .next(&mut input[at..], MessageLimits::default(), &mut blocks, &mut PartialStates::default())
+            .unwrap();
         at += consumed;
         if let Some(incoming) = incoming {
             assert!(event(incoming) == binary(&message) && at == input.len());

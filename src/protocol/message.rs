@@ -1,9 +1,8 @@
 //! Messages: borrowed while they are received or sent, owned where they outlive the call.
 
-use std::{fmt, ops::Deref};
+use std::fmt;
 
-pub(crate) use bytes::Bytes;
-use bytestring::ByteString;
+use crate::buffer::{Block, Blocks, Bytes, SharedBlock, Utf8Bytes};
 
 /// A whole message with a borrowed payload. RFC 6455 §5.6.
 ///
@@ -59,6 +58,14 @@ impl<'a> Message<'a> {
     /// Whether the message is a binary message.
     pub fn is_binary(self) -> bool {
         !self.is_text()
+    }
+
+    /// Copies the message into a block.
+    pub(crate) fn to_block(self, blocks: &mut Blocks) -> SharedBlock {
+        match self {
+            Message::Text(text) => blocks.take_text_copy(text),
+            Message::Binary(bytes) => blocks.take_copy(bytes),
+        }
     }
 
     /// Copies the payload into an [`OwnedMessage`], which can be stored, cloned without a copy and sent to other
@@ -139,98 +146,16 @@ impl<'a> From<&'a Bytes> for Message<'a> {
     }
 }
 
+/// The contents of a block that holds a message.
+impl<'a> From<&'a Block> for Message<'a> {
+    fn from(block: &'a Block) -> Self {
+        block.as_text().map_or(Message::Binary(block.as_bytes()), Message::Text)
+    }
+}
+
 impl<'a> From<&'a OwnedMessage> for Message<'a> {
     fn from(message: &'a OwnedMessage) -> Self {
         message.as_message()
-    }
-}
-
-/// UTF-8 text in a reference-counted buffer. `clone` does not copy the text.
-///
-/// `Utf8Bytes` is [`Bytes`] with proven UTF-8 contents, and dereferences to `str`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Utf8Bytes(ByteString);
-
-impl Utf8Bytes {
-    /// Wraps a string literal without a copy.
-    pub const fn from_static(text: &'static str) -> Self {
-        Utf8Bytes(ByteString::from_static(text))
-    }
-
-    /// The text as a string slice.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Deref for Utf8Bytes {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl AsRef<str> for Utf8Bytes {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl PartialEq<str> for Utf8Bytes {
-    fn eq(&self, other: &str) -> bool {
-        self.as_str() == other
-    }
-}
-
-impl PartialEq<&str> for Utf8Bytes {
-    fn eq(&self, other: &&str) -> bool {
-        self.as_str() == *other
-    }
-}
-
-impl fmt::Display for Utf8Bytes {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self)
-    }
-}
-
-impl fmt::Debug for Utf8Bytes {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), formatter)
-    }
-}
-
-impl From<&str> for Utf8Bytes {
-    fn from(text: &str) -> Self {
-        Utf8Bytes(text.into())
-    }
-}
-
-/// Takes over the string's buffer, without a copy.
-impl From<String> for Utf8Bytes {
-    fn from(text: String) -> Self {
-        Utf8Bytes(text.into())
-    }
-}
-
-/// Takes over the buffer without a copy, after a check of the bytes.
-///
-/// # Errors
-///
-/// The bytes are not valid UTF-8.
-impl TryFrom<Bytes> for Utf8Bytes {
-    type Error = std::str::Utf8Error;
-
-    fn try_from(bytes: Bytes) -> Result<Self, Self::Error> {
-        ByteString::try_from(bytes).map(Utf8Bytes)
-    }
-}
-
-/// Gives the buffer back as bytes, without a copy.
-impl From<Utf8Bytes> for Bytes {
-    fn from(text: Utf8Bytes) -> Self {
-        text.0.into_bytes()
     }
 }
 
@@ -316,6 +241,16 @@ impl From<Message<'_>> for OwnedMessage {
 impl From<&OwnedMessage> for OwnedMessage {
     fn from(message: &OwnedMessage) -> Self {
         message.clone()
+    }
+}
+
+/// Shares the payload, without a copy.
+impl From<&OwnedMessage> for Block {
+    fn from(message: &OwnedMessage) -> Self {
+        match message {
+            OwnedMessage::Text(text) => Block::OwnedText(text.clone()),
+            OwnedMessage::Binary(bytes) => Block::OwnedBytes(bytes.clone()),
+        }
     }
 }
 

@@ -91,8 +91,8 @@
 // The differences between versions are listed in `version.rs`, and nowhere else. `endpoint` holds the public codec: it
 // joins decoder and encoder with buffers, masking keys and compression, which connections of a reactor share.
 
-pub(crate) mod assembly;
-pub(crate) mod block;
+mod assembly;
+
 pub(crate) mod close;
 pub(crate) mod decoder;
 #[cfg(feature = "deflate")]
@@ -111,6 +111,7 @@ mod limits;
 pub(crate) mod mask;
 pub(crate) mod message;
 pub(crate) mod outgoing;
+pub(crate) mod partial;
 pub(crate) mod utf8;
 pub(crate) mod version;
 
@@ -126,9 +127,12 @@ pub use error::ProtocolError;
 pub use handshake::{Handshake, HandshakeError, client::ResponseError};
 pub use incoming::{CloseFrame, Incoming};
 pub use limits::MessageLimits;
-pub use message::{Message, OwnedMessage, Utf8Bytes};
+pub use message::{Message, OwnedMessage};
 pub use outgoing::Outgoing;
 pub(crate) use version::Side;
 pub use version::Version;
 
-pub use crate::http::{HeadError, HeadLimits, Request};
+pub use crate::{
+    buffer::Utf8Bytes,
+    http::{HeadError, HeadLimits, Request},
+};

@@ -1,6 +1,7 @@
 //! The argument of a send: any payload type, borrowed or owned.
 
-use super::message::{Bytes, Message, OwnedMessage, Utf8Bytes};
+use super::message::{Message, OwnedMessage};
+use crate::buffer::{Bytes, Utf8Bytes};
 
 /// A message to send, converted from any payload type.
 ///

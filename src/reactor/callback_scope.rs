@@ -1,7 +1,7 @@
 //! State of the running callback.
 
 use super::stream::StreamHandler;
-use crate::protocol::block::{SharedBlock, offset};
+use crate::buffer::{SharedBlock, offset};
 
 /// The running callback: its connection, its input, and what the callback leaves for the loop.
 pub(crate) struct CallbackScope {

@@ -72,6 +72,7 @@ pub(crate) use self::{
     events::Wakeup,
     id::IdSource,
     listen::{Service, admission::PendingHandshake},
+    pools::Pools,
 };
 #[cfg(any(test, fuzzing, measuring))]
 pub(crate) use self::{publish::topics::Topics, timer::timers::Timers};

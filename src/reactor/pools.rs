@@ -3,12 +3,13 @@
 
 use super::{config::ReactorConfig, connection::queue::Queue, publish::encoded::EncodedFrame};
 use crate::{
+    buffer::Blocks,
     net::Randomness,
     protocol::{
-        block::Blocks,
         deflate::SharedContexts,
         encoder::Encoder,
         mask::{MaskingKey, Masks},
+        partial::PartialStates,
     },
 };
 
@@ -16,6 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Pools {
     pub(crate) blocks: Blocks,
+    pub(crate) partials: PartialStates,
     pub(crate) masks: Masks,
     /// Compressors and decompressors.
     pub(super) contexts: SharedContexts,
@@ -41,6 +43,7 @@ impl Pools {
     pub(super) fn new(config: &ReactorConfig, random: Randomness) -> Self {
         Pools {
             blocks: Blocks::new(config.pool_bytes),
+            partials: PartialStates::default(),
             masks: Masks::new(random),
             contexts: SharedContexts::default(),
             frames: Vec::new(),

@@ -12,9 +12,9 @@ use super::{
     pools::Pools,
 };
 use crate::{
+    buffer::{Block, SharedBlock},
     protocol::{
         Message, Outgoing,
-        block::{Block, SharedBlock},
         encoder::Encoder,
         message::{Excerpt, Summary},
         outgoing::{OutgoingKind, OwnedPayload},
@@ -238,7 +238,7 @@ impl Hub {
             return send(self, payload.as_message());
         }
         let message = payload.into_owned();
-        let block = SharedBlock::new(Block::FromApp(message.clone()));
+        let block = SharedBlock::new(Block::from(&message));
         let message_buffer = self.callback.message_buffer.replace(block);
         let sent = send(self, message.as_message());
         self.callback.message_buffer = message_buffer;

@@ -8,17 +8,17 @@ use super::{
     handler::{Handler, WebSocket},
 };
 use crate::{
+    buffer::SharedBlock,
     error::Error,
     protocol::{
         CloseCode, CloseReason, ClosedBy, Handshake, Message, MessageLimits, ProtocolError, Side, TimeoutKind, Version,
-        block::SharedBlock,
         decoder::{Decoded, Decoder},
         deflate::{DeflateConfig, Deflation, Inflation},
         encoder::Encoder,
         framing::MAX_HEADER_BYTES,
         incoming::Incoming,
     },
-    reactor::{LARGE_PAYLOAD_BYTES, Phase, Stream, StreamHandler, TimerId},
+    reactor::{LARGE_PAYLOAD_BYTES, Phase, Pools, Stream, StreamHandler, TimerId},
 };
 
 /// Bytes that compressed messages of one connection may inflate to in one turn.
@@ -215,7 +215,8 @@ impl StreamHandler for Session {
             }
             // After `close` the handler gets no more messages, but the close frame of the peer must still be found.
             let open = phase == Phase::Open;
-            let decoded = self.decoder.next(&mut data[at..], self.receiver.limits, &mut stream.hub.pools.blocks);
+            let Pools { blocks, partials, .. } = &mut stream.hub.pools;
+            let decoded = self.decoder.next(&mut data[at..], self.receiver.limits, blocks, partials);
             let Decoded { consumed, incoming, block } = match decoded {
                 Ok(decoded) => decoded,
                 Err(error) => {
@@ -248,7 +249,8 @@ impl StreamHandler for Session {
         {
             stream.hub.callback.input.expect(missing);
         }
-        self.decoder.release(&mut stream.hub.pools.blocks);
+        let Pools { blocks, partials, .. } = &mut stream.hub.pools;
+        self.decoder.release(blocks, partials);
     }
 
     fn on_drain(&mut self, stream: &mut Stream<'_>) {

@@ -6,14 +6,15 @@ use super::{handler::Handler, server::Server};
 #[cfg(feature = "tls")]
 use crate::net::tls::testing::Client;
 use crate::{
+    buffer::Blocks,
     net::sim::{PeerId, Sim},
     protocol::{
         CloseCode, Message, MessageLimits, OwnedMessage, Side, Version,
-        block::Blocks,
         decoder::{Decoded, Decoder},
         encoder::Encoder,
         handshake,
         incoming::Incoming,
+        partial::PartialStates,
     },
     reactor::{Hub, Reactor, ReactorConfig},
 };
@@ -73,6 +74,7 @@ pub struct TestSocket {
     encoder: Encoder,
     decoder: Decoder,
     blocks: Blocks,
+    partials: PartialStates,
     #[cfg(feature = "tls")]
     tls: Option<Box<Client>>,
     /// Received bytes that were not decoded yet.
@@ -159,6 +161,7 @@ impl TestSocket {
             encoder: Encoder::new(version, Side::Client),
             decoder: Decoder::new(version, Side::Client),
             blocks: Blocks::default(),
+            partials: PartialStates::default(),
             #[cfg(feature = "tls")]
             tls: None,
             pending: Vec::new(),
@@ -267,7 +270,12 @@ impl TestSocket {
         let mut received = Vec::new();
         let mut at = 0;
         loop {
-            let decoded = self.decoder.next(&mut self.pending[at..], MessageLimits::default(), &mut self.blocks);
+            let decoded = self.decoder.next(
+                &mut self.pending[at..],
+                MessageLimits::default(),
+                &mut self.blocks,
+                &mut self.partials,
+            );
             let Decoded { consumed, incoming, .. } = decoded.expect("the server keeps to the protocol");
             at += consumed;
             received.push(match incoming {

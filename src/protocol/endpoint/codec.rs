@@ -2,15 +2,18 @@
 
 use std::fmt;
 
-use crate::protocol::{
-    CloseCode, Message, MessageLimits, Outgoing, ProtocolError, Version,
-    block::Blocks,
-    decoder::Decoder,
-    deflate::{Deflation, Inflation},
-    encoder::Encoder,
-    incoming::Incoming,
-    mask::{MaskingKey, Masks},
-    version::Side,
+use crate::{
+    buffer::Blocks,
+    protocol::{
+        CloseCode, Message, MessageLimits, Outgoing, ProtocolError, Version,
+        decoder::Decoder,
+        deflate::{Deflation, Inflation},
+        encoder::Encoder,
+        incoming::Incoming,
+        mask::{MaskingKey, Masks},
+        partial::PartialStates,
+        version::Side,
+    },
 };
 
 /// Free buffers kept by a decoder between messages, in bytes: few, because most connections are idle.
@@ -22,6 +25,7 @@ pub struct MessageDecoder {
     decoder: Decoder,
     limits: MessageLimits,
     blocks: Blocks,
+    partials: PartialStates,
     failed: Option<ProtocolError>,
 }
 
@@ -43,7 +47,13 @@ impl MessageDecoder {
         if let Some(inflation) = inflation {
             decoder.inflate_by(inflation);
         }
-        MessageDecoder { decoder, limits, blocks: Blocks::new(FREE_BYTES), failed: None }
+        MessageDecoder {
+            decoder,
+            limits,
+            blocks: Blocks::new(FREE_BYTES),
+            partials: PartialStates::default(),
+            failed: None,
+        }
     }
 
     /// Decodes the next message or control frame. Returns how many bytes of `input` were used, and the item.
@@ -66,10 +76,10 @@ impl MessageDecoder {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        self.decoder.release(&mut self.blocks);
+        self.decoder.release(&mut self.blocks, &mut self.partials);
         // The message limit is the only bound here.
         self.decoder.allow_inflating(usize::MAX);
-        match self.decoder.next(input, self.limits, &mut self.blocks) {
+        match self.decoder.next(input, self.limits, &mut self.blocks, &mut self.partials) {
             Ok(decoded) => Ok((decoded.consumed, decoded.incoming)),
             Err(error) => {
                 self.failed = Some(error);

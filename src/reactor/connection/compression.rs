@@ -9,10 +9,10 @@
 use std::{collections::VecDeque, rc::Rc};
 
 use crate::{
+    buffer::{Blocks, SharedBlock, offset_in},
     net::Kernel,
     protocol::{
         Message,
-        block::{Blocks, SharedBlock, offset_in},
         deflate::{DeflateSetting, Deflation},
         encoder::{Encoder, data_op_code},
         framing::OpCode,

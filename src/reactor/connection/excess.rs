@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    protocol::block::{Block, SharedBlock},
+    buffer::{Block, SharedBlock},
     reactor::{hub::Hub, id::ConnectionId},
 };
 

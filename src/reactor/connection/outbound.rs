@@ -3,13 +3,8 @@
 use std::{io::IoSlice, net::SocketAddr, rc::Rc, time::Instant};
 
 use crate::{
-    protocol::{
-        CloseCode, Message,
-        block::{SharedBlock, offset_in},
-        deflate::Deflation,
-        encoder::Encoder,
-        framing::HeaderBytes,
-    },
+    buffer::{SharedBlock, offset_in},
+    protocol::{CloseCode, Message, deflate::Deflation, encoder::Encoder, framing::HeaderBytes},
     reactor::{
         config::StreamConfig,
         connection::{

@@ -3,10 +3,8 @@
 use std::{collections::VecDeque, io::IoSlice, mem, ops::Range, rc::Rc};
 
 use crate::{
-    protocol::{
-        block::{Block, Blocks, SharedBlock},
-        framing::MAX_HEADER_BYTES,
-    },
+    buffer::{Block, Blocks, SharedBlock},
+    protocol::framing::MAX_HEADER_BYTES,
     reactor::publish::latest::Latest,
 };
 

@@ -3,12 +3,8 @@
 use std::rc::Rc;
 
 use crate::{
-    protocol::{
-        Message,
-        block::{Blocks, SharedBlock, offset_in},
-        encoder::Encoder,
-        mask::MaskingKey,
-    },
+    buffer::{Blocks, SharedBlock, offset_in},
+    protocol::{Message, encoder::Encoder, mask::MaskingKey},
     reactor::connection::{
         compression::ShareKey,
         outbound::{LARGE_PAYLOAD_BYTES, Outbound, SMALL_FRAME_BYTES},

@@ -6,12 +6,8 @@ use std::{
 };
 
 use crate::{
-    protocol::{
-        Message, Outgoing,
-        block::{Block, SharedBlock},
-        encoder::Encoder,
-        outgoing::OutgoingKind,
-    },
+    buffer::{Block, SharedBlock},
+    protocol::{Message, Outgoing, encoder::Encoder, outgoing::OutgoingKind},
     reactor::{
         callback_scope::NO_CONNECTION,
         connection::{compression::ShareKey, outbound::Outbound, output_rule::Admission},

@@ -3,11 +3,8 @@
 use std::mem;
 
 use crate::{
-    protocol::{
-        Message,
-        block::{SharedBlock, offset_in},
-        encoder::Encoder,
-    },
+    buffer::{SharedBlock, offset_in},
+    protocol::{Message, encoder::Encoder},
     reactor::{
         connection::{compression::ShareKey, outbound::Queued},
         hub::Hub,
@@ -66,8 +63,8 @@ impl<'m> Publisher<'m> {
         let message_buffer = hub.callback.message_buffer.as_ref();
         let in_buffer = message_buffer.is_some_and(|block| offset_in(block, self.message.as_bytes()).is_some());
         let (message, message_buffer) = if self.message.len() > pools.slice_bytes && !in_buffer {
-            let copy = &*self.copy.get_or_insert_with(|| pools.blocks.take_message(self.message));
-            (copy.message(), Some(copy))
+            let copy = &*self.copy.get_or_insert_with(|| self.message.to_block(&mut pools.blocks));
+            (Message::from(&**copy), Some(copy))
         } else {
             (self.message, message_buffer)
         };

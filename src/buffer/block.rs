@@ -5,10 +5,7 @@
 
 use std::{mem, rc::Rc};
 
-use super::{
-    decoder::PartialState,
-    message::{Message, OwnedMessage},
-};
+use super::{Bytes, Utf8Bytes};
 
 /// A buffer. Text is known to be UTF-8, so that a message is checked once only.
 #[derive(Debug)]
@@ -17,8 +14,10 @@ pub(crate) enum Block {
     Text(String),
     /// A whole frame; nothing is appended.
     Frozen(Vec<u8>),
-    /// A payload owned by the application, sent from there and never recycled.
-    FromApp(OwnedMessage),
+    /// Bytes owned by the application, sent from there and never recycled.
+    OwnedBytes(Bytes),
+    /// Text owned by the application, sent from there and never recycled.
+    OwnedText(Utf8Bytes),
 }
 
 impl Block {
@@ -26,16 +25,17 @@ impl Block {
         match self {
             Block::Bytes(bytes) | Block::Frozen(bytes) => bytes,
             Block::Text(text) => text.as_bytes(),
-            Block::FromApp(message) => message.as_message().as_bytes(),
+            Block::OwnedBytes(bytes) => bytes,
+            Block::OwnedText(text) => text.as_bytes(),
         }
     }
 
-    /// The contents as a message.
-    pub(crate) fn message(&self) -> Message<'_> {
+    /// The contents, if they are text.
+    pub(crate) fn as_text(&self) -> Option<&str> {
         match self {
-            Block::Bytes(bytes) | Block::Frozen(bytes) => Message::Binary(bytes),
-            Block::Text(text) => Message::Text(text),
-            Block::FromApp(message) => message.as_message(),
+            Block::Text(text) => Some(text),
+            Block::OwnedText(text) => Some(text),
+            Block::Bytes(_) | Block::Frozen(_) | Block::OwnedBytes(_) => None,
         }
     }
 
@@ -45,7 +45,7 @@ impl Block {
             Block::Bytes(_) => {}
             Block::Text(text) => *self = Block::Bytes(mem::take(text).into_bytes()),
             Block::Frozen(bytes) => *self = Block::Bytes(mem::take(bytes)),
-            Block::FromApp(_) => *self = Block::Bytes(Vec::new()),
+            Block::OwnedBytes(_) | Block::OwnedText(_) => *self = Block::Bytes(Vec::new()),
         }
         match self {
             Block::Bytes(bytes) => bytes,
@@ -73,7 +73,7 @@ impl Block {
         match self {
             Block::Bytes(bytes) | Block::Frozen(bytes) => bytes.capacity(),
             Block::Text(text) => text.capacity(),
-            Block::FromApp(_) => 0,
+            Block::OwnedBytes(_) | Block::OwnedText(_) => 0,
         }
     }
 }
@@ -96,17 +96,11 @@ pub(crate) fn offset(address: usize, length: usize, payload: &[u8]) -> Option<us
 /// Capacity from which a block is large. Large blocks are kept apart, so that small needs do not occupy them.
 const LARGE_BYTES: usize = 128 * 1024;
 
-/// Free decoder states kept. A decoder with unfinished input holds one; other decoders need one for a moment only.
-const FREE_UNFINISHED: usize = 64;
-
 /// The pool of free blocks of a reactor.
 #[derive(Debug)]
 pub(crate) struct Blocks {
     small: Vec<SharedBlock>,
     large: Vec<SharedBlock>,
-    /// Free decoder states; boxed, because the box itself is passed on.
-    #[allow(clippy::vec_box)]
-    unfinished: Vec<Box<PartialState>>,
     free_bytes: usize,
     /// Fewest bytes that were free since the last trim pass: these were not needed.
     low_water: usize,
@@ -116,7 +110,7 @@ pub(crate) struct Blocks {
 impl Blocks {
     /// An empty pool that keeps at most `limit` bytes of free blocks.
     pub(crate) fn new(limit: usize) -> Self {
-        Blocks { small: Vec::new(), large: Vec::new(), unfinished: Vec::new(), free_bytes: 0, low_water: 0, limit }
+        Blocks { small: Vec::new(), large: Vec::new(), free_bytes: 0, low_water: 0, limit }
     }
 
     /// Takes an empty, unshared block of octets. `expected` is the expected length; it selects a free block and
@@ -151,18 +145,13 @@ impl Blocks {
         block
     }
 
-    /// Takes a block and copies `message` into the block.
-    pub(crate) fn take_message(&mut self, message: Message<'_>) -> SharedBlock {
-        match message {
-            Message::Binary(bytes) => self.take_copy(bytes),
-            Message::Text(text) => {
-                let mut block = self.take_text(text.len());
-                if let Some(Block::Text(copy)) = Rc::get_mut(&mut block) {
-                    copy.push_str(text);
-                }
-                block
-            }
+    /// Takes a block and copies `text` into the block.
+    pub(crate) fn take_text_copy(&mut self, text: &str) -> SharedBlock {
+        let mut block = self.take_text(text.len());
+        if let Some(Block::Text(copy)) = Rc::get_mut(&mut block) {
+            copy.push_str(text);
         }
+        block
     }
 
     /// Takes a block back. The block is kept if it has no other owner and the pool has room.
@@ -175,19 +164,6 @@ impl Blocks {
         free.bytes_mut().clear();
         self.free_bytes += capacity;
         if capacity >= LARGE_BYTES { self.large.push(block) } else { self.small.push(block) }
-    }
-
-    /// Takes a decoder state.
-    pub(super) fn take_unfinished(&mut self) -> Box<PartialState> {
-        self.unfinished.pop().unwrap_or_default()
-    }
-
-    /// Takes a decoder state back and resets it.
-    pub(super) fn give_unfinished(&mut self, mut unfinished: Box<PartialState>) {
-        if self.unfinished.len() < FREE_UNFINISHED {
-            *unfinished = PartialState::default();
-            self.unfinished.push(unfinished);
-        }
     }
 
     /// Frees the blocks that were not needed since the last call. If those were half of the free bytes or more, all

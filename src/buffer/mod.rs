@@ -1,0 +1,9 @@
+//! Buffers: recycled blocks for payloads and output, and text in shared buffers.
+
+mod block;
+mod utf8_bytes;
+
+pub(crate) use bytes::Bytes;
+
+pub(crate) use self::block::{Block, Blocks, SharedBlock, offset, offset_in};
+pub use self::utf8_bytes::Utf8Bytes;
