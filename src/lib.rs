@@ -64,10 +64,10 @@
 //!  kernel ← Transport ← flush ← Outbound ← Encoder ← Hub::send ← WebSocket::send ←───────────────────────┘
 //! ```
 //!
-//! A connection has two halves. The inbound half (socket, decoder, handler) is an `Inbound` and belongs to the loop. The
-//! outbound half (encoder, queued bytes, state of closing) is an `Outbound` in the [`Hub`], which every callback may
-//! borrow. **No method of the Hub calls user code**: requests of a callback are recorded, and the loop carries them out
-//! in the same turn. So a handler can send to, close or publish to any connection, its own included, without
+//! A connection has two halves. The inbound half (socket, decoder, handler) is an `Inbound` and belongs to the loop.
+//! The outbound half (encoder, queued bytes, state of closing) is an `Outbound` in the [`Hub`], which every callback
+//! may borrow. **No method of the Hub calls user code**: requests of a callback are recorded, and the loop carries them
+//! out in the same turn. So a handler can send to, close or publish to any connection, its own included, without
 //! re-entrance.
 //!
 //! # Turn

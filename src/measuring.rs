@@ -13,10 +13,10 @@ use crate::{
     protocol::{
         Message, MessageLimits, Side, Version,
         decoder::Decoder,
+        decoder::PartialStates,
         encoder::Encoder,
         handshake::{self, Handshake, sample_request},
         mask::unmask,
-        partial::PartialStates,
         utf8::Utf8Stream,
     },
     reactor::{IdSource, Timers, Topics},

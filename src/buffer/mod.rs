@@ -7,3 +7,6 @@ pub(crate) use bytes::Bytes;
 
 pub(crate) use self::block::{Block, Blocks, SharedBlock, offset, offset_in};
 pub use self::utf8_bytes::Utf8Bytes;
+
+/// A payload of at least this length is sent from its place, if that is a block or the input being handled.
+pub(crate) const LARGE_PAYLOAD_BYTES: usize = 16 * 1024;

@@ -9,6 +9,7 @@ use crate::{
     protocol::{
         Message, MessageLimits, ProtocolError, Side, Version,
         decoder::Decoder,
+        decoder::PartialStates,
         encoder::Encoder,
         handshake::{
             self, Handshake,
@@ -16,7 +17,6 @@ use crate::{
         },
         incoming::Incoming,
         mask::Masks,
-        partial::PartialStates,
     },
 };
 

@@ -1,7 +1,7 @@
 //! The encoder: messages, pings, pongs and close frames to bytes, for one version and one side.
 
 use super::{
-    close::{CloseCode, fitting},
+    close_code::{CloseCode, fitting},
     deflate::Deflation,
     framing::{HeaderBytes, MAX_CONTROL_BYTES, MAX_HEADER_BYTES, OpCode, hixie, hybi, hybi_early},
     mask::MaskingKey,

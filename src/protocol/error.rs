@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::close::CloseCode;
+use super::close_code::CloseCode;
 
 /// A protocol violation by the peer. The violation fails the connection. RFC 6455 §7.1.7.
 ///

@@ -3,7 +3,7 @@
 use std::{fmt, str};
 
 use super::{
-    close::CloseCode,
+    close_code::CloseCode,
     error::ProtocolError,
     framing::OpCode,
     message::{Excerpt, Message, Summary},

@@ -91,9 +91,8 @@
 // The differences between versions are listed in `version.rs`, and nowhere else. `endpoint` holds the public codec: it
 // joins decoder and encoder with buffers, masking keys and compression, which connections of a reactor share.
 
-mod assembly;
-
 pub(crate) mod close;
+mod close_code;
 pub(crate) mod decoder;
 #[cfg(feature = "deflate")]
 pub(crate) mod deflate;
@@ -111,12 +110,11 @@ mod limits;
 pub(crate) mod mask;
 pub(crate) mod message;
 pub(crate) mod outgoing;
-pub(crate) mod partial;
 pub(crate) mod utf8;
 pub(crate) mod version;
 
-pub use close::CloseCode;
 pub(crate) use close::{CloseReason, ClosedBy, TimeoutKind};
+pub use close_code::CloseCode;
 #[cfg(feature = "deflate")]
 pub use deflate::{DeflateConfig, DeflateConfigError, DeflateParameters};
 pub use endpoint::{

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::close::CloseCode;
+use super::close_code::CloseCode;
 
 /// A version of the WebSocket protocol. Later versions compare greater.
 ///

@@ -14,7 +14,13 @@ use std::{
 use super::{
     callback_scope::CallbackScope,
     config::ReactorConfig,
-    connection::{encoding::Encoding, excess::Excess, outbound::Outbound, outbounds::Outbounds, state::Phase},
+    connection::{
+        encoding::Encoding,
+        excess::Excess,
+        outbound::{Outbound, counts::ConnectionStats},
+        outbounds::Outbounds,
+        state::Phase,
+    },
     deferred::Deferred,
     id::{ConnectionId, IdSource, ListenerId},
     listen::admission::Pending,
@@ -22,7 +28,7 @@ use super::{
     publish::topics::Topics,
     remote::{Command, Remote},
     stats::Stats,
-    timer::{task::Task, timers::Timers},
+    timer::{later, task::Task, timers::Timers},
 };
 use crate::{
     net::{CommandQueue, Randomness, Wake},
@@ -222,6 +228,14 @@ impl Hub {
         }
     }
 
+    /// Counters of a connection. `None` unless
+    /// [`StreamConfig::connection_stats`](field@crate::StreamConfig::connection_stats) is set.
+    ///
+    /// Also valid in `on_close`.
+    pub fn connection_stats(&self, id: ConnectionId) -> Option<ConnectionStats> {
+        self.outbounds.get(id)?.connection_stats()
+    }
+
     /// The time `duration` from now, at most 100 years, so that the addition cannot overflow.
     pub(crate) fn after(&self, duration: Duration) -> Instant {
         later(self.now, duration)
@@ -244,6 +258,20 @@ impl Hub {
         if let Some(outbound) = self.outbounds.open_mut(id) {
             outbound.write(bytes, whole, &mut self.pools);
             self.touch(id.key());
+        }
+    }
+
+    /// Counts a received message.
+    pub(crate) fn count_received(&mut self, id: ConnectionId) {
+        if let Some(outbound) = self.outbounds.get_mut(id) {
+            outbound.count_received();
+        }
+    }
+
+    /// Records a pong.
+    pub(crate) fn note_pong(&mut self, id: ConnectionId, data: &[u8]) {
+        if let Some(outbound) = self.outbounds.get_mut(id) {
+            outbound.note_pong(data, self.now);
         }
     }
 
@@ -308,13 +336,6 @@ impl Hub {
             self.deferred.touched.push(key);
         }
     }
-}
-
-/// Cap for durations, 100 years: longer than any process runs, and small enough not to overflow an `Instant`.
-const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-
-pub(super) fn later(from: Instant, duration: Duration) -> Instant {
-    from + duration.min(NEVER)
 }
 
 impl Drop for Hub {

@@ -46,7 +46,7 @@ use std::{
 
 pub use self::{
     config::{OutputLimits, Overflow, PanicPolicy, ReactorConfig, StreamConfig},
-    connection::counts::ConnectionStats,
+    connection::outbound::counts::ConnectionStats,
     hub::Hub,
     id::{ConnectionId, ListenerId, TimerId},
     listen::Listening,
@@ -55,6 +55,14 @@ pub use self::{
     slow_turn::SlowTurn,
     stats::Stats,
     stream::{Stream, StreamHandler},
+};
+pub(crate) use self::{
+    connection::state::Phase,
+    dial::target::Target,
+    events::Wakeup,
+    id::IdSource,
+    listen::{Service, admission::PendingHandshake},
+    pools::Pools,
 };
 use self::{
     connection::{inbounds::Inbounds, reader::Reader},
@@ -65,14 +73,6 @@ use self::{
     slow_turn::Watch,
     token::Token,
     trim::Trim,
-};
-pub(crate) use self::{
-    connection::{outbound::LARGE_PAYLOAD_BYTES, state::Phase},
-    dial::target::Target,
-    events::Wakeup,
-    id::IdSource,
-    listen::{Service, admission::PendingHandshake},
-    pools::Pools,
 };
 #[cfg(any(test, fuzzing, measuring))]
 pub(crate) use self::{publish::topics::Topics, timer::timers::Timers};

@@ -1,15 +1,15 @@
 //! Buffers, compressors and masking keys that all connections share for their output, and the trimming of unused
 //! buffers.
 
-use super::{config::ReactorConfig, connection::queue::Queue, publish::encoded::EncodedFrame};
+use super::{config::ReactorConfig, connection::outbound::queue::Queue, publish::encoded::EncodedFrame};
 use crate::{
     buffer::Blocks,
     net::Randomness,
     protocol::{
+        decoder::PartialStates,
         deflate::SharedContexts,
         encoder::Encoder,
         mask::{MaskingKey, Masks},
-        partial::PartialStates,
     },
 };
 

@@ -3,7 +3,7 @@
 use super::{
     connection::{
         encoding::Encoding,
-        outbound::{LARGE_PAYLOAD_BYTES, Outbound, Queued},
+        outbound::{Outbound, Queued},
         output_rule::Admission,
         state::Phase,
     },
@@ -12,7 +12,7 @@ use super::{
     pools::Pools,
 };
 use crate::{
-    buffer::{Block, SharedBlock},
+    buffer::{Block, LARGE_PAYLOAD_BYTES, SharedBlock},
     protocol::{
         Message, Outgoing,
         encoder::Encoder,

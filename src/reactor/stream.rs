@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    connection::counts::ConnectionStats,
+    connection::outbound::counts::ConnectionStats,
     hub::Hub,
     id::{ConnectionId, TimerId},
 };

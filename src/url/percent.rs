@@ -15,7 +15,8 @@ pub(crate) fn decoded(text: &str) -> Vec<u8> {
     octets
 }
 
-/// Returns `true` if decoding the path yields another escape. A second decoding, by a server behind, would yield another path.
+/// Returns `true` if decoding the path yields another escape. A second decoding, by a server behind, would yield
+/// another path.
 pub(crate) fn decodes_to_an_escape(path: &str) -> bool {
     let octets = path.as_bytes();
     let is_escape = |octets: &[u8], at: usize| {

@@ -14,7 +14,6 @@ pub use config::{ClientConfig, ServerConfig, WebSocketConfig};
 pub use handler::{Handler, WebSocket};
 pub use server::{
     Server, StreamServer,
-    reply::{Reply, Upgrade},
-    responder::Responder,
+    reply::{Reply, Upgrade, responder::Responder},
 };
 pub use testing::{Received, TestSocket};

@@ -8,7 +8,7 @@ use super::{
     handler::{Handler, WebSocket},
 };
 use crate::{
-    buffer::SharedBlock,
+    buffer::{LARGE_PAYLOAD_BYTES, SharedBlock},
     error::Error,
     protocol::{
         CloseCode, CloseReason, ClosedBy, Handshake, Message, MessageLimits, ProtocolError, Side, TimeoutKind, Version,
@@ -18,7 +18,7 @@ use crate::{
         framing::MAX_HEADER_BYTES,
         incoming::Incoming,
     },
-    reactor::{LARGE_PAYLOAD_BYTES, Phase, Pools, Stream, StreamHandler, TimerId},
+    reactor::{Phase, Pools, Stream, StreamHandler, TimerId},
 };
 
 /// Bytes that compressed messages of one connection may inflate to in one turn.

@@ -10,11 +10,11 @@ use crate::{
     net::sim::{PeerId, Sim},
     protocol::{
         CloseCode, Message, MessageLimits, OwnedMessage, Side, Version,
+        decoder::PartialStates,
         decoder::{Decoded, Decoder},
         encoder::Encoder,
         handshake,
         incoming::Incoming,
-        partial::PartialStates,
     },
     reactor::{Hub, Reactor, ReactorConfig},
 };

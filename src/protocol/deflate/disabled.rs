@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, fmt, rc::Rc};
 
-use super::{error::ProtocolError, handshake::client::ResponseError, version::Side};
+use super::{error::ProtocolError, version::Side};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum DeflateConfig {}
@@ -34,9 +34,9 @@ pub(crate) fn offer(config: &DeflateConfig) -> String {
 #[derive(Debug)]
 pub(crate) enum BadAnswer {}
 
-impl From<BadAnswer> for ResponseError {
-    fn from(bad: BadAnswer) -> Self {
-        match bad {}
+impl BadAnswer {
+    pub(crate) fn parameter(&self) -> Option<&'static str> {
+        match *self {}
     }
 }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::{DeflateConfig, DeflateParameters, MAX_WINDOW_BITS, MIN_WINDOW_BITS, NAME};
-use crate::protocol::handshake::{client::ResponseError, is_token_octet};
+use crate::http::token::is_token_octet;
 
 /// The header violates its grammar (RFC 6455 §9.1).
 #[derive(Debug, PartialEq, Eq)]
@@ -82,11 +82,12 @@ pub(crate) enum BadAnswer {
     Parameter(&'static str),
 }
 
-impl From<BadAnswer> for ResponseError {
-    fn from(bad: BadAnswer) -> Self {
-        match bad {
-            BadAnswer::Extension => ResponseError::Extension,
-            BadAnswer::Parameter(name) => ResponseError::ExtensionParameter(name),
+impl BadAnswer {
+    /// The parameter that is wrong, if it is one.
+    pub(crate) fn parameter(&self) -> Option<&'static str> {
+        match self {
+            BadAnswer::Extension => None,
+            BadAnswer::Parameter(name) => Some(name),
         }
     }
 }

@@ -7,11 +7,11 @@ use crate::{
     protocol::{
         CloseCode, Message, MessageLimits, Outgoing, ProtocolError, Version,
         decoder::Decoder,
+        decoder::PartialStates,
         deflate::{Deflation, Inflation},
         encoder::Encoder,
         incoming::Incoming,
         mask::{MaskingKey, Masks},
-        partial::PartialStates,
         version::Side,
     },
 };

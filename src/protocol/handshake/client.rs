@@ -10,6 +10,7 @@ use crate::{
         HeadError, HeadLimits,
         head::{HeadReader, MOST_INFORMATIONAL},
         response,
+        token::is_token_octet,
     },
     protocol::{
         deflate::{self, DeflateConfig, DeflateParameters},
@@ -303,7 +304,8 @@ impl ClientRequest<'_> {
         match (self.deflate, lines.peek()) {
             (_, None) => Ok(None),
             (None, Some(_)) => Err(ResponseError::Extension),
-            (Some(config), Some(_)) => deflate::take_answer(lines, config).map_err(Into::into),
+            (Some(config), Some(_)) => deflate::take_answer(lines, config)
+                .map_err(|bad| bad.parameter().map_or(ResponseError::Extension, ResponseError::ExtensionParameter)),
         }
     }
 }
@@ -323,7 +325,7 @@ fn only<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
 
 /// The first subprotocol that cannot be offered: not a token, or repeated (RFC 6455 §4.1).
 pub(crate) fn unfit_subprotocol(subprotocols: &[String]) -> Option<&String> {
-    let is_token = |text: &str| !text.is_empty() && text.bytes().all(super::is_token_octet);
+    let is_token = |text: &str| !text.is_empty() && text.bytes().all(is_token_octet);
     let mut indexed = subprotocols.iter().enumerate();
     indexed.find(|(index, text)| !is_token(text) || subprotocols[..*index].contains(text)).map(|(_, text)| text)
 }

@@ -16,7 +16,7 @@ use super::{
     version::{Announced, Opening, Version},
 };
 use crate::{
-    http::{Request, response},
+    http::{Request, response, token::is_token_octet},
     tls_info::TlsInfo,
 };
 
@@ -203,11 +203,6 @@ fn offers_are_sound(request: &Request, version: Version) -> bool {
     let sound = |line: &str| if strict { line.split(',').all(token) } else { visible(line) };
     let offers = request.headers().get_all(request.subprotocol_header());
     offers.iter().all(|line| line.to_str().is_ok_and(sound))
-}
-
-/// Whether the octet may occur in a token (RFC 9110 §5.6.2).
-pub(super) fn is_token_octet(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet)
 }
 
 /// Returns `true` for headers that the handshake writes, so that the application must not.

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     buffer::{Block, SharedBlock},
-    reactor::{hub::Hub, id::ConnectionId},
+    reactor::id::ConnectionId,
 };
 
 /// Output above the high-water marks: bytes of single connections, and shared payloads, each counted once.
@@ -81,91 +81,47 @@ impl Excess {
         self.shared_bytes = self.shared.values().map(|shared| shared.bytes).sum();
     }
 
-    fn is_over(&mut self) -> bool {
+    /// Replaces a connection's charge of `before` bytes.
+    pub(in crate::reactor) fn recharge(&mut self, before: usize, bytes: usize) {
+        self.own = self.own - before + bytes;
+    }
+
+    /// Lists a congested connection. `is_congested` says it of those already listed.
+    pub(in crate::reactor) fn add_congested(&mut self, id: ConnectionId, is_congested: impl Fn(ConnectionId) -> bool) {
+        if self.congested.len() >= self.most_congested {
+            self.remove_uncongested(is_congested);
+        }
+        self.congested.push(id);
+    }
+
+    /// Removes connections that have fallen below their marks or ended, so that the list does not grow with time.
+    pub(in crate::reactor) fn remove_uncongested(&mut self, is_congested: impl Fn(ConnectionId) -> bool) {
+        self.congested.retain(|id| is_congested(*id));
+        // A connection that was congested twice since the last time is listed twice.
+        self.congested.sort_unstable();
+        self.congested.dedup();
+        self.most_congested = SHORT_LIST.max(2 * self.congested.len());
+    }
+
+    /// Connections above their marks, and some that have fallen below since.
+    pub(in crate::reactor) fn congested(&self) -> impl Iterator<Item = ConnectionId> {
+        self.congested.iter().copied()
+    }
+
+    /// Frees the room of entries of the past.
+    pub(in crate::reactor) fn shrink(&mut self) {
+        self.remove_dropped();
+        self.congested.shrink_to_fit();
+        self.shared.shrink_to_fit();
+    }
+
+    /// Returns `true` if all connections together hold too much output.
+    pub(in crate::reactor) fn is_over(&mut self) -> bool {
         if self.own + self.shared_bytes <= self.limit {
             return false;
         }
         self.remove_dropped();
         self.own + self.shared_bytes > self.limit
-    }
-}
-
-impl Hub {
-    /// Charges an open connection for what it holds above its high-water mark.
-    ///
-    /// Returns `false` if the connection was closed because all connections together hold too much output.
-    pub(in crate::reactor) fn charge_excess(&mut self, key: usize) -> bool {
-        if self.outbounds[key].above_congestion_mark() > 0 {
-            self.charge(key);
-            return self.outbounds[key].state.is_open();
-        }
-        true
-    }
-
-    #[cold]
-    fn charge(&mut self, key: usize) {
-        let outbound = &mut self.outbounds[key];
-        if !outbound.congested {
-            outbound.congested = true;
-            let id = outbound.id;
-            if self.excess.congested.len() >= self.excess.most_congested {
-                self.remove_uncongested();
-            }
-            self.excess.congested.push(id);
-        }
-        self.recharge(key);
-        while self.excess.is_over()
-            && let Some(slowest) = self.slowest_congested()
-        {
-            self.abort_slow_reader(slowest);
-        }
-    }
-
-    /// Updates the charge of a connection.
-    pub(in crate::reactor) fn recharge(&mut self, key: usize) {
-        let outbound = &mut self.outbounds[key];
-        let above = outbound.own_bytes().saturating_sub(outbound.config.output.congestion_mark());
-        let before = outbound.charge_with(above);
-        self.excess.own = self.excess.own - before + above;
-    }
-
-    /// Ends the charge of a connection that has ended: its output is lost, and it is not the one to close.
-    pub(in crate::reactor) fn discharge(&mut self, key: usize) {
-        let outbound = &mut self.outbounds[key];
-        outbound.congested = false;
-        self.excess.own -= outbound.charge_with(0);
-    }
-
-    /// Removes connections that have fallen below their marks or ended, so that the list does not grow with time.
-    fn remove_uncongested(&mut self) {
-        let (outbounds, excess) = (&self.outbounds, &mut self.excess);
-        excess.congested.retain(|id| outbounds.get(*id).is_some_and(|outbound| outbound.congested));
-        // A connection that was congested twice since the last time is listed twice.
-        excess.congested.sort_unstable();
-        excess.congested.dedup();
-        excess.most_congested = SHORT_LIST.max(2 * excess.congested.len());
-    }
-
-    /// Frees the room of entries of the past.
-    pub(in crate::reactor) fn shrink_excess(&mut self) {
-        self.remove_uncongested();
-        self.excess.remove_dropped();
-        self.excess.congested.shrink_to_fit();
-        self.excess.shared.shrink_to_fit();
-    }
-
-    /// The connection above its mark whose output has made no progress for the longest time. Among connections whose
-    /// sockets are not full, the one with the most output.
-    fn slowest_congested(&mut self) -> Option<ConnectionId> {
-        self.remove_uncongested();
-        let (now, ids) = (self.now, self.excess.congested.iter().copied());
-        ids.filter_map(|id| {
-            let outbound = self.outbounds.get(id)?;
-            let since = outbound.rule().map_or(now, crate::reactor::connection::output_rule::OutputRule::progress_at);
-            Some((since, std::cmp::Reverse(outbound.buffered()), id))
-        })
-        .min()
-        .map(|(_, _, id)| id)
     }
 }
 

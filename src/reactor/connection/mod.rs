@@ -1,8 +1,6 @@
 //! Connections: their two halves, reading, writing, and their end.
 
-pub(super) mod cold;
-pub(super) mod compression;
-pub(super) mod counts;
+mod charge;
 mod deadlines;
 pub(super) mod encoding;
 pub(super) mod excess;
@@ -13,7 +11,6 @@ pub(super) mod outbound;
 pub(super) mod outbounds;
 pub(super) mod output_rule;
 mod peer_addr;
-pub(super) mod queue;
 mod read;
 mod read_plan;
 pub(super) mod reader;

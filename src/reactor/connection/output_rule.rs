@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::{
     reactor::{
         config::{OutputLimits, Overflow},
-        hub::later,
+        timer::later,
     },
     send_status::SendStatus,
 };

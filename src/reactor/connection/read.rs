@@ -3,6 +3,7 @@
 use std::{io, mem};
 
 use crate::{
+    buffer::LARGE_PAYLOAD_BYTES,
     net::{Kernel, Readiness, transport::Arrived},
     protocol::ClosedBy,
     reactor::{
@@ -10,7 +11,6 @@ use crate::{
         callback_scope::Input,
         connection::{
             inbound::Backlog,
-            outbound::LARGE_PAYLOAD_BYTES,
             read_plan::{ReadPlan, ReadState},
         },
     },

@@ -11,8 +11,8 @@ use crate::{
     reactor::{
         Reactor,
         connection::{
+            outbound::queue::MAX_SLICES,
             output_rule::OutputRule,
-            queue::MAX_SLICES,
             state::{Effect, Event},
         },
         id::ConnectionId,

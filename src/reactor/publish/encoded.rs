@@ -3,13 +3,29 @@
 use std::rc::Rc;
 
 use crate::{
-    buffer::{Blocks, SharedBlock, offset_in},
-    protocol::{Message, encoder::Encoder, mask::MaskingKey},
-    reactor::connection::{
-        compression::ShareKey,
-        outbound::{LARGE_PAYLOAD_BYTES, Outbound, SMALL_FRAME_BYTES},
+    buffer::{Blocks, LARGE_PAYLOAD_BYTES, SharedBlock, offset_in},
+    protocol::{
+        Message,
+        deflate::{DeflateSetting, Deflation},
+        encoder::Encoder,
+        mask::MaskingKey,
     },
 };
+
+/// The connections with which a connection can share the frame of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::reactor) enum ShareKey {
+    /// All that do not compress the message.
+    Plain,
+    /// All that compress the message with this setting.
+    Compressed(DeflateSetting),
+    /// No other connection.
+    Nothing,
+}
+
+/// A published frame up to this length is copied behind a non-empty queue, because a segment of its own would cost as
+/// much.
+pub(in crate::reactor) const SMALL_FRAME_BYTES: usize = 1024;
 
 /// A server does not mask.
 const NO_KEY: MaskingKey = [0; 4];
@@ -24,9 +40,10 @@ pub(crate) struct EncodedFrame {
 }
 
 impl EncodedFrame {
-    /// Encodes for a connection, and for all connections that can share its frame.
+    /// Encodes a message for all connections with this encoder and share key. `deflation`: of one of them, if the
+    /// message is compressed.
     pub(in crate::reactor) fn new(
-        outbound: &mut Outbound,
+        deflation: Option<&mut Deflation>,
         encoder: Encoder,
         shares: ShareKey,
         message: Message<'_>,
@@ -34,8 +51,7 @@ impl EncodedFrame {
         blocks: &mut Blocks,
     ) -> Self {
         debug_assert!(!encoder.masks(), "what is masked is not shared");
-        let deflation = outbound.compression.as_mut().filter(|_| shares != ShareKey::Plain);
-        let deflation = deflation.map(|compression| &mut compression.deflation);
+        let deflation = deflation.filter(|_| shares != ShareKey::Plain);
         let payload = message.as_bytes();
         let mut head = blocks.take(payload.len());
         let mut body = None;

@@ -1,7 +1,7 @@
 //! Publishing: one message to all subscribers of a topic, encoded once.
 
 pub(super) mod encoded;
-pub(super) mod latest;
+mod latest;
 mod publisher;
 pub(super) mod topics;
 

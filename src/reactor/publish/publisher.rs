@@ -6,10 +6,10 @@ use crate::{
     buffer::{SharedBlock, offset_in},
     protocol::{Message, encoder::Encoder},
     reactor::{
-        connection::{compression::ShareKey, outbound::Queued},
+        connection::outbound::Queued,
         hub::Hub,
         pools::Pools,
-        publish::encoded::EncodedFrame,
+        publish::encoded::{EncodedFrame, ShareKey},
     },
 };
 
@@ -44,7 +44,14 @@ impl<'m> Publisher<'m> {
         let known = self.frames.iter().position(|frame| (frame.encoder, frame.shares) == (encoder, shares));
         let index = known.unwrap_or_else(|| {
             let message_buffer = hub.callback.message_buffer.as_ref();
-            let frame = EncodedFrame::new(outbound, encoder, shares, self.message, message_buffer, &mut pools.blocks);
+            let frame = EncodedFrame::new(
+                outbound.deflation(),
+                encoder,
+                shares,
+                self.message,
+                message_buffer,
+                &mut pools.blocks,
+            );
             self.frames.push(frame);
             self.frames.len() - 1
         });

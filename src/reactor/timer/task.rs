@@ -6,8 +6,9 @@ use std::{
 };
 
 use crate::reactor::{
-    hub::{Hub, later},
+    hub::Hub,
     id::{ConnectionId, ListenerId, TimerId},
+    timer::later,
 };
 
 /// A function that the loop calls once.

@@ -2,7 +2,7 @@
 
 mod preamble;
 pub(super) mod reply;
-pub(super) mod responder;
+
 mod stream;
 
 use std::{fmt, net::SocketAddr, rc::Rc, time::Duration};

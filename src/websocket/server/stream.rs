@@ -25,8 +25,7 @@ use crate::{
         server::{
             Server,
             preamble::{PreambleScanner, Scan},
-            reply::{Reply, ReplyKind, Upgrade},
-            responder::Deferred,
+            reply::{Reply, ReplyKind, Upgrade, responder::Deferred},
         },
         session::{Session, SessionParams},
     },

@@ -4,19 +4,27 @@
 //! out. Only what is unfinished at the end of the buffer is copied, once. Decoding can resume at any byte, and its cost
 //! is linear in the input, however the input is cut.
 
-use super::{
+mod assembly;
+mod partial;
+
+pub(crate) use self::partial::PartialStates;
+use self::{
     assembly::{Assembly, Kind},
-    deflate::Inflation,
-    error::ProtocolError,
-    framing::{FrameHeader, OpCode, ParsedHeader, hixie, hybi, hybi_early},
-    incoming::{CloseFrame, Incoming},
-    limits::MessageLimits,
-    mask::unmask,
-    message::Message,
-    partial::{PartialState, PartialStates},
-    version::{Framing, Side, Traits, Version},
+    partial::PartialState,
 };
-use crate::buffer::{Blocks, SharedBlock};
+use crate::{
+    buffer::{Blocks, SharedBlock},
+    protocol::{
+        deflate::Inflation,
+        error::ProtocolError,
+        framing::{FrameHeader, OpCode, ParsedHeader, hixie, hybi, hybi_early},
+        incoming::{CloseFrame, Incoming},
+        limits::MessageLimits,
+        mask::unmask,
+        message::Message,
+        version::{Framing, Side, Traits, Version},
+    },
+};
 
 /// Result of one step of decoding.
 #[derive(Debug)]
@@ -395,5 +403,4 @@ fn text(payload: &[u8]) -> Result<Message<'_>, ProtocolError> {
 }
 
 #[cfg(test)]
-#[path = "decoder_tests.rs"]
 mod tests;

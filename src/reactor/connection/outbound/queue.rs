@@ -5,7 +5,7 @@ use std::{collections::VecDeque, io::IoSlice, mem, ops::Range, rc::Rc};
 use crate::{
     buffer::{Block, Blocks, SharedBlock},
     protocol::framing::MAX_HEADER_BYTES,
-    reactor::publish::latest::Latest,
+    reactor::connection::outbound::latest::Latest,
 };
 
 /// A segment does not grow beyond this size for a further frame; a new segment starts instead. Unused capacity of a

@@ -2,8 +2,10 @@
 
 use std::rc::Rc;
 
-use super::{error::ProtocolError, message::Message, utf8::Utf8Stream};
-use crate::buffer::{Block, Blocks, SharedBlock};
+use crate::{
+    buffer::{Block, Blocks, SharedBlock},
+    protocol::{error::ProtocolError, message::Message, utf8::Utf8Stream},
+};
 
 /// The type of a data message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use crate::{
     net::Kernel,
     protocol::{
         Message,
-        deflate::{DeflateSetting, Deflation},
+        deflate::Deflation,
         encoder::{Encoder, data_op_code},
         framing::OpCode,
     },
@@ -21,6 +21,7 @@ use crate::{
         Reactor,
         connection::outbound::{Outbound, Queued},
         pools::Pools,
+        publish::encoded::ShareKey,
     },
 };
 
@@ -80,17 +81,6 @@ impl Waiting {
     fn shared_len(&self) -> usize {
         if self.shared { self.len() } else { 0 }
     }
-}
-
-/// The connections with which a connection can share the frame of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::reactor) enum ShareKey {
-    /// All that do not compress the message.
-    Plain,
-    /// All that compress the message with this setting.
-    Compressed(DeflateSetting),
-    /// No other connection.
-    Nothing,
 }
 
 impl Compression {
@@ -185,6 +175,11 @@ impl Outbound {
     /// Whether messages wait for compression.
     pub(in crate::reactor) fn is_compressing(&self) -> bool {
         self.compression.as_ref().is_some_and(|compression| !compression.line.is_empty())
+    }
+
+    /// The compressor of the connection. `None` unless compression was negotiated.
+    pub(in crate::reactor) fn deflation(&mut self) -> Option<&mut Deflation> {
+        self.compression.as_mut().map(|compression| &mut compression.deflation)
     }
 
     /// The connections that can share a message of that length; `compress` says whether it is compressed where

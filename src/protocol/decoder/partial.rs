@@ -1,10 +1,12 @@
 //! State of unfinished input, and its pool: a decoder has such a state only while something is unfinished.
 
-use super::{
-    assembly::Assembly,
-    framing::{FrameHeader, MAX_HEADER_BYTES, hixie},
+use crate::{
+    buffer::Blocks,
+    protocol::{
+        decoder::assembly::Assembly,
+        framing::{FrameHeader, MAX_HEADER_BYTES, hixie},
+    },
 };
-use crate::buffer::Blocks;
 
 /// State of unfinished input.
 #[derive(Debug, Default)]

@@ -2,11 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    protocol::framing::MAX_CONTROL_BYTES,
-    reactor::{connection::outbound::Outbound, hub::Hub, id::ConnectionId},
-    send_status::SendStatus,
-};
+use crate::{protocol::framing::MAX_CONTROL_BYTES, reactor::connection::outbound::Outbound, send_status::SendStatus};
 
 /// Counters of one connection, from [`WebSocket::stats`](crate::WebSocket::stats) or
 /// [`Hub::connection_stats`](crate::Hub::connection_stats).
@@ -83,6 +79,29 @@ impl Outbound {
         }
     }
 
+    /// The counters. `None` unless the configuration asks for them.
+    pub(in crate::reactor) fn connection_stats(&self) -> Option<ConnectionStats> {
+        Some(self.cold.as_ref()?.counts.as_ref()?.stats)
+    }
+
+    /// Counts a received message.
+    #[cold]
+    pub(in crate::reactor) fn count_received(&mut self) {
+        self.count(|stats| stats.messages_in += 1);
+    }
+
+    /// Records a pong. A pong answers its ping and all earlier ones (RFC 6455 §5.5.3).
+    pub(in crate::reactor) fn note_pong(&mut self, data: &[u8], now: Instant) {
+        if self.counted
+            && let Some(counts) = self.counts()
+            && let Some(answered) = counts.pings.iter().rposition(|(_, ping)| **ping == *data)
+        {
+            let sent = counts.pings[answered].0;
+            counts.pings.drain(..=answered);
+            counts.stats.ping_round_trip = Some(now.duration_since(sent));
+        }
+    }
+
     /// Counts bytes read.
     #[inline]
     pub(in crate::reactor) fn count_read(&mut self, bytes: usize) {
@@ -114,38 +133,6 @@ impl Outbound {
                 counts.pings.remove(0);
             }
             counts.pings.push((now, data[..data.len().min(MAX_CONTROL_BYTES)].into()));
-        }
-    }
-}
-
-impl Hub {
-    /// Counters of a connection. `None` unless
-    /// [`StreamConfig::connection_stats`](field@crate::StreamConfig::connection_stats) is set.
-    ///
-    /// Also valid in `on_close`.
-    pub fn connection_stats(&self, id: ConnectionId) -> Option<ConnectionStats> {
-        let outbound = self.outbounds.get(id)?;
-        Some(outbound.cold.as_ref()?.counts.as_ref()?.stats)
-    }
-
-    /// Counts a received message.
-    #[cold]
-    pub(crate) fn count_received(&mut self, id: ConnectionId) {
-        if let Some(outbound) = self.outbounds.get_mut(id) {
-            outbound.count(|stats| stats.messages_in += 1);
-        }
-    }
-
-    /// Notes a pong. A pong answers its ping and all earlier ones (RFC 6455 §5.5.3).
-    pub(crate) fn note_pong(&mut self, id: ConnectionId, data: &[u8]) {
-        let now = self.now;
-        let outbound = self.outbounds.get_mut(id).filter(|outbound| outbound.counted);
-        if let Some(counts) = outbound.and_then(Outbound::counts)
-            && let Some(answered) = counts.pings.iter().rposition(|(_, ping)| **ping == *data)
-        {
-            let sent = counts.pings[answered].0;
-            counts.pings.drain(..=answered);
-            counts.stats.ping_round_trip = Some(now.duration_since(sent));
         }
     }
 }

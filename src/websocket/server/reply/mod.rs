@@ -1,11 +1,13 @@
 //! Replies to requests, made before there is a handler.
 
+pub(in crate::websocket) mod responder;
+
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::{
     http::response,
     protocol::{MessageLimits, handshake},
-    websocket::server::responder::{Deferred, Responder},
+    websocket::server::reply::responder::{Deferred, Responder},
 };
 
 /// Reply of [`Server::on_request`](crate::Server::on_request): accept the WebSocket, respond with HTTP, or reply later.

@@ -1,28 +1,33 @@
 //! The outbound half of a connection: encoder, queued bytes, and closing state.
 
+pub(in crate::reactor) mod cold;
+pub(in crate::reactor) mod compression;
+pub(in crate::reactor) mod counts;
+pub(in crate::reactor) mod latest;
+pub(in crate::reactor) mod queue;
+
 use std::{io::IoSlice, net::SocketAddr, rc::Rc, time::Instant};
 
 use crate::{
-    buffer::{SharedBlock, offset_in},
+    buffer::{LARGE_PAYLOAD_BYTES, SharedBlock, offset_in},
     protocol::{CloseCode, Message, deflate::Deflation, encoder::Encoder, framing::HeaderBytes},
     reactor::{
         config::StreamConfig,
         connection::{
-            cold::Cold,
-            compression::Compression,
             encoding::Encoding,
+            outbound::{
+                cold::Cold,
+                compression::Compression,
+                queue::{MAX_SLICES, Queue},
+            },
             peer_addr::PeerAddr,
-            queue::{MAX_SLICES, Queue},
             state::State,
         },
         id::{ConnectionId, TimerId},
         pools::Pools,
-        publish::encoded::EncodedFrame,
+        publish::encoded::{EncodedFrame, SMALL_FRAME_BYTES},
     },
 };
-
-/// A payload of at least this length is sent from its place, if that is a block or the input being handled.
-pub(crate) const LARGE_PAYLOAD_BYTES: usize = 16 * 1024;
 
 /// How a message was queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -365,7 +370,3 @@ impl Outbound {
         queue.append(&mut pools.blocks, expected, true, write);
     }
 }
-
-/// A published frame up to this length is copied behind a non-empty queue, because a segment of its own would cost as
-/// much.
-pub(in crate::reactor) const SMALL_FRAME_BYTES: usize = 1024;

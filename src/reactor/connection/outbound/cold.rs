@@ -5,7 +5,10 @@ use std::{io, mem, rc::Rc, time::Instant};
 use crate::{
     protocol::CloseReason,
     reactor::{
-        connection::{counts::Counts, outbound::Outbound, output_rule::OutputRule},
+        connection::{
+            outbound::{Outbound, counts::Counts},
+            output_rule::OutputRule,
+        },
         id::TimerId,
     },
     tls_info::TlsInfo,
