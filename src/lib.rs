@@ -52,16 +52,19 @@
 //! ```text
 //!  websocket/   Server · Client · Handler · WebSocket       the façade
 //!  reactor/     Reactor · Hub · StreamHandler · timers      waits, moves bytes, calls handlers
-//!  net/         Kernel · Bind · Transport                   bytes to and from the system
+//!  net/         Kernel · Bind · Transport · TLS             bytes to and from the system
 //!  protocol/    Decoder · Encoder · Handshake               pure: bytes ⇄ frames ⇄ messages
-//!  http/        request heads, responses                    pure
+//!  proxy/       CONNECT · SOCKS5                            pure: tunnels to a server
+//!  http/        heads, bodies, responses, origins           pure: bytes ⇄ requests and responses
+//!  url/         ws, wss and ws+unix                         pure
+//!  buffer/      blocks and their pool
 //! ```
 //!
 //! # Path of a message
 //!
 //! ```text
-//!  kernel → Transport → Inbound → StreamHandler ─(ServerStream, ClientStream; then Session)→ Decoder → Handler
-//!  kernel ← Transport ← flush ← Outbound ← Encoder ← Hub::send ← WebSocket::send ←───────────────────────┘
+//!  kernel → Transport → Inbound → StreamHandler ─(ServerStream, ClientStream: hand_over)→ Session → Decoder → Handler
+//!  kernel ← Transport ← write ← Outbound ← Encoding ← Hub::send ← WebSocket::send ←───────────────────────────────┘
 //! ```
 //!
 //! A connection has two halves. The inbound half (socket, decoder, handler) is an `Inbound` and belongs to the loop.

@@ -40,17 +40,24 @@ impl Block {
     }
 
     /// The buffer as octets. Text becomes octets.
+    #[inline]
     pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
-        match self {
-            Block::Bytes(_) => {}
-            Block::Text(text) => *self = Block::Bytes(mem::take(text).into_bytes()),
-            Block::Frozen(bytes) => *self = Block::Bytes(mem::take(bytes)),
-            Block::OwnedBytes(_) | Block::OwnedText(_) => *self = Block::Bytes(Vec::new()),
+        if !matches!(self, Block::Bytes(_)) {
+            self.make_bytes();
         }
         match self {
             Block::Bytes(bytes) => bytes,
             _ => unreachable!("turned into octets above"),
         }
+    }
+
+    #[cold]
+    fn make_bytes(&mut self) {
+        *self = Block::Bytes(match self {
+            Block::Bytes(bytes) | Block::Frozen(bytes) => mem::take(bytes),
+            Block::Text(text) => mem::take(text).into_bytes(),
+            Block::OwnedBytes(_) | Block::OwnedText(_) => Vec::new(),
+        });
     }
 
     /// Prevents appending until the block is recycled.
@@ -157,11 +164,12 @@ impl Blocks {
     /// Takes a block back. The block is kept if it has no other owner and the pool has room.
     pub(crate) fn give(&mut self, mut block: SharedBlock) {
         let Some(free) = Rc::get_mut(&mut block) else { return };
-        let capacity = free.capacity();
+        let bytes = free.bytes_mut();
+        let capacity = bytes.capacity();
         if capacity == 0 || self.free_bytes + capacity > self.limit {
             return;
         }
-        free.bytes_mut().clear();
+        bytes.clear();
         self.free_bytes += capacity;
         if capacity >= LARGE_BYTES { self.large.push(block) } else { self.small.push(block) }
     }
