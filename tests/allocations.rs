@@ -10,6 +10,7 @@ use std::{
 
 use ws_reactor::{Callbacks, Reactor, Server};
 
+#[path = "it/support/counting.rs"]
 mod counting;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

@@ -8,6 +8,7 @@ use std::{env, fs, time::Duration};
 
 use ws_reactor::{Callbacks, Client, CloseCode, Reactor, Server, on_message};
 
+#[path = "it/support/counting.rs"]
 mod counting;
 
 /// Each has ports of its own for those who come to it.

@@ -14,7 +14,9 @@ use socket2::SockRef;
 use wire::deflate::{Deflate, RSV1};
 use ws_reactor::{DeflateConfig, Reactor, Server, Version, on_message};
 
+#[path = "it/support/counting.rs"]
 mod counting;
+#[path = "it/support/wire/mod.rs"]
 mod wire;
 
 const COMPRESSED_TEXT: u8 = 0x80 | RSV1 | 1;

@@ -13,11 +13,15 @@ use ws_reactor::{
     net::sim::{PeerId, Random, Sim},
 };
 
+#[path = "it/support/counting.rs"]
 mod counting;
+#[path = "it/support/played.rs"]
 mod played;
 #[cfg(all(feature = "deflate", feature = "tls"))]
+#[path = "it/support/secure.rs"]
 mod secure;
 #[cfg(feature = "deflate")]
+#[path = "it/support/wire/mod.rs"]
 mod wire;
 
 const BYSTANDER: &str = "10.0.0.9:80";

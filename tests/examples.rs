@@ -12,6 +12,7 @@ use std::{
 use threaded::ThreadedServer;
 use ws_reactor::{Callbacks, Server, http::StatusCode};
 
+#[path = "it/support/threaded.rs"]
 mod threaded;
 
 /// A port on which nobody listens.

@@ -22,7 +22,9 @@ use ws_reactor::{
     SendStatus, Server, TimerId, Version, WebSocket, net::sim::Sim, on_message,
 };
 
+#[path = "it/support/counting.rs"]
 mod counting;
+#[path = "it/support/wire/mod.rs"]
 mod wire;
 
 const CROWD: usize = 200;

@@ -7,8 +7,11 @@ use std::{env, fs, process::Command};
 use played::{Here, Log, echo, noting, taken};
 use ws_reactor::{Client, Reactor, ReactorConfig, net::sim::Sim};
 
+#[path = "it/support/played.rs"]
 mod played;
+#[path = "it/support/secure.rs"]
 mod secure;
+#[path = "it/support/wire/mod.rs"]
 mod wire;
 
 const ROLE: &str = "WS_REACTOR_TRUSTS";

@@ -1,10 +1,15 @@
 //! Promises to users, each under its subject.
 #![allow(clippy::unwrap_used)]
 
+mod client;
 mod config;
+mod contract;
 mod deflate;
-mod http;
+mod floors;
 mod protocol;
 mod reactor;
+mod server;
 mod support;
 mod threads;
+#[cfg(feature = "tls")]
+mod tls;

@@ -5,13 +5,13 @@
 //! many connections have lived.
 #![allow(clippy::unwrap_used)]
 
+mod client;
 mod peer;
 #[cfg(feature = "tls")]
-#[path = "../secure/mod.rs"]
+#[path = "../it/support/secure.rs"]
 mod secure;
-#[path = "../seeds/mod.rs"]
 mod seeds;
-#[path = "../wire/mod.rs"]
+#[path = "../it/support/wire/mod.rs"]
 mod wire;
 mod world;
 

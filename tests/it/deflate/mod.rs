@@ -1,6 +1,8 @@
 //! permessage-deflate: negotiation with servers and clients of every kind, and messages whose end was left on.
 #![cfg(feature = "deflate")]
 
+mod messages;
+
 use std::{cell::RefCell, rc::Rc};
 
 use ws_reactor::{

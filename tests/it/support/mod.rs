@@ -1,4 +1,10 @@
-//! Helpers for the tests of this binary.
+//! Helpers of the tests. Other test binaries include some of these files by path.
+
+pub(crate) mod played;
+#[cfg(feature = "tls")]
+pub(crate) mod secure;
+pub(crate) mod threaded;
+pub(crate) mod wire;
 
 use std::{cell::Cell, cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
 

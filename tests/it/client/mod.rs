@@ -1,0 +1,6 @@
+//! Clients: opening, routes, reconnecting, and the blocking client.
+
+mod blocking;
+mod client;
+mod regressions;
+mod ways;

@@ -1,0 +1,6 @@
+//! What holds in every version, for every callback.
+
+mod behaviour;
+mod matrix;
+mod vectors;
+mod versions;

@@ -1,0 +1,5 @@
+//! Servers: requests and their replies.
+
+mod deferred_replies;
+mod http;
+mod requests;

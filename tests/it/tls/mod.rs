@@ -1,0 +1,4 @@
+//! TLS, as server and as client.
+
+mod regressions;
+mod tls;
