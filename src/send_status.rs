@@ -40,7 +40,7 @@ pub enum SendStatus {
 }
 
 impl SendStatus {
-    /// Whether the message is queued: [`Queued`](Self::Queued) or [`Congested`](Self::Congested).
+    /// Returns `true` if the message is queued: [`Queued`](Self::Queued) or [`Congested`](Self::Congested).
     pub fn is_queued(self) -> bool {
         matches!(self, SendStatus::Queued | SendStatus::Congested)
     }

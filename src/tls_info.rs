@@ -17,6 +17,6 @@ pub struct TlsInfo {
     ///
     /// The chain was verified, except on a client with `TlsClientConfig::dangerously_trusting_everybody`.
     pub peer_certificates: Vec<Vec<u8>>,
-    /// Whether the handshake resumed an earlier session by a ticket. RFC 8446 §2.2.
+    /// `true` if the handshake resumed an earlier session by a ticket. RFC 8446 §2.2.
     pub resumed: bool,
 }

@@ -32,7 +32,7 @@ impl Arguments {
         Arguments { given, command }
     }
 
-    /// Whether an option was given.
+    /// Returns `true` if an option was given.
     #[allow(dead_code)]
     pub(crate) fn has(&self, option: &str) -> bool {
         let name = option.trim_start_matches("--");

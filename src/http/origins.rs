@@ -66,7 +66,7 @@ impl Origins {
         }
     }
 
-    /// Whether pages of `origin`, in a browser's spelling, may connect.
+    /// Returns `true` if pages of `origin`, in a browser's spelling, may connect.
     pub(crate) fn allow(&self, origin: &str) -> bool {
         let Origins::Listed(patterns) = self else { return true };
         let origin = origin.to_ascii_lowercase();

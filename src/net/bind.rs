@@ -170,7 +170,7 @@ pub(super) fn keep_little_unsent<'s>(_: impl Into<socket2::SockRef<'s>>) -> io::
 /// Attempts to find a port that is free on all addresses of a name.
 const MAX_ATTEMPTS: usize = 16;
 
-/// Whether the machine lacks the address or its family.
+/// Returns `true` if the machine lacks the address or its family.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
         || error.to_string().contains("ddress family not supported")

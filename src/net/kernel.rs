@@ -63,7 +63,7 @@ pub trait Kernel: Sealed + fmt::Debug {
     /// A bound listener.
     type Listener: fmt::Debug;
 
-    /// Whether a read shorter than the buffer has drained the socket, so that the next byte brings an event.
+    /// `true` if a read shorter than the buffer has drained the socket, so that the next byte brings an event.
     const SHORT_READ_DRAINS: bool;
 
     /// Appends events to `events`. Waits until an event occurs, `timeout` passes (`None`: no limit), or [`Wake::wake`]
@@ -107,7 +107,7 @@ pub trait Kernel: Sealed + fmt::Debug {
     /// The attempt cannot be started.
     fn connect(&mut self, to: &Endpoint, token: usize) -> io::Result<Self::Stream>;
 
-    /// Whether a stream is connected. `false` while the attempt is under way.
+    /// Returns `true` if a stream is connected. `false` while the attempt is under way.
     ///
     /// # Errors
     ///

@@ -51,7 +51,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Whether the connection attempt still needs the answer. A resolver may skip a look-up that is not wanted.
+    /// Returns `true` if the connection attempt still needs the answer. A resolver may skip a look-up that is not
+    /// wanted.
     pub fn is_wanted(&self) -> bool {
         self.cancel_token.strong_count() > 0
     }
@@ -89,7 +90,7 @@ impl Answers {
         Answer { lookup, answers: Arc::clone(self), cancel_token: Arc::downgrade(cancel_token), given: false }
     }
 
-    /// Whether answers wait.
+    /// Returns `true` if answers wait.
     pub(crate) fn are_waiting(&self) -> bool {
         self.0.is_waiting()
     }

@@ -276,18 +276,18 @@ impl Sim {
         std::mem::take(&mut self.peers[peer.0].received)
     }
 
-    /// Whether the peer has read the end of the stream, or the connection is broken.
+    /// Returns `true` if the peer has read the end of the stream, or the connection is broken.
     pub fn is_ended(&self, peer: PeerId) -> bool {
         let peer = &self.peers[peer.0];
         peer.is_broken() || (peer.shut || peer.closed.get()) && peer.held.is_empty()
     }
 
-    /// Whether the reactor has accepted the connection, or made the connection itself.
+    /// Returns `true` if the reactor has accepted the connection, or made the connection itself.
     pub fn is_accepted(&self, peer: PeerId) -> bool {
         self.peers[peer.0].is_taken()
     }
 
-    /// Whether the reactor has dropped its end of the connection.
+    /// Returns `true` if the reactor has dropped its end of the connection.
     pub fn is_closed(&self, peer: PeerId) -> bool {
         self.peers[peer.0].closed.get()
     }
@@ -344,7 +344,7 @@ impl Sim {
         }
     }
 
-    /// Whether the other end of an internal connection has received everything from this end.
+    /// Returns `true` if the other end of an internal connection has received everything from this end.
     fn has_passed_on(&self, peer: &Peer) -> bool {
         let Some(other) = peer.other.map(|other| &self.peers[other]) else { return true };
         let ended = (peer.shut || peer.closed.get()) && peer.held.is_empty();

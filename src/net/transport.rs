@@ -121,7 +121,7 @@ impl<S> Transport<S> {
         }
     }
 
-    /// Whether a TLS handshake is unfinished. The handshake is the expensive part of TLS.
+    /// Returns `true` if a TLS handshake is unfinished. The handshake is the expensive part of TLS.
     pub(crate) fn is_handshaking(&self) -> bool {
         match self {
             Transport::Dialing | Transport::Plain(_) => false,
@@ -139,7 +139,7 @@ impl<S> Transport<S> {
         }
     }
 
-    /// Whether accepted bytes wait to be written.
+    /// Returns `true` if accepted bytes wait to be written.
     pub(crate) fn holds_output(&self) -> bool {
         match self {
             Transport::Dialing | Transport::Plain(_) => false,

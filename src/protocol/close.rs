@@ -72,7 +72,7 @@ pub enum ClosedBy {
     },
     /// TLS failed: a certificate was not accepted, or the peer does not speak TLS. `on_error` receives the details.
     Tls,
-    /// The connection could not be made, was reset, or was given up by the system.
+    /// The connection could not be made, was reset, or was aborted by the system.
     Network(io::ErrorKind),
 }
 
@@ -87,7 +87,7 @@ pub struct CloseReason {
     pub code: CloseCode,
     /// Reason text of the close frame. Empty if there was none.
     pub reason: String,
-    /// Whether the connection ended in order.
+    /// `true` if the connection ended in order.
     ///
     /// A WebSocket: both close frames were exchanged (RFC 6455 §7.1.4). Always `false` in hixie-75 and hixie-76. A raw
     /// stream: one side ended the stream, and the closing timeout did not pass. In both, the system took all output of

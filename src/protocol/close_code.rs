@@ -60,7 +60,7 @@ impl CloseCode {
         CloseCode(number)
     }
 
-    /// Whether an application may send the code: 1000, 1001, 1003, 1007 to 1014, and 3000 to 4999.
+    /// Returns `true` if an application may send the code: 1000, 1001, 1003, 1007 to 1014, and 3000 to 4999.
     ///
     /// 1002 is sent by this crate only, 1005 and 1006 are never on the wire, and all other numbers are reserved. RFC
     /// 6455 §7.4.
@@ -68,7 +68,7 @@ impl CloseCode {
         self.0 != CloseCode::PROTOCOL_ERROR.0 && self.is_receivable()
     }
 
-    /// Whether a close frame of RFC 6455 may carry the code (RFC 6455 §7.4).
+    /// Returns `true` if a close frame of RFC 6455 may carry the code (RFC 6455 §7.4).
     pub(crate) const fn is_receivable(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
     }

@@ -211,9 +211,9 @@ pub struct DeflateParameters {
     pub server_max_window_bits: u8,
     /// Window of the client's messages, as a power of two: 8 to 15.
     pub client_max_window_bits: u8,
-    /// Whether the server's messages may refer to earlier ones.
+    /// `true` if the server's messages may refer to earlier ones.
     pub server_context_takeover: bool,
-    /// Whether the client's messages may refer to earlier ones.
+    /// `true` if the client's messages may refer to earlier ones.
     pub client_context_takeover: bool,
     /// The client offered `server_max_window_bits`, so the answer must name the window (RFC 7692 §7.1.2.1). Other
     /// clients get no window: some would refuse the parameter, and a smaller window than expected does no harm.

@@ -28,12 +28,12 @@ impl Encoder {
         self.version
     }
 
-    /// Whether frames are masked.
+    /// Returns `true` if frames are masked.
     pub(crate) fn masks(self) -> bool {
         self.side == Side::Client
     }
 
-    /// Whether the version has this type of message.
+    /// Returns `true` if the version has this type of message.
     pub(crate) fn supports(self, message: Message<'_>) -> bool {
         message.is_text() || self.version.supports_binary()
     }

@@ -45,17 +45,17 @@ impl<'a> Message<'a> {
         self.as_bytes().len()
     }
 
-    /// Whether the payload has no bytes.
+    /// Returns `true` if the payload has no bytes.
     pub fn is_empty(self) -> bool {
         self.as_bytes().is_empty()
     }
 
-    /// Whether the message is a text message.
+    /// Returns `true` if the message is a text message.
     pub fn is_text(self) -> bool {
         matches!(self, Message::Text(_))
     }
 
-    /// Whether the message is a binary message.
+    /// Returns `true` if the message is a binary message.
     pub fn is_binary(self) -> bool {
         !self.is_text()
     }
@@ -213,7 +213,7 @@ impl OwnedMessage {
         self.as_bytes().len()
     }
 
-    /// Whether the payload has no bytes.
+    /// Returns `true` if the payload has no bytes.
     pub fn is_empty(&self) -> bool {
         self.as_bytes().is_empty()
     }

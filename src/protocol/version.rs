@@ -232,22 +232,22 @@ impl Version {
         self.traits().number
     }
 
-    /// Whether the version has binary messages: all but hixie-75 and hixie-76.
+    /// Returns `true` if the version has binary messages: all but hixie-75 and hixie-76.
     pub fn supports_binary(self) -> bool {
         self.traits().typed
     }
 
-    /// Whether the version has ping and pong frames: all but hixie-75 and hixie-76.
+    /// Returns `true` if the version has ping and pong frames: all but hixie-75 and hixie-76.
     pub fn supports_ping(self) -> bool {
         self.traits().typed
     }
 
-    /// Whether close frames of the version have a code and a reason: hybi-06 and later.
+    /// Returns `true` if close frames of the version have a code and a reason: hybi-06 and later.
     pub fn supports_close_codes(self) -> bool {
         matches!(self.traits().closing, Closing::Code { .. })
     }
 
-    /// Whether the version closes by more than the end of the stream.
+    /// Returns `true` if the version closes by more than the end of the stream.
     pub(crate) fn has_closing_handshake(self) -> bool {
         self.traits().closing != Closing::Stream
     }

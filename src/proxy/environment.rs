@@ -28,7 +28,7 @@ pub(crate) fn proxy_for(
     proxy.map(Some).map_err(|error| (without_credentials(&text), error))
 }
 
-/// Whether an entry of `no_proxy` names the server.
+/// Returns `true` if an entry of `no_proxy` names the server.
 fn is_named(url: &Url, entry: &str) -> bool {
     let entry = entry.trim();
     if entry == "*" {
@@ -60,7 +60,7 @@ fn with_port(entry: &str, port: u16) -> (&str, bool) {
     }
 }
 
-/// Whether the first `length` bits of both addresses are equal.
+/// Returns `true` if the first `length` bits of both addresses are equal.
 fn shares(one: IpAddr, other: IpAddr, length: u32) -> bool {
     let differing = match (one, other) {
         (IpAddr::V4(one), IpAddr::V4(other)) => (u128::from(u32::from(one)) ^ u128::from(u32::from(other))) << 96,

@@ -59,7 +59,7 @@ impl Proxy {
         self
     }
 
-    /// Whether the connection to the proxy uses TLS.
+    /// Returns `true` if the connection to the proxy uses TLS.
     pub(crate) fn is_secure(&self) -> bool {
         self.kind == Kind::SecureConnect
     }

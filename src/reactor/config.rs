@@ -97,7 +97,7 @@ pub struct ReactorConfig {
     ///
     /// A command beyond the limit is refused with [`RemoteError::Full`](crate::RemoteError::Full).
     pub remote_commands: usize,
-    /// Whether [`Stats::longest_callback`](crate::Stats::longest_callback) is measured. Default `false`, because
+    /// `true` if [`Stats::longest_callback`](crate::Stats::longest_callback) is measured. Default `false`, because
     /// measuring reads the clock before and after each callback.
     pub time_callbacks: bool,
     /// Reaction to a panic in user code. Default [`PanicPolicy::CloseConnection`].

@@ -156,8 +156,8 @@ impl Hub {
         self.outbounds.iter().map(|outbound| outbound.id)
     }
 
-    /// Whether the connection can send: a WebSocket is open, or a raw stream is connected, and the connection is not
-    /// closing.
+    /// Returns `true` if the connection can send: a WebSocket is open, or a raw stream is connected, and the connection
+    /// is not closing.
     pub fn is_open(&self, id: ConnectionId) -> bool {
         self.outbound(id).is_some_and(|outbound| {
             let opening = outbound.state.is_connecting() || outbound.encoding.is_opening();
@@ -165,7 +165,7 @@ impl Hub {
         })
     }
 
-    /// Whether the connection has not ended and is not closing. The connection may still be opening.
+    /// Returns `true` if the connection has not ended and is not closing. The connection may still be opening.
     pub(crate) fn is_alive(&self, id: ConnectionId) -> bool {
         self.phase(id) == Phase::Open
     }
@@ -243,7 +243,7 @@ impl Hub {
 
     // The following methods are for the floors that build on streams, and for the loop.
 
-    /// Whether a warning that a peer can cause at will may be logged: at most one per second.
+    /// Returns `true` if a warning that a peer can cause at will may be logged: at most one per second.
     pub(crate) fn may_warn(&mut self) -> bool {
         let may = self.warned.is_none_or(|warned| self.now.duration_since(warned) >= Duration::from_secs(1));
         if may {

@@ -72,7 +72,7 @@ impl Pools {
         }
     }
 
-    /// Whether more is free than is worth keeping without need.
+    /// Returns `true` if more is free than is worth keeping without need.
     pub(super) fn has_excess(&self) -> bool {
         self.queues.len() > FEW_QUEUES || self.blocks.free_bytes() > FEW_BYTES
     }

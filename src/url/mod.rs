@@ -212,7 +212,7 @@ fn default_port(secure: bool) -> u16 {
     if secure { 443 } else { 80 }
 }
 
-/// Whether a reference begins with a scheme (RFC 3986 §3.1).
+/// Returns `true` if a reference begins with a scheme (RFC 3986 §3.1).
 fn has_scheme(reference: &str) -> bool {
     let Some((scheme, _)) = reference.split_once(':') else { return false };
     let within = |octet: u8| octet.is_ascii_alphanumeric() || b"+-.".contains(&octet);
@@ -243,7 +243,7 @@ fn is_unreserved(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || b"-._~".contains(&octet)
 }
 
-/// Whether an octet may occur in a request target. `%` may stand for itself, as in the URL standard.
+/// Returns `true` if an octet may occur in a request target. `%` may stand for itself, as in the URL standard.
 fn is_of_target(octet: u8) -> bool {
     octet.is_ascii_graphic() && http::uri::PathAndQuery::try_from(&[b'/', octet][..]).is_ok()
 }

@@ -103,15 +103,15 @@ pub struct ServerConfig {
     ///
     /// A request for another version is answered with 426 and a list of versions. RFC 6455 §4.4.
     pub versions: Vec<Version>,
-    /// Whether a proxy in front terminates TLS. Default `false`.
+    /// `true` if a proxy in front terminates TLS. Default `false`.
     ///
     /// If `true`, [`Handshake::is_secure`](crate::Handshake::is_secure) is `true`, and hixie-75 to hybi-03 handshakes
     /// answer with a `wss` location. Without it, those clients refuse the response to a `wss` URL.
     pub secure_proxy: bool,
-    /// Whether Flash's `<policy-file-request/>` is answered with a policy that allows all. Default `true`, as
+    /// `true` if Flash's `<policy-file-request/>` is answered with a policy that allows all. Default `true`, as
     /// em-websocket.
     pub flash_policy: bool,
-    /// Whether `GET` and `HEAD` of `/healthcheck` are answered with 200, before `on_request`. Default `true`, as
+    /// `true` if `GET` and `HEAD` of `/healthcheck` are answered with 200, before `on_request`. Default `true`, as
     /// em-websocket.
     ///
     /// The body of the response to `GET` is `OK`.

@@ -306,12 +306,12 @@ impl<'a> WebSocket<'a> {
         self.version
     }
 
-    /// Whether the version has pings and pongs.
+    /// Returns `true` if the version has pings and pongs.
     pub fn supports_ping(&self) -> bool {
         self.version.supports_ping()
     }
 
-    /// Whether the version has close codes.
+    /// Returns `true` if the version has close codes.
     pub fn supports_close_codes(&self) -> bool {
         self.version.supports_close_codes()
     }

@@ -297,12 +297,12 @@ impl TestSocket {
         std::mem::take(&mut self.pending)
     }
 
-    /// Whether the server has released the connection.
+    /// Returns `true` if the server has released the connection.
     pub fn is_closed(&mut self) -> bool {
         self.reactor.kernel_mut().is_closed(self.peer)
     }
 
-    /// Whether the peer has seen the end of the stream.
+    /// Returns `true` if the peer has seen the end of the stream.
     pub fn is_ended(&mut self) -> bool {
         self.reactor.kernel_mut().is_ended(self.peer)
     }

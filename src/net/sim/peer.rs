@@ -100,12 +100,12 @@ impl Peer {
         self.taken
     }
 
-    /// Whether the reactor holds the connection.
+    /// Returns `true` if the reactor holds the connection.
     pub(super) fn is_held(&self) -> bool {
         self.taken && !self.closed.get()
     }
 
-    /// Whether there is data or an end to read.
+    /// Returns `true` if there is data or an end to read.
     pub(super) fn is_readable(&self) -> bool {
         !self.arrived.is_empty() || self.finished
     }
@@ -162,7 +162,7 @@ impl Peer {
         if written == 0 && offered > 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(written) }
     }
 
-    /// Whether no bytes are in flight to or from the peer.
+    /// Returns `true` if no bytes are in flight to or from the peer.
     pub(super) fn is_quiet(&self) -> bool {
         let (coming, going) = (!self.in_flight.is_empty(), self.reading && !self.held.is_empty());
         let ending = self.finishing && !self.finished;

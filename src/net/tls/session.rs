@@ -223,7 +223,7 @@ impl<S> Session<S> {
         Ok(flushed)
     }
 
-    /// Whether ciphertext waits to be written.
+    /// Returns `true` if ciphertext waits to be written.
     pub(crate) fn holds_output(&self) -> bool {
         self.tls.wants_write() || self.carrier.holds_output()
     }

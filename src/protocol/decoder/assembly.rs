@@ -22,7 +22,7 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
-    /// Whether there is no message.
+    /// Returns `true` if there is no message.
     pub(crate) fn is_idle(&self) -> bool {
         self.block.is_none()
     }

@@ -64,7 +64,7 @@ impl Decoder {
         self.inflation = Some(Box::new(inflation));
     }
 
-    /// Whether compressed messages are enabled.
+    /// Returns `true` if compressed messages are enabled.
     pub(crate) fn inflates(&self) -> bool {
         self.inflation.is_some()
     }

@@ -51,7 +51,7 @@ impl Deflation {
         }
     }
 
-    /// Whether a message of this length is compressed.
+    /// Returns `true` if a message of this length is compressed.
     pub(crate) fn wants(&self, length: usize) -> bool {
         length >= self.threshold_bytes
     }

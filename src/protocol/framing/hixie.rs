@@ -50,7 +50,7 @@ pub(crate) enum Step {
 }
 
 impl Frames {
-    /// Whether no text is unfinished.
+    /// Returns `true` if no text is unfinished.
     pub(crate) fn is_between_texts(self) -> bool {
         !matches!(self, Frames::Text(_))
     }

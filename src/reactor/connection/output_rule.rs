@@ -21,7 +21,7 @@ pub(in crate::reactor) const READ_ANYWAY_AFTER: Duration = Duration::from_secs(1
 /// Bytes read each time in spite of the output.
 pub(in crate::reactor) const READ_ANYWAY_BYTES: usize = 256 * 1024;
 
-/// Whether a message may be queued behind the buffered output.
+/// Decision on a message, by the amount of buffered output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::reactor) enum Admission {
     Accept,

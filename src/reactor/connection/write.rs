@@ -118,7 +118,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Whether the system has taken all output of a connection, or the connection has ended.
+    /// Returns `true` if the system has taken all output of a connection, or the connection has ended.
     pub(crate) fn is_flushed(&self, id: ConnectionId) -> bool {
         let holds = || self.inbounds.get(id.key()).is_some_and(|inbound| inbound.transport.holds_output());
         self.hub.outbound(id).is_none_or(|outbound| outbound.buffered() == 0 && !holds())

@@ -142,17 +142,17 @@ impl Hub {
         }
     }
 
-    /// Whether new connections are allowed: the loop is not ending.
+    /// Returns `true` if new connections are allowed: the loop is not ending.
     pub(crate) fn may_dial(&self) -> bool {
         matches!(self.running, Running::Yes | Running::Stopped)
     }
 
-    /// Whether the connection's name is being resolved.
+    /// Returns `true` if the connection's name is being resolved.
     pub(crate) fn is_resolving(&self, id: ConnectionId) -> bool {
         self.outbound(id).is_some_and(|outbound| outbound.state.is_resolving())
     }
 
-    /// Whether this application has ended the connection, even if the connection had ended before.
+    /// Returns `true` if this application has ended the connection, even if the connection had ended before.
     pub(crate) fn is_closed_by_app(&self, id: ConnectionId) -> bool {
         self.outbound(id).is_none_or(|outbound| outbound.state.is_closed_by_app())
     }

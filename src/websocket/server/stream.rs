@@ -177,7 +177,7 @@ impl ServerStream {
         false
     }
 
-    /// Whether the request's origin is allowed. A client without an `Origin` header is not a browser.
+    /// Returns `true` if the request's origin is allowed. A client without an `Origin` header is not a browser.
     fn may_connect(&self, request: &Request) -> bool {
         match request.origin() {
             Some(origin) => self.server.origins.allow(origin),

@@ -142,7 +142,7 @@ impl Outbound {
         self.line_up(Waiting { step: Step::Queue, begun: false, block, key: None, shared: false, start: 0, end });
     }
 
-    /// Whether the line holds a message with the key of which nothing is compressed yet.
+    /// Returns `true` if the line holds a message with the key of which nothing is compressed yet.
     pub(in crate::reactor) fn has_latest_in_line(&self, key: &str) -> bool {
         self.compression.as_ref().is_some_and(|compression| compression.line.iter().any(|waiting| waiting.has_key(key)))
     }
@@ -172,7 +172,7 @@ impl Outbound {
         }
     }
 
-    /// Whether messages wait for compression.
+    /// Returns `true` if messages wait for compression.
     pub(in crate::reactor) fn is_compressing(&self) -> bool {
         self.compression.as_ref().is_some_and(|compression| !compression.line.is_empty())
     }
@@ -197,7 +197,7 @@ impl Outbound {
         }
     }
 
-    /// Whether a part of the first message is compressed.
+    /// Returns `true` if a part of the first message is compressed.
     fn is_amidst(&self) -> bool {
         self.compression.as_ref().and_then(|compression| compression.line.front()).is_some_and(|first| first.begun)
     }

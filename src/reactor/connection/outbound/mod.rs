@@ -129,7 +129,7 @@ impl Outbound {
         self.queue.as_ref().map_or(0, |queue| queue.len())
     }
 
-    /// Whether the output is neither congested nor at its limit.
+    /// Returns `true` if the output is neither congested nor at its limit.
     #[inline]
     pub(in crate::reactor) fn has_room(&self) -> bool {
         self.buffered() < self.config.output.congestion_mark()

@@ -271,8 +271,8 @@ impl Segment {
         Segment { block, start: range.start, end: range.end, shared: 0, ends_frame }
     }
 
-    /// Whether a frame with that many payload bytes may be appended: the block is not shared, and it has room, or may
-    /// be doubled without growing too large.
+    /// Returns `true` if a frame with that many payload bytes may be appended: the block is not shared, and it has
+    /// room, or may be doubled without growing too large.
     fn has_room_for(&mut self, bytes: usize) -> bool {
         let Some(Block::Bytes(all)) = self.block.as_mut().and_then(Rc::get_mut) else { return false };
         let (needed, most) = (self.end + MAX_HEADER_BYTES + bytes, SEGMENT_BYTES);

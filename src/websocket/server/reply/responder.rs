@@ -53,7 +53,7 @@ impl Responder {
         self.slot.take().map_or(Err(RemoteError::Closed), |slot| slot.give(reply.into()))
     }
 
-    /// Whether no request waits for the reply any more.
+    /// Returns `true` if no request waits for the reply any more.
     pub fn is_closed(&self) -> bool {
         self.slot.as_ref().is_none_or(|slot| matches!(*slot.state(), State::Closed))
     }
