@@ -3,21 +3,17 @@
 //! Pure: bytes in, bytes out. TLS to the proxy lies beneath. After the tunnel is established, all bytes are the
 //! server's.
 
+mod connect;
 mod environment;
+mod socks5;
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 pub(crate) use self::environment::proxy_for;
-use crate::{
-    http::{
-        credentials::basic,
-        head::{HeadLimits, HeadReader, MOST_INFORMATIONAL},
-        response,
-    },
-    url::{Credentials, Url, UrlError},
-};
+use self::{connect::Connect, socks5::Socks5};
+use crate::url::{Credentials, Url, UrlError};
 
 /// A proxy for [`Client::proxy`](crate::Client::proxy).
 ///
@@ -123,7 +119,7 @@ impl fmt::Display for ProxyError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ProxyError::Refused(status) => write!(formatter, "the proxy answers {status}"),
-            ProxyError::Reply(reply) => write!(formatter, "the proxy cannot connect: {}", meaning(*reply)),
+            ProxyError::Reply(reply) => write!(formatter, "the proxy cannot connect: {}", socks5::meaning(*reply)),
             ProxyError::Credentials => formatter.write_str("the proxy wants other credentials"),
             ProxyError::TooLong => formatter.write_str("a name, user or password is too long for SOCKS"),
             ProxyError::Malformed => formatter.write_str("the proxy's reply is malformed"),
@@ -133,157 +129,31 @@ impl fmt::Display for ProxyError {
 
 impl std::error::Error for ProxyError {}
 
-/// Meaning of a SOCKS reply code (RFC 1928 §6).
-fn meaning(reply: u8) -> &'static str {
-    match reply {
-        1 => "general failure",
-        2 => "not allowed by its rules",
-        3 => "network unreachable",
-        4 => "host unreachable",
-        5 => "connection refused",
-        6 => "time to live expired",
-        7 => "command not supported",
-        8 => "address type not supported",
-        _ => "no reason is given",
-    }
-}
-
 /// A tunnel under construction.
-pub(crate) struct Tunnel {
-    step: Step,
-    host: String,
-    port: u16,
-    credentials: Option<Credentials>,
-    /// The part of the proxy's next reply that has arrived.
-    gathered: Vec<u8>,
+pub(crate) enum Tunnel {
+    Connect(Connect),
+    Socks5(Socks5),
 }
-
-enum Step {
-    /// Waits for the response to CONNECT. Counts interim responses (1xx).
-    Connect(HeadReader, usize),
-    /// Waits for the chosen method.
-    Greeted,
-    /// Waits for the verdict on the credentials.
-    Introduced,
-    /// Waits for the connection to the server.
-    Asked,
-}
-
-/// Longest user, password or name (RFC 1928 and RFC 1929: one octet of length).
-const LONGEST: usize = 255;
 
 impl Tunnel {
     /// Starts a tunnel through `proxy` and appends the first bytes for the proxy to `out`.
     pub(crate) fn new(proxy: &Proxy, url: &Url, out: &mut Vec<u8>) -> Self {
-        let credentials = proxy.credentials.clone();
-        let step = match proxy.kind {
+        match proxy.kind {
             Kind::Connect | Kind::SecureConnect => {
-                let bracket = if url.host.contains(':') { ("[", "]") } else { ("", "") };
-                let place = format!("{}{}{}:{}", bracket.0, url.host, bracket.1, url.port);
-                out.extend_from_slice(format!("CONNECT {place} HTTP/1.1\r\n").as_bytes());
-                response::write_line("Host", place.as_bytes(), out);
-                if let Some(credentials) = &credentials {
-                    let value = basic(credentials);
-                    response::write_line("Proxy-Authorization", value.as_bytes(), out);
-                }
-                response::write_headers(&proxy.headers, out);
-                out.extend_from_slice(b"\r\n");
-                Step::Connect(HeadReader::default(), 0)
+                Tunnel::Connect(Connect::new(url, proxy.credentials.as_ref(), &proxy.headers, out))
             }
-            Kind::Socks5 => {
-                // Methods: no authentication, or also user and password.
-                let methods: &[u8] = if credentials.is_some() { &[5, 2, 0, 2] } else { &[5, 1, 0] };
-                out.extend_from_slice(methods);
-                Step::Greeted
-            }
-        };
-        Tunnel { step, host: url.host.clone(), port: url.port, credentials, gathered: Vec::new() }
+            Kind::Socks5 => Tunnel::Socks5(Socks5::new(url, proxy.credentials.clone(), out)),
+        }
     }
 
     /// Reads bytes of the proxy, and appends the answer to `out`. Once the tunnel is established, returns how many
     /// bytes of `data` were the proxy's: all of them, because a server does not send first.
     pub(crate) fn read(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<Option<usize>, ProxyError> {
-        let mut at = 0;
-        while let Step::Connect(reader, informational) = &mut self.step {
-            let read = reader.read_response(&data[at..], &HeadLimits::default());
-            let Some((response, used)) = read.map_err(|_| ProxyError::Malformed)? else { return Ok(None) };
-            at += used;
-            match response.status() {
-                status if status.is_success() => return Ok(Some(at)),
-                status if status.is_informational() && *informational < MOST_INFORMATIONAL => {
-                    (*reader, *informational) = (HeadReader::default(), *informational + 1);
-                }
-                status => return Err(ProxyError::Refused(status)),
-            }
+        match self {
+            Tunnel::Connect(connect) => connect.read(data),
+            Tunnel::Socks5(socks) => socks.read(data, out),
         }
-        for (index, octet) in data.iter().enumerate() {
-            self.gathered.push(*octet);
-            if self.advance(out)? {
-                return Ok(Some(index + 1));
-            }
-        }
-        Ok(None)
     }
-
-    /// Interprets the gathered bytes. `true` once the tunnel is established.
-    fn advance(&mut self, out: &mut Vec<u8>) -> Result<bool, ProxyError> {
-        match (&self.step, &self.gathered[..]) {
-            (Step::Greeted, [5, 0]) => self.ask(out)?,
-            (Step::Greeted, [5, 2]) => {
-                let credentials = self.credentials.as_ref().ok_or(ProxyError::Credentials)?;
-                out.push(1);
-                for word in [&credentials.user, &credentials.password] {
-                    out.push(octet_length(word)?);
-                    out.extend_from_slice(word);
-                }
-                self.step = Step::Introduced;
-            }
-            (Step::Greeted, [5, _]) => return Err(ProxyError::Credentials),
-            (Step::Introduced, [_, 0]) => self.ask(out)?,
-            (Step::Introduced, [_, _]) => return Err(ProxyError::Credentials),
-            (Step::Asked, [5, 0, _, kind, rest @ ..]) => {
-                let length = match (kind, rest) {
-                    (1, _) => 4,
-                    (4, _) => 16,
-                    (3, [length, ..]) => 1 + usize::from(*length),
-                    (3, []) => return Ok(false),
-                    _ => return Err(ProxyError::Malformed),
-                };
-                return Ok(rest.len() == length + 2);
-            }
-            (Step::Asked, [5, reply, ..]) if *reply != 0 => return Err(ProxyError::Reply(*reply)),
-            (Step::Introduced, [_]) | (_, [5] | [5, 0] | [5, 0, _]) => return Ok(false),
-            _ => return Err(ProxyError::Malformed),
-        }
-        self.gathered.clear();
-        Ok(false)
-    }
-
-    /// Appends the request to connect.
-    fn ask(&mut self, out: &mut Vec<u8>) -> Result<(), ProxyError> {
-        out.extend_from_slice(&[5, 1, 0]);
-        match self.host.parse() {
-            Ok(IpAddr::V4(address)) => {
-                out.push(1);
-                out.extend_from_slice(&address.octets());
-            }
-            Ok(IpAddr::V6(address)) => {
-                out.push(4);
-                out.extend_from_slice(&address.octets());
-            }
-            Err(_) => {
-                out.extend_from_slice(&[3, octet_length(self.host.as_bytes())?]);
-                out.extend_from_slice(self.host.as_bytes());
-            }
-        }
-        out.extend_from_slice(&self.port.to_be_bytes());
-        self.step = Step::Asked;
-        Ok(())
-    }
-}
-
-fn octet_length(word: &[u8]) -> Result<u8, ProxyError> {
-    if word.len() > LONGEST { Err(ProxyError::TooLong) } else { Ok(word.len() as u8) }
 }
 
 #[cfg(test)]

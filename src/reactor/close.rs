@@ -1,4 +1,4 @@
-//! The end of a connection: notes the reason and the deadline; the loop does the rest.
+//! The end of a connection: queues the last output, records the reason, and applies events to the state.
 
 use std::{io, time::Instant};
 
@@ -9,7 +9,6 @@ use super::{
     },
     hub::Hub,
     id::ConnectionId,
-    timer::task::Task,
 };
 use crate::{
     protocol::{CloseCode, CloseReason, ClosedBy, ProtocolError, Version, encoder::Encoder, incoming::CloseFrame},
@@ -82,7 +81,8 @@ impl Hub {
         there
     }
 
-    /// Notes that the application has ended the connection, even if it has ended already: a client does not reconnect.
+    /// Records that the application has ended the connection, even if the connection has ended already: a client does
+    /// not reconnect.
     fn note_closed_by_app(&mut self, id: ConnectionId) {
         if let Some(outbound) = self.outbounds.get_mut(id) {
             outbound.state.close_by_app();
@@ -151,7 +151,7 @@ impl Hub {
     /// Closes a slow reader: output that has not begun to leave is dropped, and a close frame with 1013 is queued
     /// instead. The loop terminates the connection in this turn.
     pub(super) fn abort_slow_reader(&mut self, id: ConnectionId) {
-        let Some(outbound) = self.outbounds.get_mut(id) else { return };
+        let Some(outbound) = self.outbounds.get_mut(id).filter(|outbound| !outbound.state.is_closed()) else { return };
         let code = CloseCode::TRY_AGAIN_LATER;
         outbound.drop_unsent(&mut self.pools);
         let hopeless = outbound.queued() > HOPELESS_BYTES;
@@ -239,31 +239,6 @@ impl Hub {
         // other.
         self.topics.leave_all(key);
         self.deferred.closed.push(key);
-    }
-
-    /// Sets the deadline of the connection's current phase. Moving it to a later time costs nothing.
-    pub(crate) fn set_deadline(&mut self, id: ConnectionId, deadline: Option<Instant>) {
-        let Some(outbound) = self.outbounds.get_mut(id) else {
-            return;
-        };
-        (outbound.deadline, outbound.deadline_is_for_tls) = (deadline, false);
-        self.set_deadline_timer(id.key());
-    }
-
-    /// Keeps the timer no later than the connection's next deadline. A timer that fires early is set again then.
-    pub(super) fn set_deadline_timer(&mut self, key: usize) {
-        let outbound = &mut self.outbounds[key];
-        let Some(next) = outbound.deadline.into_iter().chain(outbound.rule_deadline()).min() else {
-            if let Some(timer) = outbound.deadline_timer.take() {
-                self.timers.cancel(timer);
-            }
-            return;
-        };
-        match outbound.deadline_timer {
-            Some(timer) if self.timers.deadline(timer).is_some_and(|at| at <= next) => {}
-            Some(timer) => _ = self.timers.reschedule(timer, next),
-            None => outbound.deadline_timer = Some(self.timers.insert(next, Task::Deadline(outbound.id))),
-        }
     }
 
     /// Applies an event with which closing begins, and records the reason. Without effect in other phases.

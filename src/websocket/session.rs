@@ -3,7 +3,7 @@
 use std::{any::Any, mem, rc::Rc, time::Instant};
 
 use super::{
-    client::reconnector::Reconnector,
+    client::reconnect::Reconnector,
     config::WebSocketConfig,
     handler::{Handler, WebSocket},
 };

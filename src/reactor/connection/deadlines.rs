@@ -1,6 +1,6 @@
 //! Deadlines of connections, and the end of slow readers.
 
-use std::mem;
+use std::{mem, time::Instant};
 
 use crate::{
     net::Kernel,
@@ -8,9 +8,38 @@ use crate::{
     reactor::{
         Reactor,
         connection::{output_rule::Passed, state::Phase},
+        hub::Hub,
         id::ConnectionId,
+        timer::task::Task,
     },
 };
+
+impl Hub {
+    /// Sets the deadline of the connection's current phase. Moving it to a later time costs nothing.
+    pub(crate) fn set_deadline(&mut self, id: ConnectionId, deadline: Option<Instant>) {
+        let Some(outbound) = self.outbounds.get_mut(id) else {
+            return;
+        };
+        (outbound.deadline, outbound.deadline_is_for_tls) = (deadline, false);
+        self.set_deadline_timer(id.key());
+    }
+
+    /// Keeps the timer no later than the connection's next deadline. A timer that fires early is set again then.
+    pub(super) fn set_deadline_timer(&mut self, key: usize) {
+        let outbound = &mut self.outbounds[key];
+        let Some(next) = outbound.deadline.into_iter().chain(outbound.rule_deadline()).min() else {
+            if let Some(timer) = outbound.deadline_timer.take() {
+                self.timers.cancel(timer);
+            }
+            return;
+        };
+        match outbound.deadline_timer {
+            Some(timer) if self.timers.deadline(timer).is_some_and(|at| at <= next) => {}
+            Some(timer) => _ = self.timers.reschedule(timer, next),
+            None => outbound.deadline_timer = Some(self.timers.insert(next, Task::Deadline(outbound.id))),
+        }
+    }
+}
 
 impl<K: Kernel> Reactor<K> {
     /// Finds the deadline of a connection that has passed, and acts on it.

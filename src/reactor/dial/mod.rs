@@ -1,9 +1,9 @@
-//! Outgoing connections: requesting them. The loop carries the requests out in `connect`.
+//! Outgoing connections: requesting them. The loop carries the requests out in `attempts`.
 //!
 //! The connection has its id from the start. Its outbound half behaves as if its socket were blocked.
 //! The inbound half has no socket until an attempt succeeds; then the handler's `on_connect` is called.
 
-mod connect;
+mod attempts;
 pub(super) mod dialer;
 pub(super) mod target;
 

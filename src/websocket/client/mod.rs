@@ -2,7 +2,6 @@
 
 pub(super) mod blocking;
 pub(super) mod reconnect;
-pub(super) mod reconnector;
 mod route;
 mod stream;
 

@@ -16,7 +16,7 @@ use crate::{
     proxy::{ProxyError, Tunnel},
     reactor::{ConnectionId, Hub, Stream, StreamHandler, TimerId},
     websocket::{
-        client::{Client, ClientOptions, reconnector::Reconnector, route::Route},
+        client::{Client, ClientOptions, reconnect::Reconnector, route::Route},
         handler::{Handler, NoHandler, WebSocket},
         session::{Session, SessionParams},
     },
