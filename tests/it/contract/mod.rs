@@ -1,4 +1,4 @@
-//! What holds in every version, for every callback.
+//! What holds in every protocol version and in every callback.
 
 mod behaviour;
 mod matrix;

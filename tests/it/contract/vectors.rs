@@ -1,4 +1,4 @@
-//! The drafts' own examples, in `vectors/`: what a server makes of them, and that it says the same.
+//! The examples of the drafts in `tests/vectors`, received and sent by a server.
 
 use std::{cell::RefCell, fs, path::Path, rc::Rc};
 
@@ -8,8 +8,8 @@ fn vectors() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors"))
 }
 
-/// `text Hello`, `binary 256`, `ping Hello`, as the file has it.
-fn shown(message: Message<'_>) -> String {
+/// The notation of `frames.txt`: `text Hello`, `binary 256`, `ping Hello`.
+fn notation(message: Message<'_>) -> String {
     match message {
         Message::Text(text) => format!("text {text}").trim_end().to_owned(),
         Message::Binary(bytes) => {
@@ -19,6 +19,7 @@ fn shown(message: Message<'_>) -> String {
     }
 }
 
+/// The octets of `frames.txt`: hexadecimal numbers, and `*256` for 256 zeros.
 fn octets(hexadecimal: &str) -> Vec<u8> {
     let octets = hexadecimal.split_whitespace().map(|word| match word.strip_prefix('*') {
         Some(count) => vec![0; count.parse().unwrap()],
@@ -27,29 +28,29 @@ fn octets(hexadecimal: &str) -> Vec<u8> {
     octets.collect::<Vec<_>>().concat()
 }
 
-/// A server that says what it is asked for when it is asked, and writes down what it is told.
-fn open(version: Version, asked: &'static str, told: &Rc<RefCell<Vec<String>>>) -> TestSocket {
-    let told = Rc::clone(told);
+/// A connection to a server that sends `message` when it opens and records every message, ping and pong.
+fn open(version: Version, message: &'static str, events: &Rc<RefCell<Vec<String>>>) -> TestSocket {
+    let events = Rc::clone(events);
     let server = Server::new(move |_| {
-        let (message, ping, pong) = (Rc::clone(&told), Rc::clone(&told), Rc::clone(&told));
+        let (messages, pings, pongs) = (Rc::clone(&events), Rc::clone(&events), Rc::clone(&events));
         Callbacks::new()
             .on_open(move |ws, _| {
-                match asked.split_once(' ').unwrap_or((asked, "")) {
+                match message.split_once(' ').unwrap_or((message, "")) {
                     ("text", text) => ws.send(text),
                     ("binary", length) => ws.send(vec![0; length.parse().unwrap()]),
                     ("ping", data) => ws.ping(data.as_bytes()),
                     _ => return,
                 };
             })
-            .on_message(move |_, incoming| message.borrow_mut().push(shown(incoming)))
-            .on_ping(move |_, data| ping.borrow_mut().push(format!("ping {}", data.escape_ascii())))
-            .on_pong(move |_, data| pong.borrow_mut().push(format!("pong {}", data.escape_ascii())))
+            .on_message(move |_, incoming| messages.borrow_mut().push(notation(incoming)))
+            .on_ping(move |_, data| pings.borrow_mut().push(format!("ping {}", data.escape_ascii())))
+            .on_pong(move |_, data| pongs.borrow_mut().push(format!("pong {}", data.escape_ascii())))
     });
     TestSocket::connect_as(version, server, "/")
 }
 
 #[test]
-fn frames_mean_what_the_drafts_say() {
+fn example_frames_of_the_drafts_are_decoded_and_encoded_exactly() {
     let lines =
         include_str!("../../vectors/frames.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     let mut seen = 0;
@@ -62,18 +63,18 @@ fn frames_mean_what_the_drafts_say() {
         let (meaning, bytes) = (meaning.trim(), octets(bytes));
         for number in versions.split_whitespace() {
             let version = Version::from_number(number.parse().unwrap()).unwrap();
-            let told = Rc::default();
+            let events = Rc::default();
             if direction == "->" {
-                let mut socket = open(version, meaning, &told);
+                let mut socket = open(version, meaning, &events);
                 assert_eq!(socket.received_bytes(), bytes, "{version}: {line}");
             } else {
-                open(version, "", &told).send_bytes(&bytes);
-                assert_eq!(*told.borrow(), [meaning], "{version}: {line}");
-                told.borrow_mut().clear();
-                let mut socket = open(version, "", &told);
+                open(version, "", &events).send_bytes(&bytes);
+                assert_eq!(*events.borrow(), [meaning], "{version}: {line}");
+                events.borrow_mut().clear();
+                let mut socket = open(version, "", &events);
                 bytes.iter().take(300).for_each(|byte| socket.send_bytes(&[*byte]));
                 socket.send_bytes(&bytes[bytes.len().min(300)..]);
-                assert_eq!(*told.borrow(), [meaning], "byte by byte, {version}: {line}");
+                assert_eq!(*events.borrow(), [meaning], "byte by byte, {version}: {line}");
             }
             seen += 1;
         }
@@ -82,14 +83,14 @@ fn frames_mean_what_the_drafts_say() {
 }
 
 #[test]
-fn handshakes_are_answered_as_the_drafts_say() {
+fn example_handshakes_of_the_drafts_get_the_exact_response() {
     let files = fs::read_dir(vectors().join("handshakes")).unwrap().map(|entry| entry.unwrap().path());
     let mut seen = 0;
     for path in files {
         let file = fs::read_to_string(&path).unwrap();
         let file: String = file.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
         let (request, answer) = file.split_once("----\n").unwrap();
-        // What follows the empty line has no line end of its own.
+        // The body after the empty line has no line end.
         let wire = |text: &str| {
             let (head, rest) = text.split_once("\n\n").unwrap();
             format!("{}\r\n\r\n{}", head.replace('\n', "\r\n"), rest.trim_end_matches('\n'))

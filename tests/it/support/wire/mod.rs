@@ -1,4 +1,4 @@
-//! What clients of each version put on the wire, written for the tests alone: the crate is not its own witness.
+//! The bytes of each protocol version, encoded here and not by the crate under test.
 #![allow(dead_code)]
 
 #[cfg(feature = "deflate")]
@@ -6,7 +6,7 @@ pub(crate) mod deflate;
 
 use ws_reactor::{CloseCode, ClosedBy, Received, Version};
 
-/// What a frame is for.
+/// The type of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Continuation,
@@ -23,10 +23,10 @@ impl Kind {
     }
 }
 
-/// The key of every masked frame.
+/// The masking key of every frame.
 const KEY: [u8; 4] = [0x11, 0xa2, 0x33, 0xc4];
 
-/// Whether the version is one of Hixie's: text, and nothing else.
+/// Whether the version is hixie-75 or hixie-76, which have text messages only.
 pub(crate) fn is_hixie(version: Version) -> bool {
     version <= Version::Hixie76
 }
@@ -46,7 +46,7 @@ pub(crate) fn frame(version: Version, kind: Kind, fin: bool, payload: &[u8]) -> 
     }
 }
 
-/// A masked frame as it is since hybi-07, with any first octet.
+/// A masked frame in the format since hybi-07, with any first octet.
 pub(crate) fn raw(first: u8, payload: &[u8]) -> Vec<u8> {
     [head(first, 0x80, payload.len()), KEY.to_vec(), masked(payload)].concat()
 }
@@ -56,7 +56,7 @@ pub(crate) fn text(version: Version, text: impl AsRef<[u8]>) -> Vec<u8> {
     frame(version, Kind::Text, true, text.as_ref())
 }
 
-/// A frame of a type that there is not, if the version has such.
+/// A frame with an unassigned opcode, if the version has opcodes.
 pub(crate) fn unknown(version: Version) -> Option<Vec<u8>> {
     match version.number() {
         75 | 76 => None,
@@ -66,6 +66,7 @@ pub(crate) fn unknown(version: Version) -> Option<Vec<u8>> {
     }
 }
 
+/// The opcode of a kind before hybi-07.
 fn early(kind: Kind) -> u8 {
     match kind {
         Kind::Continuation => 0,
@@ -77,7 +78,7 @@ fn early(kind: Kind) -> u8 {
     }
 }
 
-/// The op-code of a kind since hybi-07.
+/// The opcode of a kind since hybi-07.
 pub(crate) fn late(kind: Kind) -> u8 {
     match kind {
         Kind::Continuation => 0,
@@ -101,7 +102,7 @@ fn masked(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key).collect()
 }
 
-/// What a server says that closes with a code, as the version has it.
+/// The frames of a server that closes: none in hixie-75, without the code where the version does not send it.
 pub(crate) fn closed(version: Version, code: CloseCode, reason: &str) -> Vec<Received> {
     match version.number() {
         75 => vec![],
@@ -110,12 +111,12 @@ pub(crate) fn closed(version: Version, code: CloseCode, reason: &str) -> Vec<Rec
     }
 }
 
-/// What a server says that fails the connection: nothing in the versions of Hixie.
+/// The frames of a server that fails the connection: none in hixie-75 and hixie-76.
 pub(crate) fn failed(version: Version, code: CloseCode, reason: &str) -> Vec<Received> {
     if is_hixie(version) { vec![] } else { closed(version, code, reason) }
 }
 
-/// The line of a log for an end in which the peer said this.
+/// The log line of `on_close` after the peer sent a close frame with this code.
 pub(crate) fn peers_end(version: Version, code: u16, reason: &str, by: ClosedBy) -> String {
     match version.number() {
         75 | 76 => format!("close 1006 \"\" {by:?} unclean"),
@@ -124,7 +125,7 @@ pub(crate) fn peers_end(version: Version, code: u16, reason: &str, by: ClosedBy)
     }
 }
 
-/// The line of a log for an end in which only we said this.
+/// The log line of `on_close` after only the server sent a close frame with this code.
 pub(crate) fn our_end(version: Version, code: CloseCode, reason: &str, by: ClosedBy) -> String {
     match version.number() {
         75 | 76 | 1..=5 => format!("close 1006 \"\" {by:?} unclean"),
@@ -132,8 +133,8 @@ pub(crate) fn our_end(version: Version, code: CloseCode, reason: &str, by: Close
     }
 }
 
-/// A request to upgrade, in the names and keys of each draft's examples, with more header lines; the third key is
-/// behind it where there is one.
+/// An upgrade request with the headers and keys of the draft's examples and more header `lines`. The third key
+/// follows in the versions that have one.
 pub(crate) fn request(version: Version, target: &str, lines: &str) -> Vec<u8> {
     let number = version.number();
     let own = match number {
@@ -149,7 +150,7 @@ pub(crate) fn request(version: Version, target: &str, lines: &str) -> Vec<u8> {
 
 const KEYS: &str = "Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nSec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n";
 
-/// The whole answer to [`request`], to a client that gave this origin and no other lines.
+/// The whole response to [`request`] with this origin and no other lines.
 pub(crate) fn answer(version: Version, scheme: &str, target: &str, origin: &str) -> Vec<u8> {
     let upgrade = "Upgrade: WebSocket\r\nConnection: Upgrade\r\n";
     match version.number() {
@@ -159,7 +160,8 @@ pub(crate) fn answer(version: Version, scheme: &str, target: &str, origin: &str)
         ),
         76 | 1..=3 => format!(
             "HTTP/1.1 101 WebSocket Protocol Handshake\r\n{upgrade}\
-             Sec-WebSocket-Location: {scheme}://example.com{target}\r\nSec-WebSocket-Origin: {origin}\r\n\r\n8jKS'y:G*Co,Wxa-"
+             Sec-WebSocket-Location: {scheme}://example.com{target}\r\nSec-WebSocket-Origin: {origin}\r\n\r\n\
+             8jKS'y:G*Co,Wxa-"
         ),
         _ => "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
               Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
