@@ -1,4 +1,4 @@
-//! Who wants a panic to end the process has it end.
+//! `PanicPolicy::Abort`: a panic aborts the process.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
@@ -10,16 +10,16 @@ const ROLE: &str = "WS_REACTOR_ABORTS";
 const SIGABRT: i32 = 6;
 
 #[test]
-fn a_panic_aborts_the_process_if_that_is_the_policy() {
+fn panic_aborts_the_process_with_policy_abort() {
     if env::var_os(ROLE).is_some() {
         let config = ReactorConfig::new().panic_policy(PanicPolicy::Abort);
         let mut reactor = Reactor::with_config(config).unwrap();
-        reactor.hub().next_tick(|_| panic!("the last thing that happens"));
+        reactor.hub().next_tick(|_| panic!("deliberate: the process aborts"));
         reactor.hub().next_tick(ws_reactor::Hub::stop);
         reactor.run().unwrap();
         return;
     }
-    let name = "a_panic_aborts_the_process_if_that_is_the_policy";
+    let name = "panic_aborts_the_process_with_policy_abort";
     let child = Command::new(env::current_exe().unwrap()).args(["--exact", name]).env(ROLE, "1").output().unwrap();
     assert_eq!(child.status.signal(), Some(SIGABRT), "{child:?}");
 }

@@ -1,4 +1,4 @@
-//! A message costs no allocation once the buffers are warm: neither an echo nor a publish.
+//! Allocations: once the buffers are warm, an echo and a publish need none.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,7 +16,7 @@ mod counting;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// A client whose own work is not counted: its buffers are there beforehand.
+/// A client with buffers that are allocated before counting begins.
 struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -32,7 +32,7 @@ impl Client {
         client
     }
 
-    /// Gives the reactor turns until so many bytes have come.
+    /// Runs turns until `bytes` have arrived.
     fn await_bytes(&mut self, reactor: &mut Reactor, bytes: usize) {
         let mut received = 0;
         while received < bytes {
@@ -56,7 +56,7 @@ fn frame(payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// How many allocations `messages` messages cost: each sent by the first client, and awaited by all that `receive` it.
+/// The allocations of `messages` messages. The first client sends each, and `receivers` clients await it.
 fn allocations(
     reactor: &mut Reactor,
     clients: &mut [Client],
@@ -78,7 +78,7 @@ fn allocations(
 }
 
 #[test]
-fn a_steady_echo_allocates_nothing() {
+fn steady_echo_allocates_nothing() {
     let mut reactor = Reactor::new().unwrap();
     let echo = Server::new(|_| {
         Callbacks::new().on_message(|ws, message| {
@@ -94,7 +94,7 @@ fn a_steady_echo_allocates_nothing() {
 }
 
 #[test]
-fn a_steady_publish_allocates_nothing() {
+fn steady_publish_allocates_nothing() {
     let mut reactor = Reactor::new().unwrap();
     let multicast = Server::new(|_| {
         Callbacks::new()

@@ -1,4 +1,4 @@
-//! The examples as programs: invalid options are refused, failures are named and exit with status 1.
+//! The examples as programs: invalid options are refused, and failures are reported with exit status 1.
 //!
 //! `cargo test` builds the examples first. With `--test examples` alone the last built ones are tested.
 #![allow(clippy::unwrap_used)]
@@ -15,8 +15,8 @@ use ws_reactor::{Callbacks, Server, http::StatusCode};
 #[path = "it/support/threaded.rs"]
 mod threaded;
 
-/// A port on which nobody listens.
-const NOBODY: &str = "127.0.0.1:1";
+/// A port without a listener.
+const CLOSED_PORT: &str = "127.0.0.1:1";
 
 fn example(name: &str) -> Command {
     let test = env::current_exe().unwrap();
@@ -32,7 +32,7 @@ fn output(name: &str, arguments: &[&str]) -> (Option<i32>, String) {
     (status.code(), String::from_utf8(stderr).unwrap())
 }
 
-/// A process that ends with this.
+/// A process that is killed when this is dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -73,14 +73,14 @@ fn echo_refuses_options_that_have_no_effect_or_no_meaning() {
 }
 
 #[test]
-fn client_that_is_not_connected_names_the_address_and_exits_with_1() {
-    let (status, error) = output("client", &[&format!("ws://{NOBODY}/")]);
+fn client_that_cannot_connect_prints_the_address_and_exits_with_1() {
+    let (status, error) = output("client", &[&format!("ws://{CLOSED_PORT}/")]);
     assert_eq!(status, Some(1));
-    assert!(error.contains(NOBODY) && error.to_lowercase().contains("refused"), "{error}");
+    assert!(error.contains(CLOSED_PORT) && error.to_lowercase().contains("refused"), "{error}");
 }
 
 #[test]
-fn client_whose_request_is_refused_names_the_status_and_exits_with_1() {
+fn client_whose_request_is_refused_prints_the_status_and_exits_with_1() {
     let server = ThreadedServer::new(|| {
         Server::new(|_| Callbacks::new()).on_request(|_, _| ws_reactor::Reply::status(StatusCode::UNAUTHORIZED))
     });
@@ -91,10 +91,10 @@ fn client_whose_request_is_refused_names_the_status_and_exits_with_1() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn client_that_does_not_trust_the_certificate_says_so_and_exits_with_1() {
+fn client_that_does_not_trust_the_certificate_prints_the_reason_and_exits_with_1() {
     let server = ThreadedServer::new(|| {
-        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (certified.cert.pem(), certified.signing_key.serialize_pem());
         let tls = ws_reactor::TlsConfig::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
         Server::new(|_| Callbacks::new()).tls(tls)
     });
@@ -130,18 +130,18 @@ fn client_ends_quietly_when_the_reader_of_its_output_has_ended() {
 
 #[cfg(all(feature = "deflate", feature = "tls"))]
 #[test]
-fn load_names_what_failed_and_where() {
-    let (status, error) = output("load", &["echo", &format!("ws://{NOBODY}")]);
+fn load_that_fails_prints_the_failure_and_its_address() {
+    let (status, error) = output("load", &["echo", &format!("ws://{CLOSED_PORT}")]);
     assert_eq!(status, Some(1));
-    assert!(error.contains(NOBODY), "{error}");
+    assert!(error.contains(CLOSED_PORT), "{error}");
     let (server, url) = echo();
     let (status, error) = output("load", &["echo", &url, "--pid", "999999999"]);
     assert_eq!(status, Some(1));
     assert!(error.contains("--pid 999999999"), "{error}");
     drop(server);
-    let deaf =
+    let other_reply =
         ThreadedServer::new(|| Server::new(|_| Callbacks::new().on_message(|ws, _| _ = ws.send("something else"))));
-    let (status, error) = output("load", &["echo", &deaf.url, "--seconds", "1"]);
+    let (status, error) = output("load", &["echo", &other_reply.url, "--seconds", "1"]);
     assert_eq!(status, Some(1));
     assert!(error.contains("the server did not echo the message"), "{error}");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,4 +1,4 @@
-//! What a child process does not get.
+//! Child processes inherit no descriptor.
 #![allow(clippy::unwrap_used)]
 #![cfg(target_os = "linux")]
 
@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, time::Duration};
 
 use ws_reactor::{Callbacks, Client, Reactor, Server};
 
-/// What each descriptor leads to.
+/// The open descriptors and their targets.
 fn descriptors() -> BTreeMap<String, String> {
     let entries = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap());
     let name = |path: std::path::PathBuf| fs::read_link(path).unwrap_or_default().to_string_lossy().into_owned();
@@ -17,7 +17,7 @@ fn descriptors() -> BTreeMap<String, String> {
 const CLOSE_ON_EXEC: u32 = 0o2_000_000;
 
 #[test]
-fn no_descriptor_is_inherited_by_a_child() {
+fn descriptors_of_a_reactor_are_closed_on_exec() {
     let before = descriptors();
     let mut reactor = Reactor::new().unwrap();
     let listening = reactor.listen("127.0.0.1:0", Server::new(|_| Callbacks::new())).unwrap();
@@ -37,6 +37,6 @@ fn no_descriptor_is_inherited_by_a_child() {
         assert!(flags & CLOSE_ON_EXEC != 0, "{target} has flags {flags:o}");
         seen += 1;
     }
-    // The poll, its waker, the listener, and both ends.
+    // The poll, its waker, the listener, and both ends of the connection.
     assert_eq!(seen, 5);
 }

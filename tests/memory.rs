@@ -1,6 +1,6 @@
-//! What attackers, crowds and panics cost, and that it is given back: bytes as the allocator counts them.
+//! Memory that attackers, slow readers and panics cost, counted by the allocator, and its release.
 //!
-//! `READERS=1000` has so many slow readers come at a time, `PANICS=10000` so many handlers panic; the usual numbers are
+//! `READERS=1000` sets the number of slow readers at a time, `PANICS=10000` the number of panics. The defaults are
 //! smaller.
 #![allow(clippy::unwrap_used)]
 
@@ -37,7 +37,7 @@ fn echo() -> Server {
     })
 }
 
-/// A connection whose system holds little for it, and which has asked for a WebSocket.
+/// A connection with a small receive buffer that has sent its handshake request.
 fn connect(addr: SocketAddr, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(addr).unwrap();
     SockRef::from(&stream).set_recv_buffer_size(4096).unwrap();
@@ -46,17 +46,17 @@ fn connect(addr: SocketAddr, path: &str) -> TcpStream {
     stream
 }
 
-/// Turns until `done`, at most for half a minute.
+/// Runs turns until `done`, for at most half a minute.
 fn turn_until(reactor: &mut Reactor, mut done: impl FnMut(&mut Reactor) -> bool) {
     let until = Instant::now() + Duration::from_secs(30);
     while !done(reactor) {
-        assert!(Instant::now() < until, "it takes too long");
+        assert!(Instant::now() < until, "done within 30 seconds");
         reactor.turn(Some(Duration::from_millis(1))).unwrap();
     }
 }
 
-/// What it costs to hear these bytes from one who reads nothing: the most that is held meanwhile, and how many were
-/// heard.
+/// Sends `bytes` from a client that reads nothing. Returns the peak of the memory in use, and how many bytes the server
+/// read.
 fn cost_of(server: Server, bytes: &[u8]) -> (usize, usize) {
     let mut reactor = Reactor::new().unwrap();
     let addr = reactor.listen("127.0.0.1:0", server).unwrap().addr;
@@ -78,39 +78,39 @@ fn cost_of(server: Server, bytes: &[u8]) -> (usize, usize) {
 }
 
 #[test]
-fn pings_whose_pongs_nobody_reads_cost_their_mark() {
+fn pings_whose_pongs_are_not_read_cost_at_most_256_kib() {
     let pings = wire::frame(Version::Rfc6455, Kind::Ping, true, &[b'x'; 125]).repeat(200_000);
-    let (cost, heard) = cost_of(echo(), &pings);
-    println!("{heard} bytes of pings: {cost} bytes");
-    // It listens until no more pongs find room.
-    assert!(heard > 100_000, "{heard} bytes heard");
+    let (cost, read) = cost_of(echo(), &pings);
+    println!("{read} bytes of pings: {cost} bytes");
+    // The server reads until no more pongs fit.
+    assert!(read > 100_000, "{read} bytes read");
     assert!(cost <= 256 * 1024, "{cost} bytes");
 }
 
 #[test]
-fn a_message_in_tiny_fragments_costs_what_it_is_and_no_more_than_a_doubling() {
+fn message_in_one_byte_fragments_costs_at_most_three_times_its_length() {
     const PAYLOAD: usize = 1_000_000;
     let tiny = wire::frame(Version::Rfc6455, Kind::Continuation, false, b"x").repeat(PAYLOAD - 1);
     let fragments = [wire::frame(Version::Rfc6455, Kind::Text, false, b"x"), tiny].concat();
-    let (cost, heard) = cost_of(echo(), &fragments);
+    let (cost, read) = cost_of(echo(), &fragments);
     println!("{PAYLOAD} bytes in as many fragments: {cost} bytes");
-    assert_eq!(heard, fragments.len());
-    // While it grows, both its old and its new place are counted.
+    assert_eq!(read, fragments.len());
+    // While the message grows, its old and its new block are counted.
     assert!((PAYLOAD..=3 * PAYLOAD).contains(&cost), "{cost} bytes");
 }
 
 #[test]
-fn an_announced_length_costs_what_has_come_of_it() {
-    const COME: usize = 300_000;
+fn announced_frame_length_costs_only_what_has_arrived() {
+    const ARRIVED: usize = 300_000;
     let frame = wire::frame(Version::Rfc6455, Kind::Binary, true, &vec![b'x'; 10 << 20]);
-    let (cost, heard) = cost_of(echo(), &frame[..COME]);
-    println!("{COME} bytes of an announced 10 MiB: {cost} bytes");
-    assert_eq!(heard, COME);
-    assert!((COME / 2..=3 * COME).contains(&cost), "{cost} bytes");
+    let (cost, read) = cost_of(echo(), &frame[..ARRIVED]);
+    println!("{ARRIVED} bytes of an announced 10 MiB: {cost} bytes");
+    assert_eq!(read, ARRIVED);
+    assert!((ARRIVED / 2..=3 * ARRIVED).contains(&cost), "{cost} bytes");
 }
 
 #[test]
-fn a_slow_reader_costs_its_limit_and_one_message() {
+fn slow_reader_costs_its_output_limit_and_one_message() {
     let readers: usize = env::var("READERS").map_or(50, |count| count.parse().unwrap());
     for (limit, size) in [(32 * 1024, 1000), (1024 * 1024, 1000), (1024 * 1024, 60_000)] {
         let ids = Rc::new(RefCell::new(Vec::new()));
@@ -131,7 +131,7 @@ fn a_slow_reader_costs_its_limit_and_one_message() {
             turn_until(&mut reactor, |_| ids.borrow().len() == number);
         }
         let before = live();
-        // Each gets its own, so that nothing is shared.
+        // Each connection gets its own message, so that none is shared.
         let text = "x".repeat(size);
         turn_until(&mut reactor, |reactor| {
             let ids = ids.borrow();
@@ -139,13 +139,13 @@ fn a_slow_reader_costs_its_limit_and_one_message() {
         });
         let each = (live() - before) / readers;
         println!("{readers} slow readers with a limit of {limit}: {each} bytes each");
-        // And what the last segment of the queue has room for.
+        // The last segment of the queue may have free room.
         assert!(each >= limit && each <= limit + size + 64 * 1024, "{each} bytes each for a limit of {limit}");
     }
 }
 
 #[test]
-fn what_is_published_to_many_who_do_not_read_is_there_once() {
+fn message_published_to_many_slow_readers_is_in_memory_once() {
     const TEXT: usize = 1 << 20;
     const SUBSCRIBERS: usize = 10_000;
     let server = Server::new(|_| {
@@ -153,7 +153,7 @@ fn what_is_published_to_many_who_do_not_read_is_there_once() {
             ws.subscribe("news");
         })
     });
-    // Systems hold megabytes for a socket; this one holds an octet.
+    // Real systems buffer megabytes for a socket; the simulated one buffers one byte.
     let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
     for _ in 0..SUBSCRIBERS {
@@ -169,13 +169,16 @@ fn what_is_published_to_many_who_do_not_read_is_there_once() {
     forget_peak();
     assert_eq!(reactor.hub().publish("news", &text).queued, SUBSCRIBERS);
     reactor.settle().unwrap();
-    assert!(reactor.hub().stats().buffered_bytes > SUBSCRIBERS * (TEXT - 10), "it waits for all");
+    assert!(
+        reactor.hub().stats().buffered_bytes > SUBSCRIBERS * (TEXT - 10),
+        "the message is queued for every subscriber"
+    );
     let cost = peak() - before;
-    println!("{TEXT} bytes for {SUBSCRIBERS} who do not read: {cost} bytes");
+    println!("{TEXT} bytes for {SUBSCRIBERS} slow readers: {cost} bytes");
     assert!(cost <= TEXT + TEXT / 2 + SUBSCRIBERS * 1024, "{cost} bytes");
 }
 
-/// Panics in the callback that its path names; others echo.
+/// Panics in the callback that the path of the request selects. Other paths echo.
 struct Panicking(String);
 
 impl Panicking {
@@ -222,7 +225,7 @@ impl Handler for Panicking {
 }
 
 #[test]
-fn panics_in_every_callback_cost_their_connections_and_leave_nothing() {
+fn panic_in_any_callback_ends_its_connection_only_and_leaks_nothing() {
     let panics: usize = env::var("PANICS").map_or(700, |count| count.parse().unwrap());
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -234,49 +237,49 @@ fn panics_in_every_callback_cost_their_connections_and_leave_nothing() {
     let addr =
         reactor.listen("127.0.0.1:0", Server::new(|handshake| Panicking(handshake.path().to_owned()))).unwrap().addr;
     let mut bystander = connect(addr, "/");
-    // A message, a ping, a pong, and what is no frame: a handler for each.
-    let said = [
+    // A message, a ping, a pong, and an invalid frame call the callbacks.
+    let bytes_for_every_callback = [
         wire::text(Version::Rfc6455, "hello"),
         wire::frame(Version::Rfc6455, Kind::Ping, true, b""),
         wire::frame(Version::Rfc6455, Kind::Pong, true, b""),
         wire::raw(0x83, b""),
     ]
     .concat();
-    let panicked = |reactor: &mut Reactor, count: usize| {
+    let run_panics = |reactor: &mut Reactor, count: usize| {
         let before = reactor.hub().stats().panics as usize;
         for round in 1..=count / CALLBACKS.len() {
             let mut crowd: Vec<TcpStream> = CALLBACKS.iter().map(|path| connect(addr, path)).collect();
-            crowd.iter_mut().for_each(|stream| stream.write_all(&said).unwrap());
-            // All but the last, whose end is still to come.
+            crowd.iter_mut().for_each(|stream| stream.write_all(&bytes_for_every_callback).unwrap());
+            // All but the last, whose `on_close` is still to come.
             let all = before + round * CALLBACKS.len();
             turn_until(reactor, |reactor| reactor.hub().stats().panics as usize == all - 1);
             drop(crowd);
             turn_until(reactor, |reactor| reactor.hub().stats().connections == 1);
-            assert_eq!(reactor.hub().stats().panics as usize, all, "one for each");
+            assert_eq!(reactor.hub().stats().panics as usize, all, "one panic for each connection");
         }
     };
-    panicked(&mut reactor, 70);
+    run_panics(&mut reactor, 70);
     let before = live();
-    panicked(&mut reactor, panics);
+    run_panics(&mut reactor, panics);
     assert!(live() <= before + 16 * 1024, "{} bytes more", live() - before);
     bystander.write_all(&wire::text(Version::Rfc6455, "still here")).unwrap();
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     turn_until(&mut reactor, |_| {
         let mut bytes = [0; 4096];
         let length = bystander.read(&mut bytes).unwrap_or(0);
-        heard.extend_from_slice(&bytes[..length]);
-        heard.ends_with(b"still here")
+        received.extend_from_slice(&bytes[..length]);
+        received.ends_with(b"still here")
     });
 }
 
 #[test]
-fn what_a_crowd_of_slow_readers_has_needed_is_given_back() {
+fn memory_of_slow_readers_is_released_when_they_have_gone() {
     let mut reactor = Reactor::new().unwrap();
     let addr = reactor.listen("127.0.0.1:0", echo()).unwrap().addr;
     let message = wire::text(Version::Rfc6455, "x".repeat(60_000));
     let before = live();
     let mut crowd: Vec<TcpStream> = (0..CROWD).map(|_| connect(addr, "/")).collect();
-    // Each says as much as is taken, and reads nothing.
+    // Each client sends as much as the socket takes, and reads nothing.
     let mut written = vec![0; CROWD];
     for _ in 0..1000 {
         for (stream, written) in crowd.iter_mut().zip(&mut written) {
@@ -290,18 +293,18 @@ fn what_a_crowd_of_slow_readers_has_needed_is_given_back() {
         }
     }
     let held = live() - before;
-    assert!(held > CROWD * 60_000, "{held} bytes are no crowd's");
-    // The limit of what waits for each, and a message that is gathered.
+    assert!(held > CROWD * 60_000, "the readers hold only {held} bytes");
+    // The queued output of each reader is limited, and one message is being assembled.
     assert!(held < CROWD * 400_000, "{held} bytes");
-    // One stays, and goes on: it is not for idle servers only.
+    // One client stays active: memory is released without an idle server too.
     let mut other = connect(addr, "/");
     drop(crowd);
     let (until, mut after) = (Instant::now() + Duration::from_secs(30), usize::MAX);
     while after > 100_000 && Instant::now() < until {
         other.write_all(&wire::text(Version::Rfc6455, "are you there?")).unwrap();
         reactor.turn(Some(Duration::from_millis(10))).unwrap();
-        let mut answers = [0; 4096];
-        while other.read(&mut answers).is_ok_and(|length| length == answers.len()) {}
+        let mut replies = [0; 4096];
+        while other.read(&mut replies).is_ok_and(|length| length == replies.len()) {}
         after = live().saturating_sub(before);
     }
     assert!(after <= 100_000, "{after} bytes are still held, of {held}");

@@ -1,4 +1,4 @@
-//! Configuration: settings are kept, follow each other, and are refused where they cannot work.
+//! Configuration: combinations of settings, and limits.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -8,7 +8,7 @@ use ws_reactor::{
     on_message,
 };
 
-use crate::support;
+use crate::support::{self, wire};
 
 fn echo() -> impl Handler {
     on_message(|ws, message| {
@@ -17,7 +17,7 @@ fn echo() -> impl Handler {
 }
 
 #[test]
-fn setting_is_kept_by_those_that_follow() {
+fn setting_is_kept_by_later_settings() {
     let request = String::from_utf8_lossy(support::REQUEST).replace("Version: 13", "Version: 8");
     let config = ServerConfig::new().opening_timeout(Duration::from_secs(1));
     let servers = [
@@ -70,11 +70,11 @@ fn client_takes_frames_up_to_its_message_limit() {
 #[test]
 fn message_that_is_too_long_is_refused_with_its_length_and_the_limit() {
     let errors = Rc::new(RefCell::new(Vec::new()));
-    let noted = Rc::clone(&errors);
+    let log = Rc::clone(&errors);
     let handler = move |_: &_| {
-        let noted = Rc::clone(&noted);
+        let log = Rc::clone(&log);
         Callbacks::new().on_error(move |_, error| match error {
-            Error::Protocol(ProtocolError::TooBig { limit, length }) => noted.borrow_mut().push((*limit, *length)),
+            Error::Protocol(ProtocolError::TooBig { limit, length }) => log.borrow_mut().push((*limit, *length)),
             other => panic!("{other}"),
         })
     };
@@ -115,4 +115,29 @@ fn connection_of_a_server_is_not_open_during_its_handshake() {
     assert_eq!(socket.hub().send(opening[0], "early"), SendStatus::Unsupported);
     socket.send_bytes(&support::REQUEST[40..]);
     assert!(socket.hub().is_open(opening[0]));
+}
+
+// regression: a limit that was lowered during a frame of a Hixie version failed that frame.
+#[test]
+fn frame_limit_set_during_a_frame_applies_to_the_next_frame() {
+    for version in Version::ALL.iter().copied() {
+        let server = Server::new(|_| {
+            Callbacks::new()
+                .on_open(|ws, _| {
+                    ws.set_timer(Duration::from_secs(1));
+                })
+                .on_timer(|ws, _| ws.set_max_frame_bytes(10))
+                .on_message(|ws, message| {
+                    ws.send(message);
+                })
+        });
+        let mut socket = TestSocket::connect_as(version, server, "/");
+        let text = wire::text(version, "a text of more than ten");
+        let (first, second) = text.split_at(text.len() - 3);
+        socket.send_bytes(first);
+        socket.advance(Duration::from_secs(2));
+        socket.send_bytes(&[second, &text[..]].concat());
+        assert_eq!(socket.received()[0], "a text of more than ten".into(), "{version}");
+        assert!(socket.is_ended(), "the next frame is too long");
+    }
 }

@@ -1,4 +1,4 @@
-//! Types that may move to other threads: a change that takes this from one of them does not compile.
+//! Types that other threads use are `Send` or `Sync`: otherwise this file does not compile.
 
 use ws_reactor::{
     CloseCode, CloseReason, ClosedBy, ConnectError, ConnectionId, Error, ListenError, ListenerId, OutputLimits,
@@ -6,22 +6,22 @@ use ws_reactor::{
     TimerId, Upgrade, Utf8Bytes, Version,
 };
 
-const fn goes_to_other_threads<T: Send>() {}
-const fn is_shared_by_threads<T: Send + Sync>() {}
+const fn is_send<T: Send>() {}
+const fn is_send_and_sync<T: Send + Sync>() {}
 
 #[test]
 fn types_for_other_threads_are_send() {
-    is_shared_by_threads::<(Remote, ConnectionId, ListenerId, TimerId)>();
-    is_shared_by_threads::<(OwnedMessage, Utf8Bytes, CloseReason, CloseCode, ClosedBy, SendStatus, Version, Stats)>();
-    is_shared_by_threads::<(ReactorConfig, ServerConfig, StreamConfig, OutputLimits)>();
-    is_shared_by_threads::<(Error, ConnectError, ListenError, PollError)>();
-    goes_to_other_threads::<(Responder, Reply, Upgrade)>();
+    is_send_and_sync::<(Remote, ConnectionId, ListenerId, TimerId)>();
+    is_send_and_sync::<(OwnedMessage, Utf8Bytes, CloseReason, CloseCode, ClosedBy, SendStatus, Version, Stats)>();
+    is_send_and_sync::<(ReactorConfig, ServerConfig, StreamConfig, OutputLimits)>();
+    is_send_and_sync::<(Error, ConnectError, ListenError, PollError)>();
+    is_send::<(Responder, Reply, Upgrade)>();
 }
 
 #[cfg(feature = "tls")]
 #[test]
-fn tls_configurations_are_shared_by_threads() {
+fn tls_types_for_other_threads_are_send() {
     use ws_reactor::{TlsAcceptor, TlsClientConfig, TlsConfig, TlsConnector, TlsInfo};
-    is_shared_by_threads::<(TlsAcceptor, TlsConnector, TlsInfo)>();
-    goes_to_other_threads::<(TlsConfig, TlsClientConfig)>();
+    is_send_and_sync::<(TlsAcceptor, TlsConnector, TlsInfo)>();
+    is_send::<(TlsConfig, TlsClientConfig)>();
 }

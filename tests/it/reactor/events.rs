@@ -1,16 +1,13 @@
-//! Events of the application reach the handler of another connection, from handlers and from threads; timers of a
-//! connection may be periodic.
+//! Events of the application, sent to handlers of other connections by handlers and by threads.
 
-use std::{any::Any, cell::RefCell, rc::Rc, time::Duration};
+use std::{any::Any, rc::Rc};
 
-use ws_reactor::{CloseCode, Handler, Message, SendStatus, Server, TestSocket, TimerId, WebSocket};
+use ws_reactor::{CloseCode, Handler, Message, SendStatus, Server, TestSocket, WebSocket};
 
-use crate::support::idle_socket;
+use crate::support::{Log, idle_socket};
 
 struct Say(&'static str);
 struct Kick;
-
-type Log = Rc<RefCell<Vec<String>>>;
 
 struct Member(Log);
 
@@ -52,7 +49,7 @@ fn member() -> (TestSocket, Log) {
 }
 
 #[test]
-fn event_is_delivered_after_the_callback_that_noted_it() {
+fn event_is_delivered_after_the_callback_that_sent_it() {
     let (mut socket, log) = member();
     socket.send("self");
     assert_eq!(*log.borrow(), ["message handled", "event by myself"]);
@@ -62,7 +59,7 @@ fn event_is_delivered_after_the_callback_that_noted_it() {
 }
 
 #[test]
-fn event_noted_while_events_are_delivered_comes_in_the_next_turn() {
+fn event_sent_while_events_are_delivered_arrives_in_the_next_turn() {
     let (mut socket, log) = member();
     socket.send("again");
     let turns: Vec<u64> = log.borrow()[1..].iter().map(|line| line[5..].parse().unwrap()).collect();
@@ -81,41 +78,11 @@ fn event_for_a_topic_or_from_another_thread_reaches_each_handler() {
 }
 
 #[test]
-fn event_for_a_connection_that_is_not_open_is_answered_closed() {
+fn event_for_a_connection_that_is_not_open_returns_closed() {
     let ((_one, id), (mut other, _)) = (idle_socket(), idle_socket());
     assert_eq!(other.hub().notify(id, Kick), SendStatus::Closed);
     let remote = other.hub().remote();
     assert_eq!(remote.notify(id, Kick), Ok(()));
     other.settle();
     assert!(!other.is_closed());
-}
-
-#[test]
-fn periodic_timer_of_a_connection_goes_on_until_it_is_cancelled_or_the_connection_ends() {
-    struct Ticking(Option<TimerId>, u32);
-
-    impl Handler for Ticking {
-        fn on_open(&mut self, ws: &mut WebSocket<'_>, _: &ws_reactor::Handshake) {
-            self.0 = Some(ws.set_periodic_timer(Duration::from_secs(10)));
-        }
-
-        fn on_timer(&mut self, ws: &mut WebSocket<'_>, timer: TimerId) {
-            assert_eq!(Some(timer), self.0);
-            self.1 += 1;
-            ws.send(format!("tick {}", self.1));
-            if self.1 == 3 {
-                assert!(ws.cancel_timer(timer) && !ws.cancel_timer(timer));
-            }
-        }
-    }
-
-    let mut socket = TestSocket::connect(Server::new(|_| Ticking(None, 0)).ping_after(None), "/");
-    socket.advance(Duration::from_secs(9));
-    assert!(socket.received().is_empty());
-    socket.advance(Duration::from_secs(100));
-    assert_eq!(socket.received(), ["tick 1".into(), "tick 2".into(), "tick 3".into()]);
-    let mut socket = TestSocket::connect(Server::new(|_| Ticking(None, 0)).ping_after(None), "/");
-    socket.reset();
-    socket.advance(Duration::from_secs(100));
-    assert_eq!(socket.hub().stats().panics, 0);
 }

@@ -1,4 +1,4 @@
-//! A stream is handed over from one handler to the next, by the public verbs only.
+//! `Stream::hand_over`: a stream changes its handler.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -8,18 +8,16 @@ use ws_reactor::{
     net::sim::{PeerId, Sim},
 };
 
-use crate::support::{REQUEST, frames};
+use crate::support::{Log, REQUEST, frames};
 
-type Log = Rc<RefCell<Vec<String>>>;
-
-/// Reads `PROXY name\n`, as a proxy sends it ahead, and hands over to `Lines`.
+/// Reads the line `PROXY name`, as a proxy sends it first, and hands over to `Lines`.
 struct Prefix {
     log: Log,
     server: StreamServer,
     line: Vec<u8>,
 }
 
-/// Reads lines: `echo …` is answered, `timer` sets a timer, `websocket` hands over to a WebSocket server.
+/// Reads lines: `echo …` is sent back, `timer` sets a timer, `websocket` hands over to a WebSocket server.
 struct Lines {
     log: Log,
     server: StreamServer,
@@ -80,13 +78,13 @@ impl StreamHandler for Lines {
     }
 }
 
-struct World {
+struct Fixture {
     reactor: Reactor<Sim>,
     peer: PeerId,
     log: Log,
 }
 
-impl World {
+impl Fixture {
     fn new() -> Self {
         let log = Log::default();
         let (opened, closed) = (Rc::clone(&log), Rc::clone(&log));
@@ -107,10 +105,10 @@ impl World {
         let prefix = move |_| Prefix { log: Rc::clone(&shared), server: server.clone(), line: Vec::new() };
         let addr = reactor.listen_stream("10.0.0.1:80", prefix).unwrap().addr;
         let peer = reactor.kernel_mut().connect(addr).unwrap();
-        World { reactor, peer, log }
+        Fixture { reactor, peer, log }
     }
 
-    fn say(&mut self, bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    fn send(&mut self, bytes: impl AsRef<[u8]>) -> Vec<u8> {
         self.reactor.kernel_mut().send(self.peer, bytes.as_ref());
         self.reactor.settle().unwrap();
         self.reactor.kernel_mut().received(self.peer)
@@ -124,70 +122,70 @@ fn text(text: &str) -> Vec<u8> {
 
 #[test]
 fn prefix_hands_over_to_a_line_protocol_and_that_to_a_websocket_server() {
-    let mut world = World::new();
-    assert!(world.say("PROXY an").is_empty());
-    assert_eq!(world.say("n\necho 1\necho 2\n"), b"hello ann\necho 1 back\necho 2 back\n");
-    let answer = world.say([b"websocket\n", REQUEST, &text("ping")].concat());
-    assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", answer.escape_ascii());
-    assert_eq!(frames(&answer), [b"welcome".to_vec(), b"ping".to_vec()]);
-    assert_eq!(*world.log.borrow(), ["open /"]);
-    world.say(b"\x88\x82\0\0\0\0\x03\xe8");
-    assert_eq!(*world.log.borrow(), ["open /", "websocket closed 1000"], "the former handlers hear nothing");
+    let mut fixture = Fixture::new();
+    assert!(fixture.send("PROXY an").is_empty());
+    assert_eq!(fixture.send("n\necho 1\necho 2\n"), b"hello ann\necho 1 back\necho 2 back\n");
+    let response = fixture.send([b"websocket\n", REQUEST, &text("ping")].concat());
+    assert!(response.starts_with(b"HTTP/1.1 101 "), "{}", response.escape_ascii());
+    assert_eq!(frames(&response), [b"welcome".to_vec(), b"ping".to_vec()]);
+    assert_eq!(*fixture.log.borrow(), ["open /"]);
+    fixture.send(b"\x88\x82\0\0\0\0\x03\xe8");
+    assert_eq!(*fixture.log.borrow(), ["open /", "websocket closed 1000"], "the former handlers are not called");
 }
 
 #[test]
-fn bytes_arrive_in_order_however_they_are_cut() {
+fn bytes_arrive_in_order_however_they_are_split() {
     let all = [b"PROXY ann\necho 1\nwebsocket\n", REQUEST, &text("a"), &text("b")].concat();
-    for cut in 1..all.len() {
-        let mut world = World::new();
-        let received = [world.say(&all[..cut]), world.say(&all[cut..])].concat();
-        assert!(received.starts_with(b"hello ann\necho 1 back\nHTTP/1.1 101 "), "cut at {cut}");
-        assert_eq!(frames(&received), [b"welcome".to_vec(), b"a".to_vec(), b"b".to_vec()], "cut at {cut}");
+    for split in 1..all.len() {
+        let mut fixture = Fixture::new();
+        let received = [fixture.send(&all[..split]), fixture.send(&all[split..])].concat();
+        assert!(received.starts_with(b"hello ann\necho 1 back\nHTTP/1.1 101 "), "split at {split}");
+        assert_eq!(frames(&received), [b"welcome".to_vec(), b"a".to_vec(), b"b".to_vec()], "split at {split}");
     }
 }
 
 #[test]
 fn timer_stays_with_the_connection_and_goes_to_the_next_handler() {
-    let mut world = World::new();
-    world.say("PROXY ann\ntimer\n");
-    world.reactor.advance(Duration::from_secs(2)).unwrap();
-    let peer = world.peer;
-    assert_eq!(world.reactor.kernel_mut().received(peer), b"timer\n");
+    let mut fixture = Fixture::new();
+    fixture.send("PROXY ann\ntimer\n");
+    fixture.reactor.advance(Duration::from_secs(2)).unwrap();
+    let peer = fixture.peer;
+    assert_eq!(fixture.reactor.kernel_mut().received(peer), b"timer\n");
 }
 
 #[test]
 fn handler_of_a_closing_connection_stays() {
-    let mut world = World::new();
-    assert!(world.say("PROXY closing\necho\n").is_empty(), "the next handler is not connected");
-    let peer = world.peer;
-    world.reactor.kernel_mut().finish(peer);
-    world.reactor.settle().unwrap();
-    assert_eq!(*world.log.borrow(), ["prefix closed by Application"]);
+    let mut fixture = Fixture::new();
+    assert!(fixture.send("PROXY closing\necho\n").is_empty(), "the next handler is not connected");
+    let peer = fixture.peer;
+    fixture.reactor.kernel_mut().finish(peer);
+    fixture.reactor.settle().unwrap();
+    assert_eq!(*fixture.log.borrow(), ["prefix closed by Application"]);
 }
 
 #[test]
 fn handler_that_panics_after_the_request_stays() {
-    let mut world = World::new();
-    world.say("PROXY panic\n");
-    let log = world.log.borrow().clone();
+    let mut fixture = Fixture::new();
+    fixture.send("PROXY panic\n");
+    let log = fixture.log.borrow().clone();
     assert_eq!(log.len(), 2, "{log:?}");
     assert!(log[0].starts_with("prefix: ") && log[1] == "prefix closed by Panic", "{log:?}");
 }
 
 #[test]
 fn opening_timeout_of_the_server_begins_with_the_hand_over() {
-    let mut world = World::new();
-    world.reactor.advance(Duration::from_secs(60)).unwrap();
-    world.say("PROXY ann\nwebsocket\n");
-    world.reactor.advance(Duration::from_secs(9)).unwrap();
-    let peer = world.peer;
-    assert!(!world.reactor.kernel_mut().is_closed(peer));
-    world.reactor.advance(Duration::from_secs(2)).unwrap();
-    assert!(world.reactor.kernel_mut().is_closed(peer));
+    let mut fixture = Fixture::new();
+    fixture.reactor.advance(Duration::from_secs(60)).unwrap();
+    fixture.send("PROXY ann\nwebsocket\n");
+    fixture.reactor.advance(Duration::from_secs(9)).unwrap();
+    let peer = fixture.peer;
+    assert!(!fixture.reactor.kernel_mut().is_closed(peer));
+    fixture.reactor.advance(Duration::from_secs(2)).unwrap();
+    assert!(fixture.reactor.kernel_mut().is_closed(peer));
 }
 
 #[test]
-fn counters_are_those_of_the_stream_and_not_of_the_server() {
+fn connection_stats_follow_the_config_of_the_stream_and_not_of_the_server() {
     struct Direct(StreamServer);
     impl StreamHandler for Direct {
         fn on_connect(&mut self, stream: &mut Stream<'_>) {
@@ -213,7 +211,7 @@ fn counters_are_those_of_the_stream_and_not_of_the_server() {
 }
 
 #[test]
-fn handler_that_gets_a_connection_before_it_is_established_is_connected_once() {
+fn handler_that_takes_over_in_on_dial_gets_on_connect_once() {
     struct First(Log);
     struct Second(Log);
     impl StreamHandler for First {
@@ -257,7 +255,7 @@ fn handlers_that_hand_over_to_each_other_endlessly_end_their_connection_only() {
     let addr = reactor.listen_stream("10.0.0.1:80", move |_| Endless(Rc::clone(&shared))).unwrap().addr;
     reactor.kernel_mut().connect(addr).unwrap();
     reactor.settle().unwrap();
-    assert_eq!(log.borrow().len(), 17 + 1, "the first, 16 hand-overs, and the end");
+    assert_eq!(log.borrow().len(), 17 + 1, "the first handler, 16 hand-overs, and on_close");
     assert_eq!(log.borrow().last().unwrap(), "Application");
     assert_eq!(reactor.hub().stats().connections, 0);
 }

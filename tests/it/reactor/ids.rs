@@ -1,4 +1,4 @@
-//! Ids name one connection, timer or listener of one reactor of this process, and never another.
+//! Ids: each identifies one connection, timer or listener of one reactor of this process.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use ws_reactor::{CloseCode, Reactor, ReactorConfig, SendStatus, Server, net::sim
 use crate::support::idle_socket;
 
 #[test]
-fn id_of_another_reactor_is_answered_closed_and_reaches_nobody() {
+fn id_of_another_reactor_returns_closed_and_reaches_no_connection() {
     let ((mut one, id_of_one), (mut other, id_of_other)) = (idle_socket(), idle_socket());
     assert_ne!(id_of_one, id_of_other);
     assert_eq!(other.hub().send(id_of_one, "for the first only"), SendStatus::Closed);

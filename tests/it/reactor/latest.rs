@@ -1,4 +1,4 @@
-//! Messages of which only the latest of their key counts.
+//! `send_latest` and `publish_latest`: a queued message is replaced by the next of its key.
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
@@ -32,13 +32,13 @@ fn queued_message_is_replaced_in_its_place_by_the_next_of_its_key() {
     crowd.send(0, "last");
     assert_eq!(received(&mut crowd, 0), ["first", "a 3", "b 1", "between", "c 1", "last"]);
     assert_eq!(crowd.reactor.hub().stats().conflated, 2);
-    // What has been written is not replaced.
+    // A message that has been written is not replaced.
     send_latest(&mut crowd, "a", "a 4");
     assert_eq!(received(&mut crowd, 0), ["a 4"]);
 }
 
 #[test]
-fn message_that_has_begun_to_leave_is_not_replaced_and_others_are_while_the_peer_does_not_read() {
+fn partly_written_message_is_not_replaced_and_queued_ones_are() {
     let mut crowd = Crowd::new(ReactorConfig::default(), 1, |server| server.ping_after(None));
     crowd.hold(0, 3);
     send_latest(&mut crowd, "a", "a 1");
@@ -54,7 +54,7 @@ fn message_that_has_begun_to_leave_is_not_replaced_and_others_are_while_the_peer
 }
 
 #[test]
-fn output_is_bounded_by_the_keys_and_no_reader_is_closed_for_what_is_replaced() {
+fn output_of_a_slow_reader_is_bounded_by_the_number_of_keys_and_does_not_close_it() {
     let limits = OutputLimits::new().high_water_bytes(1000).limit_bytes(2000);
     let mut crowd = Crowd::new(ReactorConfig::default(), 1, |server| {
         server.ping_after(None).configure(|config| config.websocket.stream.output = limits)
@@ -71,13 +71,13 @@ fn output_is_bounded_by_the_keys_and_no_reader_is_closed_for_what_is_replaced() 
     let peer = crowd.peers[0];
     crowd.reactor.kernel_mut().release(peer);
     let received = received(&mut crowd, 0);
-    // The first had begun to leave.
+    // The first message was partly written.
     assert_eq!(received.len(), 1 + 10);
     assert!(received[1..].iter().all(|text| text.ends_with("99")), "{received:?}");
 }
 
 #[test]
-fn publish_latest_replaces_for_those_who_do_not_read_and_misses_nobody() {
+fn publish_latest_replaces_for_slow_readers_and_reaches_every_subscriber() {
     let mut crowd = Crowd::new(ReactorConfig::default(), 3, |server| server.ping_after(None));
     crowd.hold(1, 1);
     for round in 0..5 {
@@ -140,13 +140,13 @@ fn publish_latest_counts_towards_the_excess_of_all_connections() {
 
 #[cfg(feature = "deflate")]
 #[test]
-fn latest_message_is_whole_whatever_is_compressed_around_it() {
+fn latest_message_arrives_whole_between_compressed_messages() {
     use std::cell::RefCell;
     use ws_reactor::{Client, DeflateConfig, Reactor, net::sim::Sim};
 
     for config in [DeflateConfig::shared(), DeflateConfig::dedicated()] {
         let received = Rc::new(RefCell::new(Vec::new()));
-        let noted = Rc::clone(&received);
+        let log = Rc::clone(&received);
         let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         let large: String = (0..40_000).map(|number| format!("{number} ")).collect();
         let server = Server::new(move |_| {
@@ -156,7 +156,7 @@ fn latest_message_is_whole_whatever_is_compressed_around_it() {
                 ws.send_latest("key", "replaced ".repeat(100));
                 ws.send("between ".repeat(100));
                 ws.send_latest("key", "kept ".repeat(100));
-                // This one waits for the compressor, and what is sent behind it too.
+                // This message waits for the compressor, and the messages after it wait too.
                 ws.send(&large);
                 ws.send_latest("other", "replaced");
                 ws.send("behind");
@@ -164,7 +164,7 @@ fn latest_message_is_whole_whatever_is_compressed_around_it() {
             })
         });
         reactor.listen("10.0.0.1:80", server.deflate(config)).unwrap();
-        let handler = Callbacks::new().on_message(move |_, message| noted.borrow_mut().push(message.to_string()));
+        let handler = Callbacks::new().on_message(move |_, message| log.borrow_mut().push(message.to_string()));
         reactor.connect("ws://10.0.0.1/", Client::new(handler).deflate(config)).unwrap();
         reactor.advance(Duration::from_secs(1)).unwrap();
         let starts: Vec<String> =

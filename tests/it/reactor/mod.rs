@@ -1,16 +1,22 @@
 //! The reactor: connections, output, turns, timers, topics, other threads.
 
+mod closing;
 mod crowds;
 mod events;
+mod fairness;
 mod hand_over;
 mod ids;
-mod last_words;
 mod latest;
+mod listeners;
 mod output;
-mod regressions;
+mod output_limits;
+mod panics;
+mod publish;
+mod raw_streams;
 mod remote;
 mod remote_threads;
+mod slow_turn;
 mod stale_events;
 mod stats;
-mod streams;
+mod timers;
 mod turns;

@@ -1,5 +1,4 @@
-//! Nothing that a send has accepted is lost silently: the marks, the stall time-out, and what all connections together
-//! may hold.
+//! Output: no accepted message is lost silently. Marks, the stall timeout, and the limit of all connections together.
 
 use std::{
     cell::{Cell, RefCell},
@@ -15,11 +14,11 @@ use ws_reactor::{
     ReactorConfig, SendStatus, Server, StreamConfig, StreamHandler, TestSocket, WebSocket, net::sim::Sim,
 };
 
-use crate::support::{self, REQUEST, frames};
+use crate::support::{self, Crowd, REQUEST, frames};
 
 const MIB: usize = 1024 * 1024;
 
-/// A server that does `open` with each connection.
+/// A server that calls `open` for each connection.
 fn opening(open: impl Fn(&mut WebSocket<'_>) + Clone + 'static) -> Server {
     Server::new(move |_| {
         let open = open.clone();
@@ -60,7 +59,7 @@ fn three_thousand_messages_of_one_callback_arrive() {
 }
 
 #[test]
-fn burst_of_12_mib_arrives_whole_and_is_answered_congested_above_the_high_water_mark() {
+fn burst_of_12_mib_arrives_whole_and_send_returns_congested_above_the_high_water_mark() {
     let messages = received_from(opening(|ws| {
         let statuses: Vec<SendStatus> = (0..12).map(|number| ws.send(vec![number; MIB])).collect();
         assert_eq!(statuses[..2], [SendStatus::Queued, SendStatus::Congested]);
@@ -96,7 +95,7 @@ fn on_drain_follows_congestion() {
     assert_eq!(socket.received().len(), 12 + 1);
 }
 
-/// Both ends of one connection on one simulated system: each sends `each` bytes when it is open, and nothing more.
+/// The bytes that the server and the client of one connection receive if each sends `each` bytes when it opens.
 fn burst_at_each_other(each: usize) -> (usize, usize) {
     let received = Rc::new((Cell::new(0), Cell::new(0)));
     let (at_server, at_client) = (Rc::clone(&received), Rc::clone(&received));
@@ -145,7 +144,7 @@ fn connection_that_is_not_read_because_of_its_output_is_read_once_a_second() {
         socket.send(&[b'x'; 32 * 1024]);
     }
     let early = read.get();
-    assert!(early <= 64 * 1024, "{early} bytes before the output was seen to wait");
+    assert!(early <= 64 * 1024, "{early} bytes before reading stopped");
     socket.advance(Duration::from_millis(900));
     assert_eq!(read.get(), early);
     socket.advance(Duration::from_millis(200));
@@ -157,9 +156,9 @@ fn connection_that_is_not_read_because_of_its_output_is_read_once_a_second() {
 }
 
 #[test]
-fn output_at_its_limit_closes_the_sender_s_connection_and_says_so() {
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let log = Rc::clone(&told);
+fn output_at_its_limit_closes_the_connection_and_reports_a_slow_reader() {
+    let events = Rc::new(RefCell::new(Vec::new()));
+    let log = Rc::clone(&events);
     let server = Server::new(move |_| {
         let (errors, closes) = (Rc::clone(&log), Rc::clone(&log));
         Callbacks::new()
@@ -176,13 +175,13 @@ fn output_at_its_limit_closes_the_sender_s_connection_and_says_so() {
     socket.hold(1000);
     socket.send("go");
     assert!(socket.is_closed());
-    assert_eq!(*told.borrow(), ["true", "SlowReader"]);
+    assert_eq!(*events.borrow(), ["true", "SlowReader"]);
     let stats = socket.hub().stats();
     assert_eq!((stats.dropped, stats.buffered_bytes, stats.connections), (1, 0, 0));
 }
 
 #[test]
-fn raw_stream_that_is_not_read_is_closed_by_the_same_rule() {
+fn raw_stream_whose_peer_does_not_read_is_closed_at_the_stall_timeout() {
     struct Flood(Rc<RefCell<Vec<String>>>);
     impl StreamHandler for Flood {
         fn on_connect(&mut self, stream: &mut ws_reactor::Stream<'_>) {
@@ -193,27 +192,27 @@ fn raw_stream_that_is_not_read_is_closed_by_the_same_rule() {
             self.0.borrow_mut().push(format!("{:?}", reason.by));
         }
     }
-    let told = Rc::new(RefCell::new(Vec::new()));
+    let events = Rc::new(RefCell::new(Vec::new()));
     let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
-    let log = Rc::clone(&told);
+    let log = Rc::clone(&events);
     let config = StreamConfig::new().output(OutputLimits::new().stall_timeout(Duration::from_secs(3)));
     let addr = reactor.listen_stream_with("10.0.0.1:80", config, move |_| Flood(Rc::clone(&log))).unwrap().addr;
     let peer = reactor.kernel_mut().connect(addr).unwrap();
     reactor.kernel_mut().hold(peer, 10);
     reactor.advance(Duration::from_millis(2_990)).unwrap();
-    assert!(told.borrow().is_empty());
+    assert!(events.borrow().is_empty());
     reactor.advance(Duration::from_millis(20)).unwrap();
-    assert_eq!(*told.borrow(), [format!("{:?}", ClosedBy::SlowReader)]);
+    assert_eq!(*events.borrow(), [format!("{:?}", ClosedBy::SlowReader)]);
 }
 
 #[test]
-fn slow_client_of_ours_is_closed_by_the_server_and_slow_server_by_our_client() {
-    // The client's side of the rule: the server is played by the test, and reads nothing.
+fn client_whose_server_does_not_read_is_closed_at_the_stall_timeout() {
+    // The test plays the server, and reads nothing.
     let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let addr = "10.0.0.1:80".parse().unwrap();
     reactor.kernel_mut().play(addr);
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let log = Rc::clone(&told);
+    let events = Rc::new(RefCell::new(Vec::new()));
+    let log = Rc::clone(&events);
     let handler = Callbacks::new()
         .on_open(|ws, _| _ = ws.send(vec![0; 500_000]))
         .on_close(move |_, reason| log.borrow_mut().push(reason.by));
@@ -225,21 +224,16 @@ fn slow_client_of_ours_is_closed_by_the_server_and_slow_server_by_our_client() {
     reactor.kernel_mut().hold(peer, 1000);
     reactor.kernel_mut().send(peer, &support::answer(&request));
     reactor.advance(Duration::from_millis(29_900)).unwrap();
-    assert!(told.borrow().is_empty());
+    assert!(events.borrow().is_empty());
     reactor.advance(Duration::from_millis(200)).unwrap();
-    assert_eq!(*told.borrow(), [ClosedBy::SlowReader]);
-}
-
-/// A reactor whose connections do nothing, and their ids.
-fn crowd(config: ReactorConfig, members: usize, change: impl FnOnce(Server) -> Server) -> support::Crowd {
-    support::Crowd::new(config, members, change)
+    assert_eq!(*events.borrow(), [ClosedBy::SlowReader]);
 }
 
 #[test]
 fn connection_without_progress_for_longest_is_closed_when_all_together_hold_too_much() {
     let config = ReactorConfig::new().excess_output_bytes(3 * MIB + MIB / 4);
-    let mut crowd = crowd(config, 4, |server| server.ping_after(None));
-    // Each is above its mark by half a MiB; the third has waited longest.
+    let mut crowd = Crowd::new(config, 4, |server| server.ping_after(None));
+    // Each output exceeds its mark by half a MiB. The third has waited longest.
     for member in [2, 0, 1] {
         crowd.hold(member, 1000);
         assert_eq!(crowd.send(member, vec![1; 3 * MIB / 2]), SendStatus::Queued);
@@ -247,7 +241,7 @@ fn connection_without_progress_for_longest_is_closed_when_all_together_hold_too_
         crowd.advance(Duration::from_secs(1));
     }
     assert_eq!(crowd.open(), [true; 4]);
-    // The fourth sends most, and is not the one that is closed.
+    // The fourth holds most, and is not closed.
     crowd.hold(3, 1000);
     assert_eq!(crowd.send(3, vec![2; 3 * MIB]), SendStatus::Queued);
     assert_eq!(crowd.send(3, "more"), SendStatus::Congested);
@@ -257,9 +251,9 @@ fn connection_without_progress_for_longest_is_closed_when_all_together_hold_too_
 }
 
 #[test]
-fn payload_that_many_share_counts_once() {
+fn payload_shared_by_many_connections_counts_once() {
     let config = ReactorConfig::new().excess_output_bytes(8 * MIB);
-    let mut crowd = crowd(config, 50, |server| server.ping_after(None));
+    let mut crowd = Crowd::new(config, 50, |server| server.ping_after(None));
     for member in 0..50 {
         crowd.hold(member, 1000);
     }
@@ -267,21 +261,21 @@ fn payload_that_many_share_counts_once() {
         let Published { queued, congested, closed, .. } = crowd.publish(OwnedMessage::binary(vec![3; MIB + 1]));
         assert_eq!((queued, congested, closed), (50, if round == 0 { 0 } else { 50 }, 0), "{round}");
     }
-    // 250 MiB are waiting, and 5 are there.
+    // 250 MiB are queued, and 5 MiB are in memory.
     assert_eq!(crowd.open(), [true; 50]);
     assert_eq!(crowd.reactor.hub().stats().buffered_bytes / MIB, 250);
 }
 
 #[test]
-fn publish_counts_whom_it_did_not_reach() {
+fn publish_counts_the_receivers_it_dropped_or_closed() {
     let limits = OutputLimits::new().high_water_bytes(1000).limit_bytes(2000);
     for overflow in [Overflow::Close, Overflow::DropNewest] {
         let limits = limits.clone().overflow(overflow);
-        let mut crowd = crowd(ReactorConfig::default(), 3, |server| {
+        let mut crowd = Crowd::new(ReactorConfig::default(), 3, |server| {
             server.configure(|config| config.websocket.stream.output = limits)
         });
         crowd.hold(1, 0);
-        let publish = |crowd: &mut support::Crowd| {
+        let publish = |crowd: &mut Crowd| {
             let published = crowd.publish("x".repeat(1100));
             crowd.advance(Duration::ZERO);
             (published.queued, published.congested, published.dropped, published.closed)
@@ -296,7 +290,7 @@ fn publish_counts_whom_it_did_not_reach() {
 }
 
 #[test]
-fn every_payload_type_is_sent_as_what_it_is() {
+fn payload_type_decides_between_text_and_binary() {
     let mut socket = TestSocket::connect(
         opening(|ws| {
             ws.send("text");
@@ -319,10 +313,10 @@ fn every_payload_type_is_sent_as_what_it_is() {
 }
 
 #[test]
-fn send_that_uses_up_the_excess_of_all_connections_is_answered_closed() {
+fn send_that_exceeds_the_limit_of_all_connections_returns_closed() {
     for owned in [false, true] {
         let config = ReactorConfig::new().excess_output_bytes(MIB);
-        let mut crowd = support::Crowd::new(config, 2, |server| server.ping_after(None));
+        let mut crowd = Crowd::new(config, 2, |server| server.ping_after(None));
         let sent = crowd.reactor.hub().stats().messages_out;
         crowd.hold(0, 1);
         let large = vec![b'x'; 4 * MIB];
@@ -337,14 +331,14 @@ fn send_that_uses_up_the_excess_of_all_connections_is_answered_closed() {
 }
 
 #[test]
-fn end_is_not_clean_if_the_network_fails_before_the_last_output_has_left() {
+fn end_is_not_clean_if_the_network_fails_before_the_last_output_is_written() {
     let reasons = Rc::new(RefCell::new(Vec::new()));
-    let noted = Rc::clone(&reasons);
+    let log = Rc::clone(&reasons);
     let server = Server::new(move |_| {
-        let noted = Rc::clone(&noted);
+        let log = Rc::clone(&log);
         Callbacks::new()
             .on_message(|ws, _| assert_eq!(ws.send(vec![0; 1000]), SendStatus::Queued))
-            .on_close(move |_, reason| noted.borrow_mut().push((reason.by, reason.clean)))
+            .on_close(move |_, reason| log.borrow_mut().push((reason.by, reason.clean)))
     });
     let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;

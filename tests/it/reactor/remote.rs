@@ -7,7 +7,7 @@ use ws_reactor::{CloseCode, Received, RemoteError};
 use crate::support::idle_socket;
 
 #[test]
-fn remote_does_for_a_connection_what_the_hub_does() {
+fn remote_offers_the_commands_of_the_hub_for_a_connection() {
     let (mut socket, id) = idle_socket();
     let remote = socket.hub().remote();
     remote.subscribe(id, "news").unwrap();
@@ -40,7 +40,7 @@ fn remote_does_for_a_connection_what_the_hub_does() {
     socket.settle();
     assert!(socket.is_closed());
     assert_eq!(socket.received(), [], "no close frame");
-    // A command for a connection that has ended is executed, and does nothing.
+    // A command for a connection that has ended does nothing.
     remote.close(id, CloseCode::NORMAL, "").unwrap();
     socket.advance(Duration::from_secs(1));
     drop(socket);

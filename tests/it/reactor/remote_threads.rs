@@ -1,4 +1,4 @@
-//! Real sockets and real threads: commands from elsewhere arrive, in order, and end the loop.
+//! Commands of other threads, on real sockets: none is lost without an error, and their order is kept.
 
 use std::{
     cell::RefCell,
@@ -17,8 +17,11 @@ use std::{
 
 use ws_reactor::{Callbacks, Reactor, ReactorConfig, RemoteError, Server};
 
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+use crate::support::REQUEST;
+
+/// The length of the response to [`REQUEST`].
+const RESPONSE: usize = 129;
+const TICK: Duration = Duration::from_millis(1);
 
 #[test]
 fn commands_of_other_threads_arrive_in_order_and_a_shutdown_ends_the_loop() {
@@ -35,7 +38,7 @@ fn commands_of_other_threads_arrive_in_order_and_a_shutdown_ends_the_loop() {
     let mut reactor = Reactor::new().unwrap();
     let addr = reactor.listen("127.0.0.1:0", server).unwrap().addr;
     let remote = reactor.remote();
-    let late = remote.clone();
+    let remote_after_the_end = remote.clone();
 
     let client = thread::spawn(move || {
         let mut stream = TcpStream::connect(addr).unwrap();
@@ -60,14 +63,14 @@ fn commands_of_other_threads_arrive_in_order_and_a_shutdown_ends_the_loop() {
         senders.into_iter().for_each(|sender| sender.join().unwrap());
         remote.shutdown(Duration::from_secs(1)).unwrap();
         let mut bytes = Vec::new();
-        // The end comes by the shutdown's deadline: this client does not answer the close frame.
+        // The deadline of the shutdown ends the connection: this client does not answer the close frame.
         stream.read_to_end(&mut bytes).unwrap();
         bytes
     });
 
     reactor.run().unwrap();
     let bytes = client.join().unwrap();
-    let frames = &bytes[129..];
+    let frames = &bytes[RESPONSE..];
     let (messages, close) = frames.split_at(usize::from(SENDERS) * usize::from(EACH) * 5);
     let mut next = [0_u16; SENDERS as usize];
     for frame in messages.chunks(5) {
@@ -79,13 +82,12 @@ fn commands_of_other_threads_arrive_in_order_and_a_shutdown_ends_the_loop() {
     assert_eq!(next, [EACH; SENDERS as usize]);
     assert_eq!(close, [0x88, 2, 0x03, 0xe9], "going away");
     drop(reactor);
-    assert_eq!(late.stop(), Err(RemoteError::Closed));
+    assert_eq!(remote_after_the_end.stop(), Err(RemoteError::Closed));
 }
 
-/// `SENDS=1000000 cargo test --release --test it remote_threads -- --nocapture` shows how punctual the loop is
-/// meanwhile.
+// `SENDS=1000000 cargo test --release --test it remote_threads -- --nocapture` prints the loop's latency meanwhile.
 #[test]
-fn eight_threads_that_send_all_they_can_lose_nothing_and_hear_when_there_is_no_room() {
+fn eight_threads_that_fill_the_command_queue_lose_no_message_and_get_full() {
     const SENDERS: usize = 8;
     let sends: u32 = env::var("SENDS").map_or(20_000, |sends| sends.parse().unwrap());
     let capacity = ReactorConfig::default().remote_commands;
@@ -112,7 +114,7 @@ fn eight_threads_that_send_all_they_can_lose_nothing_and_hear_when_there_is_no_r
         }
     };
 
-    // Nobody turns now: so many are taken, and no more.
+    // The loop does not run now: the queue takes commands up to its capacity.
     let remote = reactor.remote();
     let refusals = Arc::new(AtomicU64::new(0));
     let senders: Vec<_> = (0..SENDERS)
@@ -129,30 +131,30 @@ fn eight_threads_that_send_all_they_can_lose_nothing_and_hear_when_there_is_no_r
             })
         })
         .collect();
-    let stalled = Instant::now();
-    let many = sends as usize * SENDERS > capacity;
-    while many && refusals.load(Ordering::Relaxed) == 0 {
-        assert!(stalled.elapsed() < Duration::from_secs(60), "the queue is bounded");
+    let began = Instant::now();
+    let exceeds = sends as usize * SENDERS > capacity;
+    while exceeds && refusals.load(Ordering::Relaxed) == 0 {
+        assert!(began.elapsed() < Duration::from_secs(60), "the queue is bounded");
         thread::sleep(Duration::from_millis(10));
     }
 
     let reader = thread::spawn(move || {
         let mut frames = BufReader::with_capacity(1 << 20, stream);
-        frames.read_exact(&mut [0; 129]).unwrap();
+        frames.read_exact(&mut [0; RESPONSE]).unwrap();
         let mut next = [0; SENDERS];
         while next.iter().sum::<u64>() < u64::from(sends) * SENDERS as u64 {
             let mut frame = [0; 10];
             frames.read_exact(&mut frame).unwrap();
             let word = u64::from_be_bytes(frame[2..].try_into().unwrap());
             let (number, sender) = (word >> 8, (word & 0xff) as usize);
-            assert_eq!(number, next[sender], "of sender {sender}");
+            assert_eq!(number, next[sender], "sender {sender}");
             next[sender] += 1;
         }
     });
-    let late = Rc::new(RefCell::new(Vec::new()));
-    let (notes, mut due) = (Rc::clone(&late), Instant::now() + TICK);
+    let delays = Rc::new(RefCell::new(Vec::new()));
+    let (log, mut due) = (Rc::clone(&delays), Instant::now() + TICK);
     reactor.hub().add_periodic_timer(TICK, move |_| {
-        notes.borrow_mut().push(Instant::now().saturating_duration_since(due));
+        log.borrow_mut().push(Instant::now().saturating_duration_since(due));
         due = Instant::now() + TICK;
     });
     while !reader.is_finished() {
@@ -161,16 +163,14 @@ fn eight_threads_that_send_all_they_can_lose_nothing_and_hear_when_there_is_no_r
     reader.join().unwrap();
     senders.into_iter().for_each(|sender| sender.join().unwrap());
     let refused = refusals.load(Ordering::Relaxed);
-    assert!(refused > 0 || !many);
-    let mut late = late.borrow_mut();
-    late.sort_unstable();
+    assert!(refused > 0 || !exceeds);
+    let mut delays = delays.borrow_mut();
+    delays.sort_unstable();
     println!(
-        "{SENDERS} threads, {sends} messages each, in {:?}; {refused} times there was no room; {} ticks of {TICK:?} came late by {:?} (99 of 100), {:?} at most",
-        stalled.elapsed(),
-        late.len(),
-        late.get(late.len() * 99 / 100),
-        late.last(),
+        "{SENDERS} threads, {sends} messages each, in {:?}; queue full {refused} times; delay of {} ticks of {TICK:?}: {:?} (99th percentile), {:?} (longest)",
+        began.elapsed(),
+        delays.len(),
+        delays.get(delays.len() * 99 / 100),
+        delays.last(),
     );
 }
-
-const TICK: Duration = Duration::from_millis(1);

@@ -1,34 +1,34 @@
-//! Events that come too late, and are about whoever has the place now: nobody is ended, told or read for another.
+//! Events of a connection that has ended do not reach the connection that took its slot.
 
-use crate::support::wire;
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use crate::support::wire::Kind;
 use ws_reactor::{
     Callbacks, Reactor, ReactorConfig, Server, Version,
     net::sim::{PeerId, Sim},
 };
 
-/// What the handlers of one connection have heard.
+use crate::support::wire::{self, Kind};
+
+/// The calls of one connection's handler.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Heard {
+struct Calls {
     messages: Vec<String>,
     errors: usize,
     closed: usize,
 }
 
 #[test]
-fn events_of_those_who_have_gone_do_not_touch_their_successors() {
-    let heard: Rc<RefCell<Vec<Heard>>> = Rc::default();
-    let notes = Rc::clone(&heard);
+fn events_of_ended_connections_do_not_reach_their_successors() {
+    let calls: Rc<RefCell<Vec<Calls>>> = Rc::default();
+    let log = Rc::clone(&calls);
     let server = Server::new(move |_| {
-        let number = notes.borrow().len();
-        notes.borrow_mut().push(Heard::default());
-        let [message, error, close] = [0; 3].map(|_| Rc::clone(&notes));
+        let number = log.borrow().len();
+        log.borrow_mut().push(Calls::default());
+        let [message, error, close] = [0; 3].map(|_| Rc::clone(&log));
         Callbacks::new()
-            .on_message(move |ws, said| {
-                message.borrow_mut()[number].messages.push(said.as_text().unwrap().to_owned());
-                ws.send(said);
+            .on_message(move |ws, received| {
+                message.borrow_mut()[number].messages.push(received.as_text().unwrap().to_owned());
+                ws.send(received);
             })
             .on_error(move |_, _| error.borrow_mut()[number].errors += 1)
             .on_close(move |_, _| close.borrow_mut()[number].closed += 1)
@@ -41,17 +41,17 @@ fn events_of_those_who_have_gone_do_not_touch_their_successors() {
             reactor.turn(Some(Duration::ZERO)).unwrap();
         }
     };
-    let mut before: Option<PeerId> = None;
+    let mut previous: Option<PeerId> = None;
     for number in 0..300 {
-        // The last goes in the turn in which the next comes, in each of the ways of going.
-        if let Some(before) = before {
+        // The previous peer leaves in the turn in which the next one connects: by a reset, by EOF, or by a close frame.
+        if let Some(previous) = previous {
             let sim = reactor.kernel_mut();
             match number % 3 {
-                0 => sim.reset(before),
-                1 => sim.finish(before),
+                0 => sim.reset(previous),
+                1 => sim.finish(previous),
                 _ => {
-                    sim.send(before, &wire::frame(Version::Rfc6455, Kind::Close, true, b""));
-                    sim.finish(before);
+                    sim.send(previous, &wire::frame(Version::Rfc6455, Kind::Close, true, b""));
+                    sim.finish(previous);
                 }
             }
         }
@@ -61,17 +61,17 @@ fn events_of_those_who_have_gone_do_not_touch_their_successors() {
         reactor.kernel_mut().send(peer, &wire::text(Version::Rfc6455, number.to_string()));
         turn(&mut reactor, 5);
         let received = reactor.kernel_mut().received(peer);
-        assert!(received.ends_with(number.to_string().as_bytes()), "{number} is not answered");
-        assert!(!reactor.kernel_mut().is_closed(peer), "{number} was ended for another");
-        before = Some(peer);
+        assert!(received.ends_with(number.to_string().as_bytes()), "the message of {number} is not echoed");
+        assert!(!reactor.kernel_mut().is_closed(peer), "{number} was closed by an event of another");
+        previous = Some(peer);
     }
-    reactor.kernel_mut().finish(before.unwrap());
+    reactor.kernel_mut().finish(previous.unwrap());
     turn(&mut reactor, 10);
     assert_eq!(reactor.hub().stats().connections, 0);
-    for (number, one) in heard.borrow().iter().enumerate() {
-        // Who was reset has heard of that; it goes when the next comes.
+    for (number, calls) in calls.borrow().iter().enumerate() {
+        // A connection that was reset gets one error.
         let errors = usize::from(number + 1 < 300 && (number + 1) % 3 == 0);
         let messages = vec![number.to_string()];
-        assert_eq!(*one, Heard { messages, errors, closed: 1 }, "{number}");
+        assert_eq!(*calls, Calls { messages, errors, closed: 1 }, "{number}");
     }
 }

@@ -85,7 +85,7 @@ fn round_trip_of_the_last_ping_is_measured() {
     socket.advance(Duration::from_millis(7));
     socket.pong(data);
     assert_eq!(round_trip(&mut socket), Some(Duration::from_millis(7)));
-    // Two pings in flight: each pong is measured from its own.
+    // Two pings in flight: each pong is measured from its own ping.
     socket.hub().ping(id, b"1");
     socket.advance(Duration::from_millis(10));
     socket.hub().ping(id, b"2");

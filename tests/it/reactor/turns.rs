@@ -1,22 +1,23 @@
-//! The work between two waits is bounded, for deliveries and endings too.
+//! Turns: the work between two waits is bounded, including deliveries and endings.
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
-use ws_reactor::{Callbacks, ListenError, Reactor, ReactorConfig, Server, net::sim::Sim};
+use ws_reactor::{Callbacks, Reactor, ReactorConfig, Server, net::sim::Sim};
 
 use crate::support::{REQUEST, frames};
 
 const BUDGET: usize = 500;
 const MEMBERS: usize = 400;
 
-/// Members of one topic that publish when they are spoken to, and when they end, and one who is no member.
-struct Hall {
+/// Subscribers of one topic that publish each message they receive and their end, and one echo connection that is not
+/// subscribed.
+struct Topic {
     reactor: Reactor<Sim>,
     peers: Vec<ws_reactor::net::sim::PeerId>,
     ended: Rc<Cell<usize>>,
 }
 
-impl Hall {
+impl Topic {
     fn new(config: ReactorConfig) -> Self {
         let ended = Rc::new(Cell::new(0));
         let counted = Rc::clone(&ended);
@@ -43,86 +44,86 @@ impl Hall {
             peers.push(peer);
         }
         reactor.settle().unwrap();
-        Hall { reactor, peers, ended }
+        Topic { reactor, peers, ended }
     }
 
-    /// Turns until all is done, and says how many messages each turn has queued.
+    /// Runs turns until `done`. Returns how many messages each turn queued.
     fn turns(&mut self, done: impl Fn(&mut Self) -> bool) -> Vec<usize> {
         let mut queued = Vec::new();
         while !done(self) {
             let before = self.reactor.hub().stats().messages_out;
             self.reactor.turn(Some(Duration::ZERO)).unwrap();
             queued.push((self.reactor.hub().stats().messages_out - before) as usize);
-            assert!(queued.len() < 10_000, "it does not end");
+            assert!(queued.len() < 10_000, "the work ends");
         }
         queued
     }
 }
 
 #[test]
-fn thousands_of_endings_that_are_published_come_in_bounded_turns() {
-    let mut hall = Hall::new(ReactorConfig::new().delivery_budget(BUDGET));
-    // Half of them leave at once; each leaving is published to the rest.
-    let Hall { reactor, peers, .. } = &mut hall;
+fn published_endings_of_many_connections_are_delivered_in_bounded_turns() {
+    let mut topic = Topic::new(ReactorConfig::new().delivery_budget(BUDGET));
+    // Half of the members leave at once. Each end is published to the rest.
+    let Topic { reactor, peers, .. } = &mut topic;
     for peer in &peers[1..=MEMBERS / 2] {
         reactor.kernel_mut().reset(*peer);
     }
-    let bystander = hall.peers[0];
-    hall.reactor.kernel_mut().received(bystander);
-    hall.reactor.kernel_mut().send(bystander, b"\x81\x85\0\0\0\0hello");
-    let queued = hall.turns(|hall| hall.ended.get() == MEMBERS / 2);
-    // Each turn has two parts, and a publish is not divided.
+    let bystander = topic.peers[0];
+    topic.reactor.kernel_mut().received(bystander);
+    topic.reactor.kernel_mut().send(bystander, b"\x81\x85\0\0\0\0hello");
+    let queued = topic.turns(|topic| topic.ended.get() == MEMBERS / 2);
+    // A turn has two parts, and a publish is not divided.
     let most = 2 * (BUDGET + MEMBERS);
     assert!(queued.iter().all(|queued| *queued <= most), "{queued:?}");
     assert!(queued.len() >= MEMBERS / 2 * MEMBERS / 2 / most, "{} turns", queued.len());
-    assert_eq!(hall.reactor.kernel_mut().received(bystander), b"\x81\x05hello", "it is served meanwhile");
-    // Nothing is lost: the rest hears of each.
-    hall.reactor.settle().unwrap();
-    let last = *hall.peers.last().unwrap();
-    let received = hall.reactor.kernel_mut().received(last);
+    assert_eq!(topic.reactor.kernel_mut().received(bystander), b"\x81\x05hello", "the bystander is served meanwhile");
+    // The other members receive each message.
+    topic.reactor.settle().unwrap();
+    let last = *topic.peers.last().unwrap();
+    let received = topic.reactor.kernel_mut().received(last);
     assert_eq!(frames(&received).iter().filter(|message| *message == b"gone").count(), MEMBERS / 2);
 }
 
 #[test]
-fn publishes_of_many_connections_come_in_bounded_turns() {
-    let mut hall = Hall::new(ReactorConfig::new().delivery_budget(BUDGET));
-    let Hall { reactor, peers, .. } = &mut hall;
+fn publishes_of_many_connections_are_delivered_in_bounded_turns() {
+    let mut topic = Topic::new(ReactorConfig::new().delivery_budget(BUDGET));
+    let Topic { reactor, peers, .. } = &mut topic;
     for peer in &peers[1..] {
         reactor.kernel_mut().send(*peer, b"\x81\x82\0\0\0\0hi\x81\x82\0\0\0\0ho");
     }
-    let queued = hall.turns(|hall| hall.reactor.hub().stats().messages_out as usize == 2 * MEMBERS * MEMBERS);
+    let queued = topic.turns(|topic| topic.reactor.hub().stats().messages_out as usize == 2 * MEMBERS * MEMBERS);
     let most = 2 * (BUDGET + MEMBERS);
     assert!(queued.iter().all(|queued| *queued <= most), "{queued:?}");
-    hall.reactor.settle().unwrap();
-    let last = *hall.peers.last().unwrap();
-    let received = hall.reactor.kernel_mut().received(last);
+    topic.reactor.settle().unwrap();
+    let last = *topic.peers.last().unwrap();
+    let received = topic.reactor.kernel_mut().received(last);
     assert_eq!(frames(&received).len(), 2 * MEMBERS);
 }
 
 #[test]
-fn writes_after_a_publish_come_in_bounded_turns_and_in_order() {
-    let mut hall = Hall::new(ReactorConfig::new().write_budget(100));
-    let heard = |hall: &mut Hall| {
-        let peers = hall.peers[1..].to_vec();
+fn writes_after_a_publish_are_done_in_bounded_turns() {
+    let mut topic = Topic::new(ReactorConfig::new().write_budget(100));
+    let receivers = |topic: &mut Topic| {
+        let peers = topic.peers[1..].to_vec();
         peers
             .into_iter()
-            .map(|peer| hall.reactor.kernel_mut().received(peer).len())
+            .map(|peer| topic.reactor.kernel_mut().received(peer).len())
             .filter(|length| *length > 0)
             .count()
     };
-    heard(&mut hall);
-    assert_eq!(hall.reactor.hub().publish("all", "news").queued, MEMBERS);
+    receivers(&mut topic);
+    assert_eq!(topic.reactor.hub().publish("all", "news").queued, MEMBERS);
     for turn in 1..=MEMBERS / 100 {
-        let before = hall.reactor.hub().stats().bytes_out;
-        hall.reactor.turn(Some(Duration::ZERO)).unwrap();
-        assert_eq!(hall.reactor.hub().stats().bytes_out - before, 100 * b"\x81\x04news".len() as u64, "turn {turn}");
+        let before = topic.reactor.hub().stats().bytes_out;
+        topic.reactor.turn(Some(Duration::ZERO)).unwrap();
+        assert_eq!(topic.reactor.hub().stats().bytes_out - before, 100 * b"\x81\x04news".len() as u64, "turn {turn}");
     }
-    hall.reactor.settle().unwrap();
-    assert_eq!(heard(&mut hall), MEMBERS);
+    topic.reactor.settle().unwrap();
+    assert_eq!(receivers(&mut topic), MEMBERS);
 }
 
 #[test]
-fn turn_after_a_pause_of_the_application_does_not_wait_past_the_next_timer() {
+fn turn_after_work_of_the_application_does_not_wait_past_the_next_timer() {
     let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     reactor.hub().add_timer(Duration::from_secs(10), |_| {});
     reactor.turn(Some(Duration::ZERO)).unwrap();
@@ -132,19 +133,4 @@ fn turn_after_a_pause_of_the_application_does_not_wait_past_the_next_timer() {
     assert_eq!(reactor.kernel_mut().last_timeout(), Some(Duration::from_secs(1)));
     reactor.turn(Some(Duration::from_millis(10))).unwrap();
     assert_eq!(reactor.kernel_mut().last_timeout(), Some(Duration::from_millis(10)));
-}
-
-#[test]
-fn listener_is_not_opened_during_a_shutdown() {
-    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
-    let addr = reactor.listen("10.0.0.1:80", Server::new(|_| Callbacks::new())).unwrap().addr;
-    let peer = reactor.kernel_mut().connect(addr).unwrap();
-    reactor.kernel_mut().send(peer, REQUEST);
-    reactor.settle().unwrap();
-    reactor.hub().shutdown(Duration::from_secs(5));
-    for _ in 0..2 {
-        let refused = reactor.listen("10.0.0.1:81", Server::new(|_| Callbacks::new()));
-        assert!(matches!(refused, Err(ListenError::ShuttingDown { .. })), "{refused:?}");
-        reactor.turn(Some(Duration::ZERO)).unwrap();
-    }
 }

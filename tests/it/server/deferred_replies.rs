@@ -1,8 +1,5 @@
-//! Requests that are decided later: whoever decides, from wherever, and whatever has become of the client.
+//! Deferred replies: a `Responder` statuses the request later, from any thread.
 
-#[cfg(feature = "tls")]
-use crate::support::secure;
-use crate::support::wire;
 use std::{
     cell::RefCell,
     collections::VecDeque,
@@ -20,12 +17,16 @@ use ws_reactor::{
     net::sim::Sim,
 };
 
-type Deciders = Rc<RefCell<VecDeque<Responder>>>;
+#[cfg(feature = "tls")]
+use crate::support::secure;
+use crate::support::wire;
 
-/// A server that asks whether each may come in, and who is to decide.
-fn asking() -> (Server, Deciders) {
-    let deciders = Deciders::default();
-    let asked = Rc::clone(&deciders);
+type Responders = Rc<RefCell<VecDeque<Responder>>>;
+
+/// A server that defers each reply, and the responders of its requests.
+fn deferring() -> (Server, Responders) {
+    let responders = Responders::default();
+    let deferred = Rc::clone(&responders);
     let server = Server::new(|_| {
         Callbacks::new()
             .on_open(|ws, _| {
@@ -36,177 +37,177 @@ fn asking() -> (Server, Deciders) {
             })
     });
     let server = server.on_request(move |_, _| {
-        let (later, decider) = Reply::later();
-        asked.borrow_mut().push_back(decider);
+        let (later, responder) = Reply::later();
+        deferred.borrow_mut().push_back(responder);
         later
     });
-    (server, deciders)
+    (server, responders)
 }
 
-fn next(deciders: &Deciders) -> Responder {
-    deciders.borrow_mut().pop_front().expect("a request was asked about")
+fn next(responders: &Responders) -> Responder {
+    responders.borrow_mut().pop_front().expect("a deferred request")
 }
 
-/// Begins a handshake and says something right behind it.
-fn hasty(version: Version, server: Server) -> TestSocket {
+/// A client that sends a text message right after its handshake request.
+fn eager_client(version: Version, server: Server) -> TestSocket {
     let mut bytes = wire::request(version, "/", "");
-    bytes.extend(wire::text(version, "hasty"));
+    bytes.extend(wire::text(version, "early"));
     TestSocket::request(server, bytes)
 }
 
 fn status(socket: &mut TestSocket) -> String {
-    let answer = String::from_utf8(socket.received_bytes()).unwrap();
-    answer.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).unwrap_or_default().to_owned()
+    let response = String::from_utf8(socket.received_bytes()).unwrap();
+    response.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).unwrap_or_default().to_owned()
 }
 
 #[test]
-fn who_is_accepted_later_has_lost_nothing_in_any_version() {
+fn message_sent_before_a_deferred_upgrade_arrives_in_every_version() {
     for version in Version::ALL.iter().copied() {
-        let (server, deciders) = asking();
-        let mut socket = hasty(version, server);
+        let (server, responders) = deferring();
+        let mut socket = eager_client(version, server);
         socket.advance(Duration::from_secs(5));
-        assert!(socket.received_bytes().is_empty() && !socket.is_ended(), "{version}: it waits");
+        assert!(socket.received_bytes().is_empty() && !socket.is_ended(), "{version}: the reply is deferred");
         assert_eq!(socket.hub().stats().pending_handshakes, 1);
         let accept = Upgrade::new().header(HeaderName::from_static("x-user"), HeaderValue::from_static("7"));
-        assert_eq!(next(&deciders).respond(accept), Ok(()));
+        assert_eq!(next(&responders).respond(accept), Ok(()));
         socket.settle();
-        let answer = socket.received_bytes();
-        let has = |part: &[u8]| answer.windows(part.len()).any(|window| window == part);
-        assert!(answer.starts_with(b"HTTP/1.1 101 ") && has(b"\r\nX-User: 7\r\n"), "{version}");
-        assert!(has(b"welcome") && has(b"hasty"), "{version}: {}", String::from_utf8_lossy(&answer));
+        let response = socket.received_bytes();
+        let has = |part: &[u8]| response.windows(part.len()).any(|window| window == part);
+        assert!(response.starts_with(b"HTTP/1.1 101 ") && has(b"\r\nX-User: 7\r\n"), "{version}");
+        assert!(has(b"welcome") && has(b"early"), "{version}: {}", String::from_utf8_lossy(&response));
         assert_eq!((socket.hub().stats().pending_handshakes, socket.hub().stats().opened), (0, 1));
     }
 }
 
 #[test]
-fn who_is_refused_later_gets_the_answer() {
-    let (server, deciders) = asking();
-    let mut socket = hasty(Version::Rfc6455, server);
-    next(&deciders).respond(Reply::status(StatusCode::UNAUTHORIZED)).unwrap();
+fn deferred_request_that_is_refused_or_abandoned_gets_its_status() {
+    let (server, responders) = deferring();
+    let mut socket = eager_client(Version::Rfc6455, server);
+    next(&responders).respond(Reply::status(StatusCode::UNAUTHORIZED)).unwrap();
     socket.settle();
     assert_eq!(status(&mut socket), "401");
     assert!(socket.is_ended());
-    // An ordinary request cannot be accepted, and a decider that is lost refuses.
-    let (server, deciders) = asking();
+    // A request without `Upgrade` cannot be upgraded, and a dropped responder refuses.
+    let (server, responders) = deferring();
     let mut socket = TestSocket::request(server, "GET / HTTP/1.1\r\nHost: test\r\n\r\n");
-    next(&deciders).respond(Reply::upgrade()).unwrap();
+    next(&responders).respond(Reply::upgrade()).unwrap();
     socket.settle();
     assert_eq!(status(&mut socket), "426");
-    let (server, deciders) = asking();
-    let mut socket = hasty(Version::Rfc6455, server);
-    drop(next(&deciders));
+    let (server, responders) = deferring();
+    let mut socket = eager_client(Version::Rfc6455, server);
+    drop(next(&responders));
     socket.settle();
     assert_eq!(status(&mut socket), "500");
 }
 
 #[test]
-fn a_decision_may_be_made_at_once_or_put_off_again() {
+fn responder_may_reply_at_once_or_defer_again() {
     let at_once = Server::new(|_| Callbacks::new()).on_request(|_, _| {
-        let (later, decider) = Reply::later();
-        assert!(!decider.is_closed());
-        assert_eq!(decider.respond(Reply::status(StatusCode::GONE)), Ok(()));
+        let (later, responder) = Reply::later();
+        assert!(!responder.is_closed());
+        assert_eq!(responder.respond(Reply::status(StatusCode::GONE)), Ok(()));
         later
     });
-    assert_eq!(status(&mut hasty(Version::Rfc6455, at_once)), "410");
-    let (server, deciders) = asking();
-    let mut socket = hasty(Version::Rfc6455, server);
-    let (later, decider) = Reply::later();
-    next(&deciders).respond(later).unwrap();
+    assert_eq!(status(&mut eager_client(Version::Rfc6455, at_once)), "410");
+    let (server, responders) = deferring();
+    let mut socket = eager_client(Version::Rfc6455, server);
+    let (later, responder) = Reply::later();
+    next(&responders).respond(later).unwrap();
     socket.advance(Duration::from_secs(1));
     assert!(socket.received_bytes().is_empty());
-    decider.respond(Reply::status(StatusCode::FORBIDDEN)).unwrap();
+    responder.respond(Reply::status(StatusCode::FORBIDDEN)).unwrap();
     socket.settle();
     assert_eq!(status(&mut socket), "403");
 }
 
 #[test]
-fn a_decision_that_takes_too_long_comes_too_late() {
-    let (server, deciders) = asking();
-    let mut socket = hasty(Version::Rfc6455, server);
+fn deferred_request_without_a_reply_gets_503_at_the_opening_timeout() {
+    let (server, responders) = deferring();
+    let mut socket = eager_client(Version::Rfc6455, server);
     socket.advance(Duration::from_millis(10_010));
     assert_eq!(status(&mut socket), "503");
-    let decider = next(&deciders);
-    assert!(decider.is_closed());
-    assert_eq!(decider.respond(Reply::upgrade()), Err(RemoteError::Closed));
+    let responder = next(&responders);
+    assert!(responder.is_closed());
+    assert_eq!(responder.respond(Reply::upgrade()), Err(RemoteError::Closed));
     socket.advance(Duration::from_secs(10));
     assert!(socket.is_closed() && socket.received_bytes().is_empty());
 }
 
 #[test]
-fn a_decision_on_a_client_that_has_gone_touches_nobody() {
-    let (server, deciders) = asking();
+fn reply_to_a_client_that_has_gone_does_not_reach_its_successor() {
+    let (server, responders) = deferring();
     let mut reactor = Reactor::on(Sim::new(), ReactorConfig::new().command_budget(1));
     let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
-    let ask = |reactor: &mut Reactor<Sim>| {
+    let request = |reactor: &mut Reactor<Sim>| {
         let peer = reactor.kernel_mut().connect(addr).unwrap();
         reactor.kernel_mut().send(peer, &wire::request(Version::Rfc6455, "/", ""));
-        while deciders.borrow().is_empty() {
+        while responders.borrow().is_empty() {
             reactor.turn(Some(Duration::ZERO)).unwrap();
         }
         peer
     };
-    let gone = ask(&mut reactor);
-    // The decision stands in a long line when the client goes, and still does when another waits in its place.
+    let former = request(&mut reactor);
+    // The reply is far back in the command queue when the client leaves, and still when another client has its slot.
     for _ in 0..100 {
         reactor.remote().run(|_| {}).unwrap();
     }
-    assert_eq!(next(&deciders).respond(Reply::upgrade()), Ok(()));
-    reactor.kernel_mut().reset(gone);
+    assert_eq!(next(&responders).respond(Reply::upgrade()), Ok(()));
+    reactor.kernel_mut().reset(former);
     while reactor.hub().stats().connections > 0 {
         reactor.turn(Some(Duration::ZERO)).unwrap();
     }
-    let other = ask(&mut reactor);
-    assert!(reactor.hub().stats().turns < 100, "the line is not at its end");
+    let other = request(&mut reactor);
+    assert!(reactor.hub().stats().turns < 100, "the reply is still queued");
     reactor.settle().unwrap();
-    assert_eq!(reactor.kernel_mut().received(other), b"", "nobody has decided on the other");
+    assert_eq!(reactor.kernel_mut().received(other), b"", "the other request has no reply yet");
     assert_eq!(reactor.hub().stats().opened, 0);
-    next(&deciders).respond(Reply::upgrade()).unwrap();
+    next(&responders).respond(Reply::upgrade()).unwrap();
     reactor.settle().unwrap();
     assert!(reactor.kernel_mut().received(other).starts_with(b"HTTP/1.1 101 "));
-    let late = ask(&mut reactor);
+    let late = request(&mut reactor);
     reactor.kernel_mut().reset(late);
     reactor.settle().unwrap();
-    assert!(deciders.borrow()[0].is_closed());
-    assert_eq!(next(&deciders).respond(Reply::upgrade()), Err(RemoteError::Closed));
+    assert!(responders.borrow()[0].is_closed());
+    assert_eq!(next(&responders).respond(Reply::upgrade()), Err(RemoteError::Closed));
 }
 
 #[test]
-fn who_ends_his_side_while_he_waits_may_still_listen() {
-    let (server, deciders) = asking();
-    let mut socket = hasty(Version::Rfc6455, server);
+fn client_that_half_closed_while_deferred_still_gets_the_reply() {
+    let (server, responders) = deferring();
+    let mut socket = eager_client(Version::Rfc6455, server);
     socket.finish();
-    assert!(!deciders.borrow()[0].is_closed());
-    next(&deciders).respond(Reply::status(StatusCode::FORBIDDEN)).unwrap();
+    assert!(!responders.borrow()[0].is_closed());
+    next(&responders).respond(Reply::status(StatusCode::FORBIDDEN)).unwrap();
     socket.settle();
     assert_eq!(status(&mut socket), "403");
     assert!(socket.is_closed());
 }
 
 #[test]
-fn a_connection_that_waits_is_not_read_on_by_anybody() {
-    let (server, deciders) = asking();
-    let mut socket = hasty(Version::Rfc6455, server);
+fn resume_of_a_deferred_connection_reads_nothing_and_does_not_spin() {
+    let (server, responders) = deferring();
+    let mut socket = eager_client(Version::Rfc6455, server);
     let waiting: Vec<_> = socket.hub().connections().collect();
     for _ in 0..3 {
         socket.hub().resume(waiting[0]);
         socket.settle();
     }
-    assert!(socket.hub().stats().turns < 100, "and the loop does not spin");
-    next(&deciders).respond(Reply::upgrade()).unwrap();
+    assert!(socket.hub().stats().turns < 100, "the loop does not spin");
+    next(&responders).respond(Reply::upgrade()).unwrap();
     socket.settle();
-    assert!(socket.received_bytes().ends_with(b"\x81\x07welcome\x81\x05hasty"));
+    assert!(socket.received_bytes().ends_with(b"\x81\x07welcome\x81\x05early"));
 }
 
 #[test]
-fn a_decision_for_which_there_is_no_room_waits_for_the_deadline() {
-    let (server, deciders) = asking();
+fn reply_that_finds_the_command_queue_full_is_sent_at_the_opening_timeout() {
+    let (server, responders) = deferring();
     let mut reactor = Reactor::on(Sim::new(), ReactorConfig::new().remote_commands(1));
     let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
     let peer = reactor.kernel_mut().connect(addr).unwrap();
     reactor.kernel_mut().send(peer, &wire::request(Version::Rfc6455, "/", ""));
     reactor.settle().unwrap();
     reactor.remote().run(|_| {}).unwrap();
-    assert_eq!(next(&deciders).respond(Reply::upgrade()), Err(RemoteError::Full));
+    assert_eq!(next(&responders).respond(Reply::upgrade()), Err(RemoteError::Full));
     reactor.advance(Duration::from_secs(9)).unwrap();
     assert_eq!(reactor.kernel_mut().received(peer), b"");
     reactor.advance(Duration::from_secs(2)).unwrap();
@@ -215,9 +216,9 @@ fn a_decision_for_which_there_is_no_room_waits_for_the_deadline() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn a_large_backlog_over_tls_waits_for_the_decision() {
+fn messages_over_tls_behind_a_deferred_request_are_kept_until_the_reply() {
     const MESSAGES: usize = 100;
-    let (server, deciders) = asking();
+    let (server, responders) = deferring();
     let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     reactor.listen("10.0.0.1:443", secure::server(server)).unwrap();
     let mut peer = secure::Peer::new(&mut reactor, secure::trust(&secure::LOCALHOST), "localhost");
@@ -225,50 +226,50 @@ fn a_large_backlog_over_tls_waits_for_the_decision() {
     let bytes = [wire::request(Version::Rfc6455, "/", ""), message.repeat(MESSAGES)].concat();
     peer.talk(&mut reactor, &bytes).unwrap();
     assert!(peer.heard.is_empty());
-    next(&deciders).respond(Reply::upgrade()).unwrap();
+    next(&responders).respond(Reply::upgrade()).unwrap();
     peer.talk(&mut reactor, &[]).unwrap();
-    let answer = peer.heard.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
-    assert_eq!(peer.heard.len() - answer, 2 + "welcome".len() + MESSAGES * (4 + 1000));
+    let response = peer.heard.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+    assert_eq!(peer.heard.len() - response, 2 + "welcome".len() + MESSAGES * (4 + 1000));
 }
 
 #[test]
-fn whoever_waits_is_told_of_a_shutdown() {
-    let (server, deciders) = asking();
-    let mut socket = hasty(Version::Rfc6455, server);
+fn deferred_request_gets_503_at_a_shutdown() {
+    let (server, responders) = deferring();
+    let mut socket = eager_client(Version::Rfc6455, server);
     socket.hub().shutdown(Duration::from_secs(5));
     socket.settle();
     assert_eq!(status(&mut socket), "503");
-    assert_eq!(next(&deciders).respond(Reply::upgrade()), Err(RemoteError::Closed));
+    assert_eq!(next(&responders).respond(Reply::upgrade()), Err(RemoteError::Closed));
 }
 
 #[test]
-fn a_factory_that_panics_after_a_late_decision_ends_its_connection_only() {
-    let deciders = Deciders::default();
-    let asked = Rc::clone(&deciders);
-    let server = Server::new(|_| -> Callbacks { panic!("no handler for anybody") }).on_request(move |_, _| {
-        let (later, decider) = Reply::later();
-        asked.borrow_mut().push_back(decider);
+fn factory_that_panics_after_a_deferred_upgrade_ends_its_connection_only() {
+    let responders = Responders::default();
+    let deferred = Rc::clone(&responders);
+    let server = Server::new(|_| -> Callbacks { panic!("deliberate: no handler") }).on_request(move |_, _| {
+        let (later, responder) = Reply::later();
+        deferred.borrow_mut().push_back(responder);
         later
     });
-    let mut socket = hasty(Version::Rfc6455, server);
-    next(&deciders).respond(Reply::upgrade()).unwrap();
+    let mut socket = eager_client(Version::Rfc6455, server);
+    next(&responders).respond(Reply::upgrade()).unwrap();
     socket.settle();
     let stats = socket.hub().stats();
     assert_eq!((stats.panics, stats.pending_handshakes, stats.connections), (1, 0, 0));
 }
 
 #[test]
-fn another_thread_decides_while_the_loop_waits() {
-    let (questions, asked) = mpsc::channel::<(String, Responder)>();
+fn responder_in_another_thread_wakes_the_waiting_loop() {
+    let (requests, deferred) = mpsc::channel::<(String, Responder)>();
     let worker = thread::spawn(move || {
-        for (path, decider) in asked {
+        for (path, responder) in deferred {
             let reply = if path == "/open" { Reply::upgrade() } else { Reply::status(StatusCode::FORBIDDEN) };
-            decider.respond(reply).unwrap();
+            responder.respond(reply).unwrap();
         }
     });
     let server = Server::new(|_| Callbacks::new()).on_request(move |request, _| {
-        let (later, decider) = Reply::later();
-        questions.send((request.path().to_owned(), decider)).unwrap();
+        let (later, responder) = Reply::later();
+        requests.send((request.path().to_owned(), responder)).unwrap();
         later
     });
     let mut reactor = Reactor::new().unwrap();
@@ -281,13 +282,13 @@ fn another_thread_decides_while_the_loop_waits() {
     while reactor.hub().stats().opened + reactor.hub().stats().refused < 2 {
         reactor.turn(None).unwrap();
     }
-    let answers = clients.each_mut().map(|client| {
+    let statuses = clients.each_mut().map(|client| {
         let mut status = [0; 12];
         client.read_exact(&mut status).unwrap();
         String::from_utf8(status.to_vec()).unwrap()
     });
-    assert_eq!(answers, ["HTTP/1.1 403", "HTTP/1.1 101"]);
-    // The server holds the other end.
+    assert_eq!(statuses, ["HTTP/1.1 403", "HTTP/1.1 101"]);
+    // The server owns the sender.
     drop(reactor);
     worker.join().unwrap();
 }

@@ -1,4 +1,4 @@
-//! Requests and responses: what is answered on the port besides WebSockets.
+//! HTTP requests and responses on the port of a WebSocket server.
 
 use std::sync::Mutex;
 
@@ -10,7 +10,7 @@ fn server() -> Server {
     Server::new(|_| on_message(|ws, message| _ = ws.send(message)))
 }
 
-fn answer(server: Server, request: &str) -> String {
+fn response(server: Server, request: &str) -> String {
     String::from_utf8(TestSocket::request(server, request).received_bytes()).unwrap()
 }
 
@@ -24,30 +24,30 @@ fn head_is_answered_as_get_without_content() {
         })
     };
     for path in ["/", "/socket", "/nowhere", "/healthcheck"] {
-        let get = answer(pages(), &format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
-        let head = answer(pages(), &format!("HEAD {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let get = response(pages(), &format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let head = response(pages(), &format!("HEAD {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
         let (lines, content) = get.split_once("\r\n\r\n").unwrap();
         assert!(!content.is_empty() && lines.contains(&format!("Content-Length: {}", content.len())), "{path}: {get}");
         assert_eq!(head, format!("{lines}\r\n\r\n"), "{path}");
     }
     let upgrade = String::from_utf8_lossy(REQUEST).replace("GET", "HEAD");
-    assert!(answer(server(), &upgrade).starts_with("HTTP/1.1 405 "), "a HEAD opens nothing");
+    assert!(response(server(), &upgrade).starts_with("HTTP/1.1 405 "), "a HEAD request opens no WebSocket");
 }
 
 #[test]
-fn every_answer_that_ends_the_connection_says_so() {
+fn response_that_ends_the_connection_has_connection_close() {
     let request = |line: &str| format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n");
-    for asked in [
+    for sent in [
         request("GET /"),
         request("POST /"),
         request("GET /healthcheck"),
         "GET / HTTP/1.1\r\n\r\n".to_owned(),
         "nonsense\r\n\r\n".to_owned(),
     ] {
-        let answer = answer(server(), &asked);
-        let lines = answer.split_once("\r\n\r\n").unwrap().0.to_ascii_lowercase();
-        let says = lines.lines().any(|line| line.starts_with("connection: ") && line.ends_with("close"));
-        assert!(says, "{asked:?}: {answer}");
+        let response = response(server(), &sent);
+        let lines = response.split_once("\r\n\r\n").unwrap().0.to_ascii_lowercase();
+        let closes = lines.lines().any(|line| line.starts_with("connection: ") && line.ends_with("close"));
+        assert!(closes, "{sent:?}: {response}");
     }
 }
 
@@ -58,27 +58,27 @@ fn list_header_in_several_lines_is_one_list() {
         ["Upgrade: h2c\r\nUpgrade: websocket", "Upgrade: websocket\r\nUpgrade: websocket", "Upgrade: h2c, websocket"]
     {
         let request = request.replace("Upgrade: websocket", lines);
-        assert!(answer(server(), &request).starts_with("HTTP/1.1 101 "), "{lines}");
+        assert!(response(server(), &request).starts_with("HTTP/1.1 101 "), "{lines}");
     }
     let request = request.replace("Connection: Upgrade", "Connection: keep-alive\r\nConnection: Upgrade");
-    assert!(answer(server(), &request).starts_with("HTTP/1.1 101 "));
+    assert!(response(server(), &request).starts_with("HTTP/1.1 101 "));
 }
 
 #[test]
-fn percent_in_a_target_that_begins_no_escape_is_handed_on_as_it_came() {
+fn percent_sign_in_a_target_that_begins_no_escape_is_kept() {
     for target in ["/?discount=50%", "/50%?x", "/%2"] {
         let seen = std::rc::Rc::new(std::cell::RefCell::new(String::new()));
-        let noted = std::rc::Rc::clone(&seen);
+        let log = std::rc::Rc::clone(&seen);
         let server = server().on_request(move |request, _| {
-            *noted.borrow_mut() = request.http().uri().to_string();
+            *log.borrow_mut() = request.http().uri().to_string();
             Reply::upgrade()
         });
         let request = String::from_utf8_lossy(REQUEST).replace("GET / ", &format!("GET {target} "));
-        assert!(answer(server, &request).starts_with("HTTP/1.1 101 "), "{target}");
+        assert!(response(server, &request).starts_with("HTTP/1.1 101 "), "{target}");
         assert_eq!(*seen.borrow(), target);
     }
     let twice = String::from_utf8_lossy(REQUEST).replace("GET / ", "GET /%%32e%%32e/ ");
-    assert!(answer(server(), &twice).starts_with("HTTP/1.1 400 "), "decoded twice it would be another path");
+    assert!(response(server(), &twice).starts_with("HTTP/1.1 400 "), "a second decoding would yield another path");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn connection_that_on_request_closes_gets_no_handler() {
     assert_eq!(socket.hub().stats().pending_handshakes, 0);
 }
 
-/// Keeps the warnings of this process.
+/// Collects the warnings of this process.
 struct Warnings(Mutex<Vec<String>>);
 
 static WARNINGS: Warnings = Warnings(Mutex::new(Vec::new()));
@@ -143,24 +143,24 @@ impl log::Log for Warnings {
 }
 
 #[test]
-fn origin_that_is_not_allowed_gets_403_and_is_logged_as_it_came() {
+fn origin_that_is_not_allowed_gets_403_and_is_logged() {
     log::set_logger(&WARNINGS).unwrap();
     log::set_max_level(log::LevelFilter::Warn);
-    let asked = |origin: &str| {
+    let response_to = |origin: &str| {
         let request = String::from_utf8_lossy(REQUEST).replace("\r\n\r\n", &format!("\r\nOrigin: {origin}\r\n\r\n"));
-        answer(server().origins(["https://a.example/", "https://b.example:443"]).unwrap(), &request)
+        response(server().origins(["https://a.example/", "https://b.example:443"]).unwrap(), &request)
     };
     for allowed in ["https://a.example", "https://b.example", "HTTPS://A.EXAMPLE"] {
-        assert!(asked(allowed).starts_with("HTTP/1.1 101 "), "{allowed}");
+        assert!(response_to(allowed).starts_with("HTTP/1.1 101 "), "{allowed}");
     }
-    assert!(asked("https://stranger.example:8443").starts_with("HTTP/1.1 403 "));
+    assert!(response_to("https://stranger.example:8443").starts_with("HTTP/1.1 403 "));
     let warnings = WARNINGS.0.lock().unwrap();
-    let named: Vec<&String> = warnings.iter().filter(|warning| warning.contains("stranger")).collect();
-    assert_eq!(named.len(), 1, "{named:?}");
-    assert!(named[0].starts_with("WARN ws_reactor::websocket "), "{named:?}");
+    let logged: Vec<&String> = warnings.iter().filter(|warning| warning.contains("stranger")).collect();
+    assert_eq!(logged.len(), 1, "{logged:?}");
+    assert!(logged[0].starts_with("WARN ws_reactor::websocket "), "{logged:?}");
     assert!(
-        named[0].ends_with("origin \"https://stranger.example:8443\" is not allowed (Server::origins)"),
-        "{named:?}"
+        logged[0].ends_with("origin \"https://stranger.example:8443\" is not allowed (Server::origins)"),
+        "{logged:?}"
     );
     assert!(!warnings.iter().any(|warning| warning.contains("a.example")), "{warnings:?}");
 }

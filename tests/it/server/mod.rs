@@ -2,4 +2,6 @@
 
 mod deferred_replies;
 mod http;
+mod opening;
+mod panics;
 mod requests;

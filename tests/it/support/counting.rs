@@ -1,4 +1,4 @@
-//! An allocator that counts, for each thread by itself.
+//! An allocator that counts for each thread.
 #![allow(dead_code, unsafe_code)]
 
 use std::{
@@ -22,7 +22,7 @@ fn count(added: usize, freed: usize) {
     });
 }
 
-// SAFETY: every call is passed on to the system's allocator as it came.
+// SAFETY: every call is passed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 0);
@@ -35,7 +35,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Where the bytes have to move, both are there at the same time.
+        // If the bytes move, the old and the new block exist at the same time.
         count(size, 0);
         count(0, layout.size());
         unsafe { System.realloc(pointer, layout, size) }
@@ -55,7 +55,7 @@ pub(crate) fn live() -> usize {
     LIVE.with(Cell::get)
 }
 
-/// The most that were live since [`forget_peak`].
+/// The maximum of [`live`] since [`forget_peak`].
 pub(crate) fn peak() -> usize {
     PEAK.with(Cell::get)
 }

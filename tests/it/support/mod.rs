@@ -6,7 +6,7 @@ pub(crate) mod secure;
 pub(crate) mod threaded;
 pub(crate) mod wire;
 
-use std::{cell::Cell, cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
+use std::{cell::Cell, cell::RefCell, net::SocketAddr, panic, rc::Rc, sync::Once, time::Duration};
 
 use ws_reactor::{
     Callbacks, ClosedBy, ConnectionId, Outgoing, Published, Reactor, ReactorConfig, SendStatus, Server, TestSocket,
@@ -16,6 +16,27 @@ use ws_reactor::{
 /// A handshake of RFC 6455, with the key of its §1.3.
 pub(crate) const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A log that a test shares with its handlers.
+pub(crate) type Log = Rc<RefCell<Vec<String>>>;
+
+/// The entries since the last call.
+pub(crate) fn taken(log: &Log) -> Vec<String> {
+    std::mem::take(&mut log.borrow_mut())
+}
+
+/// Hides the reports of panics whose message begins with `deliberate: `.
+pub(crate) fn silence_deliberate_panics() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let report = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !info.payload_as_str().is_some_and(|message| message.starts_with("deliberate: ")) {
+                report(info);
+            }
+        }));
+    });
+}
 
 /// A socket to a server that does nothing, and the id of the connection on the server's side.
 pub(crate) fn idle_socket() -> (TestSocket, ConnectionId) {
@@ -39,18 +60,18 @@ pub(crate) fn answer(request: &[u8]) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The payloads of a server's frames, behind the head of its response.
+/// The payloads of a server's frames after the head of its response.
 pub(crate) fn frames(bytes: &[u8]) -> Vec<Vec<u8>> {
     let head = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a response") + 4;
     let (mut rest, mut payloads) = (&bytes[head..], Vec::new());
-    while let [_, length, behind @ ..] = rest {
-        let (length, behind) = match length {
-            126 => (usize::from(u16::from_be_bytes([behind[0], behind[1]])), &behind[2..]),
-            127 => (u64::from_be_bytes(behind[..8].try_into().expect("eight bytes")) as usize, &behind[8..]),
-            short => (usize::from(*short), behind),
+    while let [_, length, after @ ..] = rest {
+        let (length, after) = match length {
+            126 => (usize::from(u16::from_be_bytes([after[0], after[1]])), &after[2..]),
+            127 => (u64::from_be_bytes(after[..8].try_into().expect("eight bytes")) as usize, &after[8..]),
+            short => (usize::from(*short), after),
         };
-        payloads.push(behind[..length].to_vec());
-        rest = &behind[length..];
+        payloads.push(after[..length].to_vec());
+        rest = &after[length..];
     }
     payloads
 }
@@ -94,6 +115,7 @@ impl Crowd {
         self.peers.push(peer);
     }
 
+    /// The member stops reading. The network holds `bytes` for it.
     pub(crate) fn hold(&mut self, member: usize, bytes: usize) {
         self.reactor.kernel_mut().hold(self.peers[member], bytes);
     }
@@ -111,13 +133,13 @@ impl Crowd {
         self.reactor.advance(by).unwrap();
     }
 
-    /// Which connections are open.
+    /// Whether each connection is open.
     pub(crate) fn open(&mut self) -> Vec<bool> {
         let ids = self.ids.borrow().clone();
         ids.into_iter().map(|id| self.reactor.hub().is_open(id)).collect()
     }
 
-    /// Which connections have ended, and by whom.
+    /// The connections that have ended, and the side that closed each.
     pub(crate) fn ends(&self) -> Vec<(usize, ClosedBy)> {
         self.ends.borrow().clone()
     }

@@ -1,4 +1,4 @@
-//! A server on a reactor in a thread of its own.
+//! A server with a reactor and a thread of its own.
 #![allow(clippy::unwrap_used)]
 
 use std::{sync::mpsc, thread};

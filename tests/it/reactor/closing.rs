@@ -1,6 +1,5 @@
-//! Real sockets: what was said before a close arrives, whatever the peer has said meanwhile.
+//! The end of a connection: queued output arrives first.
 
-use crate::support::wire;
 use std::{
     io::{Read, Write},
     net::TcpStream,
@@ -8,22 +7,54 @@ use std::{
     time::Duration,
 };
 
-use crate::support::wire::Kind;
-use ws_reactor::{CloseCode, Reactor, Server, Version, on_message};
+use ws_reactor::{CloseCode, Reactor, Reply, Server, TestSocket, Version, on_message};
+
+use crate::support::wire::{self, Kind};
 
 const MESSAGE: usize = 80_000;
 const MESSAGES: usize = 100;
 
-/// A system that is left with input nobody has read resets the connection, and what was on its way out is lost.
+/// A server that answers each message with `length` bytes and a close frame.
+fn answer_and_close(length: usize) -> Server {
+    Server::new(move |_| {
+        on_message(move |ws, _| {
+            ws.send("x".repeat(length));
+            ws.close(CloseCode::NORMAL, "");
+        })
+    })
+}
+
+// regression: EOF of the peer discarded the output that was queued before the close.
 #[test]
-fn eight_megabytes_and_a_close_arrive_though_the_peer_goes_on_talking() {
+fn peer_that_half_closed_still_gets_the_output_queued_before_the_close() {
+    let page = || answer_and_close(0).on_request(|_, _| Reply::html("x".repeat(300_000)));
+    let mut socket = TestSocket::request(page(), "");
+    socket.hold(1000);
+    socket.send_bytes(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    socket.finish();
+    socket.release();
+    assert!(socket.received_bytes().len() > 300_000 && socket.is_closed());
+    for version in [Version::Hixie75, Version::Rfc6455] {
+        let mut socket = TestSocket::connect_as(version, answer_and_close(200_000), "/");
+        socket.hold(1000);
+        socket.send("go");
+        socket.finish();
+        socket.release();
+        assert_eq!(socket.received()[0], "x".repeat(200_000).as_str().into(), "{version}");
+        assert!(socket.is_closed());
+    }
+}
+
+// A socket that is closed with unread input resets the connection, and the output in flight is lost.
+#[test]
+fn output_and_close_frame_arrive_while_the_peer_keeps_sending() {
     let server = Server::new(|_| {
         on_message(|ws, _| {
             let text = "x".repeat(MESSAGE);
             for _ in 0..MESSAGES {
                 assert!(ws.send(&text).is_queued());
             }
-            ws.close(CloseCode::NORMAL, "all said");
+            ws.close(CloseCode::NORMAL, "done");
         })
     });
     let mut reactor = Reactor::new().unwrap();
@@ -32,12 +63,12 @@ fn eight_megabytes_and_a_close_arrive_though_the_peer_goes_on_talking() {
         let mut stream = TcpStream::connect(addr).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         stream.write_all(&wire::request(Version::Rfc6455, "/", "")).unwrap();
-        // The first is answered; the others nobody reads, as far as they find room.
+        // The server answers the first message. The others are never read and fill the buffers.
         stream.set_nonblocking(true).unwrap();
-        let unheard = wire::text(Version::Rfc6455, "y".repeat(1000));
+        let unread = wire::text(Version::Rfc6455, "y".repeat(1000));
         let (mut written, mut stuck) = (0, 0);
         while written < 1 << 20 && stuck < 50 {
-            match stream.write(&unheard[written % unheard.len()..]) {
+            match stream.write(&unread[written % unread.len()..]) {
                 Ok(length) => (written, stuck) = (written + length, 0),
                 Err(_) => {
                     thread::sleep(Duration::from_millis(1));
@@ -54,8 +85,8 @@ fn eight_megabytes_and_a_close_arrive_though_the_peer_goes_on_talking() {
                 0 => return received,
                 length => received.extend_from_slice(&piece[..length]),
             }
-            // The peer goes on, and never answers the close.
-            let _ = stream.write(&unheard);
+            // The peer keeps sending, and never answers the close frame.
+            let _ = stream.write(&unread);
         }
     });
     while !client.is_finished() {
@@ -67,5 +98,5 @@ fn eight_megabytes_and_a_close_arrive_though_the_peer_goes_on_talking() {
     let close = wire::frame(Version::Rfc6455, Kind::Close, true, b"")[0];
     let (messages, rest) = received[head..].split_at(MESSAGES * frame.len());
     assert!(messages.chunks(frame.len()).all(|message| message == frame));
-    assert_eq!(rest, [&[close, 10, 0x03, 0xe8][..], b"all said"].concat());
+    assert_eq!(rest, [&[close, 6, 0x03, 0xe8][..], b"done"].concat());
 }
