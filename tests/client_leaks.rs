@@ -1,6 +1,6 @@
-//! Clients that come and go leave nothing behind: no descriptor, no memory.
+//! Closed client connections leave no file descriptor and no memory.
 //!
-//! `CLIENTS=100000` has so many come; the usual number is smaller.
+//! `CLIENTS=100000` sets the number of clients.
 #![allow(clippy::unwrap_used)]
 #![cfg(target_os = "linux")]
 
@@ -11,7 +11,7 @@ use ws_reactor::{Callbacks, Client, CloseCode, Reactor, Server, on_message};
 #[path = "it/support/counting.rs"]
 mod counting;
 
-/// Each has ports of its own for those who come to it.
+/// Server addresses: each has its own range of client ports.
 const ADDRESSES: usize = 10;
 
 fn descriptors() -> usize {
@@ -19,7 +19,7 @@ fn descriptors() -> usize {
 }
 
 #[test]
-fn connections_that_are_opened_and_closed_again_leak_nothing() {
+fn clients_that_open_close_fail_or_are_terminated_leak_no_descriptor_and_no_memory() {
     let clients: usize = env::var("CLIENTS").map_or(3000, |count| count.parse().unwrap());
     let mut reactor = Reactor::new().unwrap();
     let urls: Vec<String> = (1..=ADDRESSES)
@@ -33,7 +33,7 @@ fn connections_that_are_opened_and_closed_again_leak_nothing() {
             format!("ws://{}/", listening.addr)
         })
         .collect();
-    let mut come_and_go = |count: usize| {
+    let mut open_and_close = |count: usize| {
         let before = reactor.hub().stats().opened;
         for number in 0..count {
             let handler = Callbacks::new()
@@ -43,7 +43,7 @@ fn connections_that_are_opened_and_closed_again_leak_nothing() {
                 .on_message(|ws, _| {
                     ws.close(CloseCode::NORMAL, "");
                 });
-            // Some find nobody, some are given up at once.
+            // Of ten clients, one dials a closed port and one is terminated before it is dialed.
             let url = if number % 10 == 7 { "ws://127.0.0.1:9/" } else { &urls[number % ADDRESSES] };
             let id = reactor.connect(url, Client::new(handler)).unwrap();
             if number % 10 == 3 {
@@ -56,12 +56,12 @@ fn connections_that_are_opened_and_closed_again_leak_nothing() {
         while reactor.hub().stats().connections > 0 {
             reactor.turn(Some(Duration::from_millis(10))).unwrap();
         }
-        // Both ends of all but those.
+        // Both ends of every other connection.
         assert_eq!(reactor.hub().stats().opened - before, 2 * (count - 2 * (count / 10)) as u64);
     };
-    come_and_go(200);
+    open_and_close(200);
     let (open, live) = (descriptors(), counting::live());
-    come_and_go(clients);
+    open_and_close(clients);
     assert_eq!(descriptors(), open);
     assert!(counting::live() <= live + 64 * 1024, "{} bytes more", counting::live() - live);
 }

@@ -4,7 +4,7 @@
 
 use std::{env, fs, process::Command};
 
-use played::{Here, Log, echo, noting, taken};
+use played::{FixedResolver, Log, drain, echo, recording};
 use ws_reactor::{Client, Reactor, ReactorConfig, net::sim::Sim};
 
 #[path = "it/support/played.rs"]
@@ -46,15 +46,15 @@ fn speak(good: bool) {
         fs::write(&roots, &secure::LOCALHOST.certificate).unwrap();
     }
     let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
-    reactor.set_resolver(Here);
+    reactor.set_resolver(FixedResolver);
     reactor.listen("10.0.0.1:443", secure::server(echo())).unwrap();
     let log = Log::default();
-    let connected = reactor.connect("wss://localhost/", Client::new(noting(&log)));
+    let connected = reactor.connect("wss://localhost/", Client::new(recording(&log)));
     if !good {
         let error = format!("{:#}", connected.unwrap_err());
         assert!(error.contains("wss needs roots to trust"), "{error}");
         return;
     }
     reactor.settle().unwrap();
-    assert_eq!(taken(&log), ["open RFC 6455 None by 10.0.0.1:443"]);
+    assert_eq!(drain(&log), ["open RFC 6455 None via 10.0.0.1:443"]);
 }
