@@ -224,11 +224,11 @@ fn a_large_backlog_over_tls_waits_for_the_decision() {
     let message = wire::text(Version::Rfc6455, vec![b'x'; 1000]);
     let bytes = [wire::request(Version::Rfc6455, "/", ""), message.repeat(MESSAGES)].concat();
     peer.talk(&mut reactor, &bytes).unwrap();
-    assert!(peer.heard.is_empty());
+    assert!(peer.received.is_empty());
     next(&deciders).respond(Reply::upgrade()).unwrap();
     peer.talk(&mut reactor, &[]).unwrap();
-    let answer = peer.heard.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
-    assert_eq!(peer.heard.len() - answer, 2 + "welcome".len() + MESSAGES * (4 + 1000));
+    let answer = peer.received.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+    assert_eq!(peer.received.len() - answer, 2 + "welcome".len() + MESSAGES * (4 + 1000));
 }
 
 #[test]
