@@ -124,7 +124,7 @@ impl Peer {
         std::mem::take(self.client.encrypt(&mut Vec::new()))
     }
 
-    /// Sends `plaintext`, then exchanges bytes until neither end has more to send. Returns the TLS errors of the client.
+    /// Sends `plaintext`, then exchanges bytes until neither end has more to send. Returns a TLS error of the client.
     pub(crate) fn talk(&mut self, reactor: &mut Reactor<Sim>, plaintext: &[u8]) -> Result<(), rustls::Error> {
         self.client.encrypt(&mut plaintext.to_vec());
         for _ in 0..20 {
