@@ -1,5 +1,4 @@
-//! What compression may cost in memory: nothing for a message, little for a connection, and of a bomb no more than the
-//! limit.
+//! The memory that compression uses: per message, per connection, and for a compression bomb.
 #![cfg(feature = "deflate")]
 #![allow(clippy::unwrap_used)]
 
@@ -32,7 +31,7 @@ fn echo(config: DeflateConfig) -> (Reactor, SocketAddr) {
     (reactor, addr)
 }
 
-/// A client that compresses; it is told when what came ends a message.
+/// A client that compresses its messages.
 struct Client {
     stream: TcpStream,
     deflate: Deflate,
@@ -42,28 +41,28 @@ impl Client {
     fn connect(reactor: &mut Reactor, addr: SocketAddr) -> Client {
         let mut stream = TcpStream::connect(addr).unwrap();
         stream.set_nonblocking(true).unwrap();
-        // What leaves is not to hold its port.
+        // A connection that leaves must not keep its port in TIME_WAIT.
         SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
         let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
         stream.write_all(&wire::request(Version::Rfc6455, "/", offer)).unwrap();
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\n") {
-            receive(reactor, &mut stream, &mut answer);
+        let mut response = Vec::new();
+        while !response.ends_with(b"\r\n\r\n") {
+            receive(reactor, &mut stream, &mut response);
         }
-        Client { stream, deflate: Deflate::agreed(&String::from_utf8(answer).unwrap()).unwrap() }
+        Client { stream, deflate: Deflate::from_response(&String::from_utf8(response).unwrap()).unwrap() }
     }
 
-    fn say(&mut self, text: &str) {
+    fn send(&mut self, text: &str) {
         let frame = wire::raw(COMPRESSED_TEXT, &self.deflate.compress(text.as_bytes()));
         self.stream.write_all(&frame).unwrap();
     }
 
-    /// Says something, and hears it back.
+    /// Sends a message and checks its echo.
     fn exchange(&mut self, reactor: &mut Reactor, text: &str) {
-        self.say(text);
-        let mut answer = Vec::new();
+        self.send(text);
+        let mut received = Vec::new();
         let payload = loop {
-            match answer[..] {
+            match received[..] {
                 [COMPRESSED_TEXT, length @ 0..126, ref payload @ ..] if payload.len() >= length.into() => {
                     break payload;
                 }
@@ -72,7 +71,7 @@ impl Client {
                 {
                     break payload;
                 }
-                _ => receive(reactor, &mut self.stream, &mut answer),
+                _ => receive(reactor, &mut self.stream, &mut received),
             }
         };
         assert_eq!(self.deflate.inflate(payload), text.as_bytes());
@@ -91,9 +90,9 @@ fn record(number: usize) -> String {
     (0..20).map(|index| format!("{{\"id\":{},\"name\":\"user{}\"}}", number + index, number * index)).collect()
 }
 
-/// What so many connections keep that have compressed and been compressed to, each, in bytes. What the clients keep is
-/// not counted.
-fn kept_by_each(config: DeflateConfig, count: usize) -> usize {
+/// The bytes that each of `count` connections keeps after both directions have compressed. The memory of the clients is
+/// not included.
+fn bytes_per_connection(config: DeflateConfig, count: usize) -> usize {
     let (mut reactor, addr) = echo(config);
     Client::connect(&mut reactor, addr).exchange(&mut reactor, &record(0));
     let (before, mut streams) = (live(), Vec::with_capacity(count));
@@ -110,18 +109,18 @@ fn kept_by_each(config: DeflateConfig, count: usize) -> usize {
 }
 
 #[test]
-fn a_connection_that_has_compressed_keeps_its_histories_and_little_else() {
-    let shared = kept_by_each(DeflateConfig::shared(), 100);
+fn connection_that_has_compressed_keeps_its_contexts_and_little_else() {
+    let shared = bytes_per_connection(DeflateConfig::shared(), 100);
     assert!(shared <= 2 * 1024, "{shared} bytes");
-    let dedicated = kept_by_each(DeflateConfig::dedicated(), 100);
-    // The server's window of 4 KiB, the client's of 32, and an eighth more.
+    let dedicated = bytes_per_connection(DeflateConfig::dedicated(), 100);
+    // The server's window of 4 KiB, the client's of 32 KiB, and an eighth more.
     assert!((36 * 1024..shared + 40 * 1024 + 1024 + 512).contains(&dedicated), "{dedicated} bytes");
 }
 
 #[test]
-fn nothing_is_left_of_ten_thousand_clients_that_compressed() {
+fn memory_of_ten_thousand_compressing_clients_is_freed_after_they_leave() {
     let (mut reactor, addr) = echo(DeflateConfig::dedicated());
-    let mut come_and_go = |rounds: usize| {
+    let mut connect_and_leave = |rounds: usize| {
         for round in 0..rounds {
             let mut clients: Vec<Client> = (0..100).map(|_| Client::connect(&mut reactor, addr)).collect();
             for client in &mut clients {
@@ -133,20 +132,20 @@ fn nothing_is_left_of_ten_thousand_clients_that_compressed() {
             }
         }
     };
-    come_and_go(2);
+    connect_and_leave(2);
     let baseline = live();
-    come_and_go(100);
+    connect_and_leave(100);
     assert!(live() <= baseline + 16 * 1024, "{} bytes above {baseline}", live() - baseline);
 }
 
 #[test]
-fn a_large_message_that_is_published_is_there_once() {
+fn large_published_message_is_in_memory_once() {
     let mut reactor = Reactor::new().unwrap();
     let server = Server::new(|_| {
         on_message(|ws, message| {
             ws.subscribe("all");
             if message.len() > 10_000 {
-                // Not the message itself, which lies in a block already.
+                // A new text: the received message already lies in a block of its own.
                 let text = format!("published: {}", message.as_text().unwrap());
                 ws.publish("all", &text);
             }
@@ -155,13 +154,13 @@ fn a_large_message_that_is_published_is_there_once() {
     let addr = reactor.listen("127.0.0.1:0", server.deflate(DeflateConfig::dedicated())).unwrap().addr;
     let mut clients: Vec<Client> = (0..50).map(|_| Client::connect(&mut reactor, addr)).collect();
     for client in &mut clients {
-        client.say("here");
+        client.send("here");
     }
     for _ in 0..100 {
         reactor.turn(Some(Duration::ZERO)).unwrap();
     }
     let text: String = (0..500).map(record).collect();
-    clients[0].say(&text);
+    clients[0].send(&text);
     let before = live();
     counting::forget_peak();
     let mut buffer = [0; 4096];
@@ -172,11 +171,11 @@ fn a_large_message_that_is_published_is_there_once() {
         }
     }
     let cost = counting::peak() - before;
-    assert!(cost < 6 * text.len(), "{cost} bytes for {}", text.len());
+    assert!(cost < 6 * text.len(), "{cost} bytes for a message of {}", text.len());
 }
 
 #[test]
-fn a_steady_echo_that_is_compressed_allocates_nothing() {
+fn steady_compressed_echo_allocates_nothing() {
     for config in [DeflateConfig::shared(), DeflateConfig::dedicated()] {
         let (mut reactor, addr) = echo(config);
         let mut clients = [Client::connect(&mut reactor, addr), Client::connect(&mut reactor, addr)];
@@ -205,7 +204,7 @@ fn a_steady_echo_that_is_compressed_allocates_nothing() {
 }
 
 #[test]
-fn a_bomb_costs_no_more_than_the_limit() {
+fn bomb_allocates_less_than_twice_the_message_limit() {
     const LIMIT: usize = 10 << 20;
     for config in [DeflateConfig::shared(), DeflateConfig::dedicated()] {
         let (mut reactor, addr) = echo(config);
@@ -215,20 +214,20 @@ fn a_bomb_costs_no_more_than_the_limit() {
         assert!(bomb.len() < 512 * 1024);
         let before = live();
         counting::forget_peak();
-        let mut left = &bomb[..];
-        let mut answer = [0; 4096];
+        let mut unsent = &bomb[..];
+        let mut close = [0; 4096];
         let code = loop {
-            if let Ok(written) = client.stream.write(left) {
-                left = &left[written..];
+            if let Ok(written) = client.stream.write(unsent) {
+                unsent = &unsent[written..];
             }
             reactor.turn(Some(Duration::ZERO)).unwrap();
-            if let Ok(4..) = client.stream.read(&mut answer) {
-                break u16::from_be_bytes([answer[2], answer[3]]);
+            if let Ok(4..) = client.stream.read(&mut close) {
+                break u16::from_be_bytes([close[2], close[3]]);
             }
         };
-        assert_eq!((answer[0], code), (0x88, 1009));
+        assert_eq!((close[0], code), (0x88, 1009));
         let cost = counting::peak() - before;
-        // A buffer that grows is there twice while it moves.
+        // A growing buffer exists twice while its contents move.
         assert!(cost < 2 * LIMIT, "{cost} bytes");
         let mut other = Client::connect(&mut reactor, addr);
         other.exchange(&mut reactor, &record(2));

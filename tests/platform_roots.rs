@@ -1,4 +1,4 @@
-//! With the feature `platform-roots` a client that was told nothing trusts whom the system trusts.
+//! The feature `platform-roots`: clients without TLS configuration trust the root certificates of the system.
 #![cfg(feature = "platform-roots")]
 #![allow(clippy::unwrap_used)]
 
@@ -15,18 +15,18 @@ mod secure;
 mod wire;
 
 const ROLE: &str = "WS_REACTOR_TRUSTS";
-/// Where the system's roots are said to be, in place of where they are (as OpenSSL has it).
+/// Overrides the location of the system's root certificates, as in OpenSSL.
 const ROOTS: &str = "SSL_CERT_FILE";
 
 #[test]
-fn whom_the_system_trusts_is_trusted_and_nobody_else() {
+fn client_trusts_the_root_certificates_of_the_system_and_no_others() {
     if let Some(own) = env::var_os(ROLE) {
-        return speak(own == "good");
+        return connect(own == "good");
     }
     let folder = env::temp_dir().join(format!("ws-reactor-roots-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
-    let name = "whom_the_system_trusts_is_trusted_and_nobody_else";
-    // The certificate of the server is made anew in each process, so it is the child that is told where to put it.
+    let name = "client_trusts_the_root_certificates_of_the_system_and_no_others";
+    // Each process generates its own server certificate, so the child process writes it to the file of roots.
     for (role, file) in [("good", "own.pem"), ("bad", "none.pem")] {
         let mut child = Command::new(env::current_exe().unwrap());
         child
@@ -40,7 +40,8 @@ fn whom_the_system_trusts_is_trusted_and_nobody_else() {
     fs::remove_dir_all(&folder).unwrap();
 }
 
-fn speak(good: bool) {
+/// In the child process: connects; `good` if the roots contain the certificate of the server.
+fn connect(good: bool) {
     let roots = env::var_os(ROOTS).unwrap();
     if good {
         fs::write(&roots, &secure::LOCALHOST.certificate).unwrap();

@@ -127,7 +127,8 @@ mod over_tls {
 
     #[test]
     fn https_proxy_carries_plain_websockets_and_tls_within_tls() {
-        let (server_pem, proxy_pem) = (secure::made(&["server.example"]), secure::made(&["proxy.example"]));
+        let (server_pem, proxy_pem) =
+            (secure::self_signed(&["server.example"]), secure::self_signed(&["proxy.example"]));
         for url in ["ws://server.example/", "wss://server.example/"] {
             let mut reactor = reactor_with_https_proxy(&server_pem, &proxy_pem);
             let log = Log::default();
@@ -156,7 +157,8 @@ mod over_tls {
 
     #[test]
     fn certificates_of_proxy_and_server_are_verified_against_their_own_names_and_roots() {
-        let (server_pem, proxy_pem) = (secure::made(&["server.example"]), secure::made(&["proxy.example"]));
+        let (server_pem, proxy_pem) =
+            (secure::self_signed(&["server.example"]), secure::self_signed(&["proxy.example"]));
         for (tls, proxy_tls) in [(&server_pem, &server_pem), (&proxy_pem, &proxy_pem), (&proxy_pem, &server_pem)] {
             let mut reactor = reactor_with_https_proxy(&server_pem, &proxy_pem);
             let log = Log::default();

@@ -89,7 +89,7 @@ mod over_tls {
                 self.1.borrow_mut().push(format!("{protocol} {status}"));
             }
         }
-        let server_pem = secure::made(&["server.example"]);
+        let server_pem = secure::self_signed(&["server.example"]);
         let mut reactor = reactor();
         reactor.listen("10.0.0.1:443", echo().tls(presenting(&server_pem))).unwrap();
         let log = Log::default();

@@ -108,7 +108,7 @@ fn redirected_client_reconnects_to_its_original_url() {
 #[cfg(feature = "tls")]
 #[test]
 fn redirect_from_https_to_http_is_not_followed() {
-    let server_pem = secure::made(&["a.example"]);
+    let server_pem = secure::self_signed(&["a.example"]);
     for (to, opens) in [("http://a.example/there", false), ("https://a.example/there", true)] {
         let mut reactor = reactor();
         let requests = listen_redirecting(&mut reactor, SERVER, StatusCode::FOUND, "https://a.example/home");

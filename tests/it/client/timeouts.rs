@@ -78,7 +78,7 @@ mod over_tls {
 
     #[test]
     fn silent_https_proxy_fails_with_a_tls_handshake_timeout() {
-        let proxy_pem = secure::made(&["proxy.example"]);
+        let proxy_pem = secure::self_signed(&["proxy.example"]);
         let mut reactor = reactor();
         reactor.kernel_mut().play("10.0.0.1:8443".parse().unwrap());
         let log = Log::default();

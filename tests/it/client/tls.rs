@@ -34,7 +34,7 @@ fn every_version_opens_echoes_and_closes_over_wss() {
 
 #[test]
 fn untrusted_or_misnamed_certificate_fails_unless_verification_is_disabled() {
-    let other_root = trusting(&secure::made(&["localhost"]));
+    let other_root = trusting(&secure::self_signed(&["localhost"]));
     #[cfg(feature = "bundled-roots")]
     let bundled = TlsClientConfig::trusting_bundled_roots();
     #[cfg(not(feature = "bundled-roots"))]
@@ -90,7 +90,7 @@ fn expired_certificate_is_rejected_even_if_its_root_is_trusted() {
 
 #[test]
 fn server_name_setting_replaces_the_host_in_sni_and_verification() {
-    let server_pem = secure::made(&["server.example"]);
+    let server_pem = secure::self_signed(&["server.example"]);
     for (name, opens) in [(Some("server.example"), true), (None, false), (Some("other.example"), false)] {
         let mut reactor = reactor();
         let (log, server_names) = (Log::default(), Log::default());
@@ -111,7 +111,7 @@ fn server_name_setting_replaces_the_host_in_sni_and_verification() {
 
 #[test]
 fn client_presents_its_certificate_to_a_server_that_requires_one() {
-    let own = secure::made(&["client"]);
+    let own = secure::self_signed(&["client"]);
     let config = presenting(&secure::LOCALHOST).require_client_certificates_pem(own.certificate.as_bytes()).unwrap();
     let mut reactor = reactor();
     let server = Server::new(|handshake| {

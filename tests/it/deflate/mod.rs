@@ -1,92 +1,38 @@
-//! permessage-deflate: negotiation with servers and clients of every kind, and messages whose end was left on.
+//! permessage-deflate: negotiation, compressed messages in both directions, limits.
 #![cfg(feature = "deflate")]
 
+mod client_negotiation;
+mod contexts;
+mod fragments;
+mod invalid_data;
+mod large_messages;
+mod limits;
 mod messages;
+mod server_negotiation;
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use ws_reactor::{
-    Callbacks, Client, DeflateConfig, Reactor, ReactorConfig, Server, TestSocket,
+    Callbacks, CloseCode, DeflateConfig, Handler, Handshake, Message, OwnedMessage, Reactor, ReactorConfig, SendStatus,
+    Server, Stats, TestSocket, Upgrade, Version, WebSocket,
     net::sim::{PeerId, Sim},
     on_message,
 };
 
-use crate::support;
+use crate::support::{
+    self,
+    wire::{
+        self, Kind,
+        deflate::{Deflate, RSV1},
+    },
+};
 
-/// A client whose server is played by the test, and what its handler was told.
-struct Played {
-    reactor: Reactor<Sim>,
-    peer: PeerId,
-    told: Rc<RefCell<Vec<String>>>,
-    offer: String,
-}
+const ADDRESS: &str = "10.0.0.1:80";
+const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 
-fn played(config: DeflateConfig, extensions: &str) -> Played {
-    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
-    reactor.kernel_mut().play("10.0.0.1:80".parse().unwrap());
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let (opened, received, failed) = (Rc::clone(&told), Rc::clone(&told), Rc::clone(&told));
-    let handler = Callbacks::new()
-        .on_open(move |ws, handshake| {
-            opened.borrow_mut().push(format!("open {}", handshake.deflate().is_some()));
-            ws.send("client ".repeat(100));
-        })
-        .on_message(move |_, message| received.borrow_mut().push(message.to_string()))
-        .on_error(move |_, error| failed.borrow_mut().push(format!("{error:#}")));
-    reactor.connect("ws://10.0.0.1/", Client::new(handler).deflate(config)).unwrap();
-    reactor.settle().unwrap();
-    let (peer, _) = reactor.kernel_mut().dialed().unwrap();
-    let request = reactor.kernel_mut().received(peer);
-    let text = String::from_utf8_lossy(&request).into_owned();
-    let offer = text.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: ")).unwrap().to_owned();
-    let answer = String::from_utf8(support::answer(&request)).unwrap();
-    let line = format!("Sec-WebSocket-Extensions: {extensions}\r\n\r\n");
-    let answer = answer.replace("\r\n\r\n", &format!("\r\n{line}"));
-    reactor.kernel_mut().send(peer, answer.as_bytes());
-    reactor.settle().unwrap();
-    Played { reactor, peer, told, offer }
-}
-
-#[test]
-fn client_offers_its_wish_and_a_bare_fallback() {
-    let offer = played(DeflateConfig::dedicated(), "permessage-deflate").offer;
-    assert_eq!(offer, "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12, permessage-deflate");
-    let offer = played(DeflateConfig::shared(), "permessage-deflate").offer;
-    let wish = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits";
-    assert_eq!(offer, format!("{wish}, permessage-deflate"));
-}
-
-#[test]
-fn client_works_with_any_legal_answer() {
-    for config in [DeflateConfig::dedicated(), DeflateConfig::shared()] {
-        for answer in [
-            "permessage-deflate",
-            "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
-            "permessage-deflate; server_max_window_bits=15",
-            "permessage-deflate; client_max_window_bits=8",
-            "permessage-deflate; server_max_window_bits=8; client_max_window_bits=9",
-        ] {
-            let mut played = played(config, answer);
-            assert_eq!(played.told.take(), ["open true"], "{answer}");
-            // The sample of RFC 7692 §7.2.3.1, twice.
-            let hello = b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00".repeat(2);
-            played.reactor.kernel_mut().send(played.peer, &hello);
-            played.reactor.settle().unwrap();
-            assert_eq!(played.told.take(), ["Hello", "Hello"], "{answer}");
-            let sent = played.reactor.kernel_mut().received(played.peer);
-            let compressed = sent[0] & 0x40 != 0;
-            assert_eq!(compressed, !answer.contains("client_max_window_bits=8"), "zlib has no window of 8 bits");
-        }
-    }
-}
-
-#[test]
-fn illegal_answer_names_its_parameter() {
-    let told = played(DeflateConfig::shared(), "permessage-deflate; server_max_window_bits=16").told.take();
-    let expected =
-        "opening handshake failed: the server's permessage-deflate has a bad parameter: server_max_window_bits";
-    assert_eq!(told, [expected]);
-}
+const FIN: u8 = 0x80;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
 
 fn echo() -> Server {
     Server::new(|_| {
@@ -96,42 +42,152 @@ fn echo() -> Server {
     })
 }
 
-fn answer_to(server: Server, offer: &str) -> String {
-    let request = String::from_utf8_lossy(support::REQUEST)
-        .replace("\r\n\r\n", &format!("\r\nSec-WebSocket-Extensions: {offer}\r\n\r\n"));
-    let answer = TestSocket::request(server, request).received_bytes();
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    answer.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: ")).unwrap_or_default().to_owned()
+/// The configuration, with a threshold of 0 bytes.
+fn compress_all(config: DeflateConfig) -> DeflateConfig {
+    config.threshold_bytes(0)
 }
 
-#[test]
-fn server_names_its_window_only_to_clients_that_offered_one() {
-    let server = || echo().deflate(DeflateConfig::dedicated());
-    assert_eq!(answer_to(server(), "permessage-deflate"), "permessage-deflate");
-    let hint = answer_to(server(), "permessage-deflate; client_max_window_bits");
-    assert_eq!(hint, "permessage-deflate; client_max_window_bits=12");
-    let offered = answer_to(server(), "permessage-deflate; server_max_window_bits=15");
-    assert_eq!(offered, "permessage-deflate; server_max_window_bits=12");
+/// A server on a simulated network, for clients that compress.
+struct World {
+    reactor: Reactor<Sim>,
 }
 
-#[test]
-fn message_whose_tail_was_left_on_fails_itself_and_not_the_next() {
-    for (config, offer) in [
-        (DeflateConfig::dedicated(), "permessage-deflate"),
-        (DeflateConfig::shared(), "permessage-deflate; client_no_context_takeover"),
-    ] {
-        let request = String::from_utf8_lossy(support::REQUEST)
-            .replace("\r\n\r\n", &format!("\r\nSec-WebSocket-Extensions: {offer}\r\n\r\n"));
-        let mut socket = TestSocket::request(echo().deflate(config), request);
-        assert!(socket.received_bytes().starts_with(b"HTTP/1.1 101 "));
-        let frame = |payload: &[u8]| [&[0xc1, 0x80 | payload.len() as u8, 0, 0, 0, 0][..], payload].concat();
-        // RFC 7692 §7.2.3.1, first as it should be.
-        let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
-        socket.send_bytes(&frame(hello));
-        assert!(!socket.received_bytes().is_empty() && !socket.is_ended());
-        socket.send_bytes(&frame(&[&hello[..], b"\x00\x00\xff\xff"].concat()));
-        let failed = socket.received_bytes();
-        assert_eq!(failed[..1], [0x88], "the message itself fails: {failed:?}");
-        assert_eq!(failed[2..4], 1007_u16.to_be_bytes());
+/// The state of one client; `deflate` is `None` if the server did not agree to compression.
+struct Client {
+    peer: PeerId,
+    response: String,
+    deflate: Option<Deflate>,
+    pending: Vec<u8>,
+}
+
+/// A frame from the server; `first` is its first octet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Frame {
+    first: u8,
+    payload: Vec<u8>,
+}
+
+impl World {
+    fn new(server: Server) -> Self {
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+        reactor.listen(ADDRESS, server).unwrap();
+        World { reactor }
     }
+
+    fn connect(&mut self) -> Client {
+        self.connect_with(OFFER)
+    }
+
+    fn connect_with(&mut self, lines: &str) -> Client {
+        self.connect_to("/", lines)
+    }
+
+    fn connect_to(&mut self, target: &str, lines: &str) -> Client {
+        let peer = self.reactor.kernel_mut().connect(ADDRESS.parse().unwrap()).unwrap();
+        self.send_bytes(peer, &wire::request(Version::Rfc6455, target, lines));
+        self.reactor.settle().unwrap();
+        let response = String::from_utf8(self.reactor.kernel_mut().received(peer)).unwrap();
+        assert!(response.starts_with("HTTP/1.1 101 ") && response.ends_with("\r\n\r\n"), "{response}");
+        let deflate = Deflate::from_response(&response);
+        Client { peer, response, deflate, pending: Vec::new() }
+    }
+
+    fn send_bytes(&mut self, peer: PeerId, bytes: &[u8]) {
+        self.reactor.kernel_mut().send(peer, bytes);
+    }
+
+    /// Sends a compressed message.
+    fn send(&mut self, client: &mut Client, kind: u8, message: &[u8]) {
+        let compressed = client.deflate.as_mut().unwrap().compress(message);
+        self.send_bytes(client.peer, &wire::raw(FIN | RSV1 | kind, &compressed));
+    }
+
+    /// Settles the reactor and takes the frames received.
+    fn frames(&mut self, client: &mut Client) -> Vec<Frame> {
+        self.reactor.settle().unwrap();
+        self.available_frames(client)
+    }
+
+    /// Takes the frames received so far.
+    fn available_frames(&mut self, client: &mut Client) -> Vec<Frame> {
+        client.pending.extend(self.reactor.kernel_mut().received(client.peer));
+        let mut frames = Vec::new();
+        while let [first, length, rest @ ..] = &client.pending[..] {
+            let (length, rest) = match (*length, rest) {
+                (126, [high, low, rest @ ..]) => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+                (127, rest) if rest.len() >= 8 => {
+                    (u64::from_be_bytes(rest[..8].try_into().unwrap()) as usize, &rest[8..])
+                }
+                (length @ 0..126, rest) => (usize::from(length), rest),
+                _ => break,
+            };
+            if rest.len() < length {
+                break;
+            }
+            frames.push(Frame { first: *first, payload: rest[..length].to_vec() });
+            client.pending = rest[length..].to_vec();
+        }
+        frames
+    }
+
+    /// Settles the reactor and takes the messages received: opcode, payload, whether it was compressed.
+    fn messages(&mut self, client: &mut Client) -> Vec<(u8, Vec<u8>, bool)> {
+        let frames = self.frames(client);
+        assemble(client, frames)
+    }
+
+    /// The code of the close frame, which must be the only frame received.
+    fn close_code(&mut self, client: &mut Client) -> u16 {
+        let frames = self.frames(client);
+        let [Frame { first: 0x88, payload }] = &frames[..] else { panic!("expected one close frame: {frames:?}") };
+        u16::from_be_bytes([payload[0], payload[1]])
+    }
+
+    fn stats(&mut self) -> Stats {
+        self.reactor.hub().stats()
+    }
+}
+
+/// Joins fragments, skips control frames, and inflates compressed messages.
+fn assemble(client: &mut Client, frames: Vec<Frame>) -> Vec<(u8, Vec<u8>, bool)> {
+    let (mut messages, mut unfinished): (Vec<_>, Option<(u8, Vec<u8>)>) = (Vec::new(), None);
+    for Frame { first, payload } in frames.into_iter().filter(|frame| frame.first & 0x08 == 0) {
+        let (first_octet, whole) = match unfinished.take() {
+            Some((first_octet, start)) => {
+                assert_eq!(first & 0x7f, 0, "a continuation frame has opcode 0 and no RSV1");
+                (first_octet, [start, payload].concat())
+            }
+            None => (first, payload),
+        };
+        if first & FIN == 0 {
+            unfinished = Some((first_octet, whole));
+            continue;
+        }
+        let compressed = first_octet & RSV1 != 0;
+        let message = if compressed { client.deflate.as_mut().unwrap().inflate(&whole) } else { whole };
+        messages.push((first_octet & 0x0f, message, compressed));
+    }
+    assert!(unfinished.is_none(), "the last message is complete");
+    messages
+}
+
+/// A short JSON text, different for each number.
+fn record(number: usize) -> String {
+    format!(
+        "{{\"id\":{number},\"name\":\"user{}\",\"active\":{},\"tags\":[\"a\",\"b\"]}}",
+        number * 7,
+        number.is_multiple_of(2)
+    )
+}
+
+/// Incompressible octets.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    std::iter::repeat_with(next).take(length).collect()
 }

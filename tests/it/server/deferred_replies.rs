@@ -225,11 +225,11 @@ fn messages_over_tls_behind_a_deferred_request_are_kept_until_the_reply() {
     let message = wire::text(Version::Rfc6455, vec![b'x'; 1000]);
     let bytes = [wire::request(Version::Rfc6455, "/", ""), message.repeat(MESSAGES)].concat();
     peer.talk(&mut reactor, &bytes).unwrap();
-    assert!(peer.heard.is_empty());
+    assert!(peer.received.is_empty());
     next(&responders).respond(Reply::upgrade()).unwrap();
     peer.talk(&mut reactor, &[]).unwrap();
-    let response = peer.heard.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
-    assert_eq!(peer.heard.len() - response, 2 + "welcome".len() + MESSAGES * (4 + 1000));
+    let response = peer.received.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+    assert_eq!(peer.received.len() - response, 2 + "welcome".len() + MESSAGES * (4 + 1000));
 }
 
 #[test]
