@@ -21,6 +21,7 @@ use ws_reactor::{
 
 use crate::support::{
     self,
+    played::echo,
     wire::{
         self, Kind,
         deflate::{Deflate, RSV1},
@@ -33,14 +34,6 @@ const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 const FIN: u8 = 0x80;
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
-
-fn echo() -> Server {
-    Server::new(|_| {
-        on_message(|ws, message| {
-            ws.send(message);
-        })
-    })
-}
 
 /// The configuration, with a threshold of 0 bytes.
 fn compress_all(config: DeflateConfig) -> DeflateConfig {

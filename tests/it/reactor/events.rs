@@ -4,7 +4,7 @@ use std::{any::Any, rc::Rc};
 
 use ws_reactor::{CloseCode, Handler, Message, SendStatus, Server, TestSocket, WebSocket};
 
-use crate::support::{Log, idle_socket};
+use crate::support::{idle_socket, played::Log};
 
 struct Say(&'static str);
 struct Kick;

@@ -8,7 +8,7 @@ use ws_reactor::{
     net::sim::{PeerId, Sim},
 };
 
-use crate::support::{Log, REQUEST, frames};
+use crate::support::{REQUEST, frames, played::Log};
 
 /// Reads the line `PROXY name`, as a proxy sends it first, and hands over to `Lines`.
 struct Prefix {

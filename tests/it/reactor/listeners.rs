@@ -8,7 +8,11 @@ use ws_reactor::{
     on_message,
 };
 
-use crate::support::{Log, REQUEST, taken, wire};
+use crate::support::{
+    REQUEST,
+    played::{Log, drain},
+    wire,
+};
 
 /// A handler that does nothing.
 struct Unused;
@@ -37,7 +41,7 @@ fn listener_opened_and_closed_through_the_hub_leaves_accepted_connections_open()
     reactor.hub().listen_stream(Bind::to("10.0.0.1:82").backlog(5), |_| Unused, recording(&log));
     assert!(reactor.kernel_mut().connect("10.0.0.1:81".parse().unwrap()).is_err(), "not before the turn");
     reactor.settle().unwrap();
-    let results = taken(&log);
+    let results = drain(&log);
     assert_eq!((results[0].as_str(), results[2].as_str()), ("listening at 10.0.0.1:81", "listening at 10.0.0.1:82"));
     assert!(results[1].starts_with("cannot listen on 10.0.0.1:80"), "{}", results[1]);
     let second = reactor.kernel_mut().connect("10.0.0.1:81".parse().unwrap()).unwrap();
@@ -63,7 +67,7 @@ fn listener_opened_and_closed_through_the_hub_leaves_accepted_connections_open()
     reactor.hub().shutdown(Duration::ZERO);
     reactor.hub().listen("10.0.0.1:83", Server::new(|_| Callbacks::new()), recording(&log));
     reactor.advance(Duration::from_secs(10)).unwrap();
-    assert!(taken(&log)[0].contains("the reactor is shutting down"));
+    assert!(drain(&log)[0].contains("the reactor is shutting down"));
 }
 
 #[test]

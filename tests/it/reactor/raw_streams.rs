@@ -7,7 +7,10 @@ use ws_reactor::{
     net::sim::{PeerId, Sim},
 };
 
-use crate::support::{Log, silence_deliberate_panics, taken};
+use crate::support::{
+    played::{Log, drain},
+    silence_deliberate_panics,
+};
 
 /// Executes the words it receives, one at a time, and records its callbacks.
 struct Scripted(Log);
@@ -84,7 +87,7 @@ fn one_peer(log: &Log) -> (Reactor<Sim>, PeerId) {
     let addr = reactor.listen_stream("10.0.0.1:80", factory).unwrap().addr;
     let peer = reactor.kernel_mut().connect(addr).unwrap();
     reactor.settle().unwrap();
-    assert_eq!(taken(log), ["connect 40000"]);
+    assert_eq!(drain(log), ["connect 40000"]);
     (reactor, peer)
 }
 
@@ -94,13 +97,13 @@ fn unread_bytes_are_delivered_again_and_a_paused_stream_delivers_none() {
     let (mut reactor, peer) = one_peer(&log);
     reactor.kernel_mut().send(peer, b"one two pause three four");
     reactor.settle().unwrap();
-    assert_eq!(taken(&log), ["one", "two", "pause"]);
+    assert_eq!(drain(&log), ["one", "two", "pause"]);
     assert_eq!(reactor.kernel_mut().received(peer), b"onetwo");
     reactor.advance(Duration::from_millis(999)).unwrap();
-    assert_eq!(taken(&log), [""; 0]);
+    assert_eq!(drain(&log), [""; 0]);
     reactor.advance(Duration::from_millis(1)).unwrap();
     assert_eq!(
-        (taken(&log), reactor.kernel_mut().received(peer)),
+        (drain(&log), reactor.kernel_mut().received(peer)),
         (vec!["three".into(), "four".into()], b"threefour".to_vec())
     );
 }
@@ -111,14 +114,14 @@ fn timer_fires_once_and_deadline_can_be_removed_and_set_again() {
     let (mut reactor, peer) = one_peer(&log);
     reactor.kernel_mut().send(peer, b"timer cancelled deadline never");
     reactor.advance(Duration::from_secs(10)).unwrap();
-    assert_eq!(taken(&log), ["timer", "cancelled", "deadline", "never", "timer is due"]);
+    assert_eq!(drain(&log), ["timer", "cancelled", "deadline", "never", "timer is due"]);
     reactor.kernel_mut().send(peer, b"deadline");
     reactor.advance(Duration::from_millis(1999)).unwrap();
-    assert_eq!(taken(&log), ["deadline"]);
+    assert_eq!(drain(&log), ["deadline"]);
     reactor.advance(Duration::from_millis(1)).unwrap();
     reactor.kernel_mut().finish(peer);
     reactor.advance(Duration::from_secs(10)).unwrap();
-    assert_eq!(taken(&log), ["deadline", "close Application true"]);
+    assert_eq!(drain(&log), ["deadline", "close Application true"]);
     assert_eq!(reactor.kernel_mut().received(peer), b"late");
 }
 
@@ -136,7 +139,7 @@ fn end_is_reported_with_its_cause() {
         reactor.settle().unwrap();
         reactor.kernel_mut().finish(peer);
         reactor.advance(Duration::from_secs(10)).unwrap();
-        assert_eq!(taken(&log), events);
+        assert_eq!(drain(&log), events);
         assert!(reactor.kernel_mut().is_closed(peer) && reactor.hub().stats().connections == 0);
     }
     let log = Log::default();
@@ -147,7 +150,7 @@ fn end_is_reported_with_its_cause() {
     reactor.kernel_mut().release(peer);
     reactor.settle().unwrap();
     assert_eq!(
-        (taken(&log), reactor.kernel_mut().received(peer).len()),
+        (drain(&log), reactor.kernel_mut().received(peer).len()),
         (vec!["large".into(), "drain true".into()], 100_000)
     );
     // A shutdown closes streams in order.
@@ -155,7 +158,7 @@ fn end_is_reported_with_its_cause() {
     reactor.settle().unwrap();
     reactor.kernel_mut().finish(peer);
     assert_eq!(reactor.advance(Duration::from_secs(10)).unwrap(), Turn::Stopped);
-    assert_eq!(taken(&log).len(), 1);
+    assert_eq!(drain(&log).len(), 1);
 }
 
 /// Closes the stream, and then removes the deadline as if it were still open.

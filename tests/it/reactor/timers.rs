@@ -4,12 +4,10 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use ws_reactor::{
     Handler, OutputLimits, Reactor, ReactorConfig, Server, ServerConfig, StreamConfig, TestSocket, TimerId, WebSocket,
-    WebSocketConfig, net::sim::Sim, on_message,
+    WebSocketConfig, net::sim::Sim,
 };
 
-fn echo() -> Server {
-    Server::new(|_| on_message(|ws, message| _ = ws.send(message)))
-}
+use crate::support::played::echo;
 
 // regression: between two turns the hub reported the time of the last turn.
 #[test]

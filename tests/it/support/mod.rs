@@ -17,14 +17,6 @@ use ws_reactor::{
 pub(crate) const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// A log that a test shares with its handlers.
-pub(crate) type Log = Rc<RefCell<Vec<String>>>;
-
-/// The entries since the last call.
-pub(crate) fn taken(log: &Log) -> Vec<String> {
-    std::mem::take(&mut log.borrow_mut())
-}
-
 /// Hides the reports of panics whose message begins with `deliberate: `.
 pub(crate) fn silence_deliberate_panics() {
     static INSTALLED: Once = Once::new();

@@ -22,17 +22,10 @@ use ws_reactor::{
 };
 
 use crate::support::{
+    played::echo,
     secure::{self, LOCALHOST, Peer, Pem, client_config_builder, self_signed},
     wire,
 };
-
-fn echo() -> Server {
-    Server::new(|_| {
-        on_message(|ws, message| {
-            ws.send(message);
-        })
-    })
-}
 
 fn config(pem: &Pem) -> TlsConfig {
     TlsConfig::from_pem(pem.certificate.as_bytes(), pem.key.as_bytes()).unwrap()

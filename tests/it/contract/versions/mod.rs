@@ -8,19 +8,14 @@ mod refusals;
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use crate::support::wire::{Kind, answer, failed, frame, is_hixie, request, text};
+use crate::support::{
+    played::echo,
+    wire::{Kind, answer, failed, frame, is_hixie, request, text},
+};
 use ws_reactor::{
     Callbacks, CloseCode, Error, HandshakeError, HeadError, SendStatus, Server, TestSocket, Version, net::sim::Random,
     on_message,
 };
-
-fn echo() -> Server {
-    Server::new(|_| {
-        on_message(|ws, message| {
-            ws.send(message);
-        })
-    })
-}
 
 /// The errors that the server reports because no handler exists.
 type Errors = Rc<RefCell<Vec<Error>>>;
