@@ -243,7 +243,7 @@ pub(super) fn round_trip(data: &[u8]) {
     assert_eq!(events(version, to, LIMITS, Choices(data).pieces(&bytes).into_iter()), sent, "{version}");
 }
 
-/// Compressed messages inflate to themselves, and arbitrary input does no harm.
+/// Compressed messages inflate to themselves, and arbitrary input stays within the limit or is refused.
 #[cfg(feature = "deflate")]
 pub(super) fn deflate(data: &[u8]) {
     use crate::protocol::deflate::{DeflateConfig, Deflation, Inflation, SharedContexts, agree, offer};

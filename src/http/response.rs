@@ -107,7 +107,8 @@ mod tests {
             .header("www-authenticate", "Basic")
             .body(b"no such page".to_vec())
             .unwrap();
-        let expected = "HTTP/1.1 404 Not Found\r\nX-Why: gone\r\nWWW-Authenticate: Basic\r\nConnection: close\r\nContent-Length: 12\r\n\r\nno such page";
+        let expected = "HTTP/1.1 404 Not Found\r\nX-Why: gone\r\nWWW-Authenticate: Basic\r\nConnection: close\r\n\
+                        Content-Length: 12\r\n\r\nno such page";
         assert_eq!(written(&response), expected);
     }
 

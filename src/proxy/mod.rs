@@ -327,7 +327,8 @@ mod tests {
             "wss://example.com/x",
             b"HTTP/1.1 200 Connection established\r\n\r\n",
         );
-        let expected = "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\nProxy-Authorization: Basic dXNlcjpwYXNz\r\n\r\n";
+        let expected = "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\
+                        Proxy-Authorization: Basic dXNlcjpwYXNz\r\n\r\n";
         assert_eq!((String::from_utf8(sent).unwrap().as_str(), result), (expected, Ok(Some(1))));
         let own = "http://proxy".parse::<Proxy>().unwrap().header(http::header::USER_AGENT, "x/1".parse().unwrap());
         let mut sent = Vec::new();

@@ -3,9 +3,10 @@
 use super::*;
 use crate::http::head::{HeadLimits, HeadReader};
 
-const GOOD: &str = "GET /chat HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
-                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://example.com\r\n\
-                    Sec-WebSocket-Protocol: chat, superchat\r\nSec-WebSocket-Version: 13\r\n\r\n";
+const GOOD: &str = "GET /chat HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\n\
+                    Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                    Origin: http://example.com\r\nSec-WebSocket-Protocol: chat, superchat\r\n\
+                    Sec-WebSocket-Version: 13\r\n\r\n";
 
 fn request(head: &str) -> Request {
     let (head, _) = HeadReader::default().read(head.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
@@ -27,7 +28,8 @@ fn request_of_rfc_6455_section_1_3_gets_the_response_of_the_rfc() {
     headers.insert("x-request-id", HeaderValue::from_static("7"));
     handshake.answer(&headers, &mut out);
     let expected = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\nX-Request-Id: 7\r\n\r\n";
+                    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\
+                    X-Request-Id: 7\r\n\r\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
     assert_eq!((handshake.path(), handshake.origin()), ("/chat", Some("http://example.com")));
     assert_eq!(handshake.request().subprotocols().collect::<Vec<_>>(), ["chat", "superchat"]);
