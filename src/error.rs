@@ -396,7 +396,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn source_is_not_repeated_but_in_the_alternate_form() {
+    fn error_displays_its_source_in_the_alternate_form_only() {
         let network = || ConnectError::Network {
             address: "example.com:80".to_owned(),
             source: io::Error::new(io::ErrorKind::ConnectionRefused, "refused"),

@@ -58,10 +58,10 @@ pub fn heard(bytes: &[u8]) -> Vec<Event> {
     protocol::heard(bytes)
 }
 
-/// Input bytes as a source of choices. After the last byte every choice is the first option.
-struct Chance<'a>(&'a [u8]);
+/// Input bytes as a source of choices. After the last byte every choice is 0.
+struct Choices<'a>(&'a [u8]);
 
-impl<'a> Chance<'a> {
+impl<'a> Choices<'a> {
     fn octet(&mut self) -> u8 {
         let (first, rest) = self.0.split_first().unwrap_or((&0, &[]));
         self.0 = rest;
@@ -75,19 +75,19 @@ impl<'a> Chance<'a> {
     }
 
     /// At most `most` bytes.
-    fn some(&mut self, most: usize) -> &'a [u8] {
-        let (some, rest) = self.0.split_at(most.min(self.0.len()));
+    fn bytes(&mut self, most: usize) -> &'a [u8] {
+        let (bytes, rest) = self.0.split_at(most.min(self.0.len()));
         self.0 = rest;
-        some
+        bytes
     }
 
     fn is_over(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Cuts `bytes` into pieces by these choices.
+    /// Cuts `bytes` into pieces by these choices, which are not used up.
     fn pieces<'b>(&self, mut bytes: &'b [u8]) -> Vec<&'b [u8]> {
-        let (mut cuts, mut pieces) = (Chance(self.0), Vec::new());
+        let (mut cuts, mut pieces) = (Choices(self.0), Vec::new());
         while !bytes.is_empty() {
             let most = usize::from(cuts.octet()) % 7 + usize::from(cuts.octet()) % 60 * (pieces.len() % 2);
             let (piece, rest) = bytes.split_at(most.max(1).min(bytes.len()));
@@ -106,18 +106,18 @@ mod tests {
     use crate::net::sim::Random;
 
     #[test]
-    fn all_holds_for_the_corpus() {
+    fn every_target_holds_for_its_corpus() {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
         for (name, target) in TARGETS {
-            let files = fs::read_dir(corpus.join(name)).unwrap_or_else(|error| panic!("a corpus for {name}: {error}"));
+            let files = fs::read_dir(corpus.join(name)).unwrap_or_else(|error| panic!("no corpus for {name}: {error}"));
             let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
-            assert!(!files.is_empty(), "a corpus for {name}");
+            assert!(!files.is_empty(), "empty corpus for {name}");
             files.iter().for_each(|file| target(&fs::read(file).unwrap()));
         }
     }
 
     #[test]
-    fn all_holds_for_chance() {
+    fn every_target_holds_for_random_input() {
         let mut random = Random::new(0);
         for (_, target) in TARGETS {
             for _ in 0..300 {

@@ -82,7 +82,7 @@ pub fn parts() -> Vec<Part> {
     parts
 }
 
-/// A text in pieces.
+/// UTF-8 validation of a text in pieces.
 fn pieces(text: &str) -> impl FnMut() + use<> {
     let chunks: Vec<Vec<u8>> = text.as_bytes().chunks(1000).map(<[u8]>::to_vec).collect();
     let mut out = String::with_capacity(2 * text.len());
@@ -103,15 +103,15 @@ fn decoding(name: impl Into<String>, version: Version, side: Side, text: &str, c
         move || {
             // Decoding unmasks in place.
             input.copy_from_slice(&frames);
-            let (mut at, mut heard) = (0, 0);
+            let (mut at, mut decoded_items) = (0, 0);
             while let decoded =
                 decoder.next(&mut input[at..], MessageLimits::default(), &mut blocks, &mut partials).unwrap()
                 && decoded.incoming.is_some()
             {
                 at += decoded.consumed;
-                heard += 1;
+                decoded_items += 1;
             }
-            assert_eq!(heard, count);
+            assert_eq!(decoded_items, count);
         }
     })
 }
@@ -122,9 +122,9 @@ fn opening(version: Version) -> impl FnMut() {
     let mut out = Vec::new();
     move || {
         let (head, used) = HeadReader::default().read(&request, &HeadLimits::default()).unwrap().unwrap();
-        let asked = Request { head, peer_addr: ([127, 0, 0, 1], 1).into(), secured: None, proxied: false };
-        let version = handshake::detect(&asked, Version::ALL).unwrap();
-        let handshake = Handshake::new(asked, version, None, None);
+        let parsed = Request { head, peer_addr: ([127, 0, 0, 1], 1).into(), secured: None, proxied: false };
+        let version = handshake::detect(&parsed, Version::ALL).unwrap();
+        let handshake = Handshake::new(parsed, version, None, None);
         out.clear();
         handshake.answer(&HeaderMap::new(), &mut out);
         if handshake.challenge_bytes() > 0 {
@@ -135,7 +135,7 @@ fn opening(version: Version) -> impl FnMut() {
 
 /// Input designed to be slow to parse.
 fn slow() -> [Part; 2] {
-    let dripping = part("a head of 64 KiB, octet by octet", || {
+    let head_by_octet = part("a head of 64 KiB, octet by octet", || {
         let request = sample_request(Version::Rfc6455, "/", &format!("Cookie: {}\r\n", "c".repeat(64 * 1024)));
         let limits = HeadLimits { max_bytes: request.len(), ..HeadLimits::default() };
         move || {
@@ -144,7 +144,7 @@ fn slow() -> [Part; 2] {
             while reader.read(octets.next().unwrap(), &limits).unwrap().is_none() {}
         }
     });
-    let listing = part("three lists of 14 KiB without a meaning", || {
+    let lists = part("three lists of 14 KiB without a meaning", || {
         let lists = ["a; b=\"".to_owned() + &"\\".repeat(14_000), "a;".repeat(7000), ",".repeat(14_000)];
         let requests = lists.map(|list| {
             let names = ["Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol", "X-Forwarded-For"];
@@ -154,19 +154,19 @@ fn slow() -> [Part; 2] {
         move || {
             for request in &requests {
                 let (head, _) = HeadReader::default().read(request, &limits).unwrap().unwrap();
-                let asked = Request { head, peer_addr: ([127, 0, 0, 1], 1).into(), secured: None, proxied: false };
-                let _ = handshake::detect(&asked, Version::ALL);
-                std::hint::black_box(asked.subprotocols().count());
+                let parsed = Request { head, peer_addr: ([127, 0, 0, 1], 1).into(), secured: None, proxied: false };
+                let _ = handshake::detect(&parsed, Version::ALL);
+                std::hint::black_box(parsed.subprotocols().count());
                 #[cfg(feature = "deflate")]
                 {
-                    let lines = asked.headers().get_all("Sec-WebSocket-Extensions").into_iter();
+                    let lines = parsed.headers().get_all("Sec-WebSocket-Extensions").into_iter();
                     let lines = lines.map(http::HeaderValue::as_bytes);
                     let _ = crate::protocol::deflate::agree(lines, &crate::DeflateConfig::dedicated());
                 }
             }
         }
     });
-    [dripping, listing]
+    [head_by_octet, lists]
 }
 
 fn reactor() -> Vec<Part> {
@@ -190,7 +190,7 @@ fn reactor() -> Vec<Part> {
             }
         }
     });
-    let coming = part("join a topic of 10,000 members, and leave it", || {
+    let joining_members = part("join a topic of 10,000 members, and leave it", || {
         let mut topics = Topics::default();
         // Not a literal: if the linker puts that at the end of a page, comparing it costs nine instructions more.
         let name = "all".to_owned();
@@ -200,7 +200,7 @@ fn reactor() -> Vec<Part> {
             topics.unsubscribe(10_000, &name);
         }
     });
-    let many = part("join one of 10,000 topics of a connection, and leave it", || {
+    let joining_topics = part("join one of 10,000 topics of a connection, and leave it", || {
         let mut topics = Topics::default();
         let names: Vec<String> = (0..10_000).map(|number| format!("topic {number}")).collect();
         names.iter().for_each(|name| _ = topics.subscribe(0, name));
@@ -211,7 +211,7 @@ fn reactor() -> Vec<Part> {
             topics.subscribe(0, &names[turn]);
         }
     });
-    vec![moving, firing, coming, many]
+    vec![moving, firing, joining_members, joining_topics]
 }
 
 #[cfg(feature = "deflate")]

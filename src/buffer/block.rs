@@ -216,27 +216,27 @@ mod tests {
     }
 
     #[test]
-    fn a_block_comes_back_empty() {
+    fn returned_block_is_reused_empty() {
         let mut blocks = Blocks::new(1000);
         blocks.give(filled(100));
         assert_eq!(blocks.free_bytes(), 100);
-        let again = blocks.take(10);
-        assert!(again.as_bytes().is_empty() && again.capacity() == 100);
+        let reused = blocks.take(10);
+        assert!(reused.as_bytes().is_empty() && reused.capacity() == 100);
         assert_eq!(blocks.free_bytes(), 0);
     }
 
     #[test]
-    fn the_pool_keeps_no_more_than_its_limit() {
+    fn pool_keeps_no_more_bytes_than_its_limit() {
         let mut blocks = Blocks::new(1000);
         blocks.give(filled(900));
         blocks.give(filled(200));
         assert_eq!(blocks.free_bytes(), 900);
         blocks.give(filled(100));
-        assert_eq!(blocks.free_bytes(), 1000, "it fits exactly");
+        assert_eq!(blocks.free_bytes(), 1000, "the pool is exactly full");
     }
 
     #[test]
-    fn a_block_with_another_owner_is_not_kept() {
+    fn block_with_another_owner_is_not_kept() {
         let mut blocks = Blocks::new(1000);
         let block = filled(10);
         let other = Rc::clone(&block);
@@ -246,31 +246,31 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_has_needed_is_freed() {
+    fn trim_frees_the_blocks_that_were_unused_since_the_previous_trim() {
         let mut blocks = Blocks::new(1000);
         for _ in 0..8 {
             blocks.give(filled(100));
         }
         blocks.trim();
-        assert_eq!(blocks.free_bytes(), 800, "at the last trim pass there was none of it");
-        let needed: Vec<_> = (0..5).map(|_| blocks.take(10)).collect();
-        assert!(needed.iter().all(|block| block.capacity() == 100));
-        needed.into_iter().for_each(|_| blocks.give(filled(100)));
+        assert_eq!(blocks.free_bytes(), 800, "no block was free at the previous trim");
+        let taken: Vec<_> = (0..5).map(|_| blocks.take(10)).collect();
+        assert!(taken.iter().all(|block| block.capacity() == 100));
+        taken.into_iter().for_each(|_| blocks.give(filled(100)));
         blocks.trim();
-        assert_eq!(blocks.free_bytes(), 500, "three were not needed");
+        assert_eq!(blocks.free_bytes(), 500, "three blocks stayed unused");
         drop(blocks.take(10));
         blocks.give(filled(100));
         blocks.trim();
-        assert_eq!(blocks.free_bytes(), 0, "one was, which is as good as none");
+        assert_eq!(blocks.free_bytes(), 0, "most blocks stayed unused: all are freed");
     }
 
     #[test]
-    fn a_small_need_leaves_the_large_blocks_alone() {
+    fn small_request_does_not_take_a_large_block() {
         let mut blocks = Blocks::new(1 << 20);
         blocks.give(filled(LARGE_BYTES));
         assert_eq!(blocks.take(10).capacity(), 0);
         assert_eq!(blocks.take(LARGE_BYTES).capacity(), LARGE_BYTES);
         blocks.give(filled(127 * 1024));
-        assert_eq!(blocks.take(10).capacity(), 127 * 1024, "that is not large yet");
+        assert_eq!(blocks.take(10).capacity(), 127 * 1024, "the block is below the size of large blocks");
     }
 }

@@ -1,20 +1,20 @@
 //! Target for the public codec: the handshake and the decoder of a server, with input in any pieces.
 
-use super::Chance;
+use super::Choices;
 use crate::{
     Version,
     protocol::{Incoming, ServerHandshake, ServerStep, handshake::sample_request},
 };
 
-/// Input gives the same items and the same output however it is cut.
+/// Items and output do not depend on the cuts of the input.
 pub(super) fn codec(data: &[u8]) {
-    let mut chance = Chance(data);
-    let version = Version::ALL[chance.below(Version::ALL.len())];
-    // A valid request, or whatever the input has.
-    let mut input = if chance.octet() & 1 == 0 { sample_request(version, "/", "") } else { Vec::new() };
-    input.extend_from_slice(chance.0);
+    let mut choices = Choices(data);
+    let version = Version::ALL[choices.below(Version::ALL.len())];
+    // A valid request, or arbitrary input.
+    let mut input = if choices.octet() & 1 == 0 { sample_request(version, "/", "") } else { Vec::new() };
+    input.extend_from_slice(choices.0);
     let whole = serve([&input[..]].into_iter());
-    assert_eq!(serve(chance.pieces(&input).into_iter()), whole);
+    assert_eq!(serve(choices.pieces(&input).into_iter()), whole);
     assert_eq!(serve(input.chunks(1)), whole);
 }
 
@@ -66,7 +66,7 @@ fn serve<'d>(pieces: impl Iterator<Item = &'d [u8]>) -> (Vec<String>, Vec<u8>) {
                     }
                 }
                 Err(error) => {
-                    // Of two violations the first one found is reported. Without close codes the peer learns neither.
+                    // Of two violations the first one found is reported. A version without close codes reports none.
                     let code = version.supports_close_codes().then(|| error.close_code());
                     items.push(format!("failed {code:?}"));
                     let length = out.len();

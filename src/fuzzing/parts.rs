@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderMap, StatusCode, header};
 
-use super::Chance;
+use super::Choices;
 use crate::{
     http::body::BodyReader,
     protocol::utf8::Utf8Stream,
@@ -16,22 +16,22 @@ use crate::{
     url::Url,
 };
 
-/// UTF-8 in pieces gives the verdict of the standard library on the whole text.
+/// UTF-8 in pieces is valid if and only if the standard library accepts the whole text.
 pub(super) fn utf8(data: &[u8]) {
     let whole = std::str::from_utf8(data);
-    for pieces in [Chance(data).pieces(data), data.chunks(1).collect(), vec![data]] {
-        let (mut stream, mut text, mut taken) = (Utf8Stream::default(), String::new(), 0);
+    for pieces in [Choices(data).pieces(data), data.chunks(1).collect(), vec![data]] {
+        let (mut stream, mut text, mut consumed) = (Utf8Stream::default(), String::new(), 0);
         let bad = pieces.iter().any(|piece| {
             let pushed = stream.push(piece, &mut text);
-            taken += piece.len();
+            consumed += piece.len();
             pushed.is_err()
         });
         let ours = !bad && stream.finish().is_ok();
         assert_eq!(ours, whole.is_ok());
         match &whole {
             Ok(whole) => assert_eq!(text, *whole),
-            // The fault is found in the piece that contains the fault.
-            Err(error) if bad => assert!(taken > error.valid_up_to()),
+            // The piece that contains the fault fails.
+            Err(error) if bad => assert!(consumed > error.valid_up_to()),
             Err(error) => assert!(error.error_len().is_none()),
         }
     }
@@ -63,7 +63,7 @@ pub(super) fn proxy(data: &[u8]) {
     let proxy: Proxy =
         ["http://u:p@p", "socks5://u:p@p", "socks5://p", "https://p"][usize::from(choice % 4)].parse().unwrap();
     let url = Url::parse("wss://example.com/x").unwrap();
-    let through = |pieces: Vec<&[u8]>| {
+    let run_tunnel = |pieces: Vec<&[u8]>| {
         let mut out = Vec::new();
         let mut tunnel = Tunnel::new(&proxy, &url, &mut out);
         let mut used = 0;
@@ -76,8 +76,8 @@ pub(super) fn proxy(data: &[u8]) {
         }
         (Ok(usize::MAX), out)
     };
-    let whole = through(vec![data]);
-    assert_eq!(whole, through(Chance(data).pieces(data)));
+    let whole = run_tunnel(vec![data]);
+    assert_eq!(whole, run_tunnel(Choices(data).pieces(data)));
     assert!(whole.1.len() < 500);
 }
 
@@ -90,35 +90,35 @@ pub(super) fn body(data: &[u8]) {
         1 => drop(headers.insert(header::CONTENT_LENGTH, (choice / 3).to_string().parse().unwrap())),
         _ => {}
     }
-    let gathered = |pieces: Vec<&[u8]>| {
+    let read_body = |pieces: Vec<&[u8]>| {
         let mut reader = BodyReader::new(StatusCode::FORBIDDEN, &headers, 50);
         pieces.into_iter().for_each(|piece| reader.read(piece));
         (reader.is_complete(), reader.into_body())
     };
-    let whole = gathered(vec![data]);
-    assert_eq!(whole, gathered(Chance(data).pieces(data)));
+    let whole = read_body(vec![data]);
+    assert_eq!(whole, read_body(Choices(data).pieces(data)));
     assert!(whole.1.len() <= 50);
 }
 
 /// Timers fire like a sorted list.
 pub(super) fn timers(data: &[u8]) {
-    let (mut chance, start) = (Chance(data), Instant::now());
+    let (mut choices, start) = (Choices(data), Instant::now());
     let (mut timers, mut model, mut ids) = (Timers::new(IdSource::new()), BTreeMap::new(), Vec::new());
     let mut now = start;
-    while !chance.is_over() {
-        let at = start + Duration::from_millis(chance.below(1000) as u64);
-        match chance.octet() % 6 {
+    while !choices.is_over() {
+        let at = start + Duration::from_millis(choices.below(1000) as u64);
+        match choices.octet() % 6 {
             0..=2 => {
                 let id = timers.insert(at, ids.len());
                 model.insert(ids.len(), at);
                 ids.push(id);
             }
             3 if !ids.is_empty() => {
-                let chosen = chance.below(ids.len());
+                let chosen = choices.below(ids.len());
                 assert_eq!(timers.cancel(ids[chosen]), model.remove(&chosen).map(|_| chosen));
             }
             4 if !ids.is_empty() => {
-                let chosen = chance.below(ids.len());
+                let chosen = choices.below(ids.len());
                 let there = model.get_mut(&chosen).map(|known| *known = at).is_some();
                 assert_eq!(timers.reschedule(ids[chosen], at), there);
             }
@@ -135,13 +135,13 @@ pub(super) fn timers(data: &[u8]) {
     }
 }
 
-/// Topics have the members of a model made of sets.
+/// Topics have the members of a model of sets.
 pub(super) fn topics(data: &[u8]) {
-    let (mut chance, mut topics, mut model) =
-        (Chance(data), Topics::default(), BTreeMap::<&[u8], BTreeSet<usize>>::new());
-    while !chance.is_over() {
-        let (step, connection) = (chance.octet(), chance.below(9));
-        let name = chance.some(1);
+    let (mut choices, mut topics, mut model) =
+        (Choices(data), Topics::default(), BTreeMap::<&[u8], BTreeSet<usize>>::new());
+    while !choices.is_over() {
+        let (step, connection) = (choices.octet(), choices.below(9));
+        let name = choices.bytes(1);
         let text = String::from_utf8_lossy(name);
         match step % 8 {
             0 => {

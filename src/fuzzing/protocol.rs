@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use super::{Chance, Event, reference};
+use super::{Choices, Event, reference};
 use crate::{
     buffer::Blocks,
     http::{HeadLimits, Request, head::HeadReader},
@@ -26,7 +26,7 @@ const SMALL: HeadLimits = HeadLimits { max_bytes: 2000, max_headers: 20 };
 pub(super) fn request_head(data: &[u8]) {
     let whole = HeadReader::default().read(data, &SMALL);
     let (mut reader, mut used, mut read) = (HeadReader::default(), 0, Ok(None));
-    for piece in Chance(data).pieces(data) {
+    for piece in Choices(data).pieces(data) {
         read = reader.read(piece, &SMALL);
         match &read {
             Ok(None) => used += piece.len(),
@@ -47,21 +47,21 @@ pub(super) fn request_head(data: &[u8]) {
         (one, other) => assert_eq!(one.as_ref().err(), other.as_ref().err()),
     }
     if let Ok(Some((head, _))) = whole {
-        let request = arrived(head);
-        let asked = request.query().count() + request.subprotocols().count();
-        let told = (request.path().len(), request.origin(), request.host(), request.is_upgrade());
-        assert!(asked + told.0 <= 4 * data.len() + 1);
+        let request = request_of(head);
+        let items = request.query().count() + request.subprotocols().count();
+        let _ = (request.origin(), request.host(), request.is_upgrade());
+        assert!(items + request.path().len() <= 4 * data.len() + 1);
     }
 }
 
-fn arrived(head: http::Request<()>) -> Request {
+fn request_of(head: http::Request<()>) -> Request {
     Request { head, peer_addr: ([127, 0, 0, 1], 1).into(), secured: None, proxied: false }
 }
 
 /// A request is refused, or is answered with a response that a client of its version accepts.
 pub(super) fn handshake(data: &[u8]) {
     let Ok(Some((head, used))) = HeadReader::default().read(data, &HeadLimits::default()) else { return };
-    let request = arrived(head);
+    let request = request_of(head);
     let version = match handshake::detect(&request, Version::ALL) {
         Ok(version) => version,
         Err(error) => {
@@ -90,19 +90,19 @@ pub(super) fn handshake(data: &[u8]) {
 pub(super) fn response_head(data: &[u8]) {
     let whole = HeadReader::default().read_response(data, &SMALL);
     let mut reader = HeadReader::default();
-    let pieces = Chance(data).pieces(data);
+    let pieces = Choices(data).pieces(data);
     let read =
         pieces.into_iter().map(|piece| reader.read_response(piece, &SMALL)).find(|read| !matches!(read, Ok(None)));
     match (&whole, &read) {
         (Ok(None), None) => {}
         (one, Some(other)) => assert_eq!(one.as_ref().err(), other.as_ref().err()),
-        (one, None) => panic!("{one:?} at once"),
+        (one, None) => panic!("{one:?} only in one piece"),
     }
     let Ok(Some((response, _))) = whole else { return };
     let subprotocols = ["a".to_owned(), "b".to_owned()];
     for version in Version::ALL.iter().copied() {
         let headers = HeaderMap::new();
-        let ask = ClientRequest {
+        let request = ClientRequest {
             version,
             target: "/",
             authority: "example.com",
@@ -114,18 +114,18 @@ pub(super) fn response_head(data: &[u8]) {
             deflate: None,
         };
         // The key of RFC 6455 §1.3.
-        let proof = match ask.write(&mut Masks::new(Box::new(|bytes| bytes.fill(0))), &mut Vec::new()) {
+        let proof = match request.write(&mut Masks::new(Box::new(|bytes| bytes.fill(0))), &mut Vec::new()) {
             ExpectedReply::Accept(_) => ExpectedReply::Accept("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned()),
             other => other,
         };
-        if let Ok(agreed) = ask.check(&response, &proof) {
+        if let Ok(agreed) = request.check(&response, &proof) {
             assert!(agreed.compression.is_none() && response.status().as_u16() == 101);
             assert!(agreed.subprotocol.is_none_or(|chosen| subprotocols.contains(&chosen)));
         }
     }
 }
 
-/// Decodes bytes in the given pieces.
+/// The items of an input in the given pieces, up to the end or the first violation.
 fn events<'d>(
     version: Version,
     side: Side,
@@ -170,16 +170,16 @@ fn failed(error: ProtocolError) -> Event {
 const LIMITS: MessageLimits = MessageLimits { max_frame_bytes: 300, max_message_bytes: 500 };
 
 /// Input gives the same items at once, in pieces, and octet by octet, and the same as the reference decoder.
-fn alike(version: Version, side: Side, data: &[u8]) -> Vec<Event> {
+fn check_decoders(version: Version, side: Side, data: &[u8]) -> Vec<Event> {
     let whole = events(version, side, LIMITS, std::iter::once(data));
-    let readings = [Chance(data).pieces(data), data.chunks(1).collect()]
+    let readings = [Choices(data).pieces(data), data.chunks(1).collect()]
         .map(|pieces| events(version, side, LIMITS, pieces.into_iter()));
     let reference = reference::events(version, side, data, LIMITS);
     for mut other in readings.into_iter().chain([reference]) {
         if let (Some(Event::Failed(one)), Some(Event::Failed(other)), false) =
             (whole.last(), other.last_mut(), version.supports_close_codes())
         {
-            // Of two violations the first one found is reported; the peer learns neither.
+            // Of two violations the first one found is reported. A version without close codes reports none.
             *other = *one;
         }
         assert_eq!(whole, other, "{version}");
@@ -189,7 +189,7 @@ fn alike(version: Version, side: Side, data: &[u8]) -> Vec<Event> {
 
 pub(super) fn rfc6455_frames(data: &[u8]) {
     let Some((choice, data)) = data.split_first() else { return };
-    alike(Version::Rfc6455, if choice & 1 == 0 { Side::Server } else { Side::Client }, data);
+    check_decoders(Version::Rfc6455, if choice & 1 == 0 { Side::Server } else { Side::Client }, data);
 }
 
 pub(super) fn heard(bytes: &[u8]) -> Vec<Event> {
@@ -201,59 +201,59 @@ pub(super) fn early_frames(data: &[u8]) {
     let Some((choice, data)) = data.split_first() else { return };
     let early = Version::ALL.iter().copied().filter(|version| matches!(version.number(), 1..=8));
     let version = early.clone().nth(usize::from(choice >> 1) % early.count()).unwrap_or(Version::Rfc6455);
-    alike(version, if choice & 1 == 0 { Side::Server } else { Side::Client }, data);
+    check_decoders(version, if choice & 1 == 0 { Side::Server } else { Side::Client }, data);
 }
 
 pub(super) fn hixie_frames(data: &[u8]) {
     let Some((choice, data)) = data.split_first() else { return };
     let version = if choice & 1 == 0 { Version::Hixie75 } else { Version::Hixie76 };
-    for event in alike(version, Side::Server, data) {
+    for event in check_decoders(version, Side::Server, data) {
         assert!(matches!(event, Event::Text(_) | Event::Close(_) | Event::Failed(_)), "{event:?}");
     }
 }
 
 /// Encoded messages decode to themselves, in every version and both directions.
 pub(super) fn round_trip(data: &[u8]) {
-    let mut chance = Chance(data);
-    let version = Version::ALL[chance.below(Version::ALL.len())];
-    let (from, to) = if chance.octet() & 1 == 0 { (Side::Client, Side::Server) } else { (Side::Server, Side::Client) };
-    let (encoder, mut bytes, mut said) = (Encoder::new(version, from), Vec::new(), Vec::new());
-    while !chance.is_over() && said.len() < 20 {
-        let key = [chance.octet(), chance.octet(), chance.octet(), chance.octet()];
+    let mut choices = Choices(data);
+    let version = Version::ALL[choices.below(Version::ALL.len())];
+    let (from, to) = if choices.octet() & 1 == 0 { (Side::Client, Side::Server) } else { (Side::Server, Side::Client) };
+    let (encoder, mut bytes, mut sent) = (Encoder::new(version, from), Vec::new(), Vec::new());
+    while !choices.is_over() && sent.len() < 20 {
+        let key = [choices.octet(), choices.octet(), choices.octet(), choices.octet()];
         let key = if encoder.masks() { key } else { [0; 4] };
-        let (kind, length) = (chance.octet(), chance.below(250));
-        let payload = chance.some(length);
+        let (kind, length) = (choices.octet(), choices.below(250));
+        let payload = choices.bytes(length);
         let text = String::from_utf8_lossy(payload);
         let text = &text[..text.floor_char_boundary(250)];
         match kind % 4 {
             0 if version.supports_ping() => {
                 encoder.ping(&payload[..payload.len().min(125)], key, &mut bytes);
-                said.push(Event::Ping(payload[..payload.len().min(125)].to_vec()));
+                sent.push(Event::Ping(payload[..payload.len().min(125)].to_vec()));
             }
             1 if version.supports_binary() => {
                 encoder.message(Message::Binary(payload), key, &mut bytes);
-                said.push(Event::Binary(payload.to_vec()));
+                sent.push(Event::Binary(payload.to_vec()));
             }
             _ => {
                 encoder.message(Message::Text(text), key, &mut bytes);
-                said.push(Event::Text(text.to_owned()));
+                sent.push(Event::Text(text.to_owned()));
             }
         }
     }
-    assert_eq!(events(version, to, LIMITS, Chance(data).pieces(&bytes).into_iter()), said, "{version}");
+    assert_eq!(events(version, to, LIMITS, Choices(data).pieces(&bytes).into_iter()), sent, "{version}");
 }
 
-/// Compressed messages inflate to themselves, and arbitrary input does no harm.
+/// Compressed messages inflate to themselves, and arbitrary input stays within the limit or is refused.
 #[cfg(feature = "deflate")]
 pub(super) fn deflate(data: &[u8]) {
     use crate::protocol::deflate::{DeflateConfig, Deflation, Inflation, SharedContexts, agree, offer};
-    let mut chance = Chance(data);
+    let mut choices = Choices(data);
     let config = DeflateConfig {
-        level: 1 + chance.octet() % 9,
-        server_max_window_bits: 9 + chance.octet() % 7,
-        client_max_window_bits: 9 + chance.octet() % 7,
-        server_context_takeover: chance.octet() & 1 == 0,
-        client_context_takeover: chance.octet() & 1 == 0,
+        level: 1 + choices.octet() % 9,
+        server_max_window_bits: 9 + choices.octet() % 7,
+        client_max_window_bits: 9 + choices.octet() % 7,
+        server_context_takeover: choices.octet() & 1 == 0,
+        client_context_takeover: choices.octet() & 1 == 0,
         threshold_bytes: 0,
     };
     let offered = offer(&config);
@@ -262,8 +262,8 @@ pub(super) fn deflate(data: &[u8]) {
     let mut deflation = Deflation::new(&agreed, &config, Side::Server, &contexts);
     let mut inflation = Inflation::new(&agreed, Side::Client, &contexts);
     for _ in 0..4 {
-        let length = chance.below(5000);
-        let message = chance.some(1 + length / 16).repeat(1 + length % 16);
+        let length = choices.below(5000);
+        let message = choices.bytes(1 + length / 16).repeat(1 + length % 16);
         // The shortest messages are not compressed.
         let Some(deflated) = deflation.wants(message.len()).then(|| deflation.message(&message)).flatten() else {
             continue;
@@ -282,7 +282,7 @@ fn inflate(inflation: &mut crate::protocol::deflate::Inflation, mut deflated: &[
     let mut inflated = Vec::new();
     let mut take = |piece: &[u8]| {
         inflated.extend_from_slice(piece);
-        // Like the decoder, for its limit.
+        // The limit, as in the decoder.
         if inflated.len() > 1 << 20 { Err(ProtocolError::TooBig { limit: 1 << 20, length: 0 }) } else { Ok(()) }
     };
     while !deflated.is_empty() {

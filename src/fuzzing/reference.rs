@@ -1,5 +1,5 @@
 //! A second decoder for all versions, independent of the first: slow, on the whole input at once, and close to the
-//! words of the specifications.
+//! text of the specifications.
 //!
 //! Where the specifications leave a choice, both decoders choose the same: a length may be longer than needed; a server
 //! accepts unmasked frames in hybi-07 and hybi-08; reserved bits are refused in all drafts; a hixie text that is not
@@ -114,9 +114,9 @@ fn hybi(dialect: &Dialect, bytes: &[u8], limits: MessageLimits) -> Vec<Event> {
         if !control && (length > most_frame || so_far + length > most_message) {
             return fail(events, 1009);
         }
-        let came = &rest[header..rest.len().min(header + length as usize)];
-        let payload = xor(came, key);
-        let whole = came.len() as u64 == length;
+        let available = &rest[header..rest.len().min(header + length as usize)];
+        let payload = xor(available, key);
+        let whole = available.len() as u64 == length;
         if control {
             if !whole {
                 return events;

@@ -1,9 +1,9 @@
-//! Targets for whole reactors on the simulated system: a server with arbitrary peers, and a client with an arbitrary
+//! Targets for whole reactors on the simulated system: a server with arbitrary peers, a client with an arbitrary
 //! server.
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 
-use super::Chance;
+use super::Choices;
 use crate::{
     Callbacks, Client, CloseCode, ConnectionId, Hub, MessageLimits, Reactor, ReactorConfig, Server, Version,
     net::{
@@ -18,7 +18,7 @@ use crate::{
 
 /// Record of the callbacks.
 #[derive(Default)]
-struct Told {
+struct Record {
     opened: Vec<ConnectionId>,
     closed: Vec<ConnectionId>,
     /// Accepted messages of the connections that ended cleanly, by path.
@@ -35,8 +35,8 @@ struct Peer {
     reset: bool,
 }
 
-fn watching(told: &Rc<RefCell<Told>>) -> Callbacks {
-    let [open, message, close] = [0; 3].map(|_| Rc::clone(told));
+fn recording(record: &Rc<RefCell<Record>>) -> Callbacks {
+    let [open, message, close] = [0; 3].map(|_| Rc::clone(record));
     let path = Rc::new(RefCell::new(String::new()));
     let opened = Rc::clone(&path);
     Callbacks::new()
@@ -45,7 +45,7 @@ fn watching(told: &Rc<RefCell<Told>>) -> Callbacks {
             open.borrow_mut().opened.push(ws.id());
         })
         .on_message(move |ws, text| {
-            assert!(!message.borrow().closed.contains(&ws.id()), "a message after the end");
+            assert!(!message.borrow().closed.contains(&ws.id()), "a message after on_close");
             let length = text.len();
             ws.send(text);
             match length % 64 {
@@ -65,35 +65,35 @@ fn watching(told: &Rc<RefCell<Told>>) -> Callbacks {
             }
         })
         .on_close(move |ws, reason| {
-            let mut told = close.borrow_mut();
-            told.closed.push(ws.id());
+            let mut record = close.borrow_mut();
+            record.closed.push(ws.id());
             if let Some(stats) = ws.stats().filter(|_| reason.clean) {
-                told.clean.insert(path.borrow().clone(), stats.messages_out);
+                record.clean.insert(path.borrow().clone(), stats.messages_out);
             }
         })
 }
 
-/// Ends all connections and checks that nothing is left.
-fn ended(reactor: &mut Reactor<Sim>, told: &Rc<RefCell<Told>>, clients: bool) {
+/// Shuts the reactor down and checks that every opened connection was closed once.
+fn shut_down(reactor: &mut Reactor<Sim>, record: &Rc<RefCell<Record>>, clients: bool) {
     reactor.hub().shutdown(Duration::from_secs(5));
     reactor.advance(Duration::from_secs(100)).unwrap();
     assert_eq!(reactor.hub().stats().connections, 0);
-    let told = told.borrow();
-    for id in &told.opened {
-        assert_eq!(told.closed.iter().filter(|closed| *closed == id).count(), 1, "one end for {id}");
+    let record = record.borrow();
+    for id in &record.opened {
+        assert_eq!(record.closed.iter().filter(|closed| *closed == id).count(), 1, "one on_close for {id}");
     }
-    assert!(clients || told.closed.len() == told.opened.len());
+    assert!(clients || record.closed.len() == record.opened.len());
 }
 
-fn quietly<T>(run: impl FnOnce() -> T) -> T {
-    // Hides the intended panics of handlers; a failing target shows itself anyway.
+fn without_panic_output<T>(run: impl FnOnce() -> T) -> T {
+    // Hides the deliberate panics of handlers.
     thread_local!(static ONCE: std::sync::Once = const { std::sync::Once::new() });
     ONCE.with(|once| {
         once.call_once(|| {
-            let usual = std::panic::take_hook();
+            let default_hook = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
                 if panic.payload().downcast_ref::<&str>() != Some(&"deliberate") {
-                    usual(panic);
+                    default_hook(panic);
                 }
             }));
         });
@@ -102,13 +102,13 @@ fn quietly<T>(run: impl FnOnce() -> T) -> T {
 }
 
 pub(super) fn server(data: &[u8]) {
-    quietly(|| {
-        let mut chance = Chance(data);
-        let faults = if chance.octet() & 1 == 0 { Faults::default() } else { Faults::ROUGH };
-        let mut reactor = Reactor::on(Sim::with_faults(u64::from(chance.octet()), faults), ReactorConfig::default());
-        let told = Rc::<RefCell<Told>>::default();
-        let shared = Rc::clone(&told);
-        let server = Server::new(move |_| watching(&shared))
+    without_panic_output(|| {
+        let mut choices = Choices(data);
+        let faults = if choices.octet() & 1 == 0 { Faults::default() } else { Faults::ROUGH };
+        let mut reactor = Reactor::on(Sim::with_faults(u64::from(choices.octet()), faults), ReactorConfig::default());
+        let record = Rc::<RefCell<Record>>::default();
+        let shared = Rc::clone(&record);
+        let server = Server::new(move |_| recording(&shared))
             .max_message_bytes(5000)
             .configure(|config| config.websocket.stream.connection_stats = true);
         #[cfg(feature = "deflate")]
@@ -116,50 +116,50 @@ pub(super) fn server(data: &[u8]) {
         let address = reactor.listen("10.0.0.1:80", server).unwrap().addr;
         let mut peers: Vec<Peer> = Vec::new();
         for _ in 0..60 {
-            if chance.is_over() {
+            if choices.is_over() {
                 break;
             }
-            step(&mut reactor, &mut chance, &mut peers, address);
+            step(&mut reactor, &mut choices, &mut peers, address);
         }
-        // The other peers may hold their output to the end.
+        // The other peers may stay slow readers to the end.
         let plain: Vec<(usize, &Peer)> =
             peers.iter().enumerate().filter(|(_, peer)| !peer.compresses && !peer.reset).collect();
         plain.iter().for_each(|(_, peer)| reactor.kernel_mut().release(peer.id));
         reactor.settle().unwrap();
-        ended(&mut reactor, &told, false);
-        let (network, told) = (reactor.kernel_mut(), told.borrow());
+        shut_down(&mut reactor, &record, false);
+        let (network, record) = (reactor.kernel_mut(), record.borrow());
         for (index, peer) in plain {
-            let Some(accepted) = told.clean.get(&format!("/{index}")) else { continue };
+            let Some(accepted) = record.clean.get(&format!("/{index}")) else { continue };
             // The network may still hold output that the system took before the end.
             while !network.is_ended(peer.id) {
                 network.poll(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
             }
             let received = network.received(peer.id);
-            assert_eq!(messages(peer.version, received), *accepted, "nothing that was accepted is lost");
+            assert_eq!(messages(peer.version, received), *accepted, "every accepted message arrives");
         }
     });
 }
 
-/// Number of messages behind the response head and its proof.
+/// Number of messages after the response head and its proof.
 fn messages(version: Version, received: Vec<u8>) -> u64 {
     let head = received.windows(4).position(|window| window == b"\r\n\r\n").expect("a response") + 4;
     let mut rest = received[head + sample_proof(version).len()..].to_vec();
     let mut decoder = MessageDecoder::client(version, MessageLimits::default());
     let (mut at, mut count) = (0, 0);
-    while let (used, Some(incoming)) = decoder.decode(&mut rest[at..]).expect("the server keeps to the protocol") {
+    while let (used, Some(incoming)) = decoder.decode(&mut rest[at..]).expect("a valid frame of the server") {
         at += used;
         count += u64::from(matches!(incoming, Incoming::Message(_)));
     }
     count
 }
 
-fn step(reactor: &mut Reactor<Sim>, chance: &mut Chance<'_>, peers: &mut Vec<Peer>, address: std::net::SocketAddr) {
-    let choice = chance.octet();
-    let chosen = chance.below(peers.len().max(1));
-    let somebody = peers.get(chosen).map(|peer| peer.id);
-    match (choice % 12, somebody) {
+fn step(reactor: &mut Reactor<Sim>, choices: &mut Choices<'_>, peers: &mut Vec<Peer>, address: std::net::SocketAddr) {
+    let choice = choices.octet();
+    let index = choices.below(peers.len().max(1));
+    let selected = peers.get(index).map(|peer| peer.id);
+    match (choice % 12, selected) {
         (0 | 1, _) | (_, None) if peers.len() < 6 => {
-            let version = Version::ALL[chance.below(Version::ALL.len())];
+            let version = Version::ALL[choices.below(Version::ALL.len())];
             let peer = reactor.kernel_mut().connect(address).unwrap();
             let compresses = choice & 16 != 0;
             let offer = if compresses { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
@@ -168,20 +168,20 @@ fn step(reactor: &mut Reactor<Sim>, chance: &mut Chance<'_>, peers: &mut Vec<Pee
             peers.push(Peer { id: peer, version, compresses, reset: false });
         }
         (2..=6, Some(peer)) => {
-            let length = chance.below(200);
-            reactor.kernel_mut().send(peer, chance.some(length));
+            let length = choices.below(200);
+            reactor.kernel_mut().send(peer, choices.bytes(length));
         }
         (7, Some(peer)) if choice & 16 == 0 => reactor.kernel_mut().finish(peer),
         // A close frame.
         (7, Some(peer)) => reactor.kernel_mut().send(peer, &[0x88, 0x80, 0, 0, 0, 0]),
         (8, Some(peer)) => {
-            peers[chosen].reset = true;
+            peers[index].reset = true;
             reactor.kernel_mut().reset(peer);
         }
         (9, Some(peer)) if choice & 16 == 0 => reactor.kernel_mut().hold(peer, 300),
         (9, Some(peer)) => reactor.kernel_mut().release(peer),
-        (10, _) => reactor.advance(Duration::from_millis(300 * chance.below(256) as u64)).map(drop).unwrap(),
-        (11, _) => act(reactor.hub(), chance),
+        (10, _) => reactor.advance(Duration::from_millis(300 * choices.below(256) as u64)).map(drop).unwrap(),
+        (11, _) => act(reactor.hub(), choices),
         _ => {}
     }
     match choice & 32 {
@@ -190,31 +190,31 @@ fn step(reactor: &mut Reactor<Sim>, chance: &mut Chance<'_>, peers: &mut Vec<Pee
     }
 }
 
-fn act(hub: &mut Hub, chance: &mut Chance<'_>) {
+fn act(hub: &mut Hub, choices: &mut Choices<'_>) {
     let all: Vec<ConnectionId> = hub.connections().collect();
-    let Some(id) = all.get(chance.below(all.len().max(1))).copied() else { return };
-    match chance.octet() % 6 {
+    let Some(id) = all.get(choices.below(all.len().max(1))).copied() else { return };
+    match choices.octet() % 6 {
         0 => drop(hub.send(id, "from the hub")),
         1 => drop(hub.close(id, CloseCode::GOING_AWAY, "")),
         2 => drop(hub.terminate(id)),
-        3 => drop(hub.publish("all", "x".repeat(chance.below(3000)))),
+        3 => drop(hub.publish("all", "x".repeat(choices.below(3000)))),
         4 => drop(hub.ping(id, b"")),
         _ => drop(hub.subscribe(id, "all")),
     }
 }
 
 pub(super) fn client(data: &[u8]) {
-    quietly(|| {
-        let mut chance = Chance(data);
+    without_panic_output(|| {
+        let mut choices = Choices(data);
         let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         let address = "10.0.0.1:80".parse().unwrap();
         reactor.kernel_mut().play(address);
-        let told = Rc::<RefCell<Told>>::default();
-        let version = Version::ALL[chance.below(Version::ALL.len())];
-        let client = Client::new(watching(&told)).version(version).max_message_bytes(5000).follow_redirects(3);
+        let record = Rc::<RefCell<Record>>::default();
+        let version = Version::ALL[choices.below(Version::ALL.len())];
+        let client = Client::new(recording(&record)).version(version).max_message_bytes(5000).follow_redirects(3);
         #[cfg(feature = "deflate")]
         let client = client.deflate(crate::DeflateConfig::dedicated());
-        let client = match chance.octet() % 4 {
+        let client = match choices.octet() % 4 {
             0 => client.proxy("http://10.0.0.1:80".parse().unwrap()),
             1 => client.proxy("socks5://10.0.0.1:80".parse().unwrap()),
             _ => client,
@@ -223,20 +223,20 @@ pub(super) fn client(data: &[u8]) {
         reactor.settle().unwrap();
         for _ in 0..20 {
             let Some((peer, _)) = reactor.kernel_mut().dialed() else { break };
-            let heard = reactor.kernel_mut().received(peer);
-            // Sometimes a valid answer, by this crate's server.
-            if chance.octet() & 1 == 0 && heard.starts_with(b"GET") {
-                let answer = answered(&heard);
-                reactor.kernel_mut().send(peer, &answer);
+            let request = reactor.kernel_mut().received(peer);
+            // Sometimes the valid response of this crate's server.
+            if choices.octet() & 1 == 0 && request.starts_with(b"GET") {
+                let response = response_of(&request);
+                reactor.kernel_mut().send(peer, &response);
                 reactor.settle().unwrap();
             }
-            let pieces = 1 + chance.below(5);
+            let pieces = 1 + choices.below(5);
             for _ in 0..pieces {
-                let length = chance.below(200);
-                reactor.kernel_mut().send(peer, chance.some(length));
+                let length = choices.below(200);
+                reactor.kernel_mut().send(peer, choices.bytes(length));
                 reactor.settle().unwrap();
             }
-            match chance.octet() % 4 {
+            match choices.octet() % 4 {
                 0 => reactor.kernel_mut().finish(peer),
                 1 => reactor.kernel_mut().reset(peer),
                 _ => {}
@@ -244,15 +244,15 @@ pub(super) fn client(data: &[u8]) {
             reactor.settle().unwrap();
         }
         reactor.advance(Duration::from_secs(100)).unwrap();
-        // A hixie server may be silent for ever.
+        // A hixie server need not answer the close frame.
         reactor.hub().terminate(id);
-        ended(&mut reactor, &told, true);
-        assert_eq!(told.borrow().closed.len(), 1, "one end, whether it was open or not");
+        shut_down(&mut reactor, &record, true);
+        assert_eq!(record.borrow().closed.len(), 1, "one on_close, whether the connection was open or not");
     });
 }
 
 /// The response of this crate's server to a request.
-fn answered(request: &[u8]) -> Vec<u8> {
+fn response_of(request: &[u8]) -> Vec<u8> {
     let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
     let address = reactor.listen("10.0.0.1:80", Server::new(|_| Callbacks::new())).unwrap().addr;
     let peer = reactor.kernel_mut().connect(address).unwrap();

@@ -111,28 +111,29 @@ mod tests {
 
     use super::*;
 
-    fn gathered(status: u16, coding: (&str, &'static str), wanted: usize, data: &[u8]) -> (String, bool) {
+    /// The body and whether it is complete; checks that the result is the same byte by byte.
+    fn read_body(status: u16, coding: (&str, &'static str), limit: usize, data: &[u8]) -> (String, bool) {
         let status = StatusCode::from_u16(status).unwrap();
         let name: header::HeaderName = coding.0.parse().unwrap();
         let headers: HeaderMap = [(name, HeaderValue::from_static(coding.1))].into_iter().collect();
-        let mut whole = BodyReader::new(status, &headers, wanted);
+        let mut whole = BodyReader::new(status, &headers, limit);
         whole.read(data);
-        let mut dripped = BodyReader::new(status, &headers, wanted);
-        data.iter().for_each(|octet| dripped.read(&[*octet]));
-        assert_eq!((&whole.body, whole.is_complete()), (&dripped.body, dripped.is_complete()));
-        (String::from_utf8(whole.body).unwrap(), dripped.is_complete())
+        let mut by_byte = BodyReader::new(status, &headers, limit);
+        data.iter().for_each(|octet| by_byte.read(&[*octet]));
+        assert_eq!((&whole.body, whole.is_complete()), (&by_byte.body, by_byte.is_complete()));
+        (String::from_utf8(whole.body).unwrap(), by_byte.is_complete())
     }
 
     #[test]
-    fn a_body_ends_at_its_length_or_at_the_last_chunk() {
-        let length = |wanted, data: &[u8]| gathered(404, ("content-length", "5"), wanted, data);
+    fn body_ends_at_its_content_length_or_at_the_last_chunk() {
+        let length = |limit, data: &[u8]| read_body(404, ("content-length", "5"), limit, data);
         assert_eq!(length(100, b"hel"), ("hel".to_owned(), false));
         assert_eq!(length(100, b"hello, and more"), ("hello".to_owned(), true));
         assert_eq!(length(2, b"hel"), ("he".to_owned(), true));
-        assert_eq!(gathered(404, ("content-length", "0"), 9, b""), (String::new(), true));
-        assert_eq!(gathered(204, ("content-length", "5"), 9, b"hello"), (String::new(), true));
-        assert_eq!(gathered(404, ("server", "x"), 9, b"hello"), ("hello".to_owned(), false));
-        let chunked = |wanted, data: &[u8]| gathered(503, ("transfer-encoding", "gzip, Chunked"), wanted, data);
+        assert_eq!(read_body(404, ("content-length", "0"), 9, b""), (String::new(), true));
+        assert_eq!(read_body(204, ("content-length", "5"), 9, b"hello"), (String::new(), true));
+        assert_eq!(read_body(404, ("server", "x"), 9, b"hello"), ("hello".to_owned(), false));
+        let chunked = |limit, data: &[u8]| read_body(503, ("transfer-encoding", "gzip, Chunked"), limit, data);
         assert_eq!(chunked(100, b"3\r\nhel\r\n2;x=y\r\nlo\r\n"), ("hello".to_owned(), false));
         assert_eq!(chunked(100, b"5\r\nhello\r\n0\r\n\r\n"), ("hello".to_owned(), true));
         assert_eq!(chunked(100, b"0a\r\nhello wor"), ("hello wor".to_owned(), false));
@@ -140,8 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_chunk_ends_the_body() {
-        let chunked = |data: &[u8]| gathered(503, ("transfer-encoding", "chunked"), 100, data);
+    fn malformed_chunk_ends_the_body() {
+        let chunked = |data: &[u8]| read_body(503, ("transfer-encoding", "chunked"), 100, data);
         assert_eq!(chunked(b"5\r\nhelloX\r\n5\r\nthere"), ("hello".to_owned(), true));
         assert_eq!(chunked(b"ffffffffffffffffff\r\n"), (String::new(), true));
         assert_eq!(chunked(b"\r\n"), (String::new(), true));

@@ -315,15 +315,15 @@ mod tests {
 
     /// The error of `input`, which must be the same byte by byte.
     fn refused(input: &str) -> HeadError {
-        let error = read(input).expect_err("refused");
+        let error = read(input).expect_err("a refused head");
         let mut reader = HeadReader::default();
-        let one_by_one = input.bytes().find_map(|byte| reader.read(&[byte], &HeadLimits::default()).err());
-        assert_eq!(one_by_one, Some(error), "byte by byte");
+        let by_byte = input.bytes().find_map(|byte| reader.read(&[byte], &HeadLimits::default()).err());
+        assert_eq!(by_byte, Some(error), "byte by byte");
         error
     }
 
     #[test]
-    fn a_head_is_read_and_what_follows_is_left() {
+    fn head_is_parsed_and_the_bytes_after_it_are_left() {
         let input = format!("{GOOD}\x01\x02");
         let (request, used) = read(&input).unwrap().unwrap();
         assert_eq!((request.uri().path(), request.uri().query(), used), ("/chat", Some("room=1"), GOOD.len()));
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn any_cut_gives_the_same_request() {
+    fn request_split_at_any_byte_is_parsed_the_same() {
         for cut in 0..GOOD.len() {
             let mut reader = HeadReader::default();
             assert!(reader.read(&GOOD.as_bytes()[..cut], &HeadLimits::default()).unwrap().is_none());
@@ -341,19 +341,19 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_line_before_the_request_is_skipped() {
+    fn empty_lines_before_the_request_are_skipped() {
         assert!(read(&format!("\r\n\r\n{GOOD}")).unwrap().is_some());
     }
 
     #[test]
-    fn line_ends_are_crlf_and_nothing_else() {
+    fn head_with_a_bare_cr_or_lf_or_a_nul_is_refused() {
         assert_eq!(refused("GET / HTTP/1.1\nHost: a\n\n"), HeadError::BareLineEnd);
         assert_eq!(refused("GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n"), HeadError::BareLineEnd);
         assert_eq!(refused("GET / HTTP/1.1\r\nHost: a\0b\r\n\r\n"), HeadError::Nul);
     }
 
     #[test]
-    fn what_has_been_used_to_smuggle_is_refused() {
+    fn head_that_allows_request_smuggling_is_refused() {
         assert_eq!(refused("GET / HTTP/1.1\r\nHost : a\r\n\r\n"), HeadError::Malformed);
         assert_eq!(refused("GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n"), HeadError::Malformed);
         assert_eq!(
@@ -368,20 +368,20 @@ mod tests {
     }
 
     #[test]
-    fn second_host_is_refused_and_a_missing_host_is_a_fact_that_the_caller_judges() {
+    fn second_host_header_is_refused_by_the_parser_and_a_missing_one_by_require_host() {
         assert_eq!(refused("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"), HeadError::Host);
-        for (head, judged) in [
+        for (head, expected) in [
             ("GET / HTTP/1.1\r\n\r\n", Err(HeadError::Host)),
             ("GET / HTTP/1.0\r\n\r\n", Ok(())),
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Ok(())),
         ] {
             let (request, _) = read(head).unwrap().unwrap();
-            assert_eq!(require_host(&request), judged, "{head}");
+            assert_eq!(require_host(&request), expected, "{head}");
         }
     }
 
     #[test]
-    fn a_target_is_a_uri_whose_path_decodes_once() {
+    fn target_that_is_no_uri_or_whose_path_decodes_to_an_escape_is_refused() {
         assert_eq!(refused("GET /%%32e HTTP/1.1\r\nHost: a\r\n\r\n"), HeadError::InvalidTarget);
         assert_eq!(refused("GET /%2%65/ HTTP/1.1\r\nHost: a\r\n\r\n"), HeadError::InvalidTarget);
         for target in ["/?discount=50%", "/?a=%%32e", "/50%", "/%2", "/%zz", "/%zz?%"] {
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_answered_by_kind() {
+    fn head_above_a_limit_is_refused_with_the_error_of_that_limit() {
         let long_target = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(9000));
         assert_eq!(refused(&long_target).status(), StatusCode::URI_TOO_LONG);
         let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(17_000));

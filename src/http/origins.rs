@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn case_default_port_and_trailing_slash_do_not_matter() {
+    fn origin_match_ignores_case_default_port_and_trailing_slash() {
         for pattern in ["https://a.example", "https://a.example/", "https://a.example:443", "HTTPS://A.Example:443/"] {
             assert!(allows(pattern, "https://a.example"), "{pattern}");
             assert!(allows(pattern, "https://A.example:443"), "{pattern}");
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn star_allows_subdomains_or_everything() {
+    fn wildcard_allows_subdomains_or_every_origin() {
         assert!(allows("https://*.example.com", "https://a.example.com"));
         assert!(allows("https://*.example.com", "https://a.b.example.com"));
         assert!(allows("https://*.example.com:8443", "https://a.example.com:8443"));

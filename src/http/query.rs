@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn query_is_decoded_as_forms_encode_it() {
+    fn query_is_decoded_as_form_data() {
         let pairs = |query| pairs(query).map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
         assert_eq!(
             pairs("token=a%2Bb+c&&name=%C3%A9=x&flag&discount=50%"),
@@ -61,14 +61,14 @@ mod tests {
     }
 
     #[test]
-    fn path_has_decoded_segments() {
+    fn path_is_split_into_decoded_segments() {
         let segments = |path| segments(path).map(Cow::into_owned).collect::<Vec<_>>();
         assert_eq!(segments("/rooms/a%2Fb/%C3%A9+"), ["rooms", "a/b", "é+"]);
         assert!(segments("/").is_empty());
     }
 
     #[test]
-    fn cookies_are_pairs_without_quotes() {
+    fn cookie_header_is_split_into_pairs_without_quotes() {
         let cookies: Vec<_> = cookies("id=a=b; theme=\"dark\";broken; empty=").collect();
         assert_eq!(cookies, [("id", "a=b"), ("theme", "dark"), ("empty", "")]);
     }

@@ -100,26 +100,27 @@ mod tests {
     }
 
     #[test]
-    fn a_response_tells_its_length_and_that_it_is_the_last() {
+    fn response_has_its_content_length_and_connection_close() {
         let response = Response::builder()
             .status(404)
             .header("x-why", "gone")
             .header("www-authenticate", "Basic")
             .body(b"no such page".to_vec())
             .unwrap();
-        let expected = "HTTP/1.1 404 Not Found\r\nX-Why: gone\r\nWWW-Authenticate: Basic\r\nConnection: close\r\nContent-Length: 12\r\n\r\nno such page";
+        let expected = "HTTP/1.1 404 Not Found\r\nX-Why: gone\r\nWWW-Authenticate: Basic\r\nConnection: close\r\n\
+                        Content-Length: 12\r\n\r\nno such page";
         assert_eq!(written(&response), expected);
     }
 
     #[test]
-    fn response_to_head_has_the_length_and_no_body() {
+    fn response_to_head_has_the_content_length_and_no_body() {
         let (response, mut out) = (Response::new(b"a page".to_vec()), Vec::new());
         write(&response, &Method::HEAD, &mut out);
         assert_eq!(out, b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 6\r\n\r\n");
     }
 
     #[test]
-    fn the_framing_of_the_connection_is_ours() {
+    fn content_length_and_connection_headers_of_the_application_are_replaced() {
         let response = Response::builder()
             .header("content-length", "7")
             .header("connection", "keep-alive")
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_without_a_body_has_no_length() {
+    fn response_with_status_204_has_no_body_and_no_content_length() {
         let response = Response::builder().status(204).body(b"ignored".to_vec()).unwrap();
         assert_eq!(written(&response), "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
     }

@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accepted_sockets_inherit_nodelay_and_the_bound_of_unsent_bytes() {
+    fn accepted_sockets_inherit_nodelay_and_the_limit_of_unsent_bytes() {
         let listener = Bind::to("127.0.0.1:0").open().unwrap().remove(0);
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         listener.set_nonblocking(false).unwrap();
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_listener_takes_ipv4_unless_told_otherwise() {
+    fn ipv6_listener_accepts_ipv4_unless_only_v6_is_set() {
         let Ok(both) = Bind::to("[::]:0").open() else { return };
         let port = both[0].local_addr().unwrap().port();
         assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_shared_only_when_asked_for() {
+    fn port_is_shared_only_if_both_listeners_set_reuse_port() {
         let first = Bind::to("127.0.0.1:0").reuse_port(true).open().unwrap().remove(0);
         let address = first.local_addr().unwrap();
         assert!(Bind::from(address).reuse_port(true).open().is_ok());
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn name_is_listened_to_on_all_its_addresses_with_one_port() {
+    fn host_name_is_bound_on_all_its_addresses_with_one_port() {
         let listeners = Bind::to("localhost:0").open().unwrap();
         let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
         let known: Vec<SocketAddr> = ("localhost", addresses[0].port()).to_socket_addrs().unwrap().collect();
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn zone_of_an_address_may_be_a_name_or_a_number() {
+    fn ipv6_zone_may_be_a_name_or_a_number() {
         let zone = |text: &str| match Bind::to(text).addresses().unwrap()[..] {
             [SocketAddr::V6(address)] => address.scope_id(),
             ref other => panic!("{other:?}"),

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_wakes_once_and_the_queue_is_bounded() {
+    fn queue_wakes_the_loop_once_per_batch_and_refuses_items_when_full_or_closed() {
         let wakes = Arc::new(Wakes::default());
         let queue = CommandQueue::new(3, Arc::clone(&wakes) as Arc<dyn Wake>);
         let pushed: Vec<_> = (0..4).map(|number| queue.push(number)).collect();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_that_sleeps_with_the_lock_does_not_stop_the_loop() {
+    fn drain_returns_without_items_while_a_sender_holds_the_lock() {
         let queue = CommandQueue::new(3, Arc::new(Wakes::default()));
         queue.push(1).unwrap();
         let mut items = Vec::new();
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_that_gets_no_time_is_waited_for_at_last() {
+    fn drain_waits_for_the_lock_after_too_many_missed_attempts() {
         let queue = CommandQueue::new(3, Arc::new(Wakes::default()));
         queue.push(1).unwrap();
         queue.missed.store(MOST_MISSED, Ordering::Relaxed);
@@ -214,9 +214,9 @@ mod model {
             Arc::new(Eventfd { woken: Mutex::new(false), changed: Condvar::new() })
         }
 
-        fn poll(&self, patiently: bool) {
+        fn poll(&self, wait: bool) {
             let mut woken = self.woken.lock().unwrap();
-            while !*woken && patiently {
+            while !*woken && wait {
                 woken = self.changed.wait(woken).unwrap();
             }
             *woken = false;
@@ -231,7 +231,7 @@ mod model {
         }
     }
 
-    /// Sends numbered items.
+    /// Pushes numbered items; the thread returns how many were accepted.
     fn send(queue: &Arc<CommandQueue<(usize, usize)>>, sender: usize, items: usize) -> thread::JoinHandle<usize> {
         let queue = Arc::clone(queue);
         thread::spawn(move || (0..items).filter(|number| queue.push((sender, *number)).is_ok()).count())
@@ -239,21 +239,21 @@ mod model {
 
     #[test]
     fn every_item_arrives_once_and_in_order_and_no_wake_is_lost() {
-        let mut orders = loom::model::Builder::new();
-        orders.preemption_bound = Some(4);
-        orders.check(|| {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(4);
+        builder.check(|| {
             let eventfd = Eventfd::new();
             let queue = Arc::new(CommandQueue::new(9, Arc::clone(&eventfd) as Arc<dyn Wake>));
             let senders = [send(&queue, 0, 2), send(&queue, 1, 1)];
             let (mut received, mut empty) = (Vec::new(), 0);
-            // The loop does not wait if items do. A lost wake would make the loop wait for ever, which the model
+            // The loop polls without waiting if items are queued. A lost wake would block the loop forever, which loom
             // reports.
             while received.len() < 3 {
                 eventfd.poll(!queue.is_waiting());
                 let mut items = Vec::new();
                 queue.drain(&mut items);
                 if items.is_empty() {
-                    // The holder of the lock has to continue.
+                    // The thread that holds the lock has to continue.
                     empty += usize::from(!queue.is_waiting());
                     thread::yield_now();
                 }
@@ -265,27 +265,27 @@ mod model {
             let of =
                 |wanted: usize| received.iter().filter(move |(sender, _)| *sender == wanted).map(|(_, number)| *number);
             assert_eq!((of(0).collect::<Vec<_>>(), of(1).collect::<Vec<_>>()), (vec![0, 1], vec![0]));
-            assert!(empty <= 3, "{empty} times woken for nothing");
+            assert!(empty <= 3, "{empty} wakes without an item");
         });
     }
 
     #[test]
-    fn what_is_full_says_so_and_what_was_taken_is_there() {
+    fn full_queue_refuses_items_and_keeps_the_accepted_ones() {
         loom::model(|| {
             let queue = Arc::new(CommandQueue::new(1, Eventfd::new() as Arc<dyn Wake>));
             let senders = [send(&queue, 0, 1), send(&queue, 1, 1)];
             let mut received = Vec::new();
             queue.drain(&mut received);
-            let taken: usize = senders.into_iter().map(|sender| sender.join().unwrap()).sum();
+            let accepted: usize = senders.into_iter().map(|sender| sender.join().unwrap()).sum();
             let mut items = Vec::new();
             queue.drain(&mut items);
-            assert_eq!(received.len() + items.len(), taken);
-            assert!(taken >= 1);
+            assert_eq!(received.len() + items.len(), accepted);
+            assert!(accepted >= 1);
         });
     }
 
     #[test]
-    fn nothing_stays_in_a_queue_that_was_closed() {
+    fn closed_queue_holds_no_items() {
         loom::model(|| {
             let queue = Arc::new(CommandQueue::new(9, Eventfd::new() as Arc<dyn Wake>));
             let sender = send(&queue, 0, 2);

@@ -207,66 +207,67 @@ mod tests {
     use super::*;
 
     #[derive(Debug)]
-    struct Still;
+    struct NoWake;
 
-    impl Wake for Still {
+    impl Wake for NoWake {
         fn wake(&self) -> io::Result<()> {
             Ok(())
         }
     }
 
-    fn ask(resolver: &dyn Resolver, names: &[&str]) -> Vec<Answered> {
-        let (answers, cancel_token, mut given) = (Answers::new(Arc::new(Still)), Arc::default(), Vec::new());
+    /// Resolves all names and returns the answers in the order of the names.
+    fn resolve_all(resolver: &dyn Resolver, names: &[&str]) -> Vec<Answered> {
+        let (answers, cancel_token, mut received) = (Answers::new(Arc::new(NoWake)), Arc::default(), Vec::new());
         for (lookup, name) in names.iter().enumerate() {
             resolver.resolve(name, 80, answers.expect(lookup as u128, &cancel_token));
         }
-        while given.len() < names.len() {
-            given.extend(answers.take());
+        while received.len() < names.len() {
+            received.extend(answers.take());
             thread::yield_now();
         }
-        given.sort_by_key(|(lookup, _)| *lookup);
-        given
+        received.sort_by_key(|(lookup, _)| *lookup);
+        received
     }
 
     #[test]
-    fn the_system_knows_localhost_and_not_what_is_invalid() {
+    fn system_resolver_finds_localhost_and_fails_for_an_invalid_name() {
         // RFC 6761 §6.4: `invalid` has no addresses.
         let names = ["localhost", "nobody.invalid", "127.0.0.1", "localhost", "localhost", "::1"];
-        let answers = ask(&SystemResolver::default(), &names);
+        let answers = resolve_all(&SystemResolver::default(), &names);
         assert!(answers[0].1.as_ref().is_ok_and(|found| found.iter().all(|addr| addr.ip().is_loopback())));
         assert!(answers[1].1.is_err());
         assert_eq!(answers[5].1.as_ref().unwrap(), &["[::1]:80".parse::<SocketAddr>().unwrap()]);
     }
 
     #[test]
-    fn a_lookup_is_looked_up_once_for_all_who_ask_it_and_not_for_nobody() {
-        let (answers, cancel_token) = (Answers::new(Arc::new(Still)), Arc::default());
+    fn equal_lookups_are_resolved_once_and_withdrawn_lookups_not_at_all() {
+        let (answers, cancel_token) = (Answers::new(Arc::new(NoWake)), Arc::default());
         let pool = LookupPool::default();
-        let ask = |name: &str, answers: Vec<Answer>| {
+        let enqueue = |name: &str, answers: Vec<Answer>| {
             let lookup = (name.to_owned(), 80);
             pool.lock().waiting.push_back(lookup.clone());
             pool.lock().open.insert(lookup, answers);
         };
-        let gone = Arc::default();
-        ask("nobody.invalid", vec![answers.expect(0, &gone)]);
-        ask("::1", (1..=100).map(|lookup| answers.expect(lookup, &cancel_token)).collect());
-        drop(gone);
+        let withdrawn = Arc::default();
+        enqueue("nobody.invalid", vec![answers.expect(0, &withdrawn)]);
+        enqueue("::1", (1..=100).map(|lookup| answers.expect(lookup, &cancel_token)).collect());
+        drop(withdrawn);
         pool.lock().threads = 1;
-        assert_eq!(pool.next(), Some(("::1".to_owned(), 80)), "the first is withdrawn");
+        assert_eq!(pool.next(), Some(("::1".to_owned(), 80)), "the first lookup is withdrawn");
         pool.lock().waiting.push_front(("::1".to_owned(), 80));
         pool.answer_all();
-        let given = answers.take();
-        assert_eq!(given.iter().filter(|(_, found)| found.is_ok()).count(), 100);
-        assert!(given.iter().any(|(lookup, found)| *lookup == 0 && found.is_err()));
+        let received = answers.take();
+        assert_eq!(received.iter().filter(|(_, found)| found.is_ok()).count(), 100);
+        assert!(received.iter().any(|(lookup, found)| *lookup == 0 && found.is_err()));
         assert!(pool.lock().open.is_empty() && pool.lock().threads == 0);
     }
 
     #[test]
-    fn a_resolver_that_forgets_a_question_has_answered_it() {
-        struct Forgetful;
-        impl Resolver for Forgetful {
+    fn dropped_answer_is_reported_as_a_failed_lookup() {
+        struct Dropping;
+        impl Resolver for Dropping {
             fn resolve(&self, _: &str, _: u16, _: Answer) {}
         }
-        assert!(ask(&Forgetful, &["anything"])[0].1.is_err());
+        assert!(resolve_all(&Dropping, &["anything"])[0].1.is_err());
     }
 }

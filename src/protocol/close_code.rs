@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_survives_the_way_there_and_back() {
+    fn close_code_converts_to_its_number_and_back() {
         for code in 0..=5000 {
             assert_eq!(u16::from(CloseCode::from(code)), code);
         }
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn only_codes_with_a_meaning_may_be_sent() {
+    fn only_registered_and_private_close_codes_are_sendable() {
         let sendable: Vec<u16> = (0..3000).filter(|code| CloseCode::from(*code).is_sendable()).collect();
         assert_eq!(sendable, [1000, 1001, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014]);
         assert!(CloseCode::new(3000).is_sendable() && CloseCode::new(4999).is_sendable());
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_reason_is_cut_between_characters() {
+    fn long_close_reason_is_truncated_at_a_character_boundary() {
         let reason = "é".repeat(100);
         assert_eq!(fitting(&reason).len(), 122);
         assert_eq!(fitting("short"), "short");

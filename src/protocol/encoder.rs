@@ -199,53 +199,53 @@ mod tests {
     // The samples of RFC 6455 §5.7.
 
     #[test]
-    fn a_server_writes_hello_unmasked() {
-        let written = bytes(|out| server().message(Message::Text("Hello"), [9; 4], out));
-        assert_eq!(written, [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
+    fn server_encodes_hello_unmasked() {
+        let encoded = bytes(|out| server().message(Message::Text("Hello"), [9; 4], out));
+        assert_eq!(encoded, [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
     }
 
     #[test]
-    fn a_client_writes_hello_masked() {
+    fn client_encodes_hello_masked() {
         let client = Encoder::new(Version::Rfc6455, Side::Client);
-        let written = bytes(|out| client.message(Message::Text("Hello"), [0x37, 0xfa, 0x21, 0x3d], out));
-        assert_eq!(written, [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
+        let encoded = bytes(|out| client.message(Message::Text("Hello"), [0x37, 0xfa, 0x21, 0x3d], out));
+        assert_eq!(encoded, [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
         assert!(client.message_header(Message::Text("Hello")).is_none());
     }
 
     #[test]
-    fn ping_and_pong_carry_hello() {
-        let written = bytes(|out| server().ping(b"Hello", [0; 4], out));
-        assert_eq!(written, [0x89, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
-        let written = bytes(|out| server().pong(b"Hello", [0; 4], out));
-        assert_eq!(written, [0x8a, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
+    fn ping_and_pong_frames_carry_their_payload() {
+        let encoded = bytes(|out| server().ping(b"Hello", [0; 4], out));
+        assert_eq!(encoded, [0x89, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
+        let encoded = bytes(|out| server().pong(b"Hello", [0; 4], out));
+        assert_eq!(encoded, [0x8a, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
     }
 
     #[test]
-    fn lengths_of_256_bytes_and_64_kib_take_two_and_eight_octets() {
-        let written = bytes(|out| server().message(Message::Binary(&[0; 256]), [0; 4], out));
-        assert_eq!(written[..4], [0x82, 0x7e, 0x01, 0x00]);
-        let written = bytes(|out| server().message(Message::Binary(&[0; 65536]), [0; 4], out));
-        assert_eq!(written[..10], [0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0]);
+    fn lengths_of_256_bytes_and_64_kib_are_encoded_in_two_and_eight_octets() {
+        let encoded = bytes(|out| server().message(Message::Binary(&[0; 256]), [0; 4], out));
+        assert_eq!(encoded[..4], [0x82, 0x7e, 0x01, 0x00]);
+        let encoded = bytes(|out| server().message(Message::Binary(&[0; 65536]), [0; 4], out));
+        assert_eq!(encoded[..10], [0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0]);
     }
 
     #[test]
-    fn a_header_alone_is_the_start_of_the_frame() {
+    fn message_header_equals_the_start_of_the_whole_frame() {
         let message = Message::Binary(&[7; 70_000]);
-        let written = bytes(|out| server().message(message, [0; 4], out));
-        assert_eq!(server().message_header(message).unwrap().as_bytes(), &written[..10]);
+        let encoded = bytes(|out| server().message(message, [0; 4], out));
+        assert_eq!(server().message_header(message).unwrap().as_bytes(), &encoded[..10]);
     }
 
     #[test]
-    fn a_close_frame_has_code_and_reason_or_nothing() {
-        let written = bytes(|out| server().close(Some(CloseCode::NORMAL), "bye", [0; 4], out));
-        assert_eq!(written, [0x88, 0x05, 0x03, 0xe8, b'b', b'y', b'e']);
+    fn close_frame_has_code_and_truncated_reason_or_an_empty_payload() {
+        let encoded = bytes(|out| server().close(Some(CloseCode::NORMAL), "bye", [0; 4], out));
+        assert_eq!(encoded, [0x88, 0x05, 0x03, 0xe8, b'b', b'y', b'e']);
         assert_eq!(bytes(|out| server().close(None, "", [0; 4], out)), [0x88, 0x00]);
-        let written = bytes(|out| server().close(Some(CloseCode::NORMAL), &"x".repeat(200), [0; 4], out));
-        assert_eq!(written.len(), 2 + 125);
+        let encoded = bytes(|out| server().close(Some(CloseCode::NORMAL), &"x".repeat(200), [0; 4], out));
+        assert_eq!(encoded.len(), 2 + 125);
     }
 
     #[test]
-    fn who_masks_and_who_has_octets_is_by_side_and_by_version() {
+    fn client_masks_in_every_version_and_binary_support_depends_on_the_version() {
         for version in Version::ALL.iter().copied() {
             assert!(Encoder::new(version, Side::Client).masks() && !Encoder::new(version, Side::Server).masks());
             let encoder = Encoder::new(version, Side::Server);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn rsv1_stands_in_the_first_frame_of_what_is_compressed() {
+    fn rsv1_is_set_only_in_the_first_frame_of_a_compressed_message() {
         // The sample of RFC 7692 §7.2.3.1, whole and in two frames.
         let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
         let write = |op_code, fin, payload| bytes(|out| server().compressed(op_code, fin, payload, [0; 4], out));
@@ -263,12 +263,12 @@ mod tests {
         assert_eq!(write(OpCode::Text, false, &hello[..3]), [0x41, 0x03, 0xf2, 0x48, 0xcd]);
         assert_eq!(write(OpCode::Continuation, true, &hello[3..]), [0x80, 0x04, 0xc9, 0xc9, 0x07, 0x00]);
         let client = Encoder::new(Version::Rfc6455, Side::Client);
-        let written = bytes(|out| client.compressed(OpCode::Text, true, &hello, [1; 4], out));
-        assert_eq!(written, [&[0xc1, 0x87, 1, 1, 1, 1], &hello.map(|octet| octet ^ 1)[..]].concat());
+        let encoded = bytes(|out| client.compressed(OpCode::Text, true, &hello, [1; 4], out));
+        assert_eq!(encoded, [&[0xc1, 0x87, 1, 1, 1, 1], &hello.map(|octet| octet ^ 1)[..]].concat());
     }
 
     #[test]
-    fn a_close_is_answered_in_the_words_of_its_version() {
+    fn close_reply_has_the_format_of_its_version() {
         let answer =
             |version, body: &[u8]| bytes(|out| Encoder::new(version, Side::Server).close_answer(body, [0; 4], out));
         assert_eq!(answer(Version::Rfc6455, b"\x03\xe8bye"), [0x88, 2, 3, 0xe8]);

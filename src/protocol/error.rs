@@ -108,8 +108,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_has_the_code_of_its_kind_and_the_words_of_em_websocket() {
-        let told = |error: ProtocolError| (u16::from(error.close_code()), error.close_reason());
+    fn protocol_error_has_the_close_code_of_its_kind_and_the_reason_of_em_websocket() {
+        let reported = |error: ProtocolError| (u16::from(error.close_code()), error.close_reason());
         for (error, code, reason) in [
             (ProtocolError::UnknownOpCode(5), 1002, "Unknown opcode 5"),
             (ProtocolError::ExpectedContinuation, 1002, "Continuation frame expected"),
@@ -121,7 +121,7 @@ mod tests {
                 "Frame length too long (10 bytes); the limit is 9 bytes",
             ),
         ] {
-            assert_eq!(told(error), (code, reason.to_owned()));
+            assert_eq!(reported(error), (code, reason.to_owned()));
         }
     }
 }

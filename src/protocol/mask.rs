@@ -77,14 +77,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_masked_hello_of_rfc_6455_section_5_7_reads_hello() {
+    fn masked_hello_of_rfc_6455_section_5_7_unmasks_to_hello() {
         let mut payload = [0x7f, 0x9f, 0x4d, 0x51, 0x58];
         unmask(&mut payload, [0x37, 0xfa, 0x21, 0x3d], 0);
         assert_eq!(&payload, b"Hello");
     }
 
     #[test]
-    fn no_key_is_given_twice() {
+    fn masking_keys_and_nonces_use_each_random_byte_once() {
         let mut next = 0_u32;
         let mut masks = Masks::new(Box::new(move |bytes| {
             for word in bytes.chunks_mut(4) {
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn any_split_gives_what_the_whole_gives() {
+    fn payload_unmasked_in_two_pieces_equals_the_payload_unmasked_at_once() {
         let key = [1, 2, 3, 4];
         let plain: Vec<u8> = (0..=70).collect();
         let mut whole = plain.clone();

@@ -312,11 +312,11 @@ mod tests {
         assert_eq!((text.as_text(), binary.as_text()), (Some("word"), None));
         assert!(text.is_text() && !text.is_binary() && binary.is_binary() && !binary.is_text());
         assert!(!text.is_empty() && Message::Text("").is_empty() && Message::Binary(b"").is_empty());
-        assert_eq!((text.to_owned() == text, text.to_owned() == binary), (true, false), "the type is part of it");
+        assert_eq!((text.to_owned() == text, text.to_owned() == binary), (true, false), "equality includes the type");
     }
 
     #[test]
-    fn displayed_message_is_its_text_and_bytes_lose_nothing() {
+    fn message_is_displayed_as_its_text_or_its_escaped_bytes() {
         let long = "é".repeat(1000);
         assert_eq!(Message::Text(&long).to_string(), long);
         assert_eq!(OwnedMessage::text(long.as_str()).to_string(), long);
@@ -326,11 +326,11 @@ mod tests {
     }
 
     #[test]
-    fn owned_text_is_taken_over_and_given_back_without_a_copy() {
+    fn owned_text_is_stored_and_returned_without_a_copy() {
         let text = "x".repeat(100);
         let address = text.as_ptr();
         let owned = OwnedMessage::text(text);
-        let OwnedMessage::Text(again) = owned.clone() else { panic!("it is text") };
+        let OwnedMessage::Text(again) = owned.clone() else { panic!("not a text message") };
         assert_eq!((again.as_ptr(), again.len()), (address, 100));
         assert_eq!(Bytes::from(again).as_ptr(), address);
         assert!(Utf8Bytes::try_from(Bytes::from_static(b"\xff")).is_err());

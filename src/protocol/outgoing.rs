@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_payload_type_is_the_message_that_it_says() {
+    fn each_payload_type_converts_to_a_message_of_its_kind() {
         fn owned<'m>(outgoing: impl Into<Outgoing<'m>>) -> OwnedMessage {
             match outgoing.into().0 {
                 OutgoingKind::Borrowed(message) => message.to_owned(),

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_of_a_mixed_text_gives_the_text() {
+    fn text_split_at_any_octet_is_decoded_unchanged() {
         let sample = "κόσμε, ẞ, 🦀, \u{10ffff} and ascii".as_bytes();
         assert_eq!(octet_by_octet(sample).as_deref(), Ok("κόσμε, ẞ, 🦀, \u{10ffff} and ascii"));
         for cut in 0..=sample.len() {
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_bad_octet_is_the_one_that_fails() {
+    fn invalid_text_fails_at_its_first_invalid_octet() {
         assert_eq!(octet_by_octet(b"ab\xff"), Err(2));
         assert_eq!(octet_by_octet(b"\xf4\x90\x80\x80"), Err(1)); // above U+10FFFF: Autobahn 6.4.x
         assert_eq!(octet_by_octet(b"\xed\xa0\x80"), Err(1)); // a surrogate
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_is_judged_as_its_octets_are() {
+    fn invalid_text_in_one_chunk_is_refused() {
         for bad in [&b"ok\xf4\x90"[..], b"\xed\xa0", b"caf\xc3("] {
             let (mut stream, mut text) = (Utf8Stream::default(), String::new());
             assert_eq!(stream.push(bad, &mut text), Err(ProtocolError::InvalidUtf8));

@@ -278,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_version_finds_its_own_row() {
+    fn each_version_has_its_own_name_and_number() {
         let rows: Vec<String> = Version::ALL.iter().map(Version::to_string).collect();
         let expected = [
             "RFC 6455", "hybi-08", "hybi-07", "hybi-06", "hybi-05", "hybi-03", "hybi-02", "hybi-01", "hixie-76",
@@ -295,10 +295,10 @@ mod tests {
     }
 
     #[test]
-    fn each_version_can_do_what_its_draft_says() {
+    fn each_version_has_the_features_of_its_draft() {
         for version in Version::ALL.iter().copied() {
             let (number, Traits { framing, .. }) = (version.number(), version.traits());
-            let typed = number <= 13;
+            let hybi = number <= 13;
             let expected = match number {
                 75 | 76 => Framing::Hixie,
                 1..=3 => Framing::MoreBit,
@@ -306,12 +306,12 @@ mod tests {
                 _ => Framing::Hybi,
             };
             assert_eq!(*framing, expected, "{version}");
-            assert_eq!((version.supports_binary(), version.supports_ping()), (typed, typed), "{version}");
+            assert_eq!((version.supports_binary(), version.supports_ping()), (hybi, hybi), "{version}");
             assert_eq!(version.supports_close_codes(), (6..=13).contains(&number), "{version}");
             assert_eq!(version.has_closing_handshake(), number != 75, "{version}");
-            assert_eq!(version.closes_cleanly(), typed, "{version}");
-            let failed = if number == 13 { CloseCode::INTERNAL_ERROR } else { CloseCode::new(3000) };
-            assert_eq!(version.internal_error(), failed, "{version}");
+            assert_eq!(version.closes_cleanly(), hybi, "{version}");
+            let internal_error = if number == 13 { CloseCode::INTERNAL_ERROR } else { CloseCode::new(3000) };
+            assert_eq!(version.internal_error(), internal_error, "{version}");
         }
     }
 }

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_chooses_the_variable() {
+    fn url_scheme_selects_the_proxy_variable() {
         let named = |host: &str, port| Ok(Some((host.to_owned(), port)));
         let all = "http_proxy=http://h:1 https_proxy=http://s:2 ALL_PROXY=socks5://a";
         assert_eq!(proxy("ws://x/", all), named("h", 1));
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(proxy("wss://x/", &format!("WSS_PROXY=w {all}")), named("w", 8080));
         assert_eq!(proxy("ws://x/", &format!("ws_proxy=w:3 {all}")), named("w", 3));
         assert_eq!(proxy("wss://x/", "HTTPS_PROXY=s:2"), named("s", 2));
-        // CVE-2016-5385 and its like.
+        // CVE-2016-5385: a CGI process has the header `Proxy` of a request in this variable.
         assert_eq!(proxy("ws://x/", "HTTP_PROXY=http://evil"), Ok(None));
         assert_eq!(proxy("ws://x/", "http_proxy="), Ok(None));
         assert_eq!(proxy("ws://x/", "http_proxy=ftp://x"), Err(UrlError::Scheme));
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn some_servers_are_reached_without() {
+    fn no_proxy_lists_the_hosts_that_are_reached_directly() {
         let direct = |url: &str, list: &str| proxy(url, &format!("all_proxy=p no_proxy={list}")).unwrap().is_none();
         for (url, list) in [
             ("ws://example.com/", "*"),

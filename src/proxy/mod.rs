@@ -160,23 +160,23 @@ impl Tunnel {
 mod tests {
     use super::*;
 
-    /// The bytes sent to the proxy, and the state of the tunnel, after `answers` octet by octet.
-    fn through(proxy: &str, url: &str, answers: &[u8]) -> (Vec<u8>, Result<Option<usize>, ProxyError>) {
+    /// The bytes sent to the proxy, and the last result of the tunnel, after `replies` octet by octet.
+    fn run_tunnel(proxy: &str, url: &str, replies: &[u8]) -> (Vec<u8>, Result<Option<usize>, ProxyError>) {
         let mut out = Vec::new();
         let mut tunnel = Tunnel::new(&proxy.parse().unwrap(), &Url::parse(url).unwrap(), &mut out);
-        let mut stands = Ok(None);
-        for (index, octet) in answers.iter().enumerate() {
-            stands = tunnel.read(&[*octet], &mut out);
-            if !matches!(stands, Ok(None)) {
-                assert!(stands.is_err() || index + 1 == answers.len(), "it stands with the last octet, and not before");
+        let mut result = Ok(None);
+        for (index, octet) in replies.iter().enumerate() {
+            result = tunnel.read(&[*octet], &mut out);
+            if !matches!(result, Ok(None)) {
+                assert!(result.is_err() || index + 1 == replies.len(), "the tunnel opens only with the last octet");
                 break;
             }
         }
-        (out, stands)
+        (out, result)
     }
 
     #[test]
-    fn a_proxy_is_a_url() {
+    fn proxy_is_parsed_from_a_url() {
         let parsed = |text: &str| text.parse::<Proxy>().map(|proxy| (proxy.kind, proxy.host, proxy.port));
         assert_eq!(parsed("http://proxy"), Ok((Kind::Connect, "proxy".to_owned(), 8080)));
         assert_eq!(parsed("http://u:p@[::1]:80/"), Ok((Kind::Connect, "::1".to_owned(), 80)));
@@ -191,68 +191,71 @@ mod tests {
     }
 
     #[test]
-    fn an_http_proxy_is_asked_to_connect() {
-        let (said, stands) = through(
+    fn http_proxy_gets_a_connect_request_and_must_reply_with_success() {
+        let (sent, result) = run_tunnel(
             "http://user:pass@proxy:3128",
             "wss://example.com/x",
             b"HTTP/1.1 200 Connection established\r\n\r\n",
         );
-        let expected = "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\nProxy-Authorization: Basic dXNlcjpwYXNz\r\n\r\n";
-        assert_eq!((String::from_utf8(said).unwrap().as_str(), stands), (expected, Ok(Some(1))));
+        let expected = "CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\
+                        Proxy-Authorization: Basic dXNlcjpwYXNz\r\n\r\n";
+        assert_eq!((String::from_utf8(sent).unwrap().as_str(), result), (expected, Ok(Some(1))));
         let own = "http://proxy".parse::<Proxy>().unwrap().header(http::header::USER_AGENT, "x/1".parse().unwrap());
-        let mut said = Vec::new();
-        Tunnel::new(&own, &Url::parse("ws://a/").unwrap(), &mut said);
-        assert!(said.ends_with(b"\r\nUser-Agent: x/1\r\n\r\n"));
-        let (said, _) = through("http://proxy", "ws://[::1]:81/", b"");
-        assert!(said.starts_with(b"CONNECT [::1]:81 HTTP/1.1\r\nHost: [::1]:81\r\n\r\n"));
-        let (_, stands) =
-            through("http://proxy", "ws://a/", b"HTTP/1.0 407 Proxy Authentication Required\r\nX: y\r\n\r\n");
-        assert_eq!(stands, Err(ProxyError::Refused(StatusCode::PROXY_AUTHENTICATION_REQUIRED)));
+        let mut sent = Vec::new();
+        Tunnel::new(&own, &Url::parse("ws://a/").unwrap(), &mut sent);
+        assert!(sent.ends_with(b"\r\nUser-Agent: x/1\r\n\r\n"));
+        let (sent, _) = run_tunnel("http://proxy", "ws://[::1]:81/", b"");
+        assert!(sent.starts_with(b"CONNECT [::1]:81 HTTP/1.1\r\nHost: [::1]:81\r\n\r\n"));
+        let (_, result) =
+            run_tunnel("http://proxy", "ws://a/", b"HTTP/1.0 407 Proxy Authentication Required\r\nX: y\r\n\r\n");
+        assert_eq!(result, Err(ProxyError::Refused(StatusCode::PROXY_AUTHENTICATION_REQUIRED)));
         let early = b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(8);
         let late = [&early[..], b"HTTP/1.1 200 OK\r\n\r\n"].concat();
-        assert_eq!(through("http://proxy", "ws://a/", &late).1, Ok(Some(1)));
+        assert_eq!(run_tunnel("http://proxy", "ws://a/", &late).1, Ok(Some(1)));
         let mut tunnel =
             Tunnel::new(&"http://proxy".parse().unwrap(), &Url::parse("ws://a/").unwrap(), &mut Vec::new());
         assert_eq!(tunnel.read(&late, &mut Vec::new()), Ok(Some(late.len())));
         let flood = [&early[..], b"HTTP/1.1 103 Early Hints\r\n\r\n"].concat();
         assert_eq!(
-            through("http://proxy", "ws://a/", &flood).1,
+            run_tunnel("http://proxy", "ws://a/", &flood).1,
             Err(ProxyError::Refused(StatusCode::from_u16(103).unwrap()))
         );
-        assert_eq!(through("http://proxy", "ws://a/", b"SSH-2.0-x\r\n\r\n").1, Err(ProxyError::Malformed));
+        assert_eq!(run_tunnel("http://proxy", "ws://a/", b"SSH-2.0-x\r\n\r\n").1, Err(ProxyError::Malformed));
     }
 
     #[test]
-    fn a_socks_proxy_is_told_a_name_or_an_address() {
-        let stands = [5, 0, 5, 0, 0, 1, 127, 0, 0, 1, 0, 80];
-        let (said, tunnel) = through("socks5://proxy", "ws://example.com/", &stands);
-        assert_eq!(said, [&[5, 1, 0, 5, 1, 0, 3, 11][..], b"example.com", &[0, 80]].concat());
+    fn socks_proxy_gets_the_target_as_a_name_or_an_address() {
+        let reply = [5, 0, 5, 0, 0, 1, 127, 0, 0, 1, 0, 80];
+        let (sent, tunnel) = run_tunnel("socks5://proxy", "ws://example.com/", &reply);
+        assert_eq!(sent, [&[5, 1, 0, 5, 1, 0, 3, 11][..], b"example.com", &[0, 80]].concat());
         assert_eq!(tunnel, Ok(Some(1)));
-        let (said, tunnel) = through("socks5://proxy", "ws://10.1.2.3:258/", &[5, 0, 5, 0, 0, 3, 2, b'a', b'b', 0, 80]);
-        assert_eq!((said, tunnel), (vec![5, 1, 0, 5, 1, 0, 1, 10, 1, 2, 3, 1, 2], Ok(Some(1))));
+        let (sent, tunnel) =
+            run_tunnel("socks5://proxy", "ws://10.1.2.3:258/", &[5, 0, 5, 0, 0, 3, 2, b'a', b'b', 0, 80]);
+        assert_eq!((sent, tunnel), (vec![5, 1, 0, 5, 1, 0, 1, 10, 1, 2, 3, 1, 2], Ok(Some(1))));
         let six = [&[5, 0, 5, 0, 0, 4][..], &[0; 18]].concat();
-        let (said, tunnel) = through("socks5://proxy", "ws://[::1]/", &six);
-        assert_eq!((said[6], said.len(), tunnel), (4, 3 + 4 + 16 + 2, Ok(Some(1))));
+        let (sent, tunnel) = run_tunnel("socks5://proxy", "ws://[::1]/", &six);
+        assert_eq!((sent[6], sent.len(), tunnel), (4, 3 + 4 + 16 + 2, Ok(Some(1))));
     }
 
     #[test]
-    fn a_socks_proxy_may_want_credentials() {
-        let (said, stands) = through("socks5://us:er:pa@proxy", "ws://a/", &[5, 2, 1, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(said, [&[5, 2, 0, 2, 1, 2][..], b"us", &[5], b"er:pa", &[5, 1, 0, 3, 1, b'a', 0, 80]].concat());
-        assert_eq!(stands, Ok(Some(1)));
-        assert_eq!(through("socks5://u:p@proxy", "ws://a/", &[5, 2, 1, 1]).1, Err(ProxyError::Credentials));
+    fn socks_proxy_gets_credentials_if_it_asks_for_them() {
+        let (sent, result) =
+            run_tunnel("socks5://us:er:pa@proxy", "ws://a/", &[5, 2, 1, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(sent, [&[5, 2, 0, 2, 1, 2][..], b"us", &[5], b"er:pa", &[5, 1, 0, 3, 1, b'a', 0, 80]].concat());
+        assert_eq!(result, Ok(Some(1)));
+        assert_eq!(run_tunnel("socks5://u:p@proxy", "ws://a/", &[5, 2, 1, 1]).1, Err(ProxyError::Credentials));
         let long = format!("socks5://u:{}@proxy", "p".repeat(256));
-        assert_eq!(through(&long, "ws://a/", &[5, 2]).1, Err(ProxyError::TooLong));
+        assert_eq!(run_tunnel(&long, "ws://a/", &[5, 2]).1, Err(ProxyError::TooLong));
         let longest = format!("socks5://u:{}@proxy", "p".repeat(255));
-        assert_eq!(through(&longest, "ws://a/", &[5, 2]).1, Ok(None));
+        assert_eq!(run_tunnel(&longest, "ws://a/", &[5, 2]).1, Ok(None));
         assert!(!format!("{:?}", "http://user:secret@proxy".parse::<Proxy>()).contains("secret"));
-        assert_eq!(through("socks5://proxy", "ws://a/", &[5, 2]).1, Err(ProxyError::Credentials));
-        assert_eq!(through("socks5://u:p@proxy", "ws://a/", &[5, 0xff]).1, Err(ProxyError::Credentials));
+        assert_eq!(run_tunnel("socks5://proxy", "ws://a/", &[5, 2]).1, Err(ProxyError::Credentials));
+        assert_eq!(run_tunnel("socks5://u:p@proxy", "ws://a/", &[5, 0xff]).1, Err(ProxyError::Credentials));
     }
 
     #[test]
-    fn a_socks_proxy_says_why_it_cannot() {
-        assert_eq!(through("socks5://proxy", "ws://a/", &[5, 0, 5, 5]).1, Err(ProxyError::Reply(5)));
+    fn error_reply_of_a_socks_proxy_is_reported_with_its_text() {
+        assert_eq!(run_tunnel("socks5://proxy", "ws://a/", &[5, 0, 5, 5]).1, Err(ProxyError::Reply(5)));
         // The texts of RFC 1928 §6.
         let words =
             ["failure", "rules", "network", "host", "refused", "expired", "command", "address type", "no reason"];
@@ -260,7 +263,7 @@ mod tests {
             assert!(ProxyError::Reply(reply).to_string().contains(word), "{reply}: {}", ProxyError::Reply(reply));
         }
         for nonsense in [&[4][..], b"HTTP/1.1", &[5, 0, 4], &[5, 0, 5, 0, 0, 9]] {
-            assert_eq!(through("socks5://proxy", "ws://a/", nonsense).1, Err(ProxyError::Malformed), "{nonsense:?}");
+            assert_eq!(run_tunnel("socks5://proxy", "ws://a/", nonsense).1, Err(ProxyError::Malformed), "{nonsense:?}");
         }
     }
 }

@@ -270,11 +270,11 @@ mod tests {
 
     use crate::{Reactor, ReactorConfig, Stream, StreamHandler, net::sim::Sim};
 
-    /// Sets its timer anew with each input.
+    /// Replaces its timer with each input.
     #[derive(Default)]
-    struct Restless(Option<crate::TimerId>);
+    struct ReplacesTimer(Option<crate::TimerId>);
 
-    impl StreamHandler for Restless {
+    impl StreamHandler for ReplacesTimer {
         fn on_data(&mut self, stream: &mut Stream<'_>, _: &mut [u8]) {
             if let Some(old) = self.0.replace(stream.set_timer(Duration::from_secs(60))) {
                 stream.cancel_timer(old);
@@ -283,9 +283,9 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_that_was_cancelled_is_forgotten_by_its_connection() {
+    fn cancelled_timer_is_removed_from_its_connection() {
         let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
-        let addr = reactor.listen_stream("10.0.0.1:80", |_| Restless::default()).unwrap().addr;
+        let addr = reactor.listen_stream("10.0.0.1:80", |_| ReplacesTimer::default()).unwrap().addr;
         let peer = reactor.kernel_mut().connect(addr).unwrap();
         for _ in 0..100 {
             reactor.kernel_mut().send(peer, b"again");
@@ -294,6 +294,6 @@ mod tests {
         assert_eq!((reactor.hub().outbounds[0].timers_mut().len(), reactor.hub().timers.len()), (1, 1));
         reactor.kernel_mut().finish(peer);
         reactor.settle().unwrap();
-        assert_eq!(reactor.hub().timers.len(), 0, "timers go with their connection");
+        assert_eq!(reactor.hub().timers.len(), 0, "timers are removed with their connection");
     }
 }

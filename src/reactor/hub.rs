@@ -361,7 +361,7 @@ mod tests {
     use crate::{Reactor, ReactorConfig, net::sim::Sim};
 
     #[test]
-    fn a_warning_that_any_peer_can_cause_is_logged_once_in_a_second() {
+    fn warning_that_a_peer_can_cause_is_logged_at_most_once_a_second() {
         let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         assert!(reactor.hub().may_warn() && !reactor.hub().may_warn());
         reactor.kernel_mut().advance(Duration::from_millis(999));

@@ -113,18 +113,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_of_different_reactors_and_of_successors_differ() {
+    fn ids_of_the_same_key_differ_between_connections_and_between_reactors() {
         let (mut one, mut other) = (IdSource::new(), IdSource::new());
         let (first, second, foreign) = (one.connection(7), one.connection(7), other.connection(7));
         assert!(first != second && first != foreign && second != foreign);
         assert_eq!((first.key(), foreign.key()), (7, 7));
         assert_ne!(first.to_string(), foreign.to_string());
         assert_eq!(ConnectionId::from_bits(foreign.to_bits()), Some(foreign));
-        assert!(first < second, "the order of one reactor's ids is the order in which they were made");
+        assert!(first < second, "ids of one reactor are ordered by creation");
     }
 
     #[test]
-    fn an_optional_id_takes_no_more_room_than_an_id() {
+    fn optional_id_has_the_size_of_an_id() {
         assert_eq!(size_of::<ConnectionId>(), 16);
         assert_eq!(size_of::<Option<TimerId>>(), 16);
     }

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passes_end_after_some_without_excess_and_start_again_with_it() {
+    fn trim_passes_end_after_a_number_of_passes_without_excess() {
         let mut trim = Trim::default();
         assert!(!trim.is_scheduled());
         trim.start();

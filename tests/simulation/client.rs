@@ -1,5 +1,5 @@
-//! Clients and servers of this crate on one reactor, over a faulty network, by seeds: the promises to clients. Every
-//! message that was accepted before a clean end has arrived.
+//! Clients and servers of this crate on one reactor over a faulty network: the order of the callbacks of clients, and
+//! the arrival of every message that was accepted before a clean close.
 //!
 //! `SIMULATION_SEEDS=100000` runs more seeds, `SIMULATION_SEED=17` runs one; `-- --nocapture` shows the number of
 //! connections.
@@ -18,17 +18,17 @@ use ws_reactor::{
 
 #[cfg(feature = "tls")]
 use crate::secure;
-use crate::seeds::{self, Story};
+use crate::seeds::{self, Scenario};
 
-/// State of all clients. The reactor would catch an assertion in a handler, so violations are noted here.
+/// State of all clients. The reactor would catch an assertion in a handler, so violations are recorded here.
 #[derive(Debug)]
 struct World {
     random: Random,
     /// The network loses nothing, so all messages must arrive.
-    faithful: bool,
+    lossless: bool,
     clients: Vec<State>,
     trace: Vec<String>,
-    wrong: Vec<String>,
+    violations: Vec<String>,
 }
 
 /// One client, over all its connections.
@@ -43,56 +43,57 @@ struct State {
     received: u32,
     /// Messages accepted in the current connection, and those of them that the server received.
     accepted: u32,
-    heard: u32,
-    /// The client has closed, or was told not to come back.
+    delivered: u32,
+    /// The client has closed, or has declined to reconnect.
     done: bool,
     /// The client has closed with messages in flight.
-    early: bool,
+    closed_early: bool,
 }
 
 type Shared = Rc<RefCell<World>>;
 
 impl World {
-    /// Notes a message that a server received. A server may read the rest of an earlier connection late.
-    fn heard(&mut self, message: Message<'_>) {
+    /// Counts a message that a server received. A server may read messages of an earlier connection late.
+    fn count_received(&mut self, message: Message<'_>) {
         let text = message.as_text().unwrap_or_default();
         let mut numbers = text.split(' ').map_while(|word| word.parse::<usize>().ok());
         let [Some(number), Some(epoch)] = [numbers.next(), numbers.next()] else {
-            return self.wrong.push(format!("a server received {text:.40}"));
+            return self.violations.push(format!("a server received {text:.40}"));
         };
         let state = &mut self.clients[number];
-        state.heard += u32::from(state.attempts as usize == epoch);
+        state.delivered += u32::from(state.attempts as usize == epoch);
     }
 }
 
-/// Sends numbered messages in bursts, each burst when the last one is back, and then closes.
-struct Counting {
+/// Sends numbered messages in bursts, each after all echoes of the previous one, and then closes.
+struct NumberedSender {
     world: Shared,
     number: usize,
 }
 
-const MOST: u32 = 6;
+const MESSAGES: u32 = 6;
 
-impl Counting {
-    fn note(&self, what: &str, ws: &WebSocket<'_>, holds: impl FnOnce(&State) -> bool) {
+impl NumberedSender {
+    /// Records a callback and checks the state of the client.
+    fn record(&self, what: &str, ws: &WebSocket<'_>, holds: impl FnOnce(&State) -> bool) {
         let mut world = self.world.borrow_mut();
         let (number, id) = (self.number, ws.id());
         world.trace.push(format!("{number} {id} {what}"));
         let state = &world.clients[number];
         if state.current != Some(id) || !holds(state) {
-            let wrong = format!("{number} {id} {what}: {state:?}");
-            world.wrong.push(wrong);
+            let violation = format!("{number} {id} {what}: {state:?}");
+            world.violations.push(violation);
         }
     }
 
     /// Sends a burst of messages, or closes after the last one.
-    fn say(&self, ws: &mut WebSocket<'_>) {
+    fn send_burst(&self, ws: &mut WebSocket<'_>) {
         let mut world = self.world.borrow_mut();
         let state = &world.clients[self.number];
         if state.sent > state.received {
             return;
         }
-        let burst = (1 + world.random.below(3) as u32).min(MOST - world.clients[self.number].sent);
+        let burst = (1 + world.random.below(3) as u32).min(MESSAGES - world.clients[self.number].sent);
         for _ in 0..burst {
             let length = if world.random.one_in(5) { world.random.below(60_000) } else { world.random.below(300) };
             let state = &mut world.clients[self.number];
@@ -101,97 +102,97 @@ impl Counting {
             state.sent += 1;
             match ws.send(&text) {
                 status if status.is_queued() => state.accepted += 1,
-                status => world.wrong.push(format!("{}: {status:?}", self.number)),
+                status => world.violations.push(format!("{}: {status:?}", self.number)),
             }
         }
-        let early = burst > 0 && world.random.one_in(15);
-        if burst == 0 || early {
+        let closes_early = burst > 0 && world.random.one_in(15);
+        if burst == 0 || closes_early {
             let state = &mut world.clients[self.number];
-            (state.done, state.early) = (true, early);
+            (state.done, state.closed_early) = (true, closes_early);
             ws.close(CloseCode::NORMAL, "counted");
         }
     }
 }
 
-impl Handler for Counting {
+impl Handler for NumberedSender {
     fn on_open(&mut self, ws: &mut WebSocket<'_>, _: &Handshake) {
-        self.note("open", ws, |state| !state.opened);
+        self.record("open", ws, |state| !state.opened);
         {
             let mut world = self.world.borrow_mut();
             let state = &mut world.clients[self.number];
             state.opened = true;
             // Messages in flight were lost with the last connection.
             state.sent = state.received;
-            (state.accepted, state.heard) = (0, 0);
+            (state.accepted, state.delivered) = (0, 0);
         }
-        self.say(ws);
+        self.send_burst(ws);
     }
 
     fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
         let State { received, attempts, .. } = self.world.borrow().clients[self.number];
         let prefix = format!("{} {attempts} {received} ", self.number);
-        let right = message.as_text().is_some_and(|text| text.starts_with(&prefix));
-        self.note("message", ws, |state| state.opened && right);
+        let expected = message.as_text().is_some_and(|text| text.starts_with(&prefix));
+        self.record("message", ws, |state| state.opened && expected);
         self.world.borrow_mut().clients[self.number].received += 1;
-        self.say(ws);
-        let cut = !self.world.borrow().faithful && self.world.borrow_mut().random.one_in(40);
-        if cut {
+        self.send_burst(ws);
+        let terminates = !self.world.borrow().lossless && self.world.borrow_mut().random.one_in(40);
+        if terminates {
             self.world.borrow_mut().clients[self.number].done = true;
             ws.terminate();
         }
     }
 
     fn on_error(&mut self, ws: &mut WebSocket<'_>, error: &Error) {
-        self.note(&format!("error {error}"), ws, |_| true);
+        self.record(&format!("error {error}"), ws, |_| true);
         let mut world = self.world.borrow_mut();
         let allowed = match error {
             Error::Connect(_) | Error::Timeout(_) | Error::SlowReader => true,
-            Error::Io(_) => !world.faithful,
+            Error::Io(_) => !world.lossless,
             _ => false,
         };
         if !allowed {
-            let wrong = format!("{}: {error}", self.number);
-            world.wrong.push(wrong);
+            let violation = format!("{}: {error}", self.number);
+            world.violations.push(violation);
         }
     }
 
     fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {
-        self.note(&format!("close {reason}"), ws, |_| true);
+        self.record(&format!("close {reason}"), ws, |_| true);
         let mut world = self.world.borrow_mut();
-        let faithful = world.faithful;
+        let lossless = world.lossless;
         let state = &mut world.clients[self.number];
         state.closed += 1;
         (state.current, state.opened) = (None, false);
-        let unclean = faithful && state.done && !reason.clean && reason.by != ClosedBy::Application;
-        let lost = reason.clean && reason.by == ClosedBy::Application && state.heard < state.accepted;
+        let unclean = lossless && state.done && !reason.clean && reason.by != ClosedBy::Application;
+        let lost = reason.clean && reason.by == ClosedBy::Application && state.delivered < state.accepted;
         if unclean || lost {
-            let wrong = format!("{}: {reason} {state:?}", self.number);
-            world.wrong.push(wrong);
+            let violation = format!("{}: {reason} {state:?}", self.number);
+            world.violations.push(violation);
         }
     }
 
     fn on_reconnect(&mut self, ws: &mut WebSocket<'_>, attempt: u32, wait: Duration) -> bool {
         let mut world = self.world.borrow_mut();
-        let wanted = !world.random.one_in(30) || world.faithful;
-        let trace = format!("{} {} attempt {attempt} after {wait:?}: {wanted}", self.number, ws.id());
+        let reconnects = !world.random.one_in(30) || world.lossless;
+        let trace = format!("{} {} attempt {attempt} after {wait:?}: {reconnects}", self.number, ws.id());
         world.trace.push(trace);
         let state = &mut world.clients[self.number];
         state.attempts += 1;
-        let wrong = state.current.is_some() || state.done;
-        state.current = wanted.then_some(ws.id());
-        state.done |= !wanted;
-        if wrong {
-            let wrong = format!("{}: comes back from {state:?}", self.number);
-            world.wrong.push(wrong);
+        let violation = state.current.is_some() || state.done;
+        state.current = reconnects.then_some(ws.id());
+        state.done |= !reconnects;
+        if violation {
+            let violation = format!("{}: reconnects from {state:?}", self.number);
+            world.violations.push(violation);
         }
-        wanted
+        reconnects
     }
 }
 
-/// Answers at once with addresses, some of which accept connections.
-struct Names(RefCell<Random>);
+/// Resolves every name at once to three addresses, one of which accepts connections.
+struct RandomResolver(RefCell<Random>);
 
-impl Resolver for Names {
+impl Resolver for RandomResolver {
     fn resolve(&self, _: &str, port: u16, answer: Answer) {
         let mut random = self.0.borrow_mut();
         let hosts = ["10.0.0.1", "10.0.0.7", "10.0.0.8"];
@@ -204,13 +205,13 @@ impl Resolver for Names {
     }
 }
 
-/// An echo server that notes what it received.
+/// An echo server that counts what it receives.
 fn server(shared: &Shared, random: &mut Random) -> Server {
     let shared = Rc::clone(shared);
     let server = Server::new(move |_| {
         let world = Rc::clone(&shared);
         on_message(move |ws, message| {
-            world.borrow_mut().heard(message);
+            world.borrow_mut().count_received(message);
             ws.send(message);
         })
     });
@@ -223,10 +224,10 @@ fn server(shared: &Shared, random: &mut Random) -> Server {
 }
 
 fn client(shared: &Shared, number: usize, random: &mut Random) -> Client {
-    let handler = Counting { world: Rc::clone(shared), number };
+    let handler = NumberedSender { world: Rc::clone(shared), number };
     let version = if random.one_in(2) { Version::Rfc6455 } else { Version::ALL[random.below(Version::ALL.len())] };
     let policy = Reconnect::new().max_backoff(Duration::from_secs(5));
-    // A rough network may be slow.
+    // Faults slow the network down.
     let config = ClientConfig::new().opening_timeout(Duration::from_secs(10));
     let client = Client::with_config(config, handler).version(version).reconnect(policy);
     #[cfg(feature = "deflate")]
@@ -241,23 +242,28 @@ fn client(shared: &Shared, number: usize, random: &mut Random) -> Client {
 }
 
 /// Runs one seed. Returns the number of connections.
-fn simulate(story: &Story) -> usize {
-    let seed = story.seed;
+fn simulate(scenario: &Scenario) -> usize {
+    let seed = scenario.seed;
     let mut random = Random::new(seed);
-    let faithful = random.one_in(2);
+    let lossless = random.one_in(2);
     let faults = match random.below(3) {
-        _ if faithful => Faults::ROUGH,
+        _ if lossless => Faults::ROUGH,
         0 => Faults { shortage: 100, leap: 1000, ..Faults::ROUGH },
         _ => Faults { reset: 400, ..Faults::ROUGH },
     };
-    let mut sim = Sim::with_faults(seed, story.faults(faults));
-    // One address of the name is silent, another refuses.
+    let mut sim = Sim::with_faults(seed, scenario.faults(faults));
+    // One address of the name never answers, another refuses connections.
     sim.silence("10.0.0.7:80".parse().unwrap());
     sim.silence("10.0.0.7:443".parse().unwrap());
     let mut reactor = Reactor::on(sim, ReactorConfig::default());
-    reactor.set_resolver(Names(RefCell::new(Random::new(seed ^ 1))));
-    let world =
-        World { random: Random::new(seed ^ 2), faithful, clients: Vec::new(), trace: Vec::new(), wrong: Vec::new() };
+    reactor.set_resolver(RandomResolver(RefCell::new(Random::new(seed ^ 1))));
+    let world = World {
+        random: Random::new(seed ^ 2),
+        lossless,
+        clients: Vec::new(),
+        trace: Vec::new(),
+        violations: Vec::new(),
+    };
     let shared = Rc::new(RefCell::new(world));
     let plain = server(&shared, &mut random);
     reactor.listen("10.0.0.1:80", plain).unwrap();
@@ -267,7 +273,7 @@ fn simulate(story: &Story) -> usize {
         reactor.listen("10.0.0.1:443", secure::server(within)).unwrap();
     }
     let schemes: &[&str] = if cfg!(feature = "tls") { &["ws", "wss"] } else { &["ws"] };
-    for number in 0..(1 + random.below(6)).min(story.peers) {
+    for number in 0..(1 + random.below(6)).min(scenario.peers) {
         let client = client(&shared, number, &mut random);
         shared.borrow_mut().clients.push(State::default());
         let scheme = schemes[random.below(schemes.len())];
@@ -283,17 +289,21 @@ fn simulate(story: &Story) -> usize {
     reactor.hub().shutdown(Duration::from_secs(10));
     reactor.advance(Duration::from_secs(60)).unwrap();
     let world = shared.borrow();
-    let report = || format!("seed {seed}: {:#?}\n{}", world.wrong, world.trace.join("\n"));
-    assert!(world.wrong.is_empty(), "{}", report());
+    let report = || format!("seed {seed}: {:#?}\n{}", world.violations, world.trace.join("\n"));
+    assert!(world.violations.is_empty(), "{}", report());
     assert_eq!(reactor.hub().stats().connections, 0, "{}", report());
     for state in &world.clients {
         assert!(state.current.is_none() && state.closed > 0, "{state:?} {}", report());
-        assert!(!faithful || state.done && (state.early || state.received == MOST), "{state:?} {}", report());
+        assert!(
+            !lossless || state.done && (state.closed_early || state.received == MESSAGES),
+            "{state:?} {}",
+            report()
+        );
     }
     world.clients.iter().map(|state| 1 + state.attempts as usize).sum()
 }
 
 #[test]
-fn clients_keep_their_promises_whatever_happens() {
+fn clients_get_callbacks_in_order_and_lose_no_message_before_a_clean_close() {
     seeds::for_each(300, simulate);
 }

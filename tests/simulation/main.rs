@@ -1,8 +1,7 @@
-//! The whole reactor under seeded faults, in virtual time: what must hold whatever the network, the peers and the
-//! handlers do.
+//! Simulations of a whole reactor in virtual time: invariants for any behaviour of network, peers and handlers.
 //!
-//! `SIMULATION_SEEDS=100000` tries more seeds, `SIMULATION_SEED=17` tells one story again; `-- --nocapture` shows how
-//! many connections have lived.
+//! `SIMULATION_SEEDS=100000` runs more seeds, `SIMULATION_SEED=17` replays one; `-- --nocapture` shows the number of
+//! connections.
 #![allow(clippy::unwrap_used)]
 
 mod client;
@@ -18,7 +17,7 @@ mod world;
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc, time::Duration};
 
 use peer::Peer;
-use seeds::Story;
+use seeds::Scenario;
 use wire::Kind;
 use world::{Connection, Echo, Mood, World};
 use ws_reactor::{
@@ -42,7 +41,7 @@ fn faults(random: &mut Random, mood: Mood) -> Faults {
 }
 
 fn config(random: &mut Random, mood: Mood) -> ReactorConfig {
-    // In tiny reads nothing may be overlooked between two of them.
+    // Tiny buffers split every frame over many reads.
     let read_buffer_bytes = [16, 1000, 64 * 1024, 256 * 1024][random.below(4)];
     let read_budget_bytes = read_buffer_bytes * [1, 4, 100][random.below(3)];
     let turn_budget_bytes = [100, 20_000, 1024 * 1024][random.below(3)];
@@ -64,7 +63,7 @@ fn settings(random: &mut Random, mood: Mood) -> ServerConfig {
     settings.websocket.message_budget = [1, 3, 256][random.below(3)];
     let output = &mut settings.websocket.stream.output;
     output.pause_reading_bytes = [100, 4096, 64 * 1024][random.below(3)];
-    // A TLS handshake in pieces of a byte takes its time, too.
+    // A TLS handshake in pieces of one byte takes long.
     settings.opening_timeout = Duration::from_secs(if mood == Mood::Chaos { 10 } else { 1000 });
     let output = &mut settings.websocket.stream.output;
     if mood == Mood::Chaos {
@@ -78,7 +77,7 @@ fn settings(random: &mut Random, mood: Mood) -> ServerConfig {
     settings
 }
 
-/// Moves time on, from deadline to deadline, with so many turns at each, though not all may be done then.
+/// Advances time from deadline to deadline, with at most `turns` turns at each, which may leave work undone.
 fn advance(reactor: &mut Reactor<Sim>, milliseconds: u64, turns: usize) {
     let end = reactor.kernel_mut().now() + Duration::from_millis(milliseconds);
     loop {
@@ -98,29 +97,28 @@ fn advance(reactor: &mut Reactor<Sim>, milliseconds: u64, turns: usize) {
     }
 }
 
-/// What a simulation is for.
+/// Whether two runs of a seed must be equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Telling {
-    Anything,
-    /// The same thing each time. TLS does not: it draws its keys elsewhere.
-    TheSame,
+enum Repeat {
+    Different,
+    /// Excludes TLS, whose keys do not come from the seed.
+    Equal,
 }
 
-/// What has happened.
-struct Told {
-    /// All that handlers were told, and what the peers got.
+/// Result of one simulation.
+struct Outcome {
+    /// All callbacks, and the statistics.
     trace: Vec<String>,
-    /// How many connections there were.
-    lives: usize,
+    connections: usize,
 }
 
-/// Lives through one seed.
-fn simulate(story: &Story, mood: Mood, telling: Telling) -> Told {
-    let seed = story.seed;
+/// Runs one seed and checks the invariants.
+fn simulate(scenario: &Scenario, mood: Mood, repeat: Repeat) -> Outcome {
+    let seed = scenario.seed;
     let mut random = Random::new(seed.wrapping_mul(0x9e37_79b9) ^ mood as u64);
-    let faults = story.faults(faults(&mut random, mood));
+    let faults = scenario.faults(faults(&mut random, mood));
     let mut reactor = Reactor::on(Sim::with_faults(seed, faults), config(&mut random, mood));
-    let secure = cfg!(feature = "tls") && telling == Telling::Anything && random.one_in(4);
+    let secure = cfg!(feature = "tls") && repeat == Repeat::Different && random.one_in(4);
     let compressed = cfg!(feature = "deflate") && random.one_in(2);
     let compressed = compressed.then(|| (random.one_in(2), random.one_in(2)));
     let world = Rc::new(RefCell::new(World {
@@ -131,7 +129,7 @@ fn simulate(story: &Story, mood: Mood, telling: Telling) -> Told {
         random: random.clone(),
         connections: Vec::new(),
         ids: Vec::new(),
-        told: 0,
+        sequence: 0,
         subscribed: BTreeSet::new(),
         messages: 0,
         queued: 0,
@@ -141,7 +139,7 @@ fn simulate(story: &Story, mood: Mood, telling: Telling) -> Told {
         protocol_errors: 0,
         timeouts: 0,
         trace: Vec::new(),
-        wrong: Vec::new(),
+        violations: Vec::new(),
     }));
     let shared = Rc::clone(&world);
     let server = Server::new(move |handshake| Echo {
@@ -166,12 +164,12 @@ fn simulate(story: &Story, mood: Mood, telling: Telling) -> Told {
     #[cfg(feature = "tls")]
     let server = if secure { secure::server(server) } else { server };
     let address = reactor.listen("10.0.0.1:80", server).unwrap().addr;
-    let (mut peers, count) = (Vec::<Peer>::new(), (2 + random.below(11)).min(story.peers));
+    let (mut peers, count) = (Vec::<Peer>::new(), (2 + random.below(11)).min(scenario.peers));
     let (mut received, mut sent) = (0, 0);
-    // At first anything may happen; then everybody listens.
-    let steps = (40 + random.below(60)).min(story.steps);
+    // In the first steps peers act at random. In the rest every peer only reads.
+    let steps = (40 + random.below(60)).min(scenario.steps);
     for step in 0..steps + 1000 {
-        // Tiny reads take their time.
+        // With tiny reads the echoes need more steps.
         let served = |peer: &Peer| peer.has_last_pong() && peer.echoed == world.borrow().connections[peer.number].sent;
         if step > steps + 60 && (mood == Mood::Chaos || peers.iter().all(served)) {
             break;
@@ -202,11 +200,11 @@ fn simulate(story: &Story, mood: Mood, telling: Telling) -> Told {
         let world = world.borrow();
         let connection = &world.connections[peer.number];
         if mood == Mood::Echo {
-            let said = (peer.number, connection.sent);
-            assert_eq!((peer.echoed, connection.received), (said.1, said.1), "peer {} got its echoes", said.0);
-            // Pongs may be left out while nothing can leave, but not the last (RFC 6455 §5.5.3).
-            assert!(peer.has_last_pong(), "peer {} got its last pong", said.0);
-            assert!(peer.incoming.is_empty(), "peer {} got half a frame", said.0);
+            let (number, expected) = (peer.number, connection.sent);
+            assert_eq!((peer.echoed, connection.received), (expected, expected), "echoes of peer {number}");
+            // Pongs may be skipped while the peer does not read, but not the last pong (RFC 6455 §5.5.3).
+            assert!(peer.has_last_pong(), "last pong of peer {number}");
+            assert!(peer.incoming.is_empty(), "partial frame at peer {number}");
             if random.one_in(2) {
                 peer.frame(Kind::Close, true, &[]);
             }
@@ -219,58 +217,59 @@ fn simulate(story: &Story, mood: Mood, telling: Telling) -> Told {
     }
     reactor.advance(Duration::from_secs(120)).unwrap();
     for peer in &mut peers {
-        assert!(reactor.kernel_mut().is_closed(peer.id), "peer {} was let go", peer.number);
+        assert!(reactor.kernel_mut().is_closed(peer.id), "connection of peer {} is not closed", peer.number);
         received += peer.read(&mut world.borrow_mut(), reactor.kernel_mut());
-        peer.check_torso(&world.borrow());
-        // A message that a send has accepted is lost only if the connection ends without a closing handshake, or with
-        // what a reset has destroyed on its way.
+        peer.check_partial_frame(&world.borrow());
+        // An accepted message is lost only if the connection ends without a closing handshake or a reset destroys data
+        // in flight.
         let Connection { accepted, clean, garbled, .. } = world.borrow().connections[peer.number];
         let reset = peer.reset || faults.reset > 0 && !peer.was_closed;
-        let taken = peer.taken;
-        assert!(!clean || garbled || reset || taken == accepted, "peer {} got {taken} of {accepted}", peer.number);
+        let delivered = peer.delivered;
+        let complete = !clean || garbled || reset || delivered == accepted;
+        assert!(complete, "peer {} received {delivered} of {accepted} messages", peer.number);
     }
     let world = world.borrow();
-    assert_eq!(world.wrong, Vec::<String>::new(), "what handlers found wrong");
+    assert_eq!(world.violations, Vec::<String>::new(), "violations seen by handlers");
     for (peer, Connection { opened, closed, garbled, .. }) in world.connections.iter().enumerate() {
-        assert_eq!(opened, closed, "peer {peer} opened and closed as often");
-        assert!(mood == Mood::Chaos || *opened == 1 && !garbled, "peer {peer} was served");
+        assert_eq!(opened, closed, "on_open and on_close of peer {peer}");
+        assert!(mood == Mood::Chaos || *opened == 1 && !garbled, "peer {peer} was not served");
     }
     let stats = reactor.hub().stats();
-    assert_eq!((stats.connections, stats.buffered_bytes), (0, 0), "nobody and nothing is left");
-    assert!(TOPICS.iter().all(|topic| reactor.hub().subscribers(topic) == 0), "subscriptions end with connections");
-    let refused = peers.len() as u64 - stats.accepted;
-    assert!(refused == 0 || faults.shortage > 0, "{refused} were not accepted");
+    assert_eq!((stats.connections, stats.buffered_bytes), (0, 0), "connections and buffered bytes left");
+    assert!(TOPICS.iter().all(|topic| reactor.hub().subscribers(topic) == 0), "subscriptions left");
+    let unaccepted = peers.len() as u64 - stats.accepted;
+    assert!(unaccepted == 0 || faults.shortage > 0, "{unaccepted} connections were not accepted");
     assert_eq!(stats.opened, world.ids.len() as u64, "opened");
     assert_eq!((stats.messages_in, stats.messages_out), (world.messages, world.queued), "messages in and out");
     assert_eq!((stats.dropped, stats.panics), (world.dropped, world.panics), "dropped messages and panics");
     assert_eq!(stats.protocol_errors, world.protocol_errors, "protocol errors");
     assert!(stats.timed_out >= world.timeouts, "{} of {} timeouts", stats.timed_out, world.timeouts);
-    // What is encrypted is more.
+    // TLS adds bytes.
     let counted = stats.bytes_in <= sent as u64 && (secure || stats.bytes_out >= received as u64);
     assert!(counted, "{stats:?}, {sent}, {received}");
     let lossless = (stats.bytes_in, stats.bytes_out) == (sent as u64, received as u64);
     assert!(lossless || secure || mood == Mood::Chaos, "{stats:?}, {sent}, {received}");
     let mut trace = world.trace.clone();
     trace.extend([format!("{stats:?}"), format!("{sent} {received} {}", random.number())]);
-    Told { trace, lives: peers.len() }
+    Outcome { trace, connections: peers.len() }
 }
 
 #[test]
-fn every_byte_of_an_echo_comes_back_once_and_in_order() {
-    seeds::for_each(150, |story| simulate(story, Mood::Echo, Telling::Anything).lives);
+fn echo_server_returns_every_message_once_and_in_order() {
+    seeds::for_each(150, |scenario| simulate(scenario, Mood::Echo, Repeat::Different).connections);
 }
 
 #[test]
-fn every_connection_ends_once_whatever_handlers_and_peers_do() {
-    seeds::for_each(250, |story| simulate(story, Mood::Chaos, Telling::Anything).lives);
+fn every_opened_connection_closes_once_with_random_handlers_and_peers() {
+    seeds::for_each(250, |scenario| simulate(scenario, Mood::Chaos, Repeat::Different).connections);
 }
 
 #[test]
-fn a_seed_always_tells_the_same_story() {
-    let told = |story: &Story| simulate(story, Mood::Chaos, Telling::TheSame);
-    seeds::for_each(20, |story| {
-        let first = told(story);
-        assert_eq!(first.trace, told(story).trace);
-        2 * first.lives
+fn two_runs_of_one_seed_have_the_same_trace() {
+    let run = |scenario: &Scenario| simulate(scenario, Mood::Chaos, Repeat::Equal);
+    seeds::for_each(20, |scenario| {
+        let first = run(scenario);
+        assert_eq!(first.trace, run(scenario).trace);
+        2 * first.connections
     });
 }

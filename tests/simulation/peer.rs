@@ -1,4 +1,4 @@
-//! The far ends: what they send, and what may come to them.
+//! The peers: what they send, and what they may receive.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::{
     world::{Connection, Mood, World, payload},
 };
 
-/// A far end, which reads every frame that comes and knows what it may be.
+/// A peer that checks every frame it receives.
 pub(crate) struct Peer {
     pub(crate) id: PeerId,
     pub(crate) version: Version,
@@ -25,27 +25,27 @@ pub(crate) struct Peer {
     pub(crate) tls: Option<secure::Client>,
     #[cfg(feature = "deflate")]
     pub(crate) deflate: Option<wire::deflate::Deflate>,
-    /// What has come of a message in pieces.
+    /// Kind and payload so far of a fragmented message.
     pub(crate) fragments: Option<(Kind, Vec<u8>)>,
-    /// It was answered with a WebSocket; `Some(false)` otherwise.
+    /// Whether the response was an upgrade, once it has arrived.
     pub(crate) upgraded: Option<bool>,
-    /// Its request was garbled, and may be answered in any version.
-    pub(crate) unsure: bool,
+    /// The request was garbled and may be answered in any version.
+    pub(crate) garbled_request: bool,
     pub(crate) echoed: usize,
-    /// Messages to this peer alone that have come.
-    pub(crate) taken: usize,
-    pub(crate) last_told: u64,
+    /// Received messages that were sent to this peer alone.
+    pub(crate) delivered: usize,
+    pub(crate) last_sequence: u64,
     pub(crate) pings: usize,
     pub(crate) pongs: BTreeSet<usize>,
     pub(crate) was_closed: bool,
-    /// It says nothing any more.
+    /// The peer sends nothing any more.
     pub(crate) done: bool,
-    /// It has reset its connection, and what was on the way is gone.
+    /// The peer has reset its connection, so that data in flight is lost.
     pub(crate) reset: bool,
 }
 
 impl Peer {
-    /// Most begin with a handshake; some only begin it, or say something else.
+    /// Most peers start with a request, some with a truncated or garbled one.
     pub(crate) fn new(id: PeerId, world: &mut World, random: &mut Random) -> Peer {
         let number = world.connections.len();
         let version = match random.one_in(2) {
@@ -57,7 +57,7 @@ impl Peer {
         let mut outgoing = wire::request(version, &format!("/{number}"), offer);
         let garbled = world.mood == Mood::Chaos && random.one_in(15);
         if garbled {
-            // Behind the path, lest it speak for another.
+            // Not in the path, which names the peer.
             let at = 14 + random.below(outgoing.len() - 14);
             outgoing[at] = random.number() as u8;
             outgoing.truncate(at + random.below(100));
@@ -79,10 +79,10 @@ impl Peer {
                 .map(|(keeps, server_keeps)| wire::deflate::Deflate::new(keeps, server_keeps)),
             fragments: None,
             upgraded: None,
-            unsure: garbled,
+            garbled_request: garbled,
             echoed: 0,
-            taken: 0,
-            last_told: 0,
+            delivered: 0,
+            last_sequence: 0,
             pings: 0,
             pongs,
             was_closed: false,
@@ -158,7 +158,7 @@ impl Peer {
             }
             34 => {
                 self.frame(Kind::Close, true, &1000_u16.to_be_bytes());
-                // What follows a close frame is not looked at; a handler would find this to be none of its messages.
+                // The server ignores data after a close frame. A handler would report this text as a violation.
                 self.frame(Kind::Text, true, b"late");
             }
             35 => {
@@ -169,7 +169,7 @@ impl Peer {
                 sim.reset(self.id);
                 (self.done, self.reset) = (true, true);
             }
-            // Its power is gone, and nobody tells.
+            // The peer vanishes without closing its connection.
             37 => {
                 sim.hold(self.id, 4096);
                 self.done = true;
@@ -178,7 +178,7 @@ impl Peer {
         }
     }
 
-    /// What is to be sent, as it is on the wire.
+    /// The bytes to send, encrypted with TLS.
     pub(crate) fn wire(&mut self) -> &mut Vec<u8> {
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
@@ -199,7 +199,7 @@ impl Peer {
         length
     }
 
-    /// Reads what has come, and answers pings.
+    /// Reads and checks the received bytes, and answers pings.
     pub(crate) fn read(&mut self, world: &mut World, sim: &mut Sim) -> usize {
         let received = sim.received(self.id);
         #[cfg(feature = "tls")]
@@ -213,8 +213,8 @@ impl Peer {
             let head = self.incoming.windows(4).position(|window| window == b"\r\n\r\n");
             let Some(end) = head else { return received.len() };
             let upgraded = self.incoming.starts_with(b"HTTP/1.1 101 ");
-            let late = world.mood == Mood::Chaos && self.incoming.starts_with(b"HTTP/1.1 408 ");
-            assert!(upgraded || late || self.unsure, "peer {} was refused", self.number);
+            let timed_out = world.mood == Mood::Chaos && self.incoming.starts_with(b"HTTP/1.1 408 ");
+            assert!(upgraded || timed_out || self.garbled_request, "peer {} was refused", self.number);
             let proof = if upgraded && matches!(self.version.number(), 76 | 1..=3) { 16 } else { 0 };
             if self.incoming.len() < end + 4 + proof {
                 return received.len();
@@ -222,12 +222,12 @@ impl Peer {
             self.incoming.drain(..end + 4 + proof);
             self.upgraded = Some(upgraded);
         }
-        if self.unsure {
+        if self.garbled_request {
             self.incoming.clear();
             return received.len();
         }
         if self.upgraded == Some(false) {
-            // What a refused peer gets is for people.
+            // The body of an error response is not checked.
             return received.len();
         }
         let mut at = 0;
@@ -242,7 +242,7 @@ impl Peer {
         received.len()
     }
 
-    /// The message that a frame completes, as it was before it was compressed; control frames are whole.
+    /// The message that a frame completes, decompressed. A control frame is returned as it is.
     fn whole(&mut self, frame: &Frame, payload: Vec<u8>) -> Option<(Kind, Vec<u8>)> {
         if !frame.fragment && self.fragments.is_none() && !frame.compressed || !frame.kind.is_data() {
             return Some((frame.kind, payload));
@@ -253,8 +253,8 @@ impl Peer {
                 (kind, [before, payload].concat())
             }
             None => {
-                assert_ne!(frame.kind, Kind::Continuation, "what continues has begun");
-                assert!(frame.compressed, "only what is compressed comes in pieces");
+                assert_ne!(frame.kind, Kind::Continuation, "a continuation without a message");
+                assert!(frame.compressed, "a fragmented message without compression");
                 (frame.kind, payload)
             }
         };
@@ -263,56 +263,56 @@ impl Peer {
             return None;
         }
         #[cfg(feature = "deflate")]
-        let whole = self.deflate.as_mut().expect("it was agreed upon").inflate(&whole);
+        let whole = self.deflate.as_mut().expect("compression was negotiated").inflate(&whole);
         Some((kind, whole))
     }
 
     fn take(&mut self, world: &mut World, kind: Kind, payload: &[u8]) {
         let text = String::from_utf8_lossy(&payload[..payload.len().min(60)]).into_owned();
-        let what = format!("peer {}, having {} echoes, got {kind:?} {text:?}", self.number, self.echoed);
+        let what = format!("peer {}, after {} echoes, received {kind:?} {text:?}", self.number, self.echoed);
         match kind {
-            Kind::Text | Kind::Binary => assert!(!self.was_closed, "data behind a close frame: {what}"),
+            Kind::Text | Kind::Binary => assert!(!self.was_closed, "data after a close frame: {what}"),
             Kind::Close => {
                 assert!(!std::mem::replace(&mut self.was_closed, true), "a second close frame: {what}");
                 assert!(world.mood == Mood::Chaos || self.done, "{what}");
                 return;
             }
             Kind::Ping if payload.is_empty() || payload == b"server" => return self.frame(Kind::Pong, true, payload),
-            // One that was garbled may have got its garbage back.
+            // The pong may answer a ping in the random bytes.
             Kind::Pong if world.connections[self.number].garbled => return,
             Kind::Pong => {
                 let number: usize = text.parse().unwrap();
                 assert!(number < self.pings && self.pongs.insert(number), "{what}");
                 return;
             }
-            _ => panic!("no frame of a server: {what}"),
+            _ => panic!("not a frame of a server: {what}"),
         }
         let mut words = text.split(' ');
         let (word, number, to) = (words.next(), words.next(), words.next());
         match (word, number.and_then(|word| word.parse().ok()), to.and_then(|word| word.parse().ok())) {
-            (Some(word @ ("told" | "published")), Some(number), Some(to)) => {
-                let told = word == "told" && to == self.number;
-                assert!(told || world.subscribed.contains(&(self.number, to)) && word == "published", "{what}");
-                assert!(number > self.last_told, "what is told comes in order: {what}");
-                self.last_told = number;
-                self.taken += usize::from(told);
+            (Some(word @ ("sent" | "published")), Some(number), Some(to)) => {
+                let direct = word == "sent" && to == self.number;
+                assert!(direct || world.subscribed.contains(&(self.number, to)) && word == "published", "{what}");
+                assert!(number > self.last_sequence, "out of order: {what}");
+                self.last_sequence = number;
+                self.delivered += usize::from(direct);
             }
             _ => {
                 let sent = world.connections[self.number].sent;
                 let is_this = |number: &usize| self.payload_is(world, *number, kind, payload);
                 let echo = (self.echoed..sent).find(is_this);
-                // Under chaos an echo may be refused because the peer does not read; then there is a gap, but no
-                // disorder.
-                let in_turn = echo.is_some_and(|echo| world.mood == Mood::Chaos || echo == self.echoed);
-                assert!(in_turn || world.connections[self.number].garbled, "{what}, found {echo:?} of {sent}");
+                // With `Mood::Chaos` the server may drop an echo to a slow reader: echoes may be missing, but not
+                // reordered.
+                let in_order = echo.is_some_and(|echo| world.mood == Mood::Chaos || echo == self.echoed);
+                assert!(in_order || world.connections[self.number].garbled, "{what}, found {echo:?} of {sent}");
                 self.echoed = echo.map_or(self.echoed, |echo| echo + 1);
-                self.taken += 1;
+                self.delivered += 1;
             }
         }
     }
 
-    /// A frame that was cut short has at least begun as one that was meant for this peer.
-    pub(crate) fn check_torso(&self, world: &World) {
+    /// A partial frame at the end is the start of a message to this peer.
+    pub(crate) fn check_partial_frame(&self, world: &World) {
         if self.upgraded != Some(true) {
             return;
         }
@@ -320,15 +320,16 @@ impl Peer {
         if !matches!(kind, Kind::Text | Kind::Binary) || compressed {
             return;
         }
-        let torso = &self.incoming[start..];
+        let partial = &self.incoming[start..];
         let text_only = is_hixie(self.version);
         let message = |number| payload(world.seed, self.number, number, text_only);
-        let begins = |number| message(number).as_message().as_bytes().starts_with(torso);
-        let other = [&b"told "[..], b"published "].iter().any(|kind| kind.starts_with(&torso[..torso.len().min(5)]))
-            || torso.iter().skip(40).all(|octet| *octet == b' ') && !torso.starts_with(b"#");
-        let whole = other || (self.echoed..world.connections[self.number].sent).any(begins);
-        let end = &torso[torso.len().saturating_sub(20)..];
-        assert!(whole || world.connections[self.number].garbled, "{kind:?}, cut short, ends with {end:?}");
+        let begins = |number| message(number).as_message().as_bytes().starts_with(partial);
+        let other =
+            [&b"sent "[..], b"published "].iter().any(|kind| kind.starts_with(&partial[..partial.len().min(5)]))
+                || partial.iter().skip(40).all(|octet| *octet == b' ') && !partial.starts_with(b"#");
+        let expected = other || (self.echoed..world.connections[self.number].sent).any(begins);
+        let end = &partial[partial.len().saturating_sub(20)..];
+        assert!(expected || world.connections[self.number].garbled, "partial {kind:?} frame ends with {end:?}");
     }
 
     fn payload_is(&self, world: &World, number: usize, kind: Kind, bytes: &[u8]) -> bool {
@@ -337,32 +338,32 @@ impl Peer {
     }
 }
 
-/// A frame of a server, as far as it has come.
+/// A frame of the server, possibly incomplete.
 struct Frame {
     kind: Kind,
-    /// It begins a compressed message.
+    /// The frame begins a compressed message.
     compressed: bool,
-    /// Its message goes on.
+    /// More frames of the message follow.
     fragment: bool,
-    /// Where its payload lies.
+    /// Position of the payload.
     start: usize,
     end: usize,
-    /// Where the next begins.
+    /// Position of the next frame.
     next: usize,
     whole: bool,
 }
 
-/// The frame at a place, once it tells what it is.
+/// The frame at a position, once its header is complete.
 fn frame_at(version: Version, bytes: &[u8], at: usize) -> Option<Frame> {
     let first = *bytes.get(at)?;
     if is_hixie(version) {
         if first == 0xff {
-            assert_eq!(bytes.get(at + 1).unwrap_or(&0), &0, "what begins with FF is FF 00");
+            assert_eq!(bytes.get(at + 1).unwrap_or(&0), &0, "FF is not followed by 00");
             let (start, next) = (at + 2, at + 2);
             let (kind, whole) = (Kind::Close, bytes.len() >= next);
             return Some(Frame { kind, compressed: false, fragment: false, start, end: start, next, whole });
         }
-        assert_eq!(first, 0, "a text begins with 00");
+        assert_eq!(first, 0, "first octet of a hixie text frame");
         let length = bytes[at + 1..].iter().position(|octet| *octet == 0xff);
         let end = length.map_or(bytes.len(), |length| at + 1 + length);
         let (kind, start, next, whole) = (Kind::Text, at + 1, end + 1, length.is_some());
@@ -381,13 +382,13 @@ fn frame_at(version: Version, bytes: &[u8], at: usize) -> Option<Frame> {
         (false, 8) => Kind::Close,
         (false, 9) => Kind::Ping,
         (false, 10) => Kind::Pong,
-        _ => panic!("no frame of a server of {version}: {first:#x}"),
+        _ => panic!("not a frame of a server of {version}: {first:#x}"),
     };
     let (start, length) = match *bytes.get(at + 1)? {
         length @ 0..126 => (at + 2, usize::from(length)),
         126 => (at + 4, usize::from(u16::from_be_bytes(bytes.get(at + 2..at + 4)?.try_into().unwrap()))),
         127 => (at + 10, u64::from_be_bytes(bytes.get(at + 2..at + 10)?.try_into().unwrap()) as usize),
-        masked => panic!("a server masks nothing: {masked:#x}"),
+        masked => panic!("masked frame of the server: {masked:#x}"),
     };
     let end = start.saturating_add(length);
     Some(Frame { kind, compressed, fragment, start, end, next: end, whole: end <= bytes.len() })

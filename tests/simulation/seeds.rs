@@ -1,4 +1,4 @@
-//! Stories told by seeds: many of them on all processors, and a failing one again, as short as it still fails.
+//! Runs scenarios, each given by a seed, on all processors, and reduces a failing scenario.
 
 use std::{
     env, fmt, panic,
@@ -12,12 +12,12 @@ use std::{
 
 use ws_reactor::net::sim::Faults;
 
-/// What handlers panic with on purpose.
+/// Message of the deliberate panics of handlers.
 pub(crate) const DELIBERATE: &str = "deliberate: the handler of a simulation panics";
 
-/// A seed, and how much of what it tells is left out: `17`, or `17:peers=2:steps=8:without=busy,leap`.
+/// A seed and the reductions of its scenario: `17`, or `17:peers=2:steps=8:without=busy,leap`.
 #[derive(Debug, Clone)]
-pub(crate) struct Story {
+pub(crate) struct Scenario {
     pub(crate) seed: u64,
     pub(crate) peers: usize,
     pub(crate) steps: usize,
@@ -36,12 +36,12 @@ const KINDS: [Kind; 7] = [
     ("leap", |faults| &mut faults.leap),
 ];
 
-impl Story {
+impl Scenario {
     pub(crate) fn new(seed: u64) -> Self {
-        Story { seed, peers: usize::MAX, steps: usize::MAX, without: Vec::new() }
+        Scenario { seed, peers: usize::MAX, steps: usize::MAX, without: Vec::new() }
     }
 
-    /// The faults, without those that are left out.
+    /// `faults` without the kinds of fault that this scenario leaves out.
     pub(crate) fn faults(&self, mut faults: Faults) -> Faults {
         for (name, fault) in KINDS {
             if self.without.iter().any(|without| without == name) {
@@ -51,29 +51,28 @@ impl Story {
         faults
     }
 
-    /// Leaves out what can be left out while the story still fails, and says how it fails then.
-    fn shortened(mut self, mut failure: String, fails: impl Fn(&Story) -> Option<String>) -> (Story, String) {
-        let mut try_out = |shorter: Story, story: &mut Story| {
-            let fails = fails(&shorter);
-            if let Some(message) = fails {
-                (*story, failure) = (shorter, message);
+    /// Reduces a failing scenario as long as it fails. Returns the reduced scenario and its failure.
+    fn reduced(mut self, mut failure: String, fails: impl Fn(&Scenario) -> Option<String>) -> (Scenario, String) {
+        let mut attempt = |reduced: Scenario, scenario: &mut Scenario| {
+            if let Some(message) = fails(&reduced) {
+                (*scenario, failure) = (reduced, message);
                 return true;
             }
             false
         };
-        let story = &mut self;
-        let _ = (1..12).any(|peers| try_out(Story { peers, ..story.clone() }, story));
-        // The longest of these is all of it for stories that have no steps.
-        let _ = (0..8).rev().all(|power| try_out(Story { steps: 1 << power, ..story.clone() }, story));
+        let scenario = &mut self;
+        let _ = (1..12).any(|peers| attempt(Scenario { peers, ..scenario.clone() }, scenario));
+        // 128 steps are more than any scenario has.
+        let _ = (0..8).rev().all(|power| attempt(Scenario { steps: 1 << power, ..scenario.clone() }, scenario));
         for (name, _) in KINDS {
-            let without = [&story.without[..], &[name.to_owned()]].concat();
-            try_out(Story { without, ..story.clone() }, story);
+            let without = [&scenario.without[..], &[name.to_owned()]].concat();
+            attempt(Scenario { without, ..scenario.clone() }, scenario);
         }
         (self, failure)
     }
 }
 
-impl fmt::Display for Story {
+impl fmt::Display for Scenario {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.seed)?;
         if self.peers != usize::MAX {
@@ -89,42 +88,42 @@ impl fmt::Display for Story {
     }
 }
 
-impl FromStr for Story {
+impl FromStr for Scenario {
     type Err = std::num::ParseIntError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut parts = text.split(':');
-        let mut story = Story::new(parts.next().unwrap_or_default().parse()?);
+        let mut scenario = Scenario::new(parts.next().unwrap_or_default().parse()?);
         for part in parts {
             match part.split_once('=') {
-                Some(("peers", number)) => story.peers = number.parse()?,
-                Some(("steps", number)) => story.steps = number.parse()?,
+                Some(("peers", number)) => scenario.peers = number.parse()?,
+                Some(("steps", number)) => scenario.steps = number.parse()?,
                 Some(("without", names)) => {
-                    story.without = names.split(',').map(str::to_owned).collect();
-                    let unknown = story.without.iter().find(|name| KINDS.iter().all(|(kind, _)| kind != name));
-                    assert!(unknown.is_none(), "{unknown:?} is no kind of fault");
+                    scenario.without = names.split(',').map(str::to_owned).collect();
+                    let unknown = scenario.without.iter().find(|name| KINDS.iter().all(|(kind, _)| kind != name));
+                    assert!(unknown.is_none(), "{unknown:?} is not a kind of fault");
                 }
-                _ => panic!("{part:?} is no part of a story"),
+                _ => panic!("{part:?} is not a reduction of a scenario"),
             }
         }
-        Ok(story)
+        Ok(scenario)
     }
 }
 
-/// Tells the story that is asked for (`SIMULATION_SEED`), or as many as are (`SIMULATION_SEEDS`), or as are usual, and
-/// names the first that fails.
+/// Runs the scenario in `SIMULATION_SEED`, or the seeds below `SIMULATION_SEEDS` or `default_seeds`. Panics with a
+/// failing seed and its reduced scenario.
 ///
-/// `tell` says how many connections have lived.
-pub(crate) fn for_each(usual: u64, tell: impl Fn(&Story) -> usize + Sync + panic::RefUnwindSafe) {
-    keep_quiet_about_what_is_deliberate();
-    if let Ok(story) = env::var("SIMULATION_SEED") {
-        tell(&story.parse().expect("SIMULATION_SEED is a story"));
+/// `run` returns the number of connections of a scenario.
+pub(crate) fn for_each(default_seeds: u64, run: impl Fn(&Scenario) -> usize + Sync + panic::RefUnwindSafe) {
+    hide_deliberate_panics();
+    if let Ok(scenario) = env::var("SIMULATION_SEED") {
+        run(&scenario.parse().expect("SIMULATION_SEED is not a scenario"));
         return;
     }
-    let seeds =
-        env::var("SIMULATION_SEEDS").map_or(usual, |seeds| seeds.parse().expect("SIMULATION_SEEDS is a number"));
-    let told = |story: &Story| panic::catch_unwind(|| tell(story)).map_err(|payload| message_of(&*payload));
-    let (next, lives, failed) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::new(None));
+    let seeds = env::var("SIMULATION_SEEDS")
+        .map_or(default_seeds, |seeds| seeds.parse().expect("SIMULATION_SEEDS is not a number"));
+    let caught = |scenario: &Scenario| panic::catch_unwind(|| run(scenario)).map_err(|payload| message_of(&*payload));
+    let (next, connections, failed) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::new(None));
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
@@ -133,8 +132,8 @@ pub(crate) fn for_each(usual: u64, tell: impl Fn(&Story) -> usize + Sync + panic
                     if seed >= seeds {
                         return;
                     }
-                    match told(&Story::new(seed)) {
-                        Ok(lived) => drop(lives.fetch_add(lived as u64, Ordering::Relaxed)),
+                    match caught(&Scenario::new(seed)) {
+                        Ok(count) => drop(connections.fetch_add(count as u64, Ordering::Relaxed)),
                         Err(message) => {
                             next.store(seeds, Ordering::Relaxed);
                             failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert((seed, message));
@@ -145,10 +144,10 @@ pub(crate) fn for_each(usual: u64, tell: impl Fn(&Story) -> usize + Sync + panic
         }
     });
     if let Some((seed, message)) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        let (story, message) = Story::new(seed).shortened(message, |story| told(story).err());
-        panic!("SIMULATION_SEED={story} fails, and so does SIMULATION_SEED={seed}: {message}");
+        let (scenario, message) = Scenario::new(seed).reduced(message, |scenario| caught(scenario).err());
+        panic!("SIMULATION_SEED={seed} fails, reduced to SIMULATION_SEED={scenario}: {message}");
     }
-    println!("{seeds} seeds, {} connection lives", lives.into_inner());
+    println!("{seeds} seeds, {} connections", connections.into_inner());
 }
 
 fn message_of(payload: &(dyn std::any::Any + Send)) -> String {
@@ -156,7 +155,7 @@ fn message_of(payload: &(dyn std::any::Any + Send)) -> String {
     message.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
-fn keep_quiet_about_what_is_deliberate() {
+fn hide_deliberate_panics() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let report = panic::take_hook();

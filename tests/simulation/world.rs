@@ -1,4 +1,4 @@
-//! The side of the handlers: what they do, and what they know of each connection.
+//! The handlers of the server under test, and the state they share.
 
 use std::{
     cell::{RefCell, RefMut},
@@ -14,7 +14,7 @@ use ws_reactor::{
 
 use crate::{TOPICS, seeds::DELIBERATE};
 
-/// What handlers and peers do besides their duty.
+/// What handlers and peers do besides the echo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
     /// Nothing that loses a byte: pauses and slow readers only.
@@ -23,42 +23,42 @@ pub(crate) enum Mood {
     Chaos,
 }
 
-/// What is known of a peer's connection on the side of the handlers.
+/// A peer's connection, as the handlers see it.
 #[derive(Debug, Default)]
 pub(crate) struct Connection {
-    /// Its version has no binary messages.
+    /// The version has no binary messages.
     pub(crate) text_only: bool,
     /// Messages whose first byte may have left the peer.
     pub(crate) sent: usize,
     pub(crate) received: usize,
     /// Messages to this connection alone that a send has accepted.
     pub(crate) accepted: usize,
-    /// How it ended: with a closing handshake.
+    /// The connection ended with a closing handshake.
     pub(crate) clean: bool,
-    /// The peer has sent what is no protocol, and might mean anything.
+    /// The peer has sent random bytes, which may form any message.
     pub(crate) garbled: bool,
     pub(crate) opened: u32,
     pub(crate) closed: u32,
-    /// Closed, cut or panicked: nothing but the end is to be told.
+    /// Closed, terminated or panicked: only `on_error` and `on_close` may follow.
     pub(crate) ended: bool,
 }
 
-/// What all handlers share. An assertion in a handler would be caught by the reactor, so what is wrong is noted here.
+/// State of all handlers. The reactor would catch an assertion in a handler, so violations are recorded here.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) seed: u64,
-    /// All of it is inside TLS.
+    /// All connections use TLS.
     #[cfg_attr(not(feature = "tls"), allow(dead_code))]
     pub(crate) secure: bool,
-    /// Whether messages are compressed, and refer to those before them: the clients', the server's.
+    /// Context takeover of the clients and of the server, with compression.
     pub(crate) compressed: Option<(bool, bool)>,
     pub(crate) mood: Mood,
     pub(crate) random: Random,
     pub(crate) connections: Vec<Connection>,
-    /// Every id there ever was, so that stale ones are used too.
+    /// All ids so far with their peers: stale ids are used, too.
     pub(crate) ids: Vec<(ConnectionId, usize)>,
-    /// Numbers what is told and published: every receiver gets them in this order.
-    pub(crate) told: u64,
+    /// Number of the last direct or published message. Every receiver gets them in this order.
+    pub(crate) sequence: u64,
     pub(crate) subscribed: BTreeSet<(usize, usize)>,
     pub(crate) messages: u64,
     pub(crate) queued: u64,
@@ -68,7 +68,7 @@ pub(crate) struct World {
     pub(crate) protocol_errors: u64,
     pub(crate) timeouts: u64,
     pub(crate) trace: Vec<String>,
-    pub(crate) wrong: Vec<String>,
+    pub(crate) violations: Vec<String>,
 }
 
 pub(crate) type Shared = Rc<RefCell<World>>;
@@ -76,18 +76,18 @@ pub(crate) type Shared = Rc<RefCell<World>>;
 impl World {
     fn check(&mut self, holds: bool, what: impl FnOnce() -> String) {
         if !holds {
-            self.wrong.push(what());
+            self.violations.push(what());
         }
     }
 
-    fn note_sent(&mut self, sent: SendStatus, open: bool) {
+    fn count_send(&mut self, sent: SendStatus, open: bool) {
         self.queued += u64::from(sent.is_queued());
         self.dropped += u64::from(open && !sent.is_queued());
     }
 
-    /// Whether a send on an open connection may be answered so. A message is dropped by policy alone; a connection may
-    /// also be closed because all of them together hold too much output.
-    fn may_answer(&self, sent: SendStatus) -> bool {
+    /// Whether a send on an open connection may return this status. Only the overflow policy drops a message. The limit
+    /// of the output of all connections may also close a connection.
+    fn may_return(&self, sent: SendStatus) -> bool {
         let refused = match sent {
             SendStatus::Dropped => self.overflow == Overflow::DropNewest,
             status => status == SendStatus::Closed,
@@ -105,30 +105,30 @@ impl World {
         " ".repeat(length)
     }
 
-    /// Sends to any connection that is or was.
-    fn tell_somebody(&mut self, hub: &mut Hub) {
+    /// Sends to any open or closed connection.
+    fn send_to_any(&mut self, hub: &mut Hub) {
         let Some(last) = self.ids.len().checked_sub(1) else { return };
         let (id, peer) = self.ids[self.random.below(last + 1)];
-        self.told += 1;
+        self.sequence += 1;
         let padding = self.padding();
-        let text = format!("told {} {peer} {padding}", self.told);
+        let text = format!("sent {} {peer} {padding}", self.sequence);
         let open = hub.is_open(id);
         let sent = match self.random.one_in(2) {
             true => hub.send(id, &text),
             false => hub.send(id, OwnedMessage::text(text)),
         };
-        self.note_sent(sent, open);
+        self.count_send(sent, open);
         self.connections[peer].accepted += usize::from(sent.is_queued());
-        let may_be = if open { self.may_answer(sent) } else { sent == SendStatus::Closed };
-        self.check(may_be, || format!("a send to {id} is answered {sent:?}, open: {open}"));
+        let allowed = if open { self.may_return(sent) } else { sent == SendStatus::Closed };
+        self.check(allowed, || format!("a send to {id} returned {sent:?}, open: {open}"));
         self.check(!open || self.connections[peer].closed == 0, || format!("{id} is open after its on_close"));
     }
 
     fn publish(&mut self, hub: &mut Hub, except: Option<ConnectionId>) {
         let topic = self.random.below(TOPICS.len());
-        self.told += 1;
+        self.sequence += 1;
         let padding = self.padding();
-        let text = format!("published {} {topic} {padding}", self.told);
+        let text = format!("published {} {topic} {padding}", self.sequence);
         let Published { queued, dropped, closed, .. } = match except {
             Some(id) => hub.publish_to_others(id, TOPICS[topic], &text),
             None => hub.publish(TOPICS[topic], OwnedMessage::text(text)),
@@ -138,37 +138,38 @@ impl World {
         self.check(queued + dropped <= subscribers, || format!("{queued} + {dropped} of {subscribers} subscribers"));
     }
 
-    /// Ends any connection that is or was, in one of two ways.
-    fn end_somebody(&mut self, hub: &mut Hub, (id, peer): (ConnectionId, usize)) {
-        let (open, cutting) = (hub.is_open(id), self.random.one_in(2));
-        let ended = if cutting { hub.terminate(id) } else { hub.close(id, CloseCode::NORMAL, "enough").is_queued() };
-        // What is closing already may still be cut.
-        self.check(ended == open || cutting && ended, || format!("the end of {id}: {ended}, open: {open}"));
+    /// Closes or terminates an open or closed connection.
+    fn end(&mut self, hub: &mut Hub, (id, peer): (ConnectionId, usize)) {
+        let (open, terminating) = (hub.is_open(id), self.random.one_in(2));
+        let ended =
+            if terminating { hub.terminate(id) } else { hub.close(id, CloseCode::NORMAL, "enough").is_queued() };
+        // A closing connection can still be terminated.
+        self.check(ended == open || terminating && ended, || format!("{id} ended: {ended}, open: {open}"));
         self.check(!ended || self.connections[peer].closed == 0, || format!("{id} ended after its on_close"));
         self.connections[peer].ended |= ended;
     }
 }
 
-/// An echo that does other things at random.
+/// An echo handler with random other actions.
 pub(crate) struct Echo {
     pub(crate) world: Shared,
     pub(crate) peer: usize,
 }
 
 impl Echo {
-    /// Every callback begins here.
+    /// Checks and records a callback.
     fn enter(&self, what: &str, ws: &WebSocket<'_>) -> RefMut<'_, World> {
         let mut world = self.world.borrow_mut();
         let (peer, id) = (self.peer, ws.id());
-        // Without the number of the reactor, which no other has.
-        let id_here = id.to_string().split('.').nth(1).unwrap_or_default().to_owned();
-        world.trace.push(format!("{peer} {id_here} {what}"));
+        // Without the number of the reactor, which differs between runs.
+        let local_id = id.to_string().split('.').nth(1).unwrap_or_default().to_owned();
+        world.trace.push(format!("{peer} {local_id} {what}"));
         let Connection { opened, closed, ended, .. } = world.connections[peer];
         let ending = what == "closed" || what == "error";
         world.check(opened == 1 && closed == 0, || format!("{what} at {peer}: opened {opened}, closed {closed}"));
-        world.check(!ended || ending, || format!("{what} at {peer}, which has ended"));
+        world.check(!ended || ending, || format!("{what} at {peer} after its end"));
         let known = world.ids.contains(&(id, peer));
-        world.check(known, || format!("{what}: {id} is not of {peer}"));
+        world.check(known, || format!("{what}: {id} is not an id of {peer}"));
         world
     }
 
@@ -180,7 +181,7 @@ impl Echo {
         match world.random.below(choices) {
             0 => {
                 ws.pause();
-                // Without this nothing of the connection would be heard again, not even its end.
+                // Without this, a paused connection would get no callback any more, not even `on_close`.
                 ws.hub().add_timer(after, move |hub| {
                     hub.resume(id);
                 });
@@ -188,7 +189,7 @@ impl Echo {
             1 => drop(ws.set_timer(after)),
             2 => drop(ws.ping(b"server")),
             _ if world.mood == Mood::Echo => {}
-            3 | 4 => world.end_somebody(ws.hub(), (id, peer)),
+            3 | 4 => world.end(ws.hub(), (id, peer)),
             5..=9 => {
                 let topic = world.random.below(TOPICS.len());
                 if ws.subscribe(TOPICS[topic]) {
@@ -198,11 +199,11 @@ impl Echo {
             10 => drop(ws.unsubscribe(TOPICS[1])),
             11..=14 => world.publish(ws.hub(), None),
             15 | 16 => world.publish(ws.hub(), Some(id)),
-            17..=21 => world.tell_somebody(ws.hub()),
+            17..=21 => world.send_to_any(ws.hub()),
             22 => {
-                let somebody = world.random.below(world.ids.len());
-                let somebody = world.ids[somebody];
-                world.end_somebody(ws.hub(), somebody);
+                let index = world.random.below(world.ids.len());
+                let target = world.ids[index];
+                world.end(ws.hub(), target);
             }
             23 => {
                 world.connections[peer].ended = true;
@@ -213,7 +214,7 @@ impl Echo {
                 if world.random.one_in(5) {
                     world.panic();
                 }
-                world.tell_somebody(hub);
+                world.send_to_any(hub);
             })),
             26 => ws.hub().next_tick(move |hub| shared.borrow_mut().publish(hub, None)),
             _ => {}
@@ -234,15 +235,15 @@ impl Handler for Echo {
         let mut world = self.enter(&format!("message {}", message.len()), ws);
         let (peer, seed) = (self.peer, world.seed);
         let Connection { sent, received, garbled, text_only, .. } = world.connections[peer];
-        let right = garbled || received < sent && payload(seed, peer, received, text_only) == message;
-        world.check(right, || format!("{peer}: message {received} of {sent} is {:.40?}", message.as_bytes()));
+        let expected = garbled || received < sent && payload(seed, peer, received, text_only) == message;
+        world.check(expected, || format!("{peer}: message {received} of {sent} is {:.40?}", message.as_bytes()));
         world.connections[peer].received += 1;
         world.messages += 1;
         let sent = ws.send(message);
-        world.note_sent(sent, true);
+        world.count_send(sent, true);
         world.connections[peer].accepted += usize::from(sent.is_queued());
-        let echoed = world.may_answer(sent);
-        world.check(echoed, || format!("{peer}: the echo is answered {sent:?}"));
+        let allowed = world.may_return(sent);
+        world.check(allowed, || format!("{peer}: the echo returned {sent:?}"));
         self.act(&mut world, ws);
     }
 
@@ -276,18 +277,20 @@ impl Handler for Echo {
         let mut world = self.enter("closed", ws);
         world.trace.push(reason.to_string());
         let mood = world.mood;
-        world.check(mood == Mood::Chaos || reason.by == ClosedBy::Peer, || format!("an echo ends: {reason}"));
+        world.check(mood == Mood::Chaos || reason.by == ClosedBy::Peer, || {
+            format!("on_close without a fault: {reason}")
+        });
         world.protocol_errors += u64::from(matches!(reason.by, ClosedBy::Protocol(_)));
         world.timeouts += u64::from(matches!(reason.by, ClosedBy::Timeout(_) | ClosedBy::SlowReader));
         let sent = ws.send("too late");
-        world.check(sent == SendStatus::Closed, || format!("a send in on_close is answered {sent:?}"));
+        world.check(sent == SendStatus::Closed, || format!("a send in on_close returned {sent:?}"));
         world.connections[self.peer].closed += 1;
         world.connections[self.peer].clean = reason.clean;
         self.act(&mut world, ws);
     }
 }
 
-/// The message of that number of a peer, by which both ends know it whole.
+/// The message `number` of a peer. Both ends compute it, so that each can check what it receives.
 pub(crate) fn payload(seed: u64, peer: usize, number: usize, text_only: bool) -> OwnedMessage {
     let mut random = Random::new(seed ^ (peer as u64) << 48 ^ (number as u64) << 32);
     let length = match random.below(16) {

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_announced_length_is_not_allocated_before_it_comes() {
+    fn announced_length_is_not_allocated_before_its_bytes_arrive() {
         let (mut assembly, mut blocks) = (Assembly::default(), Blocks::default());
         assembly.begin(Kind::Binary, 60 << 20, &mut blocks);
         for _ in 0..100 {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_tells_its_length_is_not_overallocated() {
+    fn binary_message_of_known_length_is_allocated_exactly() {
         let (mut assembly, mut blocks) = (Assembly::default(), Blocks::default());
         assembly.begin(Kind::Binary, 1000, &mut blocks);
         for _ in 0..10 {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_tells_its_length_has_room_for_one_character_more() {
+    fn text_message_of_known_length_has_room_for_one_more_character() {
         let (mut assembly, mut blocks) = (Assembly::default(), Blocks::default());
         assembly.begin(Kind::Text, 1000, &mut blocks);
         for _ in 0..10 {
@@ -129,10 +129,10 @@ mod tests {
     }
 
     #[test]
-    fn what_grows_doubles_up_to_what_is_expected() {
-        assert_eq!(growth(0, 0, 100, 1000), 200, "twice what has come");
-        assert_eq!(growth(100, 200, 100, 1000), 100, "it fits");
-        assert_eq!(growth(900, 900, 50, 1000), 100, "no more than what is expected");
-        assert_eq!(growth(900, 900, 200, 1000), 200, "but what has come");
+    fn buffer_doubles_up_to_the_expected_length() {
+        assert_eq!(growth(0, 0, 100, 1000), 200, "twice the received length");
+        assert_eq!(growth(100, 200, 100, 1000), 100, "the piece fits");
+        assert_eq!(growth(900, 900, 50, 1000), 100, "no more than the expected length");
+        assert_eq!(growth(900, 900, 200, 1000), 200, "at least the piece");
     }
 }

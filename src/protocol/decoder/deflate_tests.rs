@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_is_compressed_comes_out_as_it_is_allowed_to() {
+fn compressed_message_is_inflated_within_the_allowance_and_the_limits() {
     use crate::protocol::deflate::{DeflateConfig, Deflation, SharedContexts, agree, offer};
     let (config, contexts) = (DeflateConfig::default(), SharedContexts::default());
     let agreed = agree([offer(&config).as_bytes()].into_iter(), &config).unwrap().unwrap();
@@ -40,9 +40,9 @@ fn what_is_compressed_comes_out_as_it_is_allowed_to() {
             break;
         }
         stops += 1;
-        assert_eq!(decoder.missing(), Some(input.len() - at), "the rest is to come again");
+        assert_eq!(decoder.missing(), Some(input.len() - at), "the unused input is still missing");
     }
-    // Each step gives about 16 KiB.
+    // Each step inflates about 16 KiB.
     assert!((5..=20).contains(&stops), "{stops}");
 
     for (limit, fits) in [(message.len(), true), (message.len() - 1, false)] {
@@ -51,22 +51,22 @@ fn what_is_compressed_comes_out_as_it_is_allowed_to() {
         let mut feed = Feed::new(Side::Server, MessageLimits { max_message_bytes: limit, ..MessageLimits::default() });
         feed.decoder.inflate_by(Inflation::new(&agreed, Side::Server, &contexts));
         feed.push(&input);
-        let told =
+        let failed =
             matches!(feed.events[..], [Event::Failed(ProtocolError::TooBig { length, .. })] if length > limit as u64);
-        assert_eq!((feed.events == [binary(&message)], told), (fits, !fits));
+        assert_eq!((feed.events == [binary(&message)], failed), (fits, !fits));
     }
 
-    // Empty stored blocks: more octets than the message has or may have.
+    // Empty stored blocks: the compressed input is longer than the message and longer than the limit.
     let small = MessageLimits { max_message_bytes: 20, ..MessageLimits::default() };
-    let nothing = [0, 0, 0, 0xff, 0xff].repeat(6);
-    let last = [&nothing[..], &[0]].concat();
+    let empty = [0, 0, 0, 0xff, 0xff].repeat(6);
+    let last = [&empty[..], &[0]].concat();
     for whole in [true, false] {
         let mut feed = Feed::new(Side::Server, small);
         feed.decoder.inflate_by(Inflation::new(&agreed, Side::Server, &contexts));
         if whole {
             feed.push(&client_frame(0xc2, &last));
         } else {
-            feed.push(&[client_frame(0x42, &nothing), client_frame(0x80, &last)].concat());
+            feed.push(&[client_frame(0x42, &empty), client_frame(0x80, &last)].concat());
         }
         assert_eq!(feed.events, [binary(b"")]);
     }

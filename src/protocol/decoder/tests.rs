@@ -1,4 +1,4 @@
-//! Tests of the decoder: one behaviour per test, and every sample in arbitrary pieces.
+//! Tests of the decoder.
 
 use proptest::prelude::*;
 
@@ -47,10 +47,10 @@ struct Feed {
 
 impl Feed {
     fn new(side: Side, limits: MessageLimits) -> Self {
-        Feed::of(Version::Rfc6455, side, limits)
+        Feed::with_version(Version::Rfc6455, side, limits)
     }
 
-    fn of(version: Version, side: Side, limits: MessageLimits) -> Self {
+    fn with_version(version: Version, side: Side, limits: MessageLimits) -> Self {
         Feed {
             decoder: Decoder::new(version, side),
             limits,
@@ -70,7 +70,7 @@ impl Feed {
                     self.events.push(event(incoming));
                 }
                 Ok(Decoded { consumed, incoming: None, .. }) => {
-                    assert_eq!(at + consumed, input.len(), "all is used when nothing is complete");
+                    assert_eq!(at + consumed, input.len(), "without an item all input is used");
                     break;
                 }
                 Err(error) => self.events.push(Event::Failed(error)),
@@ -104,7 +104,7 @@ fn whole(side: Side, limits: MessageLimits, input: &[u8]) -> Vec<Event> {
     feed.events
 }
 
-/// The items of `input`, which must be the same octet by octet.
+/// The items of `input`; checks that they are the same byte by byte.
 fn decode(side: Side, limits: MessageLimits, input: &[u8]) -> Vec<Event> {
     let events = whole(side, limits, input);
     let mut feed = Feed::new(side, limits);
@@ -126,10 +126,8 @@ fn refused(input: &[u8]) -> ProtocolError {
     }
 }
 
-// The samples of RFC 6455 §5.7.
-
 #[test]
-fn the_samples_of_the_rfc_read_as_it_says() {
+fn sample_frames_of_rfc_6455_section_5_7_decode_to_their_messages() {
     let client = |input: &[u8]| decode(Side::Client, MessageLimits::default(), input);
     assert_eq!(client(&bytes("81 05 48 65 6c 6c 6f")), [text("Hello")]);
     assert_eq!(server(&bytes("81 85 37 fa 21 3d 7f 9f 4d 51 58")), [text("Hello")]);
@@ -142,7 +140,7 @@ fn the_samples_of_the_rfc_read_as_it_says() {
 }
 
 #[test]
-fn control_frames_may_stand_inside_a_fragmented_message() {
+fn control_frames_inside_a_fragmented_message_are_returned_before_it() {
     let input = [
         client_frame(0x01, b"on"),
         client_frame(0x89, b"p"),
@@ -155,19 +153,19 @@ fn control_frames_may_stand_inside_a_fragmented_message() {
 }
 
 #[test]
-fn a_message_before_a_bad_frame_is_still_given_out() {
+fn message_before_an_invalid_frame_is_still_returned() {
     let input = [client_frame(0x81, b"good"), client_frame(0x83, b"bad")].concat();
     assert_eq!(server(&input), [text("good"), Event::Failed(ProtocolError::UnknownOpCode(3))]);
 }
 
 #[test]
-fn what_follows_a_close_frame_is_not_looked_at() {
+fn bytes_after_a_close_frame_are_ignored() {
     let input = [client_frame(0x88, &[0x0f, 0xa0, b'o', b'k']), client_frame(0x81, b"late"), vec![0xff; 9]].concat();
     assert_eq!(server(&input), [Event::Close(Some((CloseCode::new(4000), "ok".to_owned())))]);
 }
 
 #[test]
-fn a_close_frame_may_be_empty_but_not_half_a_code() {
+fn close_frame_is_empty_or_has_a_valid_code_and_a_utf8_reason() {
     assert_eq!(server(&client_frame(0x88, b"")), [Event::Close(None)]);
     assert_eq!(refused(&client_frame(0x88, &[3])), ProtocolError::ClosePayloadTooShort);
     assert_eq!(refused(&client_frame(0x88, &[0x03, 0xe8, 0xff])), ProtocolError::InvalidUtf8);
@@ -177,7 +175,7 @@ fn a_close_frame_may_be_empty_but_not_half_a_code() {
 }
 
 #[test]
-fn fragments_out_of_place_are_refused() {
+fn fragment_out_of_order_is_refused() {
     assert_eq!(refused(&client_frame(0x80, b"x")), ProtocolError::UnexpectedContinuation);
     assert_eq!(
         refused(&[client_frame(0x01, b"x"), client_frame(0x81, b"y")].concat()),
@@ -188,20 +186,20 @@ fn fragments_out_of_place_are_refused() {
 }
 
 #[test]
-fn an_unmasked_client_frame_is_refused() {
+fn unmasked_client_frame_is_refused() {
     assert_eq!(refused(&bytes("81 05 48 65 6c 6c 6f")), ProtocolError::Unmasked);
 }
 
 #[test]
-fn bad_text_fails_inside_an_unfinished_frame() {
+fn invalid_utf8_is_refused_before_the_end_of_its_frame() {
     let mut input = client_frame(0x81, &[b"abc\xf4\x90".as_slice(), &[b'x'; 100]].concat());
-    input.truncate(6 + 5); // the header, "abc", and the bad octet
+    input.truncate(6 + 5); // the header, "abc", and the invalid octet
     assert_eq!(refused(&input), ProtocolError::InvalidUtf8);
     assert_eq!(server(&input[..6 + 4]), []);
 }
 
 #[test]
-fn bad_text_fails_across_fragments_and_at_the_end() {
+fn invalid_utf8_across_fragments_or_at_the_end_is_refused() {
     let split = [client_frame(0x01, &[0xce]), client_frame(0x80, &[0xba])].concat();
     assert_eq!(server(&split), [text("κ")]);
     assert_eq!(refused(&[client_frame(0x01, &[0xce]), client_frame(0x80, b"a")].concat()), ProtocolError::InvalidUtf8);
@@ -210,13 +208,13 @@ fn bad_text_fails_across_fragments_and_at_the_end() {
 }
 
 #[test]
-fn an_unfinished_character_does_not_leak_into_the_next_message() {
+fn incomplete_character_in_a_binary_message_does_not_affect_the_next_text() {
     let input = [client_frame(0x82, &[0xce]), client_frame(0x01, b"a"), client_frame(0x80, b"b")].concat();
     assert_eq!(server(&input), [binary(&[0xce]), text("ab")]);
 }
 
 #[test]
-fn a_frame_above_its_limit_is_refused_from_its_header() {
+fn frame_above_the_frame_limit_is_refused_at_its_header() {
     let limits = MessageLimits { max_frame_bytes: 100, max_message_bytes: 1000 };
     let input = client_frame(0x82, &[0; 101]);
     assert_eq!(
@@ -230,50 +228,54 @@ fn a_frame_above_its_limit_is_refused_from_its_header() {
     assert_eq!(decode(Side::Server, limits, &enormous), [Event::Failed(error)]);
 }
 
-/// The same word in the newest and the oldest framing.
+/// The text "hello" in the newest and the oldest framing.
 fn hellos() -> [(Version, Vec<u8>); 2] {
     [(Version::Rfc6455, client_frame(0x81, b"hello")), (Version::Hixie76, b"\0hello\xff".to_vec())]
 }
 
 #[test]
-fn limits_that_change_hold_from_the_next_frame_on() {
+fn changed_limits_apply_from_the_next_frame_on() {
     let narrow = MessageLimits { max_frame_bytes: 4, max_message_bytes: 4 };
     for (version, frame) in hellos() {
-        let mut feed = Feed::of(version, Side::Server, MessageLimits::default());
+        let mut feed = Feed::with_version(version, Side::Server, MessageLimits::default());
         feed.push(&frame);
         feed.push(&frame[..3]);
         feed.limits = narrow;
         feed.push(&frame[3..]);
         assert!(feed.events[0] == text("hello") && feed.events.len() == 2);
-        let begun_before = version == Version::Hixie76;
-        assert_eq!(feed.events[1] == text("hello"), begun_before, "{version}: its header had not come");
+        let header_was_complete = version == Version::Hixie76;
+        assert_eq!(
+            feed.events[1] == text("hello"),
+            header_was_complete,
+            "{version}: old limits apply after a complete header"
+        );
     }
 }
 
 #[test]
-fn the_limits_that_were_set_last_hold_whenever_that_was() {
+fn limits_set_inside_a_frame_or_between_frames_apply_to_the_next_frame() {
     let narrow = MessageLimits { max_frame_bytes: 4, max_message_bytes: 4 };
     for (version, frame) in hellos() {
-        for (in_the_midst, at_the_end) in [(MessageLimits::default(), narrow), (narrow, MessageLimits::default())] {
+        for (inside_frame, between_frames) in [(MessageLimits::default(), narrow), (narrow, MessageLimits::default())] {
             for releases in [false, true] {
-                let mut feed = Feed::of(version, Side::Server, MessageLimits::default());
+                let mut feed = Feed::with_version(version, Side::Server, MessageLimits::default());
                 feed.push(&frame[..frame.len() - 2]);
-                feed.limits = in_the_midst;
+                feed.limits = inside_frame;
                 feed.push(&frame[frame.len() - 2..]);
                 assert_eq!(feed.events, [text("hello")]);
-                feed.limits = at_the_end;
+                feed.limits = between_frames;
                 if releases {
                     feed.decoder.release(&mut feed.blocks, &mut feed.partials);
                 }
                 feed.push(&frame);
-                assert_eq!(feed.events.last() == Some(&text("hello")), at_the_end != narrow, "{version}");
+                assert_eq!(feed.events.last() == Some(&text("hello")), between_frames != narrow, "{version}");
             }
         }
     }
 }
 
 #[test]
-fn fragments_above_the_message_limit_are_refused_at_the_crossing_frame() {
+fn message_above_its_limit_is_refused_at_the_header_of_the_exceeding_fragment() {
     let limits = MessageLimits { max_frame_bytes: 100, max_message_bytes: 150 };
     let fitting = [client_frame(0x02, &[1; 100]), client_frame(0x80, &[1; 50])].concat();
     assert_eq!(decode(Side::Server, limits, &fitting), [binary(&[1; 150])]);
@@ -283,19 +285,19 @@ fn fragments_above_the_message_limit_are_refused_at_the_crossing_frame() {
 }
 
 #[test]
-fn a_whole_message_lies_in_the_input_and_takes_no_block() {
+fn whole_message_is_returned_from_the_input_without_a_block() {
     let mut decoder = Decoder::new(Version::Rfc6455, Side::Server);
     let mut input = client_frame(0x82, &[5; 1000]);
     let mut blocks = Blocks::default();
     let range = input.as_ptr_range();
     let decoded =
         decoder.next(&mut input, MessageLimits::default(), &mut blocks, &mut PartialStates::default()).unwrap();
-    let Some(Incoming::Message(message)) = decoded.incoming else { panic!("a message") };
+    let Some(Incoming::Message(message)) = decoded.incoming else { panic!("not a message") };
     assert!(range.contains(&message.as_bytes().as_ptr()) && decoded.block.is_none());
 }
 
 #[test]
-fn a_message_in_pieces_gives_its_block_back() {
+fn message_in_pieces_returns_its_block_to_the_pool() {
     let mut feed = Feed::new(Side::Server, MessageLimits::default());
     let input = client_frame(0x82, &[5; 10_000]);
     feed.push(&input[..5000]);
@@ -304,23 +306,24 @@ fn a_message_in_pieces_gives_its_block_back() {
     assert_eq!(feed.events, [binary(&[5; 10_000])]);
     feed.decoder.release(&mut feed.blocks, &mut feed.partials);
     assert!(feed.blocks.free_bytes() >= 10_000);
-    assert!(feed.decoder.unfinished.is_none(), "between messages nothing is held");
+    assert!(feed.decoder.unfinished.is_none(), "no state is held between messages");
 }
 
+/// A quadratic cost of fragments would make this test run for minutes.
 #[test]
-fn many_fragments_cost_what_their_bytes_do() {
+fn message_of_many_fragments_is_decoded_at_linear_cost() {
     let fragment = client_frame(0x00, &[b'x'; 64]);
     let mut input = client_frame(0x01, b"");
     input.extend(fragment.iter().cycle().take(65_536 * fragment.len()));
     input.extend(client_frame(0x80, b""));
     let mut feed = Feed::new(Side::Server, MessageLimits::default());
-    for chop in input.chunks(64) {
-        feed.push(chop);
+    for piece in input.chunks(64) {
+        feed.push(piece);
     }
     assert_eq!(feed.events, [text(&"x".repeat(65_536 * 64))]);
 }
 
-/// A random frame, mostly legal.
+/// Random frames, most of them valid.
 fn frames() -> impl Strategy<Value = Vec<u8>> {
     let control = (prop_oneof![Just(0x89_u8), Just(0x8a)], proptest::collection::vec(any::<u8>(), 0..40));
     let data =
@@ -337,7 +340,10 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_cuts_give_the_same_events(input in frames(), cuts in proptest::collection::vec(1_usize..400, 1..60)) {
+    fn events_do_not_depend_on_the_cuts_of_the_input(
+        input in frames(),
+        cuts in proptest::collection::vec(1_usize..400, 1..60),
+    ) {
         let expected = whole(Side::Server, MessageLimits::default(), &input);
         let mut feed = Feed::new(Side::Server, MessageLimits::default());
         let (mut rest, mut cuts) = (&input[..], cuts.iter().cycle());
@@ -350,7 +356,7 @@ proptest! {
     }
 
     #[test]
-    fn any_cuts_give_the_same_events_in_every_version(
+    fn events_of_every_version_do_not_depend_on_the_cuts_of_the_input(
         pieces in proptest::collection::vec((0_u8..12, "[a-zé🦀]{0,80}"), 0..12),
         junk in proptest::collection::vec(any::<u8>(), 0..20),
         cuts in proptest::collection::vec(1_usize..100, 1..60),
@@ -358,9 +364,9 @@ proptest! {
         for version in Version::ALL.iter().copied() {
             let input = [conversation(version, &pieces), junk.clone()].concat();
             let limits = MessageLimits { max_frame_bytes: 1000, max_message_bytes: 1500 };
-            let mut expected = Feed::of(version, Side::Server, limits);
+            let mut expected = Feed::with_version(version, Side::Server, limits);
             expected.push(&input);
-            let mut feed = Feed::of(version, Side::Server, limits);
+            let mut feed = Feed::with_version(version, Side::Server, limits);
             let (mut rest, mut cuts) = (&input[..], cuts.iter().cycle());
             while !rest.is_empty() {
                 let (piece, next) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
@@ -378,17 +384,18 @@ proptest! {
     }
 
     #[test]
-    fn no_input_panics(input in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_input_does_not_panic(input in proptest::collection::vec(any::<u8>(), 0..200)) {
         for version in Version::ALL.iter().copied() {
             for side in [Side::Client, Side::Server] {
-                Feed::of(version, side, MessageLimits { max_frame_bytes: 50, max_message_bytes: 80 }).push(&input);
-                Feed::of(version, side, MessageLimits::default()).push(&input);
+                let limits = MessageLimits { max_frame_bytes: 50, max_message_bytes: 80 };
+                Feed::with_version(version, side, limits).push(&input);
+                Feed::with_version(version, side, MessageLimits::default()).push(&input);
             }
         }
     }
 
     #[test]
-    fn what_is_encoded_is_decoded(text in "[a-zé🦀]{0,4000}", key in any::<[u8; 4]>()) {
+    fn encoded_message_decodes_to_itself_in_every_version(text in "[a-zé🦀]{0,4000}", key in any::<[u8; 4]>()) {
         for version in Version::ALL.iter().copied() {
             for (from, to) in [(Side::Client, Side::Server), (Side::Server, Side::Client)] {
                 let mut messages = vec![Message::Text(&text)];
@@ -398,7 +405,7 @@ proptest! {
                 for message in messages {
                     let mut wire = Vec::new();
                     Encoder::new(version, from).message(message, key, &mut wire);
-                    let mut feed = Feed::of(version, to, MessageLimits::default());
+                    let mut feed = Feed::with_version(version, to, MessageLimits::default());
                     feed.push(&wire);
                     prop_assert_eq!(feed.events, vec![Event::Message(message.to_owned())], "{}", version);
                 }
@@ -426,7 +433,7 @@ fn conversation(version: Version, pieces: &[(u8, String)]) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_missing_of_a_frame_is_known_once_it_has_begun() {
+fn number_of_missing_bytes_is_known_inside_a_frame() {
     let mut feed = Feed::new(Side::Server, MessageLimits::default());
     assert_eq!(feed.decoder.missing(), None);
     let frame = client_frame(0x82, &[7; 100]);

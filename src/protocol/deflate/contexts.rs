@@ -234,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_history_is_the_last_window_of_what_was_said() {
+    fn history_is_the_last_window_of_all_messages() {
         for step in [1, 7, 100, 300, 511, 512, 513, 2000] {
             let (mut history, mut all) = (History::new(Owner(1), 9), Vec::new());
             for round in 0..50_usize {
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_context_is_taken_as_it_is_by_the_one_who_used_it_last() {
+    fn context_keeps_its_state_only_for_the_owner_that_used_it_last() {
         let mut contexts = Contexts::default();
         let setting = DeflateSetting { level: 1, window_bits: 12 };
         let (one, other) = (History::new(contexts.enrol(), 12), History::new(contexts.enrol(), 12));
@@ -259,16 +259,16 @@ mod tests {
         compressor.zlib.compress_vec(b"said", &mut Vec::with_capacity(99), flate2::FlushCompress::Sync).unwrap();
         contexts.give_compressor(compressor, Some(one.owner));
         let compressor = contexts.take_compressor(setting, Some(&one));
-        assert_eq!(compressor.zlib.total_in(), 4, "it goes on");
+        assert_eq!(compressor.zlib.total_in(), 4, "the same owner continues the stream");
         contexts.give_compressor(compressor, Some(one.owner));
         let compressor = contexts.take_compressor(setting, Some(&other));
-        assert_eq!(compressor.zlib.total_in(), 0, "it begins anew");
+        assert_eq!(compressor.zlib.total_in(), 0, "another owner starts a new stream");
         contexts.give_compressor(compressor, Some(other.owner));
         assert_eq!(contexts.take_compressor(setting, Some(&one)).zlib.total_in(), 0);
     }
 
     #[test]
-    fn no_more_contexts_are_kept_than_are_needed() {
+    fn pool_keeps_at_most_the_limit_of_free_contexts() {
         let mut contexts = Contexts::default();
         let setting = DeflateSetting { level: 1, window_bits: 9 };
         let taken: Vec<_> = (0..20).map(|_| contexts.take_compressor(setting, None)).collect();

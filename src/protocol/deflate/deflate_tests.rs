@@ -1,3 +1,5 @@
+//! Tests of compression and decompression.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -52,7 +54,7 @@ fn random(seed: u64, length: usize, kinds: u64) -> Vec<u8> {
     std::iter::repeat_with(next).take(length).collect()
 }
 
-/// "Hello" as in RFC 7692 §7.2.3: one block, stored, as a last block, in two blocks.
+/// "Hello" as in RFC 7692 §7.2.3: one block, a stored block, a final block, two blocks.
 const HELLOS: [&[u8]; 4] = [
     &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00],
     &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00],
@@ -61,33 +63,33 @@ const HELLOS: [&[u8]; 4] = [
 ];
 
 #[test]
-fn every_hello_of_the_rfc_reads_hello_at_any_cut() {
+fn hello_samples_of_rfc_7692_inflate_to_hello_at_any_cut() {
     for hello in HELLOS {
         for takeover in [false, true] {
             let mut inflation = inflation(takeover);
             for cut in 0..=hello.len() {
-                let said = inflate(&mut inflation, [&hello[..cut], &hello[cut..]]);
-                assert_eq!(said.as_deref(), Ok(&b"Hello"[..]), "{hello:x?} cut at {cut}, takeover {takeover}");
+                let inflated = inflate(&mut inflation, [&hello[..cut], &hello[cut..]]);
+                assert_eq!(inflated.as_deref(), Ok(&b"Hello"[..]), "{hello:x?} cut at {cut}, takeover {takeover}");
             }
-            let said = inflate(&mut inflation, hello.chunks(1));
-            assert_eq!(said.as_deref(), Ok(&b"Hello"[..]), "{hello:x?} octet by octet");
+            let inflated = inflate(&mut inflation, hello.chunks(1));
+            assert_eq!(inflated.as_deref(), Ok(&b"Hello"[..]), "{hello:x?} octet by octet");
         }
     }
 }
 
 #[test]
-fn the_second_hello_of_the_rfc_refers_to_the_first_where_contexts_are_taken_over() {
+fn second_hello_of_rfc_7692_inflates_only_with_context_takeover() {
     let second = [0xf2, 0x00, 0x11, 0x00, 0x00];
-    let mut keeping = inflation(true);
-    assert_eq!(inflate_at_once(&mut keeping, HELLOS[0]).unwrap(), b"Hello");
-    assert_eq!(inflate_at_once(&mut keeping, &second).unwrap(), b"Hello");
-    let mut forgetting = inflation(false);
-    assert_eq!(inflate_at_once(&mut forgetting, HELLOS[0]).unwrap(), b"Hello");
-    assert_eq!(inflate_at_once(&mut forgetting, &second), Err(ProtocolError::InvalidDeflate));
+    let mut with_takeover = inflation(true);
+    assert_eq!(inflate_at_once(&mut with_takeover, HELLOS[0]).unwrap(), b"Hello");
+    assert_eq!(inflate_at_once(&mut with_takeover, &second).unwrap(), b"Hello");
+    let mut without_takeover = inflation(false);
+    assert_eq!(inflate_at_once(&mut without_takeover, HELLOS[0]).unwrap(), b"Hello");
+    assert_eq!(inflate_at_once(&mut without_takeover, &second), Err(ProtocolError::InvalidDeflate));
 }
 
 #[test]
-fn the_empty_message_of_the_rfc_and_one_of_no_bytes_are_empty() {
+fn empty_sample_of_rfc_7692_and_no_bytes_inflate_to_an_empty_message() {
     for takeover in [false, true] {
         let mut inflation = inflation(takeover);
         assert_eq!(inflate_at_once(&mut inflation, &[0x00]).unwrap(), b"");
@@ -97,7 +99,7 @@ fn the_empty_message_of_the_rfc_and_one_of_no_bytes_are_empty() {
 }
 
 #[test]
-fn an_empty_last_block_is_an_empty_message() {
+fn empty_final_block_inflates_to_an_empty_message() {
     for takeover in [false, true] {
         let mut inflation = inflation(takeover);
         for _ in 0..3 {
@@ -108,7 +110,7 @@ fn an_empty_last_block_is_an_empty_message() {
 }
 
 #[test]
-fn a_stream_that_is_all_ends_uses_up_the_allowance() {
+fn stream_of_empty_final_blocks_uses_up_the_allowance() {
     let mut inflation = inflation(true);
     inflation.allow(10_000);
     let used = inflation.push(&[0x03, 0x00].repeat(1000), |inflated| {
@@ -119,44 +121,44 @@ fn a_stream_that_is_all_ends_uses_up_the_allowance() {
 }
 
 #[test]
-fn nothing_is_taken_in_while_nothing_may_come_out() {
+fn no_input_is_consumed_without_an_allowance() {
     let mut inflation = inflation(true);
     inflation.allow(0);
-    assert_eq!(inflation.push(HELLOS[0], |_| panic!("nothing comes out")), Ok(0));
+    assert_eq!(inflation.push(HELLOS[0], |_| panic!("output without an allowance")), Ok(0));
     assert_eq!(inflate_at_once(&mut inflation, HELLOS[0]).unwrap(), b"Hello");
 }
 
 #[test]
-fn a_last_block_ends_what_may_be_referred_to() {
+fn message_after_a_final_block_cannot_refer_to_earlier_messages() {
     let mut inflation = inflation(true);
     assert_eq!(inflate_at_once(&mut inflation, HELLOS[2]).unwrap(), b"Hello");
     assert_eq!(inflate_at_once(&mut inflation, &[0xf2, 0x00, 0x11, 0x00, 0x00]), Err(ProtocolError::InvalidDeflate));
-    // Without the final octet of the RFC's example.
+    // Without the last octet of the sample in the RFC.
     let mut inflation = self::inflation(true);
     assert_eq!(inflate_at_once(&mut inflation, &HELLOS[2][..7]).unwrap(), b"Hello");
     assert_eq!(inflate_at_once(&mut inflation, HELLOS[0]).unwrap(), b"Hello");
 }
 
 #[test]
-fn what_is_cut_short_is_refused_where_nothing_is_remembered() {
+fn truncated_message_is_refused_without_context_takeover() {
     for hello in [HELLOS[0], HELLOS[3]] {
         for cut in 1..hello.len() {
             // A message may end where another block could begin.
             let ends_a_block = hello[cut..].starts_with(&[0x00, 0x00, 0xff, 0xff]);
-            let said = inflate_at_once(&mut inflation(false), &hello[..cut]);
-            assert_eq!(said.is_ok(), ends_a_block, "{hello:x?} cut at {cut} reads {said:x?}");
+            let inflated = inflate_at_once(&mut inflation(false), &hello[..cut]);
+            assert_eq!(inflated.is_ok(), ends_a_block, "{hello:x?} cut at {cut} reads {inflated:x?}");
         }
     }
 }
 
 #[test]
-fn an_error_of_the_taker_ends_it() {
+fn error_of_the_output_callback_is_returned() {
     let refuse = |_: &[u8]| Err(ProtocolError::InvalidUtf8);
     assert_eq!(inflation(true).push(HELLOS[1], refuse), Err(ProtocolError::InvalidUtf8));
 }
 
 #[test]
-fn a_message_that_gains_nothing_goes_as_it_is_and_is_not_remembered() {
+fn incompressible_message_is_not_compressed_and_not_added_to_the_context() {
     let noise = random(17, 2000, 256);
     for takeover in [false, true] {
         let (parameters, contexts) = (parameters(15, takeover), SharedContexts::default());
@@ -165,13 +167,13 @@ fn a_message_that_gains_nothing_goes_as_it_is_and_is_not_remembered() {
         assert_eq!(deflation.message(&noise), None);
         let text = noise.repeat(2);
         let deflated = deflation.message(&text).unwrap();
-        assert!(deflated.len() > noise.len(), "it cannot refer to what was not said");
+        assert!(deflated.len() > noise.len(), "the message cannot refer to the uncompressed one");
         assert_eq!(inflate_at_once(&mut inflation, &deflated).unwrap(), text);
     }
 }
 
 #[test]
-fn the_defaults_are_those_that_are_promised() {
+fn default_configurations_have_their_documented_values() {
     let DeflateConfig { server_max_window_bits, client_max_window_bits, threshold_bytes, .. } = DeflateConfig::shared();
     assert_eq!((server_max_window_bits, client_max_window_bits, threshold_bytes), (15, 15, 256));
     let DeflateConfig { server_max_window_bits, client_max_window_bits, threshold_bytes, level, .. } =
@@ -181,19 +183,23 @@ fn the_defaults_are_those_that_are_promised() {
         let contexts = SharedContexts::default();
         let deflation = Deflation::new(&parameters(12, takeover), &config, Side::Server, &contexts);
         assert!(deflation.wants(config.threshold_bytes) && !deflation.wants(config.threshold_bytes - 1));
-        assert_eq!(deflation.shares().is_some(), !takeover, "who refers to what was said shares nothing");
+        assert_eq!(
+            deflation.shares().is_some(),
+            !takeover,
+            "compressed messages are shared only without context takeover"
+        );
     }
 }
 
 #[test]
-fn buffers_are_used_again_unless_they_are_large() {
+fn output_buffer_is_reused_unless_it_is_large() {
     let (parameters, contexts) = (parameters(15, false), SharedContexts::default());
     let mut deflation = Deflation::new(&parameters, &DeflateConfig::default(), Side::Server, &contexts);
     let deflated = deflation.message(&[b'x'; 5000]).unwrap();
     let address = deflated.as_ptr();
     deflation.recycle(deflated);
-    let again = deflation.message(&[b'y'; 5000]).unwrap();
-    assert_eq!(again.as_ptr(), address);
+    let reused = deflation.message(&[b'y'; 5000]).unwrap();
+    assert_eq!(reused.as_ptr(), address);
     let large = Vec::with_capacity(1 << 20);
     deflation.recycle(large);
     assert!(contexts.borrow_mut().take_deflated().capacity() < 1 << 20);
@@ -201,15 +207,15 @@ fn buffers_are_used_again_unless_they_are_large() {
 }
 
 #[test]
-fn a_history_is_the_last_window_of_what_was_said() {
+fn history_is_the_last_window_of_all_messages() {
     let contexts = SharedContexts::default();
     for pieces in [&[1, 500, 511, 512, 513][..], &[600], &[100; 30], &[512, 64, 1, 1]] {
         let mut history = contexts::History::new(contexts.borrow_mut().enrol(), 9);
         let mut all = Vec::new();
         for (index, length) in pieces.iter().enumerate() {
-            let said = random(index as u64, *length, 256);
-            history.remember(&said);
-            all.extend_from_slice(&said);
+            let message = random(index as u64, *length, 256);
+            history.remember(&message);
+            all.extend_from_slice(&message);
             assert_eq!(history.recent(), &all[all.len().saturating_sub(512)..], "{pieces:?} to {index}");
             assert!(history.held_bytes() <= 512 + 64);
         }
@@ -217,7 +223,7 @@ fn a_history_is_the_last_window_of_what_was_said() {
 }
 
 #[test]
-fn connections_that_share_contexts_do_not_hear_each_other() {
+fn connections_that_share_contexts_do_not_affect_each_other() {
     let (parameters, contexts) = (parameters(12, true), SharedContexts::default());
     let config = DeflateConfig::dedicated();
     let mut ends: Vec<(Deflation, Inflation)> = (0..7)
@@ -229,26 +235,26 @@ fn connections_that_share_contexts_do_not_hear_each_other() {
     let mut lengths = Vec::new();
     for round in 0..40 {
         for (index, (deflation, inflation)) in ends.iter_mut().enumerate() {
-            // Some connections send twice in a row, some pause.
+            // Some connections send twice in a row, some skip a round.
             for _ in 0..(index + round) % 3 {
                 let text =
                     format!("connection {index} says {round} and the same words every time: {}", "abc ".repeat(index));
                 let Some(deflated) = deflation.message(text.as_bytes()) else { continue };
-                let said = inflate(inflation, deflated.chunks(1 + round)).unwrap();
-                assert_eq!(said, text.as_bytes());
+                let inflated = inflate(inflation, deflated.chunks(1 + round)).unwrap();
+                assert_eq!(inflated, text.as_bytes());
                 lengths.push(deflated.len());
             }
         }
     }
     assert!(lengths.len() > 200);
     let late = &lengths[lengths.len() / 2..];
-    assert!(late.iter().all(|length| *length < 30), "messages refer to those before them: {late:?}");
+    assert!(late.iter().all(|length| *length < 30), "messages refer to earlier messages: {late:?}");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn what_was_deflated_is_inflated(
+    fn deflated_message_inflates_to_itself(
         window_bits in 9..=15_u8,
         level in 1..=9_u8,
         takeover in any::<bool>(),
@@ -258,11 +264,11 @@ proptest! {
         let config = DeflateConfig { level, ..DeflateConfig::default() };
         let mut deflation = Deflation::new(&parameters, &config, Side::Server, &contexts);
         let mut inflation = Inflation::new(&parameters, Side::Client, &contexts);
-        let mut disturber = Deflation::new(&parameters, &config, Side::Server, &contexts);
+        let mut other = Deflation::new(&parameters, &config, Side::Server, &contexts);
         for (seed, length, kinds, step) in seeds {
             let message = random(seed, length, kinds);
             if seed % 2 == 0 {
-                disturber.message(&message);
+                other.message(&message);
             }
             // At once, or in slices.
             let deflated = match seed % 3 {
@@ -281,7 +287,7 @@ proptest! {
     }
 
     #[test]
-    fn any_octets_are_inflated_to_an_end(
+    fn inflating_arbitrary_octets_ends_without_a_panic(
         messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..5),
         takeover in any::<bool>(),
     ) {

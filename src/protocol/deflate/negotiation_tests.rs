@@ -1,21 +1,24 @@
+//! Tests of the negotiation of permessage-deflate.
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::protocol::deflate::DeflateConfigError;
 
+/// The response to the offers in `lines`, if one is acceptable.
 fn answer(config: &DeflateConfig, lines: &[&str]) -> Result<Option<String>, Malformed> {
     let agreed = agree(lines.iter().map(|line| line.as_bytes()), config)?;
     Ok(agreed.map(|agreed| agreed.to_string()))
 }
 
 /// The most permissive configuration: windows of 15 bits, context takeover.
-fn open() -> DeflateConfig {
+fn permissive() -> DeflateConfig {
     DeflateConfig { server_max_window_bits: 15, client_max_window_bits: 15, ..DeflateConfig::dedicated() }
 }
 
 #[test]
-fn each_parameter_is_answered_as_it_was_asked() {
-    let asked = |offer: &str| answer(&open(), &[&format!("permessage-deflate{offer}")]).unwrap();
+fn each_parameter_of_an_offer_is_answered_with_its_agreed_value() {
+    let response = |offer: &str| answer(&permissive(), &[&format!("permessage-deflate{offer}")]).unwrap();
     for (offer, agreed) in [
         ("", ""),
         ("; client_max_window_bits", ""),
@@ -29,12 +32,12 @@ fn each_parameter_is_answered_as_it_was_asked() {
         (";server_no_context_takeover", "; server_no_context_takeover"),
         (" ; client_no_context_takeover", "; client_no_context_takeover"),
     ] {
-        assert_eq!(asked(offer), Some(format!("permessage-deflate{agreed}")), "{offer}");
+        assert_eq!(response(offer), Some(format!("permessage-deflate{agreed}")), "{offer}");
     }
 }
 
 #[test]
-fn what_an_offer_cannot_have_makes_it_unacceptable() {
+fn offer_with_an_invalid_parameter_is_skipped() {
     for offer in [
         "; server_max_window_bits",
         "; server_max_window_bits=8",
@@ -57,26 +60,26 @@ fn what_an_offer_cannot_have_makes_it_unacceptable() {
         "; Server_No_Context_Takeover",
     ] {
         let line = format!("permessage-deflate{offer}");
-        assert_eq!(answer(&open(), &[&line]), Ok(None), "{offer}");
+        assert_eq!(answer(&permissive(), &[&line]), Ok(None), "{offer}");
         let second = format!("{line}, permessage-deflate; server_max_window_bits=10");
         let agreed = Ok(Some("permessage-deflate; server_max_window_bits=10".to_owned()));
-        assert_eq!(answer(&open(), &[&second]), agreed, "{offer}, and another offer behind it");
+        assert_eq!(answer(&permissive(), &[&second]), agreed, "{offer}, followed by a valid offer");
     }
 }
 
 #[test]
-fn other_extensions_are_left_alone() {
+fn other_extensions_are_ignored() {
     for line in
         ["x-webkit-deflate-frame", "permessage-bzip2; level=9", "permessage-deflated", "", " , ,", "Permessage-Deflate"]
     {
-        assert_eq!(answer(&open(), &[line]), Ok(None), "{line}");
+        assert_eq!(answer(&permissive(), &[line]), Ok(None), "{line}");
     }
     let lines = ["foo; a=\"b-c\"; d", "x-webkit-deflate-frame; no_context_takeover", "bar, permessage-deflate"];
-    assert_eq!(answer(&open(), &lines), Ok(Some("permessage-deflate".to_owned())));
+    assert_eq!(answer(&permissive(), &lines), Ok(Some("permessage-deflate".to_owned())));
 }
 
 #[test]
-fn a_line_that_is_no_list_is_malformed() {
+fn line_that_is_no_extension_list_is_malformed() {
     for line in [
         "permessage-deflate;",
         "permessage-deflate; ;server_no_context_takeover",
@@ -92,20 +95,20 @@ fn a_line_that_is_no_list_is_malformed() {
         "permessage-deflate, (",
         "\u{e9}",
     ] {
-        assert_eq!(answer(&open(), &[line]), Err(Malformed), "{line}");
-        assert_eq!(answer(&open(), &["permessage-deflate", line]), Err(Malformed), "{line}, behind a good one");
+        assert_eq!(answer(&permissive(), &[line]), Err(Malformed), "{line}");
+        assert_eq!(answer(&permissive(), &["permessage-deflate", line]), Err(Malformed), "{line}, after a valid line");
     }
 }
 
 #[test]
-fn the_server_adds_what_it_wants_but_only_what_it_may() {
-    let frugal = DeflateConfig { server_max_window_bits: 10, client_max_window_bits: 9, ..DeflateConfig::shared() };
+fn server_adds_its_own_limits_where_the_offer_allows_them() {
+    let limited = DeflateConfig { server_max_window_bits: 10, client_max_window_bits: 9, ..DeflateConfig::shared() };
     let no_takeover = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
-    let agreed = |offer| answer(&frugal, &[offer]).unwrap().unwrap();
+    let agreed = |offer| answer(&limited, &[offer]).unwrap().unwrap();
     assert_eq!(
         agreed("permessage-deflate"),
         no_takeover,
-        "it has a window of 10 bits, and names it to those who offer one"
+        "the server states its window only if the offer contains the parameter"
     );
     let hint = format!("{no_takeover}; client_max_window_bits=9");
     assert_eq!(agreed("permessage-deflate; client_max_window_bits"), hint);
@@ -116,7 +119,7 @@ fn the_server_adds_what_it_wants_but_only_what_it_may() {
 }
 
 #[test]
-fn parameter_out_of_range_is_an_error_where_it_is_given() {
+fn configuration_value_out_of_range_is_an_error() {
     let config = DeflateConfig::shared();
     for level in [0, 10, 99] {
         assert_eq!(config.level(level), Err(DeflateConfigError::Level(level)));
@@ -133,7 +136,7 @@ fn parameter_out_of_range_is_an_error_where_it_is_given() {
 
 /// An offer, its text, and whether the offer is acceptable.
 #[derive(Debug, Clone)]
-struct Written {
+struct Offer {
     server_no_context_takeover: bool,
     client_no_context_takeover: bool,
     server_max_window_bits: Option<u8>,
@@ -144,7 +147,7 @@ struct Written {
     order: u64,
 }
 
-impl Written {
+impl Offer {
     fn text(&self) -> String {
         let value = |bits: u8| if self.quoted { format!("\"{bits}\"") } else { bits.to_string() };
         let spaces = " ".repeat(self.spaces);
@@ -163,14 +166,14 @@ impl Written {
             parameters.push(format!("client_max_window_bits{value}"));
         }
         parameters.extend(self.flaw.map(str::to_owned));
-        let places = parameters.len().max(1);
-        parameters.rotate_left(self.order as usize % places);
+        let count = parameters.len().max(1);
+        parameters.rotate_left(self.order as usize % count);
         let parameters: String = parameters.iter().map(|parameter| format!("{spaces};{spaces}{parameter}")).collect();
         format!("{spaces}permessage-deflate{parameters}{spaces}")
     }
 }
 
-fn written() -> impl Strategy<Value = Written> {
+fn offer() -> impl Strategy<Value = Offer> {
     let flaws = ["unknown", "server_max_window_bits=16", "client_no_context_takeover=0", "x=\"y\""];
     let flaw = prop_oneof![3 => Just(None), 1 => prop::sample::select(flaws.to_vec()).prop_map(Some)];
     let parameters = (
@@ -182,7 +185,7 @@ fn written() -> impl Strategy<Value = Written> {
     );
     (parameters, 0..3_usize, any::<bool>(), any::<u64>()).prop_map(|(parameters, spaces, quoted, order)| {
         let (server_none, client_none, server_bits, client_bits, flaw) = parameters;
-        Written {
+        Offer {
             server_no_context_takeover: server_none,
             client_no_context_takeover: client_none,
             server_max_window_bits: server_bits,
@@ -196,25 +199,25 @@ fn written() -> impl Strategy<Value = Written> {
 }
 
 fn configs() -> impl Strategy<Value = DeflateConfig> {
-    (9..=15_u8, 9..=15_u8, any::<bool>(), any::<bool>()).prop_map(|(server, client, server_keeps, client_keeps)| {
-        DeflateConfig {
+    (9..=15_u8, 9..=15_u8, any::<bool>(), any::<bool>()).prop_map(
+        |(server, client, server_takeover, client_takeover)| DeflateConfig {
             server_max_window_bits: server,
             client_max_window_bits: client,
-            server_context_takeover: server_keeps,
-            client_context_takeover: client_keeps,
+            server_context_takeover: server_takeover,
+            client_context_takeover: client_takeover,
             ..DeflateConfig::default()
-        }
-    })
+        },
+    )
 }
 
 proptest! {
     #[test]
-    fn what_is_agreed_keeps_to_the_first_offer_that_can_be_had(
-        offers in prop::collection::vec(written(), 0..5),
+    fn agreement_follows_the_first_acceptable_offer(
+        offers in prop::collection::vec(offer(), 0..5),
         config in configs(),
         one_line in any::<bool>(),
     ) {
-        let texts: Vec<String> = offers.iter().map(Written::text).collect();
+        let texts: Vec<String> = offers.iter().map(Offer::text).collect();
         let lines = if one_line { vec![texts.join(",")] } else { texts };
         let agreed = agree(lines.iter().map(String::as_bytes), &config).unwrap();
         let taken = offers.iter().find(|offer| offer.flaw.is_none() && offer.server_max_window_bits != Some(8));
@@ -230,35 +233,36 @@ proptest! {
         );
         let limit = offer.server_max_window_bits.unwrap_or(15);
         prop_assert_eq!(agreed.server_max_window_bits, config.server_max_window_bits.min(limit));
-        let said = agreed.to_string();
+        let response = agreed.to_string();
         let names = offer.server_max_window_bits.is_some();
-        prop_assert_eq!(said.contains("server_max_window_bits"), names, "{}", said);
+        prop_assert_eq!(response.contains("server_max_window_bits"), names, "{}", response);
         match offer.client_max_window_bits {
-            None => prop_assert!(!said.contains("client_max_window_bits"), "{}", said),
+            None => prop_assert!(!response.contains("client_max_window_bits"), "{}", response),
             Some(hint) => {
                 prop_assert_eq!(agreed.client_max_window_bits, config.client_max_window_bits.min(hint.unwrap_or(15)));
             }
         }
-        // The answer is itself an offer of the same parameters.
-        let told = format!("{said}{}", if said.contains("client_max_window_bits") { "" } else { "; client_max_window_bits" });
-        let again = agree([told.as_bytes()].into_iter(), &open()).unwrap().unwrap();
-        prop_assert_eq!(again.to_string(), said);
+        // The response is a valid offer of the same parameters.
+        let hint = if response.contains("client_max_window_bits") { "" } else { "; client_max_window_bits" };
+        let offered = format!("{response}{hint}");
+        let again = agree([offered.as_bytes()].into_iter(), &permissive()).unwrap().unwrap();
+        prop_assert_eq!(again.to_string(), response);
     }
 
     #[test]
-    fn any_octets_are_read_to_an_end(line in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = agree([&line[..]].into_iter(), &open());
+    fn parsing_arbitrary_octets_ends_without_a_panic(line in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = agree([&line[..]].into_iter(), &permissive());
     }
 }
 
 #[test]
-fn a_servers_answer_is_kept_to_or_refused() {
-    let told = |config: &DeflateConfig, lines: &[&str]| {
+fn server_response_is_accepted_or_refused_with_its_invalid_part() {
+    let parsed = |config: &DeflateConfig, lines: &[&str]| {
         take_answer(lines.iter().map(|line| line.as_bytes()), config)
             .map(|agreed| agreed.map(|agreed| agreed.to_string()))
     };
-    let narrow = DeflateConfig { server_max_window_bits: 10, server_context_takeover: false, ..open() };
-    assert_eq!(told(&open(), &[]), Ok(None), "it does not compress");
+    let narrow = DeflateConfig { server_max_window_bits: 10, server_context_takeover: false, ..permissive() };
+    assert_eq!(parsed(&permissive(), &[]), Ok(None), "the server does not compress");
     for (answer, agreed) in [
         ("", ""),
         ("; server_max_window_bits=15", "; server_max_window_bits=15"),
@@ -272,9 +276,9 @@ fn a_servers_answer_is_kept_to_or_refused() {
         ),
     ] {
         let line = format!("permessage-deflate{answer}");
-        assert_eq!(told(&open(), &[&line]), Ok(Some(format!("permessage-deflate{agreed}"))), "{answer}");
+        assert_eq!(parsed(&permissive(), &[&line]), Ok(Some(format!("permessage-deflate{agreed}"))), "{answer}");
     }
-    // A missing parameter only costs memory, whichever offer the server took.
+    // A parameter that the server leaves out only costs memory.
     for answer in [
         "",
         "; server_no_context_takeover",
@@ -283,7 +287,7 @@ fn a_servers_answer_is_kept_to_or_refused() {
         "; server_max_window_bits=10",
         "; client_max_window_bits=8",
     ] {
-        let agreed = told(&narrow, &[&format!("permessage-deflate{answer}")]).unwrap().unwrap();
+        let agreed = parsed(&narrow, &[&format!("permessage-deflate{answer}")]).unwrap().unwrap();
         assert_eq!(agreed, format!("permessage-deflate{answer}"));
     }
     let (window, unknown) = (BadAnswer::Parameter("server_max_window_bits"), BadAnswer::Parameter("unknown"));
@@ -304,9 +308,9 @@ fn a_servers_answer_is_kept_to_or_refused() {
         (";", &BadAnswer::Extension),
         (" x", &BadAnswer::Extension),
     ] {
-        assert_eq!(told(&open(), &[&format!("permessage-deflate{answer}")]).as_ref(), Err(bad), "{answer}");
+        assert_eq!(parsed(&permissive(), &[&format!("permessage-deflate{answer}")]).as_ref(), Err(bad), "{answer}");
     }
-    let twice = told(&open(), &["permessage-deflate", "permessage-deflate"]);
+    let twice = parsed(&permissive(), &["permessage-deflate", "permessage-deflate"]);
     assert_eq!(twice, Err(BadAnswer::Extension), "twice");
-    assert_eq!(told(&open(), &["x-webkit-deflate-frame"]), Err(BadAnswer::Extension), "not offered");
+    assert_eq!(parsed(&permissive(), &["x-webkit-deflate-frame"]), Err(BadAnswer::Extension), "not offered");
 }

@@ -155,14 +155,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_is_found_wherever_it_is() {
-        for filling in [0x00, 0x7f, 0x80, 0xfe] {
+    fn first_end_octet_is_found_at_any_position() {
+        for fill in [0x00, 0x7f, 0x80, 0xfe] {
             for length in 0..40 {
-                let mut bytes = vec![filling; length];
+                let mut bytes = vec![fill; length];
                 assert_eq!(find_end(&bytes), None);
                 for at in (0..length).rev() {
                     bytes[at] = END;
-                    assert_eq!(find_end(&bytes), Some(at), "{filling:x} {length}");
+                    assert_eq!(find_end(&bytes), Some(at), "{fill:x} {length}");
                 }
             }
         }
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_lies_between_00_and_ff() {
+    fn text_frame_lies_between_00_and_ff() {
         let whole = Step::Text { range: 1..6, begins: true, ends: true };
         assert_eq!(steps(b"\x00Hello\xff"), (vec![whole], Frames::Between));
         let begun = Step::Text { range: 1..4, begins: true, ends: false };
@@ -201,13 +201,13 @@ mod tests {
     }
 
     #[test]
-    fn ff_00_closes_and_no_other_empty_frame() {
+    fn only_ff_00_is_a_close_frame() {
         assert_eq!(steps(b"\xfe\x00\xff\x01x\xff\x00"), (vec![Step::Close], Frames::Between));
         assert_eq!(steps(b"\xff\x80\x00"), (vec![Step::Close], Frames::Between));
     }
 
     #[test]
-    fn what_comes_in_pieces_counts_in_all_and_may_be_as_long_as_the_limit() {
+    fn frame_in_pieces_may_reach_the_limit_but_not_exceed_it() {
         for kind in [0, 1] {
             let (mut frames, mut at) = (Frames::default(), 0);
             for piece in [&[kind][..], &[b'x'; 600], &[b'x'; 400], &[END]] {
@@ -225,17 +225,17 @@ mod tests {
         assert_eq!(
             steps(&[&[0x80, 0x87, 0x68][..], &[END; 1000]].concat()),
             (vec![], Frames::Between),
-            "1000 are skipped"
+            "1000 bytes are skipped"
         );
     }
 
     #[test]
-    fn what_is_too_long_is_refused_when_it_is_seen() {
+    fn frame_above_the_limit_is_refused_as_soon_as_its_length_exceeds_it() {
         let error = |length| ProtocolError::TooBig { limit: 1000, length };
         assert_eq!(refused(&[&[0][..], &[b'x'; 1001]].concat()), error(1001));
         assert_eq!(refused(&[&[1][..], &[b'x'; 1001]].concat()), error(1001));
         assert_eq!(refused(&[0x80, 0x87, 0x69]), error(1001));
-        // 1180591620717411303296 bytes, as em-websocket's own tests have it.
+        // The length of 1180591620717411303296 bytes is a test case of em-websocket.
         assert_eq!(refused(&[0x80, 0x81, 0x80, 0x80, 0x80]), error(16384));
         assert_eq!(refused(&[0x80; 20]), error(1001), "a length that never ends");
     }

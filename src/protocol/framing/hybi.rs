@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_written_is_the_header_read_at_every_length() {
+    fn header_of_any_length_is_parsed_as_written() {
         for length in [0, 1, 125, 126, 127, 0xffff, 0x1_0000, 0xffff_ffff] {
             for op_code in [OpCode::Text, OpCode::Binary] {
                 let written = header(op_code, length, Some([1, 2, 3, 4]));
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_message_is_what_its_header_says_on_both_sides() {
+    fn whole_message_finds_a_short_unfragmented_message_on_both_sides() {
         for (side, key) in [(Side::Server, Some([1, 2, 3, 4])), (Side::Client, None)] {
             for length in [0, 1, 125, 126, 0xffff, 0x1_0000] {
                 let mut bytes = header(OpCode::Binary, length, key).as_bytes().to_vec();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_octet_is_enough_to_refuse() {
+    fn invalid_first_octet_is_refused_without_the_second() {
         assert_eq!(parse(&[0xc1]), Err(ProtocolError::ReservedBits));
         assert_eq!(parse(&[0x91]), Err(ProtocolError::ReservedBits));
         assert_eq!(parse(&[0x83]), Err(ProtocolError::UnknownOpCode(3)));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reserved_bit_has_a_meaning_where_compression_was_agreed_upon_and_a_message_begins() {
+    fn rsv1_is_accepted_only_with_compression_and_in_the_first_frame_of_a_message() {
         let parse = |first: u8| parse_header(&[first, 0x80, 1, 2, 3, 4], Side::Server, true, true);
         for (first, op_code) in [(0xc1, OpCode::Text), (0x42, OpCode::Binary)] {
             let (header, _) = parse(first).unwrap().unwrap();
@@ -253,27 +253,27 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_message_is_marked_in_its_first_frame_alone() {
+    fn compressed_header_sets_rsv1_only_in_the_first_frame() {
         let first = |op_code, fin| compressed_header(op_code, fin, 0, None).as_bytes()[0];
         assert_eq!([first(OpCode::Text, true), first(OpCode::Binary, false)], [0xc1, 0x42]);
         assert_eq!([first(OpCode::Continuation, false), first(OpCode::Continuation, true)], [0x00, 0x80]);
     }
 
     #[test]
-    fn the_second_octet_is_enough_to_refuse() {
+    fn invalid_second_octet_is_refused_without_the_rest() {
         assert_eq!(parse(&[0x81, 0x05]), Err(ProtocolError::Unmasked));
         assert_eq!(parse(&[0x89, 0xfe]), Err(ProtocolError::ControlTooLong));
         assert_eq!(parse_header(&[0x81, 0x85], Side::Client, true, false), Err(ProtocolError::Masked));
     }
 
     #[test]
-    fn a_length_with_its_top_bit_set_is_refused_before_the_key() {
+    fn length_with_its_top_bit_set_is_refused_before_the_masking_key() {
         let bytes = [0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1];
         assert_eq!(parse(&bytes), Err(ProtocolError::LengthOverflow));
     }
 
     #[test]
-    fn a_length_longer_than_it_needs_to_be_is_taken() {
+    fn length_in_a_longer_form_than_needed_is_accepted() {
         let bytes = [0x82, 0xfe, 0, 1, 0, 0, 0, 0];
         assert_eq!(parse(&bytes).unwrap().unwrap().0.length, 1);
     }

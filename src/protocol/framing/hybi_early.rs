@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_written_is_the_header_read_at_every_length() {
+    fn header_of_any_length_is_parsed_as_written() {
         for length in [0, 1, 125, 126, 0xffff, 0x1_0000, 0xffff_ffff] {
             for flag_ends in [false, true] {
                 let written = header(OpCode::Text, length, flag_ends);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mask_of_a_whole_frame_starts_at_its_header() {
+    fn masked_frame_is_masked_from_its_header_on() {
         for length in [0, 5, 126, 70_000] {
             let payload: Vec<u8> = (0..length).map(|index: usize| index as u8).collect();
             let mut bytes = Vec::new();
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_reserved_is_refused() {
+    fn header_with_a_reserved_or_invalid_value_is_refused() {
         assert_eq!(parse_header(&[0x44], false), Err(ProtocolError::ReservedBits));
         assert_eq!(parse_header(&[0x04, 0x85], false), Err(ProtocolError::ReservedBits));
         assert_eq!(parse_header(&[0x06], false), Err(ProtocolError::UnknownOpCode(6)));

@@ -1,4 +1,4 @@
-//! Tests of the client: requests answered by this crate's server, and invalid responses.
+//! Tests of the client handshake, with responses of this crate's server.
 
 #[cfg(feature = "deflate")]
 use std::sync::LazyLock;
@@ -12,13 +12,13 @@ use crate::{
 const LOCATION: &str = "ws://example.com/demo?a=b";
 
 /// Sends a request changed by `change` to this crate's server, and alters the response by `alter`.
-fn answered(
+fn exchange(
     version: Version,
     change: impl FnOnce(&mut ClientRequest<'_>),
     alter: impl FnOnce(String) -> String,
 ) -> Result<(Request, Negotiated), ResponseError> {
     let (subprotocols, headers) = (["chat".to_owned(), "superchat".to_owned()], HeaderMap::new());
-    let mut ask = ClientRequest {
+    let mut request = ClientRequest {
         version,
         target: "/demo?a=b",
         authority: "example.com",
@@ -29,70 +29,74 @@ fn answered(
         headers: &headers,
         deflate: None,
     };
-    change(&mut ask);
+    change(&mut request);
     let mut sent = Vec::new();
-    let proof = ask.write(&mut Masks::new(Box::new(|bytes| bytes.fill(0x5a))), &mut sent);
+    let proof = request.write(&mut Masks::new(Box::new(|bytes| bytes.fill(0x5a))), &mut sent);
     let (head, used) = HeadReader::default().read(&sent, &HeadLimits::default()).unwrap().unwrap();
-    let asked = Request { head, peer_addr: ([127, 0, 0, 1], 5).into(), secured: None, proxied: false };
-    assert_eq!(detect(&asked, Version::ALL), Ok(version));
-    let agreed = compression(&asked, version, ask.deflate).unwrap();
-    let subprotocol = asked.subprotocols().last().map(str::to_owned);
-    let handshake = Handshake::new(asked.clone(), version, subprotocol, agreed);
-    let mut answer = Vec::new();
-    handshake.answer(&HeaderMap::new(), &mut answer);
+    let received = Request { head, peer_addr: ([127, 0, 0, 1], 5).into(), secured: None, proxied: false };
+    assert_eq!(detect(&received, Version::ALL), Ok(version));
+    let agreed = compression(&received, version, request.deflate).unwrap();
+    let subprotocol = received.subprotocols().last().map(str::to_owned);
+    let handshake = Handshake::new(received.clone(), version, subprotocol, agreed);
+    let mut response = Vec::new();
+    handshake.answer(&HeaderMap::new(), &mut response);
     if let ExpectedReply::Behind(expected) = proof {
         assert_eq!((handshake.challenge_bytes(), handshake.prove(&sent[used..])), (sent.len() - used, expected));
     }
-    let answer = alter(String::from_utf8(answer).unwrap());
+    let response = alter(String::from_utf8(response).unwrap());
     let (response, _) =
-        HeadReader::default().read_response(answer.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
-    ask.check(&response, &proof).map(|agreed| (asked, agreed))
+        HeadReader::default().read_response(response.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
+    request.check(&response, &proof).map(|agreed| (received, agreed))
 }
 
-/// The response with one text replaced, which must occur.
-fn with<'a>(from: &'a str, to: &'a str) -> impl FnOnce(String) -> String + 'a {
-    move |answer| {
-        assert!(answer.contains(from), "{from}: {answer}");
-        answer.replace(from, to)
+/// Replaces a text, which must occur, in the response.
+fn replacing<'a>(from: &'a str, to: &'a str) -> impl FnOnce(String) -> String + 'a {
+    move |response| {
+        assert!(response.contains(from), "{from}: {response}");
+        response.replace(from, to)
     }
 }
 
 fn refused(version: Version, from: &str, to: &str) -> ResponseError {
-    match answered(version, |_| {}, with(from, to)) {
-        Ok(_) => panic!("{version}: {from} replaced by {to} was taken"),
+    match exchange(version, |_| {}, replacing(from, to)) {
+        Ok(_) => panic!("{version}: {from} replaced by {to} was accepted"),
         Err(error) => error,
     }
 }
 
 #[test]
-fn every_version_takes_the_answer_to_what_it_asked() {
+fn request_of_every_version_is_answered_with_a_response_that_the_client_accepts() {
     for version in Version::ALL.iter().copied() {
-        let (asked, agreed) = answered(version, |_| {}, |answer| answer).unwrap();
+        let (received, agreed) = exchange(version, |_| {}, |response| response).unwrap();
         assert_eq!(agreed.subprotocol.as_deref(), Some("superchat"), "{version}");
         assert!(agreed.compression.is_none());
         let hixie = version.number() > 13 || version.number() < 4;
-        assert_eq!(asked.origin(), hixie.then_some("http://example.com"), "who needs none has none");
+        assert_eq!(
+            received.origin(),
+            hixie.then_some("http://example.com"),
+            "{version}: only hixie has a default origin"
+        );
         static PAGE: HeaderValue = HeaderValue::from_static("http://page.example");
-        let (asked, _) = answered(version, |ask| ask.origin = Some(&PAGE), |answer| answer).unwrap();
+        let (received, _) = exchange(version, |request| request.origin = Some(&PAGE), |response| response).unwrap();
         let name = if matches!(version.number(), 5..=8) { "Sec-WebSocket-Origin" } else { "Origin" };
-        assert_eq!(asked.header(name), Some("http://page.example"), "{version}");
-        assert_eq!(asked.header("Upgrade"), Some(if hixie { "WebSocket" } else { "websocket" }), "{version}");
+        assert_eq!(received.header(name), Some("http://page.example"), "{version}");
+        assert_eq!(received.header("Upgrade"), Some(if hixie { "WebSocket" } else { "websocket" }), "{version}");
         let name = if version == Version::Hixie75 { "WebSocket-Protocol" } else { "Sec-WebSocket-Protocol" };
-        assert_eq!(asked.header(name), Some("chat, superchat"), "{version}");
-        let (asked, agreed) = answered(version, |ask| ask.subprotocols = &[], |answer| answer).unwrap();
-        assert_eq!((asked.subprotocols().count(), agreed.subprotocol), (0, None), "{version}");
+        assert_eq!(received.header(name), Some("chat, superchat"), "{version}");
+        let (received, agreed) = exchange(version, |request| request.subprotocols = &[], |response| response).unwrap();
+        assert_eq!((received.subprotocols().count(), agreed.subprotocol), (0, None), "{version}");
     }
 }
 
 #[test]
-fn a_secure_page_is_the_origin_of_a_secure_connection() {
-    let secure = |ask: &mut ClientRequest<'_>| ask.location = "wss://example.com/demo?a=b";
-    let (asked, _) = answered(Version::Hixie76, secure, with(LOCATION, "wss://example.com/demo?a=b")).unwrap();
-    assert_eq!(asked.origin(), Some("https://example.com"));
+fn hixie_76_request_over_tls_has_an_https_origin() {
+    let secure = |request: &mut ClientRequest<'_>| request.location = "wss://example.com/demo?a=b";
+    let (received, _) = exchange(Version::Hixie76, secure, replacing(LOCATION, "wss://example.com/demo?a=b")).unwrap();
+    assert_eq!(received.origin(), Some("https://example.com"));
 }
 
 #[test]
-fn an_answer_that_is_wrong_in_one_thing_is_refused_for_it() {
+fn response_with_one_invalid_part_is_refused_with_the_error_of_that_part() {
     for version in Version::ALL.iter().copied() {
         assert_eq!(refused(version, " 101 ", " 200 "), ResponseError::Status(StatusCode::OK));
         assert_eq!(refused(version, "HTTP/1.1", "HTTP/1.0"), ResponseError::HttpVersion);
@@ -115,17 +119,17 @@ fn an_answer_that_is_wrong_in_one_thing_is_refused_for_it() {
 
 #[cfg(feature = "deflate")]
 #[test]
-fn compression_is_agreed_upon_as_it_was_offered() {
+fn offered_compression_is_agreed_and_an_unknown_extension_refused() {
     static CONFIG: LazyLock<DeflateConfig> = LazyLock::new(DeflateConfig::dedicated);
-    let offering = |ask: &mut ClientRequest<'_>| ask.deflate = Some(&CONFIG);
-    let (_, agreed) = answered(Version::Rfc6455, offering, |answer| answer).unwrap();
+    let offering = |request: &mut ClientRequest<'_>| request.deflate = Some(&CONFIG);
+    let (_, agreed) = exchange(Version::Rfc6455, offering, |response| response).unwrap();
     assert!(agreed.compression.is_some());
-    let unknown = with("permessage-deflate", "permessage-bzip2");
-    assert_eq!(answered(Version::Rfc6455, offering, unknown).err(), Some(ResponseError::Extension));
+    let unknown = replacing("permessage-deflate", "permessage-bzip2");
+    assert_eq!(exchange(Version::Rfc6455, offering, unknown).err(), Some(ResponseError::Extension));
 }
 
 #[test]
-fn what_cannot_be_offered_is_found_before_it_is_said() {
+fn invalid_or_repeated_subprotocol_is_found_before_the_request_is_sent() {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     assert_eq!(unfit_subprotocol(&owned(&["chat", "v1.chat"])), None);
     for (names, unfit) in [(["chat", ""], ""), (["chat", "a b"], "a b"), (["chat", "chat"], "chat")] {

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_numbers_of_the_draft_are_found() {
+    fn keys_of_the_draft_contain_the_numbers_of_the_draft() {
         // hixie-76 §1.3.
         assert_eq!(hidden("18x 6]8vM;54 *(5:  {   U1]8  z [  8"), Some(155_712_099));
         assert_eq!(hidden("1_ tx7X d  <  nw  334J702) 7]o}` 0"), Some(173_347_027));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_was_made_hides_its_number() {
+    fn generated_key_contains_its_number_and_has_no_outer_spaces() {
         let mut state = 1_u32;
         let mut masks = Masks::new(Box::new(move |bytes| {
             for byte in bytes {
@@ -141,9 +141,9 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_hides_no_number_is_refused() {
+    fn key_without_a_valid_number_is_refused() {
         assert_eq!(hidden("4@146546xW%0l15"), None, "no spaces");
-        assert_eq!(hidden("1 2 9"), None, "a remainder");
+        assert_eq!(hidden("1 2 9"), None, "not divisible by the number of spaces");
         assert_eq!(hidden("42949 67296"), None, "above 32 bits");
         assert_eq!(hidden("42949 67295"), Some(u32::MAX));
         assert_eq!(hidden("9 99999999999999999999999999"), None, "above 64 bits");

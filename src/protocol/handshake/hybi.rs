@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_of_rfc_6455_section_1_3_is_accepted_as_it_says() {
+    fn accept_value_for_the_key_of_rfc_6455_section_1_3_is_that_of_the_rfc() {
         assert_eq!(accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 }

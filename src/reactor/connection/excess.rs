@@ -138,20 +138,20 @@ mod tests {
         send_status::SendStatus,
     };
 
-    struct Counted(Rc<RefCell<Vec<ConnectionId>>>);
+    struct RecordsId(Rc<RefCell<Vec<ConnectionId>>>);
 
-    impl StreamHandler for Counted {
+    impl StreamHandler for RecordsId {
         fn on_connect(&mut self, stream: &mut Stream<'_>) {
             self.0.borrow_mut().push(stream.id());
         }
     }
 
     #[test]
-    fn connections_congested_again_and_again_leave_no_entries_and_no_charge() {
+    fn connection_congested_repeatedly_leaves_no_entries_and_no_charge() {
         let ids = Rc::<RefCell<Vec<ConnectionId>>>::default();
         let opened = Rc::clone(&ids);
         let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
-        let addr = reactor.listen_stream("10.0.0.1:80", move |_| Counted(Rc::clone(&opened))).unwrap().addr;
+        let addr = reactor.listen_stream("10.0.0.1:80", move |_| RecordsId(Rc::clone(&opened))).unwrap().addr;
         let peer = reactor.kernel_mut().connect(addr).unwrap();
         reactor.settle().unwrap();
         let id = ids.borrow()[0];
@@ -175,7 +175,7 @@ mod tests {
         let ids = Rc::<RefCell<Vec<ConnectionId>>>::default();
         let opened = Rc::clone(&ids);
         let mut reactor = Reactor::on(Sim::new(), ReactorConfig::new().excess_output_bytes(2 * 1024 * 1024));
-        let addr = reactor.listen_stream("10.0.0.1:80", move |_| Counted(Rc::clone(&opened))).unwrap().addr;
+        let addr = reactor.listen_stream("10.0.0.1:80", move |_| RecordsId(Rc::clone(&opened))).unwrap().addr;
         let peers = [0; 2].map(|_| reactor.kernel_mut().connect(addr).unwrap());
         reactor.settle().unwrap();
         let large = vec![b'x'; OutputLimits::default().high_water_bytes + 1024 * 1024];
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(reactor.hub().write(first, &large), SendStatus::Queued);
         reactor.settle().unwrap();
         assert!(reactor.hub.excess.own > 0);
-        // The first has ended, and is removed in the next turn; the second uses up the excess meanwhile.
+        // The first connection has ended and is removed in the next turn. The second uses up the excess before that.
         assert!(reactor.hub().terminate(first));
         assert_eq!(reactor.hub.excess.own, 0);
         assert_eq!(reactor.hub().write(second, &large), SendStatus::Queued);

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn send_is_answered_by_the_mark_that_the_output_has_passed() {
+    fn admission_depends_on_the_mark_that_the_output_has_passed() {
         let close = limits(1000, 2000, Overflow::Close);
         assert_eq!(
             [0, 1000, 1001, 1999, 2000].map(|buffered| close.admit(buffered)),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn peer_that_takes_16_kib_in_time_is_kept_and_one_that_takes_less_is_not() {
+    fn peer_that_takes_less_than_16_kib_within_the_timeout_is_stalled() {
         let start = Instant::now();
         let mut rule = OutputRule::new(1 << 20, start);
         for second in 1..=100 {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn little_output_is_taken_whole_or_not_at_all() {
+    fn peer_must_take_output_below_16_kib_completely_within_the_timeout() {
         let start = Instant::now();
         let mut rule = OutputRule::new(10, start);
         rule.on_moved(9, 1, start + Duration::from_secs(29));
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_is_read_once_a_second_while_its_output_does_not_move() {
+    fn connection_is_read_once_a_second_while_its_output_makes_no_progress() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut rule = OutputRule::new(1 << 20, start);
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(rule.on_time(TIMEOUT, true, at(1000)), Some(Passed::ReadAnyway));
         rule.use_allowance(READ_ANYWAY_BYTES - 1);
         assert_eq!((rule.allowance(), rule.on_time(TIMEOUT, true, at(1999))), (1, None));
-        assert_eq!(rule.on_time(TIMEOUT, false, at(2000)), None, "nothing keeps it from being read");
+        assert_eq!(rule.on_time(TIMEOUT, false, at(2000)), None, "reading is not blocked by output");
         assert_eq!(rule.on_time(TIMEOUT, true, at(2000)), Some(Passed::ReadAnyway));
         assert_eq!(rule.allowance(), READ_ANYWAY_BYTES);
         rule.on_moved(1, 1 << 20, at(2500));
@@ -246,7 +246,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn looking_back_agrees(
+        fn rule_agrees_with_a_model_over_the_whole_history(
             steps in proptest::collection::vec((0_u64..20_000, 0_usize..20_000, 0_usize..40_000), 1..200),
             waiting in 1_usize..40_000,
         ) {

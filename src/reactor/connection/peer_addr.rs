@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_comes_out_as_it_went_in() {
+    fn address_converts_to_a_peer_addr_and_back() {
         for text in ["127.0.0.1:80", "[::1]:443", "[fe80::1%3]:65535"] {
             let address: SocketAddr = text.parse().unwrap();
             assert_eq!(SocketAddr::from(&PeerAddr::from(address)), address);

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn open_websocket_that_ends_is_abnormal_and_a_raw_stream_that_its_peer_ends_is_in_order() {
+    fn end_of_an_open_websocket_is_abnormal_and_eof_of_a_raw_stream_is_clean() {
         assert_eq!(end(Phase::Open, ClosedBy::Peer).complete(None), CloseReason::abnormal(ClosedBy::Peer));
         let raw = End { raw: true, ..end(Phase::Open, ClosedBy::Peer) };
         assert_eq!(raw.complete(None), in_order(ClosedBy::Peer));
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn close_without_an_answer_is_abnormal_and_names_the_side_that_began_it() {
+    fn close_without_a_reply_is_abnormal_and_reports_who_ended_the_connection() {
         let recorded = || Some(unanswered_close(Version::Rfc6455, CloseCode::NORMAL, "bye", ClosedBy::Application));
         let by_eof = end(Phase::Closing, ClosedBy::Peer).complete(recorded());
         assert_eq!(by_eof, CloseReason::abnormal(ClosedBy::Application));

@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn every_event_in_every_phase_leads_where_the_documented_table_says() {
+    fn every_event_in_every_phase_has_the_outcome_of_the_documented_table() {
         let table = documented();
         assert_eq!(table.len(), EVENTS.len());
         for ((name, event), (documented_name, cells)) in EVENTS.iter().zip(table) {
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_out_of_an_open_connection_ends_closed() {
+    fn every_phase_is_reachable_from_open_and_can_end() {
         let mut reached = vec![Phase::Open];
         let mut index = 0;
         while let Some(phase) = reached.get(index).copied() {
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn output_above_its_mark_stops_reading_unless_the_rule_allows_some() {
+    fn output_above_its_mark_stops_reading_unless_the_output_rule_allows_it() {
         let mut state = State::connected();
         state.await_drain();
         assert!(state.is_held_by_output() && !state.may_read(|| false) && state.may_read(|| true));

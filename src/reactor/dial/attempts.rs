@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn families_take_turns() {
+    fn address_families_alternate() {
         let addresses = |text: &str| -> Vec<SocketAddr> { text.split(' ').map(|text| text.parse().unwrap()).collect() };
         let interleave = |mixed| -> Vec<SocketAddr> {
             let taken = interleave(mixed).into_iter();

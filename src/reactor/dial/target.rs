@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_is_a_name_or_an_address_with_a_port_or_a_path() {
+    fn target_is_a_host_with_a_port_or_a_socket_path() {
         let parsed = |text: &str| text.parse::<Target>().map(|target| target.to_string()).unwrap_or_default();
         for text in ["example.com:80", "127.0.0.1:80", "[::1]:80", "[fe80::1%1]:80"] {
             assert_eq!(parsed(text), text);

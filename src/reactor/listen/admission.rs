@@ -86,7 +86,7 @@ mod tests {
     use crate::{Reactor, ReactorConfig, net::sim::Sim};
 
     #[test]
-    fn hosts_of_one_network_are_one() {
+    fn ipv6_hosts_of_one_64_bit_prefix_count_as_one_network() {
         let network = |text: &str| network(text.parse().unwrap());
         assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2:ffff::1"));
         assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
@@ -95,25 +95,25 @@ mod tests {
     }
 
     #[test]
-    fn handshakes_count_while_they_are_kept() {
+    fn handshake_counts_against_the_limits_until_it_is_dropped() {
         let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         let hub = reactor.hub();
         let mut begin = |address: &str| hub.begin_handshake(address.parse().unwrap(), Some(3), Some(2));
         let first = begin("192.0.2.1").unwrap();
         let second = begin("192.0.2.1").unwrap();
-        assert!(begin("192.0.2.1").is_none(), "a third of one address");
+        assert!(begin("192.0.2.1").is_none(), "third handshake of one address");
         let third = begin("192.0.2.2").unwrap();
-        assert!(begin("192.0.2.3").is_none(), "a fourth of all");
+        assert!(begin("192.0.2.3").is_none(), "fourth handshake in total");
         drop(first);
         let again = begin("192.0.2.1").unwrap();
         drop((second, third, again));
         let stats = hub.stats();
         assert_eq!((stats.pending_handshakes, stats.turned_away), (0, 2));
-        assert!(hub.pending.by_network.borrow().is_empty(), "nobody is remembered");
+        assert!(hub.pending.by_network.borrow().is_empty(), "no network has an entry");
     }
 
     #[test]
-    fn room_for_a_flood_of_networks_is_given_back() {
+    fn table_of_networks_is_freed_after_a_flood() {
         let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         let hub = reactor.hub();
         let flood = (0..5000_u32).map(|bits| hub.begin_handshake(std::net::Ipv4Addr::from(bits).into(), None, Some(1)));

@@ -125,10 +125,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_topic_goes_with_its_last_member() {
+    fn topic_is_removed_with_its_last_member() {
         let mut topics = Topics::default();
         assert!(topics.subscribe(3, "news"));
-        assert!(!topics.subscribe(3, "news"), "a second time changes nothing");
+        assert!(!topics.subscribe(3, "news"), "second subscription of the same member");
         assert!(topics.unsubscribe(3, "news"));
         assert!(!topics.unsubscribe(3, "news"));
         assert!(topics.names.is_empty() && topics.topics.is_empty());
@@ -136,7 +136,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_map_of_sets_agrees(steps in proptest::collection::vec((0_u8..8, 0_usize..6, 0_u8..5), 1..200)) {
+        fn topics_agree_with_a_map_of_sets(steps in proptest::collection::vec((0_u8..8, 0_usize..6, 0_u8..5), 1..200)) {
             let (mut topics, mut model) = (Topics::default(), BTreeMap::<String, BTreeSet<usize>>::new());
             for (step, connection, topic) in steps {
                 let name = format!("topic {topic}");

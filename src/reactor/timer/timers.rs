@@ -165,7 +165,7 @@ mod tests {
     fn due(timers: &mut Timers<u32>, now: Instant) -> Vec<u32> {
         let mut values = Vec::new();
         while let Some(id) = timers.next_due(now) {
-            values.push(timers.cancel(id).expect("it was just due"));
+            values.push(timers.cancel(id).expect("a due timer"));
         }
         values
     }
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_timer_leaves_no_deadline_behind() {
+    fn cancelled_timer_leaves_no_deadline() {
         let (mut timers, start) = (Timers::new(IdSource::new()), Instant::now());
         let ids: Vec<TimerId> =
             (0..1000).map(|value| timers.insert(start + Duration::from_millis(value), ())).collect();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_id_does_not_touch_the_successor() {
+    fn stale_id_does_not_affect_the_timer_with_the_same_key() {
         let (mut timers, start) = (Timers::new(IdSource::new()), Instant::now());
         let old = timers.insert(start, 1);
         timers.cancel(old);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_being_handled_may_be_cancelled_or_set_again() {
+    fn due_timer_may_be_rescheduled_or_cancelled() {
         let (mut timers, start) = (Timers::new(IdSource::new()), Instant::now());
         timers.insert(start, 1);
         let id = timers.next_due(start).unwrap();
@@ -217,7 +217,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_sorted_map_agrees(steps in proptest::collection::vec((0_u8..4, any::<u16>(), any::<u16>()), 1..300)) {
+        fn timers_agree_with_a_sorted_map(
+            steps in proptest::collection::vec((0_u8..4, any::<u16>(), any::<u16>()), 1..300),
+        ) {
             let (mut timers, start) = (Timers::new(IdSource::new()), Instant::now());
             let mut model: BTreeMap<TimerId, u16> = BTreeMap::new();
             let at = |millis: u16| start + Duration::from_millis(millis.into());

@@ -167,13 +167,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_span_doubles_to_its_limit_and_begins_anew_after_a_stable_connection() {
+    fn backoff_doubles_to_its_limit_and_starts_again_after_a_stable_connection() {
         let (policy, start) = (Reconnect::default(), Instant::now());
         let mut attempts = Attempts::default();
         let longest = |attempts: &mut Attempts, now| attempts.next(&policy, now, u32::MAX).unwrap();
-        let spans: Vec<u64> = (0..8).map(|_| longest(&mut attempts, start).1.as_secs()).collect();
-        assert_eq!(spans, [1, 2, 4, 8, 16, 32, 60, 60]);
-        // Open, and lost again at once.
+        let backoffs: Vec<u64> = (0..8).map(|_| longest(&mut attempts, start).1.as_secs()).collect();
+        assert_eq!(backoffs, [1, 2, 4, 8, 16, 32, 60, 60]);
+        // A connection that was open for less than 30 seconds does not count as stable.
         attempts.note_open(start);
         assert_eq!(longest(&mut attempts, start + Duration::from_secs(29)).0, 9);
         attempts.note_open(start);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn there_may_be_enough_of_it() {
+    fn reconnecting_ends_after_the_maximum_number_of_attempts() {
         let (policy, now) = (Reconnect { max_attempts: Some(2), ..Reconnect::default() }, Instant::now());
         let mut attempts = Attempts::default();
         let made: Vec<bool> = (0..4).map(|_| attempts.next(&policy, now, 7).is_some()).collect();

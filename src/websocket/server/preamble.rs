@@ -150,7 +150,7 @@ mod tests {
     }
 
     /// The result for `input`; checks that the result is the same byte by byte.
-    fn known(input: &[u8]) -> Scan {
+    fn scan(input: &[u8]) -> Scan {
         let whole = start().read(input);
         let mut pieces = start();
         let mut by_byte = Scan::Http;
@@ -165,39 +165,39 @@ mod tests {
     }
 
     #[test]
-    fn a_flash_player_is_recognised() {
+    fn flash_policy_request_is_recognised() {
         assert_eq!(Preamble::FlashPolicy.answer().len(), 108);
         for request in [&b"<policy-file-request/>\0"[..], b"<policy-file-request  \n/>", b"<policy-file-request/>junk"]
         {
-            assert_eq!(known(request), Scan::Preamble(Preamble::FlashPolicy));
+            assert_eq!(scan(request), Scan::Preamble(Preamble::FlashPolicy));
         }
-        assert_eq!(known(b"<policy-file-request"), Scan::Policy);
-        assert_eq!(known(b"<policy-file-requests/>"), Scan::Nonsense);
-        assert_eq!(known(b"<policy-file-request/ >"), Scan::Nonsense);
-        assert_eq!(known(b"<html>"), Scan::Nonsense);
-        assert_eq!(known(&[POLICY, &[b' '; 100]].concat()), Scan::Nonsense);
-        assert_eq!(known(b"\r\n<policy-file-request/>"), Scan::Preamble(Preamble::FlashPolicy));
-        assert_eq!(known(b"\n<policy-file-request/>"), Scan::Http, "half a line end");
+        assert_eq!(scan(b"<policy-file-request"), Scan::Policy);
+        assert_eq!(scan(b"<policy-file-requests/>"), Scan::Nonsense);
+        assert_eq!(scan(b"<policy-file-request/ >"), Scan::Nonsense);
+        assert_eq!(scan(b"<html>"), Scan::Nonsense);
+        assert_eq!(scan(&[POLICY, &[b' '; 100]].concat()), Scan::Nonsense);
+        assert_eq!(scan(b"\r\n<policy-file-request/>"), Scan::Preamble(Preamble::FlashPolicy));
+        assert_eq!(scan(b"\n<policy-file-request/>"), Scan::Http, "a bare LF is no empty line");
     }
 
     #[test]
-    fn a_load_balancer_is_recognised() {
+    fn health_check_request_is_recognised() {
         for request in
             ["GET /healthcheck HTTP/1.0\r\n\r\n", "\r\nGET /healthcheck?x HTTP/1.1\r\n", "GET /healthcheck\r\n"]
         {
-            assert_eq!(known(request.as_bytes()), Scan::Preamble(Preamble::Healthcheck(Method::Get)));
+            assert_eq!(scan(request.as_bytes()), Scan::Preamble(Preamble::Healthcheck(Method::Get)));
         }
-        let head = known(b"HEAD /healthcheck HTTP/1.1\r\n");
+        let head = scan(b"HEAD /healthcheck HTTP/1.1\r\n");
         assert_eq!(head, Scan::Preamble(Preamble::Healthcheck(Method::Head)));
         for request in
             ["GET /healthcheck", "GET /healthchecks HTTP/1.1\r\n", "GET /health HTTP/1.1\r\n", "GRAB", "POST", "HEAP"]
         {
-            assert_eq!(known(request.as_bytes()), Scan::Http, "{request}");
+            assert_eq!(scan(request.as_bytes()), Scan::Http, "{request}");
         }
     }
 
     #[test]
-    fn what_is_turned_off_is_http() {
+    fn disabled_preamble_is_read_as_http() {
         for request in ["<policy-file-request/>", "GET /healthcheck HTTP/1.1\r\n"] {
             let mut off = PreambleScanner::Nothing { flash_policy: false, healthcheck: false };
             assert_eq!(off.read(request.as_bytes()), Scan::Http);

@@ -305,7 +305,7 @@ mod tests {
     const INPUT: &[u8] = b"the input";
 
     #[test]
-    fn begun_frame_whose_end_is_not_queued_is_kept() {
+    fn partly_sent_frame_whose_end_is_not_queued_is_kept() {
         let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
         queue.append(&mut blocks, 5, false, |out| out.extend_from_slice(b"begun"));
         queue.advance(2, &mut blocks);
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_leave_in_the_order_they_came_at_any_cut() {
+    fn bytes_are_sent_in_queue_order_for_any_size_of_write() {
         let shared: SharedBlock = Rc::new(Block::Bytes(b"..shared..".to_vec()));
         for step in 1..20 {
             let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
@@ -344,11 +344,11 @@ mod tests {
     }
 
     #[test]
-    fn block_of_which_the_length_is_watched_is_not_appended_to() {
+    fn block_with_a_weak_reference_is_not_appended_to() {
         let (mut queue, mut blocks) = (Queue::default(), Blocks::new(usize::MAX));
         let mut block = blocks.take(100);
         Rc::get_mut(&mut block).unwrap().bytes_mut().extend_from_slice(b"shared");
-        let watching = Rc::downgrade(&block);
+        let weak = Rc::downgrade(&block);
         queue.append_shared(&block, 0, 6, true);
         drop(block);
         queue.append(&mut blocks, 2, false, |out| out.extend_from_slice(b"he"));
@@ -356,11 +356,11 @@ mod tests {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let count = queue.slices(&[], &mut slices);
         let bytes: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
-        assert_eq!((&bytes[..], watching.strong_count()), (&b"sharedheadpayload"[..], 1));
+        assert_eq!((&bytes[..], weak.strong_count()), (&b"sharedheadpayload"[..], 1));
     }
 
     #[test]
-    fn what_lies_in_the_input_is_kept_when_that_goes() {
+    fn payload_in_the_input_is_copied_before_the_input_is_released() {
         for sent in 0..20 {
             let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
             for _ in 0..2 {
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn short_frames_stand_behind_one_another_whatever_is_between() {
+    fn short_frames_keep_their_order_around_shared_payloads() {
         let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
         let shared: SharedBlock = Rc::new(Block::Bytes(b"shared".to_vec()));
         let mut all = Vec::new();
@@ -396,7 +396,7 @@ mod tests {
                 }
             }
             assert_eq!(waiting(&queue), all);
-            // Bytes that have left from the middle of a segment do not change the later ones.
+            // A write that ends inside a segment does not change the later segments.
             queue.advance(1000, &mut blocks);
             all.drain(..1000);
         }
@@ -406,9 +406,9 @@ mod tests {
     }
 
     #[test]
-    fn a_short_frame_is_no_end_for_the_header_before_it() {
-        // Queued: a header that has left, its payload elsewhere, and a frame behind. The frame is dropped, the rest of
-        // the payload is kept.
+    fn partly_sent_payload_is_kept_without_the_short_frame_behind_it() {
+        // Queued: a sent header, its partly sent payload in a shared block, and a later frame. The later frame is
+        // dropped, the rest of the payload is kept.
         let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
         let shared: SharedBlock = Rc::new(Block::Bytes(b"payload".to_vec()));
         queue.append(&mut blocks, 7, false, |out| out.extend_from_slice(b"header "));
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shared_is_not_appended_to() {
+    fn shared_block_is_not_appended_to() {
         let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
         let shared: SharedBlock = Rc::new(Block::Bytes(b"shared".to_vec()));
         queue.append_shared(&shared, 0, 6, true);
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_whose_header_has_left_is_kept_to_its_end() {
+    fn partly_sent_frame_is_kept_to_its_end() {
         let shared: SharedBlock = Rc::new(Block::Bytes(b"payload".to_vec()));
         for (sent, kept) in [(0, &b""[..]), (3, b"der payload"), (7, b"payload"), (9, b"yload"), (14, b"")] {
             let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
@@ -450,12 +450,12 @@ mod tests {
             queue.append(&mut blocks, 5, true, |out| out.extend_from_slice(b" later"));
             queue.advance(sent, &mut blocks);
             queue.keep_begun(&mut blocks);
-            assert_eq!((waiting(&queue), queue.len()), (kept.to_vec(), kept.len()), "{sent} bytes have left");
+            assert_eq!((waiting(&queue), queue.len()), (kept.to_vec(), kept.len()), "{sent} bytes are sent");
         }
     }
 
     #[test]
-    fn a_frame_from_the_input_that_has_begun_is_kept_to_its_end() {
+    fn partly_sent_frame_from_the_input_is_kept_to_its_end() {
         let later: SharedBlock = Rc::new(Block::Bytes(b"later".to_vec()));
         for (sent, kept) in [(0, &b""[..]), (3, b"der input"), (7, b"input"), (9, b"put"), (12, b"")] {
             let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
@@ -465,12 +465,12 @@ mod tests {
             queue.keep_input(INPUT, &mut blocks);
             queue.append_shared(&later, 0, 5, true);
             queue.keep_begun(&mut blocks);
-            assert_eq!((waiting(&queue), queue.len()), (kept.to_vec(), kept.len()), "{sent} bytes have left");
+            assert_eq!((waiting(&queue), queue.len()), (kept.to_vec(), kept.len()), "{sent} bytes are sent");
         }
     }
 
     #[test]
-    fn an_early_frame_waits_only_for_the_frame_before_it() {
+    fn early_frame_is_inserted_behind_the_partly_sent_frame() {
         let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
         let shared: SharedBlock = Rc::new(Block::Bytes(b"payload".to_vec()));
         queue.append(&mut blocks, 5, false, |out| out.extend_from_slice(b"header "));

@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn either_outcome_of_a_check_is_a_reply() {
+    fn result_of_a_check_converts_to_a_reply() {
         let checked = |known: bool| -> Result<Upgrade, StatusCode> {
             if known { Ok(Upgrade::new()) } else { Err(StatusCode::UNAUTHORIZED) }
         };
@@ -239,16 +239,16 @@ mod tests {
     }
 
     #[test]
-    fn header_goes_to_a_response_as_to_an_upgrade() {
+    fn header_is_added_to_a_response_and_to_an_upgrade() {
         let value = HeaderValue::from_static("1");
         let name = HeaderName::from_static("x-a");
         let Reply(ReplyKind::Respond(response)) = Reply::status(StatusCode::OK).header(name.clone(), value.clone())
         else {
-            panic!("a response");
+            panic!("not a response");
         };
         assert_eq!(response.headers()[&name], "1");
         let Reply(ReplyKind::Upgrade(upgrade)) = Reply::upgrade().header(name.clone(), value) else {
-            panic!("an upgrade");
+            panic!("not an upgrade");
         };
         assert_eq!(upgrade.headers[&name], "1");
         assert!(Upgrade::new().header(header::CONNECTION, HeaderValue::from_static("close")).headers.is_empty());
