@@ -150,7 +150,7 @@ impl fmt::Display for RemoteError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             RemoteError::Full => "too many commands wait for the reactor",
-            RemoteError::Closed => "the reactor is gone, or nobody waits for the reply",
+            RemoteError::Closed => "the reactor was dropped, or the request no longer waits for a reply",
         })
     }
 }
@@ -254,10 +254,10 @@ impl fmt::Display for Error {
             Error::Io(_) => formatter.write_str("connection failed"),
             Error::Tls(_) => formatter.write_str("TLS failed"),
             Error::Timeout(kind) => kind.fmt(formatter),
-            Error::SlowReader => formatter.write_str("the peer did not read what was sent to it"),
+            Error::SlowReader => formatter.write_str("the peer did not read the output fast enough"),
             Error::Head(_) => formatter.write_str("bad request"),
             Error::Handshake(_) => formatter.write_str("opening handshake refused"),
-            Error::Refused(refusal) => write!(formatter, "the server answered {}", refusal.status),
+            Error::Refused(refusal) => write!(formatter, "the server responded with {}", refusal.status),
             Error::Response(_) => formatter.write_str("opening handshake failed"),
             Error::Panic(message) => write!(formatter, "the handler panicked: {message}"),
             Error::Closed(reason) => write!(formatter, "the connection has ended: {reason}"),

@@ -277,7 +277,7 @@ fn endless_refusal_body_is_cut_off_in_time_and_the_refusal_is_reported() {
         let ended = scenario.recorder.0.borrow().closed.is_some();
         assert!(ended, "{head:?}");
         let events = scenario.finish(|| head.to_owned());
-        assert_eq!(events.errors, ["the server answered 403 Forbidden"], "{head:?}");
+        assert_eq!(events.errors, ["the server responded with 403 Forbidden"], "{head:?}");
     }
 }
 

@@ -7,6 +7,8 @@ use std::{
     env,
     io::{BufRead, BufReader, Read, Write},
     process::{Child, Command, Output, Stdio},
+    thread,
+    time::Duration,
 };
 
 use threaded::ThreadedServer;
@@ -120,7 +122,10 @@ fn client_ends_quietly_when_the_reader_of_its_output_has_ended() {
     output.read_line(&mut line).unwrap();
     assert_eq!(line, "first\n");
     drop(output);
-    writeln!(input, "second").unwrap();
+    // A process that another test is just starting holds the pipe until it executes, so one line is not always enough.
+    while client.try_wait().unwrap().is_none() && writeln!(input, "more").is_ok() {
+        thread::sleep(Duration::from_millis(10));
+    }
     // The client closes the connection; its thread that reads stdin ends with the process.
     let (status, mut error) = (client.wait().unwrap(), String::new());
     client.stderr.take().unwrap().read_to_string(&mut error).unwrap();

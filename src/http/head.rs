@@ -95,7 +95,7 @@ impl fmt::Display for HeadError {
             HeadError::Nul => "NUL in the head",
             HeadError::Malformed => "not HTTP/1",
             HeadError::InvalidTarget => "invalid request target",
-            HeadError::Host => "one Host header is needed",
+            HeadError::Host => "exactly one Host header is required",
             HeadError::BodyLength => "ambiguous body length",
             HeadError::TargetTooLong => "request target too long",
             HeadError::TooLarge => "head too large",

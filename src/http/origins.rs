@@ -25,7 +25,7 @@ impl fmt::Display for OriginError {
             OriginError::NoScheme(pattern) => {
                 write!(formatter, "origin {pattern:?} has no scheme, such as \"https://{pattern}\"")
             }
-            OriginError::Path(pattern) => write!(formatter, "origin {pattern:?} has a path, which no origin has"),
+            OriginError::Path(pattern) => write!(formatter, "origin {pattern:?} has a path; an origin has none"),
             OriginError::Malformed(pattern) => write!(formatter, "origin {pattern:?} is not \"scheme://host[:port]\""),
         }
     }

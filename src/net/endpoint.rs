@@ -56,5 +56,5 @@ pub(super) fn connect_unix(path: &Path) -> io::Result<std::net::TcpStream> {
 
 #[cfg(not(unix))]
 pub(super) fn connect_unix(_: &Path) -> io::Result<std::net::TcpStream> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "there are no sockets in the file system here"))
+    Err(io::Error::new(io::ErrorKind::Unsupported, "Unix sockets are not supported on this system"))
 }

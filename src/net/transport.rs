@@ -110,7 +110,7 @@ impl<S> Transport<S> {
     #[cfg(feature = "tls")]
     pub(crate) fn start_tls(&mut self, tls: &TlsConnector, name: &str) -> io::Result<()> {
         if self.is_handshaking() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "TLS is being laid already"));
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a TLS handshake is already in progress"));
         }
         match std::mem::replace(self, Transport::Dialing) {
             Transport::Dialing => Err(io::ErrorKind::NotConnected.into()),

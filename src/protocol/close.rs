@@ -117,10 +117,10 @@ impl fmt::Display for CloseReason {
             ClosedBy::Shutdown => write!(formatter, ", by shutdown, {how}"),
             ClosedBy::Protocol(error) => write!(formatter, ", {error}"),
             ClosedBy::Timeout(deadline) => write!(formatter, ", {deadline}"),
-            ClosedBy::SlowReader => formatter.write_str(", the peer did not read what was sent"),
+            ClosedBy::SlowReader => formatter.write_str(", the peer did not read the output fast enough"),
             ClosedBy::Panic => formatter.write_str(", the handler panicked"),
             ClosedBy::Handshake => formatter.write_str(", the opening handshake failed"),
-            ClosedBy::Refused { status } => write!(formatter, ", the server answered {status}"),
+            ClosedBy::Refused { status } => write!(formatter, ", the server responded with {status}"),
             ClosedBy::Tls => formatter.write_str(", TLS failed"),
             ClosedBy::Network(kind) => write!(formatter, ", {kind}"),
         }

@@ -87,12 +87,14 @@ impl fmt::Display for ProtocolError {
             ProtocolError::ControlTooLong => formatter.write_str("control frame over 125 bytes"),
             ProtocolError::Unmasked => formatter.write_str("frame not masked"),
             ProtocolError::Masked => formatter.write_str("frame masked"),
-            ProtocolError::LengthOverflow => formatter.write_str("length with its top bit set"),
-            ProtocolError::UnexpectedContinuation => formatter.write_str("continuation without a start"),
-            ProtocolError::ExpectedContinuation => formatter.write_str("new message inside a fragmented one"),
+            ProtocolError::LengthOverflow => formatter.write_str("64-bit length with the most significant bit set"),
+            ProtocolError::UnexpectedContinuation => {
+                formatter.write_str("continuation frame without a message to continue")
+            }
+            ProtocolError::ExpectedContinuation => formatter.write_str("new message inside a fragmented message"),
             ProtocolError::InvalidUtf8 => formatter.write_str("invalid UTF-8"),
             ProtocolError::InvalidDeflate => formatter.write_str("invalid compressed data"),
-            ProtocolError::ClosePayloadTooShort => formatter.write_str("close frame with half a code"),
+            ProtocolError::ClosePayloadTooShort => formatter.write_str("close frame with a payload of one byte"),
             ProtocolError::InvalidCloseCode(code) => write!(formatter, "invalid close code {code}"),
             ProtocolError::TooBig { limit, length } => {
                 write!(formatter, "message of {length} bytes, the limit is {limit}")

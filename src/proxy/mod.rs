@@ -118,9 +118,9 @@ pub enum ProxyError {
 impl fmt::Display for ProxyError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ProxyError::Refused(status) => write!(formatter, "the proxy answers {status}"),
+            ProxyError::Refused(status) => write!(formatter, "the proxy responded with {status}"),
             ProxyError::Reply(reply) => write!(formatter, "the proxy cannot connect: {}", socks5::meaning(*reply)),
-            ProxyError::Credentials => formatter.write_str("the proxy wants other credentials"),
+            ProxyError::Credentials => formatter.write_str("the proxy requires other credentials"),
             ProxyError::TooLong => formatter.write_str("a name, user or password is too long for SOCKS"),
             ProxyError::Malformed => formatter.write_str("the proxy's reply is malformed"),
         }
@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(run_tunnel("socks5://proxy", "ws://a/", &[5, 0, 5, 5]).1, Err(ProxyError::Reply(5)));
         // The texts of RFC 1928 §6.
         let words =
-            ["failure", "rules", "network", "host", "refused", "expired", "command", "address type", "no reason"];
+            ["failure", "rules", "network", "host", "refused", "expired", "command", "address type", "unknown"];
         for (reply, word) in (1..).zip(words) {
             assert!(ProxyError::Reply(reply).to_string().contains(word), "{reply}: {}", ProxyError::Reply(reply));
         }

@@ -120,6 +120,6 @@ pub(super) fn meaning(reply: u8) -> &'static str {
         6 => "time to live expired",
         7 => "command not supported",
         8 => "address type not supported",
-        _ => "no reason is given",
+        _ => "unknown reply code",
     }
 }

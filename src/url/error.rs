@@ -70,8 +70,8 @@ impl fmt::Display for UrlError {
             }
             UrlError::Scheme => "the scheme is not one of ws, wss, ws+unix and wss+unix",
             UrlError::Host => "there is no host",
-            UrlError::Address => "the brackets hold no IPv6 address",
-            UrlError::Port => "the port is no number from 0 to 65535",
+            UrlError::Address => "the brackets do not contain an IPv6 address",
+            UrlError::Port => "the port is not a number from 0 to 65535",
             UrlError::Socket => "there is no absolute path of a socket",
             UrlError::NoTls => "wss needs the feature `tls`",
             UrlError::NoRoots => {

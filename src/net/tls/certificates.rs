@@ -64,13 +64,15 @@ impl fmt::Display for TlsError {
         match self {
             TlsError::Read { file, .. } => write!(formatter, "{} cannot be read", file.display()),
             TlsError::NotPem(what) => write!(formatter, "{what}: not PEM"),
-            TlsError::NoCertificate(what) => write!(formatter, "{what}: no certificate in it"),
-            TlsError::NoKey(what) => write!(formatter, "{what}: no private key in it (an encrypted one is not taken)"),
+            TlsError::NoCertificate(what) => write!(formatter, "{what}: contains no certificate"),
+            TlsError::NoKey(what) => {
+                write!(formatter, "{what}: contains no private key (encrypted keys are not supported)")
+            }
             TlsError::Unusable { what, .. } => write!(formatter, "{what} cannot be used"),
             TlsError::Mismatch { certificate, key } => {
                 write!(formatter, "{key}: not the key of the certificate in {certificate}")
             }
-            TlsError::NoPlatformRoots => formatter.write_str("no roots of the system could be read"),
+            TlsError::NoPlatformRoots => formatter.write_str("no root certificates of the system could be loaded"),
             TlsError::Expired(what) => write!(formatter, "{what}: the certificate has expired"),
             TlsError::NotYetValid(what) => write!(formatter, "{what}: the certificate is not valid yet"),
         }

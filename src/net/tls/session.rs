@@ -244,7 +244,7 @@ impl<S> Session<S> {
 fn refused(error: rustls::Error) -> io::Error {
     let plain = matches!(error, rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType));
     match plain {
-        true => io::Error::new(io::ErrorKind::InvalidData, "the peer speaks something else where TLS is spoken"),
+        true => io::Error::new(io::ErrorKind::InvalidData, "the peer does not speak TLS"),
         false => io::Error::new(io::ErrorKind::InvalidData, error),
     }
 }

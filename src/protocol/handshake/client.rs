@@ -59,14 +59,14 @@ impl fmt::Display for ResponseError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             ResponseError::Head(_) => "the response cannot be read",
-            ResponseError::Tls => "the server speaks TLS; is the URL to begin with wss?",
-            ResponseError::Status(status) => return write!(formatter, "the server answered {status}"),
-            ResponseError::HttpVersion => "the server does not speak HTTP/1.1",
-            ResponseError::Upgrade => "the server does not upgrade to a WebSocket",
-            ResponseError::Connection => "the server's Connection does not name the upgrade",
-            ResponseError::Accept => "the server's Sec-WebSocket-Accept does not belong to the key",
-            ResponseError::Proof => "the server's proof does not belong to the keys",
-            ResponseError::Location => "the server answers for another location or origin",
+            ResponseError::Tls => "the server speaks TLS; the URL may need the scheme wss",
+            ResponseError::Status(status) => return write!(formatter, "the server responded with {status}"),
+            ResponseError::HttpVersion => "the response is not HTTP/1.1",
+            ResponseError::Upgrade => "the response does not upgrade to a WebSocket",
+            ResponseError::Connection => "the Connection header of the response does not contain upgrade",
+            ResponseError::Accept => "the Sec-WebSocket-Accept of the response does not match the key",
+            ResponseError::Proof => "the challenge response does not match the keys",
+            ResponseError::Location => "the response names another location or origin",
             ResponseError::Subprotocol => "the server chose a subprotocol that was not offered",
             ResponseError::Extension => "the server chose an extension that was not offered",
             ResponseError::ExtensionParameter(name) => {

@@ -100,18 +100,18 @@ fn spoken(versions: &[Version]) -> Option<HeaderValue> {
 impl fmt::Display for HandshakeError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            HandshakeError::Method => "a WebSocket is opened by GET",
+            HandshakeError::Method => "the method of an opening handshake is GET",
             HandshakeError::NotAnUpgrade => "this is a WebSocket endpoint",
-            HandshakeError::Connection => "Connection does not name the upgrade; a proxy may have dropped it",
-            HandshakeError::HttpVersion => "a WebSocket is opened by HTTP/1.1",
-            HandshakeError::Host => "a WebSocket is opened with a Host header",
-            HandshakeError::Version => "this version of the WebSocket protocol is not spoken here",
-            HandshakeError::Key => "Sec-WebSocket-Key is not one key of 16 bytes",
-            HandshakeError::Challenge => "Sec-WebSocket-Key1 and -Key2 are no challenge",
-            HandshakeError::Origin => "this origin may not connect",
+            HandshakeError::Connection => "the Connection header does not contain upgrade; a proxy may have removed it",
+            HandshakeError::HttpVersion => "an opening handshake requires HTTP/1.1",
+            HandshakeError::Host => "an opening handshake requires a Host header",
+            HandshakeError::Version => "this version of the WebSocket protocol is not supported",
+            HandshakeError::Key => "Sec-WebSocket-Key is not one key of 16 bytes in base64",
+            HandshakeError::Challenge => "Sec-WebSocket-Key1 and -Key2 are not a challenge",
+            HandshakeError::Origin => "this origin is not allowed",
             HandshakeError::Subprotocol => "Sec-WebSocket-Protocol is not a list of tokens",
             HandshakeError::Extensions => "Sec-WebSocket-Extensions is not a list of extensions",
-            HandshakeError::Body => "a request to upgrade has no body",
+            HandshakeError::Body => "an opening handshake has no body",
         })
     }
 }

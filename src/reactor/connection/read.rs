@@ -210,7 +210,7 @@ impl<K: Kernel> Reactor<K> {
     fn fail_input_before_tls(&mut self, key: usize) -> bool {
         let before = self.inbounds[key].transport.is_handshaking();
         if before {
-            let error = io::Error::new(io::ErrorKind::InvalidData, "the peer spoke before TLS began");
+            let error = io::Error::new(io::ErrorKind::InvalidData, "input arrived before the TLS handshake");
             self.hub.mark_failed(key, error);
         }
         before

@@ -188,7 +188,7 @@ impl ClientStream {
             && let Some(route) = self.route.redirected(&response, self.options())
         {
             let id = stream.id();
-            log::debug!(target: "ws_reactor::websocket", "{id} is sent on: {}", route.url.location());
+            log::debug!(target: "ws_reactor::websocket", "{id} is redirected to {}", route.url.location());
             stream.hub.redial(id, route.target());
             (self.route, self.redirects, self.state) = (Rc::new(route), self.redirects + 1, State::Dialing);
             return;

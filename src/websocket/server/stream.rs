@@ -82,8 +82,7 @@ impl ServerStream {
             }
             Scan::Tls => {
                 // The client would not understand any response in plain text.
-                let error =
-                    io::Error::new(io::ErrorKind::InvalidData, "a client speaks TLS where plain HTTP is spoken");
+                let error = io::Error::new(io::ErrorKind::InvalidData, "the client speaks TLS to a plain HTTP port");
                 if stream.hub.may_warn() {
                     log::warn!(target: "ws_reactor::websocket", "{}: {error}", stream.id());
                 }
@@ -289,7 +288,7 @@ impl StreamHandler for ServerStream {
         self.pending = stream.hub.begin_handshake(address, pending_handshakes, pending_handshakes_per_address);
         if self.pending.is_none() {
             if stream.hub.may_warn() {
-                log::warn!(target: "ws_reactor::websocket", "{address} is turned away: too many handshakes are pending");
+                log::warn!(target: "ws_reactor::websocket", "{address} rejected: too many handshakes are pending");
             }
             return stream.terminate();
         }

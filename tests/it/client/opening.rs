@@ -158,6 +158,6 @@ fn refusal_is_reported_whether_the_connection_breaks_or_stays_open() {
             server.reactor.kernel_mut().reset(server.peer);
         }
         server.reactor.advance(Duration::from_secs(1)).unwrap();
-        assert_eq!(drain(&server.log)[0], "error the server answered 503 Service Unavailable");
+        assert_eq!(drain(&server.log)[0], "error the server responded with 503 Service Unavailable");
     }
 }

@@ -43,7 +43,7 @@ fn client_with_proxy_sends_connect_first_then_the_handshake_to_the_server() {
     let (peer, _) = reactor.kernel_mut().dialed().unwrap();
     reactor.kernel_mut().send(peer, b"HTTP/1.1 403 Forbidden\r\n\r\n");
     reactor.settle().unwrap();
-    assert_eq!(drain(&log)[0], "error the proxy answers 403 Forbidden");
+    assert_eq!(drain(&log)[0], "error the proxy responded with 403 Forbidden");
 }
 
 /// The client's side of an HTTP proxy that relays bytes (EventMachine's `enable_proxy`).

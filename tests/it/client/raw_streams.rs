@@ -127,7 +127,7 @@ mod over_tls {
         reactor.kernel_mut().send(peer, b"220 go\r\nEVIL");
         reactor.settle().unwrap();
         let events = drain(&log);
-        assert_eq!(events, ["data 220 go\\r\\nEVIL", "error TLS failed: the peer spoke before TLS began"]);
+        assert_eq!(events, ["data 220 go\\r\\nEVIL", "error TLS failed: input arrived before the TLS handshake"]);
     }
 
     // regression: a second call was accepted before the first handshake was complete.
@@ -149,6 +149,6 @@ mod over_tls {
         let log = Log::default();
         reactor.connect_stream("10.0.0.1:443", Twice(Rc::clone(&log))).unwrap();
         reactor.settle().unwrap();
-        assert_eq!(drain(&log), ["connection failed: TLS is being laid already"]);
+        assert_eq!(drain(&log), ["connection failed: a TLS handshake is already in progress"]);
     }
 }

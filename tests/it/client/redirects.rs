@@ -82,7 +82,7 @@ fn redirect_that_is_not_followed_is_reported_as_a_refusal() {
         reactor.settle().unwrap();
         let events = drain(&log);
         assert!(
-            events[0].starts_with(&format!("error the server answered {status}")) && events.len() == 2,
+            events[0].starts_with(&format!("error the server responded with {status}")) && events.len() == 2,
             "{events:?}"
         );
         assert_eq!(drain(&requests).len(), if to == "/home" { 4 } else { 1 }, "{to}");

@@ -23,8 +23,8 @@ fn unusable_certificate_or_key_is_refused_with_the_name_of_its_file() {
     let cases = [
         (folder.join("missing.pem"), key.clone(), "missing.pem cannot be read: No such file"),
         (cert.clone(), folder.join("nokey.pem"), "nokey.pem cannot be read: No such file"),
-        (file("text.pem", "hello"), key.clone(), "text.pem: no certificate in it"),
-        (key.clone(), key.clone(), "key.pem: no certificate in it"),
+        (file("text.pem", "hello"), key.clone(), "text.pem: contains no certificate"),
+        (key.clone(), key.clone(), "key.pem: contains no certificate"),
         (cert.clone(), cert.clone(), "cert.pem: no private key in it"),
         (
             file("broken.pem", "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n"),
@@ -51,7 +51,7 @@ fn unusable_certificate_or_key_is_refused_with_the_name_of_its_file() {
     let error = config(&LOCALHOST).named_pem_files("a", &cert, folder.join("nokey.pem")).unwrap_err().to_string();
     assert!(error.contains("nokey.pem"), "{error}");
     let error = config(&LOCALHOST).require_client_certificates(&key).unwrap_err().to_string();
-    assert!(error.contains("key.pem: no certificate in it"), "{error}");
+    assert!(error.contains("key.pem: contains no certificate"), "{error}");
     fs::remove_dir_all(folder).unwrap();
 }
 

@@ -21,11 +21,11 @@ fn plain_http_on_a_tls_port_and_tls_on_a_plain_port_are_terminated_and_reported(
     };
     let mut plain = TestSocket::request(reporting(secure::server(echo())), wire::request(Version::Rfc6455, "/", ""));
     assert!(plain.is_closed());
-    assert_eq!(errors.take(), ["TLS failed: the peer speaks something else where TLS is spoken"]);
+    assert_eq!(errors.take(), ["TLS failed: the peer does not speak TLS"]);
     let hello = std::mem::take(secure::Client::new(secure::trust(&LOCALHOST), "localhost").encrypt(&mut Vec::new()));
     let mut encrypted = TestSocket::request(reporting(echo()), &hello);
     assert!(encrypted.is_closed() && encrypted.received_bytes().is_empty());
-    assert_eq!(errors.take(), ["TLS failed: a client speaks TLS where plain HTTP is spoken"]);
+    assert_eq!(errors.take(), ["TLS failed: the client speaks TLS to a plain HTTP port"]);
     let mut garbage = TestSocket::request(reporting(secure::server(echo())), b"\x16\x03\x01\x00\x04\xff\xff\xff\xff");
     assert!(garbage.is_closed());
     assert_eq!(errors.take().len(), 1);

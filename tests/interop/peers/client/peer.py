@@ -79,7 +79,7 @@ def node_redirected():
     with server("node", NODE_SERVER) as url:
         talk(f"{url}/moved/moved", "--redirects", "2")
         _, said = client(f"{url}/moved/moved/", [], "--redirects", "1")
-        if "the server answered 302 Found" not in said:
+        if "the server responded with 302 Found" not in said:
             raise AssertionError(said)
 
 
@@ -131,7 +131,7 @@ def http_proxy():
             with server(PYTHON, PYTHON_SERVER) as url:
                 talk(url, *through)
                 _, said = client(url, [], "--proxy", f"http://127.0.0.1:{port}")
-                if "the proxy answers 407" not in said:
+                if "the proxy responded with 407" not in said:
                     raise AssertionError(said)
             with server(PYTHON, PYTHON_SERVER, CERTIFICATE, KEY) as url:
                 talk(url, *through, secure=True)
@@ -145,7 +145,7 @@ def socks_proxy():
         with server(PYTHON, PYTHON_SERVER) as url:
             talk(url, *through)
             _, said = client(url, [], "--proxy", f"socks5://user:wrong@127.0.0.1:{port}")
-            if "the proxy wants other credentials" not in said:
+            if "the proxy requires other credentials" not in said:
                 raise AssertionError(said)
         with server(PYTHON, PYTHON_SERVER, CERTIFICATE, KEY) as url:
             talk(url, *through, secure=True)
@@ -168,7 +168,7 @@ def secure_proxy():
             talk(url, "--proxy-from-environment", secure=True, environment=proxies)
             wrong = through.replace("user:pass", "user:wrong")
             _, said = client(url, [], "--insecure", "--proxy", wrong)
-            if "the proxy answers 407" not in said:
+            if "the proxy responded with 407" not in said:
                 raise AssertionError(said)
 
 

@@ -181,4 +181,4 @@ fn limited(server: Server, output: OutputLimits) -> Server {
 }
 
 /// The log line of `on_error` for a slow reader.
-const SLOW_READER: &str = "error: the peer did not read what was sent to it";
+const SLOW_READER: &str = "error: the peer did not read the output fast enough";

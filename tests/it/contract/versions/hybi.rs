@@ -18,7 +18,7 @@ fn length_of_64_bits_is_read_in_full() {
         };
         for (length, error) in [
             ((1 << 40) + 2, "Frame length too long (1099511627778 bytes); the limit is 10485760 bytes"),
-            (1 << 63, "length with its top bit set"),
+            (1 << 63, "64-bit length with the most significant bit set"),
         ] {
             let mut socket = TestSocket::connect_as(version, echo(), "/");
             socket.send_bytes(&header(length));
