@@ -92,7 +92,8 @@ def markdown(results, earlier=()):
         columns = "".join(f" run {number} |" for number in range(1, len(runs) + 1))
     lines += ["", f"| ours beside | |{columns} target | met |", "|---|---|" + "--:|" * (len(runs) + 1) + "---|"]
     for row in dict.fromkeys(row for run in runs for row in run):
-        ratios_, met = [run[row][0] if row in run else "–" for run in runs], [run[row][1] for run in runs if row in run]
+        ratios_ = [run[row][0] if row in run else "–" for run in runs]
+        met = [run[row][1] for run in runs if row in run]
         all_met = "yes" if all(met) else "no" if not any(met) else f"{met.count(True)} of {len(met)}"
         name, compared, target = row
         lines.append(f"| {name} | {compared} | {' | '.join(ratios_)} | {target} | {all_met} |")

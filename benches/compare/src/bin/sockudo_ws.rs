@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use compare::{Deflate, Failure, LONGEST_MESSAGE, Options, Peer, serve};
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use sockudo_ws::{
-    Compression, Message, Config, WebSocketStream,
+    Compression, Config, Message, WebSocketStream,
     deflate::{DeflateConfig, negotiate_server_deflate},
     handshake::{build_response, generate_accept_key, parse_request},
     protocol::Role,

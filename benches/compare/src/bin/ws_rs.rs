@@ -3,13 +3,13 @@
 //!     ws_rs [--listen ADDR] [--broadcast]
 
 use compare::{Failure, LONGEST_MESSAGE, Options};
-use ws::{Builder, Handler, Message, Sender, ServerConfig};
+use ws::{Builder, Handler, Message, Sender, Settings};
 
 fn main() -> Result<(), Failure> {
     let options = Options::read();
     options.refuse_tls("ws supports TLS only with OpenSSL, and needs a new context for each connection");
     options.refuse_deflate("ws supports compression only with its own C library");
-    let settings = ServerConfig {
+    let settings = Settings {
         max_connections: 20_000,
         max_fragment_size: LONGEST_MESSAGE,
         // A message is sent as one frame.
@@ -19,7 +19,7 @@ fn main() -> Result<(), Failure> {
         out_buffer_capacity: 64 * 1024,
         tcp_nodelay: true,
         panic_on_internal: false,
-        ..ServerConfig::default()
+        ..Settings::default()
     };
     let broadcast = options.broadcast;
     let server = Builder::new().with_settings(settings).build(|sender| Echo { sender, broadcast })?;
