@@ -1,8 +1,8 @@
-//! What an idle connection costs: memory, and wakeups of the loop.
+//! The cost of an idle connection: memory, and wakeups of the loop.
 //!
 //!     cargo bench --bench idle
 //!
-//! Ends with status 1 if a connection costs more than 1 KiB, or the loop wakes more than twice a second. Linux only
+//! Exits with status 1 if a connection uses more than 1 KiB, or the loop wakes up more than twice a second. Linux only
 //! (`/proc`).
 
 mod process;
@@ -21,9 +21,9 @@ use process::resident_bytes;
 use ws_reactor::{Error, Reactor, Server, on_message};
 
 const CONNECTIONS: usize = 18_000;
-const WATCHED: Duration = Duration::from_secs(3);
+const OBSERVED: Duration = Duration::from_secs(3);
 
-/// "hi", masked by a key of zeros, and the answer.
+/// "hi" with a masking key of zeros, and its echo.
 const FRAME: &[u8] = b"\x81\x82\0\0\0\0hi";
 const ECHO: &[u8] = b"\x81\x02hi";
 
@@ -33,20 +33,20 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         return Ok(ExitCode::SUCCESS);
     }
     let (server, addr) = process::start("server")?;
-    // The first connection pays for what all share.
+    // The first connection causes the shared allocations.
     let mut connections = vec![connect(addr)?];
     let empty = resident_bytes(server.id())?;
     for _ in 0..CONNECTIONS {
         connections.push(connect(addr)?);
     }
-    let each = (resident_bytes(server.id())? - empty) / CONNECTIONS as u64;
-    println!("{CONNECTIONS} idle connections: {each} bytes of resident memory each");
+    let bytes_each = (resident_bytes(server.id())? - empty) / CONNECTIONS as u64;
+    println!("{CONNECTIONS} idle connections: {bytes_each} bytes of resident memory each");
 
     let before = wakeups(server.id())?;
-    thread::sleep(WATCHED);
-    let woken = (wakeups(server.id())? - before) as f64 / WATCHED.as_secs_f64();
-    println!("wakeups, keep-alive off: {woken:.1} a second");
-    Ok(if each <= 1024 && woken <= 2.0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    thread::sleep(OBSERVED);
+    let wakeups_per_second = (wakeups(server.id())? - before) as f64 / OBSERVED.as_secs_f64();
+    println!("wakeups, keep-alive off: {wakeups_per_second:.1} per second");
+    Ok(if bytes_each <= 1024 && wakeups_per_second <= 2.0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn serve() -> Result<(), Error> {
@@ -62,17 +62,17 @@ fn serve() -> Result<(), Error> {
     Ok(())
 }
 
-/// A connection that has been open, and has said something.
+/// Opens a connection and checks one echo.
 fn connect(to: SocketAddr) -> Result<TcpStream, Box<dyn std::error::Error>> {
     let mut stream = TcpStream::connect(to)?;
-    websocket::shake_hands(&mut stream)?;
+    websocket::handshake(&mut stream)?;
     stream.write_all(FRAME)?;
     let mut echo = [0; ECHO.len()];
     stream.read_exact(&mut echo)?;
     if echo == ECHO { Ok(stream) } else { Err("no echo".into()) }
 }
 
-/// How often the process has gone to sleep of its own will.
+/// The number of voluntary context switches of the process: each is followed by a wakeup.
 fn wakeups(process: u32) -> Result<u64, Box<dyn std::error::Error>> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:")).ok_or("no figure")?;

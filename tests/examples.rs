@@ -151,7 +151,7 @@ fn load_that_fails_prints_the_failure_and_its_address() {
     assert!(error.contains("the server did not echo the message"), "{error}");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
-    let other = std::thread::spawn(move || {
+    let other = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let length = stream.read(&mut [0; 4096]).unwrap();
         assert!(length > 0);

@@ -1,4 +1,4 @@
-"""The servers that are measured: how each is built and started, and what they and the machine are called."""
+"""The measured servers: building, starting, and their versions; and the description of the machine."""
 
 import contextlib
 import os
@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-# Ours alone would look after silent connections; in the comparison nobody does.
 OURS, CANARY = "ws-reactor", "raw TCP"
-LARGEST = 64 * 1024 * 1024  # message, in bytes; all servers take it
+MAX_MESSAGE = 64 * 1024 * 1024  # bytes; accepted by all servers
 
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target").resolve()
 THEIR_TARGET = TARGET / "compare"
@@ -27,22 +26,25 @@ LOAD = TARGET / "release" / "examples" / "load"
 class Server:
     name: str
     command: tuple
-    slow: bool = False  # interpreted: milliseconds for a large message
-    broadcast: tuple = ()  # what is started in place of it for `--broadcast`
+    slow: bool = False  # interpreted: takes milliseconds for a large message
+    broadcast: tuple = ()  # the command for `--broadcast`, if it is another program
 
 
 def build(peers, wanted):
-    """All servers that can be had here, ours and the canary first."""
+    """Builds all servers that are available on this machine. The canary and ours come first."""
     run("cargo", "build", "--release", "--examples", cwd=ROOT)
     run("cargo", "build", "--release", "--target-dir", THEIR_TARGET, cwd=HERE)
     theirs = THEIR_TARGET / "release"
     examples = TARGET / "release" / "examples"
-    ours = Server(OURS, (examples / "echo", "--max-message", LARGEST, "--no-ping"), broadcast=(examples / "multicast", "--no-ping"))
+    # The other servers send no keepalive pings, so ours sends none either.
+    echo = (examples / "echo", "--max-message", MAX_MESSAGE, "--no-ping")
+    ours = Server(OURS, echo, broadcast=(examples / "multicast", "--no-ping"))
     servers = [Server(CANARY, (theirs / "raw",)), ours]
     for peer in peers:
         name, command = peer.split("=", 1)
         servers.append(Server(name, tuple(shlex.split(command))))
-    servers += [Server(name.replace("_", "-"), (theirs / name,)) for name in ("fastwebsockets", "tokio_tungstenite", "sockudo_ws", "wtx", "ws_rs")]
+    programs = ("fastwebsockets", "tokio_tungstenite", "sockudo_ws", "wtx", "ws_rs")
+    servers += [Server(name.replace("_", "-"), (theirs / name,)) for name in programs]
     if not (NODE / "node_modules" / "ws").exists():
         NODE.mkdir(parents=True, exist_ok=True)
         run("npm", "install", "--silent", "--prefix", NODE, "ws", "bufferutil")
@@ -64,12 +66,13 @@ class Running:
         if server.broadcast and "--broadcast" in arguments:
             command = [*server.broadcast, "--listen", "127.0.0.1:0"]
         environment = {**os.environ, "NODE_MODULES": str(NODE / "node_modules")}
-        self.process = subprocess.Popen(["taskset", "-c", "0", *map(str, command)], stderr=subprocess.PIPE, text=True, env=environment)
-        said = self.process.stderr.readline()
-        match = re.match(r"listening on (\S+)", said)
+        command = ["taskset", "-c", "0", *map(str, command)]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+        line = self.process.stderr.readline()
+        match = re.match(r"listening on (\S+)", line)
         if not match:
             refused = self.process.wait() == 2
-            raise Refused(said.strip()) if refused else RuntimeError(f"{server.name} does not start: {said.strip()}")
+            raise Refused(line.strip()) if refused else RuntimeError(f"{server.name} did not start: {line.strip()}")
         self.url = match[1]
 
     def end(self):
@@ -78,17 +81,18 @@ class Running:
 
 
 class Refused(Exception):
-    """The server cannot do what is asked of it."""
+    """The server does not support the requested options."""
 
 
 @contextlib.contextmanager
 def certificate():
-    """A P-256 certificate for localhost, as options of a server."""
+    """Creates a P-256 certificate for localhost. Yields the options of a server that use it."""
     with tempfile.TemporaryDirectory() as folder:
         files = [f"{folder}/{name}.pem" for name in ("certificate", "key")]
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", files[0], "-keyout", files[1]],
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+             "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+             "-out", files[0], "-keyout", files[1]],
             check=True, capture_output=True,
         )
         yield ("--tls-cert", files[0], "--tls-key", files[1])
@@ -105,9 +109,9 @@ def machine():
 
 
 def versions(servers):
-    """What is measured, as far as it says its version."""
-    found = {"rustc": said("rustc", "--version").split()[1]}
-    tree = said("cargo", "tree", "--depth", "1", "--prefix", "none", cwd=HERE)
+    """The versions of the compiler and of the servers, as far as they are known."""
+    found = {"rustc": output_of("rustc", "--version").split()[1]}
+    tree = output_of("cargo", "tree", "--depth", "1", "--prefix", "none", cwd=HERE)
     crates = dict(line.split()[:2] for line in tree.splitlines() if " v" in line)
     for server in servers:
         for crate in (server.name, server.name.removesuffix("-rs")):
@@ -115,11 +119,13 @@ def versions(servers):
                 found[server.name] = crates[crate].removeprefix("v")
     if any(server.name == "Node ws" for server in servers):
         package = (NODE / "node_modules" / "ws" / "package.json").read_text()
-        found["Node ws"] = f'{re.search(r"version.: .([^,]*).,", package)[1]} on Node {said("node", "--version").strip()}'
+        version = re.search(r"version.: .([^,]*).,", package)[1]
+        found["Node ws"] = f'{version} on Node {output_of("node", "--version").strip()}'
     if any(server.name == "em-websocket" for server in servers):
-        found["em-websocket"] = said("dpkg-query", "--show", "--showformat=${Version}", "ruby-em-websocket")
+        query = ("dpkg-query", "--show", "--showformat=${Version}", "ruby-em-websocket")
+        found["em-websocket"] = output_of(*query)
     return found
 
 
-def said(*command, cwd=None):
+def output_of(*command, cwd=None):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True).stdout

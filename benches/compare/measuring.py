@@ -1,4 +1,4 @@
-"""One scenario: all servers with their load, slice by slice in turn, and what is left of it when the noise is out."""
+"""Measures a scenario: all servers in alternating time slices, without the rounds that other processes disturbed."""
 
 import json
 import os
@@ -9,19 +9,21 @@ from field import CANARY, LOAD, Refused, Running
 
 CANARY_LOAD = ("echo", ("--bytes", 16, "--connections", 100))
 CANARY_SECONDS = 0.2
-WARM_UP = 1  # slices
-FAR = 1.15  # from the median: such a canary says that somebody else has had the core
+WARM_UP_ROUNDS = 1
+CANARY_TOLERANCE = 1.15  # times the median; beyond it, another process has used the core
 SLOW_ROUNDS = 1
 
 
 class Load:
-    """A load generator on the second core, which works a slice when it is told to."""
+    """A load generator on the second core, which runs a time slice on request."""
 
     def __init__(self, running, kind, arguments, seconds):
-        command = [LOAD, kind, running.url, "--pid", running.process.pid, "--spin", "--json", "--seconds", seconds, *arguments]
+        command = [LOAD, kind, running.url, "--pid", running.process.pid, "--spin", "--json"]
+        command += ["--seconds", seconds, *arguments]
         command += [] if kind == "idle" else ["--paced"]
         core = min(1, os.cpu_count() - 1)
-        self.process = subprocess.Popen(["taskset", "-c", str(core), *map(str, command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = ["taskset", "-c", str(core), *map(str, command)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def slice(self):
         try:
@@ -38,6 +40,8 @@ class Load:
 
 
 class Contender:
+    """A server with its load, and the results of its slices."""
+
     def __init__(self, server, scenario, tls, seconds):
         self.name, self.slow, self.slices, self.failed = server.name, server.slow and scenario.slow, [], None
         arguments = [*scenario.server, *(tls if scenario.tls else ())]
@@ -48,7 +52,7 @@ class Contender:
         if not self.failed:
             measured = self.load.slice()
             if measured is None:
-                self.failed = "the connection broke, or the bytes were others"
+                self.failed = "a connection ended, or an echo differs"
             self.slices.append(measured)
 
     def end(self):
@@ -69,11 +73,11 @@ def measure(scenario, servers, tls, rounds, seconds):
                 contenders.append(Contender(server, scenario, tls, seconds))
             except Refused:
                 pass
-        for round_ in range(rounds + WARM_UP if scenario.kind != "idle" else 1):
+        for round_ in range(rounds + WARM_UP_ROUNDS if scenario.kind != "idle" else 1):
             canaries.append(canary_load.slice()["cpu_ns"])
-            # Nobody always comes behind the same neighbour.
+            # Each round starts with another server.
             for contender in contenders[round_ % len(contenders):] + contenders[: round_ % len(contenders)]:
-                if not contender.slow or round_ < WARM_UP + SLOW_ROUNDS:
+                if not contender.slow or round_ < WARM_UP_ROUNDS + SLOW_ROUNDS:
                     contender.slice()
     finally:
         for contender in contenders:
@@ -84,14 +88,15 @@ def measure(scenario, servers, tls, rounds, seconds):
 
 
 def summary(scenario, contenders, canaries):
-    middle = statistics.median(canaries)
-    quiet = [index for index, cost in enumerate(canaries) if middle / FAR <= cost <= middle * FAR]
+    median = statistics.median(canaries)
+    low, high = median / CANARY_TOLERANCE, median * CANARY_TOLERANCE
+    quiet = [index for index, cost in enumerate(canaries) if low <= cost <= high]
     if scenario.kind != "idle":
-        quiet = [index for index in quiet if index >= WARM_UP]
+        quiet = [index for index in quiet if index >= WARM_UP_ROUNDS]
     figures = {}
     for contender in contenders:
-        # Who has one round has that, whatever the canary says.
-        rounds = range(WARM_UP, len(contender.slices)) if contender.slow else quiet
+        # A slow server has a single round, which is used regardless of the canary.
+        rounds = range(WARM_UP_ROUNDS, len(contender.slices)) if contender.slow else quiet
         slices = [contender.slices[index] for index in rounds if index < len(contender.slices)]
         figures[contender.name] = {
             "failed": contender.failed,
@@ -104,7 +109,7 @@ def summary(scenario, contenders, canaries):
         "targets": scenario.targets,
         "limits": scenario.limits,
         "rounds": len(quiet),
-        "left_out": len(canaries) - len(quiet) - (scenario.kind != "idle") * WARM_UP,
-        "canary_ns": middle,
+        "left_out": len(canaries) - len(quiet) - (scenario.kind != "idle") * WARM_UP_ROUNDS,
+        "canary_ns": median,
         "servers": figures,
     }

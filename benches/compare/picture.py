@@ -1,4 +1,4 @@
-"""The comparison as a drawing: a row for each scenario, a dot for each server, to the right what costs more than ours."""
+"""The comparison as an SVG picture: a row per scenario, a dot per server; the further right, the higher the cost."""
 
 import math
 from html import escape
@@ -7,10 +7,11 @@ from field import CANARY, OURS
 from table import figure
 
 LEFT, WIDTH, ROW, TOP, BOTTOM = 300, 620, 24, 76, 64
-LEAST, GREATEST = 0.5, 64.0  # the axis, as multiples of ours
+MINIMUM, MAXIMUM = 0.5, 64.0  # of the axis, as multiples of our cost
 COLOURS = {
-    OURS: "#d6336c", CANARY: "#868e96", "uWebSockets": "#1c7ed6", "fastwebsockets": "#2f9e44", "tokio-tungstenite": "#f08c00",
-    "sockudo-ws": "#9c36b5", "wtx": "#0c8599", "ws-rs": "#5c940d", "Node ws": "#495057", "em-websocket": "#c92a2a",
+    OURS: "#d6336c", CANARY: "#868e96", "uWebSockets": "#1c7ed6", "fastwebsockets": "#2f9e44",
+    "tokio-tungstenite": "#f08c00", "sockudo-ws": "#9c36b5", "wtx": "#0c8599", "ws-rs": "#5c940d", "Node ws": "#495057",
+    "em-websocket": "#c92a2a",
 }
 OTHER = "#343a40"
 
@@ -21,30 +22,37 @@ def svg(results):
     height = TOP + ROW * len(rows) + BOTTOM
     total = LEFT + WIDTH + 40
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {height}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {height}" '
+        'font-family="sans-serif" font-size="12">',
         f'<rect width="{total}" height="{height}" fill="white"/>',
-        '<text x="16" y="22" font-size="15" font-weight="bold">Server CPU for each message, as a multiple of ws-reactor’s</text>',
+        '<text x="16" y="22" font-size="15" font-weight="bold">'
+        'Server CPU for each message, as a multiple of ws-reactor’s</text>',
     ]
     parts += legend(names)
     for multiple in (0.5, 1, 2, 4, 8, 16, 32, 64):
-        x = place(multiple)
-        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 8}" y2="{height - BOTTOM}" stroke="{"#d6336c" if multiple == 1 else "#dee2e6"}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{height - BOTTOM + 16}" text-anchor="middle" fill="#495057">{multiple:g} ×</text>')
+        x = x_of(multiple)
+        colour, end = "#d6336c" if multiple == 1 else "#dee2e6", height - BOTTOM
+        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 8}" y2="{end}" stroke="{colour}"/>')
+        parts.append(f'<text x="{x:.1f}" y="{end + 16}" text-anchor="middle" fill="#495057">{multiple:g} ×</text>')
     for index, (name, costs) in enumerate(rows):
         y = TOP + ROW * index + ROW / 2
         parts.append(f'<text x="{LEFT - 12}" y="{y + 4:.1f}" text-anchor="end">{escape(name)}</text>')
         parts.append(f'<line x1="{LEFT}" x2="{LEFT + WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#f1f3f5"/>')
         for server, cost in sorted(costs.items(), key=lambda pair: pair[0] == OURS):
             multiple = cost / costs[OURS]
+            radius, colour = 6 if server == OURS else 5, COLOURS.get(server, OTHER)
             title = f"<title>{escape(server)}: {multiple:.2f} ×</title>"
-            parts.append(f'<circle cx="{place(multiple):.1f}" cy="{y:.1f}" r="{6 if server == OURS else 5}" fill="{COLOURS.get(server, OTHER)}" fill-opacity="0.85">{title}</circle>')
+            parts.append(f'<circle cx="{x_of(multiple):.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}" '
+                         f'fill-opacity="0.85">{title}</circle>')
     machine = results["machine"]
-    parts.append(f'<text x="16" y="{height - 16}" fill="#495057">{escape(machine["cpu"])}, Linux {machine["kernel"]}, {machine["date"]}; one core for the server; beyond 64 × at the edge</text>')
+    caption = f'{escape(machine["cpu"])}, Linux {machine["kernel"]}, {machine["date"]}'
+    caption += "; one core for the server; beyond 64 × at the edge"
+    parts.append(f'<text x="16" y="{height - 16}" fill="#495057">{caption}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
 def row_of(scenario):
-    """Its name, and what each server's message costs; nothing if that was not measured."""
+    """The name of a scenario and the cost of a message per server. None if the scenario does not measure CPU time."""
     if scenario["metrics"][0] != "cpu_ns":
         return None
     costs = {server: figure(scenario, server, "cpu_ns") for server in scenario["servers"]}
@@ -55,11 +63,13 @@ def row_of(scenario):
 def legend(names):
     parts, x = [], 16
     for name in names:
-        parts.append(f'<circle cx="{x + 5:.0f}" cy="44" r="5" fill="{COLOURS.get(name, OTHER)}"/><text x="{x + 14:.0f}" y="48">{escape(name)}</text>')
+        parts.append(f'<circle cx="{x + 5:.0f}" cy="44" r="5" fill="{COLOURS.get(name, OTHER)}"/>'
+                     f'<text x="{x + 14:.0f}" y="48">{escape(name)}</text>')
         x += 28 + 6.2 * len(name)
     return parts
 
 
-def place(multiple):
-    part = math.log(min(max(multiple, LEAST), GREATEST) / LEAST) / math.log(GREATEST / LEAST)
-    return LEFT + WIDTH * part
+def x_of(multiple):
+    """The x coordinate of a multiple."""
+    fraction = math.log(min(max(multiple, MINIMUM), MAXIMUM) / MINIMUM) / math.log(MAXIMUM / MINIMUM)
+    return LEFT + WIDTH * fraction

@@ -1,6 +1,7 @@
-"""What is measured, and what must come out: ratios of ours to another's, or figures.
+"""The scenarios, with targets and limits.
 
-Targets are for ours divided by the server named, in the same run. What they are worth depends on the machine, so they are shown and not enforced.
+A target is an upper limit of the ratio of our figure to that of another server in the same run. Targets depend on the
+machine, so they are printed and not enforced.
 """
 
 from dataclasses import dataclass, field
@@ -11,20 +12,20 @@ KIB, MIB = 1024, 1024 * 1024
 @dataclass(frozen=True)
 class Scenario:
     name: str
-    kind: str  # of the load
-    load: tuple = ()  # its options
-    server: tuple = ()  # the servers' options
+    kind: str  # the mode of the load example
+    load: tuple = ()  # options of the load
+    server: tuple = ()  # options of the servers
     metrics: tuple = ("cpu_ns",)
-    targets: dict = field(default_factory=dict)  # server -> what ours divided by its figure may be at most
-    limits: dict = field(default_factory=dict)  # metric -> what it may be at most
+    targets: dict = field(default_factory=dict)  # server -> maximum of our figure divided by its figure
+    limits: dict = field(default_factory=dict)  # metric -> maximum of our figure
     tls: bool = False
-    slow: bool = False  # those who take milliseconds for a message have one round only
+    slow: bool = False  # servers that take milliseconds for a message run for one round only
     rounds: int | None = None
     seconds: float | None = None
 
     @property
     def canary(self):
-        """Whether bare TCP can be asked for the same."""
+        """Whether raw TCP can run the scenario, too."""
         return not self.tls and not self.server and self.kind in ("echo", "rate", "idle")
 
 
@@ -42,7 +43,8 @@ LEVEL = ("--deflate-level", 6)  # zlib's own default, which uWebSockets uses
 
 def rate(messages):
     load = ("--rate", messages, "--connections", 200, "--bytes", 125)
-    return Scenario(f"{messages // 1000},000 a second of 125 B", "rate", load, metrics=LATENCIES, targets={"raw TCP": 1.0}, slow=messages > 50_000, rounds=4, seconds=1.5)
+    return Scenario(f"{messages // 1000},000 a second of 125 B", "rate", load, metrics=LATENCIES,
+                    targets={"raw TCP": 1.0}, slow=messages > 50_000, rounds=4, seconds=1.5)
 
 
 SCENARIOS = [
@@ -62,8 +64,10 @@ SCENARIOS = [
     echo("wss echo 1 KiB", KIB, tls=True, targets=WSS),
     echo("wss echo 16 KiB", 16 * KIB, tls=True, targets=WSS),
     echo("wss echo 1 MiB", MIB, 10, tls=True, targets=WSS, slow=True),
-    echo("deflate echo 1 KiB, dedicated", KIB, extra=DEFLATE, server=("--deflate", *LEVEL), metrics=("cpu_ns", "answer_bytes"), targets={"uWebSockets": 0.80}),
-    echo("deflate echo 1 KiB, shared", KIB, extra=DEFLATE, server=("--deflate-shared", *LEVEL), metrics=("cpu_ns", "answer_bytes")),
+    echo("deflate echo 1 KiB, dedicated", KIB, extra=DEFLATE, server=("--deflate", *LEVEL),
+         metrics=("cpu_ns", "answer_bytes"), targets={"uWebSockets": 0.80}),
+    echo("deflate echo 1 KiB, shared", KIB, extra=DEFLATE, server=("--deflate-shared", *LEVEL),
+         metrics=("cpu_ns", "answer_bytes")),
     *[
         Scenario(
             f"fan-out to {connections}, {name}",
@@ -76,8 +80,10 @@ SCENARIOS = [
     ],
     Scenario("handshake ws", "handshakes", targets={"uWebSockets": 0.90}),
     Scenario("handshake wss, full", "handshakes", tls=True, targets={"fastwebsockets": 0.95}),
-    Scenario("idle connection ws", "idle", ("--connections", 5000), metrics=("bytes_each",), limits={"bytes_each": 272}, rounds=1),
-    Scenario("idle connection wss", "idle", ("--connections", 2000), metrics=("bytes_each",), limits={"bytes_each": 13_000}, tls=True, rounds=1),
+    Scenario("idle connection ws", "idle", ("--connections", 5000), metrics=("bytes_each",),
+             limits={"bytes_each": 272}, rounds=1),
+    Scenario("idle connection wss", "idle", ("--connections", 2000), metrics=("bytes_each",),
+             limits={"bytes_each": 13_000}, tls=True, rounds=1),
     rate(30_000),
     rate(100_000),
     rate(250_000),

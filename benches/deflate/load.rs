@@ -1,4 +1,4 @@
-//! Clients that compress, keep one message in flight each, check what comes back, and never sleep.
+//! Compressing clients with one message in flight each, which check the echoes and never sleep.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -11,12 +11,12 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::{
     json,
-    websocket::{masked_frame, shake_hands_with},
+    websocket::{handshake_with, masked_frame},
 };
 
 const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
 
-/// What is cut off each compressed message (RFC 7692 §7.2.1).
+/// The bytes removed from the end of each compressed message (RFC 7692 §7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// FIN, RSV1, text.
@@ -27,16 +27,16 @@ pub(crate) struct Load {
     connections: Vec<Connection>,
     messages: Vec<Vec<u8>>,
     echoed: u64,
-    answered: u64,
+    echoed_bytes: u64,
 }
 
 struct Connection {
     stream: mio::net::TcpStream,
     deflate: Compress,
     inflate: Decompress,
-    takes_over: bool,
-    server_takes_over: bool,
-    /// Which message is on its way.
+    client_context_takeover: bool,
+    server_context_takeover: bool,
+    /// The index of the message in flight.
     message: usize,
     received: Vec<u8>,
     text: Vec<u8>,
@@ -49,12 +49,12 @@ impl Load {
         for index in 0..count {
             let mut stream = TcpStream::connect(to)?;
             stream.set_nodelay(true)?;
-            let answer = shake_hands_with(&mut stream, OFFER)?.to_ascii_lowercase();
-            if !answer.contains("permessage-deflate") {
+            let response = handshake_with(&mut stream, OFFER)?.to_ascii_lowercase();
+            if !response.contains("permessage-deflate") {
                 return Err(io::Error::other("the server does not compress"));
             }
             let window = |name: &str| -> u8 {
-                let value = answer.split_once(&format!("{name}=")).map(|(_, rest)| rest);
+                let value = response.split_once(&format!("{name}=")).map(|(_, rest)| rest);
                 value.and_then(|rest| rest.split([';', ',', '\r', ' ']).next()?.parse().ok()).unwrap_or(15)
             };
             stream.set_nonblocking(true)?;
@@ -65,34 +65,34 @@ impl Load {
                 stream,
                 deflate: Compress::new_with_window_bits(Compression::new(1), false, ours.max(9)),
                 inflate: Decompress::new_with_window_bits(false, theirs.max(9)),
-                takes_over: !answer.contains("client_no_context_takeover"),
-                server_takes_over: !answer.contains("server_no_context_takeover"),
+                client_context_takeover: !response.contains("client_no_context_takeover"),
+                server_context_takeover: !response.contains("server_no_context_takeover"),
                 message: index,
                 received: Vec::new(),
                 text: vec![0; bytes + 1],
             });
         }
-        Ok(Load { poll, connections, messages: json::texts(64, bytes), echoed: 0, answered: 0 })
+        Ok(Load { poll, connections, messages: json::texts(64, bytes), echoed: 0, echoed_bytes: 0 })
     }
 
-    /// Runs for `time`, until all is back, and says how many messages were echoed.
+    /// Exchanges messages for `time` and awaits the last echoes. Returns the number of echoed messages.
     pub(crate) fn run(&mut self, time: Duration) -> io::Result<u64> {
         let end = Instant::now() + time;
-        self.work(|_| Instant::now() >= end)
+        self.exchange_until(|_| Instant::now() >= end)
     }
 
-    /// Has so many messages echoed on each connection.
+    /// Exchanges this number of messages on each connection, on average.
     pub(crate) fn exchange(&mut self, messages: usize) -> io::Result<()> {
         let each = messages as u64 * self.connections.len() as u64;
-        self.work(|echoed| echoed >= each).map(|_| ())
+        self.exchange_until(|echoed| echoed >= each).map(|_| ())
     }
 
-    /// Bytes of an answer, on average.
-    pub(crate) fn answer_bytes(&self) -> f64 {
-        self.answered as f64 / self.echoed as f64
+    /// The average length of an echo in bytes.
+    pub(crate) fn bytes_per_echo(&self) -> f64 {
+        self.echoed_bytes as f64 / self.echoed as f64
     }
 
-    fn work(&mut self, over: impl Fn(u64) -> bool) -> io::Result<u64> {
+    fn exchange_until(&mut self, done: impl Fn(u64) -> bool) -> io::Result<u64> {
         let (mut echoed, mut open) = (0, self.connections.len());
         let mut events = Events::with_capacity(1024);
         for connection in &mut self.connections {
@@ -104,8 +104,8 @@ impl Load {
                 let connection = &mut self.connections[event.token().0];
                 if let Some(bytes) = connection.receive(&self.messages)? {
                     echoed += 1;
-                    self.answered += bytes as u64;
-                    match over(echoed) {
+                    self.echoed_bytes += bytes as u64;
+                    match done(echoed) {
                         true => open -= 1,
                         false => connection.send(&self.messages)?,
                     }
@@ -121,7 +121,7 @@ impl Connection {
     fn send(&mut self, messages: &[Vec<u8>]) -> io::Result<()> {
         self.message = (self.message + 1) % messages.len();
         let message = &messages[self.message];
-        if !self.takes_over {
+        if !self.client_context_takeover {
             self.deflate.reset();
         }
         let mut deflated = Vec::with_capacity(2 * message.len() + 64);
@@ -130,7 +130,7 @@ impl Connection {
         self.stream.write_all(&masked_frame(COMPRESSED_TEXT, body))
     }
 
-    /// The length of the frame, if it has come whole.
+    /// The length of the received frame, if it is complete.
     fn receive(&mut self, messages: &[Vec<u8>]) -> io::Result<Option<usize>> {
         let mut buffer = [0; 16 * 1024];
         loop {
@@ -152,7 +152,7 @@ impl Connection {
         if self.received.len() < start + length {
             return Ok(None);
         }
-        if !self.server_takes_over {
+        if !self.server_context_takeover {
             self.inflate.reset(false);
         }
         let before = self.inflate.total_out();

@@ -1,11 +1,11 @@
-//! What permessage-deflate costs: server CPU per echoed message, bytes of the answer, and memory per connection that
-//! has compressed.
+//! The cost of permessage-deflate: server CPU per echoed message, bytes per echo, and memory per compressing
+//! connection.
 //!
 //!     cargo bench --bench deflate [-- --peer NAME=COMMAND]...
 //!
-//! A peer is another server, measured in the same run: COMMAND is started with `--listen ADDR`, and says `listening on
-//! ws://ADDR`. `benches/compare` has several, which compress if COMMAND ends in `--deflate`. Slices are interleaved,
-//! and medians compared.
+//! A peer is another server, measured in the same run: COMMAND is started with `--listen ADDR` and prints `listening on
+//! ws://ADDR`. `benches/compare` has such servers; they compress if COMMAND ends with `--deflate`. The time slices of
+//! the servers alternate, and the medians are compared.
 
 #[path = "../../examples/load/json.rs"]
 mod json;
@@ -26,11 +26,11 @@ const SLICE: Duration = Duration::from_millis(350);
 const CONNECTIONS: [usize; 2] = [1, 100];
 const MESSAGE_BYTES: usize = 1024;
 
-/// Connections whose memory is measured, and what each says before: more than a window.
+/// The number of connections whose memory is measured, and of messages on each before: more than a window.
 const COMPRESSING: usize = 200;
 const MESSAGES_BEFORE: usize = 48;
 
-/// Our servers: what they are called, and their roles.
+/// The names of our servers, and their roles.
 const OURS: [(&str, &str); 9] = [
     ("dedicated, level 1", "1 12 true true"),
     ("dedicated, level 3", "3 12 true true"),
@@ -76,13 +76,11 @@ fn measure_cpu(connections: usize) -> Result<(), Box<dyn Error>> {
         }
     }
     let medians: Vec<f64> = costs.iter_mut().map(|costs| median(costs)).collect();
-    println!(
-        "echo of {MESSAGE_BYTES} bytes of JSON, {connections} connections; server CPU, median of {ROUNDS} slices;"
-    );
-    println!("the answer in bytes; x is beside the first\n");
+    println!("echo of {MESSAGE_BYTES} bytes of JSON, {connections} connections: server CPU per message,");
+    println!("median of {ROUNDS} slices; bytes per echo; CPU as a multiple of the first row\n");
     for (server, cost) in servers.iter().zip(&medians) {
-        let (name, answer) = (&server.name, server.load.answer_bytes());
-        println!("  {name:<32} {cost:>8.0} ns  {answer:>5.0} bytes  {:.3} x", cost / medians[0]);
+        let (name, bytes) = (&server.name, server.load.bytes_per_echo());
+        println!("  {name:<32} {cost:>8.0} ns  {bytes:>5.0} bytes  {:.3} x", cost / medians[0]);
     }
     println!();
     Ok(())
@@ -96,16 +94,16 @@ fn measured(
     Ok(Measured { name: name.to_owned(), server, load: Load::connect(addr, connections, MESSAGE_BYTES)? })
 }
 
-/// What a connection keeps that has compressed, and been compressed to, more than a window.
+/// Measures the memory of a connection after more than a window of compressed messages in both directions.
 fn measure_memory() -> Result<(), Box<dyn Error>> {
-    println!("resident memory of a connection that has compressed, in KiB, {COMPRESSING} of them;");
-    println!("by whose messages refer to those before them, and the window in bits\n");
-    println!("  {:<10} {:>10} {:>10} {:>10} {:>10}", "window", "neither's", "server's", "client's", "both");
+    println!("resident memory per compressing connection in KiB, average of {COMPRESSING} connections,");
+    println!("by window bits (rows) and by the sides with context takeover (columns)\n");
+    println!("  {:<10} {:>10} {:>10} {:>10} {:>10}", "window", "none", "server", "client", "both");
     for bits in 9..=15 {
         let mut row = Vec::new();
         for (server, client) in [(false, false), (true, false), (false, true), (true, true)] {
             let (process, addr) = process::start(&format!("1 {bits} {server} {client}"))?;
-            // The first pays for what all share.
+            // The first connection causes the shared allocations.
             let mut first = Load::connect(addr, 1, MESSAGE_BYTES)?;
             first.exchange(MESSAGES_BEFORE)?;
             let empty = resident_bytes(process.id())?;
@@ -118,7 +116,7 @@ fn measure_memory() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// `role` is the level, the window, and whether the server's and the client's contexts are taken over.
+/// `role` has the level, the window bits, the server's context takeover and the client's context takeover.
 fn serve(role: &str) -> Result<(), Box<dyn Error>> {
     let words: Vec<&str> = role.split(' ').collect();
     let [level, bits, server, client] = words[..] else { return Err("a role has four words".into()) };

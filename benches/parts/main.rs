@@ -1,11 +1,12 @@
-//! What the pure parts cost, one by one: unmasking, UTF-8, every framing, handshakes, timers, topics, compression.
+//! The cost of each pure part: unmasking, UTF-8, every framing, handshakes, timers, topics, compression.
 //!
-//!     RUSTFLAGS="--cfg measuring" CARGO_TARGET_DIR=target/measuring cargo bench --bench parts                      # time
-//!     RUSTFLAGS="--cfg measuring" CARGO_TARGET_DIR=target/measuring cargo bench --bench parts -- --instructions   # by callgrind, the same every time
+//!     export RUSTFLAGS="--cfg measuring" CARGO_TARGET_DIR=target/measuring
+//!     cargo bench --bench parts                      # time
+//!     cargo bench --bench parts -- --instructions    # instructions counted by callgrind, reproducible
 //!
-//! With `--check FILE` the instructions are compared with those in the file, one part in a line, and more than 3 %
-//! above one of them ends it with status 1; with `--write FILE` they are written. `--cfg measuring` opens the parts,
-//! which users of the crate do not see.
+//! `--write FILE` writes the instruction counts to the file, one part per line. `--check FILE` compares them with the
+//! file, and exits with status 1 if a count is over 3 % above the recorded count or below half of it, or if the file
+//! and the program have different parts. `--cfg measuring` makes the parts public for this program.
 
 #[cfg(measuring)]
 mod instructions;
@@ -31,5 +32,5 @@ fn part(bencher: divan::Bencher<'_, '_>, name: &String) {
 
 #[cfg(not(measuring))]
 fn main() {
-    println!("the parts are opened by RUSTFLAGS=\"--cfg measuring\"; see benches/parts/main.rs");
+    println!("this bench needs RUSTFLAGS=\"--cfg measuring\"; see benches/parts/main.rs");
 }

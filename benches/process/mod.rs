@@ -1,4 +1,4 @@
-//! Servers under measurement: the bench's own program, started again in a role, or that of another; and what they cost.
+//! The measured server processes: the program of the bench started in a role, or another program; and their costs.
 #![allow(dead_code)]
 
 use std::{
@@ -10,15 +10,15 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// Which server this process is, if it is one.
+/// The environment variable with the role of a server process.
 const ROLE: &str = "WS_REACTOR_BENCH_ROLE";
 
-/// The role of this process; `None` if it is the one that measures.
+/// The role of this process; `None` for the measuring process.
 pub(crate) fn role() -> Option<String> {
     env::var(ROLE).ok()
 }
 
-/// A server process, ended with its owner.
+/// A server process, killed on drop.
 pub(crate) struct ServerProcess(Child);
 
 impl ServerProcess {
@@ -29,17 +29,18 @@ impl ServerProcess {
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        self.0.kill().and_then(|()| self.0.wait()).expect("the server can be ended");
+        self.0.kill().and_then(|()| self.0.wait()).expect("the server can be killed");
     }
 }
 
-/// Starts a server, on the first core if `taskset` is here; its first line of output is the address.
+/// Starts this program as a server, on the first core if `taskset` is available. Its first line of output is the
+/// address.
 pub(crate) fn start(role: &str) -> Result<(ServerProcess, SocketAddr), Box<dyn std::error::Error>> {
     let program = env::current_exe()?;
     let mut command = Command::new("taskset");
     command.args(["-c", "0"]).arg(&program).env(ROLE, role).stdout(Stdio::piped());
     let spawned = command.spawn().or_else(|_| {
-        eprintln!("taskset is not here: servers and load are not kept apart");
+        eprintln!("taskset is not available: servers and load share the cores");
         Command::new(&program).env(ROLE, role).stdout(Stdio::piped()).spawn()
     });
     let mut server = ServerProcess(spawned?);
@@ -48,7 +49,7 @@ pub(crate) fn start(role: &str) -> Result<(ServerProcess, SocketAddr), Box<dyn s
     Ok((server, line.trim().parse()?))
 }
 
-/// Servers of others, as the command line names them: `--peer NAME=COMMAND`.
+/// The names and commands of other servers from the command line: `--peer NAME=COMMAND`.
 pub(crate) fn peers() -> Vec<(String, String)> {
     let words: Vec<String> = env::args().collect();
     let given = words.windows(2).filter(|pair| pair[0] == "--peer");
@@ -58,7 +59,7 @@ pub(crate) fn peers() -> Vec<(String, String)> {
         .collect()
 }
 
-/// Starts the server of somebody else, on the first core, which says `listening on SCHEME://ADDR`.
+/// Starts another server on the first core. It prints `listening on SCHEME://ADDR` to stderr.
 pub(crate) fn start_peer(
     command: &str,
     arguments: &[&OsStr],
@@ -71,9 +72,8 @@ pub(crate) fn start_peer(
     let mut server = ServerProcess(command.stderr(Stdio::piped()).spawn()?);
     let mut line = String::new();
     BufReader::new(server.0.stderr.take().ok_or("no output")?).read_line(&mut line)?;
-    let said = line.trim().strip_prefix("listening on ").and_then(|url| url.strip_prefix(scheme)?.strip_prefix("://"));
-    let addr = said.ok_or("it does not listen")?.parse()?;
-    Ok((server, addr))
+    let addr = line.trim().strip_prefix("listening on ").and_then(|url| url.strip_prefix(scheme)?.strip_prefix("://"));
+    Ok((server, addr.ok_or("the server does not listen")?.parse()?))
 }
 
 pub(crate) fn median(values: &mut [f64]) -> f64 {
@@ -81,7 +81,7 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// Time on the CPU so far (Linux, `/proc/PID/schedstat`).
+/// CPU time so far (Linux, `/proc/PID/schedstat`).
 pub(crate) fn cpu_nanos(process: u32) -> Result<u64, Box<dyn std::error::Error>> {
     let status = fs::read_to_string(format!("/proc/{process}/schedstat"))?;
     Ok(status.split_whitespace().next().ok_or("no figure")?.parse()?)

@@ -1,4 +1,4 @@
-//! What the clients of the benches say: the request, and frames.
+//! The handshake and the frames of the clients of the benches.
 #![allow(dead_code)]
 
 use std::io::{self, Read, Write};
@@ -8,27 +8,27 @@ const REQUEST: &str = "GET / HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nCo
 
 const KEY: [u8; 4] = [0x5a, 0x13, 0xc7, 0x88];
 
-/// Asks for a WebSocket, and reads the answer to its end.
-pub(crate) fn shake_hands(stream: &mut (impl Read + Write)) -> io::Result<()> {
-    shake_hands_with(stream, "").map(|_| ())
+/// Performs the client's handshake.
+pub(crate) fn handshake(stream: &mut (impl Read + Write)) -> io::Result<()> {
+    handshake_with(stream, "").map(|_| ())
 }
 
-/// As [`shake_hands`], with more header lines; the answer is given back.
-pub(crate) fn shake_hands_with(stream: &mut (impl Read + Write), lines: &str) -> io::Result<String> {
+/// [`handshake`] with additional header lines. Returns the response.
+pub(crate) fn handshake_with(stream: &mut (impl Read + Write), lines: &str) -> io::Result<String> {
     stream.write_all(format!("{REQUEST}{lines}\r\n").as_bytes())?;
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
+    let mut response = Vec::new();
+    while !response.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         stream.read_exact(&mut byte)?;
-        answer.push(byte[0]);
+        response.push(byte[0]);
     }
-    match answer.starts_with(b"HTTP/1.1 101 ") {
-        true => Ok(String::from_utf8_lossy(&answer).into_owned()),
-        false => Err(io::Error::other("no WebSocket")),
+    match response.starts_with(b"HTTP/1.1 101 ") {
+        true => Ok(String::from_utf8_lossy(&response).into_owned()),
+        false => Err(io::Error::other("the server refused the handshake")),
     }
 }
 
-/// A payload of so many bytes.
+/// A payload of `bytes` letters.
 pub(crate) fn payload(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|index| b'a' + (index % 26) as u8).collect()
 }
@@ -38,7 +38,7 @@ pub(crate) fn masked(payload: &[u8]) -> Vec<u8> {
     masked_frame(BINARY, payload)
 }
 
-/// A client's frame with any first octet.
+/// A client's frame with this first byte.
 pub(crate) fn masked_frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = header(first, payload.len(), 0x80);
     frame.extend(KEY);

@@ -257,8 +257,7 @@ mod tests {
     fn error_reply_of_a_socks_proxy_is_reported_with_its_text() {
         assert_eq!(run_tunnel("socks5://proxy", "ws://a/", &[5, 0, 5, 5]).1, Err(ProxyError::Reply(5)));
         // The texts of RFC 1928 §6.
-        let words =
-            ["failure", "rules", "network", "host", "refused", "expired", "command", "address type", "unknown"];
+        let words = ["failure", "rules", "network", "host", "refused", "expired", "command", "address type", "unknown"];
         for (reply, word) in (1..).zip(words) {
             assert!(ProxyError::Reply(reply).to_string().contains(word), "{reply}: {}", ProxyError::Reply(reply));
         }

@@ -11,16 +11,16 @@ def refuse(reason)
 end
 
 options = { listen: "127.0.0.1:0", broadcast: false }
-compresses = proc { refuse "em-websocket does not compress" }
+refuse_deflate = proc { refuse "em-websocket does not compress" }
 begin
   OptionParser.new do |parser|
     parser.on("--listen ADDR") { |address| options[:listen] = address }
     parser.on("--tls-cert FILE") { |file| options[:certificate] = file }
     parser.on("--tls-key FILE") { |file| options[:key] = file }
     parser.on("--broadcast") { options[:broadcast] = true }
-    parser.on("--deflate", &compresses)
-    parser.on("--deflate-shared", &compresses)
-    parser.on("--deflate-level N", &compresses)
+    parser.on("--deflate", &refuse_deflate)
+    parser.on("--deflate-shared", &refuse_deflate)
+    parser.on("--deflate-level N", &refuse_deflate)
   end.parse!
 rescue OptionParser::ParseError => error
   refuse error.message
@@ -31,7 +31,7 @@ refuse "--tls-cert and --tls-key go together" if secure != options.key?(:key)
 host, _, port = options[:listen].rpartition(":")
 settings = { host: host, port: port.to_i, secure: secure }
 settings[:tls_options] = { private_key_file: options[:key], cert_chain_file: options[:certificate] } if secure
-# The header of the frame counts as well.
+# The limit includes the frame header.
 EM::WebSocket.max_frame_size = 64 * 1024 * 1024 + 14
 EM.epoll
 EM.set_descriptor_table_size(20_000) rescue nil
@@ -42,7 +42,7 @@ EM.run do
   server = EM::WebSocket.run(settings) do |socket|
     socket.onopen { open[socket] = true }
     socket.onclose { open.delete(socket) }
-    # It closes the connection on any error, and would raise those of the handler if nobody heard of them.
+    # The library closes the connection on any error, and without this callback raises errors of the handlers.
     socket.onerror {}
     if options[:broadcast]
       socket.onmessage { |text| open.each_key { |other| other.send_text(text) } }

@@ -1,11 +1,10 @@
-//! What the servers have in common: the command line, and for those on tokio the accepting, TLS and the room they
-//! broadcast in.
+//! The common parts of the servers: the command line, and for servers on tokio the accept loop, TLS and broadcasting.
 //!
 //!     PROGRAM [--listen ADDR] [--tls-cert FILE --tls-key FILE] [--deflate | --deflate-shared] [--deflate-level N]
 //!             [--broadcast]
 //!
-//! A server prints one line to stderr as soon as it listens, `listening on ws://ADDR`, and serves until it is killed.
-//! What its library can't do it refuses, with exit status 2.
+//! A server prints `listening on ws://ADDR` to stderr as soon as it listens, and serves until it is killed. It exits
+//! with status 2 if its library does not support an option.
 
 use std::{cell::RefCell, env, error::Error, fmt::Display, net::SocketAddr, process, rc::Rc, str::FromStr, sync::Arc};
 
@@ -29,31 +28,31 @@ use tokio_rustls::{
 /// The longest message that every server accepts.
 pub const LONGEST_MESSAGE: usize = 64 * 1024 * 1024;
 
-/// Why a connection ended before its time, or a server did not begin.
+/// Why a connection failed or a server did not start.
 pub type Failure = Box<dyn Error>;
 
-/// What the command line asks for.
+/// The options of the command line.
 pub struct Options {
     pub listen: SocketAddr,
     /// The files of the certificate and of its key.
     pub tls: Option<(String, String)>,
     pub deflate: Option<Deflate>,
-    /// None leaves the level to the library.
+    /// `None` for the default of the library.
     pub deflate_level: Option<u8>,
     pub broadcast: bool,
 }
 
-/// How to compress, where the client offers it.
+/// How the server compresses if the client offers permessage-deflate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Deflate {
-    /// Each connection keeps its context from message to message.
+    /// With context takeover: each connection keeps its context between messages.
     Dedicated,
-    /// Each message starts afresh, so that connections can share what they compress with.
+    /// Without context takeover, so that connections can share their compressors.
     Shared,
 }
 
 impl Options {
-    /// Reads the command line. It ends the process if that makes no sense.
+    /// Parses the command line. Exits the process if it is invalid.
     pub fn read() -> Self {
         let mut options = Self {
             listen: ([127, 0, 0, 1], 0).into(),
@@ -84,14 +83,14 @@ impl Options {
         options
     }
 
-    /// For a library that does not do TLS.
+    /// Exits the process if TLS is requested.
     pub fn refuse_tls(&self, reason: &str) {
         if self.tls.is_some() {
             refuse(reason);
         }
     }
 
-    /// For a library that does not compress.
+    /// Exits the process if compression is requested.
     pub fn refuse_deflate(&self, reason: &str) {
         if self.deflate.is_some() || self.deflate_level.is_some() {
             refuse(reason);
@@ -101,57 +100,57 @@ impl Options {
 
 fn value<Value: FromStr>(name: &str, word: Option<String>) -> Value {
     let parsed = word.and_then(|word| word.parse().ok());
-    parsed.unwrap_or_else(|| refuse(format_args!("{name} needs a value that makes sense")))
+    parsed.unwrap_or_else(|| refuse(format_args!("{name} needs a valid value")))
 }
 
-/// Ends the process with the status that says: asked for what this server can't do.
+/// Exits with status 2: the server does not support the requested options.
 pub fn refuse(reason: impl Display) -> ! {
     eprintln!("{reason}");
     process::exit(2)
 }
 
-/// A server on tokio that does not care what it talks over.
+/// A server on tokio that is generic over the stream.
 pub trait Peer: 'static {
-    /// Shakes hands and talks until the connection is over. Generic, for a boxed stream would cost the peer something
-    /// that its users need not pay.
-    fn talk<S>(&self, stream: S) -> impl Future<Output = Result<(), Failure>>
+    /// Performs the handshake and serves the connection until its end. Generic, because a boxed stream would add a cost
+    /// that the library does not have.
+    fn serve<S>(&self, stream: S) -> impl Future<Output = Result<(), Failure>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 }
 
-/// Serves with `peer` for ever, over TLS if the command line says so.
+/// Accepts connections forever and serves them with `peer`, over TLS if the options require it.
 pub fn serve(options: &Options, peer: impl Peer) -> Result<(), Failure> {
     let peer = Rc::new(peer);
     let Some((certificate, key)) = &options.tls else {
         return accept(options.listen, "ws", move |stream| {
             let peer = peer.clone();
-            async move { peer.talk(stream).await }
+            async move { peer.serve(stream).await }
         });
     };
     let acceptor = acceptor(certificate, key)?;
     accept(options.listen, "wss", move |stream| {
         let (peer, acceptor) = (peer.clone(), acceptor.clone());
-        async move { peer.talk(acceptor.accept(stream).await?).await }
+        async move { peer.serve(acceptor.accept(stream).await?).await }
     })
 }
 
-/// Accepts connections for ever, on one thread, with a task of `talk` for each.
-pub fn accept<Talk, Talking>(listen: SocketAddr, scheme: &str, talk: Talk) -> Result<(), Failure>
+/// Accepts connections forever, on one thread, and runs the future of `handle` in a task for each.
+pub fn accept<Handle, Handling>(listen: SocketAddr, scheme: &str, handle: Handle) -> Result<(), Failure>
 where
-    Talk: Fn(TcpStream) -> Talking,
-    Talking: Future<Output = Result<(), Failure>> + 'static,
+    Handle: Fn(TcpStream) -> Handling,
+    Handling: Future<Output = Result<(), Failure>> + 'static,
 {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let listener = TcpListener::bind(listen).await?;
         eprintln!("listening on {scheme}://{}", listener.local_addr()?);
         loop {
-            // A client gone before it was accepted is no reason to stop.
+            // A client that disconnects before it is accepted must not stop the server.
             let Ok((stream, _)) = listener.accept().await else { continue };
             let _ = stream.set_nodelay(true);
-            let talking = talk(stream);
+            let handling = handle(stream);
             spawn_local(async move {
-                let _ = talking.await;
+                let _ = handling.await;
             });
         }
     })
@@ -166,7 +165,7 @@ fn acceptor(certificate: &str, key: &str) -> Result<TlsAcceptor, Failure> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// All open connections, for a library that leaves broadcasting to its user.
+/// All open connections, for libraries without broadcasting.
 pub struct Room<Message> {
     members: RefCell<Slab<UnboundedSender<Message>>>,
 }
@@ -176,31 +175,31 @@ impl<Message: Clone> Room<Message> {
         Rc::new(Self { members: RefCell::default() })
     }
 
-    /// A seat in the room, and what is said there from now on.
-    pub fn enter(self: &Rc<Self>) -> (Seat<Message>, UnboundedReceiver<Message>) {
+    /// Adds a member, and returns the receiver of all messages from now on.
+    pub fn join(self: &Rc<Self>) -> (Membership<Message>, UnboundedReceiver<Message>) {
         let (sender, receiver) = unbounded_channel();
         let key = self.members.borrow_mut().insert(sender);
-        (Seat { room: self.clone(), key }, receiver)
+        (Membership { room: self.clone(), key }, receiver)
     }
 }
 
-/// A connection's place in the room. Dropping it leaves the room.
-pub struct Seat<Message> {
+/// A connection's membership of the room. Dropping it removes the connection.
+pub struct Membership<Message> {
     room: Rc<Room<Message>>,
     key: usize,
 }
 
-impl<Message: Clone> Seat<Message> {
-    /// Says it to all in the room, this one included.
-    pub fn say(&self, message: &Message) {
+impl<Message: Clone> Membership<Message> {
+    /// Sends a message to all members, including this one.
+    pub fn broadcast(&self, message: &Message) {
         for (_, member) in &*self.room.members.borrow() {
-            // One that can't hear it any more is about to leave.
+            // Fails only for a member that is about to leave.
             let _ = member.send(message.clone());
         }
     }
 }
 
-impl<Message> Drop for Seat<Message> {
+impl<Message> Drop for Membership<Message> {
     fn drop(&mut self) {
         self.room.members.borrow_mut().remove(self.key);
     }

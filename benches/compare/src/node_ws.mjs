@@ -1,9 +1,9 @@
-// The ws of npm on Node, plain or over node:https, with permessage-deflate.
+// npm's ws on Node, plain or over node:https, with permessage-deflate.
 //
 //     node node_ws.mjs [--listen ADDR] [--tls-cert FILE --tls-key FILE] [--deflate | --deflate-shared]
 //                      [--deflate-level N] [--broadcast]
 //
-// The module is looked for in the folder that the environment variable NODE_MODULES names, and else beside this file.
+// Loads the module from the directory in the environment variable NODE_MODULES, or else from that of this file.
 
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -41,7 +41,7 @@ const secure = options["tls-cert"] !== undefined;
 if (secure !== (options["tls-key"] !== undefined)) refuse("--tls-cert and --tls-key go together");
 
 const modules = process.env.NODE_MODULES;
-const require = createRequire(modules ? resolve(modules, "beside.js") : import.meta.url);
+const require = createRequire(modules ? resolve(modules, "require.js") : import.meta.url);
 const { WebSocket, WebSocketServer } = require("ws");
 
 const level = options["deflate-level"];
@@ -49,7 +49,7 @@ const shared = options["deflate-shared"];
 const perMessageDeflate = (options.deflate || shared) && {
   serverNoContextTakeover: shared,
   clientNoContextTakeover: shared,
-  // It would not compress messages of less than 1024 bytes if it takes no contexts over.
+  // By default, messages below 1024 bytes are not compressed without context takeover.
   threshold: 0,
   zlibDeflateOptions: level === undefined ? {} : { level: Number(level) },
 };
@@ -61,7 +61,7 @@ const sockets = new WebSocketServer({ server, perMessageDeflate, maxPayload: 64 
 
 // ws sets TCP_NODELAY itself.
 sockets.on("connection", (socket, request) => {
-  // It closes the connection on any error, and wants only somebody to hear of it.
+  // ws closes the connection on any error, but requires a listener.
   socket.on("error", () => {});
   socket.on("message", options.broadcast ? broadcast : echo);
 
@@ -69,7 +69,7 @@ sockets.on("connection", (socket, request) => {
   let corked = false;
 
   function echo(data, binary) {
-    // All messages of one read are heard before the next tick: one write for all the answers.
+    // All messages of one read are emitted before the next tick, so that their echoes take one write.
     if (!corked) {
       corked = true;
       stream.cork();

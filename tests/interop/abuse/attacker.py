@@ -1,4 +1,4 @@
-"""The far end of a connection, as one plays it who means no good: bytes as they are, and frames of any make."""
+"""A client that can misbehave: raw bytes, and frames with any header."""
 
 import base64
 import os
@@ -11,32 +11,32 @@ import zlib
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 FIN, RSV1 = 0x80, 0x40
-PATIENCE = 20  # seconds, for whatever is waited for
+TIMEOUT = 20  # seconds, for each blocking call
 
 
-class Cut(Exception):
-    """The server has ended the connection."""
+class Disconnected(Exception):
+    """The server closed the connection."""
 
 
 class Address:
-    """Where a server is, and how it is spoken to."""
+    """Address of a server, and whether it speaks TLS and permessage-deflate."""
 
     def __init__(self, url, deflate):
         self.url = url
         scheme, host, port = re.fullmatch(r"(wss?)://([^:/]+):(\d+)/?", url).groups()
-        self.place, self.tls, self.deflate = (host, int(port)), scheme == "wss", deflate
+        self.endpoint, self.tls, self.deflate = (host, int(port)), scheme == "wss", deflate
 
     def tcp(self, receive_buffer=None):
         raw = socket.socket()
         if receive_buffer:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        raw.settimeout(PATIENCE)
-        raw.connect(self.place)
+        raw.settimeout(TIMEOUT)
+        raw.connect(self.endpoint)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return raw
 
     def stream(self, receive_buffer=None):
-        """A connection, within TLS if that is spoken."""
+        """A connection, with TLS if the server speaks TLS."""
         raw = self.tcp(receive_buffer)
         if not self.tls:
             return raw
@@ -46,7 +46,7 @@ class Address:
 
 
 def request(*lines, target="/", key=None, host="localhost", deflate=False):
-    """A request that is good but for the lines added."""
+    """A valid handshake request plus the given header lines."""
     key = key or base64.b64encode(os.urandom(16)).decode()
     offer = ["Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover"] if deflate else []
     head = [f"GET {target} HTTP/1.1", f"Host: {host}", "Upgrade: websocket", "Connection: Upgrade",
@@ -55,7 +55,7 @@ def request(*lines, target="/", key=None, host="localhost", deflate=False):
 
 
 def frame(opcode, payload=b"", first=None, mask=b"\0\0\0\0", length=None):
-    """A frame; a mask of zeros leaves the payload as it is. `length` is what its head says instead of the truth."""
+    """A frame. A masking key of zeros leaves the payload readable. `length` overrides the length in the header."""
     first = FIN | opcode if first is None else first
     length = len(payload) if length is None else length
     masked = 0x80 if mask is not None else 0
@@ -69,7 +69,7 @@ def frame(opcode, payload=b"", first=None, mask=b"\0\0\0\0", length=None):
 
 
 class Client:
-    """A WebSocket that is open, or a connection on which that is to be tried."""
+    """An open WebSocket, or with `upgrade=False` a connection before the handshake."""
 
     def __init__(self, address, *lines, receive_buffer=None, upgrade=True):
         self.address, self.buffer = address, b""
@@ -77,9 +77,9 @@ class Client:
         self.inflater = None
         if upgrade:
             self.send(request(*lines, deflate=address.deflate))
-            status, head = self.answer()
+            status, head = self.response()
             if status != 101:
-                raise AssertionError(f"a good request is answered {head[:60]!r}")
+                raise AssertionError(f"a valid request is answered with {head[:60]!r}")
 
     def __enter__(self):
         return self
@@ -91,7 +91,7 @@ class Client:
         self.stream.close()
 
     def reset(self):
-        """Ends the connection so that the other end is told by an RST."""
+        """Closes the connection with an RST."""
         self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.stream.close()
 
@@ -99,11 +99,11 @@ class Client:
         try:
             self.stream.sendall(data)
         except (BrokenPipeError, ConnectionResetError, ssl.SSLError) as error:
-            raise Cut(str(error)) from None
+            raise Disconnected(str(error)) from None
 
-    def receive(self, patience=PATIENCE):
-        """Some bytes more; none at the end."""
-        self.stream.settimeout(patience)
+    def receive(self, timeout=TIMEOUT):
+        """The next bytes; empty at the end of the stream."""
+        self.stream.settimeout(timeout)
         try:
             return self.stream.recv(1 << 16)
         except (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
@@ -113,7 +113,7 @@ class Client:
         while len(self.buffer) < length:
             data = self.receive()
             if not data:
-                raise Cut("in the middle of what was awaited")
+                raise Disconnected(f"after {len(self.buffer)} of {length} bytes")
             self.buffer += data
 
     def take(self, length):
@@ -121,8 +121,8 @@ class Client:
         taken, self.buffer = self.buffer[:length], self.buffer[length:]
         return taken
 
-    def answer(self):
-        """The status of the answer, and its head; 0 if the connection ends without one."""
+    def response(self):
+        """The status and the head of the response; status 0 if the connection ends without a response."""
         while b"\r\n\r\n" not in self.buffer:
             data = self.receive()
             if not data:
@@ -134,7 +134,7 @@ class Client:
         return int(head.split(b" ", 2)[1]), head
 
     def frame(self):
-        """The next frame: its first octet and its payload, inflated."""
+        """The next frame: its first byte without RSV1, and its inflated payload."""
         first, length = self.take(2)
         if length == 126:
             (length,) = struct.unpack("!H", self.take(2))
@@ -147,30 +147,30 @@ class Client:
         return first, payload
 
     def message(self):
-        """The next data frame; control frames before it are passed over."""
+        """The payload of the next data frame; skips control frames."""
         while True:
             first, payload = self.frame()
             if first & 15 < 8:
                 return payload
 
-    def echoes(self, text="are you there?"):
+    def check_echo(self, text="are you there?"):
         self.send(frame(TEXT, text.encode()))
-        got = self.message()
-        if got != text.encode():
-            raise AssertionError(f"the echo of {text!r} is {got[:60]!r}")
+        received = self.message()
+        if received != text.encode():
+            raise AssertionError(f"the echo of {text!r} is {received[:60]!r}")
 
     def close_code(self):
-        """The code of the close frame that comes, whatever comes before; None if the connection ends without one."""
+        """The code of the next close frame; skips other frames. None if the connection ends without a close frame."""
         try:
             while True:
                 first, payload = self.frame()
                 if first & 15 == CLOSE:
                     return struct.unpack("!H", payload[:2])[0] if payload else 1005
-        except Cut:
+        except Disconnected:
             return None
 
-    def ends_within(self, seconds, data=None, every=0.2):
-        """Waits for the end of the connection, saying `data` again and again meanwhile."""
+    def check_end_within(self, seconds, data=None, every=0.2):
+        """Waits for the end of the connection, and sends `data` repeatedly meanwhile."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             try:
@@ -178,7 +178,7 @@ class Client:
                     self.send(data)
                 if not self.receive(every if data else until - time.monotonic()):
                     return
-            except Cut:
+            except Disconnected:
                 return
             except TimeoutError:
                 pass

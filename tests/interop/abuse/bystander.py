@@ -1,4 +1,4 @@
-"""Talks with a server all the time, in a process of its own, and says how long each echo took: in seconds, line by line. Ends with its input.
+"""A well-behaved client in its own process. Prints the latency of each echo in seconds. Exits at the end of stdin.
 
     python3 bystander.py URL [deflate]
 """
@@ -14,7 +14,7 @@ threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).sta
 with Client(Address(sys.argv[1], "deflate" in sys.argv)) as client:
     number = 0
     while not stop.wait(0.01):
-        began = time.monotonic()
-        client.echoes(f"bystander {number}")
-        print(time.monotonic() - began, flush=True)
+        started = time.monotonic()
+        client.check_echo(f"bystander {number}")
+        print(time.monotonic() - started, flush=True)
         number += 1

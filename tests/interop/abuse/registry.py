@@ -1,4 +1,4 @@
-"""The checks, in the order in which they were written down."""
+"""The registered checks, in the order of their definition."""
 
 import dataclasses
 import typing
@@ -10,18 +10,18 @@ MODES = ("plain", "tls", "deflate")
 class Check:
     title: str
     body: typing.Callable
-    grows: int | None  # by how many MiB the server may grow meanwhile
-    waits: bool  # nearly all of its time; it may do so beside others
+    max_growth: int | None  # of the server's memory during the check, in MiB
+    parallel: bool  # mostly waits, and runs at the same time as the other parallel checks
     modes: tuple
-    last: bool  # when all else is over
+    last: bool  # runs after all other checks
 
 
 checks = []
 
 
-def check(title, grows=None, waits=False, modes=MODES, last=False):
+def check(title, max_growth=None, parallel=False, modes=MODES, last=False):
     def register(body):
-        checks.append(Check(title, body, grows, waits, modes, last))
+        checks.append(Check(title, body, max_growth, parallel, modes, last))
         return body
 
     return register

@@ -1,4 +1,4 @@
-"""TLS that never begins, stops half-way, or is none."""
+"""TLS handshakes that never start or stop halfway, invalid records, and floods of handshakes."""
 
 import socket
 import threading
@@ -7,50 +7,50 @@ import time
 from attacker import TEXT, Client, frame, request
 from registry import check
 
-# A hello of TLS 1.2 that says it is longer than what comes.
-HELLO = bytes.fromhex("160301020001000001fc0303") + b"x" * 100
+# A TLS 1.2 ClientHello whose record length is greater than the data that follows.
+INCOMPLETE_HELLO = bytes.fromhex("160301020001000001fc0303") + b"x" * 100
 
 
 def plain(server):
-    """A connection to the port of TLS, without any."""
+    """A connection to the TLS port that does not speak TLS."""
     client = Client.__new__(Client)
     client.address, client.buffer, client.inflater = server.address, b"", None
     client.stream = server.address.tcp()
     return client
 
 
-@check("a hello that stops half-way is cut", waits=True, modes=("tls",))
+@check("a TLS handshake that stops halfway is disconnected", parallel=True, modes=("tls",))
 def tls_stalled_hello_cut(server):
     with plain(server) as client:
-        client.send(HELLO)
-        client.ends_within(15)
+        client.send(INCOMPLETE_HELLO)
+        client.check_end_within(15)
 
 
-@check("a connection that begins no TLS is cut", waits=True, modes=("tls",))
+@check("a connection that never starts TLS is disconnected", parallel=True, modes=("tls",))
 def tls_silent_tcp_cut(server):
     with plain(server) as client:
-        client.ends_within(15)
+        client.check_end_within(15)
 
 
-@check("an end without close_notify ends the connection", modes=("tls",))
+@check("EOF without close_notify ends the connection", modes=("tls",))
 def tls_truncation(server):
     for _ in range(20):
         client = Client(server.address)
         client.send(frame(TEXT, b"x" * 100)[:50])
-        # The stream beneath, without a word of TLS.
+        # Closes the TCP stream without a close_notify.
         socket.socket(fileno=client.stream.detach()).close()
 
 
-@check("plain HTTP where TLS is spoken is refused", modes=("tls",))
+@check("plain HTTP on the TLS port is refused", modes=("tls",))
 def tls_plain_text_refused(server):
     with plain(server) as client:
         client.send(request())
-        status, head = client.answer()
+        status, head = client.response()
         if status == 101:
-            raise AssertionError("taken")
+            raise AssertionError("the request is accepted")
 
 
-@check("records that are none end their connection", modes=("tls",))
+@check("an invalid TLS record ends its connection", modes=("tls",))
 def tls_garbage_refused(server):
     for data in (b"\x16\x03\x01\xff\xff" + b"x" * 70_000, b"\x17\x03\x03\x00\x05hello", b"\x15\x03\x03\x00\x02\x02\x00",
                  b"\x16\x03\x01\x00\x00" * 1000, bytes(2000)):
@@ -59,37 +59,39 @@ def tls_garbage_refused(server):
                 client.send(data)
             except Exception:
                 pass
-            client.ends_within(15)
+            client.check_end_within(15)
 
 
-@check("two hundred handshakes at once do not hold up who is there", grows=32, modes=("tls",))
+@check("200 simultaneous TLS handshakes do not delay other clients", max_growth=32, modes=("tls",))
 def tls_handshake_flood(server):
-    heard = len(server.waits)
+    before = len(server.latencies)
     clients = [plain(server) for _ in range(200)]
     for client in clients:
-        client.send(HELLO)
+        client.send(INCOMPLETE_HELLO)
     time.sleep(0.5)
     for client in clients:
         client.close()
-    if not server.waits[heard:] or max(server.waits[heard:]) > 2:
-        raise AssertionError("the bystander waits")
+    latencies = server.latencies[before:]
+    if not latencies or max(latencies) > 2:
+        raise AssertionError(f"the bystander waited {max(latencies, default=None)} s")
 
 
-@check("full handshakes without end do not hold up who is there", grows=32, modes=("tls",))
+@check("a continuous flood of full TLS handshakes does not delay other clients", max_growth=32, modes=("tls",))
 def tls_handshake_storm(server):
-    heard, until, made = len(server.waits), time.monotonic() + 3, []
+    before, until, completed = len(server.latencies), time.monotonic() + 3, []
 
-    def storm():
+    def handshakes():
         while time.monotonic() < until:
             server.address.stream().close()
-            made.append(1)
+            completed.append(1)
 
-    threads = [threading.Thread(target=storm) for _ in range(4)]
+    threads = [threading.Thread(target=handshakes) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    waits = server.waits[heard:]
-    if not waits or max(waits) > 2:
-        raise AssertionError("the bystander waits")
-    server.figures["full handshakes"] = f"{len(made) / 3:.0f} a second, the bystander within {max(waits) * 1e3:.1f} ms"
+    latencies = server.latencies[before:]
+    if not latencies or max(latencies) > 2:
+        raise AssertionError(f"the bystander waited {max(latencies, default=None)} s")
+    rate, longest = len(completed) / 3, max(latencies)
+    server.figures["full handshakes"] = f"{rate:.0f} per second, bystander latency at most {longest * 1e3:.1f} ms"

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Runs the Autobahn|Testsuite against the echo example, or the client example against it, and judges every case itself.
+"""Runs the Autobahn|Testsuite against the echo example or the client example, and compares each case with its
+expected result.
 
     python3 tests/interop/autobahn/run.py                      sections 1-7, 9, 10: 301 cases
-    python3 tests/interop/autobahn/run.py --cases 6 7.1.*      a section, or cases by pattern
+    python3 tests/interop/autobahn/run.py --cases 6 7.1.*      sections, or cases by pattern
     python3 tests/interop/autobahn/run.py --cases 12 13 -- --deflate
     python3 tests/interop/autobahn/run.py --url ws://127.0.0.1:9001
-    python3 tests/interop/autobahn/run.py --client             the same cases, asked of the client example
+    python3 tests/interop/autobahn/run.py --client             the same cases for the client example
 
-Exit status: 0 as expected, 1 a case deviates or was not run, 2 the suite could not be set up.
+Exit status: 0 if all results are as expected, 1 if a case deviates or was not run, 2 if the suite cannot be set up.
 """
 
 import argparse
@@ -34,41 +35,41 @@ from example_server import ExampleServer, Failed, tls_arguments  # noqa: E402
 PYTHON = "2.7.18"
 VIRTUALENV = "virtualenv==16.7.12"
 SECTIONS = ["1", "2", "3", "4", "5", "6", "7", "9", "10"]
-AGENT = "ws-reactor"  # named here: a server that never completes a handshake has no name of its own
+AGENT = "ws-reactor"  # the name in the report, also for a server that never completes a handshake
 MAX_MESSAGE = 17 << 20  # 9.1.6 and 9.2.6 send messages of 16 MiB
-# The suite allows 1 s for the answer to a close, and 1 s more for the end of the connection. A busy
-# machine can need longer; but below the crate's closing deadline of 5 s, or that would pass as closing.
+# The suite's default is 1 s for the reply to a close frame, and 1 s more for the end of the connection. A busy machine
+# can need longer. The values are below the crate's close timeout of 5 s, which would otherwise hide a missing reply.
 TIMEOUTS = {"closeHandshakeTimeout": 3, "serverConnectionDropTimeout": 3}
 CLIENT_TIMEOUTS = {"closeHandshakeTimeout": 3}
 
 
 class SetupImpossible(Exception):
-    """The suite cannot run here; that says nothing about the server."""
+    """The suite cannot run on this machine. Nothing was tested."""
 
 
 def main():
     options = arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server is ended then, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the context managers stop the server
     try:
         sections, exceptions = read_expected(HERE / "expected" / "server.txt")
         wstest = set_up(options.cache)
         if options.client:
-            planned, reports, trouble = run_client(wstest, options)
+            planned, reports, problems = run_client(wstest, options)
         elif options.url:
-            planned, reports, trouble = run_suite(wstest, options, options.url)
+            planned, reports, problems = run_suite(wstest, options, options.url)
         else:
             if not os.access(options.server, os.X_OK):
                 raise SetupImpossible(f"no server at {options.server}: cargo build --release --examples")
             with ExampleServer(options.server, "--max-message", str(MAX_MESSAGE), *options.extra) as server:
-                planned, reports, trouble = run_suite(wstest, options, server.url)
-                trouble = [*trouble, *filter(None, [server.ended()])]
+                planned, reports, problems = run_suite(wstest, options, server.url)
+                problems = [*problems, *filter(None, [server.ended()])]
     except Failed as failed:
         sys.exit(f"autobahn: FAILED: {failed}")
     except SetupImpossible as problem:
         print(f"\nautobahn: CANNOT RUN, nothing was tested:\n  {problem}\n", file=sys.stderr)
         sys.exit(2)
-    trouble = [*trouble, *missing_sections(options.cases, planned, sections), *deflate_trouble(reports, options.report)]
-    sys.exit(judge(planned, reports, exceptions, trouble, options.report))
+    problems += [*missing_sections(options.cases, planned, sections), *deflate_problems(reports, options.report)]
+    sys.exit(evaluate(planned, reports, exceptions, problems, options.report))
 
 
 def arguments():
@@ -76,28 +77,30 @@ def arguments():
     if "--" in ours:
         at = ours.index("--")
         ours, extra = ours[:at], ours[at + 1 :]
-    parser = argparse.ArgumentParser(usage="run.py [options] [-- further arguments of the server]")
+    parser = argparse.ArgumentParser(usage="run.py [options] [-- additional arguments of the server]")
     parser.add_argument("--server", default=TARGET / "release" / "examples" / "echo", help="the echo example")
-    parser.add_argument("--url", help="test a server that already runs instead")
-    parser.add_argument("--client", nargs="?", const=TARGET / "release" / "examples" / "autobahn_client", metavar="PROGRAM",
-                        help="test a client: the example, or this program")
-    parser.add_argument("--cases", nargs="+", default=SECTIONS, metavar="CASE", help="6, 6.4.* or 6.4.1")
+    parser.add_argument("--url", help="test a server that is already running")
+    parser.add_argument("--client", nargs="?", const=TARGET / "release" / "examples" / "autobahn_client",
+                        metavar="PROGRAM", help="test the client example, or another client program")
+    parser.add_argument("--cases", nargs="+", default=SECTIONS, metavar="CASE", help="for example 6, 6.4.* or 6.4.1")
     parser.add_argument("--cache", type=pathlib.Path, default=os.environ.get("AUTOBAHN_CACHE") or TARGET / "autobahn",
-                        help="where the suite is kept between runs (also $AUTOBAHN_CACHE)")
-    parser.add_argument("--report", type=pathlib.Path, help="the suite's own pages; default: report in the cache")
-    parser.add_argument("--timeout", type=int, default=900, help="seconds for all cases together")
-    parser.add_argument("--tls", action="store_true", help="by wss, with a certificate made for the run (needs openssl)")
+                        help="directory of the installed suite (also $AUTOBAHN_CACHE)")
+    parser.add_argument("--report", type=pathlib.Path,
+                        help="directory of the suite's HTML report; default: report in the cache")
+    parser.add_argument("--timeout", type=int, default=900, help="in seconds, for all cases together")
+    parser.add_argument("--tls", action="store_true",
+                        help="use wss with a new self-signed certificate (needs openssl)")
     options = parser.parse_args(ours)
     if options.url and (extra or options.client):
-        parser.error("--url names a server that runs already: there is nothing to be started")
+        parser.error("--url tests a server that is already running: no --client and no arguments after --")
     for case in options.cases:
         if not re.fullmatch(r"\d+(\.[\d*]+)*", case):
-            parser.error(f"not a section, a case or a pattern of cases: {case}")
+            parser.error(f"neither a section nor a case nor a pattern of cases: {case}")
     options.cache = options.cache.resolve()
     options.report = (options.report or options.cache / "report").resolve()
-    options.made = tls_arguments(options.cache / "tls") if options.tls else []
-    # A client trusts nobody's own certificate unless it is told to.
-    options.extra = extra + (options.made if not options.client else ["--insecure"] if options.tls else [])
+    options.certificate = tls_arguments(options.cache / "tls") if options.tls else []
+    # By default the client refuses a self-signed certificate.
+    options.extra = extra + (options.certificate if not options.client else ["--insecure"] if options.tls else [])
     return options
 
 
@@ -113,18 +116,20 @@ def read_expected(path):
 
 
 def find_python():
-    """CPython 2.7.18: named, under pyenv, or on the path. Nothing else runs the suite."""
-    named = os.environ.get("AUTOBAHN_PYTHON")
+    """The path of CPython 2.7.18, from $AUTOBAHN_PYTHON, pyenv or $PATH. The suite runs on no other interpreter."""
+    configured = os.environ.get("AUTOBAHN_PYTHON")
     roots = [os.environ.get("PYENV_ROOT"), os.path.expanduser("~/.pyenv")]
     if shutil.which("pyenv"):
         roots.insert(1, output_of(["pyenv", "root"]))
-    places = [os.path.join(root, "versions", PYTHON, "bin", "python2.7") for root in roots if root]
-    for python in [named] if named else [*places, "python2.7"]:
-        asks = "import platform as p; print(p.python_implementation() + ' ' + p.python_version())"
-        if output_of([python, "-c", asks]) == f"CPython {PYTHON}":
+    candidates = [os.path.join(root, "versions", PYTHON, "bin", "python2.7") for root in roots if root]
+    for python in [configured] if configured else [*candidates, "python2.7"]:
+        query = "import platform as p; print(p.python_implementation() + ' ' + p.python_version())"
+        if output_of([python, "-c", query]) == f"CPython {PYTHON}":
             return python
-    where = f"AUTOBAHN_PYTHON ({named}) is not it" if named else "looked in $PYENV_ROOT, pyenv, ~/.pyenv, $PATH"
-    raise SetupImpossible(f"the Autobahn|Testsuite needs CPython {PYTHON}: {where}; pyenv install {PYTHON} provides it")
+    where = f"AUTOBAHN_PYTHON ({configured})" if configured else "$PYENV_ROOT, pyenv, ~/.pyenv and $PATH"
+    raise SetupImpossible(
+        f"the Autobahn|Testsuite needs CPython {PYTHON}, not found in {where}; pyenv install {PYTHON} installs it"
+    )
 
 
 def output_of(command):
@@ -135,61 +140,63 @@ def output_of(command):
 
 
 def set_up(cache):
-    """The path of wstest, installed once for a set of requirements and an interpreter."""
+    """Returns the path of wstest. Installs the suite again only if the requirements or the interpreter changed."""
     python, requirements = find_python(), HERE / "requirements.txt"
     wanted = hashlib.sha256(f"{python} {VIRTUALENV}\n{requirements.read_text()}".encode()).hexdigest()
-    mark, wstest = cache / "installed", cache / "venv" / "bin" / "wstest"
-    if mark.exists() and mark.read_text() == wanted and wstest.exists():
+    marker, wstest = cache / "installed", cache / "venv" / "bin" / "wstest"
+    if marker.exists() and marker.read_text() == wanted and wstest.exists():
         return wstest
     print(f"autobahn: installing the suite for {python} (half a minute)", flush=True)
     for old in ("venv", "tool"):
         shutil.rmtree(cache / old, ignore_errors=True)
-    mark.unlink(missing_ok=True)
+    marker.unlink(missing_ok=True)
     cache.mkdir(parents=True, exist_ok=True)
     tool, venv = str(cache / "tool"), str(cache / "venv")
-    bare = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    clean_environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     for command, environment in (
-        ([python, "-m", "pip", "install", "--no-deps", "--target", tool, VIRTUALENV], bare),
-        ([python, "-m", "virtualenv", "--no-download", venv], {**bare, "PYTHONPATH": tool}),
-        ([f"{venv}/bin/python", "-m", "pip", "install", "--no-deps", "-r", str(requirements)], bare),
+        ([python, "-m", "pip", "install", "--no-deps", "--target", tool, VIRTUALENV], clean_environment),
+        ([python, "-m", "virtualenv", "--no-download", venv], {**clean_environment, "PYTHONPATH": tool}),
+        ([f"{venv}/bin/python", "-m", "pip", "install", "--no-deps", "-r", str(requirements)], clean_environment),
     ):
         try:
             done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                   stderr=subprocess.STDOUT, text=True, errors="replace", timeout=300)
         except subprocess.TimeoutExpired:
-            raise SetupImpossible(f"no end within 300 s: {' '.join(command)}") from None
+            raise SetupImpossible(f"timed out after 300 s: {' '.join(command)}") from None
         if done.returncode != 0:
             raise SetupImpossible(f"{' '.join(command)}\n{done.stdout[-3000:]}")
-    mark.write_text(wanted)
+    marker.write_text(wanted)
     return wstest
 
 
 def run_suite(wstest, options, url):
-    """The cases planned, what the suite reports of each, and what else went wrong."""
+    """Tests the server at `url`. Returns the planned cases, the report of each, and other problems."""
     print(f"autobahn: {' '.join(options.cases)} against {url}", flush=True)
-    trouble, started = [], time.monotonic()
+    problems, started = [], time.monotonic()
     suite, log = start_suite(wstest, options, "fuzzingclient", TIMEOUTS, {"servers": [{"agent": AGENT, "url": url}]})
     try:
         suite.wait(options.timeout)
     except subprocess.TimeoutExpired:
-        trouble.append(f"the suite did not end within {options.timeout} s")
+        problems.append(f"the suite did not end within {options.timeout} s")
     finally:
         suite.kill()
         suite.wait()
     print(f"autobahn: {time.monotonic() - started:.1f} s", flush=True)
-    trouble += re.findall(r"^Connection to .* failed .*$", log.read_text(errors="replace"), re.MULTILINE)
-    return *read_report(options, log, trouble), trouble
+    problems += re.findall(r"^Connection to .* failed .*$", log.read_text(errors="replace"), re.MULTILINE)
+    return *read_report(options, log, problems), problems
 
 
 def run_client(wstest, options):
-    """As run_suite, with the suite as the server."""
+    """Tests the client, with the suite as the server. Returns the same as `run_suite`."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"{'wss' if options.tls else 'ws'}://127.0.0.1:{port}"
     print(f"autobahn: {' '.join(options.cases)} for {options.client} at {url}", flush=True)
-    trouble, started = [], time.monotonic()
-    what = {"url": url, **({"cert": options.made[1], "key": options.made[3]} if options.tls else {})}
-    suite, log = start_suite(wstest, options, "fuzzingserver", CLIENT_TIMEOUTS, what)
+    problems, started = [], time.monotonic()
+    server = {"url": url}
+    if options.tls:
+        server |= {"cert": options.certificate[1], "key": options.certificate[3]}
+    suite, log = start_suite(wstest, options, "fuzzingserver", CLIENT_TIMEOUTS, server)
     try:
         while suite.poll() is None and time.monotonic() < started + 20:
             try:
@@ -201,25 +208,25 @@ def run_client(wstest, options):
         done = subprocess.run(command, stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, errors="replace", timeout=options.timeout)
         if done.returncode != 0:
-            trouble.append(f"the client ended with {done.returncode}: {done.stderr[-500:]}")
+            problems.append(f"the client exited with status {done.returncode}: {done.stderr[-500:]}")
     except OSError as error:
         raise SetupImpossible(f"{options.client}: {error.strerror}: cargo build --release --examples") from None
     except subprocess.TimeoutExpired:
-        trouble.append(f"the client did not end within {options.timeout} s")
+        problems.append(f"the client did not end within {options.timeout} s")
     finally:
         suite.kill()
         suite.wait()
     print(f"autobahn: {time.monotonic() - started:.1f} s", flush=True)
-    return *read_report(options, log, trouble), trouble
+    return *read_report(options, log, problems), problems
 
 
-def start_suite(wstest, options, mode, timeouts, what):
-    """The suite's process, and where it says what it does."""
-    shutil.rmtree(options.report, ignore_errors=True)  # an old report must not pass for this run's
+def start_suite(wstest, options, mode, timeouts, endpoint):
+    """Starts the suite. Returns its process and the path of its log."""
+    shutil.rmtree(options.report, ignore_errors=True)  # so that an old report is not taken for this run's
     options.report.mkdir(parents=True)
     spec, log = options.report / "spec.json", options.report / "wstest.log"
     spec.write_text(json.dumps({
-        **what,
+        **endpoint,
         "outdir": str(options.report),
         "options": timeouts,
         "cases": [f"{case}.*" if case.isdigit() else case for case in options.cases],
@@ -227,34 +234,34 @@ def start_suite(wstest, options, mode, timeouts, what):
         "exclude-agent-cases": {},
     }))
     command = [str(wstest), "-m", mode, "-s", str(spec), "--webport", "0"]
-    bare = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    clean_environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     with log.open("w") as output:
-        return subprocess.Popen(command, cwd=options.report, env={**bare, "PYTHONUNBUFFERED": "1"},
+        return subprocess.Popen(command, cwd=options.report, env={**clean_environment, "PYTHONUNBUFFERED": "1"},
                                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT), log
 
 
-def read_report(options, log, trouble):
-    """The cases planned, and what the suite reports of each."""
-    said = log.read_text(errors="replace")
-    planned = re.search(r"^Cases = (\[.*\])$", said, re.MULTILINE)
+def read_report(options, log, problems):
+    """Returns the planned cases and the report of each."""
+    output = log.read_text(errors="replace")
+    planned = re.search(r"^Cases = (\[.*\])$", output, re.MULTILINE)
     index = options.report / "index.json"
-    if not planned or not (index.exists() or trouble):
-        raise SetupImpossible(f"wstest ended without a report:\n{said[-3000:]}")
+    if not planned or not (index.exists() or problems):
+        raise SetupImpossible(f"wstest exited without a report:\n{output[-3000:]}")
     return ast.literal_eval(planned.group(1)), json.loads(index.read_text()).get(AGENT, {}) if index.exists() else {}
 
 
-def missing_sections(chosen, planned, sections):
-    """A suite that knows fewer cases than expected must not look like a server that passes them."""
+def missing_sections(selected, planned, sections):
+    """Yields a problem for each section with fewer or more cases than expected, so that missing cases do not pass."""
     counts = collections.Counter(case.split(".")[0] for case in planned)
-    for section in filter(str.isdigit, chosen):
+    for section in filter(str.isdigit, selected):
         if counts[section] != sections.get(section):
             yield f"section {section} has {counts[section]} cases, {sections.get(section)} expected"
     if not planned:
-        yield "no case was chosen"
+        yield "no case was selected"
 
 
-def deflate_trouble(reports, directory):
-    """Sections 12 and 13 also pass when compression is agreed upon and never used."""
+def deflate_problems(reports, directory):
+    """Checks that compression was used: sections 12 and 13 also pass if it is only negotiated."""
     ratios = []
     for case, report in reports.items():
         if case.split(".")[0] in ("12", "13") and report["behavior"] == "OK":
@@ -262,11 +269,12 @@ def deflate_trouble(reports, directory):
             ratios.append(stats.get("incomingCompressionRatio"))
     smaller = sum(ratio is not None and ratio < 1 for ratio in ratios)
     if ratios:
-        print(f"autobahn: deflate: the server's bytes were fewer than the messages' in {smaller} of {len(ratios)} cases")
-    return ["deflate was agreed upon and never made anything smaller"] if ratios and not smaller else []
+        print(f"autobahn: deflate: the server compressed its messages in {smaller} of {len(ratios)} cases")
+    return ["deflate was negotiated but never used"] if ratios and not smaller else []
 
 
-def judge(planned, reports, exceptions, trouble, directory):
+def evaluate(planned, reports, exceptions, problems, directory):
+    """Compares the reports with the expected results and prints them. Returns the exit status."""
     behaviors, closes, deviations = collections.Counter(), collections.Counter(), 0
     for case in planned:
         report = reports.get(case)
@@ -283,23 +291,24 @@ def judge(planned, reports, exceptions, trouble, directory):
             detail = json.loads((directory / report["reportfile"]).read_text())
             print(f"  {case}: {verdict[0]}, close {verdict[1]} (expected {expected[0]}, close {expected[1]})")
             print(f"      {' '.join(detail['description'].split('<')[0].split())}")
-            for why in dict.fromkeys((detail["result"], detail["resultClose"], detail["wasNotCleanReason"])):
-                if why:
-                    print(f"      {why}")
+            for reason in dict.fromkeys((detail["result"], detail["resultClose"], detail["wasNotCleanReason"])):
+                if reason:
+                    print(f"      {reason}")
     not_run = [case for case in planned if case not in reports]
     if not_run:
         print(f"  not run: {' '.join(not_run)}")
-    for line in trouble:
+    for line in problems:
         print(f"  {line}")
     always = ("OK", "INFORMATIONAL", "NON-STRICT", "FAILED")
     kinds = [*always, *sorted(set(behaviors) - set(always))]
     counted = ", ".join(f"{behaviors[kind]} {kind}" for kind in kinds)
     bad_closes = {kind: count for kind, count in closes.items() if kind not in ("OK", "INFORMATIONAL")}
-    closing = ", ".join(f"{count} {kind}" for kind, count in bad_closes.items()) or ("all OK" if closes else "none seen")
+    closing = ", ".join(f"{count} {kind}" for kind, count in bad_closes.items())
+    closing = closing or ("all OK" if closes else "none reported")
     print(f"autobahn: {len(planned)} cases: {counted}; closes {closing}")
-    if deviations or trouble:
-        print(f"autobahn: FAILED: {deviations} cases deviate, other troubles: {len(trouble)}; pages in {directory}")
-    return 1 if deviations or trouble else 0
+    if deviations or problems:
+        print(f"autobahn: FAILED: {deviations} cases deviate, {len(problems)} other problems; report in {directory}")
+    return 1 if deviations or problems else 0
 
 
 if __name__ == "__main__":

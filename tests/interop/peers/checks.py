@@ -1,4 +1,4 @@
-"""What the peers in Python have in common: checks that are named, run one after the other, and counted by ../run."""
+"""The checks of the Python peers: registered by title, run one after the other, and counted by ./run."""
 
 import sys
 import time
@@ -6,9 +6,9 @@ import time
 checks = []
 
 
-def check(name):
+def check(title):
     def register(body):
-        checks.append((name, body))
+        checks.append((title, body))
         return body
 
     return register
@@ -16,18 +16,18 @@ def check(name):
 
 def equal(got, expected):
     if got != expected:
-        raise AssertionError(f"{got!r:.200} came, {expected!r:.200} was expected")
+        raise AssertionError(f"expected {expected!r:.200}, got {got!r:.200}")
 
 
 def run(peer, call=lambda body: body()):
-    """Runs what was registered, and ends the process: with status 1 if anything failed."""
+    """Runs the registered checks and exits, with status 1 if a check failed."""
     failed = 0
     for title, body in checks:
-        began = time.monotonic()
+        started = time.monotonic()
         try:
             call(body)
-            print(f"ok      {peer}: {title} ({time.monotonic() - began:.1f} s)", flush=True)
+            print(f"ok      {peer}: {title} ({time.monotonic() - started:.1f} s)", flush=True)
         except Exception as error:
             failed += 1
-            print(f"FAILED  {peer}: {title}: {type(error).__name__}: {str(error) or 'no end in time'}", flush=True)
+            print(f"FAILED  {peer}: {title}: {type(error).__name__}: {str(error) or 'timed out'}", flush=True)
     sys.exit(1 if failed else 0)

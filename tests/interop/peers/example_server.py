@@ -1,4 +1,4 @@
-"""An example server of this crate, started on a free port and ended whatever happens."""
+"""Starts an example server of this crate on a free port, and always stops it."""
 
 import os
 import re
@@ -8,39 +8,39 @@ import threading
 
 
 class Failed(Exception):
-    """The server could not be started, did not say that it listens, or ended by itself."""
+    """The server did not start, did not report its address, or exited by itself."""
 
 
-def certificate(folder):
-    """A certificate for localhost that signs itself, and its key, made anew: two paths in the folder."""
+def make_certificate(folder):
+    """Creates a self-signed certificate for localhost. Returns the paths of the certificate and its key."""
     folder.mkdir(parents=True, exist_ok=True)
     files = folder / "certificate.pem", folder / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "7",
-               "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+               "-days", "7", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
                "-out", files[0], "-keyout", files[1]]
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=30)
     except (OSError, subprocess.SubprocessError) as error:
-        raise Failed(f"openssl cannot make a certificate: {error}") from None
+        raise Failed(f"openssl cannot create a certificate: {error}") from None
     return files
 
 
 def tls_arguments(folder):
-    """What an example server needs to speak TLS with such a certificate."""
-    made, key = certificate(folder)
-    return ["--tls-cert", str(made), "--tls-key", str(key)]
+    """The arguments of an example server that turn TLS on, with a new certificate."""
+    certificate, key = make_certificate(folder)
+    return ["--tls-cert", str(certificate), "--tls-key", str(key)]
 
 
 class ExampleServer:
-    """`with ExampleServer(path) as server: server.url` - listening when the block is entered."""
+    """`with ExampleServer(path) as server:` waits until the server listens, at `server.url`."""
 
-    READY_WITHIN = 20  # seconds
+    START_TIMEOUT = 20  # seconds
 
     def __init__(self, path, *arguments, environment=None):
         self.environment = {**os.environ, **(environment or {})}
         self.command = [os.path.abspath(path), "--listen", "127.0.0.1:0", *arguments]
         self.url = None
-        self.said = []
+        self.output = []
         self._ready = threading.Event()
 
     def __enter__(self):
@@ -53,16 +53,16 @@ class ExampleServer:
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
-                start_new_session=True,  # ended as a group, and not by a Ctrl-C meant for the runner
+                start_new_session=True,  # stopped as a group, and not by Ctrl-C in the terminal
             )
         except OSError as error:
             raise Failed(f"{self.command[0]} cannot be started: {error.strerror}") from None
-        # The pipe is read to its end by a thread: a server that logs must not block on a full pipe.
-        threading.Thread(target=self._listen_to_it, daemon=True).start()
+        # A thread reads the pipe to its end, so that a server that logs does not block on a full pipe.
+        threading.Thread(target=self._read_output, daemon=True).start()
         try:
-            self._ready.wait(self.READY_WITHIN)
+            self._ready.wait(self.START_TIMEOUT)
             if self.url is None:
-                raise Failed(f"{self.command[0]} never said 'listening on ws://…': {self.last_words()}")
+                raise Failed(f"{self.command[0]} did not print 'listening on ws://…': {self.last_output()}")
         except BaseException:
             self.stop()
             raise
@@ -86,21 +86,21 @@ class ExampleServer:
         return self._process.pid
 
     def ended(self):
-        """How the process ended by itself, or None while it runs."""
+        """The status of a process that exited by itself, or None while it runs."""
         status = self._process.poll()
         if status is None:
             return None
         how = f"signal {-status}" if status < 0 else f"status {status}"
-        return f"the server ended with {how}: {self.last_words()}"
+        return f"the server exited with {how}: {self.last_output()}"
 
-    def last_words(self):
-        return " / ".join(self.said[-5:]) or "it said nothing"
+    def last_output(self):
+        return " / ".join(self.output[-5:]) or "no output"
 
-    def _listen_to_it(self):
+    def _read_output(self):
         for line in self._process.stderr:
-            self.said = self.said[-50:] + [line.rstrip()]
+            self.output = self.output[-50:] + [line.rstrip()]
             found = re.search(r"listening on (wss?://\S+)", line)
             if found and self.url is None:
                 self.url = found.group(1)
                 self._ready.set()
-        self._ready.set()  # the end of the output: waiting longer is pointless
+        self._ready.set()  # end of the output: stop waiting

@@ -104,12 +104,12 @@ fn response_that_breaks_any_rule_of_the_handshake_fails_the_connection() {
         ("subprotocol", &|server| server.response("Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a\r\n")),
         ("extension", &|server| server.response("Sec-WebSocket-Extensions: permessage-deflate\r\n")),
         ("extension", &|server| server.response("Sec-WebSocket-Extensions: \r\n")),
-        ("answered 200", &|_| "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned()),
+        ("responded with 200", &|_| "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned()),
         ("head too large", &|_| format!("HTTP/1.1 101 Yes\r\nX: {}", "x".repeat(20_000))),
         ("too many headers", &|_| format!("HTTP/1.1 101 Yes\r\n{}\r\n", "X: y\r\n".repeat(200))),
         ("not HTTP/1", &|_| "SSH-2.0-OpenSSH\r\n\r\n".to_owned()),
         ("bare CR or LF", &|_| "HTTP/1.1 101 Yes\n\n".to_owned()),
-        ("answered 100", &|_| "HTTP/1.1 100 Continue\r\n\r\n".repeat(100)),
+        ("responded with 100", &|_| "HTTP/1.1 100 Continue\r\n\r\n".repeat(100)),
     ];
     for (error, response) in cases {
         let mut server = FakeServer::dialed_by(|handler| Client::new(handler).subprotocols(["a", "b"]));

@@ -1,4 +1,4 @@
-//! fastwebsockets on tokio and one thread, plain or over tokio-rustls.
+//! fastwebsockets on tokio with one thread, plain or over tokio-rustls.
 //!
 //!     fastwebsockets [--listen ADDR] [--tls-cert FILE --tls-key FILE] [--broadcast]
 
@@ -30,14 +30,14 @@ struct FastWebSockets {
 }
 
 impl Peer for FastWebSockets {
-    async fn talk<S>(&self, mut stream: S) -> Result<(), Failure>
+    async fn serve<S>(&self, mut stream: S) -> Result<(), Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        // By hand, for the upgrade of the library hides the stream behind hyper.
-        shake_hands(&mut stream).await?;
+        // The handshake is done here, because the upgrade of the library requires hyper.
+        handshake(&mut stream).await?;
         let mut socket = WebSocket::after_handshake(stream, Role::Server);
-        // A message must be shorter than this.
+        // The limit is exclusive.
         socket.set_max_message_size(LONGEST_MESSAGE + 1);
         match &self.room {
             Some(room) => broadcast(socket, room).await,
@@ -46,21 +46,23 @@ impl Peer for FastWebSockets {
     }
 }
 
-async fn shake_hands(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), Failure> {
+async fn handshake(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), Failure> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if stream.read_buf(&mut head).await? == 0 {
-            return Err("the end of the stream within the request".into());
+            return Err("EOF within the request".into());
         }
     }
     let head = String::from_utf8(head)?;
     let mut fields = head.lines().filter_map(|line| line.split_once(':'));
-    let key = fields.find(|(name, _)| name.eq_ignore_ascii_case("Sec-WebSocket-Key")).ok_or("no key")?.1.trim();
+    let key =
+        fields.find(|(name, _)| name.eq_ignore_ascii_case("Sec-WebSocket-Key")).ok_or("no Sec-WebSocket-Key")?.1.trim();
     let accept = STANDARD.encode(Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11")));
-    let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+    let response = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: {accept}\r\n\r\n"
     );
-    stream.write_all(answer.as_bytes()).await?;
+    stream.write_all(response.as_bytes()).await?;
     stream.flush().await?;
     Ok(())
 }
@@ -81,7 +83,7 @@ async fn broadcast<S>(socket: WebSocket<S>, room: &Rc<Room<Message>>) -> Result<
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let (seat, mut receiver) = room.enter();
+    let (membership, mut receiver) = room.join();
     let (reader, writer) = socket.split(|stream| {
         let (reader, writer) = split(stream);
         (reader, BufWriter::new(writer))
@@ -89,7 +91,7 @@ where
     let mut reader = FragmentCollectorRead::new(reader);
     let writer = Rc::new(Mutex::new(writer));
     let replier = writer.clone();
-    // Ends when the seat is dropped, and with it what the receiver hears from.
+    // Ends when the membership is dropped, because that drops the sender.
     spawn_local(async move {
         while let Some(message) = receiver.recv().await {
             let mut writer = writer.lock().await;
@@ -116,7 +118,7 @@ where
                     Payload::Bytes(payload) => payload.freeze(),
                     payload => Bytes::copy_from_slice(&payload),
                 };
-                seat.say(&(frame.opcode, payload));
+                membership.broadcast(&(frame.opcode, payload));
             }
             _ => {}
         }

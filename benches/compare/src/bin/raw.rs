@@ -1,4 +1,4 @@
-//! The measure, what the kernel costs: an echo of bytes on mio, one thread, with no protocol at all.
+//! The baseline, the cost of the kernel: a TCP echo on mio with one thread, without a protocol.
 //!
 //!     raw [--listen ADDR]
 
@@ -19,7 +19,7 @@ fn main() -> Result<(), Failure> {
     options.refuse_tls("raw does not do TLS");
     options.refuse_deflate("raw does not compress");
     if options.broadcast {
-        refuse("raw knows no messages to broadcast");
+        refuse("raw does not broadcast");
     }
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind(options.listen)?;
@@ -41,11 +41,11 @@ fn main() -> Result<(), Failure> {
                     let entry = connections.vacant_entry();
                     let interest = Interest::READABLE | Interest::WRITABLE;
                     if poll.registry().register(&mut stream, Token(entry.key()), interest).is_ok() {
-                        entry.insert(Connection { stream, rest: Vec::new() });
+                        entry.insert(Connection { stream, pending: Vec::new() });
                     }
                 }
             } else if let Some(connection) = connections.get_mut(key)
-                && !connection.go_on(event.is_readable(), event.is_read_closed(), &mut buffer)
+                && !connection.handle(event.is_readable(), event.is_read_closed(), &mut buffer)
             {
                 connections.remove(key);
             }
@@ -55,21 +55,21 @@ fn main() -> Result<(), Failure> {
 
 struct Connection {
     stream: TcpStream,
-    /// What the socket had no room for.
-    rest: Vec<u8>,
+    /// Bytes that did not fit into the socket buffer.
+    pending: Vec<u8>,
 }
 
 impl Connection {
-    /// Does what there is to do, and says whether the connection goes on.
-    fn go_on(&mut self, readable: bool, ending: bool, buffer: &mut [u8]) -> bool {
-        if self.rest.is_empty() {
-            // Most often there is room to write and nothing to write.
+    /// Handles an event. Returns false at the end of the connection.
+    fn handle(&mut self, readable: bool, ending: bool, buffer: &mut [u8]) -> bool {
+        if self.pending.is_empty() {
+            // The usual case: nothing is pending.
             return !readable || self.echo(ending, buffer);
         }
-        let Some(written) = write(&mut self.stream, &self.rest) else { return false };
-        self.rest.drain(..written);
-        // What came meanwhile was not read, and no event will tell of it again.
-        !self.rest.is_empty() || self.echo(ending, buffer)
+        let Some(written) = write(&mut self.stream, &self.pending) else { return false };
+        self.pending.drain(..written);
+        // Input that arrived meanwhile was not read, and causes no further event.
+        !self.pending.is_empty() || self.echo(ending, buffer)
     }
 
     fn echo(&mut self, ending: bool, buffer: &mut [u8]) -> bool {
@@ -79,11 +79,11 @@ impl Connection {
                 Ok(length) => {
                     let Some(written) = write(&mut self.stream, &buffer[..length]) else { return false };
                     if written < length {
-                        self.rest.extend_from_slice(&buffer[written..length]);
+                        self.pending.extend_from_slice(&buffer[written..length]);
                         return true;
                     }
-                    // A short read has emptied the socket, and what comes next makes an event of its own. Only of an
-                    // end that came with these bytes nothing more would be heard.
+                    // A short read has emptied the socket, and further input causes a new event. EOF that arrived with
+                    // these bytes causes none.
                     if length < buffer.len() && !ending {
                         return true;
                     }
@@ -94,7 +94,7 @@ impl Connection {
     }
 }
 
-/// Writes what the socket has room for, and says how much that was.
+/// Writes until the socket buffer is full. Returns the number of bytes written.
 fn write(stream: &mut TcpStream, bytes: &[u8]) -> Option<usize> {
     let mut written = 0;
     while written < bytes.len() {

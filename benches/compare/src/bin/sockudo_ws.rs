@@ -1,4 +1,4 @@
-//! sockudo-ws on tokio and one thread, plain or over tokio-rustls, with permessage-deflate.
+//! sockudo-ws on tokio with one thread, plain or over tokio-rustls, with permessage-deflate.
 //!
 //!     sockudo_ws [--listen ADDR] [--tls-cert FILE --tls-key FILE] [--deflate | --deflate-shared] [--deflate-level 0-9]
 //!                [--broadcast]
@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use compare::{Deflate, Failure, LONGEST_MESSAGE, Options, Peer, serve};
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use sockudo_ws::{
-    Compression, ReactorConfig, Message, WebSocketStream,
+    Compression, Config, Message, WebSocketStream,
     deflate::{DeflateConfig, negotiate_server_deflate},
     handshake::{build_response, generate_accept_key, parse_request},
     protocol::Role,
@@ -23,8 +23,8 @@ const TOPIC: &str = "all";
 
 fn main() -> Result<(), Failure> {
     let options = Options::read();
-    // No clock to be looked at for every message, as with the other servers.
-    let config = ReactorConfig::builder().max_payload_length(LONGEST_MESSAGE).max_frame_size(LONGEST_MESSAGE);
+    // Without pings and idle timeouts, like the other servers, so that messages do not need the clock.
+    let config = Config::builder().max_payload_length(LONGEST_MESSAGE).max_frame_size(LONGEST_MESSAGE);
     let config = config.auto_ping(false).idle_timeout(0).build();
     let compression = options.deflate.map_or(Compression::Disabled, |deflate| match deflate {
         Deflate::Dedicated => Compression::Dedicated,
@@ -39,17 +39,17 @@ fn main() -> Result<(), Failure> {
 }
 
 struct Sockudo {
-    config: ReactorConfig,
+    config: Config,
     deflate: Option<DeflateConfig>,
     topics: Option<PubSub>,
 }
 
 impl Peer for Sockudo {
-    async fn talk<S>(&self, mut stream: S) -> Result<(), Failure>
+    async fn serve<S>(&self, mut stream: S) -> Result<(), Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        // By hand, for the server of the library never negotiates an extension.
+        // The handshake is done here, because the server of the library does not negotiate extensions.
         let mut head = BytesMut::with_capacity(4096);
         let (deflate, consumed) = loop {
             if stream.read_buf(&mut head).await? == 0 {
@@ -59,8 +59,8 @@ impl Peer for Sockudo {
                 let policy = self.deflate.as_ref().zip(request.extensions);
                 let deflate = policy.and_then(|(policy, offers)| negotiate_server_deflate(offers, policy));
                 let extensions = deflate.as_ref().map(|deflate| deflate.to_response_header());
-                let answer = build_response(&generate_accept_key(request.key), None, extensions.as_deref());
-                stream.write_all(&answer).await?;
+                let response = build_response(&generate_accept_key(request.key), None, extensions.as_deref());
+                stream.write_all(&response).await?;
                 stream.flush().await?;
                 break (deflate, consumed);
             }
@@ -69,15 +69,23 @@ impl Peer for Sockudo {
         let config = self.config.clone();
         match deflate {
             Some(deflate) => {
-                self.go_on(CompressedWebSocketStream::server_with_leftover(stream, config, deflate.config, rest)).await
+                self.serve_messages(CompressedWebSocketStream::server_with_leftover(
+                    stream,
+                    config,
+                    deflate.config,
+                    rest,
+                ))
+                .await
             }
-            None => self.go_on(WebSocketStream::from_raw_with_leftover(stream, Role::Server, config, rest)).await,
+            None => {
+                self.serve_messages(WebSocketStream::from_raw_with_leftover(stream, Role::Server, config, rest)).await
+            }
         }
     }
 }
 
 impl Sockudo {
-    async fn go_on<S>(&self, mut socket: S) -> Result<(), Failure>
+    async fn serve_messages<S>(&self, mut socket: S) -> Result<(), Failure>
     where
         S: Stream<Item = sockudo_ws::Result<Message>> + Sink<Message, Error = sockudo_ws::Error> + Unpin,
     {
@@ -86,7 +94,7 @@ impl Sockudo {
         }
         while let Some(message) = socket.next().await {
             match message? {
-                // What is fed is written before the socket waits for more to read.
+                // Fed messages are written before the socket waits for more input.
                 message @ (Message::Text(_) | Message::Binary(_)) => socket.feed(message).await?,
                 Message::Close(_) => break,
                 _ => {}
@@ -101,8 +109,8 @@ where
     S: Stream<Item = sockudo_ws::Result<Message>> + Sink<Message, Error = sockudo_ws::Error> + Unpin,
 {
     let (sender, mut receiver) = unbounded_channel();
-    let subscriber = Subscriber { topics, identity: topics.create_subscriber(sender) };
-    topics.subscribe(subscriber.identity, TOPIC);
+    let subscriber = Subscriber { topics, id: topics.create_subscriber(sender) };
+    topics.subscribe(subscriber.id, TOPIC);
     loop {
         tokio::select! {
             next = socket.next() => match next {
@@ -124,14 +132,14 @@ where
     }
 }
 
-/// Leaves the topics when it is dropped, whatever the connection ended by.
+/// Unsubscribes when it is dropped.
 struct Subscriber<'topics> {
     topics: &'topics PubSub,
-    identity: SubscriberId,
+    id: SubscriberId,
 }
 
 impl Drop for Subscriber<'_> {
     fn drop(&mut self) {
-        self.topics.remove_subscriber(self.identity);
+        self.topics.remove_subscriber(self.id);
     }
 }

@@ -1,4 +1,4 @@
-//! tokio-tungstenite on one thread, plain or over tokio-rustls.
+//! tokio-tungstenite with one thread, plain or over tokio-rustls.
 //!
 //!     tokio_tungstenite [--listen ADDR] [--tls-cert FILE --tls-key FILE] [--broadcast]
 
@@ -23,7 +23,7 @@ struct Tungstenite {
 }
 
 impl Peer for Tungstenite {
-    async fn talk<S>(&self, stream: S) -> Result<(), Failure>
+    async fn serve<S>(&self, stream: S) -> Result<(), Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -41,7 +41,7 @@ async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut socket: WebSocketStream<S>)
     loop {
         let next = match socket.next().now_or_never() {
             Some(next) => next,
-            // All that came is answered: one write for it, and then wait for more.
+            // All received messages are echoed: write the echoes at once, then wait for more.
             None => {
                 socket.flush().await?;
                 socket.next().await
@@ -59,19 +59,19 @@ async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut socket: WebSocketStream<S>)
     }
 }
 
-/// Without the split of futures, whose halves would have to lock each other out.
+/// Does not split the stream, because the halves would share a lock.
 async fn broadcast<S>(mut socket: WebSocketStream<S>, room: &Rc<Room<Message>>) -> Result<(), Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (seat, mut receiver) = room.enter();
+    let (membership, mut receiver) = room.join();
     loop {
         tokio::select! {
             next = socket.next() => match next {
                 Some(message) => {
                     let message = message?;
                     if message.is_text() || message.is_binary() {
-                        seat.say(&message);
+                        membership.broadcast(&message);
                     }
                 }
                 None => return Ok(()),

@@ -1,5 +1,5 @@
-//! wtx on tokio and one thread, with permessage-deflate. It never takes contexts over, so that `--deflate` and
-//! `--deflate-shared` are the same.
+//! wtx on tokio with one thread, with permessage-deflate. The library does not support context takeover, so `--deflate`
+//! and `--deflate-shared` are the same.
 //!
 //!     wtx [--listen ADDR] [--deflate | --deflate-shared] [--deflate-level 0-9] [--broadcast]
 
@@ -24,21 +24,21 @@ fn main() -> Result<(), Failure> {
     options.refuse_tls("wtx is measured without TLS");
     let room = options.broadcast.then(Room::new);
     if options.deflate.is_none() {
-        return accept(options.listen, "ws", move |stream| talk(stream, (), room.clone()));
+        return accept(options.listen, "ws", move |stream| serve(stream, (), room.clone()));
     }
     let (client_max_window_bits, server_max_window_bits) = (WindowBits::Fifteen, WindowBits::Fifteen);
     let compression_level = CompressionLevel::try_from(options.deflate_level.unwrap_or(5))?;
     let config = DeflateConfig { client_max_window_bits, compression_level, server_max_window_bits };
-    accept(options.listen, "ws", move |stream| talk(stream, Flate2::from(config), room.clone()))
+    accept(options.listen, "ws", move |stream| serve(stream, Flate2::from(config), room.clone()))
 }
 
-async fn talk<C>(stream: TcpStream, compression: C, room: Option<Rc<Room<Message>>>) -> Result<(), Failure>
+async fn serve<C>(stream: TcpStream, compression: C, room: Option<Rc<Room<Message>>>) -> Result<(), Failure>
 where
     C: Compression<false>,
     C::NegotiatedCompression: Clone + 'static,
 {
     let mut socket = WebSocketAcceptor::default().compression(compression).accept(stream).await?;
-    // A message must be shorter than this.
+    // The limit is exclusive.
     socket.set_max_payload_len(LONGEST_MESSAGE + 1);
     match room {
         Some(room) => broadcast(socket, &room).await,
@@ -69,9 +69,9 @@ async fn broadcast<C>(
 where
     C: NegotiatedCompression + Clone + 'static,
 {
-    let (seat, mut receiver) = room.enter();
+    let (membership, mut receiver) = room.join();
     let WebSocketPartsOwned { mut reader, replier, mut writer } = socket.into_split(TcpStream::into_split)?;
-    // Ends when the reader is dropped, which the replier tells it.
+    // Ends when the reader is dropped: `write_reply_frame` then returns true.
     spawn_local(async move {
         let mut payload = Vec::new();
         loop {
@@ -82,7 +82,7 @@ where
                     }
                 }
                 Some((op_code, bytes)) = receiver.recv() => {
-                    // A frame wants bytes it may change, even if nobody is going to mask them.
+                    // A frame needs a mutable payload, even if it is not masked.
                     payload.clear();
                     payload.extend_from_slice(&bytes);
                     writer.write_frame(&mut Frame::new_fin(op_code, &mut *payload)).await?;
@@ -94,7 +94,9 @@ where
     loop {
         let frame = reader.read_frame(&mut buffer, WebSocketPayloadOrigin::Adaptive).await?;
         match frame.op_code() {
-            op_code @ (OpCode::Text | OpCode::Binary) => seat.say(&(op_code, Bytes::copy_from_slice(frame.payload()))),
+            op_code @ (OpCode::Text | OpCode::Binary) => {
+                membership.broadcast(&(op_code, Bytes::copy_from_slice(frame.payload())))
+            }
             OpCode::Close => return Ok(()),
             _ => {}
         }

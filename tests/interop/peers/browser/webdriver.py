@@ -1,4 +1,4 @@
-"""As much of a WebDriver client as the browser checks need, over plain HTTP."""
+"""A WebDriver client with the commands that the browser checks need."""
 
 import base64
 import json
@@ -12,30 +12,30 @@ import time
 import urllib.error
 import urllib.request
 
-ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key the standard gives to element references
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key of an element reference in the WebDriver standard
 
 
 class Failed(Exception):
-    """The driver refused a command, or could not be started."""
+    """The driver did not start, or refused a command."""
 
 
 class Browser:
-    """`with Browser() as browser:` - headless Chromium, driven by ChromeDriver."""
+    """`with Browser() as browser:` starts headless Chromium, controlled by ChromeDriver."""
 
     ARGUMENTS = [
         "--headless=new",
-        "--no-sandbox",  # Chromium refuses to run as root with one, and build machines often are root
+        "--no-sandbox",  # Chromium does not run as root with a sandbox, and build machines often run as root
         "--disable-gpu",
         "--disable-dev-shm-usage",
-        "--disable-background-networking",  # it would look for its maker's servers, which the checks do not need
+        "--disable-background-networking",  # Chromium would otherwise contact Google's servers
         "--disable-component-update",
         "--disable-sync",
         "--no-first-run",
         "--window-size=900,700",
     ]
 
-    def __init__(self, trusting=False):
-        self.trusting = trusting  # any certificate
+    def __init__(self, any_certificate=False):
+        self.any_certificate = any_certificate
 
     def __enter__(self):
         driver = shutil.which("chromedriver")
@@ -45,9 +45,9 @@ class Browser:
         self._base = self._start_driver(driver)
         try:
             chrome = {"binary": chromium, "args": self.ARGUMENTS}
-            wanted = {"browserName": "chrome", "goog:chromeOptions": chrome, "timeouts": {"script": 20_000},
-                      "acceptInsecureCerts": self.trusting}
-            created = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+            capabilities = {"browserName": "chrome", "goog:chromeOptions": chrome, "timeouts": {"script": 20_000},
+                            "acceptInsecureCerts": self.any_certificate}
+            created = self._call("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})
             self._base += f"/session/{created['sessionId']}"
             return self
         except BaseException:
@@ -58,7 +58,7 @@ class Browser:
         try:
             self._call("DELETE", "")
         except (Failed, OSError):
-            pass  # a browser that died is no reason to leave its driver behind
+            pass  # the driver is ended even if the browser has crashed
         self._end_driver()
 
     def new_window(self):
@@ -71,14 +71,14 @@ class Browser:
         self._call("POST", "/url", {"url": url})
 
     def run(self, script, *arguments):
-        """Runs the body of an async function; the value is what it returns."""
+        """Runs `script` as the body of an async function, with the arguments in `given`. Returns its result."""
         wrapped = f"const done = arguments[arguments.length - 1]; const given = [...arguments].slice(0, -1); \
             (async (...given) => {{ {script} }})(...given).then(value => done({{ value }}), \
             error => done({{ error: String(error) }}));"
-        answer = self._call("POST", "/execute/async", {"script": wrapped, "args": arguments})
-        if "error" in answer:
-            raise Failed(f"the page: {answer['error']}")
-        return answer.get("value")
+        result = self._call("POST", "/execute/async", {"script": wrapped, "args": arguments})
+        if "error" in result:
+            raise Failed(f"error in the page: {result['error']}")
+        return result.get("value")
 
     def text(self, selector):
         return self.run("return document.querySelector(given[0]).textContent", selector)
@@ -97,7 +97,7 @@ class Browser:
             file.write(image)
 
     def _on_element(self, selector, verb, body):
-        """As a person would: an element not there or not visible yet is waited for."""
+        """Sends a command for an element; waits until the element exists and is visible."""
         until = time.monotonic() + 5
         while True:
             try:
@@ -115,22 +115,22 @@ class Browser:
             with self._direct.open(request, timeout=60) as response:
                 return json.load(response)["value"]
         except urllib.error.HTTPError as error:
-            said = json.load(error)["value"]
-            raise Failed(f"{said['error']}: {said['message'].splitlines()[0]}") from None
+            details = json.load(error)["value"]
+            raise Failed(f"{details['error']}: {details['message'].splitlines()[0]}") from None
 
-    # A proxy named in the environment must not be asked for this machine's own addresses.
+    # Ignores proxies in the environment variables: ChromeDriver listens on this machine.
     _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def _start_driver(self, driver):
-        """Starts ChromeDriver and returns its address. ChromeDriver draws a port, and exits if another process has the
-        port on IPv4 or on IPv6. A failed start is therefore repeated."""
+        """Starts ChromeDriver and returns its URL. Tries five times: ChromeDriver selects a random port, and exits if
+        another process uses that port on IPv4 or on IPv6."""
         for _ in range(5):
             self._driver = subprocess.Popen(
                 [driver, "--port=0"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 text=True, start_new_session=True,
             )
-            late = threading.Timer(20, self._driver.kill)
-            late.start()
+            timer = threading.Timer(20, self._driver.kill)
+            timer.start()
             output = []
             try:
                 for line in self._driver.stdout:
@@ -140,14 +140,14 @@ class Browser:
                         threading.Thread(target=self._driver.stdout.read, daemon=True).start()
                         return f"http://127.0.0.1:{found.group(1)}"
             finally:
-                late.cancel()
+                timer.cancel()
             self._end_driver()
             time.sleep(0.5)
         raise Failed(f"ChromeDriver did not start (status {self._driver.returncode}): {''.join(output).strip()}")
 
     def _end_driver(self):
         try:
-            os.killpg(self._driver.pid, signal.SIGKILL)  # Chromium is in its group
+            os.killpg(self._driver.pid, signal.SIGKILL)  # the group includes Chromium
         except ProcessLookupError:
             pass
         self._driver.wait()

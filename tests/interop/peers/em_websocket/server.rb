@@ -1,4 +1,4 @@
-# An echo server on Debian's em-websocket, to stand beside the echo example; started by compare.py.
+# An echo server on Debian's em-websocket. Started by compare.py and by ../client/peer.py.
 #
 #     ruby server.rb PORT [secure_proxy]
 

@@ -1,4 +1,4 @@
-// The npm package `ws` as the client of the example servers; started by ../run.
+// The npm package `ws` as a client of the example servers. Started by ../run.
 //
 //     node peer.mjs ECHO_URL MULTICAST_URL MAX_MESSAGE_BYTES [deflate]
 
@@ -12,10 +12,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import tls from 'node:tls';
 import WebSocket from 'ws';
 
-const [echo, multicast, maxMessage, ...more] = process.argv.slice(2);
-const DEADLINE = 20_000; // milliseconds, for each check
+const [echo, multicast, maxMessage, ...modes] = process.argv.slice(2);
+const TIMEOUT = 20_000; // milliseconds, for each check
 
-// A client whose messages are waited for one by one, in the order of their arrival.
+// A client that queues received messages, to be awaited one by one.
 class Client {
   static async open(url = echo, protocols = [], options = {}) {
     const client = new Client(new WebSocket(url, protocols, { handshakeTimeout: 10_000, ...options }));
@@ -31,7 +31,7 @@ class Client {
       ws.on('close', (code, reason) => resolve({ code, reason: reason.toString() }));
     });
     this.closed.then(() => this.wake());
-    ws.on('error', () => {}); // every failure shows in `closed`, too
+    ws.on('error', () => {}); // the close event follows every error
     ws.on('message', (data, binary) => {
       this.arrived.push(binary ? data : data.toString());
       this.wake();
@@ -40,7 +40,7 @@ class Client {
 
   async next() {
     while (this.arrived.length === 0) {
-      assert.equal(this.ws.readyState, WebSocket.OPEN, 'closed before the message came');
+      assert.equal(this.ws.readyState, WebSocket.OPEN, 'closed before the message arrived');
       await new Promise((resolve) => { this.wake = resolve; });
     }
     return this.arrived.shift();
@@ -51,7 +51,7 @@ class Client {
     return this.closed;
   }
 
-  // Bytes behind the library's back: what no correct client would send.
+  // Writes bytes directly to the socket, to send what the library refuses to send.
   raw(hex) {
     this.ws._socket.write(Buffer.from(hex.replaceAll(' ', ''), 'hex'));
     return this.closed;
@@ -61,14 +61,14 @@ class Client {
 const checks = [];
 const check = (name, body) => checks.push({ name, body });
 
-check('text comes back as text', async () => {
+check('text is echoed as text', async () => {
   const client = await Client.open();
   client.ws.send('Hello');
   assert.equal(await client.next(), 'Hello');
   assert.equal((await client.close(1000)).code, 1000);
 });
 
-check('binary comes back as binary', async () => {
+check('binary is echoed as binary', async () => {
   const client = await Client.open();
   const bytes = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
   client.ws.send(bytes);
@@ -93,30 +93,30 @@ check('multibyte text is unchanged', async () => {
   await client.close();
 });
 
-// A pattern, not plain noise: noise as long as the limit would be over it once deflate has framed it.
+// Repeated random bytes, so that they compress: compressed random bytes of the limit would exceed the limit.
 for (const size of [1, 125, 126, 127, 65535, 65536, 1 << 20, Number(maxMessage)]) {
   check(`${size} bytes keep their content`, async () => {
     const client = await Client.open();
     const bytes = Buffer.alloc(size, randomBytes(1021));
     client.ws.send(bytes);
-    const back = await client.next();
-    assert.equal(back.length, size);
-    assert.ok(bytes.equals(back), 'other bytes came back');
+    const received = await client.next();
+    assert.equal(received.length, size);
+    assert.ok(bytes.equals(received), 'the echo differs');
     await client.close();
   });
 }
 
-check('a fragmented message comes back whole, pings answered in between', async () => {
+check('a fragmented message is echoed as one, and a ping between the fragments is answered', async () => {
   const client = await Client.open();
   const pongs = [];
   client.ws.on('pong', (data) => pongs.push(data.toString()));
   client.ws.send('one, ', { fin: false });
   client.ws.send('', { fin: false });
-  client.ws.ping('within');
+  client.ws.ping('between');
   client.ws.send('two, ', { fin: false });
   client.ws.send('thr\u00e9\u00e9', { fin: true });
   assert.equal(await client.next(), 'one, two, thr\u00e9\u00e9');
-  assert.deepEqual(pongs, ['within']);
+  assert.deepEqual(pongs, ['between']);
   await client.close();
 });
 
@@ -130,15 +130,15 @@ check('a ping gets a pong with its payload', async () => {
   await client.close();
 });
 
-check('an unasked pong is passed over', async () => {
+check('an unsolicited pong is ignored', async () => {
   const client = await Client.open();
-  client.ws.pong('nobody asked');
+  client.ws.pong('unsolicited');
   client.ws.send('still here');
   assert.equal(await client.next(), 'still here');
   await client.close();
 });
 
-check('1000 messages at once come back in order', async () => {
+check('1000 messages in flight are echoed in order', async () => {
   const client = await Client.open();
   const sent = Array.from({ length: 1000 }, (_, n) => `${n}:${'x'.repeat(n % 300)}`);
   for (const text of sent) client.ws.send(text);
@@ -146,15 +146,15 @@ check('1000 messages at once come back in order', async () => {
   await client.close();
 });
 
-check('32 messages of 1 MiB at once come back in order', async () => {
+check('32 messages of 1 MiB in flight are echoed in order', async () => {
   const client = await Client.open();
   const sent = Array.from({ length: 32 }, (_, n) => Buffer.alloc(1 << 20, n));
   for (const bytes of sent) client.ws.send(bytes);
-  for (const bytes of sent) assert.ok(bytes.equals(await client.next()), 'other bytes came back');
+  for (const bytes of sent) assert.ok(bytes.equals(await client.next()), 'the echo differs');
   await client.close();
 });
 
-check('the first subprotocol offered is chosen', async () => {
+check('the first offered subprotocol is selected', async () => {
   const client = await Client.open(echo, ['v2.example', 'v1.example']);
   assert.equal(client.ws.protocol, 'v2.example');
   await client.close();
@@ -164,37 +164,37 @@ check('the first subprotocol offered is chosen', async () => {
 });
 
 for (const code of [1000, 1001, 3000, 4999]) {
-  check(`a close with ${code} is answered with ${code}`, async () => {
+  check(`a close with ${code} gets the reply ${code}`, async () => {
     const client = await Client.open();
     assert.equal((await client.close(code, 'that is all')).code, code);
   });
 }
 
-check('a close without a code is answered without one', async () => {
+check('a close without a code gets a reply without a code', async () => {
   const client = await Client.open();
   assert.deepEqual(await client.close(), { code: 1005, reason: '' });
 });
 
-check('messages sent before the close still come back', async () => {
+check('messages sent before the close are echoed', async () => {
   const client = await Client.open();
   for (let n = 0; n < 100; n += 1) client.ws.send(`${n}`);
   assert.equal((await client.close(1000)).code, 1000);
   assert.deepEqual(client.arrived, Array.from({ length: 100 }, (_, n) => `${n}`));
 });
 
-for (const [what, hex, code] of [
+for (const [title, hex, code] of [
   ['an unmasked frame', '81 02 48 69', 1002],
-  ['a reserved bit', 'a1 80 00000000', 1002], // RSV2: no extension here defines it
-  ['an unknown op-code', '83 80 00000000', 1002],
+  ['a reserved bit', 'a1 80 00000000', 1002], // RSV2: no negotiated extension defines it
+  ['an unknown opcode', '83 80 00000000', 1002],
   ['a fragmented ping', '09 80 00000000', 1002],
   ['a ping of 126 bytes', `89 fe 007e 00000000 ${'00'.repeat(126)}`, 1002],
-  ['a continuation of nothing', '80 80 00000000', 1002],
-  ['a new message within a message', '01 80 00000000 81 80 00000000', 1002],
-  ['a close code nobody may send', '88 82 00000000 03ed', 1002], // 1005
+  ['a continuation without a message', '80 80 00000000', 1002],
+  ['a new message inside a fragmented message', '01 80 00000000 81 80 00000000', 1002],
+  ['a reserved close code', '88 82 00000000 03ed', 1002], // 1005
   ['text that is not UTF-8', '81 82 00000000 c080', 1007],
-  ['a length over the limit', '82 ff 0000000100000000 00000000', 1009], // 4 GiB announced, none sent
+  ['a length over the limit', '82 ff 0000000100000000 00000000', 1009], // a header that announces 4 GiB, and no payload
 ]) {
-  check(`${what} is refused with ${code}`, async () => {
+  check(`${title} is refused with ${code}`, async () => {
     const client = await Client.open();
     assert.equal((await client.raw(hex)).code, code);
   });
@@ -206,7 +206,7 @@ check('a message over the limit is refused with 1009', async () => {
   assert.equal((await client.closed).code, 1009);
 });
 
-check('fragments that add up to more than the limit are refused with 1009', async () => {
+check('fragments whose total length exceeds the limit are refused with 1009', async () => {
   const client = await Client.open();
   const half = randomBytes(Number(maxMessage) / 2 + 1);
   client.ws.send(half, { fin: false });
@@ -214,7 +214,7 @@ check('fragments that add up to more than the limit are refused with 1009', asyn
   assert.equal((await client.closed).code, 1009);
 });
 
-check('200 connections at once each get their own messages', async () => {
+check('200 simultaneous connections each get their own messages', async () => {
   const clients = await Promise.all(Array.from({ length: 200 }, () => Client.open()));
   clients.forEach((client, n) => client.ws.send(`I am ${n}`));
   await Promise.all(clients.map(async (client, n) => assert.equal(await client.next(), `I am ${n}`)));
@@ -222,7 +222,7 @@ check('200 connections at once each get their own messages', async () => {
   assert.ok(closed.every(({ code }) => code === 1000));
 });
 
-check('200 connections cut off at once harm nobody', async () => {
+check('200 connections that are cut off at once do not affect another connection', async () => {
   const bystander = await Client.open();
   const clients = await Promise.all(Array.from({ length: 200 }, () => Client.open()));
   for (const client of clients) client.ws.terminate();
@@ -232,15 +232,15 @@ check('200 connections cut off at once harm nobody', async () => {
   await bystander.close();
 });
 
-check('multicast reaches everybody, the sender included', async () => {
+check('multicast sends a message to all clients, including the sender', async () => {
   const clients = await Promise.all([1, 2, 3].map(() => Client.open(multicast)));
   clients[0].ws.send('to all');
   for (const client of clients) assert.equal(await client.next(), 'to all');
   clients[1].ws.send(Buffer.from([1, 2, 3]));
   for (const client of clients) assert.deepEqual(await client.next(), Buffer.from([1, 2, 3]));
   await clients[2].close();
-  clients[1].ws.send('to those who stayed');
-  for (const client of clients.slice(0, 2)) assert.equal(await client.next(), 'to those who stayed');
+  clients[1].ws.send('to the remaining clients');
+  for (const client of clients.slice(0, 2)) assert.equal(await client.next(), 'to the remaining clients');
   assert.deepEqual(clients[2].arrived, []);
   await Promise.all(clients.map((client) => client.close()));
 });
@@ -252,41 +252,42 @@ const upgrade = {
   'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==', // RFC 6455 §1.3
 };
 
-async function ask(method, headers) {
-  const by = echo.startsWith('wss') ? https : http;
-  const request = by.request(echo.replace(/^ws/, 'http'), { method, headers, agent: false });
+async function fetchResponse(method, headers) {
+  const protocol = echo.startsWith('wss') ? https : http;
+  const request = protocol.request(echo.replace(/^ws/, 'http'), { method, headers, agent: false });
   request.end();
   const [response] = await once(request, 'response');
   response.resume();
   return response;
 }
 
-check('an unknown version is answered 426 with the versions served', async () => {
-  const response = await ask('GET', { ...upgrade, 'Sec-WebSocket-Version': '99' });
+check('an unknown version is answered with 426 and the supported versions', async () => {
+  const response = await fetchResponse('GET', { ...upgrade, 'Sec-WebSocket-Version': '99' });
   assert.equal(response.statusCode, 426);
-  assert.ok(/(^|[ ,])13($|[ ,])/.test(response.headers['sec-websocket-version']), 'without 13 in Sec-WebSocket-Version');
+  const versions = response.headers['sec-websocket-version'];
+  assert.ok(/(^|[ ,])13($|[ ,])/.test(versions), '13 is missing in Sec-WebSocket-Version');
 });
 
-check('a plain GET is answered 426', async () => {
-  assert.equal((await ask('GET', {})).statusCode, 426);
+check('a GET without an upgrade is answered with 426', async () => {
+  assert.equal((await fetchResponse('GET', {})).statusCode, 426);
 });
 
-check('a POST is answered 405', async () => {
-  assert.equal((await ask('POST', { 'Content-Length': 0 })).statusCode, 405);
+check('a POST is answered with 405', async () => {
+  assert.equal((await fetchResponse('POST', { 'Content-Length': 0 })).statusCode, 405);
 });
 
-check('a key that is not 16 bytes is answered 400', async () => {
-  assert.equal((await ask('GET', { ...upgrade, 'Sec-WebSocket-Key': 'c2hvcnQ=' })).statusCode, 400);
+check('a key that is not 16 bytes long is answered with 400', async () => {
+  assert.equal((await fetchResponse('GET', { ...upgrade, 'Sec-WebSocket-Key': 'c2hvcnQ=' })).statusCode, 400);
 });
 
-check('frames in the segment of the request are not lost', async () => {
+check('frames in the TCP segment of the request are not lost', async () => {
   const { hostname, port, host } = new URL(echo);
-  const by = echo.startsWith('wss') ? tls : net;
-  const socket = by.connect(Number(port), hostname);
+  const protocol = echo.startsWith('wss') ? tls : net;
+  const socket = protocol.connect(Number(port), hostname);
   const head = Object.entries({ Host: host, ...upgrade }).map(([name, value]) => `${name}: ${value}\r\n`).join('');
   socket.write(Buffer.concat([
     Buffer.from(`GET / HTTP/1.1\r\n${head}\r\n`),
-    Buffer.from('818200000000', 'hex'), Buffer.from('Hi'), // masked with zeros: the payload stays readable
+    Buffer.from('818200000000', 'hex'), Buffer.from('Hi'), // a masking key of zeros leaves the payload readable
   ]));
   let received = '';
   for await (const data of socket) {
@@ -298,16 +299,16 @@ check('frames in the segment of the request are not lost', async () => {
   assert.ok(received.endsWith('\r\n\r\n\x81\x02Hi'), 'the frame was not echoed');
 });
 
-if (more.includes('deflate')) {
+if (modes.includes('deflate')) {
   const records = Array.from({ length: 100 }, (_, n) => `{"id":${n},"name":"user${n * 7}","active":true}`.repeat(20));
   const length = records.join('').length;
 
-  for (const [what, options, least] of [
+  for (const [mode, options, minimumRatio] of [
     ['with context takeover', {}, 20],
-    ['without', { serverNoContextTakeover: true, clientNoContextTakeover: true }, 5],
-    ['in windows of 9 bits', { serverMaxWindowBits: 9, clientMaxWindowBits: 9 }, 5],
+    ['without context takeover', { serverNoContextTakeover: true, clientNoContextTakeover: true }, 5],
+    ['with windows of 9 bits', { serverMaxWindowBits: 9, clientMaxWindowBits: 9 }, 5],
   ]) {
-    check(`deflate: messages are compressed both ways, ${what}`, async () => {
+    check(`deflate: messages are compressed in both directions, ${mode}`, async () => {
       const client = await Client.open(echo, [], { perMessageDeflate: { threshold: 0, ...options } });
       assert.match(client.ws.extensions, /^permessage-deflate/);
       const { bytesRead, bytesWritten } = client.ws._socket;
@@ -315,25 +316,24 @@ if (more.includes('deflate')) {
         client.ws.send(record);
         assert.equal(await client.next(), record);
       }
-      for (const [bytes, before] of [[client.ws._socket.bytesRead, bytesRead], [client.ws._socket.bytesWritten, bytesWritten]]) {
-        assert.ok((bytes - before) * least < length, `${bytes - before} bytes for ${length}`);
-      }
+      const transferred = [client.ws._socket.bytesRead - bytesRead, client.ws._socket.bytesWritten - bytesWritten];
+      for (const bytes of transferred) assert.ok(bytes * minimumRatio < length, `${bytes} bytes for ${length}`);
       await client.close();
     });
   }
 
-  check('deflate: fragments of a compressed message, and messages that are not compressed between', async () => {
+  check('deflate: fragmented compressed messages, and uncompressed messages between them', async () => {
     const client = await Client.open(echo, [], { perMessageDeflate: { threshold: 0 } });
     for (let round = 0; round < 3; round += 1) {
       records.forEach((record, n) => client.ws.send(record, { fin: n === records.length - 1 }));
-      client.ws.send('as it is', { compress: false });
+      client.ws.send('uncompressed', { compress: false });
       assert.equal(await client.next(), records.join(''));
-      assert.equal(await client.next(), 'as it is');
+      assert.equal(await client.next(), 'uncompressed');
     }
     await client.close();
   });
 
-  check('deflate: garbage is refused with 1007, and a reserved bit on a ping with 1002', async () => {
+  check('deflate: invalid data is refused with 1007, and a compressed ping with 1002', async () => {
     const options = { perMessageDeflate: true };
     assert.equal((await (await Client.open(echo, [], options)).raw('c1 84 00000000 ffffffff')).code, 1007);
     assert.equal((await (await Client.open(echo, [], options)).raw('c9 80 00000000')).code, 1002);
@@ -342,9 +342,9 @@ if (more.includes('deflate')) {
 
 let failed = 0;
 for (const { name, body } of checks) {
-  const late = sleep(DEADLINE, null, { ref: false }).then(() => assert.fail(`no end within ${DEADLINE} ms`));
+  const timeout = sleep(TIMEOUT, null, { ref: false }).then(() => assert.fail(`timed out after ${TIMEOUT} ms`));
   try {
-    await Promise.race([body(), late]);
+    await Promise.race([body(), timeout]);
     console.log(`ok      node: ${name}`);
   } catch (error) {
     failed += 1;

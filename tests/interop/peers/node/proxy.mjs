@@ -1,4 +1,5 @@
-// An HTTP proxy that is spoken to by TLS, by Node's own modules; started by ../client/peer.py. It wants a user and a password.
+// An HTTPS proxy on Node's own modules that requires a user and a password. Prints its URL. Started by
+// ../client/peer.py.
 //
 //     node proxy.mjs CERTIFICATE KEY
 
@@ -20,6 +21,6 @@ proxy.on('connect', (request, client, head) => {
     server.pipe(client);
     client.pipe(server);
   });
-  for (const [one, other] of [[server, client], [client, server]]) one.on('error', () => other.destroy());
+  for (const [socket, other] of [[server, client], [client, server]]) socket.on('error', () => other.destroy());
 });
 proxy.listen(0, '127.0.0.1', () => console.log(`https://user:pass@127.0.0.1:${proxy.address().port}`));

@@ -1,8 +1,8 @@
-// The npm package `ws` as the server of the client example; started by ../client/peer.py. Says where it listens, and echoes.
+// An echo server on the npm package `ws`, for the client example. Prints its URL. Started by ../client/peer.py.
 //
-//     node server.mjs [deflate] [PATH]      at a port, or at a socket in the file system
+//     node server.mjs [deflate] [PATH]      on a TCP port, or on the Unix domain socket PATH
 //
-// Whoever asks for what is below /moved is sent on to where that is without.
+// Redirects requests for /moved/PATH to /PATH. Some messages are commands; see `serve`.
 
 import { createServer } from 'node:http';
 import { WebSocketServer } from 'ws';
@@ -20,18 +20,19 @@ server.on('upgrade', (request, socket, head) => {
     socket.end(`HTTP/1.1 302 Found\r\nLocation: ${location}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
     return;
   }
-  webSockets.handleUpgrade(request, socket, head, (ws) => talk(ws, request));
+  webSockets.handleUpgrade(request, socket, head, (ws) => serve(ws, request));
 });
 server.listen(path ?? { host: '127.0.0.1', port: 0 }, () => {
   console.log(path ? `ws+unix:${path}:` : `ws://127.0.0.1:${server.address().port}`);
 });
 
-function talk(ws, request) {
+function serve(ws, request) {
   ws.on('message', (data, binary) => {
     const text = data.toString();
-    if (text === 'close me') ws.close(4001, 'as you like');
-    else if (text === 'what did I say?') ws.send(`${request.url} ${request.headers['x-token']} ${ws.extensions}`);
-    else if (text === 'in pieces') for (const part of ['one, ', 'two, ', 'three']) ws.send(part, { fin: part === 'three' });
-    else ws.send(data, { binary });
+    if (text === 'close me') ws.close(4001, 'requested');
+    else if (text === 'show request') ws.send(`${request.url} ${request.headers['x-token']} ${ws.extensions}`);
+    else if (text === 'send fragments') {
+      for (const fragment of ['one, ', 'two, ', 'three']) ws.send(fragment, { fin: fragment === 'three' });
+    } else ws.send(data, { binary });
   });
 }

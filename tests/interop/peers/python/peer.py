@@ -1,8 +1,8 @@
-"""The PyPI package `websockets` as the client of the example servers; started by ../run.
+"""The PyPI package `websockets` as a client of the example servers. Started by ../run.
 
     python peer.py ECHO_URL MULTICAST_URL MAX_MESSAGE_BYTES [deflate]
 
-Its asyncio client and its blocking client are two implementations over one protocol; both are asked.
+The package has an asyncio client and a blocking client over the same protocol layer. Both are used.
 """
 
 import asyncio
@@ -22,12 +22,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from checks import check, equal, run  # noqa: E402
 
 ECHO, MULTICAST, MAX_MESSAGE = sys.argv[1], sys.argv[2], int(sys.argv[3])
-DEADLINE = 20  # seconds, for each check
+TIMEOUT = 20  # seconds, for each check
 SIZES = [0, 1, 125, 126, 127, 65535, 65536, 1 << 20, MAX_MESSAGE]
 MULTIBYTE = "κόσμε – Grüße, 日本語, 🦀\U0010ffff\0" * 500
 
+
 def pattern(size):
-    """Not plain noise: noise as long as the limit would be over it once deflate has framed it."""
+    """Repeated random bytes, so that they compress: compressed random bytes of the limit would exceed the limit."""
     return (os.urandom(1021) * (size // 1021 + 1))[:size]
 
 
@@ -37,14 +38,14 @@ def echo(**options):
 
 def echo_blocking(**options):
     if ECHO.startswith("wss"):
-        # It reads in one thread while it writes in another, and now and then loses what comes with the tickets of TLS 1.3.
+        # The client reads and writes in two threads, and sometimes loses data that arrives with TLS 1.3 tickets.
         options["ssl"] = ssl.create_default_context()
         options["ssl"].maximum_version = ssl.TLSVersion.TLSv1_2
     return connect_blocking(ECHO, max_size=None, **{"open_timeout": 10, "close_timeout": 10, **options})
 
 
 async def closed_by_server(ws):
-    """The close the server sent; pongs and messages before it are read and dropped."""
+    """The close code that the server sent; skips messages before it. 1006 if there was no close frame."""
     try:
         while True:
             await ws.recv()
@@ -52,7 +53,7 @@ async def closed_by_server(ws):
         return closed.rcvd.code if closed.rcvd else 1006
 
 
-@check("text comes back as text, binary as binary, empty ones too")
+@check("text is echoed as text and binary as binary, also if empty")
 async def types():
     async with echo() as ws:
         for message in ("Hello", bytes(range(256)), "", b"", MULTIBYTE):
@@ -60,7 +61,7 @@ async def types():
             equal(await ws.recv(), message)
 
 
-@check("every length form keeps the content")
+@check("messages of every length encoding are echoed unchanged")
 async def sizes():
     async with echo() as ws:
         for size in SIZES:
@@ -69,7 +70,7 @@ async def sizes():
             equal(await ws.recv(), payload)
 
 
-@check("a fragmented message comes back whole")
+@check("a fragmented message is echoed as one")
 async def fragments():
     async with echo() as ws:
         await ws.send(["one, ", "", "two, ", "thréé"])
@@ -78,57 +79,57 @@ async def fragments():
         equal(await ws.recv(), b"\x00\x01\x02")
 
 
-@check("a message of 1000 fragments with a ping in the middle")
+@check("a ping in the middle of 1000 fragments is answered before the message")
 async def many_fragments():
     async with echo() as ws:
         pongs = []
 
-        async def parts():
+        async def fragments():
             for number in range(1000):
                 if number == 500:
-                    pongs.append(await ws.ping(b"within"))
+                    pongs.append(await ws.ping(b"between"))
                 yield str(number)
 
-        await ws.send(parts())
+        await ws.send(fragments())
         equal(await ws.recv(), "".join(map(str, range(1000))))
         if not pongs[0].done():
-            raise AssertionError("the pong came after the message, or never")
+            raise AssertionError("no pong before the echo of the message")
 
 
 @check("a ping gets a pong with its payload")
 async def ping():
     async with echo() as ws:
         for payload in (b"", b"are you there?", os.urandom(125)):
-            await (await ws.ping(payload))  # resolved by a pong of the same payload only
+            await (await ws.ping(payload))  # resolved only by a pong with the same payload
 
 
-@check("the keepalive pings of the library are answered")
+@check("keepalive pings of the library are answered")
 async def keepalive():
     async with echo(ping_interval=0.1, ping_timeout=2) as ws:
         await asyncio.sleep(0.5)
         if not 0 < ws.latency < 2:
-            raise AssertionError(f"no pong was measured: latency {ws.latency}")
+            raise AssertionError(f"no pong: the measured latency is {ws.latency}")
         await ws.send("still here")
         equal(await ws.recv(), "still here")
 
 
-@check("1000 messages at once come back in order")
+@check("1000 messages in flight are echoed in order")
 async def pipelined():
     async with echo() as ws:
         sent = [f"{number}:" + "x" * (number % 300) for number in range(1000)]
-        back = asyncio.create_task(collect(ws, len(sent)))
+        received = asyncio.create_task(collect(ws, len(sent)))
         for message in sent:
             await ws.send(message)
-        equal(await back, sent)
+        equal(await received, sent)
 
 
 async def collect(ws, count):
     return [await ws.recv() for _ in range(count)]
 
 
-@check("a reader that rests gets everything afterwards")
-async def rested_reader():
-    # 24 MiB are more than the sockets of both sides hold: the server has to stop reading and go on later.
+@check("a client that pauses reading gets all echoes afterwards")
+async def paused_reader():
+    # 24 MiB exceed the socket buffers of both sides: the server has to pause reading and to resume.
     sent = [os.urandom(1 << 20) for _ in range(24)]
     async with echo(max_queue=1, ping_interval=None) as ws:
         sending = asyncio.create_task(send_all(ws, sent))
@@ -142,7 +143,7 @@ async def send_all(ws, messages):
         await ws.send(message)
 
 
-@check("the first subprotocol offered is chosen")
+@check("the first offered subprotocol is selected")
 async def subprotocol():
     async with echo(subprotocols=["v2.example", "v1.example"]) as ws:
         equal(ws.subprotocol, "v2.example")
@@ -150,34 +151,34 @@ async def subprotocol():
         equal(ws.subprotocol, None)
 
 
-@check("closes are clean and answered with their code")
+@check("a close is clean and gets a reply with its code")
 async def closes():
     for code in (1000, 1001, 1011, 3000, 4999):
         async with echo() as ws:
             started = time.monotonic()
             await ws.close(code, "that is all")
-            equal(ws.close_code, code)  # as received: 1006 where no close frame came
+            equal(ws.close_code, code)  # as received: 1006 without a close frame
             if time.monotonic() - started > 2:
-                raise AssertionError(f"the server took {time.monotonic() - started:.1f} s to end the connection")
+                raise AssertionError(f"the server disconnected after {time.monotonic() - started:.1f} s")
 
 
-@check("a close without a code is answered without one")
+@check("a close without a code gets a reply without a code")
 async def close_without_code():
     async with echo() as ws:
         ws.transport.write(bytes.fromhex("8880 00000000"))
         equal(await closed_by_server(ws), 1005)
 
 
-for what, frame, code in (
+for title, frame, code in (
     ("an unmasked frame", "8102 4869", 1002),
-    ("a reserved op-code", "8380 00000000", 1002),
-    ("a close body of one byte", "8881 00000000 00", 1002),
+    ("a reserved opcode", "8380 00000000", 1002),
+    ("a close payload of one byte", "8881 00000000 00", 1002),
     ("a close reason that is not UTF-8", "8884 00000000 03e8 c080", 1007),
     ("text that is not UTF-8", "8182 00000000 c080", 1007),
-    ("text that is not UTF-8 in a frame still unfinished", "81ff 0000000000010000 00000000 eda080", 1007),
+    ("text that is not UTF-8 in an incomplete frame", "81ff 0000000000010000 00000000 eda080", 1007),
 ):
 
-    @check(f"{what} is refused with {code}")
+    @check(f"{title} is refused with {code}")
     async def refused(frame=frame, code=code):
         async with echo(close_timeout=1) as ws:
             ws.transport.write(bytes.fromhex(frame))
@@ -190,25 +191,25 @@ async def too_big():
         try:
             await ws.send(os.urandom(MAX_MESSAGE + 1))
         except ConnectionClosed:
-            pass  # the server need not read it all before it refuses
+            pass  # the server may refuse the message before it has read all of it
         equal(await closed_by_server(ws), 1009)
 
 
-@check("200 connections at once each get their own messages")
-async def crowd():
-    async def one(number):
+@check("200 simultaneous connections each get their own messages")
+async def simultaneous_connections():
+    async def client(number):
         async with echo() as ws:
-            await together.wait()
+            await all_connected.wait()
             await ws.send(f"I am {number}")
             equal(await ws.recv(), f"I am {number}")
         equal(ws.close_code, 1000)
 
-    together = asyncio.Barrier(200)
-    await asyncio.gather(*map(one, range(200)))
+    all_connected = asyncio.Barrier(200)
+    await asyncio.gather(*map(client, range(200)))
 
 
-@check("multicast reaches everybody, the sender included")
-async def everybody():
+@check("multicast sends a message to all clients, including the sender")
+async def multicast():
     async with connect(MULTICAST) as first, connect(MULTICAST) as second:
         await first.send("to all")
         equal([await first.recv(), await second.recv()], ["to all", "to all"])
@@ -216,14 +217,14 @@ async def everybody():
         equal([await first.recv(), await second.recv()], [b"\x01\x02", b"\x01\x02"])
 
 
-@check("a plain request is answered 426")
+@check("a request without an upgrade is answered with 426")
 async def plain_request():
     host, port = ECHO.split("//")[1].rstrip("/").split(":")
     reader, writer = await asyncio.open_connection(host, int(port), ssl=True if ECHO.startswith("wss") else None)
     writer.write(f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
-    answer = (await reader.read()).decode("latin-1")
+    response = (await reader.read()).decode("latin-1")
     writer.close()
-    equal(answer.splitlines()[0][:12], "HTTP/1.1 426")
+    equal(response.splitlines()[0][:12], "HTTP/1.1 426")
 
 
 @check("the blocking client: types, sizes, fragments, ping, subprotocol, close")
@@ -238,12 +239,12 @@ def blocking():
         equal(ws.ping(b"are you there?").wait(10), True)
         time.sleep(0.5)
         if not 0 < ws.latency < 2:
-            raise AssertionError(f"no pong was measured: latency {ws.latency}")
+            raise AssertionError(f"no pong: the measured latency is {ws.latency}")
         ws.close(4000, "that is all")
         equal(ws.close_code, 4000)
 
 
-@check("the blocking client: 1000 messages at once come back in order")
+@check("the blocking client: 1000 messages in flight are echoed in order")
 def blocking_pipelined():
     with echo_blocking() as ws:
         sent = [f"message {number}" for number in range(1000)]
@@ -255,7 +256,7 @@ def blocking_pipelined():
 if "deflate" in sys.argv[4:]:
     RECORDS = [f'{{"id":{number},"name":"user{number * 7}","active":true}}' * 20 for number in range(100)]
 
-    @check("deflate: messages are compressed, both ways, with and without context takeover, in smaller windows too")
+    @check("deflate: compressed messages, with and without context takeover, and with smaller windows")
     async def deflated():
         for options in ({}, {"server_no_context_takeover": True}, {"client_no_context_takeover": True},
                         {"server_max_window_bits": 9, "client_max_window_bits": 9}):
@@ -267,19 +268,19 @@ if "deflate" in sys.argv[4:]:
                     await ws.send(record)
                     equal(await ws.recv(), record)
 
-    @check("deflate: fragments of a compressed message, a ping within")
+    @check("deflate: fragmented compressed messages with pings between the fragments")
     async def deflated_fragments():
         async with echo() as ws:
             equal(len(ws.protocol.extensions), 1)
             for _ in range(3):
                 pongs = []
 
-                async def parts():
+                async def fragments():
                     for record in RECORDS:
                         pongs.append(await ws.ping())
                         yield record
 
-                await ws.send(parts())
+                await ws.send(fragments())
                 equal(await ws.recv(), "".join(RECORDS))
                 equal(len([await pong for pong in pongs]), len(RECORDS))
 
@@ -294,9 +295,9 @@ if "deflate" in sys.argv[4:]:
 
 def call(body):
     if asyncio.iscoroutinefunction(body):
-        asyncio.run(asyncio.wait_for(body(), DEADLINE))
+        asyncio.run(asyncio.wait_for(body(), TIMEOUT))
     else:
-        body()  # its receives have deadlines of their own; ../run bounds the rest
+        body()  # each receive has a timeout, and ../run has a timeout for the peer
 
 
 run("python", call)

@@ -1,4 +1,10 @@
-"""The PyPI package `websockets` as the server of the client example; started by ../client/peer.py. Says where it listens, and echoes."""
+"""An echo server on the PyPI package `websockets`, for the client example. Prints its URL. Started by
+../client/peer.py.
+
+    python server.py [CERTIFICATE KEY]
+
+Some messages are commands; see `echo`.
+"""
 
 import asyncio
 import ssl
@@ -10,11 +16,11 @@ from websockets.asyncio.server import serve
 async def echo(ws):
     async for message in ws:
         if message == "close me":
-            await ws.close(4001, "as you like")
-        elif message == "what did I say?":
+            await ws.close(4001, "requested")
+        elif message == "show request":
             extensions = ", ".join(type(extension).__name__ for extension in ws.protocol.extensions)
             await ws.send(f"{ws.request.path} {ws.request.headers.get('x-token')} {extensions}")
-        elif message == "in pieces":
+        elif message == "send fragments":
             await ws.send(["one, ", "two, ", "three"])
         else:
             await ws.send(message)

@@ -1,9 +1,10 @@
-# Debian's Ruby libraries as clients of the echo example; started by ../run.
+# Debian's Ruby libraries as clients of the echo example. Started by ../run.
 #
 #     ruby peer.rb ECHO_URL SECURE_PROXY_ECHO_URL MAX_MESSAGE_BYTES
 #
-# `websocket` (1.2.9) speaks hixie-75, -76 and the drafts; its framing of hybi-01 and -02 is that of hixie, and of -05 and -06 that of
-# hybi-07, which is not what those drafts say: they are left to the vectors. `websocket-driver` and `faye-websocket` speak version 13.
+# `websocket` (1.2.9) implements hixie-75, hixie-76 and the hybi drafts. It is not used for hybi-01, -02, -05 and -06,
+# because its framing of these drafts is wrong: that of hixie for -01 and -02, and that of hybi-07 for -05 and -06.
+# `websocket-driver` and `faye-websocket` implement version 13.
 
 require 'socket'
 require 'timeout'
@@ -14,7 +15,7 @@ require 'faye/websocket'
 require 'eventmachine'
 
 ECHO, SECURE_PROXY, MAX_MESSAGE = URI(ARGV[0]), URI(ARGV[1]), Integer(ARGV[2])
-DEADLINE = 20 # seconds, for each check
+TIMEOUT = 20 # seconds, for each check
 MULTIBYTE = 'κόσμε – Grüße, 日本語, 🦀' * 200
 
 CHECKS = []
@@ -24,10 +25,10 @@ def check(name, &body)
 end
 
 def equal(got, expected)
-  raise "#{got.inspect[0, 120]} came, #{expected.inspect[0, 120]} was expected" unless got == expected
+  raise "expected #{expected.inspect[0, 120]}, got #{got.inspect[0, 120]}" unless got == expected
 end
 
-# A client of the gem `websocket` over a blocking socket.
+# A client with the gem `websocket` on a blocking socket.
 class Client
   attr_reader :handshake
 
@@ -45,16 +46,16 @@ class Client
     raise "no handshake: #{@head}" unless @handshake.finished? && @handshake.error.nil?
 
     handler = @handshake.instance_variable_get(:@handler)
-    # The gem looks for the proof behind a line that no server sends; it is compared as the gem has computed it.
+    # The gem expects a line before the proof that servers do not send, so its computed proof is compared here.
     equal(@proof.strip, handler.send(:challenge)) unless @proof.empty?
     handler.send(:verify_protocol)
     @frames = WebSocket::Frame::Incoming::Client.new(version: version)
   end
 
-  def say(type, data = '', code: nil)
+  def send_frame(type, data = '', code: nil)
     frame = WebSocket::Frame::Outgoing::Client.new(version: @version, type: type, data: data, code: code)
     bytes = frame.to_s
-    raise "the gem cannot say #{type}: #{frame.error}" if bytes.nil? || bytes.empty?
+    raise "the gem cannot encode #{type}: #{frame.error}" if bytes.nil? || bytes.empty?
 
     @socket.write(bytes)
   end
@@ -63,19 +64,19 @@ class Client
     @socket.write(bytes)
   end
 
-  # The next frame, as the gem reads it.
-  def hear
+  # The next frame, decoded by the gem.
+  def receive
     loop do
       frame = @frames.next
-      raise "the gem refuses: #{@frames.error}" if @frames.error?
+      raise "the gem fails to decode the frame: #{@frames.error}" if @frames.error?
       return frame if frame
 
       @frames << @socket.readpartial(65_536)
     end
   end
 
-  # Whether the server has ended the connection, with nothing left to say.
-  def over?
+  # Whether the server closes the connection without sending more data.
+  def closed?
     @socket.read.empty?
   rescue Errno::ECONNRESET
     false
@@ -89,7 +90,7 @@ end
 BINARY = [3, 7, 8, 13]
 
 [75, 76, 3, 7, 8, 13].each do |version|
-  check("version #{version}: the handshake is what it expects, with a subprotocol") do
+  check("version #{version}: the handshake with a subprotocol is valid") do
     client = Client.new(version, protocols: ['chat'])
     name = version == 75 ? 'websocket-protocol' : 'sec-websocket-protocol'
     equal(client.header(name), 'chat')
@@ -100,22 +101,22 @@ BINARY = [3, 7, 8, 13]
     end
   end
 
-  check("version #{version}: text comes back, of every length") do
+  check("version #{version}: text of every length encoding is echoed") do
     client = Client.new(version)
     ['Hello', '', 'x' * 125, 'x' * 126, 'x' * 65_535, 'x' * 65_536, MULTIBYTE, 'x' * 1_000_000].each do |text|
-      client.say(:text, text)
-      frame = client.hear
+      client.send_frame(:text, text)
+      frame = client.receive
       equal([frame.type, frame.to_s.dup.force_encoding('UTF-8')], [:text, text])
     end
   end
 
   if BINARY.include?(version)
-    check("version #{version}: binary comes back, of every length") do
+    check("version #{version}: binary of every length encoding is echoed") do
       client = Client.new(version)
       [0, 1, 125, 126, 256, 65_535, 65_536, MAX_MESSAGE].each do |size|
         bytes = Random.bytes(size)
-        client.say(:binary, bytes)
-        frame = client.hear
+        client.send_frame(:binary, bytes)
+        frame = client.receive
         equal([frame.type, frame.to_s.b], [:binary, bytes])
       end
     end
@@ -123,29 +124,29 @@ BINARY = [3, 7, 8, 13]
     check("version #{version}: a ping is answered with its payload") do
       client = Client.new(version)
       ['', 'are you there?', 'p' * 125].each do |payload|
-        client.say(:ping, payload)
-        frame = client.hear
+        client.send_frame(:ping, payload)
+        frame = client.receive
         equal([frame.type, frame.to_s], [:pong, payload])
       end
-      client.say(:pong, 'nobody asked')
-      client.say(:text, 'still here')
-      equal(client.hear.to_s, 'still here')
+      client.send_frame(:pong, 'unsolicited')
+      client.send_frame(:text, 'still here')
+      equal(client.receive.to_s, 'still here')
     end
   end
 
-  check("version #{version}: a close is answered, and the connection ends") do
+  check("version #{version}: a close gets a reply, and the server closes the connection") do
     client = Client.new(version)
-    client.say(:text, 'last')
+    client.send_frame(:text, 'last')
     if version >= 7 && version <= 13
-      client.say(:close, 'enough', code: 4001)
+      client.send_frame(:close, 'enough', code: 4001)
     else
-      client.say(:close)
+      client.send_frame(:close)
     end
-    equal(client.hear.to_s, 'last')
-    frame = client.hear
+    equal(client.receive.to_s, 'last')
+    frame = client.receive
     equal(frame.type, :close)
     equal(frame.code, 4001) if version >= 7 && version <= 13
-    equal(client.over?, true)
+    equal(client.closed?, true)
   end
 
   check("version #{version}: text that is not UTF-8 ends the connection") do
@@ -156,33 +157,36 @@ BINARY = [3, 7, 8, 13]
     else client.raw("\x81\x85\0\0\0\0bad \xc0".b)
     end
     unless [75, 76].include?(version)
-      frame = client.hear
+      frame = client.receive
       equal(frame.type, :close)
       equal(frame.code, 1007) if version >= 7
     end
-    equal(client.over?, true)
+    equal(client.closed?, true)
   end
 end
 
 [75, 76, 3].each do |version|
-  check("version #{version}: behind a proxy that takes TLS off, the location is wss") do
+  check("version #{version}: with secure_proxy, the location is wss") do
     client = Client.new(version, url: SECURE_PROXY)
     prefix = version == 75 ? 'websocket' : 'sec-websocket'
     equal(client.header("#{prefix}-location"), "wss://127.0.0.1:#{SECURE_PROXY.port}/demo?a=1")
-    client.say(:text, 'Hello')
-    equal(client.hear.to_s, 'Hello')
+    client.send_frame(:text, 'Hello')
+    equal(client.receive.to_s, 'Hello')
   end
 end
 
-# What the emulation of WebSocket in Flash does: first the policy, on a connection of its own, then hixie-76 with an empty cookie.
-check('the emulation in Flash gets its policy and its echo') do
+# The WebSocket emulation in Flash requests the policy on a separate connection, and then uses hixie-76 with an empty
+# cookie.
+check('the WebSocket emulation in Flash gets its policy and its echo') do
   socket = TCPSocket.new(ECHO.host, ECHO.port)
   socket.write("<policy-file-request/>\0")
   policy = socket.read
-  raise policy unless policy.include?('<allow-access-from domain="*" to-ports="*"/>') && policy.end_with?('</cross-domain-policy>')
+  allowed = policy.include?('<allow-access-from domain="*" to-ports="*"/>')
+  raise policy unless allowed && policy.end_with?('</cross-domain-policy>')
 
   socket = TCPSocket.new(ECHO.host, ECHO.port)
-  socket.write("GET /chat HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: #{ECHO.host}:#{ECHO.port}\r\n" \
+  socket.write("GET /chat HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n" \
+               "Host: #{ECHO.host}:#{ECHO.port}\r\n" \
                "Origin: http://example.com\r\nCookie: \r\nSec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\n" \
                "Sec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n\r\n")
   socket.write('^n:ds[4U')
@@ -196,7 +200,7 @@ check('the emulation in Flash gets its policy and its echo') do
   equal(socket.read, "\xff\x00".b)
 end
 
-# Over a blocking socket, what `websocket-driver` asks of its owner.
+# The socket object that `websocket-driver` requires, on a blocking socket.
 class DriverSocket
   attr_reader :url
 
@@ -216,7 +220,7 @@ class DriverSocket
   end
 end
 
-check('websocket-driver: messages, pings and closes of version 13') do
+check('websocket-driver, version 13: messages, a ping and a close') do
   socket = DriverSocket.new(ECHO)
   driver = WebSocket::Driver.client(socket, max_length: 8 << 20, protocols: ['chat'])
   messages, closed = [], nil
@@ -239,10 +243,10 @@ check('websocket-driver: messages, pings and closes of version 13') do
   equal(closed, [4001, ''])
 end
 
-check('faye-websocket: messages, pings and closes of version 13, on EventMachine') do
+check('faye-websocket on EventMachine, version 13: messages, a ping and a close') do
   messages, closed, octets = [], nil, [0, 1, 254, 255]
   EM.run do
-    EM.add_timer(DEADLINE - 1) { EM.stop }
+    EM.add_timer(TIMEOUT - 1) { EM.stop }
     client = Faye::WebSocket::Client.new(ECHO.to_s, ['chat'], ping: 1)
     client.on(:open) do
       [MULTIBYTE, 'Hello', '', octets].each { |message| client.send(message) }
@@ -259,10 +263,10 @@ end
 
 failed = 0
 CHECKS.each do |name, body|
-  began = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+  started = Process.clock_gettime(Process::CLOCK_MONOTONIC)
   begin
-    Timeout.timeout(DEADLINE) { body.call }
-    seconds = Process.clock_gettime(Process::CLOCK_MONOTONIC) - began
+    Timeout.timeout(TIMEOUT) { body.call }
+    seconds = Process.clock_gettime(Process::CLOCK_MONOTONIC) - started
     puts format('ok      ruby: %s (%.1f s)', name, seconds)
   rescue StandardError => error
     failed += 1

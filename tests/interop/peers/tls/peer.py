@@ -1,4 +1,4 @@
-"""TLS of the echo example as OpenSSL's s_client, Python's ssl and the package websockets meet it; started by ../run.
+"""OpenSSL's s_client, Python's ssl and the package websockets as TLS clients of the echo example. Started by ../run.
 
     python peer.py SECURE_ECHO_URL CERTIFICATE
 """
@@ -22,18 +22,19 @@ HOST, PORT = ECHO.split("//")[1].rstrip("/").split(":")
 REQUEST = (f"GET / HTTP/1.1\r\nHost: {HOST}:{PORT}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").encode()
 HELLO = b"\x81\x85\0\0\0\0Hello"
-DEADLINE = 20  # seconds, for each check
+TIMEOUT = 20  # seconds, for each check
 
-def trusting(version=None):
+
+def trusting_context(version=None):
     context = ssl.create_default_context(cafile=CERTIFICATE)
     if version:
         context.minimum_version = context.maximum_version = version
     return context
 
 
-async def talk(context, count=1, **options):
-    """So many clients at once, each with an echo; the version of TLS that the first has."""
-    async with asyncio.timeout(DEADLINE):
+async def exchange(context, count=1, **options):
+    """Opens `count` simultaneous clients and checks an echo on each. Returns the TLS version of the first."""
+    async with asyncio.timeout(TIMEOUT):
         clients = [await connect(ECHO, ssl=context, **options) for _ in range(count)]
         for number, ws in enumerate(clients):
             await ws.send(f"client {number}")
@@ -45,57 +46,57 @@ async def talk(context, count=1, **options):
         return version
 
 
-def plain():
-    return socket.create_connection((HOST, int(PORT)), DEADLINE)
+def tcp_connection():
+    return socket.create_connection((HOST, int(PORT)), TIMEOUT)
 
 
 def s_client(*options, send=b"", wait=0.5):
-    """What s_client prints, and what the server says to `send`."""
+    """The output of s_client: its messages, and the response of the server to `send`."""
     command = ["openssl", "s_client", "-connect", f"{HOST}:{PORT}", "-CAfile", CERTIFICATE, *options]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         process.stdin.write(send)
         process.stdin.flush()
         time.sleep(wait)
-        return process.communicate(timeout=DEADLINE)[0]
+        return process.communicate(timeout=TIMEOUT)[0]
     finally:
         process.kill()
 
 
-@check("TLS 1.2 and 1.3 are spoken, and nothing older")
+@check("TLS 1.2 and 1.3 are supported, and older versions are refused")
 def versions():
     for version, name in ((ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")):
-        equal(asyncio.run(talk(trusting(version))), name)
+        equal(asyncio.run(exchange(trusting_context(version))), name)
     output = s_client("-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
     if b"Cipher is (NONE)" not in output:
-        raise AssertionError(f"TLS 1.1 was taken: {output[-500:]!r}")
+        raise AssertionError(f"TLS 1.1 was accepted: {output[-500:]!r}")
 
 
-@check("s_client verifies the certificate, and gets an echo")
+@check("s_client verifies the certificate and gets an echo")
 def echo():
     output = s_client("-quiet", "-no_ign_eof", "-verify_return_error", send=REQUEST + HELLO)
     if b"\r\n\r\n\x81\x05Hello" not in output:
         raise AssertionError(f"{output[-300:]!r}")
     if b"Verify return code: 0 (ok)" not in s_client():
-        raise AssertionError("not verified")
+        raise AssertionError("s_client did not verify the certificate")
 
 
-@check("a certificate that is not trusted, or of another name, is refused")
+@check("clients refuse an untrusted certificate, and a certificate for another host name")
 def refused():
-    for context, name in ((ssl.create_default_context(), HOST), (trusting(), "wrong.example")):
+    for context, name in ((ssl.create_default_context(), HOST), (trusting_context(), "wrong.example")):
         try:
-            asyncio.run(talk(context, server_hostname=name))
+            asyncio.run(exchange(context, server_hostname=name))
         except ssl.SSLCertVerificationError:
             continue
-        raise AssertionError("it was trusted")
+        raise AssertionError("the client accepted the certificate")
 
 
-@check("sessions are resumed by tickets in both versions")
+@check("sessions are resumed with tickets in both versions")
 def resumed():
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-        context, session = trusting(version), None
+        context, session = trusting_context(version), None
         for number in range(3):
-            with context.wrap_socket(plain(), server_hostname=HOST, session=session) as tls:
+            with context.wrap_socket(tcp_connection(), server_hostname=HOST, session=session) as tls:
                 equal(tls.session_reused, number > 0)
                 tls.sendall(REQUEST + HELLO)
                 while not tls.recv(4096).endswith(b"Hello"):
@@ -103,42 +104,42 @@ def resumed():
                 session = tls.session
 
 
-@check("close_notify is sent after the closing handshake, and an end without it is taken")
+@check("the server sends close_notify after the closing handshake, and accepts EOF without one")
 def closing():
-    for polite in (True, False):
-        tls = trusting().wrap_socket(plain(), server_hostname=HOST, suppress_ragged_eofs=False)
+    for send_close_notify in (True, False):
+        tls = trusting_context().wrap_socket(tcp_connection(), server_hostname=HOST, suppress_ragged_eofs=False)
         tls.sendall(REQUEST + b"\x88\x82\0\0\0\0\x03\xe8")
         received = b""
-        while data := tls.recv(4096):  # a ragged end would raise here
+        while data := tls.recv(4096):  # EOF without close_notify would raise an error here
             received += data
         if not received.endswith(b"\x88\x02\x03\xe8"):
             raise AssertionError(f"{received[-40:]!r}")
-        if polite:
+        if send_close_notify:
             tls.unwrap().close()
         else:
             tls.close()
 
 
-@check("plain HTTP, garbage and a stalled handshake are no matter for others")
-def others():
-    stalled, silent = plain(), plain()
+@check("plain HTTP, invalid records and a stalled handshake do not affect other clients")
+def other_clients():
+    stalled, silent = tcp_connection(), tcp_connection()
     stalled.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc")
-    for words in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\x16\x03\x01\x00\x02\xff\xff", bytes(range(256)) * 20):
-        with plain() as wrong:
-            wrong.sendall(words)
+    for data in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\x16\x03\x01\x00\x02\xff\xff", bytes(range(256)) * 20):
+        with tcp_connection() as wrong:
+            wrong.sendall(data)
             try:
                 while wrong.recv(4096):
                     pass
             except ConnectionResetError:
                 pass
-    asyncio.run(talk(trusting()))
+    asyncio.run(exchange(trusting_context()))
     stalled.close()
     silent.close()
 
 
-@check("200 clients at once shake hands and are served")
-def crowd():
-    asyncio.run(talk(trusting(), count=200))
+@check("200 simultaneous clients are served")
+def simultaneous_clients():
+    asyncio.run(exchange(trusting_context(), count=200))
 
 
 run("tls")

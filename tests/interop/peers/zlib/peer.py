@@ -1,5 +1,4 @@
-"""Python's zlib, which is zlib itself, at the far end of permessage-deflate: every window, with and without context takeover;
-started by ../run.
+"""A permessage-deflate client on zlib: every window size, with and without context takeover. Started by ../run.
 
     python3 peer.py DEDICATED_ECHO_URL SHARED_ECHO_URL
 """
@@ -17,30 +16,30 @@ from checks import check, equal, run  # noqa: E402
 
 DEDICATED, SHARED = sys.argv[1:]
 TAIL = b"\x00\x00\xff\xff"
-DEADLINE = 20  # seconds, for each answer
+TIMEOUT = 20  # seconds, for each answer
 BITS = range(9, 16)
 
 
 class Connection:
     def __init__(self, url, offer):
         host, port = url.split("//")[1].rstrip("/").split(":")
-        self.socket = socket.create_connection((host, int(port)), DEADLINE)
+        self.socket = socket.create_connection((host, int(port)), TIMEOUT)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.sendall((f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                              "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
                              f"Sec-WebSocket-Extensions: {offer}\r\n\r\n").encode())
         self.input = self.socket.makefile("rb")
-        answer = {}
+        response = {}
         while (line := self.input.readline()) != b"\r\n":
             name, _, value = line.decode().partition(":")
-            answer[name.lower()] = value.strip()
-        self.agreed = answer.get("sec-websocket-extensions")
-        words = (self.agreed or "").replace(" ", "").split(";")
-        given = dict(word.partition("=")[::2] for word in words)
-        self.client_bits = int(given.get("client_max_window_bits", 15))
-        self.server_bits = int(given.get("server_max_window_bits", 15))
-        self.client_keeps = "client_no_context_takeover" not in given
-        self.server_keeps = "server_no_context_takeover" not in given
+            response[name.lower()] = value.strip()
+        self.accepted = response.get("sec-websocket-extensions")
+        parts = (self.accepted or "").replace(" ", "").split(";")
+        parameters = dict(part.partition("=")[::2] for part in parts)
+        self.client_bits = int(parameters.get("client_max_window_bits", 15))
+        self.server_bits = int(parameters.get("server_max_window_bits", 15))
+        self.client_context_takeover = "client_no_context_takeover" not in parameters
+        self.server_context_takeover = "server_no_context_takeover" not in parameters
         self.deflate = self.inflate = None
         self.sent = self.received = 0
 
@@ -54,26 +53,25 @@ class Connection:
     def frame(self, first, payload):
         length = len(payload)
         if length < 126:
-            head = struct.pack("!BB", first, 0x80 | length)
+            header = struct.pack("!BB", first, 0x80 | length)
         elif length < 1 << 16:
-            head = struct.pack("!BBH", first, 0xFE, length)
+            header = struct.pack("!BBH", first, 0xFE, length)
         else:
-            head = struct.pack("!BBQ", first, 0xFF, length)
-        self.socket.sendall(head + bytes(4) + payload)  # masked by zeros
+            header = struct.pack("!BBQ", first, 0xFF, length)
+        self.socket.sendall(header + bytes(4) + payload)  # a masking key of zeros
 
-    def send(self, message, level=6, pieces=1, flush=zlib.Z_SYNC_FLUSH):
-        if self.deflate is None or not self.client_keeps:
+    def send(self, message, level=6, fragments=1, flush=zlib.Z_SYNC_FLUSH):
+        if self.deflate is None or not self.client_context_takeover:
             self.deflate = zlib.compressobj(level, zlib.DEFLATED, -max(self.client_bits, 9))
         deflated = (self.deflate.compress(message) + self.deflate.flush(flush)).removesuffix(TAIL)
-        step = -(-len(deflated) // pieces) or 1
-        cuts = range(0, len(deflated), step)
-        for at in cuts:
+        step = -(-len(deflated) // fragments) or 1
+        for at in range(0, len(deflated), step):
             first = (0x42 if at == 0 else 0) | (0x80 if at + step >= len(deflated) else 0)
             self.frame(first, deflated[at:at + step])
         self.sent += len(message)
 
     def recv(self):
-        """The message that comes, whether it was compressed or not, in one frame or several."""
+        """The next message, inflated if it is compressed."""
         payload, compressed, fin = b"", None, False
         while not fin:
             first, length = self.input.read(2)
@@ -88,13 +86,13 @@ class Connection:
             if compressed is None:
                 compressed = bool(first & 0x40)
             elif first & 0x7F:
-                raise AssertionError(f"a continuation begins with {first:#x}")
+                raise AssertionError(f"the first byte of a continuation frame is {first:#x}")
             fin = first & 0x80
         if not compressed:
             return payload
-        if self.inflate is None or not self.server_keeps:
+        if self.inflate is None or not self.server_context_takeover:
             self.inflate = zlib.decompressobj(-self.server_bits)
-        # In small pieces: within one piece of output zlib would not notice a reference beyond the window.
+        # In small pieces, because zlib does not detect a reference beyond the window within one piece of output.
         rest, message = payload + TAIL, b""
         while True:
             part = self.inflate.decompress(rest, 200)
@@ -104,77 +102,80 @@ class Connection:
 
 
 def messages(seed):
-    """Texts like those of services, some octets in which there is nothing to find, and lengths around the edges."""
-    chance = random.Random(seed)
+    """Messages of typical words, some incompressible messages, and lengths around limits."""
+    rng = random.Random(seed)
     words = [f"{word}{number}" for word in ("user", "price", "active", "Zwölf", "日本") for number in range(9)]
-    for length in (0, 1, 31, 32, 33, 125, 126, 500, 511, 512, 513, 1000, 4095, 4096, 4097, 40000, 65536, 70000, 200000, 3):
-        kind = chance.randrange(4)
+    for length in (0, 1, 31, 32, 33, 125, 126, 500, 511, 512, 513, 1000, 4095, 4096, 4097,
+                   40000, 65536, 70000, 200000, 3):
+        kind = rng.randrange(4)
         if kind == 0:
-            yield chance.randbytes(min(length, 5000))
+            yield rng.randbytes(min(length, 5000))
         else:
-            yield " ".join(chance.choices(words, k=length // 5 + 1)).encode()[:length]
-    # One text again and again: as far back as the window goes.
+            yield " ".join(rng.choices(words, k=length // 5 + 1)).encode()[:length]
+    # Repeated text, with references as far back as the window.
     for _ in range(20):
-        yield b"".join(b'{"id":%d,"name":"user%d"}' % (number, number * 7) for number in range(chance.randrange(30)))
+        yield b"".join(b'{"id":%d,"name":"user%d"}' % (number, number * 7) for number in range(rng.randrange(30)))
 
 
-def talk(url, offer, seed, **how):
+def exchange(url, offer, seed, **options):
+    """Checks that all messages are echoed and compressed. Returns the connection."""
     with Connection(url, offer) as connection:
-        if connection.agreed is None:
+        if connection.accepted is None:
             raise AssertionError(f"{offer} was declined")
         for number, message in enumerate(messages(seed)):
-            connection.send(message, pieces=1 + number % 4, **how)
+            connection.send(message, fragments=1 + number % 4, **options)
             equal(connection.recv(), message)
         if connection.received > connection.sent * 2 // 3:
             raise AssertionError(f"{connection.received} bytes for {connection.sent}")
         return connection
 
 
-for url, mode in ((DEDICATED, "with context takeover"), (SHARED, "without")):
+for url, mode in ((DEDICATED, "with context takeover"), (SHARED, "without context takeover")):
     for bits in BITS:
 
-        @check(f"{mode}, a server's window of {bits} bits is kept to")
+        @check(f"{mode}: the server uses a window of at most {bits} bits if requested")
         def server_window(url=url, bits=bits):
-            connection = talk(url, f"permessage-deflate; server_max_window_bits={bits}", bits)
+            connection = exchange(url, f"permessage-deflate; server_max_window_bits={bits}", bits)
             equal(connection.server_bits <= bits, True)
 
-        @check(f"{mode}, a client's window of {bits} bits is enough")
+        @check(f"{mode}: the server accepts a client window of {bits} bits")
         def client_window(url=url, bits=bits):
-            connection = talk(url, f"permessage-deflate; client_max_window_bits={bits}", bits)
+            connection = exchange(url, f"permessage-deflate; client_max_window_bits={bits}", bits)
             equal(connection.client_bits <= bits, True)
 
-    @check(f"{mode}, each direction forgets if it is asked to")
+    @check(f"{mode}: context takeover can be turned off in each direction")
     def takeover(url=url):
         for side in ("server", "client"):
-            connection = talk(url, f"permessage-deflate; {side}_no_context_takeover; client_max_window_bits", 1)
-            equal(getattr(connection, f"{side}_keeps"), False)
+            connection = exchange(url, f"permessage-deflate; {side}_no_context_takeover; client_max_window_bits", 1)
+            equal(getattr(connection, f"{side}_context_takeover"), False)
 
-    @check(f"{mode}, whatever level and flush the client uses")
+    @check(f"{mode}: every compression level and flush mode of the client is accepted")
     def levels(url=url):
         for level in (0, 1, 6, 9):
             for flush in (zlib.Z_SYNC_FLUSH, zlib.Z_FULL_FLUSH):
-                talk(url, "permessage-deflate; client_max_window_bits", level, level=level, flush=flush)
+                exchange(url, "permessage-deflate; client_max_window_bits", level, level=level, flush=flush)
 
 
-@check("connections whose messages alternate keep their windows, and their histories apart")
-def many():
+@check("connections with interleaved messages do not share their windows")
+def interleaved():
     connections = [Connection(url, f"permessage-deflate; server_max_window_bits={bits}; client_max_window_bits={bits}")
                    for url in (DEDICATED, SHARED) for bits in BITS for _ in range(2)]
-    said = [list(messages(seed)) for seed in range(len(connections))]
-    for number in range(len(said[0])):
-        for connection, own in zip(connections, said):
-            connection.send(own[number], pieces=1 + number % 3)
-        for connection, own in zip(connections, said):
+    sent = [list(messages(seed)) for seed in range(len(connections))]
+    for number in range(len(sent[0])):
+        for connection, own in zip(connections, sent):
+            connection.send(own[number], fragments=1 + number % 3)
+        for connection, own in zip(connections, sent):
             equal(connection.recv(), own[number])
     for connection in connections:
         connection.__exit__()
 
 
-@check("a window of 8 bits is declined for the server, and taken from the client")
-def eight():
+@check("a window of 8 bits is declined for the server and accepted for the client")
+def window_of_8_bits():
     with Connection(DEDICATED, "permessage-deflate; server_max_window_bits=8") as connection:
-        equal(connection.agreed, None)
-    connection = talk(DEDICATED, "permessage-deflate; server_max_window_bits=8, permessage-deflate; client_max_window_bits=8", 8, level=0)
+        equal(connection.accepted, None)
+    offers = "permessage-deflate; server_max_window_bits=8, permessage-deflate; client_max_window_bits=8"
+    connection = exchange(DEDICATED, offers, 8, level=0)
     equal(connection.client_bits, 8)
 
 
