@@ -47,7 +47,7 @@ impl FromStr for Target {
             return Ok(Target::Address(Endpoint::Unix(path.into())));
         }
         let (host, port) = text.rsplit_once(':').ok_or_else(|| unfit("no port is given"))?;
-        let port = port.parse().map_err(|_| unfit("the port is no number up to 65535"))?;
+        let port = port.parse().map_err(|_| unfit("the port is not a number from 0 to 65535"))?;
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         match bracketed.unwrap_or(host) {
             "" => Err(unfit("no host is given")),

@@ -25,7 +25,7 @@ fn unusable_certificate_or_key_is_refused_with_the_name_of_its_file() {
         (cert.clone(), folder.join("nokey.pem"), "nokey.pem cannot be read: No such file"),
         (file("text.pem", "hello"), key.clone(), "text.pem: contains no certificate"),
         (key.clone(), key.clone(), "key.pem: contains no certificate"),
-        (cert.clone(), cert.clone(), "cert.pem: no private key in it"),
+        (cert.clone(), cert.clone(), "cert.pem: contains no private key"),
         (
             file("broken.pem", "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n"),
             key.clone(),

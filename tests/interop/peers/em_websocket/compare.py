@@ -135,9 +135,9 @@ def cases():
         return [request(13, own=f"{KEYS}{KEY}Sec-WebSocket-{header}: {number}\r\n")]
 
     for number in ("0", "4", "9", "12", "14", "x"):
-        yield "a version that nobody speaks", None, with_version("Version", number)
+        yield "a version that does not exist", None, with_version("Version", number)
     for number in ("0", "4"):
-        yield "a version that nobody speaks", None, with_version("Draft", number)
+        yield "a version that does not exist", None, with_version("Draft", number)
     for header, number in (("Version", "1"), ("Version", "76"), ("Draft", "13")):
         yield "a version in the wrong header", None, with_version(header, number)
     yield "a list of versions", None, with_version("Version", "13, 8")
