@@ -55,7 +55,7 @@ pub(crate) fn write_headers(headers: &HeaderMap, out: &mut Vec<u8>) {
     }
 }
 
-/// Words of registered field names that are not spelled in `Title-Case` (IANA, HTTP Field Name Registry).
+/// Some words of registered field names that are not spelled in `Title-Case` (IANA, HTTP Field Name Registry).
 const SPELLINGS: [(&str, &str); 5] =
     [("etag", "ETag"), ("md5", "MD5"), ("te", "TE"), ("websocket", "WebSocket"), ("www", "WWW")];
 

@@ -299,7 +299,7 @@ impl StreamHandler for Session {
     }
 
     fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
-        match self.ends.take().and_then(|ends| ends.reconnector) {
+        match self.ends.as_mut().and_then(|ends| ends.reconnector.as_mut()) {
             Some(reconnector) => {
                 let Receiver { handler, version, limits } = &mut self.receiver;
                 reconnector.close(handler, stream, (*version, *limits), reason);

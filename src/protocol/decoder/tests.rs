@@ -127,6 +127,18 @@ fn refused(input: &[u8]) -> ProtocolError {
 }
 
 #[test]
+fn client_decodes_unmasked_frames_only_and_checks_their_text_and_length() {
+    let client = |limits, input: &[u8]| decode(Side::Client, limits, input);
+    let (default, narrow) = (MessageLimits::default(), MessageLimits::new().max_message_bytes(3));
+    assert_eq!(client(default, b"\x81\x03abc\x82\x01z"), [text("abc"), binary(b"z")]);
+    assert_eq!(client(default, &[0x81, 0x81, 1, 2, 3, 4, 7]), [Event::Failed(ProtocolError::Masked)]);
+    assert_eq!(client(default, b"\x81\x02a\xff"), [Event::Failed(ProtocolError::InvalidUtf8)]);
+    assert_eq!(client(narrow, b"\x81\x03abc"), [text("abc")]);
+    let too_big = ProtocolError::TooBig { limit: 3, length: 4 };
+    assert_eq!(client(narrow, b"\x81\x04abcd"), [Event::Failed(too_big)]);
+}
+
+#[test]
 fn sample_frames_of_rfc_6455_section_5_7_decode_to_their_messages() {
     let client = |input: &[u8]| decode(Side::Client, MessageLimits::default(), input);
     assert_eq!(client(&bytes("81 05 48 65 6c 6c 6f")), [text("Hello")]);

@@ -1,7 +1,7 @@
 //! What a WebSocket handshake reads from a request.
 
 use http::{
-    HeaderName,
+    HeaderName, HeaderValue,
     header::{self, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
 };
 
@@ -14,9 +14,12 @@ static ORIGINS: [HeaderName; 2] = [header::ORIGIN, HeaderName::from_static("sec-
 static HIXIE_PROTOCOL: HeaderName = HeaderName::from_static("websocket-protocol");
 
 impl Request {
-    /// Requires a `Host` header. A request to open a WebSocket is exempt here, because versions differ in that.
+    /// Requires a `Host` header. A request that may ask for a WebSocket is exempt here, because versions differ in that.
     pub(crate) fn check_host(&self) -> Result<(), HeadError> {
-        if self.names_websocket() { Ok(()) } else { require_host(&self.head) }
+        let lines = self.headers().get_all(header::UPGRADE).into_iter().map(HeaderValue::as_bytes);
+        let mut protocols = lines.flat_map(|line| line.split(|octet| *octet == b','));
+        let exempt = protocols.any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"));
+        if exempt { Ok(()) } else { require_host(&self.head) }
     }
 
     /// Origin of the page that opened the connection, as sent by browsers: `Origin`, or `Sec-WebSocket-Origin` in the
@@ -70,5 +73,28 @@ impl Request {
 
     pub(crate) fn names_websocket(&self) -> bool {
         self.list(header::UPGRADE).any(|protocol| protocol.eq_ignore_ascii_case("websocket"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn missing_host_is_refused_unless_the_request_may_ask_for_a_websocket() {
+        let check = |lines: &[&[u8]]| {
+            let mut head = http::Request::new(());
+            for line in lines {
+                head.headers_mut().append(header::UPGRADE, HeaderValue::from_bytes(line).unwrap());
+            }
+            Request { head, peer_addr: ([127, 0, 0, 1], 1).into(), secured: None, proxied: false }.check_host()
+        };
+        assert_eq!(check(&[]), Err(HeadError::Host));
+        assert_eq!(check(&[b"h2c"]), Err(HeadError::Host));
+        for exempt in [&[&b"WebSocket"[..]][..], &[b"h2c", b"websocket"], &[b"\xe9, websocket"]] {
+            assert_eq!(check(exempt), Ok(()), "{exempt:?}");
+        }
     }
 }

@@ -56,9 +56,12 @@ impl<K: Kernel> Reactor<K> {
             (ClosedBy::Tls, _) => self.hub.outbounds[key].failure().take().map(Error::Tls),
             (ClosedBy::Timeout(kind), _) => Some(Error::Timeout(kind)),
             (ClosedBy::SlowReader, _) => Some(Error::SlowReader),
-            (ClosedBy::Peer, _) if self.hub.outbounds[key].encoding == Encoding::Opening(Side::Client) => {
-                Some(Error::Io(io::ErrorKind::UnexpectedEof.into()))
-            }
+            // The handshake of a client ends early.
+            (by, _) if self.hub.outbounds[key].encoding == Encoding::Opening(Side::Client) => match by {
+                ClosedBy::Peer => Some(Error::Io(io::ErrorKind::UnexpectedEof.into())),
+                ClosedBy::Application | ClosedBy::Shutdown => Some(Error::Closed(reason.clone())),
+                _ => None,
+            },
             _ => None,
         };
         if let Some(error) = error {

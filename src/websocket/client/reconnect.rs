@@ -66,6 +66,9 @@ impl Default for Reconnect {
     }
 }
 
+/// Cap of a wait, 100 years: `Duration::MAX` as a float cannot be converted back.
+const LONGEST_WAIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// Attempts in a row.
 #[derive(Debug, Default, Clone)]
 pub(in crate::websocket) struct Attempts {
@@ -95,7 +98,7 @@ impl Attempts {
         let doubled = policy.initial_backoff.saturating_mul(1 << self.made.min(30));
         self.made += 1;
         let share = f64::from(random) / f64::from(u32::MAX);
-        Some((self.made, doubled.min(policy.max_backoff).mul_f64(share)))
+        Some((self.made, doubled.min(policy.max_backoff).min(LONGEST_WAIT).mul_f64(share)))
     }
 }
 
@@ -115,7 +118,7 @@ impl Reconnector {
 
     /// Calls `on_close`. Then takes the handler and requests the next connection, if the policy asks for one.
     pub(in crate::websocket) fn close(
-        self,
+        &mut self,
         handler: &mut Box<dyn Handler>,
         stream: &mut Stream<'_>,
         (version, mut limits): (Version, MessageLimits),
@@ -139,9 +142,10 @@ impl Reconnector {
     }
 }
 
-/// A running `on_close`. The next connection is requested when it is dropped, so also if `on_close` panics.
+/// A running `on_close`. The next connection is requested when it is dropped, so also if `on_close` panics. It borrows
+/// everything: values of the application are not dropped while a panic unwinds.
 struct Closing<'a, 's> {
-    reconnector: Reconnector,
+    reconnector: &'a mut Reconnector,
     handler: &'a mut Box<dyn Handler>,
     stream: &'a mut Stream<'s>,
     reason: &'a CloseReason,
@@ -151,20 +155,20 @@ impl Drop for Closing<'_, '_> {
     fn drop(&mut self) {
         let Some((attempt, wait)) = self.reconnector.next(self.stream, self.reason) else { return };
         let handler = mem::replace(self.handler, Box::new(NoHandler));
-        let next = ClientStream::new(self.reconnector.clone(), handler, Some((attempt, wait)));
-        let id = next.dial(self.stream.hub);
-        log::debug!(
-            target: "ws_reactor::websocket",
-            "{} reconnects as {id} after {wait:?}: {}",
-            self.stream.id(),
-            self.reconnector.home.url.location()
-        );
+        ClientStream::new(self.reconnector.clone(), handler, Some((attempt, wait))).dial(self.stream.hub);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn longest_backoff_does_not_overflow() {
+        let longest = Reconnect { initial_backoff: Duration::MAX, max_backoff: Duration::MAX, ..Reconnect::default() };
+        let (_, wait) = Attempts::default().next(&longest, Instant::now(), u32::MAX).unwrap();
+        assert!(wait >= Duration::from_secs(99 * 365 * 24 * 3600), "{wait:?}");
+    }
 
     #[test]
     fn backoff_doubles_to_its_limit_and_starts_again_after_a_stable_connection() {

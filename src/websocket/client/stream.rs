@@ -286,9 +286,10 @@ impl StreamHandler for ClientStream {
         let allowed = self.wait().saturating_add(self.options().config.opening_timeout);
         let deadline = stream.hub.after(allowed);
         stream.set_deadline(Some(deadline));
-        if let Some((attempt, wait)) = self.retry
-            && !self.call(stream, |handler, ws| handler.on_reconnect(ws, attempt, wait))
-        {
+        let Some((attempt, wait)) = self.retry else { return };
+        let (id, url) = (stream.id(), &self.route.url);
+        log::debug!(target: "ws_reactor::websocket", "{id} reconnects after {wait:?}: {}", url.location());
+        if !self.call(stream, |handler, ws| handler.on_reconnect(ws, attempt, wait)) {
             self.state = State::Unwanted;
             stream.terminate();
         }
@@ -345,14 +346,17 @@ impl StreamHandler for ClientStream {
         match &self.state {
             State::Refused(..) => self.report_refusal(stream),
             State::Failed | State::Unwanted => {}
+            // An end by the application is no error, except that it must not hide a refusal.
+            _ if matches!(error, Error::Closed(_)) => {}
             _ => self.report_error(stream, error),
         }
     }
 
     fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
-        if !matches!(self.state, State::Unwanted) {
+        debug_assert!(!matches!(self.state, State::HandedOver), "the session has the handler");
+        if !matches!(self.state, State::Unwanted | State::HandedOver) {
             let (reason, view) = (CloseReason::abnormal(reason.by), self.view());
-            self.reconnector.clone().close(&mut self.handler, stream, view, &reason);
+            self.reconnector.close(&mut self.handler, stream, view, &reason);
         }
     }
 }

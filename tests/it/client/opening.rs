@@ -161,3 +161,38 @@ fn refusal_is_reported_whether_the_connection_breaks_or_stays_open() {
         assert_eq!(drain(&server.log)[0], "error the server responded with 503 Service Unavailable");
     }
 }
+
+// regression: a refusal whose body was still arriving was not reported if the application ended the connection.
+#[test]
+fn refusal_is_reported_even_if_the_application_ends_the_connection_before_the_end_of_its_body() {
+    let ends: [fn(&mut Hub, ConnectionId); 4] = [
+        |hub, _| hub.shutdown(Duration::from_secs(5)),
+        |hub, _| hub.stop(),
+        |hub, id| _ = hub.terminate(id),
+        |hub, id| _ = hub.close(id, CloseCode::NORMAL, ""),
+    ];
+    for (index, end) in ends.into_iter().enumerate() {
+        let mut server = FakeServer::dialed_by(Client::new);
+        assert!(server.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\nforb").is_empty());
+        end(server.reactor.hub(), server.id);
+        server.reactor.settle().unwrap();
+        server.reactor.kernel_mut().finish(server.peer);
+        server.reactor.settle().unwrap();
+        let events = drain(&server.log);
+        assert_eq!(events[0], "error the server responded with 403 Forbidden", "{index}");
+        assert!(events.len() == 2 && events[1].starts_with("close 1006"), "{index}: {events:?}");
+    }
+}
+
+#[test]
+fn handshake_that_the_application_ends_reports_no_error() {
+    let ends: [fn(&mut Hub, ConnectionId); 3] =
+        [|hub, _| hub.shutdown(Duration::from_secs(5)), |hub, id| _ = hub.terminate(id), |hub, _| hub.stop()];
+    for end in ends {
+        let mut server = FakeServer::dialed_by(Client::new);
+        end(server.reactor.hub(), server.id);
+        server.reactor.settle().unwrap();
+        let events = drain(&server.log);
+        assert!(events.len() == 1 && events[0].starts_with("close 1006"), "{events:?}");
+    }
+}

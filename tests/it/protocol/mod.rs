@@ -1,8 +1,8 @@
 //! The protocol without sockets: handshakes, decoder and encoder of every version and both sides.
 
 use ws_reactor::{
-    Client, CloseCode, HandshakeError, Message, MessageLimits, OwnedMessage, ProtocolError, Reactor, ReactorConfig,
-    Request, ResponseError, Server, UrlError, Version,
+    Client, CloseCode, HandshakeError, HeadError, Message, MessageLimits, OwnedMessage, ProtocolError, Reactor,
+    ReactorConfig, Request, ResponseError, Server, UrlError, Version,
     http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header},
     net::sim::Sim,
     on_message,
@@ -310,6 +310,15 @@ fn client_request_has_what_the_application_set() {
     let reserved = client.header(name.clone(), HeaderValue::from_static("x")).send(random(), &mut out);
     assert_eq!(reserved.unwrap_err(), RequestError::Header(name));
     assert!(out.is_empty());
+}
+
+#[test]
+fn request_without_host_is_refused_for_good() {
+    let (mut handshake, mut out) = (ServerHandshake::new(), Vec::new());
+    let error = handshake.receive(b"GET / HTTP/1.1\r\n\r\n", &mut out).unwrap_err();
+    assert_eq!(error, HeadError::Host);
+    assert!(out.starts_with(b"HTTP/1.1 400 "));
+    assert_eq!(handshake.receive(b"x", &mut out).unwrap_err(), error);
 }
 
 #[test]

@@ -52,6 +52,14 @@ fn response_that_ends_the_connection_has_connection_close() {
 }
 
 #[test]
+fn request_of_http_1_1_without_host_is_refused_with_400() {
+    for (lines, status) in [("", "400"), ("Upgrade: h2c\r\n", "400"), ("Host: a\r\n", "426")] {
+        let response = response(server(), &format!("GET / HTTP/1.1\r\n{lines}\r\n"));
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{lines:?}: {response}");
+    }
+}
+
+#[test]
 fn list_header_in_several_lines_is_one_list() {
     let request = String::from_utf8_lossy(REQUEST).into_owned();
     for lines in
