@@ -14,7 +14,8 @@ static ORIGINS: [HeaderName; 2] = [header::ORIGIN, HeaderName::from_static("sec-
 static HIXIE_PROTOCOL: HeaderName = HeaderName::from_static("websocket-protocol");
 
 impl Request {
-    /// Requires a `Host` header. A request that may ask for a WebSocket is exempt here, because versions differ in that.
+    /// Requires a `Host` header. A request that may ask for a WebSocket is exempt here, because versions differ in
+    /// that.
     pub(crate) fn check_host(&self) -> Result<(), HeadError> {
         let lines = self.headers().get_all(header::UPGRADE).into_iter().map(HeaderValue::as_bytes);
         let mut protocols = lines.flat_map(|line| line.split(|octet| *octet == b','));
