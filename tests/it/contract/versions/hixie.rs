@@ -47,10 +47,19 @@ fn frame_above_the_limit_fails_the_connection_in_every_framing() {
             &[0x80; 12],
         ];
         for bytes in framings {
-            let mut socket = connect(version, echo().max_frame_bytes(100));
+            let limits = Rc::<RefCell<Vec<usize>>>::default();
+            let recorded = Rc::clone(&limits);
+            let server = Server::new(move |_| {
+                let recorded = Rc::clone(&recorded);
+                Callbacks::new().on_error(move |_, error| match error {
+                    Error::Protocol(ProtocolError::TooBig { limit, .. }) => recorded.borrow_mut().push(*limit),
+                    other => panic!("not too big: {other}"),
+                })
+            });
+            let mut socket = connect(version, server.max_frame_bytes(100));
             socket.send_bytes(bytes);
             assert_eq!(socket.received(), failed(version, CloseCode::MESSAGE_TOO_BIG, ""));
-            assert!(socket.is_ended(), "{version}: {bytes:?}");
+            assert!(socket.is_ended() && limits.take() == [100], "{version}: {bytes:?}");
         }
     }
 }

@@ -13,8 +13,8 @@ use crate::support::{
     wire::{Kind, answer, failed, frame, is_hixie, request, text},
 };
 use ws_reactor::{
-    Callbacks, CloseCode, Error, HandshakeError, HeadError, SendStatus, Server, TestSocket, Version, net::sim::Random,
-    on_message,
+    Callbacks, CloseCode, Error, HandshakeError, HeadError, ProtocolError, SendStatus, Server, TestSocket, Version,
+    net::sim::Random, on_message,
 };
 
 /// The errors that the server reports because no handler exists.
