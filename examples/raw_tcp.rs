@@ -27,7 +27,7 @@ struct Lines {
 impl StreamHandler for Lines {
     fn on_connect(&mut self, stream: &mut Stream<'_>) {
         self.listeners.borrow_mut().push(stream.id());
-        stream.write(b"type a line, and every WebSocket gets it\n");
+        stream.write(b"each line is sent to every WebSocket\n");
     }
 
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
@@ -50,8 +50,8 @@ impl StreamHandler for Lines {
     }
 }
 
-/// Writes a line to every connection of the line protocol. The borrow may be held, because a Hub never calls back.
-fn tell(listeners: &Listeners, hub: &mut Hub, line: &str) {
+/// Writes a line to every connection of the line protocol. The borrow may be held, because the Hub calls no handler.
+fn write_line(listeners: &Listeners, hub: &mut Hub, line: &str) {
     for id in listeners.borrow().iter() {
         hub.write(*id, format!("{line}\n").as_bytes());
     }
@@ -73,16 +73,16 @@ fn main() -> ExitCode {
 
 fn serve(listen: String, lines: String) -> Result<(), Error> {
     let listeners = Listeners::default();
-    let told = Rc::clone(&listeners);
+    let readers = Rc::clone(&listeners);
     let sockets = Server::new(move |_| {
-        let told = Rc::clone(&told);
+        let readers = Rc::clone(&readers);
         Callbacks::new()
             .on_open(|ws, _| {
                 ws.subscribe(SOCKETS);
             })
             .on_message(move |ws, message| match message {
-                Message::Text(text) => tell(&told, ws.hub(), text),
-                Message::Binary(bytes) => tell(&told, ws.hub(), &format!("({} bytes)", bytes.len())),
+                Message::Text(text) => write_line(&readers, ws.hub(), text),
+                Message::Binary(bytes) => write_line(&readers, ws.hub(), &format!("({} bytes)", bytes.len())),
             })
     });
 

@@ -144,11 +144,11 @@ impl Offer {
         let asked = self.server_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
         let ours = config.server_max_window_bits;
         // 8 bits are answered only to a client that named 8 itself: others may not support 8.
-        let told = config.client_max_window_bits;
+        let wanted = config.client_max_window_bits;
         let parameters = DeflateParameters {
             server_max_window_bits: ours.min(asked),
             client_max_window_bits: match self.client_max_window_bits {
-                Some(hint) => told.min(hint.unwrap_or(MAX_WINDOW_BITS)),
+                Some(hint) => wanted.min(hint.unwrap_or(MAX_WINDOW_BITS)),
                 None => MAX_WINDOW_BITS,
             },
             server_context_takeover: config.server_context_takeover && self.server_no_context_takeover.is_none(),
@@ -165,7 +165,7 @@ impl Offer {
     fn kept(&self, config: &DeflateConfig) -> Result<DeflateParameters, BadAnswer> {
         let client = match self.client_max_window_bits {
             None => MAX_WINDOW_BITS,
-            Some(told) => told.ok_or(BadAnswer::Parameter("client_max_window_bits"))?,
+            Some(bits) => bits.ok_or(BadAnswer::Parameter("client_max_window_bits"))?,
         };
         Ok(DeflateParameters {
             server_max_window_bits: self.server_max_window_bits.unwrap_or(MAX_WINDOW_BITS),
