@@ -1,4 +1,4 @@
-//! What a WebSocket handshake reads from a request.
+//! The request of an opening handshake: upgrade, origin, subprotocols.
 
 use http::{
     HeaderName, HeaderValue,

@@ -63,7 +63,7 @@ pub(in crate::reactor) enum Event {
     Ended,
 }
 
-/// What the loop has to do after an event.
+/// Work of the loop after an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::reactor) enum Effect {
     /// Nothing: the event does not matter in this phase.

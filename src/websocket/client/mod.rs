@@ -52,7 +52,7 @@ pub struct Client {
     options: ClientOptions,
 }
 
-/// What a client asks for, and how it connects.
+/// The options of a client: its request, its route, and its policies.
 pub(in crate::websocket) struct ClientOptions {
     pub(in crate::websocket) version: Version,
     pub(in crate::websocket) headers: HeaderMap,

@@ -102,7 +102,7 @@ impl Attempts {
     }
 }
 
-/// What outlives a connection of a client, besides its handler.
+/// The state of a client that outlives a connection, without the handler.
 #[derive(Clone)]
 pub(in crate::websocket) struct Reconnector {
     /// The first route; each reconnect begins there.

@@ -5,6 +5,7 @@ pub(in crate::reactor) mod compression;
 pub(in crate::reactor) mod counts;
 pub(in crate::reactor) mod latest;
 pub(in crate::reactor) mod queue;
+mod segment;
 
 use std::{io::IoSlice, net::SocketAddr, rc::Rc, time::Instant};
 

@@ -1,16 +1,11 @@
 //! The output queue of a connection: segments that wait for the socket, in order.
 
-use std::{collections::VecDeque, io::IoSlice, mem, ops::Range, rc::Rc};
+use std::{collections::VecDeque, io::IoSlice, mem, rc::Rc};
 
 use crate::{
     buffer::{Block, Blocks, SharedBlock},
-    protocol::framing::MAX_HEADER_BYTES,
-    reactor::connection::outbound::latest::Latest,
+    reactor::connection::outbound::{latest::Latest, segment::Segment},
 };
-
-/// A segment does not grow beyond this size for a further frame; a new segment starts instead. Unused capacity of a
-/// segment counts for no limit, so it has to be small compared with the default one.
-const SEGMENT_BYTES: usize = 64 * 1024;
 
 /// Maximum number of slices for one write.
 pub(crate) const MAX_SLICES: usize = 64;
@@ -30,18 +25,6 @@ pub(crate) struct Queue {
     popped: u64,
     /// Positions of the keyed messages, if there are any.
     latest: Option<Box<Latest>>,
-}
-
-#[derive(Debug)]
-struct Segment {
-    /// `None` for bytes in the input being handled.
-    block: Option<SharedBlock>,
-    start: usize,
-    end: usize,
-    /// Bytes of the segment that others may hold, too.
-    shared: usize,
-    /// A frame ends with the segment, so that another frame may follow.
-    ends_frame: bool,
 }
 
 impl Queue {
@@ -263,32 +246,6 @@ impl Queue {
     /// Number of segments for which the queue holds memory.
     pub(crate) fn capacity(&self) -> usize {
         self.segments.capacity()
-    }
-}
-
-impl Segment {
-    fn new(block: Option<SharedBlock>, range: Range<usize>, ends_frame: bool) -> Self {
-        Segment { block, start: range.start, end: range.end, shared: 0, ends_frame }
-    }
-
-    /// Returns `true` if a frame with that many payload bytes may be appended: the block is not shared, and it has
-    /// room, or may be doubled without growing too large.
-    fn has_room_for(&mut self, bytes: usize) -> bool {
-        let Some(Block::Bytes(all)) = self.block.as_mut().and_then(Rc::get_mut) else { return false };
-        let (needed, most) = (self.end + MAX_HEADER_BYTES + bytes, SEGMENT_BYTES);
-        let room = needed <= all.capacity() || 2 * all.capacity() <= most && needed <= most;
-        room && all.len() == self.end
-    }
-
-    /// Bytes of the segment without the first `skip`.
-    fn bytes<'q>(&'q self, input: &'q [u8], skip: usize) -> &'q [u8] {
-        &self.block.as_ref().map_or(input, |block| block.as_bytes())[self.start + skip..self.end]
-    }
-
-    fn release(self, blocks: &mut Blocks) {
-        if let Some(block) = self.block {
-            blocks.give(block);
-        }
     }
 }
 
