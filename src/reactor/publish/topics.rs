@@ -108,8 +108,7 @@ impl Topics {
         members.swap_remove(at as usize);
         if let Some(moved) = members.get(at as usize) {
             self.subscriptions[moved.connection as usize][moved.slot as usize].slot = at;
-        }
-        if self.topics[topic as usize].members.is_empty() {
+        } else if members.is_empty() {
             let gone = self.topics.remove(topic as usize);
             self.names.remove(&gone.name);
         }

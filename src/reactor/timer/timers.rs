@@ -60,10 +60,14 @@ impl<T> Timers<T> {
     /// Moves a timer to `at`. Returns `false` if there is no such timer.
     pub(crate) fn reschedule(&mut self, id: TimerId, at: Instant) -> bool {
         let Some(entry) = self.get(id) else { return false };
-        if let Some(index) = entry.index {
-            self.remove_node(index as usize);
+        match entry.index {
+            Some(index) => {
+                self.heap[index as usize].at = at;
+                let index = self.rise(index as usize);
+                self.sink(index);
+            }
+            None => self.schedule(id.key(), at),
         }
-        self.schedule(id.key(), at);
         true
     }
 
