@@ -25,6 +25,42 @@
 //! | Written                   | -           | -           | Closed    | =         | -           | -      |
 //! | Written, unread           | -           | -           | Lingering | =         | -           | -      |
 //! | Ended                     | Closed      | Closed      | Closed    | Closed    | Closed      | -      |
+//!
+//! # Timers
+//!
+//! One timer of a phase runs at a time; the stall timer of the output runs beside it. A deadline that has passed is
+//! judged only after the socket was read once since: the answer may lie in the socket after a pause of the process, or
+//! behind the events of many other connections. Both sides have a timer unless its row names one.
+//!
+//! | timer             | default | runs from                | restarted by           | waits while         | in all |
+//! |-------------------|---------|--------------------------|------------------------|---------------------|--------|
+//! | connect, raw      | 20 s    | `connect_stream`         | nothing                |                     | 20 s   |
+//! | opening, client   | 30 s    | dialing                  | nothing                |                     | 30 s   |
+//! | refusal, client   | 1 s     | the response head        | nothing                |                     | 1 s    |
+//! | TLS handshake, raw| 10 s    | accept, or `start_tls`   | nothing                |                     | 10 s   |
+//! | opening, server   | 10 s    | accept                   | nothing                |                     | 10 s   |
+//! | silence           | 20 s    | the last sign of life    | a sign of life         | it is not read      |        |
+//! | pong              | 20 s    | the ping has left        | a sign of life         | it is not read      | 40 s   |
+//! | stall             | 30 s    | output waits             | 16 KiB taken, or all   | the socket has room |        |
+//! | closing           | 5 s     | the last output has left | nothing                | output waits        | 60 s   |
+//! | lingering, server | 2 s     | the response has left    | nothing                | output waits        | 60 s   |
+//!
+//! A sign of life is a whole message, fragment or control frame, or 4 KiB of an unfinished frame. The pong timer is
+//! extended, at most twofold, by the time that bytes before the ping need in the system. Closing, lingering and a
+//! client's wait for the end of the stream share one timer; 60 s become `closing_timeout` if that is longer.
+//!
+//! | timer             | end of the connection                                                                        |
+//! |-------------------|----------------------------------------------------------------------------------------------|
+//! | connect, raw      | `Timeout(Resolving)` or `Timeout(Connecting)`                                                |
+//! | opening, client   | 1006, `Timeout(…)` with the step that was not finished: `Resolving` to `Opening`              |
+//! | refusal, client   | 1006, `Refused`: the body is cut off                                                         |
+//! | TLS handshake, raw| `Timeout(Securing)`                                                                          |
+//! | opening, server   | 408 or 503 if a request has begun; `Server::on_error` gets `Timeout(Opening)`                |
+//! | silence           | none: a ping is sent                                                                         |
+//! | pong              | 1006, `Timeout(Pong)`                                                                        |
+//! | stall             | 1013, `SlowReader`; 1006 if closing has begun                                                |
+//! | closing           | 1006, `Timeout(Closing)`; the recorded reason if the peer's close frame has arrived          |
+//! | lingering, server | none: the response was sent                                                                  |
 
 /// Closing phase of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -302,7 +338,8 @@ mod tests {
 
     /// Cells of the table in the documentation of this file: by event, then by phase.
     fn documented() -> Vec<(String, Vec<String>)> {
-        let rows = include_str!("state.rs").lines().filter_map(|line| line.strip_prefix("//! |"));
+        let rows =
+            include_str!("state.rs").lines().filter_map(|line| line.strip_prefix("//! |")).take(EVENTS.len() + 2);
         rows.skip(2)
             .map(|row| {
                 let mut cells = row.split('|').map(|cell| cell.trim().to_owned());
