@@ -97,6 +97,7 @@ pub struct Sim {
     dialed: VecDeque<(PeerId, SocketAddr)>,
     /// Unreported readiness, by token.
     news: BTreeMap<usize, Readiness>,
+    events_per_poll: usize,
     woken: Arc<Woken>,
     timeout: Option<Duration>,
     /// Events of the last poll, to be reported again.
@@ -154,6 +155,7 @@ impl Sim {
             silent: BTreeSet::new(),
             dialed: VecDeque::new(),
             news: BTreeMap::new(),
+            events_per_poll: usize::MAX,
             woken: Arc::default(),
             timeout: None,
             late: None,
@@ -257,6 +259,12 @@ impl Sim {
     fn break_off(&mut self, peer: usize, why: io::ErrorKind) {
         self.peers[peer].broken.get_or_insert(why);
         self.report(peer, Readiness { readable: true, writable: true, hangup: true, failed: true });
+    }
+
+    /// Limits the number of events that one poll reports, as the operating system does
+    /// ([`ReactorConfig::events`](field@crate::ReactorConfig::events)). Default: no limit.
+    pub fn limit_events(&mut self, per_poll: usize) {
+        self.events_per_poll = per_poll;
     }
 
     /// Stops the peer from reading until [`release`](Self::release). The system buffers at most `capacity` bytes for

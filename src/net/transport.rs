@@ -148,6 +148,15 @@ impl<S> Transport<S> {
         }
     }
 
+    /// Drops accepted bytes that wait to be written, and returns their number as ciphertext.
+    pub(crate) fn drop_held_output(&mut self) -> usize {
+        match self {
+            Transport::Dialing | Transport::Plain(_) => 0,
+            #[cfg(feature = "tls")]
+            Transport::Tls(session) => session.drop_held_output(),
+        }
+    }
+
     /// Writes the waiting bytes.
     #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
     pub(crate) fn flush<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<Written> {

@@ -26,7 +26,8 @@ pub enum TimeoutKind {
     Opening,
     /// Keep-alive: nothing was received in time after a ping.
     Pong,
-    /// Closing: the peer did not answer the close frame, or did not read the output queued before that frame.
+    /// Closing: the peer did not answer the close frame in time after that frame was sent, or closing took more than 60 s
+    /// in all.
     Closing,
 }
 
@@ -93,6 +94,11 @@ pub struct CloseReason {
     /// stream: one side ended the stream, and the closing timeout did not pass. In both, the system took all output of
     /// this side. `true` does not prove that the peer received every byte.
     pub clean: bool,
+    /// Bytes of this side's output that the system had not taken when the connection ended; frame headers count, and
+    /// over TLS also the encrypted bytes that waited. 0 if everything was sent.
+    ///
+    /// Messages that a send has accepted are sent in order, so the last ones are those that were lost.
+    pub unsent: usize,
     /// The cause of the end.
     pub by: ClosedBy,
 }
@@ -100,7 +106,7 @@ pub struct CloseReason {
 impl CloseReason {
     /// An end without a close frame: code 1006.
     pub(crate) fn abnormal(by: ClosedBy) -> Self {
-        CloseReason { code: CloseCode::ABNORMAL, reason: String::new(), clean: false, by }
+        CloseReason { code: CloseCode::ABNORMAL, reason: String::new(), clean: false, unsent: 0, by }
     }
 }
 
@@ -123,6 +129,7 @@ impl fmt::Display for CloseReason {
             ClosedBy::Refused { status } => write!(formatter, ", the server responded with {status}"),
             ClosedBy::Tls => formatter.write_str(", TLS failed"),
             ClosedBy::Network(kind) => write!(formatter, ", {kind}"),
-        }
+        }?;
+        if self.unsent > 0 { write!(formatter, ", {} bytes not sent", self.unsent) } else { Ok(()) }
     }
 }

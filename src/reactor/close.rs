@@ -1,6 +1,6 @@
 //! The end of a connection: queues the last output, records the reason, and applies events to the state.
 
-use std::{io, time::Instant};
+use std::{io, time::Duration};
 
 use super::{
     connection::{
@@ -24,8 +24,9 @@ impl Hub {
     /// output is written and ignores `code` and `reason`.
     ///
     /// Messages queued before are still sent. No more messages are accepted or delivered. `on_close` is called when the
-    /// peer has answered, or after [`closing_timeout`](crate::StreamConfig::closing_timeout), 5 s by default. A client
-    /// does not reconnect. A connection that is not established yet ends at once.
+    /// peer has answered, or when [`closing_timeout`](crate::StreamConfig::closing_timeout) has passed after the close
+    /// frame was sent: 5 s by default, and 60 s at most in all. [`CloseReason::unsent`] says how many bytes could not be
+    /// sent. A client does not reconnect. A connection that is not established yet ends at once.
     ///
     /// The id stays in [`connections`](Self::connections) until `on_close`.
     ///
@@ -104,7 +105,7 @@ impl Hub {
         };
         let (code, reason) = (frame.code().unwrap_or(CloseCode::NO_STATUS), frame.reason());
         let ending = match outbound.encoder().is_some_and(|encoder| encoder.version().closes_cleanly()) {
-            true => CloseReason { code, reason: reason.to_owned(), clean: true, by },
+            true => CloseReason { code, reason: reason.to_owned(), clean: true, ..CloseReason::abnormal(by) },
             false => CloseReason::abnormal(by),
         };
         // A server ends the stream first; a client waits for that (RFC 6455 §7.1.1).
@@ -141,24 +142,26 @@ impl Hub {
         }
     }
 
-    /// Ends our side once the output is written, and discards input until `deadline`, so that the peer receives all of
-    /// our output (RFC 9112 §9.6).
-    pub(crate) fn linger(&mut self, id: ConnectionId, deadline: Instant, by: ClosedBy) {
-        self.begin_closing(id, Event::LastSent, in_order(by));
-        self.set_deadline(id, Some(deadline));
+    /// Ends our side once the output is written, and discards input for `timeout` after that, so that the peer receives
+    /// all of our output (RFC 9112 §9.6).
+    pub(crate) fn linger(&mut self, id: ConnectionId, timeout: Duration, by: ClosedBy) {
+        self.begin_closing_within(id, Event::LastSent, Some(timeout), in_order(by));
     }
 
     /// Closes a slow reader: output that has not begun to leave is dropped, and a close frame with 1013 is queued
     /// instead. The loop terminates the connection in this turn.
     pub(super) fn abort_slow_reader(&mut self, id: ConnectionId) {
         let Some(outbound) = self.outbounds.get_mut(id).filter(|outbound| !outbound.state.is_closed()) else { return };
+        if !outbound.state.is_open() {
+            // The last output of the connection is queued already.
+            return self.mark_closed(id.key(), ClosedBy::SlowReader);
+        }
         let code = CloseCode::TRY_AGAIN_LATER;
         outbound.drop_unsent(&mut self.pools);
-        let hopeless = outbound.queued() > HOPELESS_BYTES;
-        if hopeless {
+        if outbound.queued() > HOPELESS_BYTES {
+            outbound.note_dropped(outbound.queued());
             outbound.release(&mut self.pools);
-        }
-        if outbound.state.is_open() && !hopeless {
+        } else {
             outbound.failure_frame(code, "", &mut self.pools);
         }
         // The socket may have room for a close frame where it had none for a larger write.
@@ -166,7 +169,7 @@ impl Hub {
         outbound.state.on(Event::SlowReader);
         let reason = match outbound.encoder() {
             Some(encoder) => unanswered_close(encoder.version(), code, "", ClosedBy::SlowReader),
-            None => CloseReason { code, reason: String::new(), clean: false, by: ClosedBy::SlowReader },
+            None => CloseReason { code, ..CloseReason::abnormal(ClosedBy::SlowReader) },
         };
         outbound.set_ending(reason);
         outbound.set_rule(None);
@@ -182,7 +185,7 @@ impl Hub {
         let unsent = held || outbound.buffered() > 0;
         let event = Event::EndOfInput { unsent, raw: outbound.encoder().is_none() };
         match self.apply(key, event, ClosedBy::Peer) {
-            Effect::BeginClosing => self.start_closing(id, in_order(ClosedBy::Peer)),
+            Effect::BeginClosing => self.start_closing(id, None, in_order(ClosedBy::Peer)),
             // An unanswered close is not clean.
             Effect::Drain if phase == Phase::Closing => {
                 if let Some(reason) = self.outbounds[key].ending_mut() {
@@ -215,7 +218,7 @@ impl Hub {
     /// Applies an event. If the event ends the connection, `by` is the cause, and the loop removes the connection.
     pub(super) fn apply(&mut self, key: usize, event: Event, by: ClosedBy) -> Effect {
         let outbound = &mut self.outbounds[key];
-        let (raw, unsent) = (outbound.encoder().is_none(), outbound.buffered() > 0);
+        let (raw, unsent) = (outbound.encoder().is_none(), outbound.unsent());
         let end = End { phase: outbound.state.phase(), by, raw, unsent, shut: outbound.state.is_shut() };
         let effect = outbound.state.on(event);
         if effect == Effect::Remove {
@@ -233,6 +236,7 @@ impl Hub {
             self.stats.timed_out += 1;
         }
         outbound.set_rule(None);
+        outbound.is_output_watched = false;
         outbound.deadline = None;
         self.discharge(key);
         // Done now and not in `on_close`: if thousands of connections end at once, their publishes need not skip each
@@ -243,24 +247,29 @@ impl Hub {
 
     /// Applies an event with which closing begins, and records the reason. Without effect in other phases.
     fn begin_closing(&mut self, id: ConnectionId, event: Event, reason: CloseReason) {
+        self.begin_closing_within(id, event, None, reason);
+    }
+
+    fn begin_closing_within(&mut self, id: ConnectionId, event: Event, timeout: Option<Duration>, reason: CloseReason) {
         let Some(outbound) = self.outbounds.get_mut(id) else { return };
         if outbound.state.on(event) == Effect::BeginClosing {
-            self.start_closing(id, reason);
+            self.start_closing(id, timeout, reason);
         }
     }
 
-    /// Records the reason of a closing that has begun, and starts its time-out.
-    fn start_closing(&mut self, id: ConnectionId, reason: CloseReason) {
+    /// Records the reason of a closing that has begun, and starts its time-out: the configured one if there is none.
+    fn start_closing(&mut self, id: ConnectionId, timeout: Option<Duration>, reason: CloseReason) {
+        let now = self.now;
         let Some(outbound) = self.outbounds.get_mut(id) else { return };
         outbound.set_ending(reason);
-        outbound.set_rule(None);
-        let timeout = outbound.config.closing_timeout;
+        let deadline = outbound.begin_closing_timer(timeout.unwrap_or(outbound.config.closing_timeout), now);
         if outbound.may_read() {
             // The peer's answer may have been waiting behind a pause.
             self.deferred.reread.push(id.key());
         }
+        // The flush that follows starts the rule of waiting output, or the time-out.
         self.touch(id.key());
-        self.set_deadline(id, Some(self.after(timeout)));
+        self.set_deadline(id, Some(deadline));
     }
 }
 

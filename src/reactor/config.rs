@@ -267,8 +267,12 @@ impl Default for OutputLimits {
 pub struct StreamConfig {
     /// Limits of the output.
     pub output: OutputLimits,
-    /// Time for closing a connection: to write the queued output and to receive the peer's close frame or end of
-    /// stream. Default 5 s. The connection is terminated when the time-out passes.
+    /// Time for the peer to answer the close frame, or to end the stream, once the system has taken all output of this
+    /// side. Default 5 s. The connection is terminated when the time-out passes.
+    ///
+    /// Output that was queued before the close is sent first, under the rule for [slow readers](OutputLimits). Closing
+    /// takes at most 60 s in all, or this time-out if it is longer.
+    /// [`CloseReason::unsent`](crate::CloseReason::unsent) says how many bytes were not sent.
     pub closing_timeout: Duration,
     /// Time for [`connect_stream`](crate::Hub::connect_stream) to resolve the name and to connect. Default 20 s.
     ///

@@ -19,6 +19,7 @@ use super::{
         excess::Excess,
         outbound::{Outbound, counts::ConnectionStats},
         outbounds::Outbounds,
+        ping_mark::PingProgress,
         state::Phase,
     },
     deferred::Deferred,
@@ -298,6 +299,20 @@ impl Hub {
     /// The connection is not being read, so a missing pong means nothing.
     pub(crate) fn is_reading_suspended(&self, id: ConnectionId) -> bool {
         self.outbound(id).is_some_and(|outbound| !outbound.may_read() || outbound.state.is_reread_due())
+    }
+
+    /// Pings a silent peer. [`ping_progress`](Self::ping_progress) says when the ping has left.
+    pub(crate) fn ping_silent(&mut self, id: ConnectionId, data: &[u8]) {
+        let before = self.outbound(id).map_or(0, Outbound::queued);
+        self.ping(id, data);
+        if let Some(outbound) = self.outbounds.get_mut(id) {
+            outbound.mark_ping(outbound.queued() - before, self.now);
+        }
+    }
+
+    /// How far the last ping of [`ping_silent`](Self::ping_silent) has got.
+    pub(crate) fn ping_progress(&self, id: ConnectionId) -> PingProgress {
+        self.outbound(id).map_or(PingProgress::LeftAtOnce, Outbound::ping_progress)
     }
 
     /// The phase of a connection, and whether received messages have to wait: the output is above its mark, the

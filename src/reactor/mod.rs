@@ -56,14 +56,6 @@ pub use self::{
     stats::Stats,
     stream::{Stream, StreamHandler},
 };
-pub(crate) use self::{
-    connection::state::Phase,
-    dial::target::Target,
-    events::Wakeup,
-    id::IdSource,
-    listen::{Service, admission::PendingHandshake},
-    pools::Pools,
-};
 use self::{
     connection::{inbounds::Inbounds, reader::Reader},
     dial::dialer::Dialer,
@@ -73,6 +65,14 @@ use self::{
     slow_turn::Watch,
     token::Token,
     trim::Trim,
+};
+pub(crate) use self::{
+    connection::{ping_mark::PingProgress, state::Phase},
+    dial::target::Target,
+    events::Wakeup,
+    id::IdSource,
+    listen::{Service, admission::PendingHandshake},
+    pools::Pools,
 };
 #[cfg(any(test, fuzzing, measuring))]
 pub(crate) use self::{publish::topics::Topics, timer::timers::Timers};

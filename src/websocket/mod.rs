@@ -4,6 +4,7 @@ mod callbacks;
 mod client;
 mod config;
 mod handler;
+mod liveness;
 mod server;
 mod session;
 mod testing;

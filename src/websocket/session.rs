@@ -1,11 +1,12 @@
 //! A session: an open WebSocket of either side. It decodes input, answers control frames, and calls the handler.
 
-use std::{any::Any, mem, rc::Rc, time::Instant};
+use std::{any::Any, rc::Rc};
 
 use super::{
     client::reconnect::Reconnector,
     config::WebSocketConfig,
     handler::{Handler, WebSocket},
+    liveness::{Liveness, Timeouts, Verdict},
 };
 use crate::{
     buffer::{LARGE_PAYLOAD_BYTES, SharedBlock},
@@ -29,14 +30,7 @@ pub(super) struct Session {
     receiver: Receiver,
     decoder: Decoder,
     config: Rc<WebSocketConfig>,
-    /// When the last complete message or control frame arrived.
-    heard: Instant,
-    /// A ping was sent, and nothing has arrived since.
-    pinged: bool,
-    /// The connection has counters of its own.
-    counted: bool,
-    /// The turn, modulo 2^32, in which the inflation budget was last renewed.
-    inflated: u32,
+    liveness: Liveness,
     /// For the beginning and the end; `None` once an accepted connection is open.
     ends: Option<Box<Ends>>,
 }
@@ -55,6 +49,8 @@ struct Receiver {
     handler: Box<dyn Handler>,
     version: Version,
     limits: MessageLimits,
+    /// The connection has counters of its own.
+    counted: bool,
 }
 
 impl Receiver {
@@ -73,6 +69,9 @@ impl Receiver {
         inflates: bool,
     ) {
         stream.hub.stats.messages_in += 1;
+        if self.counted {
+            stream.hub.count_received(stream.id());
+        }
         let large = message.len() >= LARGE_PAYLOAD_BYTES;
         if large {
             // A large message is often followed by another. The size on the wire of a compressed message is not known
@@ -130,13 +129,10 @@ impl Session {
         // The configuration of the stream decides, not the one of this server or client.
         let counted = stream.stats().is_some();
         let mut session = Session {
-            receiver: Receiver { handler, version, limits },
+            receiver: Receiver { handler, version, limits, counted },
             decoder: Decoder::new(version, side),
             config: Rc::clone(config),
-            heard: stream.hub.now(),
-            pinged: false,
-            counted,
-            inflated: u32::MAX,
+            liveness: Liveness::new(stream.hub.now()),
             ends: None,
         };
         if let Some(inflation) = agreed.map(|agreed| Inflation::new(agreed, side, stream.hub.contexts())) {
@@ -160,7 +156,9 @@ impl Session {
     }
 
     fn on_open(&mut self, stream: &mut Stream<'_>, handshake: &Handshake) {
-        self.listen_for_silence(stream);
+        // Later frames only update `liveness`, so moving the deadline costs nothing per frame.
+        let deadline = self.config.ping_after.map(|ping_after| stream.hub.after(ping_after));
+        stream.set_deadline(deadline);
         self.call(stream, |handler, ws| handler.on_open(ws, handshake));
     }
 
@@ -168,16 +166,6 @@ impl Session {
         log::debug!(target: "ws_reactor::websocket", "{} failed: {error}", stream.id());
         stream.hub.fail(stream.id(), error);
         self.on_error(stream, &Error::Protocol(error));
-    }
-
-    /// Sets the deadline for the next ping. Later frames only update `heard`, so moving the deadline costs nothing per
-    /// frame.
-    fn listen_for_silence(&mut self, stream: &mut Stream<'_>) {
-        self.pinged = false;
-        let silent = stream.hub.now().duration_since(self.heard);
-        let left = self.config.ping_after.map(|ping_after| ping_after.saturating_sub(silent));
-        let deadline = left.map(|left| stream.hub.after(left));
-        stream.set_deadline(deadline);
     }
 
     fn call(&mut self, stream: &mut Stream<'_>, callback: impl FnOnce(&mut dyn Handler, &mut WebSocket<'_>)) {
@@ -199,10 +187,7 @@ impl StreamHandler for Session {
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
         let id = stream.id();
         let mut at = 0;
-        let turn = stream.hub.turn() as u32;
-        if mem::replace(&mut self.inflated, turn) != turn {
-            self.decoder.allow_inflating(INFLATION_BUDGET_BYTES);
-        }
+        self.decoder.renew_inflation(stream.hub.turn() as u32, INFLATION_BUDGET_BYTES);
         let inflates = self.decoder.inflates();
         for left in (0..=self.config.message_budget.max(1)).rev() {
             let (phase, waits) = stream.hub.read_gate(id);
@@ -217,7 +202,7 @@ impl StreamHandler for Session {
             let open = phase == Phase::Open;
             let Pools { blocks, partials, .. } = &mut stream.hub.pools;
             let decoded = self.decoder.next(&mut data[at..], self.receiver.limits, blocks, partials);
-            let Decoded { consumed, incoming, block } = match decoded {
+            let Decoded { consumed, incoming, block, fragments } = match decoded {
                 Ok(decoded) => decoded,
                 Err(error) => {
                     self.fail(stream, error);
@@ -226,16 +211,17 @@ impl StreamHandler for Session {
             };
             at += consumed;
             let Some(incoming) = incoming else {
+                match fragments {
+                    true => self.liveness.on_frame(stream.hub.now()),
+                    false => self.liveness.on_bytes(consumed, stream.hub.now()),
+                }
                 stream.unread(data.len() - at);
                 break;
             };
-            (self.heard, self.pinged) = (stream.hub.now(), false);
+            self.liveness.on_frame(stream.hub.now());
             log::trace!(target: "ws_reactor::websocket", "{id} received {incoming}");
             match incoming {
                 Incoming::Message(message) if open => {
-                    if self.counted {
-                        stream.hub.count_received(id);
-                    }
                     self.receiver.on_message(stream, message, block, inflates);
                 }
                 control => self.receiver.on_control(stream, control, open),
@@ -265,29 +251,30 @@ impl StreamHandler for Session {
         self.call(stream, |handler, ws| handler.on_event(ws, event));
     }
 
-    /// The peer was silent when the deadline was set. Pings the peer; gives it up if nothing follows a ping.
+    /// Pings a silent peer, and ends the connection if no sign of life follows.
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
-        let now = stream.hub.now();
-        if stream.hub.is_reading_suspended(stream.id()) {
-            (self.heard, self.pinged) = (now, false);
-        }
         let Some(ping_after) = self.config.ping_after else { return };
-        if !self.receiver.version.supports_ping() {
-            // Without pings, only the output rule can tell whether the peer is alive.
-            (self.heard, self.pinged) = (now, false);
+        let (id, now) = (stream.id(), stream.hub.now());
+        // Without pings, only the output rule can tell whether the peer is alive.
+        if stream.hub.is_reading_suspended(id) || !self.receiver.version.supports_ping() {
+            self.liveness.excuse(now);
         }
-        match self.pinged {
-            true => _ = stream.hub.terminate_with(stream.id(), ClosedBy::Timeout(TimeoutKind::Pong)),
-            false if now.duration_since(self.heard) >= ping_after => {
+        let timeouts = Timeouts { ping_after, pong_timeout: self.config.pong_timeout };
+        let wait = match self.liveness.check(timeouts, stream.hub.ping_progress(id), now) {
+            Verdict::Wait(left) => left,
+            Verdict::Ping => {
                 // An unsolicited pong without data must not pass for the answer where round trips are measured.
                 let number = stream.hub.turn().to_be_bytes();
-                stream.hub.ping(stream.id(), if self.counted { &number } else { b"" });
-                self.pinged = true;
-                let deadline = stream.hub.after(self.config.pong_timeout);
-                stream.set_deadline(Some(deadline));
+                stream.hub.ping_silent(id, if self.receiver.counted { &number } else { b"" });
+                self.config.pong_timeout
             }
-            _ => self.listen_for_silence(stream),
-        }
+            Verdict::Dead => {
+                stream.hub.terminate_with(id, ClosedBy::Timeout(TimeoutKind::Pong));
+                return;
+            }
+        };
+        let deadline = stream.hub.after(wait);
+        stream.set_deadline(Some(deadline));
     }
 
     fn on_shutdown(&mut self, stream: &mut Stream<'_>) {
@@ -301,7 +288,7 @@ impl StreamHandler for Session {
     fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
         match self.ends.as_mut().and_then(|ends| ends.reconnector.as_mut()) {
             Some(reconnector) => {
-                let Receiver { handler, version, limits } = &mut self.receiver;
+                let Receiver { handler, version, limits, .. } = &mut self.receiver;
                 reconnector.close(handler, stream, (*version, *limits), reason);
             }
             None => self.call(stream, |handler, ws| handler.on_close(ws, reason)),

@@ -36,7 +36,10 @@ impl Kernel for Sim {
         }
         self.step();
         self.woken.0.store(false, Ordering::Release);
-        events.extend(std::mem::take(&mut self.news).into_iter().map(|(token, readiness)| Event { token, readiness }));
+        for _ in 0..self.events_per_poll {
+            let Some((token, readiness)) = self.news.pop_first() else { break };
+            events.push(Event { token, readiness });
+        }
         self.random.shuffle(events);
         if let Some(late) = &mut self.late {
             let every = Readiness { readable: true, writable: true, hangup: true, failed: true };

@@ -24,6 +24,9 @@ use crate::{
 /// Ciphertext that may wait in rustls, in bytes.
 const HELD_BYTES: usize = 64 * 1024;
 
+/// Longest record of a close_notify: a header, an explicit nonce, the alert, and a tag.
+const CLOSE_NOTIFY_BYTES: usize = 31;
+
 /// TLS over a carrier: a stream or, with an `https` proxy, another session.
 #[derive(Debug)]
 pub(crate) struct Session<S> {
@@ -226,6 +229,24 @@ impl<S> Session<S> {
     /// Returns `true` if ciphertext waits to be written.
     pub(crate) fn holds_output(&self) -> bool {
         self.tls.wants_write() || self.carrier.holds_output()
+    }
+
+    /// Drops ciphertext of accepted bytes that waits to be written, and returns its length.
+    pub(crate) fn drop_held_output(&mut self) -> usize {
+        let (mut held, mut dropped) = (self.carrier.drop_held_output(), io::sink());
+        while self.tls.wants_write()
+            && let Ok(length @ 1..) = self.tls.write_tls(&mut dropped)
+        {
+            held += length;
+        }
+        let own = if self.tls.is_handshaking() {
+            held
+        } else if self.finished {
+            CLOSE_NOTIFY_BYTES
+        } else {
+            0
+        };
+        held.saturating_sub(own)
     }
 
     /// Sends a close_notify. `false` if the kernel does not take the record yet.

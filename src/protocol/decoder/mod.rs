@@ -36,6 +36,21 @@ pub(crate) struct Decoded<'m> {
     pub(crate) incoming: Option<Incoming<'m>>,
     /// The block that holds the message, unless the message lies in the input.
     pub(crate) block: Option<&'m SharedBlock>,
+    /// Whole fragments of an unfinished message were decoded.
+    pub(crate) fragments: bool,
+}
+
+impl<'m> Decoded<'m> {
+    /// An item that ends at `consumed`, in the input unless it lies in `block`.
+    #[inline(always)]
+    fn item(consumed: usize, incoming: Incoming<'m>, block: Option<&'m SharedBlock>) -> Self {
+        Decoded { consumed, incoming: Some(incoming), block, fragments: false }
+    }
+
+    /// No item yet.
+    fn none(consumed: usize, fragments: bool) -> Self {
+        Decoded { consumed, incoming: None, block: None, fragments }
+    }
 }
 
 /// Decodes the input of one connection.
@@ -50,13 +65,15 @@ pub(crate) struct Decoder {
     unfinished: Option<Box<PartialState>>,
     side: Side,
     closed: bool,
+    /// The turn of the last renewal of the inflation allowance.
+    renewed: u32,
 }
 
 impl Decoder {
     /// A decoder for input received by `side`.
     pub(crate) fn new(version: Version, side: Side) -> Self {
         let is_hybi = version.traits().framing == Framing::Hybi;
-        Decoder { version, is_hybi, inflation: None, unfinished: None, side, closed: false }
+        Decoder { version, is_hybi, inflation: None, unfinished: None, side, closed: false, renewed: u32::MAX }
     }
 
     /// Enables compressed messages.
@@ -67,6 +84,14 @@ impl Decoder {
     /// Returns `true` if compressed messages are enabled.
     pub(crate) fn inflates(&self) -> bool {
         self.inflation.is_some()
+    }
+
+    /// Allows `bytes` bytes of inflated output, once per turn. After that [`next`](Self::next) stops before the end of
+    /// its input. `turn` is any number that differs from that of the turn before.
+    pub(crate) fn renew_inflation(&mut self, turn: u32, bytes: usize) {
+        if std::mem::replace(&mut self.renewed, turn) != turn {
+            self.allow_inflating(bytes);
+        }
     }
 
     /// Allows `bytes` bytes of inflated output until the next call. After that [`next`](Self::next) stops before the
@@ -102,7 +127,7 @@ impl Decoder {
         {
             let payload = whole.payload(input, self.side);
             let message = if whole.is_text { text(payload)? } else { Message::Binary(payload) };
-            return Ok(Decoded { consumed: whole.end, incoming: Some(Incoming::Message(message)), block: None });
+            return Ok(Decoded::item(whole.end, Incoming::Message(message), None));
         }
         self.next_slow(input, limits, blocks, partials)
     }
@@ -116,7 +141,7 @@ impl Decoder {
         partials: &mut PartialStates,
     ) -> Result<Decoded<'m>, ProtocolError> {
         if input.is_empty() {
-            return Ok(Decoded { consumed: 0, incoming: None, block: None });
+            return Ok(Decoded::none(0, false));
         }
         let Decoder { version, inflation, unfinished, side, closed, .. } = self;
         let unfinished = unfinished.get_or_insert_with(|| partials.take());
@@ -169,16 +194,16 @@ struct DecodeRun<'m> {
 
 impl<'m> DecodeRun<'m> {
     fn decode_hybi(mut self, input: &'m mut [u8], blocks: &mut Blocks) -> Result<Decoded<'m>, ProtocolError> {
-        let mut at = 0;
+        let (mut at, mut fragments) = (0, false);
         loop {
             if *self.closed {
-                return Ok(Decoded { consumed: input.len(), incoming: None, block: None });
+                return Ok(Decoded::none(input.len(), fragments));
             }
             let (header, received) = match self.unfinished.frame {
                 Some(unfinished) => unfinished,
                 None => {
                     let Some(header) = self.next_header(input, &mut at)? else {
-                        return Ok(Decoded { consumed: at, incoming: None, block: None });
+                        return Ok(Decoded::none(at, fragments));
                     };
                     self.admit(&header)?;
                     (header, 0)
@@ -197,7 +222,7 @@ impl<'m> DecodeRun<'m> {
             if whole && received == 0 && (header.op_code.is_control() || header.fin && !gathered) {
                 self.unfinished.frame = None;
                 let incoming = self.incoming(header.op_code, &input[start..end])?;
-                return Ok(Decoded { consumed: end, incoming: Some(incoming), block: None });
+                return Ok(Decoded::item(end, incoming, None));
             }
             if taken > 0 || whole {
                 let kept = self.keep(&header, received, &input[start..end], blocks)?;
@@ -208,25 +233,26 @@ impl<'m> DecodeRun<'m> {
                         unmask(&mut input[rest..end], key, received + kept);
                     }
                     self.unfinished.frame = Some((header, received + kept));
-                    return Ok(Decoded { consumed: rest, incoming: None, block: None });
+                    return Ok(Decoded::none(rest, fragments));
                 }
             }
             if !whole {
                 self.unfinished.frame = Some((header, received + taken));
-                return Ok(Decoded { consumed: end, incoming: None, block: None });
+                return Ok(Decoded::none(end, fragments));
             }
             self.unfinished.frame = None;
             if header.op_code.is_control() {
                 *self.closed = header.op_code == OpCode::Close;
                 let incoming = Incoming::control(self.traits.closing, header.op_code, &self.unfinished.control)?;
-                return Ok(Decoded { consumed: end, incoming: Some(incoming), block: None });
+                return Ok(Decoded::item(end, incoming, None));
             }
             self.unfinished.fragmented = !header.fin;
             if header.fin {
                 self.finish()?;
-                let incoming = Some(Incoming::Message(self.unfinished.assembly.message()));
-                return Ok(Decoded { consumed: end, incoming, block: self.unfinished.assembly.block() });
+                let incoming = Incoming::Message(self.unfinished.assembly.message());
+                return Ok(Decoded::item(end, incoming, self.unfinished.assembly.block()));
             }
+            fragments = true;
         }
     }
 
@@ -235,18 +261,16 @@ impl<'m> DecodeRun<'m> {
         let mut at = 0;
         loop {
             if *self.closed {
-                return Ok(Decoded { consumed: input.len(), incoming: None, block: None });
+                return Ok(Decoded::none(input.len(), false));
             }
             match self.unfinished.hixie.next(input, &mut at, limit)? {
-                None => return Ok(Decoded { consumed: at, incoming: None, block: None }),
+                None => return Ok(Decoded::none(at, false)),
                 Some(hixie::Step::Close) => {
                     *self.closed = true;
-                    let incoming = Some(Incoming::Close(CloseFrame::default()));
-                    return Ok(Decoded { consumed: at, incoming, block: None });
+                    return Ok(Decoded::item(at, Incoming::Close(CloseFrame::default()), None));
                 }
                 Some(hixie::Step::Text { range, begins: true, ends: true }) => {
-                    let incoming = Some(Incoming::Message(text(&input[range])?));
-                    return Ok(Decoded { consumed: at, incoming, block: None });
+                    return Ok(Decoded::item(at, Incoming::Message(text(&input[range])?), None));
                 }
                 Some(hixie::Step::Text { range, begins, ends }) => {
                     if begins {
@@ -255,8 +279,8 @@ impl<'m> DecodeRun<'m> {
                     self.unfinished.assembly.push(&input[range], usize::MAX)?;
                     if ends {
                         self.unfinished.assembly.finish()?;
-                        let incoming = Some(Incoming::Message(self.unfinished.assembly.message()));
-                        return Ok(Decoded { consumed: at, incoming, block: self.unfinished.assembly.block() });
+                        let incoming = Incoming::Message(self.unfinished.assembly.message());
+                        return Ok(Decoded::item(at, incoming, self.unfinished.assembly.block()));
                     }
                 }
             }

@@ -1,6 +1,9 @@
 //! Deadlines of connections, and the end of slow readers.
 
-use std::{mem, time::Instant};
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
 use crate::{
     net::Kernel,
@@ -14,13 +17,17 @@ use crate::{
     },
 };
 
+/// Wait for the rest of the input before a deadline is judged.
+const JUDGE_AGAIN_AFTER: Duration = Duration::from_millis(1);
+
 impl Hub {
     /// Sets the deadline of the connection's current phase. Moving it to a later time costs nothing.
     pub(crate) fn set_deadline(&mut self, id: ConnectionId, deadline: Option<Instant>) {
         let Some(outbound) = self.outbounds.get_mut(id) else {
             return;
         };
-        (outbound.deadline, outbound.deadline_is_for_tls) = (deadline, false);
+        outbound.deadline = deadline;
+        (outbound.deadline_is_for_tls, outbound.is_deadline_passed) = (false, false);
         self.set_deadline_timer(id.key());
     }
 
@@ -58,18 +65,47 @@ impl<K: Kernel> Reactor<K> {
             Some(Passed::ReadAnyway) => self.hub.deferred.reread.push(key),
             None => {}
         }
-        let outbound = &mut self.hub.outbounds[key];
+        if self.hub.outbounds[key].deadline.is_some_and(|at| at <= now) && !self.was_read_since(id) {
+            self.hub.outbounds[key].deadline = Some(now + JUDGE_AGAIN_AFTER);
+        }
+        let Some(outbound) = self.hub.outbounds.get_mut(id).filter(|outbound| !outbound.state.is_closed()) else {
+            return;
+        };
         if outbound.deadline.is_some_and(|at| at <= now) {
             // The handler decides on a deadline of an open connection.
             let closing = (!outbound.state.is_open()).then_some(TimeoutKind::Closing);
-            let passed = self.connect_timeout_kind(id).or(closing).map(ClosedBy::Timeout);
-            self.hub.outbounds[key].deadline = None;
+            let securing = outbound.deadline_is_for_tls.then_some(TimeoutKind::Securing);
+            let passed = self.connect_timeout_kind(id).or(closing).or(securing).map(ClosedBy::Timeout);
+            let outbound = &mut self.hub.outbounds[key];
+            (outbound.deadline, outbound.is_deadline_passed) = (None, false);
             match passed {
                 Some(by) => self.hub.mark_closed(key, by),
                 None => self.call(key, |handler, stream| handler.on_deadline(stream)),
             }
         }
         self.hub.set_deadline_timer(key);
+    }
+
+    /// Reads the socket once before a deadline that has passed is judged: its event may still wait in the system, after
+    /// a pause of the process or behind the events of many other connections. A socket that is being connected is asked
+    /// for its result.
+    ///
+    /// Returns `false` if the budget of the turn does not suffice. The connection is then read in the next turn.
+    fn was_read_since(&mut self, id: ConnectionId) -> bool {
+        let key = id.key();
+        if self.hub.outbounds[key].state.is_connecting() {
+            self.advance_attempts(id);
+            return true;
+        }
+        let first = !mem::replace(&mut self.hub.outbounds[key].is_deadline_passed, true);
+        if first {
+            self.inbounds[key].readable = true;
+            self.reader.tls_step_allowed = self.inbounds[key].transport.is_handshaking() && self.reader.take_tls_step();
+            self.read_from(key);
+            self.reader.tls_step_allowed = false;
+        }
+        // The steps of TLS handshakes wait in a queue of their own. Other connections have been read by the second look.
+        self.inbounds.get(key).is_none_or(|inbound| !inbound.tls_queued && !(first && inbound.reread_queued))
     }
 
     /// Checks whether the output of a connection has waited too long.
@@ -80,16 +116,7 @@ impl<K: Kernel> Reactor<K> {
             outbound.blocked = false;
             self.flush(key);
         }
-        let (outbound, now) = (&mut self.hub.outbounds[key], self.hub.now);
-        let (timeout, suspended, waiting) =
-            (outbound.config.output.stall_timeout, outbound.state.is_held_by_output(), outbound.buffered());
-        let blocked = outbound.blocked;
-        let rule = outbound.rule_mut()?;
-        if !blocked {
-            // The socket has room: the output waits for the compressor, or for the writes of this turn.
-            rule.excuse(waiting, now);
-        }
-        rule.on_time(timeout, suspended, now)
+        self.hub.outbounds[key].check_rule(self.hub.now)
     }
 
     /// Terminates the connections closed as slow readers.

@@ -41,7 +41,11 @@ impl<K: Kernel> Reactor<K> {
     /// Reports the end of a connection to its handler, and removes the connection.
     pub(in crate::reactor) fn remove(&mut self, key: usize) {
         let ending = self.hub.outbounds[key].take_ending();
-        let reason = ending.unwrap_or_else(|| CloseReason::abnormal(ClosedBy::Peer));
+        let mut reason = ending.unwrap_or_else(|| CloseReason::abnormal(ClosedBy::Peer));
+        if reason.by != ClosedBy::Tls && self.inbounds[key].transport.holds_output() {
+            reason.unsent += self.inbounds[key].transport.drop_held_output();
+            reason.clean &= reason.unsent == 0;
+        }
         log::debug!(target: "ws_reactor::reactor", "{} closed: {reason}", self.hub.outbounds[key].id);
         let dialing = self.inbounds[key].dialing.take();
         if let Some(dialing) = &dialing {

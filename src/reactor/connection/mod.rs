@@ -1,6 +1,7 @@
 //! Connections: their two halves, reading, writing, and their end.
 
 mod charge;
+pub(super) mod closing_timer;
 mod deadlines;
 pub(super) mod encoding;
 pub(super) mod excess;
@@ -11,6 +12,7 @@ pub(super) mod outbound;
 pub(super) mod outbounds;
 pub(super) mod output_rule;
 mod peer_addr;
+pub(super) mod ping_mark;
 mod read;
 mod read_plan;
 pub(super) mod reader;

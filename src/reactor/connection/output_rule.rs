@@ -21,6 +21,10 @@ pub(in crate::reactor) const READ_ANYWAY_AFTER: Duration = Duration::from_secs(1
 /// Bytes read each time in spite of the output.
 pub(in crate::reactor) const READ_ANYWAY_BYTES: usize = 256 * 1024;
 
+/// Longest time that output which moves keeps its connection from being read; a quarter of the stall time-out if that
+/// is shorter. Otherwise the peer's own output would stand still, and the peer would take this side for a slow reader.
+const FAIR_READ_AFTER: Duration = Duration::from_secs(5);
+
 /// Decision on a message, by the amount of buffered output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::reactor) enum Admission {
@@ -60,6 +64,9 @@ pub(in crate::reactor) struct OutputRule {
     read_at: Instant,
     /// Bytes that may be read in spite of the output.
     allowance: usize,
+    /// The last read in spite of the output, or the start of the rule; and the output waiting then.
+    granted_at: Instant,
+    granted_with: usize,
 }
 
 impl From<Admission> for SendStatus {
@@ -85,15 +92,23 @@ pub(in crate::reactor) enum Passed {
 impl OutputRule {
     /// Starts an interval with `waiting` bytes of output.
     pub(in crate::reactor) fn new(waiting: usize, now: Instant) -> Self {
-        OutputRule { progress_at: now, missing: needed(waiting), read_at: now + READ_ANYWAY_AFTER, allowance: 0 }
+        OutputRule {
+            progress_at: now,
+            missing: needed(waiting),
+            read_at: now + READ_ANYWAY_AFTER,
+            allowance: 0,
+            granted_at: now,
+            granted_with: usize::MAX,
+        }
     }
 
     /// Notes that the peer has taken `moved` bytes, and that `waiting` bytes are left.
-    pub(in crate::reactor) fn on_moved(&mut self, moved: usize, waiting: usize, now: Instant) {
+    pub(in crate::reactor) fn on_moved(&mut self, moved: usize, waiting: usize, limits: &OutputLimits, now: Instant) {
         if moved == 0 {
             return;
         }
-        (self.read_at, self.allowance) = (now + READ_ANYWAY_AFTER, 0);
+        let fair = later(self.granted_at, FAIR_READ_AFTER.min(limits.stall_timeout / 4));
+        self.read_at = (now + READ_ANYWAY_AFTER).min(fair);
         self.missing = self.missing.saturating_sub(moved);
         if self.missing == 0 {
             (self.progress_at, self.missing) = (now, needed(waiting));
@@ -114,23 +129,33 @@ impl OutputRule {
 
     pub(in crate::reactor) fn on_time(
         &mut self,
-        stall_timeout: Duration,
+        limits: &OutputLimits,
         suspended: bool,
+        waiting: usize,
         now: Instant,
     ) -> Option<Passed> {
-        if now.saturating_duration_since(self.progress_at) >= stall_timeout {
+        if now.saturating_duration_since(self.progress_at) >= limits.stall_timeout {
             return Some(Passed::Stalled);
         }
-        if suspended && now >= self.read_at {
-            (self.read_at, self.allowance) = (now + READ_ANYWAY_AFTER, READ_ANYWAY_BYTES);
-            return Some(Passed::ReadAnyway);
+        if !suspended || now < self.read_at {
+            return None;
         }
-        None
+        self.read_at = now + READ_ANYWAY_AFTER;
+        if self.has_grown(limits, waiting) {
+            return None;
+        }
+        (self.granted_at, self.granted_with, self.allowance) = (now, waiting, READ_ANYWAY_BYTES);
+        Some(Passed::ReadAnyway)
     }
 
-    /// Bytes that may be read in spite of the output.
-    pub(in crate::reactor) fn allowance(&self) -> usize {
-        self.allowance
+    /// Bytes that may be read in spite of the `waiting` output.
+    pub(in crate::reactor) fn allowance(&self, limits: &OutputLimits, waiting: usize) -> usize {
+        if self.has_grown(limits, waiting) { 0 } else { self.allowance }
+    }
+
+    /// Near the limit, reading must not add output: the answers to a few requests might be larger than the limit.
+    fn has_grown(&self, limits: &OutputLimits, waiting: usize) -> bool {
+        waiting > self.granted_with.max(limits.limit_bytes / 2)
     }
 
     /// Notes that `bytes` of the allowance were read.
@@ -158,6 +183,19 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(30);
 
+    /// Calls `on_time` with the default limits and a megabyte of output.
+    fn on_time(rule: &mut OutputRule, suspended: bool, now: Instant) -> Option<Passed> {
+        rule.on_time(&OutputLimits::default(), suspended, 1 << 20, now)
+    }
+
+    fn on_moved(rule: &mut OutputRule, moved: usize, waiting: usize, now: Instant) {
+        rule.on_moved(moved, waiting, &OutputLimits::default(), now);
+    }
+
+    fn allowance(rule: &OutputRule) -> usize {
+        rule.allowance(&OutputLimits::default(), 1 << 20)
+    }
+
     fn limits(high_water_bytes: usize, limit_bytes: usize, overflow: Overflow) -> OutputLimits {
         OutputLimits { high_water_bytes, limit_bytes, overflow, ..OutputLimits::default() }
     }
@@ -180,26 +218,26 @@ mod tests {
         let start = Instant::now();
         let mut rule = OutputRule::new(1 << 20, start);
         for second in 1..=100 {
-            rule.on_moved(600, 1 << 20, start + Duration::from_secs(second));
-            assert_eq!(rule.on_time(TIMEOUT, false, start + Duration::from_secs(second)), None, "{second}");
+            on_moved(&mut rule, 600, 1 << 20, start + Duration::from_secs(second));
+            assert_eq!(on_time(&mut rule, false, start + Duration::from_secs(second)), None, "{second}");
         }
         let mut rule = OutputRule::new(1 << 20, start);
         for second in 1..30 {
-            rule.on_moved(500, 1 << 20, start + Duration::from_secs(second));
-            assert_eq!(rule.on_time(TIMEOUT, false, start + Duration::from_secs(second)), None, "{second}");
+            on_moved(&mut rule, 500, 1 << 20, start + Duration::from_secs(second));
+            assert_eq!(on_time(&mut rule, false, start + Duration::from_secs(second)), None, "{second}");
         }
-        assert_eq!(rule.on_time(TIMEOUT, false, start + TIMEOUT), Some(Passed::Stalled));
+        assert_eq!(on_time(&mut rule, false, start + TIMEOUT), Some(Passed::Stalled));
     }
 
     #[test]
     fn peer_must_take_output_below_16_kib_completely_within_the_timeout() {
         let start = Instant::now();
         let mut rule = OutputRule::new(10, start);
-        rule.on_moved(9, 1, start + Duration::from_secs(29));
-        assert_eq!(rule.on_time(TIMEOUT, false, start + TIMEOUT), Some(Passed::Stalled));
+        on_moved(&mut rule, 9, 1, start + Duration::from_secs(29));
+        assert_eq!(on_time(&mut rule, false, start + TIMEOUT), Some(Passed::Stalled));
         rule = OutputRule::new(10, start);
-        rule.on_moved(10, 5, start + Duration::from_secs(29));
-        assert_eq!(rule.on_time(TIMEOUT, false, start + TIMEOUT), None);
+        on_moved(&mut rule, 10, 5, start + Duration::from_secs(29));
+        assert_eq!(on_time(&mut rule, false, start + TIMEOUT), None);
         assert_eq!(rule.next_deadline(TIMEOUT, false), start + Duration::from_secs(59));
     }
 
@@ -208,16 +246,52 @@ mod tests {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut rule = OutputRule::new(1 << 20, start);
-        assert_eq!((rule.on_time(TIMEOUT, true, at(999)), rule.allowance()), (None, 0));
-        assert_eq!(rule.on_time(TIMEOUT, true, at(1000)), Some(Passed::ReadAnyway));
+        assert_eq!((on_time(&mut rule, true, at(999)), allowance(&rule)), (None, 0));
+        assert_eq!(on_time(&mut rule, true, at(1000)), Some(Passed::ReadAnyway));
         rule.use_allowance(READ_ANYWAY_BYTES - 1);
-        assert_eq!((rule.allowance(), rule.on_time(TIMEOUT, true, at(1999))), (1, None));
-        assert_eq!(rule.on_time(TIMEOUT, false, at(2000)), None, "reading is not blocked by output");
-        assert_eq!(rule.on_time(TIMEOUT, true, at(2000)), Some(Passed::ReadAnyway));
-        assert_eq!(rule.allowance(), READ_ANYWAY_BYTES);
-        rule.on_moved(1, 1 << 20, at(2500));
-        assert_eq!((rule.allowance(), rule.on_time(TIMEOUT, true, at(3499))), (0, None));
+        assert_eq!((allowance(&rule), on_time(&mut rule, true, at(1999))), (1, None));
+        assert_eq!(on_time(&mut rule, false, at(2000)), None, "reading is not blocked by output");
+        assert_eq!(on_time(&mut rule, true, at(2000)), Some(Passed::ReadAnyway));
+        assert_eq!(allowance(&rule), READ_ANYWAY_BYTES);
+        on_moved(&mut rule, 1, 1 << 20, at(2500));
+        assert_eq!(on_time(&mut rule, true, at(3499)), None);
         assert_eq!(rule.next_deadline(TIMEOUT, true), at(3500));
+    }
+
+    // regression: of two ends that sent to each other, the one whose output moved never read.
+    #[test]
+    fn connection_is_read_every_five_seconds_while_its_output_moves() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut rule = OutputRule::new(1 << 20, start);
+        let mut reads = Vec::new();
+        for millis in (100..12_000).step_by(100) {
+            on_moved(&mut rule, 1000, 1 << 20, at(millis));
+            if on_time(&mut rule, true, at(millis)).is_some() {
+                reads.push(millis);
+            }
+        }
+        assert_eq!(reads, [5000, 10_000]);
+        let short = OutputLimits::default().stall_timeout(Duration::from_secs(4));
+        let mut rule = OutputRule::new(1 << 20, start);
+        rule.on_moved(1000, 1 << 20, &short, at(500));
+        assert_eq!(rule.next_deadline(short.stall_timeout, true), at(1000));
+    }
+
+    #[test]
+    fn output_above_half_of_the_limit_that_grows_is_not_read_in_spite_of() {
+        let limits = OutputLimits::default().limit_bytes(1000);
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut rule = OutputRule::new(900, start);
+        // Two ends that send to each other at once: the output is near the limit from the start.
+        assert_eq!(rule.on_time(&limits, true, 900, at(1)), Some(Passed::ReadAnyway));
+        assert!(rule.allowance(&limits, 900) > 0 && rule.allowance(&limits, 901) == 0);
+        assert_eq!(rule.on_time(&limits, true, 901, at(2)), None);
+        assert_eq!(rule.next_deadline(TIMEOUT, true), at(3));
+        assert_eq!(rule.on_time(&limits, true, 900, at(3)), Some(Passed::ReadAnyway));
+        assert_eq!(rule.on_time(&limits, true, 500, at(4)), Some(Passed::ReadAnyway));
+        assert!(rule.allowance(&limits, 500) > 0 && rule.allowance(&limits, 501) == 0);
     }
 
     /// Model of the rule that looks back over the whole history: an interval begins where the peer had taken enough,
@@ -255,7 +329,7 @@ mod tests {
             let mut model = Model { start: now, taken: Vec::new(), waiting_at_start: waiting };
             for (millis, moved, queued) in steps {
                 now += Duration::from_millis(millis);
-                let stalled = rule.on_time(TIMEOUT, false, now) == Some(Passed::Stalled);
+                let stalled = on_time(&mut rule, false, now) == Some(Passed::Stalled);
                 prop_assert_eq!(stalled, model.is_stalled(now));
                 prop_assert_eq!(rule.next_deadline(TIMEOUT, false) <= now, stalled);
                 if stalled {
@@ -263,7 +337,7 @@ mod tests {
                 }
                 let moved = moved.min(waiting);
                 waiting = waiting - moved + queued;
-                rule.on_moved(moved, waiting, now);
+                on_moved(&mut rule, moved, waiting, now);
                 if moved > 0 {
                     model.on_moved(moved, waiting, now);
                 }

@@ -19,6 +19,8 @@ pub(in crate::reactor) struct Reader {
     rereads: Vec<usize>,
     /// Connections that wait for a step of their TLS handshake, oldest first.
     tls_steps: VecDeque<usize>,
+    /// Steps of TLS handshakes that may still be made in this turn.
+    tls_steps_left: usize,
     /// The connection being read may make a step of its TLS handshake.
     pub(in crate::reactor) tls_step_allowed: bool,
 }
@@ -32,6 +34,7 @@ impl Reader {
             left: 0,
             rereads: Vec::new(),
             tls_steps: VecDeque::new(),
+            tls_steps_left: 0,
             tls_step_allowed: false,
         }
     }
@@ -70,8 +73,26 @@ impl Reader {
         self.tls_steps.push_back(key);
     }
 
+    /// Renews the budget of TLS handshake steps for a turn.
+    pub(in crate::reactor) fn reset_tls_steps(&mut self, steps: usize) {
+        self.tls_steps_left = steps.max(1);
+    }
+
+    /// The next connection for a step of its TLS handshake, within the budget.
     pub(in crate::reactor) fn pop_tls_step(&mut self) -> Option<usize> {
-        self.tls_steps.pop_front()
+        if self.tls_steps_left == 0 {
+            return None;
+        }
+        let key = self.tls_steps.pop_front()?;
+        self.tls_steps_left -= 1;
+        Some(key)
+    }
+
+    /// Returns `true` if a connection may make a step of its TLS handshake now, because no other one waits for that.
+    pub(in crate::reactor) fn take_tls_step(&mut self) -> bool {
+        let allowed = self.tls_steps.is_empty() && self.tls_steps_left > 0;
+        self.tls_steps_left -= usize::from(allowed);
+        allowed
     }
 
     /// Number of connections that wait to be read again.

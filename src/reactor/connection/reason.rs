@@ -13,14 +13,14 @@ pub(in crate::reactor) fn unanswered_close(
     by: ClosedBy,
 ) -> CloseReason {
     match version.supports_close_codes() {
-        true => CloseReason { code, reason: reason.to_owned(), clean: false, by },
+        true => CloseReason { code, reason: reason.to_owned(), ..CloseReason::abnormal(by) },
         false => CloseReason::abnormal(by),
     }
 }
 
 /// A raw stream that ended in order.
 pub(in crate::reactor) fn in_order(by: ClosedBy) -> CloseReason {
-    CloseReason { code: CloseCode::NO_STATUS, reason: String::new(), clean: true, by }
+    CloseReason { code: CloseCode::NO_STATUS, clean: true, ..CloseReason::abnormal(by) }
 }
 
 /// Facts about the end of a connection.
@@ -31,8 +31,8 @@ pub(in crate::reactor) struct End {
     pub(in crate::reactor) by: ClosedBy,
     /// The stream has no closing handshake.
     pub(in crate::reactor) raw: bool,
-    /// Output was left.
-    pub(in crate::reactor) unsent: bool,
+    /// Bytes of output that were not sent.
+    pub(in crate::reactor) unsent: usize,
     /// Our side of the stream was shut down before.
     pub(in crate::reactor) shut: bool,
 }
@@ -42,19 +42,18 @@ impl End {
     pub(in crate::reactor) fn complete(self, recorded: Option<CloseReason>) -> CloseReason {
         let End { phase, by, raw, unsent, shut } = self;
         let timed_out = matches!(by, ClosedBy::Timeout(_));
-        match (phase, recorded) {
+        let reason = match (phase, recorded) {
             // Errors after a finished closing handshake do not matter, unless our last output could not be sent.
             (Phase::Draining | Phase::Lingering, Some(reason)) => {
-                let sent = by == ClosedBy::Peer || shut && !timed_out;
-                CloseReason { clean: reason.clean && sent, ..reason }
+                let ended = by == ClosedBy::Peer || shut && !timed_out;
+                CloseReason { clean: reason.clean && ended, ..reason }
             }
-            (Phase::AwaitingEof, Some(reason)) => {
-                CloseReason { clean: reason.clean && !(timed_out && unsent), ..reason }
-            }
+            (Phase::AwaitingEof, Some(reason)) => reason,
             (Phase::Closing, Some(reason)) => CloseReason::abnormal(if by == ClosedBy::Peer { reason.by } else { by }),
             _ if raw && by == ClosedBy::Peer => in_order(by),
             _ => CloseReason::abnormal(by),
-        }
+        };
+        CloseReason { clean: reason.clean && unsent == 0, unsent, ..reason }
     }
 }
 
@@ -69,11 +68,17 @@ mod tests {
     const TIMEOUT: ClosedBy = ClosedBy::Timeout(TimeoutKind::Closing);
 
     fn end(phase: Phase, by: ClosedBy) -> End {
-        End { phase, by, raw: false, unsent: false, shut: false }
+        End { phase, by, raw: false, unsent: 0, shut: false }
     }
 
     fn answered() -> Option<CloseReason> {
-        Some(CloseReason { code: CloseCode::NORMAL, reason: "bye".to_owned(), clean: true, by: ClosedBy::Application })
+        let reason = "bye".to_owned();
+        Some(CloseReason {
+            code: CloseCode::NORMAL,
+            reason,
+            clean: true,
+            ..CloseReason::abnormal(ClosedBy::Application)
+        })
     }
 
     #[test]
@@ -107,9 +112,9 @@ mod tests {
                 assert_eq!(reason, clean, "{phase:?} {by:?} {shut}");
             }
         }
-        for (by, unsent, clean) in [(TIMEOUT, false, true), (TIMEOUT, true, false), (RESET, true, true)] {
+        for (by, unsent, clean) in [(TIMEOUT, 0, true), (TIMEOUT, 7, false), (RESET, 0, true), (RESET, 7, false)] {
             let reason = End { unsent, ..end(Phase::AwaitingEof, by) }.complete(answered());
-            assert_eq!((reason.clean, reason.by), (clean, ClosedBy::Application), "{by:?} {unsent}");
+            assert_eq!((reason.clean, reason.unsent, reason.by), (clean, unsent, ClosedBy::Application), "{by:?}");
         }
     }
 

@@ -64,8 +64,8 @@ impl<K: Kernel> Reactor<K> {
 
     /// Makes as many steps of TLS handshakes as the budget allows, oldest first.
     pub(in crate::reactor) fn run_tls_handshakes(&mut self) {
-        for _ in 0..self.config.tls_handshake_budget.max(1) {
-            let Some(key) = self.reader.pop_tls_step() else { return };
+        self.reader.reset_tls_steps(self.config.tls_handshake_budget);
+        while let Some(key) = self.reader.pop_tls_step() {
             if let Some(inbound) = self.inbounds.get_mut(key)
                 && mem::take(&mut inbound.tls_queued)
             {

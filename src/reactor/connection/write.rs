@@ -60,7 +60,7 @@ impl<K: Kernel> Reactor<K> {
     #[inline]
     fn update_rule(&mut self, key: usize, moved: usize) {
         let Some(outbound) = self.hub.outbounds.at_mut(key) else { return };
-        if outbound.blocked || outbound.rule().is_some() {
+        if outbound.blocked || outbound.is_output_watched {
             self.update_rule_of_waiting(key, moved);
         }
     }
@@ -68,15 +68,29 @@ impl<K: Kernel> Reactor<K> {
     #[cold]
     fn update_rule_of_waiting(&mut self, key: usize, moved: usize) {
         let (inbound, outbound, now) = (&self.inbounds[key], &mut self.hub.outbounds[key], self.hub.now);
+        if outbound.state.is_closed() {
+            return;
+        }
         let waiting = outbound.buffered();
-        // A connection that is connecting, opening, in a TLS handshake or closing has a deadline of its own.
+        let written = waiting == 0 && !inbound.transport.holds_output();
+        if let Some(mark) = outbound.ping_mark_mut() {
+            mark.on_moved(moved, written, now);
+        }
+        if written {
+            if let Some(deadline) = outbound.on_all_written(now) {
+                let id = outbound.id;
+                self.hub.set_deadline(id, Some(deadline));
+            }
+            return;
+        }
+        // A connection that is connecting, in a TLS handshake or in its opening handshake has a deadline of its own.
         let established = !outbound.state.is_connecting() && !inbound.transport.is_handshaking();
-        let judged = outbound.state.is_open() && established && !outbound.encoding.is_opening();
-        if !judged || waiting == 0 && !inbound.transport.holds_output() {
-            return outbound.set_rule(None);
+        let opening = outbound.state.is_open() && outbound.encoding.is_opening();
+        if !established || opening {
+            return outbound.end_rule();
         }
         match outbound.rule_mut() {
-            Some(rule) => rule.on_moved(moved, waiting, now),
+            Some(_) => outbound.on_moved(moved, now),
             None => outbound.set_rule(Some(OutputRule::new(waiting, now))),
         }
         self.hub.set_deadline_timer(key);

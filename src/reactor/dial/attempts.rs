@@ -171,6 +171,14 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
+    /// Handles the results of a connection's attempts whose events have not been reported yet.
+    pub(in crate::reactor) fn advance_attempts(&mut self, id: ConnectionId) {
+        let attempts = self.dialing(id).map(|dialing| dialing.attempts.clone());
+        for slot in attempts.into_iter().flatten() {
+            self.on_attempt(slot);
+        }
+    }
+
     /// Handles an event of an attempt.
     pub(in crate::reactor) fn on_attempt(&mut self, slot: usize) {
         match self.dialer.advance(&mut self.kernel, slot) {

@@ -275,8 +275,7 @@ impl ServerStream {
     fn end(&mut self, stream: &mut Stream<'_>) {
         self.state = State::Answered;
         self.pending = None;
-        let deadline = stream.hub.after(self.server.config.linger_timeout);
-        stream.hub.linger(stream.id(), deadline, ClosedBy::Application);
+        stream.hub.linger(stream.id(), self.server.config.linger_timeout, ClosedBy::Application);
     }
 }
 

@@ -1,13 +1,19 @@
 //! The rarely used state of a connection, and access to its output rule.
 
-use std::{io, mem, rc::Rc, time::Instant};
+use std::{
+    io, mem,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     protocol::CloseReason,
     reactor::{
         connection::{
+            closing_timer::ClosingTimer,
             outbound::{Outbound, counts::Counts},
-            output_rule::OutputRule,
+            output_rule::{OutputRule, Passed},
+            ping_mark::{PingMark, PingProgress},
         },
         id::TimerId,
     },
@@ -23,6 +29,12 @@ pub(in crate::reactor) struct Cold {
     pub(in crate::reactor) tls_info: Option<Rc<TlsInfo>>,
     /// Progress of waiting output.
     pub(in crate::reactor) rule: Option<OutputRule>,
+    /// Time-out of closing, once closing has begun.
+    pub(in crate::reactor) closing: Option<ClosingTimer>,
+    /// Place of the newest ping of this side, if it was queued behind other output.
+    pub(in crate::reactor) ping: Option<PingMark>,
+    /// Bytes of output that were dropped because the connection ends.
+    pub(in crate::reactor) dropped: usize,
     /// Bytes above the high-water mark, as charged to `Excess`.
     pub(in crate::reactor) charged: usize,
     /// Error of the transport.
@@ -34,6 +46,9 @@ pub(in crate::reactor) struct Cold {
     /// Counters, if the configuration asks for them.
     pub(in crate::reactor) counts: Option<Box<Counts>>,
 }
+
+/// Most bytes of output that a TLS session holds besides the queue.
+const MAX_HELD_BYTES: usize = 64 * 1024;
 
 impl Outbound {
     /// Result of the TLS handshake.
@@ -74,19 +89,94 @@ impl Outbound {
 
     /// Progress of waiting output; `None` while the socket takes all output.
     pub(in crate::reactor) fn rule(&self) -> Option<&OutputRule> {
-        if self.has_rule { self.cold.as_ref()?.rule.as_ref() } else { None }
+        if self.is_output_watched { self.cold.as_ref()?.rule.as_ref() } else { None }
     }
 
     pub(in crate::reactor) fn rule_mut(&mut self) -> Option<&mut OutputRule> {
-        if self.has_rule { self.cold.as_mut()?.rule.as_mut() } else { None }
+        if self.is_output_watched { self.cold.as_mut()?.rule.as_mut() } else { None }
     }
 
     /// Sets the rule when the socket is full, and removes it when no output waits.
     pub(in crate::reactor) fn set_rule(&mut self, rule: Option<OutputRule>) {
-        if rule.is_some() || self.has_rule {
-            self.has_rule = rule.is_some();
+        if rule.is_some() || self.is_output_watched {
+            self.is_output_watched = rule.is_some();
             self.cold.get_or_insert_default().rule = rule;
         }
+    }
+
+    /// Starts the time-out of closing, unless it runs. Its deadline changes when the last output has left.
+    pub(in crate::reactor) fn begin_closing_timer(&mut self, timeout: Duration, now: Instant) -> Instant {
+        self.is_output_watched = true;
+        self.cold.get_or_insert_default().closing.get_or_insert_with(|| ClosingTimer::new(timeout, now)).deadline()
+    }
+
+    /// The system has taken all output. Returns the deadline of closing, if the connection is closing.
+    pub(in crate::reactor) fn on_all_written(&mut self, now: Instant) -> Option<Instant> {
+        self.set_rule(None);
+        let closing = self.cold.as_mut()?.closing.as_mut()?;
+        closing.on_written(now);
+        Some(closing.deadline())
+    }
+
+    /// The peer has taken `moved` bytes of waiting output.
+    pub(in crate::reactor) fn on_moved(&mut self, moved: usize, now: Instant) {
+        let waiting = self.buffered();
+        if let Some(rule) = self.cold.as_mut().and_then(|cold| cold.rule.as_mut()) {
+            rule.on_moved(moved, waiting, &self.config.output, now);
+        }
+    }
+
+    /// Checks whether waiting output has waited too long. A connection whose socket has room is excused: its output
+    /// waits for the compressor, or for the writes of this turn.
+    pub(in crate::reactor) fn check_rule(&mut self, now: Instant) -> Option<Passed> {
+        let (waiting, suspended) = (self.buffered(), self.state.is_held_by_output());
+        let rule = self.cold.as_mut()?.rule.as_mut()?;
+        if !self.blocked {
+            rule.excuse(waiting, now);
+        }
+        rule.on_time(&self.config.output, suspended, waiting, now)
+    }
+
+    /// Removes the rule of output that no longer matters, or has a deadline of its own.
+    pub(in crate::reactor) fn end_rule(&mut self) {
+        self.set_rule(None);
+        self.is_output_watched = self.cold.as_ref().is_some_and(|cold| cold.closing.is_some());
+    }
+
+    /// Notes the place of a ping that was just queued: `length` bytes at the end of the output.
+    pub(in crate::reactor) fn mark_ping(&mut self, length: usize, now: Instant) {
+        if self.blocked || self.queued() > length {
+            let held = if self.tls_info().is_some() { MAX_HELD_BYTES } else { 0 };
+            let mark = PingMark::new(self.queued() + held, now);
+            self.cold.get_or_insert_default().ping = Some(mark);
+        } else if let Some(cold) = &mut self.cold {
+            cold.ping = None;
+        }
+    }
+
+    pub(in crate::reactor) fn ping_mark_mut(&mut self) -> Option<&mut PingMark> {
+        self.cold.as_mut()?.ping.as_mut()
+    }
+
+    pub(in crate::reactor) fn ping_progress(&self) -> PingProgress {
+        let mark = self.cold.as_ref().and_then(|cold| cold.ping.as_ref());
+        match mark.map_or(PingProgress::LeftAtOnce, PingMark::progress) {
+            // Without a rule the system has taken all output in one write.
+            PingProgress::Queued if self.rule().is_none() => PingProgress::LeftAtOnce,
+            progress => progress,
+        }
+    }
+
+    /// Notes that output was dropped because the connection ends.
+    pub(in crate::reactor) fn note_dropped(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.cold.get_or_insert_default().dropped += bytes;
+        }
+    }
+
+    /// Bytes of output that the system has not taken, dropped ones included.
+    pub(in crate::reactor) fn unsent(&self) -> usize {
+        self.buffered() + self.cold.as_ref().map_or(0, |cold| cold.dropped)
     }
 
     /// Most bytes for one read. Without an allowance a read serves the handshake of the transport and is not limited.
@@ -99,7 +189,7 @@ impl Outbound {
 
     /// Bytes that may be read although the output is above its mark.
     pub(in crate::reactor) fn allowance(&self) -> usize {
-        self.rule().map_or(0, OutputRule::allowance)
+        self.rule().map_or(0, |rule| rule.allowance(&self.config.output, self.buffered()))
     }
 
     /// Notes that `bytes` were read although the output is above its mark.

@@ -47,8 +47,8 @@ pub(crate) struct Outbound {
     pub(in crate::reactor) encoding: Encoding,
     /// Output is above the high-water mark, or was at the last check.
     pub(in crate::reactor) congested: bool,
-    /// `cold` holds a rule: output waits that the socket did not take.
-    pub(in crate::reactor) has_rule: bool,
+    /// `cold` holds a rule, because output waits that the socket did not take, or the end of the output is awaited.
+    pub(in crate::reactor) is_output_watched: bool,
     /// The socket took less than it was offered; an event will report room.
     pub(in crate::reactor) blocked: bool,
     /// The connection is listed in `touched`.
@@ -57,6 +57,8 @@ pub(crate) struct Outbound {
     pub(in crate::reactor) counted: bool,
     /// The deadline is removed when the TLS handshake is done.
     pub(in crate::reactor) deadline_is_for_tls: bool,
+    /// The deadline has passed, and the connection is read once more before the deadline is judged.
+    pub(in crate::reactor) is_deadline_passed: bool,
     peer_addr: PeerAddr,
     pub(in crate::reactor) config: Rc<StreamConfig>,
     /// `None` unless compression was negotiated.
@@ -77,11 +79,12 @@ impl Outbound {
             state: State::connected(),
             encoding: Encoding::Raw,
             congested: false,
-            has_rule: false,
+            is_output_watched: false,
             blocked: false,
             touched: false,
             counted: false,
             deadline_is_for_tls: false,
+            is_deadline_passed: false,
             peer_addr: peer_addr.into(),
             config,
             compression: None,
@@ -288,10 +291,12 @@ impl Outbound {
 
     /// Drops output of which nothing has been sent.
     pub(in crate::reactor) fn drop_unsent(&mut self, pools: &mut Pools) {
+        let before = self.buffered();
         self.forget_uncompressed(pools);
         if let Some(queue) = &mut self.queue {
             queue.keep_begun(&mut pools.blocks);
         }
+        self.note_dropped(before - self.buffered());
     }
 
     /// Notes that the socket has room again. A waiting pong is sent at the next frame boundary.

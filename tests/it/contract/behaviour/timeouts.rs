@@ -60,6 +60,59 @@ pub(super) fn any_complete_frame_counts_as_an_answer_to_a_ping(version: Version)
     assert!(silent.received().is_empty() && !silent.is_closed());
 }
 
+pub(super) fn bytes_of_an_unfinished_message_keep_the_connection_alive_from_4_kib_per_timeout_on(version: Version) {
+    if !version.supports_ping() {
+        return;
+    }
+    let whole = text(version, &"x".repeat(60_000));
+    for (bytes, alive) in [(5000, true), (500, false)] {
+        let (mut socket, log) = connect_to_echo(version, unchanged);
+        for piece in whole.chunks(bytes).take(12) {
+            socket.send_bytes(piece);
+            socket.advance(Duration::from_secs(18));
+        }
+        assert_eq!(socket.is_closed(), !alive, "{bytes} bytes in 18 s");
+        assert_eq!(log.borrow().last().unwrap().contains("Timeout(Pong)"), !alive, "{bytes}");
+        if alive {
+            let sent = whole.chunks(bytes).take(12).map(<[u8]>::len).sum();
+            socket.send_bytes(&whole[sent..]);
+            assert!(log.borrow().contains(&"message of 60000".to_owned()));
+        }
+    }
+}
+
+pub(super) fn small_fragments_of_an_unfinished_message_keep_the_connection_alive(version: Version) {
+    if !version.supports_ping() {
+        return;
+    }
+    let (mut socket, log) = connect_to_echo(version, unchanged);
+    socket.send_bytes(&frame(version, Kind::Text, false, b"first"));
+    for _ in 0..12 {
+        socket.advance(Duration::from_secs(18));
+        socket.send_bytes(&frame(version, Kind::Continuation, false, b"more"));
+    }
+    assert!(!socket.is_closed());
+    socket.send_bytes(&frame(version, Kind::Continuation, true, b""));
+    assert!(log.borrow().contains(&"message of 53".to_owned()));
+}
+
+pub(super) fn ping_behind_waiting_output_does_not_time_out(version: Version) {
+    if !version.supports_ping() {
+        return;
+    }
+    let (mut socket, log) = connect(version, unchanged, |ws, _| {
+        assert!(ws.send("x".repeat(40_000)).is_queued());
+    });
+    socket.hold(1000);
+    socket.send("go");
+    // The peer takes 20 KB in each 25 s: it is no slow reader, and our ping waits behind the rest.
+    socket.advance(Duration::from_secs(25));
+    assert!(!socket.is_closed());
+    socket.hold(21_000);
+    socket.advance(Duration::from_secs(25));
+    assert!(!socket.is_closed(), "{:?}", log.borrow());
+}
+
 pub(super) fn peer_that_reads_nothing_for_the_stall_timeout_is_closed(version: Version) {
     let without_pings = |server: Server| server.ping_after(None);
     let (mut socket, log) = connect(version, without_pings, |ws, _| {
