@@ -46,8 +46,8 @@ pub enum Error {
     /// The connection was reset, or the system refused to continue it. On a client also: the server or the proxy ended
     /// the stream before the handshake was complete.
     Io(io::Error),
-    /// TLS failed: a certificate was not accepted, or the peer does not speak TLS. On a server also: the client speaks
-    /// TLS where plain HTTP is expected.
+    /// TLS failed: a certificate was not accepted, or the peer does not speak TLS; the source says so of plain HTTP. On
+    /// a server also: the client speaks TLS where plain HTTP is expected.
     Tls(io::Error),
     /// A timeout passed. The connection ends.
     Timeout(TimeoutKind),

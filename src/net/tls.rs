@@ -2,6 +2,7 @@
 
 mod certificates;
 mod client;
+mod first_bytes;
 mod session;
 pub(crate) mod testing;
 

@@ -15,7 +15,10 @@ use rustls::{ClientConnection, Connection, HandshakeKind, ServerConfig, ServerCo
 use crate::{
     net::{
         kernel::Kernel,
-        tls::TlsConnector,
+        tls::{
+            TlsConnector,
+            first_bytes::{FirstBytes, NotTls, PLAIN_ANSWER, Peer, Start},
+        },
         transport::{Arrived, Ciphertext, Transport, Written},
     },
     tls_info::TlsInfo,
@@ -32,6 +35,8 @@ const CLOSE_NOTIFY_BYTES: usize = 31;
 pub(crate) struct Session<S> {
     carrier: Transport<S>,
     tls: Connection,
+    /// The peer's first bytes, until they are known to be TLS.
+    first_bytes: Option<FirstBytes>,
     /// Ciphertext not yet given to rustls, because earlier plaintext found no room.
     unfed: Vec<u8>,
     /// The end of the handshake was reported.
@@ -48,7 +53,7 @@ impl<S> Session<S> {
     /// A server session.
     pub(crate) fn new(carrier: Transport<S>, config: Arc<ServerConfig>) -> io::Result<Self> {
         let tls = ServerConnection::new(config).map_err(io::Error::other)?;
-        Session::of(carrier, tls.into())
+        Session::of(carrier, tls.into(), Peer::Client)
     }
 
     /// A client session with the server `name`, which may be an address.
@@ -56,12 +61,21 @@ impl<S> Session<S> {
         let name = ServerName::try_from(name.to_owned())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?}: {error}")))?;
         let tls = ClientConnection::new(Arc::clone(&config.0), name).map_err(io::Error::other)?;
-        Session::of(carrier, tls.into())
+        Session::of(carrier, tls.into(), Peer::Server)
     }
 
-    fn of(carrier: Transport<S>, mut tls: Connection) -> io::Result<Self> {
+    fn of(carrier: Transport<S>, mut tls: Connection, peer: Peer) -> io::Result<Self> {
         tls.set_buffer_limit(Some(HELD_BYTES));
-        Ok(Session { carrier, tls, unfed: Vec::new(), reported: false, ended: false, finished: false, failure: None })
+        Ok(Session {
+            carrier,
+            tls,
+            first_bytes: Some(FirstBytes::new(peer)),
+            unfed: Vec::new(),
+            reported: false,
+            ended: false,
+            finished: false,
+            failure: None,
+        })
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
@@ -136,9 +150,13 @@ impl<S> Session<S> {
         let fed = if unfed.is_empty() {
             let carried = self.carrier.read(kernel, ciphertext, beneath)?;
             if carried == Arrived::END {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+                let not_tls = self.first_bytes.as_ref().and_then(FirstBytes::end);
+                return Err(not_tls.map_or_else(|| io::ErrorKind::UnexpectedEof.into(), io::Error::from));
             }
             (arrived.taken, arrived.more) = (carried.taken, carried.more);
+            if !self.starts_as_tls(kernel, &ciphertext[..carried.length])? {
+                return Ok(arrived);
+            }
             self.feed(&ciphertext[..carried.length], buffer, &mut arrived.length)
         } else {
             self.feed(&unfed, buffer, &mut arrived.length)
@@ -155,6 +173,25 @@ impl<S> Session<S> {
         Ok(arrived)
     }
 
+    /// Checks the peer's first bytes, which rustls gets only if this returns `true`.
+    ///
+    /// A client that speaks plain HTTP gets an answer that it understands, if the kernel takes it.
+    fn starts_as_tls<K: Kernel<Stream = S>>(&mut self, kernel: &mut K, data: &[u8]) -> io::Result<bool> {
+        let Some(first_bytes) = &mut self.first_bytes else { return Ok(true) };
+        match first_bytes.read(data) {
+            Start::Tls => self.first_bytes = None,
+            Start::PerhapsTls => {}
+            Start::PerhapsHttp => return Ok(false),
+            Start::NotTls(error) => {
+                if error == NotTls::Request {
+                    let _ = self.carrier.write(kernel, &[IoSlice::new(PLAIN_ANSWER)]);
+                }
+                return Err(error.into());
+            }
+        }
+        Ok(true)
+    }
+
     /// Gives ciphertext to rustls, and appends plaintext to `buffer` from `length` on.
     fn feed(&mut self, mut ciphertext: &[u8], buffer: &mut [u8], length: &mut usize) -> io::Result<()> {
         while !ciphertext.is_empty() && !self.ended {
@@ -163,10 +200,10 @@ impl<S> Session<S> {
                 break;
             }
             self.tls.read_tls(&mut ciphertext)?;
-            let processed = self.tls.process_new_packets().map_err(refused);
+            let processed = self.tls.process_new_packets();
             // Plaintext before a bad record is valid.
             *length += self.decrypted(&mut buffer[*length..])?;
-            processed?;
+            processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         }
         Ok(())
     }
@@ -259,14 +296,6 @@ impl<S> Session<S> {
 
     pub(crate) fn shutdown_write<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<()> {
         self.carrier.shutdown_write(kernel)
-    }
-}
-
-fn refused(error: rustls::Error) -> io::Error {
-    let plain = matches!(error, rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType));
-    match plain {
-        true => io::Error::new(io::ErrorKind::InvalidData, "the peer does not speak TLS"),
-        false => io::Error::new(io::ErrorKind::InvalidData, error),
     }
 }
 

@@ -317,6 +317,9 @@ impl Server {
     ///
     /// `tls` is a [`TlsConfig`](crate::TlsConfig), an `Arc<rustls::ServerConfig>`, or a [`TlsAcceptor`]; a clone of the
     /// acceptor can replace the certificates later.
+    ///
+    /// A client that speaks plain HTTP is answered with 400, in plain text; [`on_error`](Self::on_error) gets
+    /// [`Error::Tls`](crate::Error::Tls).
     pub fn tls(mut self, tls: impl Into<TlsAcceptor>) -> Self {
         self.tls = Some(tls.into());
         self

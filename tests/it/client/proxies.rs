@@ -170,4 +170,23 @@ mod over_tls {
             assert!(events[0].contains("invalid peer certificate") && events.len() == 2, "{events:?}");
         }
     }
+
+    #[test]
+    fn https_proxy_that_speaks_plain_http_is_named_in_the_error() {
+        let mut reactor = reactor();
+        reactor.kernel_mut().play("10.0.0.1:8443".parse().unwrap());
+        let log = Log::default();
+        let client = Client::new(recording(&log)).proxy("https://proxy.example:8443".parse().unwrap());
+        reactor.connect("ws://server.example/", client.proxy_tls(trusting(&secure::LOCALHOST))).unwrap();
+        reactor.settle().unwrap();
+        let (peer, _) = reactor.kernel_mut().dialed().unwrap();
+        reactor.kernel_mut().send(peer, b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        reactor.settle().unwrap();
+        let events = drain(&log);
+        assert!(events[0].starts_with("error TLS failed: the server speaks plain HTTP, not TLS;"), "{events:?}");
+        assert!(
+            events[0].ends_with("(the URL of a proxy: http)") && events[1] == "close 1006, TLS failed",
+            "{events:?}"
+        );
+    }
 }

@@ -151,4 +151,37 @@ mod over_tls {
         reactor.settle().unwrap();
         assert_eq!(drain(&log), ["connection failed: a TLS handshake is already in progress"]);
     }
+
+    #[test]
+    fn server_that_speaks_plain_text_after_start_tls_is_reported() {
+        struct StartTls(Log);
+        impl StreamHandler for StartTls {
+            fn on_connect(&mut self, stream: &mut Stream<'_>) {
+                stream.start_tls(&without_verification(), "mail.example");
+            }
+
+            fn on_data(&mut self, _: &mut Stream<'_>, _: &mut [u8]) {
+                self.0.borrow_mut().push("data".to_owned());
+            }
+
+            fn on_error(&mut self, _: &mut Stream<'_>, error: &Error) {
+                self.0.borrow_mut().push(format!("{error:#}"));
+            }
+        }
+        for (answer, error) in [
+            (&b"HTTP/1.1 400 Bad Request\r\n"[..], "TLS failed: the server speaks plain HTTP, not TLS;"),
+            (b"220 mail.example ESMTP\r\n", "TLS failed: the peer does not speak TLS"),
+        ] {
+            let mut reactor = reactor();
+            reactor.kernel_mut().play("10.0.0.1:25".parse().unwrap());
+            let log = Log::default();
+            reactor.connect_stream("mail.example:25", StartTls(Rc::clone(&log))).unwrap();
+            reactor.settle().unwrap();
+            let (peer, _) = reactor.kernel_mut().dialed().unwrap();
+            reactor.kernel_mut().send(peer, answer);
+            reactor.settle().unwrap();
+            let events = drain(&log);
+            assert!(events.len() == 1 && events[0].starts_with(error), "{events:?}");
+        }
+    }
 }

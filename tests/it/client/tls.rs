@@ -131,6 +131,66 @@ fn client_presents_its_certificate_to_a_server_that_requires_one() {
     assert!(drain(&log)[0].starts_with("error "), "no certificate to present");
 }
 
+/// The events of a client of `url` whose server sends these pieces and, unless they end the connection, ends the
+/// stream.
+fn events_after(url: &str, pieces: impl IntoIterator<Item = Vec<u8>>) -> Vec<String> {
+    let mut reactor = reactor();
+    reactor.kernel_mut().play("10.0.0.1:443".parse().unwrap());
+    let log = Log::default();
+    reactor.connect(url, Client::new(recording(&log)).tls(trusting(&secure::LOCALHOST))).unwrap();
+    reactor.settle().unwrap();
+    let (peer, _) = reactor.kernel_mut().dialed().unwrap();
+    for piece in pieces {
+        reactor.kernel_mut().send(peer, &piece);
+        reactor.settle().unwrap();
+    }
+    reactor.kernel_mut().finish(peer);
+    reactor.settle().unwrap();
+    drain(&log)
+}
+
+const SPEAKS_PLAIN: &str = "error TLS failed: the server speaks plain HTTP, not TLS; the URL may need the scheme ws \
+    (the URL of a proxy: http)";
+
+#[test]
+fn server_that_answers_tls_with_plain_http_is_named_in_the_error() {
+    let response = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+    for piece in [1, 4, response.len()] {
+        let events = events_after(URL, response.chunks(piece).map(<[u8]>::to_vec));
+        assert_eq!(events, [SPEAKS_PLAIN, "close 1006, TLS failed"]);
+    }
+}
+
+#[test]
+fn server_that_answers_tls_with_neither_tls_nor_http_is_reported() {
+    for answer in [&b"220 mail.example ESMTP\r\n"[..], b"HTTP", b"\x15\x02\x01\0\x02\x02\x28"] {
+        for piece in [1, answer.len()] {
+            let events = events_after(URL, answer.chunks(piece).map(<[u8]>::to_vec));
+            let expected = ["error TLS failed: the peer does not speak TLS", "close 1006, TLS failed"];
+            assert_eq!(events, expected, "{}", answer.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn alert_of_a_tls_server_is_named_and_an_end_without_an_alert_is_reported() {
+    let alert = b"\x15\x03\x03\0\x02\x02\x46";
+    for piece in [1, 2, alert.len()] {
+        let events = events_after("ws://localhost:443/", alert.chunks(piece).map(<[u8]>::to_vec));
+        assert_eq!(
+            events,
+            [
+                "error opening handshake failed: the server speaks TLS; the URL may need the scheme wss",
+                "close 1006, TLS failed"
+            ]
+        );
+    }
+    for (url, close) in [("ws://localhost:443/", "by the peer, not clean"), (URL, "unexpected end of file")] {
+        let expected = ["error connection failed: unexpected end of file".to_owned(), format!("close 1006, {close}")];
+        assert_eq!(events_after(url, []), expected, "{url}");
+    }
+}
+
 #[test]
 fn tls_to_a_plain_port_and_plain_to_a_tls_port_fail_with_an_error() {
     let mut reactor = reactor_serving_tls(echo());
@@ -143,5 +203,6 @@ fn tls_to_a_plain_port_and_plain_to_a_tls_port_fail_with_an_error() {
     reactor.connect("ws://localhost:443/", Client::new(recording(&log))).unwrap();
     reactor.settle().unwrap();
     let events = drain(&log);
-    assert!(events[0].starts_with("error ") && events[1].starts_with("close 1006"), "{events:?}");
+    assert_eq!(events[0], "error the server responded with 400 Bad Request");
+    assert!(events[1].starts_with("close 1006"), "{events:?}");
 }

@@ -43,7 +43,7 @@ fn unusable_certificate_or_key_is_refused_with_the_name_of_its_file() {
     for (certificate, key, expected) in cases {
         let error = format!(
             "{:#}",
-            ws_reactor::Error::from(TlsConfig::from_pem_files(&certificate, &key).expect_err(expected))
+            Error::from(TlsConfig::from_pem_files(&certificate, &key).expect_err(expected))
         );
         assert!(error.contains(expected), "{error:?} does not contain {expected:?}");
     }

@@ -12,23 +12,76 @@ fn responses_of_old_versions_over_tls_have_a_wss_location() {
     }
 }
 
-#[test]
-fn plain_http_on_a_tls_port_and_tls_on_a_plain_port_are_terminated_and_reported() {
+/// A server that records its errors.
+fn reporting(server: Server) -> (Server, Rc<RefCell<Vec<String>>>) {
     let errors: Rc<RefCell<Vec<String>>> = Rc::default();
-    let reporting = |server: Server| {
-        let reported = Rc::clone(&errors);
-        server.on_error(move |_, error| reported.borrow_mut().push(format!("{error:#}")))
-    };
-    let mut plain = TestSocket::request(reporting(secure::server(echo())), wire::request(Version::Rfc6455, "/", ""));
-    assert!(plain.is_closed());
+    let reported = Rc::clone(&errors);
+    (server.on_error(move |_, error| reported.borrow_mut().push(format!("{error:#}"))), errors)
+}
+
+/// Splits `bytes` into pieces of this length, and returns what a TLS server answers and reports.
+fn answer_and_errors(bytes: &[u8], piece: usize) -> (String, Vec<String>) {
+    let (server, errors) = reporting(secure::server(echo()));
+    let mut socket = TestSocket::request(server, b"");
+    for piece in bytes.chunks(piece) {
+        socket.send_bytes(piece);
+    }
+    assert!(socket.is_closed(), "{}", bytes.escape_ascii());
+    (String::from_utf8_lossy(&socket.received_bytes()).into_owned(), errors.take())
+}
+
+#[test]
+fn plain_http_on_a_tls_port_is_answered_in_plain_and_reported_by_name() {
+    for request in ["GET / HTTP/1.1\r\n\r\n", "CONNECT example.com:443 HTTP/1.1\r\n\r\n", "PRI * HTTP/2.0\r\n"] {
+        for piece in [1, 3, usize::MAX] {
+            let (answer, errors) = answer_and_errors(request.as_bytes(), piece);
+            assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer:?}");
+            assert!(answer.ends_with("\r\n\r\nplain HTTP was sent to a TLS port; use https or wss\n"), "{answer:?}");
+            assert_eq!(errors, ["TLS failed: the client speaks plain HTTP to a TLS port"], "{request:?}");
+        }
+    }
+    let opening = wire::request(Version::Rfc6455, "/", "");
+    assert_eq!(
+        answer_and_errors(&opening, opening.len()).1,
+        ["TLS failed: the client speaks plain HTTP to a TLS port"]
+    );
+}
+
+#[test]
+fn client_that_speaks_neither_tls_nor_http_on_a_tls_port_gets_no_answer() {
+    for bytes in [&b"SSH-2.0-OpenSSH\r\n"[..], b"GETTING", b"\x16\x02\x01", b"\0\0\0\0", b"\r\n"] {
+        for piece in [1, usize::MAX] {
+            let expected = (String::new(), vec!["TLS failed: the peer does not speak TLS".to_owned()]);
+            assert_eq!(answer_and_errors(bytes, piece), expected, "{}", bytes.escape_ascii());
+        }
+    }
+    // The stream ends within a word that might be HTTP.
+    let (server, errors) = reporting(secure::server(echo()));
+    let mut socket = TestSocket::request(server, b"GE");
+    assert!(!socket.is_closed());
+    socket.finish();
+    assert!(socket.is_closed());
     assert_eq!(errors.take(), ["TLS failed: the peer does not speak TLS"]);
+}
+
+#[test]
+fn record_that_is_no_client_hello_ends_the_connection_with_one_error() {
+    let (_, errors) = answer_and_errors(b"\x16\x03\x01\x00\x04\xff\xff\xff\xff", usize::MAX);
+    assert!(errors.len() == 1 && errors[0].starts_with("TLS failed: "), "{errors:?}");
+}
+
+#[test]
+fn tls_on_a_plain_port_is_terminated_and_reported() {
     let hello = std::mem::take(secure::Client::new(secure::trust(&LOCALHOST), "localhost").encrypt(&mut Vec::new()));
-    let mut encrypted = TestSocket::request(reporting(echo()), &hello);
-    assert!(encrypted.is_closed() && encrypted.received_bytes().is_empty());
-    assert_eq!(errors.take(), ["TLS failed: the client speaks TLS to a plain HTTP port"]);
-    let mut garbage = TestSocket::request(reporting(secure::server(echo())), b"\x16\x03\x01\x00\x04\xff\xff\xff\xff");
-    assert!(garbage.is_closed());
-    assert_eq!(errors.take().len(), 1);
+    for piece in [1, hello.len()] {
+        let (server, errors) = reporting(echo());
+        let mut encrypted = TestSocket::request(server, b"");
+        for piece in hello.chunks(piece) {
+            encrypted.send_bytes(piece);
+        }
+        assert!(encrypted.is_closed() && encrypted.received_bytes().is_empty());
+        assert_eq!(errors.take(), ["TLS failed: the client speaks TLS to a plain HTTP port"]);
+    }
 }
 
 #[test]

@@ -72,3 +72,39 @@ fn close_notify_after_data_in_the_same_read_is_reported() {
         (&b"last"[..], "1005, by the peer, clean")
     );
 }
+
+#[test]
+fn plain_text_to_a_raw_stream_over_tls_is_reported_by_name_and_never_delivered() {
+    #[derive(Clone)]
+    struct Recorder(Rc<RefCell<Vec<String>>>);
+    impl StreamHandler for Recorder {
+        fn on_data(&mut self, _: &mut Stream<'_>, _: &mut [u8]) {
+            self.0.borrow_mut().push("data".to_owned());
+        }
+
+        fn on_error(&mut self, _: &mut Stream<'_>, error: &Error) {
+            self.0.borrow_mut().push(format!("{error:#}"));
+        }
+    }
+    for (sent, error, answer) in [
+        (
+            &b"GET / HTTP/1.1\r\n\r\n"[..],
+            "TLS failed: the client speaks plain HTTP to a TLS port",
+            &b"HTTP/1.1 400 "[..],
+        ),
+        (b"EHLO mail.example\r\n", "TLS failed: the peer does not speak TLS", b""),
+    ] {
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+        let recorder = Recorder(Rc::default());
+        let (events, settings) = (Rc::clone(&recorder.0), StreamConfig::default());
+        let handler = move |_| recorder.clone();
+        reactor.listen_stream_over_tls("10.0.0.1:443", config(&LOCALHOST), settings, handler).unwrap();
+        let peer = reactor.kernel_mut().connect("10.0.0.1:443".parse().unwrap()).unwrap();
+        reactor.kernel_mut().send(peer, sent);
+        reactor.settle().unwrap();
+        assert!(reactor.kernel_mut().is_closed(peer));
+        assert_eq!(events.take(), [error]);
+        let received = reactor.kernel_mut().received(peer);
+        assert!(received.starts_with(answer) && received.is_empty() == answer.is_empty());
+    }
+}
