@@ -111,7 +111,7 @@ pub trait Kernel: Sealed + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// The connection attempt failed.
+    /// The connection attempt failed, or has connected the stream to itself.
     fn connected(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
 
     /// Registers a registered stream under another token. Current readiness is reported again.

@@ -151,8 +151,12 @@ impl Kernel for System {
         if let Some(error) = stream.0.take_error()? {
             return Err(error);
         }
-        match SockRef::from(&stream.0).peer_addr() {
-            Ok(_) => Ok(true),
+        let socket = SockRef::from(&stream.0);
+        match socket.peer_addr() {
+            Ok(peer) => match socket.local_addr()?.as_socket() {
+                Some(local) if peer.as_socket() == Some(local) => Err(connected_to_itself()),
+                _ => Ok(true),
+            },
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
             Err(error) => Err(error),
         }
@@ -182,6 +186,12 @@ impl Kernel for System {
     }
 }
 
+/// A client whose own port is the one it connects to has opened both ends (simultaneous open, RFC 9293 §3.5). This
+/// happens to a client that tries a dead port of the ephemeral range again and again, on its own host.
+fn connected_to_itself() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionRefused, "no server listens there: the socket was connected to itself")
+}
+
 /// Converts an IPv4-mapped IPv6 address to IPv4. A link-local address keeps its zone.
 fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
@@ -208,5 +218,46 @@ fn write_many(stream: &mut TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usiz
 impl std::os::fd::AsRawFd for System {
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
         self.poll.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener as StdListener};
+
+    use socket2::{Domain, SockAddr, Socket, Type};
+
+    use super::*;
+
+    /// Binds a socket to a free port of `host`, connects the socket to `to`, and returns the result of `connected`.
+    fn connect(host: SocketAddr, to: impl FnOnce(&Socket) -> SockAddr) -> io::Result<bool> {
+        let socket = Socket::new(Domain::for_address(host), Type::STREAM, None).unwrap();
+        socket.bind(&host.into()).unwrap();
+        socket.connect(&to(&socket)).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let mut system = System::new(8).unwrap();
+        let mut stream = SystemStream(TcpStream::from_std(socket.into()));
+        system.register(&mut stream, 1).unwrap();
+        system.connected(&mut stream)
+    }
+
+    // Other systems may refuse such a connection themselves.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn socket_that_is_connected_to_itself_is_refused() {
+        for host in [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))] {
+            if StdListener::bind(host).is_err() {
+                continue; // A system without IPv6.
+            }
+            let error = connect(host, |socket| socket.local_addr().unwrap()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{host}");
+        }
+    }
+
+    #[test]
+    fn socket_that_is_connected_to_a_listener_of_its_own_host_is_accepted() {
+        let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(connect((Ipv4Addr::LOCALHOST, 0).into(), |_| address.into()).unwrap());
     }
 }
