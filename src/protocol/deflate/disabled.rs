@@ -32,9 +32,9 @@ pub(crate) fn offer(config: &DeflateConfig) -> String {
 
 /// Why the server's answer does not match the offer. Without the feature there is no offer.
 #[derive(Debug)]
-pub(crate) enum BadAnswer {}
+pub(crate) enum BadExtension {}
 
-impl BadAnswer {
+impl BadExtension {
     pub(crate) fn parameter(&self) -> Option<&'static str> {
         match *self {}
     }
@@ -43,7 +43,7 @@ impl BadAnswer {
 pub(crate) fn take_answer<'h>(
     _: impl Iterator<Item = &'h [u8]>,
     config: &DeflateConfig,
-) -> Result<Option<DeflateParameters>, BadAnswer> {
+) -> Result<Option<DeflateParameters>, BadExtension> {
     match *config {}
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn agree<'h>(
             cursor.skip_spaces();
             // Empty list members are ignored (RFC 9110 §5.6.1).
             if !matches!(cursor.peek(), None | Some(b',')) {
-                let offer = cursor.extension()?;
+                let offer = cursor.extension().map_err(|_| Malformed)?;
                 agreed = agreed.or_else(|| offer.ok()?.accepted(config));
             }
             match cursor.next() {
@@ -56,46 +56,36 @@ pub(crate) fn offer(config: &DeflateConfig) -> String {
 pub(crate) fn take_answer<'h>(
     lines: impl Iterator<Item = &'h [u8]>,
     config: &DeflateConfig,
-) -> Result<Option<DeflateParameters>, BadAnswer> {
+) -> Result<Option<DeflateParameters>, BadExtension> {
     let mut answered = None;
     for line in lines {
         let mut cursor = Cursor(line);
         cursor.skip_spaces();
-        let answer = cursor.extension().map_err(|Malformed| BadAnswer::Extension)?.map_err(|bad| match bad {
-            NotOurs::Extension => BadAnswer::Extension,
-            NotOurs::Parameter(name) => BadAnswer::Parameter(name),
-        })?;
-        let kept = answer.kept(config)?;
+        let kept = cursor.extension()??.kept(config)?;
         if cursor.peek().is_some() || answered.replace(kept).is_some() {
-            return Err(BadAnswer::Extension);
+            return Err(BadExtension::Extension);
         }
     }
     Ok(answered)
 }
 
-/// Why the server's answer does not match the offer.
+/// Why an extension is not an acceptable permessage-deflate.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum BadAnswer {
-    /// An extension that was not offered or is repeated, or a malformed list.
+pub(crate) enum BadExtension {
+    /// Another extension, a repeated one, or a malformed list.
     Extension,
-    /// A parameter of permessage-deflate that is unknown, repeated, or has an illegal value.
+    /// A parameter of permessage-deflate that is unknown, repeated, or has an illegal or malformed value.
     Parameter(&'static str),
 }
 
-impl BadAnswer {
+impl BadExtension {
     /// The parameter that is wrong, if it is one.
     pub(crate) fn parameter(&self) -> Option<&'static str> {
         match self {
-            BadAnswer::Extension => None,
-            BadAnswer::Parameter(name) => Some(name),
+            BadExtension::Extension => None,
+            BadExtension::Parameter(name) => Some(name),
         }
     }
-}
-
-/// Why an extension is not an acceptable permessage-deflate.
-enum NotOurs {
-    Extension,
-    Parameter(&'static str),
 }
 
 /// Name of a parameter, for an error.
@@ -162,10 +152,10 @@ impl Offer {
 impl Offer {
     /// The agreed parameters if this is the server's answer to the offer of `config`. The server may have taken the
     /// bare offer, so a missing parameter only costs memory.
-    fn kept(&self, config: &DeflateConfig) -> Result<DeflateParameters, BadAnswer> {
+    fn kept(&self, config: &DeflateConfig) -> Result<DeflateParameters, BadExtension> {
         let client = match self.client_max_window_bits {
             None => MAX_WINDOW_BITS,
-            Some(bits) => bits.ok_or(BadAnswer::Parameter("client_max_window_bits"))?,
+            Some(bits) => bits.ok_or(BadExtension::Parameter("client_max_window_bits"))?,
         };
         Ok(DeflateParameters {
             server_max_window_bits: self.server_max_window_bits.unwrap_or(MAX_WINDOW_BITS),
@@ -216,17 +206,20 @@ impl<'l> Cursor<'l> {
     }
 
     /// Reads an extension with its parameters (RFC 6455 §9.1). The inner error is another extension, or an unacceptable
-    /// offer.
-    fn extension(&mut self) -> Result<Result<Offer, NotOurs>, Malformed> {
-        let ours = self.token()? == NAME.as_bytes();
-        let mut offer = if ours { Ok(Offer::default()) } else { Err(NotOurs::Extension) };
+    /// offer; the outer error is a malformed line.
+    fn extension(&mut self) -> Result<Result<Offer, BadExtension>, BadExtension> {
+        let malformed = |Malformed| BadExtension::Extension;
+        let ours = self.token().map_err(malformed)? == NAME.as_bytes();
+        let mut offer = if ours { Ok(Offer::default()) } else { Err(BadExtension::Extension) };
         while self.passes(b';') {
-            let name = self.token()?;
-            let value = if self.passes(b'=') { Some(self.value()?) } else { None };
-            offer = offer.and_then(|mut offer| {
-                let set = offer.set(name, value.as_deref()).map(|()| offer);
-                set.ok_or(NotOurs::Parameter(parameter_name(name)))
-            });
+            let name = self.token().map_err(malformed)?;
+            let parameter =
+                || if ours { BadExtension::Parameter(parameter_name(name)) } else { BadExtension::Extension };
+            let value = match self.passes(b'=') {
+                true => Some(self.value().map_err(|Malformed| parameter())?),
+                false => None,
+            };
+            offer = offer.and_then(|mut offer| offer.set(name, value.as_deref()).map(|()| offer).ok_or_else(parameter));
         }
         Ok(offer)
     }

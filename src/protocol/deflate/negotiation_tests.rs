@@ -290,27 +290,36 @@ fn server_response_is_accepted_or_refused_with_its_invalid_part() {
         let agreed = parsed(&narrow, &[&format!("permessage-deflate{answer}")]).unwrap().unwrap();
         assert_eq!(agreed, format!("permessage-deflate{answer}"));
     }
-    let (window, unknown) = (BadAnswer::Parameter("server_max_window_bits"), BadAnswer::Parameter("unknown"));
+    let (window, unknown) = (BadExtension::Parameter("server_max_window_bits"), BadExtension::Parameter("unknown"));
     for (answer, bad) in [
         ("; server_max_window_bits", &window),
         ("; server_max_window_bits=7", &window),
         ("; server_max_window_bits=16", &window),
         ("; server_max_window_bits=1000", &window),
-        ("; client_max_window_bits", &BadAnswer::Parameter("client_max_window_bits")),
-        ("; client_max_window_bits=7", &BadAnswer::Parameter("client_max_window_bits")),
-        ("; client_max_window_bits=16", &BadAnswer::Parameter("client_max_window_bits")),
-        ("; server_no_context_takeover=1", &BadAnswer::Parameter("server_no_context_takeover")),
-        ("; client_max_window_bits=10; client_max_window_bits=10", &BadAnswer::Parameter("client_max_window_bits")),
+        ("; client_max_window_bits", &BadExtension::Parameter("client_max_window_bits")),
+        ("; client_max_window_bits=7", &BadExtension::Parameter("client_max_window_bits")),
+        ("; client_max_window_bits=16", &BadExtension::Parameter("client_max_window_bits")),
+        ("; server_no_context_takeover=1", &BadExtension::Parameter("server_no_context_takeover")),
+        ("; client_max_window_bits=10; client_max_window_bits=10", &BadExtension::Parameter("client_max_window_bits")),
         ("; unknown", &unknown),
-        ("; server_max_window_bits=", &BadAnswer::Extension),
-        ("; server_max_window_bits=\"\"", &BadAnswer::Extension),
-        (", permessage-deflate", &BadAnswer::Extension),
-        (";", &BadAnswer::Extension),
-        (" x", &BadAnswer::Extension),
+        (
+            "; server_no_context_takeover; server_no_context_takeover",
+            &BadExtension::Parameter("server_no_context_takeover"),
+        ),
+        ("; unknown=15", &unknown),
+        ("; unknown=", &unknown),
+        ("; server_max_window_bits=", &window),
+        ("; server_max_window_bits=\"\"", &window),
+        ("; server_max_window_bits=\"1", &window),
+        (", permessage-deflate", &BadExtension::Extension),
+        (";", &BadExtension::Extension),
+        (" x", &BadExtension::Extension),
     ] {
         assert_eq!(parsed(&permissive(), &[&format!("permessage-deflate{answer}")]).as_ref(), Err(bad), "{answer}");
     }
     let twice = parsed(&permissive(), &["permessage-deflate", "permessage-deflate"]);
-    assert_eq!(twice, Err(BadAnswer::Extension), "twice");
-    assert_eq!(parsed(&permissive(), &["x-webkit-deflate-frame"]), Err(BadAnswer::Extension), "not offered");
+    assert_eq!(twice, Err(BadExtension::Extension), "twice");
+    for other in ["x-webkit-deflate-frame", "x; server_max_window_bits=16", "x; server_max_window_bits="] {
+        assert_eq!(parsed(&permissive(), &[other]), Err(BadExtension::Extension), "{other} was not offered");
+    }
 }

@@ -78,8 +78,29 @@ fn client_accepts_every_valid_response() {
 
 #[test]
 fn invalid_response_parameter_is_named_in_the_error() {
-    let events = connect(DeflateConfig::shared(), "permessage-deflate; server_max_window_bits=16").events.take();
-    let expected =
-        "opening handshake failed: the server's permessage-deflate has a bad parameter: server_max_window_bits";
-    assert_eq!(events, [expected]);
+    for (parameters, named) in [
+        ("server_max_window_bits=16", "server_max_window_bits"),
+        ("server_max_window_bits=", "server_max_window_bits"),
+        ("client_max_window_bits", "client_max_window_bits"),
+        ("client_max_window_bits=9; client_max_window_bits=9", "client_max_window_bits"),
+        ("client_no_context_takeover=1", "client_no_context_takeover"),
+        ("level=9", "unknown"),
+    ] {
+        let events = connect(DeflateConfig::shared(), &format!("permessage-deflate; {parameters}")).events.take();
+        let expected = "opening handshake failed: the server's permessage-deflate has a bad parameter: ";
+        assert_eq!(events, [format!("{expected}{named}")], "{parameters}");
+    }
+}
+
+// The bare second offer permits any window of the server (RFC 7692 §7.1.2.1). The first offer of each configuration
+// contains client_max_window_bits, so that this parameter is never one that was not offered.
+#[test]
+fn server_window_larger_than_the_first_offer_is_accepted_as_an_answer_to_the_second() {
+    let mut connection = connect(DeflateConfig::dedicated(), "permessage-deflate; server_max_window_bits=13");
+    assert_eq!(connection.offer.matches("server_max_window_bits=12").count(), 1, "{}", connection.offer);
+    assert!(connection.offer.ends_with(", permessage-deflate"));
+    assert_eq!(connection.events.take(), ["open true"]);
+    connection.reactor.kernel_mut().send(connection.peer, b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00");
+    connection.reactor.settle().unwrap();
+    assert_eq!(connection.events.take(), ["Hello"]);
 }
