@@ -110,6 +110,7 @@ pub(super) fn response_head(data: &[u8]) {
             host: None,
             origin: None,
             subprotocols: &subprotocols,
+            lenient_subprotocol: false,
             headers: &headers,
             deflate: None,
         };

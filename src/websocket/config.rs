@@ -191,6 +191,13 @@ pub struct ClientConfig {
     /// For a reconnect, the time starts after the wait. [`TimeoutKind`](crate::TimeoutKind) names the phase that timed
     /// out.
     pub opening_timeout: Duration,
+    /// `true` if an empty `Sec-WebSocket-Protocol` header in the response counts as no header: no subprotocol is
+    /// chosen. Default `false`: the handshake fails with
+    /// [`ResponseError::Subprotocol`](crate::ResponseError::Subprotocol).
+    ///
+    /// For servers that send the header without a value instead of leaving it out. A subprotocol that was not offered
+    /// fails the handshake with either setting. RFC 6455 §4.1.
+    pub lenient_subprotocol: bool,
 }
 
 impl ClientConfig {
@@ -203,6 +210,7 @@ impl ClientConfig {
         websocket: WebSocketConfig,
         head: HeadLimits,
         opening_timeout: Duration,
+        lenient_subprotocol: bool,
     }
 }
 
@@ -212,6 +220,7 @@ impl Default for ClientConfig {
             websocket: WebSocketConfig::default(),
             head: HeadLimits::default(),
             opening_timeout: Duration::from_secs(30),
+            lenient_subprotocol: false,
         }
     }
 }

@@ -34,6 +34,7 @@ pub struct ClientHandshake {
     url: Url,
     version: Version,
     subprotocols: Vec<String>,
+    lenient_subprotocol: bool,
     headers: HeaderMap,
     host: Option<HeaderValue>,
     origin: Option<HeaderValue>,
@@ -60,6 +61,7 @@ impl ClientHandshake {
             url,
             version: Version::Rfc6455,
             subprotocols: Vec::new(),
+            lenient_subprotocol: false,
             headers: HeaderMap::new(),
             host: None,
             origin: None,
@@ -79,6 +81,16 @@ impl ClientHandshake {
     /// Sets the subprotocols to offer, in order of preference. Default: none. RFC 6455 §1.9.
     pub fn subprotocols<S: Into<String>>(mut self, subprotocols: impl IntoIterator<Item = S>) -> Self {
         self.subprotocols = subprotocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets whether an empty `Sec-WebSocket-Protocol` header in the response counts as no header: no subprotocol is
+    /// chosen. Default `false`: the response is rejected with [`ResponseError::Subprotocol`].
+    ///
+    /// For servers that send the header without a value instead of leaving it out. A subprotocol that was not offered
+    /// is rejected with either setting. RFC 6455 §4.1.
+    pub fn lenient_subprotocol(mut self, lenient: bool) -> Self {
+        self.lenient_subprotocol = lenient;
         self
     }
 
@@ -165,6 +177,7 @@ impl ClientHandshake {
             host: self.host.as_ref(),
             origin: self.origin.as_ref(),
             subprotocols: &self.subprotocols,
+            lenient_subprotocol: self.lenient_subprotocol,
             headers: &headers,
             deflate: self.compression.config.as_ref().filter(|_| self.version.traits().compressible),
         })

@@ -46,7 +46,8 @@ pub enum ResponseError {
     Proof,
     /// The location or origin in the response differs from the request. Checked up to hybi-03. hixie-76 §4.1.
     Location,
-    /// The server chose a subprotocol that was not offered, or more than one.
+    /// The server chose a subprotocol that was not offered, or more than one, or sent the header without a value. See
+    /// [`lenient_subprotocol`](field@crate::ClientConfig::lenient_subprotocol).
     Subprotocol,
     /// The server chose an extension that was not offered or chose one twice, or the header is malformed.
     Extension,
@@ -68,7 +69,9 @@ impl fmt::Display for ResponseError {
             ResponseError::Proof => "the challenge response does not match the keys",
             ResponseError::Location => "the response names another location or origin",
             ResponseError::Subprotocol => "the server chose a subprotocol that was not offered",
-            ResponseError::Extension => "the server chose an extension that was not offered",
+            ResponseError::Extension => {
+                "the server chose an extension that was not offered or is repeated, or the header is malformed"
+            }
             ResponseError::ExtensionParameter(name) => {
                 return write!(formatter, "the server's permessage-deflate has a bad parameter: {name}");
             }
@@ -96,6 +99,8 @@ pub(crate) struct ClientRequest<'a> {
     pub(crate) location: &'a str,
     pub(crate) origin: Option<&'a HeaderValue>,
     pub(crate) subprotocols: &'a [String],
+    /// An empty header of the response counts as no subprotocol.
+    pub(crate) lenient_subprotocol: bool,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) deflate: Option<&'a DeflateConfig>,
 }
@@ -296,6 +301,9 @@ impl ClientRequest<'_> {
             return Ok(None);
         }
         let chosen = only(headers, name).ok_or(ResponseError::Subprotocol)?;
+        if chosen.is_empty() && self.lenient_subprotocol {
+            return Ok(None);
+        }
         let offered = self.subprotocols.iter().find(|offered| offered.as_bytes() == chosen);
         offered.cloned().map(Some).ok_or(ResponseError::Subprotocol)
     }

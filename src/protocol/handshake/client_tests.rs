@@ -26,6 +26,7 @@ fn exchange(
         host: None,
         origin: None,
         subprotocols: &subprotocols,
+        lenient_subprotocol: false,
         headers: &headers,
         deflate: None,
     };
@@ -117,6 +118,27 @@ fn response_with_one_invalid_part_is_refused_with_the_error_of_that_part() {
     }
 }
 
+#[test]
+fn empty_subprotocol_header_is_refused_unless_it_is_to_count_as_none() {
+    let empty = |response: String| response.replace("Protocol: superchat\r\n", "Protocol: \r\n");
+    let twice =
+        |response: String| response.replace("Protocol: superchat\r\n", "Protocol: \r\nSec-WebSocket-Protocol:\r\n");
+    let other = |response: String| response.replace("superchat", "other");
+    let list = |response: String| response.replace("superchat", ",");
+    for version in Version::ALL.iter().copied() {
+        let lenient = |request: &mut ClientRequest<'_>| request.lenient_subprotocol = true;
+        assert_eq!(exchange(version, |_| {}, empty).err(), Some(ResponseError::Subprotocol), "{version}");
+        assert_eq!(exchange(version, lenient, empty).unwrap().1.subprotocol, None, "{version}");
+        let (_, agreed) = exchange(version, lenient, |response| response).unwrap();
+        assert_eq!(agreed.subprotocol.as_deref(), Some("superchat"), "{version}");
+        assert_eq!(exchange(version, lenient, other).err(), Some(ResponseError::Subprotocol), "{version}");
+        assert_eq!(exchange(version, lenient, list).err(), Some(ResponseError::Subprotocol), "{version}");
+        if version != Version::Hixie75 {
+            assert_eq!(exchange(version, lenient, twice).err(), Some(ResponseError::Subprotocol), "{version}");
+        }
+    }
+}
+
 #[cfg(feature = "deflate")]
 #[test]
 fn offered_compression_is_agreed_and_an_unknown_extension_refused() {
@@ -126,6 +148,21 @@ fn offered_compression_is_agreed_and_an_unknown_extension_refused() {
     assert!(agreed.compression.is_some());
     let unknown = replacing("permessage-deflate", "permessage-bzip2");
     assert_eq!(exchange(Version::Rfc6455, offering, unknown).err(), Some(ResponseError::Extension));
+    for (parameters, named) in [
+        ("; server_max_window_bits=16", "server_max_window_bits"),
+        ("; server_max_window_bits=", "server_max_window_bits"),
+        ("; client_max_window_bits", "client_max_window_bits"),
+        ("; server_no_context_takeover; server_no_context_takeover", "server_no_context_takeover"),
+        ("; level=9", "unknown"),
+    ] {
+        let answer = |response: String| {
+            let (start, end) = response.split_once("permessage-deflate").unwrap();
+            format!("{start}permessage-deflate{parameters}\r\n{}", end.split_once("\r\n").unwrap().1)
+        };
+        let error = exchange(Version::Rfc6455, offering, answer).err().unwrap();
+        assert_eq!(error, ResponseError::ExtensionParameter(named), "{parameters}");
+        assert!(!error.to_string().contains("not offered") && error.to_string().ends_with(named), "{error}");
+    }
 }
 
 #[test]

@@ -201,6 +201,11 @@ impl Client {
         self
     }
 
+    /// Sets [`ClientConfig::lenient_subprotocol`](field@crate::ClientConfig::lenient_subprotocol). Default `false`.
+    pub fn lenient_subprotocol(self, lenient: bool) -> Self {
+        self.configure(|config| config.lenient_subprotocol = lenient)
+    }
+
     /// Sets [`MessageLimits::max_frame_bytes`](field@crate::MessageLimits::max_frame_bytes). Default: the message
     /// limit.
     pub fn max_frame_bytes(self, bytes: usize) -> Self {

@@ -113,6 +113,7 @@ impl ClientStream {
             host: options.host.as_ref(),
             origin: options.origin.as_ref(),
             subprotocols: &options.subprotocols,
+            lenient_subprotocol: options.config.lenient_subprotocol,
             headers: &headers,
             deflate: options.deflate.as_ref().filter(|_| options.version.traits().compressible),
         })

@@ -27,9 +27,9 @@ use crate::support::played::{
     FakeServer, Log, ManualResolver, SERVER, URL, drain, echo, reactor, reactor_serving, recording,
 };
 use ws_reactor::{
-    Callbacks, Client, CloseCode, CloseReason, ConnectError, ConnectionId, Error, Handler, Handshake, Hub, Message,
-    Reactor, ReactorConfig, Reconnect, Reply, SendStatus, Server, Stream, StreamConfig, StreamHandler, Upgrade,
-    Version, WebSocket,
+    Callbacks, Client, ClientConfig, CloseCode, CloseReason, ConnectError, ConnectionId, Error, Handler, Handshake,
+    Hub, Message, Reactor, ReactorConfig, Reconnect, Reply, SendStatus, Server, Stream, StreamConfig, StreamHandler,
+    Upgrade, Version, WebSocket,
     net::{Answer, Resolver, sim::Sim},
     on_message,
 };

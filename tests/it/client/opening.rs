@@ -101,6 +101,7 @@ fn response_that_breaks_any_rule_of_the_handshake_fails_the_connection() {
         ("Connection", &|server| valid(server).replace("Connection: Upgrade", "Connection: close")),
         ("subprotocol", &|server| server.response("Sec-WebSocket-Protocol: c\r\n")),
         ("subprotocol", &|server| server.response("Sec-WebSocket-Protocol: a, b\r\n")),
+        ("subprotocol", &|server| server.response("Sec-WebSocket-Protocol:\r\n")),
         ("subprotocol", &|server| server.response("Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a\r\n")),
         ("extension", &|server| server.response("Sec-WebSocket-Extensions: permessage-deflate\r\n")),
         ("extension", &|server| server.response("Sec-WebSocket-Extensions: \r\n")),
@@ -118,6 +119,28 @@ fn response_that_breaks_any_rule_of_the_handshake_fails_the_connection() {
         let reported_once = events.len() == 2 && events[0].starts_with("error ") && events[0].contains(error);
         assert!(reported_once && events[1].starts_with("close 1006"), "{error}: {events:?}");
         assert!(server.reactor.kernel_mut().is_closed(server.peer));
+    }
+}
+
+#[test]
+fn empty_subprotocol_header_of_a_response_counts_as_none_if_the_client_is_lenient() {
+    type Configure = fn(Client) -> Client;
+    let lenient: [Configure; 2] = [
+        |client| client.lenient_subprotocol(true),
+        |client| client.configure(|config| *config = ClientConfig::new().lenient_subprotocol(true)),
+    ];
+    for (configure, line) in lenient.into_iter().zip(["Sec-WebSocket-Protocol:\r\n", "Sec-WebSocket-Protocol: \t\r\n"])
+    {
+        for offered in [&[][..], &["a", "b"]] {
+            let dial = |handler| configure(Client::new(handler).subprotocols(offered.iter().copied()));
+            let mut server = FakeServer::dialed_by(dial);
+            let response = server.response(line);
+            assert_eq!(server.send(response), ["open RFC 6455 None via 10.0.0.1:80"], "{line:?}");
+        }
+        let mut server = FakeServer::dialed_by(|handler| configure(Client::new(handler).subprotocols(["a"])));
+        let response = server.response("Sec-WebSocket-Protocol: c\r\n");
+        let failed = "error opening handshake failed: the server chose a subprotocol that was not offered";
+        assert_eq!(server.send(response)[0], failed);
     }
 }
 

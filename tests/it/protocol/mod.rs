@@ -289,6 +289,26 @@ fn application_chooses_subprotocol_and_headers() {
 }
 
 #[test]
+fn empty_subprotocol_of_a_response_is_refused_unless_the_client_is_lenient() {
+    for (lenient, value, expected) in [
+        (false, "", Err(ResponseError::Subprotocol)),
+        (true, "", Ok(None)),
+        (true, "chat", Ok(Some("chat".to_owned()))),
+        (true, "other", Err(ResponseError::Subprotocol)),
+    ] {
+        let client = ClientHandshake::new(URL).unwrap().subprotocols(["chat"]).lenient_subprotocol(lenient);
+        let mut request = Vec::new();
+        let mut pending = client.send(random(), &mut request).unwrap();
+        let (_, response) = serve(ServerHandshake::new(), &request, 1 << 20);
+        let response = String::from_utf8(response).unwrap();
+        assert!(!response.contains("Sec-WebSocket-Protocol"), "{response}");
+        let line = format!("\r\nSec-WebSocket-Protocol: {value}\r\n\r\n");
+        let opened = read_response(&mut pending, response.replace("\r\n\r\n", &line).as_bytes(), 1 << 20);
+        assert_eq!(opened.map(|opened| opened.handshake.subprotocol().map(str::to_owned)), expected, "{value:?}");
+    }
+}
+
+#[test]
 fn client_request_has_what_the_application_set() {
     let mut request = Vec::new();
     let client = ClientHandshake::new("ws://joe:secret@example.com:81/a").unwrap();

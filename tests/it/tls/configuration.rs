@@ -41,10 +41,7 @@ fn unusable_certificate_or_key_is_refused_with_the_name_of_its_file() {
         (file("early.pem", &early.0), file("early.key", &early.1), "early.pem: the certificate is not valid yet"),
     ];
     for (certificate, key, expected) in cases {
-        let error = format!(
-            "{:#}",
-            Error::from(TlsConfig::from_pem_files(&certificate, &key).expect_err(expected))
-        );
+        let error = format!("{:#}", Error::from(TlsConfig::from_pem_files(&certificate, &key).expect_err(expected)));
         assert!(error.contains(expected), "{error:?} does not contain {expected:?}");
     }
     assert!(TlsConfig::from_pem_files(&cert, &key).is_ok());
