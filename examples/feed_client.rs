@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ws_reactor::{Client, CloseReason, ClosedBy, Handler, Handshake, Message, Reactor, Reconnect, WebSocket};
+use ws_reactor::{Attempt, Client, CloseReason, Handler, Handshake, Message, Reactor, Reconnect, Retry, WebSocket};
 
 const URL: &str = "ws://127.0.0.1:8080/quotes?token=sesame";
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,7 +34,6 @@ struct Feed {
 struct Subscriber {
     symbols: Vec<String>,
     feed: Rc<RefCell<Feed>>,
-    refused: bool,
 }
 
 impl Handler for Subscriber {
@@ -56,15 +55,14 @@ impl Handler for Subscriber {
 
     fn on_close(&mut self, _: &mut WebSocket<'_>, reason: &CloseReason) {
         self.feed.borrow_mut().failure = reason.to_string();
-        // A server that is down may come back. A token that is wrong stays wrong.
-        self.refused = matches!(reason.by, ClosedBy::Refused { status } if status.is_client_error());
     }
 
-    fn on_reconnect(&mut self, _: &mut WebSocket<'_>, attempt: u32, wait: Duration) -> bool {
-        if !self.refused {
-            eprintln!("{}; attempt {attempt} in {wait:.1?}", self.feed.borrow().failure);
+    /// A server that is down may come back. A token that is wrong stays wrong: the default answer ends the client.
+    fn on_reconnect(&mut self, _: &mut WebSocket<'_>, attempt: &Attempt<'_>) -> Retry {
+        if attempt.default == Retry::Yes {
+            eprintln!("{}; attempt {} in {:.1?}", attempt.reason, attempt.number, attempt.wait);
         }
-        !self.refused
+        attempt.default
     }
 }
 
@@ -87,7 +85,7 @@ fn main() -> ExitCode {
 fn receive(url: &str, symbols: &str, attempts: u32) -> Result<(), Box<dyn std::error::Error>> {
     let feed = Rc::new(RefCell::new(Feed::default()));
     let symbols = symbols.split(',').map(str::to_owned).collect();
-    let subscriber = Subscriber { symbols, feed: Rc::clone(&feed), refused: false };
+    let subscriber = Subscriber { symbols, feed: Rc::clone(&feed) };
     let policy = Reconnect::new()
         .initial_backoff(Duration::from_millis(500))
         .max_backoff(Duration::from_secs(5))

@@ -157,15 +157,16 @@ pub use crate::{
     },
     proxy::{Proxy, ProxyError},
     reactor::{
-        ConnectionId, ConnectionStats, Hub, ListenerId, Listening, OutputLimits, Overflow, PanicPolicy, Published,
-        Reactor, ReactorConfig, Remote, SlowTurn, Stats, Stream, StreamConfig, StreamHandler, TimerId, Turn,
+        Attempt, ConnectionId, ConnectionStats, Hub, ListenerId, Listening, OutputLimits, Overflow, PanicPolicy,
+        Published, Reactor, ReactorConfig, Reconnect, Remote, Retry, SlowTurn, Stats, Stream, StreamConfig,
+        StreamHandler, TimerId, Turn,
     },
     send_status::SendStatus,
     tls_info::TlsInfo,
     url::{UrlError, UrlPart},
     websocket::{
-        BlockingSocket, Callbacks, Client, ClientConfig, Handler, Received, Reconnect, Reply, Responder, Server,
-        ServerConfig, StreamServer, TestSocket, Upgrade, WebSocket, WebSocketConfig, on_message,
+        BlockingSocket, Callbacks, Client, ClientConfig, Handler, Received, Reply, Responder, Server, ServerConfig,
+        StreamServer, TestSocket, Upgrade, WebSocket, WebSocketConfig, on_message,
     },
 };
 

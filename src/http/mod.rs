@@ -9,6 +9,7 @@ pub(crate) mod origins;
 mod query;
 mod request;
 pub(crate) mod response;
+pub(crate) mod retry_after;
 pub(crate) mod token;
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};

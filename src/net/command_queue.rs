@@ -3,12 +3,12 @@
 #[cfg(all(loom, test))]
 use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU32},
+    atomic::{AtomicBool, AtomicU32, AtomicU64},
 };
 #[cfg(not(all(loom, test)))]
 use std::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU32},
+    atomic::{AtomicBool, AtomicU32, AtomicU64},
 };
 use std::{
     mem,
@@ -25,6 +25,8 @@ pub(crate) struct CommandQueue<T> {
     waiting: AtomicBool,
     /// How often in a row the reactor found the lock held.
     missed: AtomicU32,
+    /// Number of items accepted so far.
+    pushed: AtomicU64,
     capacity: usize,
     waker: Arc<dyn Wake>,
 }
@@ -52,7 +54,14 @@ impl<T> CommandQueue<T> {
     /// A queue for at most `capacity` items.
     pub(crate) fn new(capacity: usize, waker: Arc<dyn Wake>) -> Self {
         let items = Mutex::new(Items { queue: Vec::new(), closed: false });
-        CommandQueue { items, waiting: AtomicBool::new(false), missed: AtomicU32::new(0), capacity, waker }
+        CommandQueue {
+            items,
+            waiting: AtomicBool::new(false),
+            missed: AtomicU32::new(0),
+            pushed: AtomicU64::new(0),
+            capacity,
+            waker,
+        }
     }
 
     /// Moves the waiting items into `items`, which must be empty. The reactor does not block on a sender that was
@@ -71,6 +80,11 @@ impl<T> CommandQueue<T> {
         // Under the lock, so that later items wake the reactor again.
         self.waiting.store(false, Ordering::Relaxed);
         mem::swap(&mut inside.queue, items);
+    }
+
+    /// Number of items accepted so far. An item accepted from now on is counted later.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.pushed.load(Ordering::Relaxed)
     }
 
     /// Returns `true` while items wait.
@@ -106,6 +120,7 @@ impl<T> CommandQueue<T> {
             return Err(PushError::Full);
         }
         items.queue.push(item);
+        self.pushed.fetch_add(1, Ordering::Relaxed);
         let first = !self.waiting.swap(true, Ordering::Release);
         drop(items);
         if first && let Err(error) = self.waker.wake() {

@@ -24,6 +24,10 @@ pub(crate) mod tls {
     pub(crate) fn default_client() -> Option<TlsConnector> {
         None
     }
+
+    pub(crate) fn is_plain_http(_: &std::io::Error) -> bool {
+        false
+    }
 }
 pub(crate) mod transport;
 

@@ -25,7 +25,7 @@ pub use self::{
     certificates::TlsError,
     client::{TlsClientConfig, TlsConnector},
 };
-pub(crate) use self::{client::default_client, session::Session};
+pub(crate) use self::{client::default_client, first_bytes::is_plain_http, session::Session};
 
 /// TLS configuration of a listener, for [`Server::tls`](crate::Server::tls).
 ///

@@ -27,8 +27,14 @@ impl<K: Kernel> Reactor<K> {
                 return;
             }
             let Some(command) = self.commands.pop_front() else { return };
+            let place = self.commands_taken;
+            self.commands_taken += 1;
+            if self.is_for_earlier_connection(&command, place) {
+                self.drop_guarded(command);
+                continue;
+            }
             match command {
-                Command::Run(call) => drop(self.call_hub(call)),
+                Command::Run(call) | Command::RunFor(_, call) => drop(self.call_hub(call)),
                 Command::Send(id, message) => drop(self.hub.send(id, message)),
                 Command::Publish(topic, message) => drop(self.hub.publish(&topic, message)),
                 Command::Close(id, code, reason) => drop(self.hub.close(id, code, &reason)),
@@ -39,6 +45,14 @@ impl<K: Kernel> Reactor<K> {
                 Command::Wake(id) => self.wake(id),
             }
         }
+    }
+
+    /// Returns `true` if the command was meant for a connection that has ended, of a client that has connected again
+    /// under the same id. A close ends the client all the same.
+    fn is_for_earlier_connection(&self, command: &Command, place: u64) -> bool {
+        let (Command::Send(id, _) | Command::Notify(id, _) | Command::RunFor(id, _)) = command else { return false };
+        let reconnection = self.hub.outbound(*id).and_then(Outbound::reconnection);
+        reconnection.is_some_and(|reconnection| reconnection.precedes(place))
     }
 
     /// Wakes the handler of an opening handshake. A wake-up that arrives later is not needed any more.

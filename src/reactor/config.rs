@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::setters::setters;
+use crate::{reactor::dial::reconnect::Reconnect, setters::setters};
 
 /// Reaction to a panic in user code, such as a handler, a timer or a tick.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -278,11 +278,17 @@ pub struct StreamConfig {
     ///
     /// A WebSocket client uses [`ClientConfig::opening_timeout`](crate::ClientConfig::opening_timeout) instead.
     pub connect_timeout: Duration,
-    /// Time for a TLS handshake. Default 10 s. `on_deadline` is called when the time-out passes.
+    /// Time for the TLS handshake of a raw stream. Default 10 s. When the time-out passes, the connection ends with
+    /// [`TimeoutKind::Securing`](crate::TimeoutKind::Securing).
     ///
     /// The time-out applies only if the connection has no deadline of its own when the handshake begins, for example
     /// one set in `on_connect`.
     pub tls_handshake_timeout: Duration,
+    /// Policy by which an outgoing connection is made again when it is lost or cannot be made. Default `None`: never.
+    /// [`Client::reconnect`](crate::Client::reconnect) sets it for a WebSocket. Accepted connections ignore it.
+    ///
+    /// No attempt follows when this application closed the connection, after close code 1000, or at shutdown.
+    pub reconnect: Option<Reconnect>,
     /// Counters of messages and bytes for each connection. Default `false`: none. See
     /// [`ConnectionStats`](crate::ConnectionStats).
     ///
@@ -301,6 +307,7 @@ impl StreamConfig {
         closing_timeout: Duration,
         connect_timeout: Duration,
         tls_handshake_timeout: Duration,
+        reconnect: Option<Reconnect>,
         connection_stats: bool,
     }
 }
@@ -312,6 +319,7 @@ impl Default for StreamConfig {
             closing_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(20),
             tls_handshake_timeout: Duration::from_secs(10),
+            reconnect: None,
             connection_stats: false,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{any::Any, collections::VecDeque, fmt, rc::Rc};
 
-use super::{Reactor, connection::state::Phase, hub::Hub, id::ConnectionId};
+use super::{Reactor, hub::Hub, id::ConnectionId};
 use crate::{net::Kernel, send_status::SendStatus};
 
 /// Event of a handler that waits for another thread during the opening handshake.
@@ -11,7 +11,15 @@ pub(crate) struct Wakeup;
 
 /// Events that wait for delivery.
 #[derive(Default)]
-pub(super) struct Events(VecDeque<(ConnectionId, Value)>);
+pub(super) struct Events(VecDeque<Event>);
+
+/// An event for one connection.
+struct Event {
+    id: ConnectionId,
+    /// Number of the connection under this id, if a client reconnects.
+    life: u32,
+    value: Value,
+}
 
 /// Value of an event, for one handler or shared by several.
 enum Value {
@@ -75,18 +83,18 @@ impl Hub {
     }
 
     pub(super) fn notify_boxed(&mut self, id: ConnectionId, event: Box<dyn Any>) -> SendStatus {
-        if !self.is_open(id) {
-            return SendStatus::Closed;
-        }
-        self.deferred.events.0.push_back((id, Value::Own(event)));
+        let Some(outbound) = self.outbound(id).filter(|_| self.is_open(id)) else { return SendStatus::Closed };
+        let life = outbound.life();
+        self.deferred.events.0.push_back(Event { id, life, value: Value::Own(event) });
         SendStatus::Queued
     }
 
     pub(super) fn notify_topic_shared(&mut self, topic: &str, event: Rc<dyn Any>) -> usize {
         let members = self.topics.members(topic);
         for member in members {
-            let id = self.outbounds[member.connection as usize].id;
-            self.deferred.events.0.push_back((id, Value::Shared(Rc::clone(&event))));
+            let outbound = &self.outbounds[member.connection as usize];
+            let (id, life) = (outbound.id, outbound.life());
+            self.deferred.events.0.push_back(Event { id, life, value: Value::Shared(Rc::clone(&event)) });
         }
         members.len()
     }
@@ -100,8 +108,8 @@ impl<K: Kernel> Reactor<K> {
             if self.hub.deliveries_left == 0 {
                 return;
             }
-            let Some((id, value)) = self.hub.deferred.events.0.pop_front() else { return };
-            if self.hub.phase(id) == Phase::Open {
+            let Some(Event { id, life, value }) = self.hub.deferred.events.0.pop_front() else { return };
+            if self.hub.outbound(id).is_some_and(|outbound| outbound.state.is_open() && outbound.life() == life) {
                 self.call(id.key(), |handler, stream| match &value {
                     Value::Own(event) => handler.on_event(stream, &**event),
                     Value::Shared(event) => handler.on_event(stream, &**event),

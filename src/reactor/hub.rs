@@ -293,6 +293,7 @@ impl Hub {
         if let Some(outbound) = self.outbounds.open_mut(id) {
             outbound.start_websocket(encoder, deflation);
             self.stats.opened += 1;
+            self.on_dialed_open(id);
         }
     }
 

@@ -47,6 +47,7 @@ use std::{
 pub use self::{
     config::{OutputLimits, Overflow, PanicPolicy, ReactorConfig, StreamConfig},
     connection::outbound::counts::ConnectionStats,
+    dial::reconnect::{Attempt, Reconnect, Retry},
     hub::Hub,
     id::{ConnectionId, ListenerId, TimerId},
     listen::Listening,
@@ -126,6 +127,8 @@ pub struct Reactor<K: Kernel = System> {
     events: Vec<Event>,
     /// Commands of other threads, taken out of the command queue.
     commands: VecDeque<Command>,
+    /// Number of commands executed so far: the place of the next one in the order of all.
+    commands_taken: u64,
     /// End of the last turn. A loop that starts the next turn late waits too long by no more than that delay.
     ended: Instant,
     /// Callback and threshold of `on_slow_turn`.
@@ -178,6 +181,7 @@ impl<K: Kernel> Reactor<K> {
             reader: Reader::new(&config),
             events: Vec::new(),
             commands: VecDeque::new(),
+            commands_taken: 0,
             ended: kernel.now(),
             watch: None,
             shutdown_timer: None,

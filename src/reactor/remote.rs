@@ -12,6 +12,8 @@ use crate::{
 /// Command of another thread.
 pub(super) enum Command {
     Run(Box<dyn FnOnce(&mut Hub) + Send>),
+    /// A function that concerns one connection.
+    RunFor(ConnectionId, Box<dyn FnOnce(&mut Hub) + Send>),
     Send(ConnectionId, OwnedMessage),
     Publish(String, OwnedMessage),
     Close(ConnectionId, CloseCode, String),
@@ -24,6 +26,7 @@ impl fmt::Debug for Command {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Command::Run(_) => formatter.write_str("Run"),
+            Command::RunFor(id, _) => write!(formatter, "RunFor({id})"),
             Command::Send(id, _) => write!(formatter, "Send({id})"),
             Command::Publish(topic, _) => write!(formatter, "Publish({topic:?})"),
             Command::Close(id, code, _) => write!(formatter, "Close({id}, {code})"),
@@ -40,6 +43,9 @@ impl fmt::Debug for Command {
 /// most [`command_budget`](crate::ReactorConfig::command_budget) per turn. `Ok` means that the command is queued. The
 /// result of its execution is not reported: a message to a connection that has ended is discarded. Commands of several
 /// threads may alternate; a function given to [`run`](Self::run) is not divided, and can do all that the [`Hub`] can.
+///
+/// A client with [`Reconnect`](crate::Reconnect) keeps its id. A command for one connection that is executed when the
+/// client has connected again is discarded, except `close` and `terminate`, which end the client.
 ///
 /// Commands to a loop that has ended wait until it is run again. Threads that end with
 /// [`Closed`](RemoteError::Closed) end when the [`Reactor`](crate::Reactor) is dropped.
@@ -112,7 +118,7 @@ impl Remote {
         message: impl Into<OwnedMessage>,
     ) -> Result<(), RemoteError> {
         let (key, message) = (key.into(), message.into());
-        self.run(move |hub| hub.send_latest(id, &key, message))
+        self.run_for(id, move |hub| hub.send_latest(id, &key, message))
     }
 
     /// Publishes a message that replaces queued, unwritten messages of the same key. See [`Hub::publish_latest`].
@@ -137,7 +143,7 @@ impl Remote {
     /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn subscribe(&self, id: ConnectionId, topic: impl Into<String>) -> Result<(), RemoteError> {
         let topic = topic.into();
-        self.run(move |hub| hub.subscribe(id, &topic))
+        self.run_for(id, move |hub| hub.subscribe(id, &topic))
     }
 
     /// Ends a subscription of a connection. See [`Hub::unsubscribe`].
@@ -147,7 +153,7 @@ impl Remote {
     /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn unsubscribe(&self, id: ConnectionId, topic: impl Into<String>) -> Result<(), RemoteError> {
         let topic = topic.into();
-        self.run(move |hub| hub.unsubscribe(id, &topic))
+        self.run_for(id, move |hub| hub.unsubscribe(id, &topic))
     }
 
     /// Stops reading from a connection. See [`Hub::pause`].
@@ -156,7 +162,7 @@ impl Remote {
     ///
     /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn pause(&self, id: ConnectionId) -> Result<(), RemoteError> {
-        self.run(move |hub| hub.pause(id))
+        self.run_for(id, move |hub| hub.pause(id))
     }
 
     /// Resumes reading from a connection. See [`Hub::resume`].
@@ -165,7 +171,7 @@ impl Remote {
     ///
     /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn resume(&self, id: ConnectionId) -> Result<(), RemoteError> {
-        self.run(move |hub| hub.resume(id))
+        self.run_for(id, move |hub| hub.resume(id))
     }
 
     /// Ends a connection at once, without a closing handshake. See [`Hub::terminate`].
@@ -223,6 +229,14 @@ impl Remote {
     /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn run<T>(&self, call: impl FnOnce(&mut Hub) -> T + Send + 'static) -> Result<(), RemoteError> {
         self.push(Command::Run(Box::new(|hub| drop(call(hub)))))
+    }
+
+    fn run_for<T>(
+        &self,
+        id: ConnectionId,
+        call: impl FnOnce(&mut Hub) -> T + Send + 'static,
+    ) -> Result<(), RemoteError> {
+        self.push(Command::RunFor(id, Box::new(|hub| drop(call(hub)))))
     }
 
     /// Ends the loop without closing handshakes. See [`Hub::stop`].

@@ -53,7 +53,7 @@ impl Hub {
     fn send_message(&mut self, id: ConnectionId, message: Message<'_>, compress: bool) -> SendStatus {
         let Some(outbound) = self.outbounds.open_mut(id) else { return SendStatus::Closed };
         let Some(encoder) = outbound.encoder().filter(|encoder| encoder.supports(message)) else {
-            return SendStatus::Unsupported;
+            return unsupported(outbound);
         };
         log::trace!(target: "ws_reactor::reactor", "{id} send {}", Summary(message));
         if !outbound.has_room() {
@@ -123,8 +123,8 @@ impl Hub {
     /// handshake.
     pub fn write(&mut self, id: ConnectionId, bytes: &[u8]) -> SendStatus {
         let Some(outbound) = self.outbounds.open_mut(id) else { return SendStatus::Closed };
-        if outbound.encoding != Encoding::Raw {
-            return SendStatus::Unsupported;
+        if outbound.encoding != Encoding::Raw || outbound.state.is_away() {
+            return unsupported(outbound);
         }
         let queue = |hub: &mut Hub| {
             hub.outbounds[id.key()].write(bytes, true, &mut hub.pools);
@@ -187,7 +187,7 @@ impl Hub {
         };
         match outbound.encoder() {
             Some(encoder) if encoder.version().supports_ping() => queue(outbound, encoder, &mut self.pools),
-            _ => return SendStatus::Unsupported,
+            _ => return unsupported(outbound),
         }
         self.touch(id.key());
         SendStatus::Queued
@@ -244,4 +244,10 @@ impl Hub {
         self.callback.message_buffer = message_buffer;
         sent
     }
+}
+
+/// Status of a send that the connection cannot carry out: a client between two connections is closed.
+#[cold]
+fn unsupported(outbound: &Outbound) -> SendStatus {
+    if outbound.state.is_away() { SendStatus::Closed } else { SendStatus::Unsupported }
 }

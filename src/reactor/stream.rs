@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     connection::outbound::counts::ConnectionStats,
+    dial::reconnect::{Attempt, Retry},
     hub::Hub,
     id::{ConnectionId, TimerId},
 };
@@ -39,7 +40,8 @@ use crate::{
 /// ```
 #[allow(unused_variables)]
 pub trait StreamHandler {
-    /// Called before an outgoing connection is resolved and connected. Not called for accepted connections.
+    /// Called before the name of an outgoing connection is resolved, also at each reconnect after the wait. Not called
+    /// for accepted connections.
     fn on_dial(&mut self, stream: &mut Stream<'_>) {}
 
     /// Called when the connection is accepted, when an outgoing connection is established, or when another handler has
@@ -67,7 +69,7 @@ pub trait StreamHandler {
     /// type, if it matches.
     fn on_event(&mut self, stream: &mut Stream<'_>, event: &dyn Any) {}
 
-    /// Called when the deadline set by [`Stream::set_deadline`], or the time-out of a TLS handshake, has passed. The
+    /// Called when the deadline set by [`Stream::set_deadline`] has passed, and the socket was read once since. The
     /// default terminates the connection.
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
         stream.terminate();
@@ -90,6 +92,16 @@ pub trait StreamHandler {
     /// close code; `reason.code` is 1005 for an end in order or a closing that timed out, 1013 for a slow reader, and
     /// 1006 otherwise.
     fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {}
+
+    /// Called after `on_close` of an outgoing connection with [`Reconnect`](crate::Reconnect), before the wait for the
+    /// next attempt. Returns whether to try. The default returns [`Attempt::default`](field@Attempt::default).
+    ///
+    /// The stream keeps its id. Until `on_connect`, writes return [`Closed`](SendStatus::Closed). Closing the stream
+    /// meanwhile cancels this attempt and all later ones, and `on_close` follows. A panic ends this attempt, and the
+    /// next one follows.
+    fn on_reconnect(&mut self, stream: &mut Stream<'_>, attempt: &Attempt<'_>) -> Retry {
+        attempt.default
+    }
 }
 
 impl<H: StreamHandler + ?Sized> StreamHandler for Box<H> {
@@ -131,6 +143,10 @@ impl<H: StreamHandler + ?Sized> StreamHandler for Box<H> {
 
     fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
         (**self).on_close(stream, reason);
+    }
+
+    fn on_reconnect(&mut self, stream: &mut Stream<'_>, attempt: &Attempt<'_>) -> Retry {
+        (**self).on_reconnect(stream, attempt)
     }
 }
 

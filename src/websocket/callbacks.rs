@@ -1,12 +1,12 @@
 //! Handlers made of closures, in the style of em-websocket's blocks.
 
-use std::{any::Any, fmt, time::Duration};
+use std::{any::Any, fmt};
 
 use super::handler::{Handler, WebSocket};
 use crate::{
     error::Error,
     protocol::{CloseReason, Handshake, Message},
-    reactor::TimerId,
+    reactor::{Attempt, Retry, TimerId},
 };
 
 /// Makes a handler from a closure for messages. All other callbacks do nothing.
@@ -33,7 +33,7 @@ impl<F: FnMut(&mut WebSocket<'_>, Message<'_>)> Handler for OnMessage<F> {
 macro_rules! callbacks {
     ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*) $(-> $answer:ty, $usual:expr)?;)*) => {
         /// A handler made of closures. A callback without a closure does nothing; [`Handler::on_reconnect`] answers
-        /// `true`.
+        /// [`Attempt::default`](field@Attempt::default).
         ///
         /// ```
         /// use ws_reactor::{Callbacks, Server};
@@ -107,5 +107,5 @@ callbacks! {
     /// Sets the closure for [`Handler::on_close`].
     on_close(reason: &CloseReason);
     /// Sets the closure for [`Handler::on_reconnect`].
-    on_reconnect(attempt: u32, wait: Duration) -> bool, true;
+    on_reconnect(attempt: &Attempt<'_>) -> Retry, attempt.default;
 }

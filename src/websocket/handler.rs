@@ -9,7 +9,7 @@ use std::{
 use crate::{
     error::Error,
     protocol::{CloseCode, CloseReason, Handshake, Message, MessageLimits, Outgoing, Version},
-    reactor::{ConnectionId, ConnectionStats, Hub, Published, Stream, TimerId},
+    reactor::{Attempt, ConnectionId, ConnectionStats, Hub, Published, Retry, Stream, TimerId},
     send_status::SendStatus,
 };
 
@@ -83,19 +83,34 @@ pub trait Handler {
     ///
     /// Called exactly once for each `on_open`, and once for each client connection that did not open, except one that
     /// `on_reconnect` declined. It is the last call for this connection. Sends answer `Closed`; `publish` works and
-    /// no longer reaches this connection. `ws.id()` still names the connection, and nothing afterwards.
+    /// no longer reaches this connection. `ws.id()` still names the connection, and afterwards only the next connection
+    /// of a client that reconnects.
     fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {}
 
-    /// A client with [`Reconnect`](crate::Reconnect) will try again after `wait`. Returns whether to try. Default
-    /// `true`.
+    /// A client with [`Reconnect`](crate::Reconnect) will try again after `attempt.wait`. Returns whether to try. The
+    /// default is [`Attempt::default`](field@Attempt::default): a client that was refused with 401 or 404 ends.
     ///
-    /// Called after `on_close`. `attempt` counts the attempts in a row, from 1. `ws` is the next connection: it has a
-    /// new id, and it is not open yet. Closing it before `on_open` cancels the attempt and all later ones, and
-    /// `on_close` follows.
+    /// Called after `on_close`. `attempt` names the last end and its cause. The client keeps its id for its whole life;
+    /// queued messages, timers and subscriptions ended with the last connection. Until the next `on_open` sends answer
+    /// `Closed`. Closing the client meanwhile cancels the attempt and all later ones, and `on_close` follows.
     ///
-    /// `false` ends the client: no method is called afterwards. A panic ends this attempt, and the next one follows.
-    fn on_reconnect(&mut self, ws: &mut WebSocket<'_>, attempt: u32, wait: Duration) -> bool {
-        true
+    /// [`Retry::No`] ends the client: no method is called afterwards. A panic ends this attempt, and the next one
+    /// follows.
+    ///
+    /// ```
+    /// use ws_reactor::{Attempt, Handler, Retry, WebSocket};
+    ///
+    /// struct Feed;
+    ///
+    /// impl Handler for Feed {
+    ///     fn on_reconnect(&mut self, _: &mut WebSocket<'_>, attempt: &Attempt<'_>) -> Retry {
+    ///         eprintln!("{}; attempt {} in {:?}", attempt.reason, attempt.number, attempt.wait);
+    ///         if attempt.number > 10 { Retry::No } else { attempt.default }
+    ///     }
+    /// }
+    /// ```
+    fn on_reconnect(&mut self, ws: &mut WebSocket<'_>, attempt: &Attempt<'_>) -> Retry {
+        attempt.default
     }
 }
 
@@ -136,8 +151,8 @@ impl<H: Handler + ?Sized> Handler for Box<H> {
         (**self).on_close(ws, reason);
     }
 
-    fn on_reconnect(&mut self, ws: &mut WebSocket<'_>, attempt: u32, wait: Duration) -> bool {
-        (**self).on_reconnect(ws, attempt, wait)
+    fn on_reconnect(&mut self, ws: &mut WebSocket<'_>, attempt: &Attempt<'_>) -> Retry {
+        (**self).on_reconnect(ws, attempt)
     }
 }
 

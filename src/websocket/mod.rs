@@ -10,7 +10,7 @@ mod session;
 mod testing;
 
 pub use callbacks::{Callbacks, on_message};
-pub use client::{Client, blocking::BlockingSocket, reconnect::Reconnect};
+pub use client::{Client, blocking::BlockingSocket};
 pub use config::{ClientConfig, ServerConfig, WebSocketConfig};
 pub use handler::{Handler, WebSocket};
 pub use server::{

@@ -1,11 +1,11 @@
 //! A session: an open WebSocket of either side. It decodes input, answers control frames, and calls the handler.
 
-use std::{any::Any, rc::Rc};
+use std::{any::Any, mem, rc::Rc};
 
 use super::{
-    client::reconnect::Reconnector,
+    client::stream::{ClientStream, Home},
     config::WebSocketConfig,
-    handler::{Handler, WebSocket},
+    handler::{Handler, NoHandler, WebSocket},
     liveness::{Liveness, Timeouts, Verdict},
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
         framing::MAX_HEADER_BYTES,
         incoming::Incoming,
     },
-    reactor::{Phase, Pools, Stream, StreamHandler, TimerId},
+    reactor::{Attempt, Phase, Pools, Retry, Stream, StreamHandler, TimerId},
 };
 
 /// Bytes that compressed messages of one connection may inflate to in one turn.
@@ -40,8 +40,8 @@ pub(super) struct Session {
 struct Ends {
     /// The handshake of a session that is still to be opened, by `on_connect`.
     handshake: Option<Box<Handshake>>,
-    /// Connects a client again. `None` on the server.
-    reconnector: Option<Reconnector>,
+    /// The client whose connection this is. `None` on the server.
+    client: Option<Rc<Home>>,
 }
 
 /// The handler, and what it sees of the session.
@@ -149,9 +149,9 @@ impl Session {
         self
     }
 
-    /// Has the session's end decide whether the client connects again.
-    pub(super) fn reconnect_by(mut self, reconnector: Reconnector) -> Self {
-        self.ends.get_or_insert_default().reconnector = Some(reconnector);
+    /// Makes the session one of a client, which may reconnect after the end.
+    pub(super) fn reconnect_to(mut self, client: Rc<Home>) -> Self {
+        self.ends.get_or_insert_default().client = Some(client);
         self
     }
 
@@ -177,7 +177,7 @@ impl StreamHandler for Session {
     fn on_connect(&mut self, stream: &mut Stream<'_>) {
         let Some(ends) = &mut self.ends else { return };
         let handshake = ends.handshake.take();
-        self.ends.take_if(|ends| ends.reconnector.is_none());
+        self.ends.take_if(|ends| ends.client.is_none());
         if let Some(handshake) = handshake {
             self.on_open(stream, &handshake);
         }
@@ -286,12 +286,16 @@ impl StreamHandler for Session {
     }
 
     fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
-        match self.ends.as_mut().and_then(|ends| ends.reconnector.as_mut()) {
-            Some(reconnector) => {
-                let Receiver { handler, version, limits, .. } = &mut self.receiver;
-                reconnector.close(handler, stream, (*version, *limits), reason);
-            }
-            None => self.call(stream, |handler, ws| handler.on_close(ws, reason)),
+        self.call(stream, |handler, ws| handler.on_close(ws, reason));
+    }
+
+    /// The next connection of a client begins with a handshake.
+    fn on_reconnect(&mut self, stream: &mut Stream<'_>, attempt: &Attempt<'_>) -> Retry {
+        let Receiver { handler, version, limits, .. } = &mut self.receiver;
+        let retry = handler.on_reconnect(&mut WebSocket::new(stream, *version, limits), attempt);
+        if let Some(client) = self.ends.as_mut().and_then(|ends| ends.client.take()) {
+            stream.hand_over(ClientStream::new(client, mem::replace(handler, Box::new(NoHandler))));
         }
+        retry
     }
 }

@@ -7,8 +7,8 @@
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
 
 use ws_reactor::{
-    Client, ClientConfig, CloseCode, CloseReason, ClosedBy, ConnectionId, Error, Handler, Handshake, Message, Reactor,
-    ReactorConfig, Reconnect, Server, Version, WebSocket,
+    Attempt, Client, ClientConfig, CloseCode, CloseReason, ClosedBy, ConnectionId, Error, Handler, Handshake, Message,
+    Reactor, ReactorConfig, Reconnect, Retry, Server, Version, WebSocket,
     net::{
         Answer, Resolver,
         sim::{Faults, Random, Sim},
@@ -171,9 +171,10 @@ impl Handler for NumberedSender {
         }
     }
 
-    fn on_reconnect(&mut self, ws: &mut WebSocket<'_>, attempt: u32, wait: Duration) -> bool {
+    fn on_reconnect(&mut self, ws: &mut WebSocket<'_>, attempt: &Attempt<'_>) -> Retry {
         let mut world = self.world.borrow_mut();
         let reconnects = !world.random.one_in(30) || world.lossless;
+        let Attempt { number: attempt, wait, .. } = attempt;
         let trace = format!("{} {} attempt {attempt} after {wait:?}: {reconnects}", self.number, ws.id());
         world.trace.push(trace);
         let state = &mut world.clients[self.number];
@@ -185,7 +186,7 @@ impl Handler for NumberedSender {
             let violation = format!("{}: reconnects from {state:?}", self.number);
             world.violations.push(violation);
         }
-        reconnects
+        if reconnects { Retry::Yes } else { Retry::No }
     }
 }
 

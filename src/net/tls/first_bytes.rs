@@ -42,6 +42,12 @@ impl From<NotTls> for io::Error {
     }
 }
 
+/// Returns `true` if an error of TLS says that the peer speaks plain HTTP.
+pub(crate) fn is_plain_http(error: &io::Error) -> bool {
+    let not_tls = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(not_tls, Some(NotTls::Request | NotTls::Response))
+}
+
 /// Result of the recognition so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {

@@ -9,6 +9,7 @@ use crate::{
     reactor::{
         Reactor,
         connection::{encoding::Encoding, inbound::Inbound, outbound::Outbound},
+        dial::reconnect::Reconnection,
         listen::Service,
         panic::catch_panic,
         token::Token,
@@ -51,6 +52,9 @@ impl<K: Kernel> Reactor<K> {
         if let Some(dialing) = &dialing {
             self.drop_attempts(self.hub.outbounds[key].id, dialing);
         }
+        if self.hub.outbounds[key].reconnection().is_some_and(Reconnection::is_declined) {
+            return self.remove_reported(key);
+        }
         let error = match (reason.by, dialing) {
             (ClosedBy::Network(kind), Some(dialing)) => Some((*dialing).error(kind)),
             (ClosedBy::Network(kind), None) => {
@@ -73,11 +77,18 @@ impl<K: Kernel> Reactor<K> {
         }
         // A call of its own, so that a panic in `on_error` does not skip it.
         self.call(key, |handler, stream| handler.on_close(stream, &reason));
-        let mut inbound = self.inbounds.remove(key);
-        if let Some(inbound) = inbound.as_mut().filter(|_| reason.clean) {
+        if reason.clean {
             // Sends the end of TLS, if the socket has room.
-            let _ = inbound.transport.finish(&mut self.kernel);
+            let _ = self.inbounds[key].transport.finish(&mut self.kernel);
         }
+        if !self.reconnect(key, &reason) {
+            self.remove_reported(key);
+        }
+    }
+
+    /// Removes a connection whose end was reported.
+    fn remove_reported(&mut self, key: usize) {
+        let inbound = self.inbounds.remove(key);
         let mut outbound = self.hub.outbounds.remove(key);
         outbound.release(&mut self.hub.pools);
         for timer in outbound.into_timers() {

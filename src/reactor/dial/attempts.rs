@@ -8,7 +8,7 @@ use crate::{
     protocol::{ClosedBy, TimeoutKind},
     reactor::{
         Reactor,
-        connection::{inbound::Inbound, state::Phase},
+        connection::{encoding::Encoding, inbound::Inbound, state::Phase},
         dial::{
             Dial,
             dialer::{Attempt, Dialing, Progress},
@@ -51,26 +51,36 @@ impl<K: Kernel> Reactor<K> {
         if !self.dialer.begin_starting() {
             return;
         }
-        while let Some(Dial { id, target, wait, handler, allowed }) = self.hub.deferred.dials.pop_front() {
-            let timed = allowed.map(|allowed| self.hub.after(allowed));
-            let dialing = Box::new(Dialing::new(target, timed));
-            if timed.is_some() {
-                self.hub.set_deadline(id, timed);
-            }
+        while let Some(Dial { id, target, handler }) = self.hub.deferred.dials.pop_front() {
+            let dialing = Box::new(Dialing::new(target));
             match handler {
                 Some(handler) => {
                     self.inbounds.insert(id.key(), Inbound::dialing(handler, dialing));
-                    self.call(id.key(), |handler, stream| handler.on_dial(stream));
+                    self.begin_dial(id);
                 }
-                None if self.hub.phase(id) == Phase::Open => self.inbounds[id.key()].dial_again(dialing),
-                None => continue,
-            }
-            match wait.is_zero() {
-                true => self.look_up(id),
-                false => self.schedule_dial_step(id, wait, Task::Dial(id)),
+                None if self.hub.phase(id) == Phase::Open => {
+                    self.inbounds[id.key()].dial_again(dialing);
+                    self.look_up(id);
+                }
+                None => {}
             }
         }
         self.dialer.end_starting();
+    }
+
+    /// Begins to connect an outgoing connection, for the first time or after the wait of a reconnect. A WebSocket sets
+    /// its deadline in `on_dial`.
+    pub(in crate::reactor) fn begin_dial(&mut self, id: ConnectionId) {
+        let outbound = &self.hub.outbounds[id.key()];
+        if outbound.encoding == Encoding::Raw && outbound.state.is_open() {
+            let deadline = self.hub.after(outbound.config.connect_timeout);
+            self.hub.set_deadline(id, Some(deadline));
+            if let Some(dialing) = self.dialing(id) {
+                dialing.timed = Some(deadline);
+            }
+        }
+        self.call(id.key(), |handler, stream| handler.on_dial(stream));
+        self.look_up(id);
     }
 
     /// Resolves the name of an outgoing connection.
@@ -163,7 +173,7 @@ impl<K: Kernel> Reactor<K> {
         ours.then_some(if resolving { TimeoutKind::Resolving } else { TimeoutKind::Connecting })
     }
 
-    fn schedule_dial_step(&mut self, id: ConnectionId, wait: Duration, task: Task) {
+    pub(super) fn schedule_dial_step(&mut self, id: ConnectionId, wait: Duration, task: Task) {
         let timer = self.hub.timers.insert(self.hub.after(wait), task);
         match self.dialing(id) {
             Some(dialing) => dialing.next = Some(timer),
@@ -219,6 +229,9 @@ impl<K: Kernel> Reactor<K> {
         }
         outbound.unblock(&mut self.hub.pools);
         self.hub.stats.connected += 1;
+        if self.hub.outbounds[key].encoding == Encoding::Raw {
+            self.hub.on_dialed_open(id);
+        }
         self.call(key, |handler, stream| handler.on_connect(stream));
     }
 

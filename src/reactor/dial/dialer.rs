@@ -32,14 +32,14 @@ pub(in crate::reactor) struct Dialing {
 }
 
 impl Dialing {
-    pub(super) fn new(target: Target, timed: Option<Instant>) -> Self {
+    pub(super) fn new(target: Target) -> Self {
         Dialing {
             target,
             addresses: VecDeque::new(),
             attempts: Vec::new(),
             next: None,
             failure: None,
-            timed,
+            timed: None,
             cancel_token: Arc::default(),
         }
     }

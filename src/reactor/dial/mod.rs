@@ -5,19 +5,20 @@
 
 mod attempts;
 pub(super) mod dialer;
+pub(super) mod reconnect;
+mod renew;
 pub(super) mod target;
 
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     rc::Rc,
-    time::Duration,
 };
 
 use super::{
     config::StreamConfig,
     connection::outbound::Outbound,
-    dial::target::Target,
+    dial::{reconnect::Reconnection, target::Target},
     hub::{Hub, Running},
     id::ConnectionId,
     stream::StreamHandler,
@@ -31,12 +32,8 @@ const UNCONNECTED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED
 pub(in crate::reactor) struct Dial {
     pub(in crate::reactor) id: ConnectionId,
     pub(in crate::reactor) target: Target,
-    /// Delay before the name is resolved.
-    pub(in crate::reactor) wait: Duration,
     /// `None` if an existing connection is connected to another address.
     pub(in crate::reactor) handler: Option<Box<dyn StreamHandler>>,
-    /// Time-out for connecting, unless the handler has its own.
-    pub(in crate::reactor) allowed: Option<Duration>,
 }
 
 impl fmt::Debug for Dial {
@@ -50,7 +47,9 @@ impl Hub {
     ///
     /// The returned id is valid at once. The handler's `on_connect` is called when the connection is established; bytes
     /// written before are queued. If the connection fails, the handler's `on_error` is called with the cause, then
-    /// `on_close`. The time-out is [`StreamConfig::connect_timeout`], 20 s by default.
+    /// `on_close`. The time-out is [`StreamConfig::connect_timeout`], 20 s by default. With
+    /// [`StreamConfig::reconnect`](field@StreamConfig::reconnect) the connection is made again after each end, with the
+    /// same handler and under the same id.
     ///
     /// # Errors
     ///
@@ -102,31 +101,31 @@ impl Hub {
             return Err(ConnectError::ShuttingDown { address: to.to_owned() });
         }
         let target = to.parse().map_err(|source| ConnectError::Address { address: to.to_owned(), source })?;
-        let allowed = Some(config.connect_timeout);
-        let id = self.insert_dialing(Rc::new(config));
-        let handler: Box<dyn StreamHandler> = Box::new(handler);
-        self.deferred.dials.push_back(Dial { id, target, wait: Duration::ZERO, handler: Some(handler), allowed });
-        Ok(id)
+        Ok(self.dial_raw(target, Rc::new(config), Box::new(handler)))
     }
 
-    /// Connects after a delay, for a WebSocket. Until the connection is established, its peer address is unspecified.
+    /// Connects, for a WebSocket. Until the connection is established, its peer address is unspecified.
     pub(crate) fn dial(
         &mut self,
         target: Target,
-        wait: Duration,
         config: Rc<StreamConfig>,
         handler: Box<dyn StreamHandler>,
     ) -> ConnectionId {
-        let id = self.insert_dialing(config);
+        let id = self.dial_raw(target, config, handler);
         self.reserve(id, Side::Client);
-        self.deferred.dials.push_back(Dial { id, target, wait, handler: Some(handler), allowed: None });
         id
     }
 
-    fn insert_dialing(&mut self, config: Rc<StreamConfig>) -> ConnectionId {
+    fn dial_raw(&mut self, target: Target, config: Rc<StreamConfig>, handler: Box<dyn StreamHandler>) -> ConnectionId {
+        let policy = config.reconnect;
         let outbound = self.outbounds.insert(|id| Outbound::new(id, UNCONNECTED, config));
         outbound.await_connection();
-        outbound.id
+        if let Some(policy) = policy {
+            outbound.set_reconnection(Reconnection::new(policy, target.clone()));
+        }
+        let id = outbound.id;
+        self.deferred.dials.push_back(Dial { id, target, handler: Some(handler) });
+        id
     }
 
     /// Connects an existing outgoing connection to another address, right after this callback. The id stays; queued
@@ -138,7 +137,7 @@ impl Hub {
             outbound.set_peer_addr(UNCONNECTED);
             outbound.forget_tls_info();
             outbound.deadline_is_for_tls = false;
-            self.deferred.dials.push_back(Dial { id, target, wait: Duration::ZERO, handler: None, allowed: None });
+            self.deferred.dials.push_back(Dial { id, target, handler: None });
         }
     }
 
@@ -150,10 +149,5 @@ impl Hub {
     /// Returns `true` if the connection's name is being resolved.
     pub(crate) fn is_resolving(&self, id: ConnectionId) -> bool {
         self.outbound(id).is_some_and(|outbound| outbound.state.is_resolving())
-    }
-
-    /// Returns `true` if this application has ended the connection, even if the connection had ended before.
-    pub(crate) fn is_closed_by_app(&self, id: ConnectionId) -> bool {
-        self.outbound(id).is_none_or(|outbound| outbound.state.is_closed_by_app())
     }
 }

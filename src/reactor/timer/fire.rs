@@ -55,7 +55,7 @@ impl<K: Kernel> Reactor<K> {
             Some(Task::ConnectionInterval(_)) => {}
             Some(Task::Once(Some(call))) => drop(self.call_hub(call)),
             Some(Task::Listener(id)) => self.listeners.unpark(id),
-            Some(Task::Dial(id)) => self.look_up(id),
+            Some(Task::Dial(id)) => self.begin_dial(id),
             Some(Task::NextAddress(id)) => self.try_next_address(id),
             Some(Task::Trim) => self.run_trim_pass(),
             Some(Task::EndShutdown) => self.hub.running = Running::Stopping,

@@ -99,7 +99,7 @@ impl BlockingSocket {
     pub fn connect_with(url: &str, change: impl FnOnce(Client) -> Client) -> Result<Self, Error> {
         let inbox = Rc::<RefCell<Inbox>>::default();
         let mut client = change(Client::new(Callbacks::new()));
-        client.options.reconnect = None;
+        client.options.config.websocket.stream.reconnect = None;
         client.handler = Box::new(Recorder(Rc::clone(&inbox)));
         let mut reactor = Reactor::new()?;
         let id = reactor.connect(url, client)?;

@@ -1,16 +1,15 @@
 //! The client: its request, and its route to the server.
 
 pub(super) mod blocking;
-pub(super) mod reconnect;
 mod route;
-mod stream;
+pub(super) mod stream;
 
 use std::{fmt, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{
-    client::{reconnect::Reconnect, route::Route, stream::ClientStream},
+    client::{route::Route, stream::ClientStream},
     config::ClientConfig,
     handler::Handler,
 };
@@ -19,7 +18,7 @@ use crate::{
     net::{Kernel, tls::TlsConnector},
     protocol::{Version, deflate::DeflateConfig, handshake},
     proxy::Proxy,
-    reactor::{ConnectionId, Hub, Reactor},
+    reactor::{ConnectionId, Hub, Reactor, Reconnect},
     url::{Url, without_credentials},
 };
 
@@ -65,7 +64,6 @@ pub(in crate::websocket) struct ClientOptions {
     pub(in crate::websocket) server_name: Option<String>,
     pub(in crate::websocket) via: Via,
     pub(in crate::websocket) redirects: u32,
-    pub(in crate::websocket) reconnect: Option<Reconnect>,
     pub(in crate::websocket) config: ClientConfig,
 }
 
@@ -97,7 +95,6 @@ impl Client {
             server_name: None,
             via: Via::Direct,
             redirects: 0,
-            reconnect: None,
             config,
         };
         Client { handler: Box::new(handler), options }
@@ -151,12 +148,11 @@ impl Client {
 
     /// Reconnects when the connection is lost or does not open, by a policy. Default: never.
     ///
-    /// No attempt follows when this application closed the connection, when the close code is 1000, or at shutdown. A
-    /// refused handshake, such as 401, is tried again. The same handler is used, and the name is resolved again. See
-    /// [`Handler::on_reconnect`].
-    pub fn reconnect(mut self, policy: Reconnect) -> Self {
-        self.options.reconnect = Some(policy);
-        self
+    /// No attempt follows when this application closed the connection, when the close code is 1000, or at shutdown.
+    /// After a refusal such as 401 or 404 the client ends, unless [`Handler::on_reconnect`] decides otherwise. The same
+    /// handler and id are used, and the name is resolved again.
+    pub fn reconnect(self, policy: Reconnect) -> Self {
+        self.configure(|config| config.websocket.stream.reconnect = Some(policy))
     }
 
     /// Sets the subprotocols to offer, in order of preference. Default: none. RFC 6455 §1.9.
@@ -277,7 +273,7 @@ impl Hub {
     /// Opens a WebSocket at a URL, such as `ws://example.com/chat`, or `ws+unix:/run/chat.sock:/chat` for a Unix
     /// socket.
     ///
-    /// The id is valid at once. Until `on_open`, sends answer [`Unsupported`](crate::SendStatus::Unsupported), and
+    /// The id is valid at once, and for the whole life of a client that reconnects. Until the first `on_open`, sends answer [`Unsupported`](crate::SendStatus::Unsupported), and
     /// [`is_open`](Self::is_open) is `false`. A failure to connect is reported to the handler, not by this method.
     ///
     /// # Errors

@@ -1,12 +1,17 @@
 //! A client's end of a stream: the handshake, then a WebSocket session.
 
-use std::{mem, rc::Rc, time::Duration};
+use std::{
+    mem,
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
 
-use http::Response;
+use http::{Response, StatusCode};
 
 use crate::{
     error::{Error, Refusal},
-    http::{Request, body::BodyReader},
+    http::{Request, body::BodyReader, retry_after::retry_after},
+    net::tls::is_plain_http,
     protocol::{
         CloseReason, ClosedBy, Handshake, MessageLimits, Side, TimeoutKind, Version,
         handshake::client::{
@@ -14,9 +19,9 @@ use crate::{
         },
     },
     proxy::{ProxyError, Tunnel},
-    reactor::{ConnectionId, Hub, Stream, StreamHandler, TimerId},
+    reactor::{Attempt, ConnectionId, Hub, Retry, Stream, StreamHandler, TimerId},
     websocket::{
-        client::{Client, ClientOptions, reconnect::Reconnector, route::Route},
+        client::{Client, ClientOptions, route::Route},
         handler::{Handler, NoHandler, WebSocket},
         session::{Session, SessionParams},
     },
@@ -25,13 +30,22 @@ use crate::{
 /// The protocol of a client's connection, until it is handed over to a session.
 pub(in crate::websocket) struct ClientStream {
     handler: Box<dyn Handler>,
-    reconnector: Reconnector,
+    home: Rc<Home>,
     /// The present route; after redirects not the first one.
     route: Rc<Route>,
     redirects: u32,
-    /// Number of this reconnect attempt, and the wait before it. `None` for the first connection.
-    retry: Option<(u32, Duration)>,
     state: State,
+    /// The refusal that was reported to the handler.
+    refusal: Option<Box<Refusal>>,
+    /// Another attempt would most likely fail the same way.
+    is_final: bool,
+}
+
+/// The part of a client that all of its connections share.
+pub(in crate::websocket) struct Home {
+    /// The first route; each reconnect begins there.
+    route: Rc<Route>,
+    options: ClientOptions,
 }
 
 enum State {
@@ -47,8 +61,6 @@ enum State {
     Refused(Box<Refusal>, Box<BodyReader>),
     /// The connection failed, and the handler knows.
     Failed,
-    /// `on_reconnect` declined; the handler is not called any more.
-    Unwanted,
     /// The stream is handed over to a session.
     HandedOver,
 }
@@ -73,38 +85,29 @@ const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 impl ClientStream {
     /// The first connection of a client.
     pub(in crate::websocket) fn first(route: Route, Client { handler, options }: Client) -> Self {
-        ClientStream::new(Reconnector::new(Rc::new(route), Rc::new(options)), handler, None)
+        ClientStream::new(Rc::new(Home { route: Rc::new(route), options }), handler)
     }
 
     /// A connection on the first route.
-    pub(in crate::websocket) fn new(
-        reconnector: Reconnector,
-        handler: Box<dyn Handler>,
-        retry: Option<(u32, Duration)>,
-    ) -> Self {
-        let route = Rc::clone(&reconnector.home);
-        ClientStream { handler, reconnector, route, redirects: 0, retry, state: State::Dialing }
+    pub(in crate::websocket) fn new(home: Rc<Home>, handler: Box<dyn Handler>) -> Self {
+        let route = Rc::clone(&home.route);
+        ClientStream { handler, home, route, redirects: 0, state: State::Dialing, refusal: None, is_final: false }
     }
 
     /// Requests the connection from the Hub.
     pub(in crate::websocket) fn dial(self, hub: &mut Hub) -> ConnectionId {
         let config = Rc::new(self.options().config.websocket.stream.clone());
-        hub.dial(self.route.target(), self.wait(), config, Box::new(self))
+        hub.dial(self.route.target(), config, Box::new(self))
     }
 
     fn options(&self) -> &ClientOptions {
-        &self.reconnector.options
-    }
-
-    /// The wait before dialing.
-    fn wait(&self) -> Duration {
-        self.retry.map_or(Duration::ZERO, |(_, wait)| wait)
+        &self.home.options
     }
 
     fn ask<T>(&self, with: impl FnOnce(&ClientRequest<'_>) -> T) -> T {
         let (url, options) = (&self.route.url, self.options());
         let (authority, location) = (url.authority(), url.location());
-        let headers = self.route.headers(&self.reconnector.home.url, &options.headers);
+        let headers = self.route.headers(&self.home.route.url, &options.headers);
         with(&ClientRequest {
             version: options.version,
             target: &url.target,
@@ -134,8 +137,8 @@ impl ClientStream {
                 self.send_request(stream);
             }
             // A WebSocket server does not speak first, so these bytes come from the proxy.
-            Ok(Some(_)) => self.fail(stream, &Error::Proxy(ProxyError::Malformed)),
-            Err(error) => self.fail(stream, &Error::Proxy(error)),
+            Ok(Some(_)) => self.fail(stream, Error::Proxy(ProxyError::Malformed)),
+            Err(error) => self.fail(stream, Error::Proxy(error)),
         }
         data.len()
     }
@@ -145,7 +148,7 @@ impl ClientStream {
         let mut bytes = Vec::with_capacity(512);
         let masks = &mut stream.hub.pools.masks;
         let proof = self.ask(|ask| ask.write(masks, &mut bytes));
-        let home = &self.reconnector.home.url;
+        let home = &self.home.route.url;
         let named = self.options().server_name.as_deref().filter(|_| self.route.url.same_origin(home));
         stream.hub.start_tls(stream.id(), self.route.tls.as_ref(), named.unwrap_or(&self.route.url.host));
         stream.hub.write_handshake(stream.id(), &bytes, true);
@@ -154,21 +157,21 @@ impl ClientStream {
                 let reader = ResponseReader::default();
                 self.state = State::Asked(Box::new(Asked { request, proof, reader }));
             }
-            Err(error) => self.fail(stream, &Error::Head(error)),
+            Err(error) => self.fail(stream, Error::Head(error)),
         }
     }
 
     /// Takes bytes of the response head, and returns how many were used.
     fn read_answer(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
         let State::Asked(asked) = &mut self.state else { return 0 };
-        match asked.reader.read(data, &self.reconnector.options.config.head) {
+        match asked.reader.read(data, &self.home.options.config.head) {
             Ok((used, None)) => used,
             Ok((used, Some(response))) => {
                 self.on_response(stream, response);
                 used
             }
             Err(error) => {
-                self.fail(stream, &Error::Response(error));
+                self.fail(stream, Error::Response(error));
                 data.len()
             }
         }
@@ -179,7 +182,7 @@ impl ClientStream {
         match self.ask(|ask| ask.check(&response, &asked.proof)) {
             Ok(agreed) => self.on_accepted(stream, *asked, response, agreed),
             Err(ResponseError::Status(_)) => self.refused(stream, response),
-            Err(error) => self.fail(stream, &Error::Response(error)),
+            Err(error) => self.fail(stream, Error::Response(error)),
         }
     }
 
@@ -228,7 +231,7 @@ impl ClientStream {
                 used
             }
             Err(error) => {
-                self.fail(stream, &Error::Response(error));
+                self.fail(stream, Error::Response(error));
                 data.len()
             }
         }
@@ -236,15 +239,14 @@ impl ClientStream {
 
     /// The handshake is complete.
     fn open(&mut self, stream: &mut Stream<'_>, handshake: Handshake) {
-        self.reconnector.attempts.note_open(stream.hub.now());
         let handler = mem::replace(&mut self.handler, Box::new(NoHandler));
-        let options = &self.reconnector.options;
+        let options = self.options();
         let config = &Rc::new(options.config.websocket.clone());
         let params =
             SessionParams { side: Side::Client, limits: config.limits, config, deflate: options.deflate.as_ref() };
         let session = Session::begin(stream, handler, &handshake, params);
         self.state = State::HandedOver;
-        stream.hand_over(session.open_on_connect(handshake).reconnect_by(self.reconnector.clone()));
+        stream.hand_over(session.open_on_connect(handshake).reconnect_to(Rc::clone(&self.home)));
     }
 
     /// Reads the start of a refusal's body, and returns how much of `data` was used.
@@ -260,15 +262,24 @@ impl ClientStream {
     fn report_refusal(&mut self, stream: &mut Stream<'_>) {
         if let State::Refused(mut refusal, body) = mem::replace(&mut self.state, State::Failed) {
             refusal.body = body.into_body();
-            self.fail(stream, &Error::Refused(refusal));
+            self.fail(stream, Error::Refused(refusal));
         }
     }
 
     /// Fails the opening: the connection does not become a WebSocket.
-    fn fail(&mut self, stream: &mut Stream<'_>, error: &Error) {
-        self.report_error(stream, error);
+    fn fail(&mut self, stream: &mut Stream<'_>, error: Error) {
+        self.report_error(stream, &error);
         let by = match error {
-            Error::Refused(refusal) => ClosedBy::Refused { status: refusal.status },
+            Error::Refused(refusal) => {
+                let status = refusal.status;
+                if let StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE = status
+                    && let Some(wait) = retry_after(&refusal.headers, SystemTime::now())
+                {
+                    stream.hub.retry_after(stream.id(), wait);
+                }
+                self.refusal = Some(refusal);
+                ClosedBy::Refused { status }
+            }
             Error::Response(ResponseError::Tls) => ClosedBy::Tls,
             _ => ClosedBy::Handshake,
         };
@@ -278,22 +289,15 @@ impl ClientStream {
     fn report_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
         log::debug!(target: "ws_reactor::websocket", "{} not opened: {error}", stream.id());
         self.state = State::Failed;
+        self.is_final = is_final(error);
         self.call(stream, |handler, ws| handler.on_error(ws, error));
     }
 }
 
 impl StreamHandler for ClientStream {
     fn on_dial(&mut self, stream: &mut Stream<'_>) {
-        let allowed = self.wait().saturating_add(self.options().config.opening_timeout);
-        let deadline = stream.hub.after(allowed);
+        let deadline = stream.hub.after(self.options().config.opening_timeout);
         stream.set_deadline(Some(deadline));
-        let Some((attempt, wait)) = self.retry else { return };
-        let (id, url) = (stream.id(), &self.route.url);
-        log::debug!(target: "ws_reactor::websocket", "{id} reconnects after {wait:?}: {}", url.location());
-        if !self.call(stream, |handler, ws| handler.on_reconnect(ws, attempt, wait)) {
-            self.state = State::Unwanted;
-            stream.terminate();
-        }
     }
 
     fn on_connect(&mut self, stream: &mut Stream<'_>) {
@@ -319,7 +323,7 @@ impl StreamHandler for ClientStream {
                 State::Proving(_) => self.read_proof(stream, &data[at..]),
                 State::Refused(..) => self.read_refusal(stream, &data[at..]),
                 State::HandedOver => return stream.unread(data.len() - at),
-                State::Dialing | State::Failed | State::Unwanted => return,
+                State::Dialing | State::Failed => return,
             };
         }
     }
@@ -346,7 +350,7 @@ impl StreamHandler for ClientStream {
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
         match &self.state {
             State::Refused(..) => self.report_refusal(stream),
-            State::Failed | State::Unwanted => {}
+            State::Failed => {}
             // An end by the application is no error, except that it must not hide a refusal.
             _ if matches!(error, Error::Closed(_)) => {}
             _ => self.report_error(stream, error),
@@ -355,11 +359,35 @@ impl StreamHandler for ClientStream {
 
     fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
         debug_assert!(!matches!(self.state, State::HandedOver), "the session has the handler");
-        if !matches!(self.state, State::Unwanted | State::HandedOver) {
-            let (reason, view) = (CloseReason::abnormal(reason.by), self.view());
-            self.reconnector.close(&mut self.handler, stream, view, &reason);
-        }
+        // No close frame was exchanged, and the bytes that were not sent are those of the handshake.
+        let reason = CloseReason::abnormal(reason.by);
+        self.call(stream, |handler, ws| handler.on_close(ws, &reason));
     }
+
+    fn on_reconnect(&mut self, stream: &mut Stream<'_>, attempt: &Attempt<'_>) -> Retry {
+        let refusal = self.refusal.take();
+        let default = if mem::take(&mut self.is_final) { Retry::No } else { attempt.default };
+        let attempt = Attempt { refusal: refusal.as_deref(), default, ..*attempt };
+        (self.state, self.route, self.redirects) = (State::Dialing, Rc::clone(&self.home.route), 0);
+        self.call(stream, |handler, ws| handler.on_reconnect(ws, &attempt))
+    }
+}
+
+/// Returns `true` if another attempt would most likely fail the same way.
+fn is_final(error: &Error) -> bool {
+    match error {
+        Error::Refused(refusal) => is_final_status(refusal.status),
+        Error::Proxy(ProxyError::Refused(status)) => is_final_status(*status),
+        Error::Proxy(ProxyError::Credentials | ProxyError::TooLong) => true,
+        Error::Response(ResponseError::Tls) | Error::Head(_) => true,
+        Error::Tls(source) => is_plain_http(source),
+        _ => false,
+    }
+}
+
+fn is_final_status(status: StatusCode) -> bool {
+    let passing = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
+    status.is_client_error() && !passing.contains(&status)
 }
 
 impl ClientStream {

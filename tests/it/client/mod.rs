@@ -24,12 +24,12 @@ use std::{
 };
 
 use crate::support::played::{
-    FakeServer, Log, ManualResolver, SERVER, URL, drain, echo, reactor, reactor_serving, recording,
+    FakeServer, FixedResolver, Log, ManualResolver, SERVER, URL, drain, echo, reactor, reactor_serving, recording,
 };
 use ws_reactor::{
-    Callbacks, Client, ClientConfig, CloseCode, CloseReason, ConnectError, ConnectionId, Error, Handler, Handshake,
-    Hub, Message, Reactor, ReactorConfig, Reconnect, Reply, SendStatus, Server, Stream, StreamConfig, StreamHandler,
-    Upgrade, Version, WebSocket,
+    Attempt, Callbacks, Client, ClientConfig, CloseCode, CloseReason, ConnectError, ConnectionId, Error, Handler,
+    Handshake, Hub, Message, Reactor, ReactorConfig, Reconnect, Reply, Retry, SendStatus, Server, Stream, StreamConfig,
+    StreamHandler, Upgrade, Version, WebSocket,
     net::{Answer, Resolver, sim::Sim},
     on_message,
 };

@@ -37,9 +37,9 @@ fn panic_in_on_reconnect_costs_one_attempt_and_the_client_keeps_reconnecting() {
     let mut reactor = reactor();
     let log = Log::default();
     let first = Cell::new(true);
-    let handler = recording(&log).on_reconnect(move |_, _, _| {
+    let handler = recording(&log).on_reconnect(move |_, _| {
         assert!(!first.replace(false), "not yet");
-        true
+        Retry::Yes
     });
     reactor.connect(URL, Client::new(handler).reconnect(without_backoff())).unwrap();
     reactor.turn(Some(Duration::ZERO)).unwrap();

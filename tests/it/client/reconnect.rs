@@ -18,10 +18,12 @@ impl Handler for Reconnecting {
         self.log.borrow_mut().push(format!("close {}", reason.code));
     }
 
-    fn on_reconnect(&mut self, _: &mut WebSocket<'_>, attempt: u32, wait: Duration) -> bool {
-        assert!(wait <= Duration::from_secs(1 << (attempt - 1).min(6)));
-        self.log.borrow_mut().push(format!("attempt {attempt}"));
-        attempt < self.last_attempt
+    fn on_reconnect(&mut self, _: &mut WebSocket<'_>, attempt: &Attempt<'_>) -> Retry {
+        let Attempt { number, wait, reason, .. } = *attempt;
+        assert!(wait <= Duration::from_secs(1 << (number - 1).min(6)));
+        assert_eq!(self.log.borrow().last(), Some(&format!("close {}", reason.code)));
+        self.log.borrow_mut().push(format!("attempt {number}"));
+        if number < self.last_attempt { Retry::Yes } else { Retry::No }
     }
 }
 
@@ -69,40 +71,43 @@ fn client_reconnects_until_a_close_with_1000_or_until_on_reconnect_declines() {
 }
 
 #[test]
-fn on_reconnect_that_returns_false_ends_the_client() {
+fn on_reconnect_that_answers_no_ends_the_client() {
     let mut reactor = reactor();
     let log = Log::default();
-    let client = Client::new(recording(&log).on_reconnect(|_, _, _| false)).reconnect(Reconnect::default());
+    let client = Client::new(recording(&log).on_reconnect(|_, _| Retry::No)).reconnect(Reconnect::default());
     reactor.connect(URL, client).unwrap();
     reactor.advance(Duration::from_secs(600)).unwrap();
     assert_eq!((drain(&log).len(), reactor.hub().stats().connections), (2, 0));
 }
 
 #[test]
-fn reconnecting_client_has_its_new_id_during_the_wait_and_can_be_closed_then() {
+fn client_keeps_its_id_and_can_be_closed_during_the_wait() {
     let mut reactor = reactor();
     let (log, ids): (Log, Rc<RefCell<Vec<ConnectionId>>>) = Default::default();
     let recorded = Rc::clone(&ids);
-    let handler = recording(&log).on_reconnect(move |ws, attempt, _| {
+    let handler = recording(&log).on_reconnect(move |ws, _| {
         recorded.borrow_mut().push(ws.id());
-        attempt < 3
+        Retry::Yes
     });
     let minute = Duration::from_secs(60);
     let policy = Reconnect::new().initial_backoff(minute).max_backoff(minute);
-    let first = reactor.connect(URL, Client::new(handler).reconnect(policy)).unwrap();
+    let id = reactor.connect(URL, Client::new(handler).reconnect(policy)).unwrap();
+    assert_eq!(reactor.hub().send(id, "too early"), SendStatus::Unsupported);
     reactor.settle().unwrap();
     let failed =
         ["error cannot connect to 10.0.0.1:80: connection refused", "close 1006, by the network: connection refused"];
     assert_eq!(drain(&log).len(), failed.len());
-    let second = ids.borrow()[0];
-    assert!(second != first && !reactor.hub().is_open(second) && !reactor.hub().is_open(first));
-    assert_eq!(reactor.hub().send(second, "too early"), SendStatus::Unsupported);
-    assert_eq!(reactor.hub().write(second, b"too early"), SendStatus::Unsupported);
+    assert!(!reactor.hub().is_open(id));
+    // Between two connections nothing can be sent.
+    assert_eq!(reactor.hub().send(id, "away"), SendStatus::Closed);
+    assert_eq!(reactor.hub().write(id, b"away"), SendStatus::Closed);
+    assert_eq!(reactor.hub().ping(id, b""), SendStatus::Closed);
+    assert_eq!(reactor.hub().notify(id, "away"), SendStatus::Closed);
+    assert!(!reactor.hub().subscribe(id, "away"));
     reactor.advance(Duration::from_secs(60)).unwrap();
-    assert_eq!((drain(&log).len(), ids.borrow().len()), (2, 2));
+    assert_eq!((drain(&log).len(), ids.borrow().as_slice()), (2, &[id, id][..]));
     // A close during the wait ends the client.
-    let third = ids.borrow()[1];
-    reactor.hub().close(third, CloseCode::NORMAL, "");
+    reactor.hub().close(id, CloseCode::NORMAL, "");
     reactor.advance(Duration::from_secs(600)).unwrap();
     assert_eq!(drain(&log), ["close 1006, by the application, not clean"]);
     assert_eq!((ids.borrow().len(), reactor.hub().stats().connections), (2, 0));
@@ -133,7 +138,7 @@ fn client_closed_in_on_error_does_not_reconnect() {
     let handler = recording(&log).on_error(|ws, _| {
         ws.close(CloseCode::NORMAL, "");
     });
-    let handler = handler.on_reconnect(|_, _, _| panic!("a closed client must not reconnect"));
+    let handler = handler.on_reconnect(|_, _| panic!("a closed client must not reconnect"));
     reactor.connect(URL, Client::new(handler).reconnect(without_backoff())).unwrap();
     reactor.advance(Duration::from_secs(60)).unwrap();
     assert_eq!((drain(&log).len(), reactor.hub().stats().panics), (1, 0));
@@ -167,9 +172,9 @@ fn reconnects_that_fail_at_once_without_backoff_do_not_starve_other_work() {
     let mut reactor = reactor();
     let (attempts, ticks) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
     let newest_attempt = Rc::clone(&attempts);
-    let handler = Callbacks::new().on_reconnect(move |_, attempt, _| {
-        newest_attempt.set(attempt);
-        attempt < 1_000_000
+    let handler = Callbacks::new().on_reconnect(move |_, attempt| {
+        newest_attempt.set(attempt.number);
+        Retry::Yes
     });
     // The simulated system has no files: connecting fails before it waits for anything.
     reactor.connect("ws+unix:/nowhere", Client::new(handler).reconnect(without_backoff())).unwrap();
@@ -187,9 +192,9 @@ fn timer_set_in_on_reconnect_fires_during_the_wait() {
     /// Sets a timer in each `on_reconnect`.
     struct Timing(Log);
     impl Handler for Timing {
-        fn on_reconnect(&mut self, ws: &mut WebSocket<'_>, _: u32, _: Duration) -> bool {
+        fn on_reconnect(&mut self, ws: &mut WebSocket<'_>, _: &Attempt<'_>) -> Retry {
             ws.set_timer(Duration::from_millis(1));
-            true
+            Retry::Yes
         }
 
         fn on_timer(&mut self, _: &mut WebSocket<'_>, _: TimerId) {
@@ -203,4 +208,222 @@ fn timer_set_in_on_reconnect_fires_during_the_wait() {
     reactor.connect(URL, Client::new(Timing(Rc::clone(&log))).reconnect(policy)).unwrap();
     reactor.advance(Duration::from_millis(10)).unwrap();
     assert_eq!(drain(&log), ["timer"]);
+}
+
+/// A client that is refused with a response, and its events up to the answer of `on_reconnect` and its wait.
+fn refused_with(response: &str, answer: fn(&Attempt<'_>) -> Retry) -> (Reactor<Sim>, Vec<String>, Duration) {
+    let (attempts, wait) = (Log::default(), Rc::new(Cell::new(Duration::ZERO)));
+    let (log, waits) = (Rc::clone(&attempts), Rc::clone(&wait));
+    let mut server = FakeServer::dialed_by(|handler| {
+        let handler = handler.on_reconnect(move |ws, attempt| {
+            let refusal = attempt.refusal.map(|refusal| refusal.status.as_u16());
+            log.borrow_mut().push(format!("{} {refusal:?} {:?}", attempt.number, attempt.default));
+            waits.set(attempt.wait);
+            let id = ws.id();
+            assert!(!ws.hub().is_open(id));
+            answer(attempt)
+        });
+        Client::new(handler).reconnect(Reconnect::default())
+    });
+    server.send(response);
+    server.reactor.kernel_mut().finish(server.peer);
+    server.reactor.settle().unwrap();
+    let attempts = drain(&attempts);
+    (server.reactor, attempts, wait.get())
+}
+
+#[test]
+fn client_that_is_refused_with_4xx_ends_except_for_408_425_and_429() {
+    for (status, ends) in [
+        (400, true),
+        (401, true),
+        (403, true),
+        (404, true),
+        (410, true),
+        (426, true),
+        (408, false),
+        (425, false),
+        (429, false),
+        (500, false),
+        (502, false),
+        (503, false),
+        (302, false),
+        (200, false),
+    ] {
+        let response = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+        let (mut reactor, attempts, _) = refused_with(&response, |attempt| attempt.default);
+        let default = if ends { "No" } else { "Yes" };
+        assert_eq!(attempts, [format!("1 Some({status}) {default}")]);
+        assert_eq!(reactor.hub().stats().connections, usize::from(!ends), "{status}");
+    }
+}
+
+#[test]
+fn handler_may_reconnect_after_a_refusal_that_ends_the_client_by_default() {
+    let (mut reactor, attempts, _) = refused_with("HTTP/1.1 401 X\r\nContent-Length: 0\r\n\r\n", |_| Retry::Yes);
+    assert_eq!(attempts, ["1 Some(401) No"]);
+    reactor.advance(Duration::from_secs(1)).unwrap();
+    assert!(reactor.kernel_mut().dialed().is_some(), "the client has dialed again");
+}
+
+#[test]
+fn client_that_receives_a_tls_alert_ends_because_the_scheme_is_wrong() {
+    let (mut reactor, attempts, _) = refused_with("\x15\x03\x01\x00\x02\x02\x46", |attempt| attempt.default);
+    assert_eq!((attempts, reactor.hub().stats().connections), (vec!["1 None No".to_owned()], 0));
+}
+
+#[test]
+fn retry_after_of_429_and_503_is_added_to_the_wait_up_to_one_hour() {
+    let date = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:50:37 GMT\r\n";
+    for (status, headers, seconds) in [
+        (503, "Retry-After: 30\r\n", 30),
+        (429, "Retry-After: 30\r\n", 30),
+        (503, date, 60),
+        (503, "Retry-After: 1000000\r\n", 3600),
+        (500, "Retry-After: 30\r\n", 0),
+        (503, "Retry-After: soon\r\n", 0),
+    ] {
+        let response = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: 0\r\n\r\n");
+        let (mut reactor, _, wait) = refused_with(&response, |attempt| attempt.default);
+        let (least, most) = (Duration::from_secs(seconds), Duration::from_secs(seconds + 1));
+        assert!((least..=most).contains(&wait), "{status} {headers}: {wait:?}");
+        reactor.advance(wait.saturating_sub(Duration::from_millis(1))).unwrap();
+        assert!(wait.is_zero() || reactor.kernel_mut().dialed().is_none());
+        reactor.advance(Duration::from_millis(1)).unwrap();
+        assert!(reactor.kernel_mut().dialed().is_some(), "{status} {headers}");
+    }
+}
+
+/// An open client that reconnects at once, of a server that closes with 1012 for the message `restart`. Each turn
+/// executes one command of another thread, and delivers one event.
+fn restarted(handler: Callbacks) -> (Reactor<Sim>, ConnectionId) {
+    let server = Server::new(|_| {
+        on_message(|ws, message| {
+            if message.as_text() == Some("restart") {
+                ws.close(CloseCode::SERVICE_RESTART, "");
+            } else {
+                ws.send(message);
+            }
+        })
+    });
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::new().command_budget(1).event_budget(1));
+    reactor.listen(SERVER, server).unwrap();
+    reactor.set_resolver(FixedResolver);
+    let id = reactor.connect(URL, Client::new(handler).reconnect(without_backoff())).unwrap();
+    reactor.settle().unwrap();
+    assert!(reactor.hub().is_open(id));
+    reactor.hub().send(id, "restart");
+    (reactor, id)
+}
+
+#[test]
+fn queue_timers_and_subscriptions_of_a_client_end_with_each_connection() {
+    let log = Log::default();
+    let timers = Rc::clone(&log);
+    let handler = recording(&log).on_timer(move |_, _| timers.borrow_mut().push("timer".to_owned()));
+    let first = Cell::new(true);
+    let handler = handler.on_open(move |ws, _| {
+        if first.replace(false) {
+            ws.set_timer(Duration::from_secs(1));
+        }
+    });
+    let (mut reactor, id) = restarted(handler);
+    reactor.hub().subscribe(id, "news");
+    reactor.settle().unwrap();
+    assert!(reactor.hub().is_open(id), "the client has connected again");
+    assert_eq!((reactor.hub().subscribers("news"), reactor.hub().buffered(id)), (0, 0));
+    assert_eq!(reactor.hub().send(id, "hello"), SendStatus::Queued);
+    reactor.advance(Duration::from_secs(2)).unwrap();
+    assert_eq!(drain(&log), ["close 1012, by the peer, clean", "message hello"]);
+    assert_eq!(reactor.hub().stats().opened, 4, "two connections with two ends each");
+}
+
+#[test]
+fn command_of_another_thread_for_a_connection_does_not_reach_the_next_one() {
+    let log = Log::default();
+    let events = Rc::clone(&log);
+    let handler = recording(&log).on_event(move |_, _| events.borrow_mut().push("event".to_owned()));
+    let (mut reactor, id) = restarted(handler);
+    let remote = reactor.remote();
+    for _ in 0..50 {
+        remote.run(|_| ()).unwrap();
+    }
+    remote.send(id, "for the last connection").unwrap();
+    remote.send_latest(id, "key", "for the last connection").unwrap();
+    remote.notify(id, "for the last connection").unwrap();
+    remote.subscribe(id, "news").unwrap();
+    for _ in 0..50 {
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
+    assert!(reactor.hub().is_open(id), "the client has connected again");
+    let open = "open RFC 6455 None via 10.0.0.1:80";
+    assert_eq!(drain(&log), [open, "close 1012, by the peer, clean", open]);
+    remote.send(id, "for this connection").unwrap();
+    reactor.settle().unwrap();
+    assert_eq!(drain(&log), ["message for this connection"]);
+    assert_eq!(reactor.hub().subscribers("news"), 0);
+    // A close is meant for the client, whichever connection it has.
+    remote.close(id, CloseCode::NORMAL, "").unwrap();
+    reactor.settle().unwrap();
+    assert_eq!(drain(&log), ["close 1000, by the application, clean"]);
+    assert_eq!(reactor.hub().stats().connections, 0);
+}
+
+#[test]
+fn event_for_a_connection_does_not_reach_the_next_one() {
+    let log = Log::default();
+    let events = Rc::clone(&log);
+    let handler = recording(&log).on_event(move |_, _| events.borrow_mut().push("event".to_owned()));
+    let (mut reactor, id) = restarted(handler);
+    for _ in 0..100 {
+        assert_eq!(reactor.hub().notify(id, "for the last connection"), SendStatus::Queued);
+    }
+    reactor.settle().unwrap();
+    for _ in 0..100 {
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
+    let events = drain(&log);
+    let closed = events.iter().position(|event| event.starts_with("close")).unwrap();
+    assert!(events[..closed].contains(&"event".to_owned()), "{events:?}");
+    assert_eq!(events[closed + 1..], ["open RFC 6455 None via 10.0.0.1:80"]);
+}
+
+#[test]
+fn raw_stream_reconnects_by_its_policy_under_the_same_id() {
+    /// Counts its connections, and ends after the third.
+    struct Line(Log);
+    impl StreamHandler for Line {
+        fn on_connect(&mut self, stream: &mut Stream<'_>) {
+            self.0.borrow_mut().push(format!("connected {}", stream.id()));
+            stream.write(b"hello");
+        }
+
+        fn on_close(&mut self, _: &mut Stream<'_>, reason: &CloseReason) {
+            self.0.borrow_mut().push(format!("close {reason}"));
+        }
+
+        fn on_reconnect(&mut self, stream: &mut Stream<'_>, attempt: &Attempt<'_>) -> Retry {
+            assert_eq!(stream.write(b"too early"), SendStatus::Closed);
+            self.0.borrow_mut().push(format!("attempt {}", attempt.number));
+            if attempt.number < 3 { attempt.default } else { Retry::No }
+        }
+    }
+    /// Ends each stream after its first bytes.
+    struct Once;
+    impl StreamHandler for Once {
+        fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+            assert_eq!(data, b"hello");
+            stream.close();
+        }
+    }
+    let mut reactor = reactor();
+    reactor.listen_stream("10.0.0.1:43", |_| Once).unwrap();
+    let log = Log::default();
+    let config = StreamConfig::new().reconnect(Some(without_backoff()));
+    let id = reactor.hub().connect_stream_with("10.0.0.1:43", config, Line(Rc::clone(&log))).unwrap();
+    reactor.settle().unwrap();
+    let (connected, end) = (format!("connected {id}"), "close 1005, by the peer, clean");
+    let all = [&*connected, end, "attempt 1", &connected, end, "attempt 2", &connected, end, "attempt 3"];
+    assert_eq!(drain(&log), all);
+    assert_eq!(reactor.hub().stats().connections, 0);
 }

@@ -15,6 +15,7 @@ use crate::{
             output_rule::{OutputRule, Passed},
             ping_mark::{PingMark, PingProgress},
         },
+        dial::reconnect::Reconnection,
         id::TimerId,
     },
     tls_info::TlsInfo,
@@ -43,6 +44,8 @@ pub(in crate::reactor) struct Cold {
     pub(in crate::reactor) pong: Option<Box<[u8]>>,
     /// Timers that end with the connection.
     pub(in crate::reactor) timers: Vec<TimerId>,
+    /// State of a client that connects again after the end.
+    pub(in crate::reactor) reconnection: Option<Box<Reconnection>>,
     /// Counters, if the configuration asks for them.
     pub(in crate::reactor) counts: Option<Box<Counts>>,
 }
@@ -165,6 +168,27 @@ impl Outbound {
             PingProgress::Queued if self.rule().is_none() => PingProgress::LeftAtOnce,
             progress => progress,
         }
+    }
+
+    pub(in crate::reactor) fn set_reconnection(&mut self, reconnection: Reconnection) {
+        self.cold.get_or_insert_default().reconnection = Some(Box::new(reconnection));
+    }
+
+    pub(in crate::reactor) fn take_reconnection(&mut self) -> Option<Box<Reconnection>> {
+        self.cold.as_mut()?.reconnection.take()
+    }
+
+    pub(in crate::reactor) fn reconnection(&self) -> Option<&Reconnection> {
+        self.cold.as_ref()?.reconnection.as_deref()
+    }
+
+    pub(in crate::reactor) fn reconnection_mut(&mut self) -> Option<&mut Reconnection> {
+        self.cold.as_mut()?.reconnection.as_deref_mut()
+    }
+
+    /// Number of the current connection of a client that reconnects. 0 for all other connections.
+    pub(in crate::reactor) fn life(&self) -> u32 {
+        self.reconnection().map_or(0, Reconnection::life)
     }
 
     /// Notes that output was dropped because the connection ends.

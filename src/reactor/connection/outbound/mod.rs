@@ -7,11 +7,11 @@ pub(in crate::reactor) mod latest;
 pub(in crate::reactor) mod queue;
 mod segment;
 
-use std::{io::IoSlice, net::SocketAddr, rc::Rc, time::Instant};
+use std::{io::IoSlice, mem, net::SocketAddr, rc::Rc, time::Instant};
 
 use crate::{
     buffer::{LARGE_PAYLOAD_BYTES, SharedBlock, offset_in},
-    protocol::{CloseCode, Message, deflate::Deflation, encoder::Encoder, framing::HeaderBytes},
+    protocol::{CloseCode, Message, Side, deflate::Deflation, encoder::Encoder, framing::HeaderBytes},
     reactor::{
         config::StreamConfig,
         connection::{
@@ -319,8 +319,26 @@ impl Outbound {
     }
 
     /// All timers that end with the connection.
-    pub(in crate::reactor) fn into_timers(self) -> impl Iterator<Item = TimerId> {
+    pub(in crate::reactor) fn into_timers(self) -> impl Iterator<Item = TimerId> + use<> {
         self.cold.map(|cold| cold.timers).into_iter().flatten().chain(self.deadline_timer)
+    }
+
+    /// Becomes the half of the next connection of the same id, which is not established. Returns the timers that end.
+    pub(in crate::reactor) fn renew(
+        &mut self,
+        peer_addr: SocketAddr,
+        pools: &mut Pools,
+    ) -> impl Iterator<Item = TimerId> + use<> {
+        self.release(pools);
+        let mut next = Outbound::new(self.id, peer_addr, Rc::clone(&self.config));
+        if self.encoding != Encoding::Raw {
+            next.encoding = Encoding::Opening(Side::Client);
+        }
+        next.touched = self.touched;
+        next.cold.get_or_insert_default().reconnection = self.take_reconnection();
+        next.await_connection();
+        next.state.begin_away();
+        mem::replace(self, next).into_timers()
     }
 
     /// Fills `slices` with waiting bytes for one write, and returns their number.

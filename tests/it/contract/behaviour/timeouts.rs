@@ -64,7 +64,7 @@ pub(super) fn bytes_of_an_unfinished_message_keep_the_connection_alive_from_4_ki
     if !version.supports_ping() {
         return;
     }
-    let whole = text(version, &"x".repeat(60_000));
+    let whole = text(version, "x".repeat(60_000));
     for (bytes, alive) in [(5000, true), (500, false)] {
         let (mut socket, log) = connect_to_echo(version, unchanged);
         for piece in whole.chunks(bytes).take(12) {
