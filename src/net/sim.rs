@@ -32,13 +32,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod news;
 mod peer;
 mod random;
 mod system;
 
 use std::{
     cell::Cell,
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     io,
     net::SocketAddr,
     rc::Rc,
@@ -49,7 +50,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::peer::Peer;
+use self::{news::News, peer::Peer};
 pub use self::{
     peer::{PeerId, SimStream},
     random::Random,
@@ -95,8 +96,7 @@ pub struct Sim {
     played: BTreeSet<SocketAddr>,
     silent: BTreeSet<SocketAddr>,
     dialed: VecDeque<(PeerId, SocketAddr)>,
-    /// Unreported readiness, by token.
-    news: BTreeMap<usize, Readiness>,
+    news: News,
     events_per_poll: usize,
     woken: Arc<Woken>,
     timeout: Option<Duration>,
@@ -154,7 +154,7 @@ impl Sim {
             played: BTreeSet::new(),
             silent: BTreeSet::new(),
             dialed: VecDeque::new(),
-            news: BTreeMap::new(),
+            news: News::default(),
             events_per_poll: usize::MAX,
             woken: Arc::default(),
             timeout: None,
@@ -204,7 +204,7 @@ impl Sim {
         let id = PeerId(self.peers.len());
         self.peers.push(Peer::new(id));
         listener.waiting.push_back(id);
-        self.news.entry(listener.token).or_default().readable = true;
+        self.news.add(listener.token, Readiness { readable: true, ..Readiness::default() });
         Ok(id)
     }
 
@@ -312,11 +312,7 @@ impl Sim {
 
     fn report(&mut self, peer: usize, news: Readiness) {
         if let Some(token) = self.peers[peer].token.filter(|_| !self.peers[peer].closed.get()) {
-            let entry = self.news.entry(token).or_default();
-            entry.readable |= news.readable;
-            entry.writable |= news.writable;
-            entry.hangup |= news.hangup;
-            entry.failed |= news.failed;
+            self.news.add(token, news);
         }
     }
 
@@ -345,9 +341,8 @@ impl Sim {
             let index = self.random.below(self.peers.len());
             if let Some(token) = self.peers[index].token {
                 // The token may belong to another source by now.
-                let entry = self.news.entry(token).or_default();
-                entry.readable = true;
-                entry.writable |= self.random.one_in(2);
+                let writable = self.random.one_in(2);
+                self.news.add(token, Readiness { readable: true, writable, ..Readiness::default() });
             }
         }
     }

@@ -36,11 +36,7 @@ impl Kernel for Sim {
         }
         self.step();
         self.woken.0.store(false, Ordering::Release);
-        for _ in 0..self.events_per_poll {
-            let Some((token, readiness)) = self.news.pop_first() else { break };
-            events.push(Event { token, readiness });
-        }
-        self.random.shuffle(events);
+        events.extend(self.news.take(self.events_per_poll, &mut self.random));
         if let Some(late) = &mut self.late {
             let every = Readiness { readable: true, writable: true, hangup: true, failed: true };
             let again = std::mem::replace(late, events.clone());
@@ -109,7 +105,7 @@ impl Kernel for Sim {
                 self.peers[id.0].other = Some(other.0);
                 self.listeners[index].waiting.push_back(other);
                 let token = self.listeners[index].token;
-                self.news.entry(token).or_default().readable = true;
+                self.news.add(token, Readiness { readable: true, ..Readiness::default() });
             }
             None if self.silent.contains(&to) => return Ok(stream),
             None if self.played.contains(&to) => self.dialed.push_back((id, to)),
