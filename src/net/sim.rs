@@ -3,7 +3,9 @@
 //! Time moves only by [`Sim::advance`]. The test plays the far ends of the connections by [`Sim::connect`],
 //! [`send`](Sim::send), [`received`](Sim::received) and others. With [`Faults`] the network splits reads and writes,
 //! blocks, resets connections and reports spurious events, and the system runs out of resources or stops for hours. All
-//! faults are drawn from a seed, so a failure can be repeated.
+//! faults are drawn from a seed, so a failure can be repeated. Slow lines ([`Sim::slow_line`]), buffers of the sizes of
+//! an operating system ([`Sim::set_buffers`]) and a process that is stopped for a while ([`Sim::advance`]) are set by
+//! the test.
 //!
 //! A listener needs an IP address and a port: names are not resolved there, and port 0 is an ordinary port. Methods
 //! that take a [`PeerId`] panic if the id belongs to another `Sim` with more peers.
@@ -32,6 +34,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod faults;
+mod line;
+mod network;
 mod news;
 mod peer;
 mod random;
@@ -50,36 +55,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{news::News, peer::Peer};
 pub use self::{
-    peer::{PeerId, SimStream},
+    faults::Faults,
+    peer::{Buffers, PeerId, SimStream},
     random::Random,
 };
+use self::{line::Line, news::News, peer::Peer};
 use super::kernel::{Event, Readiness, Wake};
-
-/// Probabilities of simulated faults. Each field is a chance of one in `n`; 0 means never, and 0 is the default.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Faults {
-    /// Bytes arrive, are read and are written in pieces of any length.
-    pub pieces: u32,
-    /// A read or a write gives `WouldBlock` or `Interrupted`, or a poll returns without events.
-    pub busy: u32,
-    /// An event without cause is reported, possibly for a closed connection.
-    pub spurious: u32,
-    /// A connection breaks in a step of the network: reset, timed out, or host unreachable.
-    pub reset: u32,
-    /// An accept fails: the connection is gone, or there is no descriptor or no memory.
-    pub accept: u32,
-    /// The system lacks a resource: a connect, a registration or a write fails, and the connection with the call.
-    pub shortage: u32,
-    /// The clock jumps ahead within a call, by less than a day, as if the process was stopped.
-    pub leap: u32,
-}
-
-impl Faults {
-    /// Frequent faults, none of which loses data: pieces, blocking, spurious events, failed accepts.
-    pub const ROUGH: Faults = Faults { pieces: 2, busy: 8, spurious: 4, reset: 0, accept: 8, shortage: 0, leap: 0 };
-}
 
 /// A simulated [`Kernel`](super::Kernel). See the [module](self).
 #[derive(Debug)]
@@ -160,14 +142,6 @@ impl Sim {
             timeout: None,
             late: None,
         }
-    }
-
-    /// Moves the clock ahead.
-    ///
-    /// Timers fire in the next turn of the reactor. To advance and run the reactor use
-    /// [`Reactor::advance`](crate::Reactor::advance).
-    pub fn advance(&mut self, by: Duration) {
-        self.elapsed += by;
     }
 
     /// Reports each event again with the next poll, with every readiness set. A real system does so when an event of a
@@ -267,11 +241,32 @@ impl Sim {
         self.events_per_poll = per_poll;
     }
 
-    /// Stops the peer from reading until [`release`](Self::release). The system buffers at most `capacity` bytes for
-    /// the peer; further writes of the reactor block.
-    pub fn hold(&mut self, peer: PeerId, capacity: usize) {
-        self.peers[peer.0].capacity = capacity;
+    /// Sets the speed of the connection's line: at most `bytes_per_second` bytes arrive in a second of virtual time in
+    /// each direction, evenly, in steps of 10 ms. Default: no limit, so that bytes arrive at once.
+    ///
+    /// With 0, nothing arrives any more. The end of the stream follows the last byte; a [reset](Self::reset) arrives at
+    /// once.
+    pub fn slow_line(&mut self, peer: PeerId, bytes_per_second: u64) {
+        let peer = &mut self.peers[peer.0];
+        (peer.inward, peer.outward) = (Line::with_speed(bytes_per_second), Line::with_speed(bytes_per_second));
+    }
+
+    /// Sets the sizes of the connection's buffers.
+    pub fn set_buffers(&mut self, peer: PeerId, buffers: Buffers) {
+        self.peers[peer.0].buffers = buffers;
+    }
+
+    /// Stops the peer from reading until [`release`](Self::release). Its system still takes
+    /// [`peer_bytes`](field@Buffers::peer_bytes).
+    pub fn stop_reading(&mut self, peer: PeerId) {
         self.peers[peer.0].reading = false;
+    }
+
+    /// Stops the peer from reading until [`release`](Self::release), and sets the size of the reactor's
+    /// [send buffer](field@Buffers::send_bytes). Further writes of the reactor block.
+    pub fn hold(&mut self, peer: PeerId, send_bytes: usize) {
+        self.peers[peer.0].buffers.send_bytes = send_bytes;
+        self.stop_reading(peer);
     }
 
     /// Lets the peer read again.
@@ -287,7 +282,7 @@ impl Sim {
     /// Returns `true` if the peer has read the end of the stream, or the connection is broken.
     pub fn is_ended(&self, peer: PeerId) -> bool {
         let peer = &self.peers[peer.0];
-        peer.is_broken() || (peer.shut || peer.closed.get()) && peer.held.is_empty()
+        peer.is_broken() || peer.has_ended()
     }
 
     /// Returns `true` if the reactor has accepted the connection, or made the connection itself.
@@ -299,111 +294,7 @@ impl Sim {
     pub fn is_closed(&self, peer: PeerId) -> bool {
         self.peers[peer.0].closed.get()
     }
-
-    /// Returns `true` if no bytes and no events are in flight. Connections that wait to be accepted do not count once
-    /// their event was reported.
-    pub fn is_quiet(&self) -> bool {
-        self.news.is_empty()
-            && !self.woken.0.load(Ordering::Acquire)
-            && self.peers.iter().all(|peer| self.has_passed_on(peer))
-            // Bytes for a connection that was not accepted yet wait with the connection.
-            && self.peers.iter().all(|peer| peer.token.is_none() && !peer.closed.get() || peer.is_quiet())
-    }
-
-    fn report(&mut self, peer: usize, news: Readiness) {
-        if let Some(token) = self.peers[peer].token.filter(|_| !self.peers[peer].closed.get()) {
-            self.news.add(token, news);
-        }
-    }
-
-    /// Moves bytes in flight.
-    fn step(&mut self) {
-        for index in 0..self.peers.len() {
-            // Bytes for a connection that was not accepted yet wait with the connection.
-            if self.peers[index].token.is_none() && !self.peers[index].closed.get() {
-                continue;
-            }
-            if !self.peers[index].closed.get() && self.random.one_in(self.faults.reset) {
-                const BREAKS: [io::ErrorKind; 3] =
-                    [io::ErrorKind::ConnectionReset, io::ErrorKind::TimedOut, io::ErrorKind::HostUnreachable];
-                let why = BREAKS[self.random.below(BREAKS.len())];
-                self.break_off(index, why);
-            }
-            let arriving = self.piece(self.peers[index].in_flight.len());
-            let taken = self.piece(self.peers[index].held.len());
-            let news = self.peers[index].step(arriving, taken);
-            self.report(index, news);
-            if let Some(other) = self.peers[index].other {
-                self.pass_on(index, other);
-            }
-        }
-        if self.random.one_in(self.faults.spurious) && !self.peers.is_empty() {
-            let index = self.random.below(self.peers.len());
-            if let Some(token) = self.peers[index].token {
-                // The token may belong to another source by now.
-                let writable = self.random.one_in(2);
-                self.news.add(token, Readiness { readable: true, writable, ..Readiness::default() });
-            }
-        }
-    }
-
-    /// Returns `true` if the other end of an internal connection has received everything from this end.
-    fn has_passed_on(&self, peer: &Peer) -> bool {
-        let Some(other) = peer.other.map(|other| &self.peers[other]) else { return true };
-        let ended = (peer.shut || peer.closed.get()) && peer.held.is_empty();
-        other.closed.get()
-            || other.is_broken()
-            || peer.received.is_empty() && !peer.is_broken() && (!ended || other.finishing)
-    }
-
-    /// Passes the bytes received by one end of an internal connection to the other end.
-    fn pass_on(&mut self, from: usize, to: usize) {
-        let peer = &mut self.peers[from];
-        let received = std::mem::take(&mut peer.received);
-        let ended = (peer.shut || peer.closed.get()) && peer.held.is_empty();
-        let broken = peer.is_broken();
-        self.peers[to].in_flight.extend(received);
-        self.peers[to].finishing |= ended;
-        if broken && !self.peers[to].is_broken() {
-            self.reset(PeerId(to));
-        }
-    }
-
-    /// All of `length`, or a random part.
-    fn piece(&mut self, length: usize) -> usize {
-        match self.random.one_in(self.faults.pieces) {
-            true => self.random.below(length + 1),
-            false => length,
-        }
-    }
-
-    /// A fault of one call: blocked, interrupted, or slow. A broken connection reports its error at once, as systems
-    /// do: no later event would.
-    fn fault_of_moment(&mut self, peer: usize) -> Option<io::ErrorKind> {
-        self.leap();
-        let busy = self.random.one_in(self.faults.busy) && !self.peers[peer].is_broken();
-        busy.then(|| if self.random.one_in(4) { io::ErrorKind::Interrupted } else { io::ErrorKind::WouldBlock })
-    }
-
-    /// A missing resource, chosen at random.
-    fn shortage(&mut self) -> io::Result<()> {
-        if !self.random.one_in(self.faults.shortage) {
-            return Ok(());
-        }
-        let code = SHORTAGES[self.random.below(SHORTAGES.len())];
-        Err(io::Error::from_raw_os_error(code))
-    }
-
-    fn leap(&mut self) {
-        if self.random.one_in(self.faults.leap) {
-            let scale = [1_000, 60_000, 86_400_000][self.random.below(3)];
-            self.elapsed += Duration::from_millis(self.random.below(scale) as u64);
-        }
-    }
 }
-
-/// `ENFILE`, `EMFILE`, `ENOSPC` (too many epoll watches), `ENOMEM` and `ENOBUFS` on Linux.
-const SHORTAGES: [i32; 5] = [23, 24, 28, 12, 105];
 
 impl Default for Sim {
     fn default() -> Self {

@@ -6,13 +6,34 @@ use std::{
     io::{self, IoSlice, Read},
     net::SocketAddr,
     rc::Rc,
+    time::Duration,
 };
 
+use super::line::Line;
 use crate::net::kernel::Readiness;
 
 /// Identifies the far end of a connection in a [`Sim`](super::Sim).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(pub(super) usize);
+
+/// Sizes of the buffers that the systems at both ends hold for a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Buffers {
+    /// Bytes written by the reactor that its system holds until the peer's system has them. Default 64 KiB.
+    ///
+    /// A write beyond this blocks. As on Linux, room is reported when a third of the buffer is free again.
+    pub send_bytes: usize,
+    /// Arrived bytes that the reactor has not read. Default: no limit. Further bytes wait with the peer.
+    pub receive_bytes: usize,
+    /// Bytes that the peer's system takes while the peer does not read. Default 0.
+    pub peer_bytes: usize,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Buffers { send_bytes: 64 * 1024, receive_bytes: usize::MAX, peer_bytes: 0 }
+    }
+}
 
 /// The reactor's end of a simulated connection.
 #[derive(Debug)]
@@ -49,12 +70,17 @@ pub(super) struct Peer {
     finished: bool,
     /// Why the connection is broken.
     pub(super) broken: Option<io::ErrorKind>,
-    /// Written by the reactor and not yet received by the peer; and the limit on those bytes.
+    /// Written by the reactor, not yet with the peer's system.
     pub(super) held: VecDeque<u8>,
-    pub(super) capacity: usize,
+    pub(super) buffers: Buffers,
+    /// The way to the reactor, and the way to the peer.
+    pub(super) inward: Line,
+    pub(super) outward: Line,
     /// A write was refused for lack of room.
     pub(super) blocked: bool,
     pub(super) reading: bool,
+    /// With the peer's system, not read by the peer.
+    pub(super) unread: Vec<u8>,
     pub(super) received: Vec<u8>,
     /// The reactor ended its side.
     pub(super) shut: bool,
@@ -78,9 +104,12 @@ impl Peer {
             finished: false,
             broken: None,
             held: VecDeque::new(),
-            capacity: 64 * 1024,
+            buffers: Buffers::default(),
+            inward: Line::default(),
+            outward: Line::default(),
             blocked: false,
             reading: true,
+            unread: Vec::new(),
             received: Vec::new(),
             shut: false,
             closed: Rc::default(),
@@ -110,22 +139,60 @@ impl Peer {
         !self.arrived.is_empty() || self.finished
     }
 
+    /// Bytes sent to a connection that was not accepted yet wait with the connection.
+    pub(super) fn waits_for_accept(&self) -> bool {
+        self.token.is_none() && !self.closed.get()
+    }
+
+    /// The reactor's side has ended, and all its bytes have reached the peer.
+    pub(super) fn has_ended(&self) -> bool {
+        (self.shut || self.closed.get()) && self.held.is_empty() && self.unread.is_empty()
+    }
+
+    /// Bytes that may still arrive before the reactor reads.
+    pub(super) fn room(&self) -> usize {
+        self.buffers.receive_bytes.saturating_sub(self.arrived.len())
+    }
+
+    /// Bytes that may be written. As on Linux, a blocked writer is told when a third of the buffer is free.
+    fn has_room_to_report(&self) -> bool {
+        let free = self.buffers.send_bytes.saturating_sub(self.held.len());
+        free > 0 && free >= self.buffers.send_bytes.div_ceil(3)
+    }
+
+    /// Bytes that arrive by `now` at the reactor, and at a peer whose system has `room` for more.
+    pub(super) fn due(&mut self, room: usize, now: Duration) -> (usize, usize) {
+        if self.closed.get() {
+            // Nobody reads these bytes any more.
+            self.in_flight.clear();
+        }
+        let (coming, going) = (self.in_flight.len().min(self.room()), self.held.len().min(room));
+        match self.is_broken() {
+            true => (0, 0),
+            false => (self.inward.start(coming, now), self.outward.start(going, now)),
+        }
+    }
+
     /// Delivers bytes in both directions, and returns the new readiness.
-    pub(super) fn step(&mut self, arriving: usize, taken: usize) -> Readiness {
+    pub(super) fn carry(&mut self, arriving: usize, taken: usize, room: usize) -> Readiness {
         let mut news = Readiness::default();
         if self.is_broken() {
+            (self.inward, self.outward) = Default::default();
             return news;
         }
         self.arrived.extend(self.in_flight.drain(..arriving));
+        self.inward.carry(arriving, self.in_flight.is_empty() || self.room() == 0);
         news.readable = arriving > 0;
         if self.finishing && !self.finished && self.in_flight.is_empty() {
             self.finished = true;
             (news.readable, news.hangup) = (true, true);
         }
+        self.unread.extend(self.held.drain(..taken));
+        self.outward.carry(taken, self.held.is_empty() || room == taken);
         if self.reading {
-            self.received.extend(self.held.drain(..taken));
+            self.received.append(&mut self.unread);
         }
-        if self.blocked && self.held.len() < self.capacity {
+        if self.blocked && self.has_room_to_report() {
             self.blocked = false;
             news.writable = true;
         }
@@ -150,7 +217,7 @@ impl Peer {
         if self.is_broken() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let room = self.capacity.saturating_sub(self.held.len()).min(piece);
+        let room = self.buffers.send_bytes.saturating_sub(self.held.len()).min(piece);
         let mut left = room;
         for slice in slices {
             let part = &slice[..slice.len().min(left)];
@@ -162,11 +229,13 @@ impl Peer {
         if written == 0 && offered > 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(written) }
     }
 
-    /// Returns `true` if no bytes are in flight to or from the peer.
-    pub(super) fn is_quiet(&self) -> bool {
-        let (coming, going) = (!self.in_flight.is_empty(), self.reading && !self.held.is_empty());
-        let ending = self.finishing && !self.finished;
-        let unblocking = self.blocked && self.held.len() < self.capacity;
+    /// Returns `true` if nothing arrives by `now` in either direction, with `room` for more in the peer's system.
+    pub(super) fn is_quiet(&self, room: usize, now: Duration) -> bool {
+        let moves = |line: &Line, waiting: usize| waiting > 0 && (line.is_idle() || line.due(waiting, now) > 0);
+        let going = moves(&self.outward, self.held.len().min(room)) || self.reading && !self.unread.is_empty();
+        let coming = moves(&self.inward, self.in_flight.len().min(self.room()));
+        let ending = self.finishing && !self.finished && self.in_flight.is_empty();
+        let unblocking = self.blocked && self.has_room_to_report();
         self.is_broken() || self.closed.get() && !going || !(coming || going || ending || unblocking)
     }
 }

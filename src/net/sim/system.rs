@@ -14,7 +14,7 @@ use crate::net::{
     bind::Bind,
     endpoint::Endpoint,
     kernel::{Event, Kernel, Randomness, Readiness, Wake, sealed::Sealed},
-    sim::{Listener, Peer, PeerId, Random, SHORTAGES, Sim, SimListener, SimStream},
+    sim::{Listener, Peer, PeerId, Random, Sim, SimListener, SimStream, faults::SHORTAGES},
 };
 
 const EMFILE: i32 = 24;

@@ -185,10 +185,14 @@ fn twenty_thousand_commands_run_in_bounded_turns_and_input_is_served_between() {
 fn peers_whose_pongs_wait_in_the_system_after_a_suspension_are_not_dropped() {
     let mut crowd = Crowd::new(6000);
     crowd.reactor.advance(PING).unwrap();
-    // All peers answer, then the process is suspended; a poll reports a part of the events.
-    (0..6000).for_each(|number| crowd.pong(number));
     crowd.reactor.kernel_mut().limit_events(1024);
-    crowd.reactor.kernel_mut().advance(Duration::from_secs(45));
+    // All peers answer while the process is suspended. Then a poll reports a part of the events, in random order, and
+    // the timers of all connections are due.
+    crowd.reactor.kernel_mut().advance(Duration::from_secs(1));
+    (0..6000).for_each(|number| crowd.pong(number));
+    crowd.reactor.kernel_mut().advance(Duration::from_secs(44));
+    crowd.reactor.turn(Some(Duration::ZERO)).unwrap();
+    assert!(!crowd.reactor.kernel_mut().is_quiet(), "events of other connections wait");
     crowd.reactor.settle().unwrap();
     assert_eq!((crowd.connections(), crowd.closed.borrow().len()), (6000, 0));
 }
