@@ -113,7 +113,7 @@ impl<K: Kernel> Reactor<K> {
         let outbound = &mut self.hub.outbounds[key];
         if outbound.blocked && outbound.rule_deadline().is_some_and(|at| at <= self.hub.now) {
             // A system reports room only when there is much of it. A write shows how much the peer has really taken.
-            outbound.blocked = false;
+            outbound.unblock(&mut self.hub.pools);
             self.flush(key);
         }
         self.hub.outbounds[key].check_rule(self.hub.now)
