@@ -68,6 +68,8 @@ use super::kernel::{Event, Readiness, Wake};
 pub struct Sim {
     start: Instant,
     elapsed: Duration,
+    /// Time of the last call of [`Peer::age`].
+    aged: Duration,
     random: Random,
     faults: Faults,
     listeners: Vec<Listener>,
@@ -128,6 +130,7 @@ impl Sim {
         Sim {
             start: Instant::now(),
             elapsed: Duration::ZERO,
+            aged: Duration::ZERO,
             random: Random::new(seed),
             faults,
             listeners: Vec::new(),

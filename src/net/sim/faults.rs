@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use super::Sim;
+use super::{Peer, Sim};
 
 /// Probabilities of simulated faults. Each field is a chance of one in `n`; 0 means never, and 0 is the default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -10,6 +10,9 @@ pub struct Faults {
     /// Bytes arrive, are read and are written in pieces of any length.
     pub pieces: u32,
     /// A read or a write gives `WouldBlock` or `Interrupted`, or a poll returns without events.
+    ///
+    /// Bytes that have lain in the socket for 2 s, and room that there has been so long, are never kept back, neither by
+    /// this fault nor by [`pieces`](field@Self::pieces): no system does so.
     pub busy: u32,
     /// An event without cause is reported, possibly for a closed connection.
     pub spurious: u32,
@@ -42,10 +45,14 @@ impl Sim {
 
     /// A fault of one call: blocked, interrupted, or slow. A broken connection reports its error at once, as systems
     /// do: no later event would.
-    pub(super) fn fault_of_moment(&mut self, peer: usize) -> Option<io::ErrorKind> {
+    pub(super) fn fault_of_moment(&mut self, peer: usize, lasting: fn(&Peer) -> bool) -> Option<io::ErrorKind> {
         self.leap();
-        let busy = self.random.one_in(self.faults.busy) && !self.peers[peer].is_broken();
-        busy.then(|| if self.random.one_in(4) { io::ErrorKind::Interrupted } else { io::ErrorKind::WouldBlock })
+        let (busy, interrupted) = (self.random.one_in(self.faults.busy), self.random.one_in(4));
+        match interrupted {
+            _ if !busy || self.peers[peer].is_broken() => None,
+            true => Some(io::ErrorKind::Interrupted),
+            false => (!lasting(&self.peers[peer])).then_some(io::ErrorKind::WouldBlock),
+        }
     }
 
     /// A missing resource, chosen at random.

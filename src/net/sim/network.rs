@@ -9,6 +9,10 @@ use std::{
 use super::{PeerId, Sim};
 use crate::net::kernel::Readiness;
 
+/// Longest time for which faults keep back bytes that have arrived, or room. At most twice as long if the clock moves
+/// in small steps.
+const MOMENT: Duration = Duration::from_secs(1);
+
 impl Sim {
     /// Moves the clock ahead. Bytes under way arrive meanwhile, and the reactor handles nothing: its process is stopped
     /// or busy elsewhere.
@@ -19,12 +23,21 @@ impl Sim {
     pub fn advance(&mut self, by: Duration) {
         let end = self.elapsed + by;
         self.carry_all();
+        self.age(by);
         while let Some(next) = self.next_elapsed().filter(|next| *next < end) {
             self.elapsed = next;
             self.carry_all();
         }
         self.elapsed = end;
         self.carry_all();
+    }
+
+    /// Ends the faults of a moment for what has been there for [`MOMENT`].
+    fn age(&mut self, by: Duration) {
+        if by >= MOMENT || self.elapsed >= self.aged + MOMENT {
+            self.aged = self.elapsed;
+            self.peers.iter_mut().for_each(|peer| peer.age(by >= MOMENT));
+        }
     }
 
     /// The next time at which a byte arrives over a [slow line](Self::slow_line). `None` if no such byte is under way.

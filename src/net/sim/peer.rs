@@ -48,6 +48,13 @@ impl Drop for SimStream {
     }
 }
 
+/// Bytes to read and room to write that no fault of a moment concerns.
+#[derive(Debug, Default, Clone, Copy)]
+struct Lasting {
+    bytes: usize,
+    room: usize,
+}
+
 /// A far end.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -65,6 +72,9 @@ pub(super) struct Peer {
     pub(super) in_flight: VecDeque<u8>,
     /// Arrived, not yet read by the reactor.
     pub(super) arrived: VecDeque<u8>,
+    /// What has lasted long enough, and what will have next time. See [`Faults::busy`](super::Faults::busy).
+    lasting: Lasting,
+    recent: Lasting,
     /// The peer's side ends after the bytes in flight.
     pub(super) finishing: bool,
     finished: bool,
@@ -100,6 +110,8 @@ impl Peer {
             token: None,
             in_flight: VecDeque::new(),
             arrived: VecDeque::new(),
+            lasting: Lasting::default(),
+            recent: Lasting::default(),
             finishing: false,
             finished: false,
             broken: None,
@@ -154,9 +166,13 @@ impl Peer {
         self.buffers.receive_bytes.saturating_sub(self.arrived.len())
     }
 
-    /// Bytes that may be written. As on Linux, a blocked writer is told when a third of the buffer is free.
+    fn room_to_write(&self) -> usize {
+        self.buffers.send_bytes.saturating_sub(self.held.len())
+    }
+
+    /// As on Linux, a blocked writer is told when a third of the buffer is free.
     fn has_room_to_report(&self) -> bool {
-        let free = self.buffers.send_bytes.saturating_sub(self.held.len());
+        let free = self.room_to_write();
         free > 0 && free >= self.buffers.send_bytes.div_ceil(3)
     }
 
@@ -199,7 +215,22 @@ impl Peer {
         news
     }
 
-    /// Reads at most `piece` bytes. The flag is set if more data is to be reported.
+    /// Notes what is there now, and lets last what was there at the last call. `all`: lets last what is there now.
+    pub(super) fn age(&mut self, all: bool) {
+        let now = Lasting { bytes: self.arrived.len(), room: self.room_to_write() };
+        self.lasting = if all { now } else { self.recent };
+        self.recent = now;
+    }
+
+    pub(super) fn has_lasting_input(&self) -> bool {
+        self.lasting.bytes > 0
+    }
+
+    pub(super) fn has_lasting_room(&self) -> bool {
+        self.lasting.room > 0
+    }
+
+    /// Reads at most `piece` bytes, or all that have lasted. The flag is set if more data is to be reported.
     pub(super) fn read(&mut self, buffer: &mut [u8], piece: usize) -> io::Result<(usize, bool)> {
         if let Some(why) = self.broken {
             return Err(why.into());
@@ -207,17 +238,20 @@ impl Peer {
         if self.arrived.is_empty() {
             return if self.finished { Ok((0, false)) } else { Err(io::ErrorKind::WouldBlock.into()) };
         }
-        let length = buffer.len().min(piece);
+        let length = buffer.len().min(piece.max(self.lasting.bytes));
         let read = self.arrived.read(&mut buffer[..length])?;
+        for mark in [&mut self.lasting, &mut self.recent] {
+            mark.bytes = mark.bytes.saturating_sub(read);
+        }
         Ok((read, !self.arrived.is_empty() && read < buffer.len()))
     }
 
-    /// Accepts at most `piece` of the `offered` bytes.
+    /// Accepts at most `piece` of the `offered` bytes, or as many as there has been room for.
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>], offered: usize, piece: usize) -> io::Result<usize> {
         if self.is_broken() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        let room = self.buffers.send_bytes.saturating_sub(self.held.len()).min(piece);
+        let room = self.room_to_write().min(piece.max(self.lasting.room));
         let mut left = room;
         for slice in slices {
             let part = &slice[..slice.len().min(left)];
@@ -226,6 +260,9 @@ impl Peer {
         }
         let written = room - left;
         self.blocked |= written < offered;
+        for mark in [&mut self.lasting, &mut self.recent] {
+            mark.room = mark.room.saturating_sub(written);
+        }
         if written == 0 && offered > 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(written) }
     }
 

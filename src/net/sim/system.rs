@@ -142,7 +142,7 @@ impl Kernel for Sim {
 
     fn read(&mut self, stream: &mut SimStream, buffer: &mut [u8]) -> io::Result<usize> {
         let index = stream.peer.0;
-        if let Some(kind) = self.fault_of_moment(index) {
+        if let Some(kind) = self.fault_of_moment(index, Peer::has_lasting_input) {
             self.report(index, Readiness { readable: true, ..Readiness::default() });
             return Err(kind.into());
         }
@@ -161,7 +161,7 @@ impl Kernel for Sim {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
-        if let Some(kind) = self.fault_of_moment(index) {
+        if let Some(kind) = self.fault_of_moment(index, Peer::has_lasting_room) {
             self.peers[index].blocked |= kind == io::ErrorKind::WouldBlock;
             return Err(kind.into());
         }
