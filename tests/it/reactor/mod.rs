@@ -11,6 +11,7 @@ mod listeners;
 mod output;
 mod output_limits;
 mod panics;
+mod pongs;
 mod publish;
 mod raw_streams;
 mod remote;
