@@ -24,12 +24,11 @@ impl Sim {
         let end = self.elapsed + by;
         self.carry_all();
         self.age(by);
-        while let Some(next) = self.next_elapsed().filter(|next| *next < end) {
+        while let Some(next) = self.next_elapsed().filter(|next| *next <= end) {
             self.elapsed = next;
             self.carry_all();
         }
         self.elapsed = end;
-        self.carry_all();
     }
 
     /// Ends the faults of a moment for what has been there for [`MOMENT`].
@@ -103,6 +102,9 @@ impl Sim {
 
     /// Delivers the bytes of one connection that arrive now, or the parts of them that `piece` chooses.
     pub(super) fn carry(&mut self, index: usize, mut piece: impl FnMut(&mut Self, usize) -> usize) {
+        if self.peers[index].is_idle() {
+            return;
+        }
         let (now, room) = (self.elapsed, self.room_beyond(index));
         let (mut arriving, mut taken) = self.peers[index].due(room, now);
         // Bytes of a slow line arrive in pieces anyway.

@@ -176,6 +176,12 @@ impl Peer {
         free > 0 && free >= self.buffers.send_bytes.div_ceil(3)
     }
 
+    /// Returns `true` if nothing can move in either direction.
+    pub(super) fn is_idle(&self) -> bool {
+        let bytes = !self.in_flight.is_empty() || !self.held.is_empty() || !self.unread.is_empty();
+        !(bytes || self.finishing && !self.finished || self.blocked || self.other.is_some())
+    }
+
     /// Bytes that arrive by `now` at the reactor, and at a peer whose system has `room` for more.
     pub(super) fn due(&mut self, room: usize, now: Duration) -> (usize, usize) {
         if self.closed.get() {
