@@ -1,10 +1,13 @@
-//! Simulations of a whole reactor in virtual time: invariants for any behaviour of network, peers and handlers.
+//! Simulations of a whole reactor in virtual time: invariants for any behaviour of network, peers and handlers. Among
+//! them is the law that no live peer is ended.
 //!
 //! `SIMULATION_SEEDS=100000` runs more seeds, `SIMULATION_SEED=17` replays one; `-- --nocapture` shows the number of
 //! connections.
 #![allow(clippy::unwrap_used)]
 
 mod client;
+mod frames;
+mod link;
 mod peer;
 #[cfg(feature = "tls")]
 #[path = "../it/support/secure.rs"]
@@ -16,16 +19,14 @@ mod world;
 
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc, time::Duration};
 
+use link::{Link, advance};
 use peer::Peer;
-use seeds::Scenario;
+use seeds::{Count, Scenario};
 use wire::Kind;
 use world::{Connection, Echo, Mood, World};
 use ws_reactor::{
     Overflow, Reactor, ReactorConfig, Server, ServerConfig,
-    net::{
-        Kernel,
-        sim::{Faults, Random, Sim},
-    },
+    net::sim::{Faults, Random, Sim},
 };
 
 const TOPICS: [&str; 3] = ["0", "1", "2"];
@@ -58,7 +59,7 @@ fn config(random: &mut Random, mood: Mood) -> ReactorConfig {
         .compression_budget_bytes(compression_budget_bytes)
 }
 
-fn settings(random: &mut Random, mood: Mood) -> ServerConfig {
+fn settings(random: &mut Random, mood: Mood, scenario: &Scenario) -> ServerConfig {
     let mut settings = ServerConfig::default();
     settings.websocket.message_budget = [1, 3, 256][random.below(3)];
     let output = &mut settings.websocket.stream.output;
@@ -74,27 +75,13 @@ fn settings(random: &mut Random, mood: Mood) -> ServerConfig {
         settings.websocket.ping_after = [None, Some(Duration::from_millis(700))][random.below(2)];
         settings.websocket.pong_timeout = Duration::from_secs(1);
     }
-    settings
-}
-
-/// Advances time from deadline to deadline, with at most `turns` turns at each, which may leave work undone.
-fn advance(reactor: &mut Reactor<Sim>, milliseconds: u64, turns: usize) {
-    let end = reactor.kernel_mut().now() + Duration::from_millis(milliseconds);
-    loop {
-        for _ in 0..turns {
-            reactor.turn(Some(Duration::ZERO)).unwrap();
-            let due = reactor.next_deadline().is_some_and(|deadline| deadline <= reactor.kernel_mut().now());
-            if !due && reactor.kernel_mut().is_quiet() {
-                break;
-            }
-        }
-        let now = reactor.kernel_mut().now();
-        if now >= end {
-            return;
-        }
-        let next = reactor.next_deadline().unwrap_or(end).clamp(now + Duration::from_millis(1), end);
-        reactor.kernel_mut().advance(next - now);
+    if mood == Mood::Slow {
+        link::timeouts(random, &mut settings.websocket);
     }
+    if let Some(pong_timeout) = scenario.pong_timeout {
+        settings.websocket.pong_timeout = pong_timeout;
+    }
+    settings
 }
 
 /// Whether two runs of a seed must be equal.
@@ -109,7 +96,7 @@ enum Repeat {
 struct Outcome {
     /// All callbacks, and the statistics.
     trace: Vec<String>,
-    connections: usize,
+    count: Count,
 }
 
 /// Runs one seed and checks the invariants.
@@ -146,7 +133,8 @@ fn simulate(scenario: &Scenario, mood: Mood, repeat: Repeat) -> Outcome {
         world: Rc::clone(&shared),
         peer: handshake.path().trim_start_matches('/').parse().unwrap(),
     });
-    let settings = settings(&mut random, mood);
+    let settings = settings(&mut random, mood, scenario);
+    let websocket = settings.websocket.clone();
     world.borrow_mut().overflow = settings.websocket.stream.output.overflow;
     let server = server.configure(|config| *config = settings);
     #[cfg(feature = "deflate")]
@@ -166,22 +154,32 @@ fn simulate(scenario: &Scenario, mood: Mood, repeat: Repeat) -> Outcome {
     let address = reactor.listen("10.0.0.1:80", server).unwrap().addr;
     let (mut peers, count) = (Vec::<Peer>::new(), (2 + random.below(11)).min(scenario.peers));
     let (mut received, mut sent) = (0, 0);
+    let stops = random.one_in(3) && scenario.has("stops");
     // In the first steps peers act at random. In the rest every peer only reads.
     let steps = (40 + random.below(60)).min(scenario.steps);
     for step in 0..steps + 1000 {
         // With tiny reads the echoes need more steps.
-        let served = |peer: &Peer| peer.has_last_pong() && peer.echoed == world.borrow().connections[peer.number].sent;
+        let served = |peer: &Peer| {
+            let Connection { sent, closed, accepted, .. } = world.borrow().connections[peer.number];
+            closed > 0 || peer.has_last_pong() && peer.echoed == sent && peer.delivered == accepted
+        };
         if step > steps + 60 && (mood == Mood::Chaos || peers.iter().all(served)) {
             break;
         }
         if peers.len() < count && (random.one_in(3) || step >= steps) {
             let id = reactor.kernel_mut().connect(address).unwrap();
-            peers.push(Peer::new(id, &mut world.borrow_mut(), &mut random));
+            let link = Link::random(&mut random, if mood == Mood::Slow { 2 } else { 4 }, &websocket, scenario);
+            link.apply(reactor.kernel_mut(), id);
+            peers.push(Peer::new(id, link, &mut world.borrow_mut(), &mut random));
         }
         for peer in &mut peers {
             let (world, sim) = (&mut *world.borrow_mut(), reactor.kernel_mut());
+            if mood == Mood::Slow && sim.is_ended(peer.id) {
+                sim.finish(peer.id);
+                peer.done = true;
+            }
             if step >= steps {
-                sim.release(peer.id);
+                peer.link.release(sim, peer.id);
             } else if !peer.done && random.one_in(3) {
                 peer.act(world, &mut random, sim);
             }
@@ -190,16 +188,29 @@ fn simulate(scenario: &Scenario, mood: Mood, repeat: Repeat) -> Outcome {
         }
         let by = match random.below(8) {
             _ if step >= steps => 500,
+            0..4 if mood == Mood::Slow => random.below(1000),
             0..4 => 0,
             4 => random.below(2000),
             _ => random.below(50),
         };
-        advance(&mut reactor, by as u64, if step >= steps { 400 } else { 1 + random.below(20) });
+        advance(&mut reactor, by as u64, if step >= steps { 400 } else { 1 + random.below(20) }, |_| {});
+        if stops && random.one_in(20) {
+            if mood != Mood::Chaos {
+                // A peer that does not read for the whole stop is a slow reader.
+                peers.iter().for_each(|peer| peer.link.release(reactor.kernel_mut(), peer.id));
+            }
+            let duration = Duration::from_millis(random.below(60_000) as u64);
+            let moved = link::stop(&mut reactor, duration, &mut peers, &mut world.borrow_mut(), &mut random);
+            (sent, received) = (sent + moved.0, received + moved.1);
+            // The reactor goes on before a peer stops reading again.
+            advance(&mut reactor, 0, 400, |_| {});
+        }
     }
+    assert_eq!(world.borrow().violations, Vec::<String>::new(), "violations seen by handlers");
     for peer in &mut peers {
         let world = world.borrow();
         let connection = &world.connections[peer.number];
-        if mood == Mood::Echo {
+        if mood != Mood::Chaos && !connection.closing {
             let (number, expected) = (peer.number, connection.sent);
             assert_eq!((peer.echoed, connection.received), (expected, expected), "echoes of peer {number}");
             // Pongs may be skipped while the peer does not read, but not the last pong (RFC 6455 §5.5.3).
@@ -248,20 +259,38 @@ fn simulate(scenario: &Scenario, mood: Mood, repeat: Repeat) -> Outcome {
     let counted = stats.bytes_in <= sent as u64 && (secure || stats.bytes_out >= received as u64);
     assert!(counted, "{stats:?}, {sent}, {received}");
     let lossless = (stats.bytes_in, stats.bytes_out) == (sent as u64, received as u64);
-    assert!(lossless || secure || mood == Mood::Chaos, "{stats:?}, {sent}, {received}");
+    assert!(lossless || secure || mood != Mood::Echo, "{stats:?}, {sent}, {received}");
     let mut trace = world.trace.clone();
     trace.extend([format!("{stats:?}"), format!("{sent} {received} {}", random.number())]);
-    Outcome { trace, connections: peers.len() }
+    let live = if mood == Mood::Chaos { 0 } else { stats.opened as usize };
+    Outcome { trace, count: Count { connections: peers.len(), live } }
 }
 
 #[test]
 fn echo_server_returns_every_message_once_and_in_order() {
-    seeds::for_each(150, |scenario| simulate(scenario, Mood::Echo, Repeat::Different).connections);
+    seeds::for_each(150, |scenario| simulate(scenario, Mood::Echo, Repeat::Different).count);
+}
+
+#[test]
+fn live_peer_is_never_ended_by_a_timeout_or_as_a_slow_reader() {
+    let (seeds, live) = seeds::for_each(40, |scenario| simulate(scenario, Mood::Slow, Repeat::Different).count);
+    assert!(live >= seeds, "the law covers {live} connections of {seeds} seeds");
+}
+
+#[test]
+fn pong_timeout_that_slow_lines_cannot_meet_breaks_the_law() {
+    let broken = (0..20).any(|seed| {
+        let mut scenario = Scenario::new(seed);
+        scenario.pong_timeout = Some(Duration::from_millis(50));
+        let failure = seeds::failure(&scenario, |scenario| simulate(scenario, Mood::Slow, Repeat::Different).count);
+        failure.is_some_and(|message| message.contains("live peer"))
+    });
+    assert!(broken, "no seed shows that a live peer was ended");
 }
 
 #[test]
 fn every_opened_connection_closes_once_with_random_handlers_and_peers() {
-    seeds::for_each(250, |scenario| simulate(scenario, Mood::Chaos, Repeat::Different).connections);
+    seeds::for_each(250, |scenario| simulate(scenario, Mood::Chaos, Repeat::Different).count);
 }
 
 #[test]
@@ -270,6 +299,6 @@ fn two_runs_of_one_seed_have_the_same_trace() {
     seeds::for_each(20, |scenario| {
         let first = run(scenario);
         assert_eq!(first.trace, run(scenario).trace);
-        2 * first.connections
+        Count { connections: 2 * first.count.connections, live: 0 }
     });
 }

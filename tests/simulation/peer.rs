@@ -10,6 +10,8 @@ use ws_reactor::{
 #[cfg(feature = "tls")]
 use crate::secure;
 use crate::{
+    frames::{Frame, frame_at},
+    link::Link,
     wire::{self, Kind, is_hixie},
     world::{Connection, Mood, World, payload},
 };
@@ -38,6 +40,9 @@ pub(crate) struct Peer {
     pub(crate) pings: usize,
     pub(crate) pongs: BTreeSet<usize>,
     pub(crate) was_closed: bool,
+    /// An answer waits in `outgoing`: a pong, or a close frame.
+    owes_answer: bool,
+    pub(crate) link: Link,
     /// The peer sends nothing any more.
     pub(crate) done: bool,
     /// The peer has reset its connection, so that data in flight is lost.
@@ -46,7 +51,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Most peers start with a request, some with a truncated or garbled one.
-    pub(crate) fn new(id: PeerId, world: &mut World, random: &mut Random) -> Peer {
+    pub(crate) fn new(id: PeerId, link: Link, world: &mut World, random: &mut Random) -> Peer {
         let number = world.connections.len();
         let version = match random.one_in(2) {
             true => Version::Rfc6455,
@@ -86,6 +91,8 @@ impl Peer {
             pings: 0,
             pongs,
             was_closed: false,
+            owes_answer: false,
+            link,
             done: false,
             reset: false,
         }
@@ -93,6 +100,11 @@ impl Peer {
 
     pub(crate) fn frame(&mut self, kind: Kind, fin: bool, payload: &[u8]) {
         self.outgoing.extend(wire::frame(self.version, kind, fin, payload));
+    }
+
+    fn answer(&mut self, kind: Kind, payload: &[u8]) {
+        self.frame(kind, true, payload);
+        self.owes_answer = true;
     }
 
     fn ping(&mut self) {
@@ -147,10 +159,12 @@ impl Peer {
 
     pub(crate) fn act(&mut self, world: &mut World, random: &mut Random, sim: &mut Sim) {
         match random.below(if world.mood == Mood::Chaos { 40 } else { 30 }) {
+            _ if self.was_closed && world.mood == Mood::Slow => {}
             0..20 => (0..=random.below(3)).for_each(|_| self.message(world, random)),
             20..24 => self.ping(),
+            24..27 if world.mood == Mood::Slow => {}
             24..27 => sim.hold(self.id, 512 + random.below(8192)),
-            27..33 => sim.release(self.id),
+            27..33 => self.link.release(sim, self.id),
             33 => {
                 world.connections[self.number].garbled = true;
                 let garbage: Vec<u8> = (0..random.below(40)).map(|_| random.number() as u8).collect();
@@ -191,11 +205,22 @@ impl Peer {
         let outgoing = self.wire().len();
         let length = match random.below(3) {
             _ if self.done => 0,
+            _ if self.owes_answer => outgoing,
             0 => random.below(outgoing + 1),
             _ => outgoing,
         };
+        self.send(length, sim)
+    }
+
+    pub(crate) fn send_all(&mut self, sim: &mut Sim) -> usize {
+        let length = if self.done { 0 } else { self.wire().len() };
+        self.send(length, sim)
+    }
+
+    fn send(&mut self, length: usize, sim: &mut Sim) -> usize {
         let piece: Vec<u8> = self.wire().drain(..length).collect();
         sim.send(self.id, &piece);
+        self.owes_answer &= !self.wire().is_empty();
         length
     }
 
@@ -274,10 +299,14 @@ impl Peer {
             Kind::Text | Kind::Binary => assert!(!self.was_closed, "data after a close frame: {what}"),
             Kind::Close => {
                 assert!(!std::mem::replace(&mut self.was_closed, true), "a second close frame: {what}");
-                assert!(world.mood == Mood::Chaos || self.done, "{what}");
+                let closing = world.connections[self.number].closing;
+                assert!(world.mood == Mood::Chaos || self.done || closing, "{what}");
+                if world.mood == Mood::Slow && !self.done {
+                    self.answer(Kind::Close, payload);
+                }
                 return;
             }
-            Kind::Ping if payload.is_empty() || payload == b"server" => return self.frame(Kind::Pong, true, payload),
+            Kind::Ping if payload.is_empty() || payload == b"server" => return self.answer(Kind::Pong, payload),
             // The pong may answer a ping in the random bytes.
             Kind::Pong if world.connections[self.number].garbled => return,
             Kind::Pong => {
@@ -336,60 +365,4 @@ impl Peer {
         let message = payload(world.seed, self.number, number, is_hixie(self.version));
         message.as_message().as_bytes() == bytes && message.as_message().is_text() == (kind == Kind::Text)
     }
-}
-
-/// A frame of the server, possibly incomplete.
-struct Frame {
-    kind: Kind,
-    /// The frame begins a compressed message.
-    compressed: bool,
-    /// More frames of the message follow.
-    fragment: bool,
-    /// Position of the payload.
-    start: usize,
-    end: usize,
-    /// Position of the next frame.
-    next: usize,
-    whole: bool,
-}
-
-/// The frame at a position, once its header is complete.
-fn frame_at(version: Version, bytes: &[u8], at: usize) -> Option<Frame> {
-    let first = *bytes.get(at)?;
-    if is_hixie(version) {
-        if first == 0xff {
-            assert_eq!(bytes.get(at + 1).unwrap_or(&0), &0, "FF is not followed by 00");
-            let (start, next) = (at + 2, at + 2);
-            let (kind, whole) = (Kind::Close, bytes.len() >= next);
-            return Some(Frame { kind, compressed: false, fragment: false, start, end: start, next, whole });
-        }
-        assert_eq!(first, 0, "first octet of a hixie text frame");
-        let length = bytes[at + 1..].iter().position(|octet| *octet == 0xff);
-        let end = length.map_or(bytes.len(), |length| at + 1 + length);
-        let (kind, start, next, whole) = (Kind::Text, at + 1, end + 1, length.is_some());
-        return Some(Frame { kind, compressed: false, fragment: false, start, end, next, whole });
-    }
-    let compressed = version == Version::Rfc6455 && matches!(first & 0x7f, 0x41 | 0x42);
-    let fragment = version == Version::Rfc6455 && first & 0x80 == 0;
-    let first = if compressed { first & !0x40 } else { first } | if fragment { 0x80 } else { 0 };
-    let fin = if version < Version::Hybi05 { 0 } else { 0x80 };
-    let early = [Kind::Continuation, Kind::Close, Kind::Ping, Kind::Pong, Kind::Text, Kind::Binary];
-    let kind = match (version < Version::Hybi07, first ^ fin) {
-        (true, code @ 1..=5) => early[usize::from(code)],
-        (false, 0) => Kind::Continuation,
-        (false, 1) => Kind::Text,
-        (false, 2) => Kind::Binary,
-        (false, 8) => Kind::Close,
-        (false, 9) => Kind::Ping,
-        (false, 10) => Kind::Pong,
-        _ => panic!("not a frame of a server of {version}: {first:#x}"),
-    };
-    let (start, length) = match *bytes.get(at + 1)? {
-        length @ 0..126 => (at + 2, usize::from(length)),
-        126 => (at + 4, usize::from(u16::from_be_bytes(bytes.get(at + 2..at + 4)?.try_into().unwrap()))),
-        127 => (at + 10, u64::from_be_bytes(bytes.get(at + 2..at + 10)?.try_into().unwrap()) as usize),
-        masked => panic!("masked frame of the server: {masked:#x}"),
-    };
-    let end = start.saturating_add(length);
-    Some(Frame { kind, compressed, fragment, start, end, next: end, whole: end <= bytes.len() })
 }

@@ -12,13 +12,15 @@ use ws_reactor::{
     Published, SendStatus, TimerId, WebSocket, net::sim::Random,
 };
 
-use crate::{TOPICS, seeds::DELIBERATE};
+use crate::{TOPICS, link::may_end_live_peer, seeds::DELIBERATE};
 
 /// What handlers and peers do besides the echo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
     /// Nothing that loses a byte: pauses and slow readers only.
     Echo,
+    /// Live peers only, short time-outs, and a server that sends much and closes connections.
+    Slow,
     /// Anything.
     Chaos,
 }
@@ -41,6 +43,8 @@ pub(crate) struct Connection {
     pub(crate) closed: u32,
     /// Closed, terminated or panicked: only `on_error` and `on_close` may follow.
     pub(crate) ended: bool,
+    /// The handler has called `close` or `terminate`.
+    pub(crate) closing: bool,
 }
 
 /// State of all handlers. The reactor would catch an assertion in a handler, so violations are recorded here.
@@ -101,7 +105,8 @@ impl World {
     }
 
     fn padding(&mut self) -> String {
-        let length = if self.random.one_in(4) { self.random.below(40_000) } else { self.random.below(200) };
+        let large = if self.mood == Mood::Slow { 300_000 } else { 40_000 };
+        let length = if self.random.one_in(4) { self.random.below(large) } else { self.random.below(200) };
         " ".repeat(length)
     }
 
@@ -140,13 +145,14 @@ impl World {
 
     /// Closes or terminates an open or closed connection.
     fn end(&mut self, hub: &mut Hub, (id, peer): (ConnectionId, usize)) {
-        let (open, terminating) = (hub.is_open(id), self.random.one_in(2));
+        let (open, terminating) = (hub.is_open(id), self.mood == Mood::Chaos && self.random.one_in(2));
         let ended =
             if terminating { hub.terminate(id) } else { hub.close(id, CloseCode::NORMAL, "enough").is_queued() };
         // A closing connection can still be terminated.
         self.check(ended == open || terminating && ended, || format!("{id} ended: {ended}, open: {open}"));
         self.check(!ended || self.connections[peer].closed == 0, || format!("{id} ended after its on_close"));
         self.connections[peer].ended |= ended;
+        self.connections[peer].closing |= ended;
     }
 }
 
@@ -177,7 +183,11 @@ impl Echo {
         let (id, peer) = (ws.id(), self.peer);
         let shared = Rc::clone(&self.world);
         let after = Duration::from_millis(world.random.below(1500) as u64);
-        let choices = if world.mood == Mood::Chaos { 60 } else { 20 };
+        let choices = match world.mood {
+            Mood::Echo => 20,
+            Mood::Slow => 30,
+            Mood::Chaos => 60,
+        };
         match world.random.below(choices) {
             0 => {
                 ws.pause();
@@ -189,6 +199,10 @@ impl Echo {
             1 => drop(ws.set_timer(after)),
             2 => drop(ws.ping(b"server")),
             _ if world.mood == Mood::Echo => {}
+            3..=7 if world.mood == Mood::Slow => world.send_to_any(ws.hub()),
+            // Some connections live to the end.
+            8 if world.mood == Mood::Slow && world.random.one_in(4) => world.end(ws.hub(), (id, peer)),
+            _ if world.mood == Mood::Slow => {}
             3 | 4 => world.end(ws.hub(), (id, peer)),
             5..=9 => {
                 let topic = world.random.below(TOPICS.len());
@@ -276,10 +290,13 @@ impl Handler for Echo {
     fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {
         let mut world = self.enter("closed", ws);
         world.trace.push(reason.to_string());
-        let mood = world.mood;
-        world.check(mood == Mood::Chaos || reason.by == ClosedBy::Peer, || {
-            format!("on_close without a fault: {reason}")
-        });
+        let (mood, closing) = (world.mood, world.connections[self.peer].closing);
+        if mood != Mood::Chaos {
+            let expected = reason.by == ClosedBy::Peer || closing;
+            world.check(expected, || format!("on_close without a fault: {reason}"));
+            let lawful = may_end_live_peer(&reason.by, closing);
+            world.check(lawful, || format!("live peer {} was ended: {reason}", self.peer));
+        }
         world.protocol_errors += u64::from(matches!(reason.by, ClosedBy::Protocol(_)));
         world.timeouts += u64::from(matches!(reason.by, ClosedBy::Timeout(_) | ClosedBy::SlowReader));
         let sent = ws.send("too late");
