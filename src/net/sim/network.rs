@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{PeerId, Sim};
+use super::{Line, PeerId, Sim};
 use crate::net::kernel::Readiness;
 
 /// Longest time for which faults keep back bytes that have arrived, or room. At most twice as long if the clock moves
@@ -46,7 +46,7 @@ impl Sim {
 
     fn next_elapsed(&self) -> Option<Duration> {
         let lines = self.peers.iter().flat_map(|peer| [&peer.inward, &peer.outward]);
-        lines.filter_map(|line| line.next_arrival()).min()
+        lines.filter_map(Line::next_arrival).min()
     }
 
     /// Returns `true` if no events and no bytes are in flight, apart from bytes that arrive over a slow line
