@@ -11,8 +11,8 @@ pub struct Faults {
     pub pieces: u32,
     /// A read or a write gives `WouldBlock` or `Interrupted`, or a poll returns without events.
     ///
-    /// Bytes that have lain in the socket for 2 s, and room that there has been so long, are never kept back, neither by
-    /// this fault nor by [`pieces`](field@Self::pieces): no system does so.
+    /// Neither this fault nor [`pieces`](field@Self::pieces) keeps back bytes that arrived 2 s ago, or room that was
+    /// there 2 s ago: no system does so.
     pub busy: u32,
     /// An event without cause is reported, possibly for a closed connection.
     pub spurious: u32,
