@@ -38,6 +38,7 @@
 //! | compress | `DeflateConfig` |
 //! | test a handler without sockets | [`TestSocket`] |
 //! | test a whole server in virtual time | [`net::sim`] |
+//! | know the time-outs, and what a slow line needs | [`guide::timeouts`] |
 //! | migrate from em-websocket | the module [`em_websocket`] |
 //!
 //! # Threads
@@ -122,6 +123,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod guide;
 pub mod http;
 #[cfg(measuring)]
 #[doc(hidden)]

@@ -302,12 +302,11 @@ impl Hub {
         self.outbound(id).is_some_and(|outbound| !outbound.may_read() || outbound.state.is_reread_due())
     }
 
-    /// Pings a silent peer. [`ping_progress`](Self::ping_progress) says when the ping has left.
+    /// Pings a silent peer, in `on_deadline`. [`ping_progress`](Self::ping_progress) says when the ping has left.
     pub(crate) fn ping_silent(&mut self, id: ConnectionId, data: &[u8]) {
-        let before = self.outbound(id).map_or(0, Outbound::queued);
         self.ping(id, data);
         if let Some(outbound) = self.outbounds.get_mut(id) {
-            outbound.mark_ping(outbound.queued() - before, self.now);
+            outbound.begin_ping();
         }
     }
 

@@ -7,8 +7,8 @@
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
 
 use ws_reactor::{
-    Attempt, Callbacks, Client, ClientConfig, CloseCode, CloseReason, ClosedBy, ConnectionId, Error, Handler, Handshake,
-    Message, Reactor, ReactorConfig, Reconnect, Retry, Server, Version, WebSocket, WebSocketConfig,
+    Attempt, Callbacks, Client, ClientConfig, CloseCode, CloseReason, ClosedBy, ConnectionId, Error, Handler,
+    Handshake, Message, Reactor, ReactorConfig, Reconnect, Retry, Server, Version, WebSocket, WebSocketConfig,
     net::{
         Answer, Resolver,
         sim::{Faults, Random, Sim},

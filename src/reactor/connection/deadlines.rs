@@ -17,6 +17,9 @@ use crate::{
     },
 };
 
+/// A deadline that is noticed so late passed while the process was stopped, or in a long turn.
+const LATE: Duration = Duration::from_secs(1);
+
 /// Wait for the rest of the input before a deadline is judged.
 const JUDGE_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
@@ -80,7 +83,11 @@ impl<K: Kernel> Reactor<K> {
             (outbound.deadline, outbound.is_deadline_passed) = (None, false);
             match passed {
                 Some(by) => self.hub.mark_closed(key, by),
-                None => self.call(key, |handler, stream| handler.on_deadline(stream)),
+                None => {
+                    self.call(key, |handler, stream| handler.on_deadline(stream));
+                    // The write after the callback has left no output.
+                    self.hub.outbounds[key].is_ping_new = false;
+                }
             }
         }
         self.hub.set_deadline_timer(key);
@@ -110,13 +117,21 @@ impl<K: Kernel> Reactor<K> {
 
     /// Checks whether the output of a connection has waited too long.
     fn check_output(&mut self, key: usize) -> Option<Passed> {
+        let now = self.hub.now;
         let outbound = &mut self.hub.outbounds[key];
-        if outbound.blocked && outbound.rule_deadline().is_some_and(|at| at <= self.hub.now) {
+        let mut excused = false;
+        if outbound.blocked
+            && let Some(deadline) = outbound.rule_deadline().filter(|at| *at <= now)
+        {
             // A system reports room only when there is much of it. A write shows how much the peer has really taken.
             outbound.unblock(&mut self.hub.pools);
+            let before = outbound.unsent();
             self.flush(key);
+            // After a pause of the process the peer has taken all that the socket held, which may be little.
+            let late = now.saturating_duration_since(deadline) >= LATE;
+            excused = late && self.hub.outbounds[key].unsent() < before;
         }
-        self.hub.outbounds[key].check_rule(self.hub.now)
+        self.hub.outbounds[key].check_rule(excused, now)
     }
 
     /// Terminates the connections closed as slow readers.

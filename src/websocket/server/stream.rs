@@ -81,14 +81,13 @@ impl ServerStream {
                 return data.len();
             }
             Scan::Tls => {
-                // The client would not understand any response in plain text.
                 let error = io::Error::new(io::ErrorKind::InvalidData, "the client speaks TLS to a plain HTTP port");
                 if stream.hub.may_warn() {
                     log::warn!(target: "ws_reactor::websocket", "{}: {error}", stream.id());
                 }
+                // In plain text: the client of this crate, for one, recognizes that and names the cause.
+                self.answer_text(stream, StatusCode::BAD_REQUEST, &error.to_string());
                 self.report(stream, &Error::Tls(error));
-                self.state = State::Answered;
-                stream.hub.terminate_with(stream.id(), ClosedBy::Tls);
                 return data.len();
             }
             Scan::Preamble(preamble) => {

@@ -2,5 +2,6 @@
 
 mod behaviour;
 mod matrix;
+mod timers;
 mod vectors;
 mod versions;

@@ -71,7 +71,7 @@ fn record_that_is_no_client_hello_ends_the_connection_with_one_error() {
 }
 
 #[test]
-fn tls_on_a_plain_port_is_terminated_and_reported() {
+fn tls_on_a_plain_port_gets_a_plain_400_and_is_reported() {
     let hello = std::mem::take(secure::Client::new(secure::trust(&LOCALHOST), "localhost").encrypt(&mut Vec::new()));
     for piece in [1, hello.len()] {
         let (server, errors) = reporting(echo());
@@ -79,7 +79,11 @@ fn tls_on_a_plain_port_is_terminated_and_reported() {
         for piece in hello.chunks(piece) {
             encrypted.send_bytes(piece);
         }
-        assert!(encrypted.is_closed() && encrypted.received_bytes().is_empty());
+        let answer = encrypted.received_bytes();
+        assert!(answer.starts_with(b"HTTP/1.1 400 Bad Request\r\n"), "{}", answer.escape_ascii());
+        assert!(answer.ends_with(b"\r\n\r\nthe client speaks TLS to a plain HTTP port\n"));
+        encrypted.finish();
+        assert!(encrypted.is_closed());
         assert_eq!(errors.take(), ["TLS failed: the client speaks TLS to a plain HTTP port"]);
     }
 }

@@ -130,11 +130,12 @@ impl Outbound {
     }
 
     /// Checks whether waiting output has waited too long. A connection whose socket has room is excused: its output
-    /// waits for the compressor, or for the writes of this turn.
-    pub(in crate::reactor) fn check_rule(&mut self, now: Instant) -> Option<Passed> {
+    /// waits for the compressor, or for the writes of this turn. `excused`: nothing was offered to the socket for some
+    /// time.
+    pub(in crate::reactor) fn check_rule(&mut self, excused: bool, now: Instant) -> Option<Passed> {
         let (waiting, suspended) = (self.buffered(), self.state.is_held_by_output());
         let rule = self.cold.as_mut()?.rule.as_mut()?;
-        if !self.blocked {
+        if excused || !self.blocked {
             rule.excuse(waiting, now);
         }
         rule.on_time(&self.config.output, suspended, waiting, now)
@@ -146,14 +147,21 @@ impl Outbound {
         self.is_output_watched = self.cold.as_ref().is_some_and(|cold| cold.closing.is_some());
     }
 
-    /// Notes the place of a ping that was just queued: `length` bytes at the end of the output.
-    pub(in crate::reactor) fn mark_ping(&mut self, length: usize, now: Instant) {
-        if self.blocked || self.queued() > length {
-            let held = if self.tls_info().is_some() { MAX_HELD_BYTES } else { 0 };
+    /// A ping was queued, and the write that follows takes it or leaves it waiting.
+    pub(in crate::reactor) fn begin_ping(&mut self) {
+        self.is_ping_new = true;
+        if let Some(cold) = &mut self.cold {
+            cold.ping = None;
+        }
+    }
+
+    /// Notes the place of a new ping at the end of the output that waits after the write. `held`: the transport holds
+    /// some of it.
+    pub(in crate::reactor) fn mark_new_ping(&mut self, held: bool, now: Instant) {
+        if mem::take(&mut self.is_ping_new) {
+            let held = if held { MAX_HELD_BYTES } else { 0 };
             let mark = PingMark::new(self.queued() + held, now);
             self.cold.get_or_insert_default().ping = Some(mark);
-        } else if let Some(cold) = &mut self.cold {
-            cold.ping = None;
         }
     }
 
@@ -163,11 +171,7 @@ impl Outbound {
 
     pub(in crate::reactor) fn ping_progress(&self) -> PingProgress {
         let mark = self.cold.as_ref().and_then(|cold| cold.ping.as_ref());
-        match mark.map_or(PingProgress::LeftAtOnce, PingMark::progress) {
-            // Without a rule the system has taken all output in one write.
-            PingProgress::Queued if self.rule().is_none() => PingProgress::LeftAtOnce,
-            progress => progress,
-        }
+        mark.map_or(PingProgress::LeftAtOnce, PingMark::progress)
     }
 
     pub(in crate::reactor) fn set_reconnection(&mut self, reconnection: Reconnection) {

@@ -57,6 +57,8 @@ pub(crate) struct Outbound {
     pub(in crate::reactor) counted: bool,
     /// The deadline is removed when the TLS handshake is done.
     pub(in crate::reactor) deadline_is_for_tls: bool,
+    /// A ping was sent in the callback that is running.
+    pub(in crate::reactor) is_ping_new: bool,
     /// The deadline has passed, and the connection is read once more before the deadline is judged.
     pub(in crate::reactor) is_deadline_passed: bool,
     peer_addr: PeerAddr,
@@ -84,6 +86,7 @@ impl Outbound {
             touched: false,
             counted: false,
             deadline_is_for_tls: false,
+            is_ping_new: false,
             is_deadline_passed: false,
             peer_addr: peer_addr.into(),
             config,

@@ -1,0 +1,309 @@
+//! Timers of a connection: one test for each row of the table in the module `reactor::connection::state`, for both
+//! sides where the row concerns both. The far end is played in virtual time.
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use ws_reactor::{
+    Callbacks, Client, CloseCode, ConnectionId, Error, Reactor, ReactorConfig, Reply, Server, Stream, StreamConfig,
+    StreamHandler, Version,
+    http::StatusCode,
+    net::sim::{PeerId, Sim},
+};
+
+use crate::support::{
+    played::{FakeServer, Log, ManualResolver, SERVER, drain, reactor, recording},
+    wire,
+};
+
+/// The rows of the table, by name.
+const ROWS: [(&str, fn()); 10] = [
+    ("connect, raw", connect_of_a_raw_stream),
+    ("opening, client", opening_of_a_client),
+    ("refusal, client", body_of_a_refusal),
+    ("TLS handshake, raw", tls_handshake_of_a_raw_stream),
+    ("opening, server", opening_of_a_server),
+    ("silence", || both(silence)),
+    ("pong", || both(pong)),
+    ("stall", || both(stall)),
+    ("closing", || {
+        both(closing_after_output);
+        both(closing_in_all);
+    }),
+    ("lingering, server", lingering_of_a_response),
+];
+
+#[test]
+fn every_documented_timer_behaves_as_its_row_says() {
+    let source = include_str!("../../../src/reactor/connection/state.rs");
+    let table = source.lines().skip_while(|line| !line.starts_with("//! | timer")).skip(2);
+    let rows = table.map_while(|line| line.strip_prefix("//! |")?.split('|').next()).map(str::trim);
+    let names: Vec<&str> = rows.collect();
+    assert_eq!(names, ROWS.map(|(name, _)| name), "the table and the tests have the same rows");
+    for (name, test) in ROWS {
+        println!("{name}");
+        test();
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const PING: u8 = 9;
+
+/// An open connection of one side, whose far end the test plays.
+struct Open {
+    reactor: Reactor<Sim>,
+    peer: PeerId,
+    id: ConnectionId,
+    log: Log,
+    masks: bool,
+}
+
+fn both(test: fn(Open)) {
+    test(Open::server());
+    test(Open::client());
+}
+
+impl Open {
+    fn server() -> Open {
+        let (log, ids) = (Log::default(), Rc::new(RefCell::new(None)));
+        let (events, opened) = (Rc::clone(&log), Rc::clone(&ids));
+        let server = Server::new(move |_| recording(&events)).on_request(move |_, hub| {
+            *opened.borrow_mut() = hub.connections().next();
+            Reply::upgrade()
+        });
+        let mut reactor = reactor();
+        reactor.listen(SERVER, server).unwrap();
+        let peer = reactor.kernel_mut().connect(SERVER.parse().unwrap()).unwrap();
+        reactor.kernel_mut().send(peer, &wire::request(Version::Rfc6455, "/", ""));
+        let id = {
+            reactor.settle().unwrap();
+            ids.borrow().unwrap()
+        };
+        Open { reactor, peer, id, log, masks: true }.opened()
+    }
+
+    fn client() -> Open {
+        let mut server = FakeServer::dialed_by(Client::new);
+        let response = server.response("");
+        server.reactor.kernel_mut().send(server.peer, response.as_bytes());
+        server.reactor.settle().unwrap();
+        let FakeServer { reactor, peer, id, log, .. } = server;
+        Open { reactor, peer, id, log, masks: false }.opened()
+    }
+
+    fn opened(mut self) -> Open {
+        assert!(drain(&self.log)[0].starts_with("open"));
+        self.reactor.kernel_mut().received(self.peer);
+        self
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.reactor.kernel_mut().send(self.peer, bytes);
+        self.reactor.settle().unwrap();
+    }
+
+    /// A frame of the far end: masked by a key of zeros if the far end is a client.
+    fn frame(&self, first: u8, payload: &[u8]) -> Vec<u8> {
+        let (mask, key): (u8, &[u8]) = if self.masks { (0x80, &[0; 4]) } else { (0, &[]) };
+        let length = match payload.len() {
+            0..=125 => vec![mask | payload.len() as u8],
+            length => [&[mask | 126][..], &(length as u16).to_be_bytes()].concat(),
+        };
+        [&[first][..], &length, key, payload].concat()
+    }
+
+    fn advance(&mut self, seconds: u32) -> Vec<String> {
+        self.reactor.advance(seconds * SECOND).unwrap();
+        drain(&self.log)
+    }
+
+    /// The operation code of the frame received by the far end, if there is one.
+    fn received(&mut self) -> Option<u8> {
+        self.reactor.kernel_mut().received(self.peer).first().map(|first| first & 0xF)
+    }
+}
+
+/// A raw stream that logs its errors.
+struct Recording(Log);
+
+impl StreamHandler for Recording {
+    fn on_error(&mut self, _: &mut Stream<'_>, error: &Error) {
+        self.0.borrow_mut().push(error.to_string());
+    }
+}
+
+fn connect_of_a_raw_stream() {
+    let resolver = ManualResolver::default();
+    let mut reactor = reactor();
+    reactor.set_resolver(resolver);
+    reactor.kernel_mut().silence("10.0.0.2:80".parse().unwrap());
+    for (to, error) in [("10.0.0.2:80", "connecting timed out"), ("silent.example:80", "name resolution timed out")] {
+        let log = Log::default();
+        reactor.connect_stream(to, Recording(Rc::clone(&log))).unwrap();
+        reactor.advance(Duration::from_millis(19_999)).unwrap();
+        assert_eq!(drain(&log), [""; 0]);
+        reactor.advance(Duration::from_millis(1)).unwrap();
+        assert_eq!(drain(&log), [error]);
+    }
+}
+
+fn opening_of_a_client() {
+    let mut server = FakeServer::dialed_by(Client::new);
+    let response = server.response("");
+    // A response that arrives slowly does not restart the timer.
+    for octet in response.as_bytes()[..29].chunks(1) {
+        assert_eq!(server.send(octet), [""; 0]);
+        server.reactor.advance(SECOND).unwrap();
+    }
+    assert_eq!(drain(&server.log), [""; 0]);
+    server.reactor.advance(SECOND).unwrap();
+    let timeout = "the opening handshake timed out";
+    assert_eq!(drain(&server.log), [format!("error {timeout}"), format!("close 1006, {timeout}")]);
+}
+
+fn body_of_a_refusal() {
+    let mut server = FakeServer::dialed_by(Client::new);
+    assert_eq!(server.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 1000\r\n\r\n"), [""; 0]);
+    for _ in 0..9 {
+        assert_eq!(server.send("x"), [""; 0]);
+        server.reactor.advance(SECOND / 10).unwrap();
+    }
+    server.reactor.advance(SECOND / 10).unwrap();
+    let refused = "the server responded with 403 Forbidden";
+    assert_eq!(drain(&server.log), [format!("error {refused}"), format!("close 1006, {refused}")]);
+}
+
+#[cfg(not(feature = "tls"))]
+fn tls_handshake_of_a_raw_stream() {}
+
+#[cfg(feature = "tls")]
+fn tls_handshake_of_a_raw_stream() {
+    use crate::support::secure::LOCALHOST;
+
+    let (log, mut reactor) = (Log::default(), Reactor::on(Sim::new(), ReactorConfig::default()));
+    let tls = ws_reactor::TlsConfig::from_pem(LOCALHOST.certificate.as_bytes(), LOCALHOST.key.as_bytes()).unwrap();
+    let errors = Rc::clone(&log);
+    let listening = reactor
+        .listen_stream_over_tls(SERVER, tls, StreamConfig::default(), move |_| Recording(errors.clone()))
+        .unwrap();
+    let peer = reactor.kernel_mut().connect(listening.addr).unwrap();
+    // A record that arrives slowly does not restart the timer.
+    for octet in b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03".chunks(1) {
+        assert_eq!(drain(&log), [""; 0]);
+        reactor.kernel_mut().send(peer, octet);
+        reactor.advance(SECOND).unwrap();
+    }
+    assert_eq!(drain(&log), ["the TLS handshake timed out"]);
+}
+
+fn opening_of_a_server() {
+    let mut reactor = reactor();
+    let log = Log::default();
+    let errors = Rc::clone(&log);
+    let server = Server::new(|_| Callbacks::new());
+    let server = server.on_error(move |_, error| errors.borrow_mut().push(error.to_string()));
+    reactor.listen(SERVER, server).unwrap();
+    let connect = |reactor: &mut Reactor<Sim>| reactor.kernel_mut().connect(SERVER.parse().unwrap()).unwrap();
+    let (silent, slow) = (connect(&mut reactor), connect(&mut reactor));
+    for octet in b"GET / HTTP".chunks(1) {
+        assert!(!reactor.kernel_mut().is_closed(silent) && reactor.kernel_mut().received(slow).is_empty());
+        reactor.kernel_mut().send(slow, octet);
+        reactor.advance(SECOND).unwrap();
+    }
+    assert!(reactor.kernel_mut().is_closed(silent));
+    assert!(reactor.kernel_mut().received(slow).starts_with(b"HTTP/1.1 408 "));
+    assert_eq!(drain(&log), ["the opening handshake timed out"]);
+}
+
+fn silence(mut open: Open) {
+    assert_eq!((open.advance(15), open.received()), (vec![], None));
+    // A sign of life restarts the timer.
+    let pong = open.frame(0x8A, b"");
+    open.send(&pong);
+    assert_eq!((open.advance(19), open.received()), (vec!["pong ".to_owned()], None));
+    assert_eq!((open.advance(1), open.received()), (vec![], Some(PING)));
+}
+
+fn pong(mut open: Open) {
+    let timeout = ["error the peer did not answer a ping", "close 1006, the peer did not answer a ping"];
+    open.advance(20);
+    assert_eq!(open.received(), Some(PING));
+    // The start of a large message keeps the connection alive.
+    let mut whole = open.frame(0x82, &[7; 60_000]);
+    open.advance(15);
+    let rest = whole.split_off(5000);
+    open.send(&whole);
+    assert_eq!(open.advance(19), [""; 0]);
+    assert_eq!(open.received(), None);
+    // Few bytes do not.
+    open.advance(1);
+    assert_eq!(open.received(), Some(PING));
+    open.send(&rest[..4000]);
+    assert_eq!(open.advance(19), [""; 0]);
+    assert_eq!(open.advance(1), timeout);
+}
+
+fn stall(mut open: Open) {
+    let sent = vec![7; 1 << 20];
+    open.reactor.kernel_mut().hold(open.peer, 1000);
+    assert!(open.reactor.hub().send(open.id, &sent).is_queued());
+    assert_eq!(open.advance(29), [""; 0]);
+    // The peer takes more than 16 KiB.
+    open.reactor.kernel_mut().hold(open.peer, 100_000);
+    open.reactor.kernel_mut().release(open.peer);
+    open.reactor.turn(Some(Duration::ZERO)).unwrap();
+    open.reactor.kernel_mut().hold(open.peer, 1000);
+    open.reactor.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(open.advance(29), [""; 0]);
+    let events = open.advance(2);
+    let (slow, close) = ("the peer did not read the output fast enough", "bytes not sent");
+    assert_eq!(events[0], format!("error {slow}"));
+    assert!(events[1].starts_with(&format!("close 1013, {slow}")) && events[1].ends_with(close), "{events:?}");
+}
+
+fn closing_after_output(mut open: Open) {
+    // Output waits for 20 s, then the peer takes all of it, and does not answer.
+    open.reactor.kernel_mut().hold(open.peer, 20_000);
+    assert!(open.reactor.hub().send(open.id, &vec![7; 50_000]).is_queued());
+    open.reactor.hub().close(open.id, CloseCode::NORMAL, "bye");
+    assert_eq!(open.advance(20), [""; 0]);
+    open.reactor.kernel_mut().release(open.peer);
+    assert_eq!(open.advance(4), [""; 0]);
+    let timeout = "the closing handshake timed out";
+    assert_eq!(open.advance(1), [format!("error {timeout}"), format!("close 1006, {timeout}")]);
+}
+
+fn closing_in_all(mut open: Open) {
+    // Output waits for 58 s: the peer takes 20,000 bytes every 29 s.
+    open.reactor.kernel_mut().hold(open.peer, 20_000);
+    open.reactor.turn(Some(Duration::ZERO)).unwrap();
+    assert!(open.reactor.hub().send(open.id, &vec![7; 500_000]).is_queued());
+    open.reactor.hub().close(open.id, CloseCode::NORMAL, "bye");
+    for _ in 0..2 {
+        assert_eq!(open.advance(29), [""; 0]);
+        open.reactor.kernel_mut().release(open.peer);
+        open.reactor.turn(Some(Duration::ZERO)).unwrap();
+        open.reactor.kernel_mut().hold(open.peer, 20_000);
+    }
+    assert_eq!(open.advance(1), [""; 0]);
+    let events = open.advance(1);
+    assert_eq!(events[0], "error the closing handshake timed out");
+    assert!(events[1].starts_with("close 1006, the closing handshake timed out, "), "{events:?}");
+    assert!(events[1].ends_with(" bytes not sent"), "{events:?}");
+}
+
+fn lingering_of_a_response() {
+    let mut reactor = reactor();
+    let server = Server::new(|_| Callbacks::new()).on_request(|_, _| Reply::text(StatusCode::NOT_FOUND, "no"));
+    reactor.listen(SERVER, server).unwrap();
+    let peer = reactor.kernel_mut().connect(SERVER.parse().unwrap()).unwrap();
+    reactor.kernel_mut().send(peer, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    reactor.settle().unwrap();
+    assert!(reactor.kernel_mut().received(peer).starts_with(b"HTTP/1.1 404 "));
+    // Bytes of the peer are discarded and do not restart the timer.
+    reactor.advance(SECOND).unwrap();
+    reactor.kernel_mut().send(peer, b"GET / HTTP/1.1\r\n");
+    reactor.advance(Duration::from_millis(999)).unwrap();
+    assert!(!reactor.kernel_mut().is_closed(peer));
+    reactor.advance(Duration::from_millis(1)).unwrap();
+    assert!(reactor.kernel_mut().is_closed(peer));
+}
