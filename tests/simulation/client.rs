@@ -18,7 +18,7 @@ use ws_reactor::{
 #[cfg(feature = "tls")]
 use crate::secure;
 use crate::{
-    link::{self, Link, is_exempt, may_end_live_peer},
+    link::{self, Link, is_reported, may_end_live_peer},
     seeds::{self, Count, Scenario},
 };
 
@@ -42,6 +42,8 @@ struct State {
     current: Option<ConnectionId>,
     opened: bool,
     closed: u32,
+    /// Calls of `on_error` for the current connection.
+    errors: u32,
     attempts: u32,
     sent: u32,
     received: u32,
@@ -69,10 +71,10 @@ impl World {
     }
 
     /// Counts the end of an open connection. Both ends read, answer pings, and close when asked.
-    fn count_end(&mut self, whose: &str, reason: &CloseReason, closing: bool) {
+    fn count_end(&mut self, whose: &str, reason: &CloseReason) {
         if self.lossless {
             self.live += 1;
-            if !may_end_live_peer(&reason.by, closing) {
+            if !may_end_live_peer(&reason.by) {
                 self.violations.push(format!("live peer of {whose} was ended: {reason}"));
             }
         }
@@ -159,6 +161,7 @@ impl Handler for NumberedSender {
     fn on_error(&mut self, ws: &mut WebSocket<'_>, error: &Error) {
         self.record(&format!("error {error}"), ws, |_| true);
         let mut world = self.world.borrow_mut();
+        world.clients[self.number].errors += 1;
         let allowed = match error {
             Error::Connect(_) | Error::Timeout(_) | Error::SlowReader => true,
             Error::Io(_) => !world.lossless,
@@ -175,15 +178,15 @@ impl Handler for NumberedSender {
         let mut world = self.world.borrow_mut();
         let (lossless, State { opened, done, .. }) = (world.lossless, world.clients[self.number]);
         if opened {
-            world.count_end(&format!("client {}", self.number), reason, done);
+            world.count_end(&format!("client {}", self.number), reason);
         }
         let state = &mut world.clients[self.number];
         state.closed += 1;
+        let unreported = !is_reported(&reason.by, std::mem::take(&mut state.errors));
         (state.current, state.opened) = (None, false);
         let unclean = lossless && done && !reason.clean && reason.by != ClosedBy::Application;
-        let unclean = unclean && !is_exempt(&reason.by, false);
         let lost = reason.clean && reason.by == ClosedBy::Application && state.delivered < state.accepted;
-        if unclean || lost {
+        if unclean || lost || unreported {
             let violation = format!("{}: {reason} {state:?}", self.number);
             world.violations.push(violation);
         }
@@ -234,7 +237,7 @@ fn server(shared: &Shared, websocket: &WebSocketConfig, random: &mut Random) -> 
                 world.borrow_mut().count_received(message);
                 ws.send(message);
             })
-            .on_close(move |_, reason| ended.borrow_mut().count_end("a server", reason, false))
+            .on_close(move |_, reason| ended.borrow_mut().count_end("a server", reason))
     });
     let server = server.configure(|config| config.websocket = websocket.clone());
     #[cfg(feature = "deflate")]

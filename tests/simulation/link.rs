@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ws_reactor::{
-    ClosedBy, Reactor, TimeoutKind, WebSocketConfig,
+    ClosedBy, Reactor, WebSocketConfig,
     net::{
         Kernel,
         sim::{Buffers, PeerId, Random, Sim},
@@ -23,13 +23,13 @@ const ANSWER: Duration = Duration::from_secs(2);
 ///
 /// A peer is live if it reads what arrives, answers pings and the close frame, and has a line of the speed that
 /// [`Link::random`] chooses.
-pub(crate) fn may_end_live_peer(by: &ClosedBy, closing: bool) -> bool {
-    is_exempt(by, closing) || !matches!(by, ClosedBy::Timeout(_) | ClosedBy::SlowReader)
+pub(crate) fn may_end_live_peer(by: &ClosedBy) -> bool {
+    !matches!(by, ClosedBy::Timeout(_) | ClosedBy::SlowReader)
 }
 
-/// A closing connection is exempt: the closing time-out includes the time in which queued output leaves.
-pub(crate) fn is_exempt(by: &ClosedBy, closing: bool) -> bool {
-    closing || *by == ClosedBy::Timeout(TimeoutKind::Closing)
+/// Another law: `on_error` precedes each end that is neither the application's own nor the peer's.
+pub(crate) fn is_reported(by: &ClosedBy, errors: u32) -> bool {
+    errors > 0 || matches!(by, ClosedBy::Application | ClosedBy::Shutdown | ClosedBy::Peer)
 }
 
 /// Time-outs under which slow peers live. Shorter ones require faster lines.
@@ -38,6 +38,8 @@ pub(crate) fn timeouts(random: &mut Random, config: &mut WebSocketConfig) {
     config.ping_after = Some(seconds(random, [1, 5, 20]));
     config.pong_timeout = seconds(random, [5, 10, 20]);
     config.stream.output.stall_timeout = seconds(random, [5, 10, 30]);
+    // The slowest line carries what is queued when a connection begins to close.
+    config.stream.closing_timeout = Duration::from_secs(200);
 }
 
 /// Line and buffers of a connection.

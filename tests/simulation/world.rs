@@ -12,7 +12,11 @@ use ws_reactor::{
     Published, SendStatus, TimerId, WebSocket, net::sim::Random,
 };
 
-use crate::{TOPICS, link::may_end_live_peer, seeds::DELIBERATE};
+use crate::{
+    TOPICS,
+    link::{is_reported, may_end_live_peer},
+    seeds::DELIBERATE,
+};
 
 /// What handlers and peers do besides the echo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +45,8 @@ pub(crate) struct Connection {
     pub(crate) garbled: bool,
     pub(crate) opened: u32,
     pub(crate) closed: u32,
+    /// Calls of `on_error`.
+    pub(crate) errors: u32,
     /// Closed, terminated or panicked: only `on_error` and `on_close` may follow.
     pub(crate) ended: bool,
     /// The handler has called `close` or `terminate`.
@@ -284,17 +290,20 @@ impl Handler for Echo {
         let mut world = self.enter("error", ws);
         world.trace.push(error.to_string());
         world.connections[self.peer].ended = true;
+        world.connections[self.peer].errors += 1;
         self.act(&mut world, ws);
     }
 
     fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {
         let mut world = self.enter("closed", ws);
         world.trace.push(reason.to_string());
+        let reported = is_reported(&reason.by, world.connections[self.peer].errors);
+        world.check(reported, || format!("no on_error before {reason}"));
         let (mood, closing) = (world.mood, world.connections[self.peer].closing);
         if mood != Mood::Chaos {
             let expected = reason.by == ClosedBy::Peer || closing;
             world.check(expected, || format!("on_close without a fault: {reason}"));
-            let lawful = may_end_live_peer(&reason.by, closing);
+            let lawful = may_end_live_peer(&reason.by);
             world.check(lawful, || format!("live peer {} was ended: {reason}", self.peer));
         }
         world.protocol_errors += u64::from(matches!(reason.by, ClosedBy::Protocol(_)));
