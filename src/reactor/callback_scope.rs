@@ -11,6 +11,8 @@ pub(crate) struct CallbackScope {
     /// holds it.
     pub(super) message_buffer: Option<SharedBlock>,
     pub(crate) input: Input,
+    /// A ping of a silent peer was queued. The write after the callback takes it, or its place is noted.
+    pub(super) has_pinged: bool,
     /// Replaces the handler of the connection after the callback.
     pub(crate) successor: Option<Box<dyn StreamHandler>>,
 }
@@ -20,7 +22,13 @@ pub(super) const NO_CONNECTION: usize = usize::MAX;
 
 impl CallbackScope {
     pub(super) fn new() -> Self {
-        CallbackScope { connection: NO_CONNECTION, message_buffer: None, input: Input::default(), successor: None }
+        CallbackScope {
+            connection: NO_CONNECTION,
+            message_buffer: None,
+            input: Input::default(),
+            has_pinged: false,
+            successor: None,
+        }
     }
 
     /// Begins a callback of a connection.

@@ -25,8 +25,8 @@ impl Hub {
     ///
     /// Messages queued before are still sent. No more messages are accepted or delivered. `on_close` is called when the
     /// peer has answered, or when [`closing_timeout`](crate::StreamConfig::closing_timeout) has passed after the close
-    /// frame was sent: 5 s by default, and 60 s at most in all. [`CloseReason::unsent`] says how many bytes could not be
-    /// sent. A client does not reconnect. A connection that is not established yet ends at once.
+    /// frame was sent: 5 s by default, and 60 s at most in all. [`CloseReason::unsent`] says how many bytes could not
+    /// be sent. A client does not reconnect. A connection that is not established yet ends at once.
     ///
     /// The id stays in [`connections`](Self::connections) until `on_close`.
     ///

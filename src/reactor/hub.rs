@@ -307,6 +307,7 @@ impl Hub {
         self.ping(id, data);
         if let Some(outbound) = self.outbounds.get_mut(id) {
             outbound.begin_ping();
+            self.callback.has_pinged = true;
         }
     }
 

@@ -123,7 +123,7 @@ impl Hub {
     /// handshake.
     pub fn write(&mut self, id: ConnectionId, bytes: &[u8]) -> SendStatus {
         let Some(outbound) = self.outbounds.open_mut(id) else { return SendStatus::Closed };
-        if outbound.encoding != Encoding::Raw || outbound.state.is_away() {
+        if outbound.encoding != Encoding::Raw || outbound.is_away() {
             return unsupported(outbound);
         }
         let queue = |hub: &mut Hub| {
@@ -249,5 +249,5 @@ impl Hub {
 /// Status of a send that the connection cannot carry out: a client between two connections is closed.
 #[cold]
 fn unsupported(outbound: &Outbound) -> SendStatus {
-    if outbound.state.is_away() { SendStatus::Closed } else { SendStatus::Unsupported }
+    if outbound.is_away() { SendStatus::Closed } else { SendStatus::Unsupported }
 }

@@ -86,7 +86,7 @@ impl<K: Kernel> Reactor<K> {
                 None => {
                     self.call(key, |handler, stream| handler.on_deadline(stream));
                     // The write after the callback has left no output.
-                    self.hub.outbounds[key].is_ping_new = false;
+                    self.hub.callback.has_pinged = false;
                 }
             }
         }

@@ -137,8 +137,6 @@ pub(in crate::reactor) struct State {
     paused: bool,
     /// Reading was resumed, and no read has followed yet.
     reread_due: bool,
-    /// A client between two connections: from the end of one until the next is open.
-    away: bool,
     /// Output was above the mark, or a send was congested or dropped, and the output has not drained since.
     awaits_drain: bool,
 }
@@ -151,7 +149,6 @@ impl State {
             reach: Reach::Connected,
             shut: false,
             closed_by_app: false,
-            away: false,
             paused: false,
             reread_due: false,
             awaits_drain: false,
@@ -182,16 +179,6 @@ impl State {
     /// The connection is established.
     pub(in crate::reactor) fn on_connected(&mut self) {
         self.reach = Reach::Connected;
-    }
-
-    /// The next connection of a client is awaited.
-    pub(in crate::reactor) fn begin_away(&mut self) {
-        self.away = true;
-    }
-
-    /// The next connection of a client is open.
-    pub(in crate::reactor) fn end_away(&mut self) {
-        self.away = false;
     }
 
     /// The application ends the connection, even if the connection has ended already: a client does not reconnect.
@@ -292,11 +279,6 @@ impl State {
 
     pub(in crate::reactor) fn is_resolving(&self) -> bool {
         self.reach == Reach::Resolving
-    }
-
-    /// Returns `true` between two connections of a client. Nothing can be sent.
-    pub(in crate::reactor) fn is_away(&self) -> bool {
-        self.away
     }
 
     pub(in crate::reactor) fn is_closed_by_app(&self) -> bool {

@@ -75,8 +75,8 @@ impl<K: Kernel> Reactor<K> {
         let written = waiting == 0 && !inbound.transport.holds_output();
         if let Some(mark) = outbound.ping_mark_mut() {
             mark.on_moved(moved, written, now);
-        } else if !written {
-            outbound.mark_new_ping(inbound.transport.holds_output(), now);
+        } else if !written && mem::take(&mut self.hub.callback.has_pinged) {
+            outbound.mark_ping(inbound.transport.holds_output(), now);
         }
         if written {
             if let Some(deadline) = outbound.on_all_written(now) {

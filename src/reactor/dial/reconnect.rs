@@ -136,6 +136,8 @@ pub(in crate::reactor) struct Reconnection {
     /// Place in the command queue at which the current connection opened. Earlier commands were meant for an earlier
     /// connection.
     first_command: u64,
+    /// Between two connections: from the end of one until the next is open.
+    away: bool,
     /// `on_reconnect` has ended the client: the handler is not called any more.
     declined: bool,
 }
@@ -149,12 +151,17 @@ impl Reconnection {
             retry_after: Duration::ZERO,
             life: 0,
             first_command: 0,
+            away: false,
             declined: false,
         }
     }
 
     pub(in crate::reactor) fn life(&self) -> u32 {
         self.life
+    }
+
+    pub(in crate::reactor) fn is_away(&self) -> bool {
+        self.away
     }
 
     pub(in crate::reactor) fn is_declined(&self) -> bool {
@@ -173,6 +180,7 @@ impl Reconnection {
     /// A connection is open. `commands`: the place of the next command in the queue.
     pub(super) fn on_open(&mut self, commands: u64, now: Instant) {
         self.attempts.opened = Some(now);
+        self.away = false;
         if self.life > 0 {
             self.first_command = commands;
         }
@@ -192,6 +200,7 @@ impl Reconnection {
     pub(super) fn next(&mut self, now: Instant, random: u32) -> Option<(u32, Duration)> {
         let (number, wait) = self.attempts.next(&self.policy, now, random)?;
         self.life += 1;
+        self.away = true;
         Some((number, wait.saturating_add(std::mem::take(&mut self.retry_after))))
     }
 }

@@ -25,7 +25,6 @@ impl Hub {
             && let Some(reconnection) = outbound.reconnection_mut()
         {
             reconnection.on_open(self.command_queue.pushed(), self.now);
-            outbound.state.end_away();
         }
     }
 

@@ -4,8 +4,7 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use ws_reactor::{
-    Callbacks, Client, CloseCode, ConnectionId, Error, Reactor, ReactorConfig, Reply, Server, Stream, StreamConfig,
-    StreamHandler, Version,
+    Callbacks, Client, CloseCode, ConnectionId, Error, Reactor, Reply, Server, Stream, StreamHandler, Version,
     http::StatusCode,
     net::sim::{PeerId, Sim},
 };
@@ -179,11 +178,11 @@ fn tls_handshake_of_a_raw_stream() {}
 fn tls_handshake_of_a_raw_stream() {
     use crate::support::secure::LOCALHOST;
 
-    let (log, mut reactor) = (Log::default(), Reactor::on(Sim::new(), ReactorConfig::default()));
+    let (log, mut reactor) = (Log::default(), reactor());
     let tls = ws_reactor::TlsConfig::from_pem(LOCALHOST.certificate.as_bytes(), LOCALHOST.key.as_bytes()).unwrap();
     let errors = Rc::clone(&log);
     let listening = reactor
-        .listen_stream_over_tls(SERVER, tls, StreamConfig::default(), move |_| Recording(errors.clone()))
+        .listen_stream_over_tls(SERVER, tls, ws_reactor::StreamConfig::default(), move |_| Recording(errors.clone()))
         .unwrap();
     let peer = reactor.kernel_mut().connect(listening.addr).unwrap();
     // A record that arrives slowly does not restart the timer.
@@ -263,7 +262,7 @@ fn stall(mut open: Open) {
 fn closing_after_output(mut open: Open) {
     // Output waits for 20 s, then the peer takes all of it, and does not answer.
     open.reactor.kernel_mut().hold(open.peer, 20_000);
-    assert!(open.reactor.hub().send(open.id, &vec![7; 50_000]).is_queued());
+    assert!(open.reactor.hub().send(open.id, vec![7; 50_000]).is_queued());
     open.reactor.hub().close(open.id, CloseCode::NORMAL, "bye");
     assert_eq!(open.advance(20), [""; 0]);
     open.reactor.kernel_mut().release(open.peer);
@@ -276,7 +275,7 @@ fn closing_in_all(mut open: Open) {
     // Output waits for 58 s: the peer takes 20,000 bytes every 29 s.
     open.reactor.kernel_mut().hold(open.peer, 20_000);
     open.reactor.turn(Some(Duration::ZERO)).unwrap();
-    assert!(open.reactor.hub().send(open.id, &vec![7; 500_000]).is_queued());
+    assert!(open.reactor.hub().send(open.id, vec![7; 500_000]).is_queued());
     open.reactor.hub().close(open.id, CloseCode::NORMAL, "bye");
     for _ in 0..2 {
         assert_eq!(open.advance(29), [""; 0]);

@@ -147,9 +147,8 @@ impl Outbound {
         self.is_output_watched = self.cold.as_ref().is_some_and(|cold| cold.closing.is_some());
     }
 
-    /// A ping was queued, and the write that follows takes it or leaves it waiting.
+    /// A ping was queued. The write that follows takes the ping, or [`mark_ping`](Self::mark_ping) notes its place.
     pub(in crate::reactor) fn begin_ping(&mut self) {
-        self.is_ping_new = true;
         if let Some(cold) = &mut self.cold {
             cold.ping = None;
         }
@@ -157,12 +156,10 @@ impl Outbound {
 
     /// Notes the place of a new ping at the end of the output that waits after the write. `held`: the transport holds
     /// some of it.
-    pub(in crate::reactor) fn mark_new_ping(&mut self, held: bool, now: Instant) {
-        if mem::take(&mut self.is_ping_new) {
-            let held = if held { MAX_HELD_BYTES } else { 0 };
-            let mark = PingMark::new(self.queued() + held, now);
-            self.cold.get_or_insert_default().ping = Some(mark);
-        }
+    pub(in crate::reactor) fn mark_ping(&mut self, held: bool, now: Instant) {
+        let held = if held { MAX_HELD_BYTES } else { 0 };
+        let mark = PingMark::new(self.queued() + held, now);
+        self.cold.get_or_insert_default().ping = Some(mark);
     }
 
     pub(in crate::reactor) fn ping_mark_mut(&mut self) -> Option<&mut PingMark> {
@@ -188,6 +185,11 @@ impl Outbound {
 
     pub(in crate::reactor) fn reconnection_mut(&mut self) -> Option<&mut Reconnection> {
         self.cold.as_mut()?.reconnection.as_deref_mut()
+    }
+
+    /// Returns `true` between two connections of a client. Nothing can be sent.
+    pub(in crate::reactor) fn is_away(&self) -> bool {
+        self.reconnection().is_some_and(Reconnection::is_away)
     }
 
     /// Number of the current connection of a client that reconnects. 0 for all other connections.

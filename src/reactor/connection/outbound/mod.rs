@@ -57,8 +57,6 @@ pub(crate) struct Outbound {
     pub(in crate::reactor) counted: bool,
     /// The deadline is removed when the TLS handshake is done.
     pub(in crate::reactor) deadline_is_for_tls: bool,
-    /// A ping was sent in the callback that is running.
-    pub(in crate::reactor) is_ping_new: bool,
     /// The deadline has passed, and the connection is read once more before the deadline is judged.
     pub(in crate::reactor) is_deadline_passed: bool,
     peer_addr: PeerAddr,
@@ -86,7 +84,6 @@ impl Outbound {
             touched: false,
             counted: false,
             deadline_is_for_tls: false,
-            is_ping_new: false,
             is_deadline_passed: false,
             peer_addr: peer_addr.into(),
             config,
@@ -340,7 +337,6 @@ impl Outbound {
         next.touched = self.touched;
         next.cold.get_or_insert_default().reconnection = self.take_reconnection();
         next.await_connection();
-        next.state.begin_away();
         mem::replace(self, next).into_timers()
     }
 
