@@ -111,7 +111,7 @@ impl<K: Kernel> Reactor<K> {
             self.read_from(key);
             self.reader.tls_step_allowed = false;
         }
-        // The steps of TLS handshakes wait in a queue of their own. Other connections have been read by the second look.
+        // Steps of TLS handshakes wait in a queue of their own. Other connections have been read by the second look.
         self.inbounds.get(key).is_none_or(|inbound| !(inbound.tls_queued || first && inbound.reread_queued))
     }
 
