@@ -26,8 +26,8 @@ pub enum TimeoutKind {
     Opening,
     /// Keep-alive: nothing was received in time after a ping.
     Pong,
-    /// Closing: the peer did not answer the close frame in time after that frame was sent, or closing took more than 60 s
-    /// in all.
+    /// Closing: the peer did not answer the close frame in time after that frame was sent, or closing took more than
+    /// 60 s in all.
     Closing,
 }
 

@@ -87,7 +87,8 @@ pub struct ServerConfig {
     /// The deadline is absolute: a request that arrives slowly does not move it. An incomplete request head is answered
     /// with 408, an undecided request with 503. A connection without any byte of a request is terminated.
     pub opening_timeout: Duration,
-    /// Time for the peer to read an HTTP response and end its side, once the system has taken the response. Default 2 s.
+    /// Time for the peer to read an HTTP response and end its side, once the system has taken the response. Default
+    /// 2 s.
     ///
     /// Input is discarded meanwhile, so that a reset does not destroy the response. RFC 9112 §9.6.
     pub linger_timeout: Duration,

@@ -67,8 +67,8 @@ impl Liveness {
         self.on_frame(now);
     }
 
-    /// Judges a deadline that has passed. After a ping the deadline is the end of the pong time-out, if the ping left at
-    /// once; `ping` says when the ping has left otherwise.
+    /// Judges a deadline that has passed. After a ping, the deadline is the end of the pong time-out as if the ping had
+    /// left at once; `ping` says when the ping has left.
     pub(super) fn check(&mut self, timeouts: Timeouts, ping: PingProgress, now: Instant) -> Verdict {
         let Timeouts { ping_after, pong_timeout } = timeouts;
         if self.pinged {

@@ -274,7 +274,8 @@ impl Hub {
     /// socket.
     ///
     /// The id is valid at once, and for the whole life of a client that reconnects. Until the first `on_open`, sends
-    /// answer [`Unsupported`](crate::SendStatus::Unsupported), and [`is_open`](Self::is_open) is `false`. A failure to connect is reported to the handler, not by this method.
+    /// answer [`Unsupported`](crate::SendStatus::Unsupported), and [`is_open`](Self::is_open) is `false`. A failure to
+    /// connect is reported to the handler, not by this method.
     ///
     /// # Errors
     ///
