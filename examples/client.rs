@@ -23,8 +23,8 @@ use ws_reactor::DeflateConfig;
 #[cfg(feature = "tls")]
 use ws_reactor::TlsClientConfig;
 use ws_reactor::{
-    Client, CloseCode, CloseReason, ConnectionId, Error as WsError, Handler, Handshake, Message, Reactor, Remote,
-    Version, WebSocket,
+    Client, CloseCode, CloseReason, ClosedBy, ConnectionId, Error as WsError, Handler, Handshake, Message, Reactor,
+    Remote, Version, WebSocket,
 };
 
 fn main() -> ExitCode {
@@ -170,11 +170,18 @@ impl Handler for Terminal {
 
     fn on_error(&mut self, _: &mut WebSocket<'_>, error: &WsError) {
         eprintln!("{error:#}");
+        if let WsError::Refused(refusal) = error {
+            eprint!("{}", String::from_utf8_lossy(&refusal.body));
+        }
         self.failed.set(true);
     }
 
     fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {
         eprintln!("closed: {reason}");
+        // A connection of hixie is never clean.
+        let hixie = matches!(ws.version(), Version::Hixie75 | Version::Hixie76);
+        let lost = reason.by == ClosedBy::Peer && !reason.clean && !hixie;
+        self.failed.set(self.failed.get() || lost);
         ws.hub().stop();
     }
 }

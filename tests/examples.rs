@@ -84,11 +84,26 @@ fn client_that_cannot_connect_prints_the_address_and_exits_with_1() {
 #[test]
 fn client_whose_request_is_refused_prints_the_status_and_exits_with_1() {
     let server = ThreadedServer::new(|| {
-        Server::new(|_| Callbacks::new()).on_request(|_, _| ws_reactor::Reply::status(StatusCode::UNAUTHORIZED))
+        Server::new(|_| Callbacks::new())
+            .on_request(|_, _| ws_reactor::Reply::text(StatusCode::UNAUTHORIZED, "token expired"))
     });
     let (status, error) = output("client", &[&server.url]);
     assert_eq!(status, Some(1));
-    assert!(error.contains("401"), "{error}");
+    assert!(error.contains("401") && error.contains("token expired"), "{error}");
+}
+
+#[test]
+fn client_whose_server_ends_without_a_close_frame_exits_with_1() {
+    let server = ThreadedServer::new(|| {
+        Server::new(|_| {
+            Callbacks::new().on_open(|ws, _| {
+                ws.terminate();
+            })
+        })
+    });
+    let (status, error) = output("client", &[&server.url]);
+    assert_eq!(status, Some(1));
+    assert!(error.contains("closed: 1006"), "{error}");
 }
 
 #[cfg(feature = "tls")]

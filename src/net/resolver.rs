@@ -60,24 +60,27 @@ impl Answer {
     /// Gives the addresses, or the error that the connection attempt fails with.
     pub fn give(mut self, addresses: io::Result<Vec<SocketAddr>>) {
         self.given = true;
-        self.answers.push(self.lookup, addresses);
+        self.answers.push(self.lookup, &self.cancel_token, addresses);
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
         if !self.given {
-            self.answers.push(self.lookup, Err(io::Error::other("the resolver gave no answer")));
+            self.answers.push(self.lookup, &self.cancel_token, Err(io::Error::other("the resolver gave no answer")));
         }
     }
 }
 
-/// A lookup's number and its answer.
+/// A lookup's number, and its answer.
 pub(crate) type Answered = (u128, io::Result<Vec<SocketAddr>>);
+
+/// An answer that waits, and the token that is held as long as it is wanted.
+type Waiting = (Answered, Weak<()>);
 
 /// Answers that wait for the reactor.
 #[derive(Debug)]
-pub(crate) struct Answers(CommandQueue<Answered>);
+pub(crate) struct Answers(CommandQueue<Waiting>);
 
 impl Answers {
     pub(crate) fn new(waker: Arc<dyn Wake>) -> Arc<Self> {
@@ -95,15 +98,17 @@ impl Answers {
         self.0.is_waiting()
     }
 
+    /// The answers that are still wanted. The next lookup of a connection has the same number, so an answer to an
+    /// earlier one must not pass for its own.
     pub(crate) fn take(&self) -> Vec<Answered> {
         let mut answers = Vec::new();
         self.0.drain(&mut answers);
-        answers
+        answers.into_iter().filter(|(_, token)| token.strong_count() > 0).map(|(answer, _)| answer).collect()
     }
 
-    fn push(&self, lookup: u128, addresses: io::Result<Vec<SocketAddr>>) {
+    fn push(&self, lookup: u128, token: &Weak<()>, addresses: io::Result<Vec<SocketAddr>>) {
         // This queue has no bound and is never closed, so nothing is refused.
-        let _ = self.0.push((lookup, addresses));
+        let _ = self.0.push(((lookup, addresses), Weak::clone(token)));
     }
 }
 
@@ -258,7 +263,7 @@ mod tests {
         pool.answer_all();
         let received = answers.take();
         assert_eq!(received.iter().filter(|(_, found)| found.is_ok()).count(), 100);
-        assert!(received.iter().any(|(lookup, found)| *lookup == 0 && found.is_err()));
+        assert!(received.iter().all(|(lookup, _)| *lookup != 0), "an answer that is not wanted does not arrive");
         assert!(pool.lock().open.is_empty() && pool.lock().threads == 0);
     }
 

@@ -269,7 +269,12 @@ impl Hub {
         }
         // The flush that follows starts the rule of waiting output, or the time-out.
         self.touch(id.key());
-        self.set_deadline(id, Some(deadline));
+        let outbound = &mut self.outbounds[id.key()];
+        match outbound.deadline.filter(|_| outbound.deadline_is_for_tls) {
+            // The TLS handshake keeps its time-out.
+            Some(at) if at <= deadline => {}
+            _ => self.set_deadline(id, Some(deadline)),
+        }
     }
 }
 

@@ -288,7 +288,9 @@ pub struct StreamConfig {
     /// one set in `on_connect`.
     pub tls_handshake_timeout: Duration,
     /// Policy by which an outgoing connection is made again when it is lost or cannot be made. Default `None`: never.
-    /// [`Client::reconnect`](crate::Client::reconnect) sets it for a WebSocket. Accepted connections ignore it.
+    /// [`Client::reconnect`](crate::Client::reconnect) sets it for a WebSocket;
+    /// [`Reactor::connect_stream_with`](crate::Reactor::connect_stream_with) uses it for a raw stream. Accepted
+    /// connections ignore it.
     ///
     /// No attempt follows when this application closed the connection, after close code 1000, or at shutdown.
     pub reconnect: Option<Reconnect>,

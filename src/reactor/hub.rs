@@ -129,15 +129,16 @@ impl Hub {
     /// Nothing is lost. A missing pong does not end the connection meanwhile. The limits of
     /// [output](crate::OutputLimits) still apply.
     ///
-    /// Returns `false` if the connection has ended or is closing.
+    /// Returns `false` if the connection has ended or is closing, and between two connections of a client that
+    /// reconnects.
     pub fn pause(&mut self, id: ConnectionId) -> bool {
-        self.outbounds.open_mut(id).map(|outbound| outbound.state.pause()).is_some()
+        let outbound = self.outbounds.open_mut(id).filter(|outbound| !outbound.is_away());
+        outbound.map(|outbound| outbound.state.pause()).is_some()
     }
 
-    /// Resumes reading from a connection, by the next turn. Returns `false` if the connection has ended or is
-    /// closing.
+    /// Resumes reading from a connection, by the next turn. Returns `false` as [`pause`](Self::pause) does.
     pub fn resume(&mut self, id: ConnectionId) -> bool {
-        let Some(outbound) = self.outbounds.open_mut(id) else { return false };
+        let Some(outbound) = self.outbounds.open_mut(id).filter(|outbound| !outbound.is_away()) else { return false };
         if outbound.state.resume() {
             self.deferred.reread.push(id.key());
         }
@@ -304,8 +305,9 @@ impl Hub {
 
     /// Pings a silent peer, in `on_deadline`. [`ping_progress`](Self::ping_progress) says when the ping has left.
     pub(crate) fn ping_silent(&mut self, id: ConnectionId, data: &[u8]) {
-        self.ping(id, data);
-        if let Some(outbound) = self.outbounds.get_mut(id) {
+        if self.ping(id, data).is_queued()
+            && let Some(outbound) = self.outbounds.get_mut(id)
+        {
             outbound.begin_ping();
             self.callback.has_pinged = true;
         }

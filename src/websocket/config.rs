@@ -19,13 +19,15 @@ pub struct WebSocketConfig {
     pub limits: MessageLimits,
     /// Silence after which a ping is sent. Default 20 s. `None`: no ping is sent, and a silent connection stays open.
     ///
-    /// Silence is the time since the last complete message or control frame. Versions without pings (hixie-75,
-    /// hixie-76) are not checked for silence.
+    /// Silence is the time since the last sign of life: a whole message, fragment or control frame, or 4 KiB of an
+    /// unfinished frame. Versions without pings (hixie-75, hixie-76) are not checked for silence. See
+    /// [`guide::timeouts`](crate::guide::timeouts).
     pub ping_after: Option<Duration>,
-    /// Time from the ping to the next complete message or control frame. Default 20 s. Then the connection is
-    /// terminated.
+    /// Time for a sign of life after a ping, from when the system has taken the ping. Default 20 s. Then the connection
+    /// is terminated.
     ///
-    /// Frames of an unfinished message do not count. The timeout does not run while reading is suspended.
+    /// The time-out does not run while reading is suspended. Where the ping left slowly behind other output, up to the
+    /// double is allowed.
     pub pong_timeout: Duration,
     /// Messages and control frames handled for one connection before other connections get their turn. Default 256.
     ///

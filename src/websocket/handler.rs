@@ -82,9 +82,9 @@ pub trait Handler {
     /// The connection has ended.
     ///
     /// Called exactly once for each `on_open`, and once for each client connection that did not open, except one that
-    /// `on_reconnect` declined. It is the last call for this connection. Sends answer `Closed`; `publish` works and
-    /// no longer reaches this connection. `ws.id()` still names the connection, and afterwards only the next connection
-    /// of a client that reconnects.
+    /// `on_reconnect` declined. It is the last call for this connection; `on_reconnect` of a client may follow. Sends
+    /// answer `Closed`; `publish` works and no longer reaches this connection. `ws.id()` is not used again, except by
+    /// the same client when it reconnects.
     fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {}
 
     /// A client with [`Reconnect`](crate::Reconnect) will try again after `attempt.wait`. Returns whether to try. The

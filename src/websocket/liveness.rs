@@ -1,6 +1,9 @@
 //! Liveness of a peer: signs of life in, pings and the end out. Pure: time is an argument.
 
-use std::time::{Duration, Instant};
+use std::{
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
 
 use crate::reactor::PingProgress;
 
@@ -16,8 +19,8 @@ const PROGRESS_BYTES: u16 = 4 * 1024;
 pub(super) struct Liveness {
     /// Time of the last sign of life.
     heard: Instant,
-    /// A ping was sent, and no sign of life has followed.
-    pinged: bool,
+    /// Milliseconds from `heard` to the ping that was sent since, if no sign of life has followed.
+    pinged_after: Option<NonZeroU32>,
     /// Bytes of an unfinished frame since the last sign of life, or since the ping.
     progress: u16,
 }
@@ -44,7 +47,7 @@ pub(super) struct Timeouts {
 
 impl Liveness {
     pub(super) fn new(now: Instant) -> Self {
-        Liveness { heard: now, pinged: false, progress: 0 }
+        Liveness { heard: now, pinged_after: None, progress: 0 }
     }
 
     /// A whole message, fragment or control frame has arrived.
@@ -67,29 +70,31 @@ impl Liveness {
         self.on_frame(now);
     }
 
-    /// Judges a deadline that has passed. After a ping, the deadline is the end of the pong time-out as if the ping had
-    /// left at once; `ping` says when the ping has left.
+    /// Judges a deadline that has passed. `ping` says when the ping has left.
     pub(super) fn check(&mut self, timeouts: Timeouts, ping: PingProgress, now: Instant) -> Verdict {
         let Timeouts { ping_after, pong_timeout } = timeouts;
-        if self.pinged {
-            return match ping {
-                PingProgress::Queued => Verdict::Wait(pong_timeout),
-                PingProgress::Left { at, delay } => {
-                    let allowed = pong_timeout.saturating_add(delay.min(pong_timeout));
-                    match allowed.saturating_sub(now.saturating_duration_since(at)) {
-                        Duration::ZERO => Verdict::Dead,
-                        left => Verdict::Wait(left),
-                    }
-                }
-                PingProgress::LeftAtOnce => Verdict::Dead,
-            };
-        }
         let silent = now.saturating_duration_since(self.heard);
-        if silent >= ping_after {
-            (self.pinged, self.progress) = (true, 0);
+        let Some(pinged_after) = self.pinged_after else {
+            if silent < ping_after {
+                return Verdict::Wait(ping_after - silent);
+            }
+            self.pinged_after = NonZeroU32::new(u32::try_from(silent.as_millis()).unwrap_or(u32::MAX).max(1));
+            self.progress = 0;
             return Verdict::Ping;
-        }
-        Verdict::Wait(ping_after - silent)
+        };
+        let left = match ping {
+            PingProgress::Queued => pong_timeout,
+            PingProgress::Left { at, delay } => {
+                let allowed = pong_timeout.saturating_add(delay.min(pong_timeout));
+                allowed.saturating_sub(now.saturating_duration_since(at))
+            }
+            PingProgress::LeftAtOnce => {
+                let pinged_after = Duration::from_millis(pinged_after.get().into());
+                pong_timeout.saturating_sub(silent.saturating_sub(pinged_after))
+            }
+        };
+        // A sign of life, from now on, makes the next ping due after `ping_after`.
+        if left.is_zero() { Verdict::Dead } else { Verdict::Wait(left.min(ping_after)) }
     }
 }
 
@@ -160,5 +165,21 @@ mod tests {
         assert_eq!(liveness.check(TIMEOUTS, left(Duration::MAX), at(84)), Verdict::Wait(SECOND));
         assert_eq!(liveness.check(TIMEOUTS, left(Duration::MAX), at(85)), Verdict::Dead);
         assert_eq!(liveness.check(TIMEOUTS, left(Duration::ZERO), at(65)), Verdict::Dead);
+    }
+
+    // regression: a ping interval below the pong time-out was stretched to that time-out.
+    #[test]
+    fn ping_interval_may_be_shorter_than_the_pong_timeout() {
+        let timeouts = Timeouts { ping_after: SECOND, pong_timeout: 20 * SECOND };
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut liveness = Liveness::new(start);
+        let check = |liveness: &mut Liveness, now| liveness.check(timeouts, PingProgress::LeftAtOnce, now);
+        assert_eq!(check(&mut liveness, at(1)), Verdict::Ping);
+        liveness.on_frame(at(1));
+        assert_eq!(check(&mut liveness, at(2)), Verdict::Ping);
+        assert_eq!(check(&mut liveness, at(3)), Verdict::Wait(SECOND));
+        assert_eq!(check(&mut liveness, at(21)), Verdict::Wait(SECOND));
+        assert_eq!(check(&mut liveness, at(22)), Verdict::Dead);
     }
 }

@@ -259,14 +259,15 @@ impl StreamHandler for Session {
         if stream.hub.is_reading_suspended(id) || !self.receiver.version.supports_ping() {
             self.liveness.excuse(now);
         }
-        let timeouts = Timeouts { ping_after, pong_timeout: self.config.pong_timeout };
+        let pong_timeout = self.config.pong_timeout;
+        let timeouts = Timeouts { ping_after, pong_timeout };
         let wait = match self.liveness.check(timeouts, stream.hub.ping_progress(id), now) {
             Verdict::Wait(left) => left,
             Verdict::Ping => {
                 // An unsolicited pong without data must not pass for the answer where round trips are measured.
                 let number = stream.hub.turn().to_be_bytes();
                 stream.hub.ping_silent(id, if self.receiver.counted { &number } else { b"" });
-                self.config.pong_timeout
+                pong_timeout.min(ping_after)
             }
             Verdict::Dead => {
                 stream.hub.terminate_with(id, ClosedBy::Timeout(TimeoutKind::Pong));
@@ -293,7 +294,10 @@ impl StreamHandler for Session {
     fn on_reconnect(&mut self, stream: &mut Stream<'_>, attempt: &Attempt<'_>) -> Retry {
         let Receiver { handler, version, limits, .. } = &mut self.receiver;
         let retry = handler.on_reconnect(&mut WebSocket::new(stream, *version, limits), attempt);
-        if let Some(client) = self.ends.as_mut().and_then(|ends| ends.client.take()) {
+        if retry == Retry::Yes
+            && stream.hub.is_alive(stream.id())
+            && let Some(client) = self.ends.as_mut().and_then(|ends| ends.client.take())
+        {
             stream.hand_over(ClientStream::new(client, mem::replace(handler, Box::new(NoHandler))));
         }
         retry

@@ -79,7 +79,8 @@ impl<S> Session<S> {
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
-        self.tls.is_handshaking()
+        // Input after the end of this side is discarded, and costs nothing.
+        !self.finished && self.tls.is_handshaking()
     }
 
     /// Result of the handshake, once, when the handshake is finished.

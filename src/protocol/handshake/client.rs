@@ -46,9 +46,11 @@ pub enum ResponseError {
     Proof,
     /// The location or origin in the response differs from the request. Checked up to hybi-03. hixie-76 §4.1.
     Location,
-    /// The server chose a subprotocol that was not offered, or more than one, or sent the header without a value. See
-    /// [`lenient_subprotocol`](field@crate::ClientConfig::lenient_subprotocol).
+    /// The server chose a subprotocol that was not offered, or more than one.
     Subprotocol,
+    /// The server answered with an empty `Sec-WebSocket-Protocol`. See
+    /// [`ClientConfig::lenient_subprotocol`](field@crate::ClientConfig::lenient_subprotocol). RFC 6455 §4.1.
+    EmptySubprotocol,
     /// The server chose an extension that was not offered or chose one twice, or the header is malformed.
     Extension,
     /// A parameter of permessage-deflate is unknown, repeated, or has an illegal value. RFC 7692 §7.1. Holds the name
@@ -65,10 +67,11 @@ impl fmt::Display for ResponseError {
             ResponseError::HttpVersion => "the response is not HTTP/1.1",
             ResponseError::Upgrade => "the response does not upgrade to a WebSocket",
             ResponseError::Connection => "the Connection header of the response does not contain upgrade",
-            ResponseError::Accept => "the Sec-WebSocket-Accept of the response does not match the key",
+            ResponseError::Accept => "the Sec-WebSocket-Accept of the response is missing or does not match the key",
             ResponseError::Proof => "the challenge response does not match the keys",
             ResponseError::Location => "the response names another location or origin",
             ResponseError::Subprotocol => "the server chose a subprotocol that was not offered",
+            ResponseError::EmptySubprotocol => "the server chose an empty subprotocol (lenient_subprotocol accepts it)",
             ResponseError::Extension => {
                 "the server chose an extension that was not offered or is repeated, or the header is malformed"
             }
@@ -301,8 +304,8 @@ impl ClientRequest<'_> {
             return Ok(None);
         }
         let chosen = only(headers, name).ok_or(ResponseError::Subprotocol)?;
-        if chosen.is_empty() && self.lenient_subprotocol {
-            return Ok(None);
+        if chosen.is_empty() {
+            return if self.lenient_subprotocol { Ok(None) } else { Err(ResponseError::EmptySubprotocol) };
         }
         let offered = self.subprotocols.iter().find(|offered| offered.as_bytes() == chosen);
         offered.cloned().map(Some).ok_or(ResponseError::Subprotocol)

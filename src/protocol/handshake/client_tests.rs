@@ -127,7 +127,7 @@ fn empty_subprotocol_header_is_refused_unless_it_is_to_count_as_none() {
     let list = |response: String| response.replace("superchat", ",");
     for version in Version::ALL.iter().copied() {
         let lenient = |request: &mut ClientRequest<'_>| request.lenient_subprotocol = true;
-        assert_eq!(exchange(version, |_| {}, empty).err(), Some(ResponseError::Subprotocol), "{version}");
+        assert_eq!(exchange(version, |_| {}, empty).err(), Some(ResponseError::EmptySubprotocol), "{version}");
         assert_eq!(exchange(version, lenient, empty).unwrap().1.subprotocol, None, "{version}");
         let (_, agreed) = exchange(version, lenient, |response| response).unwrap();
         assert_eq!(agreed.subprotocol.as_deref(), Some("superchat"), "{version}");

@@ -22,9 +22,14 @@ impl ClosingTimer {
         ClosingTimer { began_at: now, timeout, written_at: None }
     }
 
-    /// The system has taken all output. Pongs that follow do not restart the time-out.
-    pub(in crate::reactor) fn on_written(&mut self, now: Instant) {
-        self.written_at.get_or_insert(now);
+    /// The system has taken all output. Returns the new deadline, the first time; pongs that follow do not restart the
+    /// time-out.
+    pub(in crate::reactor) fn on_written(&mut self, now: Instant) -> Option<Instant> {
+        if self.written_at.is_some() {
+            return None;
+        }
+        self.written_at = Some(now);
+        Some(self.deadline())
     }
 
     pub(in crate::reactor) fn deadline(&self) -> Instant {
@@ -45,9 +50,8 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut timer = ClosingTimer::new(TIMEOUT, start);
         assert_eq!(timer.deadline(), at(60));
-        timer.on_written(at(20));
-        timer.on_written(at(24));
-        assert_eq!(timer.deadline(), at(25));
+        assert_eq!(timer.on_written(at(20)), Some(at(25)));
+        assert_eq!((timer.on_written(at(24)), timer.deadline()), (None, at(25)));
     }
 
     #[test]

@@ -20,8 +20,11 @@ use crate::{
 /// A deadline that is noticed so late passed while the process was stopped, or in a long turn.
 const LATE: Duration = Duration::from_secs(1);
 
-/// Wait for the rest of the input before a deadline is judged.
+/// Wait before a deadline is judged again.
 const JUDGE_AGAIN_AFTER: Duration = Duration::from_millis(1);
+
+/// Most turns for which the judgement of a deadline waits for the connection to be read.
+const MAX_LOOKS: u8 = 200;
 
 impl Hub {
     /// Sets the deadline of the connection's current phase. Moving it to a later time costs nothing.
@@ -30,7 +33,7 @@ impl Hub {
             return;
         };
         outbound.deadline = deadline;
-        (outbound.deadline_is_for_tls, outbound.is_deadline_passed) = (false, false);
+        (outbound.deadline_is_for_tls, outbound.deadline_looks) = (false, 0);
         self.set_deadline_timer(id.key());
     }
 
@@ -68,19 +71,28 @@ impl<K: Kernel> Reactor<K> {
             Some(Passed::ReadAnyway) => self.hub.deferred.reread.push(key),
             None => {}
         }
-        if self.hub.outbounds[key].deadline.is_some_and(|at| at <= now) && !self.was_read_since(id) {
-            self.hub.outbounds[key].deadline = Some(now + JUDGE_AGAIN_AFTER);
-        }
+        let passed = self.hub.outbounds[key].deadline.is_some_and(|at| at <= now);
+        let waits = passed && !self.was_read_since(id);
         let Some(outbound) = self.hub.outbounds.get_mut(id).filter(|outbound| !outbound.state.is_closed()) else {
             return;
         };
-        if outbound.deadline.is_some_and(|at| at <= now) {
+        // The read may have moved the deadline.
+        let passed = outbound.deadline.is_some_and(|at| at <= now);
+        if passed && waits {
+            if let Some(earlier) = outbound.deadline_timer.take() {
+                self.hub.timers.cancel(earlier);
+            }
+            let timer = self.hub.timers.insert(now + JUDGE_AGAIN_AFTER, Task::Deadline(id));
+            self.hub.outbounds[key].deadline_timer = Some(timer);
+            return;
+        }
+        if passed {
             // The handler decides on a deadline of an open connection.
             let closing = (!outbound.state.is_open()).then_some(TimeoutKind::Closing);
             let securing = outbound.deadline_is_for_tls.then_some(TimeoutKind::Securing);
-            let passed = self.connect_timeout_kind(id).or(closing).or(securing).map(ClosedBy::Timeout);
+            let passed = self.connect_timeout_kind(id).or(securing).or(closing).map(ClosedBy::Timeout);
             let outbound = &mut self.hub.outbounds[key];
-            (outbound.deadline, outbound.is_deadline_passed) = (None, false);
+            (outbound.deadline, outbound.deadline_looks) = (None, 0);
             match passed {
                 Some(by) => self.hub.mark_closed(key, by),
                 None => {
@@ -104,7 +116,9 @@ impl<K: Kernel> Reactor<K> {
             self.advance_attempts(id);
             return true;
         }
-        let first = !mem::replace(&mut self.hub.outbounds[key].is_deadline_passed, true);
+        let looks = &mut self.hub.outbounds[key].deadline_looks;
+        *looks = looks.saturating_add(1);
+        let (first, last) = (*looks == 1, *looks >= MAX_LOOKS);
         if first {
             self.inbounds[key].readable = true;
             self.reader.tls_step_allowed = self.inbounds[key].transport.is_handshaking() && self.reader.take_tls_step();
@@ -112,7 +126,7 @@ impl<K: Kernel> Reactor<K> {
             self.reader.tls_step_allowed = false;
         }
         // Steps of TLS handshakes wait in a queue of their own. Other connections have been read by the second look.
-        self.inbounds.get(key).is_none_or(|inbound| !(inbound.tls_queued || first && inbound.reread_queued))
+        last || self.inbounds.get(key).is_none_or(|inbound| !(inbound.tls_queued || first && inbound.reread_queued))
     }
 
     /// Checks whether the output of a connection has waited too long.

@@ -16,6 +16,9 @@ use crate::{
     },
 };
 
+/// Text of the error of a client whose stream ends before it is a WebSocket.
+const EARLY_END: &str = "the peer ended the stream before the opening handshake was complete";
+
 impl<K: Kernel> Reactor<K> {
     /// Adds an accepted connection.
     pub(in crate::reactor) fn admit(
@@ -55,8 +58,13 @@ impl<K: Kernel> Reactor<K> {
         if self.hub.outbounds[key].reconnection().is_some_and(Reconnection::is_declined) {
             return self.remove_reported(key);
         }
+        // The handshake of a client ends early.
+        let opening = self.hub.outbounds[key].encoding == Encoding::Opening(Side::Client);
         let error = match (reason.by, dialing) {
             (ClosedBy::Network(kind), Some(dialing)) => Some((*dialing).error(kind)),
+            (ClosedBy::Network(io::ErrorKind::UnexpectedEof) | ClosedBy::Peer, None) if opening => {
+                Some(Error::Io(io::Error::new(io::ErrorKind::UnexpectedEof, EARLY_END)))
+            }
             (ClosedBy::Network(kind), None) => {
                 Some(Error::Io(self.hub.outbounds[key].failure().take().unwrap_or(kind.into())))
             }
@@ -64,12 +72,7 @@ impl<K: Kernel> Reactor<K> {
             (ClosedBy::Tls, _) => self.hub.outbounds[key].failure().take().map(Error::Tls),
             (ClosedBy::Timeout(kind), _) => Some(Error::Timeout(kind)),
             (ClosedBy::SlowReader, _) => Some(Error::SlowReader),
-            // The handshake of a client ends early.
-            (by, _) if self.hub.outbounds[key].encoding == Encoding::Opening(Side::Client) => match by {
-                ClosedBy::Peer => Some(Error::Io(io::ErrorKind::UnexpectedEof.into())),
-                ClosedBy::Application | ClosedBy::Shutdown => Some(Error::Closed(reason.clone())),
-                _ => None,
-            },
+            (ClosedBy::Application | ClosedBy::Shutdown, _) if opening => Some(Error::Closed(reason.clone())),
             _ => None,
         };
         if let Some(error) = error {

@@ -43,6 +43,14 @@ impl PingMark {
         }
     }
 
+    /// Output grew by `bytes` at a place that may be before the ping.
+    pub(in crate::reactor) fn on_inserted(&mut self, bytes: usize) {
+        if self.left > 0 {
+            self.left += bytes;
+            self.bytes += bytes;
+        }
+    }
+
     pub(in crate::reactor) fn progress(&self) -> PingProgress {
         let Some(at) = self.left_at else { return PingProgress::Queued };
         let took = at.saturating_duration_since(self.queued_at);

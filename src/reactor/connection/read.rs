@@ -122,7 +122,7 @@ impl<K: Kernel> Reactor<K> {
         let outbound = &mut self.hub.outbounds[key];
         outbound.set_tls_info(info);
         if mem::take(&mut outbound.deadline_is_for_tls) {
-            outbound.deadline = None;
+            outbound.deadline = outbound.closing_deadline();
         }
         outbound.unblock(&mut self.hub.pools);
         self.flush(key);

@@ -53,7 +53,11 @@ impl End {
             _ if raw && by == ClosedBy::Peer => in_order(by),
             _ => CloseReason::abnormal(by),
         };
-        CloseReason { clean: reason.clean && unsent == 0, unsent, ..reason }
+        // A failure that loses output after a close of this side is the cause of the end.
+        let failed = matches!(by, ClosedBy::Timeout(_) | ClosedBy::SlowReader | ClosedBy::Network(_));
+        let closed_here = matches!(reason.by, ClosedBy::Application | ClosedBy::Shutdown);
+        let by = if failed && closed_here && unsent > 0 { by } else { reason.by };
+        CloseReason { clean: reason.clean && unsent == 0, unsent, by, ..reason }
     }
 }
 
@@ -114,7 +118,8 @@ mod tests {
         }
         for (by, unsent, clean) in [(TIMEOUT, 0, true), (TIMEOUT, 7, false), (RESET, 0, true), (RESET, 7, false)] {
             let reason = End { unsent, ..end(Phase::AwaitingEof, by) }.complete(answered());
-            assert_eq!((reason.clean, reason.unsent, reason.by), (clean, unsent, ClosedBy::Application), "{by:?}");
+            let cause = if clean { ClosedBy::Application } else { by };
+            assert_eq!((reason.clean, reason.unsent, reason.by), (clean, unsent, cause), "{by:?}");
         }
     }
 

@@ -47,7 +47,7 @@
 //!
 //! A sign of life is a whole message, fragment or control frame, or 4 KiB of an unfinished frame. The pong timer is
 //! extended, at most twofold, by the time that bytes before the ping need in the system. Closing, lingering and a
-//! client's wait for the end of the stream share one timer; 60 s become `closing_timeout` if that is longer.
+//! client's wait for the end of the stream share one timer; 60 s become the time-out itself if that is longer.
 //!
 //! | timer             | end of the connection                                                                        |
 //! |-------------------|----------------------------------------------------------------------------------------------|
@@ -59,7 +59,7 @@
 //! | silence           | none: a ping is sent                                                                         |
 //! | pong              | 1006, `Timeout(Pong)`                                                                        |
 //! | stall             | 1013, `SlowReader`; 1006 if closing has begun                                                |
-//! | closing           | 1006, `Timeout(Closing)`; the recorded reason if the peer's close frame has arrived          |
+//! | closing           | 1006, `Timeout(Closing)`; if the peer's close frame has arrived and all was sent, its reason |
 //! | lingering, server | none: the response was sent                                                                  |
 
 /// Closing phase of a connection.

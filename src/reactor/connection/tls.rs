@@ -23,11 +23,14 @@ impl Hub {
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Sets a deadline for the handshake of a transport, unless the handler has set one.
+    /// Sets a deadline for the handshake of a transport, unless the handler has set one. A connection that is closing
+    /// already gets the earlier deadline.
     pub(in crate::reactor) fn limit_tls_handshake(&mut self, key: usize) {
         let (inbound, outbound) = (&self.inbounds[key], &self.hub.outbounds[key]);
-        if outbound.state.is_open() && outbound.deadline.is_none() && inbound.transport.is_handshaking() {
+        let own = outbound.deadline.filter(|_| outbound.state.is_open());
+        if !outbound.state.is_closed() && own.is_none() && inbound.transport.is_handshaking() {
             let deadline = self.hub.after(outbound.config.tls_handshake_timeout);
+            let deadline = outbound.closing_deadline().map_or(deadline, |closing| closing.min(deadline));
             self.hub.set_deadline(outbound.id, Some(deadline));
             self.hub.outbounds[key].deadline_is_for_tls = true;
         }

@@ -8,6 +8,7 @@ use crate::{
     protocol::{ClosedBy, TimeoutKind},
     reactor::{
         Reactor,
+        config::StreamConfig,
         connection::{encoding::Encoding, inbound::Inbound, state::Phase},
         dial::{
             Dial,
@@ -37,6 +38,21 @@ impl<K: Kernel> Reactor<K> {
         handler: impl StreamHandler + 'static,
     ) -> Result<ConnectionId, ConnectError> {
         self.hub().connect_stream(to, handler)
+    }
+
+    /// Connects a raw stream, with a configuration. See
+    /// [`Hub::connect_stream_with`](crate::reactor::Hub::connect_stream_with).
+    ///
+    /// # Errors
+    ///
+    /// See [`Hub::connect_stream`](crate::reactor::Hub::connect_stream).
+    pub fn connect_stream_with(
+        &mut self,
+        to: &str,
+        config: StreamConfig,
+        handler: impl StreamHandler + 'static,
+    ) -> Result<ConnectionId, ConnectError> {
+        self.hub().connect_stream_with(to, config, handler)
     }
 
     /// Starts the requested connections: each gets its inbound half, and its name is resolved.
@@ -216,6 +232,8 @@ impl<K: Kernel> Reactor<K> {
         }
         let inbound = &mut self.inbounds[key];
         inbound.transport = Transport::Plain(stream);
+        // Late events of an earlier socket do not count.
+        (inbound.readable, inbound.hangup) = (false, false);
         if let Some(dialing) = inbound.dialing.take() {
             self.drop_attempts(id, &dialing);
             if dialing.timed.is_some() && self.hub.outbounds[key].deadline == dialing.timed {

@@ -25,6 +25,19 @@ use crate::{error::Refusal, protocol::CloseReason, reactor::dial::target::Target
 /// let policy = Reconnect::new().max_backoff(Duration::from_secs(10));
 /// let client = Client::new(Callbacks::new()).reconnect(policy);
 /// ```
+///
+/// A raw stream:
+///
+/// ```no_run
+/// # struct Line;
+/// # impl ws_reactor::StreamHandler for Line {}
+/// use ws_reactor::{Reactor, Reconnect, StreamConfig};
+///
+/// let mut reactor = Reactor::new()?;
+/// let config = StreamConfig::new().reconnect(Some(Reconnect::new()));
+/// reactor.connect_stream_with("127.0.0.1:9000", config, Line)?;
+/// # Ok::<(), ws_reactor::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use]
@@ -78,8 +91,12 @@ pub struct Attempt<'a> {
     pub refusal: Option<&'a Refusal>,
     /// The answer of the default `on_reconnect`: [`Retry::No`] if another attempt would most likely fail the same way.
     ///
-    /// That is a refusal with a status from 400 to 499, except 408, 425 and 429, by the server or an HTTP proxy; TLS
-    /// spoken to a plain port, or plain HTTP to a TLS port; and a request that this client cannot write.
+    /// - The server or an HTTP proxy refused with a status from 400 to 499, except 408, 425 and 429.
+    /// - The proxy requires other credentials.
+    /// - The scheme does not fit the port, and the server says so by a TLS alert or by plain HTTP.
+    /// - This client cannot write its request.
+    ///
+    /// A certificate that is not trusted, or an invalid response, may be replaced while the client tries again.
     pub default: Retry,
 }
 

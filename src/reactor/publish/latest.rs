@@ -170,8 +170,13 @@ impl Outbound {
 
     /// Queues a frame in the place of a waiting frame with the same key. Returns whether there was one.
     fn put_latest(&mut self, key: &str, frame: SharedBlock, shared: usize, pools: &mut Pools) -> bool {
+        let before = self.queued();
         let queue = self.queue.get_or_insert_with(|| pools.take_queue());
-        queue.put_latest(&mut pools.blocks, key, frame, shared)
+        let replaced = queue.put_latest(&mut pools.blocks, key, frame, shared);
+        if replaced {
+            self.note_inserted(before);
+        }
+        replaced
     }
 }
 

@@ -36,7 +36,7 @@ use crate::{
 ///         println!("{message}");
 ///         ws.hub().stop();
 ///     })
-///     .on_error(|_, error| eprintln!("{error}"))
+///     .on_error(|_, error| eprintln!("{error:#}"))
 ///     .on_close(|ws, _| ws.hub().stop());
 /// reactor.connect("ws://127.0.0.1:8080/", Client::new(handler).subprotocols(["chat"]))?;
 /// reactor.run()?;
@@ -273,9 +273,10 @@ impl Hub {
     /// Opens a WebSocket at a URL, such as `ws://example.com/chat`, or `ws+unix:/run/chat.sock:/chat` for a Unix
     /// socket.
     ///
-    /// The id is valid at once, and for the whole life of a client that reconnects. Until the first `on_open`, sends
-    /// answer [`Unsupported`](crate::SendStatus::Unsupported), and [`is_open`](Self::is_open) is `false`. A failure to
-    /// connect is reported to the handler, not by this method.
+    /// The id is valid at once, and for the whole life of a client that reconnects. Before `on_open`, sends answer
+    /// [`Unsupported`](crate::SendStatus::Unsupported), or [`Closed`](crate::SendStatus::Closed) once an attempt has
+    /// failed, and [`is_open`](Self::is_open) is `false`. A failure to connect is reported to the handler, not by this
+    /// method.
     ///
     /// # Errors
     ///

@@ -427,3 +427,66 @@ fn raw_stream_reconnects_by_its_policy_under_the_same_id() {
     assert_eq!(drain(&log), all);
     assert_eq!(reactor.hub().stats().connections, 0);
 }
+
+// regression: the answer to the lookup of an attempt that had timed out was taken for the next attempt, which began
+// during its wait, without a deadline.
+#[test]
+fn late_answer_of_a_resolver_does_not_reach_the_next_attempt() {
+    for late in [Ok(&["10.0.0.1:80"][..]), Err(std::io::Error::other("late"))] {
+        let (mut reactor, resolver, log) = (reactor(), ManualResolver::default(), Log::default());
+        reactor.set_resolver(resolver.clone());
+        reactor.kernel_mut().play(SERVER.parse().unwrap());
+        let hour = Duration::from_secs(3600);
+        let policy = Reconnect::new().initial_backoff(hour).max_backoff(hour);
+        reactor.connect("ws://example.com/", Client::new(recording(&log)).reconnect(policy)).unwrap();
+        reactor.advance(Duration::from_secs(30)).unwrap();
+        assert_eq!(drain(&log).len(), 2, "resolving timed out");
+        resolver.answer(late);
+        reactor.advance(Duration::from_millis(10)).unwrap();
+        assert_eq!((drain(&log), reactor.kernel_mut().dialed()), (Vec::new(), None));
+    }
+}
+
+// regression: after a connection that was open, the handler was dropped without `on_close`.
+#[test]
+fn client_that_is_closed_in_on_reconnect_gets_on_close() {
+    for was_open in [false, true] {
+        for terminates in [false, true] {
+            let mut server = FakeServer::dialed_by(|handler| {
+                let handler = handler.on_reconnect(move |ws, _| {
+                    if terminates {
+                        ws.terminate();
+                    } else {
+                        ws.close(CloseCode::NORMAL, "");
+                    }
+                    Retry::Yes
+                });
+                Client::new(handler).reconnect(Reconnect::default())
+            });
+            if was_open {
+                let response = server.response("");
+                server.send(response);
+            }
+            server.reactor.kernel_mut().reset(server.peer);
+            server.reactor.advance(Duration::from_secs(10)).unwrap();
+            let events = drain(&server.log);
+            assert_eq!(events.last().unwrap(), "close 1006, by the application, not clean", "{events:?}");
+            assert_eq!(events.iter().filter(|event| event.starts_with("close")).count(), 2, "{events:?}");
+            assert_eq!(server.reactor.hub().stats().connections, 0);
+        }
+    }
+}
+
+// regression: a pause that was executed during the wait held up the handshake of the next connection.
+#[test]
+fn pause_between_two_connections_does_not_reach_the_next_one() {
+    let (mut reactor, id) = restarted(Callbacks::new());
+    while reactor.hub().is_open(id) {
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
+    let remote = reactor.remote();
+    remote.pause(id).unwrap();
+    assert!(!reactor.hub().pause(id) && !reactor.hub().resume(id));
+    reactor.settle().unwrap();
+    assert!(reactor.hub().is_open(id), "the handshake was read");
+}

@@ -186,7 +186,10 @@ fn alert_of_a_tls_server_is_named_and_an_end_without_an_alert_is_reported() {
         );
     }
     for (url, close) in [("ws://localhost:443/", "by the peer, not clean"), (URL, "unexpected end of file")] {
-        let expected = ["error connection failed: unexpected end of file".to_owned(), format!("close 1006, {close}")];
+        let expected = [
+            "error connection failed: the peer ended the stream before the opening handshake was complete".to_owned(),
+            format!("close 1006, {close}"),
+        ];
         assert_eq!(events_after(url, []), expected, "{url}");
     }
 }

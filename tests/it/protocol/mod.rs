@@ -291,7 +291,7 @@ fn application_chooses_subprotocol_and_headers() {
 #[test]
 fn empty_subprotocol_of_a_response_is_refused_unless_the_client_is_lenient() {
     for (lenient, value, expected) in [
-        (false, "", Err(ResponseError::Subprotocol)),
+        (false, "", Err(ResponseError::EmptySubprotocol)),
         (true, "", Ok(None)),
         (true, "chat", Ok(Some("chat".to_owned()))),
         (true, "other", Err(ResponseError::Subprotocol)),

@@ -3,13 +3,21 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    rc::Rc,
     thread,
     time::Duration,
 };
 
-use ws_reactor::{CloseCode, Reactor, Reply, Server, TestSocket, Version, on_message};
+use ws_reactor::{
+    CloseCode, CloseReason, Error, Reactor, Reply, Server, Stream, StreamHandler, TestSocket, Version,
+    net::sim::{Buffers, Sim},
+    on_message,
+};
 
-use crate::support::wire::{self, Kind};
+use crate::support::{
+    played::{Log, SERVER, drain, echo, reactor, reactor_serving},
+    wire::{self, Kind},
+};
 
 const MESSAGE: usize = 80_000;
 const MESSAGES: usize = 100;
@@ -99,4 +107,69 @@ fn output_and_close_frame_arrive_while_the_peer_keeps_sending() {
     let (messages, rest) = received[head..].split_at(MESSAGES * frame.len());
     assert!(messages.chunks(frame.len()).all(|message| message == frame));
     assert_eq!(rest, [&[close, 6, 0x03, 0xe8][..], b"done"].concat());
+}
+
+/// A raw stream that writes half a megabyte and closes.
+struct WritesAndCloses(Log);
+
+impl StreamHandler for WritesAndCloses {
+    fn on_connect(&mut self, stream: &mut Stream<'_>) {
+        stream.write(&vec![1; 500_000]);
+        stream.close();
+    }
+
+    fn on_error(&mut self, _: &mut Stream<'_>, error: &Error) {
+        self.0.borrow_mut().push(format!("error {error}"));
+    }
+
+    fn on_close(&mut self, _: &mut Stream<'_>, reason: &CloseReason) {
+        self.0.borrow_mut().push(format!("close {reason}"));
+    }
+}
+
+#[test]
+fn output_lost_after_a_close_is_counted_and_its_cause_is_reported() {
+    let log = Log::default();
+    let events = Rc::clone(&log);
+    let mut reactor = reactor();
+    reactor.listen_stream(SERVER, move |_| WritesAndCloses(Rc::clone(&events))).unwrap();
+    let connect = |reactor: &mut Reactor<Sim>| reactor.kernel_mut().connect(SERVER.parse().unwrap()).unwrap();
+    let silent = connect(&mut reactor);
+    reactor.kernel_mut().hold(silent, 10_000);
+    reactor.advance(Duration::from_secs(31)).unwrap();
+    let slow_reader = "the peer did not read the output fast enough";
+    let expected = [format!("error {slow_reader}"), format!("close 1005, {slow_reader}, 490000 bytes not sent")];
+    assert_eq!(drain(&log), expected);
+    // A peer that reads too slowly for 60 s.
+    let slow = connect(&mut reactor);
+    reactor.kernel_mut().slow_line(slow, 4000);
+    reactor.advance(Duration::from_secs(59)).unwrap();
+    assert_eq!(drain(&log), [""; 0]);
+    reactor.advance(Duration::from_secs(1)).unwrap();
+    let events = drain(&log);
+    assert_eq!(events[0], "error the closing handshake timed out");
+    assert!(events[1].starts_with("close 1005, the closing handshake timed out, "), "{events:?}");
+}
+
+// regression: each pong that had waited restarted the judgement of the time-out.
+#[test]
+fn flood_of_pings_does_not_postpone_the_closing_timeout() {
+    let mut reactor = reactor_serving(echo());
+    let peer = reactor.kernel_mut().connect(SERVER.parse().unwrap()).unwrap();
+    reactor.kernel_mut().send(peer, &wire::request(Version::Rfc6455, "/", ""));
+    reactor.settle().unwrap();
+    let buffers = Buffers { send_bytes: 40_000, ..Buffers::default() };
+    reactor.kernel_mut().set_buffers(peer, buffers);
+    let id = reactor.hub().connections().next().unwrap();
+    reactor.hub().close(id, CloseCode::NORMAL, "");
+    let flood = wire::frame(Version::Rfc6455, Kind::Ping, true, &[7; 125]).repeat(1500);
+    let mut milliseconds = 0;
+    while !reactor.kernel_mut().is_closed(peer) {
+        assert!(milliseconds < 6_000, "the connection is still open");
+        reactor.kernel_mut().send(peer, &flood);
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        reactor.kernel_mut().received(peer);
+        reactor.kernel_mut().advance(Duration::from_millis(5));
+        milliseconds += 5;
+    }
 }

@@ -63,3 +63,23 @@ fn pong_timeout_runs_from_when_the_ping_has_left() {
     reactor.advance(Duration::from_millis(1)).unwrap();
     assert!(reactor.kernel_mut().is_closed(peer), "the peer did not answer");
 }
+
+// regression: the time-out began before the ping had left, because a message before the ping had grown.
+#[test]
+fn ping_behind_a_message_that_is_replaced_by_a_longer_one_does_not_time_out() {
+    let (mut reactor, peer) = blocked(40_000, 16_000, |server| server.ping_after(Some(PING)));
+    let id = reactor.hub().connections().next().unwrap();
+    reactor.hub().send_latest(id, "key", &[1; 10]);
+    reactor.advance(PING).unwrap();
+    assert!(reactor.hub().send_latest(id, "key", &vec![2; 500_000]).is_queued());
+    reactor.kernel_mut().release(peer);
+    reactor.kernel_mut().slow_line(peer, 5_000);
+    let mut received = Vec::new();
+    // 540,000 bytes take 108 s.
+    for _ in 0..115 {
+        reactor.advance(Duration::from_secs(1)).unwrap();
+        received.extend(reactor.kernel_mut().received(peer));
+    }
+    assert!(!reactor.kernel_mut().is_closed(peer), "{} bytes were received", received.len());
+    assert!(received.ends_with(b"\x89\x00"), "the ping comes last");
+}

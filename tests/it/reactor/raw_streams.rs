@@ -180,3 +180,40 @@ fn closing_stream_keeps_its_deadline() {
     reactor.advance(Duration::from_secs(6)).unwrap();
     assert!(reactor.kernel_mut().is_closed(peer));
 }
+
+// regression: a deadline that the handler moved while the socket was read before the judgement passed nevertheless.
+#[test]
+fn deadline_that_is_moved_by_the_last_read_does_not_pass() {
+    /// Moves its deadline by 30 s with each 1.5 MB.
+    struct Idle(usize);
+    impl Idle {
+        fn wait(stream: &mut Stream<'_>) {
+            let deadline = stream.hub().now() + Duration::from_secs(30);
+            stream.set_deadline(Some(deadline));
+        }
+    }
+    impl StreamHandler for Idle {
+        fn on_connect(&mut self, stream: &mut Stream<'_>) {
+            Idle::wait(stream);
+        }
+
+        fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+            let before = self.0 / 1_500_000;
+            self.0 += data.len();
+            if self.0 / 1_500_000 > before {
+                Idle::wait(stream);
+            }
+        }
+    }
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+    let addr = reactor.listen_stream("10.0.0.1:80", |_| Idle(0)).unwrap().addr;
+    let peer = reactor.kernel_mut().connect(addr).unwrap();
+    reactor.settle().unwrap();
+    reactor.kernel_mut().send(peer, &vec![0; 2_500_000]);
+    // The process is stopped for a minute.
+    reactor.kernel_mut().advance(Duration::from_secs(60));
+    reactor.advance(Duration::from_secs(29)).unwrap();
+    assert!(!reactor.kernel_mut().is_closed(peer));
+    reactor.advance(Duration::from_secs(1)).unwrap();
+    assert!(reactor.kernel_mut().is_closed(peer));
+}

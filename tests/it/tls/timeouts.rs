@@ -56,3 +56,34 @@ fn stalled_handshake_of_a_raw_stream_times_out_and_a_finished_one_does_not() {
     reactor.advance(Duration::from_secs(11)).unwrap();
     assert!(reactor.kernel_mut().is_closed(stalled.id) && !reactor.kernel_mut().is_closed(finished.id));
 }
+
+// regression: closing replaced the time-out of the handshake by that of closing, 60 s with output that waits.
+#[test]
+fn handshake_of_a_stream_that_is_closed_at_once_keeps_its_timeout() {
+    let handler = RawEcho { banner_bytes: 5, closes: true, ..RawEcho::default() };
+    let mut reactor = raw_echo(&handler);
+    let stalled = localhost_peer(&mut reactor);
+    reactor.advance(Duration::from_millis(9_999)).unwrap();
+    assert!(!reactor.kernel_mut().is_closed(stalled.id));
+    reactor.advance(Duration::from_millis(1)).unwrap();
+    assert!(reactor.kernel_mut().is_closed(stalled.id));
+    assert_eq!(handler.close_reason.take(), "1005, the TLS handshake timed out, 5 bytes not sent");
+}
+
+// regression: each read of the flood waited for a step of the handshake, and the deadline waited for the read.
+#[test]
+fn flood_during_the_handshake_of_a_closed_stream_does_not_postpone_its_end() {
+    let mut reactor = raw_echo(&RawEcho { closes: true, ..RawEcho::default() });
+    let peer = localhost_peer(&mut reactor).id;
+    let flood = [0x16; 200_000];
+    let mut milliseconds = 0;
+    while !reactor.kernel_mut().is_closed(peer) {
+        assert!(milliseconds < 11_000, "the connection is still open");
+        reactor.kernel_mut().send(peer, &flood);
+        for _ in 0..2 {
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+        }
+        reactor.kernel_mut().advance(Duration::from_millis(10));
+        milliseconds += 10;
+    }
+}

@@ -113,12 +113,15 @@ impl Outbound {
         self.cold.get_or_insert_default().closing.get_or_insert_with(|| ClosingTimer::new(timeout, now)).deadline()
     }
 
-    /// The system has taken all output. Returns the deadline of closing, if the connection is closing.
+    /// The system has taken all output. Returns the new deadline of closing, if the connection is closing.
     pub(in crate::reactor) fn on_all_written(&mut self, now: Instant) -> Option<Instant> {
         self.set_rule(None);
-        let closing = self.cold.as_mut()?.closing.as_mut()?;
-        closing.on_written(now);
-        Some(closing.deadline())
+        self.cold.as_mut()?.closing.as_mut()?.on_written(now)
+    }
+
+    /// Deadline of closing, if the connection is closing.
+    pub(in crate::reactor) fn closing_deadline(&self) -> Option<Instant> {
+        self.cold.as_ref()?.closing.as_ref().map(ClosingTimer::deadline)
     }
 
     /// The peer has taken `moved` bytes of waiting output.
@@ -160,6 +163,14 @@ impl Outbound {
         let held = if held { MAX_HELD_BYTES } else { 0 };
         let mark = PingMark::new(self.queued() + held, now);
         self.cold.get_or_insert_default().ping = Some(mark);
+    }
+
+    /// Output that was `before` bytes long has grown at a place that may be before the ping.
+    pub(in crate::reactor) fn note_inserted(&mut self, before: usize) {
+        let bytes = self.queued().saturating_sub(before);
+        if let Some(mark) = self.ping_mark_mut() {
+            mark.on_inserted(bytes);
+        }
     }
 
     pub(in crate::reactor) fn ping_mark_mut(&mut self) -> Option<&mut PingMark> {

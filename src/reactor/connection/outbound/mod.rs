@@ -57,8 +57,8 @@ pub(crate) struct Outbound {
     pub(in crate::reactor) counted: bool,
     /// The deadline is removed when the TLS handshake is done.
     pub(in crate::reactor) deadline_is_for_tls: bool,
-    /// The deadline has passed, and the connection is read once more before the deadline is judged.
-    pub(in crate::reactor) is_deadline_passed: bool,
+    /// Turns since the deadline has passed in which it could not be judged: the connection had to be read before.
+    pub(in crate::reactor) deadline_looks: u8,
     peer_addr: PeerAddr,
     pub(in crate::reactor) config: Rc<StreamConfig>,
     /// `None` unless compression was negotiated.
@@ -84,7 +84,7 @@ impl Outbound {
             touched: false,
             counted: false,
             deadline_is_for_tls: false,
-            is_deadline_passed: false,
+            deadline_looks: 0,
             peer_addr: peer_addr.into(),
             config,
             compression: None,
@@ -303,9 +303,10 @@ impl Outbound {
     pub(in crate::reactor) fn unblock(&mut self, pools: &mut Pools) {
         self.blocked = false;
         if let (Some(pong), Some(encoder)) = (self.take_pong(), self.encoder()) {
-            let key = pools.key(encoder);
+            let (key, before) = (pools.key(encoder), self.queued());
             let queue = self.queue.get_or_insert_with(|| pools.take_queue());
             queue.insert_early(&mut pools.blocks, |out| encoder.pong(&pong, key, out));
+            self.note_inserted(before);
         }
     }
 
