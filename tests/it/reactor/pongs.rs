@@ -71,7 +71,7 @@ fn ping_behind_a_message_that_is_replaced_by_a_longer_one_does_not_time_out() {
     let id = reactor.hub().connections().next().unwrap();
     reactor.hub().send_latest(id, "key", &[1; 10]);
     reactor.advance(PING).unwrap();
-    assert!(reactor.hub().send_latest(id, "key", &vec![2; 500_000]).is_queued());
+    assert!(reactor.hub().send_latest(id, "key", vec![2; 500_000]).is_queued());
     reactor.kernel_mut().release(peer);
     reactor.kernel_mut().slow_line(peer, 5_000);
     let mut received = Vec::new();
