@@ -10,7 +10,7 @@ use crate::{
     protocol::{ClosedBy, TimeoutKind},
     reactor::{
         Reactor,
-        connection::{output_rule::Passed, state::Phase},
+        connection::{inbound::Inbound, output_rule::Passed, state::Phase},
         hub::Hub,
         id::ConnectionId,
         timer::task::Task,
@@ -23,8 +23,8 @@ const LATE: Duration = Duration::from_secs(1);
 /// Wait before a deadline is judged again.
 const JUDGE_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
-/// Most turns for which the judgement of a deadline waits for the connection to be read.
-const MAX_LOOKS: u8 = 200;
+/// Most turns for which the end of a closing connection waits for the connection to be read.
+const MAX_LOOKS: u8 = 50;
 
 impl Hub {
     /// Sets the deadline of the connection's current phase. Moving it to a later time costs nothing.
@@ -109,24 +109,26 @@ impl<K: Kernel> Reactor<K> {
     /// a pause of the process or behind the events of many other connections. A socket that is being connected is asked
     /// for its result.
     ///
-    /// Returns `false` if the budget of the turn does not suffice. The connection is then read in the next turn.
+    /// Returns `false` if the budget of the turn does not suffice, and input is left. The connection is then read in the
+    /// next turn.
     fn was_read_since(&mut self, id: ConnectionId) -> bool {
         let key = id.key();
         if self.hub.outbounds[key].state.is_connecting() {
             self.advance_attempts(id);
             return true;
         }
-        let looks = &mut self.hub.outbounds[key].deadline_looks;
-        *looks = looks.saturating_add(1);
-        let (first, last) = (*looks == 1, *looks >= MAX_LOOKS);
-        if first {
+        let outbound = &mut self.hub.outbounds[key];
+        outbound.deadline_looks = outbound.deadline_looks.saturating_add(1);
+        let (looks, most) = (outbound.deadline_looks, if outbound.state.is_open() { u8::MAX } else { MAX_LOOKS });
+        if looks == 1 {
             self.inbounds[key].readable = true;
             self.reader.tls_step_allowed = self.inbounds[key].transport.is_handshaking() && self.reader.take_tls_step();
             self.read_from(key);
             self.reader.tls_step_allowed = false;
         }
-        // Steps of TLS handshakes wait in a queue of their own. Other connections have been read by the second look.
-        last || self.inbounds.get(key).is_none_or(|inbound| !(inbound.tls_queued || first && inbound.reread_queued))
+        // Steps of TLS handshakes wait in a queue of their own.
+        let is_read = |inbound: &Inbound<K::Stream>| !(inbound.tls_queued || inbound.reread_queued);
+        looks >= most || self.inbounds.get(key).is_none_or(is_read)
     }
 
     /// Checks whether the output of a connection has waited too long.
