@@ -39,7 +39,7 @@ pub(crate) fn timeouts(random: &mut Random, config: &mut WebSocketConfig) {
     config.pong_timeout = seconds(random, [5, 10, 20]);
     config.stream.output.stall_timeout = seconds(random, [5, 10, 30]);
     // The slowest line carries what is queued when a connection begins to close.
-    config.stream.closing_timeout = Duration::from_secs(200);
+    config.stream.closing_timeout = Duration::from_secs(1000);
 }
 
 /// Line and buffers of a connection.

@@ -109,8 +109,8 @@ impl<K: Kernel> Reactor<K> {
     /// a pause of the process or behind the events of many other connections. A socket that is being connected is asked
     /// for its result.
     ///
-    /// Returns `false` if the budget of the turn does not suffice, and input is left. The connection is then read in the
-    /// next turn.
+    /// Returns `false` if the budget of the turn does not suffice, and input is left. The connection is then read in
+    /// the next turn.
     fn was_read_since(&mut self, id: ConnectionId) -> bool {
         let key = id.key();
         if self.hub.outbounds[key].state.is_connecting() {
@@ -122,7 +122,8 @@ impl<K: Kernel> Reactor<K> {
         let (looks, most) = (outbound.deadline_looks, if outbound.state.is_open() { u8::MAX } else { MAX_LOOKS });
         if looks == 1 {
             self.inbounds[key].readable = true;
-            self.reader.tls_step_allowed = self.inbounds[key].transport.is_handshaking() && self.reader.take_tls_step();
+            let handshaking = self.inbounds[key].transport.is_handshaking();
+            self.reader.tls_step_allowed = handshaking && self.reader.take_tls_step();
             self.read_from(key);
             self.reader.tls_step_allowed = false;
         }

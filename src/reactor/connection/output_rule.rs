@@ -64,9 +64,13 @@ pub(in crate::reactor) struct OutputRule {
     read_at: Instant,
     /// Bytes that may be read in spite of the output.
     allowance: usize,
+    /// Time when output last moved.
+    moved_at: Instant,
     /// The last read in spite of the output, or the start of the rule; and the output waiting then.
     granted_at: Instant,
     granted_with: usize,
+    /// Output above which that read stops.
+    ceiling: usize,
 }
 
 impl From<Admission> for SendStatus {
@@ -97,8 +101,10 @@ impl OutputRule {
             missing: needed(waiting),
             read_at: now + READ_ANYWAY_AFTER,
             allowance: 0,
+            moved_at: now,
             granted_at: now,
             granted_with: usize::MAX,
+            ceiling: usize::MAX,
         }
     }
 
@@ -107,6 +113,7 @@ impl OutputRule {
         if moved == 0 {
             return;
         }
+        self.moved_at = now;
         let fair = later(self.granted_at, FAIR_READ_AFTER.min(limits.stall_timeout / 4));
         self.read_at = (now + READ_ANYWAY_AFTER).min(fair);
         self.missing = self.missing.saturating_sub(moved);
@@ -141,21 +148,22 @@ impl OutputRule {
             return None;
         }
         self.read_at = now + READ_ANYWAY_AFTER;
-        if self.has_grown(limits, waiting) {
+        // Above this, reading must not add output: the answers to a few requests might be larger than the limit. Output
+        // that moves needs no room for a peer that reads nothing before it has sent everything.
+        let moves = now.saturating_duration_since(self.moved_at) < READ_ANYWAY_AFTER;
+        let half = limits.limit_bytes / 2;
+        let free = if moves { limits.high_water_bytes.min(half) } else { half };
+        if waiting > self.granted_with.max(free) {
             return None;
         }
-        (self.granted_at, self.granted_with, self.allowance) = (now, waiting, READ_ANYWAY_BYTES);
+        (self.granted_at, self.granted_with, self.ceiling) = (now, waiting, waiting.max(free));
+        self.allowance = READ_ANYWAY_BYTES;
         Some(Passed::ReadAnyway)
     }
 
     /// Bytes that may be read in spite of the `waiting` output.
-    pub(in crate::reactor) fn allowance(&self, limits: &OutputLimits, waiting: usize) -> usize {
-        if self.has_grown(limits, waiting) { 0 } else { self.allowance }
-    }
-
-    /// Near the limit, reading must not add output: the answers to a few requests might be larger than the limit.
-    fn has_grown(&self, limits: &OutputLimits, waiting: usize) -> bool {
-        waiting > self.granted_with.max(limits.limit_bytes / 2)
+    pub(in crate::reactor) fn allowance(&self, waiting: usize) -> usize {
+        if waiting > self.ceiling { 0 } else { self.allowance }
     }
 
     /// Notes that `bytes` of the allowance were read.
@@ -193,7 +201,7 @@ mod tests {
     }
 
     fn allowance(rule: &OutputRule) -> usize {
-        rule.allowance(&OutputLimits::default(), 1 << 20)
+        rule.allowance(1 << 20)
     }
 
     fn limits(high_water_bytes: usize, limit_bytes: usize, overflow: Overflow) -> OutputLimits {
@@ -286,12 +294,28 @@ mod tests {
         let mut rule = OutputRule::new(900, start);
         // Two ends that send to each other at once: the output is near the limit from the start.
         assert_eq!(rule.on_time(&limits, true, 900, at(1)), Some(Passed::ReadAnyway));
-        assert!(rule.allowance(&limits, 900) > 0 && rule.allowance(&limits, 901) == 0);
+        assert!(rule.allowance(900) > 0 && rule.allowance(901) == 0);
         assert_eq!(rule.on_time(&limits, true, 901, at(2)), None);
         assert_eq!(rule.next_deadline(TIMEOUT, true), at(3));
         assert_eq!(rule.on_time(&limits, true, 900, at(3)), Some(Passed::ReadAnyway));
         assert_eq!(rule.on_time(&limits, true, 500, at(4)), Some(Passed::ReadAnyway));
-        assert!(rule.allowance(&limits, 500) > 0 && rule.allowance(&limits, 501) == 0);
+        assert!(rule.allowance(500) > 0 && rule.allowance(501) == 0);
+    }
+
+    #[test]
+    fn output_that_moves_is_read_in_spite_of_up_to_the_high_water_mark() {
+        let limits = OutputLimits::default().high_water_bytes(300).limit_bytes(1000);
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut rule = OutputRule::new(200, start);
+        let mut grant = |waiting: usize, seconds: u64| {
+            rule.on_moved(1, waiting, &limits, at(seconds));
+            (rule.on_time(&limits, true, waiting, at(seconds)), rule.allowance(300), rule.allowance(301))
+        };
+        assert_eq!(grant(200, 5), (Some(Passed::ReadAnyway), READ_ANYWAY_BYTES, 0));
+        // The read has added output; it has to leave again.
+        assert_eq!(grant(350, 10).0, None);
+        assert_eq!(grant(300, 15).0, Some(Passed::ReadAnyway));
     }
 
     /// Model of the rule that looks back over the whole history: an interval begins where the peer had taken enough,

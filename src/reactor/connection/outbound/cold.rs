@@ -230,7 +230,7 @@ impl Outbound {
 
     /// Bytes that may be read although the output is above its mark.
     pub(in crate::reactor) fn allowance(&self) -> usize {
-        self.rule().map_or(0, |rule| rule.allowance(&self.config.output, self.buffered()))
+        self.rule().map_or(0, |rule| rule.allowance(self.buffered()))
     }
 
     /// Notes that `bytes` were read although the output is above its mark.
