@@ -26,8 +26,8 @@ pub struct WebSocketConfig {
     /// Time for a sign of life after a ping, from when the system has taken the ping. Default 20 s. Then the connection
     /// is terminated.
     ///
-    /// The time-out does not run while reading is suspended. Where the ping left slowly behind other output, up to the
-    /// double is allowed.
+    /// The time-out does not run while reading is suspended. Where the ping left slowly behind other output, up to
+    /// three times as long is allowed.
     pub pong_timeout: Duration,
     /// Messages and control frames handled for one connection before other connections get their turn. Default 256.
     ///

@@ -85,7 +85,7 @@ impl Liveness {
         let left = match ping {
             PingProgress::Queued => pong_timeout,
             PingProgress::Left { at, delay } => {
-                let allowed = pong_timeout.saturating_add(delay.min(pong_timeout));
+                let allowed = pong_timeout.saturating_add(delay.min(pong_timeout.saturating_mul(2)));
                 allowed.saturating_sub(now.saturating_duration_since(at))
             }
             PingProgress::LeftAtOnce => {
@@ -160,10 +160,10 @@ mod tests {
         assert_eq!(liveness.check(TIMEOUTS, PingProgress::Queued, at(40)), Verdict::Wait(20 * SECOND));
         let left = |delay| PingProgress::Left { at: at(45), delay };
         assert_eq!(liveness.check(TIMEOUTS, left(Duration::ZERO), at(60)), Verdict::Wait(5 * SECOND));
-        // The bytes before the ping are under way for some time, but at most for another pong time-out.
+        // The bytes before the ping are under way for some time, but at most for two more pong time-outs.
         assert_eq!(liveness.check(TIMEOUTS, left(10 * SECOND), at(65)), Verdict::Wait(10 * SECOND));
-        assert_eq!(liveness.check(TIMEOUTS, left(Duration::MAX), at(84)), Verdict::Wait(SECOND));
-        assert_eq!(liveness.check(TIMEOUTS, left(Duration::MAX), at(85)), Verdict::Dead);
+        assert_eq!(liveness.check(TIMEOUTS, left(Duration::MAX), at(104)), Verdict::Wait(SECOND));
+        assert_eq!(liveness.check(TIMEOUTS, left(Duration::MAX), at(105)), Verdict::Dead);
         assert_eq!(liveness.check(TIMEOUTS, left(Duration::ZERO), at(65)), Verdict::Dead);
     }
 

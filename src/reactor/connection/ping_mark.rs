@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// Bytes that a system may hold before a ping that it has taken: those kept unsent by `TCP_NOTSENT_LOWAT`, and those in
-/// flight.
-const SYSTEM_BYTES: usize = 768 * 1024;
+/// Bytes that a system may hold before a ping that it has taken: those kept unsent by `TCP_NOTSENT_LOWAT`, and those
+/// that the peer's system has received and the peer has not read.
+const SYSTEM_BYTES: usize = 1536 * 1024;
 
 /// A ping that was queued behind other output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

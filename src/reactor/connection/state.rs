@@ -40,13 +40,13 @@
 //! | TLS handshake, raw| 10 s    | accept, or `start_tls`   | nothing                |                     | 10 s   |
 //! | opening, server   | 10 s    | accept                   | nothing                |                     | 10 s   |
 //! | silence           | 20 s    | the last sign of life    | a sign of life         | it is not read      |        |
-//! | pong              | 20 s    | the ping has left        | a sign of life         | it is not read      | 40 s   |
+//! | pong              | 20 s    | the ping has left        | a sign of life         | it is not read      | 60 s   |
 //! | stall             | 30 s    | output waits             | 16 KiB taken, or all   | the socket has room |        |
 //! | closing           | 5 s     | the last output has left | nothing                | output waits        | 60 s   |
 //! | lingering, server | 2 s     | the response has left    | nothing                | output waits        | 60 s   |
 //!
 //! A sign of life is a whole message, fragment or control frame, or 4 KiB of an unfinished frame. The pong timer is
-//! extended, at most twofold, by the time that bytes before the ping need in the system. Closing, lingering and a
+//! extended, at most threefold, by the time that bytes before the ping need in the system. Closing, lingering and a
 //! client's wait for the end of the stream share one timer; 60 s become the time-out itself if that is longer.
 //!
 //! | timer             | end of the connection                                                                        |
