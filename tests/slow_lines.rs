@@ -16,6 +16,8 @@ use line::Buffers;
 use raw::{Peer, Side};
 use ws_reactor::{CloseCode, ClosedBy, OutputLimits, StreamConfig, TimeoutKind, WebSocketConfig, net::sim::Random};
 
+#[path = "slow_lines/absolute.rs"]
+mod absolute;
 #[path = "slow_lines/end.rs"]
 mod end;
 #[path = "slow_lines/line.rs"]

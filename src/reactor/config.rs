@@ -193,8 +193,8 @@ pub enum Overflow {
 /// A connection that is not read because of its output is therefore read all the same: 256 KiB after each second in
 /// which its output does not move, and every 5 s while it moves (a quarter of `stall_timeout` if that is shorter).
 ///
-/// Such a read stops as soon as it adds output above a mark, so that the answers to a few requests do not exceed the
-/// limit: half of `limit_bytes`, or `high_water_bytes` while output moves.
+/// The read stops when it adds output above a mark: half of `limit_bytes`, or `high_water_bytes` while output moves.
+/// The answers to the requests that are read therefore do not exceed the limit.
 ///
 /// # Example
 ///

@@ -25,7 +25,7 @@ pub(super) struct Liveness {
     progress: u16,
 }
 
-/// What to do when the deadline has passed.
+/// Outcome of a check at the deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The peer was silent: send a ping, and wait for the pong time-out.

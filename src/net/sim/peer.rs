@@ -72,7 +72,7 @@ pub(super) struct Peer {
     pub(super) in_flight: VecDeque<u8>,
     /// Arrived, not yet read by the reactor.
     pub(super) arrived: VecDeque<u8>,
-    /// What has lasted long enough, and what will have next time. See [`Faults::busy`](super::Faults::busy).
+    /// Bytes and room that [`Faults::busy`](super::Faults::busy) does not keep back, and those of the next moment.
     lasting: Lasting,
     recent: Lasting,
     /// The peer's side ends after the bytes in flight.
@@ -170,7 +170,7 @@ impl Peer {
         self.buffers.send_bytes.saturating_sub(self.held.len())
     }
 
-    /// As on Linux, a blocked writer is told when a third of the buffer is free.
+    /// As on Linux, room is reported to a blocked writer when a third of the buffer is free.
     fn has_room_to_report(&self) -> bool {
         let free = self.room_to_write();
         free > 0 && free >= self.buffers.send_bytes.div_ceil(3)
@@ -185,7 +185,7 @@ impl Peer {
     /// Bytes that arrive by `now` at the reactor, and at a peer whose system has `room` for more.
     pub(super) fn due(&mut self, room: usize, now: Duration) -> (usize, usize) {
         if self.closed.get() {
-            // Nobody reads these bytes any more.
+            // Bytes to a closed connection are lost.
             self.in_flight.clear();
         }
         let (coming, going) = (self.in_flight.len().min(self.room()), self.held.len().min(room));
@@ -221,7 +221,7 @@ impl Peer {
         news
     }
 
-    /// Notes what is there now, and lets last what was there at the last call. `all`: lets last what is there now.
+    /// Ends the moment: bytes and room of the last call count as lasting. `all`: those of this call, too.
     pub(super) fn age(&mut self, all: bool) {
         let now = Lasting { bytes: self.arrived.len(), room: self.room_to_write() };
         self.lasting = if all { now } else { self.recent };
