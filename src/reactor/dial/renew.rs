@@ -64,6 +64,7 @@ impl<K: Kernel> Reactor<K> {
             reconnection.decline();
             self.hub.mark_closed(key, ClosedBy::Application);
         } else {
+            log::debug!(target: "ws_reactor::reactor", "{id} reconnects after {wait:?}, attempt {number}");
             self.schedule_dial_step(id, wait, Task::Dial(id));
         }
         true
