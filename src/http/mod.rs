@@ -8,6 +8,7 @@ pub(crate) mod head;
 pub(crate) mod origins;
 mod query;
 mod request;
+pub(crate) mod request_body;
 pub(crate) mod response;
 pub(crate) mod retry_after;
 pub(crate) mod token;

@@ -1,0 +1,434 @@
+//! The body of a request: its framing, decided by the head, and the decoder of its bytes (RFC 9112 §6, §7).
+//!
+//! Everything that two parsers could read differently is refused: a request that one of them takes for the body of
+//! another is smuggled past the rules of the first.
+
+use std::{fmt, ops::Range};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+
+use super::token::is_token_octet;
+
+/// Longest chunk-size line with its extensions, and longest trailer section, in bytes each.
+pub(crate) const MAX_CHUNK_LINE_BYTES: usize = 8 * 1024;
+
+/// Most digits of a chunk size: a size of 60 bits. Leading zeros count.
+const MAX_SIZE_DIGITS: usize = 15;
+
+/// Why the body of a request was refused. The server answers with 400, or 413, and closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// The length is ambiguous: two lengths, a length that is not a plain number, a length next to `Transfer-Encoding`,
+    /// or `Transfer-Encoding` in HTTP/1.0. RFC 9112 §6.
+    Length,
+    /// `Transfer-Encoding` is not `chunked` alone. RFC 9112 §6.1.
+    Coding,
+    /// A chunk size, its line end, or the line end after a chunk is malformed. RFC 9112 §7.1.
+    Chunk,
+    /// A chunk-size line or the trailer section is too long, or a trailer line is malformed.
+    Trailer,
+    /// The body is longer than its limit.
+    TooLarge,
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            BodyError::Length => "ambiguous body length",
+            BodyError::Coding => "unsupported transfer coding",
+            BodyError::Chunk => "malformed chunk",
+            BodyError::Trailer => "malformed or too long trailer",
+            BodyError::TooLarge => "body too large",
+        })
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+/// Framing of a request's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyFraming {
+    /// The body has this many bytes. 0: there is no body.
+    Length(u64),
+    Chunked,
+}
+
+impl BodyFraming {
+    /// The framing that the head of a request announces (RFC 9112 §6.3).
+    pub(crate) fn of_request(version: Version, headers: &HeaderMap) -> Result<Self, BodyError> {
+        let (mut lengths, mut codings) =
+            (headers.get_all(header::CONTENT_LENGTH).iter(), headers.get_all(header::TRANSFER_ENCODING).iter());
+        match (lengths.next(), codings.next()) {
+            (None, None) => Ok(BodyFraming::Length(0)),
+            (Some(_), Some(_)) => Err(BodyError::Length),
+            (Some(length), None) if lengths.next().is_none() => content_length(length).map(BodyFraming::Length),
+            (Some(_), None) => Err(BodyError::Length),
+            // A proxy of HTTP/1.0 does not know the coding and forwards it unchanged.
+            (None, Some(_)) if version < Version::HTTP_11 => Err(BodyError::Length),
+            (None, Some(coding)) => {
+                let is_chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+                if is_chunked && codings.next().is_none() { Ok(BodyFraming::Chunked) } else { Err(BodyError::Coding) }
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self == BodyFraming::Length(0)
+    }
+}
+
+/// A length of digits alone (RFC 9110 §8.6).
+fn content_length(value: &HeaderValue) -> Result<u64, BodyError> {
+    let digits = value.as_bytes();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(BodyError::Length);
+    }
+    str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).ok_or(BodyError::Length)
+}
+
+/// Decodes the body of a request. Data is passed on where it lies in the input.
+#[derive(Debug)]
+pub(crate) struct BodyDecoder {
+    state: State,
+    /// Bytes of data that may still come.
+    left: u64,
+    /// Trailer lines so far, and their length.
+    trailers: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Bytes of a body with a length that are missing.
+    Length(u64),
+    /// In a chunk-size line: the value so far, the number of digits, and what comes next.
+    Size {
+        value: u64,
+        digits: usize,
+        part: SizePart,
+        length: usize,
+    },
+    /// Bytes of the chunk that are missing.
+    Data(u64),
+    /// The line end after the data of a chunk: CR, then LF.
+    DataCr,
+    DataLf,
+    /// The trailer section.
+    Trailer,
+    Complete,
+}
+
+/// A part of a chunk-size line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SizePart {
+    Digits,
+    /// White space before an extension.
+    Space,
+    /// An extension, which is skipped.
+    Extension,
+    /// CR was read.
+    Lf,
+}
+
+/// A step of a body.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum BodyStep {
+    /// Data of the body: this part of the input.
+    Data(Range<usize>),
+    /// The body is complete. Trailers are those of a chunked body.
+    End(HeaderMap),
+}
+
+impl BodyDecoder {
+    /// A decoder for a body of at most `limit` bytes. A body whose length is known to be longer is refused at once.
+    pub(crate) fn new(framing: BodyFraming, limit: u64) -> Result<Self, BodyError> {
+        let state = match framing {
+            BodyFraming::Length(length) if length > limit => return Err(BodyError::TooLarge),
+            BodyFraming::Length(length) => State::Length(length),
+            BodyFraming::Chunked => size_line(),
+        };
+        Ok(BodyDecoder { state, left: limit, trailers: Vec::new() })
+    }
+
+    /// Takes input. Returns the number of bytes used, and a step; `None` if all of the input was used and no step is
+    /// complete. After [`BodyStep::End`] nothing is used.
+    pub(crate) fn read(&mut self, input: &[u8]) -> Result<(usize, Option<BodyStep>), BodyError> {
+        let mut at = 0;
+        loop {
+            match self.state {
+                State::Length(0) => return Ok((at, Some(self.complete()))),
+                State::Length(missing) | State::Data(missing) => {
+                    let rest = &input[at..];
+                    if rest.is_empty() {
+                        return Ok((at, None));
+                    }
+                    let here = usize::try_from(missing).unwrap_or(usize::MAX).min(rest.len());
+                    self.take(here as u64)?;
+                    return Ok((at + here, Some(BodyStep::Data(at..at + here))));
+                }
+                State::Complete => return Ok((at, None)),
+                _ => {}
+            }
+            let Some(octet) = input.get(at) else { return Ok((at, None)) };
+            at += 1;
+            self.state = match self.state {
+                State::Size { .. } => self.next_of_size(*octet)?,
+                State::DataCr if *octet == b'\r' => State::DataLf,
+                State::DataLf if *octet == b'\n' => size_line(),
+                State::DataCr | State::DataLf => return Err(BodyError::Chunk),
+                State::Trailer => match self.next_of_trailer(*octet)? {
+                    Some(trailers) => {
+                        self.state = State::Complete;
+                        return Ok((at, Some(BodyStep::End(trailers))));
+                    }
+                    None => State::Trailer,
+                },
+                state => state,
+            };
+        }
+    }
+
+    fn complete(&mut self) -> BodyStep {
+        self.state = State::Complete;
+        BodyStep::End(HeaderMap::new())
+    }
+
+    /// `bytes` of data have arrived.
+    fn take(&mut self, bytes: u64) -> Result<(), BodyError> {
+        self.left = self.left.checked_sub(bytes).ok_or(BodyError::TooLarge)?;
+        self.state = match self.state {
+            State::Length(missing) => State::Length(missing - bytes),
+            State::Data(missing) if missing == bytes => State::DataCr,
+            State::Data(missing) => State::Data(missing - bytes),
+            state => state,
+        };
+        Ok(())
+    }
+
+    /// The next state of a chunk-size line (RFC 9112 §7.1, §7.1.1). A line ends with CR LF, and extensions are skipped.
+    fn next_of_size(&mut self, octet: u8) -> Result<State, BodyError> {
+        let State::Size { value, digits, part, length } = self.state else { return Ok(self.state) };
+        if length >= MAX_CHUNK_LINE_BYTES {
+            return Err(BodyError::Trailer);
+        }
+        let next = |part| State::Size { value, digits, part, length: length + 1 };
+        match (part, octet) {
+            (SizePart::Digits, _) if octet.is_ascii_hexdigit() => {
+                if digits == MAX_SIZE_DIGITS {
+                    return Err(BodyError::Chunk);
+                }
+                let digit = (octet as char).to_digit(16).map_or(0, u64::from);
+                Ok(State::Size { value: value << 4 | digit, digits: digits + 1, part, length: length + 1 })
+            }
+            (SizePart::Digits, _) if digits == 0 => Err(BodyError::Chunk),
+            (SizePart::Digits | SizePart::Space, b' ' | b'\t') => Ok(next(SizePart::Space)),
+            (SizePart::Digits | SizePart::Space, b';') => Ok(next(SizePart::Extension)),
+            // White space at the end of the size is no part of the grammar.
+            (SizePart::Digits | SizePart::Extension, b'\r') => Ok(next(SizePart::Lf)),
+            (SizePart::Extension, b'\t' | b' '..=b'~' | 0x80..) => Ok(next(SizePart::Extension)),
+            (SizePart::Lf, b'\n') if value == 0 => Ok(State::Trailer),
+            (SizePart::Lf, b'\n') if value > self.left => Err(BodyError::TooLarge),
+            (SizePart::Lf, b'\n') => Ok(State::Data(value)),
+            _ => Err(BodyError::Chunk),
+        }
+    }
+
+    /// Takes an octet of the trailer section. Returns the trailers at its end, an empty line.
+    fn next_of_trailer(&mut self, octet: u8) -> Result<Option<HeaderMap>, BodyError> {
+        if self.trailers.len() >= MAX_CHUNK_LINE_BYTES {
+            return Err(BodyError::Trailer);
+        }
+        let last = self.trailers.last().copied();
+        if (octet == b'\n') != (last == Some(b'\r')) || octet == 0 {
+            return Err(BodyError::Trailer);
+        }
+        self.trailers.push(octet);
+        let is_end = self.trailers == b"\r\n" || self.trailers.ends_with(b"\r\n\r\n");
+        if is_end { parse_trailers(&std::mem::take(&mut self.trailers)).map(Some) } else { Ok(None) }
+    }
+}
+
+/// The start of a chunk-size line.
+fn size_line() -> State {
+    State::Size { value: 0, digits: 0, part: SizePart::Digits, length: 0 }
+}
+
+/// Parses the lines of a trailer section. Fields that frame or route a message must not come there (RFC 9110 §6.5.1).
+fn parse_trailers(section: &[u8]) -> Result<HeaderMap, BodyError> {
+    let mut trailers = HeaderMap::new();
+    let lines = section.split(|octet| *octet == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    for line in lines.filter(|line| !line.is_empty()) {
+        let colon = line.iter().position(|octet| *octet == b':').ok_or(BodyError::Trailer)?;
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.is_empty() || !name.iter().all(|octet| is_token_octet(*octet)) {
+            return Err(BodyError::Trailer);
+        }
+        let name = HeaderName::from_bytes(name).map_err(|_| BodyError::Trailer)?;
+        let value = HeaderValue::from_bytes(value).map_err(|_| BodyError::Trailer)?;
+        let forbidden = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::HOST, header::TRAILER];
+        if !forbidden.contains(&name) {
+            trailers.append(name, value);
+        }
+    }
+    Ok(trailers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framing(lines: &[(&str, &str)]) -> Result<BodyFraming, BodyError> {
+        framing_in(Version::HTTP_11, lines)
+    }
+
+    fn framing_in(version: Version, lines: &[(&str, &str)]) -> Result<BodyFraming, BodyError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        BodyFraming::of_request(version, &headers)
+    }
+
+    /// Data and trailers of a body that arrives in pieces of this many bytes, and the bytes used.
+    fn decode(body: &[u8], piece: usize, limit: u64) -> Result<(Vec<u8>, Option<HeaderMap>, usize), BodyError> {
+        let mut decoder = BodyDecoder::new(BodyFraming::Chunked, limit)?;
+        let (mut data, mut used) = (Vec::new(), 0);
+        for piece in body.chunks(piece) {
+            let mut at = 0;
+            while at < piece.len() {
+                let (read, step) = decoder.read(&piece[at..])?;
+                match step {
+                    Some(BodyStep::Data(range)) => data.extend_from_slice(&piece[at..][range]),
+                    Some(BodyStep::End(trailers)) => return Ok((data, Some(trailers), used + at + read)),
+                    None => {}
+                }
+                at += read;
+            }
+            used += piece.len();
+        }
+        Ok((data, None, used))
+    }
+
+    #[track_caller]
+    fn refused(body: &[u8], error: BodyError) {
+        for piece in [1, 2, 3, body.len()] {
+            assert_eq!(decode(body, piece, 1 << 20).map(|(data, ..)| data), Err(error), "{}", body.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn request_without_a_length_has_no_body() {
+        assert_eq!(framing(&[]), Ok(BodyFraming::Length(0)));
+        assert_eq!(framing(&[("content-length", "0")]), Ok(BodyFraming::Length(0)));
+        assert!(framing(&[]).unwrap().is_empty());
+        assert_eq!(framing(&[("content-length", "18446744073709551615")]), Ok(BodyFraming::Length(u64::MAX)));
+        assert_eq!(framing(&[("transfer-encoding", "Chunked")]), Ok(BodyFraming::Chunked));
+    }
+
+    #[test]
+    fn length_that_two_parsers_could_read_differently_is_refused() {
+        for value in ["+5", "-5", "5, 5", "5,5", " 5", "0x5", "5 5", "", "18446744073709551616", "5\u{a0}"] {
+            let value = value.trim_start();
+            if value == "5" {
+                continue;
+            }
+            assert_eq!(framing(&[("content-length", value)]), Err(BodyError::Length), "{value:?}");
+        }
+        assert_eq!(framing(&[("content-length", "5"), ("content-length", "5")]), Err(BodyError::Length));
+        assert_eq!(framing(&[("content-length", "5"), ("content-length", "6")]), Err(BodyError::Length));
+        let both = [("content-length", "5"), ("transfer-encoding", "chunked")];
+        assert_eq!(framing(&both), Err(BodyError::Length));
+        let chunked = [("transfer-encoding", "chunked")];
+        assert_eq!(framing_in(Version::HTTP_10, &chunked), Err(BodyError::Length));
+    }
+
+    #[test]
+    fn transfer_coding_other_than_chunked_alone_is_refused() {
+        for value in
+            ["gzip", "gzip, chunked", "chunked, gzip", "chunked, chunked", "identity", "chunked;q=1", "xchunked", ""]
+        {
+            assert_eq!(framing(&[("transfer-encoding", value)]), Err(BodyError::Coding), "{value:?}");
+        }
+        let twice = [("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")];
+        assert_eq!(framing(&twice), Err(BodyError::Coding));
+    }
+
+    #[test]
+    fn chunked_body_is_the_same_in_any_pieces() {
+        // RFC 9112 §7.1: sizes in either case, extensions, trailers.
+        let body = b"4\r\nWiki\r\n00A;name=\"va;lue\" ; b\r\npedia in\r\n\r\n0\r\nExpires: never\r\nX-A:\r\n\r\nGET /";
+        for piece in 1..=body.len() {
+            let (data, trailers, used) = decode(body, piece, 1 << 20).unwrap();
+            assert_eq!(data, b"Wikipedia in\r\n");
+            let trailers = trailers.unwrap();
+            assert_eq!((trailers["expires"].as_bytes(), trailers["x-a"].as_bytes()), (&b"never"[..], &b""[..]));
+            assert_eq!(used, body.len() - b"GET /".len());
+        }
+    }
+
+    #[test]
+    fn malformed_chunks_are_refused() {
+        for body in [
+            &b"\r\n"[..],
+            b"g\r\n",
+            b"+4\r\nWiki\r\n",
+            b"0x4\r\nWiki\r\n",
+            b"-1\r\n",
+            b"4\nWiki\r\n",
+            b"4\r\nWikipedia",
+            b"4\r\nWiki\n0\r\n\r\n",
+            b"4\r\nWiki\r0\r\n\r\n",
+            b"4 \r\nWiki\r\n",
+            b" 4\r\nWiki\r\n",
+            b"4 4\r\nWiki\r\n",
+            b"4;a\nWiki\r\n",
+            b"4;a\0b\r\nWiki\r\n",
+            b"4;a\r\rWiki",
+            b"1234567890abcdef0\r\n",
+        ] {
+            refused(body, BodyError::Chunk);
+        }
+    }
+
+    #[test]
+    fn malformed_or_forbidden_trailers_do_not_become_headers() {
+        for body in
+            [&b"0\r\nA: b\n\r\n"[..], b"0\r\n\n", b"0\r\nno colon\r\n\r\n", b"0\r\n A: b\r\n\r\n", b"0\r\n: b\r\n\r\n"]
+        {
+            refused(body, BodyError::Trailer);
+        }
+        refused(b"0\r\nA: b\0\r\n\r\n", BodyError::Trailer);
+        let body = b"0\r\nContent-Length: 5\r\nHost: other\r\nTransfer-Encoding: x\r\nok: 1\r\n\r\n";
+        let (_, trailers, _) = decode(body, body.len(), 1 << 20).unwrap();
+        assert_eq!(trailers.unwrap().len(), 1);
+    }
+
+    #[test]
+    fn extensions_and_trailers_are_bounded() {
+        let long = "a".repeat(MAX_CHUNK_LINE_BYTES);
+        refused(format!("4;{long}\r\nWiki\r\n").as_bytes(), BodyError::Trailer);
+        refused(format!("0\r\na: {long}\r\n\r\n").as_bytes(), BodyError::Trailer);
+        let short = "a".repeat(MAX_CHUNK_LINE_BYTES / 2);
+        let body = format!("4;{short}\r\nWiki\r\n0;{short}\r\na: {short}\r\n\r\n");
+        assert!(decode(body.as_bytes(), 1000, 1 << 20).is_ok());
+    }
+
+    #[test]
+    fn body_longer_than_the_limit_is_refused_before_its_data() {
+        assert_eq!(BodyDecoder::new(BodyFraming::Length(11), 10).err(), Some(BodyError::TooLarge));
+        assert!(BodyDecoder::new(BodyFraming::Length(10), 10).is_ok());
+        let over = decode(b"5\r\nabcde\r\n6\r\n", 100, 10);
+        assert_eq!(over.err(), Some(BodyError::TooLarge));
+        assert!(decode(b"5\r\nabcde\r\n5\r\nfghij\r\n0\r\n\r\n", 100, 10).is_ok());
+    }
+
+    #[test]
+    fn body_with_a_length_ends_there_and_leaves_the_next_request() {
+        let mut decoder = BodyDecoder::new(BodyFraming::Length(5), 10).unwrap();
+        assert_eq!(decoder.read(b""), Ok((0, None)));
+        assert_eq!(decoder.read(b"abc"), Ok((3, Some(BodyStep::Data(0..3)))));
+        assert_eq!(decoder.read(b"deGET"), Ok((2, Some(BodyStep::Data(0..2)))));
+        assert_eq!(decoder.read(b"GET"), Ok((0, Some(BodyStep::End(HeaderMap::new())))));
+        assert_eq!(decoder.read(b"GET"), Ok((0, None)));
+    }
+}
