@@ -3,6 +3,7 @@
 //! The vocabulary is that of the [`http`](https://docs.rs/http) crate, re-exported here.
 
 pub(crate) mod body;
+pub(crate) mod connection;
 pub(crate) mod credentials;
 pub(crate) mod head;
 pub(crate) mod origins;

@@ -17,8 +17,7 @@ const MAX_SIZE_DIGITS: usize = 15;
 
 /// Why the body of a request was refused. The server answers with 400, or 413, and closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BodyError {
+pub(crate) enum BodyError {
     /// The length is ambiguous: two lengths, a length that is not a plain number, a length next to `Transfer-Encoding`,
     /// or `Transfer-Encoding` in HTTP/1.0. RFC 9112 §6.
     Length,
@@ -185,6 +184,15 @@ impl BodyDecoder {
                 },
                 state => state,
             };
+        }
+    }
+
+    /// Bytes that are missing; `None` if that is not known.
+    pub(crate) fn rest(&self) -> Option<u64> {
+        match self.state {
+            State::Length(missing) => Some(missing),
+            State::Complete => Some(0),
+            _ => None,
         }
     }
 

@@ -60,7 +60,7 @@ const SPELLINGS: [(&str, &str); 5] =
     [("etag", "ETag"), ("md5", "MD5"), ("te", "TE"), ("websocket", "WebSocket"), ("www", "WWW")];
 
 /// Appends a header line with the usual spelling of its name: some peers compare names in that case.
-fn write_header(name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn write_header(name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
     for (index, word) in name.as_str().split('-').enumerate() {
         if index > 0 {
             out.push(b'-');

@@ -1,0 +1,364 @@
+//! A server's side of an HTTP/1.1 connection: bytes in, events out, and the bytes of responses (RFC 9112).
+//!
+//! Requests are handled one at a time: while a response is incomplete, no input is read. Responses therefore leave in
+//! the order of the requests, also when one of them is deferred, and a pipeline waits in the network (RFC 9112 §9.3.2).
+
+use std::{fmt, io::Write, ops::Range};
+
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version, header};
+
+use super::{
+    head::{HeadError, HeadLimits, HeadReader},
+    request_body::{BodyDecoder, BodyError, BodyFraming, BodyStep},
+    response::{write_header, write_status},
+};
+
+/// Largest rest of a body that is discarded, so that the connection can be used again. A longer one is not read: the
+/// connection closes instead.
+const MAX_DISCARDED_BYTES: u64 = 64 * 1024;
+
+/// The interim response that asks a client for its body (RFC 9110 §15.2.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Why a request was refused. The connection closes after the response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RequestError {
+    Head(HeadError),
+    Body(BodyError),
+    /// `Expect` has another value than `100-continue`. RFC 9110 §10.1.1.
+    Expectation,
+}
+
+impl RequestError {
+    /// Status of the response.
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            RequestError::Head(error) => error.status(),
+            RequestError::Body(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            RequestError::Body(_) => StatusCode::BAD_REQUEST,
+            RequestError::Expectation => StatusCode::EXPECTATION_FAILED,
+        }
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RequestError::Head(error) => error.fmt(formatter),
+            RequestError::Body(error) => error.fmt(formatter),
+            RequestError::Expectation => formatter.write_str("unknown expectation"),
+        }
+    }
+}
+
+/// An event of the connection.
+#[derive(Debug)]
+pub(crate) enum HttpEvent {
+    /// The head of a request. No input is read until the body is [wanted](HttpConnection::want_body) or the response is
+    /// complete.
+    Request(Request<()>, BodyFraming),
+    /// A part of the body: this part of the input.
+    Data(Range<usize>),
+    /// The body is complete.
+    End(HeaderMap),
+}
+
+/// Length of a response's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyLength {
+    Known(u64),
+    /// The end is marked by the last chunk, or in HTTP/1.0 by the end of the connection.
+    Unknown,
+}
+
+/// What follows a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    Request,
+    Close,
+}
+
+/// Step of a connection, for its timers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// No byte of a request has arrived.
+    Idle,
+    Head,
+    Body,
+    /// The request is complete, or its body is not wanted yet.
+    Response,
+    /// Nothing more is read.
+    Ended,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct HttpConnection {
+    limits: HeadLimits,
+    reader: HeadReader,
+    input: Input,
+    exchange: Exchange,
+}
+
+#[derive(Debug)]
+enum Input {
+    /// A head, or nothing yet.
+    Head,
+    /// The head is complete, and the body was not asked for.
+    Held(BodyFraming),
+    Body(BodyDecoder),
+    /// The body is complete.
+    Complete,
+    /// The response is complete, and the rest of the body is skipped.
+    Discarding(BodyDecoder),
+    /// The connection closes, or belongs to another protocol.
+    Ended,
+}
+
+/// The request in progress, and its response.
+#[derive(Debug, Default)]
+struct Exchange {
+    is_head: bool,
+    is_http_10: bool,
+    /// The connection can be used for another request.
+    persists: bool,
+    /// The client waits for an interim response before it sends the body.
+    awaits_continue: bool,
+    output: Output,
+}
+
+/// How the body of a response is written.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Output {
+    /// The response has not begun.
+    #[default]
+    None,
+    /// The response has no body, whatever the application has for it.
+    Nothing,
+    Plain,
+    Chunked,
+}
+
+impl HttpConnection {
+    pub(crate) fn new(limits: HeadLimits) -> Self {
+        HttpConnection { limits, reader: HeadReader::default(), input: Input::Head, exchange: Exchange::default() }
+    }
+
+    /// Takes input. Returns the number of bytes used, and an event. Nothing is used while the response is awaited.
+    pub(crate) fn read(&mut self, input: &[u8]) -> Result<(usize, Option<HttpEvent>), RequestError> {
+        let result = self.read_step(input);
+        if result.is_err() {
+            (self.input, self.exchange.persists) = (Input::Ended, false);
+        }
+        result
+    }
+
+    fn read_step(&mut self, input: &[u8]) -> Result<(usize, Option<HttpEvent>), RequestError> {
+        let mut at = 0;
+        loop {
+            match &mut self.input {
+                Input::Head => {
+                    let read = self.reader.read(&input[at..], &self.limits).map_err(RequestError::Head)?;
+                    let Some((request, used)) = read else { return Ok((input.len(), None)) };
+                    let framing = self.begin(&request)?;
+                    return Ok((at + used, Some(HttpEvent::Request(request, framing))));
+                }
+                Input::Body(decoder) => {
+                    let (used, step) = decoder.read(&input[at..]).map_err(RequestError::Body)?;
+                    // The client does not wait any more.
+                    self.exchange.awaits_continue &= used == 0;
+                    let event = match step {
+                        None => None,
+                        Some(BodyStep::Data(range)) => Some(HttpEvent::Data(at + range.start..at + range.end)),
+                        Some(BodyStep::End(trailers)) => {
+                            self.input = Input::Complete;
+                            Some(HttpEvent::End(trailers))
+                        }
+                    };
+                    return Ok((at + used, event));
+                }
+                Input::Discarding(decoder) => {
+                    let (used, step) = decoder.read(&input[at..]).map_err(RequestError::Body)?;
+                    at += used;
+                    match step {
+                        None => return Ok((at, None)),
+                        Some(BodyStep::Data(_)) => {}
+                        Some(BodyStep::End(_)) => self.input = Input::Head,
+                    }
+                }
+                Input::Held(_) | Input::Complete | Input::Ended => return Ok((at, None)),
+            }
+        }
+    }
+
+    /// Begins an exchange.
+    fn begin(&mut self, request: &Request<()>) -> Result<BodyFraming, RequestError> {
+        let (headers, version) = (request.headers(), request.version());
+        self.exchange = Exchange {
+            is_head: request.method() == Method::HEAD,
+            is_http_10: version < Version::HTTP_11,
+            persists: persists(version, headers),
+            ..Exchange::default()
+        };
+        if version >= Version::HTTP_11 && !headers.contains_key(header::HOST) {
+            return Err(RequestError::Head(HeadError::Host));
+        }
+        let framing = BodyFraming::of_request(version, headers).map_err(RequestError::Body)?;
+        if let Some(expectation) = headers.get(header::EXPECT).filter(|_| version >= Version::HTTP_11) {
+            if !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue") {
+                return Err(RequestError::Expectation);
+            }
+            self.exchange.awaits_continue = !framing.is_empty();
+        }
+        self.input = if framing.is_empty() { Input::Complete } else { Input::Held(framing) };
+        Ok(framing)
+    }
+
+    /// Asks for the body, of at most `limit` bytes. Appends the interim response that the client may wait for.
+    pub(crate) fn want_body(&mut self, limit: u64, out: &mut Vec<u8>) -> Result<(), RequestError> {
+        if let Input::Held(framing) = self.input {
+            match BodyDecoder::new(framing, limit) {
+                Ok(decoder) => self.input = Input::Body(decoder),
+                Err(error) => {
+                    (self.input, self.exchange.persists) = (Input::Ended, false);
+                    return Err(RequestError::Body(error));
+                }
+            }
+            if std::mem::take(&mut self.exchange.awaits_continue) {
+                out.extend_from_slice(CONTINUE);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the connection close after the response.
+    pub(crate) fn close_after(&mut self) {
+        self.exchange.persists = false;
+    }
+
+    /// Begins a response: appends its head. `date` is the value of `Date` (RFC 9110 §6.6.1).
+    ///
+    /// Headers that frame the message are the connection's own: those of the response are left out.
+    pub(crate) fn begin_response<T>(
+        &mut self,
+        response: &Response<T>,
+        length: BodyLength,
+        date: &str,
+        out: &mut Vec<u8>,
+    ) {
+        let status = response.status();
+        self.exchange.persists &= self.rest_is_short();
+        let bodiless = status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS);
+        let chunked = length == BodyLength::Unknown && !self.exchange.is_http_10;
+        write_status(status, out);
+        let own = [header::CONTENT_LENGTH, header::CONNECTION, header::TRANSFER_ENCODING, header::DATE];
+        for (name, value) in response.headers().iter().filter(|(name, _)| !own.contains(*name)) {
+            write_header(name, value.as_bytes(), out);
+        }
+        write_header(&header::DATE, date.as_bytes(), out);
+        match length {
+            _ if bodiless => {}
+            BodyLength::Known(length) => write_header(&header::CONTENT_LENGTH, length.to_string().as_bytes(), out),
+            BodyLength::Unknown if chunked => write_header(&header::TRANSFER_ENCODING, b"chunked", out),
+            // The end of the connection ends the body.
+            BodyLength::Unknown => self.exchange.persists &= self.exchange.is_head,
+        }
+        match (self.exchange.persists, self.exchange.is_http_10) {
+            (false, _) => write_header(&header::CONNECTION, b"close", out),
+            (true, true) => write_header(&header::CONNECTION, b"keep-alive", out),
+            (true, false) => {}
+        }
+        out.extend_from_slice(b"\r\n");
+        self.exchange.output = match () {
+            () if bodiless || self.exchange.is_head => Output::Nothing,
+            () if chunked => Output::Chunked,
+            () => Output::Plain,
+        };
+    }
+
+    /// Returns `true` if the response in progress has a body. The response to `HEAD` has none.
+    pub(crate) fn takes_body(&self) -> bool {
+        matches!(self.exchange.output, Output::Plain | Output::Chunked)
+    }
+
+    /// Appends a part of the response's body.
+    pub(crate) fn write_body(&self, data: &[u8], out: &mut Vec<u8>) {
+        match self.exchange.output {
+            // An empty chunk would be the last one.
+            _ if data.is_empty() => {}
+            Output::None | Output::Nothing => {}
+            Output::Plain => out.extend_from_slice(data),
+            Output::Chunked => {
+                // Writing to a `Vec` does not fail.
+                let _ = write!(out, "{:x}\r\n", data.len());
+                out.extend_from_slice(data);
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+
+    /// Completes the response. The next request may follow, or the connection closes.
+    pub(crate) fn end_response(&mut self, out: &mut Vec<u8>) -> Next {
+        if self.exchange.output == Output::Chunked {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
+        self.exchange.output = Output::None;
+        self.input = match std::mem::replace(&mut self.input, Input::Ended) {
+            _ if !self.exchange.persists => Input::Ended,
+            Input::Complete => Input::Head,
+            Input::Body(decoder) => Input::Discarding(decoder),
+            Input::Held(framing) => match BodyDecoder::new(framing, MAX_DISCARDED_BYTES) {
+                Ok(decoder) => Input::Discarding(decoder),
+                Err(_) => Input::Ended,
+            },
+            other => other,
+        };
+        if matches!(self.input, Input::Ended) { Next::Close } else { Next::Request }
+    }
+
+    /// Leaves the input to another protocol, from the next byte on.
+    pub(crate) fn upgrade(&mut self) {
+        self.input = Input::Ended;
+    }
+
+    /// The present step.
+    pub(crate) fn step(&self) -> Step {
+        match self.input {
+            Input::Head if self.reader.is_empty() => Step::Idle,
+            Input::Head => Step::Head,
+            Input::Body(_) | Input::Discarding(_) => Step::Body,
+            Input::Held(_) | Input::Complete => Step::Response,
+            Input::Ended => Step::Ended,
+        }
+    }
+
+    /// Returns `true` if what is left of the request's body may be skipped after the response.
+    fn rest_is_short(&self) -> bool {
+        match &self.input {
+            Input::Complete => true,
+            Input::Body(decoder) => decoder.rest().is_some_and(|rest| rest <= MAX_DISCARDED_BYTES),
+            // A client that waits for `100 Continue` may send the body, or not.
+            Input::Held(BodyFraming::Length(length)) => {
+                !self.exchange.awaits_continue && *length <= MAX_DISCARDED_BYTES
+            }
+            Input::Held(BodyFraming::Chunked) | Input::Head | Input::Discarding(_) | Input::Ended => false,
+        }
+    }
+}
+
+/// Returns `true` if the client wants to use the connection again (RFC 9112 §9.3).
+fn persists(version: Version, headers: &HeaderMap) -> bool {
+    let names = |option: &str| has_option(headers, &header::CONNECTION, option);
+    if version >= Version::HTTP_11 { !names("close") } else { names("keep-alive") && !names("close") }
+}
+
+/// Returns `true` if a list over all lines of a header has this member.
+fn has_option(headers: &HeaderMap, name: &HeaderName, option: &str) -> bool {
+    let lines = headers.get_all(name).into_iter().flat_map(|line| line.as_bytes().split(|octet| *octet == b','));
+    lines.map(<[u8]>::trim_ascii).any(|member| member.eq_ignore_ascii_case(option.as_bytes()))
+}
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;
