@@ -3,11 +3,13 @@
 //! The vocabulary is that of the [`http`](https://docs.rs/http) crate, re-exported here.
 
 pub(crate) mod body;
+pub(crate) mod conditional;
 pub(crate) mod connection;
 pub(crate) mod credentials;
 pub(crate) mod head;
 pub(crate) mod origins;
 mod query;
+pub(crate) mod range;
 mod request;
 pub(crate) mod request_body;
 pub(crate) mod response;
