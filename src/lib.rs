@@ -133,6 +133,7 @@ pub mod protocol;
 mod proxy;
 mod reactor;
 mod send_status;
+mod server;
 mod setters;
 mod tls_info;
 mod url;
