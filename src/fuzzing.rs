@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, missing_debug_implementations)]
 
 mod codec;
+mod http;
 mod parts;
 mod protocol;
 mod reference;
@@ -15,7 +16,7 @@ mod whole;
 pub type Target = fn(&[u8]);
 
 /// All targets, by name.
-pub const TARGETS: [(&str, Target); 18] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("request_head", protocol::request_head),
     ("response_head", protocol::response_head),
     ("handshake", protocol::handshake),
@@ -32,6 +33,8 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("body", parts::body),
     ("timers", parts::timers),
     ("topics", parts::topics),
+    ("requests", http::requests),
+    ("files", http::files),
     ("server", whole::server),
     ("client", whole::client),
 ];
