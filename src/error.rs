@@ -9,10 +9,12 @@ use ::http::{HeaderMap, StatusCode};
 
 #[cfg(feature = "tls")]
 use crate::net::tls::TlsError;
+#[cfg(feature = "server")]
+use crate::http::route_error::RouteError;
 #[cfg(feature = "deflate")]
 use crate::protocol::DeflateConfigError;
 use crate::{
-    http::{HeadError, origins::OriginError},
+    http::{BodyError, HeadError, connection::RequestError, origins::OriginError},
     protocol::{CloseReason, HandshakeError, ProtocolError, ResponseError, TimeoutKind},
     proxy::ProxyError,
     send_status::SendStatus,
@@ -56,6 +58,8 @@ pub enum Error {
     /// A server: the request head is invalid, and was answered with [`HeadError::status`]. A client: its own request is
     /// not valid, for example because of more than 256 headers.
     Head(HeadError),
+    /// A server: the body of the request is invalid or too long, and was answered with [`BodyError::status`].
+    Body(BodyError),
     /// A server: the request is not a valid WebSocket request, and was answered with [`HandshakeError::status`].
     Handshake(HandshakeError),
     /// A client: the proxy did not connect to the server.
@@ -75,6 +79,9 @@ pub enum Error {
     Remote(RemoteError),
     /// An origin pattern cannot match any origin.
     Origin(OriginError),
+    /// Routes conflict or are invalid.
+    #[cfg(feature = "server")]
+    Route(RouteError),
     /// A TLS configuration is invalid.
     #[cfg(feature = "tls")]
     TlsConfig(TlsError),
@@ -179,6 +186,7 @@ impl Error {
             Error::Timeout(kind) => Error::Timeout(*kind),
             Error::SlowReader => Error::SlowReader,
             Error::Head(error) => Error::Head(*error),
+            Error::Body(error) => Error::Body(*error),
             Error::Handshake(error) => Error::Handshake(*error),
             Error::Proxy(error) => Error::Proxy(*error),
             Error::Refused(refusal) => Error::Refused(refusal.clone()),
@@ -188,6 +196,8 @@ impl Error {
             Error::Unsent(status) => Error::Unsent(*status),
             Error::Remote(error) => Error::Remote(*error),
             Error::Origin(error) => Error::Origin(error.clone()),
+            #[cfg(feature = "server")]
+            Error::Route(error) => Error::Route(error.clone()),
             #[cfg(feature = "tls")]
             Error::TlsConfig(error) => Error::Tls(io::Error::other(error.to_string())),
             #[cfg(feature = "deflate")]
@@ -204,6 +214,8 @@ impl Error {
             Error::Proxy(error) => error,
             Error::Remote(error) => error,
             Error::Origin(error) => error,
+            #[cfg(feature = "server")]
+            Error::Route(error) => error,
             #[cfg(feature = "tls")]
             Error::TlsConfig(error) => error,
             #[cfg(feature = "deflate")]
@@ -255,7 +267,7 @@ impl fmt::Display for Error {
             Error::Tls(_) => formatter.write_str("TLS failed"),
             Error::Timeout(kind) => kind.fmt(formatter),
             Error::SlowReader => formatter.write_str("the peer did not read the output fast enough"),
-            Error::Head(_) => formatter.write_str("bad request"),
+            Error::Head(_) | Error::Body(_) => formatter.write_str("bad request"),
             Error::Handshake(_) => formatter.write_str("opening handshake refused"),
             Error::Refused(refusal) => write!(formatter, "the server responded with {}", refusal.status),
             Error::Response(_) => formatter.write_str("opening handshake failed"),
@@ -278,6 +290,7 @@ impl std::error::Error for Error {
             Error::Io(source) | Error::Tls(source) => Some(source),
             Error::Protocol(error) => Some(error),
             Error::Head(error) => Some(error),
+            Error::Body(error) => Some(error),
             Error::Handshake(error) => Some(error),
             Error::Response(error) => Some(error),
             _ => None,
@@ -367,10 +380,21 @@ from! {
     Proxy(ProxyError),
     Remote(RemoteError),
     Origin(OriginError),
+    #[cfg(feature = "server")]
+    Route(RouteError),
     #[cfg(feature = "tls")]
     TlsConfig(TlsError),
     #[cfg(feature = "deflate")]
     DeflateConfig(DeflateConfigError),
+}
+
+impl From<RequestError> for Error {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Head(error) => Error::Head(error),
+            RequestError::Body(error) => Error::Body(error),
+        }
+    }
 }
 
 /// Response of a server that refuses to open a WebSocket.

@@ -145,13 +145,20 @@ pub use rustls;
 #[cfg(feature = "tls")]
 #[doc(inline)]
 pub use crate::net::tls::{TlsAcceptor, TlsClientConfig, TlsConfig, TlsConnector, TlsError};
+#[cfg(feature = "server")]
+#[doc(inline)]
+pub use crate::{
+    http::route_error::RouteError,
+    server::{Files, RequestBody, Upload},
+    websocket::Routes,
+};
 #[cfg(feature = "deflate")]
 #[doc(inline)]
 pub use crate::protocol::{DeflateConfig, DeflateConfigError, DeflateParameters};
 #[doc(inline)]
 pub use crate::{
     error::{ConnectError, Error, ListenError, PollError, Refusal, RemoteError},
-    http::{HeadError, HeadLimits, Request, origins::OriginError},
+    http::{BodyError, HeadError, HeadLimits, Request, origins::OriginError},
     net::Bind,
     protocol::{
         CloseCode, Handshake, HandshakeError, Message, MessageLimits, Outgoing, OwnedMessage, ProtocolError,
@@ -165,11 +172,12 @@ pub use crate::{
         StreamHandler, TimerId, Turn,
     },
     send_status::SendStatus,
+    server::{Body, BodyStream, Reply, Responder, Upgrade},
     tls_info::TlsInfo,
     url::{UrlError, UrlPart},
     websocket::{
-        BlockingSocket, Callbacks, Client, ClientConfig, Handler, Received, Reply, Responder, Server, ServerConfig,
-        StreamServer, TestSocket, Upgrade, WebSocket, WebSocketConfig, on_message,
+        BlockingSocket, Callbacks, Client, ClientConfig, Handler, Received, Server, ServerConfig, StreamServer,
+        TestSocket, WebSocket, WebSocketConfig, on_message,
     },
 };
 

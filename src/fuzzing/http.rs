@@ -11,7 +11,7 @@ use crate::{
         connection::{BodyLength, HttpConnection, HttpEvent, Next, RequestError, Step},
         range::{Selection, select},
     },
-    server::file_path::relative_path,
+    server::relative_path,
 };
 
 /// Requests as an application sees them, and the responses.
@@ -42,7 +42,7 @@ fn serve(pieces: &[&[u8]]) -> Served {
             };
             served.used += used;
             let ready = match event {
-                Some(HttpEvent::Request(request, _)) => {
+                Some(HttpEvent::Request(request)) => {
                     served.requests.push((format!("{} {}", request.method(), request.uri()), Vec::new()));
                     if served.requests.len() % 2 == 1
                         && let Err(error) = connection.want_body(LIMIT, &mut served.out)
@@ -58,7 +58,7 @@ fn serve(pieces: &[&[u8]]) -> Served {
                     assert!(body.len() as u64 <= LIMIT);
                     false
                 }
-                Some(HttpEvent::End(_)) => true,
+                Some(HttpEvent::End) => true,
                 None => {
                     assert!(used == piece.len() || connection.step() == Step::Ended);
                     break;

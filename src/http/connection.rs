@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version
 use super::{
     head::{HeadError, HeadLimits, HeadReader},
     request_body::{BodyDecoder, BodyError, BodyFraming, BodyStep},
-    response::{write_header, write_status},
+    response::{has_body, write_header, write_status},
 };
 
 /// Largest rest of a body that is discarded, so that the connection can be used again. A longer one is not read: the
@@ -25,8 +25,6 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 pub(crate) enum RequestError {
     Head(HeadError),
     Body(BodyError),
-    /// `Expect` has another value than `100-continue`. RFC 9110 §10.1.1.
-    Expectation,
 }
 
 impl RequestError {
@@ -34,9 +32,7 @@ impl RequestError {
     pub(crate) fn status(self) -> StatusCode {
         match self {
             RequestError::Head(error) => error.status(),
-            RequestError::Body(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
-            RequestError::Body(_) => StatusCode::BAD_REQUEST,
-            RequestError::Expectation => StatusCode::EXPECTATION_FAILED,
+            RequestError::Body(error) => error.status(),
         }
     }
 }
@@ -46,7 +42,6 @@ impl fmt::Display for RequestError {
         match self {
             RequestError::Head(error) => error.fmt(formatter),
             RequestError::Body(error) => error.fmt(formatter),
-            RequestError::Expectation => formatter.write_str("unknown expectation"),
         }
     }
 }
@@ -56,11 +51,11 @@ impl fmt::Display for RequestError {
 pub(crate) enum HttpEvent {
     /// The head of a request. No input is read until the body is [wanted](HttpConnection::want_body) or the response is
     /// complete.
-    Request(Request<()>, BodyFraming),
+    Request(Request<()>),
     /// A part of the body: this part of the input.
     Data(Range<usize>),
-    /// The body is complete.
-    End(HeaderMap),
+    /// The body is complete. Its trailers were checked and are dropped.
+    End,
 }
 
 /// Length of a response's body.
@@ -160,8 +155,8 @@ impl HttpConnection {
                 Input::Head => {
                     let read = self.reader.read(&input[at..], &self.limits).map_err(RequestError::Head)?;
                     let Some((request, used)) = read else { return Ok((input.len(), None)) };
-                    let framing = self.begin(&request)?;
-                    return Ok((at + used, Some(HttpEvent::Request(request, framing))));
+                    self.begin(&request)?;
+                    return Ok((at + used, Some(HttpEvent::Request(request))));
                 }
                 Input::Body(decoder) => {
                     let (used, step) = decoder.read(&input[at..]).map_err(RequestError::Body)?;
@@ -170,9 +165,9 @@ impl HttpConnection {
                     let event = match step {
                         None => None,
                         Some(BodyStep::Data(range)) => Some(HttpEvent::Data(at + range.start..at + range.end)),
-                        Some(BodyStep::End(trailers)) => {
+                        Some(BodyStep::End(_)) => {
                             self.input = Input::Complete;
-                            Some(HttpEvent::End(trailers))
+                            Some(HttpEvent::End)
                         }
                     };
                     return Ok((at + used, event));
@@ -191,8 +186,8 @@ impl HttpConnection {
         }
     }
 
-    /// Begins an exchange.
-    fn begin(&mut self, request: &Request<()>) -> Result<BodyFraming, RequestError> {
+    /// Begins an exchange. Whether the request needs a `Host` is left to the caller.
+    fn begin(&mut self, request: &Request<()>) -> Result<(), RequestError> {
         let (headers, version) = (request.headers(), request.version());
         self.exchange = Exchange {
             is_head: request.method() == Method::HEAD,
@@ -200,18 +195,15 @@ impl HttpConnection {
             persists: persists(version, headers),
             ..Exchange::default()
         };
-        if version >= Version::HTTP_11 && !headers.contains_key(header::HOST) {
-            return Err(RequestError::Head(HeadError::Host));
-        }
         let framing = BodyFraming::of_request(version, headers).map_err(RequestError::Body)?;
         if let Some(expectation) = headers.get(header::EXPECT).filter(|_| version >= Version::HTTP_11) {
             if !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue") {
-                return Err(RequestError::Expectation);
+                return Err(RequestError::Head(HeadError::Expectation));
             }
             self.exchange.awaits_continue = !framing.is_empty();
         }
         self.input = if framing.is_empty() { Input::Complete } else { Input::Held(framing) };
-        Ok(framing)
+        Ok(())
     }
 
     /// Asks for the body, of at most `limit` bytes. Appends the interim response that the client may wait for.
@@ -248,8 +240,7 @@ impl HttpConnection {
     ) {
         let status = response.status();
         self.exchange.persists &= self.rest_is_short();
-        let bodiless = status.is_informational()
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS);
+        let bodiless = !has_body(status);
         let chunked = length == BodyLength::Unknown && !self.exchange.is_http_10;
         write_status(status, out);
         let own = [header::CONTENT_LENGTH, header::CONNECTION, header::TRANSFER_ENCODING, header::DATE];
@@ -264,10 +255,18 @@ impl HttpConnection {
             // The end of the connection ends the body.
             BodyLength::Unknown => self.exchange.persists &= self.exchange.is_head,
         }
-        match (self.exchange.persists, self.exchange.is_http_10) {
-            (false, _) => write_header(&header::CONNECTION, b"close", out),
-            (true, true) => write_header(&header::CONNECTION, b"keep-alive", out),
-            (true, false) => {}
+        // `Upgrade` must also be listed in `Connection` (RFC 9110 §7.8).
+        let connection: &[u8] =
+            match (response.headers().contains_key(header::UPGRADE), self.exchange.persists, self.exchange.is_http_10) {
+                (false, true, false) => b"",
+                (false, true, true) => b"keep-alive",
+                (false, false, _) => b"close",
+                (true, true, false) => b"Upgrade",
+                (true, true, true) => b"Upgrade, keep-alive",
+                (true, false, _) => b"Upgrade, close",
+            };
+        if !connection.is_empty() {
+            write_header(&header::CONNECTION, connection, out);
         }
         out.extend_from_slice(b"\r\n");
         self.exchange.output = match () {
@@ -298,14 +297,19 @@ impl HttpConnection {
         }
     }
 
+    /// What surrounds a part of the response's body, if the body is chunked.
+    pub(crate) fn chunk_framing(&self, length: usize) -> Option<(String, &'static [u8])> {
+        (self.exchange.output == Output::Chunked).then(|| (format!("{length:x}\r\n"), &b"\r\n"[..]))
+    }
+
     /// Completes the response. The next request may follow, or the connection closes.
     pub(crate) fn end_response(&mut self, out: &mut Vec<u8>) -> Next {
         if self.exchange.output == Output::Chunked {
             out.extend_from_slice(b"0\r\n\r\n");
         }
-        self.exchange.output = Output::None;
+        let persists = std::mem::take(&mut self.exchange).persists;
         self.input = match std::mem::replace(&mut self.input, Input::Ended) {
-            _ if !self.exchange.persists => Input::Ended,
+            _ if !persists => Input::Ended,
             Input::Complete => Input::Head,
             Input::Body(decoder) => Input::Discarding(decoder),
             Input::Held(framing) => match BodyDecoder::new(framing, MAX_DISCARDED_BYTES) {

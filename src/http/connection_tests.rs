@@ -30,7 +30,7 @@ impl Application {
         loop {
             let (used, event) = self.connection.read(input)?;
             match event {
-                Some(HttpEvent::Request(request, _)) => {
+                Some(HttpEvent::Request(request)) => {
                     self.log.push(format!("{} {}", request.method(), request.uri()));
                     self.request = Some(request);
                     self.connection.want_body(LIMIT, &mut self.out)?;
@@ -39,7 +39,7 @@ impl Application {
                     }
                 }
                 Some(HttpEvent::Data(range)) => self.body.extend_from_slice(&input[range]),
-                Some(HttpEvent::End(_)) => self.answer(),
+                Some(HttpEvent::End) => self.answer(),
                 None => return Ok(&input[used..]),
             }
             input = &input[used..];
@@ -289,7 +289,7 @@ fn upgrade_in_the_middle_of_a_pipeline_leaves_the_rest_to_the_next_protocol() {
     connection.begin_response(&Response::new(()), BodyLength::Known(0), DATE, &mut out);
     assert_eq!(connection.end_response(&mut out), Next::Request);
     let (more, event) = connection.read(&input[used..]).unwrap();
-    assert!(matches!(event, Some(HttpEvent::Request(request, _)) if request.headers().contains_key("upgrade")));
+    assert!(matches!(event, Some(HttpEvent::Request(request)) if request.headers().contains_key("upgrade")));
     connection.upgrade();
     assert_eq!(&input[used + more..], b"frames");
     assert_eq!(connection.read(b"frames").map(|(used, _)| used), Ok(0));

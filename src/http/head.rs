@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::{setters::setters, url::percent};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri::Authority};
 
 /// Limits on the size of a request head on a server, and of a response head on a client.
 ///
@@ -61,11 +61,14 @@ pub enum HeadError {
     /// The request target is not a URI, or its path decodes to another escape (`%%32e`). A `%` that begins no escape
     /// stands for itself, as in the URL standard.
     InvalidTarget,
-    /// `Host` occurs more than once, or is missing in a request of HTTP/1.1. RFC 9112 §3.2.
+    /// `Host` occurs more than once, is not a host with an optional port, or is missing in a request of HTTP/1.1. RFC
+    /// 9112 §3.2.
     ///
     /// A missing header of an opening handshake is [`HandshakeError::Host`](crate::HandshakeError::Host), where the
     /// version requires the header.
     Host,
+    /// `Expect` has another value than `100-continue`. Answered with 417. RFC 9110 §10.1.1.
+    Expectation,
     /// The length of the body is ambiguous: `Content-Length` occurs twice, or next to `Transfer-Encoding`. RFC 9112
     /// §6.3.
     BodyLength,
@@ -78,10 +81,11 @@ pub enum HeadError {
 }
 
 impl HeadError {
-    /// Status of the server's response: 414, 431 or 400.
+    /// Status of the server's response: 414, 417, 431 or 400.
     pub fn status(self) -> StatusCode {
         match self {
             HeadError::TargetTooLong => StatusCode::URI_TOO_LONG,
+            HeadError::Expectation => StatusCode::EXPECTATION_FAILED,
             HeadError::TooLarge | HeadError::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         }
@@ -95,7 +99,8 @@ impl fmt::Display for HeadError {
             HeadError::Nul => "NUL in the head",
             HeadError::Malformed => "not HTTP/1",
             HeadError::InvalidTarget => "invalid request target",
-            HeadError::Host => "exactly one Host header is required",
+            HeadError::Host => "exactly one Host header with a valid host is required",
+            HeadError::Expectation => "unknown expectation",
             HeadError::BodyLength => "ambiguous body length",
             HeadError::TargetTooLong => "request target too long",
             HeadError::TooLarge => "head too large",
@@ -286,7 +291,8 @@ fn parse_target(target: &str) -> Result<Uri, HeadError> {
 /// Refuses heads that two parsers could interpret differently: the host of the request, and the end of its body.
 fn check_unambiguous(request: &Request<()>) -> Result<(), HeadError> {
     let headers = request.headers();
-    if headers.get_all(header::HOST).iter().count() > 1 {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    if hosts.next().is_some_and(|host| !is_host(host.as_bytes())) || hosts.next().is_some() {
         return Err(HeadError::Host);
     }
     let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
@@ -294,6 +300,13 @@ fn check_unambiguous(request: &Request<()>) -> Result<(), HeadError> {
         return Err(HeadError::BodyLength);
     }
     Ok(())
+}
+
+/// Returns `true` for a host with an optional port (RFC 9110 §7.2): no user, no path, nothing that divides a URL. Empty
+/// for a target without an authority.
+fn is_host(value: &[u8]) -> bool {
+    let has_no_user = !value.contains(&b'@');
+    value.is_empty() || has_no_user && Authority::try_from(value).is_ok()
 }
 
 /// Refuses a request of HTTP/1.1 without a `Host` header. Not part of parsing, because a protocol that is upgraded to

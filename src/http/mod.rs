@@ -3,22 +3,27 @@
 //! The vocabulary is that of the [`http`](https://docs.rs/http) crate, re-exported here.
 
 pub(crate) mod body;
+#[cfg(feature = "server")]
 pub(crate) mod conditional;
 pub(crate) mod connection;
 pub(crate) mod credentials;
 pub(crate) mod head;
 pub(crate) mod origins;
 mod query;
+#[cfg(feature = "server")]
 pub(crate) mod range;
-mod request;
+pub(crate) mod request;
 pub(crate) mod request_body;
 pub(crate) mod response;
 pub(crate) mod retry_after;
+#[cfg(feature = "server")]
+pub(crate) mod route_error;
 pub(crate) mod token;
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 
 pub use self::{
     head::{HeadError, HeadLimits},
+    request_body::BodyError,
     request::Request,
 };

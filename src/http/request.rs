@@ -1,11 +1,13 @@
 //! A request with the address and the TLS data of its sender.
 
+#[cfg(feature = "server")]
+use std::str::Utf8Error;
 use std::{borrow::Cow, net::SocketAddr, rc::Rc};
 
 use http::{HeaderMap, HeaderName, Method, header};
 
 use super::query;
-use crate::tls_info::TlsInfo;
+use crate::{buffer::Bytes, tls_info::TlsInfo};
 
 /// An HTTP request: the request of a client to a server, or that of an opening [`Handshake`](crate::Handshake).
 #[derive(Debug, Clone)]
@@ -15,9 +17,26 @@ pub struct Request {
     pub(crate) secured: Option<Rc<TlsInfo>>,
     /// A proxy in front terminates TLS.
     pub(crate) proxied: bool,
+    /// Parameters of the path, if the request has a route.
+    pub(crate) params: Params,
+    /// The collected body.
+    pub(crate) body: Bytes,
 }
 
+/// Parameters of a path, decoded.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Params(pub(crate) Vec<(String, String)>);
+
 impl Request {
+    pub(crate) fn new(
+        head: http::Request<()>,
+        peer_addr: SocketAddr,
+        secured: Option<Rc<TlsInfo>>,
+        proxied: bool,
+    ) -> Self {
+        Request { head, peer_addr, secured, proxied, params: Params::default(), body: Bytes::new() }
+    }
+
     /// The request head as a type of the `http` crate: method, URI, version, headers.
     pub fn http(&self) -> &http::Request<()> {
         &self.head
@@ -57,6 +76,59 @@ impl Request {
     /// Segments of the path, decoded. Empty segments are left out: `/rooms/a%20b` has `rooms` and `a b`.
     pub fn path_segments(&self) -> impl Iterator<Item = Cow<'_, str>> {
         query::segments(self.path())
+    }
+
+    /// Parameter of the path, decoded: of the route `/rooms/{room}`, the parameter `room`. See
+    /// [`Routes`](crate::Routes).
+    ///
+    /// A parameter is never empty. The decoded value may contain any character, a slash included.
+    ///
+    /// # Panics
+    ///
+    /// If the route of the request has no parameter of this name.
+    #[cfg(feature = "server")]
+    pub fn param(&self, name: &str) -> &str {
+        let value = self.params().find(|(known, _)| *known == name).map(|(_, value)| value);
+        value.unwrap_or_else(|| panic!("the route of {:?} has no parameter {name:?}", self.path()))
+    }
+
+    /// All parameters of the path, decoded, in their order.
+    #[cfg(feature = "server")]
+    pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.params.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Body of the request. Empty before a [route](crate::Routes) has collected it, so in
+    /// [`on_request`](crate::Server::on_request).
+    #[cfg(feature = "server")]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Body of the request as text.
+    ///
+    /// # Errors
+    ///
+    /// The body is not UTF-8. The error converts to a [`Reply`](crate::Reply) with status 400.
+    #[cfg(feature = "server")]
+    pub fn text(&self) -> Result<&str, Utf8Error> {
+        str::from_utf8(&self.body)
+    }
+
+    /// Body of the request as JSON.
+    ///
+    /// # Errors
+    ///
+    /// The body is not JSON, or not a `T`. The error converts to a [`Reply`](crate::Reply) with status 400.
+    #[cfg(feature = "json")]
+    pub fn json<'r, T: serde::Deserialize<'r>>(&'r self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&self.body)
+    }
+
+    /// Value that [`on_request`](crate::Server::on_request) has attached by
+    /// [`Upgrade::extension`](crate::Upgrade::extension).
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.head.extensions().get()
     }
 
     /// Cookies as pairs of name and value, without quotes around values. RFC 6265 §4.2.1.

@@ -5,7 +5,7 @@
 
 use std::{fmt, ops::Range};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 
 use super::token::is_token_octet;
 
@@ -15,9 +15,10 @@ pub(crate) const MAX_CHUNK_LINE_BYTES: usize = 8 * 1024;
 /// Most digits of a chunk size: a size of 60 bits. Leading zeros count.
 const MAX_SIZE_DIGITS: usize = 15;
 
-/// Why the body of a request was refused. The server answers with 400, or 413, and closes.
+/// Why the body of a request was refused. The server answers with 400 or 413, and closes the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BodyError {
+#[non_exhaustive]
+pub enum BodyError {
     /// The length is ambiguous: two lengths, a length that is not a plain number, a length next to `Transfer-Encoding`,
     /// or `Transfer-Encoding` in HTTP/1.0. RFC 9112 §6.
     Length,
@@ -27,8 +28,16 @@ pub(crate) enum BodyError {
     Chunk,
     /// A chunk-size line or the trailer section is too long, or a trailer line is malformed.
     Trailer,
-    /// The body is longer than its limit.
+    /// The body is longer than its limit: [`ServerConfig::max_body_bytes`](field@crate::ServerConfig::max_body_bytes),
+    /// or that of its routes.
     TooLarge,
+}
+
+impl BodyError {
+    /// Status of the server's response: 413 or 400.
+    pub fn status(self) -> StatusCode {
+        if self == BodyError::TooLarge { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST }
+    }
 }
 
 impl fmt::Display for BodyError {

@@ -29,7 +29,7 @@ pub(crate) fn write(response: &Response<Vec<u8>>, to: &Method, out: &mut Vec<u8>
     // `Upgrade` must also be listed in `Connection` (RFC 9110 §7.8).
     let connection: &[u8] = if response.headers().contains_key(header::UPGRADE) { b"Upgrade, close" } else { b"close" };
     write_header(&header::CONNECTION, connection, out);
-    let has_body = !(status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED));
+    let has_body = has_body(status);
     if has_body {
         write_header(&header::CONTENT_LENGTH, response.body().len().to_string().as_bytes(), out);
     }
@@ -37,6 +37,11 @@ pub(crate) fn write(response: &Response<Vec<u8>>, to: &Method, out: &mut Vec<u8>
     if has_body && to != Method::HEAD {
         out.extend_from_slice(response.body());
     }
+}
+
+/// Returns `true` if a response with this status has a body, be it empty (RFC 9112 §6.3).
+pub(crate) fn has_body(status: StatusCode) -> bool {
+    !(status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED))
 }
 
 /// Appends the status line.

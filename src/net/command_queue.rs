@@ -112,11 +112,20 @@ impl<T> CommandQueue<T> {
 
     /// Adds an item, and wakes the reactor for the first of a batch.
     pub(crate) fn push(&self, item: T) -> Result<(), PushError> {
+        self.push_within(self.capacity, item)
+    }
+
+    /// As [`push`](Self::push), beyond the capacity: for items of which the caller bounds the number.
+    pub(crate) fn push_beyond(&self, item: T) -> Result<(), PushError> {
+        self.push_within(usize::MAX, item)
+    }
+
+    fn push_within(&self, capacity: usize, item: T) -> Result<(), PushError> {
         let mut items = self.lock();
         if items.closed {
             return Err(PushError::Closed);
         }
-        if items.queue.len() >= self.capacity {
+        if items.queue.len() >= capacity {
             return Err(PushError::Full);
         }
         items.queue.push(item);

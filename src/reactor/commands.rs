@@ -55,10 +55,11 @@ impl<K: Kernel> Reactor<K> {
         reconnection.is_some_and(|reconnection| reconnection.precedes(place))
     }
 
-    /// Wakes the handler of an opening handshake. A wake-up that arrives later is not needed any more.
+    /// Wakes the handler of an HTTP request or an opening handshake. A wake-up that arrives later is not needed any
+    /// more.
     fn wake(&mut self, id: ConnectionId) {
-        let opening = |outbound: &Outbound| outbound.state.is_open() && outbound.encoding.is_opening();
-        if self.hub.outbound(id).is_some_and(opening) {
+        let waits = |outbound: &Outbound| outbound.state.is_open() && outbound.encoding.is_reserved();
+        if self.hub.outbound(id).is_some_and(waits) {
             self.call(id.key(), |handler, stream| handler.on_event(stream, &Wakeup));
         }
     }

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     callback_scope::CallbackScope,
-    config::ReactorConfig,
+    config::{PanicPolicy, ReactorConfig},
     connection::{
         encoding::Encoding,
         excess::Excess,
@@ -32,6 +32,7 @@ use super::{
     timer::{later, task::Task, timers::Timers},
 };
 use crate::{
+    buffer::Bytes,
     net::{CommandQueue, Randomness, Wake},
     protocol::{
         Side,
@@ -95,6 +96,7 @@ pub struct Hub {
     pub(super) pending: Rc<Pending>,
     /// Time of the last warning that a peer can cause at will; such warnings are limited to one per second.
     warned: Option<Instant>,
+    pub(super) panic_policy: PanicPolicy,
 }
 
 impl Hub {
@@ -121,6 +123,7 @@ impl Hub {
             command_queue: Arc::new(CommandQueue::new(config.remote_commands, waker)),
             pending: Rc::default(),
             warned: None,
+            panic_policy: config.panic_policy,
         }
     }
 
@@ -162,8 +165,8 @@ impl Hub {
     /// is not closing.
     pub fn is_open(&self, id: ConnectionId) -> bool {
         self.outbound(id).is_some_and(|outbound| {
-            let opening = outbound.state.is_connecting() || outbound.encoding.is_opening();
-            outbound.state.is_open() && !opening
+            let reserved = outbound.state.is_connecting() || outbound.encoding.is_reserved();
+            outbound.state.is_open() && !reserved
         })
     }
 
@@ -282,10 +285,41 @@ impl Hub {
         &self.pools.contexts
     }
 
-    /// Reserves the output for [`write_handshake`](Self::write_handshake) until the connection is a WebSocket.
+    /// Reserves the output for [`write_handshake`](Self::write_handshake) until the connection is a WebSocket. `side`:
+    /// a server answers HTTP requests before.
     pub(crate) fn reserve(&mut self, id: ConnectionId, side: Side) {
         if let Some(outbound) = self.outbounds.open_mut(id) {
-            outbound.encoding = Encoding::Opening(side);
+            outbound.encoding = if side == Side::Server { Encoding::Http } else { Encoding::Opening };
+        }
+    }
+
+    /// Queues the bytes that `write` appends, about `expected` of them, even if the output has no room.
+    pub(crate) fn append(&mut self, id: ConnectionId, expected: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(outbound) = self.outbounds.open_mut(id) {
+            outbound.append(expected, &mut self.pools, write);
+            self.touch(id.key());
+        }
+    }
+
+    /// Queues bytes without a copy, even if the output has no room.
+    pub(crate) fn append_shared(&mut self, id: ConnectionId, bytes: Bytes) {
+        if let Some(outbound) = self.outbounds.open_mut(id) {
+            outbound.append_shared(bytes, &mut self.pools);
+            self.touch(id.key());
+        }
+    }
+
+    /// Returns `true` if output of an open connection is below the mark at which reading pauses.
+    pub(crate) fn has_room(&self, id: ConnectionId) -> bool {
+        let has_room = |outbound: &Outbound| outbound.buffered() < outbound.config.output.pause_reading_bytes.max(1);
+        self.outbound(id).is_some_and(|outbound| outbound.state.is_open() && has_room(outbound))
+    }
+
+    /// Has `on_drain` called once the output has fallen to the low-water mark, even if it was never above.
+    pub(crate) fn await_drain(&mut self, id: ConnectionId) {
+        if let Some(outbound) = self.outbounds.open_mut(id) {
+            outbound.state.await_drain();
+            self.touch(id.key());
         }
     }
 

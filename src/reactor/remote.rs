@@ -81,6 +81,13 @@ impl Remote {
         Remote { queue }
     }
 
+    /// As [`wake`](Self::wake), also while too many commands wait: for a caller that wakes a connection again only after
+    /// the last wake-up has arrived.
+    pub(crate) fn wake_surely(&self, id: ConnectionId) {
+        // Without a reactor there is no one to wake.
+        let _ = self.queue.push_beyond(Command::Wake(id));
+    }
+
     fn push(&self, command: Command) -> Result<(), RemoteError> {
         self.queue.push(command).map_err(|refused| match refused {
             PushError::Full => RemoteError::Full,

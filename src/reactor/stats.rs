@@ -17,7 +17,9 @@ pub struct Stats {
     pub connected: u64,
     /// WebSockets opened, as server or client.
     pub opened: u64,
-    /// Requests answered with anything but a WebSocket.
+    /// HTTP requests whose heads have arrived, those of opening handshakes included.
+    pub requests: u64,
+    /// Requests refused: of WebSockets that were not opened, or faulty.
     pub refused: u64,
     /// Connections closed right after accept, because too many handshakes were pending.
     pub turned_away: u64,

@@ -12,6 +12,7 @@ use super::{
     dial::reconnect::{Attempt, Retry},
     hub::Hub,
     id::{ConnectionId, TimerId},
+    panic::{Panicked, catch_panic},
 };
 #[cfg(feature = "tls")]
 use crate::net::tls::TlsConnector;
@@ -312,6 +313,21 @@ impl<'a> Stream<'a> {
     /// Returns the [`Hub`]: other connections, topics, timers and the loop.
     pub fn hub(&mut self) -> &mut Hub {
         self.hub
+    }
+
+    /// Calls user code that makes a value for the protocol of the connection. A panic is counted, and its message
+    /// returned.
+    pub(crate) fn guard<T>(&mut self, call: impl FnOnce(&mut Hub) -> T) -> Result<T, String> {
+        let policy = self.hub.panic_policy;
+        catch_panic(policy, || call(self.hub)).map_err(|Panicked(message)| {
+            self.hub.stats.panics += 1;
+            message
+        })
+    }
+
+    /// Returns `true` if this callback hands the connection over.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.hub.callback.successor.is_some()
     }
 
     pub(super) fn handed_back(&self) -> usize {

@@ -1,4 +1,40 @@
-//! The server floor: routes and replies of HTTP.
+//! The server floor: HTTP requests on a stream, their routes and replies.
 
-pub(crate) mod file_path;
-pub(crate) mod routes;
+mod body;
+mod date;
+#[cfg(feature = "server")]
+mod file_path;
+#[cfg(feature = "server")]
+mod files;
+mod http_stream;
+mod preamble;
+mod reply;
+mod responder;
+#[cfg(feature = "server")]
+mod route_table;
+mod site;
+mod upgrade;
+#[cfg(feature = "server")]
+mod upload;
+mod waker;
+
+pub use self::{
+    body::{Body, BodyStream},
+    reply::Reply,
+    responder::Responder,
+    upgrade::Upgrade,
+};
+#[cfg(feature = "server")]
+pub use self::{
+    files::Files,
+    upload::{RequestBody, Upload},
+};
+#[cfg(all(feature = "server", any(test, fuzzing)))]
+pub(crate) use self::file_path::relative_path;
+#[cfg(feature = "server")]
+pub(crate) use self::route_table::{Methods, RouteTable};
+pub(crate) use self::{
+    date::DateClock,
+    http_stream::HttpStream,
+    site::{Endpoint, Found, HttpConfig, Refusal, Rules, Site, Target},
+};

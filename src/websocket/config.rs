@@ -6,6 +6,7 @@ use crate::{
     http::head::HeadLimits,
     protocol::{MessageLimits, Version},
     reactor::StreamConfig,
+    server::{DateClock, HttpConfig},
     setters::setters,
 };
 
@@ -29,7 +30,7 @@ pub struct WebSocketConfig {
     /// The time-out does not run while reading is suspended. Where the ping left slowly behind other output, up to
     /// three times as long is allowed.
     pub pong_timeout: Duration,
-    /// Messages and control frames handled for one connection before other connections get their turn. Default 256.
+    /// Messages, control frames and HTTP requests handled for one connection before other connections get their turn. Default 256.
     ///
     /// 0 counts as 1.
     pub message_budget: usize,
@@ -83,12 +84,26 @@ pub struct ServerConfig {
     pub websocket: WebSocketConfig,
     /// Limits of the request head. Default 16 KiB and 100 headers. A larger head is answered with 414 or 431.
     pub head: HeadLimits,
-    /// Time from the accepted connection to the reply: TLS, request, and [deferred](crate::Reply::later) reply. Default
-    /// 10 s.
+    /// Time from the accepted connection to the complete head of its first request, TLS included; of a WebSocket, to
+    /// the reply, a [deferred](crate::Reply::later) one included. Default 10 s.
     ///
     /// The deadline is absolute: a request that arrives slowly does not move it. An incomplete request head is answered
-    /// with 408, an undecided request with 503. A connection without any byte of a request is terminated.
+    /// with 408, an undecided request with 503. A connection without any byte of a request is terminated. The head of a
+    /// later request has the same time from its first byte.
     pub opening_timeout: Duration,
+    /// Largest body of a request. Default 1 MiB. [`Routes::max_body_bytes`](crate::Routes::max_body_bytes) sets it for
+    /// single routes.
+    ///
+    /// A longer body is answered with 413. Routes only: without a route, a body is not read.
+    pub max_body_bytes: u64,
+    /// Time for 4 KiB of a request's body, or for its rest. Default 10 s. Then the request is answered with 408.
+    pub body_timeout: Duration,
+    /// Time for the [deferred](crate::Reply::later) reply to a request of HTTP. Default 60 s. Then the request is
+    /// answered with 503.
+    pub reply_timeout: Duration,
+    /// Time for the next request on a connection, from the end of the last response. Default 75 s. Then the connection
+    /// is closed.
+    pub keep_alive_timeout: Duration,
     /// Time for the peer to read an HTTP response and end its side, once the system has taken the response. Default
     /// 2 s.
     ///
@@ -141,12 +156,36 @@ impl ServerConfig {
         websocket: WebSocketConfig,
         head: HeadLimits,
         opening_timeout: Duration,
+        max_body_bytes: u64,
+        body_timeout: Duration,
+        reply_timeout: Duration,
+        keep_alive_timeout: Duration,
         linger_timeout: Duration,
         pending_handshakes: Option<usize>,
         pending_handshakes_per_address: Option<usize>,
         secure_proxy: bool,
         flash_policy: bool,
         healthcheck: bool,
+    }
+
+    /// The part that concerns HTTP.
+    pub(super) fn http(&self) -> HttpConfig {
+        HttpConfig {
+            head: self.head,
+            max_body_bytes: self.max_body_bytes,
+            opening_timeout: self.opening_timeout,
+            body_timeout: self.body_timeout,
+            reply_timeout: self.reply_timeout,
+            keep_alive_timeout: self.keep_alive_timeout,
+            linger_timeout: self.linger_timeout,
+            pending_handshakes: self.pending_handshakes,
+            pending_handshakes_per_address: self.pending_handshakes_per_address,
+            secure_proxy: self.secure_proxy,
+            flash_policy: self.flash_policy,
+            healthcheck: self.healthcheck,
+            request_budget: self.websocket.message_budget,
+            date: DateClock::default(),
+        }
     }
 
     /// Sets [`versions`](field@Self::versions).
@@ -162,6 +201,10 @@ impl Default for ServerConfig {
             websocket: WebSocketConfig::default(),
             head: HeadLimits::default(),
             opening_timeout: Duration::from_secs(10),
+            max_body_bytes: 1024 * 1024,
+            body_timeout: Duration::from_secs(10),
+            reply_timeout: Duration::from_secs(60),
+            keep_alive_timeout: Duration::from_secs(75),
             linger_timeout: Duration::from_secs(2),
             pending_handshakes: None,
             pending_handshakes_per_address: None,

@@ -13,8 +13,7 @@ pub use callbacks::{Callbacks, on_message};
 pub use client::{Client, blocking::BlockingSocket};
 pub use config::{ClientConfig, ServerConfig, WebSocketConfig};
 pub use handler::{Handler, WebSocket};
-pub use server::{
-    Server, StreamServer,
-    reply::{Reply, Upgrade, responder::Responder},
-};
+#[cfg(feature = "server")]
+pub use server::routes::Routes;
+pub use server::{Server, StreamServer};
 pub use testing::{Received, TestSocket};

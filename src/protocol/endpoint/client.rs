@@ -158,7 +158,7 @@ impl ClientHandshake {
         let proof = self.ask(|ask| ask.write(&mut masks, &mut written));
         let head = parse_written(&written, &self.headers).map_err(RequestError::Head)?;
         out.extend_from_slice(&written);
-        let request = Request { head, peer_addr: self.peer_addr, secured: None, proxied: self.url.secure }.into();
+        let request = Request::new(head, self.peer_addr, None, self.url.secure).into();
         let state = State::Head { reader: ResponseReader::default(), request, proof };
         Ok(PendingResponse { client: self, masks: Some(masks), response: None, state })
     }

@@ -159,7 +159,7 @@ impl ServerHandshake {
                 let request = match reader.read(input, &self.head) {
                     Ok(None) => return Ok((input.len(), None)),
                     Ok(Some((head, used))) => {
-                        let request = Request { head, peer_addr: self.peer_addr, secured: None, proxied: self.secure };
+                        let request = Request::new(head, self.peer_addr, None, self.secure);
                         request.check_host().map(|()| (used, request))
                     }
                     Err(error) => Err(error),

@@ -1,14 +1,16 @@
 //! How the output of a connection is encoded.
 
-use crate::protocol::{Side, encoder::Encoder};
+use crate::protocol::encoder::Encoder;
 
 /// Encoding of a connection's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::reactor) enum Encoding {
     /// Bytes, as they are written.
     Raw,
-    /// Bytes of a WebSocket's opening handshake, on this side. The application cannot send yet.
-    Opening(Side),
+    /// Responses of an HTTP server. The application cannot send.
+    Http,
+    /// Bytes of a client's opening handshake. The application cannot send yet.
+    Opening,
     /// Frames of a WebSocket.
     WebSocket(Encoder),
 }
@@ -19,11 +21,12 @@ impl Encoding {
     pub(in crate::reactor) fn encoder(self) -> Option<Encoder> {
         match self {
             Encoding::WebSocket(encoder) => Some(encoder),
-            Encoding::Raw | Encoding::Opening(_) => None,
+            Encoding::Raw | Encoding::Http | Encoding::Opening => None,
         }
     }
 
-    pub(in crate::reactor) fn is_opening(self) -> bool {
-        matches!(self, Encoding::Opening(_))
+    /// Returns `true` if only the protocol of the connection sends, and not the application.
+    pub(in crate::reactor) fn is_reserved(self) -> bool {
+        matches!(self, Encoding::Http | Encoding::Opening)
     }
 }

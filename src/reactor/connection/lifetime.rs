@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr};
 use crate::{
     error::Error,
     net::{Kernel, transport::Transport},
-    protocol::{CloseReason, ClosedBy, Side},
+    protocol::{CloseReason, ClosedBy},
     reactor::{
         Reactor,
         connection::{encoding::Encoding, inbound::Inbound, outbound::Outbound},
@@ -59,7 +59,7 @@ impl<K: Kernel> Reactor<K> {
             return self.remove_reported(key);
         }
         // The handshake of a client ends early.
-        let opening = self.hub.outbounds[key].encoding == Encoding::Opening(Side::Client);
+        let opening = self.hub.outbounds[key].encoding == Encoding::Opening;
         let error = match (reason.by, dialing) {
             (ClosedBy::Network(kind), Some(dialing)) => Some((*dialing).error(kind)),
             (ClosedBy::Network(io::ErrorKind::UnexpectedEof) | ClosedBy::Peer, None) if opening => {

@@ -11,6 +11,7 @@ use crate::{
     reactor::{
         Reactor,
         connection::{
+            encoding::Encoding,
             outbound::queue::MAX_SLICES,
             output_rule::OutputRule,
             state::{Effect, Event},
@@ -87,7 +88,7 @@ impl<K: Kernel> Reactor<K> {
         }
         // A connection that is connecting, in a TLS handshake or in its opening handshake has a deadline of its own.
         let established = !outbound.state.is_connecting() && !inbound.transport.is_handshaking();
-        let opening = outbound.state.is_open() && outbound.encoding.is_opening();
+        let opening = outbound.state.is_open() && outbound.encoding == Encoding::Opening;
         if !established || opening {
             return outbound.end_rule();
         }

@@ -207,7 +207,7 @@ impl ClientStream {
 
     fn on_accepted(&mut self, stream: &mut Stream<'_>, asked: Asked, response: Response<()>, agreed: Negotiated) {
         let (peer_addr, secured) = (stream.peer_addr(), stream.tls_info());
-        let request = Request { head: asked.request, peer_addr, secured, proxied: false };
+        let request = Request::new(asked.request, peer_addr, secured, false);
         let Negotiated { subprotocol, compression } = agreed;
         let mut handshake = Handshake::new(request, self.options().version, subprotocol, compression);
         handshake.answered_by(response);

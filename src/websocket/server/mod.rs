@@ -1,17 +1,18 @@
 //! The server: which handshakes are accepted, and which handler each connection gets.
 
-mod preamble;
-pub(super) mod reply;
-
-mod stream;
+mod opening;
+#[cfg(feature = "server")]
+pub(super) mod routes;
+mod site;
 
 use std::{fmt, net::SocketAddr, rc::Rc, time::Duration};
 
-use super::{
-    config::{ServerConfig, WebSocketConfig},
-    handler::Handler,
-    server::{reply::Reply, stream::ServerStream},
-};
+#[cfg(feature = "server")]
+use self::routes::Routes;
+use self::site::WebSocketSite;
+use super::{config::ServerConfig, handler::Handler};
+#[cfg(feature = "server")]
+use crate::{http::route_error::RouteError, server::RouteTable};
 use crate::{
     error::{Error, ListenError},
     http::{
@@ -21,10 +22,19 @@ use crate::{
     net::{Bind, Kernel, tls::TlsAcceptor},
     protocol::{Handshake, Version, deflate::DeflateConfig, handshake::server::Subprotocols},
     reactor::{Hub, Listening, Reactor, Service, StreamConfig, StreamHandler},
+    server::{Endpoint, HttpStream, Reply, Rules, Target},
 };
 
 /// Makes a handler for each accepted handshake.
 type Factory = dyn Fn(&Handshake) -> Box<dyn Handler>;
+
+/// What the requests of a server lead to.
+enum Endpoints {
+    /// Every path is a WebSocket.
+    One(Rc<Endpoint<Rc<Factory>>>),
+    #[cfg(feature = "server")]
+    Routes(RouteTable<Rc<Endpoint<Rc<Factory>>>>),
+}
 
 /// Replies to requests.
 type OnRequest = dyn Fn(&Request, &mut Hub) -> Reply;
@@ -57,7 +67,7 @@ type OnError = dyn Fn(SocketAddr, &Error);
 /// `echo_subprotocols`, the last call counts.
 #[must_use = "a server does nothing until it listens"]
 pub struct Server {
-    pub(in crate::websocket) factory: Box<Factory>,
+    endpoints: Endpoints,
     pub(in crate::websocket) on_request: Option<Box<OnRequest>>,
     pub(in crate::websocket) on_error: Option<Box<OnError>>,
     pub(in crate::websocket) origins: Origins,
@@ -84,8 +94,24 @@ impl Server {
         config: ServerConfig,
         factory: impl Fn(&Handshake) -> H + 'static,
     ) -> Self {
+        let factory: Rc<Factory> = Rc::new(move |handshake| Box::new(factory(handshake)));
+        let target = Rc::new(Target::Socket(factory));
+        Server::with_endpoints(config, Endpoints::One(Rc::new(Endpoint { target, rules: Rules::default() })))
+    }
+
+    /// Makes a server with the default configuration, and with a handler or a reply for each [route](Routes).
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError`]: two routes conflict, a pattern is malformed, or a folder of files does not exist.
+    #[cfg(feature = "server")]
+    pub fn routes(routes: Routes) -> Result<Self, RouteError> {
+        Ok(Server::with_endpoints(ServerConfig::default(), Endpoints::Routes(routes.into_table()?)))
+    }
+
+    fn with_endpoints(config: ServerConfig, endpoints: Endpoints) -> Self {
         Server {
-            factory: Box::new(move |handshake| Box::new(factory(handshake))),
+            endpoints,
             on_request: None,
             on_error: None,
             origins: Origins::Any,
@@ -270,12 +296,8 @@ impl Server {
     /// reactor.listen_stream("127.0.0.1:0", move |_| Prefix(server.clone()))?;
     /// # Ok::<(), ws_reactor::Error>(())
     /// ```
-    pub fn into_stream_server(mut self) -> StreamServer {
-        // `Version` orders by age; the newest comes first where versions are listed.
-        self.config.versions.sort_unstable_by(|one, other| other.cmp(one));
-        self.config.versions.dedup();
-        let websocket = Rc::new(self.config.websocket.clone());
-        StreamServer { server: Rc::new(self), websocket }
+    pub fn into_stream_server(self) -> StreamServer {
+        StreamServer { site: WebSocketSite::new(self) }
     }
 
     fn into_service(self) -> Rc<dyn Service> {
@@ -330,15 +352,14 @@ impl Server {
 /// the same server.
 #[derive(Debug, Clone)]
 pub struct StreamServer {
-    server: Rc<Server>,
-    websocket: Rc<WebSocketConfig>,
+    site: Rc<WebSocketSite>,
 }
 
 impl StreamServer {
     /// Creates the handler of one connection, for [`Stream::hand_over`](crate::Stream::hand_over). The opening timeout
     /// begins with its `on_connect`.
     pub fn stream_handler(&self) -> impl StreamHandler + use<> {
-        ServerStream::new(Rc::clone(&self.server), Rc::clone(&self.websocket))
+        HttpStream::new(Rc::clone(&self.site))
     }
 }
 
@@ -357,7 +378,7 @@ impl Service for ServerService {
     }
 
     fn tls(&self) -> Option<&TlsAcceptor> {
-        self.server.server.tls.as_ref()
+        self.server.site.server.tls.as_ref()
     }
 }
 

@@ -10,8 +10,8 @@ mod segment;
 use std::{io::IoSlice, mem, net::SocketAddr, rc::Rc, time::Instant};
 
 use crate::{
-    buffer::{LARGE_PAYLOAD_BYTES, SharedBlock, offset_in},
-    protocol::{CloseCode, Message, Side, deflate::Deflation, encoder::Encoder, framing::HeaderBytes},
+    buffer::{Block, Bytes, LARGE_PAYLOAD_BYTES, SharedBlock, offset_in},
+    protocol::{CloseCode, Message, deflate::Deflation, encoder::Encoder, framing::HeaderBytes},
     reactor::{
         config::StreamConfig,
         connection::{
@@ -333,7 +333,7 @@ impl Outbound {
         self.release(pools);
         let mut next = Outbound::new(self.id, peer_addr, Rc::clone(&self.config));
         if self.encoding != Encoding::Raw {
-            next.encoding = Encoding::Opening(Side::Client);
+            next.encoding = Encoding::Opening;
         }
         next.touched = self.touched;
         next.cold.get_or_insert_default().reconnection = self.take_reconnection();
@@ -388,8 +388,14 @@ impl Outbound {
         }
     }
 
+    /// Queues bytes of the application, which are sent from where they lie.
+    pub(in crate::reactor) fn append_shared(&mut self, bytes: Bytes, pools: &mut Pools) {
+        let (queue, length) = (self.queue.get_or_insert_with(|| pools.take_queue()), bytes.len());
+        queue.append_shared(&SharedBlock::new(Block::OwnedBytes(bytes)), 0, length, true);
+    }
+
     #[inline]
-    fn append(&mut self, expected: usize, pools: &mut Pools, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(in crate::reactor) fn append(&mut self, expected: usize, pools: &mut Pools, write: impl FnOnce(&mut Vec<u8>)) {
         let queue = self.queue.get_or_insert_with(|| pools.take_queue());
         queue.append(&mut pools.blocks, expected, true, write);
     }

@@ -5,7 +5,7 @@
 
 /// A recognised request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::websocket) enum Preamble {
+pub(crate) enum Preamble {
     /// `<policy-file-request/>`: a Flash player sends it before it lets a page connect. Flash emulations of WebSocket
     /// use it.
     FlashPolicy,
@@ -15,7 +15,7 @@ pub(in crate::websocket) enum Preamble {
 
 impl Preamble {
     /// The complete response. The policy allows all; neither a NUL nor a line end follows it.
-    pub(in crate::websocket) fn answer(self) -> &'static [u8] {
+    pub(crate) fn answer(self) -> &'static [u8] {
         match self {
             Preamble::FlashPolicy => {
                 br#"<?xml version="1.0"?><cross-domain-policy><allow-access-from domain="*" to-ports="*"/></cross-domain-policy>"#
@@ -36,7 +36,7 @@ const LONGEST_POLICY: usize = 100;
 
 /// Method of a health check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::websocket) enum Method {
+pub(crate) enum Method {
     Get,
     Head,
 }
@@ -53,7 +53,7 @@ impl Method {
 
 /// Progress of the recognition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::websocket) enum PreambleScanner {
+pub(crate) enum PreambleScanner {
     /// No significant byte yet. An empty line before a request is skipped (RFC 9112 §2.2).
     Nothing {
         flash_policy: bool,
@@ -75,7 +75,7 @@ pub(in crate::websocket) enum PreambleScanner {
 
 /// Result of the recognition so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::websocket) enum Scan {
+pub(crate) enum Scan {
     /// A request to be answered.
     Preamble(Preamble),
     /// HTTP, or still undecided: to be read as HTTP.
@@ -90,7 +90,7 @@ pub(in crate::websocket) enum Scan {
 
 impl PreambleScanner {
     /// Takes the next bytes. Once the stream is known to be HTTP, the call costs nothing.
-    pub(in crate::websocket) fn read(&mut self, data: &[u8]) -> Scan {
+    pub(crate) fn read(&mut self, data: &[u8]) -> Scan {
         for octet in data {
             *self = match (*self, octet) {
                 (PreambleScanner::Http, _) => break,

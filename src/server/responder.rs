@@ -10,7 +10,7 @@ use http::StatusCode;
 use crate::{
     error::RemoteError,
     reactor::{ConnectionId, Remote},
-    websocket::server::reply::Reply,
+    server::reply::Reply,
 };
 
 /// Gives a reply deferred by [`Reply::later`]: once, from any thread.
@@ -70,20 +70,20 @@ impl Drop for Responder {
 
 /// The waiting end: the part of [`Reply::later`] that the server holds.
 #[derive(Debug)]
-pub(in crate::websocket) struct Deferred {
+pub(crate) struct Deferred {
     slot: Arc<Slot>,
 }
 
 impl Deferred {
     /// Makes both ends.
-    pub(in crate::websocket) fn new() -> (Deferred, Responder) {
+    pub(crate) fn new() -> (Deferred, Responder) {
         let slot = Arc::new(Slot::default());
         (Deferred { slot: Arc::clone(&slot) }, Responder { slot: Some(slot) })
     }
 
     /// Waits on behalf of a connection. Returns a reply that was given already; otherwise the reply wakes
     /// the connection.
-    pub(in crate::websocket) fn wait(&self, remote: Remote, id: ConnectionId) -> Option<Reply> {
+    pub(crate) fn wait(&self, remote: Remote, id: ConnectionId) -> Option<Reply> {
         let mut state = self.slot.state();
         match mem::replace(&mut *state, State::Awaited(remote, id)) {
             State::Given(reply) => {
@@ -95,7 +95,7 @@ impl Deferred {
     }
 
     /// Takes the reply, once it is given.
-    pub(in crate::websocket) fn take(&self) -> Option<Reply> {
+    pub(crate) fn take(&self) -> Option<Reply> {
         let mut state = self.slot.state();
         match mem::replace(&mut *state, State::Closed) {
             State::Given(reply) => Some(*reply),

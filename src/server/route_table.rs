@@ -1,41 +1,21 @@
 //! Routes: from host, path and method of a request to its target.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, rc::Rc};
 
-use http::Method;
+use http::{HeaderValue, Method, StatusCode, header};
 
-use crate::url::percent;
-
-/// Two routes or an invalid pattern: an error of the application, found when the route is set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RouteError {
-    /// The pattern is malformed, or matches the same paths as another one.
-    Pattern {
-        /// The pattern.
-        pattern: String,
-        /// The fault.
-        reason: String,
+use super::{
+    reply::Reply,
+    site::{Endpoint, Found},
+};
+use crate::{
+    http::{
+        Request,
+        request::Params,
+        route_error::RouteError,
     },
-    /// The method has a route for this pattern already.
-    Method {
-        /// The pattern.
-        pattern: String,
-        /// The method.
-        method: Method,
-    },
-}
-
-impl fmt::Display for RouteError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RouteError::Pattern { pattern, reason } => write!(formatter, "route {pattern:?}: {reason}"),
-            RouteError::Method { pattern, method } => write!(formatter, "route {pattern:?} has a {method} already"),
-        }
-    }
-}
-
-impl std::error::Error for RouteError {}
+    url::percent,
+};
 
 /// Which requests of a pattern a target takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,13 +23,15 @@ pub(crate) enum Methods {
     One(Method),
     /// Every method that has no target of its own.
     Any,
+    /// Requests that ask for a WebSocket. Other `GET`s of the pattern have a target of their own, or are refused.
+    WebSocket,
 }
 
 /// Targets by host, path and method.
-pub(crate) struct Routes<T> {
+pub(crate) struct RouteTable<T> {
     paths: matchit::Router<usize>,
     patterns: Vec<Pattern<T>>,
-    hosts: Vec<(String, Routes<T>)>,
+    hosts: Vec<(String, RouteTable<T>)>,
     fallback: Option<T>,
 }
 
@@ -60,35 +42,16 @@ struct Pattern<T> {
 
 /// Result of a look-up.
 #[derive(Debug)]
-pub(crate) enum Found<'r, T> {
-    /// `is_head`: a `HEAD` request is answered by the target of `GET`.
-    Target {
-        target: &'r T,
-        params: Params,
-        is_head: bool,
-    },
+pub(crate) enum Lookup<'r, T> {
+    Target(&'r T, Params),
     /// The path exists, but not with this method: 405, or the answer to `OPTIONS`. The value is that of `Allow`.
     Methods(String),
     Nothing,
 }
 
-/// Parameters of a path, decoded.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Params(Vec<(String, String)>);
-
-impl Params {
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-    }
-}
-
-impl<T> Routes<T> {
+impl<T> RouteTable<T> {
     pub(crate) fn new() -> Self {
-        Routes { paths: matchit::Router::new(), patterns: Vec::new(), hosts: Vec::new(), fallback: None }
+        RouteTable { paths: matchit::Router::new(), patterns: Vec::new(), hosts: Vec::new(), fallback: None }
     }
 
     /// Adds a target. A pattern is a path with parameters: `/rooms/{room}`, and `/files/{*path}` for a rest.
@@ -99,12 +62,8 @@ impl<T> Routes<T> {
         }
         if let Some(known) = self.patterns.iter_mut().find(|known| known.text == pattern) {
             if known.targets.iter().any(|(other, _)| *other == methods) {
-                let method = if let Methods::One(method) = methods {
-                    method
-                } else {
-                    Method::from_bytes(b"ANY").unwrap_or_default()
-                };
-                return Err(RouteError::Method { pattern: pattern.to_owned(), method });
+                let method = if let Methods::One(method) = methods { Some(method) } else { None };
+                return Err(RouteError::Twice { pattern: pattern.to_owned(), method });
             }
             known.targets.push((methods, target));
             return Ok(());
@@ -117,7 +76,7 @@ impl<T> Routes<T> {
     }
 
     /// Uses other routes for a host, such as `api.example.com`. Its port does not count.
-    pub(crate) fn host(&mut self, host: &str, routes: Routes<T>) {
+    pub(crate) fn host(&mut self, host: &str, routes: RouteTable<T>) {
         self.hosts.push((host.to_ascii_lowercase(), routes));
     }
 
@@ -126,68 +85,89 @@ impl<T> Routes<T> {
         self.fallback = Some(target);
     }
 
-    /// Adds all routes of `inner`, each behind a prefix.
-    pub(crate) fn nest(&mut self, prefix: &str, inner: Routes<T>) -> Result<(), RouteError> {
-        let prefix = prefix.trim_end_matches('/');
-        for Pattern { text, targets } in inner.patterns {
-            let rest = if text == "/" && !prefix.is_empty() { "" } else { &text };
-            for (methods, target) in targets {
-                self.add(&format!("{prefix}{rest}"), methods, target)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Finds the target of a request. `host` is the value of `Host`, `path` the path as it came.
-    pub(crate) fn find(&self, host: &str, path: &str, method: &Method) -> Found<'_, T> {
+    /// Finds the target of a request. `host` is the host that it addresses, `path` the path as it came.
+    pub(crate) fn find(&self, host: &str, path: &str, method: &Method, is_websocket: bool) -> Lookup<'_, T> {
         let name = without_port(host);
-        if let Some((_, routes)) = self.hosts.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
-            return routes.find_path(path, method);
-        }
-        self.find_path(path, method)
+        let own = self.hosts.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, routes)| routes);
+        own.unwrap_or(self).find_path(path, method, is_websocket)
     }
 
-    fn find_path(&self, path: &str, method: &Method) -> Found<'_, T> {
+    fn find_path(&self, path: &str, method: &Method, is_websocket: bool) -> Lookup<'_, T> {
         let found = normalized(path).and_then(|path| {
             let matched = self.paths.at(&path).ok()?;
             let params = matched.params.iter().map(|(name, value)| (name.to_owned(), unescaped(value)));
             Some((&self.patterns[*matched.value], Params(params.collect())))
         });
         match (found, &self.fallback) {
-            (Some((pattern, params)), _) => pattern.find(method, params),
-            (None, Some(target)) => {
-                Found::Target { target, params: Params::default(), is_head: *method == Method::HEAD }
+            (Some((pattern, params)), _) => pattern.find(method, is_websocket, params),
+            (None, Some(target)) => Lookup::Target(target, Params::default()),
+            (None, None) => Lookup::Nothing,
+        }
+    }
+}
+
+impl<S> RouteTable<Rc<Endpoint<S>>> {
+    /// Finds the endpoint of a request, or the reply in place of one. Sets the parameters of the path.
+    pub(crate) fn find_endpoint(&self, request: &mut Request) -> Found<S> {
+        // The host of an absolute target counts (RFC 9112 §3.2.2).
+        let host = request.http().uri().authority().map(|authority| authority.as_str()).or_else(|| request.host());
+        let lookup = self.find(
+            host.unwrap_or_default(),
+            request.path(),
+            request.method(),
+            request.names_websocket(),
+        );
+        match lookup {
+            Lookup::Target(endpoint, params) => {
+                request.params = params;
+                Found::Endpoint(Rc::clone(endpoint))
             }
-            (None, None) => Found::Nothing,
+            Lookup::Nothing if *request.method() == Method::OPTIONS && request.http().uri() == "*" => {
+                Found::Reply(Reply::empty(StatusCode::NO_CONTENT))
+            }
+            Lookup::Nothing => Found::Reply(Reply::status(StatusCode::NOT_FOUND)),
+            Lookup::Methods(allow) => {
+                let reply = match *request.method() {
+                    Method::OPTIONS => Reply::empty(StatusCode::NO_CONTENT),
+                    _ => Reply::status(StatusCode::METHOD_NOT_ALLOWED),
+                };
+                let allow = HeaderValue::try_from(allow).unwrap_or_else(|_| HeaderValue::from_static(""));
+                Found::Reply(reply.header(header::ALLOW, allow))
+            }
         }
     }
 }
 
 impl<T> Pattern<T> {
-    fn find(&self, method: &Method, params: Params) -> Found<'_, T> {
+    fn find(&self, method: &Method, is_websocket: bool, params: Params) -> Lookup<'_, T> {
         let of =
             |wanted: &Methods| self.targets.iter().find(|(methods, _)| methods == wanted).map(|(_, target)| target);
+        let socket = of(&Methods::WebSocket);
         let own = of(&Methods::One(method.clone()));
-        let is_head = own.is_none() && *method == Method::HEAD;
-        let get = if is_head { of(&Methods::One(Method::GET)) } else { None };
-        match own.or(get).or_else(|| of(&Methods::Any)) {
-            Some(target) => Found::Target { target, params, is_head: *method == Method::HEAD },
-            None => Found::Methods(self.allow()),
+        let get = || if *method == Method::HEAD { of(&Methods::One(Method::GET)) } else { None };
+        let target = match socket.filter(|_| is_websocket) {
+            Some(socket) => Some(socket),
+            // Without a route of its own, a `GET` is told that this is a WebSocket.
+            None => own.or_else(get).or_else(|| of(&Methods::Any)).or_else(|| {
+                socket.filter(|_| matches!(*method, Method::GET | Method::HEAD))
+            }),
+        };
+        match target {
+            Some(target) => Lookup::Target(target, params),
+            None => Lookup::Methods(self.allow()),
         }
     }
 
     /// The value of `Allow`: `HEAD` and `OPTIONS` are answered without targets of their own.
     fn allow(&self) -> String {
-        let mut names: Vec<&str> = Vec::new();
+        let mut names: Vec<&str> = vec!["OPTIONS"];
         for (methods, _) in &self.targets {
-            if let Methods::One(method) = methods {
-                names.push(method.as_str());
-                if *method == Method::GET {
-                    names.push("HEAD");
-                }
+            match methods {
+                Methods::One(method) if *method != Method::GET => names.push(method.as_str()),
+                Methods::One(_) | Methods::WebSocket => names.extend(["GET", "HEAD"]),
+                Methods::Any => {}
             }
         }
-        names.push("OPTIONS");
         names.sort_unstable();
         names.dedup();
         names.join(", ")
@@ -222,25 +202,33 @@ fn unescaped(value: &str) -> String {
 mod tests {
     use super::*;
 
-    fn routes(all: &[(&str, &str)]) -> Routes<&'static str> {
-        let mut routes = Routes::new();
+    fn routes(all: &[(&str, &str)]) -> RouteTable<&'static str> {
+        let mut routes = RouteTable::new();
         for (method, pattern) in all {
-            let methods = if *method == "*" { Methods::Any } else { Methods::One(method.parse().unwrap()) };
+            let methods = match *method {
+                "*" => Methods::Any,
+                "WS" => Methods::WebSocket,
+                method => Methods::One(method.parse().unwrap()),
+            };
             let target: &'static str = Box::leak(format!("{method} {pattern}").into_boxed_str());
             routes.add(pattern, methods, target).unwrap();
         }
         routes
     }
 
-    fn find(routes: &Routes<&'static str>, request: &str) -> String {
+    fn find(routes: &RouteTable<&'static str>, request: &str) -> String {
         let (method, path) = request.split_once(' ').unwrap();
-        match routes.find("a", path, &method.parse().unwrap()) {
-            Found::Target { target, params, .. } => {
-                let params: Vec<String> = params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let (method, is_websocket) = match method {
+            "WS" => ("GET", true),
+            method => (method, false),
+        };
+        match routes.find("a", path, &method.parse().unwrap(), is_websocket) {
+            Lookup::Target(target, params) => {
+                let params: Vec<String> = params.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
                 format!("{target} {}", params.join(" ")).trim_end().to_owned()
             }
-            Found::Methods(allow) => format!("405 {allow}"),
-            Found::Nothing => "404".to_owned(),
+            Lookup::Methods(allow) => format!("405 {allow}"),
+            Lookup::Nothing => "404".to_owned(),
         }
     }
 
@@ -302,7 +290,7 @@ mod tests {
     fn host_has_routes_of_its_own() {
         let mut all = routes(&[("GET", "/")]);
         all.host("API.example.com", routes(&[("GET", "/v1")]));
-        let is_found = |host, path| matches!(all.find(host, path, &Method::GET), Found::Target { .. });
+        let is_found = |host, path| matches!(all.find(host, path, &Method::GET, false), Lookup::Target(..));
         for host in ["api.example.com", "api.example.com:8080", "Api.Example.COM"] {
             assert!(is_found(host, "/v1") && !is_found(host, "/"), "{host}");
         }
@@ -312,21 +300,36 @@ mod tests {
     }
 
     #[test]
-    fn nested_routes_are_behind_their_prefix() {
+    fn websocket_shares_its_path_with_other_methods() {
+        let routes = routes(&[("WS", "/only"), ("WS", "/both"), ("*", "/both"), ("WS", "/room"), ("POST", "/room")]);
+        for (request, target) in [
+            ("WS /only", "WS /only"),
+            ("GET /only", "WS /only"),
+            ("POST /only", "405 GET, HEAD, OPTIONS"),
+            ("WS /both", "WS /both"),
+            ("GET /both", "* /both"),
+            ("POST /both", "* /both"),
+            ("WS /room", "WS /room"),
+            ("POST /room", "POST /room"),
+            ("PUT /room", "405 GET, HEAD, OPTIONS, POST"),
+        ] {
+            assert_eq!(find(&routes, request), target, "{request}");
+        }
+    }
+
+    #[test]
+    fn fallback_takes_paths_without_a_route() {
         let mut all = routes(&[("GET", "/")]);
-        all.nest("/api/", routes(&[("GET", "/"), ("GET", "/rooms/{room}")])).unwrap();
-        assert_eq!(find(&all, "GET /api"), "GET /");
-        assert_eq!(find(&all, "GET /api/rooms/7"), "GET /rooms/{room} room=7");
-        assert_eq!(find(&all, "GET /rooms/7"), "404");
         all.set_fallback("fallback");
-        assert_eq!(find(&all, "GET /rooms/7"), "fallback");
+        assert_eq!(find(&all, "GET /nothing"), "fallback");
+        assert_eq!(find(&all, "POST /"), "405 GET, HEAD, OPTIONS");
     }
 
     #[test]
     fn conflicting_or_malformed_routes_are_errors() {
         let mut all = routes(&[("GET", "/rooms/{room}")]);
         for (method, pattern, error) in [
-            ("GET", "/rooms/{room}", "has a GET already"),
+            ("GET", "/rooms/{room}", "is set twice for GET"),
             ("GET", "/rooms/{other}", "/rooms/{other}"),
             ("GET", "rooms", "begins with a slash"),
             ("GET", "/rooms/{", "/rooms/{"),

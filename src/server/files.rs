@@ -1,0 +1,364 @@
+//! Files: of a folder, or within the program.
+
+use std::{
+    fs::{self, File},
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{self, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    rc::Rc,
+    time::SystemTime,
+};
+
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+
+use super::{body::Body, file_path::relative_path};
+use crate::{
+    buffer::Bytes,
+    http::{
+        Request,
+        conditional::{Outcome, Validators},
+        range::{Selection, select},
+        response,
+        route_error::RouteError,
+    },
+};
+
+/// The page of a folder.
+const INDEX: &str = "index.html";
+
+/// Files of a [`Routes::files`](crate::Routes::files): of a folder, or within the program.
+///
+/// A path is answered with `Content-Type` by its extension, `ETag`, `Last-Modified` of files in a folder, and one range
+/// of bytes if the request has one. A request whose conditions say that the client has the file is answered with 304.
+/// A folder is answered with its `index.html`; its path without the last slash is redirected. Where a file has a
+/// neighbour `.br` or `.gz`, that one is sent to clients which accept it.
+///
+/// A path never leads out of the folder: `..`, encoded slashes, names that begin with a dot (except `.well-known`) and
+/// symbolic links to the outside are answered with 404, and so is whatever is not a regular file.
+///
+/// Files are read on the thread of the reactor, 64 KiB at a time: serve from a disk that answers fast.
+///
+/// ```
+/// use ws_reactor::{Files, Routes};
+///
+/// let assets = Files::assets([("index.html", "<h1>hello</h1>".as_bytes()), ("app.js", b"console.log(1)")]);
+/// let routes = Routes::new().files("/", assets).files("/src", Files::directory("src").cache_control("max-age=60"));
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "files have an effect only in routes"]
+pub struct Files {
+    origin: Origin,
+    cache_control: Option<HeaderValue>,
+}
+
+#[derive(Debug, Clone)]
+enum Origin {
+    Directory(PathBuf),
+    Assets(Rc<Vec<(String, Asset)>>),
+}
+
+/// A file within the program.
+#[derive(Debug, Clone)]
+struct Asset {
+    bytes: Bytes,
+    etag: String,
+}
+
+impl Files {
+    /// The files of a folder and its folders.
+    pub fn directory(path: impl Into<PathBuf>) -> Self {
+        Files { origin: Origin::Directory(path.into()), cache_control: None }
+    }
+
+    /// Files within the program, by their paths: for `include_bytes!`. The bytes are sent without a copy.
+    pub fn assets<P: Into<String>, B: Into<Bytes>>(assets: impl IntoIterator<Item = (P, B)>) -> Self {
+        let asset = |(path, bytes): (P, B)| {
+            let (path, bytes): (String, Bytes) = (path.into(), bytes.into());
+            let mut hasher = DefaultHasher::new();
+            bytes.hash(&mut hasher);
+            let etag = format!("\"{:x}-{:016x}\"", bytes.len(), hasher.finish());
+            (path.trim_start_matches('/').to_owned(), Asset { bytes, etag })
+        };
+        Files { origin: Origin::Assets(Rc::new(assets.into_iter().map(asset).collect())), cache_control: None }
+    }
+
+    /// Sets the value of `Cache-Control`. Default: none, so that a client may store the file for a time that it
+    /// guesses.
+    ///
+    /// # Panics
+    ///
+    /// If `value` is not visible ASCII.
+    pub fn cache_control(mut self, value: &'static str) -> Self {
+        self.cache_control = Some(HeaderValue::from_static(value));
+        self
+    }
+
+    /// The files, with the real path of their folder.
+    pub(crate) fn resolved(mut self) -> Result<Self, RouteError> {
+        if let Origin::Directory(path) = &mut self.origin {
+            let found = fs::canonicalize(&*path).and_then(|real| fs::read_dir(&real).map(|_| real));
+            *path = found.map_err(|error| RouteError::Directory { path: path.clone(), reason: error.to_string() })?;
+        }
+        Ok(self)
+    }
+
+    /// The response to a request, whose path has `segments` segments before that of the file.
+    pub(super) fn response(&self, request: &Request, segments: usize) -> Response<Body> {
+        let path = request.path();
+        let rest = path.match_indices('/').nth(segments).map_or("", |(slash, _)| &path[slash..]);
+        let Some(relative) = relative_path(rest) else { return not_found() };
+        let is_folder = rest.ends_with('/');
+        let found = match &self.origin {
+            Origin::Directory(root) => in_directory(root, &relative, is_folder, request),
+            Origin::Assets(assets) => in_assets(assets, &relative, is_folder, request),
+        };
+        match found {
+            Found::Nothing => not_found(),
+            Found::Folder => redirect_to_folder(path),
+            Found::File(mut representation) => {
+                if let Some(value) = &self.cache_control {
+                    representation.headers.insert(header::CACHE_CONTROL, value.clone());
+                }
+                representation.response(request)
+            }
+        }
+    }
+}
+
+impl<P: AsRef<Path>> From<P> for Files {
+    fn from(path: P) -> Self {
+        Files::directory(path.as_ref())
+    }
+}
+
+/// The response with a file that the application has chosen.
+pub(super) fn response(path: &Path, request: &Request, headers: HeaderMap) -> Response<Body> {
+    match Representation::open(path, path, None) {
+        Ok(mut representation) => {
+            representation.headers.extend(headers);
+            representation.response(request)
+        }
+        Err(error) => {
+            log::debug!(target: "ws_reactor::server", "{path:?}: {error}");
+            not_found()
+        }
+    }
+}
+
+fn not_found() -> Response<Body> {
+    response::text(StatusCode::NOT_FOUND, "Not Found").map(Body::from)
+}
+
+/// A relative redirect, which leads to no other host and stays right behind a proxy that changes the path.
+fn redirect_to_folder(path: &str) -> Response<Body> {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let mut response = response::text(StatusCode::MOVED_PERMANENTLY, "Moved Permanently").map(Body::from);
+    match HeaderValue::try_from(format!("./{name}/")) {
+        Ok(location) => _ = response.headers_mut().insert(header::LOCATION, location),
+        Err(_) => return not_found(),
+    }
+    response
+}
+
+/// Result of looking for a path.
+enum Found {
+    File(Representation),
+    /// A folder with a page, whose path needs a slash at its end.
+    Folder,
+    Nothing,
+}
+
+/// Content codings, the preferred one first, each with the extension of its files.
+const CODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
+
+/// Whether a request accepts a content coding (RFC 9110 §12.5.3).
+fn accepts(request: &Request, coding: &str) -> bool {
+    request.list(header::ACCEPT_ENCODING).any(|member| {
+        let (name, weight) = member.split_once(';').unwrap_or((member, ""));
+        let weight = weight.trim().strip_prefix("q=").unwrap_or("1");
+        name.trim().eq_ignore_ascii_case(coding) && weight.parse::<f32>().is_ok_and(|weight| weight > 0.0)
+    })
+}
+
+fn in_directory(root: &Path, relative: &Path, is_folder: bool, request: &Request) -> Found {
+    // The real path has no symbolic links, so a prefix of it is a folder around it.
+    let within = |path: &Path| fs::canonicalize(path).ok().filter(|real| real.starts_with(root));
+    let Some(mut real) = within(&root.join(relative)) else { return Found::Nothing };
+    if real.is_dir() {
+        let Some(page) = within(&real.join(INDEX)).filter(|page| page.is_file()) else { return Found::Nothing };
+        if !is_folder {
+            return Found::Folder;
+        }
+        real = page;
+    } else if is_folder {
+        return Found::Nothing;
+    }
+    let named = if relative.extension().is_some() { relative } else { &*real };
+    for (coding, extension) in CODINGS {
+        let mut neighbour = real.clone().into_os_string();
+        neighbour.push(extension);
+        if accepts(request, coding)
+            && let Some(coded) = within(Path::new(&neighbour))
+            && let Ok(representation) = Representation::open(&coded, named, Some(coding))
+        {
+            return Found::File(representation);
+        }
+    }
+    let has_neighbour = CODINGS.iter().any(|(_, extension)| {
+        let mut neighbour = real.clone().into_os_string();
+        neighbour.push(extension);
+        Path::new(&neighbour).is_file()
+    });
+    match Representation::open(&real, named, None) {
+        Ok(mut representation) => {
+            if has_neighbour {
+                representation.headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+            }
+            Found::File(representation)
+        }
+        Err(_) => Found::Nothing,
+    }
+}
+
+fn in_assets(assets: &[(String, Asset)], relative: &Path, is_folder: bool, request: &Request) -> Found {
+    let Some(relative) = relative.to_str() else { return Found::Nothing };
+    let page = if relative.is_empty() { INDEX.to_owned() } else { format!("{relative}/{INDEX}") };
+    let asset = |path: &str| assets.iter().find(|(known, _)| known == path).map(|(_, asset)| asset);
+    let path = if is_folder || relative.is_empty() { &page } else { relative };
+    if asset(path).is_none() {
+        return if asset(&page).is_some() { Found::Folder } else { Found::Nothing };
+    }
+    let coded = CODINGS.map(|(coding, extension)| (coding, asset(&format!("{path}{extension}"))));
+    let chosen = coded.iter().find(|(coding, asset)| asset.is_some() && accepts(request, coding));
+    let (coding, asset) = match chosen {
+        Some((coding, coded)) => (Some(*coding), *coded),
+        None => (None, asset(path)),
+    };
+    let Some(asset) = asset else { return Found::Nothing };
+    let mut headers = type_headers(Path::new(path), coding);
+    if coded.iter().any(|(_, asset)| asset.is_some()) {
+        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+    let validators = Validators { etag: asset.etag.clone(), modified: None };
+    Found::File(Representation { content: Content::Bytes(asset.bytes.clone()), validators, headers })
+}
+
+/// A file that a response may carry.
+struct Representation {
+    content: Content,
+    validators: Validators,
+    headers: HeaderMap,
+}
+
+enum Content {
+    File(File, u64),
+    Bytes(Bytes),
+}
+
+impl Representation {
+    /// Opens a regular file. Its type is that of the name `named`.
+    fn open(path: &Path, named: &Path, coding: Option<&'static str>) -> io::Result<Self> {
+        // Opening a FIFO would wait for its other end.
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let modified = metadata.modified().ok();
+        let age = modified.and_then(|modified| modified.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let (length, nanos) = (metadata.len(), age.unwrap_or_default().as_nanos());
+        let suffix = coding.map_or(String::new(), |coding| format!("-{coding}"));
+        let validators = Validators { etag: format!("\"{length:x}-{nanos:x}{suffix}\""), modified };
+        Ok(Representation { content: Content::File(file, length), validators, headers: type_headers(named, coding) })
+    }
+
+    /// The response to a request, by its conditions and its range.
+    fn response(self, request: &Request) -> Response<Body> {
+        let Representation { content, validators, headers } = self;
+        let length = content.length();
+        let mut response = Response::new(Body::empty());
+        let outcome = validators.evaluate(request.headers());
+        let range = request.headers().get(header::RANGE).filter(|_| *request.method() == Method::GET);
+        let selection = match outcome {
+            Outcome::Send { ranged: true } => {
+                range.map_or(Selection::Whole, |range| select(range.as_bytes(), length))
+            }
+            _ => Selection::Whole,
+        };
+        *response.headers_mut() = headers;
+        let headers = response.headers_mut();
+        insert(headers, header::ETAG, &validators.etag);
+        if let Some(modified) = validators.modified {
+            insert(headers, header::LAST_MODIFIED, &httpdate::fmt_http_date(modified));
+        }
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        let (status, part) = match (outcome, selection) {
+            (Outcome::NotModified, _) => (StatusCode::NOT_MODIFIED, None),
+            (Outcome::Failed, _) => (StatusCode::PRECONDITION_FAILED, None),
+            (_, Selection::Whole) => (StatusCode::OK, Some(0..length)),
+            (_, Selection::Part(part)) => {
+                let range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
+                insert(headers, header::CONTENT_RANGE, &range);
+                (StatusCode::PARTIAL_CONTENT, Some(part))
+            }
+            (_, Selection::Unsatisfiable) => {
+                insert(headers, header::CONTENT_RANGE, &format!("bytes */{length}"));
+                (StatusCode::RANGE_NOT_SATISFIABLE, None)
+            }
+        };
+        *response.status_mut() = status;
+        if part.is_none() {
+            // They describe the file, and not the content of this response.
+            for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
+                response.headers_mut().remove(name);
+            }
+            return response;
+        }
+        match content.part(part.unwrap_or(0..length)) {
+            Ok(body) => response.map(|_| body),
+            Err(_) => not_found(),
+        }
+    }
+}
+
+impl Content {
+    fn length(&self) -> u64 {
+        match self {
+            Content::File(_, length) => *length,
+            Content::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
+
+    fn part(self, part: std::ops::Range<u64>) -> io::Result<Body> {
+        match self {
+            Content::File(mut file, _) => {
+                if part.start > 0 {
+                    file.seek(SeekFrom::Start(part.start))?;
+                }
+                Ok(Body::file(file, part.end - part.start))
+            }
+            Content::Bytes(bytes) => Ok(bytes.slice(part.start as usize..part.end as usize).into()),
+        }
+    }
+}
+
+/// The headers that describe a file.
+fn type_headers(path: &Path, coding: Option<&'static str>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let guessed = mime_guess::from_path(path).first_raw().unwrap_or("application/octet-stream");
+    let is_text = guessed.starts_with("text/") || guessed.ends_with("javascript") || guessed.ends_with("json");
+    let content_type = if is_text { format!("{guessed}; charset=utf-8") } else { guessed.to_owned() };
+    insert(&mut headers, header::CONTENT_TYPE, &content_type);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(coding) = coding {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+    headers
+}
+
+fn insert(headers: &mut HeaderMap, name: http::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,133 @@
+//! What the connections of an HTTP server lead to. The floor above implements it, and adds WebSockets.
+
+use std::{net::SocketAddr, rc::Rc, time::Duration};
+
+use http::Response;
+
+#[cfg(feature = "server")]
+use super::{files::Files, upload::UploadFactory};
+use super::{date::DateClock, reply::Reply, upgrade::Upgrade};
+use crate::{
+    error::Error,
+    http::{Request, head::HeadLimits, origins::Origins},
+    protocol::MessageLimits,
+    reactor::{Hub, PendingHandshake, Stream},
+};
+
+/// Configuration of the HTTP connections of a server. The fields are those of
+/// [`ServerConfig`](crate::ServerConfig).
+#[derive(Debug, Default)]
+pub(crate) struct HttpConfig {
+    pub(crate) head: HeadLimits,
+    pub(crate) max_body_bytes: u64,
+    pub(crate) opening_timeout: Duration,
+    pub(crate) body_timeout: Duration,
+    pub(crate) reply_timeout: Duration,
+    pub(crate) keep_alive_timeout: Duration,
+    pub(crate) linger_timeout: Duration,
+    pub(crate) pending_handshakes: Option<usize>,
+    pub(crate) pending_handshakes_per_address: Option<usize>,
+    pub(crate) secure_proxy: bool,
+    pub(crate) flash_policy: bool,
+    pub(crate) healthcheck: bool,
+    /// Requests handled for one connection before other connections get their turn.
+    pub(crate) request_budget: usize,
+    pub(crate) date: DateClock,
+}
+
+/// Where a request leads.
+pub(crate) enum Found<S> {
+    Endpoint(Rc<Endpoint<S>>),
+    /// There is no route, or not with this method.
+    #[cfg(feature = "server")]
+    Reply(Reply),
+}
+
+/// A target with the rules of its route.
+pub(crate) struct Endpoint<S> {
+    pub(crate) target: Rc<Target<S>>,
+    pub(crate) rules: Rules,
+}
+
+impl<S> Endpoint<S> {
+    /// What takes over, if the endpoint is of another protocol.
+    pub(crate) fn socket(&self) -> Option<&S> {
+        match &*self.target {
+            Target::Socket(socket) => Some(socket),
+            #[cfg(feature = "server")]
+            _ => None,
+        }
+    }
+}
+
+/// Rules of a route. `None`: as the server's.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Rules {
+    pub(crate) max_body_bytes: Option<u64>,
+    pub(crate) limits: Option<MessageLimits>,
+    pub(crate) origins: Option<Rc<Origins>>,
+}
+
+impl Rules {
+    /// These rules, and those of `other` where these say nothing.
+    #[cfg(feature = "server")]
+    pub(crate) fn or(&self, other: &Rules) -> Rules {
+        Rules {
+            max_body_bytes: self.max_body_bytes.or(other.max_body_bytes),
+            limits: self.limits.or(other.limits),
+            origins: self.origins.clone().or_else(|| other.origins.clone()),
+        }
+    }
+}
+
+pub(crate) enum Target<S> {
+    /// Another protocol takes over.
+    Socket(S),
+    #[cfg(feature = "server")]
+    Respond(Box<Respond>),
+    #[cfg(feature = "server")]
+    Upload(Box<UploadFactory>),
+    /// Files below the path that the first so many segments name.
+    #[cfg(feature = "server")]
+    Files(Files, usize),
+}
+
+/// Makes the reply to a complete request.
+#[cfg(feature = "server")]
+pub(crate) type Respond = dyn Fn(&Request, &mut Hub) -> Reply;
+
+/// A refused request: the response, and the error behind it.
+pub(crate) struct Refusal {
+    pub(crate) response: Response<Vec<u8>>,
+    pub(crate) error: Error,
+}
+
+/// What the connections of a server lead to.
+pub(crate) trait Site: 'static {
+    /// What takes over a connection whose request asks for another protocol.
+    type Socket;
+
+    fn config(&self) -> &HttpConfig;
+
+    /// Finds the endpoint of a request, and sets the parameters of the path.
+    fn find(&self, request: &mut Request) -> Found<Self::Socket>;
+
+    /// Checks the rules that come before the application.
+    fn check(&self, request: &Request, rules: Option<&Rules>, hub: &mut Hub) -> Result<(), Refusal>;
+
+    /// The application's first reply to the head of a request; `None` if it lets all requests pass.
+    fn on_request(&self, request: &Request, hub: &mut Hub) -> Option<Reply>;
+
+    /// Answers the request by another protocol, and hands the stream over to it.
+    fn upgrade(
+        self: &Rc<Self>,
+        stream: &mut Stream<'_>,
+        request: Request,
+        endpoint: &Endpoint<Self::Socket>,
+        upgrade: Upgrade,
+        pending: &mut Option<PendingHandshake>,
+    ) -> Result<(), Refusal>;
+
+    /// Reports an error that no handler receives.
+    fn report(&self, peer: SocketAddr, error: &Error);
+}

@@ -1,0 +1,283 @@
+//! Routes of a server, as the application sets them.
+
+use std::rc::Rc;
+
+use super::Factory;
+use crate::{
+    http::{
+        Method, Request,
+        origins::{OriginError, Origins},
+        route_error::RouteError,
+    },
+    protocol::{Handshake, MessageLimits},
+    reactor::Hub,
+    server::{Endpoint, Files, Methods, Reply, RouteTable, Rules, Target, Upload},
+    websocket::handler::Handler,
+};
+
+/// Routes of a [`Server`](crate::Server): what answers a request, by its host, path and method.
+///
+/// ```
+/// use ws_reactor::{Reply, Routes, Server, http::StatusCode, on_message};
+///
+/// const PAGE: &str = "<!doctype html><script>new WebSocket('ws://' + location.host + '/rooms/lobby')</script>";
+///
+/// let routes = Routes::new()
+///     .get("/", |_, _| Reply::html(PAGE))
+///     .websocket("/rooms/{room}", |handshake| {
+///         let room = handshake.request().param("room").to_owned();
+///         on_message(move |ws, message| { ws.hub().publish(&room, message); })
+///     })
+///     .post("/rooms/{room}", |request, hub| {
+///         hub.publish(request.param("room"), request.text()?);
+///         Ok::<_, Reply>(StatusCode::ACCEPTED)
+///     })
+///     .files("/static", "src");
+/// let server = Server::routes(routes)?;
+/// # Ok::<(), ws_reactor::Error>(())
+/// ```
+///
+/// # Patterns
+///
+/// A pattern is a path. `{name}` stands for one segment, or for the part of a segment behind a fixed start; `{*name}`,
+/// at the end, for the rest of the path, slashes included. Neither matches nothing. A fixed segment goes before a
+/// parameter, and the order of the calls does not matter. `{{` and `}}` stand for braces. Percent escapes of a request
+/// are decoded once; an escaped slash (`%2F`) divides no segments.
+///
+/// # Requests without a route
+///
+/// An unknown path is answered with 404 or by the [`fallback`](Self::fallback); another method on a known path with
+/// 405 and `Allow`. `HEAD` is answered by the route of `GET`, without the body, and `OPTIONS` with 204 and `Allow`,
+/// unless they have routes of their own. A plain `GET` of a path with only a WebSocket is answered with 426.
+///
+/// [`Server::on_request`](crate::Server::on_request) is called before the route.
+#[derive(Default)]
+#[must_use = "routes have an effect only in a server"]
+pub struct Routes {
+    routes: Vec<Route>,
+    fallback: Option<Route>,
+    hosts: Vec<(String, Routes)>,
+    rules: Rules,
+    error: Option<RouteError>,
+}
+
+struct Route {
+    pattern: String,
+    methods: Methods,
+    target: Rc<Target<Rc<Factory>>>,
+    rules: Rules,
+}
+
+/// Methods with a route of their own.
+macro_rules! methods {
+    ($($name:ident $method:ident,)*) => {
+        $(
+            #[doc = concat!("Answers `", stringify!($method), "` of a path. See [`method`](Self::method).")]
+            pub fn $name<R: Into<Reply>>(
+                self,
+                pattern: &str,
+                respond: impl Fn(&Request, &mut Hub) -> R + 'static,
+            ) -> Self {
+                self.method(Method::$method, pattern, respond)
+            }
+        )*
+    };
+}
+
+impl Routes {
+    /// Makes an empty set of routes.
+    pub fn new() -> Self {
+        Routes::default()
+    }
+
+    methods! {
+        get GET,
+        post POST,
+        put PUT,
+        patch PATCH,
+        delete DELETE,
+    }
+
+    /// Answers a method of a path.
+    ///
+    /// `respond` is called once the request is complete, its body included (see
+    /// [`max_body_bytes`](Self::max_body_bytes)), and returns anything that converts to a [`Reply`]. A panic in it is
+    /// answered with 500, unless [`PanicPolicy`](crate::PanicPolicy) is to abort.
+    pub fn method<R: Into<Reply>>(
+        self,
+        method: Method,
+        pattern: &str,
+        respond: impl Fn(&Request, &mut Hub) -> R + 'static,
+    ) -> Self {
+        self.respond(pattern, Methods::One(method), respond)
+    }
+
+    /// Answers every method of a path that has no route of its own. See [`method`](Self::method).
+    pub fn any<R: Into<Reply>>(self, pattern: &str, respond: impl Fn(&Request, &mut Hub) -> R + 'static) -> Self {
+        self.respond(pattern, Methods::Any, respond)
+    }
+
+    fn respond<R: Into<Reply>>(
+        self,
+        pattern: &str,
+        methods: Methods,
+        respond: impl Fn(&Request, &mut Hub) -> R + 'static,
+    ) -> Self {
+        self.add(pattern, methods, Target::Respond(Box::new(move |request, hub| respond(request, hub).into())))
+    }
+
+    /// Accepts WebSockets on a path. `factory` makes the handler of each, as in [`Server::new`](crate::Server::new);
+    /// [`Handshake::request`](crate::Handshake::request) has the parameters of the path.
+    ///
+    /// The path may have routes of HTTP beside.
+    pub fn websocket<H: Handler + 'static>(
+        self,
+        pattern: &str,
+        factory: impl Fn(&Handshake) -> H + 'static,
+    ) -> Self {
+        let factory: Rc<Factory> = Rc::new(move |handshake| Box::new(factory(handshake)));
+        self.add(pattern, Methods::WebSocket, Target::Socket(factory))
+    }
+
+    /// Takes the bodies of `POST` and `PUT` requests of a path as they arrive. `factory` makes the [`Upload`] of each
+    /// request, or the reply if its body is not wanted; a client that has sent `Expect: 100-continue` does not send it
+    /// then.
+    pub fn upload<U: Upload + 'static, R: Into<Reply>>(
+        self,
+        pattern: &str,
+        factory: impl Fn(&Request, &mut Hub) -> Result<U, R> + 'static,
+    ) -> Self {
+        let target: Rc<Target<Rc<Factory>>> = Rc::new(Target::Upload(Box::new(move |request, hub| {
+            factory(request, hub).map(|upload| Box::new(upload) as Box<dyn Upload>).map_err(Into::into)
+        })));
+        [Method::POST, Method::PUT]
+            .into_iter()
+            .fold(self, |routes, method| routes.add_shared(pattern, Methods::One(method), Rc::clone(&target)))
+    }
+
+    /// Serves files below a path: of a folder, given by its path, or [other `Files`](Files).
+    pub fn files(mut self, prefix: &str, files: impl Into<Files>) -> Self {
+        let prefix = prefix.trim_end_matches('/');
+        let files = match files.into().resolved() {
+            Ok(files) => files,
+            Err(error) => {
+                self.error.get_or_insert(error);
+                return self;
+            }
+        };
+        let target: Rc<Target<Rc<Factory>>> =
+            Rc::new(Target::Files(files, prefix.matches('/').count()));
+        let patterns = [prefix.to_owned(), format!("{prefix}/"), format!("{prefix}/{{*path}}")];
+        patterns
+            .iter()
+            .filter(|pattern| !pattern.is_empty())
+            .fold(self, |routes, pattern| routes.add_shared(pattern, Methods::One(Method::GET), Rc::clone(&target)))
+    }
+
+    /// Answers requests whose path has no route, with any method, in place of 404. See [`method`](Self::method).
+    pub fn fallback<R: Into<Reply>>(mut self, respond: impl Fn(&Request, &mut Hub) -> R + 'static) -> Self {
+        let target = Target::Respond(Box::new(move |request, hub| respond(request, hub).into()));
+        let (pattern, rules) = ("/{*path}".to_owned(), Rules::default());
+        self.fallback = Some(Route { pattern, methods: Methods::Any, target: Rc::new(target), rules });
+        self
+    }
+
+    /// Adds routes behind a prefix, with their rules. Their fallback answers paths below the prefix; their hosts are
+    /// added, too.
+    ///
+    /// ```
+    /// use ws_reactor::{Reply, Routes, http::StatusCode};
+    ///
+    /// let uploads = Routes::new().max_body_bytes(100 << 20).put("/{name}", |_, _| StatusCode::CREATED);
+    /// let routes = Routes::new().get("/", |_, _| Reply::html("hello")).scope("/uploads", uploads);
+    /// ```
+    pub fn scope(mut self, prefix: &str, routes: Routes) -> Self {
+        let prefix = prefix.trim_end_matches('/');
+        let Routes { routes, fallback, hosts, rules, error } = routes;
+        for mut route in routes.into_iter().chain(fallback) {
+            let rest = if route.pattern == "/" && !prefix.is_empty() { "" } else { &route.pattern };
+            route.pattern = format!("{prefix}{rest}");
+            route.rules = route.rules.or(&rules);
+            self.routes.push(route);
+        }
+        for (host, mut routes) in hosts {
+            routes.rules = routes.rules.or(&rules);
+            self.hosts.push((host, Routes::new().scope(prefix, routes)));
+        }
+        self.error = self.error.or(error);
+        self
+    }
+
+    /// Uses other routes for requests to a host, such as `api.example.com`, in place of all of these. The port does not
+    /// count.
+    pub fn host(mut self, host: &str, routes: Routes) -> Self {
+        self.hosts.push((host.to_owned(), routes));
+        self
+    }
+
+    /// Sets the largest body of a request to these routes. Default:
+    /// [`ServerConfig::max_body_bytes`](field@crate::ServerConfig::max_body_bytes), 1 MiB.
+    ///
+    /// A longer body is answered with 413, before it arrives if its length is known.
+    pub fn max_body_bytes(mut self, bytes: u64) -> Self {
+        self.rules.max_body_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets the message limits of the WebSockets of these routes. Default: the server's.
+    pub fn limits(mut self, limits: MessageLimits) -> Self {
+        self.rules.limits = Some(limits);
+        self
+    }
+
+    /// Accepts WebSockets of these routes only from pages of these origins. Default: the server's. See
+    /// [`Server::origins`](crate::Server::origins).
+    ///
+    /// # Errors
+    ///
+    /// [`OriginError`]: a pattern that no origin can match, or no pattern at all.
+    pub fn origins<S: AsRef<str>>(mut self, patterns: impl IntoIterator<Item = S>) -> Result<Self, OriginError> {
+        self.rules.origins = Some(Rc::new(Origins::parse(patterns)?));
+        Ok(self)
+    }
+
+    fn add(self, pattern: &str, methods: Methods, target: Target<Rc<Factory>>) -> Self {
+        self.add_shared(pattern, methods, Rc::new(target))
+    }
+
+    fn add_shared(mut self, pattern: &str, methods: Methods, target: Rc<Target<Rc<Factory>>>) -> Self {
+        self.routes.push(Route { pattern: pattern.to_owned(), methods, target, rules: Rules::default() });
+        self
+    }
+
+    /// The table of these routes.
+    pub(super) fn into_table(self) -> Result<RouteTable<Rc<Endpoint<Rc<Factory>>>>, RouteError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let mut table = RouteTable::new();
+        let rules = self.rules;
+        let endpoint =
+            |route: &Route| Rc::new(Endpoint { target: Rc::clone(&route.target), rules: route.rules.or(&rules) });
+        for route in &self.routes {
+            table.add(&route.pattern, route.methods.clone(), endpoint(route))?;
+        }
+        if let Some(fallback) = &self.fallback {
+            table.set_fallback(endpoint(fallback));
+        }
+        for (host, routes) in self.hosts {
+            table.host(&host, routes.into_table()?);
+        }
+        Ok(table)
+    }
+}
+
+impl std::fmt::Debug for Routes {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut set = formatter.debug_list();
+        for Route { pattern, methods, .. } in &self.routes {
+            set.entry(&format_args!("{methods:?} {pattern}"));
+        }
+        set.finish()
+    }
+}
