@@ -7,10 +7,10 @@ use std::{fmt, io};
 
 use ::http::{HeaderMap, StatusCode};
 
-#[cfg(feature = "tls")]
-use crate::net::tls::TlsError;
 #[cfg(feature = "server")]
 use crate::http::route_error::RouteError;
+#[cfg(feature = "tls")]
+use crate::net::tls::TlsError;
 #[cfg(feature = "deflate")]
 use crate::protocol::DeflateConfigError;
 use crate::{

@@ -145,13 +145,6 @@ pub use rustls;
 #[cfg(feature = "tls")]
 #[doc(inline)]
 pub use crate::net::tls::{TlsAcceptor, TlsClientConfig, TlsConfig, TlsConnector, TlsError};
-#[cfg(feature = "server")]
-#[doc(inline)]
-pub use crate::{
-    http::route_error::RouteError,
-    server::{Files, RequestBody, Upload},
-    websocket::Routes,
-};
 #[cfg(feature = "deflate")]
 #[doc(inline)]
 pub use crate::protocol::{DeflateConfig, DeflateConfigError, DeflateParameters};
@@ -179,6 +172,13 @@ pub use crate::{
         BlockingSocket, Callbacks, Client, ClientConfig, Handler, Received, Server, ServerConfig, StreamServer,
         TestSocket, WebSocket, WebSocketConfig, on_message,
     },
+};
+#[cfg(feature = "server")]
+#[doc(inline)]
+pub use crate::{
+    http::route_error::RouteError,
+    server::{Files, RequestBody, Upload},
+    websocket::Routes,
 };
 
 /// The examples of the README compile.

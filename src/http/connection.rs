@@ -256,15 +256,18 @@ impl HttpConnection {
             BodyLength::Unknown => self.exchange.persists &= self.exchange.is_head,
         }
         // `Upgrade` must also be listed in `Connection` (RFC 9110 §7.8).
-        let connection: &[u8] =
-            match (response.headers().contains_key(header::UPGRADE), self.exchange.persists, self.exchange.is_http_10) {
-                (false, true, false) => b"",
-                (false, true, true) => b"keep-alive",
-                (false, false, _) => b"close",
-                (true, true, false) => b"Upgrade",
-                (true, true, true) => b"Upgrade, keep-alive",
-                (true, false, _) => b"Upgrade, close",
-            };
+        let connection: &[u8] = match (
+            response.headers().contains_key(header::UPGRADE),
+            self.exchange.persists,
+            self.exchange.is_http_10,
+        ) {
+            (false, true, false) => b"",
+            (false, true, true) => b"keep-alive",
+            (false, false, _) => b"close",
+            (true, true, false) => b"Upgrade",
+            (true, true, true) => b"Upgrade, keep-alive",
+            (true, false, _) => b"Upgrade, close",
+        };
         if !connection.is_empty() {
             write_header(&header::CONNECTION, connection, out);
         }

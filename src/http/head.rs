@@ -6,7 +6,9 @@
 use std::fmt;
 
 use crate::{setters::setters, url::percent};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri::Authority};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri::Authority,
+};
 
 /// Limits on the size of a request head on a server, and of a response head on a client.
 ///

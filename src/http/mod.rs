@@ -24,6 +24,6 @@ pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCod
 
 pub use self::{
     head::{HeadError, HeadLimits},
-    request_body::BodyError,
     request::Request,
+    request_body::BodyError,
 };

@@ -81,8 +81,8 @@ impl Remote {
         Remote { queue }
     }
 
-    /// As [`wake`](Self::wake), also while too many commands wait: for a caller that wakes a connection again only after
-    /// the last wake-up has arrived.
+    /// As [`wake`](Self::wake), also while too many commands wait: for a caller that wakes a connection again only
+    /// after the last wake-up has arrived.
     pub(crate) fn wake_surely(&self, id: ConnectionId) {
         // Without a reactor there is no one to wake.
         let _ = self.queue.push_beyond(Command::Wake(id));

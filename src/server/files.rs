@@ -11,7 +11,7 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
-use super::{body::Body, file_path::relative_path};
+use super::{file_path::relative_path, reply::body::Body};
 use crate::{
     buffer::Bytes,
     http::{
@@ -280,9 +280,7 @@ impl Representation {
         let outcome = validators.evaluate(request.headers());
         let range = request.headers().get(header::RANGE).filter(|_| *request.method() == Method::GET);
         let selection = match outcome {
-            Outcome::Send { ranged: true } => {
-                range.map_or(Selection::Whole, |range| select(range.as_bytes(), length))
-            }
+            Outcome::Send { ranged: true } => range.map_or(Selection::Whole, |range| select(range.as_bytes(), length)),
             _ => Selection::Whole,
         };
         *response.headers_mut() = headers;

@@ -11,19 +11,21 @@ use std::{
 
 use http::{Method, Response, StatusCode};
 
-use super::{
-    body::{Body, Part, Source},
-    preamble::{PreambleScanner, Scan},
-    reply::{Reply, ReplyKind},
-    responder::Deferred,
-    site::{Endpoint, Found, Refusal, Site, Target},
-    upgrade::Upgrade,
-    waker::ConnectionWaker,
-};
 #[cfg(feature = "server")]
 use super::{
     files,
     upload::{RequestBody, Upload},
+};
+use super::{
+    preamble::{PreambleScanner, Scan},
+    reply::{
+        Reply, ReplyKind,
+        body::{Body, Part, Source},
+        responder::Deferred,
+        upgrade::Upgrade,
+    },
+    site::{Endpoint, Found, Refusal, Site, Target},
+    waker::ConnectionWaker,
 };
 use crate::{
     buffer::{Bytes, LARGE_PAYLOAD_BYTES},
@@ -102,8 +104,7 @@ enum Wait {
 impl<S: Site> HttpStream<S> {
     pub(crate) fn new(site: Rc<S>) -> Self {
         let config = site.config();
-        let scanner =
-            PreambleScanner::Nothing { flash_policy: config.flash_policy, healthcheck: config.healthcheck };
+        let scanner = PreambleScanner::Nothing { flash_policy: config.flash_policy, healthcheck: config.healthcheck };
         let http = HttpConnection::new(config.head);
         HttpStream {
             site,
@@ -185,7 +186,8 @@ impl<S: Site> HttpStream<S> {
             return self.refuse_request(stream, RequestError::Head(error));
         }
         if self.site.config().healthcheck && is_healthcheck(&request) {
-            return self.respond(stream, response::with_body(StatusCode::OK, "text/plain", "OK".to_owned()).map(Body::from));
+            return self
+                .respond(stream, response::with_body(StatusCode::OK, "text/plain", "OK".to_owned()).map(Body::from));
         }
         let found = self.site.find(&mut request);
         let rules = match &found {
@@ -282,13 +284,7 @@ impl<S: Site> HttpStream<S> {
         }
     }
 
-    fn upgrade(
-        &mut self,
-        stream: &mut Stream<'_>,
-        request: Request,
-        endpoint: &Endpoint<S::Socket>,
-        upgrade: Upgrade,
-    ) {
+    fn upgrade(&mut self, stream: &mut Stream<'_>, request: Request, endpoint: &Endpoint<S::Socket>, upgrade: Upgrade) {
         let names_websocket = request.names_websocket();
         let site = Rc::clone(&self.site);
         match site.upgrade(stream, request, endpoint, upgrade, &mut self.pending) {
@@ -516,9 +512,11 @@ impl<S: Site> HttpStream<S> {
         self.fail(stream, status, "Internal Server Error", &Error::Panic(message));
     }
 
-    fn report(&self, stream: &Stream<'_>, error: &Error) {
+    /// Reports an error, after the response: a panic of the callback has no effect on it.
+    fn report(&self, stream: &mut Stream<'_>, error: &Error) {
         log::debug!(target: "ws_reactor::server", "{}: {error}", stream.id());
-        self.site.report(stream.peer_addr(), error);
+        let peer = stream.peer_addr();
+        let _ = stream.guard(|_| self.site.report(peer, error));
     }
 
     /// Ends our side, and lingers so that the response arrives.

@@ -1,6 +1,5 @@
 //! The server floor: HTTP requests on a stream, their routes and replies.
 
-mod body;
 mod date;
 #[cfg(feature = "server")]
 mod file_path;
@@ -9,32 +8,30 @@ mod files;
 mod http_stream;
 mod preamble;
 mod reply;
-mod responder;
 #[cfg(feature = "server")]
 mod route_table;
 mod site;
-mod upgrade;
 #[cfg(feature = "server")]
 mod upload;
 mod waker;
 
-pub use self::{
+#[cfg(all(feature = "server", any(test, fuzzing)))]
+pub(crate) use self::file_path::relative_path;
+pub use self::reply::{
+    Reply,
     body::{Body, BodyStream},
-    reply::Reply,
     responder::Responder,
     upgrade::Upgrade,
 };
-#[cfg(feature = "server")]
-pub use self::{
-    files::Files,
-    upload::{RequestBody, Upload},
-};
-#[cfg(all(feature = "server", any(test, fuzzing)))]
-pub(crate) use self::file_path::relative_path;
 #[cfg(feature = "server")]
 pub(crate) use self::route_table::{Methods, RouteTable};
 pub(crate) use self::{
     date::DateClock,
     http_stream::HttpStream,
     site::{Endpoint, Found, HttpConfig, Refusal, Rules, Site, Target},
+};
+#[cfg(feature = "server")]
+pub use self::{
+    files::Files,
+    upload::{RequestBody, Upload},
 };

@@ -9,11 +9,7 @@ use super::{
     site::{Endpoint, Found},
 };
 use crate::{
-    http::{
-        Request,
-        request::Params,
-        route_error::RouteError,
-    },
+    http::{Request, request::Params, route_error::RouteError},
     url::percent,
 };
 
@@ -47,6 +43,8 @@ pub(crate) enum Lookup<'r, T> {
     /// The path exists, but not with this method: 405, or the answer to `OPTIONS`. The value is that of `Allow`.
     Methods(String),
     Nothing,
+    /// The path is not UTF-8.
+    Malformed,
 }
 
 impl<T> RouteTable<T> {
@@ -93,15 +91,14 @@ impl<T> RouteTable<T> {
     }
 
     fn find_path(&self, path: &str, method: &Method, is_websocket: bool) -> Lookup<'_, T> {
-        let found = normalized(path).and_then(|path| {
-            let matched = self.paths.at(&path).ok()?;
-            let params = matched.params.iter().map(|(name, value)| (name.to_owned(), unescaped(value)));
-            Some((&self.patterns[*matched.value], Params(params.collect())))
-        });
-        match (found, &self.fallback) {
-            (Some((pattern, params)), _) => pattern.find(method, is_websocket, params),
-            (None, Some(target)) => Lookup::Target(target, Params::default()),
-            (None, None) => Lookup::Nothing,
+        let Some(path) = normalized(path) else { return Lookup::Malformed };
+        match (self.paths.at(&path), &self.fallback) {
+            (Ok(matched), _) => {
+                let params = matched.params.iter().map(|(name, value)| (name.to_owned(), unescaped(value)));
+                self.patterns[*matched.value].find(method, is_websocket, Params(params.collect()))
+            }
+            (Err(_), Some(target)) => Lookup::Target(target, Params::default()),
+            (Err(_), None) => Lookup::Nothing,
         }
     }
 }
@@ -111,12 +108,7 @@ impl<S> RouteTable<Rc<Endpoint<S>>> {
     pub(crate) fn find_endpoint(&self, request: &mut Request) -> Found<S> {
         // The host of an absolute target counts (RFC 9112 §3.2.2).
         let host = request.http().uri().authority().map(|authority| authority.as_str()).or_else(|| request.host());
-        let lookup = self.find(
-            host.unwrap_or_default(),
-            request.path(),
-            request.method(),
-            request.names_websocket(),
-        );
+        let lookup = self.find(host.unwrap_or_default(), request.path(), request.method(), request.names_websocket());
         match lookup {
             Lookup::Target(endpoint, params) => {
                 request.params = params;
@@ -126,6 +118,7 @@ impl<S> RouteTable<Rc<Endpoint<S>>> {
                 Found::Reply(Reply::empty(StatusCode::NO_CONTENT))
             }
             Lookup::Nothing => Found::Reply(Reply::status(StatusCode::NOT_FOUND)),
+            Lookup::Malformed => Found::Reply(Reply::text(StatusCode::BAD_REQUEST, "the path is not UTF-8")),
             Lookup::Methods(allow) => {
                 let reply = match *request.method() {
                     Method::OPTIONS => Reply::empty(StatusCode::NO_CONTENT),
@@ -148,9 +141,10 @@ impl<T> Pattern<T> {
         let target = match socket.filter(|_| is_websocket) {
             Some(socket) => Some(socket),
             // Without a route of its own, a `GET` is told that this is a WebSocket.
-            None => own.or_else(get).or_else(|| of(&Methods::Any)).or_else(|| {
-                socket.filter(|_| matches!(*method, Method::GET | Method::HEAD))
-            }),
+            None => own
+                .or_else(get)
+                .or_else(|| of(&Methods::Any))
+                .or_else(|| socket.filter(|_| matches!(*method, Method::GET | Method::HEAD))),
         };
         match target {
             Some(target) => Lookup::Target(target, params),
@@ -183,8 +177,8 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// A path whose escapes are decoded, except those of `/` and `%`, so that a parameter may contain a slash. `None` if the
-/// result is not UTF-8.
+/// A path whose escapes are decoded, except those of `/` and `%`, so that a parameter may contain a slash. `None` if
+/// the result is not UTF-8.
 fn normalized(path: &str) -> Option<Cow<'_, str>> {
     if !path.contains('%') {
         return Some(Cow::Borrowed(path));
@@ -229,6 +223,7 @@ mod tests {
             }
             Lookup::Methods(allow) => format!("405 {allow}"),
             Lookup::Nothing => "404".to_owned(),
+            Lookup::Malformed => "400".to_owned(),
         }
     }
 
@@ -280,7 +275,7 @@ mod tests {
             ("GET /rooms/%252F", "GET /rooms/{room} room=%2F"),
             ("GET /rooms/a%20b", "GET /rooms/{room} room=a b"),
             ("GET /r%6foms/a", "GET /rooms/{room} room=a"),
-            ("GET /rooms/%ff", "404"),
+            ("GET /rooms/%ff", "400"),
         ] {
             assert_eq!(find(&routes, request), target, "{request}");
         }

@@ -4,9 +4,12 @@ use std::{net::SocketAddr, rc::Rc, time::Duration};
 
 use http::Response;
 
+use super::{
+    date::DateClock,
+    reply::{Reply, upgrade::Upgrade},
+};
 #[cfg(feature = "server")]
 use super::{files::Files, upload::UploadFactory};
-use super::{date::DateClock, reply::Reply, upgrade::Upgrade};
 use crate::{
     error::Error,
     http::{Request, head::HeadLimits, origins::Origins},

@@ -7,15 +7,16 @@ use std::{
 };
 
 /// The floors, each with the floors that it may import.
-const FLOORS: [(&str, &[&str]); 8] = [
+const FLOORS: [(&str, &[&str]); 9] = [
     ("buffer", &[]),
     ("url", &[]),
-    ("http", &["url"]),
+    ("http", &["buffer", "url"]),
     ("proxy", &["http", "url"]),
     ("protocol", &["buffer", "http", "url"]),
     ("net", &[]),
     ("reactor", &["buffer", "error", "net", "protocol"]),
-    ("websocket", &["buffer", "error", "http", "net", "protocol", "proxy", "reactor", "url"]),
+    ("server", &["buffer", "error", "http", "protocol", "reactor", "url"]),
+    ("websocket", &["buffer", "error", "http", "net", "protocol", "proxy", "reactor", "server", "url"]),
 ];
 
 /// Vocabulary that every floor may import.

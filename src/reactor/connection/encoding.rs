@@ -25,6 +25,12 @@ impl Encoding {
         }
     }
 
+    /// Returns `true` if the protocol itself says where its parts end, so that an end of the stream cannot cut one off
+    /// unnoticed.
+    pub(in crate::reactor) fn has_ends(self) -> bool {
+        matches!(self, Encoding::Http | Encoding::WebSocket(_))
+    }
+
     /// Returns `true` if only the protocol of the connection sends, and not the application.
     pub(in crate::reactor) fn is_reserved(self) -> bool {
         matches!(self, Encoding::Http | Encoding::Opening)

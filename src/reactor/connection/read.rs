@@ -134,8 +134,9 @@ impl<K: Kernel> Reactor<K> {
         inbound.readable = false;
         match error.kind() {
             io::ErrorKind::WouldBlock => {}
-            // A WebSocket has its own closing handshake; without it the end is unclean, however the stream ends.
-            io::ErrorKind::UnexpectedEof if outbound.encoder().is_some() || !outbound.state.is_open() => {
+            // A WebSocket has its own closing handshake; without it the end is unclean, however the stream ends. A
+            // request of HTTP says itself where it ends.
+            io::ErrorKind::UnexpectedEof if outbound.encoding.has_ends() || !outbound.state.is_open() => {
                 self.on_eof(key);
             }
             kind => {

@@ -1,6 +1,5 @@
 //! The server: which handshakes are accepted, and which handler each connection gets.
 
-mod opening;
 #[cfg(feature = "server")]
 pub(super) mod routes;
 mod site;
@@ -11,8 +10,6 @@ use std::{fmt, net::SocketAddr, rc::Rc, time::Duration};
 use self::routes::Routes;
 use self::site::WebSocketSite;
 use super::{config::ServerConfig, handler::Handler};
-#[cfg(feature = "server")]
-use crate::{http::route_error::RouteError, server::RouteTable};
 use crate::{
     error::{Error, ListenError},
     http::{
@@ -24,6 +21,8 @@ use crate::{
     reactor::{Hub, Listening, Reactor, Service, StreamConfig, StreamHandler},
     server::{Endpoint, HttpStream, Reply, Rules, Target},
 };
+#[cfg(feature = "server")]
+use crate::{http::route_error::RouteError, server::RouteTable};
 
 /// Makes a handler for each accepted handshake.
 type Factory = dyn Fn(&Handshake) -> Box<dyn Handler>;

@@ -130,11 +130,7 @@ impl Routes {
     /// [`Handshake::request`](crate::Handshake::request) has the parameters of the path.
     ///
     /// The path may have routes of HTTP beside.
-    pub fn websocket<H: Handler + 'static>(
-        self,
-        pattern: &str,
-        factory: impl Fn(&Handshake) -> H + 'static,
-    ) -> Self {
+    pub fn websocket<H: Handler + 'static>(self, pattern: &str, factory: impl Fn(&Handshake) -> H + 'static) -> Self {
         let factory: Rc<Factory> = Rc::new(move |handshake| Box::new(factory(handshake)));
         self.add(pattern, Methods::WebSocket, Target::Socket(factory))
     }
@@ -165,8 +161,7 @@ impl Routes {
                 return self;
             }
         };
-        let target: Rc<Target<Rc<Factory>>> =
-            Rc::new(Target::Files(files, prefix.matches('/').count()));
+        let target: Rc<Target<Rc<Factory>>> = Rc::new(Target::Files(files, prefix.matches('/').count()));
         let patterns = [prefix.to_owned(), format!("{prefix}/"), format!("{prefix}/{{*path}}")];
         patterns
             .iter()

@@ -295,7 +295,7 @@ fn lingering_of_a_response() {
     let server = Server::new(|_| Callbacks::new()).on_request(|_, _| Reply::text(StatusCode::NOT_FOUND, "no"));
     reactor.listen(SERVER, server).unwrap();
     let peer = reactor.kernel_mut().connect(SERVER.parse().unwrap()).unwrap();
-    reactor.kernel_mut().send(peer, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    reactor.kernel_mut().send(peer, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     reactor.settle().unwrap();
     assert!(reactor.kernel_mut().received(peer).starts_with(b"HTTP/1.1 404 "));
     // Bytes of the peer are discarded and do not restart the timer.

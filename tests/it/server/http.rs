@@ -36,7 +36,7 @@ fn head_is_answered_as_get_without_content() {
 
 #[test]
 fn response_that_ends_the_connection_has_connection_close() {
-    let request = |line: &str| format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let request = |line: &str| format!("{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     for sent in [
         request("GET /"),
         request("POST /"),

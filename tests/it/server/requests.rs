@@ -48,7 +48,7 @@ fn refused_request_gets_its_status_and_time_to_read_it() {
     assert_eq!(status(server(), "nonsense\r\n\r\n"), 400);
     assert_eq!(status(server(), &get(&format!("X: {}\r\n", "y".repeat(17_000)))), 431);
     assert_eq!(status(server(), &upgrade(&format!("/{}", "x".repeat(9_000)), "")), 414);
-    let mut socket = TestSocket::request(server(), get(""));
+    let mut socket = TestSocket::request(server(), get("Connection: close\r\n"));
     assert!(socket.is_ended() && !socket.is_closed(), "the server half-closes, and the peer has time to read");
     socket.advance(Duration::from_millis(1_990));
     assert!(!socket.is_closed());

@@ -25,7 +25,7 @@ fn request_that_is_no_valid_handshake_is_refused_with_the_matching_error() {
         assert_eq!(refusal(malformed_first), head(HeadError::Malformed));
         assert_eq!(refusal("junk\r\n\r\n"), head(HeadError::Malformed));
     }
-    assert_refused("GET / HTTP/1.1\r\nHost: a\r\n\r\n", HandshakeError::NotAnUpgrade);
+    assert_refused("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", HandshakeError::NotAnUpgrade);
 }
 
 #[test]

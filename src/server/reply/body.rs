@@ -64,7 +64,7 @@ pub trait BodyStream {
 }
 
 /// Parts of an iterator.
-pub(super) struct Parts<I>(pub(super) I);
+pub(in crate::server) struct Parts<I>(pub(in crate::server) I);
 
 impl<I: Iterator<Item: Into<Bytes>>> BodyStream for Parts<I> {
     fn poll_chunk(&mut self, _: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
@@ -74,11 +74,11 @@ impl<I: Iterator<Item: Into<Bytes>>> BodyStream for Parts<I> {
 
 /// Body of a response: empty, bytes, or a [`BodyStream`].
 #[derive(Default)]
-pub struct Body(pub(super) Source);
+pub struct Body(pub(in crate::server) Source);
 
 /// Where the rest of a body comes from.
 #[derive(Default)]
-pub(super) enum Source {
+pub(in crate::server) enum Source {
     #[default]
     Empty,
     Bytes(Bytes),
@@ -90,7 +90,7 @@ pub(super) enum Source {
 
 /// A part of a body.
 #[derive(Debug)]
-pub(super) enum Part {
+pub(in crate::server) enum Part {
     Bytes(Bytes),
     /// Bytes in the buffer of the caller.
     Buffered,
@@ -111,11 +111,11 @@ impl Body {
     }
 
     #[cfg(feature = "server")]
-    pub(super) fn file(file: File, length: u64) -> Self {
+    pub(in crate::server) fn file(file: File, length: u64) -> Self {
         Body(Source::File(file, length))
     }
 
-    pub(super) fn length(&self) -> BodyLength {
+    pub(in crate::server) fn length(&self) -> BodyLength {
         match &self.0 {
             Source::Empty => BodyLength::Known(0),
             Source::Bytes(bytes) => BodyLength::Known(bytes.len() as u64),
@@ -125,7 +125,7 @@ impl Body {
     }
 
     /// The bytes of a body that is so short that it is sent along with its head.
-    pub(super) fn as_short(&self) -> Option<&[u8]> {
+    pub(in crate::server) fn as_short(&self) -> Option<&[u8]> {
         match &self.0 {
             Source::Empty => Some(&[]),
             Source::Bytes(bytes) if bytes.len() <= CHUNK_BYTES / 4 => Some(bytes),
@@ -136,7 +136,7 @@ impl Body {
 
 impl Source {
     /// The next part. A file is read into `buffer`.
-    pub(super) fn next(&mut self, context: &mut Context<'_>, buffer: &mut Vec<u8>) -> io::Result<Part> {
+    pub(in crate::server) fn next(&mut self, context: &mut Context<'_>, buffer: &mut Vec<u8>) -> io::Result<Part> {
         match self {
             Source::Empty => Ok(Part::End),
             Source::Bytes(bytes) if bytes.is_empty() => Ok(Part::End),

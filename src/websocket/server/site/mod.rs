@@ -1,8 +1,11 @@
 //! What a server answers: its routes, the checks of an opening handshake, and the way to a session.
 
+mod opening;
+
 use std::{net::SocketAddr, rc::Rc};
 
-use super::{Endpoints, Factory, Server, opening::OpeningStream};
+use self::opening::OpeningStream;
+use super::{Endpoints, Factory, Server};
 use crate::{
     error::Error,
     http::{Request, origins::Origins},
@@ -103,8 +106,7 @@ impl Site for WebSocketSite {
         let Some(factory) = endpoint.socket() else { return Ok(()) };
         let subprotocol = self.subprotocol(&request, upgrade.subprotocol);
         let config = self.server.deflate.as_ref().filter(|_| !upgrade.uncompressed);
-        let compression =
-            handshake::compression(&request, version, config).map_err(|error| self.refusal(error))?;
+        let compression = handshake::compression(&request, version, config).map_err(|error| self.refusal(error))?;
         let mut handshake = Handshake::new(request, version, subprotocol, compression);
         handshake.extend(upgrade.extensions);
         let mut answer = Vec::with_capacity(256);

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::site::WebSocketSite;
+use super::WebSocketSite;
 use crate::{
     error::Error,
     protocol::{ClosedBy, MessageLimits, Side, TimeoutKind, handshake::server::Challenge},

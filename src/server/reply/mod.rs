@@ -1,12 +1,16 @@
 //! Replies to requests.
 
+pub(crate) mod body;
+pub(crate) mod responder;
+pub(crate) mod upgrade;
+
 #[cfg(feature = "server")]
 use std::path::PathBuf;
 use std::str::Utf8Error;
 
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
-use super::{
+use self::{
     body::{Body, BodyStream, Parts},
     responder::{Deferred, Responder},
     upgrade::Upgrade,
