@@ -5,6 +5,8 @@
 pub(crate) mod body;
 #[cfg(feature = "server")]
 pub(crate) mod conditional;
+// Without routes, no body of a request is asked for.
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
 pub(crate) mod connection;
 pub(crate) mod credentials;
 pub(crate) mod head;

@@ -7,7 +7,9 @@ use std::{borrow::Cow, net::SocketAddr, rc::Rc};
 use http::{HeaderMap, HeaderName, Method, header};
 
 use super::query;
-use crate::{buffer::Bytes, tls_info::TlsInfo};
+#[cfg(feature = "server")]
+use crate::buffer::Bytes;
+use crate::tls_info::TlsInfo;
 
 /// An HTTP request: the request of a client to a server, or that of an opening [`Handshake`](crate::Handshake).
 #[derive(Debug, Clone)]
@@ -18,12 +20,15 @@ pub struct Request {
     /// A proxy in front terminates TLS.
     pub(crate) proxied: bool,
     /// Parameters of the path, if the request has a route.
+    #[cfg(feature = "server")]
     pub(crate) params: Params,
     /// The collected body.
+    #[cfg(feature = "server")]
     pub(crate) body: Bytes,
 }
 
 /// Parameters of a path, decoded.
+#[cfg(feature = "server")]
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Params(pub(crate) Vec<(String, String)>);
 
@@ -34,7 +39,16 @@ impl Request {
         secured: Option<Rc<TlsInfo>>,
         proxied: bool,
     ) -> Self {
-        Request { head, peer_addr, secured, proxied, params: Params::default(), body: Bytes::new() }
+        Request {
+            head,
+            peer_addr,
+            secured,
+            proxied,
+            #[cfg(feature = "server")]
+            params: Params::default(),
+            #[cfg(feature = "server")]
+            body: Bytes::new(),
+        }
     }
 
     /// The request head as a type of the `http` crate: method, URI, version, headers.

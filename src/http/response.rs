@@ -7,6 +7,11 @@ pub(crate) fn text(status: StatusCode, text: &str) -> Response<Vec<u8>> {
     with_body(status, "text/plain; charset=utf-8", format!("{text}\n"))
 }
 
+/// A response with a status, and its reason phrase as text.
+pub(crate) fn status(status: StatusCode) -> Response<Vec<u8>> {
+    text(status, status.canonical_reason().unwrap_or_default())
+}
+
 /// A response with a body.
 pub(crate) fn with_body(status: StatusCode, content_type: &'static str, body: String) -> Response<Vec<u8>> {
     let mut response = Response::new(body.into_bytes());

@@ -146,13 +146,13 @@ pub(super) fn response(path: &Path, request: &Request, headers: HeaderMap) -> Re
 }
 
 fn not_found() -> Response<Body> {
-    response::text(StatusCode::NOT_FOUND, "Not Found").map(Body::from)
+    response::status(StatusCode::NOT_FOUND).map(Body::from)
 }
 
 /// A relative redirect, which leads to no other host and stays right behind a proxy that changes the path.
 fn redirect_to_folder(path: &str) -> Response<Body> {
     let name = path.rsplit('/').next().unwrap_or_default();
-    let mut response = response::text(StatusCode::MOVED_PERMANENTLY, "Moved Permanently").map(Body::from);
+    let mut response = response::status(StatusCode::MOVED_PERMANENTLY).map(Body::from);
     match HeaderValue::try_from(format!("./{name}/")) {
         Ok(location) => _ = response.headers_mut().insert(header::LOCATION, location),
         Err(_) => return not_found(),

@@ -13,7 +13,6 @@ mod route_table;
 mod site;
 #[cfg(feature = "server")]
 mod upload;
-mod waker;
 
 #[cfg(all(feature = "server", any(test, fuzzing)))]
 pub(crate) use self::file_path::relative_path;

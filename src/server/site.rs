@@ -22,6 +22,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct HttpConfig {
     pub(crate) head: HeadLimits,
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
     pub(crate) max_body_bytes: u64,
     pub(crate) opening_timeout: Duration,
     pub(crate) body_timeout: Duration,
@@ -66,6 +67,7 @@ impl<S> Endpoint<S> {
 /// Rules of a route. `None`: as the server's.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Rules {
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
     pub(crate) max_body_bytes: Option<u64>,
     pub(crate) limits: Option<MessageLimits>,
     pub(crate) origins: Option<Rc<Origins>>,

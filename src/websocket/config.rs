@@ -30,7 +30,8 @@ pub struct WebSocketConfig {
     /// The time-out does not run while reading is suspended. Where the ping left slowly behind other output, up to
     /// three times as long is allowed.
     pub pong_timeout: Duration,
-    /// Messages, control frames and HTTP requests handled for one connection before other connections get their turn. Default 256.
+    /// Messages, control frames and HTTP requests handled for one connection before other connections get their turn.
+    /// Default 256.
     ///
     /// 0 counts as 1.
     pub message_budget: usize,

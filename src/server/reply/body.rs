@@ -1,11 +1,11 @@
 //! Bodies of responses: bytes, or a stream that is pulled while there is room.
 
 use std::{
-    fmt,
-    fs::File,
-    io::{self, Read},
+    fmt, io,
     task::{Context, Poll},
 };
+#[cfg(feature = "server")]
+use std::{fs::File, io::Read};
 
 use crate::{buffer::Bytes, http::connection::BodyLength};
 
@@ -83,6 +83,7 @@ pub(in crate::server) enum Source {
     Empty,
     Bytes(Bytes),
     /// A part of a file: the position is set, and the number of bytes given.
+    #[cfg(feature = "server")]
     File(File, u64),
     /// The stream, and the number of bytes that it has announced and not yet given.
     Stream(Box<dyn BodyStream + Send>, Option<u64>),
@@ -92,8 +93,6 @@ pub(in crate::server) enum Source {
 #[derive(Debug)]
 pub(in crate::server) enum Part {
     Bytes(Bytes),
-    /// Bytes in the buffer of the caller.
-    Buffered,
     Pending,
     End,
 }
@@ -119,6 +118,7 @@ impl Body {
         match &self.0 {
             Source::Empty => BodyLength::Known(0),
             Source::Bytes(bytes) => BodyLength::Known(bytes.len() as u64),
+            #[cfg(feature = "server")]
             Source::File(_, left) => BodyLength::Known(*left),
             Source::Stream(_, length) => length.map_or(BodyLength::Unknown, BodyLength::Known),
         }
@@ -135,20 +135,24 @@ impl Body {
 }
 
 impl Source {
-    /// The next part. A file is read into `buffer`.
-    pub(in crate::server) fn next(&mut self, context: &mut Context<'_>, buffer: &mut Vec<u8>) -> io::Result<Part> {
+    /// The next part.
+    pub(in crate::server) fn next(&mut self, context: &mut Context<'_>) -> io::Result<Part> {
         match self {
             Source::Empty => Ok(Part::End),
             Source::Bytes(bytes) if bytes.is_empty() => Ok(Part::End),
             Source::Bytes(bytes) => Ok(Part::Bytes(bytes.split_to(bytes.len().min(CHUNK_BYTES)))),
+            #[cfg(feature = "server")]
             Source::File(_, 0) => Ok(Part::End),
+            #[cfg(feature = "server")]
             Source::File(file, left) => {
-                let read = file.take((*left).min(CHUNK_BYTES as u64)).read_to_end(buffer)?;
-                if read == 0 {
+                let wanted = (*left).min(CHUNK_BYTES as u64);
+                let mut bytes = Vec::with_capacity(wanted as usize);
+                file.take(wanted).read_to_end(&mut bytes)?;
+                if bytes.is_empty() {
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file has become shorter"));
                 }
-                *left -= read as u64;
-                Ok(Part::Buffered)
+                *left -= bytes.len() as u64;
+                Ok(Part::Bytes(bytes.into()))
             }
             Source::Stream(stream, left) => {
                 let part = match stream.poll_chunk(context) {
@@ -229,10 +233,8 @@ mod tests {
     fn parts(body: Body) -> io::Result<Vec<Vec<u8>>> {
         let (mut source, mut context, mut parts) = (body.0, Context::from_waker(Waker::noop()), Vec::new());
         loop {
-            let mut buffer = Vec::new();
-            match source.next(&mut context, &mut buffer)? {
+            match source.next(&mut context)? {
                 Part::Bytes(bytes) => parts.push(bytes.to_vec()),
-                Part::Buffered => parts.push(buffer),
                 Part::Pending => panic!("pending"),
                 Part::End => return Ok(parts),
             }
@@ -258,6 +260,7 @@ mod tests {
         assert_eq!(parts(Body::stream(Parts(["a", "b"].into_iter()))).unwrap(), [b"a", b"b"]);
     }
 
+    #[cfg(feature = "server")]
     #[test]
     fn file_that_has_become_shorter_is_an_error() {
         let path = std::env::temp_dir().join(format!("ws-reactor-body-{}", std::process::id()));

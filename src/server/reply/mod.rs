@@ -96,7 +96,7 @@ impl Reply {
     /// The statuses 1xx, 204, 205 and 304 have no content. RFC 9110 §15.
     pub fn status(status: StatusCode) -> Self {
         match response::has_body(status) && status != StatusCode::RESET_CONTENT {
-            true => Reply::text(status, status.canonical_reason().unwrap_or_default()),
+            true => response::status(status).into(),
             false => Reply::empty(status),
         }
     }

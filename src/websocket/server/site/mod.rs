@@ -63,6 +63,7 @@ impl Site for WebSocketSite {
         &self.http
     }
 
+    #[cfg_attr(not(feature = "server"), allow(unused_variables))]
     fn find(&self, request: &mut Request) -> Found<Rc<Factory>> {
         match &self.server.endpoints {
             Endpoints::One(endpoint) => Found::Endpoint(Rc::clone(endpoint)),

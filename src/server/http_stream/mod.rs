@@ -1,0 +1,449 @@
+//! A server's connection: HTTP requests, one at a time, until one of them asks for another protocol.
+
+mod answers;
+#[cfg(feature = "server")]
+mod body_receiver;
+mod body_sender;
+mod wait;
+mod waker;
+
+use std::{any::Any, io, mem, rc::Rc};
+
+use http::{Method, StatusCode};
+
+#[cfg(feature = "server")]
+use self::body_receiver::BodyReceiver;
+use self::{body_sender::BodySender, wait::Wait};
+#[cfg(feature = "server")]
+use super::{files, site::Target};
+use super::{
+    preamble::{PreambleScanner, Scan},
+    reply::{
+        Reply, ReplyKind,
+        body::{Body, Source},
+        responder::Deferred,
+        upgrade::Upgrade,
+    },
+    site::{Endpoint, Found, Site},
+};
+use crate::{
+    error::Error,
+    http::{
+        Request,
+        connection::{HttpConnection, HttpEvent, RequestError, Step},
+        head::HeadError,
+        response,
+    },
+    protocol::{ClosedBy, Side, TimeoutKind},
+    reactor::{PendingHandshake, Stream, StreamHandler, Wakeup},
+};
+
+/// The protocol of a server's connection.
+pub(crate) struct HttpStream<S: Site> {
+    site: Rc<S>,
+    scanner: PreambleScanner,
+    http: HttpConnection,
+    state: State<S::Socket>,
+    sender: BodySender,
+    /// Counts as a pending handshake until the first request is answered.
+    pending: Option<PendingHandshake>,
+    /// Number of requests whose heads have arrived.
+    requests: u64,
+    /// What the deadline of the connection is for.
+    wait: Wait,
+}
+
+enum State<S> {
+    /// There is no request, or its head is incomplete.
+    Head,
+    /// The body of a request is being received.
+    #[cfg(feature = "server")]
+    Body(Box<Question<S>>, BodyReceiver),
+    /// The reply is deferred.
+    Deferred(Box<Question<S>>, Deferred),
+    /// A response is being sent.
+    Responding(Box<Source>),
+    /// The last response was sent, or another protocol has taken over.
+    Ended,
+}
+
+/// A request that is not answered yet.
+struct Question<S> {
+    request: Request,
+    found: Found<S>,
+    /// `on_request` has let the request pass.
+    is_admitted: bool,
+}
+
+impl<S: Site> HttpStream<S> {
+    pub(crate) fn new(site: Rc<S>) -> Self {
+        let config = site.config();
+        HttpStream {
+            scanner: PreambleScanner::Nothing { flash_policy: config.flash_policy, healthcheck: config.healthcheck },
+            http: HttpConnection::new(config.head),
+            state: State::Head,
+            sender: BodySender::default(),
+            pending: None,
+            requests: 0,
+            wait: Wait::Opening,
+            site,
+        }
+    }
+
+    /// Takes input as far as requests are wanted, and returns how much was used.
+    fn read(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
+        let (mut at, mut budget) = (0, self.site.config().request_budget.max(1));
+        while self.reads(stream) && budget > 0 {
+            if self.requests == 0 && !self.scan(stream, &data[at..]) {
+                return data.len();
+            }
+            let (used, event) = match self.http.read(&data[at..]) {
+                Ok(read) => read,
+                Err(error) => {
+                    self.refuse_request(stream, error);
+                    return data.len();
+                }
+            };
+            let start = at;
+            at += used;
+            match event {
+                None => break,
+                Some(HttpEvent::Request(head)) => {
+                    budget -= 1;
+                    let (peer_addr, secured) = (stream.peer_addr(), stream.tls_info());
+                    let proxied = self.site.config().secure_proxy;
+                    self.on_request(stream, Request::new(head, peer_addr, secured, proxied));
+                }
+                Some(HttpEvent::Data(range)) => self.on_body(stream, &data[start..][range]),
+                Some(HttpEvent::End) => self.on_body_end(stream),
+            }
+        }
+        at
+    }
+
+    /// Returns `true` if input is to be taken.
+    fn reads(&self, stream: &Stream<'_>) -> bool {
+        let (_, held) = stream.hub.read_gate(stream.id());
+        !matches!(self.state, State::Deferred(..) | State::Responding(_) | State::Ended) && !held
+    }
+
+    /// Looks for what is answered beside HTTP. Returns `true` if the input is HTTP, or may be.
+    fn scan(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> bool {
+        match self.scanner.read(data) {
+            Scan::Http => return true,
+            Scan::Policy => {}
+            Scan::Nonsense => self.refuse_request(stream, RequestError::Head(HeadError::Malformed)),
+            Scan::Tls => {
+                let error = io::Error::new(io::ErrorKind::InvalidData, "the client speaks TLS to a plain HTTP port");
+                if stream.hub.may_warn() {
+                    log::warn!(target: "ws_reactor::server", "{}: {error}", stream.id());
+                }
+                // In plain text: the client of this crate, for one, recognizes that and names the cause.
+                self.fail(stream, StatusCode::BAD_REQUEST, &error.to_string(), &Error::Tls(error));
+            }
+            Scan::Preamble(preamble) => {
+                stream.hub.write_handshake(stream.id(), preamble.answer(), true);
+                self.end(stream);
+            }
+        }
+        false
+    }
+
+    /// The head of a request is complete.
+    fn on_request(&mut self, stream: &mut Stream<'_>, mut request: Request) {
+        self.requests += 1;
+        stream.hub.stats.requests += 1;
+        if let Err(error) = request.check_host() {
+            return self.refuse_request(stream, RequestError::Head(error));
+        }
+        if self.site.config().healthcheck && is_healthcheck(&request) {
+            let response = response::with_body(StatusCode::OK, "text/plain", "OK".to_owned());
+            return self.respond(stream, response.map(Body::from));
+        }
+        let found = self.site.find(&mut request);
+        let rules = match &found {
+            Found::Endpoint(endpoint) => Some(&endpoint.rules),
+            #[cfg(feature = "server")]
+            Found::Reply(_) => None,
+        };
+        if let Err(refusal) = self.site.check(&request, rules, stream.hub) {
+            return self.refuse(stream, request.names_websocket(), refusal);
+        }
+        let site = Rc::clone(&self.site);
+        let reply = stream.guard(|hub| site.on_request(&request, hub));
+        let question = Question { request, found, is_admitted: false };
+        match reply {
+            Ok(None) => self.admit(stream, question, Upgrade::new()),
+            Ok(Some(reply)) => self.carry_out(stream, question, reply),
+            Err(message) => self.on_panic(stream, message),
+        }
+    }
+
+    /// Carries out a reply of `on_request` or of an endpoint.
+    fn carry_out(&mut self, stream: &mut Stream<'_>, question: Question<S::Socket>, reply: Reply) {
+        match reply.0 {
+            ReplyKind::Respond(response) => {
+                if question.request.names_websocket() {
+                    stream.hub.stats.refused += 1;
+                    // Bytes of a handshake may follow the head.
+                    self.http.close_after();
+                }
+                self.respond(stream, *response);
+            }
+            #[cfg(feature = "server")]
+            ReplyKind::File(file) => {
+                let response = files::response(&file.path, &question.request, file.headers);
+                self.respond(stream, response);
+            }
+            ReplyKind::Upgrade(upgrade) if !question.is_admitted => self.admit(stream, question, *upgrade),
+            ReplyKind::Upgrade(_) => {
+                log::error!(target: "ws_reactor::server", "the route of {:?} is no WebSocket", question.request.path());
+                self.respond(stream, response::status(StatusCode::INTERNAL_SERVER_ERROR).map(Body::from));
+            }
+            ReplyKind::Later(deferred) => match deferred.wait(stream.hub.remote(), stream.id()) {
+                Some(reply) => self.carry_out(stream, question, reply),
+                None => {
+                    // Bytes behind the request stay in the network until the reply.
+                    stream.pause();
+                    self.state = State::Deferred(Box::new(question), deferred);
+                }
+            },
+        }
+    }
+
+    /// Passes a request on to its endpoint. `upgrade`: what `on_request` has added.
+    fn admit(&mut self, stream: &mut Stream<'_>, mut question: Question<S::Socket>, upgrade: Upgrade) {
+        question.is_admitted = true;
+        let endpoint = match &mut question.found {
+            Found::Endpoint(endpoint) => Rc::clone(endpoint),
+            #[cfg(feature = "server")]
+            Found::Reply(reply) => {
+                let reply = mem::replace(reply, Reply::empty(StatusCode::NOT_FOUND));
+                return self.carry_out(stream, question, reply);
+            }
+        };
+        #[cfg(feature = "server")]
+        if !matches!(*endpoint.target, Target::Socket(_)) {
+            question.request.head.extensions_mut().extend(upgrade.extensions);
+            return self.ask(stream, question, &endpoint);
+        }
+        self.upgrade(stream, question.request, &endpoint, upgrade);
+    }
+
+    /// Asks an endpoint of HTTP for its reply, or for the receiver of the body.
+    #[cfg(feature = "server")]
+    fn ask(&mut self, stream: &mut Stream<'_>, question: Question<S::Socket>, endpoint: &Endpoint<S::Socket>) {
+        let receiver = match &*endpoint.target {
+            Target::Socket(_) => return,
+            Target::Respond(_) => BodyReceiver::collecting(),
+            Target::Upload(factory) => match stream.guard(|hub| factory(&question.request, hub)) {
+                Ok(Ok(upload)) => BodyReceiver::uploading(upload),
+                Ok(Err(reply)) => return self.carry_out(stream, question, reply),
+                Err(message) => return self.on_panic(stream, message),
+            },
+            Target::Files(files, segments) => {
+                let response = files.response(&question.request, *segments);
+                return self.respond(stream, response);
+            }
+        };
+        let limit = endpoint.rules.max_body_bytes.unwrap_or(self.site.config().max_body_bytes);
+        let mut interim = Vec::new();
+        if let Err(error) = self.http.want_body(limit, &mut interim) {
+            return self.refuse_request(stream, error);
+        }
+        if !interim.is_empty() {
+            stream.hub.write_handshake(stream.id(), &interim, true);
+        }
+        self.state = State::Body(Box::new(question), receiver);
+        if self.http.step() == Step::Response {
+            self.on_body_end(stream);
+        }
+    }
+
+    /// A part of the body of a request.
+    #[cfg(feature = "server")]
+    fn on_body(&mut self, stream: &mut Stream<'_>, data: &[u8]) {
+        let State::Body(_, receiver) = &mut self.state else { return };
+        match receiver.take(stream, data) {
+            Ok(None) => {}
+            Ok(Some(reply)) => {
+                if let State::Body(question, _) = mem::replace(&mut self.state, State::Head) {
+                    self.carry_out(stream, *question, reply);
+                }
+            }
+            Err(message) => self.on_panic(stream, message),
+        }
+    }
+
+    #[cfg(not(feature = "server"))]
+    fn on_body(&mut self, _: &mut Stream<'_>, _: &[u8]) {}
+
+    /// The body of a request is complete.
+    #[cfg(feature = "server")]
+    fn on_body_end(&mut self, stream: &mut Stream<'_>) {
+        let (mut question, receiver) = match mem::replace(&mut self.state, State::Head) {
+            State::Body(question, receiver) => (question, receiver),
+            other => return self.state = other,
+        };
+        let Found::Endpoint(endpoint) = &question.found else { return };
+        match receiver.finish(stream, &mut question.request, &Rc::clone(endpoint)) {
+            Ok(reply) => self.carry_out(stream, *question, reply),
+            Err(message) => self.on_panic(stream, message),
+        }
+    }
+
+    #[cfg(not(feature = "server"))]
+    fn on_body_end(&mut self, _: &mut Stream<'_>) {}
+
+    /// Hands the stream over to another protocol.
+    fn upgrade(&mut self, stream: &mut Stream<'_>, request: Request, endpoint: &Endpoint<S::Socket>, upgrade: Upgrade) {
+        let (site, names_websocket) = (Rc::clone(&self.site), request.names_websocket());
+        match site.upgrade(stream, request, endpoint, upgrade, &mut self.pending) {
+            Ok(()) => {
+                self.http.upgrade();
+                self.state = State::Ended;
+            }
+            Err(refusal) => self.refuse(stream, names_websocket, refusal),
+        }
+    }
+
+    /// Carries out a deferred reply. `false` if none was given yet.
+    fn carry_out_deferred(&mut self, stream: &mut Stream<'_>) -> bool {
+        let State::Deferred(_, deferred) = &self.state else { return false };
+        let Some(reply) = deferred.take() else { return false };
+        if let State::Deferred(question, _) = mem::replace(&mut self.state, State::Head) {
+            stream.resume();
+            self.carry_out(stream, *question, reply);
+        }
+        true
+    }
+
+    /// What the connection waits for.
+    fn present_wait(&self) -> Wait {
+        match &self.state {
+            State::Head if self.requests == 0 => Wait::Opening,
+            State::Head => match self.http.step() {
+                Step::Idle => Wait::Request(self.requests),
+                Step::Head => Wait::Head(self.requests),
+                // The rest of a body is discarded.
+                _ => Wait::body(self.requests, 0),
+            },
+            #[cfg(feature = "server")]
+            State::Body(_, receiver) => Wait::body(self.requests, receiver.received()),
+            State::Deferred(question, _) if self.requests == 1 && question.request.names_websocket() => Wait::Opening,
+            State::Deferred(..) => Wait::Reply(self.requests),
+            State::Responding(_) | State::Ended => Wait::Output,
+        }
+    }
+
+    /// Sets the deadline of the present wait, if the wait has changed.
+    fn update_deadline(&mut self, stream: &mut Stream<'_>) {
+        let wait = self.present_wait();
+        if wait != mem::replace(&mut self.wait, wait) && !matches!(self.state, State::Ended) {
+            self.start_timeout(stream);
+        }
+    }
+
+    fn start_timeout(&self, stream: &mut Stream<'_>) {
+        let deadline = self.wait.timeout(self.site.config()).map(|timeout| stream.hub.after(timeout));
+        stream.set_deadline(deadline);
+    }
+}
+
+/// The request that em-websocket answers to load balancers.
+fn is_healthcheck(request: &Request) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD) && request.path() == "/healthcheck"
+}
+
+impl<S: Site> StreamHandler for HttpStream<S> {
+    fn on_connect(&mut self, stream: &mut Stream<'_>) {
+        let config = self.site.config();
+        let address = stream.peer_addr().ip();
+        let (all, per_address) = (config.pending_handshakes, config.pending_handshakes_per_address);
+        self.pending = stream.hub.begin_handshake(address, all, per_address);
+        if self.pending.is_none() {
+            if stream.hub.may_warn() {
+                log::warn!(target: "ws_reactor::server", "{address} rejected: too many handshakes are pending");
+            }
+            return stream.terminate();
+        }
+        stream.hub.reserve(stream.id(), Side::Server);
+        self.start_timeout(stream);
+    }
+
+    fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+        let used = self.read(stream, data);
+        if used < data.len() && (!matches!(self.state, State::Ended) || stream.is_handed_over()) {
+            if matches!(self.state, State::Deferred(..) | State::Responding(_)) {
+                // The application may have resumed the connection through the Hub.
+                stream.pause();
+            }
+            stream.unread(data.len() - used);
+        }
+        self.update_deadline(stream);
+    }
+
+    fn on_drain(&mut self, stream: &mut Stream<'_>) {
+        self.send_body(stream);
+        self.update_deadline(stream);
+    }
+
+    fn on_event(&mut self, stream: &mut Stream<'_>, event: &dyn Any) {
+        if event.is::<Wakeup>() {
+            self.sender.on_wakeup();
+            self.carry_out_deferred(stream);
+            self.send_body(stream);
+            self.update_deadline(stream);
+        }
+    }
+
+    fn on_deadline(&mut self, stream: &mut Stream<'_>) {
+        let (error, id) = (Error::Timeout(TimeoutKind::Opening), stream.id());
+        match self.wait {
+            Wait::Opening | Wait::Reply(_) if matches!(self.state, State::Deferred(..)) => {
+                // The reply may be given already, and its wake-up still wait in the command queue.
+                if !self.carry_out_deferred(stream) {
+                    self.fail(stream, StatusCode::SERVICE_UNAVAILABLE, "the decision took too long", &error);
+                }
+            }
+            Wait::Opening if self.http.step() == Step::Idle => {
+                _ = stream.hub.terminate_with(id, ClosedBy::Timeout(TimeoutKind::Opening));
+            }
+            Wait::Request(_) if stream.buffered() == 0 => self.end(stream),
+            // The last response has not left yet.
+            Wait::Request(_) => self.start_timeout(stream),
+            // The application or the output keeps the body from being read.
+            Wait::Body(..) if stream.hub.is_reading_suspended(id) => self.start_timeout(stream),
+            Wait::Opening | Wait::Head(_) | Wait::Body(..) => {
+                self.fail(stream, StatusCode::REQUEST_TIMEOUT, "the request took too long", &error);
+            }
+            Wait::Reply(_) | Wait::Output => {}
+        }
+        self.update_deadline(stream);
+    }
+
+    fn on_shutdown(&mut self, stream: &mut Stream<'_>) {
+        match &self.state {
+            State::Head if self.http.step() == Step::Idle => match self.requests {
+                0 => stream.terminate(),
+                _ => self.end(stream),
+            },
+            State::Responding(_) => self.http.close_after(),
+            State::Ended => {}
+            _ => {
+                self.http.close_after();
+                let text = response::text(StatusCode::SERVICE_UNAVAILABLE, "shutting down");
+                self.respond(stream, text.map(Body::from));
+            }
+        }
+    }
+
+    fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
+        let is_idle = matches!(self.state, State::Head) && self.http.step() == Step::Idle;
+        // A failed TLS handshake is reported even before the first byte of a request. An idle connection that ends is
+        // not an error, and an answered one was reported before.
+        if !is_idle && !matches!(self.state, State::Ended) || matches!(error, Error::Tls(_)) && self.requests == 0 {
+            self.report(stream, error);
+        }
+    }
+}
