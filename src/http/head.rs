@@ -154,6 +154,8 @@ impl HeadReader {
             self.buffer.extend_from_slice(input);
             return Ok(None);
         };
+        // The next head has limits of its own.
+        self.scan = Scan::default();
         if self.buffer.is_empty() {
             return Ok(Some((parse(&input[..end], limits)?, end)));
         }
@@ -352,6 +354,19 @@ mod tests {
             assert!(reader.read(&GOOD.as_bytes()[..cut], &HeadLimits::default()).unwrap().is_none());
             let (request, used) = reader.read(&GOOD.as_bytes()[cut..], &HeadLimits::default()).unwrap().unwrap();
             assert_eq!((request.uri().path(), used), ("/chat", GOOD.len() - cut), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn reader_reads_one_head_after_the_other() {
+        let mut reader = HeadReader::default();
+        let limits = HeadLimits::new().max_bytes(2 * GOOD.len());
+        for cut in [0, 10, GOOD.len()].repeat(5) {
+            assert!(reader.read(&GOOD.as_bytes()[..cut], &limits).unwrap().is_some() == (cut == GOOD.len()));
+            if cut < GOOD.len() {
+                let (_, used) = reader.read(&GOOD.as_bytes()[cut..], &limits).unwrap().unwrap();
+                assert_eq!(used, GOOD.len() - cut);
+            }
         }
     }
 
