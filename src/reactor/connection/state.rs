@@ -39,11 +39,18 @@
 //! | refusal, client   | 1 s     | the response head        | nothing                |                     | 1 s    |
 //! | TLS handshake, raw| 10 s    | accept, or `start_tls`   | nothing                |                     | 10 s   |
 //! | opening, server   | 10 s    | accept                   | nothing                |                     | 10 s   |
+//! | head, server      | 10 s    | its first byte           | nothing                |                     | 10 s   |
+//! | body, server      | 10 s    | the head                 | 4 KiB                  | it is not read      |        |
+//! | reply, server     | 60 s    | the request              | nothing                |                     | 60 s   |
+//! | keep-alive, server| 75 s    | the last response        | nothing                | output waits        |        |
 //! | silence           | 20 s    | the last sign of life    | a sign of life         | it is not read      |        |
 //! | pong              | 20 s    | the ping has left        | a sign of life         | it is not read      | 60 s   |
 //! | stall             | 30 s    | output waits             | 16 KiB taken, or all   | the socket has room |        |
 //! | closing           | 5 s     | the last output has left | nothing                | output waits        | 60 s   |
 //! | lingering, server | 2 s     | the response has left    | nothing                | output waits        | 60 s   |
+//!
+//! Opening, server: to the head of the first request, and to the reply if that asks for a WebSocket. Head: that of a
+//! later request. Body and reply: those of a request of HTTP.
 //!
 //! A sign of life is a whole message, fragment or control frame, or 4 KiB of an unfinished frame. The pong timer is
 //! extended, at most threefold, by the time that bytes before the ping need in the system. Closing, lingering and a
@@ -56,6 +63,10 @@
 //! | refusal, client   | 1006, `Refused`: the body is cut off                                                         |
 //! | TLS handshake, raw| `Timeout(Securing)`                                                                          |
 //! | opening, server   | 408 or 503 if a request has begun; `Server::on_error` gets `Timeout(Opening)`                |
+//! | head, server      | 408; `Server::on_error` gets `Timeout(Opening)`                                              |
+//! | body, server      | 408; `Server::on_error` gets `Timeout(Opening)`                                              |
+//! | reply, server     | 503; `Server::on_error` gets `Timeout(Opening)`                                              |
+//! | keep-alive, server| none: nothing is missing                                                                     |
 //! | silence           | none: a ping is sent                                                                         |
 //! | pong              | 1006, `Timeout(Pong)`                                                                        |
 //! | stall             | 1013, `SlowReader`; 1006 if closing has begun                                                |

@@ -51,6 +51,8 @@ pub(crate) struct HttpStream<S: Site> {
     requests: u64,
     /// What the deadline of the connection is for.
     wait: Wait,
+    /// Output waited when the deadline passed last.
+    output_waited: bool,
 }
 
 enum State<S> {
@@ -86,6 +88,7 @@ impl<S: Site> HttpStream<S> {
             pending: None,
             requests: 0,
             wait: Wait::Opening,
+            output_waited: false,
             site,
         }
     }
@@ -97,8 +100,13 @@ impl<S: Site> HttpStream<S> {
             if self.requests == 0 && !self.scan(stream, &data[at..]) {
                 return data.len();
             }
+            let was_answered = self.is_answered();
             let (used, event) = match self.http.read(&data[at..]) {
                 Ok(read) => read,
+                Err(_) if was_answered => {
+                    self.end(stream);
+                    return data.len();
+                }
                 Err(error) => {
                     self.refuse_request(stream, error);
                     return data.len();
@@ -119,6 +127,11 @@ impl<S: Site> HttpStream<S> {
             }
         }
         at
+    }
+
+    /// Returns `true` while the rest of the body of an answered request is skipped.
+    fn is_answered(&self) -> bool {
+        matches!(self.state, State::Head) && self.http.step() == Step::Body
     }
 
     /// Returns `true` if input is to be taken.
@@ -409,9 +422,13 @@ impl<S: Site> StreamHandler for HttpStream<S> {
             Wait::Opening if self.http.step() == Step::Idle => {
                 _ = stream.hub.terminate_with(id, ClosedBy::Timeout(TimeoutKind::Opening));
             }
-            Wait::Request(_) if stream.buffered() == 0 => self.end(stream),
-            // The last response has not left yet.
-            Wait::Request(_) => self.start_timeout(stream),
+            // The last response had not left when the time-out began.
+            Wait::Request(_) if stream.buffered() > 0 || self.output_waited => {
+                self.output_waited = stream.buffered() > 0;
+                self.start_timeout(stream);
+            }
+            Wait::Request(_) => self.end(stream),
+            Wait::Body(..) if self.is_answered() => self.end(stream),
             // The application or the output keeps the body from being read.
             Wait::Body(..) if stream.hub.is_reading_suspended(id) => self.start_timeout(stream),
             Wait::Opening | Wait::Head(_) | Wait::Body(..) => {

@@ -6,7 +6,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 use ws_reactor::{
     Callbacks, Client, CloseCode, ConnectionId, Error, Reactor, Reply, Server, Stream, StreamHandler, Version,
     http::StatusCode,
-    net::sim::{PeerId, Sim},
+    net::sim::{Buffers, PeerId, Sim},
 };
 
 use crate::support::{
@@ -15,12 +15,16 @@ use crate::support::{
 };
 
 /// The rows of the table, by name.
-const ROWS: [(&str, fn()); 10] = [
+const ROWS: [(&str, fn()); 14] = [
     ("connect, raw", connect_of_a_raw_stream),
     ("opening, client", opening_of_a_client),
     ("refusal, client", body_of_a_refusal),
     ("TLS handshake, raw", tls_handshake_of_a_raw_stream),
     ("opening, server", opening_of_a_server),
+    ("head, server", head_of_a_later_request),
+    ("body, server", body_of_a_request),
+    ("reply, server", deferred_reply),
+    ("keep-alive, server", keep_alive),
     ("silence", || both(silence)),
     ("pong", || both(pong)),
     ("stall", || both(stall)),
@@ -288,6 +292,133 @@ fn closing_in_all(mut open: Open) {
     assert_eq!(events[0], "error the closing handshake timed out");
     assert!(events[1].starts_with("close 1006, the closing handshake timed out, "), "{events:?}");
     assert!(events[1].ends_with(" bytes not sent"), "{events:?}");
+}
+
+/// A connection to a server that defers replies of `/later`, and its errors.
+struct Http {
+    reactor: Reactor<Sim>,
+    peer: PeerId,
+    errors: Rc<RefCell<Vec<String>>>,
+}
+
+impl Http {
+    fn new() -> Http {
+        let errors = Rc::new(RefCell::new(Vec::new()));
+        let (log, responders) = (Rc::clone(&errors), RefCell::new(Vec::new()));
+        #[cfg(feature = "server")]
+        let server = Server::routes(ws_reactor::Routes::new().post("/body", |_, _| StatusCode::OK)).unwrap();
+        #[cfg(not(feature = "server"))]
+        let server = Server::new(|_| Callbacks::new());
+        let server = server
+            .on_request(move |request, _| match request.path() {
+                "/later" => {
+                    let (reply, responder) = Reply::later();
+                    responders.borrow_mut().push(responder);
+                    reply
+                }
+                "/large" => Reply::html("x".repeat(60_000)),
+                "/body" => Reply::upgrade(),
+                _ => Reply::html("page"),
+            })
+            .on_error(move |_, error| log.borrow_mut().push(error.to_string()));
+        let mut reactor = reactor();
+        reactor.listen(SERVER, server).unwrap();
+        let peer = reactor.kernel_mut().connect(SERVER.parse().unwrap()).unwrap();
+        reactor.settle().unwrap();
+        Http { reactor, peer, errors }
+    }
+
+    fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.reactor.kernel_mut().send(self.peer, bytes.as_ref());
+        self.reactor.settle().unwrap();
+    }
+
+    /// The status of the next response; empty if there is none.
+    fn status(&mut self) -> String {
+        let received = self.reactor.kernel_mut().received(self.peer);
+        String::from_utf8_lossy(received.get(9..12).unwrap_or_default()).into_owned()
+    }
+
+    /// A time-out of `seconds` ends the wait that has just begun, with this status.
+    fn times_out(&mut self, seconds: u64, status: &str) {
+        self.reactor.advance(Duration::from_millis(1000 * seconds - 1)).unwrap();
+        assert!(self.status().is_empty() && !self.reactor.kernel_mut().is_ended(self.peer));
+        self.reactor.advance(Duration::from_millis(1)).unwrap();
+        assert_eq!(self.status(), status);
+        assert!(self.reactor.kernel_mut().is_ended(self.peer));
+        let expected: &[&str] = if status.is_empty() { &[] } else { &["the opening handshake timed out"] };
+        assert_eq!(*self.errors.borrow(), expected);
+    }
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+fn head_of_a_later_request() {
+    let mut http = Http::new();
+    http.send(GET);
+    assert_eq!(http.status(), "200");
+    http.reactor.advance(74 * SECOND).unwrap();
+    http.send("G");
+    http.reactor.advance(5 * SECOND).unwrap();
+    http.send("ET / ");
+    http.times_out(5, "408");
+}
+
+fn body_of_a_request() {
+    let post = |length: usize| format!("POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+    #[cfg(feature = "server")]
+    {
+        let mut http = Http::new();
+        http.send(post(100_000));
+        for _ in 0..10 {
+            http.reactor.advance(9 * SECOND).unwrap();
+            http.send([b'x'; 4096]);
+        }
+        http.reactor.advance(5 * SECOND).unwrap();
+        http.send([b'x'; 4095]);
+        http.times_out(5, "408");
+    }
+    // The rest of a body that no one wants is skipped as long, and the request was answered.
+    let mut http = Http::new();
+    http.send(post(1000).replace("/body", "/page"));
+    assert_eq!(http.status(), "200");
+    http.reactor.advance(9 * SECOND).unwrap();
+    http.send([b'x'; 100]);
+    http.times_out(1, "");
+}
+
+fn deferred_reply() {
+    let mut http = Http::new();
+    http.send(GET.replace("/ ", "/later "));
+    http.times_out(60, "503");
+    let mut later = Http::new();
+    later.send(GET);
+    assert_eq!(later.status(), "200");
+    // The handshake of a WebSocket, too, if it is not the first request.
+    later.send(wire::request(Version::Rfc6455, "/later", ""));
+    later.times_out(60, "503");
+}
+
+fn keep_alive() {
+    let mut http = Http::new();
+    for _ in 0..3 {
+        http.send(GET);
+        assert_eq!(http.status(), "200");
+        http.reactor.advance(70 * SECOND).unwrap();
+    }
+    http.send(GET);
+    assert_eq!(http.status(), "200");
+    http.times_out(75, "");
+    // A response that is being read slowly is no idle time: 60,000 bytes at 600 bytes per second.
+    let mut slow = Http::new();
+    slow.reactor.kernel_mut().slow_line(slow.peer, 600);
+    slow.reactor.kernel_mut().set_buffers(slow.peer, Buffers { send_bytes: 4096, ..Buffers::default() });
+    slow.send(GET.replace("/ ", "/large "));
+    slow.reactor.advance(169 * SECOND).unwrap();
+    assert!(!slow.reactor.kernel_mut().is_ended(slow.peer));
+    slow.reactor.advance(80 * SECOND).unwrap();
+    assert!(slow.reactor.kernel_mut().is_ended(slow.peer));
+    assert!(slow.errors.borrow().is_empty());
 }
 
 fn lingering_of_a_response() {
