@@ -24,7 +24,8 @@
 //! | react to messages | [`Handler`], or closures: [`on_message`], [`Callbacks`] |
 //! | run the loop | [`Reactor`]: [`run`](Reactor::run), or [`turn`](Reactor::turn) inside a loop of your own |
 //! | accept WebSockets | [`Server`], configured by [`ServerConfig`] |
-//! | decide requests, serve HTTP | [`Server::on_request`] with [`Reply`], [`Upgrade`], [`Responder`] |
+//! | decide requests | [`Server::on_request`] with [`Reply`], [`Upgrade`], [`Responder`] |
+//! | serve pages, files, uploads beside WebSockets | `Routes`, `Files`, `Upload`, [`BodyStream`]; the guide `http` |
 //! | connect to a server | [`Client`], configured by [`ClientConfig`]; [`Reconnect`] for feeds |
 //! | connect from a script, without a reactor | [`BlockingSocket`] |
 //! | act on the connection of the current callback | [`WebSocket`] |
@@ -52,6 +53,7 @@
 //!
 //! ```text
 //!  websocket/   Server · Client · Handler · WebSocket       the façade
+//!  server/      HTTP streams · routes · replies · files     HTTP on a stream, up to the hand-over to another protocol
 //!  reactor/     Reactor · Hub · StreamHandler · timers      waits, moves bytes, calls handlers
 //!  net/         Kernel · Bind · Transport · TLS             bytes to and from the system
 //!  protocol/    Decoder · Encoder · Handshake               pure: bytes ⇄ frames ⇄ messages
@@ -64,7 +66,7 @@
 //! # Path of a message
 //!
 //! ```text
-//!  kernel → Transport → Inbound → StreamHandler ─(ServerStream, ClientStream: hand_over)→ Session → Decoder → Handler
+//!  kernel → Transport → Inbound → StreamHandler ─(HttpStream, ClientStream: hand_over)──→ Session → Decoder → Handler
 //!  kernel ← Transport ← write ← Outbound ← Encoding ← Hub::send ← WebSocket::send ←───────────────────────────────┘
 //! ```
 //!
@@ -111,7 +113,7 @@
 //! # Logging
 //!
 //! The crate logs by [`log`](https://docs.rs/log), with one target per floor: `ws_reactor::net`, `ws_reactor::reactor`,
-//! `ws_reactor::websocket`. Warnings and errors concern the operator. `debug` has the opening and end of each
+//! `ws_reactor::server`, `ws_reactor::websocket`. Warnings and errors concern the operator. `debug` has the opening and end of each
 //! connection, `trace` each frame and its first bytes. Nothing is logged at `info`.
 
 #![forbid(unsafe_code)]

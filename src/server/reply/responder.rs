@@ -16,8 +16,7 @@ use crate::{
 /// Gives a reply deferred by [`Reply::later`]: once, from any thread.
 ///
 /// A `Responder` dropped without a reply answers the request with 500. A reply has no effect if the connection has
-/// ended, by a reset or by [`ServerConfig::opening_timeout`](field@crate::ServerConfig::opening_timeout). A client that
-/// has half-closed still gets the reply.
+/// ended, by a reset or by a time-out of [`Reply::later`]. A client that has half-closed still gets the reply.
 ///
 /// ```
 /// use std::thread;
@@ -48,7 +47,7 @@ impl Responder {
     ///
     /// - [`RemoteError::Closed`]: no request waits for the reply any more, or the reactor is gone.
     /// - [`RemoteError::Full`]: too many commands wait for the reactor. The reply is kept and takes effect when the
-    ///   opening timeout passes.
+    ///   time-out of [`Reply::later`] passes.
     pub fn respond(mut self, reply: impl Into<Reply>) -> Result<(), RemoteError> {
         self.slot.take().map_or(Err(RemoteError::Closed), |slot| slot.give(reply.into()))
     }

@@ -138,7 +138,10 @@ impl Server {
     /// methods with 405, an unsupported version with 426, and an invalid WebSocket request with 400.
     ///
     /// The callback gets every request whose head is valid, except health checks and WebSocket requests whose origin is
-    /// not allowed. A panic in the callback ends the connection without a response.
+    /// not allowed. A body has not arrived yet. A panic in the callback is answered with 500.
+    ///
+    /// Of a server with [routes](Self::routes) the callback decides first, with the parameters of the route at hand:
+    /// [`Reply::upgrade`] goes on to the route, any other reply is the answer.
     ///
     /// The callback returns anything that converts to a [`Reply`]: an [`Upgrade`](crate::Upgrade), a
     /// [`StatusCode`](crate::http::StatusCode), a response, or a `Result` of two of them, so that it can use `?`.

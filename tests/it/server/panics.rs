@@ -42,6 +42,7 @@ fn on_request_that_panics_is_reported_to_on_error_and_ends_its_connection_only()
             peer
         });
         reactor.settle().unwrap();
+        assert!(reactor.kernel_mut().received(bad).starts_with(b"HTTP/1.1 500 "), "{version}");
         assert!(reactor.kernel_mut().is_ended(bad) && !reactor.kernel_mut().is_ended(good), "{version}");
         assert_eq!(*errors.borrow(), ["the handler panicked: deliberate: on_request panics"], "{version}");
         assert_eq!((reactor.hub().stats().panics, reactor.hub().stats().opened), (1, 1));

@@ -116,7 +116,11 @@ impl Site for WebSocketSite {
         stream.hub.write_handshake(stream.id(), &answer, challenge.is_complete());
         let limits = upgrade.limits.or(endpoint.rules.limits).unwrap_or(self.server.config.websocket.limits);
         let (site, factory, pending) = (Rc::clone(self), Rc::clone(factory), pending.take());
-        stream.hand_over(OpeningStream { site, factory, challenge: Some(challenge), limits, pending, is_open: false });
+        let challenge = Some(challenge);
+        let mut opening = OpeningStream { site, factory, challenge, limits, pending, is_open: false };
+        if !opening.open(stream) {
+            stream.hand_over(opening);
+        }
         Ok(())
     }
 

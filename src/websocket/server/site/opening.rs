@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Reads the challenge behind a request (hixie-76 §1.3), if there is one, and hands the stream over to a session.
+/// Reads the challenge behind a request (hixie-76 §1.3), and hands the stream over to a session.
 pub(super) struct OpeningStream {
     pub(super) site: Rc<WebSocketSite>,
     pub(super) factory: Rc<Factory>,
@@ -26,13 +26,13 @@ pub(super) struct OpeningStream {
 }
 
 impl OpeningStream {
-    /// Opens the session if the challenge is complete.
-    fn open(&mut self, stream: &mut Stream<'_>) {
-        let Some(challenge) = self.challenge.take_if(|challenge| challenge.is_complete()) else { return };
+    /// Hands the stream over to a session if the challenge is complete. Returns whether it is.
+    pub(super) fn open(&mut self, stream: &mut Stream<'_>) -> bool {
+        let Some(challenge) = self.challenge.take_if(|challenge| challenge.is_complete()) else { return false };
         self.pending = None;
         if !stream.hub.is_alive(stream.id()) {
             // `on_request` may close connections, this one included.
-            return;
+            return true;
         }
         let handler = (self.factory)(&challenge.handshake);
         if let Some(proof) = challenge.proof() {
@@ -44,14 +44,11 @@ impl OpeningStream {
         let session = Session::begin(stream, handler, &handshake, params);
         stream.hand_over(session.open_on_connect(handshake));
         self.is_open = true;
+        true
     }
 }
 
 impl StreamHandler for OpeningStream {
-    fn on_connect(&mut self, stream: &mut Stream<'_>) {
-        self.open(stream);
-    }
-
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
         let used = self.challenge.as_mut().map_or(0, |challenge| challenge.read(data));
         // Bytes behind the challenge belong to the WebSocket.
