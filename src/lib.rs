@@ -113,8 +113,8 @@
 //! # Logging
 //!
 //! The crate logs by [`log`](https://docs.rs/log), with one target per floor: `ws_reactor::net`, `ws_reactor::reactor`,
-//! `ws_reactor::server`, `ws_reactor::websocket`. Warnings and errors concern the operator. `debug` has the opening and end of each
-//! connection, `trace` each frame and its first bytes. Nothing is logged at `info`.
+//! `ws_reactor::server`, `ws_reactor::websocket`. Warnings and errors concern the operator. `debug` has the opening and
+//! end of each connection, `trace` each frame and its first bytes. Nothing is logged at `info`.
 
 #![forbid(unsafe_code)]
 

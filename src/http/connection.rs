@@ -48,6 +48,7 @@ impl fmt::Display for RequestError {
 
 /// An event of the connection.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "most events are requests")]
 pub(crate) enum HttpEvent {
     /// The head of a request. No input is read until the body is [wanted](HttpConnection::want_body) or the response is
     /// complete.

@@ -12,7 +12,7 @@ pub(crate) mod credentials;
 pub(crate) mod head;
 pub(crate) mod origins;
 mod query;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "server", test, fuzzing))]
 pub(crate) mod range;
 pub(crate) mod request;
 pub(crate) mod request_body;

@@ -1,7 +1,7 @@
 //! The server floor: HTTP requests on a stream, their routes and replies.
 
 mod date;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "server", test, fuzzing))]
 mod file_path;
 #[cfg(feature = "server")]
 mod files;
@@ -14,7 +14,7 @@ mod site;
 #[cfg(feature = "server")]
 mod upload;
 
-#[cfg(all(feature = "server", any(test, fuzzing)))]
+#[cfg(any(test, fuzzing))]
 pub(crate) use self::file_path::relative_path;
 pub use self::reply::{
     Reply,

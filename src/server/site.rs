@@ -118,7 +118,7 @@ pub(crate) trait Site: 'static {
     fn find(&self, request: &mut Request) -> Found<Self::Socket>;
 
     /// Checks the rules that come before the application.
-    fn check(&self, request: &Request, rules: Option<&Rules>, hub: &mut Hub) -> Result<(), Refusal>;
+    fn check(&self, request: &Request, rules: Option<&Rules>, hub: &mut Hub) -> Result<(), Box<Refusal>>;
 
     /// The application's first reply to the head of a request; `None` if it lets all requests pass.
     fn on_request(&self, request: &Request, hub: &mut Hub) -> Option<Reply>;
@@ -131,7 +131,7 @@ pub(crate) trait Site: 'static {
         endpoint: &Endpoint<Self::Socket>,
         upgrade: Upgrade,
         pending: &mut Option<PendingHandshake>,
-    ) -> Result<(), Refusal>;
+    ) -> Result<(), Box<Refusal>>;
 
     /// Reports an error that no handler receives.
     fn report(&self, peer: SocketAddr, error: &Error);

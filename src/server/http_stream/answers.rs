@@ -92,7 +92,8 @@ impl<S: Site> HttpStream<S> {
     }
 
     /// The rules of the server refuse the request. `closes`: bytes of a handshake may follow the head.
-    pub(super) fn refuse(&mut self, stream: &mut Stream<'_>, closes: bool, Refusal { response, error }: Refusal) {
+    pub(super) fn refuse(&mut self, stream: &mut Stream<'_>, closes: bool, refusal: Refusal) {
+        let Refusal { response, error } = refusal;
         if closes {
             self.http.close_after();
         }

@@ -180,7 +180,7 @@ impl<S: Site> HttpStream<S> {
             Found::Reply(_) => None,
         };
         if let Err(refusal) = self.site.check(&request, rules, stream.hub) {
-            return self.refuse(stream, request.names_websocket(), refusal);
+            return self.refuse(stream, request.names_websocket(), *refusal);
         }
         let site = Rc::clone(&self.site);
         let reply = stream.guard(|hub| site.on_request(&request, hub));
@@ -316,7 +316,7 @@ impl<S: Site> HttpStream<S> {
                 self.http.upgrade();
                 self.state = State::Ended;
             }
-            Err(refusal) => self.refuse(stream, names_websocket, refusal),
+            Err(refusal) => self.refuse(stream, names_websocket, *refusal),
         }
     }
 

@@ -126,29 +126,36 @@ fn stream_ends_with_its_connection() {
 
 /// A stream that another thread fills.
 #[derive(Clone, Default)]
-struct Channel(Arc<Mutex<(Vec<&'static str>, Option<Waker>, bool)>>);
+struct Channel(Arc<Mutex<Parted>>);
+
+#[derive(Default)]
+struct Parted {
+    parts: Vec<&'static str>,
+    waker: Option<Waker>,
+    is_complete: bool,
+}
 
 impl Channel {
     fn send(&self, part: &'static str) {
         let mut inner = self.0.lock().unwrap();
-        inner.0.push(part);
-        inner.1.take().into_iter().for_each(Waker::wake);
+        inner.parts.push(part);
+        inner.waker.take().into_iter().for_each(Waker::wake);
     }
 
     fn end(&self) {
         let mut inner = self.0.lock().unwrap();
-        inner.2 = true;
-        inner.1.take().into_iter().for_each(Waker::wake);
+        inner.is_complete = true;
+        inner.waker.take().into_iter().for_each(Waker::wake);
     }
 }
 
 impl BodyStream for Channel {
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         let mut inner = self.0.lock().unwrap();
-        inner.1 = Some(context.waker().clone());
-        match inner.0.is_empty() {
-            false => Poll::Ready(Some(Ok(inner.0.remove(0).into()))),
-            true if inner.2 => Poll::Ready(None),
+        inner.waker = Some(context.waker().clone());
+        match inner.parts.is_empty() {
+            false => Poll::Ready(Some(Ok(inner.parts.remove(0).into()))),
+            true if inner.is_complete => Poll::Ready(None),
             true => Poll::Pending,
         }
     }

@@ -39,8 +39,9 @@ impl WebSocketSite {
         Rc::new(WebSocketSite { server, websocket, http })
     }
 
-    fn refusal(&self, error: HandshakeError) -> Refusal {
-        Refusal { response: error.response(&self.server.config.versions), error: Error::Handshake(error) }
+    fn refusal(&self, error: HandshakeError) -> Box<Refusal> {
+        let response = error.response(&self.server.config.versions);
+        Box::new(Refusal { response, error: Error::Handshake(error) })
     }
 
     /// The negotiated subprotocol: the application's choice, else the server's first one that is offered.
@@ -74,7 +75,7 @@ impl Site for WebSocketSite {
 
     /// A WebSocket request whose origin is not allowed is refused. A client without an `Origin` header is not a
     /// browser.
-    fn check(&self, request: &Request, rules: Option<&Rules>, hub: &mut Hub) -> Result<(), Refusal> {
+    fn check(&self, request: &Request, rules: Option<&Rules>, hub: &mut Hub) -> Result<(), Box<Refusal>> {
         let origins = rules.and_then(|rules| rules.origins.as_deref()).unwrap_or(&self.server.origins);
         if *origins == Origins::Any || !request.names_origin() {
             return Ok(());
@@ -102,7 +103,7 @@ impl Site for WebSocketSite {
         endpoint: &Endpoint<Rc<Factory>>,
         upgrade: Upgrade,
         pending: &mut Option<PendingHandshake>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Box<Refusal>> {
         let version = handshake::detect(&request, &self.server.config.versions).map_err(|error| self.refusal(error))?;
         let Some(factory) = endpoint.socket() else { return Ok(()) };
         let subprotocol = self.subprotocol(&request, upgrade.subprotocol);
