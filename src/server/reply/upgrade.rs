@@ -4,7 +4,7 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
 use crate::protocol::{MessageLimits, handshake};
 
-/// A [`Reply`] that accepts a WebSocket, with additions to the handshake.
+/// A [`Reply`](crate::Reply) that accepts a WebSocket, with additions to the handshake.
 ///
 /// ```
 /// use ws_reactor::{MessageLimits, Server, Upgrade, on_message};

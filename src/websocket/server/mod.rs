@@ -267,7 +267,7 @@ impl Server {
         self.configure(|config| config.websocket.limits.max_message_bytes = bytes)
     }
 
-    /// Sets [`WebSocketConfig::ping_after`](field@WebSocketConfig::ping_after). Default 20 s; `None`: never.
+    /// Sets [`WebSocketConfig::ping_after`](field@crate::WebSocketConfig::ping_after). Default 20 s; `None`: never.
     pub fn ping_after(self, silence: Option<Duration>) -> Self {
         self.configure(|config| config.websocket.ping_after = silence)
     }
