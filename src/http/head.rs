@@ -154,6 +154,7 @@ impl HeadReader {
             self.buffer.extend_from_slice(input);
             return Ok(None);
         };
+        self.scan = Scan::default();
         if self.buffer.is_empty() {
             return Ok(Some((parse(&input[..end], limits)?, end)));
         }
