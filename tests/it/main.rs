@@ -6,6 +6,8 @@ mod config;
 mod contract;
 mod deflate;
 mod floors;
+#[cfg(feature = "server")]
+mod http;
 mod protocol;
 mod reactor;
 mod server;
