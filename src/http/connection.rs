@@ -197,8 +197,9 @@ impl HttpConnection {
             ..Exchange::default()
         };
         let framing = BodyFraming::of_request(version, headers).map_err(RequestError::Body)?;
-        if let Some(expectation) = headers.get(header::EXPECT).filter(|_| version >= Version::HTTP_11) {
-            if !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue") {
+        if version >= Version::HTTP_11 && headers.contains_key(header::EXPECT) {
+            let mut expectations = headers.get_all(header::EXPECT).iter();
+            if !expectations.all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
                 return Err(RequestError::Head(HeadError::Expectation));
             }
             self.exchange.awaits_continue = !framing.is_empty();

@@ -3,7 +3,7 @@
 //! The search resumes where it stopped, so a head that drips in costs no more than a head that arrives whole. The
 //! search also refuses bare CR, bare LF and NUL (RFC 9112 §2.2), which have been used to smuggle requests past proxies.
 
-use std::fmt;
+use std::{fmt, net::Ipv6Addr};
 
 use crate::{setters::setters, url::percent};
 use http::{
@@ -60,8 +60,8 @@ pub enum HeadError {
     Nul,
     /// The head is not a request or a response of HTTP/1.
     Malformed,
-    /// The request target is not a URI, or its path decodes to another escape (`%%32e`). A `%` that begins no escape
-    /// stands for itself, as in the URL standard.
+    /// The request target is not a URI, has a fragment or a user, or its path decodes to another escape (`%%32e`). A
+    /// `%` that begins no escape stands for itself, as in the URL standard. RFC 9112 §3.2.
     InvalidTarget,
     /// `Host` occurs more than once, is not a host with an optional port, or is missing in a request of HTTP/1.1. RFC
     /// 9112 §3.2.
@@ -246,6 +246,10 @@ fn parse(head: &[u8], limits: &HeadLimits) -> Result<Request<()>, HeadError> {
     };
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::Malformed)?;
+    // Only `OPTIONS` has a target without any form of a URI (RFC 9112 §3.2.4).
+    if target == "*" && request.method() != Method::OPTIONS {
+        return Err(HeadError::InvalidTarget);
+    }
     *request.uri_mut() = parse_target(target)?;
     *request.version_mut() = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
     append_headers(parsed.headers, request.headers_mut())?;
@@ -287,16 +291,26 @@ fn parse_target(target: &str) -> Result<Uri, HeadError> {
     if percent::decodes_to_an_escape(target.split('?').next().unwrap_or_default()) {
         return Err(HeadError::InvalidTarget);
     }
+    // A target has no fragment (RFC 9112 §3.2). `Uri` cuts it off, where a proxy may have taken it for the path.
+    if target.contains('#') {
+        return Err(HeadError::InvalidTarget);
+    }
     let uri = Uri::try_from(target).map_err(|_| HeadError::InvalidTarget)?;
-    // Only CONNECT has a target without a path (RFC 9112 §3.2.3).
-    if uri.scheme().is_none() && uri.authority().is_some() { Err(HeadError::InvalidTarget) } else { Ok(uri) }
+    match uri.authority() {
+        // Only CONNECT has a target without a path (RFC 9112 §3.2.3).
+        Some(_) if uri.scheme().is_none() => Err(HeadError::InvalidTarget),
+        Some(authority) if !is_host(authority.as_str()) => Err(HeadError::InvalidTarget),
+        _ => Ok(uri),
+    }
 }
 
 /// Refuses heads that two parsers could interpret differently: the host of the request, and the end of its body.
 fn check_unambiguous(request: &Request<()>) -> Result<(), HeadError> {
     let headers = request.headers();
     let mut hosts = headers.get_all(header::HOST).iter();
-    if hosts.next().is_some_and(|host| !is_host(host.as_bytes())) || hosts.next().is_some() {
+    // Empty for a target without an authority.
+    let is_sound = |host: &HeaderValue| host.is_empty() || host.to_str().is_ok_and(is_host);
+    if hosts.next().is_some_and(|host| !is_sound(host)) || hosts.next().is_some() {
         return Err(HeadError::Host);
     }
     let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
@@ -306,11 +320,19 @@ fn check_unambiguous(request: &Request<()>) -> Result<(), HeadError> {
     Ok(())
 }
 
-/// Returns `true` for a host with an optional port (RFC 9110 §7.2): no user, no path, nothing that divides a URL. Empty
-/// for a target without an authority.
-fn is_host(value: &[u8]) -> bool {
-    let has_no_user = !value.contains(&b'@');
-    value.is_empty() || has_no_user && Authority::try_from(value).is_ok()
+/// Returns `true` for a host with an optional port (RFC 9110 §7.2, RFC 3986 §3.2): no user, no path, nothing that
+/// divides a URL. A comma, which the grammar allows in names, is refused: a proxy may have joined two lines by it.
+fn is_host(value: &str) -> bool {
+    let (is_host, port) = match value.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(Some((address, port))) => (address.parse::<Ipv6Addr>().is_ok(), port),
+        Some(None) => return false,
+        None => {
+            let (name, port) = value.split_at(value.find(':').unwrap_or(value.len()));
+            (!name.contains(['@', ',', '[', ']']) && Authority::try_from(name).is_ok(), port)
+        }
+    };
+    let is_port = |digits: &str| digits.bytes().all(|octet| octet.is_ascii_digit());
+    is_host && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }
 
 /// Refuses a request of HTTP/1.1 without a `Host` header. Not part of parsing, because a protocol that is upgraded to

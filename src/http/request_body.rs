@@ -276,7 +276,7 @@ fn parse_trailers(section: &[u8]) -> Result<HeaderMap, BodyError> {
     let lines = section.split(|octet| *octet == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     for line in lines.filter(|line| !line.is_empty()) {
         let colon = line.iter().position(|octet| *octet == b':').ok_or(BodyError::Trailer)?;
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let (name, value) = (&line[..colon], trim_white_space(&line[colon + 1..]));
         if name.is_empty() || !name.iter().all(|octet| is_token_octet(*octet)) {
             return Err(BodyError::Trailer);
         }
@@ -288,6 +288,14 @@ fn parse_trailers(section: &[u8]) -> Result<HeaderMap, BodyError> {
         }
     }
     Ok(trailers)
+}
+
+/// The value without spaces and tabs around it (RFC 9110 §5.6.3). A form feed, which is white space in ASCII, stays.
+fn trim_white_space(value: &[u8]) -> &[u8] {
+    let is_kept = |octet: &u8| !matches!(octet, b' ' | b'\t');
+    let start = value.iter().position(is_kept).unwrap_or(value.len());
+    let end = value.iter().rposition(is_kept).map_or(start, |last| last + 1);
+    &value[start..end]
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 mod bodies;
 mod connections;
+mod differential;
 mod files;
 mod routes;
+mod smuggling;
 mod streams;
 mod uploads;
 
