@@ -4,7 +4,7 @@
 use std::str::Utf8Error;
 use std::{borrow::Cow, net::SocketAddr, rc::Rc};
 
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, HeaderName, Method, header, uri::Authority};
 
 use super::query;
 #[cfg(feature = "server")]
@@ -166,9 +166,11 @@ impl Request {
         self.headers().get(name)?.to_str().ok()
     }
 
-    /// Value of the `Host` header: the host and the port that the client addressed. RFC 9110 §7.2.
+    /// The host and the port that the client addressed: those of an absolute target, else the value of the `Host`
+    /// header. RFC 9110 §7.2, RFC 9112 §3.2.2.
     pub fn host(&self) -> Option<&str> {
-        self.headers().get(header::HOST)?.to_str().ok()
+        let authority = self.head.uri().authority().map(Authority::as_str);
+        authority.or_else(|| self.headers().get(header::HOST)?.to_str().ok())
     }
 
     /// Address of the peer. An IPv4 address on an IPv6 socket is given as IPv4.

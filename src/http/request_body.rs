@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 
 use super::token::is_token_octet;
 
-/// Longest chunk-size line with its extensions, and longest trailer section, in bytes each.
+/// Longest chunk-size line with its extensions, and longest trailer section, in bytes each. Extensions of all chunks
+/// may have as many bytes more than the data.
 pub(crate) const MAX_CHUNK_LINE_BYTES: usize = 8 * 1024;
 
 /// Most digits of a chunk size: a size of 60 bits. Leading zeros count.
@@ -26,7 +27,7 @@ pub enum BodyError {
     Coding,
     /// A chunk size, its line end, or the line end after a chunk is malformed. RFC 9112 §7.1.
     Chunk,
-    /// A chunk-size line or the trailer section is too long, or a trailer line is malformed.
+    /// A chunk-size line, all chunk extensions or the trailer section are too long, or a trailer line is malformed.
     Trailer,
     /// The body is longer than its limit: [`ServerConfig::max_body_bytes`](field@crate::ServerConfig::max_body_bytes),
     /// or that of its routes.
@@ -101,6 +102,8 @@ pub(crate) struct BodyDecoder {
     state: State,
     /// Bytes of data that may still come.
     left: u64,
+    /// Bytes of chunk extensions that may still come: 8 KiB, and as many as data.
+    extensions: u64,
     /// Trailer lines so far, and their length.
     trailers: Vec<u8>,
 }
@@ -155,7 +158,7 @@ impl BodyDecoder {
             BodyFraming::Length(length) => State::Length(length),
             BodyFraming::Chunked => size_line(),
         };
-        Ok(BodyDecoder { state, left: limit, trailers: Vec::new() })
+        Ok(BodyDecoder { state, left: limit, extensions: MAX_CHUNK_LINE_BYTES as u64, trailers: Vec::new() })
     }
 
     /// Takes input. Returns the number of bytes used, and a step; `None` if all of the input was used and no step is
@@ -213,6 +216,7 @@ impl BodyDecoder {
     /// `bytes` of data have arrived.
     fn take(&mut self, bytes: u64) -> Result<(), BodyError> {
         self.left = self.left.checked_sub(bytes).ok_or(BodyError::TooLarge)?;
+        self.extensions = self.extensions.saturating_add(bytes);
         self.state = match self.state {
             State::Length(missing) => State::Length(missing - bytes),
             State::Data(missing) if missing == bytes => State::DataCr,
@@ -227,6 +231,9 @@ impl BodyDecoder {
         let State::Size { value, digits, part, length } = self.state else { return Ok(self.state) };
         if length >= MAX_CHUNK_LINE_BYTES {
             return Err(BodyError::Trailer);
+        }
+        if part == SizePart::Extension {
+            self.extensions = self.extensions.checked_sub(1).ok_or(BodyError::Trailer)?;
         }
         let next = |part| State::Size { value, digits, part, length: length + 1 };
         match (part, octet) {
@@ -332,6 +339,17 @@ mod tests {
             used += piece.len();
         }
         Ok((data, None, used))
+    }
+
+    #[test]
+    fn extensions_may_have_8_kib_more_than_the_data() {
+        let chunk = |extension: usize| format!("1;{}\r\nx\r\n", "e".repeat(extension)).into_bytes();
+        let body = |chunks: usize, extension: usize| [chunk(extension).repeat(chunks), b"0\r\n\r\n".to_vec()].concat();
+        // The line end counts, too.
+        assert!(decode(&body(1000, 8), 1000, 10_000).is_ok());
+        assert_eq!(decode(&body(1000, 9), 1000, 10_000), Err(BodyError::Trailer));
+        let signed = [&b"10000;chunk-signature=0123456789abcdef\r\n"[..], &[0; 0x10000], b"\r\n"].concat();
+        assert!(decode(&[signed.repeat(300), b"0\r\n\r\n".to_vec()].concat(), 10_000, u64::MAX).is_ok());
     }
 
     #[track_caller]

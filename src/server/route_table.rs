@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, rc::Rc};
 
-use http::{HeaderValue, Method, StatusCode, header, uri::Authority};
+use http::{HeaderValue, Method, StatusCode, header};
 
 use super::{
     reply::Reply,
@@ -106,9 +106,8 @@ impl<T> RouteTable<T> {
 impl<S> RouteTable<Rc<Endpoint<S>>> {
     /// Finds the endpoint of a request, or the reply in place of one. Sets the parameters of the path.
     pub(crate) fn find_endpoint(&self, request: &mut Request) -> Found<S> {
-        // The host of an absolute target counts (RFC 9112 §3.2.2).
-        let host = request.http().uri().authority().map(Authority::as_str).or_else(|| request.host());
-        let lookup = self.find(host.unwrap_or_default(), request.path(), request.method(), request.names_websocket());
+        let lookup =
+            self.find(request.host().unwrap_or_default(), request.path(), request.method(), request.names_websocket());
         match lookup {
             Lookup::Target(endpoint, params) => {
                 request.params = params;

@@ -25,7 +25,7 @@ pub(super) fn check(request: &Request, strict: bool) -> Result<(), HandshakeErro
     if strict && request.http().version() != http::Version::HTTP_11 {
         return Err(HandshakeError::HttpVersion);
     }
-    if strict && request.host().is_none() {
+    if strict && !request.headers().contains_key(header::HOST) {
         return Err(HandshakeError::Host);
     }
     let mut keys = request.headers().get_all(header::SEC_WEBSOCKET_KEY).iter();

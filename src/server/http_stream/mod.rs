@@ -31,7 +31,7 @@ use crate::{
     http::{
         Request,
         connection::{HttpConnection, HttpEvent, RequestError, Step},
-        head::HeadError,
+        head::{HeadError, require_host},
         response,
     },
     protocol::{ClosedBy, Side, TimeoutKind},
@@ -166,19 +166,21 @@ impl<S: Site> HttpStream<S> {
     fn on_request(&mut self, stream: &mut Stream<'_>, mut request: Request) {
         self.requests += 1;
         stream.hub.stats.requests += 1;
-        if let Err(error) = request.check_host() {
-            return self.refuse_request(stream, RequestError::Head(error));
-        }
         if self.site.config().healthcheck && is_healthcheck(&request) {
             let response = response::with_body(StatusCode::OK, "text/plain", "OK".to_owned());
             return self.respond(stream, response.map(Body::from));
         }
         let found = self.site.find(&mut request);
-        let rules = match &found {
-            Found::Endpoint(endpoint) => Some(&endpoint.rules),
+        let (rules, is_socket) = match &found {
+            Found::Endpoint(endpoint) => (Some(&endpoint.rules), endpoint.socket().is_some()),
             #[cfg(feature = "server")]
-            Found::Reply(_) => None,
+            Found::Reply(_) => (None, false),
         };
+        // Requests of old versions of WebSocket have no `Host`.
+        let checked = if is_socket { request.check_host() } else { require_host(request.http()) };
+        if let Err(error) = checked {
+            return self.refuse_request(stream, RequestError::Head(error));
+        }
         if let Err(refusal) = self.site.check(&request, rules, stream.hub) {
             return self.refuse(stream, request.names_websocket(), *refusal);
         }

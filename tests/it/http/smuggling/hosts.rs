@@ -200,7 +200,6 @@ fn path_that_begins_with_two_slashes_is_no_authority() {
 }
 
 #[test]
-#[ignore = "fails: the exemption for old WebSocket handshakes holds for every route"]
 fn missing_host_beside_an_upgrade_to_a_websocket_is_refused_on_other_routes() {
     refused(Part::Head, ["POST /carrier HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"]);
 }
