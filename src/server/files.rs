@@ -175,7 +175,7 @@ const CODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
 fn accepts(request: &Request, coding: &str) -> bool {
     request.list(header::ACCEPT_ENCODING).any(|member| {
         let (name, weight) = member.split_once(';').unwrap_or((member, ""));
-        let weight = weight.trim().strip_prefix("q=").unwrap_or("1");
+        let weight = weight.trim().strip_prefix(['q', 'Q']).and_then(|rest| rest.strip_prefix('=')).unwrap_or("1");
         name.trim().eq_ignore_ascii_case(coding) && weight.parse::<f32>().is_ok_and(|weight| weight > 0.0)
     })
 }

@@ -8,15 +8,17 @@ import threading
 import time
 
 from attacker import Client
+from memory import ProcessMemory
 
 MIB = 1 << 20
 
 
-class Watched:
+class Watched(ProcessMemory):
     """The process of a server, and a bystander: a client that exchanges messages with it all the time."""
 
     def __init__(self, address, process, mode, seed, allocator):
-        self.address, self.pid, self.mode, self.seed, self.allocator = address, process, mode, seed, allocator
+        super().__init__(process)
+        self.address, self.mode, self.seed, self.allocator = address, mode, seed, allocator
         self.slowest_during = []
         self.latencies, self.trouble = [], None
         self.figures = {}
@@ -58,25 +60,10 @@ class Watched:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
-    def memory(self):
-        """Resident memory in bytes."""
-        with open(f"/proc/{self.pid}/statm") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-
     def has_loaded(self, library):
         """Whether the process has loaded the library."""
         with open(f"/proc/{self.pid}/maps") as maps:
             return library in maps.read()
-
-    def reset_peak(self):
-        with open(f"/proc/{self.pid}/clear_refs", "w") as clear:
-            clear.write("5")
-
-    def peak(self):
-        """Peak resident memory in bytes since `reset_peak`."""
-        with open(f"/proc/{self.pid}/status") as status:
-            line = next(line for line in status if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
 
     def cpu_load(self, seconds):
         """The share of the next `seconds` that the process spends on the CPU."""

@@ -62,7 +62,7 @@ class ExampleServer:
         try:
             self._ready.wait(self.START_TIMEOUT)
             if self.url is None:
-                raise Failed(f"{self.command[0]} did not print 'listening on ws://…': {self.last_output()}")
+                raise Failed(f"{self.command[0]} did not print 'listening on …': {self.last_output()}")
         except BaseException:
             self.stop()
             raise
@@ -99,7 +99,7 @@ class ExampleServer:
     def _read_output(self):
         for line in self._process.stderr:
             self.output = self.output[-50:] + [line.rstrip()]
-            found = re.search(r"listening on (wss?://\S+)", line)
+            found = re.search(r"listening on ((?:ws|http)s?://\S+)", line)
             if found and self.url is None:
                 self.url = found.group(1)
                 self._ready.set()

@@ -210,6 +210,7 @@ fn compressed_neighbour_is_sent_to_clients_that_accept_it() {
         ("br;q=0, gzip;q=0.5", Some("gzip"), "gzipped"),
         ("identity", None, "let a = 1;"),
         ("gzip;q=0", None, "let a = 1;"),
+        ("gzip;Q=0", None, "let a = 1;"),
     ] {
         let response =
             response(folder.routes(), &with_lines("/static/app.js", &format!("Accept-Encoding: {accepted}\r\n")));
