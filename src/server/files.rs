@@ -114,7 +114,7 @@ impl Files {
         };
         match found {
             Found::Nothing => not_found(),
-            Found::Folder => redirect_to_folder(path),
+            Found::Folder => redirect_to_folder(path, request.query_string()),
             Found::File(mut representation) => {
                 if let Some(value) = &self.cache_control {
                     representation.headers.insert(header::CACHE_CONTROL, value.clone());
@@ -150,10 +150,11 @@ fn not_found() -> Response<Body> {
 }
 
 /// A relative redirect, which leads to no other host and stays right behind a proxy that changes the path.
-fn redirect_to_folder(path: &str) -> Response<Body> {
+fn redirect_to_folder(path: &str, query: Option<&str>) -> Response<Body> {
     let name = path.rsplit('/').next().unwrap_or_default();
+    let query = query.map_or(String::new(), |query| format!("?{query}"));
     let mut response = response::status(StatusCode::MOVED_PERMANENTLY).map(Body::from);
-    match HeaderValue::try_from(format!("./{name}/")) {
+    match HeaderValue::try_from(format!("./{name}/{query}")) {
         Ok(location) => _ = response.headers_mut().insert(header::LOCATION, location),
         Err(_) => return not_found(),
     }
@@ -171,13 +172,20 @@ enum Found {
 /// Content codings, the preferred one first, each with the extension of its files.
 const CODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
 
-/// Whether a request accepts a content coding (RFC 9110 §12.5.3).
-fn accepts(request: &Request, coding: &str) -> bool {
-    request.list(header::ACCEPT_ENCODING).any(|member| {
-        let (name, weight) = member.split_once(';').unwrap_or((member, ""));
-        let weight = weight.trim().strip_prefix(['q', 'Q']).and_then(|rest| rest.strip_prefix('=')).unwrap_or("1");
-        name.trim().eq_ignore_ascii_case(coding) && weight.parse::<f32>().is_ok_and(|weight| weight > 0.0)
-    })
+/// The codings that a request accepts, the one with the largest weight first (RFC 9110 §12.5.3).
+fn accepted_codings(request: &Request) -> Vec<(&'static str, &'static str)> {
+    let weight = |coding: &str| {
+        request.list(header::ACCEPT_ENCODING).find_map(|member| {
+            let (name, weight) = member.split_once(';').unwrap_or((member, ""));
+            let weight = weight.trim().strip_prefix(['q', 'Q']).and_then(|rest| rest.strip_prefix('=')).unwrap_or("1");
+            let is_named = name.trim().eq_ignore_ascii_case(coding);
+            is_named.then(|| weight.parse::<f32>().ok().filter(|weight| (0.0..=1.0).contains(weight)))
+        })?
+    };
+    let mut accepted: Vec<_> = CODINGS.iter().map(|coding| (weight(coding.0).unwrap_or(0.0), *coding)).collect();
+    accepted.retain(|(weight, _)| *weight > 0.0);
+    accepted.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    accepted.into_iter().map(|(_, coding)| coding).collect()
 }
 
 fn in_directory(root: &Path, relative: &Path, is_folder: bool, request: &Request) -> Found {
@@ -194,21 +202,19 @@ fn in_directory(root: &Path, relative: &Path, is_folder: bool, request: &Request
         return Found::Nothing;
     }
     let named = if relative.extension().is_some() { relative } else { &*real };
-    for (coding, extension) in CODINGS {
-        let mut neighbour = real.clone().into_os_string();
-        neighbour.push(extension);
-        if accepts(request, coding)
-            && let Some(coded) = within(Path::new(&neighbour))
+    let neighbour = |extension: &str| {
+        let mut path = real.clone().into_os_string();
+        path.push(extension);
+        PathBuf::from(path)
+    };
+    for (coding, extension) in accepted_codings(request) {
+        if let Some(coded) = within(&neighbour(extension))
             && let Ok(representation) = Representation::open(&coded, named, Some(coding))
         {
             return Found::File(representation);
         }
     }
-    let has_neighbour = CODINGS.iter().any(|(_, extension)| {
-        let mut neighbour = real.clone().into_os_string();
-        neighbour.push(extension);
-        Path::new(&neighbour).is_file()
-    });
+    let has_neighbour = CODINGS.iter().any(|(_, extension)| neighbour(extension).is_file());
     match Representation::open(&real, named, None) {
         Ok(mut representation) => {
             if has_neighbour {
@@ -228,15 +234,12 @@ fn in_assets(assets: &[(String, Asset)], relative: &Path, is_folder: bool, reque
     if asset(path).is_none() {
         return if asset(&page).is_some() { Found::Folder } else { Found::Nothing };
     }
-    let coded = CODINGS.map(|(coding, extension)| (coding, asset(&format!("{path}{extension}"))));
-    let chosen = coded.iter().find(|(coding, asset)| asset.is_some() && accepts(request, coding));
-    let (coding, asset) = match chosen {
-        Some((coding, coded)) => (Some(*coding), *coded),
-        None => (None, asset(path)),
-    };
-    let Some(asset) = asset else { return Found::Nothing };
+    let coded = |extension: &str| asset(&format!("{path}{extension}"));
+    let mut codings = accepted_codings(request).into_iter();
+    let chosen = codings.find_map(|(coding, extension)| Some((Some(coding), coded(extension)?)));
+    let Some((coding, asset)) = chosen.or_else(|| Some((None, asset(path)?))) else { return Found::Nothing };
     let mut headers = type_headers(Path::new(path), coding);
-    if coded.iter().any(|(_, asset)| asset.is_some()) {
+    if CODINGS.iter().any(|(_, extension)| coded(extension).is_some()) {
         headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     }
     let validators = Validators { etag: asset.etag.clone(), modified: None };

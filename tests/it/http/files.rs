@@ -89,7 +89,7 @@ fn file_has_its_type_and_validators() {
 #[test]
 fn folder_without_a_slash_is_redirected_to_itself() {
     let folder = Folder::new("redirects");
-    for (path, location) in [("/static", "./static/"), ("/static/sub", "./sub/")] {
+    for (path, location) in [("/static", "./static/"), ("/static/sub", "./sub/"), ("/static/sub?a=b", "./sub/?a=b")] {
         let response = response(folder.routes(), &get(path));
         assert!(response.starts_with("HTTP/1.1 301 "), "{path}: {response}");
         assert_eq!(header(&response, "Location").as_deref(), Some(location), "{path}");
@@ -208,6 +208,8 @@ fn compressed_neighbour_is_sent_to_clients_that_accept_it() {
         ("gzip, deflate, br", Some("br"), "brotlied"),
         ("gzip", Some("gzip"), "gzipped"),
         ("br;q=0, gzip;q=0.5", Some("gzip"), "gzipped"),
+        ("br;q=0.1, gzip;q=0.2", Some("gzip"), "gzipped"),
+        ("br;q=2, gzip;q=x", None, "let a = 1;"),
         ("identity", None, "let a = 1;"),
         ("gzip;q=0", None, "let a = 1;"),
         ("gzip;Q=0", None, "let a = 1;"),
