@@ -21,9 +21,11 @@ pub enum TimeoutKind {
     Tunnelling,
     /// A client's TLS handshake, with the server or with an `https` proxy.
     Securing,
-    /// The opening handshake. On a client: the response of the server. On a server: the TLS handshake, the request, or
-    /// a deferred reply.
+    /// The opening handshake. On a client: the response of the server. On a server: the TLS handshake, the head of the
+    /// first request, or the deferred reply to a WebSocket.
     Opening,
+    /// A request of HTTP: its body or its deferred reply, or the head of a later request.
+    Request,
     /// Keep-alive: nothing was received in time after a ping.
     Pong,
     /// Closing: the peer did not answer the close frame in time after that frame was sent, or closing took more than
@@ -39,6 +41,7 @@ impl fmt::Display for TimeoutKind {
             TimeoutKind::Tunnelling => "the proxy did not connect in time",
             TimeoutKind::Securing => "the TLS handshake timed out",
             TimeoutKind::Opening => "the opening handshake timed out",
+            TimeoutKind::Request => "the request took too long",
             TimeoutKind::Pong => "the peer did not answer a ping",
             TimeoutKind::Closing => "the closing handshake timed out",
         })

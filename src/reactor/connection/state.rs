@@ -63,9 +63,9 @@
 //! | refusal, client   | 1006, `Refused`: the body is cut off                                                         |
 //! | TLS handshake, raw| `Timeout(Securing)`                                                                          |
 //! | opening, server   | 408 or 503 if a request has begun; `Server::on_error` gets `Timeout(Opening)`                |
-//! | head, server      | 408; `Server::on_error` gets `Timeout(Opening)`                                              |
-//! | body, server      | 408; `Server::on_error` gets `Timeout(Opening)`                                              |
-//! | reply, server     | 503; `Server::on_error` gets `Timeout(Opening)`                                              |
+//! | head, server      | 408; `Server::on_error` gets `Timeout(Request)`                                              |
+//! | body, server      | 408; `Server::on_error` gets `Timeout(Request)`                                              |
+//! | reply, server     | 503; `Server::on_error` gets `Timeout(Request)`                                              |
 //! | keep-alive, server| none: nothing is missing                                                                     |
 //! | silence           | none: a ping is sent                                                                         |
 //! | pong              | 1006, `Timeout(Pong)`                                                                        |

@@ -413,7 +413,8 @@ impl<S: Site> StreamHandler for HttpStream<S> {
     }
 
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
-        let (error, id) = (Error::Timeout(TimeoutKind::Opening), stream.id());
+        let kind = if self.wait == Wait::Opening { TimeoutKind::Opening } else { TimeoutKind::Request };
+        let (error, id) = (Error::Timeout(kind), stream.id());
         match self.wait {
             Wait::Opening | Wait::Reply(_) if matches!(self.state, State::Deferred(..)) => {
                 // The reply may be given already, and its wake-up still wait in the command queue.
@@ -422,7 +423,7 @@ impl<S: Site> StreamHandler for HttpStream<S> {
                 }
             }
             Wait::Opening if self.http.step() == Step::Idle => {
-                _ = stream.hub.terminate_with(id, ClosedBy::Timeout(TimeoutKind::Opening));
+                _ = stream.hub.terminate_with(id, ClosedBy::Timeout(kind));
             }
             // The last response had not left when the time-out began.
             Wait::Request(_) if stream.buffered() > 0 || self.output_waited => {

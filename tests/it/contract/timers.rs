@@ -346,7 +346,7 @@ impl Http {
         self.reactor.advance(Duration::from_millis(1)).unwrap();
         assert_eq!(self.status(), status);
         assert!(self.reactor.kernel_mut().is_ended(self.peer));
-        let expected: &[&str] = if status.is_empty() { &[] } else { &["the opening handshake timed out"] };
+        let expected: &[&str] = if status.is_empty() { &[] } else { &["the request took too long"] };
         assert_eq!(*self.errors.borrow(), expected);
     }
 }
