@@ -354,6 +354,7 @@ impl Hub {
 
     /// The phase of a connection, and whether received messages have to wait: the output is above its mark, the
     /// connection is paused, or the delivery budget is used up.
+    #[inline(always)]
     pub(crate) fn read_gate(&self, id: ConnectionId) -> (Phase, bool) {
         let Some(outbound) = self.outbound(id) else { return (Phase::Closed, false) };
         // A connection that is closing adds only pongs to its output.
