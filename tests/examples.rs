@@ -177,3 +177,25 @@ fn load_that_fails_prints_the_failure_and_its_address() {
     assert!(error.contains("404"), "{error}");
     other.join().unwrap();
 }
+
+#[cfg(all(feature = "deflate", feature = "server", feature = "tls"))]
+#[test]
+fn load_of_requests_fails_at_a_response_with_another_status_or_length() {
+    use ws_reactor::{Reply, Routes};
+
+    let routes = || Routes::new().get("/", |_, _| Reply::bytes(&[b'x'; 100][..]));
+    let server = ThreadedServer::new(move || Server::routes(routes()).unwrap());
+    let url = server.url.replacen("ws", "http", 1);
+    let url = url.trim_end_matches('/');
+    let load = |path: &str, bytes: &str| {
+        let url = format!("{url}{path}");
+        output("load", &["http", &url, "--bytes", bytes, "--connections", "2", "--depth", "16", "--seconds", "0.1"])
+    };
+    let (status, error) = load("/", "100");
+    assert_eq!(status, Some(0), "{error}");
+    for (path, bytes, failure) in [("/", "99", "100 bytes in place of 99"), ("/other", "100", "404 Not Found")] {
+        let (status, error) = load(path, bytes);
+        assert_eq!(status, Some(1), "{error}");
+        assert!(error.contains(failure), "{error}");
+    }
+}

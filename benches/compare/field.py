@@ -6,6 +6,7 @@ import pathlib
 import platform
 import re
 import shlex
+import shutil
 import subprocess
 import tempfile
 import time
@@ -19,15 +20,25 @@ MAX_MESSAGE = 64 * 1024 * 1024  # bytes; accepted by all servers
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target").resolve()
 THEIR_TARGET = TARGET / "compare"
 NODE = THEIR_TARGET / "node"
+NGINX = shutil.which("nginx", path=os.pathsep.join([os.environ["PATH"], "/usr/sbin"]))
 LOAD = TARGET / "release" / "examples" / "load"
 
 
 @dataclass(frozen=True)
 class Server:
     name: str
-    command: tuple
+    command: tuple = ()  # empty for a server that speaks HTTP only
     slow: bool = False  # interpreted: takes milliseconds for a large message
     broadcast: tuple = ()  # the command for `--broadcast`, if it is another program
+    http: tuple = ()  # the command for `--http`, if it is another program
+
+    def command_for(self, arguments):
+        """The command with these arguments. None if the server has no program for them."""
+        if self.broadcast and "--broadcast" in arguments:
+            # The program serves nothing else.
+            return self.broadcast
+        command = self.http or self.command if "--http" in arguments else self.command
+        return (*command, *arguments) if command else None
 
 
 def build(peers, wanted):
@@ -38,7 +49,8 @@ def build(peers, wanted):
     examples = TARGET / "release" / "examples"
     # The other servers send no keepalive pings, so ours sends none either.
     echo = (examples / "echo", "--max-message", MAX_MESSAGE, "--no-ping")
-    ours = Server(OURS, echo, broadcast=(examples / "multicast", "--no-ping"))
+    multicast = (examples / "multicast", "--no-ping")
+    ours = Server(OURS, echo, broadcast=multicast, http=(theirs / "http_ws_reactor",))
     servers = [Server(CANARY, (theirs / "raw",)), ours]
     for peer in peers:
         name, command = peer.split("=", 1)
@@ -51,6 +63,10 @@ def build(peers, wanted):
     servers.append(Server("Node ws", ("node", HERE / "src" / "node_ws.mjs"), slow=True))
     if subprocess.run(["ruby", "-e", "require 'em-websocket'"], capture_output=True).returncode == 0:
         servers.append(Server("em-websocket", ("ruby", HERE / "src" / "em_websocket.rb"), slow=True))
+    servers.append(Server("hyper", http=(theirs / "http_hyper",)))
+    servers.append(Server("Node http", http=("node", HERE / "src" / "node_http.mjs")))
+    if NGINX:
+        servers.append(Server("nginx", http=("python3", HERE / "src" / "nginx_http.py")))
     return [server for server in servers if not wanted or server.name in (OURS, CANARY, *wanted)]
 
 
@@ -62,11 +78,11 @@ class Running:
     """A server process on the first core."""
 
     def __init__(self, server, arguments):
-        command = [*server.command, "--listen", "127.0.0.1:0", *arguments]
-        if server.broadcast and "--broadcast" in arguments:
-            command = [*server.broadcast, "--listen", "127.0.0.1:0"]
+        command = server.command_for(arguments)
+        if not command:
+            raise Refused(f"{server.name} has no program for {arguments}")
         environment = {**os.environ, "NODE_MODULES": str(NODE / "node_modules")}
-        command = ["taskset", "-c", "0", *map(str, command)]
+        command = ["taskset", "-c", "0", *map(str, command), "--listen", "127.0.0.1:0"]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         line = self.process.stderr.readline()
         match = re.match(r"listening on (\S+)", line)
@@ -113,7 +129,7 @@ def versions(servers):
     found = {"rustc": output_of("rustc", "--version").split()[1]}
     tree = output_of("cargo", "tree", "--depth", "1", "--prefix", "none", cwd=HERE)
     crates = dict(line.split()[:2] for line in tree.splitlines() if " v" in line)
-    for server in servers:
+    for server in (server for server in servers if server.name != OURS):
         for crate in (server.name, server.name.removesuffix("-rs")):
             if crate in crates:
                 found[server.name] = crates[crate].removeprefix("v")
@@ -121,6 +137,10 @@ def versions(servers):
         package = (NODE / "node_modules" / "ws" / "package.json").read_text()
         version = re.search(r"version.: .([^,]*).,", package)[1]
         found["Node ws"] = f'{version} on Node {output_of("node", "--version").strip()}'
+    if any(server.name == "Node http" for server in servers):
+        found["Node http"] = output_of("node", "--version").strip()
+    if any(server.name == "nginx" for server in servers):
+        found["nginx"] = subprocess.run([NGINX, "-v"], capture_output=True, text=True).stderr.strip().split("/")[-1]
     if any(server.name == "em-websocket" for server in servers):
         query = ("dpkg-query", "--show", "--showformat=${Version}", "ruby-em-websocket")
         found["em-websocket"] = output_of(*query)

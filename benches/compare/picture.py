@@ -11,7 +11,7 @@ MINIMUM, MAXIMUM = 0.5, 64.0  # of the axis, as multiples of our cost
 COLOURS = {
     OURS: "#d6336c", CANARY: "#868e96", "uWebSockets": "#1c7ed6", "fastwebsockets": "#2f9e44",
     "tokio-tungstenite": "#f08c00", "sockudo-ws": "#9c36b5", "wtx": "#0c8599", "ws-rs": "#5c940d", "Node ws": "#495057",
-    "em-websocket": "#c92a2a",
+    "em-websocket": "#c92a2a", "nginx": "#087f5b", "hyper": "#e8590c", "Node http": "#364fc7",
 }
 OTHER = "#343a40"
 

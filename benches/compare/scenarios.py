@@ -26,7 +26,7 @@ class Scenario:
     @property
     def canary(self):
         """Whether raw TCP can run the scenario, too."""
-        return not self.tls and not self.server and self.kind in ("echo", "rate", "idle")
+        return self.kind == "http" or not self.tls and not self.server and self.kind in ("echo", "rate", "idle")
 
 
 def echo(name, bytes_, connections=100, depth=1, extra=(), **more):
@@ -36,6 +36,7 @@ def echo(name, bytes_, connections=100, depth=1, extra=(), **more):
 
 SMALL = {"raw TCP": 1.05, "uWebSockets": 0.96}
 WSS = {"fastwebsockets": 0.95, "uWebSockets": 0.80}
+HTTP = {"uWebSockets": 0.95, "nginx": 0.70}
 LATENCIES = ("p50_us", "p99_us", "p999_us")
 DEFLATE = ("--deflate",)
 LEVEL = ("--deflate-level", 6)  # zlib's own default, which uWebSockets uses
@@ -77,6 +78,16 @@ SCENARIOS = [
             targets={"uWebSockets": 0.90},
         )
         for connections, name, size in ((1000, "125 B", 125), (1000, "1 KiB", KIB), (10_000, "125 B", 125))
+    ],
+    *[
+        Scenario(
+            f"http GET of 100 B, {depth} in flight",
+            "http",
+            ("--connections", 100, "--bytes", 100, "--depth", depth),
+            server=("--http",),
+            targets=HTTP,
+        )
+        for depth in (1, 16)
     ],
     Scenario("handshake ws", "handshakes", targets={"uWebSockets": 0.90}),
     Scenario("handshake wss, full", "handshakes", tls=True, targets={"fastwebsockets": 0.95}),

@@ -78,23 +78,35 @@ impl Voice {
 
 impl Echo {
     pub(crate) fn connect(options: &Options) -> io::Result<Self> {
-        let poll = Poll::new()?;
-        let mut connections = Vec::new();
         let batch = Batch::new(options.content, &options.payload, options.depth, options.target.framed);
         let texts = options.deflate.then(|| Compressed::texts(options.payload.len()));
-        for index in 0..options.connections {
-            let (mut pipe, speaker): (_, Box<dyn Speaker>) = match &texts {
-                None => (options.target.open("")?.0, Box::new(Parrot::new(&batch))),
-                Some(texts) => {
-                    let (pipe, answer) = options.target.open(wire::OFFER)?;
-                    (pipe, Box::new(Compressed::new(&answer, texts, index)?))
-                }
-            };
-            pipe.register(&poll, index)?;
-            connections.push(Connection { voice: Voice::new(pipe, speaker), began: Instant::now() });
+        let mut index = 0;
+        let mut echo = Echo::with(options, |answer| match &texts {
+            None => Ok(Box::new(Parrot::new(&batch))),
+            Some(texts) => {
+                index += 1;
+                Ok(Box::new(Compressed::new(answer, texts, index - 1)?))
+            }
+        })?;
+        if options.deflate {
+            echo.depth = 1;
         }
-        let depth = if options.deflate { 1 } else { options.depth as u64 };
-        Ok(Echo { poll, connections, depth, wait: options.wait })
+        Ok(echo)
+    }
+
+    /// Opens the connections. `speaker` makes the speaker of each, from the server's response to its handshake.
+    pub(crate) fn with(
+        options: &Options,
+        mut speaker: impl FnMut(&str) -> io::Result<Box<dyn Speaker>>,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mut connections = Vec::new();
+        for index in 0..options.connections {
+            let (mut pipe, answer) = options.target.open(if options.deflate { wire::OFFER } else { "" })?;
+            pipe.register(&poll, index)?;
+            connections.push(Connection { voice: Voice::new(pipe, speaker(&answer)?), began: Instant::now() });
+        }
+        Ok(Echo { poll, connections, depth: options.depth as u64, wait: options.wait })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Load generator for WebSocket servers: throughput, latency, CPU time and memory of the server.
+//! Load generator for WebSocket and HTTP servers: throughput, latency, CPU time and memory of the server.
 //!
 //!     cargo run --release --example load -- KIND URL [OPTIONS]
 //!
@@ -8,11 +8,12 @@
 //! | `rate` | open loop: `--rate` messages per second; a latency counts from the time at which the message was due |
 //! | `fanout` | one connection sends, and all connections wait for the message (as with the example `multicast`) |
 //! | `handshakes` | connections that open and end |
+//! | `http` | closed loop of `GET` requests: each response must have status 200 and a body of `--bytes` bytes |
 //! | `idle` | silent connections: memory and wake-ups of the server, needs `--pid` |
 //!
-//! Every received byte is compared with the sent message. `--pid` shows the server's CPU time per message (Linux).
-//! `--seconds` is the length of a round. `--spin` polls without sleeping, for measurements with load and server on
-//! separate cores. With `--paced` each line of stdin starts a round, so that rounds of several processes can be
+//! Every received byte of an echo is compared with the sent message. `--pid` shows the server's CPU time per message
+//! (Linux). `--seconds` is the length of a round. `--spin` polls without sleeping, for measurements with load and server
+//! on separate cores. With `--paced` each line of stdin starts a round, so that rounds of several processes can be
 //! interleaved. `tcp://` is an echo server without a protocol. With `--greedy-bytes` one more connection echoes
 //! messages of that size as fast as it can.
 //!
@@ -24,6 +25,7 @@ mod arguments;
 mod echo;
 mod fanout;
 mod handshakes;
+mod http;
 mod json;
 mod payload;
 mod pipe;
@@ -76,15 +78,18 @@ struct Pace {
 
 fn main() -> ExitCode {
     let options = [
-        ("--kind KIND", "echo, rate, fanout, handshakes or idle; the option's name may be left out [default: echo]"),
-        ("--url URL", "ws, wss or tcp; the option's name may be left out [default: ws://127.0.0.1:8080]"),
+        (
+            "--kind KIND",
+            "echo, rate, fanout, handshakes, http or idle; the option's name may be left out [default: echo]",
+        ),
+        ("--url URL", "ws, wss, http, https or tcp; the option's name may be left out [default: ws://127.0.0.1:8080]"),
         ("--connections NUMBER", "Connections [default: 100]"),
-        ("--bytes NUMBER", "Bytes of a message [default: 125]"),
+        ("--bytes NUMBER", "Bytes of a message, or of the body of a response [default: 125]"),
         ("--payload FILE", "Messages have the contents of the file; text with --text, else binary"),
         ("--subscribe TEXT", "Text message sent first on each connection; may be repeated"),
         ("--text", "Messages are text, ASCII"),
         ("--mixed", "Messages are text of one to four bytes for each character"),
-        ("--depth NUMBER", "echo: messages in flight on each connection [default: 1]"),
+        ("--depth NUMBER", "echo, http: messages or requests in flight on each connection [default: 1]"),
         ("--deflate", "echo: messages are compressed"),
         ("--rate NUMBER", "rate: messages a second, over all connections [default: 10000]"),
         ("--greedy-bytes NUMBER", "rate: one more connection echoes messages of this size as fast as it can"),
@@ -98,8 +103,10 @@ fn main() -> ExitCode {
         ("--json", "A line of JSON for each round"),
         ("--paced", "Start a round with each line of stdin"),
     ];
-    let arguments =
-        Arguments::read("Load generator for WebSocket servers: throughput, latency, CPU time, memory", &options);
+    let arguments = Arguments::read(
+        "Load generator for WebSocket and HTTP servers: throughput, latency, CPU time, memory",
+        &options,
+    );
     arguments::run(|| measure(&arguments))
 }
 
@@ -151,8 +158,9 @@ fn measure(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         "rate" => slices(rate::Rate::connect(&options)?, silent, &pace)?,
         "fanout" => slices(fanout::FanOut::connect(&options)?, silent, &pace)?,
         "handshakes" => slices(handshakes::Handshakes::new(&options)?, silent, &pace)?,
+        "http" => slices(http::Requests::connect(&options)?, silent, &pace)?,
         "idle" => idle(&options, &pace)?,
-        kind => arguments.refuse(format!("{kind:?} is none of echo, rate, fanout, handshakes, idle")),
+        kind => arguments.refuse(format!("{kind:?} is none of echo, rate, fanout, handshakes, http, idle")),
     }
     Ok(())
 }

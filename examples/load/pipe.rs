@@ -46,14 +46,19 @@ impl Target {
         let resolved = host.to_socket_addrs().map_err(|error| format!("{url}: {error}"))?;
         let addresses: Vec<SocketAddr> = resolved.collect();
         let tls = match scheme {
-            "ws" | "tcp" => None,
-            "wss" => Some(Arc::new(trusting(resuming)?)),
-            _ => return Err(format!("{url}: the scheme is not ws, wss or tcp").into()),
+            "ws" | "tcp" | "http" => None,
+            "wss" | "https" => Some(Arc::new(trusting(resuming)?)),
+            _ => return Err(format!("{url}: the scheme is not ws, wss, http, https or tcp").into()),
         };
         let lines = headers.iter().map(|line| format!("{line}\r\n")).collect();
         let first = first.iter().flat_map(|text| wire::masked(wire::TEXT, text.as_bytes())).collect();
         let (host, path) = (host.to_owned(), format!("/{path}"));
-        Ok(Target { addresses, lines, first, host, path, tls, framed: scheme != "tcp" })
+        Ok(Target { addresses, lines, first, host, path, tls, framed: matches!(scheme, "ws" | "wss") })
+    }
+
+    /// A request for the path that asks for nothing but the resource.
+    pub(crate) fn request(&self) -> String {
+        format!("GET {} HTTP/1.1\r\nHost: {}\r\n{}\r\n", self.path, self.host, self.lines)
     }
 
     /// Starts to open a connection: sends the request, within TLS after the handshake.

@@ -1,9 +1,10 @@
 //! The common parts of the servers: the command line, and for servers on tokio the accept loop, TLS and broadcasting.
 //!
 //!     PROGRAM [--listen ADDR] [--tls-cert FILE --tls-key FILE] [--deflate | --deflate-shared] [--deflate-level N]
-//!             [--broadcast]
+//!             [--broadcast | --http]
 //!
-//! A server prints `listening on ws://ADDR` to stderr as soon as it listens, and serves until it is killed. It exits
+//! With `--http` a server answers `GET /` with status 200 and a `text/plain` body of [`HTTP_BODY`], and serves no
+//! WebSockets. A server prints `listening on ws://ADDR`, or `http://ADDR`, to stderr as soon as it listens, and serves until it is killed. It exits
 //! with status 2 if its library does not support an option.
 
 use std::{cell::RefCell, env, error::Error, fmt::Display, net::SocketAddr, process, rc::Rc, str::FromStr, sync::Arc};
@@ -28,6 +29,9 @@ use tokio_rustls::{
 /// The longest message that every server accepts.
 pub const LONGEST_MESSAGE: usize = 64 * 1024 * 1024;
 
+/// The body of every HTTP response: 100 bytes.
+pub const HTTP_BODY: [u8; 100] = [b'x'; 100];
+
 /// Why a connection failed or a server did not start.
 pub type Failure = Box<dyn Error>;
 
@@ -40,6 +44,7 @@ pub struct Options {
     /// `None` for the default of the library.
     pub deflate_level: Option<u8>,
     pub broadcast: bool,
+    pub http: bool,
 }
 
 /// How the server compresses if the client offers permessage-deflate.
@@ -60,6 +65,7 @@ impl Options {
             deflate: None,
             deflate_level: None,
             broadcast: false,
+            http: false,
         };
         let (mut certificate, mut key) = (None, None);
         let mut words = env::args().skip(1);
@@ -72,6 +78,7 @@ impl Options {
                 "--deflate-shared" => options.deflate = Some(Deflate::Shared),
                 "--deflate-level" => options.deflate_level = Some(value(&name, words.next())),
                 "--broadcast" => options.broadcast = true,
+                "--http" => options.http = true,
                 _ => refuse(format_args!("{name} is not an option")),
             }
         }
@@ -87,6 +94,24 @@ impl Options {
     pub fn refuse_tls(&self, reason: &str) {
         if self.tls.is_some() {
             refuse(reason);
+        }
+    }
+
+    /// Parses the command line of a server that speaks HTTP only. Exits the process if anything else is requested.
+    pub fn read_http() -> Self {
+        let options = Self::read();
+        options.refuse_tls("the HTTP servers do not do TLS");
+        options.refuse_deflate("HTTP is not compressed");
+        if !options.http || options.broadcast {
+            refuse("the server speaks HTTP only");
+        }
+        options
+    }
+
+    /// Exits the process if HTTP is requested in place of WebSockets.
+    pub fn refuse_http(&self) {
+        if self.http {
+            refuse("the server speaks WebSocket only");
         }
     }
 

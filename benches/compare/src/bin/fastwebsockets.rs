@@ -21,6 +21,7 @@ type Message = (OpCode, Bytes);
 
 fn main() -> Result<(), Failure> {
     let options = Options::read();
+    options.refuse_http();
     options.refuse_deflate("fastwebsockets does not compress");
     serve(&options, FastWebSockets { room: options.broadcast.then(Room::new) })
 }

@@ -23,6 +23,7 @@ const TOPIC: &str = "all";
 
 fn main() -> Result<(), Failure> {
     let options = Options::read();
+    options.refuse_http();
     // Without pings and idle timeouts, like the other servers, so that messages do not need the clock.
     let config = Config::builder().max_payload_length(LONGEST_MESSAGE).max_frame_size(LONGEST_MESSAGE);
     let config = config.auto_ping(false).idle_timeout(0).build();

@@ -14,6 +14,7 @@ use tokio_tungstenite::{
 
 fn main() -> Result<(), Failure> {
     let options = Options::read();
+    options.refuse_http();
     options.refuse_deflate("tokio-tungstenite does not compress");
     serve(&options, Tungstenite { room: options.broadcast.then(Room::new) })
 }

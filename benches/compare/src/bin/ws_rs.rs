@@ -7,6 +7,7 @@ use ws::{Builder, Handler, Message, Sender, Settings};
 
 fn main() -> Result<(), Failure> {
     let options = Options::read();
+    options.refuse_http();
     options.refuse_tls("ws supports TLS only with OpenSSL, and needs a new context for each connection");
     options.refuse_deflate("ws supports compression only with its own C library");
     let settings = Settings {

@@ -21,6 +21,7 @@ type Message = (OpCode, Bytes);
 
 fn main() -> Result<(), Failure> {
     let options = Options::read();
+    options.refuse_http();
     options.refuse_tls("wtx is measured without TLS");
     let room = options.broadcast.then(Room::new);
     if options.deflate.is_none() {
