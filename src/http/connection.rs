@@ -5,12 +5,13 @@
 
 use std::{fmt, io::Write, ops::Range};
 
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
 use super::{
     head::{HeadError, HeadLimits, HeadReader},
+    known_headers::KnownHeaders,
     request_body::{BodyDecoder, BodyError, BodyFraming, BodyStep},
-    response::{has_body, write_header, write_status},
+    response::{has_body, write_content_length, write_header, write_line, write_status},
 };
 
 /// Largest rest of a body that is discarded, so that the connection can be used again. A longer one is not read: the
@@ -65,6 +66,21 @@ pub(crate) enum BodyLength {
     Known(u64),
     /// The end is marked by the last chunk, or in HTTP/1.0 by the end of the connection.
     Unknown,
+}
+
+/// Head of a response.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ResponseHead<'a> {
+    pub(crate) status: StatusCode,
+    /// `Content-Type`, if it is not among the headers: many responses have no other header.
+    pub(crate) content_type: Option<&'a HeaderValue>,
+    pub(crate) headers: Option<&'a HeaderMap>,
+}
+
+impl<'a, T> From<&'a Response<T>> for ResponseHead<'a> {
+    fn from(response: &'a Response<T>) -> Self {
+        ResponseHead { status: response.status(), content_type: None, headers: Some(response.headers()) }
+    }
 }
 
 /// What follows a response.
@@ -156,7 +172,7 @@ impl HttpConnection {
                 Input::Head => {
                     let read = self.reader.read(&input[at..], &self.limits).map_err(RequestError::Head)?;
                     let Some((request, used)) = read else { return Ok((input.len(), None)) };
-                    self.begin(&request)?;
+                    self.begin(&request, self.reader.known())?;
                     return Ok((at + used, Some(HttpEvent::Request(request))));
                 }
                 Input::Body(decoder) => {
@@ -188,16 +204,19 @@ impl HttpConnection {
     }
 
     /// Begins an exchange. Whether the request needs a `Host` is left to the caller.
-    fn begin(&mut self, request: &Request<()>) -> Result<(), RequestError> {
+    fn begin(&mut self, request: &Request<()>, known: KnownHeaders) -> Result<(), RequestError> {
         let (headers, version) = (request.headers(), request.version());
         self.exchange = Exchange {
             is_head: request.method() == Method::HEAD,
             is_http_10: version < Version::HTTP_11,
-            persists: persists(version, headers),
+            persists: if known.connection { persists(version, headers) } else { version >= Version::HTTP_11 },
             ..Exchange::default()
         };
-        let framing = BodyFraming::of_request(version, headers).map_err(RequestError::Body)?;
-        if version >= Version::HTTP_11 && headers.contains_key(header::EXPECT) {
+        let framing = match known.announce_body() {
+            true => BodyFraming::of_request(version, headers).map_err(RequestError::Body)?,
+            false => BodyFraming::Length(0),
+        };
+        if version >= Version::HTTP_11 && known.expect {
             let mut expectations = headers.get_all(header::EXPECT).iter();
             if !expectations.all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
                 return Err(RequestError::Head(HeadError::Expectation));
@@ -206,6 +225,11 @@ impl HttpConnection {
         }
         self.input = if framing.is_empty() { Input::Complete } else { Input::Held(framing) };
         Ok(())
+    }
+
+    /// The headers of the request that decide how it is treated.
+    pub(crate) fn known_headers(&self) -> KnownHeaders {
+        self.reader.known()
     }
 
     /// Asks for the body, of at most `limit` bytes. Appends the interim response that the client may wait for.
@@ -233,33 +257,36 @@ impl HttpConnection {
     /// Begins a response: appends its head. `date` is the value of `Date` (RFC 9110 §6.6.1).
     ///
     /// Headers that frame the message are the connection's own: those of the response are left out.
-    pub(crate) fn begin_response<T>(
+    pub(crate) fn begin_response<'r>(
         &mut self,
-        response: &Response<T>,
+        response: impl Into<ResponseHead<'r>>,
         length: BodyLength,
         date: &str,
         out: &mut Vec<u8>,
     ) {
-        let status = response.status();
+        let ResponseHead { status, content_type, headers } = response.into();
         self.exchange.persists &= self.rest_is_short();
         let bodiless = !has_body(status);
         let chunked = length == BodyLength::Unknown && !self.exchange.is_http_10;
         write_status(status, out);
         let own = [header::CONTENT_LENGTH, header::CONNECTION, header::TRANSFER_ENCODING, header::DATE];
-        for (name, value) in response.headers().iter().filter(|(name, _)| !own.contains(*name)) {
+        if let Some(value) = content_type {
+            write_line("Content-Type", value.as_bytes(), out);
+        }
+        for (name, value) in headers.into_iter().flatten().filter(|(name, _)| !own.contains(*name)) {
             write_header(name, value.as_bytes(), out);
         }
-        write_header(&header::DATE, date.as_bytes(), out);
+        write_line("Date", date.as_bytes(), out);
         match length {
             _ if bodiless => {}
-            BodyLength::Known(length) => write_header(&header::CONTENT_LENGTH, length.to_string().as_bytes(), out),
+            BodyLength::Known(length) => write_content_length(length, out),
             BodyLength::Unknown if chunked => write_header(&header::TRANSFER_ENCODING, b"chunked", out),
             // The end of the connection ends the body.
             BodyLength::Unknown => self.exchange.persists &= self.exchange.is_head,
         }
         // `Upgrade` must also be listed in `Connection` (RFC 9110 §7.8).
         let connection: &[u8] = match (
-            response.headers().contains_key(header::UPGRADE),
+            headers.is_some_and(|headers| headers.contains_key(header::UPGRADE)),
             self.exchange.persists,
             self.exchange.is_http_10,
         ) {

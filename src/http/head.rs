@@ -3,8 +3,9 @@
 //! The search resumes where it stopped, so a head that drips in costs no more than a head that arrives whole. The
 //! search also refuses bare CR, bare LF and NUL (RFC 9112 §2.2), which have been used to smuggle requests past proxies.
 
-use std::{fmt, net::Ipv6Addr};
+use std::{fmt, mem::MaybeUninit, net::Ipv6Addr};
 
+use super::known_headers::KnownHeaders;
 use crate::{setters::setters, url::percent};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri::Authority,
@@ -118,6 +119,7 @@ impl std::error::Error for HeadError {}
 pub(crate) struct HeadReader {
     buffer: Vec<u8>,
     scan: Scan,
+    known: KnownHeaders,
 }
 
 impl HeadReader {
@@ -127,7 +129,16 @@ impl HeadReader {
         input: &[u8],
         limits: &HeadLimits,
     ) -> Result<Option<(Request<()>, usize)>, HeadError> {
-        self.gather(input, limits, parse)
+        let read = self.gather(input, limits, parse)?;
+        Ok(read.map(|((request, known), used)| {
+            self.known = known;
+            (request, used)
+        }))
+    }
+
+    /// The headers of the last request that decide how it is treated.
+    pub(crate) fn known(&self) -> KnownHeaders {
+        self.known
     }
 
     /// Like [`read`](Self::read), for the head of a response.
@@ -237,10 +248,14 @@ pub(crate) const MOST_INFORMATIONAL: usize = 8;
 /// Upper bound of [`HeadLimits::max_headers`].
 const MOST_HEADERS: usize = 256;
 
-fn parse(head: &[u8], limits: &HeadLimits) -> Result<Request<()>, HeadError> {
-    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
-    let mut parsed = httparse::Request::new(&mut headers[..limits.max_headers.min(MOST_HEADERS)]);
-    check_parsed(parsed.parse(head))?;
+/// Array for the headers of a head. Filling it would cost more than parsing a short head.
+const UNINIT_HEADERS: [MaybeUninit<httparse::Header<'_>>; MOST_HEADERS] =
+    [const { MaybeUninit::uninit() }; MOST_HEADERS];
+
+fn parse(head: &[u8], limits: &HeadLimits) -> Result<(Request<()>, KnownHeaders), HeadError> {
+    let (mut headers, mut parsed) = (UNINIT_HEADERS, httparse::Request::new(&mut []));
+    let headers = &mut headers[..limits.max_headers.min(MOST_HEADERS)];
+    check_parsed(parsed.parse_with_uninit_headers(head, headers))?;
     let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
         return Err(HeadError::Malformed);
     };
@@ -252,20 +267,22 @@ fn parse(head: &[u8], limits: &HeadLimits) -> Result<Request<()>, HeadError> {
     }
     *request.uri_mut() = parse_target(target)?;
     *request.version_mut() = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    append_headers(parsed.headers, request.headers_mut())?;
-    check_unambiguous(&request)?;
-    Ok(request)
+    let mut known = KnownHeaders::default();
+    append_headers(parsed.headers, request.headers_mut(), |name, value| known.note(name, value))?;
+    known.check()?;
+    Ok((request, known))
 }
 
 fn parse_response(head: &[u8], limits: &HeadLimits) -> Result<Response<()>, HeadError> {
-    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
-    let mut parsed = httparse::Response::new(&mut headers[..limits.max_headers.min(MOST_HEADERS)]);
-    check_parsed(parsed.parse(head))?;
+    let (mut headers, mut parsed) = (UNINIT_HEADERS, httparse::Response::new(&mut []));
+    let headers = &mut headers[..limits.max_headers.min(MOST_HEADERS)];
+    let config = httparse::ParserConfig::default();
+    check_parsed(config.parse_response_with_uninit_headers(&mut parsed, head, headers))?;
     let (Some(status), Some(version)) = (parsed.code, parsed.version) else { return Err(HeadError::Malformed) };
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(status).map_err(|_| HeadError::Malformed)?;
     *response.version_mut() = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    append_headers(parsed.headers, response.headers_mut())?;
+    append_headers(parsed.headers, response.headers_mut(), |_, _| Ok(()))?;
     Ok(response)
 }
 
@@ -277,11 +294,17 @@ fn check_parsed(parsed: httparse::Result<usize>) -> Result<(), HeadError> {
     }
 }
 
-fn append_headers(parsed: &[httparse::Header<'_>], headers: &mut HeaderMap) -> Result<(), HeadError> {
+/// Appends headers, each after a check.
+fn append_headers(
+    parsed: &[httparse::Header<'_>],
+    headers: &mut HeaderMap,
+    mut check: impl FnMut(&HeaderName, &[u8]) -> Result<(), HeadError>,
+) -> Result<(), HeadError> {
     headers.reserve(parsed.len());
     for header in parsed {
         let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| HeadError::Malformed)?;
         let value = HeaderValue::from_bytes(header.value).map_err(|_| HeadError::Malformed)?;
+        check(&name, header.value)?;
         headers.append(name, value);
     }
     Ok(())
@@ -304,25 +327,13 @@ fn parse_target(target: &str) -> Result<Uri, HeadError> {
     }
 }
 
-/// Refuses heads that two parsers could interpret differently: the host of the request, and the end of its body.
-fn check_unambiguous(request: &Request<()>) -> Result<(), HeadError> {
-    let headers = request.headers();
-    let mut hosts = headers.get_all(header::HOST).iter();
-    // Empty for a target without an authority.
-    let is_sound = |host: &HeaderValue| host.is_empty() || host.to_str().is_ok_and(is_host);
-    if hosts.next().is_some_and(|host| !is_sound(host)) || hosts.next().is_some() {
-        return Err(HeadError::Host);
-    }
-    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
-    if lengths > 1 || lengths == 1 && headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(HeadError::BodyLength);
-    }
-    Ok(())
-}
-
 /// Returns `true` for a host with an optional port (RFC 9110 §7.2, RFC 3986 §3.2): no user, no path, nothing that
 /// divides a URL. A comma, which the grammar allows in names, is refused: a proxy may have joined two lines by it.
-fn is_host(value: &str) -> bool {
+pub(super) fn is_host(value: &str) -> bool {
+    let is_plain = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-');
+    if value.as_bytes().iter().all(is_plain) {
+        return true;
+    }
     let (is_host, port) = match value.strip_prefix('[').map(|rest| rest.split_once(']')) {
         Some(Some((address, port))) => (address.parse::<Ipv6Addr>().is_ok(), port),
         Some(None) => return false,

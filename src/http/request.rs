@@ -6,7 +6,7 @@ use std::{borrow::Cow, net::SocketAddr, rc::Rc};
 
 use http::{HeaderMap, HeaderName, Method, header, uri::Authority};
 
-use super::query;
+use super::{known_headers::KnownHeaders, query};
 #[cfg(feature = "server")]
 use crate::buffer::Bytes;
 use crate::tls_info::TlsInfo;
@@ -19,6 +19,8 @@ pub struct Request {
     pub(crate) secured: Option<Rc<TlsInfo>>,
     /// A proxy in front terminates TLS.
     pub(crate) proxied: bool,
+    /// Headers that may occur.
+    pub(crate) known: KnownHeaders,
     /// Parameters of the path, if the request has a route.
     #[cfg(feature = "server")]
     pub(crate) params: Params,
@@ -44,6 +46,7 @@ impl Request {
             peer_addr,
             secured,
             proxied,
+            known: KnownHeaders::ANY,
             #[cfg(feature = "server")]
             params: Params::default(),
             #[cfg(feature = "server")]

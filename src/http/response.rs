@@ -36,7 +36,7 @@ pub(crate) fn write(response: &Response<Vec<u8>>, to: &Method, out: &mut Vec<u8>
     write_header(&header::CONNECTION, connection, out);
     let has_body = has_body(status);
     if has_body {
-        write_header(&header::CONTENT_LENGTH, response.body().len().to_string().as_bytes(), out);
+        write_content_length(response.body().len() as u64, out);
     }
     out.extend_from_slice(b"\r\n");
     if has_body && to != Method::HEAD {
@@ -87,6 +87,20 @@ pub(crate) fn write_header(name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
     finish_line(value, out);
 }
 
+/// Appends the length of a body.
+pub(crate) fn write_content_length(length: u64, out: &mut Vec<u8>) {
+    let (mut digits, mut start, mut rest) = ([0; 20], 20, length);
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    write_line("Content-Length", &digits[start..], out);
+}
+
 /// Appends a header line with its name as given.
 pub(crate) fn write_line(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
@@ -120,6 +134,15 @@ mod tests {
         let expected = "HTTP/1.1 404 Not Found\r\nX-Why: gone\r\nWWW-Authenticate: Basic\r\nConnection: close\r\n\
                         Content-Length: 12\r\n\r\nno such page";
         assert_eq!(written(&response), expected);
+    }
+
+    #[test]
+    fn length_is_written_in_decimal() {
+        for length in [0, 9, 10, 1_000_000, u64::MAX] {
+            let mut out = Vec::new();
+            write_content_length(length, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("Content-Length: {length}\r\n"));
+        }
     }
 
     #[test]

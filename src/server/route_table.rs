@@ -85,6 +85,9 @@ impl<T> RouteTable<T> {
 
     /// Finds the target of a request. `host` is the host that it addresses, `path` the path as it came.
     pub(crate) fn find(&self, host: &str, path: &str, method: &Method, is_websocket: bool) -> Lookup<'_, T> {
+        if self.hosts.is_empty() {
+            return self.find_path(path, method, is_websocket);
+        }
         let name = without_port(host);
         let own = self.hosts.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, routes)| routes);
         own.unwrap_or(self).find_path(path, method, is_websocket)
@@ -106,8 +109,8 @@ impl<T> RouteTable<T> {
 impl<S> RouteTable<Rc<Endpoint<S>>> {
     /// Finds the endpoint of a request, or the reply in place of one. Sets the parameters of the path.
     pub(crate) fn find_endpoint(&self, request: &mut Request) -> Found<S> {
-        let lookup =
-            self.find(request.host().unwrap_or_default(), request.path(), request.method(), request.names_websocket());
+        let host = if self.hosts.is_empty() { "" } else { request.host().unwrap_or_default() };
+        let lookup = self.find(host, request.path(), request.method(), request.names_websocket());
         match lookup {
             Lookup::Target(endpoint, params) => {
                 request.params = params;

@@ -17,6 +17,9 @@ impl Request {
     /// Requires a `Host` header. A request that may ask for a WebSocket is exempt here, because versions differ in
     /// that.
     pub(crate) fn check_host(&self) -> Result<(), HeadError> {
+        if !self.known.upgrade {
+            return require_host(&self.head);
+        }
         let lines = self.headers().get_all(header::UPGRADE).into_iter().map(HeaderValue::as_bytes);
         let mut protocols = lines.flat_map(|line| line.split(|octet| *octet == b','));
         let exempt = protocols.any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"));
@@ -73,7 +76,7 @@ impl Request {
     }
 
     pub(crate) fn names_websocket(&self) -> bool {
-        self.list(header::UPGRADE).any(|protocol| protocol.eq_ignore_ascii_case("websocket"))
+        self.known.upgrade && self.list(header::UPGRADE).any(|protocol| protocol.eq_ignore_ascii_case("websocket"))
     }
 }
 

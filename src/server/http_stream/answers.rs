@@ -8,7 +8,8 @@ use super::{HttpStream, State, body_sender::Sending};
 use crate::{
     error::Error,
     http::{
-        connection::{Next, RequestError},
+        Request,
+        connection::{Next, RequestError, ResponseHead},
         response,
     },
     protocol::ClosedBy,
@@ -20,21 +21,36 @@ use crate::{
 };
 
 impl<S: Site> HttpStream<S> {
-    /// Begins a response, and sends what there is room for.
-    pub(super) fn respond(&mut self, stream: &mut Stream<'_>, mut response: Response<Body>) {
-        self.pending = None;
-        if response.status().is_informational() {
-            log::error!(target: "ws_reactor::server", "{} does not complete a response", response.status());
-            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    /// Counts a WebSocket that was answered otherwise, and has the connection close: bytes of a handshake may follow the
+    /// head.
+    pub(super) fn count_refused(&mut self, stream: &mut Stream<'_>, request: &Request) {
+        if request.names_websocket() {
+            stream.hub.stats.refused += 1;
+            self.http.close_after();
         }
-        let length = response.body().length();
+    }
+
+    /// Begins a response, and sends what there is room for.
+    pub(super) fn respond(&mut self, stream: &mut Stream<'_>, response: Response<Body>) {
+        let (parts, body) = response.into_parts();
+        let head = ResponseHead { status: parts.status, content_type: None, headers: Some(&parts.headers) };
+        self.respond_with(stream, head, body);
+    }
+
+    pub(super) fn respond_with(&mut self, stream: &mut Stream<'_>, mut head: ResponseHead<'_>, body: Body) {
+        self.pending = None;
+        if head.status.is_informational() {
+            log::error!(target: "ws_reactor::server", "{} does not complete a response", head.status);
+            head.status = StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        let length = body.length();
         let (id, http, site) = (stream.id(), &mut self.http, &self.site);
         let mut next = None;
         stream.hub.append(id, 256, |out| {
-            site.config().date.with(SystemTime::now(), |date| http.begin_response(&response, length, date, out));
-            let short = if http.takes_body() { response.body().as_short() } else { Some(&[][..]) };
-            if let Some(body) = short {
-                http.write_body(body, out);
+            site.config().date.with(SystemTime::now(), |date| http.begin_response(head, length, date, out));
+            let short = if http.takes_body() { body.as_short() } else { Some(&[][..]) };
+            if let Some(bytes) = short {
+                http.write_body(bytes, out);
                 next = Some(http.end_response(out));
             }
         });
@@ -44,7 +60,7 @@ impl<S: Site> HttpStream<S> {
             None if !stream.hub.is_alive(id) => self.state = State::Ended,
             None => {
                 stream.pause();
-                self.state = State::Responding(Box::new(response.into_body().0));
+                self.state = State::Responding(Box::new(body.0));
                 self.send_body(stream);
             }
         }

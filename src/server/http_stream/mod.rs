@@ -19,7 +19,7 @@ use super::{files, site::Target};
 use super::{
     preamble::{PreambleScanner, Scan},
     reply::{
-        Reply, ReplyKind,
+        Plain, Reply, ReplyKind,
         body::{Body, Source},
         responder::Deferred,
         upgrade::Upgrade,
@@ -30,7 +30,7 @@ use crate::{
     error::Error,
     http::{
         Request,
-        connection::{HttpConnection, HttpEvent, RequestError, Step},
+        connection::{HttpConnection, HttpEvent, RequestError, ResponseHead, Step},
         head::{HeadError, require_host},
         response,
     },
@@ -120,7 +120,8 @@ impl<S: Site> HttpStream<S> {
                     budget -= 1;
                     let (peer_addr, secured) = (stream.peer_addr(), stream.tls_info());
                     let proxied = self.site.config().secure_proxy;
-                    self.on_request(stream, Request::new(head, peer_addr, secured, proxied));
+                    let known = self.http.known_headers();
+                    self.on_request(stream, Request { known, ..Request::new(head, peer_addr, secured, proxied) });
                 }
                 Some(HttpEvent::Data(range)) => self.on_body(stream, &data[start..][range]),
                 Some(HttpEvent::End) => self.on_body_end(stream),
@@ -197,12 +198,14 @@ impl<S: Site> HttpStream<S> {
     /// Carries out a reply of `on_request` or of an endpoint.
     fn carry_out(&mut self, stream: &mut Stream<'_>, question: Question<S::Socket>, reply: Reply) {
         match reply.0 {
+            ReplyKind::Plain(plain) => {
+                self.count_refused(stream, &question.request);
+                let Plain { status, content_type, body } = plain;
+                let head = ResponseHead { status, content_type: Some(&content_type), headers: None };
+                self.respond_with(stream, head, body);
+            }
             ReplyKind::Respond(response) => {
-                if question.request.names_websocket() {
-                    stream.hub.stats.refused += 1;
-                    // Bytes of a handshake may follow the head.
-                    self.http.close_after();
-                }
+                self.count_refused(stream, &question.request);
                 self.respond(stream, *response);
             }
             #[cfg(feature = "server")]
@@ -269,9 +272,24 @@ impl<S: Site> HttpStream<S> {
         if !interim.is_empty() {
             stream.hub.write_handshake(stream.id(), &interim, true);
         }
-        self.state = State::Body(Box::new(question), receiver);
-        if self.http.step() == Step::Response {
-            self.on_body_end(stream);
+        match self.http.step() {
+            Step::Response => self.on_complete(stream, question, endpoint, receiver),
+            _ => self.state = State::Body(Box::new(question), receiver),
+        }
+    }
+
+    /// A request is complete: asks its endpoint or its upload for the reply.
+    #[cfg(feature = "server")]
+    fn on_complete(
+        &mut self,
+        stream: &mut Stream<'_>,
+        mut question: Question<S::Socket>,
+        endpoint: &Endpoint<S::Socket>,
+        receiver: BodyReceiver,
+    ) {
+        match receiver.finish(stream, &mut question.request, endpoint) {
+            Ok(reply) => self.carry_out(stream, question, reply),
+            Err(message) => self.on_panic(stream, message),
         }
     }
 
@@ -296,15 +314,13 @@ impl<S: Site> HttpStream<S> {
     /// The body of a request is complete.
     #[cfg(feature = "server")]
     fn on_body_end(&mut self, stream: &mut Stream<'_>) {
-        let (mut question, receiver) = match mem::replace(&mut self.state, State::Head) {
+        let (question, receiver) = match mem::replace(&mut self.state, State::Head) {
             State::Body(question, receiver) => (question, receiver),
             other => return self.state = other,
         };
         let Found::Endpoint(endpoint) = &question.found else { return };
-        match receiver.finish(stream, &mut question.request, &Rc::clone(endpoint)) {
-            Ok(reply) => self.carry_out(stream, *question, reply),
-            Err(message) => self.on_panic(stream, message),
-        }
+        let endpoint = Rc::clone(endpoint);
+        self.on_complete(stream, *question, &endpoint, receiver);
     }
 
     #[cfg(not(feature = "server"))]

@@ -41,10 +41,19 @@ pub struct Reply(pub(crate) ReplyKind);
 #[derive(Debug)]
 pub(crate) enum ReplyKind {
     Upgrade(Box<Upgrade>),
+    Plain(Plain),
     Respond(Box<Response<Body>>),
     #[cfg(feature = "server")]
     File(Box<FileReply>),
     Later(Deferred),
+}
+
+/// A response with a type and no other header.
+#[derive(Debug)]
+pub(crate) struct Plain {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: HeaderValue,
+    pub(crate) body: Body,
 }
 
 /// A file, with further headers.
@@ -97,7 +106,7 @@ impl Reply {
     /// The statuses 1xx, 204, 205 and 304 have no content. RFC 9110 §15.
     pub fn status(status: StatusCode) -> Self {
         match response::has_body(status) && status != StatusCode::RESET_CONTENT {
-            true => response::status(status).into(),
+            true => plain(status, TEXT, format!("{}\n", status.canonical_reason().unwrap_or_default())),
             false => Reply::empty(status),
         }
     }
@@ -111,18 +120,18 @@ impl Reply {
 
     /// Responds with a status and a line of text as `text/plain`. A line feed is appended.
     pub fn text(status: StatusCode, text: &str) -> Self {
-        response::text(status, text).into()
+        plain(status, TEXT, format!("{text}\n"))
     }
 
     /// Responds with 200 and a page as `text/html`.
     pub fn html(page: impl Into<String>) -> Self {
-        response::with_body(StatusCode::OK, "text/html; charset=utf-8", page.into()).into()
+        plain(StatusCode::OK, "text/html; charset=utf-8", page.into())
     }
 
     /// Responds with 200 and bytes as `application/octet-stream`, unless
     /// [`header`](Self::header) sets another type. A `&'static [u8]` or a `Bytes` is sent without a copy.
     pub fn bytes(bytes: impl Into<Body>) -> Self {
-        typed("application/octet-stream", bytes.into())
+        plain(StatusCode::OK, BINARY, bytes)
     }
 
     /// Responds with 200 and a value as JSON.
@@ -143,7 +152,7 @@ impl Reply {
     #[cfg(feature = "json")]
     pub fn json<T: serde::Serialize + ?Sized>(value: &T) -> Self {
         match serde_json::to_vec(value) {
-            Ok(json) => typed("application/json", json.into()),
+            Ok(json) => plain(StatusCode::OK, "application/json", json),
             Err(error) => {
                 log::error!(target: "ws_reactor::server", "a reply cannot be represented as JSON: {error}");
                 Reply::status(StatusCode::INTERNAL_SERVER_ERROR)
@@ -153,7 +162,7 @@ impl Reply {
 
     /// Responds with 200 and a body that is made while it is sent, as `application/octet-stream`. See [`BodyStream`].
     pub fn stream(stream: impl BodyStream + Send + 'static) -> Self {
-        typed("application/octet-stream", Body::stream(stream))
+        plain(StatusCode::OK, BINARY, Body::stream(stream))
     }
 
     /// Responds with 200 and the items of an iterator, each asked for when there is room for it.
@@ -196,8 +205,10 @@ impl Reply {
     /// let reply = Reply::html("<h1>nothing here</h1>").with_status(StatusCode::NOT_FOUND);
     /// ```
     pub fn with_status(mut self, status: StatusCode) -> Self {
-        if let ReplyKind::Respond(response) = &mut self.0 {
-            *response.status_mut() = status;
+        match &mut self.0 {
+            ReplyKind::Plain(plain) => plain.status = status,
+            ReplyKind::Respond(response) => *response.status_mut() = status,
+            _ => {}
         }
         self
     }
@@ -209,6 +220,16 @@ impl Reply {
     pub fn header(self, name: HeaderName, value: HeaderValue) -> Self {
         Reply(match self.0 {
             ReplyKind::Upgrade(upgrade) => ReplyKind::Upgrade(Box::new(upgrade.header(name, value))),
+            ReplyKind::Plain(plain) if name == header::CONTENT_TYPE => {
+                ReplyKind::Plain(Plain { content_type: value, ..plain })
+            }
+            ReplyKind::Plain(Plain { status, content_type, body }) => {
+                let mut response = Response::new(body);
+                *response.status_mut() = status;
+                response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+                response.headers_mut().append(name, value);
+                ReplyKind::Respond(Box::new(response))
+            }
             ReplyKind::Respond(mut response) => {
                 add(response.headers_mut(), name, value);
                 ReplyKind::Respond(response)
@@ -231,10 +252,11 @@ fn add(headers: &mut http::HeaderMap, name: HeaderName, value: HeaderValue) {
     }
 }
 
-fn typed(content_type: &'static str, body: Body) -> Reply {
-    let mut response = Response::new(body);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response.into()
+const TEXT: &str = "text/plain; charset=utf-8";
+const BINARY: &str = "application/octet-stream";
+
+fn plain(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Reply {
+    Reply(ReplyKind::Plain(Plain { status, content_type: HeaderValue::from_static(content_type), body: body.into() }))
 }
 
 /// A location whose octets may occur in a header.
@@ -310,7 +332,7 @@ mod tests {
             if known { Ok(Upgrade::new()) } else { Err(StatusCode::UNAUTHORIZED) }
         };
         assert!(matches!(Reply::from(checked(true)).0, ReplyKind::Upgrade(_)));
-        assert!(matches!(Reply::from(checked(false)).0, ReplyKind::Respond(response) if response.status() == 401));
+        assert!(matches!(Reply::from(checked(false)).0, ReplyKind::Plain(plain) if plain.status == 401));
     }
 
     #[test]
@@ -328,10 +350,14 @@ mod tests {
         assert_eq!(upgrade.headers[&name], "1");
         assert!(Upgrade::new().header(header::CONNECTION, HeaderValue::from_static("close")).headers.is_empty());
         let html = HeaderValue::from_static("text/html");
-        let Reply(ReplyKind::Respond(response)) = Reply::bytes("x").header(header::CONTENT_TYPE, html) else {
-            panic!("not a response");
-        };
-        assert_eq!(response.headers().get_all(header::CONTENT_TYPE).iter().count(), 1);
+        for former in [Reply::bytes("x"), Reply::bytes("x").header(name, HeaderValue::from_static("2"))] {
+            let headers: Vec<HeaderValue> = match former.header(header::CONTENT_TYPE, html.clone()).0 {
+                ReplyKind::Plain(plain) => vec![plain.content_type],
+                ReplyKind::Respond(response) => response.headers().get_all("content-type").iter().cloned().collect(),
+                other => panic!("not a response: {other:?}"),
+            };
+            assert_eq!(headers, ["text/html"]);
+        }
     }
 
     #[test]
