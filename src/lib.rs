@@ -144,6 +144,8 @@ mod websocket;
 #[cfg(feature = "tls")]
 pub use rustls;
 
+#[doc(no_inline)]
+pub use crate::buffer::Bytes;
 #[cfg(feature = "tls")]
 #[doc(inline)]
 pub use crate::net::tls::{TlsAcceptor, TlsClientConfig, TlsConfig, TlsConnector, TlsError};

@@ -12,9 +12,9 @@
 //! | `idle` | silent connections: memory and wake-ups of the server, needs `--pid` |
 //!
 //! Every received byte of an echo is compared with the sent message. `--pid` shows the server's CPU time per message
-//! (Linux). `--seconds` is the length of a round. `--spin` polls without sleeping, for measurements with load and server
-//! on separate cores. With `--paced` each line of stdin starts a round, so that rounds of several processes can be
-//! interleaved. `tcp://` is an echo server without a protocol. With `--greedy-bytes` one more connection echoes
+//! (Linux). `--seconds` is the length of a round. `--spin` polls without sleeping, for measurements with load and
+//! server on separate cores. With `--paced` each line of stdin starts a round, so that rounds of several processes can
+//! be interleaved. `tcp://` is an echo server without a protocol. With `--greedy-bytes` one more connection echoes
 //! messages of that size as fast as it can.
 //!
 //! For servers that are no plain echo: `--subscribe` sends a message on each connection first, `--payload` takes the

@@ -3,7 +3,7 @@
 mod block;
 mod utf8_bytes;
 
-pub(crate) use bytes::Bytes;
+pub use bytes::Bytes;
 
 pub(crate) use self::block::{Block, Blocks, SharedBlock, offset, offset_in};
 pub use self::utf8_bytes::Utf8Bytes;

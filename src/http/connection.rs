@@ -8,8 +8,7 @@ use std::{fmt, io::Write, ops::Range};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
 use super::{
-    head::{HeadError, HeadLimits, HeadReader},
-    known_headers::KnownHeaders,
+    head::{HeadError, HeadLimits, HeadReader, known_headers::KnownHeaders},
     request_body::{BodyDecoder, BodyError, BodyFraming, BodyStep},
     response::{has_body, write_content_length, write_header, write_line, write_status},
 };
@@ -247,6 +246,22 @@ impl HttpConnection {
             }
         }
         Ok(())
+    }
+
+    /// Checks whether the body is known to be longer than `limit`.
+    pub(crate) fn check_length(&mut self, limit: u64) -> Result<(), RequestError> {
+        match self.input {
+            Input::Held(BodyFraming::Length(length)) if length > limit => {
+                (self.input, self.exchange.persists) = (Input::Ended, false);
+                Err(RequestError::Body(BodyError::TooLarge))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns `true` if all bytes of the body were read, and its end was not.
+    pub(crate) fn is_body_read(&self) -> bool {
+        matches!(&self.input, Input::Body(decoder) if decoder.rest() == Some(0))
     }
 
     /// Has the connection close after the response.

@@ -10,7 +10,6 @@ pub(crate) mod conditional;
 pub(crate) mod connection;
 pub(crate) mod credentials;
 pub(crate) mod head;
-pub(crate) mod known_headers;
 pub(crate) mod origins;
 mod query;
 #[cfg(any(feature = "server", test, fuzzing))]

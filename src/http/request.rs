@@ -6,7 +6,7 @@ use std::{borrow::Cow, net::SocketAddr, rc::Rc};
 
 use http::{HeaderMap, HeaderName, Method, header, uri::Authority};
 
-use super::{known_headers::KnownHeaders, query};
+use super::{head::known_headers::KnownHeaders, query};
 #[cfg(feature = "server")]
 use crate::buffer::Bytes;
 use crate::tls_info::TlsInfo;
@@ -65,6 +65,9 @@ impl Request {
     }
 
     /// Path of the request target, without the query, not decoded.
+    ///
+    /// Routes match the decoded path, so a rule about who may request what must not compare this text: `/%61dmin` is
+    /// the path `/admin`, too. [`path_segments`](Self::path_segments) decodes.
     pub fn path(&self) -> &str {
         self.head.uri().path()
     }
@@ -105,8 +108,13 @@ impl Request {
     /// If the route of the request has no parameter of this name.
     #[cfg(feature = "server")]
     pub fn param(&self, name: &str) -> &str {
-        let value = self.params().find(|(known, _)| *known == name).map(|(_, value)| value);
-        value.unwrap_or_else(|| panic!("the route of {:?} has no parameter {name:?}", self.path()))
+        self.get_param(name).unwrap_or_else(|| panic!("the route of {:?} has no parameter {name:?}", self.path()))
+    }
+
+    /// Parameter of the path, if the route has one of this name. For callbacks of several routes.
+    #[cfg(feature = "server")]
+    pub fn get_param(&self, name: &str) -> Option<&str> {
+        self.params().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
     /// All parameters of the path, decoded, in their order.

@@ -41,7 +41,10 @@ const INDEX: &str = "index.html";
 /// ```
 /// use ws_reactor::{Files, Routes};
 ///
-/// let assets = Files::assets([("index.html", "<h1>hello</h1>".as_bytes()), ("app.js", b"console.log(1)")]);
+/// # macro_rules! include_bytes { ($path:literal) => { b"<h1>hello</h1>" } }
+/// let assets = Files::embedded()
+///     .asset("index.html", include_bytes!("index.html"))
+///     .asset("app.js", b"console.log(1)");
 /// let routes = Routes::new().files("/", assets).files("/src", Files::directory("src").cache_control("max-age=60"));
 /// ```
 #[derive(Debug, Clone)]
@@ -70,16 +73,26 @@ impl Files {
         Files { origin: Origin::Directory(path.into()), cache_control: None }
     }
 
-    /// Files within the program, by their paths: for `include_bytes!`. The bytes are sent without a copy.
-    pub fn assets<P: Into<String>, B: Into<Bytes>>(assets: impl IntoIterator<Item = (P, B)>) -> Self {
-        let asset = |(path, bytes): (P, B)| {
-            let (path, bytes): (String, Bytes) = (path.into(), bytes.into());
-            let mut hasher = DefaultHasher::new();
-            bytes.hash(&mut hasher);
-            let etag = format!("\"{:x}-{:016x}\"", bytes.len(), hasher.finish());
-            (path.trim_start_matches('/').to_owned(), Asset { bytes, etag })
-        };
-        Files { origin: Origin::Assets(Rc::new(assets.into_iter().map(asset).collect())), cache_control: None }
+    /// No files, to which [`asset`](Self::asset) adds files within the program.
+    pub fn embedded() -> Self {
+        Files { origin: Origin::Assets(Rc::default()), cache_control: None }
+    }
+
+    /// Adds a file within the program, such as that of an `include_bytes!`. It is sent without a copy.
+    ///
+    /// # Panics
+    ///
+    /// If these are the files of a folder.
+    pub fn asset(mut self, path: &str, bytes: &'static [u8]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        let etag = format!("\"{:x}-{:016x}\"", bytes.len(), hasher.finish());
+        let asset = Asset { bytes: Bytes::from_static(bytes), etag };
+        match &mut self.origin {
+            Origin::Assets(assets) => Rc::make_mut(assets).push((path.trim_start_matches('/').to_owned(), asset)),
+            Origin::Directory(path) => panic!("{path:?} is a folder; Files::embedded() has no files at first"),
+        }
+        self
     }
 
     /// Sets the value of `Cache-Control`. Default: none, so that a client may store the file for a time that it
@@ -230,7 +243,7 @@ fn in_assets(assets: &[(String, Asset)], relative: &Path, is_folder: bool, reque
     let Some(relative) = relative.to_str() else { return Found::Nothing };
     let page = if relative.is_empty() { INDEX.to_owned() } else { format!("{relative}/{INDEX}") };
     let asset = |path: &str| assets.iter().find(|(known, _)| known == path).map(|(_, asset)| asset);
-    let path = if is_folder || relative.is_empty() { &page } else { relative };
+    let path = if is_folder { &page } else { relative };
     if asset(path).is_none() {
         return if asset(&page).is_some() { Found::Folder } else { Found::Nothing };
     }

@@ -26,6 +26,8 @@ pub(crate) enum Methods {
 /// Targets by host, path and method.
 pub(crate) struct RouteTable<T> {
     paths: matchit::Router<usize>,
+    /// Prefixes whose targets answer what has no path of its own.
+    prefixes: matchit::Router<usize>,
     patterns: Vec<Pattern<T>>,
     hosts: Vec<(String, RouteTable<T>)>,
     fallback: Option<T>,
@@ -33,6 +35,8 @@ pub(crate) struct RouteTable<T> {
 
 struct Pattern<T> {
     text: String,
+    /// The text is a prefix, and the pattern stands for what is below, too.
+    is_prefix: bool,
     targets: Vec<(Methods, T)>,
 }
 
@@ -49,33 +53,65 @@ pub(crate) enum Lookup<'r, T> {
 
 impl<T> RouteTable<T> {
     pub(crate) fn new() -> Self {
-        RouteTable { paths: matchit::Router::new(), patterns: Vec::new(), hosts: Vec::new(), fallback: None }
+        let (paths, prefixes) = (matchit::Router::new(), matchit::Router::new());
+        RouteTable { paths, prefixes, patterns: Vec::new(), hosts: Vec::new(), fallback: None }
     }
 
     /// Adds a target. A pattern is a path with parameters: `/rooms/{room}`, and `/files/{*path}` for a rest.
     pub(crate) fn add(&mut self, pattern: &str, methods: Methods, target: T) -> Result<(), RouteError> {
-        if !pattern.starts_with('/') {
-            let reason = "a pattern begins with a slash".to_owned();
-            return Err(RouteError::Pattern { pattern: pattern.to_owned(), reason });
+        check_pattern(pattern)?;
+        if let Some(known) = self.patterns.iter_mut().find(|known| known.text == pattern && !known.is_prefix) {
+            return known.add(pattern, methods, target);
         }
-        if let Some(known) = self.patterns.iter_mut().find(|known| known.text == pattern) {
-            if known.targets.iter().any(|(other, _)| *other == methods) {
-                let method = if let Methods::One(method) = methods { Some(method) } else { None };
-                return Err(RouteError::Twice { pattern: pattern.to_owned(), method });
-            }
-            known.targets.push((methods, target));
-            return Ok(());
-        }
-        self.paths
-            .insert(pattern, self.patterns.len())
-            .map_err(|error| RouteError::Pattern { pattern: pattern.to_owned(), reason: error.to_string() })?;
-        self.patterns.push(Pattern { text: pattern.to_owned(), targets: vec![(methods, target)] });
+        self.paths.insert(pattern, self.patterns.len()).map_err(|error| refused(pattern, &error.to_string()))?;
+        let targets = vec![(methods, target)];
+        self.patterns.push(Pattern { text: pattern.to_owned(), is_prefix: false, targets });
         Ok(())
     }
 
-    /// Uses other routes for a host, such as `api.example.com`. Its port does not count.
-    pub(crate) fn host(&mut self, host: &str, routes: RouteTable<T>) {
-        self.hosts.push((host.to_ascii_lowercase(), routes));
+    /// Adds a target for a path without a slash at its end, and for all paths below, as far as they have none.
+    pub(crate) fn add_below(&mut self, prefix: &str, methods: Methods, target: T) -> Result<(), RouteError> {
+        if let Some(known) = self.patterns.iter_mut().find(|known| known.text == prefix && known.is_prefix) {
+            return known.add(prefix, methods, target);
+        }
+        let all = [prefix.to_owned(), format!("{prefix}/"), format!("{prefix}/{{*path}}")];
+        for pattern in all.iter().filter(|pattern| !pattern.is_empty()) {
+            check_pattern(pattern)?;
+            self.prefixes.insert(pattern, self.patterns.len()).map_err(|error| refused(prefix, &error.to_string()))?;
+        }
+        let targets = vec![(methods, target)];
+        self.patterns.push(Pattern { text: prefix.to_owned(), is_prefix: true, targets });
+        Ok(())
+    }
+
+    /// Uses other routes for a host, such as `api.example.com`, or for all its subdomains: `*.example.com`.
+    pub(crate) fn add_host(&mut self, host: &str, routes: RouteTable<T>) -> Result<(), RouteError> {
+        let name = host.to_ascii_lowercase();
+        let is_named = !name.is_empty() && !name.trim_start_matches("*.").contains(['*', '/', '@', ' ']);
+        let is_without_port = without_port(&name) == name;
+        match () {
+            () if !is_named => Err(refused(host, "not the name of a host")),
+            () if !is_without_port => Err(refused(host, "a host is named without its port")),
+            () if !routes.hosts.is_empty() => Err(refused(host, "a host has no hosts of its own")),
+            () if self.hosts.iter().any(|(known, _)| *known == name) => Err(refused(host, "the host is set twice")),
+            () => {
+                self.hosts.push((name, routes));
+                Ok(())
+            }
+        }
+    }
+
+    /// The routes for a host: those of its name, else those of the nearest domain with subdomains.
+    fn of_host(&self, host: &str) -> &RouteTable<T> {
+        let name = without_port(host).to_ascii_lowercase();
+        let name = name.strip_suffix('.').unwrap_or(&name);
+        let is_below = |pattern: &str| {
+            let suffix = pattern.strip_prefix('*');
+            suffix.is_some_and(|suffix| name.len() > suffix.len() && name.ends_with(suffix))
+        };
+        let exact = self.hosts.iter().find(|(known, _)| known == name);
+        let below = || self.hosts.iter().filter(|(known, _)| is_below(known)).max_by_key(|(known, _)| known.len());
+        exact.or_else(below).map_or(self, |(_, routes)| routes)
     }
 
     /// Sets the target of requests for which there is no path.
@@ -85,17 +121,13 @@ impl<T> RouteTable<T> {
 
     /// Finds the target of a request. `host` is the host that it addresses, `path` the path as it came.
     pub(crate) fn find(&self, host: &str, path: &str, method: &Method, is_websocket: bool) -> Lookup<'_, T> {
-        if self.hosts.is_empty() {
-            return self.find_path(path, method, is_websocket);
-        }
-        let name = without_port(host);
-        let own = self.hosts.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, routes)| routes);
-        own.unwrap_or(self).find_path(path, method, is_websocket)
+        let routes = if self.hosts.is_empty() { self } else { self.of_host(host) };
+        routes.find_path(path, method, is_websocket)
     }
 
     fn find_path(&self, path: &str, method: &Method, is_websocket: bool) -> Lookup<'_, T> {
         let Some(path) = normalized(path) else { return Lookup::Malformed };
-        match (self.paths.at(&path), &self.fallback) {
+        match (self.paths.at(&path).or_else(|_| self.prefixes.at(&path)), &self.fallback) {
             (Ok(matched), _) => {
                 let params = matched.params.iter().map(|(name, value)| (name.to_owned(), unescaped(value)));
                 self.patterns[*matched.value].find(method, is_websocket, Params(params.collect()))
@@ -133,7 +165,36 @@ impl<S> RouteTable<Rc<Endpoint<S>>> {
     }
 }
 
+/// The error of a pattern.
+fn refused(pattern: &str, reason: &str) -> RouteError {
+    RouteError::Pattern { pattern: pattern.to_owned(), reason: reason.to_owned() }
+}
+
+/// Refuses patterns that would never match, or not as they are meant.
+fn check_pattern(pattern: &str) -> Result<(), RouteError> {
+    let mut segments = pattern.split('/').skip(1);
+    match () {
+        () if !pattern.starts_with('/') => Err(refused(pattern, "a pattern begins with a slash")),
+        () if pattern.contains(['?', '#', '%', ' ']) => {
+            Err(refused(pattern, "a pattern is a decoded path, without a query"))
+        }
+        () if segments.any(|segment| segment.starts_with(':') || segment.starts_with('*')) => {
+            Err(refused(pattern, "a parameter is written {name}, and the rest of a path {*name}"))
+        }
+        () => Ok(()),
+    }
+}
+
 impl<T> Pattern<T> {
+    fn add(&mut self, pattern: &str, methods: Methods, target: T) -> Result<(), RouteError> {
+        if self.targets.iter().any(|(other, _)| *other == methods) {
+            let method = if let Methods::One(method) = methods { Some(method) } else { None };
+            return Err(RouteError::Twice { pattern: pattern.to_owned(), method });
+        }
+        self.targets.push((methods, target));
+        Ok(())
+    }
+
     fn find(&self, method: &Method, is_websocket: bool, params: Params) -> Lookup<'_, T> {
         let of =
             |wanted: &Methods| self.targets.iter().find(|(methods, _)| methods == wanted).map(|(_, target)| target);
@@ -286,7 +347,7 @@ mod tests {
     #[test]
     fn host_has_routes_of_its_own() {
         let mut all = routes(&[("GET", "/")]);
-        all.host("API.example.com", routes(&[("GET", "/v1")]));
+        all.add_host("API.example.com", routes(&[("GET", "/v1")])).unwrap();
         let is_found = |host, path| matches!(all.find(host, path, &Method::GET, false), Lookup::Target(..));
         for host in ["api.example.com", "api.example.com:8080", "Api.Example.COM"] {
             assert!(is_found(host, "/v1") && !is_found(host, "/"), "{host}");

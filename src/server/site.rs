@@ -51,9 +51,15 @@ pub(crate) enum Found<S> {
 pub(crate) struct Endpoint<S> {
     pub(crate) target: Rc<Target<S>>,
     pub(crate) rules: Rules,
+    /// Number of segments of the path before that of a file.
+    pub(crate) segments: usize,
 }
 
 impl<S> Endpoint<S> {
+    pub(crate) fn new(target: Rc<Target<S>>) -> Self {
+        Endpoint { target, rules: Rules::default(), segments: 0 }
+    }
+
     /// What takes over, if the endpoint is of another protocol.
     pub(crate) fn socket(&self) -> Option<&S> {
         match &*self.target {
@@ -64,23 +70,29 @@ impl<S> Endpoint<S> {
     }
 }
 
+/// Decides requests ahead of their endpoint.
+pub(crate) type Gate = dyn Fn(&Request, &mut Hub) -> Reply;
+
 /// Rules of a route. `None`: as the server's.
-#[derive(Debug, Default, Clone)]
+#[derive(Default, Clone)]
 pub(crate) struct Rules {
     #[cfg_attr(not(feature = "server"), allow(dead_code))]
     pub(crate) max_body_bytes: Option<u64>,
     pub(crate) limits: Option<MessageLimits>,
     pub(crate) origins: Option<Rc<Origins>>,
+    /// In the order in which they are asked.
+    pub(crate) gates: Vec<Rc<Gate>>,
 }
 
 impl Rules {
-    /// These rules, and those of `other` where these say nothing.
+    /// These rules, and those of the routes around them, `other`, where these say nothing.
     #[cfg(feature = "server")]
     pub(crate) fn or(&self, other: &Rules) -> Rules {
         Rules {
             max_body_bytes: self.max_body_bytes.or(other.max_body_bytes),
             limits: self.limits.or(other.limits),
             origins: self.origins.clone().or_else(|| other.origins.clone()),
+            gates: other.gates.iter().chain(&self.gates).cloned().collect(),
         }
     }
 }
@@ -92,9 +104,8 @@ pub(crate) enum Target<S> {
     Respond(Box<Respond>),
     #[cfg(feature = "server")]
     Upload(Box<UploadFactory>),
-    /// Files below the path that the first so many segments name.
     #[cfg(feature = "server")]
-    Files(Files, usize),
+    Files(Files),
 }
 
 /// Makes the reply to a complete request.

@@ -63,7 +63,7 @@ const DOORS: [(&str, &[&str]); 15] = [
     ("socket2", &["net/bind.rs", "net/endpoint.rs", "net/system.rs"]),
     ("flate2", &["protocol/deflate/contexts.rs", "protocol/deflate/deflation.rs", "protocol/deflate/inflation.rs"]),
     ("getrandom", &["net/system.rs"]),
-    ("httparse", &["http/head.rs"]),
+    ("httparse", &["http/head/mod.rs"]),
     ("simdutf8", &["protocol/utf8.rs", "protocol/decoder/mod.rs"]),
     ("sha1", &["protocol/handshake/hybi.rs"]),
     ("md5", &["protocol/handshake/hixie76.rs"]),

@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl<S: Site> HttpStream<S> {
-    /// Counts a WebSocket that was answered otherwise, and has the connection close: bytes of a handshake may follow the
-    /// head.
+    /// Counts a WebSocket that was answered otherwise, and has the connection close: bytes of a handshake may follow
+    /// the head.
     pub(super) fn count_refused(&mut self, stream: &mut Stream<'_>, request: &Request) {
         if request.names_websocket() {
             stream.hub.stats.refused += 1;

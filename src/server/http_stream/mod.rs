@@ -4,6 +4,7 @@ mod answers;
 #[cfg(feature = "server")]
 mod body_receiver;
 mod body_sender;
+mod question;
 mod wait;
 mod waker;
 
@@ -13,7 +14,7 @@ use http::{Method, StatusCode};
 
 #[cfg(feature = "server")]
 use self::body_receiver::BodyReceiver;
-use self::{body_sender::BodySender, wait::Wait};
+use self::{body_sender::BodySender, question::Question, wait::Wait};
 #[cfg(feature = "server")]
 use super::{files, site::Target};
 use super::{
@@ -69,14 +70,6 @@ enum State<S> {
     Ended,
 }
 
-/// A request that is not answered yet.
-struct Question<S> {
-    request: Request,
-    found: Found<S>,
-    /// `on_request` has let the request pass.
-    is_admitted: bool,
-}
-
 impl<S: Site> HttpStream<S> {
     pub(crate) fn new(site: Rc<S>) -> Self {
         let config = site.config();
@@ -96,7 +89,8 @@ impl<S: Site> HttpStream<S> {
     /// Takes input as far as requests are wanted, and returns how much was used.
     fn read(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
         let (mut at, mut budget) = (0, self.site.config().request_budget.max(1));
-        while self.reads(stream) && budget > 0 {
+        // The end of a body needs no input, so a pause does not delay it.
+        while (self.reads(stream) || self.http.is_body_read()) && budget > 0 {
             if self.requests == 0 && !self.scan(stream, &data[at..]) {
                 return data.len();
             }
@@ -130,7 +124,7 @@ impl<S: Site> HttpStream<S> {
         at
     }
 
-    /// Returns `true` while the rest of the body of an answered request is skipped.
+    /// The rest of the body of an answered request is skipped.
     fn is_answered(&self) -> bool {
         matches!(self.state, State::Head) && self.http.step() == Step::Body
     }
@@ -185,19 +179,34 @@ impl<S: Site> HttpStream<S> {
         if let Err(refusal) = self.site.check(&request, rules, stream.hub) {
             return self.refuse(stream, request.names_websocket(), *refusal);
         }
-        let site = Rc::clone(&self.site);
-        let reply = stream.guard(|hub| site.on_request(&request, hub));
-        let question = Question { request, found, is_admitted: false };
-        match reply {
-            Ok(None) => self.admit(stream, question, Upgrade::new()),
-            Ok(Some(reply)) => self.carry_out(stream, question, reply),
-            Err(message) => self.on_panic(stream, message),
+        self.admit(stream, Question::new(request, found));
+    }
+
+    /// Asks the callbacks ahead of the endpoint, then the endpoint.
+    fn admit(&mut self, stream: &mut Stream<'_>, mut question: Question<S::Socket>) {
+        loop {
+            let asked = match question.asked {
+                0 => {
+                    let site = Rc::clone(&self.site);
+                    stream.guard(|hub| site.on_request(&question.request, hub))
+                }
+                _ => match question.gate() {
+                    Some(gate) => stream.guard(|hub| Some(gate(&question.request, hub))),
+                    None => return self.proceed(stream, question),
+                },
+            };
+            question.asked += 1;
+            match asked {
+                Ok(None) => {}
+                Ok(Some(reply)) => return self.carry_out(stream, question, reply),
+                Err(message) => return self.on_panic(stream, message),
+            }
         }
     }
 
     /// Carries out a reply of `on_request` or of an endpoint.
-    fn carry_out(&mut self, stream: &mut Stream<'_>, question: Question<S::Socket>, reply: Reply) {
-        match reply.0 {
+    fn carry_out(&mut self, stream: &mut Stream<'_>, mut question: Question<S::Socket>, reply: Reply) {
+        match question.with_added_headers(reply).0 {
             ReplyKind::Plain(plain) => {
                 self.count_refused(stream, &question.request);
                 let Plain { status, content_type, body } = plain;
@@ -213,7 +222,10 @@ impl<S: Site> HttpStream<S> {
                 let response = files::response(&file.path, &question.request, file.headers);
                 self.respond(stream, response);
             }
-            ReplyKind::Upgrade(upgrade) if !question.is_admitted => self.admit(stream, question, *upgrade),
+            ReplyKind::Upgrade(upgrade) if !question.is_admitted => {
+                question.pass(upgrade);
+                self.admit(stream, question);
+            }
             ReplyKind::Upgrade(_) => {
                 log::error!(target: "ws_reactor::server", "the route of {:?} is no WebSocket", question.request.path());
                 self.respond(stream, response::status(StatusCode::INTERNAL_SERVER_ERROR).map(Body::from));
@@ -229,8 +241,8 @@ impl<S: Site> HttpStream<S> {
         }
     }
 
-    /// Passes a request on to its endpoint. `upgrade`: what `on_request` has added.
-    fn admit(&mut self, stream: &mut Stream<'_>, mut question: Question<S::Socket>, upgrade: Upgrade) {
+    /// Passes a request on to its endpoint.
+    fn proceed(&mut self, stream: &mut Stream<'_>, mut question: Question<S::Socket>) {
         question.is_admitted = true;
         let endpoint = match &mut question.found {
             Found::Endpoint(endpoint) => Rc::clone(endpoint),
@@ -242,15 +254,20 @@ impl<S: Site> HttpStream<S> {
         };
         #[cfg(feature = "server")]
         if !matches!(*endpoint.target, Target::Socket(_)) {
-            question.request.head.extensions_mut().extend(upgrade.extensions);
             return self.ask(stream, question, &endpoint);
         }
+        let mut upgrade = question.upgrade.map_or_else(Upgrade::new, |upgrade| *upgrade);
+        upgrade.extensions = mem::take(question.request.head.extensions_mut());
         self.upgrade(stream, question.request, &endpoint, upgrade);
     }
 
     /// Asks an endpoint of HTTP for its reply, or for the receiver of the body.
     #[cfg(feature = "server")]
     fn ask(&mut self, stream: &mut Stream<'_>, question: Question<S::Socket>, endpoint: &Endpoint<S::Socket>) {
+        let limit = endpoint.rules.max_body_bytes.unwrap_or(self.site.config().max_body_bytes);
+        if let Err(error) = self.http.check_length(limit) {
+            return self.refuse_request(stream, error);
+        }
         let receiver = match &*endpoint.target {
             Target::Socket(_) => return,
             Target::Respond(_) => BodyReceiver::collecting(),
@@ -259,12 +276,11 @@ impl<S: Site> HttpStream<S> {
                 Ok(Err(reply)) => return self.carry_out(stream, question, reply),
                 Err(message) => return self.on_panic(stream, message),
             },
-            Target::Files(files, segments) => {
-                let response = files.response(&question.request, *segments);
-                return self.respond(stream, response);
+            Target::Files(files) => {
+                let response = files.response(&question.request, endpoint.segments);
+                return self.carry_out(stream, question, response.into());
             }
         };
-        let limit = endpoint.rules.max_body_bytes.unwrap_or(self.site.config().max_body_bytes);
         let mut interim = Vec::new();
         if let Err(error) = self.http.want_body(limit, &mut interim) {
             return self.refuse_request(stream, error);
@@ -300,9 +316,8 @@ impl<S: Site> HttpStream<S> {
         match receiver.take(stream, data) {
             Ok(None) => {}
             Ok(Some(reply)) => {
-                if let State::Body(question, _) = mem::replace(&mut self.state, State::Head) {
-                    self.carry_out(stream, *question, reply);
-                }
+                let State::Body(question, _) = mem::replace(&mut self.state, State::Head) else { return };
+                self.carry_out(stream, *question, reply);
             }
             Err(message) => self.on_panic(stream, message),
         }

@@ -23,8 +23,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 ///
 /// ```
 /// use std::{io, task::{Context, Poll}};
-/// use bytes::Bytes;
-/// use ws_reactor::{BodyStream, Reply};
+/// use ws_reactor::{BodyStream, Bytes, Reply};
 ///
 /// /// Counts down.
 /// struct Countdown(u32);
@@ -203,6 +202,12 @@ macro_rules! from {
 }
 
 from!(Vec<u8>, String, &'static [u8], &'static str);
+
+impl<const N: usize> From<&'static [u8; N]> for Body {
+    fn from(bytes: &'static [u8; N]) -> Self {
+        Body::from(&bytes[..])
+    }
+}
 
 impl From<()> for Body {
     fn from((): ()) -> Self {

@@ -74,6 +74,20 @@ impl Reply {
         Upgrade::new().into()
     }
 
+    /// Lets the request pass, in a callback ahead of the routes ([`Server::on_request`](crate::Server::on_request),
+    /// [`Routes::on_request`](crate::Routes::on_request)). The same as [`upgrade`](Self::upgrade), by the name that
+    /// suits requests of HTTP; [`Upgrade`] adds values and headers.
+    ///
+    /// ```
+    /// use ws_reactor::{Reply, http::StatusCode};
+    ///
+    /// # let is_allowed = true;
+    /// let reply = if is_allowed { Reply::pass() } else { Reply::status(StatusCode::FORBIDDEN) };
+    /// ```
+    pub fn pass() -> Self {
+        Reply::upgrade()
+    }
+
     /// Defers the reply. The [`Responder`] replies later, from any thread.
     ///
     /// Other connections continue meanwhile. This connection is not read until the reply. A WebSocket that is still
@@ -139,15 +153,11 @@ impl Reply {
     /// A value that cannot be represented is answered with 500, and the error is logged.
     ///
     /// ```
+    /// use std::collections::BTreeMap;
     /// use ws_reactor::Reply;
     ///
-    /// #[derive(serde::Serialize)]
-    /// struct Room<'a> {
-    ///     name: &'a str,
-    ///     members: usize,
-    /// }
-    ///
-    /// let reply = Reply::json(&Room { name: "lobby", members: 3 });
+    /// let members = BTreeMap::from([("lobby", 3), ("attic", 0)]);
+    /// let reply = Reply::json(&members);
     /// ```
     #[cfg(feature = "json")]
     pub fn json<T: serde::Serialize + ?Sized>(value: &T) -> Self {
@@ -274,6 +284,20 @@ fn location_value(location: &str) -> HeaderValue {
 impl From<Upgrade> for Reply {
     fn from(upgrade: Upgrade) -> Self {
         Reply(ReplyKind::Upgrade(Box::new(upgrade)))
+    }
+}
+
+/// Responds with 200 and a text as `text/plain`.
+impl From<String> for Reply {
+    fn from(text: String) -> Self {
+        plain(StatusCode::OK, TEXT, text)
+    }
+}
+
+/// Responds with 200 and a text as `text/plain`.
+impl From<&'static str> for Reply {
+    fn from(text: &'static str) -> Self {
+        plain(StatusCode::OK, TEXT, text)
     }
 }
 

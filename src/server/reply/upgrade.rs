@@ -29,6 +29,15 @@ impl Upgrade {
         Upgrade::default()
     }
 
+    /// Adds what a later decision has chosen.
+    pub(crate) fn merge(&mut self, later: Upgrade) {
+        self.headers.extend(later.headers);
+        self.subprotocol = later.subprotocol.or(self.subprotocol.take());
+        self.limits = later.limits.or(self.limits);
+        self.uncompressed |= later.uncompressed;
+        self.extensions.extend(later.extensions);
+    }
+
     /// Attaches a value, such as the user that a token belongs to.
     ///
     /// The factory of the handler and `on_open` read the value by
@@ -58,7 +67,7 @@ impl Upgrade {
         self
     }
 
-    /// Adds a header to the 101 response.
+    /// Adds a header to the 101 response; ahead of a route of HTTP, to the response of the route.
     ///
     /// Headers that belong to the handshake are left out, and a warning is logged: `Connection`, `Upgrade`,
     /// `Content-Length`, `Transfer-Encoding`, `Sec-WebSocket-*`, `WebSocket-Origin`, `WebSocket-Location` and

@@ -19,7 +19,7 @@ use crate::{
     net::{Bind, Kernel, tls::TlsAcceptor},
     protocol::{Handshake, Version, deflate::DeflateConfig, handshake::server::Subprotocols},
     reactor::{Hub, Listening, Reactor, Service, StreamConfig, StreamHandler},
-    server::{Endpoint, HttpStream, Reply, Rules, Target},
+    server::{Endpoint, HttpStream, Reply, Target},
 };
 #[cfg(feature = "server")]
 use crate::{http::route_error::RouteError, server::RouteTable};
@@ -32,7 +32,7 @@ enum Endpoints {
     /// Every path is a WebSocket.
     One(Rc<Endpoint<Rc<Factory>>>),
     #[cfg(feature = "server")]
-    Routes(RouteTable<Rc<Endpoint<Rc<Factory>>>>),
+    Routes(Box<RouteTable<Rc<Endpoint<Rc<Factory>>>>>),
 }
 
 /// Replies to requests.
@@ -95,7 +95,7 @@ impl Server {
     ) -> Self {
         let factory: Rc<Factory> = Rc::new(move |handshake| Box::new(factory(handshake)));
         let target = Rc::new(Target::Socket(factory));
-        Server::with_endpoints(config, Endpoints::One(Rc::new(Endpoint { target, rules: Rules::default() })))
+        Server::with_endpoints(config, Endpoints::One(Rc::new(Endpoint::new(target))))
     }
 
     /// Makes a server with the default configuration, and with a handler or a reply for each [route](Routes).
@@ -105,7 +105,7 @@ impl Server {
     /// [`RouteError`]: two routes conflict, a pattern is malformed, or a folder of files does not exist.
     #[cfg(feature = "server")]
     pub fn routes(routes: Routes) -> Result<Self, RouteError> {
-        Ok(Server::with_endpoints(ServerConfig::default(), Endpoints::Routes(routes.into_table()?)))
+        Ok(Server::with_endpoints(ServerConfig::default(), Endpoints::Routes(Box::new(routes.into_table()?))))
     }
 
     fn with_endpoints(config: ServerConfig, endpoints: Endpoints) -> Self {

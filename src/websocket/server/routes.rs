@@ -18,7 +18,7 @@ use crate::{
 /// Routes of a [`Server`](crate::Server): what answers a request, by its host, path and method.
 ///
 /// ```
-/// use ws_reactor::{Reply, Routes, Server, http::StatusCode, on_message};
+/// use ws_reactor::{Callbacks, Reply, Routes, Server, http::StatusCode};
 ///
 /// const PAGE: &str = "<!doctype html><script>new WebSocket('ws://' + location.host + '/rooms/lobby')</script>";
 ///
@@ -26,7 +26,7 @@ use crate::{
 ///     .get("/", |_, _| Reply::html(PAGE))
 ///     .websocket("/rooms/{room}", |handshake| {
 ///         let room = handshake.request().param("room").to_owned();
-///         on_message(move |ws, message| { ws.hub().publish(&room, message); })
+///         Callbacks::new().on_open(move |ws, _| { ws.subscribe(&room); })
 ///     })
 ///     .post("/rooms/{room}", |request, hub| {
 ///         hub.publish(request.param("room"), request.text()?);
@@ -43,6 +43,8 @@ use crate::{
 /// at the end, for the rest of the path, slashes included. Neither matches nothing. A fixed segment goes before a
 /// parameter, and the order of the calls does not matter. `{{` and `}}` stand for braces. Percent escapes of a request
 /// are decoded once; an escaped slash (`%2F`) divides no segments.
+///
+/// Files and fallbacks answer what no other route matches, those with the longer prefix first.
 ///
 /// # Requests without a route
 ///
@@ -63,9 +65,21 @@ pub struct Routes {
 
 struct Route {
     pattern: String,
+    place: Place,
     methods: Methods,
     target: Rc<Target<Rc<Factory>>>,
     rules: Rules,
+}
+
+/// What a pattern of a route stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Its paths.
+    Path,
+    /// Its path, unless that has a route.
+    Alias,
+    /// It and all paths below that have no route.
+    Below,
 }
 
 /// Methods with a route of their own.
@@ -135,7 +149,8 @@ impl Routes {
         self.add(pattern, Methods::WebSocket, Target::Socket(factory))
     }
 
-    /// Takes the bodies of `POST` and `PUT` requests of a path as they arrive. `factory` makes the [`Upload`] of each
+    /// Takes the bodies of `POST` and `PUT` requests of a path as they arrive, up to
+    /// [`max_body_bytes`](Self::max_body_bytes). `factory` makes the [`Upload`] of each
     /// request, or the reply if its body is not wanted; a client that has sent `Expect: 100-continue` does not send it
     /// then.
     pub fn upload<U: Upload + 'static, R: Into<Reply>>(
@@ -153,32 +168,36 @@ impl Routes {
 
     /// Serves files below a path: of a folder, given by its path, or [other `Files`](Files).
     pub fn files(mut self, prefix: &str, files: impl Into<Files>) -> Self {
-        let prefix = prefix.trim_end_matches('/');
-        let files = match files.into().resolved() {
-            Ok(files) => files,
-            Err(error) => {
-                self.error.get_or_insert(error);
-                return self;
-            }
-        };
-        let target: Rc<Target<Rc<Factory>>> = Rc::new(Target::Files(files, prefix.matches('/').count()));
-        let patterns = [prefix.to_owned(), format!("{prefix}/"), format!("{prefix}/{{*path}}")];
-        patterns
-            .iter()
-            .filter(|pattern| !pattern.is_empty())
-            .fold(self, |routes, pattern| routes.add_shared(pattern, Methods::One(Method::GET), Rc::clone(&target)))
+        match files.into().resolved() {
+            Ok(files) => self.routes.push(Route {
+                pattern: prefix.trim_end_matches('/').to_owned(),
+                place: Place::Below,
+                methods: Methods::One(Method::GET),
+                target: Rc::new(Target::Files(files)),
+                rules: Rules::default(),
+            }),
+            Err(error) => _ = self.error.get_or_insert(error),
+        }
+        self
     }
 
     /// Answers requests whose path has no route, with any method, in place of 404. See [`method`](Self::method).
     pub fn fallback<R: Into<Reply>>(mut self, respond: impl Fn(&Request, &mut Hub) -> R + 'static) -> Self {
         let target = Target::Respond(Box::new(move |request, hub| respond(request, hub).into()));
-        let (pattern, rules) = ("/{*path}".to_owned(), Rules::default());
-        self.fallback = Some(Route { pattern, methods: Methods::Any, target: Rc::new(target), rules });
+        self.fallback = Some(Route {
+            pattern: String::new(),
+            place: Place::Below,
+            methods: Methods::Any,
+            target: Rc::new(target),
+            rules: Rules::default(),
+        });
         self
     }
 
-    /// Adds routes behind a prefix, with their rules. Their fallback answers paths below the prefix; their hosts are
-    /// added, too.
+    /// Adds routes behind a prefix, with their rules.
+    ///
+    /// Their `/` is the prefix itself, with and without a slash at its end. Their fallback answers the prefix and the
+    /// paths below. Their hosts are added, too.
     ///
     /// ```
     /// use ws_reactor::{Reply, Routes, http::StatusCode};
@@ -190,9 +209,14 @@ impl Routes {
         let prefix = prefix.trim_end_matches('/');
         let Routes { routes, fallback, hosts, rules, error } = routes;
         for mut route in routes.into_iter().chain(fallback) {
-            let rest = if route.pattern == "/" && !prefix.is_empty() { "" } else { &route.pattern };
-            route.pattern = format!("{prefix}{rest}");
             route.rules = route.rules.or(&rules);
+            if route.place == Place::Path && route.pattern == "/" && !prefix.is_empty() {
+                let (pattern, place) = (format!("{prefix}/"), Place::Alias);
+                let (target, rules) = (Rc::clone(&route.target), route.rules.clone());
+                self.routes.push(Route { pattern, place, methods: route.methods.clone(), target, rules });
+                route.pattern.clear();
+            }
+            route.pattern.insert_str(0, prefix);
             self.routes.push(route);
         }
         for (host, mut routes) in hosts {
@@ -203,10 +227,36 @@ impl Routes {
         self
     }
 
-    /// Uses other routes for requests to a host, such as `api.example.com`, in place of all of these. The port does not
-    /// count.
+    /// Uses other routes for requests to a host, in place of all of these: `api.example.com`, or all its subdomains
+    /// with `*.example.com`. Port, case and a dot at the end do not count. The rules of these routes hold for the other
+    /// ones, too, where those say nothing.
     pub fn host(mut self, host: &str, routes: Routes) -> Self {
         self.hosts.push((host.to_owned(), routes));
+        self
+    }
+
+    /// Sets a callback that decides each request to these routes, as [`Server::on_request`](crate::Server::on_request)
+    /// does for all requests: [`Reply::pass`] goes on, any other reply is the answer. It is called after that of the
+    /// server and those of the routes around these, and before the body arrives.
+    ///
+    /// The place for access rules: a callback of the server that compares paths has to decode them as the routes do.
+    ///
+    /// ```
+    /// use ws_reactor::{Reply, Routes, Upgrade, http::StatusCode};
+    ///
+    /// #[derive(Clone)]
+    /// struct User(String);
+    ///
+    /// let admin = Routes::new()
+    ///     .on_request(|request, _| match request.header("authorization") {
+    ///         Some("Bearer sesame") => Ok(Upgrade::new().extension(User("ann".to_owned()))),
+    ///         _ => Err(StatusCode::UNAUTHORIZED),
+    ///     })
+    ///     .get("/", |request, _| Reply::html(request.extension::<User>().map_or("nobody".to_owned(), |user| user.0.clone())));
+    /// let routes = Routes::new().get("/", |_, _| Reply::html("hello")).scope("/admin", admin);
+    /// ```
+    pub fn on_request<R: Into<Reply>>(mut self, reply: impl Fn(&Request, &mut Hub) -> R + 'static) -> Self {
+        self.rules.gates.push(Rc::new(move |request, hub| reply(request, hub).into()));
         self
     }
 
@@ -241,7 +291,8 @@ impl Routes {
     }
 
     fn add_shared(mut self, pattern: &str, methods: Methods, target: Rc<Target<Rc<Factory>>>) -> Self {
-        self.routes.push(Route { pattern: pattern.to_owned(), methods, target, rules: Rules::default() });
+        let (place, rules) = (Place::Path, Rules::default());
+        self.routes.push(Route { pattern: pattern.to_owned(), place, methods, target, rules });
         self
     }
 
@@ -252,16 +303,27 @@ impl Routes {
         }
         let mut table = RouteTable::new();
         let rules = self.rules;
-        let endpoint =
-            |route: &Route| Rc::new(Endpoint { target: Rc::clone(&route.target), rules: route.rules.or(&rules) });
+        let endpoint = |route: &Route| {
+            let segments = route.pattern.matches('/').count();
+            Rc::new(Endpoint { target: Rc::clone(&route.target), rules: route.rules.or(&rules), segments })
+        };
         for route in &self.routes {
-            table.add(&route.pattern, route.methods.clone(), endpoint(route))?;
+            match route.place {
+                Place::Path => table.add(&route.pattern, route.methods.clone(), endpoint(route))?,
+                Place::Below => table.add_below(&route.pattern, route.methods.clone(), endpoint(route))?,
+                Place::Alias => {}
+            }
+        }
+        for alias in self.routes.iter().filter(|route| route.place == Place::Alias) {
+            // The path may have a route of its own.
+            let _ = table.add(&alias.pattern, alias.methods.clone(), endpoint(alias));
         }
         if let Some(fallback) = &self.fallback {
             table.set_fallback(endpoint(fallback));
         }
-        for (host, routes) in self.hosts {
-            table.host(&host, routes.into_table()?);
+        for (host, mut routes) in self.hosts {
+            routes.rules = routes.rules.or(&rules);
+            table.add_host(&host, routes.into_table()?)?;
         }
         Ok(table)
     }

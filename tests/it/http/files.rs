@@ -109,6 +109,44 @@ fn folder_without_a_slash_is_redirected_to_itself() {
 }
 
 #[test]
+fn files_of_a_scope_are_those_below_its_prefix() {
+    let folder = Folder::new("scopes");
+    let scoped = || {
+        let files = Routes::new().files("/", folder.root());
+        let deep =
+            Routes::new().files("/files/", folder.root()).scope("/{team}", Routes::new().files("/x", folder.root()));
+        Routes::new().scope("/s", files).scope("/t/{name}", deep)
+    };
+    for path in ["/s/app.js", "/t/n/files/app.js", "/t/n/red/x/app.js", "/t/a%2Fb/files/app.js"] {
+        assert_eq!(answer(scoped(), &get(path)), (200, "let a = 1;".to_owned()), "{path}");
+    }
+    for path in ["/app.js", "/s/s/app.js", "/t/files/app.js", "/t/n/x/app.js", "/s/sub/app.js"] {
+        assert_eq!(answer(scoped(), &get(path)).0, 404, "{path}");
+    }
+}
+
+#[test]
+fn other_routes_go_before_files() {
+    let folder = Folder::new("precedence");
+    let routes = || {
+        Routes::new()
+            .files("/", folder.root())
+            .get("/", |_, _| "page")
+            .get("/{name}.txt", |request, _| request.param("name").to_owned())
+            .post("/app.js", |_, _| "posted")
+            .files("/sub", folder.root())
+            .fallback(|_, _| "fallback")
+    };
+    for (path, expected) in
+        [("/", "page"), ("/a.txt", "a"), ("/index.html", "<h1>home</h1>"), ("/sub/app.js", "let a = 1;")]
+    {
+        assert_eq!(answer(routes(), &get(path)), (200, expected.to_owned()), "{path}");
+    }
+    assert_eq!(answer(routes(), &get("/app.js")).0, 405, "the path has a route of its own");
+    assert_eq!(answer(routes(), &get("/nothing")).0, 404);
+}
+
+#[test]
 fn path_does_not_leave_the_folder() {
     let folder = Folder::new("traversal");
     for path in [
@@ -228,13 +266,12 @@ fn compressed_neighbour_is_sent_to_clients_that_accept_it() {
 #[test]
 fn files_within_the_program_are_served_as_those_of_a_folder() {
     let assets = || {
-        let files = Files::assets([
-            ("index.html", &b"home"[..]),
-            ("/app.js", b"plain"),
-            ("app.js.gz", b"gzipped"),
-            ("sub/index.html", b"sub"),
-            ("sub/data.bin", b"0123456789"),
-        ]);
+        let files = Files::embedded()
+            .asset("index.html", b"home")
+            .asset("/app.js", b"plain")
+            .asset("app.js.gz", b"gzipped")
+            .asset("sub/index.html", b"sub")
+            .asset("sub/data.bin", b"0123456789");
         Routes::new().files("/", files.cache_control("max-age=60"))
     };
     for (path, status, content) in [
@@ -247,6 +284,8 @@ fn files_within_the_program_are_served_as_those_of_a_folder() {
     ] {
         assert_eq!(answer(assets(), &get(path)), (status, content.to_owned()), "{path}");
     }
+    let scoped = Routes::new().scope("/s", assets());
+    assert_eq!(answer(scoped, &get("/s")).0, 301, "links of the page are relative to its folder");
     let page = response(assets(), &get("/"));
     assert_eq!(header(&page, "Cache-Control").as_deref(), Some("max-age=60"));
     let etag = header(&page, "ETag").unwrap();

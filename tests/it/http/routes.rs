@@ -100,6 +100,67 @@ fn scope_has_a_prefix_and_rules_of_its_own() {
 }
 
 #[test]
+fn root_of_a_scope_is_its_prefix_with_and_without_a_slash() {
+    let routes = || {
+        let inner = Routes::new().get("/", |_, _| "root").fallback(|_, _| "fallback");
+        let own = Routes::new().get("/", |_, _| "first");
+        Routes::new().scope("/x", inner).scope("/y", own).get("/y/", |_, _| "second").fallback(|_, _| "outer")
+    };
+    for (path, expected) in [
+        ("/x", "root"),
+        ("/x/", "root"),
+        ("/x/y/z", "fallback"),
+        ("/xy", "outer"),
+        ("/y", "first"),
+        ("/y/", "second"),
+        ("/", "outer"),
+    ] {
+        assert_eq!(answer(routes(), &get(path)), (200, expected.to_owned()), "{path}");
+    }
+}
+
+#[test]
+fn callback_of_a_scope_decides_its_requests_however_the_path_is_written() {
+    let routes = || {
+        let admin = Routes::new()
+            .on_request(|request, _| match request.query_value("key").as_deref() {
+                Some("sesame") => {
+                    Ok(Upgrade::new().extension(7_u32).header(header::VARY, HeaderValue::from_static("Key")))
+                }
+                _ => Err(StatusCode::UNAUTHORIZED),
+            })
+            .get("/", |request, _| request.extension::<u32>().unwrap().to_string())
+            .get("/files", |_, _| Reply::file("Cargo.toml"))
+            .websocket("/socket", |handshake| {
+                let number = handshake.extension::<u32>().copied().unwrap();
+                on_message(move |ws, _| _ = ws.send(format!("{number}")))
+            })
+            .scope(
+                "/inner",
+                Routes::new()
+                    .on_request(|request, _| match request.extension::<u32>() {
+                        Some(7) => Reply::pass(),
+                        _ => Reply::status(StatusCode::IM_A_TEAPOT),
+                    })
+                    .get("/", |_, _| "inner"),
+            );
+        Routes::new().get("/", |_, _| "open").scope("/admin", admin)
+    };
+    assert_eq!(answer(routes(), &get("/")), (200, "open".to_owned()));
+    for path in ["/admin", "/%61dmin", "/admin/", "/admin/inner", "/%61dmin/socket", "/admin/files"] {
+        assert_eq!(answer(routes(), &get(path)).0, 401, "{path}");
+        let allowed = response(routes(), &get(&format!("{path}?key=sesame")));
+        assert!(!allowed.starts_with("HTTP/1.1 401 ") && !allowed.starts_with("HTTP/1.1 418 "), "{allowed}");
+        assert!(allowed.contains("\r\nVary: Key\r\n") || path.ends_with("socket"), "{allowed}");
+    }
+    assert_eq!(answer(routes(), &get("/admin?key=sesame")), (200, "7".to_owned()));
+    assert_eq!(answer(routes(), &get("/admin/inner?key=sesame")), (200, "inner".to_owned()));
+    let mut socket = TestSocket::connect(serving(routes()), "/admin/socket?key=sesame");
+    socket.send("?");
+    assert_eq!(socket.received(), ["7".into()]);
+}
+
+#[test]
 fn host_chooses_among_sets_of_routes() {
     let routes = || {
         let api = Routes::new().get("/", |_, _| text("api"));
@@ -112,6 +173,26 @@ fn host_chooses_among_sets_of_routes() {
     assert_eq!(answer(routes(), "GET http://api.example.com/ HTTP/1.1\r\nHost: x\r\n\r\n").1, "api");
     assert_eq!(answer(routes(), "GET /s HTTP/1.1\r\nHost: deep.example.com\r\n\r\n").1, "deep");
     assert_eq!(answer(routes(), "GET / HTTP/1.0\r\n\r\n").1, "any");
+    let domains = || {
+        let named = |name: &'static str| Routes::new().get("/", move |_, _| name);
+        Routes::new()
+            .max_body_bytes(1)
+            .get("/", |_, _| "any")
+            .host("*.b.test", named("wild"))
+            .host("*.c.b.test", named("nearer").post("/", |_, _| "posted"))
+            .host("a.b.test", named("exact"))
+    };
+    for (host, expected) in [
+        ("a.b.test", "exact"),
+        ("A.b.test.", "exact"),
+        ("x.b.test", "wild"),
+        ("x.c.b.test:80", "nearer"),
+        ("b.test", "any"),
+    ] {
+        assert_eq!(answer(domains(), &format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).1, expected, "{host}");
+    }
+    let long = "POST / HTTP/1.1\r\nHost: x.c.b.test\r\nContent-Length: 2\r\n\r\nxx";
+    assert_eq!(answer(domains(), long).0, 413, "the rules around hold");
 }
 
 #[test]
@@ -142,6 +223,15 @@ fn conflicting_or_invalid_routes_are_errors_when_they_are_set() {
             "route \"/x\" is set twice for GET",
         ),
         (Routes::new().host("h", Routes::new().get("/{", reply)), "route \"/{\": "),
+        (Routes::new().host("h", Routes::new()).host("H", Routes::new()), "route \"H\": the host is set twice"),
+        (Routes::new().host("h:80", Routes::new()), "route \"h:80\": a host is named without its port"),
+        (Routes::new().host("", Routes::new()), "route \"\": not the name of a host"),
+        (Routes::new().host("h", Routes::new().host("i", Routes::new())), "route \"h\": a host has no hosts"),
+        (Routes::new().get("/a/:id", reply), "route \"/a/:id\": a parameter is written {name}"),
+        (Routes::new().get("/a/*", reply), "route \"/a/*\": a parameter is written {name}"),
+        (Routes::new().get("/a?x=1", reply), "route \"/a?x=1\": a pattern is a decoded path"),
+        (Routes::new().get("/a%20b", reply), "route \"/a%20b\": a pattern is a decoded path"),
+        (Routes::new().files("/s", "src").files("/s/", "src"), "route \"/s\" is set twice for GET"),
     ] {
         let error = Server::routes(routes).unwrap_err();
         assert!(error.to_string().starts_with(expected), "{error}");

@@ -122,6 +122,29 @@ fn paused_upload_is_not_read_and_not_timed_out() {
 }
 
 #[test]
+fn upload_that_is_paused_in_its_last_part_ends_all_the_same() {
+    let body = "a pause and more";
+    for cut in 0..=body.len() {
+        let mut test = uploads(&(head("x", body.len()) + &body[..cut]));
+        test.socket.send_bytes(&body.as_bytes()[cut..]);
+        let id = test.socket.hub().connections().next().unwrap();
+        test.socket.hub().resume(id);
+        test.socket.settle();
+        assert_eq!(test.logged().last().map(String::as_str), Some("dropped"), "cut at {cut}");
+        assert!(received(&mut test.socket).ends_with("\r\n\r\n16"), "cut at {cut}");
+        test.socket.send_bytes(get("/").as_bytes());
+        assert!(received(&mut test.socket).ends_with("\r\n\r\npage"), "a pause does not outlast its upload");
+    }
+}
+
+#[test]
+fn upload_is_not_made_for_a_body_that_is_too_long() {
+    let mut test = uploads(&head("x", (1 << 30) + 1));
+    assert!(received(&mut test.socket).starts_with("HTTP/1.1 413 "));
+    assert_eq!(test.logged(), [""; 0]);
+}
+
+#[test]
 fn upload_of_a_client_that_has_gone_is_dropped() {
     for leave in [TestSocket::reset, TestSocket::finish] {
         let mut test = uploads(&(head("x", 20) + "abc"));

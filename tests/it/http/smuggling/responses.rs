@@ -156,7 +156,9 @@ fn chunk_of_a_streamed_body_cannot_end_the_body() {
 #[test]
 fn redirect_to_a_folder_leads_to_no_other_host_and_adds_no_lines() {
     // aiohttp CVE-2021-21330, CPython CVE-2021-28861: `//host` in a location is another host.
-    let routes = || Routes::new().files("/", Files::assets([("b.example/index.html", ""), ("x\r\ny/index.html", "")]));
+    let routes = || {
+        Routes::new().files("/", Files::embedded().asset("b.example/index.html", b"").asset("x\r\ny/index.html", b""))
+    };
     for target in
         ["/b.example", "//b.example", "///b.example", "/%2Fb.example", "/x%0d%0ay", "/.//b.example", "/\\b.example"]
     {

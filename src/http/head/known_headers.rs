@@ -1,8 +1,10 @@
 //! The headers of a request that decide how it is treated, found in one pass over its head.
 
-use http::{HeaderName, header};
+use std::net::Ipv6Addr;
 
-use super::head::{HeadError, is_host};
+use http::{HeaderName, header, uri::Authority};
+
+use super::HeadError;
 
 /// A set of headers. Looking up a header that is not in it needs no hash of its name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,4 +58,23 @@ impl KnownHeaders {
     pub(crate) fn announce_body(self) -> bool {
         self.content_length || self.transfer_encoding
     }
+}
+
+/// Returns `true` for a host with an optional port (RFC 9110 §7.2, RFC 3986 §3.2): no user, no path, nothing that
+/// divides a URL. A comma, which the grammar allows in names, is refused: a proxy may have joined two lines by it.
+pub(super) fn is_host(value: &str) -> bool {
+    let is_plain = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-');
+    if value.as_bytes().iter().all(is_plain) {
+        return true;
+    }
+    let (is_host, port) = match value.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(Some((address, port))) => (address.parse::<Ipv6Addr>().is_ok(), port),
+        Some(None) => return false,
+        None => {
+            let (name, port) = value.split_at(value.find(':').unwrap_or(value.len()));
+            (!name.contains(['@', ',', '[', ']']) && Authority::try_from(name).is_ok(), port)
+        }
+    };
+    let is_port = |digits: &str| digits.bytes().all(|octet| octet.is_ascii_digit());
+    is_host && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }

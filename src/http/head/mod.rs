@@ -3,13 +3,13 @@
 //! The search resumes where it stopped, so a head that drips in costs no more than a head that arrives whole. The
 //! search also refuses bare CR, bare LF and NUL (RFC 9112 §2.2), which have been used to smuggle requests past proxies.
 
-use std::{fmt, mem::MaybeUninit, net::Ipv6Addr};
+pub(crate) mod known_headers;
 
-use super::known_headers::KnownHeaders;
+use std::{fmt, mem::MaybeUninit};
+
+use self::known_headers::{KnownHeaders, is_host};
 use crate::{setters::setters, url::percent};
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri::Authority,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 
 /// Limits on the size of a request head on a server, and of a response head on a client.
 ///
@@ -325,25 +325,6 @@ fn parse_target(target: &str) -> Result<Uri, HeadError> {
         Some(authority) if !is_host(authority.as_str()) => Err(HeadError::InvalidTarget),
         _ => Ok(uri),
     }
-}
-
-/// Returns `true` for a host with an optional port (RFC 9110 §7.2, RFC 3986 §3.2): no user, no path, nothing that
-/// divides a URL. A comma, which the grammar allows in names, is refused: a proxy may have joined two lines by it.
-pub(super) fn is_host(value: &str) -> bool {
-    let is_plain = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-');
-    if value.as_bytes().iter().all(is_plain) {
-        return true;
-    }
-    let (is_host, port) = match value.strip_prefix('[').map(|rest| rest.split_once(']')) {
-        Some(Some((address, port))) => (address.parse::<Ipv6Addr>().is_ok(), port),
-        Some(None) => return false,
-        None => {
-            let (name, port) = value.split_at(value.find(':').unwrap_or(value.len()));
-            (!name.contains(['@', ',', '[', ']']) && Authority::try_from(name).is_ok(), port)
-        }
-    };
-    let is_port = |digits: &str| digits.bytes().all(|octet| octet.is_ascii_digit());
-    is_host && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }
 
 /// Refuses a request of HTTP/1.1 without a `Host` header. Not part of parsing, because a protocol that is upgraded to

@@ -1,0 +1,53 @@
+//! A request on its way to its endpoint.
+
+use std::{mem, rc::Rc};
+
+use crate::{
+    http::Request,
+    server::{
+        reply::{Reply, upgrade::Upgrade},
+        site::{Found, Gate},
+    },
+};
+
+/// A request that is not answered yet.
+pub(super) struct Question<S> {
+    pub(super) request: Request,
+    pub(super) found: Found<S>,
+    /// Number of callbacks ahead of the endpoint that were asked.
+    pub(super) asked: usize,
+    /// All of them have let the request pass.
+    pub(super) is_admitted: bool,
+    /// What they have added.
+    pub(super) upgrade: Option<Box<Upgrade>>,
+}
+
+impl<S> Question<S> {
+    pub(super) fn new(request: Request, found: Found<S>) -> Self {
+        Question { request, found, asked: 0, is_admitted: false, upgrade: None }
+    }
+
+    /// The next callback ahead of the endpoint, after that of the server.
+    pub(super) fn gate(&self) -> Option<Rc<Gate>> {
+        match &self.found {
+            Found::Endpoint(endpoint) => endpoint.rules.gates.get(self.asked - 1).cloned(),
+            #[cfg(feature = "server")]
+            Found::Reply(_) => None,
+        }
+    }
+
+    /// A callback has let the request pass.
+    pub(super) fn pass(&mut self, mut upgrade: Box<Upgrade>) {
+        self.request.head.extensions_mut().extend(mem::take(&mut upgrade.extensions));
+        match &mut self.upgrade {
+            Some(earlier) => earlier.merge(*upgrade),
+            None => self.upgrade = Some(upgrade),
+        }
+    }
+
+    /// The reply with the headers that the callbacks have added.
+    pub(super) fn with_added_headers(&self, reply: Reply) -> Reply {
+        let added = self.upgrade.iter().flat_map(|upgrade| &upgrade.headers);
+        added.fold(reply, |reply, (name, value)| reply.header(name.clone(), value.clone()))
+    }
+}
