@@ -414,7 +414,8 @@ impl<S: Site> StreamHandler for HttpStream<S> {
 
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
         let (error, id) = (Error::Timeout(TimeoutKind::Opening), stream.id());
-        match self.wait {
+        // The deadline is gone: the wait that follows, also the same one, has a new deadline.
+        match mem::replace(&mut self.wait, Wait::Output) {
             Wait::Opening | Wait::Reply(_) if matches!(self.state, State::Deferred(..)) => {
                 // The reply may be given already, and its wake-up still wait in the command queue.
                 if !self.carry_out_deferred(stream) {
@@ -427,7 +428,6 @@ impl<S: Site> StreamHandler for HttpStream<S> {
             // The last response had not left when the time-out began.
             Wait::Request(_) if stream.buffered() > 0 || self.output_waited => {
                 self.output_waited = stream.buffered() > 0;
-                self.start_timeout(stream);
             }
             Wait::Request(_) => self.end(stream),
             Wait::Body(..) if self.is_answered() => self.end(stream),

@@ -226,6 +226,34 @@ fn shutdown_closes_idle_connections_and_lets_a_response_end() {
 }
 
 #[test]
+fn reply_that_waits_a_second_time_is_timed_out_again() {
+    // regression: where the first reply was found only by the time-out, the second wait had none
+    let (routes, responders) = deferring();
+    let first = Responders::default();
+    let deferred = Rc::clone(&first);
+    let server = serving(routes).on_request(move |_, _| {
+        let (reply, responder) = Reply::later();
+        deferred.borrow_mut().push(responder);
+        reply
+    });
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default().remote_commands(1));
+    let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
+    let peer = reactor.kernel_mut().connect(addr).unwrap();
+    reactor.kernel_mut().send(peer, get("/later").as_bytes());
+    reactor.settle().unwrap();
+    let id = reactor.hub().connections().next().unwrap();
+    reactor.kernel_mut().advance(Duration::from_secs(60));
+    reactor.hub().remote().resume(id).unwrap();
+    assert!(first.borrow_mut().pop().unwrap().respond(Reply::upgrade()).is_err(), "the queue is full");
+    reactor.settle().unwrap();
+    assert_eq!(responders.borrow().len(), 1);
+    reactor.kernel_mut().advance(Duration::from_secs(61));
+    reactor.settle().unwrap();
+    let text = String::from_utf8(reactor.kernel_mut().received(peer)).unwrap();
+    assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
+}
+
+#[test]
 fn healthcheck_is_answered_on_a_connection_that_is_used_again() {
     let server = || Server::new(|_| on_message(|_, _| {}));
     let mut socket = TestSocket::request(server(), [get("/"), get("/healthcheck")].concat());
