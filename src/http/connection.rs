@@ -342,6 +342,12 @@ impl HttpConnection {
         }
     }
 
+    /// Returns `true` if all bytes of the body were passed on, and [`HttpEvent::End`] was not.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_body_end_due(&self) -> bool {
+        matches!(&self.input, Input::Body(decoder) if decoder.rest() == Some(0))
+    }
+
     /// Returns `true` if what is left of the request's body may be skipped after the response.
     fn rest_is_short(&self) -> bool {
         match &self.input {

@@ -53,6 +53,11 @@ pub(crate) struct HttpStream<S: Site> {
     wait: Wait,
     /// Output waited when the deadline passed last.
     output_waited: bool,
+    /// The application, or the output, has kept the body from being read since the deadline passed last. The client
+    /// then has the whole time-out once more.
+    body_waited: bool,
+    /// The last byte of the input comes again: see [`repeat_last_byte`](Self::repeat_last_byte).
+    is_repeated: bool,
 }
 
 enum State<S> {
@@ -89,13 +94,16 @@ impl<S: Site> HttpStream<S> {
             requests: 0,
             wait: Wait::Opening,
             output_waited: false,
+            body_waited: false,
+            is_repeated: false,
             site,
         }
     }
 
     /// Takes input as far as requests are wanted, and returns how much was used.
     fn read(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
-        let (mut at, mut budget) = (0, self.site.config().request_budget.max(1));
+        let mut at = usize::from(mem::take(&mut self.is_repeated));
+        let mut budget = self.site.config().request_budget.max(1);
         while self.reads(stream) && budget > 0 {
             if self.requests == 0 && !self.scan(stream, &data[at..]) {
                 return data.len();
@@ -126,7 +134,20 @@ impl<S: Site> HttpStream<S> {
                 Some(HttpEvent::End) => self.on_body_end(stream),
             }
         }
-        at
+        at - self.repeat_last_byte(at == data.len())
+    }
+
+    /// Hands the last byte of a body back if reading was suspended before the end of the body was passed on. Otherwise
+    /// no input, and no callback, would follow once reading resumes.
+    #[cfg(feature = "server")]
+    fn repeat_last_byte(&mut self, is_used_up: bool) -> usize {
+        self.is_repeated = is_used_up && matches!(self.state, State::Body(..)) && self.http.is_body_end_due();
+        usize::from(self.is_repeated)
+    }
+
+    #[cfg(not(feature = "server"))]
+    fn repeat_last_byte(&mut self, _: bool) -> usize {
+        0
     }
 
     /// Returns `true` while the rest of the body of an answered request is skipped.
@@ -280,7 +301,7 @@ impl<S: Site> HttpStream<S> {
     fn on_body(&mut self, stream: &mut Stream<'_>, data: &[u8]) {
         let State::Body(_, receiver) = &mut self.state else { return };
         match receiver.take(stream, data) {
-            Ok(None) => {}
+            Ok(None) => self.body_waited |= stream.hub.is_reading_suspended(stream.id()),
             Ok(Some(reply)) => {
                 if let State::Body(question, _) = mem::replace(&mut self.state, State::Head) {
                     self.carry_out(stream, *question, reply);
@@ -432,7 +453,9 @@ impl<S: Site> StreamHandler for HttpStream<S> {
             Wait::Request(_) => self.end(stream),
             Wait::Body(..) if self.is_answered() => self.end(stream),
             // The application or the output keeps the body from being read.
-            Wait::Body(..) if stream.hub.is_reading_suspended(id) => self.start_timeout(stream),
+            Wait::Body(..) if mem::take(&mut self.body_waited) || stream.hub.is_reading_suspended(id) => {
+                self.body_waited = stream.hub.is_reading_suspended(id);
+            }
             Wait::Opening | Wait::Head(_) | Wait::Body(..) => {
                 self.fail(stream, StatusCode::REQUEST_TIMEOUT, "the request took too long", &error);
             }
