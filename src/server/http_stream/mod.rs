@@ -470,6 +470,7 @@ impl<S: Site> StreamHandler for HttpStream<S> {
                 0 => stream.terminate(),
                 _ => self.end(stream),
             },
+            State::Head if self.is_answered() => self.end(stream),
             State::Responding(_) => self.http.close_after(),
             State::Ended => {}
             _ => {

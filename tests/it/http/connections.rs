@@ -226,6 +226,17 @@ fn shutdown_closes_idle_connections_and_lets_a_response_end() {
 }
 
 #[test]
+fn shutdown_does_not_answer_a_request_again_whose_body_is_skipped() {
+    // regression: a second response followed
+    let request = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345";
+    let mut socket = TestSocket::request(Server::new(|_| on_message(|_, _| {})), request);
+    assert!(received(&mut socket).starts_with("HTTP/1.1 405 ") && !socket.is_ended());
+    socket.hub().shutdown(Duration::from_secs(5));
+    socket.settle();
+    assert_eq!((received(&mut socket), socket.is_ended()), (String::new(), true));
+}
+
+#[test]
 fn reply_that_waits_a_second_time_is_timed_out_again() {
     // regression: where the first reply was found only by the time-out, the second wait had none
     let (routes, responders) = deferring();
