@@ -334,6 +334,12 @@ impl<S: Site> HttpStream<S> {
     /// Hands the stream over to another protocol.
     fn upgrade(&mut self, stream: &mut Stream<'_>, request: Request, endpoint: &Endpoint<S::Socket>, upgrade: Upgrade) {
         let (site, names_websocket) = (Rc::clone(&self.site), request.names_websocket());
+        if self.requests > 1 && !matches!(self.wait, Wait::Head(_)) {
+            // The rest of a handshake may follow the head: it has the time of a head, and not that of an idle
+            // connection.
+            let deadline = stream.hub.after(site.config().opening_timeout);
+            stream.set_deadline(Some(deadline));
+        }
         match site.upgrade(stream, request, endpoint, upgrade, &mut self.pending) {
             Ok(()) => {
                 self.http.upgrade();

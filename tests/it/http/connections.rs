@@ -265,6 +265,19 @@ fn reply_that_waits_a_second_time_is_timed_out_again() {
 }
 
 #[test]
+fn challenge_behind_another_request_has_the_time_of_a_head() {
+    // regression: it had the time of an idle connection
+    let mut socket = TestSocket::request(serving(paths()), get("/1"));
+    socket.advance(Duration::from_secs(60));
+    let request = wire::request(Version::Hixie76, "/socket", "");
+    socket.send_bytes(&request[..request.len() - 3]);
+    socket.advance(Duration::from_secs(9));
+    assert!(!socket.is_closed());
+    socket.advance(Duration::from_secs(2));
+    assert!(socket.is_closed());
+}
+
+#[test]
 fn healthcheck_is_answered_on_a_connection_that_is_used_again() {
     let server = || Server::new(|_| on_message(|_, _| {}));
     let mut socket = TestSocket::request(server(), [get("/"), get("/healthcheck")].concat());
