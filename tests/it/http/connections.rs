@@ -237,6 +237,20 @@ fn shutdown_does_not_answer_a_request_again_whose_body_is_skipped() {
 }
 
 #[test]
+fn empty_line_behind_a_body_is_not_the_start_of_a_request() {
+    // regression: the client got 408 after 10 s
+    let mut socket = TestSocket::request(serving(paths()), get("/1") + "\r\n");
+    assert_eq!(bodies(&received(&mut socket)), ["/1"]);
+    socket.advance(Duration::from_secs(70));
+    assert!(received(&mut socket).is_empty() && !socket.is_ended());
+    socket.send_bytes(get("/2").as_bytes());
+    assert_eq!(bodies(&received(&mut socket)), ["/2"]);
+    socket.send_bytes(b"\r\n");
+    socket.advance(Duration::from_secs(76));
+    assert!(received(&mut socket).is_empty() && socket.is_ended());
+}
+
+#[test]
 fn reply_that_waits_a_second_time_is_timed_out_again() {
     // regression: where the first reply was found only by the time-out, the second wait had none
     let (routes, responders) = deferring();
