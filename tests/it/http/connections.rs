@@ -279,6 +279,27 @@ fn reply_that_waits_a_second_time_is_timed_out_again() {
 }
 
 #[test]
+fn responses_that_no_one_reads_count_towards_the_limit_of_all_connections() {
+    // regression: only what the application sends counted
+    let routes = Routes::new().get("/", |_, _| Reply::bytes(vec![b'x'; 16_000]));
+    let config = ReactorConfig::default().excess_output_bytes(4 << 20);
+    let mut reactor = Reactor::on(Sim::new(), config);
+    let addr = reactor.listen("10.0.0.1:80", serving(routes)).unwrap().addr;
+    let peers: Vec<_> = (0..4).map(|_| reactor.kernel_mut().connect(addr).unwrap()).collect();
+    reactor.settle().unwrap();
+    for peer in peers {
+        reactor.kernel_mut().hold(peer, 1000);
+        reactor.kernel_mut().send(peer, get("/").repeat(20_000).as_bytes());
+    }
+    for _ in 0..20 {
+        reactor.settle().unwrap();
+        let (stats, most) = (reactor.hub().stats(), (4 << 20) + 4 * (1 << 20) + 64 * 1024);
+        assert!(stats.buffered_bytes <= most, "{} bytes are held", stats.buffered_bytes);
+        reactor.kernel_mut().advance(Duration::from_secs(1));
+    }
+}
+
+#[test]
 fn challenge_behind_another_request_has_the_time_of_a_head() {
     // regression: it had the time of an idle connection
     let mut socket = TestSocket::request(serving(paths()), get("/1"));
