@@ -11,7 +11,10 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
-use super::{file_path::relative_path, reply::body::Body};
+use super::{
+    file_path::relative_path,
+    reply::{FileReply, body::Body},
+};
 use crate::{
     buffer::Bytes,
     http::{
@@ -132,11 +135,16 @@ impl<P: AsRef<Path>> From<P> for Files {
 }
 
 /// The response with a file that the application has chosen.
-pub(super) fn response(path: &Path, request: &Request, headers: HeaderMap) -> Response<Body> {
-    match Representation::open(path, path, None) {
+pub(super) fn response(file: FileReply, request: &Request) -> Response<Body> {
+    let FileReply { path, headers, status } = file;
+    match Representation::open(&path, &path, None) {
         Ok(mut representation) => {
             representation.headers.extend(headers);
-            representation.response(request)
+            match status {
+                None | Some(StatusCode::OK) => representation.response(request),
+                // Conditions and ranges concern responses with 200 (RFC 9110 §13.2.1, §14.2).
+                Some(status) => representation.whole(status),
+            }
         }
         Err(error) => {
             log::debug!(target: "ws_reactor::server", "{path:?}: {error}");
@@ -273,6 +281,15 @@ impl Representation {
         let suffix = coding.map_or(String::new(), |coding| format!("-{coding}"));
         let validators = Validators { etag: format!("\"{length:x}-{nanos:x}{suffix}\""), modified };
         Ok(Representation { content: Content::File(file, length), validators, headers: type_headers(named, coding) })
+    }
+
+    /// The response with all of the file, and without validators: it is no representation of what was requested.
+    fn whole(self, status: StatusCode) -> Response<Body> {
+        let length = self.content.length();
+        let Ok(body) = self.content.part(0..length) else { return not_found() };
+        let mut response = Response::new(body);
+        (*response.status_mut(), *response.headers_mut()) = (status, self.headers);
+        response
     }
 
     /// The response to a request, by its conditions and its range.

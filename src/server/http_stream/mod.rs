@@ -228,7 +228,7 @@ impl<S: Site> HttpStream<S> {
             }
             #[cfg(feature = "server")]
             ReplyKind::File(file) => {
-                let response = files::response(&file.path, &question.request, file.headers);
+                let response = files::response(*file, &question.request);
                 self.respond(stream, response);
             }
             ReplyKind::Upgrade(upgrade) if !question.is_admitted => self.admit(stream, question, *upgrade),

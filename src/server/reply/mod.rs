@@ -47,12 +47,13 @@ pub(crate) enum ReplyKind {
     Later(Deferred),
 }
 
-/// A file, with further headers.
+/// A file, with further headers, and with a status in place of 200.
 #[cfg(feature = "server")]
 #[derive(Debug)]
 pub(crate) struct FileReply {
     pub(crate) path: PathBuf,
     pub(crate) headers: http::HeaderMap,
+    pub(crate) status: Option<StatusCode>,
 }
 
 impl Reply {
@@ -178,7 +179,7 @@ impl Reply {
     /// [`Files`](crate::Files).
     #[cfg(feature = "server")]
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Reply(ReplyKind::File(Box::new(FileReply { path: path.into(), headers: http::HeaderMap::new() })))
+        Reply(ReplyKind::File(Box::new(FileReply { path: path.into(), headers: http::HeaderMap::new(), status: None })))
     }
 
     /// Redirects to another URL, absolute or relative, by 303: the client requests it by `GET`. RFC 9110 §15.4.4.
@@ -188,7 +189,8 @@ impl Reply {
         Reply::empty(StatusCode::SEE_OTHER).header(header::LOCATION, location_value(location))
     }
 
-    /// Replaces the status of a response.
+    /// Replaces the status of a response. A [`file`](Self::file) is then sent whole, whatever conditions and range the
+    /// request has. An upgrade and a deferred reply are unchanged.
     ///
     /// ```
     /// use ws_reactor::{Reply, http::StatusCode};
@@ -196,8 +198,11 @@ impl Reply {
     /// let reply = Reply::html("<h1>nothing here</h1>").with_status(StatusCode::NOT_FOUND);
     /// ```
     pub fn with_status(mut self, status: StatusCode) -> Self {
-        if let ReplyKind::Respond(response) = &mut self.0 {
-            *response.status_mut() = status;
+        match &mut self.0 {
+            ReplyKind::Respond(response) => *response.status_mut() = status,
+            #[cfg(feature = "server")]
+            ReplyKind::File(file) => file.status = Some(status),
+            ReplyKind::Upgrade(_) | ReplyKind::Later(_) => {}
         }
         self
     }

@@ -3,11 +3,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
-use ws_reactor::{Files, Routes};
+use ws_reactor::{Files, Reply, Routes, TestSocket, http::StatusCode};
 
-use super::{answer, get, response};
+use super::{answer, get, received, response, serving};
 
 /// A folder that is removed at the end of a test.
 struct Folder(PathBuf);
@@ -253,6 +254,17 @@ fn files_within_the_program_are_served_as_those_of_a_folder() {
     assert!(response(assets(), &with_lines("/", &format!("If-None-Match: {etag}\r\n"))).starts_with("HTTP/1.1 304 "));
     assert!(response(assets(), &with_lines("/sub/data.bin", "Range: bytes=2-3\r\n")).ends_with("\r\n\r\n23"));
     assert!(response(assets(), &with_lines("/app.js", "Accept-Encoding: gzip\r\n")).ends_with("\r\n\r\ngzipped"));
+}
+
+#[test]
+fn file_may_be_sent_with_another_status() {
+    // regression: the status was ignored
+    let folder = Folder::new("status");
+    let page = folder.root().join("index.html");
+    let routes = Routes::new().fallback(move |_, _| Reply::file(&page).with_status(StatusCode::NOT_FOUND));
+    let text = response(routes, &with_lines("/nothing", "If-None-Match: *\r\nRange: bytes=0-1\r\n"));
+    assert!(text.starts_with("HTTP/1.1 404 Not Found\r\n") && text.ends_with("\r\n\r\n<h1>home</h1>"), "{text}");
+    assert_eq!(header(&text, "Content-Type").as_deref(), Some("text/html; charset=utf-8"));
 }
 
 #[test]
