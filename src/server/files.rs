@@ -209,7 +209,7 @@ fn in_directory(root: &Path, relative: &Path, is_folder: bool, request: &Request
     } else if is_folder {
         return Found::Nothing;
     }
-    let named = if relative.extension().is_some() { relative } else { &*real };
+    let named = if relative.extension().is_some() && !is_folder { relative } else { &*real };
     let neighbour = |extension: &str| {
         let mut path = real.clone().into_os_string();
         path.push(extension);
@@ -238,7 +238,7 @@ fn in_assets(assets: &[(String, Asset)], relative: &Path, is_folder: bool, reque
     let Some(relative) = relative.to_str() else { return Found::Nothing };
     let page = if relative.is_empty() { INDEX.to_owned() } else { format!("{relative}/{INDEX}") };
     let asset = |path: &str| assets.iter().find(|(known, _)| known == path).map(|(_, asset)| asset);
-    let path = if is_folder || relative.is_empty() { &page } else { relative };
+    let path = if is_folder { &page } else { relative };
     if asset(path).is_none() {
         return if asset(&page).is_some() { Found::Folder } else { Found::Nothing };
     }
@@ -275,7 +275,7 @@ impl Representation {
         }
         let file = File::open(path)?;
         let metadata = file.metadata()?;
-        let modified = metadata.modified().ok();
+        let modified = metadata.modified().ok().filter(|modified| is_http_date(*modified));
         let age = modified.and_then(|modified| modified.duration_since(SystemTime::UNIX_EPOCH).ok());
         let (length, nanos) = (metadata.len(), age.unwrap_or_default().as_nanos());
         let suffix = coding.map_or(String::new(), |coding| format!("-{coding}"));
@@ -358,6 +358,11 @@ impl Content {
             Content::Bytes(bytes) => Ok(bytes.slice(part.start as usize..part.end as usize).into()),
         }
     }
+}
+
+/// Returns `true` for a time that a date of HTTP can express: from 1970 to 9999 (RFC 9110 §5.6.7).
+fn is_http_date(time: SystemTime) -> bool {
+    time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|age| age.as_secs() < 253_402_300_800)
 }
 
 /// The headers that describe a file.

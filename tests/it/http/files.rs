@@ -268,6 +268,36 @@ fn file_may_be_sent_with_another_status() {
 }
 
 #[test]
+fn page_of_a_folder_has_its_own_type_whatever_the_name_of_the_folder() {
+    // regression: a folder `v1.2` was taken for a file with the extension `2`
+    let folder = Folder::new("dotted");
+    fs::create_dir_all(folder.root().join("v1.2")).unwrap();
+    folder.write("public/v1.2/index.html", "docs");
+    let page = response(folder.routes(), &get("/static/v1.2/"));
+    assert_eq!(header(&page, "Content-Type").as_deref(), Some("text/html; charset=utf-8"), "{page}");
+}
+
+#[test]
+fn file_with_a_time_that_is_no_date_of_http_is_served_without_it() {
+    // regression: the date of such a file panicked
+    let folder = Folder::new("times");
+    let file = fs::File::options().write(true).open(folder.root().join("app.js")).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH - Duration::from_secs(86_400)).unwrap();
+    let script = response(folder.routes(), &get("/static/app.js"));
+    assert!(script.starts_with("HTTP/1.1 200 OK\r\n"), "{script}");
+    assert_eq!(header(&script, "Last-Modified"), None);
+}
+
+#[test]
+fn root_of_files_within_the_program_is_redirected_as_that_of_a_folder() {
+    // regression: the page was sent, and its relative links led elsewhere
+    let files = Files::assets([("index.html", &b"home"[..])]);
+    let page = response(Routes::new().files("/static", files), &get("/static"));
+    assert!(page.starts_with("HTTP/1.1 301 "), "{page}");
+    assert_eq!(header(&page, "Location").as_deref(), Some("./static/"));
+}
+
+#[test]
 fn file_larger_than_the_window_is_sent_whole() {
     let folder = Folder::new("large");
     let content = "0123456789abcdef".repeat(100_000);
