@@ -74,8 +74,13 @@ impl<T> RouteTable<T> {
     }
 
     /// Uses other routes for a host, such as `api.example.com`. Its port does not count.
-    pub(crate) fn host(&mut self, host: &str, routes: RouteTable<T>) {
-        self.hosts.push((host.to_ascii_lowercase(), routes));
+    pub(crate) fn host(&mut self, host: &str, routes: RouteTable<T>) -> Result<(), RouteError> {
+        let name = without_port(host).to_ascii_lowercase();
+        if self.hosts.iter().any(|(known, _)| *known == name) {
+            return Err(RouteError::Twice { pattern: name, method: None });
+        }
+        self.hosts.push((name, routes));
+        Ok(())
     }
 
     /// Sets the target of requests for which there is no path.
@@ -283,7 +288,9 @@ mod tests {
     #[test]
     fn host_has_routes_of_its_own() {
         let mut all = routes(&[("GET", "/")]);
-        all.host("API.example.com", routes(&[("GET", "/v1")]));
+        all.host("API.example.com:80", routes(&[("GET", "/v1")])).unwrap();
+        // regression: the second set was never found
+        assert!(all.host("api.example.com", RouteTable::new()).is_err());
         let is_found = |host, path| matches!(all.find(host, path, &Method::GET, false), Lookup::Target(..));
         for host in ["api.example.com", "api.example.com:8080", "Api.Example.COM"] {
             assert!(is_found(host, "/v1") && !is_found(host, "/"), "{host}");

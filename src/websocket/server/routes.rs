@@ -61,6 +61,7 @@ pub struct Routes {
     error: Option<RouteError>,
 }
 
+#[derive(Clone)]
 struct Route {
     pattern: String,
     methods: Methods,
@@ -190,9 +191,16 @@ impl Routes {
         let prefix = prefix.trim_end_matches('/');
         let Routes { routes, fallback, hosts, rules, error } = routes;
         for mut route in routes.into_iter().chain(fallback) {
-            let rest = if route.pattern == "/" && !prefix.is_empty() { "" } else { &route.pattern };
-            route.pattern = format!("{prefix}{rest}");
+            let is_root = route.pattern == "/" && !prefix.is_empty();
+            route.pattern = format!("{prefix}{}", if is_root { "" } else { &route.pattern });
+            if let Target::Files(files, segments) = &*route.target {
+                route.target = Rc::new(Target::Files(files.clone(), segments + prefix.matches('/').count()));
+            }
             route.rules = route.rules.or(&rules);
+            if is_root && matches!(*route.target, Target::Files(..)) {
+                // The path of a folder ends with a slash. Without the slash it is redirected.
+                self.routes.push(Route { pattern: format!("{prefix}/"), ..route.clone() });
+            }
             self.routes.push(route);
         }
         for (host, mut routes) in hosts {
@@ -204,7 +212,7 @@ impl Routes {
     }
 
     /// Uses other routes for requests to a host, such as `api.example.com`, in place of all of these. The port does not
-    /// count.
+    /// count. Two sets of routes for one host are a [`RouteError`].
     pub fn host(mut self, host: &str, routes: Routes) -> Self {
         self.hosts.push((host.to_owned(), routes));
         self
@@ -261,7 +269,7 @@ impl Routes {
             table.set_fallback(endpoint(fallback));
         }
         for (host, routes) in self.hosts {
-            table.host(&host, routes.into_table()?);
+            table.host(&host, routes.into_table()?)?;
         }
         Ok(table)
     }

@@ -289,6 +289,27 @@ fn file_with_a_time_that_is_no_date_of_http_is_served_without_it() {
 }
 
 #[test]
+fn files_in_a_scope_are_found_below_its_prefix() {
+    // regression: the prefix was taken for a folder of the files
+    let folder = Folder::new("scope");
+    let assets = Files::assets([("index.html", &b"home"[..]), ("sub/index.html", b"sub")]);
+    let inner = Routes::new().files("/static", folder.root()).scope("/in", Routes::new().files("/", assets));
+    let mut socket = TestSocket::request(serving(Routes::new().scope("/{team}/b/", inner)), "");
+    for (path, content) in [
+        ("/a/b/static/app.js", "let a = 1;"),
+        ("/a/b/static/", "<h1>home</h1>"),
+        ("/a/b/in/", "home"),
+        ("/a/b/in/sub/", "sub"),
+    ] {
+        socket.send_bytes(get(path).as_bytes());
+        let text = received(&mut socket);
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with(content), "{path}: {text}");
+    }
+    socket.send_bytes(get("/a/b/in").as_bytes());
+    assert!(received(&mut socket).contains("\r\nLocation: ./in/\r\n"));
+}
+
+#[test]
 fn root_of_files_within_the_program_is_redirected_as_that_of_a_folder() {
     // regression: the page was sent, and its relative links led elsewhere
     let files = Files::assets([("index.html", &b"home"[..])]);
