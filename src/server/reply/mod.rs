@@ -68,10 +68,11 @@ impl Reply {
 
     /// Defers the reply. The [`Responder`] replies later, from any thread.
     ///
-    /// Other connections continue meanwhile. This connection is not read until the reply. A WebSocket that is still
-    /// undecided after [`ServerConfig::opening_timeout`](field@crate::ServerConfig::opening_timeout), default 10 s,
-    /// another request after [`ServerConfig::reply_timeout`](field@crate::ServerConfig::reply_timeout), default 60 s,
-    /// and either at shutdown, is answered with 503.
+    /// Other connections continue meanwhile. This connection is not read until the reply. A WebSocket, as the first
+    /// request of its connection, that is still undecided after
+    /// [`ServerConfig::opening_timeout`](field@crate::ServerConfig::opening_timeout), default 10 s, any other request
+    /// after [`ServerConfig::reply_timeout`](field@crate::ServerConfig::reply_timeout), default 60 s, and each at
+    /// shutdown, is answered with 503.
     ///
     /// ```
     /// use std::thread;
