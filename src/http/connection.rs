@@ -259,11 +259,6 @@ impl HttpConnection {
         }
     }
 
-    /// Returns `true` if all bytes of the body were read, and its end was not.
-    pub(crate) fn is_body_read(&self) -> bool {
-        matches!(&self.input, Input::Body(decoder) if decoder.rest() == Some(0))
-    }
-
     /// Has the connection close after the response.
     pub(crate) fn close_after(&mut self) {
         self.exchange.persists = false;
@@ -382,6 +377,12 @@ impl HttpConnection {
             Input::Held(_) | Input::Complete => Step::Response,
             Input::Ended => Step::Ended,
         }
+    }
+
+    /// Returns `true` if all bytes of the body were passed on, and [`HttpEvent::End`] was not.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_body_end_due(&self) -> bool {
+        matches!(&self.input, Input::Body(decoder) if decoder.rest() == Some(0))
     }
 
     /// Returns `true` if what is left of the request's body may be skipped after the response.

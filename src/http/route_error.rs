@@ -15,11 +15,11 @@ pub enum RouteError {
         /// The fault.
         reason: String,
     },
-    /// The pattern has two routes for the same requests.
+    /// The pattern has two routes for the same requests, or a host has two sets of routes.
     Twice {
-        /// The pattern.
+        /// The pattern, or the host.
         pattern: String,
-        /// The method; `None` for two routes of WebSockets, or of any method.
+        /// The method; `None` for two routes of WebSockets, or of any method, and for a host.
         method: Option<Method>,
     },
     /// The folder of files cannot be read.

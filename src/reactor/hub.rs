@@ -293,10 +293,12 @@ impl Hub {
         }
     }
 
-    /// Queues the bytes that `write` appends, about `expected` of them, even if the output has no room.
+    /// Queues the bytes that `write` appends, about `expected` of them, even if the output has no room. They count
+    /// towards [`excess_output_bytes`](crate::ReactorConfig::excess_output_bytes).
     pub(crate) fn append(&mut self, id: ConnectionId, expected: usize, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(outbound) = self.outbounds.open_mut(id) {
             outbound.append(expected, &mut self.pools, write);
+            self.charge_excess(id.key());
             self.touch(id.key());
         }
     }
@@ -305,6 +307,7 @@ impl Hub {
     pub(crate) fn append_shared(&mut self, id: ConnectionId, bytes: Bytes) {
         if let Some(outbound) = self.outbounds.open_mut(id) {
             outbound.append_shared(bytes, &mut self.pools);
+            self.charge_excess(id.key());
             self.touch(id.key());
         }
     }

@@ -11,7 +11,10 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
-use super::{file_path::relative_path, reply::body::Body};
+use super::{
+    file_path::relative_path,
+    reply::{FileReply, body::Body},
+};
 use crate::{
     buffer::Bytes,
     http::{
@@ -145,11 +148,16 @@ impl<P: AsRef<Path>> From<P> for Files {
 }
 
 /// The response with a file that the application has chosen.
-pub(super) fn response(path: &Path, request: &Request, headers: HeaderMap) -> Response<Body> {
-    match Representation::open(path, path, None) {
+pub(super) fn response(file: FileReply, request: &Request) -> Response<Body> {
+    let FileReply { path, headers, status } = file;
+    match Representation::open(&path, &path, None) {
         Ok(mut representation) => {
             representation.headers.extend(headers);
-            representation.response(request)
+            match status {
+                None | Some(StatusCode::OK) => representation.response(request),
+                // Conditions and ranges concern responses with 200 (RFC 9110 §13.2.1, §14.2).
+                Some(status) => representation.whole(status),
+            }
         }
         Err(error) => {
             log::debug!(target: "ws_reactor::server", "{path:?}: {error}");
@@ -214,7 +222,7 @@ fn in_directory(root: &Path, relative: &Path, is_folder: bool, request: &Request
     } else if is_folder {
         return Found::Nothing;
     }
-    let named = if relative.extension().is_some() { relative } else { &*real };
+    let named = if relative.extension().is_some() && !is_folder { relative } else { &*real };
     let neighbour = |extension: &str| {
         let mut path = real.clone().into_os_string();
         path.push(extension);
@@ -280,12 +288,21 @@ impl Representation {
         }
         let file = File::open(path)?;
         let metadata = file.metadata()?;
-        let modified = metadata.modified().ok();
+        let modified = metadata.modified().ok().filter(|modified| is_http_date(*modified));
         let age = modified.and_then(|modified| modified.duration_since(SystemTime::UNIX_EPOCH).ok());
         let (length, nanos) = (metadata.len(), age.unwrap_or_default().as_nanos());
         let suffix = coding.map_or(String::new(), |coding| format!("-{coding}"));
         let validators = Validators { etag: format!("\"{length:x}-{nanos:x}{suffix}\""), modified };
         Ok(Representation { content: Content::File(file, length), validators, headers: type_headers(named, coding) })
+    }
+
+    /// The response with all of the file, and without validators: it is no representation of what was requested.
+    fn whole(self, status: StatusCode) -> Response<Body> {
+        let length = self.content.length();
+        let Ok(body) = self.content.part(0..length) else { return not_found() };
+        let mut response = Response::new(body);
+        (*response.status_mut(), *response.headers_mut()) = (status, self.headers);
+        response
     }
 
     /// The response to a request, by its conditions and its range.
@@ -354,6 +371,11 @@ impl Content {
             Content::Bytes(bytes) => Ok(bytes.slice(part.start as usize..part.end as usize).into()),
         }
     }
+}
+
+/// Returns `true` for a time that a date of HTTP can express: from 1970 to 9999 (RFC 9110 §5.6.7).
+fn is_http_date(time: SystemTime) -> bool {
+    time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|age| age.as_secs() < 253_402_300_800)
 }
 
 /// The headers that describe a file.

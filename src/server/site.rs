@@ -52,6 +52,7 @@ pub(crate) struct Endpoint<S> {
     pub(crate) target: Rc<Target<S>>,
     pub(crate) rules: Rules,
     /// Number of segments of the path before that of a file.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
     pub(crate) segments: usize,
 }
 

@@ -99,8 +99,8 @@ pub struct ServerConfig {
     pub max_body_bytes: u64,
     /// Time for 4 KiB of a request's body, or for its rest. Default 10 s. Then the request is answered with 408.
     pub body_timeout: Duration,
-    /// Time for the [deferred](crate::Reply::later) reply to a request of HTTP. Default 60 s. Then the request is
-    /// answered with 503.
+    /// Time for the [deferred](crate::Reply::later) reply to a request of HTTP, or of a WebSocket that is not the first
+    /// request of its connection. Default 60 s. Then the request is answered with 503.
     pub reply_timeout: Duration,
     /// Time for the next request on a connection, from the end of the last response. Default 75 s. Then the connection
     /// is closed.

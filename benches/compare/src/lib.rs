@@ -4,8 +4,8 @@
 //!             [--broadcast | --http]
 //!
 //! With `--http` a server answers `GET /` with status 200 and a `text/plain` body of [`HTTP_BODY`], and serves no
-//! WebSockets. A server prints `listening on ws://ADDR`, or `http://ADDR`, to stderr as soon as it listens, and serves until it is killed. It exits
-//! with status 2 if its library does not support an option.
+//! WebSockets. A server prints `listening on ws://ADDR`, or `http://ADDR`, to stderr as soon as it listens, and serves
+//! until it is killed. It exits with status 2 if its library does not support an option.
 
 use std::{cell::RefCell, env, error::Error, fmt::Display, net::SocketAddr, process, rc::Rc, str::FromStr, sync::Arc};
 

@@ -150,9 +150,9 @@ impl HeadReader {
         self.gather(input, limits, parse_response)
     }
 
-    /// Returns `true` while no byte of a head has arrived.
+    /// Returns `true` while no byte of a head has arrived. Empty lines before a head are no part of it (RFC 9112 §2.2).
     pub(crate) fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
+        (self.scan.lines, self.scan.line) == (0, 0)
     }
 
     fn gather<T>(

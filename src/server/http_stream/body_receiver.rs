@@ -68,8 +68,6 @@ impl BodyReceiver {
                 stream.guard(|hub| respond(request, hub))
             }
             (Sink::Uploaded(mut upload), _) => {
-                // A pause of the upload does not outlast it.
-                stream.resume();
                 stream.guard(|hub| upload.on_end(&mut RequestBody::new(hub, id, received)))
             }
             (Sink::Collected(_), _) => Err("only a route with a reply collects bodies".to_owned()),

@@ -4,6 +4,8 @@ mod answers;
 #[cfg(feature = "server")]
 mod body_receiver;
 mod body_sender;
+#[cfg(feature = "server")]
+mod endpoints;
 mod question;
 mod wait;
 mod waker;
@@ -54,6 +56,11 @@ pub(crate) struct HttpStream<S: Site> {
     wait: Wait,
     /// Output waited when the deadline passed last.
     output_waited: bool,
+    /// The application, or the output, has kept the body from being read since the deadline passed last. The client
+    /// then has the whole time-out once more.
+    body_waited: bool,
+    /// The last byte of the input comes again: see [`repeat_last_byte`](Self::repeat_last_byte).
+    is_repeated: bool,
 }
 
 enum State<S> {
@@ -82,15 +89,17 @@ impl<S: Site> HttpStream<S> {
             requests: 0,
             wait: Wait::Opening,
             output_waited: false,
+            body_waited: false,
+            is_repeated: false,
             site,
         }
     }
 
     /// Takes input as far as requests are wanted, and returns how much was used.
     fn read(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
-        let (mut at, mut budget) = (0, self.site.config().request_budget.max(1));
-        // The end of a body needs no input, so a pause does not delay it.
-        while (self.reads(stream) || self.http.is_body_read()) && budget > 0 {
+        let mut at = usize::from(mem::take(&mut self.is_repeated));
+        let mut budget = self.site.config().request_budget.max(1);
+        while self.reads(stream) && budget > 0 {
             if self.requests == 0 && !self.scan(stream, &data[at..]) {
                 return data.len();
             }
@@ -121,7 +130,7 @@ impl<S: Site> HttpStream<S> {
                 Some(HttpEvent::End) => self.on_body_end(stream),
             }
         }
-        at
+        at - self.repeat_last_byte(at == data.len())
     }
 
     /// The rest of the body of an answered request is skipped.
@@ -219,7 +228,7 @@ impl<S: Site> HttpStream<S> {
             }
             #[cfg(feature = "server")]
             ReplyKind::File(file) => {
-                let response = files::response(&file.path, &question.request, file.headers);
+                let response = files::response(*file, &question.request);
                 self.respond(stream, response);
             }
             ReplyKind::Upgrade(upgrade) if !question.is_admitted => {
@@ -261,89 +270,15 @@ impl<S: Site> HttpStream<S> {
         self.upgrade(stream, question.request, &endpoint, upgrade);
     }
 
-    /// Asks an endpoint of HTTP for its reply, or for the receiver of the body.
-    #[cfg(feature = "server")]
-    fn ask(&mut self, stream: &mut Stream<'_>, question: Question<S::Socket>, endpoint: &Endpoint<S::Socket>) {
-        let limit = endpoint.rules.max_body_bytes.unwrap_or(self.site.config().max_body_bytes);
-        if let Err(error) = self.http.check_length(limit) {
-            return self.refuse_request(stream, error);
-        }
-        let receiver = match &*endpoint.target {
-            Target::Socket(_) => return,
-            Target::Respond(_) => BodyReceiver::collecting(),
-            Target::Upload(factory) => match stream.guard(|hub| factory(&question.request, hub)) {
-                Ok(Ok(upload)) => BodyReceiver::uploading(upload),
-                Ok(Err(reply)) => return self.carry_out(stream, question, reply),
-                Err(message) => return self.on_panic(stream, message),
-            },
-            Target::Files(files) => {
-                let response = files.response(&question.request, endpoint.segments);
-                return self.carry_out(stream, question, response.into());
-            }
-        };
-        let mut interim = Vec::new();
-        if let Err(error) = self.http.want_body(limit, &mut interim) {
-            return self.refuse_request(stream, error);
-        }
-        if !interim.is_empty() {
-            stream.hub.write_handshake(stream.id(), &interim, true);
-        }
-        match self.http.step() {
-            Step::Response => self.on_complete(stream, question, endpoint, receiver),
-            _ => self.state = State::Body(Box::new(question), receiver),
-        }
-    }
-
-    /// A request is complete: asks its endpoint or its upload for the reply.
-    #[cfg(feature = "server")]
-    fn on_complete(
-        &mut self,
-        stream: &mut Stream<'_>,
-        mut question: Question<S::Socket>,
-        endpoint: &Endpoint<S::Socket>,
-        receiver: BodyReceiver,
-    ) {
-        match receiver.finish(stream, &mut question.request, endpoint) {
-            Ok(reply) => self.carry_out(stream, question, reply),
-            Err(message) => self.on_panic(stream, message),
-        }
-    }
-
-    /// A part of the body of a request.
-    #[cfg(feature = "server")]
-    fn on_body(&mut self, stream: &mut Stream<'_>, data: &[u8]) {
-        let State::Body(_, receiver) = &mut self.state else { return };
-        match receiver.take(stream, data) {
-            Ok(None) => {}
-            Ok(Some(reply)) => {
-                let State::Body(question, _) = mem::replace(&mut self.state, State::Head) else { return };
-                self.carry_out(stream, *question, reply);
-            }
-            Err(message) => self.on_panic(stream, message),
-        }
-    }
-
-    #[cfg(not(feature = "server"))]
-    fn on_body(&mut self, _: &mut Stream<'_>, _: &[u8]) {}
-
-    /// The body of a request is complete.
-    #[cfg(feature = "server")]
-    fn on_body_end(&mut self, stream: &mut Stream<'_>) {
-        let (question, receiver) = match mem::replace(&mut self.state, State::Head) {
-            State::Body(question, receiver) => (question, receiver),
-            other => return self.state = other,
-        };
-        let Found::Endpoint(endpoint) = &question.found else { return };
-        let endpoint = Rc::clone(endpoint);
-        self.on_complete(stream, *question, &endpoint, receiver);
-    }
-
-    #[cfg(not(feature = "server"))]
-    fn on_body_end(&mut self, _: &mut Stream<'_>) {}
-
     /// Hands the stream over to another protocol.
     fn upgrade(&mut self, stream: &mut Stream<'_>, request: Request, endpoint: &Endpoint<S::Socket>, upgrade: Upgrade) {
         let (site, names_websocket) = (Rc::clone(&self.site), request.names_websocket());
+        if self.requests > 1 && !matches!(self.wait, Wait::Head(_)) {
+            // The rest of a handshake may follow the head: it has the time of a head, and not that of an idle
+            // connection.
+            let deadline = stream.hub.after(site.config().opening_timeout);
+            stream.set_deadline(Some(deadline));
+        }
         match site.upgrade(stream, request, endpoint, upgrade, &mut self.pending) {
             Ok(()) => {
                 self.http.upgrade();
@@ -393,6 +328,17 @@ impl<S: Site> HttpStream<S> {
     fn start_timeout(&self, stream: &mut Stream<'_>) {
         let deadline = self.wait.timeout(self.site.config()).map(|timeout| stream.hub.after(timeout));
         stream.set_deadline(deadline);
+    }
+}
+
+#[cfg(not(feature = "server"))]
+impl<S: Site> HttpStream<S> {
+    fn on_body(&mut self, _: &mut Stream<'_>, _: &[u8]) {}
+
+    fn on_body_end(&mut self, _: &mut Stream<'_>) {}
+
+    fn repeat_last_byte(&mut self, _: bool) -> usize {
+        0
     }
 }
 
@@ -446,7 +392,8 @@ impl<S: Site> StreamHandler for HttpStream<S> {
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
         let kind = if self.wait == Wait::Opening { TimeoutKind::Opening } else { TimeoutKind::Request };
         let (error, id) = (Error::Timeout(kind), stream.id());
-        match self.wait {
+        // The deadline is gone: the wait that follows, also the same one, has a new deadline.
+        match mem::replace(&mut self.wait, Wait::Output) {
             Wait::Opening | Wait::Reply(_) if matches!(self.state, State::Deferred(..)) => {
                 // The reply may be given already, and its wake-up still wait in the command queue.
                 if !self.carry_out_deferred(stream) {
@@ -459,12 +406,13 @@ impl<S: Site> StreamHandler for HttpStream<S> {
             // The last response had not left when the time-out began.
             Wait::Request(_) if stream.buffered() > 0 || self.output_waited => {
                 self.output_waited = stream.buffered() > 0;
-                self.start_timeout(stream);
             }
             Wait::Request(_) => self.end(stream),
             Wait::Body(..) if self.is_answered() => self.end(stream),
             // The application or the output keeps the body from being read.
-            Wait::Body(..) if stream.hub.is_reading_suspended(id) => self.start_timeout(stream),
+            Wait::Body(..) if mem::take(&mut self.body_waited) || stream.hub.is_reading_suspended(id) => {
+                self.body_waited = stream.hub.is_reading_suspended(id);
+            }
             Wait::Opening | Wait::Head(_) | Wait::Body(..) => {
                 self.fail(stream, StatusCode::REQUEST_TIMEOUT, "the request took too long", &error);
             }
@@ -479,6 +427,7 @@ impl<S: Site> StreamHandler for HttpStream<S> {
                 0 => stream.terminate(),
                 _ => self.end(stream),
             },
+            State::Head if self.is_answered() => self.end(stream),
             State::Responding(_) => self.http.close_after(),
             State::Ended => {}
             _ => {

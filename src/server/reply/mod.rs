@@ -56,12 +56,13 @@ pub(crate) struct Plain {
     pub(crate) body: Body,
 }
 
-/// A file, with further headers.
+/// A file, with further headers, and with a status in place of 200.
 #[cfg(feature = "server")]
 #[derive(Debug)]
 pub(crate) struct FileReply {
     pub(crate) path: PathBuf,
     pub(crate) headers: http::HeaderMap,
+    pub(crate) status: Option<StatusCode>,
 }
 
 impl Reply {
@@ -90,10 +91,11 @@ impl Reply {
 
     /// Defers the reply. The [`Responder`] replies later, from any thread.
     ///
-    /// Other connections continue meanwhile. This connection is not read until the reply. A WebSocket that is still
-    /// undecided after [`ServerConfig::opening_timeout`](field@crate::ServerConfig::opening_timeout), default 10 s,
-    /// another request after [`ServerConfig::reply_timeout`](field@crate::ServerConfig::reply_timeout), default 60 s,
-    /// and either at shutdown, is answered with 503.
+    /// Other connections continue meanwhile. This connection is not read until the reply. A WebSocket, as the first
+    /// request of its connection, that is still undecided after
+    /// [`ServerConfig::opening_timeout`](field@crate::ServerConfig::opening_timeout), default 10 s, any other request
+    /// after [`ServerConfig::reply_timeout`](field@crate::ServerConfig::reply_timeout), default 60 s, and each at
+    /// shutdown, is answered with 503.
     ///
     /// ```
     /// use std::thread;
@@ -197,7 +199,7 @@ impl Reply {
     /// [`Files`](crate::Files).
     #[cfg(feature = "server")]
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Reply(ReplyKind::File(Box::new(FileReply { path: path.into(), headers: http::HeaderMap::new() })))
+        Reply(ReplyKind::File(Box::new(FileReply { path: path.into(), headers: http::HeaderMap::new(), status: None })))
     }
 
     /// Redirects to another URL, absolute or relative, by 303: the client requests it by `GET`. RFC 9110 §15.4.4.
@@ -207,7 +209,8 @@ impl Reply {
         Reply::empty(StatusCode::SEE_OTHER).header(header::LOCATION, location_value(location))
     }
 
-    /// Replaces the status of a response.
+    /// Replaces the status of a response. A [`file`](Self::file) is then sent whole, whatever conditions and range the
+    /// request has. An upgrade and a deferred reply are unchanged.
     ///
     /// ```
     /// use ws_reactor::{Reply, http::StatusCode};
@@ -218,7 +221,9 @@ impl Reply {
         match &mut self.0 {
             ReplyKind::Plain(plain) => plain.status = status,
             ReplyKind::Respond(response) => *response.status_mut() = status,
-            _ => {}
+            #[cfg(feature = "server")]
+            ReplyKind::File(file) => file.status = Some(status),
+            ReplyKind::Upgrade(_) | ReplyKind::Later(_) => {}
         }
         self
     }

@@ -183,6 +183,8 @@ fn client_that_does_not_read_its_answers_is_not_read() {
     socket.send_bytes(get("/").repeat(10_000).as_bytes());
     let few = *served.borrow();
     assert!(few < 100, "{few} answers are held for a client that does not read");
+    socket.advance(Duration::from_secs(29));
+    assert_eq!(*served.borrow(), few, "nor later");
     socket.release();
     socket.settle();
     assert_eq!(*served.borrow(), 10_000);
@@ -223,6 +225,93 @@ fn shutdown_closes_idle_connections_and_lets_a_response_end() {
     let text = received(&mut busy);
     assert_eq!(text.matches('x').count(), 1_000_000, "the second request is not answered");
     assert!(busy.is_ended());
+}
+
+#[test]
+fn shutdown_does_not_answer_a_request_again_whose_body_is_skipped() {
+    // regression: a second response followed
+    let request = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345";
+    let mut socket = TestSocket::request(Server::new(|_| on_message(|_, _| {})), request);
+    assert!(received(&mut socket).starts_with("HTTP/1.1 405 ") && !socket.is_ended());
+    socket.hub().shutdown(Duration::from_secs(5));
+    socket.settle();
+    assert_eq!((received(&mut socket), socket.is_ended()), (String::new(), true));
+}
+
+#[test]
+fn empty_line_behind_a_body_is_not_the_start_of_a_request() {
+    // regression: the client got 408 after 10 s
+    let mut socket = TestSocket::request(serving(paths()), get("/1") + "\r\n");
+    assert_eq!(bodies(&received(&mut socket)), ["/1"]);
+    socket.advance(Duration::from_secs(70));
+    assert!(received(&mut socket).is_empty() && !socket.is_ended());
+    socket.send_bytes(get("/2").as_bytes());
+    assert_eq!(bodies(&received(&mut socket)), ["/2"]);
+    socket.send_bytes(b"\r\n");
+    socket.advance(Duration::from_secs(76));
+    assert!(received(&mut socket).is_empty() && socket.is_ended());
+}
+
+#[test]
+fn reply_that_waits_a_second_time_is_timed_out_again() {
+    // regression: where the first reply was found only by the time-out, the second wait had none
+    let (routes, responders) = deferring();
+    let first = Responders::default();
+    let deferred = Rc::clone(&first);
+    let server = serving(routes).on_request(move |_, _| {
+        let (reply, responder) = Reply::later();
+        deferred.borrow_mut().push(responder);
+        reply
+    });
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default().remote_commands(1));
+    let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
+    let peer = reactor.kernel_mut().connect(addr).unwrap();
+    reactor.kernel_mut().send(peer, get("/later").as_bytes());
+    reactor.settle().unwrap();
+    let id = reactor.hub().connections().next().unwrap();
+    reactor.kernel_mut().advance(Duration::from_secs(60));
+    reactor.hub().remote().resume(id).unwrap();
+    assert!(first.borrow_mut().pop().unwrap().respond(Reply::upgrade()).is_err(), "the queue is full");
+    reactor.settle().unwrap();
+    assert_eq!(responders.borrow().len(), 1);
+    reactor.kernel_mut().advance(Duration::from_secs(61));
+    reactor.settle().unwrap();
+    let text = String::from_utf8(reactor.kernel_mut().received(peer)).unwrap();
+    assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
+}
+
+#[test]
+fn responses_that_no_one_reads_count_towards_the_limit_of_all_connections() {
+    // regression: only what the application sends counted
+    let routes = Routes::new().get("/", |_, _| Reply::bytes(vec![b'x'; 16_000]));
+    let config = ReactorConfig::default().excess_output_bytes(4 << 20);
+    let mut reactor = Reactor::on(Sim::new(), config);
+    let addr = reactor.listen("10.0.0.1:80", serving(routes)).unwrap().addr;
+    let peers: Vec<_> = (0..4).map(|_| reactor.kernel_mut().connect(addr).unwrap()).collect();
+    reactor.settle().unwrap();
+    for peer in peers {
+        reactor.kernel_mut().hold(peer, 1000);
+        reactor.kernel_mut().send(peer, get("/").repeat(20_000).as_bytes());
+    }
+    for _ in 0..20 {
+        reactor.settle().unwrap();
+        let (stats, most) = (reactor.hub().stats(), (4 << 20) + 4 * (1 << 20) + 64 * 1024);
+        assert!(stats.buffered_bytes <= most, "{} bytes are held", stats.buffered_bytes);
+        reactor.kernel_mut().advance(Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn challenge_behind_another_request_has_the_time_of_a_head() {
+    // regression: it had the time of an idle connection
+    let mut socket = TestSocket::request(serving(paths()), get("/1"));
+    socket.advance(Duration::from_secs(60));
+    let request = wire::request(Version::Hixie76, "/socket", "");
+    socket.send_bytes(&request[..request.len() - 3]);
+    socket.advance(Duration::from_secs(9));
+    assert!(!socket.is_closed());
+    socket.advance(Duration::from_secs(2));
+    assert!(socket.is_closed());
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
-use ws_reactor::{Files, Routes};
+use ws_reactor::{Files, Reply, Routes, TestSocket, http::StatusCode};
 
-use super::{answer, get, response};
+use super::{answer, get, received, response, serving};
 
 /// A folder that is removed at the end of a test.
 struct Folder(PathBuf);
@@ -292,6 +293,68 @@ fn files_within_the_program_are_served_as_those_of_a_folder() {
     assert!(response(assets(), &with_lines("/", &format!("If-None-Match: {etag}\r\n"))).starts_with("HTTP/1.1 304 "));
     assert!(response(assets(), &with_lines("/sub/data.bin", "Range: bytes=2-3\r\n")).ends_with("\r\n\r\n23"));
     assert!(response(assets(), &with_lines("/app.js", "Accept-Encoding: gzip\r\n")).ends_with("\r\n\r\ngzipped"));
+}
+
+#[test]
+fn file_may_be_sent_with_another_status() {
+    // regression: the status was ignored
+    let folder = Folder::new("status");
+    let page = folder.root().join("index.html");
+    let routes = Routes::new().fallback(move |_, _| Reply::file(&page).with_status(StatusCode::NOT_FOUND));
+    let text = response(routes, &with_lines("/nothing", "If-None-Match: *\r\nRange: bytes=0-1\r\n"));
+    assert!(text.starts_with("HTTP/1.1 404 Not Found\r\n") && text.ends_with("\r\n\r\n<h1>home</h1>"), "{text}");
+    assert_eq!(header(&text, "Content-Type").as_deref(), Some("text/html; charset=utf-8"));
+}
+
+#[test]
+fn page_of_a_folder_has_its_own_type_whatever_the_name_of_the_folder() {
+    // regression: a folder `v1.2` was taken for a file with the extension `2`
+    let folder = Folder::new("dotted");
+    fs::create_dir_all(folder.root().join("v1.2")).unwrap();
+    folder.write("public/v1.2/index.html", "docs");
+    let page = response(folder.routes(), &get("/static/v1.2/"));
+    assert_eq!(header(&page, "Content-Type").as_deref(), Some("text/html; charset=utf-8"), "{page}");
+}
+
+#[test]
+fn file_with_a_time_that_is_no_date_of_http_is_served_without_it() {
+    // regression: the date of such a file panicked
+    let folder = Folder::new("times");
+    let file = fs::File::options().write(true).open(folder.root().join("app.js")).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH - Duration::from_secs(86_400)).unwrap();
+    let script = response(folder.routes(), &get("/static/app.js"));
+    assert!(script.starts_with("HTTP/1.1 200 OK\r\n"), "{script}");
+    assert_eq!(header(&script, "Last-Modified"), None);
+}
+
+#[test]
+fn files_in_a_scope_are_found_below_its_prefix() {
+    // regression: the prefix was taken for a folder of the files
+    let folder = Folder::new("scope");
+    let assets = Files::embedded().asset("index.html", b"home").asset("sub/index.html", b"sub");
+    let inner = Routes::new().files("/static", folder.root()).scope("/in", Routes::new().files("/", assets));
+    let mut socket = TestSocket::request(serving(Routes::new().scope("/{team}/b/", inner)), "");
+    for (path, content) in [
+        ("/a/b/static/app.js", "let a = 1;"),
+        ("/a/b/static/", "<h1>home</h1>"),
+        ("/a/b/in/", "home"),
+        ("/a/b/in/sub/", "sub"),
+    ] {
+        socket.send_bytes(get(path).as_bytes());
+        let text = received(&mut socket);
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with(content), "{path}: {text}");
+    }
+    socket.send_bytes(get("/a/b/in").as_bytes());
+    assert!(received(&mut socket).contains("\r\nLocation: ./in/\r\n"));
+}
+
+#[test]
+fn root_of_files_within_the_program_is_redirected_as_that_of_a_folder() {
+    // regression: the page was sent, and its relative links led elsewhere
+    let files = Files::embedded().asset("index.html", b"home");
+    let page = response(Routes::new().files("/static", files), &get("/static"));
+    assert!(page.starts_with("HTTP/1.1 301 "), "{page}");
+    assert_eq!(header(&page, "Location").as_deref(), Some("./static/"));
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn paused_upload_is_not_read_and_not_timed_out() {
     test.socket.hub().resume(id);
     test.socket.settle();
     assert_eq!(test.logged(), ["9 more"]);
-    test.socket.advance(Duration::from_secs(11));
+    test.socket.advance(Duration::from_secs(21));
     assert_eq!(test.logged(), ["dropped"]);
     assert!(received(&mut test.socket).starts_with("HTTP/1.1 408 "));
 }
@@ -138,10 +138,42 @@ fn upload_that_is_paused_in_its_last_part_ends_all_the_same() {
 }
 
 #[test]
+fn upload_that_pauses_with_its_last_part_ends_when_it_is_resumed() {
+    // regression: without a byte behind the part, nothing called `on_end`, and the client got 408
+    let chunked = "PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n6\r\npause!\r\n0\r\n\r\n";
+    for request in [head("x", 6) + "pause!", head("x", 6) + "pause!" + &get("/"), chunked.to_owned()] {
+        let mut test = uploads(&request);
+        test.socket.advance(Duration::from_secs(3600));
+        assert_eq!((test.logged(), received(&mut test.socket)), (vec!["6 pause!".to_owned()], String::new()));
+        let id = test.socket.hub().connections().next().unwrap();
+        test.socket.hub().resume(id);
+        test.socket.settle();
+        assert_eq!(test.logged(), ["end", "dropped"], "{request}");
+        test.socket.send_bytes(get("/").as_bytes());
+        let text = received(&mut test.socket);
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.contains("\r\n\r\n6HTTP/1.1 200 OK\r\n"), "{text}");
+        assert!(text.ends_with("\r\n\r\npage"), "{text}");
+    }
+}
+
+#[test]
 fn upload_is_not_made_for_a_body_that_is_too_long() {
     let mut test = uploads(&head("x", (1 << 30) + 1));
     assert!(received(&mut test.socket).starts_with("HTTP/1.1 413 "));
     assert_eq!(test.logged(), [""; 0]);
+}
+
+#[test]
+fn client_of_a_resumed_upload_has_the_whole_time_out_again() {
+    // regression: the pause used the time-out up
+    let mut test = uploads(&(head("x", 20) + "pause"));
+    test.socket.advance(Duration::from_millis(9_900));
+    let id = test.socket.hub().connections().next().unwrap();
+    test.socket.hub().resume(id);
+    test.socket.advance(Duration::from_secs(5));
+    assert_eq!((test.logged(), received(&mut test.socket)), (vec!["5 pause".to_owned()], String::new()));
+    test.socket.send_bytes(&[b'x'; 15]);
+    assert!(received(&mut test.socket).ends_with("\r\n\r\n20"));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::{
     reactor::{
         connection::{
             closing_timer::ClosingTimer,
+            encoding::Encoding,
             outbound::{Outbound, counts::Counts},
             output_rule::{OutputRule, Passed},
             ping_mark::{PingMark, PingProgress},
@@ -136,7 +137,7 @@ impl Outbound {
     /// waits for the compressor, or for the writes of this turn. `excused`: nothing was offered to the socket for some
     /// time.
     pub(in crate::reactor) fn check_rule(&mut self, excused: bool, now: Instant) -> Option<Passed> {
-        let (waiting, suspended) = (self.buffered(), self.state.is_held_by_output());
+        let (waiting, suspended) = (self.buffered(), self.may_be_read_anyway());
         let rule = self.cold.as_mut()?.rule.as_mut()?;
         if excused || !self.blocked {
             rule.excuse(waiting, now);
@@ -228,6 +229,12 @@ impl Outbound {
         }
     }
 
+    /// Returns `true` if only the output keeps the connection from being read, and the output rule may allow a read all
+    /// the same. A client of HTTP reads its responses before it is read again: no two ends wait for each other.
+    fn may_be_read_anyway(&self) -> bool {
+        self.state.is_held_by_output() && self.encoding != Encoding::Http
+    }
+
     /// Bytes that may be read although the output is above its mark.
     pub(in crate::reactor) fn allowance(&self) -> usize {
         self.rule().map_or(0, |rule| rule.allowance(self.buffered()))
@@ -242,7 +249,7 @@ impl Outbound {
 
     /// Time of the next check of the output.
     pub(in crate::reactor) fn rule_deadline(&self) -> Option<Instant> {
-        Some(self.rule()?.next_deadline(self.config.output.stall_timeout, self.state.is_held_by_output()))
+        Some(self.rule()?.next_deadline(self.config.output.stall_timeout, self.may_be_read_anyway()))
     }
 
     /// Sets the bytes charged above the high-water mark, and returns the previous value.

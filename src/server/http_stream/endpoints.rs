@@ -1,0 +1,94 @@
+//! Endpoints of HTTP: the body of a request arrives, then the endpoint replies.
+
+use std::{mem, rc::Rc};
+
+use super::{HttpStream, State, body_receiver::BodyReceiver, question::Question};
+use crate::{
+    http::connection::Step,
+    reactor::Stream,
+    server::site::{Endpoint, Found, Site, Target},
+};
+
+impl<S: Site> HttpStream<S> {
+    /// Asks an endpoint of HTTP for its reply, or for the receiver of the body.
+    pub(super) fn ask(
+        &mut self,
+        stream: &mut Stream<'_>,
+        question: Question<S::Socket>,
+        endpoint: &Endpoint<S::Socket>,
+    ) {
+        let limit = endpoint.rules.max_body_bytes.unwrap_or(self.site.config().max_body_bytes);
+        if let Err(error) = self.http.check_length(limit) {
+            return self.refuse_request(stream, error);
+        }
+        let receiver = match &*endpoint.target {
+            Target::Socket(_) => return,
+            Target::Respond(_) => BodyReceiver::collecting(),
+            Target::Upload(factory) => match stream.guard(|hub| factory(&question.request, hub)) {
+                Ok(Ok(upload)) => BodyReceiver::uploading(upload),
+                Ok(Err(reply)) => return self.carry_out(stream, question, reply),
+                Err(message) => return self.on_panic(stream, message),
+            },
+            Target::Files(files) => {
+                let response = files.response(&question.request, endpoint.segments);
+                return self.carry_out(stream, question, response.into());
+            }
+        };
+        let mut interim = Vec::new();
+        if let Err(error) = self.http.want_body(limit, &mut interim) {
+            return self.refuse_request(stream, error);
+        }
+        if !interim.is_empty() {
+            stream.hub.write_handshake(stream.id(), &interim, true);
+        }
+        match self.http.step() {
+            Step::Response => self.on_complete(stream, question, endpoint, receiver),
+            _ => self.state = State::Body(Box::new(question), receiver),
+        }
+    }
+
+    /// A request is complete: asks its endpoint or its upload for the reply.
+    pub(super) fn on_complete(
+        &mut self,
+        stream: &mut Stream<'_>,
+        mut question: Question<S::Socket>,
+        endpoint: &Endpoint<S::Socket>,
+        receiver: BodyReceiver,
+    ) {
+        match receiver.finish(stream, &mut question.request, endpoint) {
+            Ok(reply) => self.carry_out(stream, question, reply),
+            Err(message) => self.on_panic(stream, message),
+        }
+    }
+
+    /// A part of the body of a request.
+    pub(super) fn on_body(&mut self, stream: &mut Stream<'_>, data: &[u8]) {
+        let State::Body(_, receiver) = &mut self.state else { return };
+        match receiver.take(stream, data) {
+            Ok(None) => self.body_waited |= stream.hub.is_reading_suspended(stream.id()),
+            Ok(Some(reply)) => {
+                let State::Body(question, _) = mem::replace(&mut self.state, State::Head) else { return };
+                self.carry_out(stream, *question, reply);
+            }
+            Err(message) => self.on_panic(stream, message),
+        }
+    }
+
+    /// The body of a request is complete.
+    pub(super) fn on_body_end(&mut self, stream: &mut Stream<'_>) {
+        let (question, receiver) = match mem::replace(&mut self.state, State::Head) {
+            State::Body(question, receiver) => (question, receiver),
+            other => return self.state = other,
+        };
+        let Found::Endpoint(endpoint) = &question.found else { return };
+        let endpoint = Rc::clone(endpoint);
+        self.on_complete(stream, *question, &endpoint, receiver);
+    }
+
+    /// Hands the last byte of a body back if reading was suspended before the end of the body was passed on. Otherwise
+    /// no input, and no callback, would follow once reading resumes.
+    pub(super) fn repeat_last_byte(&mut self, is_used_up: bool) -> usize {
+        self.is_repeated = is_used_up && matches!(self.state, State::Body(..)) && self.http.is_body_end_due();
+        usize::from(self.is_repeated)
+    }
+}
