@@ -4,9 +4,12 @@
 use std::str::Utf8Error;
 use std::{borrow::Cow, net::SocketAddr, rc::Rc};
 
-use http::{HeaderMap, HeaderName, Method, header, uri::Authority};
+use http::{HeaderMap, HeaderName, Method, Version, header, uri::Authority};
 
-use super::{head::known_headers::KnownHeaders, query};
+use super::{
+    head::{HeadError, known_headers::KnownHeaders},
+    query,
+};
 #[cfg(feature = "server")]
 use crate::buffer::Bytes;
 use crate::tls_info::TlsInfo;
@@ -182,6 +185,16 @@ impl Request {
     pub fn host(&self) -> Option<&str> {
         let authority = self.head.uri().authority().map(Authority::as_str);
         authority.or_else(|| self.headers().get(header::HOST)?.to_str().ok())
+    }
+
+    /// Refuses a request of HTTP/1.1 without a `Host` header. Not part of parsing, because a protocol that is upgraded
+    /// to may be older than that rule.
+    pub(crate) fn require_host(&self) -> Result<(), HeadError> {
+        let has_host = match self.known {
+            KnownHeaders::ANY => self.headers().contains_key(header::HOST),
+            known => known.host,
+        };
+        if has_host || self.head.version() < Version::HTTP_11 { Ok(()) } else { Err(HeadError::Host) }
     }
 
     /// Address of the peer. An IPv4 address on an IPv6 socket is given as IPv4.

@@ -34,9 +34,7 @@ impl KnownHeaders {
         match *name {
             header::HOST if self.host => return Err(HeadError::Host),
             // Empty for a target without an authority.
-            header::HOST if !value.is_empty() && !str::from_utf8(value).is_ok_and(is_host) => {
-                return Err(HeadError::Host);
-            }
+            header::HOST if !value.is_empty() && !is_host(value) => return Err(HeadError::Host),
             header::CONTENT_LENGTH if self.content_length => return Err(HeadError::BodyLength),
             header::HOST => self.host = true,
             header::CONTENT_LENGTH => self.content_length = true,
@@ -62,11 +60,12 @@ impl KnownHeaders {
 
 /// Returns `true` for a host with an optional port (RFC 9110 §7.2, RFC 3986 §3.2): no user, no path, nothing that
 /// divides a URL. A comma, which the grammar allows in names, is refused: a proxy may have joined two lines by it.
-pub(super) fn is_host(value: &str) -> bool {
+pub(super) fn is_host(value: &[u8]) -> bool {
     let is_plain = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-');
-    if value.as_bytes().iter().all(is_plain) {
+    if value.iter().all(is_plain) {
         return true;
     }
+    let Ok(value) = str::from_utf8(value) else { return false };
     let (is_host, port) = match value.strip_prefix('[').map(|rest| rest.split_once(']')) {
         Some(Some((address, port))) => (address.parse::<Ipv6Addr>().is_ok(), port),
         Some(None) => return false,

@@ -5,7 +5,7 @@ use http::{
     header::{self, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
 };
 
-use crate::http::{HeadError, Request, head::require_host};
+use crate::http::{HeadError, Request};
 
 /// The headers that name the page that opens the connection; the second one is that of the drafts.
 static ORIGINS: [HeaderName; 2] = [header::ORIGIN, HeaderName::from_static("sec-websocket-origin")];
@@ -18,12 +18,12 @@ impl Request {
     /// that.
     pub(crate) fn check_host(&self) -> Result<(), HeadError> {
         if !self.known.upgrade {
-            return require_host(&self.head);
+            return self.require_host();
         }
         let lines = self.headers().get_all(header::UPGRADE).into_iter().map(HeaderValue::as_bytes);
         let mut protocols = lines.flat_map(|line| line.split(|octet| *octet == b','));
         let exempt = protocols.any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"));
-        if exempt { Ok(()) } else { require_host(&self.head) }
+        if exempt { Ok(()) } else { self.require_host() }
     }
 
     /// Origin of the page that opened the connection, as sent by browsers: `Origin`, or `Sec-WebSocket-Origin` in the

@@ -14,7 +14,7 @@ impl<S: Site> HttpStream<S> {
     pub(super) fn ask(
         &mut self,
         stream: &mut Stream<'_>,
-        question: Question<S::Socket>,
+        question: Box<Question<S::Socket>>,
         endpoint: &Endpoint<S::Socket>,
     ) {
         let limit = endpoint.rules.max_body_bytes.unwrap_or(self.site.config().max_body_bytes);
@@ -43,7 +43,7 @@ impl<S: Site> HttpStream<S> {
         }
         match self.http.step() {
             Step::Response => self.on_complete(stream, question, endpoint, receiver),
-            _ => self.state = State::Body(Box::new(question), receiver),
+            _ => self.state = State::Body(question, receiver),
         }
     }
 
@@ -51,7 +51,7 @@ impl<S: Site> HttpStream<S> {
     pub(super) fn on_complete(
         &mut self,
         stream: &mut Stream<'_>,
-        mut question: Question<S::Socket>,
+        mut question: Box<Question<S::Socket>>,
         endpoint: &Endpoint<S::Socket>,
         receiver: BodyReceiver,
     ) {
@@ -68,7 +68,7 @@ impl<S: Site> HttpStream<S> {
             Ok(None) => self.body_waited |= stream.hub.is_reading_suspended(stream.id()),
             Ok(Some(reply)) => {
                 let State::Body(question, _) = mem::replace(&mut self.state, State::Head) else { return };
-                self.carry_out(stream, *question, reply);
+                self.carry_out(stream, question, reply);
             }
             Err(message) => self.on_panic(stream, message),
         }
@@ -82,7 +82,7 @@ impl<S: Site> HttpStream<S> {
         };
         let Found::Endpoint(endpoint) = &question.found else { return };
         let endpoint = Rc::clone(endpoint);
-        self.on_complete(stream, *question, &endpoint, receiver);
+        self.on_complete(stream, question, &endpoint, receiver);
     }
 
     /// Hands the last byte of a body back if reading was suspended before the end of the body was passed on. Otherwise

@@ -34,7 +34,7 @@ use crate::{
     http::{
         Request,
         connection::{HttpConnection, HttpEvent, RequestError, ResponseHead, Step},
-        head::{HeadError, require_host},
+        head::HeadError,
         response,
     },
     protocol::{ClosedBy, Side, TimeoutKind},
@@ -181,7 +181,7 @@ impl<S: Site> HttpStream<S> {
             Found::Reply(_) => (None, false),
         };
         // Requests of old versions of WebSocket have no `Host`.
-        let checked = if is_socket { request.check_host() } else { require_host(request.http()) };
+        let checked = if is_socket { request.check_host() } else { request.require_host() };
         if let Err(error) = checked {
             return self.refuse_request(stream, RequestError::Head(error));
         }
@@ -192,7 +192,7 @@ impl<S: Site> HttpStream<S> {
     }
 
     /// Asks the callbacks ahead of the endpoint, then the endpoint.
-    fn admit(&mut self, stream: &mut Stream<'_>, mut question: Question<S::Socket>) {
+    fn admit(&mut self, stream: &mut Stream<'_>, mut question: Box<Question<S::Socket>>) {
         loop {
             let asked = match question.asked {
                 0 => {
@@ -214,7 +214,7 @@ impl<S: Site> HttpStream<S> {
     }
 
     /// Carries out a reply of `on_request` or of an endpoint.
-    fn carry_out(&mut self, stream: &mut Stream<'_>, mut question: Question<S::Socket>, reply: Reply) {
+    fn carry_out(&mut self, stream: &mut Stream<'_>, mut question: Box<Question<S::Socket>>, reply: Reply) {
         match question.with_added_headers(reply).0 {
             ReplyKind::Plain(plain) => {
                 self.count_refused(stream, &question.request);
@@ -244,14 +244,14 @@ impl<S: Site> HttpStream<S> {
                 None => {
                     // Bytes behind the request stay in the network until the reply.
                     stream.pause();
-                    self.state = State::Deferred(Box::new(question), deferred);
+                    self.state = State::Deferred(question, deferred);
                 }
             },
         }
     }
 
     /// Passes a request on to its endpoint.
-    fn proceed(&mut self, stream: &mut Stream<'_>, mut question: Question<S::Socket>) {
+    fn proceed(&mut self, stream: &mut Stream<'_>, mut question: Box<Question<S::Socket>>) {
         question.is_admitted = true;
         let endpoint = match &mut question.found {
             Found::Endpoint(endpoint) => Rc::clone(endpoint),
@@ -294,7 +294,7 @@ impl<S: Site> HttpStream<S> {
         let Some(reply) = deferred.take() else { return false };
         if let State::Deferred(question, _) = mem::replace(&mut self.state, State::Head) {
             stream.resume();
-            self.carry_out(stream, *question, reply);
+            self.carry_out(stream, question, reply);
         }
         true
     }

@@ -23,8 +23,9 @@ pub(super) struct Question<S> {
 }
 
 impl<S> Question<S> {
-    pub(super) fn new(request: Request, found: Found<S>) -> Self {
-        Question { request, found, asked: 0, is_admitted: false, upgrade: None }
+    /// In a box from the start: a request is large, and is passed on several times.
+    pub(super) fn new(request: Request, found: Found<S>) -> Box<Self> {
+        Box::new(Question { request, found, asked: 0, is_admitted: false, upgrade: None })
     }
 
     /// The next callback ahead of the endpoint, after that of the server.
