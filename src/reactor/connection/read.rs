@@ -135,8 +135,10 @@ impl<K: Kernel> Reactor<K> {
         match error.kind() {
             io::ErrorKind::WouldBlock => {}
             // A WebSocket has its own closing handshake; without it the end is unclean, however the stream ends. A
-            // request of HTTP says itself where it ends.
-            io::ErrorKind::UnexpectedEof if outbound.encoding.has_ends() || !outbound.state.is_open() => {
+            // request of HTTP says itself where it ends. A TLS handshake that is cut off has failed.
+            io::ErrorKind::UnexpectedEof
+                if !outbound.state.is_open() || outbound.encoding.has_ends() && !inbound.transport.is_handshaking() =>
+            {
                 self.on_eof(key);
             }
             kind => {

@@ -124,3 +124,21 @@ fn new_connections_do_not_overtake_handshakes_that_wait_for_the_budget() {
     }
     assert!(peers.iter().all(|peer| !reactor.kernel_mut().received(peer.id).is_empty()));
 }
+
+// regression: the end was taken for that of an idle connection, and a close_notify with the wrong keys was sent.
+#[test]
+fn end_of_the_stream_during_the_handshake_is_answered_with_nothing() {
+    for part in [1, 10, 1000] {
+        let mut reactor = listening(secure::server(echo()));
+        let mut peer = localhost_peer(&mut reactor);
+        let hello = peer.output();
+        let is_whole = part >= hello.len();
+        reactor.kernel_mut().send(peer.id, &hello[..part.min(hello.len())]);
+        reactor.settle().unwrap();
+        assert_eq!(reactor.kernel_mut().received(peer.id).is_empty(), !is_whole);
+        reactor.kernel_mut().finish(peer.id);
+        reactor.settle().unwrap();
+        assert_eq!(reactor.kernel_mut().received(peer.id), b"", "after {part} bytes");
+        assert!(reactor.kernel_mut().is_closed(peer.id));
+    }
+}
