@@ -259,7 +259,7 @@ fn unescaped(value: &str) -> String {
 mod tests {
     use super::*;
 
-    fn routes(all: &[(&str, &str)]) -> RouteTable<&'static str> {
+    fn routes(all: &[(&str, &str)]) -> RouteTable<String> {
         let mut routes = RouteTable::new();
         for (method, pattern) in all {
             let methods = match *method {
@@ -267,13 +267,12 @@ mod tests {
                 "WS" => Methods::WebSocket,
                 method => Methods::One(method.parse().unwrap()),
             };
-            let target: &'static str = Box::leak(format!("{method} {pattern}").into_boxed_str());
-            routes.add(pattern, methods, target).unwrap();
+            routes.add(pattern, methods, format!("{method} {pattern}")).unwrap();
         }
         routes
     }
 
-    fn find(routes: &RouteTable<&'static str>, request: &str) -> String {
+    fn find(routes: &RouteTable<String>, request: &str) -> String {
         let (method, path) = request.split_once(' ').unwrap();
         let (method, is_websocket) = match method {
             "WS" => ("GET", true),
@@ -378,7 +377,7 @@ mod tests {
     #[test]
     fn fallback_takes_paths_without_a_route() {
         let mut all = routes(&[("GET", "/")]);
-        all.set_fallback("fallback");
+        all.set_fallback("fallback".to_owned());
         assert_eq!(find(&all, "GET /nothing"), "fallback");
         assert_eq!(find(&all, "POST /"), "405 GET, HEAD, OPTIONS");
     }
@@ -392,7 +391,8 @@ mod tests {
             ("GET", "rooms", "begins with a slash"),
             ("GET", "/rooms/{", "/rooms/{"),
         ] {
-            let refused = all.add(pattern, Methods::One(method.parse().unwrap()), "x").unwrap_err().to_string();
+            let refused =
+                all.add(pattern, Methods::One(method.parse().unwrap()), "x".to_owned()).unwrap_err().to_string();
             assert!(refused.contains(error), "{refused}");
         }
     }
