@@ -129,11 +129,10 @@ impl HeadReader {
         input: &[u8],
         limits: &HeadLimits,
     ) -> Result<Option<(Request<()>, usize)>, HeadError> {
-        let read = self.gather(input, limits, parse)?;
-        Ok(read.map(|((request, known), used)| {
-            self.known = known;
-            (request, used)
-        }))
+        let Some(end) = self.find_end(input, limits)? else { return Ok(None) };
+        let (request, known) = self.parse_with(&input[..end], |head| parse(head, limits))?;
+        self.known = known;
+        Ok(Some((request, end)))
     }
 
     /// The headers of the last request that decide how it is treated.
@@ -147,7 +146,8 @@ impl HeadReader {
         input: &[u8],
         limits: &HeadLimits,
     ) -> Result<Option<(Response<()>, usize)>, HeadError> {
-        self.gather(input, limits, parse_response)
+        let Some(end) = self.find_end(input, limits)? else { return Ok(None) };
+        Ok(Some((self.parse_with(&input[..end], |head| parse_response(head, limits))?, end)))
     }
 
     /// Returns `true` while no byte of a head has arrived. Empty lines before a head are no part of it (RFC 9112 §2.2).
@@ -155,25 +155,30 @@ impl HeadReader {
         (self.scan.lines, self.scan.line) == (0, 0)
     }
 
-    fn gather<T>(
+    /// The end of the head in the input. Input without an end is kept.
+    #[inline]
+    fn find_end(&mut self, input: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
+        let end = self.scan.find_end(input, limits)?;
+        if end.is_none() {
+            self.buffer.extend_from_slice(input);
+        }
+        Ok(end)
+    }
+
+    /// Parses the head whose last part is `input`. Not inlined: the array of the headers would burden every read.
+    #[inline(never)]
+    fn parse_with<T>(
         &mut self,
         input: &[u8],
-        limits: &HeadLimits,
-        parse: impl FnOnce(&[u8], &HeadLimits) -> Result<T, HeadError>,
-    ) -> Result<Option<(T, usize)>, HeadError> {
-        let Some(end) = self.scan.find_end(input, limits)? else {
-            self.buffer.extend_from_slice(input);
-            return Ok(None);
-        };
+        parse: impl FnOnce(&[u8]) -> Result<T, HeadError>,
+    ) -> Result<T, HeadError> {
         // The next head has limits of its own.
         self.scan = Scan::default();
         if self.buffer.is_empty() {
-            return Ok(Some((parse(&input[..end], limits)?, end)));
+            return parse(input);
         }
-        self.buffer.extend_from_slice(&input[..end]);
-        let head = parse(&self.buffer, limits)?;
-        self.buffer = Vec::new();
-        Ok(Some((head, end)))
+        self.buffer.extend_from_slice(input);
+        parse(&std::mem::take(&mut self.buffer))
     }
 }
 
