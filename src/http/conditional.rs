@@ -45,7 +45,7 @@ impl Validators {
         Outcome::Send { ranged: self.allows_range(headers) }
     }
 
-    /// Whether a list of entity tags has this one. `None` without the header.
+    /// Looks for this entity tag in the list of a header. `None` without the header.
     fn lists(&self, headers: &HeaderMap, name: &HeaderName, comparison: Comparison) -> Option<bool> {
         let mut lines = headers.get_all(name).iter().peekable();
         lines.peek()?;
@@ -55,7 +55,8 @@ impl Validators {
         }))
     }
 
-    /// Whether the representation was modified after the date of a header. `None` if that cannot be said.
+    /// Compares the time of modification with the date of a header: `true` if the former is later. `None` if either is
+    /// missing or malformed.
     fn is_modified_since(&self, headers: &HeaderMap, name: &HeaderName) -> Option<bool> {
         let since = httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()?;
         Some(whole_seconds(self.modified?) > since)

@@ -8,8 +8,9 @@ use std::{fmt, io::Write, ops::Range};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
 use super::{
+    body_framing::{BodyError, BodyFraming},
     head::{HeadError, HeadLimits, HeadReader, known_headers::KnownHeaders},
-    request_body::{BodyDecoder, BodyError, BodyFraming, BodyStep},
+    request_body::{BodyDecoder, BodyStep},
     response::{has_body, write_content_length, write_header, write_line, write_status},
 };
 
@@ -82,7 +83,7 @@ impl<'a, T> From<&'a Response<T>> for ResponseHead<'a> {
     }
 }
 
-/// What follows a response.
+/// The state of the connection after a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     Request,
@@ -202,7 +203,7 @@ impl HttpConnection {
         }
     }
 
-    /// Begins an exchange. Whether the request needs a `Host` is left to the caller.
+    /// Begins an exchange. The caller checks `Host`, because versions of WebSocket differ in that.
     fn begin(&mut self, request: &Request<()>, known: KnownHeaders) -> Result<(), RequestError> {
         let (headers, version) = (request.headers(), request.version());
         self.exchange = Exchange {
@@ -339,7 +340,7 @@ impl HttpConnection {
         }
     }
 
-    /// What surrounds a part of the response's body, if the body is chunked.
+    /// The chunk-size line and the line end around a part of the response's body. `None` if the body is not chunked.
     pub(crate) fn chunk_framing(&self, length: usize) -> Option<(String, &'static [u8])> {
         (self.exchange.output == Output::Chunked).then(|| (format!("{length:x}\r\n"), &b"\r\n"[..]))
     }

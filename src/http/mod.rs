@@ -3,6 +3,7 @@
 //! The vocabulary is that of the [`http`](https://docs.rs/http) crate, re-exported here.
 
 pub(crate) mod body;
+pub(crate) mod body_framing;
 #[cfg(feature = "server")]
 pub(crate) mod conditional;
 // Without routes, no body of a request is asked for.
@@ -25,7 +26,7 @@ pub(crate) mod token;
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 
 pub use self::{
+    body_framing::BodyError,
     head::{HeadError, HeadLimits},
     request::Request,
-    request_body::BodyError,
 };

@@ -129,9 +129,9 @@ impl Files {
             Origin::Assets(assets) => in_assets(assets, &relative, is_folder, request),
         };
         match found {
-            Found::Nothing => not_found(),
-            Found::Folder => redirect_to_folder(path, request.query_string()),
-            Found::File(mut representation) => {
+            Located::Nothing => not_found(),
+            Located::Folder => redirect_to_folder(path, request.query_string()),
+            Located::File(mut representation) => {
                 if let Some(value) = &self.cache_control {
                     representation.headers.insert(header::CACHE_CONTROL, value.clone());
                 }
@@ -183,7 +183,7 @@ fn redirect_to_folder(path: &str, query: Option<&str>) -> Response<Body> {
 }
 
 /// Result of looking for a path.
-enum Found {
+enum Located {
     File(Representation),
     /// A folder with a page, whose path needs a slash at its end.
     Folder,
@@ -209,18 +209,18 @@ fn accepted_codings(request: &Request) -> Vec<(&'static str, &'static str)> {
     accepted.into_iter().map(|(_, coding)| coding).collect()
 }
 
-fn in_directory(root: &Path, relative: &Path, is_folder: bool, request: &Request) -> Found {
+fn in_directory(root: &Path, relative: &Path, is_folder: bool, request: &Request) -> Located {
     // The real path has no symbolic links, so a prefix of it is a folder around it.
     let within = |path: &Path| fs::canonicalize(path).ok().filter(|real| real.starts_with(root));
-    let Some(mut real) = within(&root.join(relative)) else { return Found::Nothing };
+    let Some(mut real) = within(&root.join(relative)) else { return Located::Nothing };
     if real.is_dir() {
-        let Some(page) = within(&real.join(INDEX)).filter(|page| page.is_file()) else { return Found::Nothing };
+        let Some(page) = within(&real.join(INDEX)).filter(|page| page.is_file()) else { return Located::Nothing };
         if !is_folder {
-            return Found::Folder;
+            return Located::Folder;
         }
         real = page;
     } else if is_folder {
-        return Found::Nothing;
+        return Located::Nothing;
     }
     let named = if relative.extension().is_some() && !is_folder { relative } else { &*real };
     let neighbour = |extension: &str| {
@@ -232,7 +232,7 @@ fn in_directory(root: &Path, relative: &Path, is_folder: bool, request: &Request
         if let Some(coded) = within(&neighbour(extension))
             && let Ok(representation) = Representation::open(&coded, named, Some(coding))
         {
-            return Found::File(representation);
+            return Located::File(representation);
         }
     }
     let has_neighbour = CODINGS.iter().any(|(_, extension)| neighbour(extension).is_file());
@@ -241,30 +241,30 @@ fn in_directory(root: &Path, relative: &Path, is_folder: bool, request: &Request
             if has_neighbour {
                 representation.headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
             }
-            Found::File(representation)
+            Located::File(representation)
         }
-        Err(_) => Found::Nothing,
+        Err(_) => Located::Nothing,
     }
 }
 
-fn in_assets(assets: &[(String, Asset)], relative: &Path, is_folder: bool, request: &Request) -> Found {
-    let Some(relative) = relative.to_str() else { return Found::Nothing };
+fn in_assets(assets: &[(String, Asset)], relative: &Path, is_folder: bool, request: &Request) -> Located {
+    let Some(relative) = relative.to_str() else { return Located::Nothing };
     let page = if relative.is_empty() { INDEX.to_owned() } else { format!("{relative}/{INDEX}") };
     let asset = |path: &str| assets.iter().find(|(known, _)| known == path).map(|(_, asset)| asset);
     let path = if is_folder { &page } else { relative };
     if asset(path).is_none() {
-        return if asset(&page).is_some() { Found::Folder } else { Found::Nothing };
+        return if asset(&page).is_some() { Located::Folder } else { Located::Nothing };
     }
     let coded = |extension: &str| asset(&format!("{path}{extension}"));
     let mut codings = accepted_codings(request).into_iter();
     let chosen = codings.find_map(|(coding, extension)| Some((Some(coding), coded(extension)?)));
-    let Some((coding, asset)) = chosen.or_else(|| Some((None, asset(path)?))) else { return Found::Nothing };
+    let Some((coding, asset)) = chosen.or_else(|| Some((None, asset(path)?))) else { return Located::Nothing };
     let mut headers = type_headers(Path::new(path), coding);
     if CODINGS.iter().any(|(_, extension)| coded(extension).is_some()) {
         headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     }
     let validators = Validators { etag: asset.etag.clone(), modified: None };
-    Found::File(Representation { content: Content::Bytes(asset.bytes.clone()), validators, headers })
+    Located::File(Representation { content: Content::Bytes(asset.bytes.clone()), validators, headers })
 }
 
 /// A file that a response may carry.

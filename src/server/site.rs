@@ -1,4 +1,5 @@
-//! What the connections of an HTTP server lead to. The floor above implements it, and adds WebSockets.
+//! The interface of an HTTP connection to its server: configuration, routes, callbacks. The floor above implements it,
+//! and adds WebSockets.
 
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 
@@ -39,7 +40,7 @@ pub(crate) struct HttpConfig {
     pub(crate) date: DateClock,
 }
 
-/// Where a request leads.
+/// Result of looking up the route of a request.
 pub(crate) enum Found<S> {
     Endpoint(Rc<Endpoint<S>>),
     /// There is no route, or not with this method.
@@ -61,7 +62,7 @@ impl<S> Endpoint<S> {
         Endpoint { target, rules: Rules::default(), segments: 0 }
     }
 
-    /// What takes over, if the endpoint is of another protocol.
+    /// The receiver of the upgrade, if the endpoint is of another protocol.
     pub(crate) fn socket(&self) -> Option<&S> {
         match &*self.target {
             Target::Socket(socket) => Some(socket),
@@ -71,8 +72,8 @@ impl<S> Endpoint<S> {
     }
 }
 
-/// Decides requests ahead of their endpoint.
-pub(crate) type Gate = dyn Fn(&Request, &mut Hub) -> Reply;
+/// Callback that replies to requests ahead of their endpoint, or lets them pass.
+pub(crate) type OnRequest = dyn Fn(&Request, &mut Hub) -> Reply;
 
 /// Rules of a route. `None`: as the server's.
 #[derive(Default, Clone)]
@@ -81,8 +82,8 @@ pub(crate) struct Rules {
     pub(crate) max_body_bytes: Option<u64>,
     pub(crate) limits: Option<MessageLimits>,
     pub(crate) origins: Option<Rc<Origins>>,
-    /// In the order in which they are asked.
-    pub(crate) gates: Vec<Rc<Gate>>,
+    /// Callbacks ahead of the endpoint, in the order of their calls.
+    pub(crate) callbacks: Vec<Rc<OnRequest>>,
 }
 
 impl Rules {
@@ -93,7 +94,7 @@ impl Rules {
             max_body_bytes: self.max_body_bytes.or(other.max_body_bytes),
             limits: self.limits.or(other.limits),
             origins: self.origins.clone().or_else(|| other.origins.clone()),
-            gates: other.gates.iter().chain(&self.gates).cloned().collect(),
+            callbacks: other.callbacks.iter().chain(&self.callbacks).cloned().collect(),
         }
     }
 }
@@ -119,9 +120,9 @@ pub(crate) struct Refusal {
     pub(crate) error: Error,
 }
 
-/// What the connections of a server lead to.
+/// The server of an HTTP connection.
 pub(crate) trait Site: 'static {
-    /// What takes over a connection whose request asks for another protocol.
+    /// Receiver of a connection whose request asks for another protocol.
     type Socket;
 
     fn config(&self) -> &HttpConfig;

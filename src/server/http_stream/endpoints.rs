@@ -2,7 +2,7 @@
 
 use std::{mem, rc::Rc};
 
-use super::{HttpStream, State, body_receiver::BodyReceiver, question::Question};
+use super::{HttpStream, State, body_receiver::BodyReceiver, pending_request::PendingRequest};
 use crate::{
     http::connection::Step,
     reactor::Stream,
@@ -14,7 +14,7 @@ impl<S: Site> HttpStream<S> {
     pub(super) fn ask(
         &mut self,
         stream: &mut Stream<'_>,
-        question: Box<Question<S::Socket>>,
+        pending_request: Box<PendingRequest<S::Socket>>,
         endpoint: &Endpoint<S::Socket>,
     ) {
         let limit = endpoint.rules.max_body_bytes.unwrap_or(self.site.config().max_body_bytes);
@@ -24,14 +24,14 @@ impl<S: Site> HttpStream<S> {
         let receiver = match &*endpoint.target {
             Target::Socket(_) => return,
             Target::Respond(_) => BodyReceiver::collecting(),
-            Target::Upload(factory) => match stream.guard(|hub| factory(&question.request, hub)) {
+            Target::Upload(factory) => match stream.guard(|hub| factory(&pending_request.request, hub)) {
                 Ok(Ok(upload)) => BodyReceiver::uploading(upload),
-                Ok(Err(reply)) => return self.carry_out(stream, question, reply),
+                Ok(Err(reply)) => return self.carry_out(stream, pending_request, reply),
                 Err(message) => return self.on_panic(stream, message),
             },
             Target::Files(files) => {
-                let response = files.response(&question.request, endpoint.segments);
-                return self.carry_out(stream, question, response.into());
+                let response = files.response(&pending_request.request, endpoint.segments);
+                return self.carry_out(stream, pending_request, response.into());
             }
         };
         let mut interim = Vec::new();
@@ -42,8 +42,8 @@ impl<S: Site> HttpStream<S> {
             stream.hub.write_handshake(stream.id(), &interim, true);
         }
         match self.http.step() {
-            Step::Response => self.on_complete(stream, question, endpoint, receiver),
-            _ => self.state = State::Body(question, receiver),
+            Step::Response => self.on_complete(stream, pending_request, endpoint, receiver),
+            _ => self.state = State::Body(pending_request, receiver),
         }
     }
 
@@ -51,12 +51,12 @@ impl<S: Site> HttpStream<S> {
     pub(super) fn on_complete(
         &mut self,
         stream: &mut Stream<'_>,
-        mut question: Box<Question<S::Socket>>,
+        mut pending_request: Box<PendingRequest<S::Socket>>,
         endpoint: &Endpoint<S::Socket>,
         receiver: BodyReceiver,
     ) {
-        match receiver.finish(stream, &mut question.request, endpoint) {
-            Ok(reply) => self.carry_out(stream, question, reply),
+        match receiver.finish(stream, &mut pending_request.request, endpoint) {
+            Ok(reply) => self.carry_out(stream, pending_request, reply),
             Err(message) => self.on_panic(stream, message),
         }
     }
@@ -67,8 +67,8 @@ impl<S: Site> HttpStream<S> {
         match receiver.take(stream, data) {
             Ok(None) => self.body_waited |= stream.hub.is_reading_suspended(stream.id()),
             Ok(Some(reply)) => {
-                let State::Body(question, _) = mem::replace(&mut self.state, State::Head) else { return };
-                self.carry_out(stream, question, reply);
+                let State::Body(pending_request, _) = mem::replace(&mut self.state, State::Head) else { return };
+                self.carry_out(stream, pending_request, reply);
             }
             Err(message) => self.on_panic(stream, message),
         }
@@ -76,13 +76,13 @@ impl<S: Site> HttpStream<S> {
 
     /// The body of a request is complete.
     pub(super) fn on_body_end(&mut self, stream: &mut Stream<'_>) {
-        let (question, receiver) = match mem::replace(&mut self.state, State::Head) {
-            State::Body(question, receiver) => (question, receiver),
+        let (pending_request, receiver) = match mem::replace(&mut self.state, State::Head) {
+            State::Body(pending_request, receiver) => (pending_request, receiver),
             other => return self.state = other,
         };
-        let Found::Endpoint(endpoint) = &question.found else { return };
+        let Found::Endpoint(endpoint) = &pending_request.found else { return };
         let endpoint = Rc::clone(endpoint);
-        self.on_complete(stream, question, &endpoint, receiver);
+        self.on_complete(stream, pending_request, &endpoint, receiver);
     }
 
     /// Hands the last byte of a body back if reading was suspended before the end of the body was passed on. Otherwise

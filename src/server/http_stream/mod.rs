@@ -6,7 +6,7 @@ mod body_receiver;
 mod body_sender;
 #[cfg(feature = "server")]
 mod endpoints;
-mod question;
+mod pending_request;
 mod wait;
 mod waker;
 
@@ -16,7 +16,7 @@ use http::{Method, StatusCode};
 
 #[cfg(feature = "server")]
 use self::body_receiver::BodyReceiver;
-use self::{body_sender::BodySender, question::Question, wait::Wait};
+use self::{body_sender::BodySender, pending_request::PendingRequest, wait::Wait};
 #[cfg(feature = "server")]
 use super::{files, site::Target};
 use super::{
@@ -52,7 +52,7 @@ pub(crate) struct HttpStream<S: Site> {
     pending: Option<PendingHandshake>,
     /// Number of requests whose heads have arrived.
     requests: u64,
-    /// What the deadline of the connection is for.
+    /// The wait that the deadline of the connection ends.
     wait: Wait,
     /// Output waited when the deadline passed last.
     output_waited: bool,
@@ -68,9 +68,9 @@ enum State<S> {
     Head,
     /// The body of a request is being received.
     #[cfg(feature = "server")]
-    Body(Box<Question<S>>, BodyReceiver),
+    Body(Box<PendingRequest<S>>, BodyReceiver),
     /// The reply is deferred.
-    Deferred(Box<Question<S>>, Deferred),
+    Deferred(Box<PendingRequest<S>>, Deferred),
     /// A response is being sent.
     Responding(Box<Source>),
     /// The last response was sent, or another protocol has taken over.
@@ -188,86 +188,92 @@ impl<S: Site> HttpStream<S> {
         if let Err(refusal) = self.site.check(&request, rules, stream.hub) {
             return self.refuse(stream, request.names_websocket(), *refusal);
         }
-        self.admit(stream, Question::new(request, found));
+        self.admit(stream, PendingRequest::new(request, found));
     }
 
     /// Asks the callbacks ahead of the endpoint, then the endpoint.
-    fn admit(&mut self, stream: &mut Stream<'_>, mut question: Box<Question<S::Socket>>) {
+    fn admit(&mut self, stream: &mut Stream<'_>, mut pending_request: Box<PendingRequest<S::Socket>>) {
         loop {
-            let asked = match question.asked {
+            let asked = match pending_request.asked {
                 0 => {
                     let site = Rc::clone(&self.site);
-                    stream.guard(|hub| site.on_request(&question.request, hub))
+                    stream.guard(|hub| site.on_request(&pending_request.request, hub))
                 }
-                _ => match question.gate() {
-                    Some(gate) => stream.guard(|hub| Some(gate(&question.request, hub))),
-                    None => return self.proceed(stream, question),
+                _ => match pending_request.next_callback() {
+                    Some(callback) => stream.guard(|hub| Some(callback(&pending_request.request, hub))),
+                    None => return self.proceed(stream, pending_request),
                 },
             };
-            question.asked += 1;
+            pending_request.asked += 1;
             match asked {
                 Ok(None) => {}
-                Ok(Some(reply)) => return self.carry_out(stream, question, reply),
+                Ok(Some(reply)) => return self.carry_out(stream, pending_request, reply),
                 Err(message) => return self.on_panic(stream, message),
             }
         }
     }
 
     /// Carries out a reply of `on_request` or of an endpoint.
-    fn carry_out(&mut self, stream: &mut Stream<'_>, mut question: Box<Question<S::Socket>>, reply: Reply) {
-        match question.with_added_headers(reply).0 {
+    fn carry_out(
+        &mut self,
+        stream: &mut Stream<'_>,
+        mut pending_request: Box<PendingRequest<S::Socket>>,
+        reply: Reply,
+    ) {
+        match pending_request.with_added_headers(reply).0 {
             ReplyKind::Plain(plain) => {
-                self.count_refused(stream, &question.request);
+                self.count_refused(stream, &pending_request.request);
                 let Plain { status, content_type, body } = plain;
                 let head = ResponseHead { status, content_type: Some(&content_type), headers: None };
                 self.respond_with(stream, head, body);
             }
             ReplyKind::Respond(response) => {
-                self.count_refused(stream, &question.request);
+                self.count_refused(stream, &pending_request.request);
                 self.respond(stream, *response);
             }
             #[cfg(feature = "server")]
             ReplyKind::File(file) => {
-                let response = files::response(*file, &question.request);
+                let response = files::response(*file, &pending_request.request);
                 self.respond(stream, response);
             }
-            ReplyKind::Upgrade(upgrade) if !question.is_admitted => {
-                question.pass(upgrade);
-                self.admit(stream, question);
+            ReplyKind::Upgrade(upgrade) if !pending_request.is_admitted => {
+                pending_request.pass(upgrade);
+                self.admit(stream, pending_request);
             }
             ReplyKind::Upgrade(_) => {
-                log::error!(target: "ws_reactor::server", "the route of {:?} is no WebSocket", question.request.path());
+                let path = pending_request.request.path();
+                log::error!(target: "ws_reactor::server", "the route of {path:?} is no WebSocket");
                 self.respond(stream, response::status(StatusCode::INTERNAL_SERVER_ERROR).map(Body::from));
             }
             ReplyKind::Later(deferred) => match deferred.wait(stream.hub.remote(), stream.id()) {
-                Some(reply) => self.carry_out(stream, question, reply),
+                Some(reply) => self.carry_out(stream, pending_request, reply),
                 None => {
                     // Bytes behind the request stay in the network until the reply.
                     stream.pause();
-                    self.state = State::Deferred(question, deferred);
+                    self.state = State::Deferred(pending_request, deferred);
                 }
             },
         }
     }
 
     /// Passes a request on to its endpoint.
-    fn proceed(&mut self, stream: &mut Stream<'_>, mut question: Box<Question<S::Socket>>) {
-        question.is_admitted = true;
-        let endpoint = match &mut question.found {
+    fn proceed(&mut self, stream: &mut Stream<'_>, mut pending_request: Box<PendingRequest<S::Socket>>) {
+        pending_request.is_admitted = true;
+        let endpoint = match &mut pending_request.found {
             Found::Endpoint(endpoint) => Rc::clone(endpoint),
             #[cfg(feature = "server")]
             Found::Reply(reply) => {
                 let reply = mem::replace(reply, Reply::empty(StatusCode::NOT_FOUND));
-                return self.carry_out(stream, question, reply);
+                return self.carry_out(stream, pending_request, reply);
             }
         };
         #[cfg(feature = "server")]
         if !matches!(*endpoint.target, Target::Socket(_)) {
-            return self.ask(stream, question, &endpoint);
+            return self.ask(stream, pending_request, &endpoint);
         }
-        let mut upgrade = question.upgrade.map_or_else(Upgrade::new, |upgrade| *upgrade);
-        upgrade.extensions = mem::take(question.request.head.extensions_mut());
-        self.upgrade(stream, question.request, &endpoint, upgrade);
+        let mut upgrade = pending_request.upgrade.map_or_else(Upgrade::new, |upgrade| *upgrade);
+        upgrade.extensions = mem::take(pending_request.request.head.extensions_mut());
+        self.upgrade(stream, pending_request.request, &endpoint, upgrade);
     }
 
     /// Hands the stream over to another protocol.
@@ -292,14 +298,14 @@ impl<S: Site> HttpStream<S> {
     fn carry_out_deferred(&mut self, stream: &mut Stream<'_>) -> bool {
         let State::Deferred(_, deferred) = &self.state else { return false };
         let Some(reply) = deferred.take() else { return false };
-        if let State::Deferred(question, _) = mem::replace(&mut self.state, State::Head) {
+        if let State::Deferred(pending_request, _) = mem::replace(&mut self.state, State::Head) {
             stream.resume();
-            self.carry_out(stream, question, reply);
+            self.carry_out(stream, pending_request, reply);
         }
         true
     }
 
-    /// What the connection waits for.
+    /// The present wait of the connection, by its state.
     fn present_wait(&self) -> Wait {
         match &self.state {
             State::Head if self.requests == 0 => Wait::Opening,
@@ -311,7 +317,9 @@ impl<S: Site> HttpStream<S> {
             },
             #[cfg(feature = "server")]
             State::Body(_, receiver) => Wait::body(self.requests, receiver.received()),
-            State::Deferred(question, _) if self.requests == 1 && question.request.names_websocket() => Wait::Opening,
+            State::Deferred(pending_request, _) if self.requests == 1 && pending_request.request.names_websocket() => {
+                Wait::Opening
+            }
             State::Deferred(..) => Wait::Reply(self.requests),
             State::Responding(_) | State::Ended => Wait::Output,
         }

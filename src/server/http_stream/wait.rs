@@ -1,4 +1,4 @@
-//! What a connection of HTTP waits for, and how long.
+//! The waits of an HTTP connection, each with its time-out.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use crate::server::site::HttpConfig;
 /// Part of a body that restarts its time-out.
 pub(super) const PROGRESS_BYTES: u64 = 4 * 1024;
 
-/// What a connection waits for. The time-out starts again where the value changes: with each request, counted from 1,
-/// and with each part of a body.
+/// A wait for the client or for the application. The time-out starts again where the value changes: with each request,
+/// counted from 1, and with each part of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wait {
     /// The first request, or the reply to a handshake. Its time-out runs from accept.

@@ -27,7 +27,7 @@ use crate::{http::route_error::RouteError, server::RouteTable};
 /// Makes a handler for each accepted handshake.
 type Factory = dyn Fn(&Handshake) -> Box<dyn Handler>;
 
-/// What the requests of a server lead to.
+/// The endpoints of a server.
 enum Endpoints {
     /// Every path is a WebSocket.
     One(Rc<Endpoint<Rc<Factory>>>),

@@ -71,7 +71,7 @@ struct Route {
     rules: Rules,
 }
 
-/// What a pattern of a route stands for.
+/// The paths that a pattern covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// Its paths.
@@ -252,11 +252,14 @@ impl Routes {
     ///         Some("Bearer sesame") => Ok(Upgrade::new().extension(User("ann".to_owned()))),
     ///         _ => Err(StatusCode::UNAUTHORIZED),
     ///     })
-    ///     .get("/", |request, _| Reply::html(request.extension::<User>().map_or("nobody".to_owned(), |user| user.0.clone())));
+    ///     .get("/", |request, _| match request.extension::<User>() {
+    ///         Some(User(name)) => Reply::html(format!("hello {name}")),
+    ///         None => StatusCode::UNAUTHORIZED.into(),
+    ///     });
     /// let routes = Routes::new().get("/", |_, _| Reply::html("hello")).scope("/admin", admin);
     /// ```
     pub fn on_request<R: Into<Reply>>(mut self, reply: impl Fn(&Request, &mut Hub) -> R + 'static) -> Self {
-        self.rules.gates.push(Rc::new(move |request, hub| reply(request, hub).into()));
+        self.rules.callbacks.push(Rc::new(move |request, hub| reply(request, hub).into()));
         self
     }
 

@@ -1,4 +1,4 @@
-//! What a server answers: its routes, the checks of an opening handshake, and the way to a session.
+//! A listening server: its routes, the checks of an opening handshake, and the start of a session.
 
 mod opening;
 

@@ -6,32 +6,32 @@ use crate::{
     http::Request,
     server::{
         reply::{Reply, upgrade::Upgrade},
-        site::{Found, Gate},
+        site::{Found, OnRequest},
     },
 };
 
 /// A request that is not answered yet.
-pub(super) struct Question<S> {
+pub(super) struct PendingRequest<S> {
     pub(super) request: Request,
     pub(super) found: Found<S>,
     /// Number of callbacks ahead of the endpoint that were asked.
     pub(super) asked: usize,
     /// All of them have let the request pass.
     pub(super) is_admitted: bool,
-    /// What they have added.
+    /// Headers, values and limits that the callbacks have added.
     pub(super) upgrade: Option<Box<Upgrade>>,
 }
 
-impl<S> Question<S> {
+impl<S> PendingRequest<S> {
     /// In a box from the start: a request is large, and is passed on several times.
     pub(super) fn new(request: Request, found: Found<S>) -> Box<Self> {
-        Box::new(Question { request, found, asked: 0, is_admitted: false, upgrade: None })
+        Box::new(PendingRequest { request, found, asked: 0, is_admitted: false, upgrade: None })
     }
 
     /// The next callback ahead of the endpoint, after that of the server.
-    pub(super) fn gate(&self) -> Option<Rc<Gate>> {
+    pub(super) fn next_callback(&self) -> Option<Rc<OnRequest>> {
         match &self.found {
-            Found::Endpoint(endpoint) => endpoint.rules.gates.get(self.asked - 1).cloned(),
+            Found::Endpoint(endpoint) => endpoint.rules.callbacks.get(self.asked - 1).cloned(),
             #[cfg(feature = "server")]
             Found::Reply(_) => None,
         }
