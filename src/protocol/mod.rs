@@ -103,6 +103,7 @@ pub(crate) mod deflate;
 pub(crate) mod encoder;
 mod endpoint;
 pub(crate) mod error;
+pub(crate) mod event_stream;
 pub(crate) mod framing;
 pub(crate) mod handshake;
 pub(crate) mod incoming;

@@ -335,6 +335,14 @@ impl Hub {
         }
     }
 
+    /// Makes the stream an event stream: it can subscribe to topics, and gets what is published as events.
+    #[cfg(feature = "server")]
+    pub(crate) fn start_event_stream(&mut self, id: ConnectionId) {
+        if let Some(outbound) = self.outbounds.open_mut(id) {
+            outbound.encoding = Encoding::EventStream;
+        }
+    }
+
     /// The connection is not being read, so a missing pong means nothing.
     pub(crate) fn is_reading_suspended(&self, id: ConnectionId) -> bool {
         self.outbound(id).is_some_and(|outbound| !outbound.may_read() || outbound.state.is_reread_due())

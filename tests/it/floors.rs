@@ -29,7 +29,7 @@ const ABOVE: [&str; 4] = ["fuzzing", "guide", "lib", "measuring"];
 const BELOW_ERRORS: [&str; 5] = ["http", "net", "protocol", "proxy", "url"];
 
 /// The parts of `protocol` that the reactor may import: what output consists of, and nothing of handshakes.
-const PROTOCOL_IN_REACTOR: [&str; 16] = [
+const PROTOCOL_IN_REACTOR: [&str; 17] = [
     "CloseCode",
     "CloseReason",
     "ClosedBy",
@@ -42,6 +42,7 @@ const PROTOCOL_IN_REACTOR: [&str; 16] = [
     "Version",
     "deflate",
     "encoder",
+    "event_stream",
     "framing",
     "incoming",
     "mask",

@@ -13,6 +13,9 @@ pub(in crate::reactor) enum Encoding {
     Opening,
     /// Frames of a WebSocket.
     WebSocket(Encoder),
+    /// Server-sent events: published messages only.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
+    EventStream,
 }
 
 impl Encoding {
@@ -21,14 +24,25 @@ impl Encoding {
     pub(in crate::reactor) fn encoder(self) -> Option<Encoder> {
         match self {
             Encoding::WebSocket(encoder) => Some(encoder),
-            Encoding::Raw | Encoding::Http | Encoding::Opening => None,
+            Encoding::Raw | Encoding::Http | Encoding::Opening | Encoding::EventStream => None,
         }
+    }
+
+    /// Returns `true` if published messages can be encoded.
+    pub(in crate::reactor) fn is_publishable(self) -> bool {
+        matches!(self, Encoding::WebSocket(_) | Encoding::EventStream)
+    }
+
+    /// Returns `true` if the peer is a client of HTTP, which reads its responses before it is read again: no two ends
+    /// wait for each other.
+    pub(in crate::reactor) fn is_http(self) -> bool {
+        matches!(self, Encoding::Http | Encoding::EventStream)
     }
 
     /// Returns `true` if the protocol itself says where its parts end, so that an end of the stream cannot cut one off
     /// unnoticed.
     pub(in crate::reactor) fn has_ends(self) -> bool {
-        matches!(self, Encoding::Http | Encoding::WebSocket(_))
+        self.is_http() || self.is_publishable()
     }
 
     /// Returns `true` if only the protocol of the connection sends, and not the application.

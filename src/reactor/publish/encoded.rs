@@ -72,11 +72,15 @@ impl EncodedFrame {
 
     /// Blocks that are queued without a copy.
     pub(in crate::reactor) fn shared_blocks(&self) -> impl Iterator<Item = &SharedBlock> {
-        let head = Some(&self.head).filter(|head| head.as_bytes().len() > SMALL_FRAME_BYTES);
-        head.into_iter().chain(self.body.as_ref().map(|(block, _, _)| block))
+        shared(&self.head).into_iter().chain(self.body.as_ref().map(|(block, _, _)| block))
     }
 
     pub(in crate::reactor) fn release(self, blocks: &mut Blocks) {
         blocks.give(self.head);
     }
+}
+
+/// A block, if it is queued without a copy.
+pub(super) fn shared(block: &SharedBlock) -> Option<&SharedBlock> {
+    Some(block).filter(|block| block.as_bytes().len() > SMALL_FRAME_BYTES)
 }

@@ -14,6 +14,7 @@ use crate::{
         publish::{
             Published,
             encoded::{EncodedFrame, ShareKey},
+            event::PublishedEvent,
         },
     },
     send_status::SendStatus,
@@ -99,7 +100,7 @@ impl Hub {
         let mut frames = Vec::new();
         let published = self.publish_with(
             topic,
-            keyed.message,
+            PublishedEvent::new(keyed.message, Some(keyed.key)),
             NO_CONNECTION,
             |outbound| outbound.admits_latest(keyed.key),
             |hub, key, encoder| hub.deliver_keyed(key, encoder, keyed, &mut frames),
@@ -169,7 +170,7 @@ impl Outbound {
     }
 
     /// Queues a frame in the place of a waiting frame with the same key. Returns whether there was one.
-    fn put_latest(&mut self, key: &str, frame: SharedBlock, shared: usize, pools: &mut Pools) -> bool {
+    pub(super) fn put_latest(&mut self, key: &str, frame: SharedBlock, shared: usize, pools: &mut Pools) -> bool {
         let before = self.queued();
         let queue = self.queue.get_or_insert_with(|| pools.take_queue());
         let replaced = queue.put_latest(&mut pools.blocks, key, frame, shared);

@@ -1,6 +1,7 @@
 //! Publishing: one message to all subscribers of a topic, encoded once.
 
 pub(super) mod encoded;
+mod event;
 mod latest;
 mod publisher;
 pub(super) mod topics;
@@ -10,7 +11,7 @@ use super::{
     connection::{outbound::Outbound, output_rule::Admission},
     hub::Hub,
     id::ConnectionId,
-    publish::publisher::Publisher,
+    publish::{event::PublishedEvent, publisher::Publisher},
 };
 use crate::{
     protocol::{Message, Outgoing, encoder::Encoder, message::Summary, outgoing::OutgoingKind},
@@ -32,7 +33,8 @@ pub struct Published {
     /// [`OutputLimits::limit_bytes`](crate::OutputLimits::limit_bytes) or
     /// [`ReactorConfig::excess_output_bytes`](crate::ReactorConfig::excess_output_bytes).
     pub closed: usize,
-    /// The protocol version has no binary messages ([`SendStatus::Unsupported`](crate::SendStatus::Unsupported)).
+    /// The message is binary, and the protocol version, or an event stream, has no binary messages
+    /// ([`SendStatus::Unsupported`](crate::SendStatus::Unsupported)).
     pub unsupported: usize,
 }
 
@@ -76,13 +78,13 @@ impl Hub {
         self.publish_outgoing(topic, message.into(), except, true)
     }
 
-    /// Subscribes an open WebSocket to a topic. The subscription ends with the connection.
+    /// Subscribes an open WebSocket or event stream to a topic. The subscription ends with the connection.
     ///
-    /// Returns `false` if the WebSocket is subscribed already, and if the connection is a raw stream, not open yet,
+    /// Returns `false` if the connection is subscribed already, and if the connection is a raw stream, not open yet,
     /// closing or ended.
     pub fn subscribe(&mut self, id: ConnectionId, topic: &str) -> bool {
-        let speaks = self.outbounds.open_mut(id).is_some_and(|outbound| outbound.encoder().is_some());
-        speaks && self.topics.subscribe(id.key(), topic)
+        let takes_messages = self.outbounds.open_mut(id).is_some_and(|outbound| outbound.encoding.is_publishable());
+        takes_messages && self.topics.subscribe(id.key(), topic)
     }
 
     /// Ends a subscription. Returns `false` if there is none, or if the connection is closing or has ended.
@@ -108,7 +110,7 @@ impl Hub {
         let mut publisher = Publisher::new(message, compress, &mut self.pools);
         let published = self.publish_with(
             topic,
-            message,
+            PublishedEvent::new(message, None),
             except,
             |outbound| outbound.has_room().then_some(Admission::Accept),
             |hub, key, encoder| publisher.deliver(hub, key, encoder),
@@ -123,18 +125,22 @@ impl Hub {
     fn publish_with(
         &mut self,
         topic: &str,
-        message: Message<'_>,
+        mut event: PublishedEvent<'_>,
         except: usize,
         admit: impl Fn(&mut Outbound) -> Option<Admission>,
         mut deliver: impl FnMut(&mut Hub, usize, Encoder),
     ) -> Published {
-        let mut published = Published::default();
+        let (message, mut published) = (event.message, Published::default());
         let members = self.topics.members(topic).len();
         self.deliveries_left = self.deliveries_left.saturating_sub(members);
         for index in 0..members {
             let key = self.topics.members(topic)[index].connection as usize;
             let outbound = &mut self.outbounds[key];
             let Some(encoder) = outbound.encoder().filter(|_| outbound.state.is_open() && key != except) else {
+                if key != except && outbound.is_event_stream() {
+                    let admission = admit(outbound);
+                    self.publish_event(key, admission, &mut event, &mut published);
+                }
                 continue;
             };
             if !encoder.supports(message) {
@@ -152,6 +158,7 @@ impl Hub {
             deliver(self, key, encoder);
             self.settle_published(key, admission, &mut published);
         }
+        event.finish(&mut self.pools);
         self.stats.messages_out += published.queued as u64;
         published
     }

@@ -11,7 +11,6 @@ use crate::{
     reactor::{
         connection::{
             closing_timer::ClosingTimer,
-            encoding::Encoding,
             outbound::{Outbound, counts::Counts},
             output_rule::{OutputRule, Passed},
             ping_mark::{PingMark, PingProgress},
@@ -230,9 +229,9 @@ impl Outbound {
     }
 
     /// Returns `true` if only the output keeps the connection from being read, and the output rule may allow a read all
-    /// the same. A client of HTTP reads its responses before it is read again: no two ends wait for each other.
+    /// the same.
     fn may_be_read_anyway(&self) -> bool {
-        self.state.is_held_by_output() && self.encoding != Encoding::Http
+        self.state.is_held_by_output() && !self.encoding.is_http()
     }
 
     /// Bytes that may be read although the output is above its mark.

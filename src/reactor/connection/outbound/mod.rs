@@ -236,16 +236,28 @@ impl Outbound {
 
     /// Queues an encoded frame, without a copy unless a copy is cheaper.
     pub(in crate::reactor) fn encoded(&mut self, frame: &EncodedFrame, pools: &mut Pools) {
-        let queue = self.queue.get_or_insert_with(|| pools.take_queue());
-        let head = frame.head.as_bytes();
-        if queue.is_empty() || head.len() > SMALL_FRAME_BYTES {
-            queue.append_shared(&frame.head, 0, head.len(), frame.body.is_none());
-        } else {
-            queue.append(&mut pools.blocks, head.len(), frame.body.is_none(), |out| out.extend_from_slice(head));
-        }
+        let queue = self.shared_block(&frame.head, frame.body.is_none(), pools);
         if let Some((block, start, end)) = &frame.body {
             queue.append_shared(block, *start, *end, true);
         }
+    }
+
+    /// Queues a block that other connections share, without a copy unless a copy is cheaper.
+    #[inline]
+    pub(in crate::reactor) fn shared_block(
+        &mut self,
+        block: &SharedBlock,
+        ends_frame: bool,
+        pools: &mut Pools,
+    ) -> &mut Queue {
+        let queue = self.queue.get_or_insert_with(|| pools.take_queue());
+        let bytes = block.as_bytes();
+        if queue.is_empty() || bytes.len() > SMALL_FRAME_BYTES {
+            queue.append_shared(block, 0, bytes.len(), ends_frame);
+        } else {
+            queue.append(&mut pools.blocks, bytes.len(), ends_frame, |out| out.extend_from_slice(bytes));
+        }
+        queue
     }
 
     pub(in crate::reactor) fn ping(&mut self, encoder: Encoder, data: &[u8], pools: &mut Pools) {
