@@ -181,7 +181,7 @@ pub use crate::{
 #[doc(inline)]
 pub use crate::{
     http::route_error::RouteError,
-    server::{Files, RequestBody, Upload},
+    server::{EventStream, Files, RequestBody, Upload},
     websocket::Routes,
 };
 

@@ -66,6 +66,9 @@ pub(crate) enum BodyLength {
     Known(u64),
     /// The end is marked by the last chunk, or in HTTP/1.0 by the end of the connection.
     Unknown,
+    /// The end of the connection is that of the body (RFC 9112 §6.3), so the body is not framed.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
+    UntilClose,
 }
 
 /// Head of a response.
@@ -293,7 +296,7 @@ impl HttpConnection {
             BodyLength::Known(length) => write_content_length(length, out),
             BodyLength::Unknown if chunked => write_header(&header::TRANSFER_ENCODING, b"chunked", out),
             // The end of the connection ends the body.
-            BodyLength::Unknown => self.exchange.persists &= self.exchange.is_head,
+            BodyLength::Unknown | BodyLength::UntilClose => self.exchange.persists &= self.exchange.is_head,
         }
         // `Upgrade` must also be listed in `Connection` (RFC 9110 §7.8).
         let connection: &[u8] = match (

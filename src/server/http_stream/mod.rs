@@ -236,6 +236,8 @@ impl<S: Site> HttpStream<S> {
                 let response = files::response(*file, &pending_request.request);
                 self.respond(stream, response);
             }
+            #[cfg(feature = "server")]
+            ReplyKind::Events(events) => self.start_events(stream, &pending_request.request, *events),
             ReplyKind::Upgrade(upgrade) if !pending_request.is_admitted => {
                 pending_request.pass(upgrade);
                 self.admit(stream, pending_request);

@@ -15,6 +15,8 @@ use self::{
     responder::{Deferred, Responder},
     upgrade::Upgrade,
 };
+#[cfg(feature = "server")]
+use super::event_stream::EventStream;
 use crate::{buffer::Bytes, http::response};
 
 /// Reply to a request: respond with HTTP, accept the WebSocket, or reply later.
@@ -45,6 +47,8 @@ pub(crate) enum ReplyKind {
     Respond(Box<Response<Body>>),
     #[cfg(feature = "server")]
     File(Box<FileReply>),
+    #[cfg(feature = "server")]
+    Events(Box<EventStream>),
     Later(Deferred),
 }
 
@@ -210,7 +214,7 @@ impl Reply {
     }
 
     /// Replaces the status of a response. A [`file`](Self::file) is then sent whole, whatever conditions and range the
-    /// request has. An upgrade and a deferred reply are unchanged.
+    /// request has. An upgrade, an event stream and a deferred reply are unchanged.
     ///
     /// ```
     /// use ws_reactor::{Reply, http::StatusCode};
@@ -223,6 +227,8 @@ impl Reply {
             ReplyKind::Respond(response) => *response.status_mut() = status,
             #[cfg(feature = "server")]
             ReplyKind::File(file) => file.status = Some(status),
+            #[cfg(feature = "server")]
+            ReplyKind::Events(_) => {}
             ReplyKind::Upgrade(_) | ReplyKind::Later(_) => {}
         }
         self
@@ -253,6 +259,11 @@ impl Reply {
             ReplyKind::File(mut file) => {
                 add(&mut file.headers, name, value);
                 ReplyKind::File(file)
+            }
+            #[cfg(feature = "server")]
+            ReplyKind::Events(mut events) => {
+                add(&mut events.headers, name, value);
+                ReplyKind::Events(events)
             }
             later @ ReplyKind::Later(_) => later,
         })
@@ -289,6 +300,14 @@ fn location_value(location: &str) -> HeaderValue {
 impl From<Upgrade> for Reply {
     fn from(upgrade: Upgrade) -> Self {
         Reply(ReplyKind::Upgrade(Box::new(upgrade)))
+    }
+}
+
+/// Responds with 200 and events, as they are published.
+#[cfg(feature = "server")]
+impl From<EventStream> for Reply {
+    fn from(events: EventStream) -> Self {
+        Reply(ReplyKind::Events(Box::new(events)))
     }
 }
 

@@ -149,6 +149,25 @@ impl Routes {
         self.add(pattern, Methods::WebSocket, Target::Socket(factory))
     }
 
+    /// Answers `GET` of a path with events. `respond` returns an [`EventStream`](crate::EventStream), a `Result` with one, or
+    /// any other reply. The path may have a WebSocket beside.
+    ///
+    /// ```
+    /// use ws_reactor::{EventStream, Routes, http::StatusCode};
+    ///
+    /// let routes = Routes::new().event_stream("/rooms/{room}/events", |request, _| match request.param("room") {
+    ///     "secret" => Err(StatusCode::FORBIDDEN),
+    ///     room => Ok(EventStream::topic(room)),
+    /// });
+    /// ```
+    pub fn event_stream<R: Into<Reply>>(
+        self,
+        pattern: &str,
+        respond: impl Fn(&Request, &mut Hub) -> R + 'static,
+    ) -> Self {
+        self.get(pattern, respond)
+    }
+
     /// Takes the bodies of `POST` and `PUT` requests of a path as they arrive, up to
     /// [`max_body_bytes`](Self::max_body_bytes). `factory` makes the [`Upload`] of each
     /// request, or the reply if its body is not wanted; a client that has sent `Expect: 100-continue` does not send it

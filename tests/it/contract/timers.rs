@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 /// The rows of the table, by name.
-const ROWS: [(&str, fn()); 14] = [
+const ROWS: [(&str, fn()); 15] = [
     ("connect, raw", connect_of_a_raw_stream),
     ("opening, client", opening_of_a_client),
     ("refusal, client", body_of_a_refusal),
@@ -25,6 +25,7 @@ const ROWS: [(&str, fn()); 14] = [
     ("body, server", body_of_a_request),
     ("reply, server", deferred_reply),
     ("keep-alive, server", keep_alive),
+    ("comment, server", comment_on_an_event_stream),
     ("silence", || both(silence)),
     ("pong", || both(pong)),
     ("stall", || both(stall)),
@@ -318,6 +319,8 @@ impl Http {
                 }
                 "/large" => Reply::html("x".repeat(60_000)),
                 "/body" => Reply::upgrade(),
+                #[cfg(feature = "server")]
+                "/events" => ws_reactor::EventStream::topic("a").into(),
                 _ => Reply::html("page"),
             })
             .on_error(move |_, error| log.borrow_mut().push(error.to_string()));
@@ -419,6 +422,21 @@ fn keep_alive() {
     slow.reactor.advance(80 * SECOND).unwrap();
     assert!(slow.reactor.kernel_mut().is_ended(slow.peer));
     assert!(slow.errors.borrow().is_empty());
+}
+
+fn comment_on_an_event_stream() {
+    #[cfg(feature = "server")]
+    {
+        let mut http = Http::new();
+        http.send(GET.replace("/ ", "/events "));
+        assert_eq!(http.status(), "200");
+        for _ in 0..3 {
+            http.reactor.advance(15 * SECOND - Duration::from_millis(1)).unwrap();
+            assert_eq!(http.reactor.kernel_mut().received(http.peer), b"");
+            http.reactor.advance(Duration::from_millis(1)).unwrap();
+            assert_eq!(http.reactor.kernel_mut().received(http.peer), b":\n\n");
+        }
+    }
 }
 
 fn lingering_of_a_response() {

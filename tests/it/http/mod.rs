@@ -3,6 +3,7 @@
 mod bodies;
 mod connections;
 mod differential;
+mod events;
 mod files;
 mod routes;
 mod smuggling;
