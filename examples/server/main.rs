@@ -7,6 +7,7 @@
 //! | `GET /` | a page with a chat over `/topics/lobby` |
 //! | any method `/echo` | its body, with its `Content-Type`; a WebSocket gets its messages back |
 //! | WebSocket `/topics/{topic}` | subscribes, and publishes what it is sent |
+//! | `GET /topics/{topic}/events` | an event stream of what is published |
 //! | `POST /topics/{topic}` | publishes the body; 202 |
 //! | `GET /stream/{bytes}` | so many bytes, made as the client reads |
 //! | `POST /count` | the number of bytes of a body of up to 1 GiB |
@@ -31,7 +32,7 @@ use std::{
 #[cfg(feature = "tls")]
 use ws_reactor::TlsConfig;
 use ws_reactor::{
-    BodyStream, Callbacks, CloseCode, Reactor, Reply, Request, RequestBody, Routes, Server, Upload,
+    BodyStream, Callbacks, CloseCode, EventStream, Reactor, Reply, Request, RequestBody, Routes, Server, Upload,
     http::{HeaderValue, StatusCode, header},
     on_message,
 };
@@ -74,6 +75,9 @@ fn routes(root: PathBuf) -> Routes {
             })
         })
         .websocket("/topics/{topic}", |handshake| topic(handshake.request().param("topic").to_owned()))
+        .event_stream("/topics/{topic}/events", |request, _| {
+            EventStream::topic(request.param("topic")).retry(Duration::from_secs(2))
+        })
         .post("/topics/{topic}", |request, hub| {
             let topic = request.param("topic");
             if topic.contains('\0') {
