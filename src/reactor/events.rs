@@ -2,7 +2,7 @@
 
 use std::{any::Any, collections::VecDeque, fmt, rc::Rc};
 
-use super::{Reactor, hub::Hub, id::ConnectionId};
+use super::{Reactor, connection::outbound::Outbound, hub::Hub, id::ConnectionId};
 use crate::{net::Kernel, send_status::SendStatus};
 
 /// Event of a handler that waits for another thread during the opening handshake.
@@ -83,10 +83,21 @@ impl Hub {
     }
 
     pub(super) fn notify_boxed(&mut self, id: ConnectionId, event: Box<dyn Any>) -> SendStatus {
-        let Some(outbound) = self.outbound(id).filter(|_| self.is_open(id)) else { return SendStatus::Closed };
-        let life = outbound.life();
-        self.deferred.events.0.push_back(Event { id, life, value: Value::Own(event) });
+        if !self.is_open(id) {
+            return SendStatus::Closed;
+        }
+        self.push_event(id, Value::Own(event));
         SendStatus::Queued
+    }
+
+    /// Wakes the handler of a connection that waits, although the connection is not open for the application.
+    pub(super) fn wake(&mut self, id: ConnectionId) {
+        self.push_event(id, Value::Own(Box::new(Wakeup)));
+    }
+
+    fn push_event(&mut self, id: ConnectionId, value: Value) {
+        let life = self.outbound(id).map_or(0, Outbound::life);
+        self.deferred.events.0.push_back(Event { id, life, value });
     }
 
     pub(super) fn notify_topic_shared(&mut self, topic: &str, event: Rc<dyn Any>) -> usize {

@@ -51,7 +51,10 @@ pub use self::{
     hub::Hub,
     id::{ConnectionId, ListenerId, TimerId},
     listen::Listening,
-    publish::Published,
+    publish::{
+        Published,
+        history::{HistoryLimits, Replay, StoredEvent},
+    },
     remote::Remote,
     slow_turn::SlowTurn,
     stats::Stats,

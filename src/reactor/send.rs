@@ -10,6 +10,7 @@ use super::{
     hub::Hub,
     id::ConnectionId,
     pools::Pools,
+    publish::event::PendingEvent,
 };
 use crate::{
     buffer::{Block, LARGE_PAYLOAD_BYTES, SharedBlock},
@@ -23,7 +24,8 @@ use crate::{
 };
 
 impl Hub {
-    /// Sends a message: a string as text, bytes as binary. The message is compressed if compression was negotiated.
+    /// Sends a message: a string as text, bytes as binary. The message is compressed if compression was negotiated. On
+    /// an event stream a text is an event, and a binary message is [`Unsupported`](SendStatus::Unsupported).
     ///
     /// See [`SendStatus`] for the results and [`OutputLimits`](crate::OutputLimits) for back-pressure.
     #[inline]
@@ -53,7 +55,7 @@ impl Hub {
     fn send_message(&mut self, id: ConnectionId, message: Message<'_>, compress: bool) -> SendStatus {
         let Some(outbound) = self.outbounds.open_mut(id) else { return SendStatus::Closed };
         let Some(encoder) = outbound.encoder().filter(|encoder| encoder.supports(message)) else {
-            return unsupported(outbound);
+            return self.send_pending_event(id, PendingEvent::new(message, None));
         };
         log::trace!(target: "ws_reactor::reactor", "{id} send {}", Summary(message));
         if !outbound.has_room() {
@@ -124,7 +126,7 @@ impl Hub {
     pub fn write(&mut self, id: ConnectionId, bytes: &[u8]) -> SendStatus {
         let Some(outbound) = self.outbounds.open_mut(id) else { return SendStatus::Closed };
         if outbound.encoding != Encoding::Raw || outbound.is_away() {
-            return unsupported(outbound);
+            return outbound.unsupported();
         }
         let queue = |hub: &mut Hub| {
             hub.outbounds[id.key()].write(bytes, true, &mut hub.pools);
@@ -187,7 +189,7 @@ impl Hub {
         };
         match outbound.encoder() {
             Some(encoder) if encoder.version().supports_ping() => queue(outbound, encoder, &mut self.pools),
-            _ => return unsupported(outbound),
+            _ => return outbound.unsupported(),
         }
         self.touch(id.key());
         SendStatus::Queued
@@ -244,10 +246,4 @@ impl Hub {
         self.callback.message_buffer = message_buffer;
         sent
     }
-}
-
-/// Status of a send that the connection cannot carry out: a client between two connections is closed.
-#[cold]
-fn unsupported(outbound: &Outbound) -> SendStatus {
-    if outbound.is_away() { SendStatus::Closed } else { SendStatus::Unsupported }
 }

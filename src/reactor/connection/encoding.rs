@@ -13,7 +13,7 @@ pub(in crate::reactor) enum Encoding {
     Opening,
     /// Frames of a WebSocket.
     WebSocket(Encoder),
-    /// Server-sent events: published messages only.
+    /// Server-sent events.
     #[cfg_attr(not(feature = "server"), allow(dead_code))]
     EventStream,
 }
@@ -26,6 +26,11 @@ impl Encoding {
             Encoding::WebSocket(encoder) => Some(encoder),
             Encoding::Raw | Encoding::Http | Encoding::Opening | Encoding::EventStream => None,
         }
+    }
+
+    /// Returns `true` for frames of a WebSocket.
+    pub(in crate::reactor) fn is_websocket(self) -> bool {
+        matches!(self, Encoding::WebSocket(_))
     }
 
     /// Returns `true` if published messages can be encoded.

@@ -43,6 +43,7 @@
 //! | body, server      | 10 s    | the head                 | 4 KiB                  | it is not read      |        |
 //! | reply, server     | 60 s    | the request              | nothing                |                     | 60 s   |
 //! | keep-alive, server| 75 s    | the last response        | nothing                | output waits        |        |
+//! | poll, server      | 25 s    | the request              | nothing                |                     | 25 s   |
 //! | comment, server   | 15 s    | the last comment         | nothing                | output waits        |        |
 //! | silence           | 20 s    | the last sign of life    | a sign of life         | it is not read      |        |
 //! | pong              | 20 s    | the ping has left        | a sign of life         | it is not read      | 60 s   |
@@ -68,6 +69,7 @@
 //! | body, server      | 408; `Server::on_error` gets `Timeout(Request)`                                              |
 //! | reply, server     | 503; `Server::on_error` gets `Timeout(Request)`                                              |
 //! | keep-alive, server| none: nothing is missing                                                                     |
+//! | poll, server      | none: the response says that there is no message                                             |
 //! | comment, server   | none: a comment is sent on the event stream                                                  |
 //! | silence           | none: a ping is sent                                                                         |
 //! | pong              | 1006, `Timeout(Pong)`                                                                        |

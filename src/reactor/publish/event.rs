@@ -1,31 +1,47 @@
-//! Delivering a message to event streams: encoded once, as an event, for all of them.
+//! Server-sent events: sending one to an event stream, and publishing one, encoded once for all of them.
 
 use std::rc::Rc;
 
 use super::{Published, encoded::shared};
 use crate::{
     buffer::{Blocks, SharedBlock},
-    protocol::{Message, event_stream::write_event},
+    protocol::{Message, event_stream::Event},
     reactor::{
+        callback_scope::NO_CONNECTION,
         connection::{encoding::Encoding, outbound::Outbound, output_rule::Admission},
         hub::Hub,
+        id::ConnectionId,
         pools::Pools,
     },
+    send_status::SendStatus,
 };
 
-/// A published message for subscribers that are event streams.
-pub(super) struct PublishedEvent<'m> {
-    pub(super) message: Message<'m>,
+/// A message for event streams.
+pub(in crate::reactor) struct PendingEvent<'m> {
+    /// `None`: the message is binary.
+    event: Option<Event<'m>>,
+    /// The id of an event that is in a history.
+    number: Option<u64>,
     /// Key of a message of which only the latest counts.
     latest: Option<&'m str>,
-    /// The event, once a subscriber needs it.
+    /// The event, once a stream needs it.
     block: Option<SharedBlock>,
 }
 
-impl<'m> PublishedEvent<'m> {
+impl<'m> PendingEvent<'m> {
     #[inline]
-    pub(super) fn new(message: Message<'m>, latest: Option<&'m str>) -> Self {
-        PublishedEvent { message, latest, block: None }
+    pub(in crate::reactor) fn new(message: Message<'m>, latest: Option<&'m str>) -> Self {
+        let event = if let Message::Text(text) = message { Some(Event::new(text)) } else { None };
+        PendingEvent { event, number: None, latest, block: None }
+    }
+
+    fn encode(event: Event<'_>, number: Option<u64>, blocks: &mut Blocks) -> SharedBlock {
+        let mut block = blocks.take(event.data.len());
+        if let Some(block) = Rc::get_mut(&mut block) {
+            event.write(number, block.bytes_mut());
+            block.freeze();
+        }
+        block
     }
 
     /// Returns the buffer of the event to the pool.
@@ -35,38 +51,105 @@ impl<'m> PublishedEvent<'m> {
             pools.blocks.give(block);
         }
     }
+}
 
-    fn encode(text: &str, blocks: &mut Blocks) -> SharedBlock {
-        let mut block = blocks.take(text.len());
-        if let Some(block) = Rc::get_mut(&mut block) {
-            write_event(text, block.bytes_mut());
-            block.freeze();
-        }
-        block
+impl<'m> From<Event<'m>> for PendingEvent<'m> {
+    fn from(event: Event<'m>) -> Self {
+        PendingEvent { event: Some(event), number: None, latest: None, block: None }
     }
 }
 
 impl Hub {
-    /// Queues an event for a subscriber, unless it is refused. `admission`: `None` if the output limits have to decide.
+    /// Sends an event to an event stream. [`send`](Self::send) sends a text as an event without a name.
+    ///
+    /// The results are those of `send`: [`Unsupported`](SendStatus::Unsupported) if the connection is not an event
+    /// stream.
+    ///
+    /// ```
+    /// use ws_reactor::{ConnectionId, Event, EventError, Hub};
+    ///
+    /// fn welcome(hub: &mut Hub, id: ConnectionId, user: &str) -> Result<(), EventError> {
+    ///     hub.send_event(id, Event::new(user).name("welcome")?);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn send_event(&mut self, id: ConnectionId, event: Event<'_>) -> SendStatus {
+        self.send_pending_event(id, event.into())
+    }
+
+    /// Publishes an event: event streams get it with its name and id, WebSockets get the data as a text message.
+    ///
+    /// If the [history](Self::keep_history) of the topic is kept, the id is [`Published::event_id`].
+    pub fn publish_event(&mut self, topic: &str, event: Event<'_>) -> Published {
+        self.publish_once(topic, Message::Text(event.data), event.into(), NO_CONNECTION, true)
+    }
+
+    /// Sends to a connection that is no WebSocket, or whose version has no binary messages.
     #[cold]
-    pub(super) fn publish_event(
+    pub(in crate::reactor) fn send_pending_event(
+        &mut self,
+        id: ConnectionId,
+        mut pending: PendingEvent<'_>,
+    ) -> SendStatus {
+        let Some(outbound) = self.outbounds.open_mut(id) else { return SendStatus::Closed };
+        if pending.event.is_none() || !outbound.is_event_stream() {
+            return outbound.unsupported();
+        }
+        let admission = match pending.latest {
+            Some(latest) => outbound.admits_latest(latest),
+            None => outbound.has_room().then_some(Admission::Accept),
+        };
+        let mut status = SendStatus::from(admission.unwrap_or_else(|| self.admit(id)));
+        if status.is_queued() {
+            self.queue_event(id.key(), &mut pending);
+            self.touch(id.key());
+            if !self.charge_excess(id.key()) {
+                status = SendStatus::Closed;
+            }
+        }
+        pending.finish(&mut self.pools);
+        self.count(id.key(), status)
+    }
+
+    /// Delivers a published message to a subscriber that is no open WebSocket. `admission`: `None` if the output limits
+    /// have to decide.
+    #[cold]
+    pub(super) fn publish_to_http(
         &mut self,
         key: usize,
         admission: Option<Admission>,
-        event: &mut PublishedEvent<'_>,
+        pending: &mut PendingEvent<'_>,
         published: &mut Published,
     ) {
-        let Message::Text(text) = event.message else {
+        let outbound = &self.outbounds[key];
+        if !outbound.state.is_open() {
+            return;
+        }
+        if pending.event.is_none() {
             published.unsupported += 1;
             return;
-        };
+        }
+        if outbound.encoding == Encoding::Http {
+            // A poll: it finds the event in the history.
+            self.wake(outbound.id);
+            published.queued += 1;
+            return;
+        }
         let admission = admission.unwrap_or_else(|| self.admit_published(key));
         if published.count_refused(admission) {
             return;
         }
+        self.queue_event(key, pending);
+        self.settle_published(key, admission, published);
+    }
+
+    /// Queues an event for an open event stream.
+    fn queue_event(&mut self, key: usize, pending: &mut PendingEvent<'_>) {
+        let Some(event) = pending.event else { return };
         let (outbound, pools) = (&mut self.outbounds[key], &mut self.pools);
-        let block = &*event.block.get_or_insert_with(|| PublishedEvent::encode(text, &mut pools.blocks));
-        let is_shared = match event.latest {
+        let number = pending.number;
+        let block = &*pending.block.get_or_insert_with(|| PendingEvent::encode(event, number, &mut pools.blocks));
+        let is_shared = match pending.latest {
             Some(latest) => {
                 let replaced = outbound.put_latest(latest, Rc::clone(block), block.as_bytes().len(), pools);
                 self.stats.conflated += u64::from(replaced);
@@ -81,13 +164,34 @@ impl Hub {
         if is_shared && above > 0 {
             self.excess.add_shared(block, above);
         }
-        self.settle_published(key, admission, published);
+    }
+
+    /// Adds an event to the history of its topic, if that is kept.
+    #[inline]
+    pub(super) fn record(&mut self, topic: &str, pending: &mut PendingEvent<'_>) {
+        if !self.histories.is_empty() {
+            self.record_kept(topic, pending);
+        }
+    }
+
+    #[cold]
+    fn record_kept(&mut self, topic: &str, pending: &mut PendingEvent<'_>) {
+        if let Some(event) = pending.event {
+            pending.number = self.push_history(topic, event);
+        }
+    }
+}
+
+impl PendingEvent<'_> {
+    /// The id of the event in the history.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.number
     }
 }
 
 impl Outbound {
-    /// Returns `true` if the connection is an open event stream.
-    pub(super) fn is_event_stream(&self) -> bool {
-        self.encoding == Encoding::EventStream && self.state.is_open()
+    /// Returns `true` if the connection is an event stream.
+    fn is_event_stream(&self) -> bool {
+        self.encoding == Encoding::EventStream
     }
 }

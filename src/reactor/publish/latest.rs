@@ -14,7 +14,7 @@ use crate::{
         publish::{
             Published,
             encoded::{EncodedFrame, ShareKey},
-            event::PublishedEvent,
+            event::PendingEvent,
         },
     },
     send_status::SendStatus,
@@ -65,7 +65,7 @@ impl Hub {
     fn send_keyed(&mut self, id: ConnectionId, keyed: Keyed<'_>) -> SendStatus {
         let Some(outbound) = self.outbounds.open_mut(id) else { return SendStatus::Closed };
         let Some(encoder) = outbound.encoder().filter(|encoder| encoder.supports(keyed.message)) else {
-            return SendStatus::Unsupported;
+            return self.send_pending_event(id, PendingEvent::new(keyed.message, Some(keyed.key)));
         };
         let admission = match outbound.admits_latest(keyed.key) {
             Some(admission) => admission,
@@ -100,7 +100,8 @@ impl Hub {
         let mut frames = Vec::new();
         let published = self.publish_with(
             topic,
-            PublishedEvent::new(keyed.message, Some(keyed.key)),
+            keyed.message,
+            PendingEvent::new(keyed.message, Some(keyed.key)),
             NO_CONNECTION,
             |outbound| outbound.admits_latest(keyed.key),
             |hub, key, encoder| hub.deliver_keyed(key, encoder, keyed, &mut frames),
@@ -147,7 +148,7 @@ fn with_message<T>(message: Outgoing<'_>, send: impl FnOnce(Message<'_>) -> T) -
 
 impl Outbound {
     /// Admission of a keyed message that the limits need not decide: there is room, or the message replaces another.
-    fn admits_latest(&mut self, key: &str) -> Option<Admission> {
+    pub(super) fn admits_latest(&mut self, key: &str) -> Option<Admission> {
         if self.has_room() {
             return Some(Admission::Accept);
         }

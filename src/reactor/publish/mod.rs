@@ -1,7 +1,9 @@
 //! Publishing: one message to all subscribers of a topic, encoded once.
 
 pub(super) mod encoded;
-mod event;
+pub(super) mod event;
+pub(super) mod history;
+mod keep;
 mod latest;
 mod publisher;
 pub(super) mod topics;
@@ -11,7 +13,7 @@ use super::{
     connection::{outbound::Outbound, output_rule::Admission},
     hub::Hub,
     id::ConnectionId,
-    publish::{event::PublishedEvent, publisher::Publisher},
+    publish::{event::PendingEvent, publisher::Publisher},
 };
 use crate::{
     protocol::{Message, Outgoing, encoder::Encoder, message::Summary, outgoing::OutgoingKind},
@@ -36,6 +38,8 @@ pub struct Published {
     /// The message is binary, and the protocol version, or an event stream, has no binary messages
     /// ([`SendStatus::Unsupported`](crate::SendStatus::Unsupported)).
     pub unsupported: usize,
+    /// Id of the message in the history of the topic, if that is [kept](crate::Hub::keep_history).
+    pub event_id: Option<u64>,
 }
 
 impl Published {
@@ -107,10 +111,23 @@ impl Hub {
     }
 
     fn publish_except(&mut self, topic: &str, message: Message<'_>, except: usize, compress: bool) -> Published {
+        self.publish_once(topic, message, PendingEvent::new(message, None), except, compress)
+    }
+
+    /// Publishes a message to WebSockets and an event to event streams.
+    fn publish_once(
+        &mut self,
+        topic: &str,
+        message: Message<'_>,
+        event: PendingEvent<'_>,
+        except: usize,
+        compress: bool,
+    ) -> Published {
         let mut publisher = Publisher::new(message, compress, &mut self.pools);
         let published = self.publish_with(
             topic,
-            PublishedEvent::new(message, None),
+            message,
+            event,
             except,
             |outbound| outbound.has_room().then_some(Admission::Accept),
             |hub, key, encoder| publisher.deliver(hub, key, encoder),
@@ -125,21 +142,23 @@ impl Hub {
     fn publish_with(
         &mut self,
         topic: &str,
-        mut event: PublishedEvent<'_>,
+        message: Message<'_>,
+        mut event: PendingEvent<'_>,
         except: usize,
         admit: impl Fn(&mut Outbound) -> Option<Admission>,
         mut deliver: impl FnMut(&mut Hub, usize, Encoder),
     ) -> Published {
-        let (message, mut published) = (event.message, Published::default());
+        self.record(topic, &mut event);
+        let mut published = Published { event_id: event.number(), ..Published::default() };
         let members = self.topics.members(topic).len();
         self.deliveries_left = self.deliveries_left.saturating_sub(members);
         for index in 0..members {
             let key = self.topics.members(topic)[index].connection as usize;
             let outbound = &mut self.outbounds[key];
             let Some(encoder) = outbound.encoder().filter(|_| outbound.state.is_open() && key != except) else {
-                if key != except && outbound.is_event_stream() {
+                if key != except && !outbound.encoding.is_websocket() {
                     let admission = admit(outbound);
-                    self.publish_event(key, admission, &mut event, &mut published);
+                    self.publish_to_http(key, admission, &mut event, &mut published);
                 }
                 continue;
             };

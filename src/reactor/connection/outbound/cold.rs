@@ -18,6 +18,7 @@ use crate::{
         dial::reconnect::Reconnection,
         id::TimerId,
     },
+    send_status::SendStatus,
     tls_info::TlsInfo,
 };
 
@@ -226,6 +227,12 @@ impl Outbound {
             allowance if allowance > 0 && self.state.is_held_by_output() => allowance,
             _ => usize::MAX,
         }
+    }
+
+    /// Status of a send that the connection cannot carry out: a client between two connections is closed.
+    #[cold]
+    pub(in crate::reactor) fn unsupported(&self) -> SendStatus {
+        if self.is_away() { SendStatus::Closed } else { SendStatus::Unsupported }
     }
 
     /// Returns `true` if only the output keeps the connection from being read, and the output rule may allow a read all

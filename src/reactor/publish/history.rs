@@ -1,0 +1,249 @@
+//! The last events of topics, for subscribers that come later: a client of an event stream that connects again, and a
+//! poll. Pure: the clocks are arguments.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    rc::Rc,
+    time::{Duration, Instant, SystemTime},
+};
+
+#[cfg(feature = "server")]
+use crate::protocol::event_stream::Event;
+use crate::{buffer::Utf8Bytes, setters::setters};
+
+/// Limits of the history of a topic, for [`Hub::keep_history`](crate::Hub::keep_history). Where one is exceeded, the
+/// oldest events are forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use]
+pub struct HistoryLimits {
+    /// Most events. Default 100.
+    pub max_events: usize,
+    /// Most bytes of data and names. Default 1 MiB.
+    pub max_bytes: usize,
+    /// Age from which an event is forgotten. Default 10 minutes.
+    pub max_age: Duration,
+    /// Time after which the history is not kept any more if the topic has no subscriber, and no event was published or
+    /// asked for. For topics whose names come from clients. Default `None`: never.
+    pub forget_after: Option<Duration>,
+}
+
+impl HistoryLimits {
+    /// The default limits.
+    pub fn new() -> Self {
+        HistoryLimits::default()
+    }
+
+    setters! {
+        max_events: usize,
+        max_bytes: usize,
+        max_age: Duration,
+        forget_after: Option<Duration>,
+    }
+}
+
+impl Default for HistoryLimits {
+    fn default() -> Self {
+        let (max_age, forget_after) = (Duration::from_secs(600), None);
+        HistoryLimits { max_events: 100, max_bytes: 1024 * 1024, max_age, forget_after }
+    }
+}
+
+/// An event of a history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredEvent {
+    /// Larger than the ids of all earlier events of the reactor.
+    pub id: u64,
+    /// The name of the event, if it was [published](crate::Hub::publish_event) with one.
+    pub name: Option<Utf8Bytes>,
+    /// The message.
+    pub data: Utf8Bytes,
+    at: Instant,
+}
+
+impl StoredEvent {
+    #[cfg(feature = "server")]
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        Event { name: self.name.as_deref(), id: None, data: &self.data }.write(Some(self.id), out);
+    }
+
+    fn bytes(&self) -> usize {
+        self.data.len() + self.name.as_ref().map_or(0, |name| name.len())
+    }
+}
+
+/// The events of some topics after one id, from [`Hub::events_after`](crate::Hub::events_after).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Replay {
+    /// In the order of their ids.
+    pub events: Vec<StoredEvent>,
+    /// Events may be missing: up to this id, which is after the one that was asked for. `None`: there is no gap.
+    pub gap_to: Option<u64>,
+}
+
+/// Histories of topics, and the ids of their events.
+#[derive(Debug, Default)]
+pub(crate) struct Histories {
+    topics: HashMap<Rc<str>, History>,
+    /// The last id.
+    last: u64,
+    /// [`sweep`](Self::sweep) is scheduled.
+    is_sweep_scheduled: bool,
+}
+
+#[derive(Debug)]
+struct History {
+    limits: HistoryLimits,
+    events: VecDeque<StoredEvent>,
+    /// Bytes of the events.
+    bytes: usize,
+    /// Events up to this id are not here: they were forgotten, or came before the history.
+    missing_to: u64,
+    used_at: Instant,
+}
+
+impl Histories {
+    /// Makes an id: microseconds of the clock, and always larger than the last one. So ids neither repeat nor go back,
+    /// and after a restart they continue, unless the clock was set back.
+    fn next_id(&mut self, clock: SystemTime) -> u64 {
+        let since_1970 = clock.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let micros = u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX - 1);
+        self.last = micros.max(self.last + 1);
+        self.last
+    }
+
+    /// The id of the last event.
+    #[cfg(any(feature = "server", test))]
+    pub(crate) fn last_id(&self) -> u64 {
+        self.last
+    }
+
+    /// Keeps the history of a topic from now on. Changes the limits of a history that is kept already.
+    pub(crate) fn keep(&mut self, topic: &str, limits: HistoryLimits, clock: SystemTime, now: Instant) {
+        if let Some(history) = self.topics.get_mut(topic) {
+            (history.limits, history.used_at) = (limits, now);
+            return history.trim(now);
+        }
+        let history = History {
+            limits,
+            events: VecDeque::new(),
+            bytes: 0,
+            // Another process may have had a history of the topic.
+            missing_to: self.next_id(clock),
+            used_at: now,
+        };
+        self.topics.insert(topic.into(), history);
+    }
+
+    pub(crate) fn forget(&mut self, topic: &str) -> bool {
+        self.topics.remove(topic).is_some()
+    }
+
+    pub(crate) fn is_kept(&self, topic: &str) -> bool {
+        self.topics.contains_key(topic)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// Adds an event. Returns its id, or `None` if the history of its topic is not kept.
+    pub(crate) fn push(
+        &mut self,
+        topic: &str,
+        name: Option<&str>,
+        data: &str,
+        clock: SystemTime,
+        now: Instant,
+    ) -> Option<u64> {
+        if !self.is_kept(topic) {
+            return None;
+        }
+        let id = self.next_id(clock);
+        let history = self.topics.get_mut(topic)?;
+        let event = StoredEvent { id, name: name.map(Utf8Bytes::from), data: data.into(), at: now };
+        history.used_at = now;
+        history.bytes += event.bytes();
+        history.events.push_back(event);
+        history.trim(now);
+        Some(id)
+    }
+
+    /// The events of topics after an id. `None` if no history of them is kept.
+    pub(crate) fn after<'t>(
+        &mut self,
+        topics: impl IntoIterator<Item = &'t str>,
+        after: u64,
+        now: Instant,
+    ) -> Option<Replay> {
+        let (mut replay, mut is_kept, is_foreign) = (Replay::default(), false, after > self.last);
+        // An id that was not made here is that of another process, whose clock was ahead.
+        let first = if is_foreign { 0 } else { after };
+        for topic in topics {
+            let Some(history) = self.topics.get_mut(topic) else { continue };
+            is_kept = true;
+            history.used_at = now;
+            history.trim(now);
+            if is_foreign || after < history.missing_to {
+                replay.gap_to = replay.gap_to.max(Some(history.missing_to));
+            }
+            replay.events.extend(history.events.range(history.index_after(first)..).cloned());
+        }
+        replay.events.sort_by_key(|event| event.id);
+        is_kept.then_some(replay)
+    }
+
+    /// The first event of a topic after an id.
+    #[cfg(any(feature = "server", test))]
+    pub(crate) fn first_after(&mut self, topic: &str, after: u64, now: Instant) -> Option<StoredEvent> {
+        let after = if after > self.last { 0 } else { after };
+        let history = self.topics.get_mut(topic)?;
+        history.used_at = now;
+        history.trim(now);
+        history.events.get(history.index_after(after)).cloned()
+    }
+
+    /// Returns `true` if a sweep has to be scheduled.
+    pub(crate) fn schedule_sweep(&mut self) -> bool {
+        !self.is_empty() && !std::mem::replace(&mut self.is_sweep_scheduled, true)
+    }
+
+    /// Forgets old events, and the histories of topics that were not used for their time. `in_use`: topics with
+    /// subscribers.
+    pub(crate) fn sweep(&mut self, now: Instant, in_use: impl Fn(&str) -> bool) {
+        self.is_sweep_scheduled = false;
+        self.topics.retain(|topic, history| {
+            history.trim(now);
+            let idle = now.saturating_duration_since(history.used_at);
+            history.limits.forget_after.is_none_or(|most| idle < most) || in_use(topic)
+        });
+    }
+}
+
+impl History {
+    fn trim(&mut self, now: Instant) {
+        while let Some(oldest) = self.events.front() {
+            let is_old = now.saturating_duration_since(oldest.at) >= self.limits.max_age;
+            if !is_old && self.events.len() <= self.limits.max_events && self.bytes <= self.limits.max_bytes {
+                break;
+            }
+            (self.missing_to, self.bytes) = (oldest.id, self.bytes - oldest.bytes());
+            self.events.pop_front();
+        }
+    }
+
+    /// Index of the first event after an id.
+    fn index_after(&self, after: u64) -> usize {
+        self.events.partition_point(|event| event.id <= after)
+    }
+}
+
+#[cfg(test)]
+#[path = "history_tests.rs"]
+mod tests;

@@ -1,0 +1,98 @@
+//! Histories of topics, as the Hub offers them.
+
+use std::time::{Duration, SystemTime};
+
+#[cfg(feature = "server")]
+use super::history::StoredEvent;
+use super::history::{HistoryLimits, Replay};
+#[cfg(feature = "server")]
+use crate::reactor::id::ConnectionId;
+use crate::{protocol::event_stream::Event, reactor::hub::Hub};
+
+/// Interval in which old events are forgotten.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+impl Hub {
+    /// Keeps the last messages of a topic from now on, for clients that come later or connect again. Text messages
+    /// get ids, and event streams send them as `id`.
+    ///
+    /// An [event stream](crate::EventStream) whose client connects again, with `Last-Event-ID`, begins with what was
+    /// published meanwhile. A [`LongPoll`](crate::LongPoll) needs a history. A further call changes the limits.
+    ///
+    /// Ids are microseconds since 1970, or one more than the last id where that is later: they grow over all topics of
+    /// a reactor, and over restarts of the process unless the clock was set back.
+    ///
+    /// ```
+    /// use ws_reactor::{HistoryLimits, Reactor};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let hub = reactor.hub();
+    /// hub.keep_history("prices", HistoryLimits::new().max_events(1000));
+    /// let first = hub.publish("prices", "EUR 1.17").event_id.unwrap();
+    /// hub.publish("prices", "EUR 1.18");
+    /// let replay = hub.events_after(["prices"], first).unwrap();
+    /// assert_eq!((replay.events[0].data.as_str(), replay.gap_to), ("EUR 1.18", None));
+    /// # Ok::<(), ws_reactor::Error>(())
+    /// ```
+    pub fn keep_history(&mut self, topic: &str, limits: HistoryLimits) {
+        self.histories.keep(topic, limits, SystemTime::now(), self.now);
+        self.schedule_sweep();
+    }
+
+    /// Forgets the history of a topic, and keeps it no longer. Returns `false` if it was not kept.
+    pub fn forget_history(&mut self, topic: &str) -> bool {
+        self.histories.forget(topic)
+    }
+
+    /// Returns `true` if the history of a topic is kept.
+    pub fn keeps_history(&self, topic: &str) -> bool {
+        self.histories.is_kept(topic)
+    }
+
+    /// Number of topics whose history is kept.
+    pub fn histories(&self) -> usize {
+        self.histories.len()
+    }
+
+    /// The events of topics after an id, oldest first: for a WebSocket whose client tells the last id that it has.
+    ///
+    /// `None` if no history of these topics is kept. An id larger than all ids of this reactor is taken for one of
+    /// another process: the result is all events, with a gap.
+    pub fn events_after<'t>(&mut self, topics: impl IntoIterator<Item = &'t str>, after: u64) -> Option<Replay> {
+        self.histories.after(topics, after, self.now)
+    }
+
+    fn schedule_sweep(&mut self) {
+        if self.histories.schedule_sweep() {
+            self.add_timer(SWEEP_EVERY, |hub| {
+                let Hub { histories, topics, now, .. } = hub;
+                histories.sweep(*now, |topic| !topics.members(topic).is_empty());
+                hub.schedule_sweep();
+            });
+        }
+    }
+
+    pub(super) fn push_history(&mut self, topic: &str, event: Event<'_>) -> Option<u64> {
+        self.histories.push(topic, event.name, event.data, SystemTime::now(), self.now)
+    }
+
+    /// The id of the last event of all topics.
+    #[cfg(feature = "server")]
+    pub(crate) fn last_event_id(&self) -> u64 {
+        self.histories.last_id()
+    }
+
+    /// The first event of a topic after an id.
+    #[cfg(feature = "server")]
+    pub(crate) fn first_event_after(&mut self, topic: &str, after: u64) -> Option<StoredEvent> {
+        self.histories.first_after(topic, after, self.now)
+    }
+
+    /// Has the handler of a connection, which speaks HTTP, woken by what is published.
+    #[cfg(feature = "server")]
+    pub(crate) fn begin_poll(&mut self, id: ConnectionId, topic: &str) {
+        if self.outbounds.open_mut(id).is_some() {
+            self.topics.subscribe(id.key(), topic);
+        }
+    }
+}
