@@ -161,12 +161,13 @@ pub use crate::{
         CloseCode, Handshake, HandshakeError, Message, MessageLimits, Outgoing, OwnedMessage, ProtocolError,
         ResponseError, Utf8Bytes, Version,
         close::{CloseReason, ClosedBy, TimeoutKind},
+        event_stream::{Event, EventError},
     },
     proxy::{Proxy, ProxyError},
     reactor::{
-        Attempt, ConnectionId, ConnectionStats, Hub, ListenerId, Listening, OutputLimits, Overflow, PanicPolicy,
-        Published, Reactor, ReactorConfig, Reconnect, Remote, Retry, SlowTurn, Stats, Stream, StreamConfig,
-        StreamHandler, TimerId, Turn,
+        Attempt, ConnectionId, ConnectionStats, HistoryLimits, Hub, ListenerId, Listening, OutputLimits, Overflow,
+        PanicPolicy, Published, Reactor, ReactorConfig, Reconnect, Remote, Replay, Retry, SlowTurn, Stats, StoredEvent,
+        Stream, StreamConfig, StreamHandler, TimerId, Turn,
     },
     send_status::SendStatus,
     server::{Body, BodyStream, Reply, Responder, Upgrade},
@@ -181,7 +182,7 @@ pub use crate::{
 #[doc(inline)]
 pub use crate::{
     http::route_error::RouteError,
-    server::{EventStream, Files, RequestBody, Upload},
+    server::{EventStream, Files, LongPoll, RequestBody, Upload},
     websocket::Routes,
 };
 

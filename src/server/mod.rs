@@ -1,8 +1,6 @@
 //! The server floor: HTTP requests on a stream, their routes and replies.
 
 mod date;
-#[cfg(feature = "server")]
-mod event_stream;
 #[cfg(any(feature = "server", test, fuzzing))]
 mod file_path;
 #[cfg(feature = "server")]
@@ -33,7 +31,7 @@ pub(crate) use self::{
 };
 #[cfg(feature = "server")]
 pub use self::{
-    event_stream::EventStream,
     files::Files,
+    reply::{event_stream::EventStream, long_poll::LongPoll},
     upload::{RequestBody, Upload},
 };

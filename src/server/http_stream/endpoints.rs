@@ -1,21 +1,12 @@
 //! Endpoints of HTTP: the body of a request arrives, then the endpoint replies.
 
-use std::{mem, rc::Rc, time::SystemTime};
-
-use http::StatusCode;
+use std::{mem, rc::Rc};
 
 use super::{HttpStream, State, body_receiver::BodyReceiver, pending_request::PendingRequest};
 use crate::{
-    http::{
-        Request,
-        connection::{BodyLength, ResponseHead, Step},
-    },
-    protocol::event_stream::write_retry,
+    http::connection::Step,
     reactor::Stream,
-    server::{
-        event_stream::{EventStream, EventStreamHandler},
-        site::{Endpoint, Found, Site, Target},
-    },
+    server::site::{Endpoint, Found, Site, Target},
 };
 
 impl<S: Site> HttpStream<S> {
@@ -92,32 +83,6 @@ impl<S: Site> HttpStream<S> {
         let Found::Endpoint(endpoint) = &pending_request.found else { return };
         let endpoint = Rc::clone(endpoint);
         self.on_complete(stream, pending_request, &endpoint, receiver);
-    }
-
-    /// Begins a response of events, and hands the stream over to the handler that goes on with them.
-    pub(super) fn start_events(&mut self, stream: &mut Stream<'_>, request: &Request, mut events: EventStream) {
-        self.count_refused(stream, request);
-        self.pending = None;
-        let headers = events.response_headers();
-        let head = ResponseHead { status: StatusCode::OK, content_type: None, headers: Some(&headers) };
-        let (id, http, site) = (stream.id(), &mut self.http, &self.site);
-        let mut next = None;
-        stream.hub.append(id, 256, |out| {
-            site.config().date.with(SystemTime::now(), |date| {
-                http.begin_response(head, BodyLength::UntilClose, date, out);
-            });
-            if !http.takes_body() {
-                next = Some(http.end_response(out));
-            } else if let Some(after) = events.retry {
-                write_retry(after, out);
-            }
-        });
-        if let Some(next) = next {
-            return self.on_responded(stream, next);
-        }
-        self.state = State::Ended;
-        self.http.upgrade();
-        stream.hand_over(EventStreamHandler { site: Rc::clone(&self.site), events });
     }
 
     /// Hands the last byte of a body back if reading was suspended before the end of the body was passed on. Otherwise

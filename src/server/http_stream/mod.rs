@@ -6,7 +6,11 @@ mod body_receiver;
 mod body_sender;
 #[cfg(feature = "server")]
 mod endpoints;
+#[cfg(feature = "server")]
+mod events;
 mod pending_request;
+#[cfg(feature = "server")]
+mod polls;
 mod wait;
 mod waker;
 
@@ -18,7 +22,7 @@ use http::{Method, StatusCode};
 use self::body_receiver::BodyReceiver;
 use self::{body_sender::BodySender, pending_request::PendingRequest, wait::Wait};
 #[cfg(feature = "server")]
-use super::{files, site::Target};
+use super::{files, reply::long_poll::LongPoll, site::Target};
 use super::{
     preamble::{PreambleScanner, Scan},
     reply::{
@@ -71,10 +75,25 @@ enum State<S> {
     Body(Box<PendingRequest<S>>, BodyReceiver),
     /// The reply is deferred.
     Deferred(Box<PendingRequest<S>>, Deferred),
+    /// The request waits for a message of a topic.
+    #[cfg(feature = "server")]
+    Polling(Box<PendingRequest<S>>, Box<LongPoll>),
     /// A response is being sent.
     Responding(Box<Source>),
     /// The last response was sent, or another protocol has taken over.
     Ended,
+}
+
+impl<S> State<S> {
+    /// A request was received, and its response is not complete.
+    fn awaits_reply(&self) -> bool {
+        match self {
+            State::Deferred(..) | State::Responding(_) => true,
+            #[cfg(feature = "server")]
+            State::Polling(..) => true,
+            _ => false,
+        }
+    }
 }
 
 impl<S: Site> HttpStream<S> {
@@ -141,7 +160,7 @@ impl<S: Site> HttpStream<S> {
     /// Returns `true` if input is to be taken.
     fn reads(&self, stream: &Stream<'_>) -> bool {
         let (_, held) = stream.hub.read_gate(stream.id());
-        !matches!(self.state, State::Deferred(..) | State::Responding(_) | State::Ended) && !held
+        !self.state.awaits_reply() && !matches!(self.state, State::Ended) && !held
     }
 
     /// Looks for what is answered beside HTTP. Returns `true` if the input is HTTP, or may be.
@@ -238,6 +257,8 @@ impl<S: Site> HttpStream<S> {
             }
             #[cfg(feature = "server")]
             ReplyKind::Events(events) => self.start_events(stream, &pending_request.request, *events),
+            #[cfg(feature = "server")]
+            ReplyKind::Poll(poll) => self.start_poll(stream, pending_request, poll),
             ReplyKind::Upgrade(upgrade) if !pending_request.is_admitted => {
                 pending_request.pass(upgrade);
                 self.admit(stream, pending_request);
@@ -323,6 +344,8 @@ impl<S: Site> HttpStream<S> {
                 Wait::Opening
             }
             State::Deferred(..) => Wait::Reply(self.requests),
+            #[cfg(feature = "server")]
+            State::Polling(_, poll) => Wait::Poll(self.requests, poll.timeout),
             State::Responding(_) | State::Ended => Wait::Output,
         }
     }
@@ -376,7 +399,7 @@ impl<S: Site> StreamHandler for HttpStream<S> {
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
         let used = self.read(stream, data);
         if used < data.len() && (!matches!(self.state, State::Ended) || stream.is_handed_over()) {
-            if matches!(self.state, State::Deferred(..) | State::Responding(_)) {
+            if self.state.awaits_reply() {
                 // The application may have resumed the connection through the Hub.
                 stream.pause();
             }
@@ -394,6 +417,8 @@ impl<S: Site> StreamHandler for HttpStream<S> {
         if event.is::<Wakeup>() {
             self.sender.on_wakeup();
             self.carry_out_deferred(stream);
+            #[cfg(feature = "server")]
+            self.answer_poll(stream, false);
             self.send_body(stream);
             self.update_deadline(stream);
         }
@@ -426,6 +451,8 @@ impl<S: Site> StreamHandler for HttpStream<S> {
             Wait::Opening | Wait::Head(_) | Wait::Body(..) => {
                 self.fail(stream, StatusCode::REQUEST_TIMEOUT, "the request took too long", &error);
             }
+            #[cfg(feature = "server")]
+            Wait::Poll(..) => self.answer_poll(stream, true),
             Wait::Reply(_) | Wait::Output => {}
         }
         self.update_deadline(stream);

@@ -21,6 +21,9 @@ pub(super) enum Wait {
     Body(u64, u64),
     /// A deferred reply.
     Reply(u64),
+    /// A message of a topic, for so long.
+    #[cfg(feature = "server")]
+    Poll(u64, Duration),
     /// The client takes its response: the output has a rule of its own.
     Output,
 }
@@ -37,6 +40,8 @@ impl Wait {
             Wait::Request(_) => Some(config.keep_alive_timeout),
             Wait::Body(..) => Some(config.body_timeout),
             Wait::Reply(_) => Some(config.reply_timeout),
+            #[cfg(feature = "server")]
+            Wait::Poll(_, timeout) => Some(timeout),
             Wait::Output => None,
         }
     }

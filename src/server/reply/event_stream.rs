@@ -1,18 +1,13 @@
 //! Event streams: a response that goes on with each message of some topics.
 
-use std::{rc::Rc, time::Duration};
+use std::{fmt, time::Duration};
 
 use http::{HeaderMap, HeaderValue, header};
 
-use super::site::Site;
 use crate::{
-    error::Error,
-    protocol::event_stream::COMMENT,
-    reactor::{Stream, StreamHandler},
+    protocol::CloseReason,
+    reactor::{ConnectionId, Hub},
 };
-
-/// Time after which a comment is sent, unless output waits.
-const COMMENT_EVERY: Duration = Duration::from_secs(15);
 
 /// A [`Reply`](crate::Reply) of server-sent events: what is published on its topics, until the client closes the
 /// connection. WHATWG HTML §9.2.
@@ -43,16 +38,37 @@ const COMMENT_EVERY: Duration = Duration::from_secs(15);
 ///
 /// A comment every 15 s keeps proxies from closing an idle stream, and finds out whether the client is there. What the
 /// client sends is ignored. [`OutputLimits`](crate::OutputLimits) bound what waits for the client, as for a WebSocket:
-/// a slow reader is disconnected. Browsers connect again after the end of a stream; messages published meanwhile are
-/// missed.
-#[derive(Debug, Clone)]
+/// a slow reader is disconnected.
+///
+/// # Clients that connect again
+///
+/// Browsers connect again after the end of a stream. What was published meanwhile is missed, unless the history of the
+/// topic is kept by [`Hub::keep_history`](crate::Hub::keep_history): events then have ids, the client sends the last
+/// one as `Last-Event-ID`, and the stream begins with the events after it. If some of them are gone, an event `gap`
+/// comes first, with the data `{"from":ID}`: the id that the client has sent.
+///
+/// ```
+/// use ws_reactor::{EventStream, HistoryLimits, Reactor, Routes, Server};
+///
+/// let routes = Routes::new().event_stream("/prices", |_, _| EventStream::topic("prices"));
+/// let mut reactor = Reactor::new()?;
+/// reactor.hub().keep_history("prices", HistoryLimits::new());
+/// # let address = "127.0.0.1:0";
+/// reactor.listen(address, Server::routes(routes)?)?;
+/// # Ok::<(), ws_reactor::Error>(())
+/// ```
 #[must_use = "an event stream has an effect only as a reply"]
 pub struct EventStream {
-    topics: Vec<String>,
-    pub(super) retry: Option<Duration>,
+    pub(in crate::server) topics: Vec<String>,
+    pub(in crate::server) retry: Option<Duration>,
     /// Headers added by the application.
     pub(super) headers: HeaderMap,
+    pub(in crate::server) on_open: Option<Box<OnOpen>>,
+    pub(in crate::server) on_close: Option<Box<OnClose>>,
 }
+
+pub(in crate::server) type OnOpen = dyn FnOnce(&mut Hub, ConnectionId) + Send;
+pub(in crate::server) type OnClose = dyn FnOnce(&mut Hub, ConnectionId, &CloseReason) + Send;
 
 impl EventStream {
     /// A stream of what is published on a topic.
@@ -63,7 +79,7 @@ impl EventStream {
     /// A stream of what is published on any of these topics.
     pub fn topics<T: Into<String>>(names: impl IntoIterator<Item = T>) -> Self {
         let topics = names.into_iter().map(Into::into).collect();
-        EventStream { topics, retry: None, headers: HeaderMap::new() }
+        EventStream { topics, retry: None, headers: HeaderMap::new(), on_open: None, on_close: None }
     }
 
     /// Sets the time after which the client connects again when the stream has ended, to the millisecond. Default: the
@@ -73,8 +89,32 @@ impl EventStream {
         self
     }
 
+    /// Calls a function when the stream has begun, with the id of its connection: for
+    /// [`Hub::send_event`](crate::Hub::send_event), for further subscriptions, or for a list of clients. It is called
+    /// after the events that the client has missed.
+    ///
+    /// ```
+    /// use ws_reactor::{Event, EventStream, Routes};
+    ///
+    /// let routes = Routes::new().event_stream("/news", |_, _| {
+    ///     EventStream::topic("news").on_open(|hub, id| {
+    ///         hub.send_event(id, Event::new("welcome"));
+    ///     })
+    /// });
+    /// ```
+    pub fn on_open(mut self, call: impl FnOnce(&mut Hub, ConnectionId) + Send + 'static) -> Self {
+        self.on_open = Some(Box::new(call));
+        self
+    }
+
+    /// Calls a function when the stream has ended, with the id of its connection and the reason, if it has begun.
+    pub fn on_close(mut self, call: impl FnOnce(&mut Hub, ConnectionId, &CloseReason) + Send + 'static) -> Self {
+        self.on_close = Some(Box::new(call));
+        self
+    }
+
     /// The headers of the response.
-    pub(super) fn response_headers(&mut self) -> HeaderMap {
+    pub(in crate::server) fn response_headers(&mut self) -> HeaderMap {
         let mut headers = std::mem::take(&mut self.headers);
         for (name, value) in [
             (header::CONTENT_TYPE, "text/event-stream"),
@@ -87,40 +127,14 @@ impl EventStream {
     }
 }
 
-/// The protocol of a connection behind the head of an event stream's response.
-pub(super) struct EventStreamHandler<S> {
-    pub(super) site: Rc<S>,
-    pub(super) events: EventStream,
-}
-
-impl<S: Site> StreamHandler for EventStreamHandler<S> {
-    fn on_connect(&mut self, stream: &mut Stream<'_>) {
-        let id = stream.id();
-        stream.hub.start_event_stream(id);
-        for topic in &self.events.topics {
-            stream.hub.subscribe(id, topic);
-        }
-        // A client that was not read because of its deferred reply is read, so that its end is noticed.
-        stream.resume();
-        self.await_comment(stream);
-    }
-
-    fn on_deadline(&mut self, stream: &mut Stream<'_>) {
-        if stream.buffered() == 0 {
-            stream.hub.append(stream.id(), COMMENT.len(), |out| out.extend_from_slice(COMMENT));
-        }
-        self.await_comment(stream);
-    }
-
-    fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
-        let peer = stream.peer_addr();
-        self.site.report(peer, error);
-    }
-}
-
-impl<S> EventStreamHandler<S> {
-    fn await_comment(&self, stream: &mut Stream<'_>) {
-        let deadline = stream.hub.after(COMMENT_EVERY);
-        stream.set_deadline(Some(deadline));
+impl fmt::Debug for EventStream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let EventStream { topics, retry, headers, .. } = self;
+        formatter
+            .debug_struct("EventStream")
+            .field("topics", topics)
+            .field("retry", retry)
+            .field("headers", headers)
+            .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,10 @@
 //! Replies to requests.
 
 pub(crate) mod body;
+#[cfg(feature = "server")]
+pub(crate) mod event_stream;
+#[cfg(feature = "server")]
+pub(crate) mod long_poll;
 pub(crate) mod responder;
 pub(crate) mod upgrade;
 
@@ -16,7 +20,7 @@ use self::{
     upgrade::Upgrade,
 };
 #[cfg(feature = "server")]
-use super::event_stream::EventStream;
+use self::{event_stream::EventStream, long_poll::LongPoll};
 use crate::{buffer::Bytes, http::response};
 
 /// Reply to a request: respond with HTTP, accept the WebSocket, or reply later.
@@ -49,6 +53,8 @@ pub(crate) enum ReplyKind {
     File(Box<FileReply>),
     #[cfg(feature = "server")]
     Events(Box<EventStream>),
+    #[cfg(feature = "server")]
+    Poll(Box<LongPoll>),
     Later(Deferred),
 }
 
@@ -214,7 +220,8 @@ impl Reply {
     }
 
     /// Replaces the status of a response. A [`file`](Self::file) is then sent whole, whatever conditions and range the
-    /// request has. An upgrade, an event stream and a deferred reply are unchanged.
+    /// request has. An upgrade, an event stream, a long poll and
+    /// a deferred reply are unchanged.
     ///
     /// ```
     /// use ws_reactor::{Reply, http::StatusCode};
@@ -228,7 +235,7 @@ impl Reply {
             #[cfg(feature = "server")]
             ReplyKind::File(file) => file.status = Some(status),
             #[cfg(feature = "server")]
-            ReplyKind::Events(_) => {}
+            ReplyKind::Events(_) | ReplyKind::Poll(_) => {}
             ReplyKind::Upgrade(_) | ReplyKind::Later(_) => {}
         }
         self
@@ -264,6 +271,11 @@ impl Reply {
             ReplyKind::Events(mut events) => {
                 add(&mut events.headers, name, value);
                 ReplyKind::Events(events)
+            }
+            #[cfg(feature = "server")]
+            ReplyKind::Poll(mut poll) => {
+                add(&mut poll.headers, name, value);
+                ReplyKind::Poll(poll)
             }
             later @ ReplyKind::Later(_) => later,
         })
@@ -308,6 +320,14 @@ impl From<Upgrade> for Reply {
 impl From<EventStream> for Reply {
     fn from(events: EventStream) -> Self {
         Reply(ReplyKind::Events(Box::new(events)))
+    }
+}
+
+/// Responds once a message is published.
+#[cfg(feature = "server")]
+impl From<LongPoll> for Reply {
+    fn from(poll: LongPoll) -> Self {
+        Reply(ReplyKind::Poll(Box::new(poll)))
     }
 }
 

@@ -149,8 +149,8 @@ impl Routes {
         self.add(pattern, Methods::WebSocket, Target::Socket(factory))
     }
 
-    /// Answers `GET` of a path with events. `respond` returns an [`EventStream`](crate::EventStream), a `Result` with one, or
-    /// any other reply. The path may have a WebSocket beside.
+    /// Answers `GET` of a path with events. `respond` returns an [`EventStream`](crate::EventStream), a `Result` with
+    /// one, or any other reply. The path may have a WebSocket beside.
     ///
     /// ```
     /// use ws_reactor::{EventStream, Routes, http::StatusCode};

@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 /// The rows of the table, by name.
-const ROWS: [(&str, fn()); 15] = [
+const ROWS: [(&str, fn()); 16] = [
     ("connect, raw", connect_of_a_raw_stream),
     ("opening, client", opening_of_a_client),
     ("refusal, client", body_of_a_refusal),
@@ -25,6 +25,7 @@ const ROWS: [(&str, fn()); 15] = [
     ("body, server", body_of_a_request),
     ("reply, server", deferred_reply),
     ("keep-alive, server", keep_alive),
+    ("poll, server", poll_for_a_message),
     ("comment, server", comment_on_an_event_stream),
     ("silence", || both(silence)),
     ("pong", || both(pong)),
@@ -320,6 +321,8 @@ impl Http {
                 "/large" => Reply::html("x".repeat(60_000)),
                 "/body" => Reply::upgrade(),
                 #[cfg(feature = "server")]
+                "/poll" => ws_reactor::LongPoll::topic("a").into(),
+                #[cfg(feature = "server")]
                 "/events" => ws_reactor::EventStream::topic("a").into(),
                 _ => Reply::html("page"),
             })
@@ -422,6 +425,20 @@ fn keep_alive() {
     slow.reactor.advance(80 * SECOND).unwrap();
     assert!(slow.reactor.kernel_mut().is_ended(slow.peer));
     assert!(slow.errors.borrow().is_empty());
+}
+
+fn poll_for_a_message() {
+    #[cfg(feature = "server")]
+    {
+        let mut http = Http::new();
+        http.reactor.hub().keep_history("a", ws_reactor::HistoryLimits::new());
+        http.send(GET.replace("/ ", "/poll "));
+        http.reactor.advance(25 * SECOND - Duration::from_millis(1)).unwrap();
+        assert_eq!(http.status(), "");
+        http.reactor.advance(Duration::from_millis(1)).unwrap();
+        assert_eq!(http.status(), "204");
+        http.times_out(75, "");
+    }
 }
 
 fn comment_on_an_event_stream() {

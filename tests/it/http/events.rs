@@ -1,9 +1,14 @@
 //! Event streams: responses that go on with what is published.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
 
 use ws_reactor::{
-    Callbacks, EventStream, Published, Reactor, Reply, Responder, Routes, Server, Version,
+    Callbacks, ConnectionId, Event, EventStream, HistoryLimits, Published, Reactor, Reply, Responder, Routes,
+    SendStatus, Server, Version,
     http::{HeaderValue, StatusCode, header},
     net::sim::{Buffers, PeerId, Sim},
 };
@@ -21,26 +26,26 @@ const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-
                     X-Accel-Buffering: no\r\nConnection: close\r\n\r\n";
 
 /// A server with connections that the test plays.
-struct Played(Reactor<Sim>);
+pub(super) struct Played(pub(super) Reactor<Sim>);
 
 impl Played {
-    fn new(routes: Routes) -> Self {
+    pub(super) fn new(routes: Routes) -> Self {
         Played::serving(Server::routes(routes).unwrap())
     }
 
-    fn serving(server: Server) -> Self {
+    pub(super) fn serving(server: Server) -> Self {
         let mut reactor = reactor();
         reactor.listen(SERVER, server).unwrap();
         Played(reactor)
     }
 
-    fn connect(&mut self, request: impl AsRef<[u8]>) -> PeerId {
+    pub(super) fn connect(&mut self, request: impl AsRef<[u8]>) -> PeerId {
         let peer = self.0.kernel_mut().connect(SERVER.parse().unwrap()).unwrap();
         self.send(peer, request);
         peer
     }
 
-    fn send(&mut self, peer: PeerId, bytes: impl AsRef<[u8]>) {
+    pub(super) fn send(&mut self, peer: PeerId, bytes: impl AsRef<[u8]>) {
         self.0.kernel_mut().send(peer, bytes.as_ref());
         self.0.settle().unwrap();
     }
@@ -52,14 +57,19 @@ impl Played {
         peer
     }
 
-    fn received(&mut self, peer: PeerId) -> String {
+    pub(super) fn received(&mut self, peer: PeerId) -> String {
         without_dates(&String::from_utf8(self.0.kernel_mut().received(peer)).unwrap())
     }
 
-    fn publish(&mut self, topic: &str, text: &str) -> Published {
+    pub(super) fn publish(&mut self, topic: &str, text: &str) -> Published {
         let published = self.0.hub().publish(topic, text);
         self.0.settle().unwrap();
         published
+    }
+
+    /// The request of a client that has events up to this id.
+    fn resumed(&mut self, path: &str, after: impl std::fmt::Display) -> PeerId {
+        self.connect(format!("GET {path} HTTP/1.1\r\nHost: a\r\nLast-Event-ID: {after}\r\n\r\n"))
     }
 
     fn is_ended(&mut self, peer: PeerId) -> bool {
@@ -293,4 +303,124 @@ fn shutdown_ends_streams_behind_their_output() {
     server.0.settle().unwrap();
     assert_eq!(server.received(peer), "data: last\n\n");
     assert!(server.is_ended(peer));
+}
+
+#[test]
+fn client_that_connects_again_gets_what_it_has_missed() {
+    let routes = Routes::new().event_stream("/", |_, _| EventStream::topics(["a", "b", "live"]));
+    let mut server = Played::new(routes);
+    for topic in ["a", "b"] {
+        server.0.hub().keep_history(topic, HistoryLimits::new());
+    }
+    let peer = server.listener("/");
+    let first = server.publish("a", "1").event_id.unwrap();
+    assert_eq!(server.received(peer), format!("id: {first}\ndata: 1\n\n"));
+    assert_eq!(server.publish("live", "x").event_id, None);
+    assert_eq!(server.received(peer), "data: x\n\n", "a topic without a history has no ids");
+    server.0.kernel_mut().reset(peer);
+    let second = server.publish("b", "2").event_id.unwrap();
+    let third = server.0.hub().publish_event("a", Event::new("3").name("tick").unwrap()).event_id.unwrap();
+    assert!(first < second && second < third);
+    server.publish("live", "missed");
+    let peer = server.resumed("/", first);
+    let missed = format!("id: {second}\ndata: 2\n\nevent: tick\nid: {third}\ndata: 3\n\n");
+    assert_eq!(server.received(peer), format!("{HEAD}{missed}"));
+    let fourth = server.publish("b", "4").event_id.unwrap();
+    assert_eq!(server.received(peer), format!("id: {fourth}\ndata: 4\n\n"));
+    // Nothing missed, no id, and ids that are none of ours.
+    for after in [fourth.to_string(), String::new(), "x".to_owned(), "-1".to_owned(), format!("{}0", u64::MAX)] {
+        let peer = server.resumed("/", &after);
+        assert_eq!(server.received(peer), HEAD, "{after:?}");
+    }
+}
+
+#[test]
+fn gap_in_the_history_is_reported_once() {
+    let mut server = Played::new(rooms());
+    server.0.hub().keep_history("a", HistoryLimits::new().max_events(2));
+    let ids: Vec<u64> = (0..4).map(|number| server.publish("a", &number.to_string()).event_id.unwrap()).collect();
+    let kept = format!("id: {}\ndata: 2\n\nid: {}\ndata: 3\n\n", ids[2], ids[3]);
+    let peer = server.resumed("/a", ids[1]);
+    assert_eq!(server.received(peer), format!("{HEAD}{kept}"));
+    let peer = server.resumed("/a", ids[0]);
+    let gap = format!("event: gap\nid: {}\ndata: {{\"from\":{}}}\n\n", ids[1], ids[0]);
+    assert_eq!(server.received(peer), format!("{HEAD}{gap}{kept}"));
+    // An id of another process, whose clock was ahead.
+    let peer = server.resumed("/a", u64::MAX);
+    let gap = format!("event: gap\nid: {}\ndata: {{\"from\":{}}}\n\n", ids[1], u64::MAX);
+    assert_eq!(server.received(peer), format!("{HEAD}{gap}{kept}"));
+}
+
+#[test]
+fn history_is_forgotten_by_age_and_where_no_one_uses_it() {
+    let mut server = Played::new(rooms());
+    let limits = HistoryLimits::new().max_age(100 * SECOND).forget_after(Some(200 * SECOND));
+    server.0.hub().keep_history("a", limits);
+    server.0.hub().keep_history("b", limits.forget_after(None));
+    let first = server.publish("a", "1").event_id.unwrap();
+    server.publish("a", "2");
+    server.0.advance(130 * SECOND).unwrap();
+    let replay = server.0.hub().events_after(["a"], first).unwrap();
+    assert!(replay.events.is_empty() && replay.gap_to.is_some());
+    server.0.advance(170 * SECOND).unwrap();
+    assert!(server.0.hub().keeps_history("a"), "it was asked for");
+    let peer = server.listener("/a");
+    server.0.advance(3600 * SECOND).unwrap();
+    assert_eq!(server.0.hub().histories(), 2, "it has a subscriber");
+    server.0.kernel_mut().reset(peer);
+    server.0.advance(60 * SECOND).unwrap();
+    assert_eq!((server.0.hub().histories(), server.0.hub().keeps_history("b")), (1, true));
+    assert!(server.0.hub().forget_history("b"));
+    assert_eq!(server.publish("b", "x").event_id, None);
+}
+
+#[test]
+fn application_sends_events_to_one_stream() {
+    thread_local! {
+        static OPENED: Cell<Option<ConnectionId>> = const { Cell::new(None) };
+        static CLOSED: Cell<u32> = const { Cell::new(0) };
+    }
+    let routes = Routes::new().event_stream("/", |_, _| {
+        EventStream::topic("a")
+            .on_open(|hub, id| {
+                OPENED.set(Some(id));
+                hub.subscribe(id, "b");
+                assert_eq!(hub.send_event(id, Event::new("hello").name("welcome").unwrap()), SendStatus::Queued);
+            })
+            .on_close(|hub, id, reason| {
+                assert!(OPENED.get() == Some(id) && !hub.is_open(id) && !reason.to_string().is_empty());
+                CLOSED.set(CLOSED.get() + 1);
+            })
+    });
+    let mut server = Played::new(routes);
+    let peer = server.connect(get("/"));
+    assert_eq!(server.received(peer), format!("{HEAD}event: welcome\ndata: hello\n\n"));
+    let id = OPENED.get().unwrap();
+    let hub = server.0.hub();
+    assert_eq!(hub.send(id, "text"), SendStatus::Queued);
+    assert_eq!(hub.send(id, String::from("owned")), SendStatus::Queued);
+    assert_eq!(hub.send(id, &[0][..]), SendStatus::Unsupported);
+    assert_eq!((hub.write(id, b"raw"), hub.ping(id, b"")), (SendStatus::Unsupported, SendStatus::Unsupported));
+    assert_eq!(hub.send_event(id, Event::new("x").id("7").unwrap()), SendStatus::Queued);
+    assert_eq!(hub.send_latest(id, "key", "old"), SendStatus::Queued);
+    assert_eq!(hub.send_latest(id, "key", "new"), SendStatus::Queued);
+    assert_eq!(server.publish("b", "both").queued, 1);
+    assert_eq!(server.received(peer), "data: text\n\ndata: owned\n\nid: 7\ndata: x\n\ndata: new\n\ndata: both\n\n");
+    assert_eq!(CLOSED.get(), 0);
+    server.0.kernel_mut().reset(peer);
+    server.0.settle().unwrap();
+    assert_eq!(CLOSED.get(), 1);
+    assert_eq!(server.0.hub().send_event(id, Event::new("late")), SendStatus::Closed);
+    // A HEAD request opens nothing.
+    server.connect("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(CLOSED.get(), 1);
+}
+
+#[test]
+fn event_for_a_websocket_is_unsupported() {
+    let mut server = Played::new(rooms());
+    server.connect(wire::request(Version::Rfc6455, "/a", ""));
+    let id = server.0.hub().connections().next().unwrap();
+    assert_eq!(server.0.hub().send_event(id, Event::new("x")), SendStatus::Unsupported);
+    assert_eq!(server.0.hub().publish_event("a", Event::new("x").name("n").unwrap()).queued, 1);
 }

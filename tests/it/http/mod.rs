@@ -5,6 +5,7 @@ mod connections;
 mod differential;
 mod events;
 mod files;
+mod polls;
 mod routes;
 mod smuggling;
 mod streams;

@@ -1,0 +1,122 @@
+//! Event streams: the head of the response, and the protocol of the connection behind it.
+
+use std::{
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
+
+use http::StatusCode;
+
+use super::{HttpStream, State};
+use crate::{
+    error::Error,
+    http::{
+        Request,
+        connection::{BodyLength, ResponseHead},
+    },
+    protocol::{
+        CloseReason,
+        event_stream::{COMMENT, Event, write_retry},
+    },
+    reactor::{Stream, StreamHandler},
+    server::{reply::event_stream::EventStream, site::Site},
+};
+
+/// Time after which a comment is sent, unless output waits.
+const COMMENT_EVERY: Duration = Duration::from_secs(15);
+
+impl<S: Site> HttpStream<S> {
+    /// Begins a response of events, and hands the stream over to the handler that goes on with them.
+    pub(super) fn start_events(&mut self, stream: &mut Stream<'_>, request: &Request, mut events: EventStream) {
+        self.count_refused(stream, request);
+        self.pending = None;
+        let headers = events.response_headers();
+        let head = ResponseHead { status: StatusCode::OK, content_type: None, headers: Some(&headers) };
+        let (id, http, site) = (stream.id(), &mut self.http, &self.site);
+        let mut next = None;
+        stream.hub.append(id, 256, |out| {
+            site.config().date.with(SystemTime::now(), |date| {
+                http.begin_response(head, BodyLength::UntilClose, date, out);
+            });
+            if !http.takes_body() {
+                next = Some(http.end_response(out));
+            } else if let Some(after) = events.retry {
+                write_retry(after, out);
+            }
+        });
+        if let Some(next) = next {
+            return self.on_responded(stream, next);
+        }
+        self.state = State::Ended;
+        self.http.upgrade();
+        let after = request.header("last-event-id").and_then(|id| id.parse().ok());
+        stream.hand_over(EventHandler { site: Rc::clone(&self.site), events, after });
+    }
+}
+
+/// The protocol of an event stream.
+struct EventHandler<S> {
+    site: Rc<S>,
+    events: EventStream,
+    /// The last event that the client has, if its request names one.
+    after: Option<u64>,
+}
+
+impl<S> EventHandler<S> {
+    /// Sends what the client has missed, as far as it is known.
+    fn replay(&self, stream: &mut Stream<'_>) {
+        let Some(after) = self.after else { return };
+        let topics = self.events.topics.iter().map(String::as_str);
+        let Some(replay) = stream.hub.events_after(topics, after) else { return };
+        let length = replay.events.iter().map(|event| event.data.len() + 64).sum();
+        stream.hub.append(stream.id(), length, |out| {
+            if replay.gap_to.is_some() {
+                // With an id, so that the same gap is reported once.
+                let data = format!("{{\"from\":{after}}}");
+                Event { name: Some("gap"), id: None, data: &data }.write(replay.gap_to, out);
+            }
+            replay.events.iter().for_each(|event| event.write(out));
+        });
+    }
+
+    fn await_comment(&self, stream: &mut Stream<'_>) {
+        let deadline = stream.hub.after(COMMENT_EVERY);
+        stream.set_deadline(Some(deadline));
+    }
+}
+
+impl<S: Site> StreamHandler for EventHandler<S> {
+    fn on_connect(&mut self, stream: &mut Stream<'_>) {
+        let id = stream.id();
+        stream.hub.start_event_stream(id);
+        for topic in &self.events.topics {
+            stream.hub.subscribe(id, topic);
+        }
+        self.replay(stream);
+        // A client that was not read because of its deferred reply is read, so that its end is noticed.
+        stream.resume();
+        self.await_comment(stream);
+        if let Some(call) = self.events.on_open.take() {
+            call(stream.hub, id);
+        }
+    }
+
+    fn on_deadline(&mut self, stream: &mut Stream<'_>) {
+        if stream.buffered() == 0 {
+            stream.hub.append(stream.id(), COMMENT.len(), |out| out.extend_from_slice(COMMENT));
+        }
+        self.await_comment(stream);
+    }
+
+    fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
+        let peer = stream.peer_addr();
+        self.site.report(peer, error);
+    }
+
+    fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
+        if let Some(call) = self.events.on_close.take() {
+            let id = stream.id();
+            call(stream.hub, id, reason);
+        }
+    }
+}
