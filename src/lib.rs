@@ -131,6 +131,7 @@ pub mod http;
 #[doc(hidden)]
 pub mod measuring;
 pub mod net;
+mod peer_addr;
 pub mod protocol;
 mod proxy;
 mod reactor;
@@ -157,6 +158,7 @@ pub use crate::{
     error::{ConnectError, Error, ListenError, PollError, Refusal, RemoteError},
     http::{BodyError, HeadError, HeadLimits, Request, origins::OriginError},
     net::Bind,
+    peer_addr::PeerAddr,
     protocol::{
         CloseCode, Handshake, HandshakeError, Message, MessageLimits, Outgoing, OwnedMessage, ProtocolError,
         ResponseError, Utf8Bytes, Version,

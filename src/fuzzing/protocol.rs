@@ -55,7 +55,7 @@ pub(super) fn request_head(data: &[u8]) {
 }
 
 fn request_of(head: http::Request<()>) -> Request {
-    Request::new(head, ([127, 0, 0, 1], 1).into(), None, false)
+    Request::new(head, std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(), None, false)
 }
 
 /// A request is refused, or is answered with a response that a client of its version accepts.

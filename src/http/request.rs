@@ -2,7 +2,7 @@
 
 #[cfg(feature = "server")]
 use std::str::Utf8Error;
-use std::{borrow::Cow, net::SocketAddr, rc::Rc};
+use std::{borrow::Cow, rc::Rc};
 
 use http::{HeaderMap, HeaderName, Method, Version, header, uri::Authority};
 
@@ -12,13 +12,13 @@ use super::{
 };
 #[cfg(feature = "server")]
 use crate::buffer::Bytes;
-use crate::tls_info::TlsInfo;
+use crate::{peer_addr::PeerAddr, tls_info::TlsInfo};
 
 /// An HTTP request: the request of a client to a server, or that of an opening [`Handshake`](crate::Handshake).
 #[derive(Debug, Clone)]
 pub struct Request {
     pub(crate) head: http::Request<()>,
-    pub(crate) peer_addr: SocketAddr,
+    pub(crate) peer_addr: PeerAddr,
     pub(crate) secured: Option<Rc<TlsInfo>>,
     /// A proxy in front terminates TLS.
     pub(crate) proxied: bool,
@@ -40,7 +40,7 @@ pub(crate) struct Params(pub(crate) Vec<(String, String)>);
 impl Request {
     pub(crate) fn new(
         head: http::Request<()>,
-        peer_addr: SocketAddr,
+        peer_addr: PeerAddr,
         secured: Option<Rc<TlsInfo>>,
         proxied: bool,
     ) -> Self {
@@ -200,9 +200,8 @@ impl Request {
     /// Address of the peer. An IPv4 address on an IPv6 socket is given as IPv4.
     ///
     /// On a server, the address reported when the connection was accepted; behind a proxy, that of the proxy. On a
-    /// client, the address that was connected to, which is the proxy's if there is one, and `0.0.0.0:0` for a Unix
-    /// socket.
-    pub fn peer_addr(&self) -> SocketAddr {
+    /// client, the address that was connected to, which is the proxy's if there is one.
+    pub fn peer_addr(&self) -> PeerAddr {
         self.peer_addr
     }
 

@@ -3,15 +3,18 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr, ToSocketAddrs},
+    path::Path,
+    sync::Arc,
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::endpoint::scoped_address;
+use super::{endpoint::scoped_address, unix_socket};
 
 /// The address and the socket options of a listener.
 ///
 /// A string or a [`SocketAddr`] converts into a `Bind` with the defaults. With port 0 the system chooses a free port.
+/// A listening socket of the standard library converts, too: the reactor adopts it.
 ///
 /// ```
 /// use ws_reactor::{Bind, Reactor, Server, on_message};
@@ -22,9 +25,26 @@ use super::endpoint::scoped_address;
 /// assert_ne!(listening.addr.port(), 0);
 /// # Ok::<(), ws_reactor::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// # Unix sockets
+///
+/// `unix:/run/app.sock` is a path, and on Linux `unix:@app` an abstract name. A file that a former listener has left is
+/// replaced; a file that is no socket, or on which somebody listens, is not. The file is not removed when the listener
+/// closes. [`PeerAddr`](crate::PeerAddr) of its connections is `Unix`.
+///
+/// ```no_run
+/// # use ws_reactor::{Bind, Reactor, Server, on_message};
+/// # let mut reactor = Reactor::new()?;
+/// # let server = Server::new(|_| on_message(|_, _| {}));
+/// reactor.listen(Bind::to("unix:/run/app.sock").mode(0o660), server)?;
+/// # Ok::<(), ws_reactor::Error>(())
+/// ```
+#[derive(Debug, Clone)]
 pub struct Bind {
     address: String,
+    /// A socket that listens already.
+    adopted: Option<Arc<Socket>>,
+    mode: Option<u32>,
     pub(super) backlog: i32,
     pub(super) only_v6: bool,
     pub(super) reuse_port: bool,
@@ -35,10 +55,67 @@ impl Bind {
     /// Makes a `Bind` for an address such as `127.0.0.1:8080`, `[::]:80`, `[fe80::1%eth0]:80` or `localhost:0`.
     ///
     /// A name is resolved by a blocking call when the listener is opened. The listener uses all addresses of the name
-    /// that this machine has, with one port. An address that is not valid is reported when the listener is opened, as
-    /// [`ListenError::Bind`](crate::ListenError::Bind).
+    /// that this machine has, with one port. `unix:/path` and `unix:@name` are Unix sockets. An address that is not
+    /// valid is reported when the listener is opened, as [`ListenError::Bind`](crate::ListenError::Bind).
     pub fn to(address: impl ToString) -> Self {
-        Bind { address: address.to_string(), backlog: 4096, only_v6: false, reuse_port: false, nodelay: true }
+        Bind {
+            address: address.to_string(),
+            adopted: None,
+            mode: None,
+            backlog: 4096,
+            only_v6: false,
+            reuse_port: false,
+            nodelay: true,
+        }
+    }
+
+    /// Adopts a socket that listens already.
+    fn adopting(socket: Socket) -> Self {
+        let address = match socket.local_addr().ok().and_then(|address| address.as_socket()) {
+            Some(address) => address.to_string(),
+            None => "unix:".to_owned(),
+        };
+        Bind { adopted: Some(Arc::new(socket)), ..Bind::to(address) }
+    }
+
+    /// The listening sockets that systemd has opened for this process ([sd_listen_fds(3)]), in the order of the unit
+    /// file: TCP and Unix sockets. Empty without socket activation. Each socket is given out once: a second call
+    /// returns nothing.
+    ///
+    /// [sd_listen_fds(3)]: https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html
+    ///
+    /// ```no_run
+    /// use ws_reactor::{Bind, Reactor, Server, on_message};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let server = || Server::new(|_| on_message(|ws, message| { ws.send(message); }));
+    /// for socket in Bind::inherited()? {
+    ///     reactor.listen(socket, server())?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A descriptor is not a listening stream socket.
+    #[cfg(all(unix, feature = "socket-activation"))]
+    pub fn inherited() -> io::Result<Vec<Self>> {
+        let mut descriptors = listenfd::ListenFd::from_env();
+        let count = descriptors.len();
+        let adopt = |index: usize| -> io::Result<Option<Bind>> {
+            match descriptors.take_tcp_listener(index) {
+                Ok(listener) => Ok(listener.map(Bind::from)),
+                Err(_) => Ok(descriptors.take_unix_listener(index)?.map(Bind::from)),
+            }
+        };
+        (0..count).map(adopt).filter_map(io::Result::transpose).collect()
+    }
+
+    /// Sets the permissions of the file of a Unix socket, such as `0o660`. Default: those that the umask leaves. They
+    /// are set before anybody can connect.
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = Some(mode);
+        self
     }
 
     /// Sets the length of the accept queue, in connections. Default 4096. The system may cap the value
@@ -74,7 +151,15 @@ impl Bind {
     }
 
     /// Opens a socket on each address of the name that this machine has, all with the same port.
-    pub(super) fn open(&self) -> io::Result<Vec<std::net::TcpListener>> {
+    pub(super) fn open(&self) -> io::Result<Vec<Socket>> {
+        if let Some(adopted) = &self.adopted {
+            let socket = adopted.try_clone()?;
+            socket.set_nonblocking(true)?;
+            return Ok(vec![socket]);
+        }
+        if let Some(path) = self.address.strip_prefix("unix:") {
+            return Ok(vec![unix_socket::listen(Path::new(path), self.mode, self.backlog)?]);
+        }
         let addresses = self.addresses()?;
         // A port that is free on the first address may be taken on another.
         let mut opened = self.open_at_all(&addresses);
@@ -108,7 +193,7 @@ impl Bind {
         Ok(addresses)
     }
 
-    fn open_at_all(&self, addresses: &[SocketAddr]) -> io::Result<Vec<std::net::TcpListener>> {
+    fn open_at_all(&self, addresses: &[SocketAddr]) -> io::Result<Vec<Socket>> {
         let (mut listeners, mut port) = (Vec::new(), None);
         let mut refused = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
         for address in addresses {
@@ -116,7 +201,7 @@ impl Bind {
             address.set_port(port.unwrap_or(address.port()));
             match self.open_at(address) {
                 Ok(listener) => {
-                    port = Some(listener.local_addr()?.port());
+                    port = listener.local_addr()?.as_socket().map(|address| address.port());
                     listeners.push(listener);
                 }
                 // Names such as `localhost` resolve to address families that a machine may lack.
@@ -127,7 +212,7 @@ impl Bind {
         if listeners.is_empty() { Err(refused) } else { Ok(listeners) }
     }
 
-    fn open_at(&self, address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    fn open_at(&self, address: SocketAddr) -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         if address.is_ipv6() {
             socket.set_only_v6(self.only_v6)?;
@@ -144,7 +229,7 @@ impl Bind {
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(self.backlog)?;
-        Ok(socket.into())
+        Ok(socket)
     }
 }
 
@@ -210,6 +295,21 @@ impl From<SocketAddr> for Bind {
     }
 }
 
+/// Adopts a listening socket, with its options.
+impl From<std::net::TcpListener> for Bind {
+    fn from(listener: std::net::TcpListener) -> Self {
+        Bind::adopting(listener.into())
+    }
+}
+
+/// Adopts a listening socket.
+#[cfg(unix)]
+impl From<std::os::unix::net::UnixListener> for Bind {
+    fn from(listener: std::os::unix::net::UnixListener) -> Self {
+        Bind::adopting(listener.into())
+    }
+}
+
 impl From<(IpAddr, u16)> for Bind {
     fn from(address: (IpAddr, u16)) -> Self {
         Bind::to(SocketAddr::from(address))
@@ -220,9 +320,13 @@ impl From<(IpAddr, u16)> for Bind {
 mod tests {
     use super::*;
 
+    fn open(bind: &Bind) -> io::Result<Vec<std::net::TcpListener>> {
+        Ok(bind.open()?.into_iter().map(std::net::TcpListener::from).collect())
+    }
+
     #[test]
     fn accepted_sockets_inherit_nodelay_and_the_limit_of_unsent_bytes() {
-        let listener = Bind::to("127.0.0.1:0").open().unwrap().remove(0);
+        let listener = open(&Bind::to("127.0.0.1:0")).unwrap().remove(0);
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         listener.set_nonblocking(false).unwrap();
         let (accepted, _) = listener.accept().unwrap();
@@ -234,31 +338,31 @@ mod tests {
 
     #[test]
     fn ipv6_listener_accepts_ipv4_unless_only_v6_is_set() {
-        let Ok(both) = Bind::to("[::]:0").open() else { return };
+        let Ok(both) = open(&Bind::to("[::]:0")) else { return };
         let port = both[0].local_addr().unwrap().port();
         assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-        let only = Bind::to("[::]:0").only_v6(true).open().unwrap().remove(0);
+        let only = open(&Bind::to("[::]:0").only_v6(true)).unwrap().remove(0);
         let port = only.local_addr().unwrap().port();
         assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
     }
 
     #[test]
     fn port_is_shared_only_if_both_listeners_set_reuse_port() {
-        let first = Bind::to("127.0.0.1:0").reuse_port(true).open().unwrap().remove(0);
+        let first = open(&Bind::to("127.0.0.1:0").reuse_port(true)).unwrap().remove(0);
         let address = first.local_addr().unwrap();
-        assert!(Bind::from(address).reuse_port(true).open().is_ok());
-        assert_eq!(Bind::from(address).open().unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert!(open(&Bind::from(address).reuse_port(true)).is_ok());
+        assert_eq!(open(&Bind::from(address)).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]
     fn host_name_is_bound_on_all_its_addresses_with_one_port() {
-        let listeners = Bind::to("localhost:0").open().unwrap();
+        let listeners = open(&Bind::to("localhost:0")).unwrap();
         let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
         let known: Vec<SocketAddr> = ("localhost", addresses[0].port()).to_socket_addrs().unwrap().collect();
         assert!(addresses.iter().all(|address| known.contains(address)), "{addresses:?} {known:?}");
         for address in known {
             let reached = std::net::TcpStream::connect(address).is_ok();
-            assert!(reached || Bind::from(SocketAddr::new(address.ip(), 0)).open().is_err(), "{address}");
+            assert!(reached || open(&Bind::from(SocketAddr::new(address.ip(), 0))).is_err(), "{address}");
         }
     }
 

@@ -1,20 +1,18 @@
 //! Addresses to connect to, and the connecting sockets.
 
 use std::{
-    fmt, io,
+    fmt,
     net::{Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
-
-#[cfg(unix)]
-use socket2::{Domain, SockAddr, Socket, Type};
 
 /// An address to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     /// An IP address and a port.
     Tcp(SocketAddr),
-    /// Path of a Unix socket. Unix only: on other systems connecting fails with `Unsupported`.
+    /// Path of a Unix socket, or on Linux an abstract name behind `@`. Unix only: on other systems connecting fails with
+    /// `Unsupported`.
     Unix(PathBuf),
 }
 
@@ -42,19 +40,4 @@ impl fmt::Display for Endpoint {
             Endpoint::Unix(path) => path.display().fmt(formatter),
         }
     }
-}
-
-/// Connects to a Unix socket. Reads and writes are the same as with TCP, so the stream is kept as a TCP stream.
-#[cfg(unix)]
-pub(super) fn connect_unix(path: &Path) -> io::Result<std::net::TcpStream> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    // A Unix socket connects at once or fails: a listener with a full queue gives EAGAIN (connect(2)).
-    socket.connect(&SockAddr::unix(path)?)?;
-    Ok(socket.into())
-}
-
-#[cfg(not(unix))]
-pub(super) fn connect_unix(_: &Path) -> io::Result<std::net::TcpStream> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "Unix sockets are not supported on this system"))
 }

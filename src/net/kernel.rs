@@ -10,6 +10,7 @@ use std::{
 
 use self::sealed::Sealed;
 use super::{bind::Bind, endpoint::Endpoint};
+use crate::peer_addr::PeerAddr;
 
 /// Readiness of a source. The fields are hints: only a read or a write shows the real state.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +99,7 @@ pub trait Kernel: Sealed + fmt::Debug {
     ///
     /// `WouldBlock` if no connection waits. Other errors concern one connection, or the system (no descriptors, no
     /// memory).
-    fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, SocketAddr)>;
+    fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, PeerAddr)>;
 
     /// Starts to connect and registers the stream under `token`. An event follows once the result is known.
     ///

@@ -11,6 +11,25 @@ mod kernel;
 mod resolver;
 pub mod sim;
 mod system;
+#[cfg(unix)]
+mod unix_socket;
+/// Stand-in where there are none.
+#[cfg(not(unix))]
+mod unix_socket {
+    use std::{io, path::Path};
+
+    fn unsupported<T>() -> io::Result<T> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "Unix sockets are not supported on this system"))
+    }
+
+    pub(super) fn connect(_: &Path) -> io::Result<std::net::TcpStream> {
+        unsupported()
+    }
+
+    pub(super) fn listen(_: &Path, _: Option<u32>, _: i32) -> io::Result<socket2::Socket> {
+        unsupported()
+    }
+}
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 /// Stand-in without the feature `tls`: no listener and no client has TLS.

@@ -7,14 +7,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mio::{Interest, Token, net::TcpListener, net::TcpStream};
-use socket2::SockRef;
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
+
+#[cfg(unix)]
+use mio::net::UnixListener;
+use mio::{
+    Interest, Token,
+    net::{TcpListener, TcpStream},
+};
+use socket2::{SockRef, Socket};
 
 use super::{
     bind::{Bind, keep_little_unsent},
-    endpoint::{Endpoint, connect_unix},
+    endpoint::Endpoint,
     kernel::{Event, Kernel, Randomness, Readiness, Wake, sealed::Sealed},
+    unix_socket,
 };
+use crate::peer_addr::PeerAddr;
 
 /// Token of the waker, used by no source.
 const WAKER: Token = Token(usize::MAX);
@@ -44,10 +54,56 @@ pub struct SystemStream(TcpStream);
 #[derive(Debug)]
 pub struct SystemListener {
     /// One socket for each address of the name.
-    listeners: Vec<TcpListener>,
+    listeners: Vec<ListeningSocket>,
     /// Index of the socket that is asked first.
     first: usize,
     nodelay: bool,
+}
+
+#[derive(Debug)]
+enum ListeningSocket {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener),
+}
+
+impl ListeningSocket {
+    fn new(socket: Socket) -> io::Result<Self> {
+        #[cfg(unix)]
+        if socket.local_addr()?.is_unix() {
+            return Ok(ListeningSocket::Unix(UnixListener::from_std(socket.into())));
+        }
+        Ok(ListeningSocket::Tcp(TcpListener::from_std(socket.into())))
+    }
+
+    /// The address, with which a Unix socket has nothing in common.
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            ListeningSocket::Tcp(listener) => listener.local_addr(),
+            #[cfg(unix)]
+            ListeningSocket::Unix(_) => Ok(SocketAddr::from(([0, 0, 0, 0], 0))),
+        }
+    }
+
+    fn register(&mut self, registry: &mio::Registry, token: usize) -> io::Result<()> {
+        match self {
+            ListeningSocket::Tcp(listener) => registry.register(listener, Token(token), Interest::READABLE),
+            #[cfg(unix)]
+            ListeningSocket::Unix(listener) => registry.register(listener, Token(token), Interest::READABLE),
+        }
+    }
+
+    fn accept(&self) -> io::Result<(TcpStream, PeerAddr)> {
+        match self {
+            ListeningSocket::Tcp(listener) => {
+                let (stream, address) = listener.accept()?;
+                Ok((stream, canonical(address).into()))
+            }
+            // Reads and writes are the same as with TCP.
+            #[cfg(unix)]
+            ListeningSocket::Unix(listener) => Ok((OwnedFd::from(listener.accept()?.0).into(), PeerAddr::Unix)),
+        }
+    }
 }
 
 impl System {
@@ -61,7 +117,7 @@ impl System {
 
 impl SystemListener {
     /// Accepts the next connection on any of the sockets, which take turns.
-    fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+    fn accept(&mut self) -> io::Result<(TcpStream, PeerAddr)> {
         let count = self.listeners.len();
         for index in 0..count {
             let listener = (self.first + index) % count;
@@ -116,20 +172,21 @@ impl Kernel for System {
     }
 
     fn bind(&mut self, bind: &Bind, token: usize) -> io::Result<(SystemListener, SocketAddr)> {
-        let mut listeners: Vec<TcpListener> = bind.open()?.into_iter().map(TcpListener::from_std).collect();
+        let opened = bind.open()?.into_iter().map(ListeningSocket::new);
+        let mut listeners = opened.collect::<io::Result<Vec<_>>>()?;
         let address = listeners.first().ok_or(io::ErrorKind::AddrNotAvailable)?.local_addr()?;
         for listener in &mut listeners {
-            self.poll.registry().register(listener, Token(token), Interest::READABLE)?;
+            listener.register(self.poll.registry(), token)?;
         }
         Ok((SystemListener { listeners, first: 0, nodelay: bind.nodelay }, address))
     }
 
-    fn accept(&mut self, listener: &mut SystemListener) -> io::Result<(SystemStream, SocketAddr)> {
-        let (stream, address) = listener.accept()?;
-        if !cfg!(target_os = "linux") && listener.nodelay {
+    fn accept(&mut self, listener: &mut SystemListener) -> io::Result<(SystemStream, PeerAddr)> {
+        let (stream, peer) = listener.accept()?;
+        if !cfg!(target_os = "linux") && listener.nodelay && peer != PeerAddr::Unix {
             stream.set_nodelay(true)?;
         }
-        Ok((SystemStream(stream), canonical(address)))
+        Ok((SystemStream(stream), peer))
     }
 
     fn connect(&mut self, to: &Endpoint, token: usize) -> io::Result<SystemStream> {
@@ -140,7 +197,7 @@ impl Kernel for System {
                 keep_little_unsent(&stream)?;
                 stream
             }
-            Endpoint::Unix(path) => TcpStream::from_std(connect_unix(path)?),
+            Endpoint::Unix(path) => TcpStream::from_std(unix_socket::connect(path)?),
         };
         let mut stream = SystemStream(stream);
         self.register(&mut stream, token)?;

@@ -5,7 +5,6 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -34,6 +33,7 @@ use super::{
 use crate::{
     buffer::Bytes,
     net::{CommandQueue, Randomness, Wake},
+    peer_addr::PeerAddr,
     protocol::{
         Side,
         deflate::{Deflation, SharedContexts},
@@ -179,8 +179,8 @@ impl Hub {
 
     /// Address of the peer. `None` once the connection has ended.
     ///
-    /// The address is `0.0.0.0:0` for an outgoing connection that is not connected yet, and for a Unix socket.
-    pub fn peer_addr(&self, id: ConnectionId) -> Option<SocketAddr> {
+    /// The address is `0.0.0.0:0` for an outgoing connection that is not connected yet.
+    pub fn peer_addr(&self, id: ConnectionId) -> Option<PeerAddr> {
         self.outbound(id).map(Outbound::peer_addr)
     }
 

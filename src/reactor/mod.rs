@@ -39,7 +39,6 @@ mod waiting;
 use std::{
     collections::VecDeque,
     fmt, mem,
-    net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -85,6 +84,7 @@ use crate::net::tls::TlsAcceptor;
 use crate::{
     error::{ListenError, PollError},
     net::{Bind, Event, Kernel, Resolver, System},
+    peer_addr::PeerAddr,
 };
 
 /// A single-threaded event loop whose work between two waits is bounded ([`ReactorConfig`]).
@@ -197,7 +197,7 @@ impl<K: Kernel> Reactor<K> {
     /// Opens a listener for raw streams. `factory` creates the handler of each accepted connection from the peer's
     /// address.
     ///
-    /// `bind` is an address as text, a [`SocketAddr`], or a [`Bind`] with options.
+    /// `bind` is an address as text, a [`SocketAddr`](std::net::SocketAddr), or a [`Bind`] with options.
     ///
     /// # Errors
     ///
@@ -205,7 +205,7 @@ impl<K: Kernel> Reactor<K> {
     pub fn listen_stream<H: StreamHandler + 'static>(
         &mut self,
         bind: impl Into<Bind>,
-        factory: impl Fn(SocketAddr) -> H + 'static,
+        factory: impl Fn(PeerAddr) -> H + 'static,
     ) -> Result<Listening, ListenError> {
         self.listen_stream_with(bind, StreamConfig::default(), factory)
     }
@@ -219,7 +219,7 @@ impl<K: Kernel> Reactor<K> {
         &mut self,
         bind: impl Into<Bind>,
         config: StreamConfig,
-        factory: impl Fn(SocketAddr) -> H + 'static,
+        factory: impl Fn(PeerAddr) -> H + 'static,
     ) -> Result<Listening, ListenError> {
         self.open(bind.into(), Rc::new(Streams { factory, config: Rc::new(config), tls: None }))
     }
@@ -238,7 +238,7 @@ impl<K: Kernel> Reactor<K> {
         bind: impl Into<Bind>,
         tls: impl Into<TlsAcceptor>,
         config: StreamConfig,
-        factory: impl Fn(SocketAddr) -> H + 'static,
+        factory: impl Fn(PeerAddr) -> H + 'static,
     ) -> Result<Listening, ListenError> {
         self.open(bind.into(), Rc::new(Streams { factory, config: Rc::new(config), tls: Some(tls.into()) }))
     }

@@ -2,7 +2,6 @@
 
 use std::{
     any::Any,
-    net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -18,6 +17,7 @@ use super::{
 use crate::net::tls::TlsConnector;
 use crate::{
     error::Error,
+    peer_addr::PeerAddr,
     protocol::{CloseCode, CloseReason},
     send_status::SendStatus,
     tls_info::TlsInfo,
@@ -170,7 +170,7 @@ impl<'a> Stream<'a> {
     }
 
     /// Address of the peer; see [`Hub::peer_addr`].
-    pub fn peer_addr(&self) -> SocketAddr {
+    pub fn peer_addr(&self) -> PeerAddr {
         self.hub.outbound(self.id).expect("a callback runs while its connection is there").peer_addr()
     }
 

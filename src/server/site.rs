@@ -1,7 +1,7 @@
 //! The interface of an HTTP connection to its server: configuration, routes, callbacks. The floor above implements it,
 //! and adds WebSockets.
 
-use std::{net::SocketAddr, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use http::Response;
 
@@ -14,6 +14,7 @@ use super::{files::Files, upload::UploadFactory};
 use crate::{
     error::Error,
     http::{Request, head::HeadLimits, origins::Origins},
+    peer_addr::PeerAddr,
     protocol::MessageLimits,
     reactor::{Hub, PendingHandshake, Stream},
 };
@@ -147,5 +148,5 @@ pub(crate) trait Site: 'static {
     ) -> Result<(), Box<Refusal>>;
 
     /// Reports an error that no handler receives.
-    fn report(&self, peer: SocketAddr, error: &Error);
+    fn report(&self, peer: PeerAddr, error: &Error);
 }

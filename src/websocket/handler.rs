@@ -2,12 +2,12 @@
 
 use std::{
     any::Any,
-    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use crate::{
     error::Error,
+    peer_addr::PeerAddr,
     protocol::{CloseCode, CloseReason, Handshake, Message, MessageLimits, Outgoing, Version},
     reactor::{Attempt, ConnectionId, ConnectionStats, Hub, Published, Retry, Stream, TimerId},
     send_status::SendStatus,
@@ -311,8 +311,8 @@ impl<'a> WebSocket<'a> {
 
     /// The address of the peer; of the proxy, where a client uses one.
     ///
-    /// `0.0.0.0:0` before a client is connected, and for a Unix socket.
-    pub fn peer_addr(&self) -> SocketAddr {
+    /// `0.0.0.0:0` before a client is connected.
+    pub fn peer_addr(&self) -> PeerAddr {
         self.hub.peer_addr(self.id).expect("a callback runs while its connection is there")
     }
 

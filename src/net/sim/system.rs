@@ -16,6 +16,7 @@ use crate::net::{
     kernel::{Event, Kernel, Randomness, Readiness, Wake, sealed::Sealed},
     sim::{Listener, Peer, PeerId, Random, Sim, SimListener, SimStream, faults::SHORTAGES},
 };
+use crate::peer_addr::PeerAddr;
 
 const EMFILE: i32 = 24;
 
@@ -68,7 +69,7 @@ impl Kernel for Sim {
         Ok((SimListener { index: self.listeners.len() - 1, closed }, addr))
     }
 
-    fn accept(&mut self, listener: &mut SimListener) -> io::Result<(SimStream, SocketAddr)> {
+    fn accept(&mut self, listener: &mut SimListener) -> io::Result<(SimStream, PeerAddr)> {
         if self.listeners[listener.index].waiting.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -84,7 +85,7 @@ impl Kernel for Sim {
         }
         let id = self.listeners[listener.index].waiting.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
         let peer = &mut self.peers[id.0];
-        Ok((peer.stream(), peer.addr))
+        Ok((peer.stream(), peer.addr.into()))
     }
 
     fn connect(&mut self, to: &Endpoint, token: usize) -> io::Result<SimStream> {

@@ -1,6 +1,6 @@
 //! The opening handshake of a client.
 
-use std::{fmt, net::SocketAddr};
+use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 
@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use crate::protocol::DeflateConfig;
 use crate::{
     http::{HeadError, HeadLimits, Request, credentials::basic},
+    peer_addr::PeerAddr,
     protocol::{
         Handshake, MessageLimits, ResponseError, Version,
         endpoint::{Compression, Opened, UNKNOWN, shared_setters},
@@ -41,7 +42,7 @@ pub struct ClientHandshake {
     compression: Compression,
     head: HeadLimits,
     limits: MessageLimits,
-    peer_addr: SocketAddr,
+    peer_addr: PeerAddr,
 }
 
 impl ClientHandshake {

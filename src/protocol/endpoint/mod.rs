@@ -17,6 +17,7 @@ use super::{
     mask::Masks,
     version::Side,
 };
+use crate::peer_addr::PeerAddr;
 
 /// A completed opening handshake, with the codec of the connection.
 #[derive(Debug)]
@@ -71,8 +72,8 @@ macro_rules! shared_setters {
         }
 
         /// Sets the address that [`Request::peer_addr`](crate::Request::peer_addr) returns. Default `0.0.0.0:0`.
-        pub fn peer_addr(mut self, address: SocketAddr) -> Self {
-            self.peer_addr = address;
+        pub fn peer_addr(mut self, address: impl Into<PeerAddr>) -> Self {
+            self.peer_addr = address.into();
             self
         }
     };
@@ -80,4 +81,4 @@ macro_rules! shared_setters {
 use shared_setters;
 
 /// The address of a peer whose address was not given.
-const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+const UNKNOWN: PeerAddr = PeerAddr::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));

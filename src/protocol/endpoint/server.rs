@@ -1,7 +1,5 @@
 //! The opening handshake of a server.
 
-use std::net::SocketAddr;
-
 use http::{HeaderMap, Method, Response};
 
 use super::{Compression, Opened, UNKNOWN, shared_setters};
@@ -9,6 +7,7 @@ use super::{Compression, Opened, UNKNOWN, shared_setters};
 use crate::protocol::DeflateConfig;
 use crate::{
     http::{HeadError, HeadLimits, Request, head::HeadReader, response},
+    peer_addr::PeerAddr,
     protocol::{
         Handshake, HandshakeError, MessageLimits, Version,
         handshake::{
@@ -72,7 +71,7 @@ pub struct ServerHandshake {
     compression: Compression,
     head: HeadLimits,
     limits: MessageLimits,
-    peer_addr: SocketAddr,
+    peer_addr: PeerAddr,
     secure: bool,
     state: State,
 }

@@ -34,7 +34,7 @@ fn exchange(
     let mut sent = Vec::new();
     let proof = request.write(&mut Masks::new(Box::new(|bytes| bytes.fill(0x5a))), &mut sent);
     let (head, used) = HeadReader::default().read(&sent, &HeadLimits::default()).unwrap().unwrap();
-    let received = Request::new(head, ([127, 0, 0, 1], 5).into(), None, false);
+    let received = Request::new(head, std::net::SocketAddr::from(([127, 0, 0, 1], 5)).into(), None, false);
     assert_eq!(detect(&received, Version::ALL), Ok(version));
     let agreed = compression(&received, version, request.deflate).unwrap();
     let subprotocol = received.subprotocols().last().map(str::to_owned);

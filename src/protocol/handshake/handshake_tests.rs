@@ -10,7 +10,7 @@ const GOOD: &str = "GET /chat HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: w
 
 fn request(head: &str) -> Request {
     let (head, _) = HeadReader::default().read(head.as_bytes(), &HeadLimits::default()).unwrap().unwrap();
-    Request::new(head, ([127, 0, 0, 1], 5).into(), None, false)
+    Request::new(head, std::net::SocketAddr::from(([127, 0, 0, 1], 5)).into(), None, false)
 }
 
 fn detected(from: &str, to: &str) -> Result<Version, HandshakeError> {
@@ -176,7 +176,7 @@ fn only_hixie_76_and_hybi_01_to_03_have_a_challenge() {
     for version in Version::ALL.iter().copied() {
         let sample = sample_request(version, "/demo", "Origin: http://example.com\r\n");
         let (head, used) = HeadReader::default().read(&sample, &HeadLimits::default()).unwrap().unwrap();
-        let received = Request::new(head, ([127, 0, 0, 1], 5).into(), None, false);
+        let received = Request::new(head, std::net::SocketAddr::from(([127, 0, 0, 1], 5)).into(), None, false);
         assert_eq!(detect(&received, Version::ALL), Ok(version));
         let handshake = Handshake::new(received, version, None, None);
         let has_challenge = matches!(version.number(), 1..=3 | 76);

@@ -7,7 +7,7 @@ mod hybi;
 mod request;
 pub(crate) mod server;
 
-use std::{borrow::Cow, fmt, net::SocketAddr};
+use std::{borrow::Cow, fmt};
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, uri::PathAndQuery};
 
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     http::{Request, response, token::is_token_octet},
+    peer_addr::PeerAddr,
     tls_info::TlsInfo,
 };
 
@@ -299,7 +300,7 @@ impl Handshake {
     }
 
     /// Address of the peer. See [`Request::peer_addr`].
-    pub fn peer_addr(&self) -> SocketAddr {
+    pub fn peer_addr(&self) -> PeerAddr {
         self.request.peer_addr()
     }
 

@@ -93,7 +93,7 @@ mod tests {
             for line in lines {
                 head.headers_mut().append(header::UPGRADE, HeaderValue::from_bytes(line).unwrap());
             }
-            Request::new(head, ([127, 0, 0, 1], 1).into(), None, false).check_host()
+            Request::new(head, std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(), None, false).check_host()
         };
         assert_eq!(check(&[]), Err(HeadError::Host));
         assert_eq!(check(&[b"h2c"]), Err(HeadError::Host));

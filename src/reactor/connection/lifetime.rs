@@ -1,10 +1,11 @@
 //! The beginning and the end of a connection in the loop.
 
-use std::{io, net::SocketAddr};
+use std::io;
 
 use crate::{
     error::Error,
     net::{Kernel, transport::Transport},
+    peer_addr::PeerAddr,
     protocol::{CloseReason, ClosedBy},
     reactor::{
         Reactor,
@@ -24,7 +25,7 @@ impl<K: Kernel> Reactor<K> {
     pub(in crate::reactor) fn admit(
         &mut self,
         mut stream: K::Stream,
-        peer: SocketAddr,
+        peer: PeerAddr,
         service: &dyn Service,
     ) -> io::Result<()> {
         let Ok(handler) = catch_panic(self.config.panic_policy, || service.stream(peer)) else {

@@ -2,6 +2,7 @@
 
 mod charge;
 pub(super) mod closing_timer;
+mod compact_addr;
 mod deadlines;
 pub(super) mod encoding;
 pub(super) mod excess;
@@ -11,7 +12,6 @@ mod lifetime;
 pub(super) mod outbound;
 pub(super) mod outbounds;
 pub(super) mod output_rule;
-mod peer_addr;
 pub(super) mod ping_mark;
 mod read;
 mod read_plan;

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc, time::Duration}
 use crate::{
     error::ConnectError,
     net::{Endpoint, Kernel, transport::Transport},
+    peer_addr::PeerAddr,
     protocol::{ClosedBy, TimeoutKind},
     reactor::{
         Reactor,
@@ -242,9 +243,10 @@ impl<K: Kernel> Reactor<K> {
         }
         let outbound = &mut self.hub.outbounds[key];
         outbound.state.on_connected();
-        if let Endpoint::Tcp(address) = address {
-            outbound.set_peer_addr(address);
-        }
+        outbound.set_peer_addr(match address {
+            Endpoint::Tcp(address) => address.into(),
+            Endpoint::Unix(_) => PeerAddr::Unix,
+        });
         outbound.unblock(&mut self.hub.pools);
         self.hub.stats.connected += 1;
         if self.hub.outbounds[key].encoding == Encoding::Raw {

@@ -23,10 +23,10 @@ use super::{
     id::ConnectionId,
     stream::StreamHandler,
 };
-use crate::{error::ConnectError, protocol::Side};
+use crate::{error::ConnectError, peer_addr::PeerAddr, protocol::Side};
 
 /// Address of a peer that is not connected yet, or has no IP address.
-const UNCONNECTED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+const UNCONNECTED: PeerAddr = PeerAddr::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
 
 /// A requested connection. Started right after the callback, or at the beginning of the next turn.
 pub(in crate::reactor) struct Dial {

@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
 };
 
-use crate::reactor::Hub;
+use crate::{peer_addr::PeerAddr, reactor::Hub};
 
 /// Capacity for more networks than this is freed when no handshake is pending.
 const MANY_NETWORKS: usize = 1024;
@@ -34,15 +34,16 @@ pub(crate) struct PendingHandshake {
 }
 
 impl Hub {
-    /// Counts a handshake, unless `most` are pending in total or `most_of_each` from the peer's network.
+    /// Counts a handshake, unless `most` are pending in total or `most_of_each` from the peer's network. Unix sockets
+    /// have none.
     pub(crate) fn begin_handshake(
         &mut self,
-        peer: IpAddr,
+        peer: PeerAddr,
         most: Option<usize>,
         most_of_each: Option<usize>,
     ) -> Option<PendingHandshake> {
         let counts = &self.pending;
-        let network = most_of_each.map(|_| network(peer));
+        let network = most_of_each.and_then(|_| peer.ip()).map(network);
         let mut by_network = counts.by_network.borrow_mut();
         let here = network.and_then(|network| by_network.get(&network).copied()).unwrap_or_default();
         if most.is_some_and(|most| counts.all() >= most) || most_of_each.is_some_and(|most| here >= most) {
@@ -85,6 +86,10 @@ mod tests {
     use super::*;
     use crate::{Reactor, ReactorConfig, net::sim::Sim};
 
+    fn peer(address: IpAddr) -> PeerAddr {
+        std::net::SocketAddr::new(address, 40_000).into()
+    }
+
     #[test]
     fn ipv6_hosts_of_one_64_bit_prefix_count_as_one_network() {
         let network = |text: &str| network(text.parse().unwrap());
@@ -98,7 +103,7 @@ mod tests {
     fn handshake_counts_against_the_limits_until_it_is_dropped() {
         let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         let hub = reactor.hub();
-        let mut begin = |address: &str| hub.begin_handshake(address.parse().unwrap(), Some(3), Some(2));
+        let mut begin = |address: &str| hub.begin_handshake(peer(address.parse().unwrap()), Some(3), Some(2));
         let first = begin("192.0.2.1").unwrap();
         let second = begin("192.0.2.1").unwrap();
         assert!(begin("192.0.2.1").is_none(), "third handshake of one address");
@@ -116,7 +121,8 @@ mod tests {
     fn table_of_networks_is_freed_after_a_flood() {
         let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
         let hub = reactor.hub();
-        let flood = (0..5000_u32).map(|bits| hub.begin_handshake(std::net::Ipv4Addr::from(bits).into(), None, Some(1)));
+        let flood =
+            (0..5000_u32).map(|bits| hub.begin_handshake(peer(std::net::Ipv4Addr::from(bits).into()), None, Some(1)));
         drop(flood.collect::<Vec<_>>());
         assert_eq!(hub.pending.by_network.borrow().capacity(), 0);
     }

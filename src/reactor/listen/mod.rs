@@ -10,11 +10,12 @@ use super::{Hub, StreamHandler, config::StreamConfig, id::ListenerId};
 use crate::{
     error::ListenError,
     net::{Bind, tls::TlsAcceptor},
+    peer_addr::PeerAddr,
 };
 
 /// Creates the handler of each connection that a listener accepts.
 pub(crate) trait Service {
-    fn stream(&self, peer: SocketAddr) -> Box<dyn StreamHandler>;
+    fn stream(&self, peer: PeerAddr) -> Box<dyn StreamHandler>;
     fn config(&self) -> Rc<StreamConfig>;
     /// TLS that the connections have to speak first, if any.
     fn tls(&self) -> Option<&TlsAcceptor>;
@@ -27,8 +28,8 @@ pub(in crate::reactor) struct Streams<F> {
     pub(in crate::reactor) tls: Option<TlsAcceptor>,
 }
 
-impl<F: Fn(SocketAddr) -> H, H: StreamHandler + 'static> Service for Streams<F> {
-    fn stream(&self, peer: SocketAddr) -> Box<dyn StreamHandler> {
+impl<F: Fn(PeerAddr) -> H, H: StreamHandler + 'static> Service for Streams<F> {
+    fn stream(&self, peer: PeerAddr) -> Box<dyn StreamHandler> {
         Box::new((self.factory)(peer))
     }
 
@@ -46,7 +47,8 @@ impl<F: Fn(SocketAddr) -> H, H: StreamHandler + 'static> Service for Streams<F> 
 pub struct Listening {
     /// Id of the listener, for [`Hub::close_listener`].
     pub id: ListenerId,
-    /// Local address of the listener. If port 0 was requested, the port is the one that the system chose.
+    /// Local address of the listener. If port 0 was requested, the port is the one that the system chose. `0.0.0.0:0`
+    /// for a Unix socket.
     pub addr: SocketAddr,
 }
 
@@ -77,7 +79,7 @@ impl Hub {
     pub fn listen_stream<H: StreamHandler + 'static>(
         &mut self,
         bind: impl Into<Bind>,
-        factory: impl Fn(SocketAddr) -> H + 'static,
+        factory: impl Fn(PeerAddr) -> H + 'static,
         then: impl FnOnce(&mut Hub, Result<Listening, ListenError>) + 'static,
     ) {
         let config = Rc::default();

@@ -383,12 +383,12 @@ fn is_healthcheck(request: &Request) -> bool {
 impl<S: Site> StreamHandler for HttpStream<S> {
     fn on_connect(&mut self, stream: &mut Stream<'_>) {
         let config = self.site.config();
-        let address = stream.peer_addr().ip();
+        let peer = stream.peer_addr();
         let (all, per_address) = (config.pending_handshakes, config.pending_handshakes_per_address);
-        self.pending = stream.hub.begin_handshake(address, all, per_address);
+        self.pending = stream.hub.begin_handshake(peer, all, per_address);
         if self.pending.is_none() {
             if stream.hub.may_warn() {
-                log::warn!(target: "ws_reactor::server", "{address} rejected: too many handshakes are pending");
+                log::warn!(target: "ws_reactor::server", "{peer} rejected: too many handshakes are pending");
             }
             return stream.terminate();
         }

@@ -4,7 +4,7 @@
 pub(super) mod routes;
 mod site;
 
-use std::{fmt, net::SocketAddr, rc::Rc, time::Duration};
+use std::{fmt, rc::Rc, time::Duration};
 
 #[cfg(feature = "server")]
 use self::routes::Routes;
@@ -17,6 +17,7 @@ use crate::{
         origins::{OriginError, Origins},
     },
     net::{Bind, Kernel, tls::TlsAcceptor},
+    peer_addr::PeerAddr,
     protocol::{Handshake, Version, deflate::DeflateConfig, handshake::server::Subprotocols},
     reactor::{Hub, Listening, Reactor, Service, StreamConfig, StreamHandler},
     server::{Endpoint, HttpStream, Reply, Target},
@@ -39,7 +40,7 @@ enum Endpoints {
 type OnRequest = dyn Fn(&Request, &mut Hub) -> Reply;
 
 /// Receives errors of connections that have no handler yet.
-type OnError = dyn Fn(SocketAddr, &Error);
+type OnError = dyn Fn(PeerAddr, &Error);
 
 /// A WebSocket server, for [`Reactor::listen`] or [`Hub::listen`].
 ///
@@ -225,7 +226,7 @@ impl Server {
     /// # use ws_reactor::{Server, on_message};
     /// let server = Server::new(|_| on_message(|_, _| {})).on_error(|peer, error| eprintln!("{peer}: {error}"));
     /// ```
-    pub fn on_error(mut self, call: impl Fn(SocketAddr, &Error) + 'static) -> Self {
+    pub fn on_error(mut self, call: impl Fn(PeerAddr, &Error) + 'static) -> Self {
         self.on_error = Some(Box::new(call));
         self
     }
@@ -371,7 +372,7 @@ struct ServerService {
 }
 
 impl Service for ServerService {
-    fn stream(&self, _: SocketAddr) -> Box<dyn StreamHandler> {
+    fn stream(&self, _: PeerAddr) -> Box<dyn StreamHandler> {
         Box::new(self.server.stream_handler())
     }
 
@@ -385,7 +386,7 @@ impl Service for ServerService {
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Listens for WebSockets at an address: text, a [`SocketAddr`], or a [`Bind`] with options.
+    /// Listens for WebSockets at an address: text, a [`SocketAddr`](std::net::SocketAddr), or a [`Bind`] with options.
     ///
     /// # Errors
     ///

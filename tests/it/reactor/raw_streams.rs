@@ -23,7 +23,7 @@ impl Scripted {
 
 impl StreamHandler for Scripted {
     fn on_connect(&mut self, stream: &mut Stream<'_>) {
-        self.record(format!("connect {}", stream.peer_addr().port()));
+        self.record(format!("connect {}", stream.peer_addr().port().unwrap_or_default()));
         assert!(stream.tls_info().is_none() && stream.buffered() == 0);
     }
 

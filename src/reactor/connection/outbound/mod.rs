@@ -7,21 +7,22 @@ pub(in crate::reactor) mod latest;
 pub(in crate::reactor) mod queue;
 mod segment;
 
-use std::{io::IoSlice, mem, net::SocketAddr, rc::Rc, time::Instant};
+use std::{io::IoSlice, mem, rc::Rc, time::Instant};
 
 use crate::{
     buffer::{Block, Bytes, LARGE_PAYLOAD_BYTES, SharedBlock, offset_in},
+    peer_addr::PeerAddr,
     protocol::{CloseCode, Message, deflate::Deflation, encoder::Encoder, framing::HeaderBytes},
     reactor::{
         config::StreamConfig,
         connection::{
+            compact_addr::CompactAddr,
             encoding::Encoding,
             outbound::{
                 cold::Cold,
                 compression::Compression,
                 queue::{MAX_SLICES, Queue},
             },
-            peer_addr::PeerAddr,
             state::State,
         },
         id::{ConnectionId, TimerId},
@@ -59,7 +60,7 @@ pub(crate) struct Outbound {
     pub(in crate::reactor) deadline_is_for_tls: bool,
     /// Turns since the deadline has passed in which it could not be judged: the connection had to be read before.
     pub(in crate::reactor) deadline_looks: u8,
-    peer_addr: PeerAddr,
+    peer_addr: CompactAddr,
     pub(in crate::reactor) config: Rc<StreamConfig>,
     /// `None` unless compression was negotiated.
     pub(in crate::reactor) compression: Option<Box<Compression>>,
@@ -73,7 +74,7 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    pub(in crate::reactor) fn new(id: ConnectionId, peer_addr: SocketAddr, config: Rc<StreamConfig>) -> Self {
+    pub(in crate::reactor) fn new(id: ConnectionId, peer_addr: PeerAddr, config: Rc<StreamConfig>) -> Self {
         let mut outbound = Outbound {
             id,
             state: State::connected(),
@@ -97,11 +98,11 @@ impl Outbound {
         outbound
     }
 
-    pub(in crate::reactor) fn peer_addr(&self) -> SocketAddr {
+    pub(in crate::reactor) fn peer_addr(&self) -> PeerAddr {
         (&self.peer_addr).into()
     }
 
-    pub(in crate::reactor) fn set_peer_addr(&mut self, address: SocketAddr) {
+    pub(in crate::reactor) fn set_peer_addr(&mut self, address: PeerAddr) {
         self.peer_addr = address.into();
     }
 
@@ -339,7 +340,7 @@ impl Outbound {
     /// Becomes the half of the next connection of the same id, which is not established. Returns the timers that end.
     pub(in crate::reactor) fn renew(
         &mut self,
-        peer_addr: SocketAddr,
+        peer_addr: PeerAddr,
         pools: &mut Pools,
     ) -> impl Iterator<Item = TimerId> + use<> {
         self.release(pools);

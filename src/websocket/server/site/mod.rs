@@ -2,13 +2,14 @@
 
 mod opening;
 
-use std::{net::SocketAddr, rc::Rc};
+use std::rc::Rc;
 
 use self::opening::OpeningStream;
 use super::{Endpoints, Factory, Server};
 use crate::{
     error::Error,
     http::{Request, origins::Origins},
+    peer_addr::PeerAddr,
     protocol::{
         Handshake, HandshakeError,
         handshake::{
@@ -125,7 +126,7 @@ impl Site for WebSocketSite {
         Ok(())
     }
 
-    fn report(&self, peer: SocketAddr, error: &Error) {
+    fn report(&self, peer: PeerAddr, error: &Error) {
         if let Some(callback) = &self.server.on_error {
             callback(peer, error);
         }

@@ -1,0 +1,91 @@
+//! Unix sockets: their names, listening on one, and connecting to one.
+
+use std::{io, path::Path};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// The address of a path, or of an abstract name, which begins with `@` as in systemd and the table of the system.
+fn address(path: &Path) -> io::Result<SockAddr> {
+    match path.to_str().and_then(|path| path.strip_prefix('@')) {
+        Some(name) if cfg!(any(target_os = "linux", target_os = "android")) => SockAddr::unix(format!("\0{name}")),
+        Some(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no abstract names of Unix sockets")),
+        None => SockAddr::unix(path),
+    }
+}
+
+/// Connects to a Unix socket. Reads and writes are the same as with TCP, so the stream is kept as a TCP stream.
+pub(super) fn connect(path: &Path) -> io::Result<std::net::TcpStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    // A Unix socket connects at once or fails: a listener with a full queue gives EAGAIN (connect(2)).
+    socket.connect(&address(path)?)?;
+    Ok(socket.into())
+}
+
+/// Listens on a Unix socket. The file of a listener that is gone is replaced.
+pub(super) fn listen(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<Socket> {
+    let address = address(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.bind(&address) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path, &address) => {
+            std::fs::remove_file(path)?;
+            socket.bind(&address)?;
+        }
+        bound => bound?,
+    }
+    if let Some(mode) = mode.filter(|_| address.as_pathname().is_some()) {
+        // Nobody can connect before `listen`.
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    }
+    socket.listen(backlog)?;
+    Ok(socket)
+}
+
+/// Returns `true` if the path is a socket on which nobody listens.
+fn is_stale(path: &Path, address: &SockAddr) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    if !is_socket {
+        return false;
+    }
+    let Ok(probe) = Socket::new(Domain::UNIX, Type::STREAM, None) else { return false };
+    let _ = probe.set_nonblocking(true);
+    probe.connect(address).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::{fs::PermissionsExt, net::UnixListener};
+
+    use super::*;
+
+    #[test]
+    fn file_of_a_listener_that_is_gone_is_replaced() {
+        let path = std::env::temp_dir().join(format!("ws-reactor-stale-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        drop(UnixListener::bind(&path).unwrap());
+        let listener = listen(&path, Some(0o620), 8).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o620);
+        assert!(connect(&path).is_ok());
+        assert_eq!(listen(&path, None, 8).unwrap_err().kind(), io::ErrorKind::AddrInUse, "somebody listens");
+        drop(listener);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "a file").unwrap();
+        assert_eq!(listen(&path, None, 8).unwrap_err().kind(), io::ErrorKind::AddrInUse, "not a socket");
+        assert_eq!(std::fs::read(&path).unwrap(), b"a file");
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn name_that_begins_with_an_at_sign_is_abstract() {
+        let name = format!("@ws-reactor-test-{}", std::process::id());
+        let listener = listen(Path::new(&name), Some(0o600), 8).unwrap();
+        assert!(connect(Path::new(&name)).is_ok() && !Path::new(&name).exists());
+        assert_eq!(listen(Path::new(&name), None, 8).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(listener);
+        assert!(connect(Path::new(&name)).is_err());
+    }
+}
