@@ -15,6 +15,7 @@ use crate::net::tls::TlsError;
 use crate::protocol::DeflateConfigError;
 use crate::{
     http::{BodyError, HeadError, connection::RequestError, origins::OriginError},
+    network::NetworkError,
     protocol::{CloseReason, HandshakeError, ProtocolError, ResponseError, TimeoutKind},
     proxy::ProxyError,
     send_status::SendStatus,
@@ -79,6 +80,8 @@ pub enum Error {
     Remote(RemoteError),
     /// An origin pattern cannot match any origin.
     Origin(OriginError),
+    /// The address of a network is invalid.
+    Network(NetworkError),
     /// Routes conflict or are invalid.
     #[cfg(feature = "server")]
     Route(RouteError),
@@ -196,6 +199,7 @@ impl Error {
             Error::Unsent(status) => Error::Unsent(*status),
             Error::Remote(error) => Error::Remote(*error),
             Error::Origin(error) => Error::Origin(error.clone()),
+            Error::Network(error) => Error::Network(error.clone()),
             #[cfg(feature = "server")]
             Error::Route(error) => Error::Route(error.clone()),
             #[cfg(feature = "tls")]
@@ -214,6 +218,7 @@ impl Error {
             Error::Proxy(error) => error,
             Error::Remote(error) => error,
             Error::Origin(error) => error,
+            Error::Network(error) => error,
             #[cfg(feature = "server")]
             Error::Route(error) => error,
             #[cfg(feature = "tls")]
@@ -380,6 +385,7 @@ from! {
     Proxy(ProxyError),
     Remote(RemoteError),
     Origin(OriginError),
+    Network(NetworkError),
     #[cfg(feature = "server")]
     Route(RouteError),
     #[cfg(feature = "tls")]

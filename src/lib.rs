@@ -131,6 +131,7 @@ pub mod http;
 #[doc(hidden)]
 pub mod measuring;
 pub mod net;
+mod network;
 mod peer_addr;
 pub mod protocol;
 mod proxy;
@@ -147,6 +148,9 @@ pub use rustls;
 
 #[doc(no_inline)]
 pub use crate::buffer::Bytes;
+#[cfg(feature = "proxy-protocol")]
+#[doc(inline)]
+pub use crate::net::ProxyProtocol;
 #[cfg(feature = "tls")]
 #[doc(inline)]
 pub use crate::net::tls::{TlsAcceptor, TlsClientConfig, TlsConfig, TlsConnector, TlsError};
@@ -157,7 +161,8 @@ pub use crate::protocol::{DeflateConfig, DeflateConfigError, DeflateParameters};
 pub use crate::{
     error::{ConnectError, Error, ListenError, PollError, Refusal, RemoteError},
     http::{BodyError, HeadError, HeadLimits, Request, origins::OriginError},
-    net::Bind,
+    net::{Bind, BlockList, ConnectedSocket},
+    network::{Network, NetworkError},
     peer_addr::PeerAddr,
     protocol::{
         CloseCode, Handshake, HandshakeError, Message, MessageLimits, Outgoing, OwnedMessage, ProtocolError,

@@ -26,6 +26,14 @@ pub enum PeerAddr {
 }
 
 impl PeerAddr {
+    /// An address, given as IPv4 if it is IPv4 mapped to IPv6. A link-local address keeps its zone.
+    pub(crate) fn canonical(address: SocketAddr) -> Self {
+        PeerAddr::Ip(match address.ip().to_canonical() {
+            ip if ip != address.ip() => SocketAddr::new(ip, address.port()),
+            _ => address,
+        })
+    }
+
     /// The IP address. `None` for a Unix socket.
     pub fn ip(self) -> Option<IpAddr> {
         self.socket_addr().map(|address| address.ip())

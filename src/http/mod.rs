@@ -10,6 +10,7 @@ pub(crate) mod conditional;
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 pub(crate) mod connection;
 pub(crate) mod credentials;
+pub(crate) mod forwarded;
 pub(crate) mod head;
 pub(crate) mod origins;
 mod query;

@@ -9,7 +9,9 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{endpoint::scoped_address, unix_socket};
+#[cfg(feature = "proxy-protocol")]
+use super::proxy_header::ProxyProtocol;
+use super::{block_list::BlockList, endpoint::scoped_address, unix_socket};
 
 /// The address and the socket options of a listener.
 ///
@@ -49,6 +51,16 @@ pub struct Bind {
     pub(super) only_v6: bool,
     pub(super) reuse_port: bool,
     pub(super) nodelay: bool,
+    pub(crate) rules: PeerRules,
+}
+
+/// Whom a listener accepts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PeerRules {
+    pub(crate) block_list: Option<BlockList>,
+    pub(crate) connections_per_address: Option<usize>,
+    #[cfg(feature = "proxy-protocol")]
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl Bind {
@@ -66,6 +78,7 @@ impl Bind {
             only_v6: false,
             reuse_port: false,
             nodelay: true,
+            rules: PeerRules::default(),
         }
     }
 
@@ -142,6 +155,38 @@ impl Bind {
     /// Sets `TCP_NODELAY`: small messages are sent at once. Default `true`.
     pub fn nodelay(mut self, nodelay: bool) -> Self {
         self.nodelay = nodelay;
+        self
+    }
+
+    /// Closes connections of these addresses when they are accepted. The list may be changed at any time. Default:
+    /// none. [`Stats::turned_away`](crate::Stats::turned_away) counts them.
+    pub fn block_list(mut self, list: &BlockList) -> Self {
+        self.rules.block_list = Some(list.clone());
+        self
+    }
+
+    /// Sets how many connections an address may have on all listeners of the reactor that have a limit. Further ones
+    /// are closed when they are accepted, and counted as [`Stats::turned_away`](crate::Stats::turned_away). Default: no
+    /// limit. IPv6 addresses count by their first 64 bits (RFC 4291 §2.5.4), those of Unix sockets do not count.
+    pub fn connections_per_address(mut self, connections: usize) -> Self {
+        self.rules.connections_per_address = Some(connections);
+        self
+    }
+
+    /// Has the listener read a header of the [PROXY protocol], version 1 or 2, ahead of each connection, before TLS:
+    /// as HAProxy, nginx (`proxy_protocol on`), stunnel (`protocol = proxy`) and load balancers send it. Default: none.
+    ///
+    /// `peer_addr` is then the address of the client, and `is_secure` says whether the client uses TLS, as far as the
+    /// header tells it. [`block_list`](Self::block_list) and
+    /// [`connections_per_address`](Self::connections_per_address) concern the client. The connections of a proxy
+    /// itself, such as health checks (`LOCAL`, `UNKNOWN`), keep the address of the proxy. A header of more than 1 KiB,
+    /// or one that does not come within [`StreamConfig::tls_handshake_timeout`](crate::StreamConfig) (10 s), closes the
+    /// connection. Checksums of headers are not verified.
+    ///
+    /// [PROXY protocol]: https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt
+    #[cfg(feature = "proxy-protocol")]
+    pub fn proxy_protocol(mut self, mode: ProxyProtocol) -> Self {
+        self.rules.proxy_protocol = Some(mode);
         self
     }
 

@@ -11,8 +11,8 @@ use std::{
 pub enum Endpoint {
     /// An IP address and a port.
     Tcp(SocketAddr),
-    /// Path of a Unix socket, or on Linux an abstract name behind `@`. Unix only: on other systems connecting fails with
-    /// `Unsupported`.
+    /// Path of a Unix socket, or on Linux an abstract name behind `@`. Unix only: on other systems connecting fails
+    /// with `Unsupported`.
     Unix(PathBuf),
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use self::sealed::Sealed;
-use super::{bind::Bind, endpoint::Endpoint};
+use super::{bind::Bind, connected_socket::ConnectedSocket, endpoint::Endpoint};
 use crate::peer_addr::PeerAddr;
 
 /// Readiness of a source. The fields are hints: only a read or a write shows the real state.
@@ -100,6 +100,13 @@ pub trait Kernel: Sealed + fmt::Debug {
     /// `WouldBlock` if no connection waits. Other errors concern one connection, or the system (no descriptors, no
     /// memory).
     fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, PeerAddr)>;
+
+    /// Takes over a connected socket, and returns the address of the peer. The stream is not registered yet.
+    ///
+    /// # Errors
+    ///
+    /// The socket is not connected, or the system cannot use it.
+    fn adopt(&mut self, socket: ConnectedSocket) -> io::Result<(Self::Stream, PeerAddr)>;
 
     /// Starts to connect and registers the stream under `token`. An event follows once the result is known.
     ///

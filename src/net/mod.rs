@@ -5,31 +5,16 @@
 //! and whose time is moved by hand.
 
 mod bind;
+mod block_list;
 mod command_queue;
+mod connected_socket;
 mod endpoint;
 mod kernel;
+#[cfg(feature = "proxy-protocol")]
+pub(crate) mod proxy_header;
 mod resolver;
 pub mod sim;
 mod system;
-#[cfg(unix)]
-mod unix_socket;
-/// Stand-in where there are none.
-#[cfg(not(unix))]
-mod unix_socket {
-    use std::{io, path::Path};
-
-    fn unsupported<T>() -> io::Result<T> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "Unix sockets are not supported on this system"))
-    }
-
-    pub(super) fn connect(_: &Path) -> io::Result<std::net::TcpStream> {
-        unsupported()
-    }
-
-    pub(super) fn listen(_: &Path, _: Option<u32>, _: i32) -> io::Result<socket2::Socket> {
-        unsupported()
-    }
-}
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 /// Stand-in without the feature `tls`: no listener and no client has TLS.
@@ -49,12 +34,18 @@ pub(crate) mod tls {
     }
 }
 pub(crate) mod transport;
+mod unix_socket;
 
 pub use bind::Bind;
+pub(crate) use bind::PeerRules;
+pub use block_list::BlockList;
 pub(crate) use command_queue::{CommandQueue, PushError};
+pub use connected_socket::ConnectedSocket;
 pub use endpoint::Endpoint;
 pub(crate) use endpoint::scoped_address;
 pub use kernel::{Event, Kernel, Randomness, Readiness, Wake};
+#[cfg(feature = "proxy-protocol")]
+pub use proxy_header::ProxyProtocol;
 pub use resolver::{Answer, Resolver};
 pub(crate) use resolver::{Answered, Answers, SystemResolver};
 pub use system::{System, SystemListener, SystemStream};

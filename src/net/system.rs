@@ -20,6 +20,7 @@ use socket2::{SockRef, Socket};
 
 use super::{
     bind::{Bind, keep_little_unsent},
+    connected_socket::ConnectedSocket,
     endpoint::Endpoint,
     kernel::{Event, Kernel, Randomness, Readiness, Wake, sealed::Sealed},
     unix_socket,
@@ -97,7 +98,7 @@ impl ListeningSocket {
         match self {
             ListeningSocket::Tcp(listener) => {
                 let (stream, address) = listener.accept()?;
-                Ok((stream, canonical(address).into()))
+                Ok((stream, PeerAddr::canonical(address)))
             }
             // Reads and writes are the same as with TCP.
             #[cfg(unix)]
@@ -189,6 +190,16 @@ impl Kernel for System {
         Ok((SystemStream(stream), peer))
     }
 
+    fn adopt(&mut self, socket: ConnectedSocket) -> io::Result<(SystemStream, PeerAddr)> {
+        let peer = socket.peer_addr()?;
+        socket.0.set_nonblocking(true)?;
+        if peer != PeerAddr::Unix {
+            socket.0.set_tcp_nodelay(true)?;
+            keep_little_unsent(&socket.0)?;
+        }
+        Ok((SystemStream(TcpStream::from_std(socket.0.into())), peer))
+    }
+
     fn connect(&mut self, to: &Endpoint, token: usize) -> io::Result<SystemStream> {
         let stream = match to {
             Endpoint::Tcp(address) => {
@@ -247,14 +258,6 @@ impl Kernel for System {
 /// happens to a client that tries a dead port of the ephemeral range again and again, on its own host.
 fn connected_to_itself() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionRefused, "no server listens there: the socket was connected to itself")
-}
-
-/// Converts an IPv4-mapped IPv6 address to IPv4. A link-local address keeps its zone.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        ip if ip != address.ip() => SocketAddr::new(ip, address.port()),
-        _ => address,
-    }
 }
 
 /// Suppresses SIGPIPE. Rust's own `main` ignores the signal, but a host in another language may not, and a write to a

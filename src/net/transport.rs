@@ -121,6 +121,27 @@ impl<S> Transport<S> {
         }
     }
 
+    /// Starts TLS as the server.
+    #[cfg_attr(not(feature = "tls"), allow(clippy::unused_self))]
+    pub(crate) fn start_tls_as_server(&mut self, tls: &TlsAcceptor) -> io::Result<()> {
+        match std::mem::replace(self, Transport::Dialing) {
+            Transport::Plain(stream) => *self = Transport::accepted(stream, Some(tls))?,
+            other => *self = other,
+        }
+        Ok(())
+    }
+
+    /// Takes the first bytes of a TLS handshake, which were read before TLS was started as the server. Returns `false`
+    /// if there is no TLS, or if bytes were received within it.
+    #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
+    pub(crate) fn take_first_bytes(&mut self, bytes: &[u8]) -> bool {
+        match self {
+            Transport::Dialing | Transport::Plain(_) => false,
+            #[cfg(feature = "tls")]
+            Transport::Tls(session) => session.take_first_bytes(bytes),
+        }
+    }
+
     /// Returns `true` if a TLS handshake is unfinished. The handshake is the expensive part of TLS.
     pub(crate) fn is_handshaking(&self) -> bool {
         match self {

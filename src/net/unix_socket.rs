@@ -2,9 +2,27 @@
 
 use std::{io, path::Path};
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::Socket;
+#[cfg(unix)]
+use socket2::{Domain, SockAddr, Type};
+
+#[cfg(not(unix))]
+pub(super) fn connect(_: &Path) -> io::Result<std::net::TcpStream> {
+    Err(unsupported())
+}
+
+#[cfg(not(unix))]
+pub(super) fn listen(_: &Path, _: Option<u32>, _: i32) -> io::Result<Socket> {
+    Err(unsupported())
+}
+
+#[cfg(not(unix))]
+fn unsupported() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "Unix sockets are not supported on this system")
+}
 
 /// The address of a path, or of an abstract name, which begins with `@` as in systemd and the table of the system.
+#[cfg(unix)]
 fn address(path: &Path) -> io::Result<SockAddr> {
     match path.to_str().and_then(|path| path.strip_prefix('@')) {
         Some(name) if cfg!(any(target_os = "linux", target_os = "android")) => SockAddr::unix(format!("\0{name}")),
@@ -14,6 +32,7 @@ fn address(path: &Path) -> io::Result<SockAddr> {
 }
 
 /// Connects to a Unix socket. Reads and writes are the same as with TCP, so the stream is kept as a TCP stream.
+#[cfg(unix)]
 pub(super) fn connect(path: &Path) -> io::Result<std::net::TcpStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -23,6 +42,7 @@ pub(super) fn connect(path: &Path) -> io::Result<std::net::TcpStream> {
 }
 
 /// Listens on a Unix socket. The file of a listener that is gone is replaced.
+#[cfg(unix)]
 pub(super) fn listen(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<Socket> {
     let address = address(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -44,6 +64,7 @@ pub(super) fn listen(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result
 }
 
 /// Returns `true` if the path is a socket on which nobody listens.
+#[cfg(unix)]
 fn is_stale(path: &Path, address: &SockAddr) -> bool {
     use std::os::unix::fs::FileTypeExt;
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
@@ -55,7 +76,7 @@ fn is_stale(path: &Path, address: &SockAddr) -> bool {
     probe.connect(address).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use std::os::unix::{fs::PermissionsExt, net::UnixListener};
 

@@ -15,6 +15,8 @@ pub(crate) struct CallbackScope {
     pub(super) has_pinged: bool,
     /// Replaces the handler of the connection after the callback.
     pub(crate) successor: Option<Box<dyn StreamHandler>>,
+    /// Input for the successor, ahead of what follows. Replaces what the callback has handed back.
+    pub(super) handed_on: Vec<u8>,
 }
 
 /// A key that no connection has. Comparing with it takes one instruction, with an `Option` two.
@@ -28,6 +30,7 @@ impl CallbackScope {
             input: Input::default(),
             has_pinged: false,
             successor: None,
+            handed_on: Vec::new(),
         }
     }
 

@@ -7,10 +7,18 @@ use super::{
     dial::Dial,
     events::Events,
     id::{ConnectionId, ListenerId},
-    listen::Opening,
+    listen::{Opening, adopt::Adoption},
     timer::task::Tick,
 };
-use crate::net::tls::TlsConnector;
+use crate::net::tls::{TlsAcceptor, TlsConnector};
+
+/// A TLS handshake to start.
+pub(super) enum TlsStart {
+    /// With the server of this name.
+    Client(TlsConnector, String),
+    #[cfg_attr(not(feature = "proxy-protocol"), allow(dead_code))]
+    Server(TlsAcceptor),
+}
 
 /// Declares the lists, so that a new one is a single line, and no list is left out of `is_empty` and `shrink`.
 macro_rules! deferred {
@@ -36,14 +44,16 @@ macro_rules! deferred {
 }
 
 deferred! {
-    /// Connections on which a TLS handshake is to start, each with the server name. Carried out after the callback.
-    starting_tls: Vec<(ConnectionId, TlsConnector, String)>,
+    /// Connections on which a TLS handshake is to start. Carried out after the callback.
+    starting_tls: Vec<(ConnectionId, TlsStart)>,
     /// Outgoing connections to start. Carried out after the callback.
     dials: VecDeque<Dial>,
     /// Functions to call.
     ticks: VecDeque<Tick>,
     /// Events of the application to deliver.
     events: Events,
+    /// Connected sockets to take over.
+    adoptions: Vec<Adoption>,
     /// Listeners to open.
     openings: Vec<Opening>,
     /// Listeners to close.

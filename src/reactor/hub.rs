@@ -23,7 +23,7 @@ use super::{
     },
     deferred::Deferred,
     id::{ConnectionId, IdSource, ListenerId},
-    listen::admission::Pending,
+    listen::{admission::Pending, crowds::Crowds},
     pools::Pools,
     publish::{history::Histories, topics::Topics},
     remote::{Command, Remote},
@@ -95,6 +95,7 @@ pub struct Hub {
     pub(super) command_queue: Arc<CommandQueue<Command>>,
     /// Unfinished handshakes of clients.
     pub(super) pending: Rc<Pending>,
+    pub(super) crowds: Crowds,
     /// Time of the last warning that a peer can cause at will; such warnings are limited to one per second.
     warned: Option<Instant>,
     pub(super) panic_policy: PanicPolicy,
@@ -124,6 +125,7 @@ impl Hub {
             running: Running::Yes,
             command_queue: Arc::new(CommandQueue::new(config.remote_commands, waker)),
             pending: Rc::default(),
+            crowds: Crowds::default(),
             warned: None,
             panic_policy: config.panic_policy,
         }

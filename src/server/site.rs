@@ -13,7 +13,7 @@ use super::{
 use super::{files::Files, upload::UploadFactory};
 use crate::{
     error::Error,
-    http::{Request, head::HeadLimits, origins::Origins},
+    http::{Request, forwarded::TrustedProxies, head::HeadLimits, origins::Origins},
     peer_addr::PeerAddr,
     protocol::MessageLimits,
     reactor::{Hub, PendingHandshake, Stream},
@@ -34,6 +34,7 @@ pub(crate) struct HttpConfig {
     pub(crate) pending_handshakes: Option<usize>,
     pub(crate) pending_handshakes_per_address: Option<usize>,
     pub(crate) secure_proxy: bool,
+    pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) flash_policy: bool,
     pub(crate) healthcheck: bool,
     /// Requests handled for one connection before other connections get their turn.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    http::head::HeadLimits,
+    http::{forwarded::TrustedProxies, head::HeadLimits},
     protocol::{MessageLimits, Version},
     reactor::StreamConfig,
     server::{DateClock, HttpConfig},
@@ -182,6 +182,7 @@ impl ServerConfig {
             pending_handshakes: self.pending_handshakes,
             pending_handshakes_per_address: self.pending_handshakes_per_address,
             secure_proxy: self.secure_proxy,
+            trusted_proxies: TrustedProxies::default(),
             flash_policy: self.flash_policy,
             healthcheck: self.healthcheck,
             request_budget: self.websocket.message_budget,

@@ -12,6 +12,7 @@ use std::{
 
 use crate::net::{
     bind::Bind,
+    connected_socket::ConnectedSocket,
     endpoint::Endpoint,
     kernel::{Event, Kernel, Randomness, Readiness, Wake, sealed::Sealed},
     sim::{Listener, Peer, PeerId, Random, Sim, SimListener, SimStream, faults::SHORTAGES},
@@ -86,6 +87,10 @@ impl Kernel for Sim {
         let id = self.listeners[listener.index].waiting.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
         let peer = &mut self.peers[id.0];
         Ok((peer.stream(), peer.addr.into()))
+    }
+
+    fn adopt(&mut self, _: ConnectedSocket) -> io::Result<(SimStream, PeerAddr)> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "a simulated system has no sockets"))
     }
 
     fn connect(&mut self, to: &Endpoint, token: usize) -> io::Result<SimStream> {

@@ -78,6 +78,15 @@ impl<S> Session<S> {
         })
     }
 
+    /// Takes the first bytes of the handshake, which were read before this session was there.
+    pub(crate) fn take_first_bytes(&mut self, bytes: &[u8]) -> bool {
+        let is_new = self.first_bytes.is_some() && self.unfed.is_empty();
+        if is_new {
+            self.unfed = bytes.to_vec();
+        }
+        is_new
+    }
+
     pub(crate) fn is_handshaking(&self) -> bool {
         // Input after the end of this side is discarded, and costs nothing.
         !self.finished && self.tls.is_handshaking()
@@ -160,6 +169,9 @@ impl<S> Session<S> {
             }
             self.feed(&ciphertext[..carried.length], buffer, &mut arrived.length)
         } else {
+            if !self.starts_as_tls(kernel, &unfed)? {
+                return Ok(arrived);
+            }
             self.feed(&unfed, buffer, &mut arrived.length)
         };
         // Handshake messages and alerts are sent at once, unless the kernel was full before and will report room.

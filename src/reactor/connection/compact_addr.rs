@@ -4,30 +4,35 @@ use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use crate::peer_addr::PeerAddr;
 
-/// An address in each outbound half; IPv6 addresses are boxed because of their size.
+/// An address in each outbound half, and whether a proxy has announced that the client uses TLS. IPv6 addresses are
+/// boxed because of their size.
 #[derive(Debug)]
 pub(in crate::reactor) enum CompactAddr {
-    V4(SocketAddrV4),
-    V6(Box<SocketAddrV6>),
-    Unix,
+    V4(SocketAddrV4, bool),
+    V6(Box<SocketAddrV6>, bool),
+    Unix(bool),
 }
 
-impl From<PeerAddr> for CompactAddr {
-    fn from(address: PeerAddr) -> Self {
+impl CompactAddr {
+    pub(in crate::reactor) fn new(address: PeerAddr, is_secure: bool) -> Self {
         match address {
-            PeerAddr::Ip(SocketAddr::V4(address)) => CompactAddr::V4(address),
-            PeerAddr::Ip(SocketAddr::V6(address)) => CompactAddr::V6(Box::new(address)),
-            PeerAddr::Unix => CompactAddr::Unix,
+            PeerAddr::Ip(SocketAddr::V4(address)) => CompactAddr::V4(address, is_secure),
+            PeerAddr::Ip(SocketAddr::V6(address)) => CompactAddr::V6(Box::new(address), is_secure),
+            PeerAddr::Unix => CompactAddr::Unix(is_secure),
         }
     }
-}
 
-impl From<&CompactAddr> for PeerAddr {
-    fn from(address: &CompactAddr) -> Self {
-        match address {
-            CompactAddr::V4(address) => PeerAddr::Ip((*address).into()),
-            CompactAddr::V6(address) => PeerAddr::Ip((**address).into()),
-            CompactAddr::Unix => PeerAddr::Unix,
+    pub(in crate::reactor) fn get(&self) -> PeerAddr {
+        match self {
+            CompactAddr::V4(address, _) => PeerAddr::Ip((*address).into()),
+            CompactAddr::V6(address, _) => PeerAddr::Ip((**address).into()),
+            CompactAddr::Unix(_) => PeerAddr::Unix,
+        }
+    }
+
+    pub(in crate::reactor) fn is_secure(&self) -> bool {
+        match self {
+            CompactAddr::V4(_, is_secure) | CompactAddr::V6(_, is_secure) | CompactAddr::Unix(is_secure) => *is_secure,
         }
     }
 }
@@ -41,7 +46,10 @@ mod tests {
         let addresses = ["127.0.0.1:80", "[::1]:443", "[fe80::1%3]:65535"];
         let addresses = addresses.map(|text| PeerAddr::Ip(text.parse().unwrap()));
         for address in addresses.into_iter().chain([PeerAddr::Unix]) {
-            assert_eq!(PeerAddr::from(&CompactAddr::from(address)), address);
+            for is_secure in [false, true] {
+                let compact = CompactAddr::new(address, is_secure);
+                assert_eq!((compact.get(), compact.is_secure()), (address, is_secure));
+            }
         }
     }
 

@@ -1,18 +1,23 @@
 //! The beginning and the end of a connection in the loop.
 
-use std::io;
+use std::{io, rc::Rc};
 
+#[cfg(feature = "proxy-protocol")]
+use crate::reactor::listen::proxied::ProxiedStream;
 use crate::{
     error::Error,
-    net::{Kernel, transport::Transport},
+    net::{Kernel, PeerRules, tls::TlsAcceptor, transport::Transport},
     peer_addr::PeerAddr,
     protocol::{CloseReason, ClosedBy},
     reactor::{
         Reactor,
+        config::StreamConfig,
         connection::{encoding::Encoding, inbound::Inbound, outbound::Outbound},
         dial::reconnect::Reconnection,
+        id::ConnectionId,
         listen::Service,
         panic::catch_panic,
+        stream::StreamHandler,
         token::Token,
     },
 };
@@ -21,26 +26,56 @@ use crate::{
 const EARLY_END: &str = "the peer ended the stream before the opening handshake was complete";
 
 impl<K: Kernel> Reactor<K> {
-    /// Adds an accepted connection.
+    /// Adds an accepted connection, if the rules of its listener admit it.
     pub(in crate::reactor) fn admit(
+        &mut self,
+        stream: K::Stream,
+        peer: PeerAddr,
+        service: &Rc<dyn Service>,
+        rules: &PeerRules,
+    ) -> io::Result<()> {
+        #[cfg(feature = "proxy-protocol")]
+        if let Some(mode) = rules.proxy_protocol {
+            // The rules concern the client, and TLS follows the header.
+            let handler = ProxiedStream::new(Rc::clone(service), mode, rules.clone());
+            return self.begin(stream, peer, None, service.config(), Box::new(handler)).map(drop);
+        }
+        let key = self.hub.outbounds.next_key();
+        if !self.hub.admit_peer(key, peer, rules) {
+            return Ok(());
+        }
+        let admitted = match catch_panic(self.config.panic_policy, || service.stream(peer)) {
+            Ok(handler) => self.begin(stream, peer, service.tls(), service.config(), handler).map(drop),
+            Err(_) => {
+                self.hub.stats.panics += 1;
+                self.hub.crowds.leave(key);
+                return Ok(());
+            }
+        };
+        if admitted.is_err() {
+            self.hub.crowds.leave(key);
+        }
+        admitted
+    }
+
+    /// Adds a connected stream.
+    pub(in crate::reactor) fn begin(
         &mut self,
         mut stream: K::Stream,
         peer: PeerAddr,
-        service: &dyn Service,
-    ) -> io::Result<()> {
-        let Ok(handler) = catch_panic(self.config.panic_policy, || service.stream(peer)) else {
-            self.hub.stats.panics += 1;
-            return Ok(());
-        };
+        tls: Option<&TlsAcceptor>,
+        config: Rc<StreamConfig>,
+        handler: Box<dyn StreamHandler>,
+    ) -> io::Result<ConnectionId> {
         let key = self.hub.outbounds.next_key();
         self.kernel.register(&mut stream, Token::Inbound(key).into())?;
-        let transport = Transport::accepted(stream, service.tls())?;
-        self.hub.outbounds.insert(|id| Outbound::new(id, peer, service.config()));
+        let transport = Transport::accepted(stream, tls)?;
+        let id = self.hub.outbounds.insert(|id| Outbound::new(id, peer, config)).id;
         self.inbounds.insert(key, Inbound::new(transport, None, handler));
         self.hub.stats.accepted += 1;
         self.call(key, |handler, stream| handler.on_connect(stream));
         self.limit_tls_handshake(key);
-        Ok(())
+        Ok(id)
     }
 
     /// Reports the end of a connection to its handler, and removes the connection.
@@ -94,6 +129,7 @@ impl<K: Kernel> Reactor<K> {
     fn remove_reported(&mut self, key: usize) {
         let inbound = self.inbounds.remove(key);
         let mut outbound = self.hub.outbounds.remove(key);
+        self.hub.crowds.leave(key);
         outbound.release(&mut self.hub.pools);
         for timer in outbound.into_timers() {
             self.hub.timers.cancel(timer);

@@ -1,5 +1,6 @@
 //! Connections: their two halves, reading, writing, and their end.
 
+mod adoption;
 mod charge;
 pub(super) mod closing_timer;
 mod compact_addr;

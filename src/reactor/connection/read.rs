@@ -174,6 +174,9 @@ impl<K: Kernel> Reactor<K> {
         if was_sent_from {
             self.hub.outbounds[key].keep_input(&self.reader.buffer, &mut self.hub.pools);
         }
+        if handed_over && !self.hub.callback.handed_on.is_empty() {
+            return self.hand_on(key);
+        }
         if unread == 0 {
             return true;
         }
@@ -192,8 +195,24 @@ impl<K: Kernel> Reactor<K> {
         self.inbounds[key].expected = mem::take(&mut self.hub.callback.input).expected();
         self.hub.outbounds[key].use_allowance(length - unread);
         self.after_callback(key);
+        if handed_over && !self.hub.callback.handed_on.is_empty() {
+            return self.hand_on(key);
+        }
         backlog.start += length - unread;
         backlog.start == backlog.bytes.len() || self.keep_backlog(key, backlog, handed_over && unread < length)
+    }
+
+    /// Passes input on to the next handler, within TLS if that has just been started as the server. Returns whether to
+    /// go on.
+    #[cold]
+    fn hand_on(&mut self, key: usize) -> bool {
+        let bytes = mem::take(&mut self.hub.callback.handed_on);
+        let inbound = &mut self.inbounds[key];
+        if inbound.transport.take_first_bytes(&bytes) {
+            inbound.readable = true;
+            return true;
+        }
+        self.keep_backlog(key, Backlog::new(&bytes), true)
     }
 
     /// Keeps input for the next turn, or for the next handler, which gets it at once. Returns whether it does.

@@ -2,16 +2,26 @@
 
 use std::mem;
 
+#[cfg(feature = "proxy-protocol")]
+use crate::net::tls::TlsAcceptor;
 use crate::{
     net::{Kernel, tls::TlsConnector},
-    reactor::{Hub, Reactor, connection::state::Phase, id::ConnectionId},
+    reactor::{Hub, Reactor, connection::state::Phase, deferred::TlsStart, id::ConnectionId},
 };
 
 impl Hub {
     /// Starts TLS as a client on an established connection, right after this callback, if `tls` is given. Output waits
     /// for the handshake.
     pub(crate) fn start_tls(&mut self, id: ConnectionId, tls: Option<&TlsConnector>, name: &str) {
-        self.deferred.starting_tls.extend(tls.cloned().map(|tls| (id, tls, name.to_owned())));
+        let start = |tls: &TlsConnector| (id, TlsStart::Client(tls.clone(), name.to_owned()));
+        self.deferred.starting_tls.extend(tls.map(start));
+    }
+
+    /// Starts TLS as a server right after this callback, which has handed the connection over. Bytes that the callback
+    /// has handed on belong to TLS.
+    #[cfg(feature = "proxy-protocol")]
+    pub(in crate::reactor) fn start_tls_as_server(&mut self, id: ConnectionId, tls: &TlsAcceptor) {
+        self.deferred.starting_tls.push((id, TlsStart::Server(tls.clone())));
     }
 
     /// Forgets the TLS result of a proxy: the connection goes on to another peer.
@@ -46,10 +56,14 @@ impl<K: Kernel> Reactor<K> {
 
     #[cold]
     fn start_requested_tls(&mut self) {
-        for (id, tls, name) in mem::take(&mut self.hub.deferred.starting_tls) {
+        for (id, start) in mem::take(&mut self.hub.deferred.starting_tls) {
             let (key, alive) = (id.key(), self.hub.phase(id) == Phase::Open);
             let Some(inbound) = self.inbounds.get_mut(key).filter(|_| alive) else { continue };
-            if let Err(error) = inbound.transport.start_tls(&tls, &name) {
+            let started = match start {
+                TlsStart::Client(tls, name) => inbound.transport.start_tls(&tls, &name),
+                TlsStart::Server(tls) => inbound.transport.start_tls_as_server(&tls),
+            };
+            if let Err(error) = started {
                 self.hub.mark_failed(key, error);
             }
             self.limit_tls_handshake(key);

@@ -28,7 +28,7 @@ impl<K: Kernel> Reactor<K> {
             .kernel
             .bind(&bind, token.into())
             .map_err(|source| ListenError::Bind { address: bind.address().to_owned(), source })?;
-        let id = self.listeners.insert(socket, service);
+        let id = self.listeners.insert(socket, service, bind.rules);
         log::debug!(target: "ws_reactor::net", "listening on {addr}");
         Ok(Listening { id, addr })
     }
@@ -38,6 +38,9 @@ impl<K: Kernel> Reactor<K> {
     pub(in crate::reactor) fn open_and_close_listeners(&mut self) {
         if !(self.hub.deferred.openings.is_empty() && self.hub.deferred.closed_listeners.is_empty()) {
             self.open_and_close_requested_listeners();
+        }
+        if !self.hub.deferred.adoptions.is_empty() {
+            self.adopt_requested();
         }
     }
 
@@ -88,8 +91,8 @@ impl<K: Kernel> Reactor<K> {
             let Some(listener) = self.listeners.ready_mut(key) else { return };
             let accepted = match self.kernel.accept(&mut listener.socket) {
                 Ok((stream, peer)) => {
-                    let service = Rc::clone(&listener.service);
-                    self.admit(stream, peer, &*service)
+                    let (service, rules) = (Rc::clone(&listener.service), Rc::clone(&listener.rules));
+                    self.admit(stream, peer, &service, &rules)
                 }
                 Err(error) => Err(error),
             };

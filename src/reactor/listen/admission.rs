@@ -1,13 +1,18 @@
-//! Unfinished handshakes of clients: their number in total and by network.
+//! Whom a server admits: the rules of a listener, and the limits of unfinished handshakes, in total and by network.
 
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     rc::Rc,
 };
 
-use crate::{peer_addr::PeerAddr, reactor::Hub};
+use super::crowds::network;
+use crate::{
+    net::PeerRules,
+    peer_addr::PeerAddr,
+    reactor::{Hub, connection::outbound::Outbound, id::ConnectionId},
+};
 
 /// Capacity for more networks than this is freed when no handshake is pending.
 const MANY_NETWORKS: usize = 1024;
@@ -58,6 +63,43 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// Returns `true` if the peer of a connection is accepted, and counts the connection.
+    pub(in crate::reactor) fn admit_peer(&mut self, key: usize, peer: PeerAddr, rules: &PeerRules) -> bool {
+        let Some(address) = peer.ip() else { return true };
+        let is_blocked = rules.block_list.as_ref().is_some_and(|list| list.contains(address));
+        let is_admitted = !is_blocked
+            && rules.connections_per_address.is_none_or(|most| self.crowds.enter(key, network(address), most));
+        if !is_admitted {
+            log::debug!(target: "ws_reactor::reactor", "{peer} turned away");
+            self.stats.turned_away += 1;
+        }
+        is_admitted
+    }
+
+    /// Notes what a proxy says of the client of a connection.
+    #[cfg(feature = "proxy-protocol")]
+    pub(in crate::reactor) fn set_client(&mut self, id: ConnectionId, address: Option<PeerAddr>, is_secure: bool) {
+        if let Some(outbound) = self.outbounds.get_mut(id) {
+            outbound.set_client(address, is_secure);
+        }
+    }
+
+    /// Notes the address of the client of a connection, which a trusted proxy has given in a request.
+    pub(crate) fn set_peer_addr(&mut self, id: ConnectionId, address: PeerAddr) {
+        if let Some(outbound) = self.outbounds.get_mut(id)
+            && outbound.peer_addr() != address
+        {
+            outbound.set_peer_addr(address);
+        }
+    }
+
+    /// Returns `true` if the client has used TLS to the proxy of a connection.
+    pub(crate) fn is_proxied_securely(&self, id: ConnectionId) -> bool {
+        self.outbound(id).is_some_and(Outbound::is_proxied_securely)
+    }
+}
+
 impl Drop for PendingHandshake {
     fn drop(&mut self) {
         self.counts.all.set(self.counts.all() - 1);
@@ -72,15 +114,6 @@ impl Drop for PendingHandshake {
     }
 }
 
-/// The network of a subscriber: an IPv4 address, or 64 bits of an IPv6 address, whose lower half each host may choose
-/// freely (RFC 4291 §2.5.4).
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        address => address,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,15 +121,6 @@ mod tests {
 
     fn peer(address: IpAddr) -> PeerAddr {
         std::net::SocketAddr::new(address, 40_000).into()
-    }
-
-    #[test]
-    fn ipv6_hosts_of_one_64_bit_prefix_count_as_one_network() {
-        let network = |text: &str| network(text.parse().unwrap());
-        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2:ffff::1"));
-        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
-        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
-        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::{fmt, io, mem, rc::Rc};
 
 use slab::Slab;
 
+use crate::net::PeerRules;
 use crate::reactor::{
     id::{IdSource, ListenerId, TimerId},
     listen::Service,
@@ -18,6 +19,7 @@ pub(in crate::reactor) struct Listener<L> {
     id: ListenerId,
     pub(in crate::reactor) socket: L,
     pub(in crate::reactor) service: Rc<dyn Service>,
+    pub(in crate::reactor) rules: Rc<PeerRules>,
     /// Connections may be waiting in the backlog; no further event reports it.
     ready: bool,
     /// Set while the listener is parked. The timer tries again.
@@ -57,9 +59,10 @@ impl<L> Listeners<L> {
     }
 
     /// Adds a listener at [`next_key`](Self::next_key).
-    pub(in crate::reactor) fn insert(&mut self, socket: L, service: Rc<dyn Service>) -> ListenerId {
+    pub(in crate::reactor) fn insert(&mut self, socket: L, service: Rc<dyn Service>, rules: PeerRules) -> ListenerId {
         let id = self.ids.listener(self.open.vacant_key());
-        self.open.insert(Listener { id, socket, service, ready: false, parked: None, failures: 0 });
+        let rules = Rc::new(rules);
+        self.open.insert(Listener { id, socket, service, rules, ready: false, parked: None, failures: 0 });
         id
     }
 

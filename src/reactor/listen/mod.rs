@@ -2,13 +2,17 @@
 
 mod accept;
 pub(super) mod admission;
+pub(super) mod adopt;
+pub(super) mod crowds;
 pub(super) mod listeners;
+#[cfg(feature = "proxy-protocol")]
+pub(super) mod proxied;
 
 use std::{fmt, net::SocketAddr, rc::Rc};
 
 use super::{Hub, StreamHandler, config::StreamConfig, id::ListenerId};
 use crate::{
-    error::ListenError,
+    error::{Error, ListenError},
     net::{Bind, tls::TlsAcceptor},
     peer_addr::PeerAddr,
 };
@@ -19,6 +23,9 @@ pub(crate) trait Service {
     fn config(&self) -> Rc<StreamConfig>;
     /// TLS that the connections have to speak first, if any.
     fn tls(&self) -> Option<&TlsAcceptor>;
+    /// Reports an error of a connection that no handler has yet.
+    #[cfg_attr(not(feature = "proxy-protocol"), allow(dead_code))]
+    fn report(&self, _peer: PeerAddr, _error: &Error) {}
 }
 
 /// Service for raw streams.

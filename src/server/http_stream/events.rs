@@ -49,6 +49,7 @@ impl<S: Site> HttpStream<S> {
         }
         self.state = State::Ended;
         self.http.upgrade();
+        stream.hub.set_peer_addr(id, request.peer_addr);
         let after = request.header("last-event-id").and_then(|id| id.parse().ok());
         stream.hand_over(EventHandler { site: Rc::clone(&self.site), events, after });
     }

@@ -38,6 +38,7 @@ use crate::{
     http::{
         Request,
         connection::{HttpConnection, HttpEvent, RequestError, ResponseHead, Step},
+        forwarded,
         head::HeadError,
         response,
     },
@@ -140,16 +141,27 @@ impl<S: Site> HttpStream<S> {
                 None => break,
                 Some(HttpEvent::Request(head)) => {
                     budget -= 1;
-                    let (peer_addr, secured) = (stream.peer_addr(), stream.tls_info());
-                    let proxied = self.site.config().secure_proxy;
-                    let known = self.http.known_headers();
-                    self.on_request(stream, Request { known, ..Request::new(head, peer_addr, secured, proxied) });
+                    let request = self.request(stream, head);
+                    self.on_request(stream, request);
                 }
                 Some(HttpEvent::Data(range)) => self.on_body(stream, &data[start..][range]),
                 Some(HttpEvent::End) => self.on_body_end(stream),
             }
         }
         at - self.repeat_last_byte(at == data.len())
+    }
+
+    /// A request with what is known of its sender.
+    fn request(&self, stream: &Stream<'_>, head: http::Request<()>) -> Request {
+        let (config, peer) = (self.site.config(), stream.peer_addr());
+        let is_secure = config.secure_proxy || stream.hub.is_proxied_securely(stream.id());
+        let known = self.http.known_headers();
+        let mut request = Request { known, ..Request::new(head, peer, stream.tls_info(), is_secure) };
+        if let Some(client) = forwarded::client(request.headers(), peer, &config.trusted_proxies) {
+            request.peer_addr = client.address;
+            request.proxied = client.is_secure.unwrap_or(is_secure);
+        }
+        request
     }
 
     /// The rest of the body of an answered request is skipped.
@@ -302,6 +314,7 @@ impl<S: Site> HttpStream<S> {
     /// Hands the stream over to another protocol.
     fn upgrade(&mut self, stream: &mut Stream<'_>, request: Request, endpoint: &Endpoint<S::Socket>, upgrade: Upgrade) {
         let (site, names_websocket) = (Rc::clone(&self.site), request.names_websocket());
+        stream.hub.set_peer_addr(stream.id(), request.peer_addr);
         if self.requests > 1 && !matches!(self.wait, Wait::Head(_)) {
             // The rest of a handshake may follow the head: it has the time of a head, and not that of an idle
             // connection.

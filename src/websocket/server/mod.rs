@@ -14,13 +14,15 @@ use crate::{
     error::{Error, ListenError},
     http::{
         Request,
+        forwarded::TrustedProxies,
         origins::{OriginError, Origins},
     },
-    net::{Bind, Kernel, tls::TlsAcceptor},
+    net::{Bind, ConnectedSocket, Kernel, tls::TlsAcceptor},
+    network::NetworkError,
     peer_addr::PeerAddr,
     protocol::{Handshake, Version, deflate::DeflateConfig, handshake::server::Subprotocols},
     reactor::{Hub, Listening, Reactor, Service, StreamConfig, StreamHandler},
-    server::{Endpoint, HttpStream, Reply, Target},
+    server::{Endpoint, HttpStream, Reply, Site, Target},
 };
 #[cfg(feature = "server")]
 use crate::{http::route_error::RouteError, server::RouteTable};
@@ -71,6 +73,7 @@ pub struct Server {
     pub(in crate::websocket) on_request: Option<Box<OnRequest>>,
     pub(in crate::websocket) on_error: Option<Box<OnError>>,
     pub(in crate::websocket) origins: Origins,
+    pub(in crate::websocket) trusted_proxies: TrustedProxies,
     pub(in crate::websocket) subprotocols: Subprotocols,
     pub(in crate::websocket) config: ServerConfig,
     pub(in crate::websocket) deflate: Option<DeflateConfig>,
@@ -115,6 +118,7 @@ impl Server {
             on_request: None,
             on_error: None,
             origins: Origins::Any,
+            trusted_proxies: TrustedProxies::default(),
             subprotocols: Subprotocols::Preferred(Vec::new()),
             config,
             deflate: None,
@@ -197,6 +201,33 @@ impl Server {
     /// ```
     pub fn origins<S: AsRef<str>>(mut self, patterns: impl IntoIterator<Item = S>) -> Result<Self, OriginError> {
         self.origins = Origins::parse(patterns)?;
+        Ok(self)
+    }
+
+    /// Believes what these proxies say of their clients: addresses, networks in CIDR notation, and `unix` for those
+    /// that connect by a Unix socket. Default: none.
+    ///
+    /// [`Request::peer_addr`] is then the client's address by `Forwarded` (RFC 7239), or else by `X-Forwarded-For`, and
+    /// [`Request::is_secure`] follows `proto` or `X-Forwarded-Proto`. The list is read from its end, and the first
+    /// address that is no trusted proxy is the client: what the client itself has sent does not count. The port is 0
+    /// if the proxy does not tell it.
+    ///
+    /// Only proxies that set or extend these headers may be listed: others pass on what a client claims.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError`]: a text is no address or network, or has bits behind its prefix.
+    ///
+    /// ```
+    /// # use ws_reactor::{NetworkError, Server, on_message};
+    /// let server = Server::new(|_| on_message(|_, _| {})).trusted_proxies(["10.0.0.0/8", "::1"])?;
+    /// # Ok::<(), NetworkError>(())
+    /// ```
+    pub fn trusted_proxies<S: AsRef<str>>(
+        mut self,
+        proxies: impl IntoIterator<Item = S>,
+    ) -> Result<Self, NetworkError> {
+        self.trusted_proxies = TrustedProxies::parse(proxies)?;
         Ok(self)
     }
 
@@ -304,8 +335,7 @@ impl Server {
     }
 
     fn into_service(self) -> Rc<dyn Service> {
-        let stream = Rc::new(self.config.websocket.stream.clone());
-        Rc::new(ServerService { server: self.into_stream_server(), stream })
+        self.into_stream_server().service()
     }
 }
 
@@ -364,6 +394,11 @@ impl StreamServer {
     pub fn stream_handler(&self) -> impl StreamHandler + use<> {
         HttpStream::new(Rc::clone(&self.site))
     }
+
+    fn service(&self) -> Rc<dyn Service> {
+        let stream = Rc::new(self.site.server.config.websocket.stream.clone());
+        Rc::new(ServerService { server: self.clone(), stream })
+    }
 }
 
 struct ServerService {
@@ -383,6 +418,10 @@ impl Service for ServerService {
     fn tls(&self) -> Option<&TlsAcceptor> {
         self.server.site.server.tls.as_ref()
     }
+
+    fn report(&self, peer: PeerAddr, error: &Error) {
+        self.server.site.report(peer, error);
+    }
 }
 
 impl<K: Kernel> Reactor<K> {
@@ -397,6 +436,31 @@ impl<K: Kernel> Reactor<K> {
 }
 
 impl Hub {
+    /// Takes over a connected socket as a connection of a server, in the course of this turn. `received`: bytes that
+    /// were read from it already, such as a request. See [`adopt_stream`](Self::adopt_stream).
+    ///
+    /// ```no_run
+    /// use std::net::TcpListener;
+    /// use ws_reactor::{Reactor, Server, on_message};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let remote = reactor.remote();
+    /// std::thread::spawn(move || {
+    ///     let listener = TcpListener::bind("127.0.0.1:8080").unwrap();
+    ///     for socket in listener.incoming().flatten() {
+    ///         remote.run(move |hub| {
+    ///             let server = Server::new(|_| on_message(|ws, message| { ws.send(message); }));
+    ///             hub.adopt(socket, "", &server.into_stream_server());
+    ///         }).unwrap();
+    ///     }
+    /// });
+    /// reactor.run()?;
+    /// # Ok::<(), ws_reactor::Error>(())
+    /// ```
+    pub fn adopt(&mut self, socket: impl Into<ConnectedSocket>, received: impl Into<Vec<u8>>, server: &StreamServer) {
+        self.adopt_for(socket.into(), received.into(), server.service());
+    }
+
     /// Listens for WebSockets. The listener opens later in this turn; then `then` is called with the result.
     ///
     /// # Errors

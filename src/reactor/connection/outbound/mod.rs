@@ -86,7 +86,7 @@ impl Outbound {
             counted: false,
             deadline_is_for_tls: false,
             deadline_looks: 0,
-            peer_addr: peer_addr.into(),
+            peer_addr: CompactAddr::new(peer_addr, false),
             config,
             compression: None,
             queue: None,
@@ -99,11 +99,22 @@ impl Outbound {
     }
 
     pub(in crate::reactor) fn peer_addr(&self) -> PeerAddr {
-        (&self.peer_addr).into()
+        self.peer_addr.get()
     }
 
     pub(in crate::reactor) fn set_peer_addr(&mut self, address: PeerAddr) {
-        self.peer_addr = address.into();
+        self.peer_addr = CompactAddr::new(address, self.peer_addr.is_secure());
+    }
+
+    /// Sets the address of the client that a proxy has announced, and whether it uses TLS.
+    #[cfg(feature = "proxy-protocol")]
+    pub(in crate::reactor) fn set_client(&mut self, address: Option<PeerAddr>, is_secure: bool) {
+        self.peer_addr = CompactAddr::new(address.unwrap_or(self.peer_addr()), is_secure);
+    }
+
+    /// Returns `true` if a proxy has announced that the client uses TLS.
+    pub(in crate::reactor) fn is_proxied_securely(&self) -> bool {
+        self.peer_addr.is_secure()
     }
 
     /// Marks the connection as not established: output waits.

@@ -36,7 +36,7 @@ impl WebSocketSite {
         server.config.versions.sort_unstable_by(|one, other| other.cmp(one));
         server.config.versions.dedup();
         let websocket = Rc::new(server.config.websocket.clone());
-        let http = server.config.http();
+        let http = HttpConfig { trusted_proxies: server.trusted_proxies.clone(), ..server.config.http() };
         Rc::new(WebSocketSite { server, websocket, http })
     }
 
