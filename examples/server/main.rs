@@ -1,13 +1,15 @@
-//! Pages, files, uploads, topics and WebSockets on one port.
+//! Pages, files, uploads, topics, event streams, long-polling and WebSockets on one port.
 //!
-//!     cargo run --release --example server -- [--listen ADDR] [--root DIR] [--tls-cert FILE --tls-key FILE]
+//!     cargo run --release --example server -- [--listen ADDR] [--root DIR] [--unix PATH] [--proxy-protocol]
+//!         [--tls-cert FILE --tls-key FILE]
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /` | a page with a chat over `/topics/lobby` |
+//! | `GET /` | a page with a live chart over `/topics/stats/events` and a chat over `/topics/lobby` |
 //! | any method `/echo` | its body, with its `Content-Type`; a WebSocket gets its messages back |
 //! | WebSocket `/topics/{topic}` | subscribes, and publishes what it is sent |
-//! | `GET /topics/{topic}/events` | an event stream of what is published |
+//! | `GET /topics/{topic}/events` | an event stream of what is published, with ids and the last 100 events |
+//! | `GET /topics/{topic}/poll?after=N&timeout=MS` | the first event after N as JSON, or 204 after the time-out |
 //! | `POST /topics/{topic}` | publishes the body; 202 |
 //! | `GET /stream/{bytes}` | so many bytes, made as the client reads |
 //! | `POST /count` | the number of bytes of a body of up to 1 GiB |
@@ -15,9 +17,14 @@
 //! | `GET /whoami` | address of the client, and whether the connection uses TLS |
 //! | `GET /slow?ms=N` | `late`, decided by another thread |
 //! | `GET /health` | `ok` |
+//! | `GET /metrics` | the counters of the reactor, for Prometheus |
+//!
+//! `--unix PATH` listens there, too. With `--proxy-protocol`, each TCP connection begins with a header of the PROXY
+//! protocol.
 
 #[path = "../arguments/mod.rs"]
 mod arguments;
+mod topics;
 
 use std::{
     error::Error,
@@ -32,7 +39,7 @@ use std::{
 #[cfg(feature = "tls")]
 use ws_reactor::TlsConfig;
 use ws_reactor::{
-    BodyStream, Callbacks, CloseCode, EventStream, Reactor, Reply, Request, RequestBody, Routes, Server, Upload,
+    Bind, BodyStream, Hub, Reactor, Reply, Request, RequestBody, Routes, Server, Upload,
     http::{HeaderValue, StatusCode, header},
     on_message,
 };
@@ -45,10 +52,12 @@ const MAX_COUNTED_BYTES: u64 = 1 << 30;
 fn main() -> ExitCode {
     env_logger::init();
     let arguments = arguments::Arguments::read(
-        "Pages, files, uploads, topics and WebSockets on one port",
+        "Pages, files, uploads, topics, event streams and WebSockets on one port",
         &[
             ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8080]"),
             ("--root DIR", "Folder of the files below /files/ [default: .]"),
+            ("--unix PATH", "Path of a Unix socket to listen on, too"),
+            ("--proxy-protocol", "Require a header of the PROXY protocol on TCP connections"),
             ("--tls-cert FILE", "Certificate, PEM"),
             ("--tls-key FILE", "Private key of the certificate, PEM"),
         ],
@@ -58,11 +67,36 @@ fn main() -> ExitCode {
 
 fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     let root = arguments.get("--root", PathBuf::from("."));
-    let (server, scheme) = secured(Server::routes(routes(root))?, arguments)?;
+    let server = || secured(Server::routes(routes(root.clone()))?.trusted_proxies(TRUSTED)?, arguments);
     let mut reactor = Reactor::new()?;
-    let listening = reactor.listen(arguments.get("--listen", "127.0.0.1:8080".to_owned()), server)?;
+    let bind = Bind::to(arguments.get("--listen", "127.0.0.1:8080".to_owned()));
+    let (tcp, scheme) = server()?;
+    let listening = reactor.listen(proxied(bind, arguments)?, tcp)?;
+    if let Some(path) = arguments.all("--unix").pop() {
+        reactor.listen(format!("unix:{path}"), server()?.0)?;
+    }
+    reactor.hub().add_periodic_timer(Duration::from_secs(1), publish_stats());
     eprintln!("listening on {scheme}://{}", listening.addr);
     Ok(reactor.run()?)
+}
+
+/// Proxies on this machine tell the addresses of their clients.
+const TRUSTED: [&str; 3] = ["127.0.0.0/8", "::1", "unix"];
+
+#[cfg(feature = "proxy-protocol")]
+fn proxied(bind: Bind, arguments: &arguments::Arguments) -> Result<Bind, Box<dyn Error>> {
+    Ok(match arguments.has("--proxy-protocol") {
+        true => bind.proxy_protocol(ws_reactor::ProxyProtocol::Required),
+        false => bind,
+    })
+}
+
+#[cfg(not(feature = "proxy-protocol"))]
+fn proxied(bind: Bind, arguments: &arguments::Arguments) -> Result<Bind, Box<dyn Error>> {
+    match arguments.has("--proxy-protocol") {
+        true => Err("--proxy-protocol needs the feature proxy-protocol".into()),
+        false => Ok(bind),
+    }
 }
 
 fn routes(root: PathBuf) -> Routes {
@@ -74,18 +108,7 @@ fn routes(root: PathBuf) -> Routes {
                 ws.send(message);
             })
         })
-        .websocket("/topics/{topic}", |handshake| topic(handshake.request().param("topic").to_owned()))
-        .event_stream("/topics/{topic}/events", |request, _| {
-            EventStream::topic(request.param("topic")).retry(Duration::from_secs(2))
-        })
-        .post("/topics/{topic}", |request, hub| {
-            let topic = request.param("topic");
-            if topic.contains('\0') {
-                return Err(Reply::text(StatusCode::BAD_REQUEST, "a topic has no NUL"));
-            }
-            hub.publish(topic, request.text()?);
-            Ok(StatusCode::ACCEPTED)
-        })
+        .scope("/topics/{topic}", topics::routes())
         .get("/stream/{bytes}", |request, _| match request.param("bytes").parse() {
             Ok(bytes) => Reply::stream(Digits { left: bytes }),
             Err(_) => Reply::text(StatusCode::BAD_REQUEST, "not a number of bytes"),
@@ -98,6 +121,20 @@ fn routes(root: PathBuf) -> Routes {
         })
         .get("/slow", |request, _| slow(request))
         .get("/health", |_, _| typed(Reply::bytes("ok"), "text/plain"))
+        .metrics("/metrics")
+}
+
+/// Publishes counters once a second, for the chart of the page.
+fn publish_stats() -> impl FnMut(&mut Hub) {
+    let mut before = 0;
+    move |hub| {
+        let stats = hub.stats();
+        let messages = stats.messages_in + stats.messages_out - before;
+        before = stats.messages_in + stats.messages_out;
+        if hub.subscribers("stats") > 0 {
+            hub.publish("stats", format!("{{\"connections\":{},\"messages\":{messages}}}", stats.connections));
+        }
+    }
 }
 
 /// Sends the body back.
@@ -109,22 +146,6 @@ fn echo(request: &Request) -> Reply {
         None => reply,
     }
 }
-
-/// Subscribes to a topic, and publishes what it is sent.
-fn topic(topic: String) -> Callbacks {
-    let subscribed = topic.clone();
-    Callbacks::new()
-        .on_open(move |ws, _| {
-            ws.subscribe(&subscribed);
-        })
-        .on_message(move |ws, message| {
-            match message.is_text() {
-                true => _ = ws.hub().publish(&topic, message),
-                false => _ = ws.close(CloseCode::UNSUPPORTED_DATA, "text only"),
-            };
-        })
-}
-
 /// Decides after some time, on another thread.
 fn slow(request: &Request) -> Reply {
     let Ok(wait) = request.query_value("ms").unwrap_or_default().parse() else {

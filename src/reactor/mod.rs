@@ -23,6 +23,7 @@ mod events;
 mod hub;
 mod id;
 mod listen;
+mod metrics;
 mod panic;
 mod pools;
 mod remote;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::Factory;
 use crate::{
     http::{
-        Method, Request,
+        HeaderValue, Method, Request, header,
         origins::{OriginError, Origins},
         route_error::RouteError,
     },
@@ -166,6 +166,27 @@ impl Routes {
         respond: impl Fn(&Request, &mut Hub) -> R + 'static,
     ) -> Self {
         self.get(pattern, respond)
+    }
+
+    /// Answers `GET` of a path with the [counters](crate::Stats) of the reactor, for monitoring: in the text format of
+    /// Prometheus, and with `?format=json` as JSON.
+    ///
+    /// ```
+    /// use ws_reactor::Routes;
+    ///
+    /// let routes = Routes::new().metrics("/metrics");
+    /// ```
+    pub fn metrics(self, pattern: &str) -> Self {
+        self.get(pattern, |request, hub| {
+            let is_json = request.query_value("format").is_some_and(|format| format == "json");
+            let (text, content_type) = match is_json {
+                true => (hub.stats().to_json(), "application/json"),
+                false => (hub.stats().to_prometheus(), "text/plain; version=0.0.4; charset=utf-8"),
+            };
+            Reply::bytes(text)
+                .header(header::CONTENT_TYPE, HeaderValue::from_static(content_type))
+                .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
+        })
     }
 
     /// Takes the bodies of `POST` and `PUT` requests of a path as they arrive, up to
