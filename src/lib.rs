@@ -188,7 +188,7 @@ pub use crate::{
 #[cfg(feature = "server")]
 #[doc(inline)]
 pub use crate::{
-    http::route_error::RouteError,
+    http::{cors::Cors, route_error::RouteError},
     server::{EventStream, Files, LongPoll, RequestBody, Upload},
     websocket::Routes,
 };

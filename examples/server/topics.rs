@@ -42,17 +42,10 @@ fn admit(request: &Request, hub: &mut Hub) -> Result<Upgrade, Reply> {
     Ok(Upgrade::new())
 }
 
-/// Returns `true` if all percent escapes are complete, and the decoded text is UTF-8. A parameter is decoded leniently.
+/// Returns `true` if all percent escapes are complete. The routes take others as they are.
 fn is_well_encoded(path: &str) -> bool {
-    let mut parts = path.split('%');
-    let mut decoded = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let octet = part.get(..2).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        let Some(octet) = octet.and_then(|digits| u8::from_str_radix(digits, 16).ok()) else { return false };
-        decoded.push(octet);
-        decoded.extend_from_slice(&part.as_bytes()[2..]);
-    }
-    String::from_utf8(decoded).is_ok()
+    let is_escape = |part: &str| part.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    path.split('%').skip(1).all(is_escape)
 }
 
 /// Subscribes to a topic, and publishes what it is sent.

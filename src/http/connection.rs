@@ -78,11 +78,13 @@ pub(crate) struct ResponseHead<'a> {
     /// `Content-Type`, if it is not among the headers: many responses have no other header.
     pub(crate) content_type: Option<&'a HeaderValue>,
     pub(crate) headers: Option<&'a HeaderMap>,
+    /// Further headers, unless the application allows an origin itself (CORS).
+    pub(crate) added: Option<&'a HeaderMap>,
 }
 
 impl<'a, T> From<&'a Response<T>> for ResponseHead<'a> {
     fn from(response: &'a Response<T>) -> Self {
-        ResponseHead { status: response.status(), content_type: None, headers: Some(response.headers()) }
+        ResponseHead { status: response.status(), content_type: None, headers: Some(response.headers()), added: None }
     }
 }
 
@@ -278,7 +280,7 @@ impl HttpConnection {
         date: &str,
         out: &mut Vec<u8>,
     ) {
-        let ResponseHead { status, content_type, headers } = response.into();
+        let ResponseHead { status, content_type, headers, added } = response.into();
         self.exchange.persists &= self.rest_is_short();
         let bodiless = !has_body(status);
         let chunked = length == BodyLength::Unknown && !self.exchange.is_http_10;
@@ -288,6 +290,10 @@ impl HttpConnection {
             write_line("Content-Type", value.as_bytes(), out);
         }
         for (name, value) in headers.into_iter().flatten().filter(|(name, _)| !own.contains(*name)) {
+            write_header(name, value.as_bytes(), out);
+        }
+        let is_own = || headers.is_some_and(|headers| headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
+        for (name, value) in added.filter(|_| !is_own()).into_iter().flatten() {
             write_header(name, value.as_bytes(), out);
         }
         write_line("Date", date.as_bytes(), out);

@@ -9,6 +9,8 @@ pub(crate) mod conditional;
 // Without routes, no body of a request is asked for.
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 pub(crate) mod connection;
+#[cfg(feature = "server")]
+pub(crate) mod cors;
 pub(crate) mod credentials;
 pub(crate) mod forwarded;
 pub(crate) mod head;

@@ -47,6 +47,10 @@ pub(crate) enum Pattern {
     Exact(String),
     /// Every subdomain: the parts before and after the `*`.
     Subdomains { scheme: String, suffix: String },
+    /// Every port of a pattern that has none.
+    AnyPort(Box<Pattern>),
+    /// The host and port that the request addresses.
+    SameHost,
 }
 
 impl Origins {
@@ -66,27 +70,52 @@ impl Origins {
         }
     }
 
-    /// Returns `true` if pages of `origin`, in a browser's spelling, may connect.
-    pub(crate) fn allow(&self, origin: &str) -> bool {
-        let Origins::Listed(patterns) = self else { return true };
+    /// Returns `true` if pages of `origin`, in a browser's spelling, may connect. `host`: what the request addresses.
+    pub(crate) fn allow(&self, origin: &str, host: Option<&str>) -> bool {
+        let patterns = match self {
+            Origins::Any => return true,
+            Origins::Listed(patterns) => patterns,
+        };
         let origin = origin.to_ascii_lowercase();
         let origin = without_default_port(&origin);
-        patterns.iter().any(|pattern| match pattern {
-            Pattern::Exact(exact) => exact == origin,
-            Pattern::Subdomains { scheme, suffix } => {
-                let host = origin.strip_prefix(scheme.as_str());
-                host.and_then(|host| host.strip_suffix(suffix.as_str())).is_some_and(|label| !label.is_empty())
-            }
-        })
+        patterns.iter().any(|pattern| pattern.matches(origin, host))
     }
 }
 
 impl Pattern {
+    /// Compares an origin in lower case and without a default port.
+    fn matches(&self, origin: &str, host: Option<&str>) -> bool {
+        match self {
+            Pattern::Exact(exact) => exact == origin,
+            Pattern::Subdomains { scheme, suffix } => {
+                let name = origin.strip_prefix(scheme.as_str());
+                name.and_then(|name| name.strip_suffix(suffix.as_str())).is_some_and(|label| !label.is_empty())
+            }
+            Pattern::AnyPort(pattern) => {
+                let is_port = |port: &str| !port.is_empty() && port.bytes().all(|octet| octet.is_ascii_digit());
+                let port = origin.rsplit_once(':').filter(|(_, port)| is_port(port));
+                pattern.matches(port.map_or(origin, |(name, _)| name), host)
+            }
+            Pattern::SameHost => is_same_host(origin, host),
+        }
+    }
+
     fn parse(given: &str) -> Result<Self, OriginError> {
         let malformed = || OriginError::Malformed(given.to_owned());
         let pattern = given.to_ascii_lowercase();
-        if pattern == "null" {
-            return Ok(Pattern::Exact(pattern));
+        match pattern.as_str() {
+            "null" => return Ok(Pattern::Exact(pattern)),
+            "self" => return Ok(Pattern::SameHost),
+            _ => {}
+        }
+        if let Some(portless) = pattern.strip_suffix(":*") {
+            let has_port = portless.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+            return match Pattern::parse(portless).map_err(|_| malformed())? {
+                pattern @ (Pattern::Exact(_) | Pattern::Subdomains { .. }) if !has_port && portless != "null" => {
+                    Ok(Pattern::AnyPort(Box::new(pattern)))
+                }
+                _ => Err(malformed()),
+            };
         }
         let (scheme, authority) = pattern.split_once("://").ok_or_else(|| OriginError::NoScheme(given.to_owned()))?;
         let authority = authority.strip_suffix('/').unwrap_or(authority);
@@ -119,6 +148,14 @@ impl Pattern {
     }
 }
 
+/// Returns `true` if an origin is the host and port that a request addresses. The scheme does not count: a proxy may
+/// have ended TLS.
+pub(crate) fn is_same_host(origin: &str, host: Option<&str>) -> bool {
+    let (Some(host), Some((scheme, _))) = (host, origin.split_once("://")) else { return false };
+    let own = format!("{scheme}://{host}").to_ascii_lowercase();
+    without_default_port(&own) == without_default_port(&origin.to_ascii_lowercase())
+}
+
 /// The origin without its scheme's default port (RFC 6454 §6.2).
 fn without_default_port(origin: &str) -> &str {
     let default = [("https://", ":443"), ("wss://", ":443"), ("http://", ":80"), ("ws://", ":80")];
@@ -131,7 +168,7 @@ mod tests {
     use super::*;
 
     fn allows(pattern: &str, origin: &str) -> bool {
-        Origins::parse([pattern]).unwrap().allow(origin)
+        Origins::parse([pattern]).unwrap().allow(origin, Some("own.example:8080"))
     }
 
     #[test]
@@ -163,6 +200,30 @@ mod tests {
     }
 
     #[test]
+    fn port_may_be_any_and_the_host_that_of_the_request() {
+        for origin in ["https://a.example", "https://a.example:8443", "https://A.example:443"] {
+            assert!(allows("https://a.example:*", origin), "{origin}");
+        }
+        for origin in ["http://a.example:8443", "https://b.a.example", "https://a.example:", "https://a.example:8443x"]
+        {
+            assert!(!allows("https://a.example:*", origin), "{origin}");
+        }
+        assert!(allows("http://*.localhost:*", "http://a.localhost:3000") && allows("http://[::1]:*", "http://[::1]"));
+        assert!(allows("http://[::1]:*", "http://[::1]:3000") && !allows("http://*.localhost:*", "http://localhost:1"));
+        for origin in ["http://own.example:8080", "https://OWN.example:8080"] {
+            assert!(allows("self", origin), "{origin}");
+        }
+        for origin in ["http://own.example", "http://a.own.example:8080", "null", "https://other.example:8080"] {
+            assert!(!allows("self", origin), "{origin}");
+        }
+        let own = Origins::parse(["self"]).unwrap();
+        assert!(
+            own.allow("https://a.example", Some("a.example")) && own.allow("https://a.example", Some("a.example:443"))
+        );
+        assert!(own.allow("http://a.example", Some("A.example:80")) && !own.allow("http://a.example", None));
+    }
+
+    #[test]
     fn pattern_that_can_never_match_is_an_error() {
         let refused = |pattern: &str| Origins::parse([pattern]).unwrap_err();
         assert_eq!(refused("a.example"), OriginError::NoScheme("a.example".to_owned()));
@@ -179,6 +240,9 @@ mod tests {
             "https://*.*.example",
             "https://*.",
             "https://[::1",
+            "https://a.example:443:*",
+            "https://:*",
+            "null:*",
             "https://a.éxample",
         ] {
             assert_eq!(refused(pattern), OriginError::Malformed(pattern.to_owned()), "{pattern}");

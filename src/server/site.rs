@@ -11,6 +11,8 @@ use super::{
 };
 #[cfg(feature = "server")]
 use super::{files::Files, upload::UploadFactory};
+#[cfg(feature = "server")]
+use crate::http::cors::Cors;
 use crate::{
     error::Error,
     http::{Request, forwarded::TrustedProxies, head::HeadLimits, origins::Origins},
@@ -84,6 +86,8 @@ pub(crate) struct Rules {
     pub(crate) max_body_bytes: Option<u64>,
     pub(crate) limits: Option<MessageLimits>,
     pub(crate) origins: Option<Rc<Origins>>,
+    #[cfg(feature = "server")]
+    pub(crate) cors: Option<Rc<Cors>>,
     /// Callbacks ahead of the endpoint, in the order of their calls.
     pub(crate) callbacks: Vec<Rc<OnRequest>>,
 }
@@ -96,6 +100,7 @@ impl Rules {
             max_body_bytes: self.max_body_bytes.or(other.max_body_bytes),
             limits: self.limits.or(other.limits),
             origins: self.origins.clone().or_else(|| other.origins.clone()),
+            cors: self.cors.clone().or_else(|| other.cors.clone()),
             callbacks: other.callbacks.iter().chain(&self.callbacks).cloned().collect(),
         }
     }
@@ -134,6 +139,10 @@ pub(crate) trait Site: 'static {
 
     /// Checks the rules that come before the application.
     fn check(&self, request: &Request, rules: Option<&Rules>, hub: &mut Hub) -> Result<(), Box<Refusal>>;
+
+    /// The policy for requests without a route.
+    #[cfg(feature = "server")]
+    fn cors(&self) -> Option<&Rc<Cors>>;
 
     /// The application's first reply to the head of a request; `None` if it lets all requests pass.
     fn on_request(&self, request: &Request, hub: &mut Hub) -> Option<Reply>;

@@ -33,7 +33,8 @@ impl<S: Site> HttpStream<S> {
     /// Begins a response, and sends what there is room for.
     pub(super) fn respond(&mut self, stream: &mut Stream<'_>, response: Response<Body>) {
         let (parts, body) = response.into_parts();
-        let head = ResponseHead { status: parts.status, content_type: None, headers: Some(&parts.headers) };
+        let head =
+            ResponseHead { status: parts.status, content_type: None, headers: Some(&parts.headers), added: None };
         self.respond_with(stream, head, body);
     }
 
@@ -45,6 +46,7 @@ impl<S: Site> HttpStream<S> {
         }
         let length = body.length();
         let (id, http, site) = (stream.id(), &mut self.http, &self.site);
+        let head = ResponseHead { added: self.added_headers.as_deref(), ..head };
         let mut next = None;
         stream.hub.append(id, 256, |out| {
             site.config().date.with(SystemTime::now(), |date| http.begin_response(head, length, date, out));

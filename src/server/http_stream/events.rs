@@ -31,7 +31,12 @@ impl<S: Site> HttpStream<S> {
         self.count_refused(stream, request);
         self.pending = None;
         let headers = events.response_headers();
-        let head = ResponseHead { status: StatusCode::OK, content_type: None, headers: Some(&headers) };
+        let head = ResponseHead {
+            status: StatusCode::OK,
+            content_type: None,
+            headers: Some(&headers),
+            added: self.added_headers.as_deref(),
+        };
         let (id, http, site) = (stream.id(), &mut self.http, &self.site);
         let mut next = None;
         stream.hub.append(id, 256, |out| {

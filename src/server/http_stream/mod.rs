@@ -5,6 +5,8 @@ mod answers;
 mod body_receiver;
 mod body_sender;
 #[cfg(feature = "server")]
+mod cors;
+#[cfg(feature = "server")]
 mod endpoints;
 #[cfg(feature = "server")]
 mod events;
@@ -16,7 +18,7 @@ mod waker;
 
 use std::{any::Any, io, mem, rc::Rc};
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 #[cfg(feature = "server")]
 use self::body_receiver::BodyReceiver;
@@ -64,6 +66,8 @@ pub(crate) struct HttpStream<S: Site> {
     /// The application, or the output, has kept the body from being read since the deadline passed last. The client
     /// then has the whole time-out once more.
     body_waited: bool,
+    /// Headers for the response to the present request, whatever it is.
+    added_headers: Option<Box<HeaderMap>>,
     /// The last byte of the input comes again: see [`repeat_last_byte`](Self::repeat_last_byte).
     is_repeated: bool,
 }
@@ -110,6 +114,7 @@ impl<S: Site> HttpStream<S> {
             wait: Wait::Opening,
             output_waited: false,
             body_waited: false,
+            added_headers: None,
             is_repeated: false,
             site,
         }
@@ -200,12 +205,21 @@ impl<S: Site> HttpStream<S> {
     /// The head of a request is complete.
     fn on_request(&mut self, stream: &mut Stream<'_>, mut request: Request) {
         self.requests += 1;
+        self.added_headers = None;
         stream.hub.stats.requests += 1;
         if self.site.config().healthcheck && is_healthcheck(&request) {
             let response = response::with_body(StatusCode::OK, "text/plain", "OK".to_owned());
             return self.respond(stream, response.map(Body::from));
         }
+        #[cfg(feature = "server")]
+        if self.answers_preflight(stream, &mut request) {
+            return;
+        }
         let found = self.site.find(&mut request);
+        #[cfg(feature = "server")]
+        if !self.applies_cors(stream, &request, &found) {
+            return;
+        }
         let (rules, is_socket) = match &found {
             Found::Endpoint(endpoint) => (Some(&endpoint.rules), endpoint.socket().is_some()),
             #[cfg(feature = "server")]
@@ -255,7 +269,7 @@ impl<S: Site> HttpStream<S> {
             ReplyKind::Plain(plain) => {
                 self.count_refused(stream, &pending_request.request);
                 let Plain { status, content_type, body } = plain;
-                let head = ResponseHead { status, content_type: Some(&content_type), headers: None };
+                let head = ResponseHead { status, content_type: Some(&content_type), headers: None, added: None };
                 self.respond_with(stream, head, body);
             }
             ReplyKind::Respond(response) => {
@@ -339,41 +353,6 @@ impl<S: Site> HttpStream<S> {
             self.carry_out(stream, pending_request, reply);
         }
         true
-    }
-
-    /// The present wait of the connection, by its state.
-    fn present_wait(&self) -> Wait {
-        match &self.state {
-            State::Head if self.requests == 0 => Wait::Opening,
-            State::Head => match self.http.step() {
-                Step::Idle => Wait::Request(self.requests),
-                Step::Head => Wait::Head(self.requests),
-                // The rest of a body is discarded.
-                _ => Wait::body(self.requests, 0),
-            },
-            #[cfg(feature = "server")]
-            State::Body(_, receiver) => Wait::body(self.requests, receiver.received()),
-            State::Deferred(pending_request, _) if self.requests == 1 && pending_request.request.names_websocket() => {
-                Wait::Opening
-            }
-            State::Deferred(..) => Wait::Reply(self.requests),
-            #[cfg(feature = "server")]
-            State::Polling(_, poll) => Wait::Poll(self.requests, poll.timeout),
-            State::Responding(_) | State::Ended => Wait::Output,
-        }
-    }
-
-    /// Sets the deadline of the present wait, if the wait has changed.
-    fn update_deadline(&mut self, stream: &mut Stream<'_>) {
-        let wait = self.present_wait();
-        if wait != mem::replace(&mut self.wait, wait) && !matches!(self.state, State::Ended) {
-            self.start_timeout(stream);
-        }
-    }
-
-    fn start_timeout(&self, stream: &mut Stream<'_>) {
-        let deadline = self.wait.timeout(self.site.config()).map(|timeout| stream.hub.after(timeout));
-        stream.set_deadline(deadline);
     }
 }
 

@@ -1,8 +1,13 @@
 //! The waits of an HTTP connection, each with its time-out.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
-use crate::server::site::HttpConfig;
+use super::{HttpStream, State};
+use crate::{
+    http::connection::Step,
+    reactor::Stream,
+    server::site::{HttpConfig, Site},
+};
 
 /// Part of a body that restarts its time-out.
 pub(super) const PROGRESS_BYTES: u64 = 4 * 1024;
@@ -44,5 +49,42 @@ impl Wait {
             Wait::Poll(_, timeout) => Some(timeout),
             Wait::Output => None,
         }
+    }
+}
+
+impl<S: Site> HttpStream<S> {
+    /// The present wait of the connection, by its state.
+    fn present_wait(&self) -> Wait {
+        match &self.state {
+            State::Head if self.requests == 0 => Wait::Opening,
+            State::Head => match self.http.step() {
+                Step::Idle => Wait::Request(self.requests),
+                Step::Head => Wait::Head(self.requests),
+                // The rest of a body is discarded.
+                _ => Wait::body(self.requests, 0),
+            },
+            #[cfg(feature = "server")]
+            State::Body(_, receiver) => Wait::body(self.requests, receiver.received()),
+            State::Deferred(pending_request, _) if self.requests == 1 && pending_request.request.names_websocket() => {
+                Wait::Opening
+            }
+            State::Deferred(..) => Wait::Reply(self.requests),
+            #[cfg(feature = "server")]
+            State::Polling(_, poll) => Wait::Poll(self.requests, poll.timeout),
+            State::Responding(_) | State::Ended => Wait::Output,
+        }
+    }
+
+    /// Sets the deadline of the present wait, if the wait has changed.
+    pub(super) fn update_deadline(&mut self, stream: &mut Stream<'_>) {
+        let wait = self.present_wait();
+        if wait != mem::replace(&mut self.wait, wait) && !matches!(self.state, State::Ended) {
+            self.start_timeout(stream);
+        }
+    }
+
+    pub(super) fn start_timeout(&self, stream: &mut Stream<'_>) {
+        let deadline = self.wait.timeout(self.site.config()).map(|timeout| stream.hub.after(timeout));
+        stream.set_deadline(deadline);
     }
 }

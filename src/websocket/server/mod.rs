@@ -25,7 +25,10 @@ use crate::{
     server::{Endpoint, HttpStream, Reply, Site, Target},
 };
 #[cfg(feature = "server")]
-use crate::{http::route_error::RouteError, server::RouteTable};
+use crate::{
+    http::{cors::Cors, route_error::RouteError},
+    server::RouteTable,
+};
 
 /// Makes a handler for each accepted handshake.
 type Factory = dyn Fn(&Handshake) -> Box<dyn Handler>;
@@ -73,6 +76,9 @@ pub struct Server {
     pub(in crate::websocket) on_request: Option<Box<OnRequest>>,
     pub(in crate::websocket) on_error: Option<Box<OnError>>,
     pub(in crate::websocket) origins: Origins,
+    /// The policy for requests without a route.
+    #[cfg(feature = "server")]
+    pub(in crate::websocket) cors: Option<Rc<Cors>>,
     pub(in crate::websocket) trusted_proxies: TrustedProxies,
     pub(in crate::websocket) subprotocols: Subprotocols,
     pub(in crate::websocket) config: ServerConfig,
@@ -109,7 +115,9 @@ impl Server {
     /// [`RouteError`]: two routes conflict, a pattern is malformed, or a folder of files does not exist.
     #[cfg(feature = "server")]
     pub fn routes(routes: Routes) -> Result<Self, RouteError> {
-        Ok(Server::with_endpoints(ServerConfig::default(), Endpoints::Routes(Box::new(routes.into_table()?))))
+        let cors = routes.cors_policy();
+        let endpoints = Endpoints::Routes(Box::new(routes.into_table()?));
+        Ok(Server { cors, ..Server::with_endpoints(ServerConfig::default(), endpoints) })
     }
 
     fn with_endpoints(config: ServerConfig, endpoints: Endpoints) -> Self {
@@ -118,6 +126,8 @@ impl Server {
             on_request: None,
             on_error: None,
             origins: Origins::Any,
+            #[cfg(feature = "server")]
+            cors: None,
             trusted_proxies: TrustedProxies::default(),
             subprotocols: Subprotocols::Preferred(Vec::new()),
             config,
@@ -183,6 +193,8 @@ impl Server {
     ///
     /// - scheme, host and optional port: `https://example.com`, `http://localhost:3000`;
     /// - all subdomains: `https://*.example.com`, which does not match `example.com`;
+    /// - `https://example.com:*`: any port, with and without `*.`;
+    /// - `self`: the host and port that the request addresses, by either scheme;
     /// - `null`: the origin that browsers send for files and sandboxed frames;
     /// - `*`: every origin.
     ///

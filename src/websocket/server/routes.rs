@@ -5,7 +5,9 @@ use std::rc::Rc;
 use super::Factory;
 use crate::{
     http::{
-        HeaderValue, Method, Request, header,
+        HeaderValue, Method, Request,
+        cors::Cors,
+        header,
         origins::{OriginError, Origins},
         route_error::RouteError,
     },
@@ -329,6 +331,17 @@ impl Routes {
         Ok(self)
     }
 
+    /// Lets pages of other origins use these routes: a policy for WebSockets, event streams and HTTP. Default: none, so
+    /// that browsers keep responses from pages of other origins, and WebSockets follow
+    /// [`Server::origins`](crate::Server::origins).
+    ///
+    /// For requests without a route, such as those answered with 404, the policy of the outermost routes counts.
+    pub fn cors(mut self, cors: Cors) -> Self {
+        self.rules.origins = Some(Rc::new(cors.origins.clone()));
+        self.rules.cors = Some(Rc::new(cors));
+        self
+    }
+
     fn add(self, pattern: &str, methods: Methods, target: Target<Rc<Factory>>) -> Self {
         self.add_shared(pattern, methods, Rc::new(target))
     }
@@ -337,6 +350,11 @@ impl Routes {
         let (place, rules) = (Place::Path, Rules::default());
         self.routes.push(Route { pattern: pattern.to_owned(), place, methods, target, rules });
         self
+    }
+
+    /// The policy for requests without a route.
+    pub(super) fn cors_policy(&self) -> Option<Rc<Cors>> {
+        self.rules.cors.clone()
     }
 
     /// The table of these routes.

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod connections;
+mod cors;
 mod differential;
 mod events;
 mod files;

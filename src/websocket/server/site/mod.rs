@@ -6,6 +6,8 @@ use std::rc::Rc;
 
 use self::opening::OpeningStream;
 use super::{Endpoints, Factory, Server};
+#[cfg(feature = "server")]
+use crate::http::cors::Cors;
 use crate::{
     error::Error,
     http::{Request, origins::Origins},
@@ -81,7 +83,7 @@ impl Site for WebSocketSite {
         if *origins == Origins::Any || !request.names_origin() {
             return Ok(());
         }
-        if request.origin().is_some_and(|origin| origins.allow(origin))
+        if request.origin().is_some_and(|origin| origins.allow(origin, request.host()))
             || handshake::detect(request, &self.server.config.versions).is_err()
         {
             return Ok(());
@@ -91,6 +93,11 @@ impl Site for WebSocketSite {
             log::warn!(target: "ws_reactor::websocket", "{peer}: origin {origin:?} is not allowed (Server::origins)");
         }
         Err(self.refusal(HandshakeError::Origin))
+    }
+
+    #[cfg(feature = "server")]
+    fn cors(&self) -> Option<&Rc<Cors>> {
+        self.server.cors.as_ref()
     }
 
     fn on_request(&self, request: &Request, hub: &mut Hub) -> Option<Reply> {
