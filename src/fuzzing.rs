@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, missing_debug_implementations)]
 
 mod codec;
+mod events;
 mod http;
 mod parts;
 mod protocol;
@@ -16,7 +17,7 @@ mod whole;
 pub type Target = fn(&[u8]);
 
 /// All targets, by name.
-pub const TARGETS: [(&str, Target); 20] = [
+pub const TARGETS: [(&str, Target); 22] = [
     ("request_head", protocol::request_head),
     ("response_head", protocol::response_head),
     ("handshake", protocol::handshake),
@@ -35,6 +36,8 @@ pub const TARGETS: [(&str, Target); 20] = [
     ("topics", parts::topics),
     ("requests", http::requests),
     ("files", http::files),
+    ("event_stream", events::event_stream),
+    ("proxy_header", events::proxy_header),
     ("server", whole::server),
     ("client", whole::client),
 ];
