@@ -44,7 +44,7 @@ impl<K: Kernel> Reactor<K> {
     ///
     /// # Errors
     ///
-    /// The socket is not connected, or the system cannot use it.
+    /// The socket is not connected, the system cannot use it, or the reactor is shutting down.
     pub fn adopt_stream(
         &mut self,
         socket: impl Into<ConnectedSocket>,
@@ -60,6 +60,9 @@ impl<K: Kernel> Reactor<K> {
         received: &[u8],
         service: &dyn Service,
     ) -> io::Result<ConnectionId> {
+        if !self.hub.may_dial() {
+            return Err(io::Error::new(io::ErrorKind::NotConnected, "the reactor is shutting down"));
+        }
         let (stream, peer) = self.kernel.adopt(socket)?;
         let handler = catch_panic(self.config.panic_policy, || service.stream(peer)).map_err(|_| {
             self.hub.stats.panics += 1;

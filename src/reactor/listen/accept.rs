@@ -23,13 +23,13 @@ impl<K: Kernel> Reactor<K> {
         if matches!(self.hub.running, Running::ShutdownRequested(_) | Running::ShuttingDown) {
             return Err(ListenError::ShuttingDown { address: bind.address().to_owned() });
         }
-        let token = Token::Listener(self.listeners.next_key());
+        let (token, address) = (Token::Listener(self.listeners.next_key()), bind.address().to_owned());
         let (socket, addr) = self
             .kernel
             .bind(&bind, token.into())
             .map_err(|source| ListenError::Bind { address: bind.address().to_owned(), source })?;
         let id = self.listeners.insert(socket, service, bind.rules);
-        log::debug!(target: "ws_reactor::net", "listening on {addr}");
+        log::debug!(target: "ws_reactor::net", "listening on {address}, {addr}");
         Ok(Listening { id, addr })
     }
 
