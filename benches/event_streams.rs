@@ -87,7 +87,8 @@ impl Clients {
             Ok(socket)
         };
         let framing = match is_stream {
-            true => |_| "data: \n\n".len(),
+            // A chunk.
+            true => |size| "data: \n\n".len() + format!("{:x}\r\n\r\n", size + "data: \n\n".len()).len(),
             false => |size| if size > 125 { 4 } else { 2 },
         };
         Ok(Clients { topic, sockets: (0..count).map(connect).collect::<std::io::Result<_>>()?, framing })

@@ -160,7 +160,7 @@ pub use crate::protocol::{DeflateConfig, DeflateConfigError, DeflateParameters};
 #[doc(inline)]
 pub use crate::{
     error::{ConnectError, Error, ListenError, PollError, Refusal, RemoteError},
-    http::{BodyError, HeadError, HeadLimits, Request, origins::OriginError},
+    http::{BodyError, ForwardedHeaders, HeadError, HeadLimits, Request, origins::OriginError},
     net::{Bind, BlockList, ConnectedSocket},
     network::{Network, NetworkError},
     peer_addr::PeerAddr,

@@ -102,6 +102,13 @@ impl FromStr for Network {
             IpAddr::V4(address) => masked_v4(address, prefix) != u32::from(address),
             IpAddr::V6(address) => masked_v6(address, prefix) != u128::from(address),
         };
+        // An IPv4 network mapped to IPv6 is the IPv4 network: addresses are compared without the mapping.
+        if let (IpAddr::V6(mapped), Some(short)) = (address, prefix.checked_sub(96))
+            && let Some(v4) = mapped.to_ipv4_mapped()
+            && !has_host_bits
+        {
+            return Ok(Network { address: v4.into(), prefix: short });
+        }
         if has_host_bits { Err(NetworkError::HostBits(text.to_owned())) } else { Ok(Network { address, prefix }) }
     }
 }
@@ -139,6 +146,9 @@ mod tests {
         let all: Network = "0.0.0.0/0".parse().unwrap();
         assert!(all.contains("255.1.2.3".parse().unwrap()) && !all.contains("::1".parse().unwrap()));
         assert!("::/0".parse::<Network>().unwrap().contains("ff02::1".parse().unwrap()));
+        for text in ["::ffff:192.0.2.0/120", "::ffff:192.0.2.7/128"] {
+            assert!(text.parse::<Network>().unwrap().contains("192.0.2.7".parse().unwrap()), "{text}");
+        }
         let mapped = Network::from("::ffff:192.0.2.7".parse::<IpAddr>().unwrap());
         assert!(mapped.contains("192.0.2.7".parse().unwrap()));
     }

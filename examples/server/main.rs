@@ -19,7 +19,7 @@
 //! | `GET /health` | `ok` |
 //! | `GET /metrics` | the counters of the reactor, for Prometheus |
 //!
-//! `--unix PATH` listens there, too. With `--proxy-protocol`, each TCP connection begins with a header of the PROXY
+//! `--unix PATH` listens there, too, without TLS. With `--proxy-protocol`, each TCP connection begins with a header of the PROXY
 //! protocol.
 
 #[path = "../arguments/mod.rs"]
@@ -67,13 +67,13 @@ fn main() -> ExitCode {
 
 fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     let root = arguments.get("--root", PathBuf::from("."));
-    let server = || secured(Server::routes(routes(root.clone()))?.trusted_proxies(TRUSTED)?, arguments);
+    let server = || Ok::<_, Box<dyn Error>>(Server::routes(routes(root.clone()))?.trusted_proxies(TRUSTED)?);
     let mut reactor = Reactor::new()?;
     let bind = Bind::to(arguments.get("--listen", "127.0.0.1:8080".to_owned()));
-    let (tcp, scheme) = server()?;
+    let (tcp, scheme) = secured(server()?, arguments)?;
     let listening = reactor.listen(proxied(bind, arguments)?, tcp)?;
     if let Some(path) = arguments.all("--unix").pop() {
-        reactor.listen(format!("unix:{path}"), server()?.0)?;
+        reactor.listen(format!("unix:{path}"), server()?)?;
     }
     reactor.hub().add_periodic_timer(Duration::from_secs(1), publish_stats());
     eprintln!("listening on {scheme}://{}", listening.addr);

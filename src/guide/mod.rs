@@ -2,6 +2,15 @@
 
 #[cfg(feature = "server")]
 #[doc = include_str!("deployment.md")]
+#[doc = "\n# nginx\n\n```nginx"]
+#[doc = include_str!("proxies/nginx.conf")]
+#[doc = "```\n\nOver a Unix socket:\n\n```nginx"]
+#[doc = include_str!("proxies/nginx-unix.conf")]
+#[doc = "```\n\n# HAProxy\n\n```text"]
+#[doc = include_str!("proxies/haproxy.cfg")]
+#[doc = "```\n\n# stunnel\n\n```text"]
+#[doc = include_str!("proxies/stunnel.conf")]
+#[doc = "```"]
 pub mod deployment {}
 #[cfg(feature = "server")]
 #[doc = include_str!("http.md")]

@@ -66,9 +66,6 @@ pub(crate) enum BodyLength {
     Known(u64),
     /// The end is marked by the last chunk, or in HTTP/1.0 by the end of the connection.
     Unknown,
-    /// The end of the connection is that of the body (RFC 9112 §6.3), so the body is not framed.
-    #[cfg_attr(not(feature = "server"), allow(dead_code))]
-    UntilClose,
 }
 
 /// Head of a response.
@@ -302,7 +299,7 @@ impl HttpConnection {
             BodyLength::Known(length) => write_content_length(length, out),
             BodyLength::Unknown if chunked => write_header(&header::TRANSFER_ENCODING, b"chunked", out),
             // The end of the connection ends the body.
-            BodyLength::Unknown | BodyLength::UntilClose => self.exchange.persists &= self.exchange.is_head,
+            BodyLength::Unknown => self.exchange.persists &= self.exchange.is_head,
         }
         // `Upgrade` must also be listed in `Connection` (RFC 9110 §7.8).
         let connection: &[u8] = match (
@@ -331,6 +328,12 @@ impl HttpConnection {
     /// Returns `true` if the response in progress has a body. The response to `HEAD` has none.
     pub(crate) fn takes_body(&self) -> bool {
         matches!(self.exchange.output, Output::Plain | Output::Chunked)
+    }
+
+    /// Returns `true` if the body of the response in progress is sent in chunks.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_chunked(&self) -> bool {
+        self.exchange.output == Output::Chunked
     }
 
     /// Appends a part of the response's body.

@@ -25,7 +25,8 @@ use super::{
 /// - Each response to an allowed origin has `Access-Control-Allow-Origin`, those of errors and event streams included.
 ///   Other pages cannot read the responses, but simple requests are carried out:
 ///   [`refuse_others`](Self::refuse_others) refuses them.
-/// - A WebSocket of another origin is refused with 403, as by [`Routes::origins`](crate::Routes::origins).
+/// - A WebSocket of another origin is refused with 403, as by [`Routes::origins`](crate::Routes::origins). Pages of the
+///   server's own host may always open one.
 ///
 /// A response that has `Access-Control-Allow-Origin` from the application is left as it is.
 #[derive(Debug, Clone)]
@@ -34,9 +35,9 @@ pub struct Cors {
     pub(crate) origins: Origins,
     credentials: bool,
     refuses_others: bool,
-    /// Empty: those of the request.
-    methods: Vec<Method>,
-    headers: Vec<HeaderName>,
+    /// `None`: those that are asked for.
+    methods: Option<Vec<Method>>,
+    headers: Option<Vec<HeaderName>>,
     exposed: Vec<HeaderName>,
     max_age: Option<Duration>,
 }
@@ -52,8 +53,8 @@ impl Cors {
             origins: Origins::parse(patterns)?,
             credentials: false,
             refuses_others: false,
-            methods: Vec::new(),
-            headers: Vec::new(),
+            methods: None,
+            headers: None,
             exposed: Vec::new(),
             max_age: None,
         })
@@ -75,13 +76,13 @@ impl Cors {
 
     /// Sets the methods that pages may use beside `GET`, `HEAD` and `POST`. Default: every method that is asked for.
     pub fn methods(mut self, methods: impl IntoIterator<Item = Method>) -> Self {
-        self.methods = methods.into_iter().collect();
+        self.methods = Some(methods.into_iter().collect());
         self
     }
 
     /// Sets the headers that pages may set. Default: every header that is asked for.
     pub fn headers(mut self, headers: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.headers = headers.into_iter().collect();
+        self.headers = Some(headers.into_iter().collect());
         self
     }
 
@@ -100,7 +101,11 @@ impl Cors {
 
     /// Returns `true` if the page of a request is of an allowed origin, or if the request is not a page's.
     pub(crate) fn allows(&self, request: &Request) -> bool {
-        request.origin().is_none_or(|origin| self.origins.allow(origin, request.host()))
+        match request.origin() {
+            Some(origin) => self.origins.allow(origin, request.host()),
+            // An origin that is not ASCII is none that could be listed.
+            None => !request.names_origin() || self.origins == Origins::Any,
+        }
     }
 
     /// Returns `true` if the request is to be refused because of its origin.
@@ -123,13 +128,13 @@ impl Cors {
         let mut headers = self.allowed_origin(request);
         headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN)?;
         let asked = |name: HeaderName| request.headers().get(name).cloned();
-        let methods = match self.methods.is_empty() {
-            true => asked(header::ACCESS_CONTROL_REQUEST_METHOD),
-            false => Some(list(&self.methods)),
+        let methods = match &self.methods {
+            Some(methods) => Some(list(methods)),
+            None => asked(header::ACCESS_CONTROL_REQUEST_METHOD),
         };
-        let allowed = match self.headers.is_empty() {
-            true => asked(header::ACCESS_CONTROL_REQUEST_HEADERS),
-            false => Some(list(&self.headers)),
+        let allowed = match &self.headers {
+            Some(headers) => Some(list(headers)),
+            None => asked(header::ACCESS_CONTROL_REQUEST_HEADERS),
         };
         headers.extend(methods.map(|methods| (header::ACCESS_CONTROL_ALLOW_METHODS, methods)));
         headers.extend(allowed.map(|allowed| (header::ACCESS_CONTROL_ALLOW_HEADERS, allowed)));
@@ -143,7 +148,7 @@ impl Cors {
         Some(headers)
     }
 
-    /// `Access-Control-Allow-Origin` and its company; only `Vary` if the origin is not allowed.
+    /// `Access-Control-Allow-Origin` and the headers that go with it; only `Vary` if the origin is not allowed.
     fn allowed_origin(&self, request: &Request) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if self.origins == Origins::Any && !self.credentials {
@@ -229,6 +234,8 @@ mod tests {
             headers.contains("access-control-allow-headers: x-token; access-control-allow-methods: PUT"),
             "{headers}"
         );
+        let none = cors.clone().methods([]).headers([]).preflight_headers(&request(&asked)).unwrap();
+        assert!(none["access-control-allow-methods"].is_empty() && none["access-control-allow-headers"].is_empty());
         let cors =
             cors.methods([Method::GET, Method::DELETE]).headers([header::ACCEPT]).max_age(Duration::from_secs(60));
         let headers = lines(&cors.preflight_headers(&request(&asked)).unwrap());

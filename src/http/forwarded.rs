@@ -18,6 +18,7 @@ pub(crate) struct TrustedProxies {
     networks: Vec<Network>,
     /// Those that connect by Unix sockets.
     unix: bool,
+    pub(crate) headers: ForwardedHeaders,
 }
 
 impl TrustedProxies {
@@ -60,12 +61,40 @@ struct Hop<'a> {
     scheme: Option<&'a str>,
 }
 
-/// The client, if `peer` is a trusted proxy. `Forwarded` counts if there is one.
-pub(crate) fn client(headers: &HeaderMap, peer: PeerAddr, proxies: &TrustedProxies) -> Option<Client> {
+/// Which headers of trusted proxies count, for [`ServerConfig::forwarded_headers`](crate::ServerConfig). Proxies pass
+/// on a header that they do not set, as the client has sent it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ForwardedHeaders {
+    /// `X-Forwarded-For` and `X-Forwarded-Proto`, or, where a request has neither of them, `Forwarded`. For proxies that
+    /// set the former, as most do, or remove them.
+    #[default]
+    Either,
+    /// `X-Forwarded-For` and `X-Forwarded-Proto` only.
+    XForwarded,
+    /// `Forwarded` only (RFC 7239).
+    Forwarded,
+}
+
+/// The client, if `peer` is a trusted proxy.
+///
+/// # Errors
+///
+/// `Forwarded` is malformed, so that it does not say who the client is.
+pub(crate) fn client(
+    headers: &HeaderMap,
+    peer: PeerAddr,
+    proxies: &TrustedProxies,
+) -> Result<Option<Client>, Malformed> {
     if !proxies.trust(peer) {
-        return None;
+        return Ok(None);
     }
-    let hops = if headers.contains_key(header::FORWARDED) { forwarded(headers) } else { x_forwarded(headers) };
+    let has_others = || headers.contains_key(&X_FORWARDED_FOR) || headers.contains_key(&X_FORWARDED_PROTO);
+    let hops = match proxies.headers {
+        ForwardedHeaders::Either if has_others() => x_forwarded(headers),
+        ForwardedHeaders::XForwarded => x_forwarded(headers),
+        ForwardedHeaders::Either | ForwardedHeaders::Forwarded => forwarded(headers)?,
+    };
     let mut client = Client { address: peer, is_secure: None };
     for hop in hops.iter().rev() {
         if let Some(scheme) = hop.scheme {
@@ -78,15 +107,22 @@ pub(crate) fn client(headers: &HeaderMap, peer: PeerAddr, proxies: &TrustedProxi
             break;
         }
     }
-    Some(client)
+    Ok(Some(client))
 }
 
-/// The entries of `Forwarded`, over all its lines.
-fn forwarded(headers: &HeaderMap) -> Vec<Hop<'_>> {
-    let lines = headers.get_all(header::FORWARDED).into_iter().filter_map(|line| line.to_str().ok());
-    let elements = lines.flat_map(|line| split_quoted(line, ','));
-    elements
-        .map(|element| {
+/// The error of a `Forwarded` header: two readers could divide it differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+/// The entries of `Forwarded`, over all its lines (RFC 7239 §4).
+fn forwarded(headers: &HeaderMap) -> Result<Vec<Hop<'_>>, Malformed> {
+    let mut hops = Vec::new();
+    for line in headers.get_all(header::FORWARDED) {
+        let line = line.to_str().map_err(|_| Malformed)?;
+        if !has_sound_quotes(line) {
+            return Err(Malformed);
+        }
+        hops.extend(split_quoted(line, ',').map(|element| {
             let mut hop = Hop::default();
             for pair in split_quoted(element, ';') {
                 let Some((name, value)) = pair.split_once('=') else { continue };
@@ -98,15 +134,38 @@ fn forwarded(headers: &HeaderMap) -> Vec<Hop<'_>> {
                 }
             }
             hop
-        })
-        .collect()
+        }));
+    }
+    Ok(hops)
 }
 
-/// The entries of `X-Forwarded-For`, with those of `X-Forwarded-Proto`: as many, or one for all of them.
+/// Returns `true` if each quoted string is a whole value: it begins behind `=`, and ends before a separator.
+fn has_sound_quotes(line: &str) -> bool {
+    let (mut before, mut quoted, mut escaped, mut closed) = ('=', false, false, false);
+    for octet in line.chars() {
+        match octet {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' if quoted => (quoted, closed) = (false, true),
+            _ if quoted => {}
+            '"' if before == '=' && !closed => quoted = true,
+            '"' => return false,
+            ',' | ';' => closed = false,
+            ' ' | '\t' => {}
+            _ if closed => return false,
+            _ => {}
+        }
+        before = octet;
+    }
+    !quoted
+}
+
+/// The entries of `X-Forwarded-For`, with those of `X-Forwarded-Proto`: as many, or one for all of them. A member that
+/// is not ASCII is empty.
 fn x_forwarded(headers: &HeaderMap) -> Vec<Hop<'_>> {
     let members = |name: &HeaderName| -> Vec<&str> {
-        let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
-        lines.flat_map(|line| line.split(',')).map(str::trim).collect()
+        let lines = headers.get_all(name).into_iter().flat_map(|line| line.as_bytes().split(|octet| *octet == b','));
+        lines.map(|member| str::from_utf8(member).unwrap_or_default().trim()).collect()
     };
     let (clients, schemes) = (members(&X_FORWARDED_FOR), members(&X_FORWARDED_PROTO));
     let count = clients.len().max(usize::from(!schemes.is_empty()));
@@ -149,6 +208,10 @@ fn parse_node(node: &str) -> Option<SocketAddr> {
     if let Some(bare) = node.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return bare.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address.to_canonical(), 0));
     }
+    // A port may be hidden behind a name.
+    if let Some((address, _)) = node.rsplit_once(":_") {
+        return parse_node(address);
+    }
     node.parse::<SocketAddr>().ok().map(|address| SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
@@ -160,15 +223,21 @@ mod tests {
 
     const PEER: &str = "10.0.0.1:4000";
 
-    /// The client by these lines. Proxies have addresses that begin with 10.
+    /// The client by these lines. Proxies have addresses that begin with 10, or Unix sockets.
     fn found(peer: &str, lines: &[(&str, &str)]) -> Option<(String, Option<bool>)> {
+        found_by(ForwardedHeaders::Either, peer, lines)
+    }
+
+    fn found_by(which: ForwardedHeaders, peer: &str, lines: &[(&str, &str)]) -> Option<(String, Option<bool>)> {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
         }
-        let proxies = TrustedProxies::parse(["10.0.0.0/8", "unix"]).unwrap();
+        let mut proxies = TrustedProxies::parse(["10.0.0.0/8", "unix"]).unwrap();
+        proxies.headers = which;
         let peer = peer.parse().map_or(PeerAddr::Unix, PeerAddr::Ip);
-        client(&headers, peer, &proxies).map(|client| (client.address.to_string(), client.is_secure))
+        let client = client(&headers, peer, &proxies).unwrap();
+        client.map(|client| (client.address.to_string(), client.is_secure))
     }
 
     fn is(address: &str, secure: Option<bool>) -> Option<(String, Option<bool>)> {
@@ -198,12 +267,12 @@ mod tests {
         assert_eq!(found(PEER, &[]), is(PEER, None));
         assert_eq!(found("unix", &lines), is("192.0.2.7:0", None));
         let none = TrustedProxies::default();
-        assert_eq!(client(&HeaderMap::new(), PeerAddr::Unix, &none), None);
+        assert_eq!(client(&HeaderMap::new(), PeerAddr::Unix, &none), Ok(None));
         assert!(TrustedProxies::parse(["10.0.0.1/8"]).is_err());
     }
 
     #[test]
-    fn forwarded_header_of_the_standard_goes_before_the_others() {
+    fn forwarded_header_of_the_standard_counts_where_there_is_no_other() {
         for (value, client, secure) in [
             ("for=192.0.2.7", "192.0.2.7:0", None),
             ("For=\"[2001:db8::1]:4711\";proto=https", "[2001:db8::1]:4711", Some(true)),
@@ -212,10 +281,34 @@ mod tests {
             ("for=192.0.2.7;by=\"a,b;c\\\"=d\";host=x", "192.0.2.7:0", None),
             ("for=_hidden;proto=https", PEER, Some(true)),
             ("proto=https", PEER, Some(true)),
+            ("for=\"192.0.2.7:_port\" ; by=\"a\\\"b\" , for=10.0.0.2", "192.0.2.7:0", None),
         ] {
-            let lines = [("forwarded", value), ("x-forwarded-for", "6.6.6.6"), ("x-forwarded-proto", "ftp")];
-            assert_eq!(found(PEER, &lines), is(client, secure), "{value}");
+            assert_eq!(found(PEER, &[("forwarded", value)]), is(client, secure), "{value}");
         }
+        // A proxy that sets one of them passes the other on, as the client has sent it.
+        let lines = [("forwarded", "for=6.6.6.6;proto=https"), ("x-forwarded-for", "192.0.2.7")];
+        assert_eq!(found(PEER, &lines), is("192.0.2.7:0", None));
+        for (only, client) in
+            [(ForwardedHeaders::XForwarded, "192.0.2.7:0"), (ForwardedHeaders::Forwarded, "6.6.6.6:0")]
+        {
+            assert_eq!(found_by(only, PEER, &lines).unwrap().0, client);
+        }
+        assert_eq!(found_by(ForwardedHeaders::XForwarded, PEER, &lines[..1]), is(PEER, None));
+        assert_eq!(found_by(ForwardedHeaders::Forwarded, PEER, &lines[1..]), is(PEER, None));
+    }
+
+    #[test]
+    fn what_a_client_sends_ahead_hides_no_entry_of_the_proxy() {
+        let proxies = TrustedProxies::parse(["10.0.0.0/8"]).unwrap();
+        for line in ["for=6.6.6.6;x=\", for=192.0.2.7", "for=6.6.6.6;x\"\", for=192.0.2.7", "x=\"a\"b, for=192.0.2.7"] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::FORWARDED, HeaderValue::from_str(line).unwrap());
+            assert_eq!(client(&headers, PeerAddr::Ip(PEER.parse().unwrap()), &proxies), Err(Malformed), "{line}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(&X_FORWARDED_FOR, HeaderValue::from_bytes(b"\x80, 192.0.2.7").unwrap());
+        let found = client(&headers, PeerAddr::Ip(PEER.parse().unwrap()), &proxies).unwrap().unwrap();
+        assert_eq!(found.address.to_string(), "192.0.2.7:0");
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCod
 
 pub use self::{
     body_framing::BodyError,
+    forwarded::ForwardedHeaders,
     head::{HeadError, HeadLimits},
     request::Request,
 };

@@ -70,6 +70,18 @@ impl Origins {
         }
     }
 
+    /// These origins, and that of the host that a request addresses.
+    #[cfg(feature = "server")]
+    pub(crate) fn or_same_host(self) -> Self {
+        match self {
+            Origins::Any => Origins::Any,
+            Origins::Listed(mut patterns) => {
+                patterns.push(Pattern::SameHost);
+                Origins::Listed(patterns)
+            }
+        }
+    }
+
     /// Returns `true` if pages of `origin`, in a browser's spelling, may connect. `host`: what the request addresses.
     pub(crate) fn allow(&self, origin: &str, host: Option<&str>) -> bool {
         let patterns = match self {

@@ -22,6 +22,8 @@ pub struct Request {
     pub(crate) secured: Option<Rc<TlsInfo>>,
     /// A proxy in front terminates TLS.
     pub(crate) proxied: bool,
+    /// A trusted proxy has told whether the client uses TLS.
+    pub(crate) forwarded_secure: Option<bool>,
     /// Headers that may occur.
     pub(crate) known: KnownHeaders,
     /// Parameters of the path, if the request has a route.
@@ -49,6 +51,7 @@ impl Request {
             peer_addr,
             secured,
             proxied,
+            forwarded_secure: None,
             known: KnownHeaders::ANY,
             #[cfg(feature = "server")]
             params: Params::default(),
@@ -199,16 +202,18 @@ impl Request {
 
     /// Address of the peer. An IPv4 address on an IPv6 socket is given as IPv4.
     ///
-    /// On a server, the address reported when the connection was accepted; behind a proxy, that of the proxy. On a
-    /// client, the address that was connected to, which is the proxy's if there is one.
+    /// On a server, the address reported when the connection was accepted, or that of the client which a proxy names
+    /// ([`Server::trusted_proxies`](crate::Server::trusted_proxies), `Bind::proxy_protocol`); behind other proxies, that
+    /// of the proxy. On a client, the address that was connected to, which is the proxy's if there is one.
     pub fn peer_addr(&self) -> PeerAddr {
         self.peer_addr
     }
 
-    /// Returns `true` if the connection uses TLS, to this process or to a proxy in front. See
-    /// [`Server::secure_proxy`](crate::Server::secure_proxy).
+    /// Returns `true` if the client uses TLS, to this process or to a proxy in front. See
+    /// [`Server::secure_proxy`](crate::Server::secure_proxy) and
+    /// [`Server::trusted_proxies`](crate::Server::trusted_proxies).
     pub fn is_secure(&self) -> bool {
-        self.proxied || self.secured.is_some()
+        self.forwarded_secure.unwrap_or(self.proxied || self.secured.is_some())
     }
 
     /// Result of the TLS handshake: server name, ALPN protocol, certificates. `None` if this process uses no TLS for

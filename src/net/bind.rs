@@ -54,7 +54,7 @@ pub struct Bind {
     pub(crate) rules: PeerRules,
 }
 
-/// Whom a listener accepts.
+/// The peers that a listener accepts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PeerRules {
     pub(crate) block_list: Option<BlockList>,
@@ -200,9 +200,16 @@ impl Bind {
         if let Some(adopted) = &self.adopted {
             let socket = adopted.try_clone()?;
             socket.set_nonblocking(true)?;
+            if socket.local_addr()?.as_socket().is_some() {
+                socket.set_tcp_nodelay(self.nodelay)?;
+                keep_little_unsent(&socket)?;
+            }
             return Ok(vec![socket]);
         }
         if let Some(path) = self.address.strip_prefix("unix:") {
+            if path.is_empty() {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path of a Unix socket is missing"));
+            }
             return Ok(vec![unix_socket::listen(Path::new(path), self.mode, self.backlog)?]);
         }
         let addresses = self.addresses()?;
@@ -379,6 +386,17 @@ mod tests {
         #[cfg(target_os = "linux")]
         assert_eq!(socket2::SockRef::from(&accepted).tcp_notsent_lowat().unwrap(), UNSENT_BYTES);
         drop(client);
+    }
+
+    #[test]
+    fn adopted_listener_has_the_same_options() {
+        let adopted = Bind::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let listener = open(&adopted).unwrap().remove(0);
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        assert!(!cfg!(target_os = "linux") || listener.accept().unwrap().0.nodelay().unwrap());
+        drop(client);
+        assert_eq!(Bind::to("unix:").open().unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub enum ProxyProtocol {
     /// Each connection begins with the header; others are closed.
     Required,
     /// The header may be missing. Any client can send one, and thereby claim any address: for listeners that only
-    /// proxies reach.
+    /// proxies reach. The first bytes of the client decide, so it must not wait for the server to begin.
     Optional,
 }
 

@@ -47,20 +47,30 @@ pub(super) fn listen(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result
     let address = address(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    match socket.bind(&address) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path, &address) => {
-            std::fs::remove_file(path)?;
-            socket.bind(&address)?;
-        }
-        bound => bound?,
+    if address.as_pathname().is_none() {
+        socket.bind(&address)?;
+        socket.listen(backlog)?;
+        return Ok(socket);
     }
-    if let Some(mode) = mode.filter(|_| address.as_pathname().is_some()) {
-        // Nobody can connect before `listen`.
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    if std::fs::symlink_metadata(path).is_ok() && !is_stale(path, &address) {
+        return Err(io::ErrorKind::AddrInUse.into());
     }
-    socket.listen(backlog)?;
-    Ok(socket)
+    // The file has its name only when the socket listens: a process that starts meanwhile must not take it for a file
+    // that was left behind.
+    let temporary = path.with_file_name(format!(".{}", std::process::id()));
+    let _ = std::fs::remove_file(&temporary);
+    socket.bind(&SockAddr::unix(&temporary)?)?;
+    let listening = mode
+        .map_or(Ok(()), |mode| {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(mode))
+        })
+        .and_then(|()| socket.listen(backlog))
+        .and_then(|()| std::fs::rename(&temporary, path));
+    if listening.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    listening.map(|()| socket)
 }
 
 /// Returns `true` if the path is a socket on which nobody listens.

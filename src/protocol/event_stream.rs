@@ -6,6 +6,21 @@ use std::{fmt, io::Write, time::Duration};
 #[cfg_attr(not(feature = "server"), allow(dead_code))]
 pub(crate) const COMMENT: &[u8] = b":\n\n";
 
+/// The last chunk of a stream in chunks. RFC 9112 §7.1.
+#[cfg_attr(not(feature = "server"), allow(dead_code))]
+pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// Appends a part of a stream, which `write` appends, as a chunk of its own if the stream is in chunks.
+pub(crate) fn write_part(in_chunks: bool, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    write(out);
+    let length = out.len() - start;
+    if in_chunks && length > 0 {
+        out.splice(start..start, format!("{length:x}\r\n").into_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
 /// A server-sent event. WHATWG HTML §9.2.
 ///
 /// ```
@@ -160,6 +175,15 @@ mod tests {
         for field in ["a\nb", "a\r", "\0", "a\r\ndata: x"] {
             assert!(Event::new("").name(field).is_err() && Event::new("").id(field).is_err(), "{field:?}");
         }
+    }
+
+    #[test]
+    fn part_of_a_stream_in_chunks_is_a_chunk() {
+        let mut out = b"head".to_vec();
+        write_part(true, &mut out, |out| Event::new("hello world").write(None, out));
+        write_part(false, &mut out, |out| out.extend_from_slice(COMMENT));
+        write_part(true, &mut out, |_| {});
+        assert_eq!(out, b"head13\r\ndata: hello world\n\n\r\n:\n\n");
     }
 
     #[test]

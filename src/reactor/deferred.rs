@@ -16,7 +16,7 @@ use crate::net::tls::{TlsAcceptor, TlsConnector};
 pub(super) enum TlsStart {
     /// With the server of this name.
     Client(TlsConnector, String),
-    #[cfg_attr(not(feature = "proxy-protocol"), allow(dead_code))]
+    #[cfg_attr(not(all(feature = "proxy-protocol", feature = "tls")), allow(dead_code))]
     Server(TlsAcceptor),
 }
 

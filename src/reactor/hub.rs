@@ -23,7 +23,7 @@ use super::{
     },
     deferred::Deferred,
     id::{ConnectionId, IdSource, ListenerId},
-    listen::{admission::Pending, crowds::Crowds},
+    listen::{admission::Pending, connection_counts::ConnectionCounts},
     pools::Pools,
     publish::{history::Histories, topics::Topics},
     remote::{Command, Remote},
@@ -95,7 +95,7 @@ pub struct Hub {
     pub(super) command_queue: Arc<CommandQueue<Command>>,
     /// Unfinished handshakes of clients.
     pub(super) pending: Rc<Pending>,
-    pub(super) crowds: Crowds,
+    pub(super) connection_counts: ConnectionCounts,
     /// Time of the last warning that a peer can cause at will; such warnings are limited to one per second.
     warned: Option<Instant>,
     pub(super) panic_policy: PanicPolicy,
@@ -125,7 +125,7 @@ impl Hub {
             running: Running::Yes,
             command_queue: Arc::new(CommandQueue::new(config.remote_commands, waker)),
             pending: Rc::default(),
-            crowds: Crowds::default(),
+            connection_counts: ConnectionCounts::default(),
             warned: None,
             panic_policy: config.panic_policy,
         }
@@ -341,9 +341,9 @@ impl Hub {
 
     /// Makes the stream an event stream: it can subscribe to topics, and gets what is published as events.
     #[cfg(feature = "server")]
-    pub(crate) fn start_event_stream(&mut self, id: ConnectionId) {
+    pub(crate) fn start_event_stream(&mut self, id: ConnectionId, in_chunks: bool) {
         if let Some(outbound) = self.outbounds.open_mut(id) {
-            outbound.encoding = Encoding::EventStream;
+            outbound.encoding = Encoding::EventStream { in_chunks };
         }
     }
 

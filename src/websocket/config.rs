@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    http::{forwarded::TrustedProxies, head::HeadLimits},
+    http::{ForwardedHeaders, forwarded::TrustedProxies, head::HeadLimits},
     protocol::{MessageLimits, Version},
     reactor::StreamConfig,
     server::{DateClock, HttpConfig},
@@ -116,7 +116,8 @@ pub struct ServerConfig {
     pub pending_handshakes: Option<usize>,
     /// Maximum of unfinished opening handshakes per IPv4 address or IPv6 /64 network. Default `None`: no limit.
     ///
-    /// A connection above the limit is closed on accept. Behind a proxy, all clients have the proxy's address.
+    /// A connection above the limit is closed on accept. Behind a proxy, all clients have the proxy's address, unless the
+    /// proxy sends headers of the PROXY protocol (`Bind::proxy_protocol`).
     pub pending_handshakes_per_address: Option<usize>,
     /// Protocol versions accepted. Default [`Version::ALL`]. An empty list refuses every WebSocket.
     ///
@@ -127,6 +128,8 @@ pub struct ServerConfig {
     /// If `true`, [`Handshake::is_secure`](crate::Handshake::is_secure) is `true`, and hixie-75 to hybi-03 handshakes
     /// answer with a `wss` location. Without it, those clients refuse the response to a `wss` URL.
     pub secure_proxy: bool,
+    /// Which headers count of the proxies that [`Server::trusted_proxies`](crate::Server::trusted_proxies) names.
+    pub forwarded_headers: ForwardedHeaders,
     /// `true` if Flash's `<policy-file-request/>` is answered with a policy that allows all. Default `true`, as
     /// em-websocket.
     pub flash_policy: bool,
@@ -165,6 +168,7 @@ impl ServerConfig {
         pending_handshakes: Option<usize>,
         pending_handshakes_per_address: Option<usize>,
         secure_proxy: bool,
+        forwarded_headers: ForwardedHeaders,
         flash_policy: bool,
         healthcheck: bool,
     }
@@ -212,6 +216,7 @@ impl Default for ServerConfig {
             pending_handshakes_per_address: None,
             versions: Version::ALL.to_vec(),
             secure_proxy: false,
+            forwarded_headers: ForwardedHeaders::Either,
             flash_policy: true,
             healthcheck: true,
         }

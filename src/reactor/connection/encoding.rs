@@ -13,9 +13,9 @@ pub(in crate::reactor) enum Encoding {
     Opening,
     /// Frames of a WebSocket.
     WebSocket(Encoder),
-    /// Server-sent events.
+    /// Server-sent events, in chunks unless the client speaks HTTP/1.0.
     #[cfg_attr(not(feature = "server"), allow(dead_code))]
-    EventStream,
+    EventStream { in_chunks: bool },
 }
 
 impl Encoding {
@@ -24,7 +24,7 @@ impl Encoding {
     pub(in crate::reactor) fn encoder(self) -> Option<Encoder> {
         match self {
             Encoding::WebSocket(encoder) => Some(encoder),
-            Encoding::Raw | Encoding::Http | Encoding::Opening | Encoding::EventStream => None,
+            Encoding::Raw | Encoding::Http | Encoding::Opening | Encoding::EventStream { .. } => None,
         }
     }
 
@@ -35,13 +35,13 @@ impl Encoding {
 
     /// Returns `true` if published messages can be encoded.
     pub(in crate::reactor) fn is_publishable(self) -> bool {
-        matches!(self, Encoding::WebSocket(_) | Encoding::EventStream)
+        matches!(self, Encoding::WebSocket(_) | Encoding::EventStream { .. })
     }
 
     /// Returns `true` if the peer is a client of HTTP, which reads its responses before it is read again: no two ends
     /// wait for each other.
     pub(in crate::reactor) fn is_http(self) -> bool {
-        matches!(self, Encoding::Http | Encoding::EventStream)
+        matches!(self, Encoding::Http | Encoding::EventStream { .. })
     }
 
     /// Returns `true` if the protocol itself says where its parts end, so that an end of the stream cannot cut one off

@@ -2,8 +2,6 @@
 
 use std::{io, rc::Rc};
 
-#[cfg(feature = "proxy-protocol")]
-use crate::reactor::listen::proxied::ProxiedStream;
 use crate::{
     error::Error,
     net::{Kernel, PeerRules, tls::TlsAcceptor, transport::Transport},
@@ -21,6 +19,8 @@ use crate::{
         token::Token,
     },
 };
+#[cfg(feature = "proxy-protocol")]
+use crate::{net::ProxyProtocol, reactor::listen::proxied::ProxiedStream};
 
 /// Text of the error of a client whose stream ends before it is a WebSocket.
 const EARLY_END: &str = "the peer ended the stream before the opening handshake was complete";
@@ -36,9 +36,18 @@ impl<K: Kernel> Reactor<K> {
     ) -> io::Result<()> {
         #[cfg(feature = "proxy-protocol")]
         if let Some(mode) = rules.proxy_protocol {
-            // The rules concern the client, and TLS follows the header.
+            // The rules concern the client, and TLS follows the header. Where that may be missing, they concern the
+            // peer until it has come.
+            let key = self.hub.outbounds.next_key();
+            if mode == ProxyProtocol::Optional && !self.hub.admit_peer(key, peer, rules) {
+                return Ok(());
+            }
             let handler = ProxiedStream::new(Rc::clone(service), mode, rules.clone());
-            return self.begin(stream, peer, None, service.config(), Box::new(handler)).map(drop);
+            let begun = self.begin(stream, peer, None, service.config(), Box::new(handler)).map(drop);
+            if begun.is_err() {
+                self.hub.connection_counts.leave(key);
+            }
+            return begun;
         }
         let key = self.hub.outbounds.next_key();
         if !self.hub.admit_peer(key, peer, rules) {
@@ -48,12 +57,12 @@ impl<K: Kernel> Reactor<K> {
             Ok(handler) => self.begin(stream, peer, service.tls(), service.config(), handler).map(drop),
             Err(_) => {
                 self.hub.stats.panics += 1;
-                self.hub.crowds.leave(key);
+                self.hub.connection_counts.leave(key);
                 return Ok(());
             }
         };
         if admitted.is_err() {
-            self.hub.crowds.leave(key);
+            self.hub.connection_counts.leave(key);
         }
         admitted
     }
@@ -129,7 +138,7 @@ impl<K: Kernel> Reactor<K> {
     fn remove_reported(&mut self, key: usize) {
         let inbound = self.inbounds.remove(key);
         let mut outbound = self.hub.outbounds.remove(key);
-        self.hub.crowds.leave(key);
+        self.hub.connection_counts.leave(key);
         outbound.release(&mut self.hub.pools);
         for timer in outbound.into_timers() {
             self.hub.timers.cancel(timer);

@@ -38,6 +38,7 @@
 //! | opening, client   | 30 s    | dialing                  | nothing                |                     | 30 s   |
 //! | refusal, client   | 1 s     | the response head        | nothing                |                     | 1 s    |
 //! | TLS handshake, raw| 10 s    | accept, or `start_tls`   | nothing                |                     | 10 s   |
+//! | PROXY header      | 10 s    | accept                   | nothing                |                     | 10 s   |
 //! | opening, server   | 10 s    | accept                   | nothing                |                     | 10 s   |
 //! | head, server      | 10 s    | its first byte           | nothing                |                     | 10 s   |
 //! | body, server      | 10 s    | the head                 | 4 KiB                  | it is not read      |        |
@@ -51,7 +52,8 @@
 //! | closing           | 5 s     | the last output has left | nothing                | output waits        | 60 s   |
 //! | lingering, server | 2 s     | the response has left    | nothing                | output waits        | 60 s   |
 //!
-//! Opening, server: to the head of the first request, and to the reply if that asks for a WebSocket. Head: that of a
+//! Opening, server: to the head of the first request, and to the reply if that asks for a WebSocket; behind a PROXY
+//! header, from its end. Head: that of a
 //! later request. Body and reply: those of a request of HTTP.
 //!
 //! A sign of life is a whole message, fragment or control frame, or 4 KiB of an unfinished frame. The pong timer is
@@ -64,6 +66,7 @@
 //! | opening, client   | 1006, `Timeout(…)` with the step that was not finished: `Resolving` to `Opening`              |
 //! | refusal, client   | 1006, `Refused`: the body is cut off                                                         |
 //! | TLS handshake, raw| `Timeout(Securing)`                                                                          |
+//! | PROXY header      | none; `Server::on_error` gets `Timeout(Opening)` if a header has begun                       |
 //! | opening, server   | 408 or 503 if a request has begun; `Server::on_error` gets `Timeout(Opening)`                |
 //! | head, server      | 408; `Server::on_error` gets `Timeout(Request)`                                              |
 //! | body, server      | 408; `Server::on_error` gets `Timeout(Request)`                                              |

@@ -19,9 +19,15 @@ impl Hub {
 
     /// Starts TLS as a server right after this callback, which has handed the connection over. Bytes that the callback
     /// has handed on belong to TLS.
-    #[cfg(feature = "proxy-protocol")]
+    #[cfg(all(feature = "proxy-protocol", feature = "tls"))]
     pub(in crate::reactor) fn start_tls_as_server(&mut self, id: ConnectionId, tls: &TlsAcceptor) {
         self.deferred.starting_tls.push((id, TlsStart::Server(tls.clone())));
+    }
+
+    /// Without the feature there is no TLS to start.
+    #[cfg(all(feature = "proxy-protocol", not(feature = "tls")))]
+    pub(in crate::reactor) fn start_tls_as_server(&mut self, _: ConnectionId, tls: &TlsAcceptor) {
+        match *tls {}
     }
 
     /// Forgets the TLS result of a proxy: the connection goes on to another peer.

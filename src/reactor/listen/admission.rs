@@ -1,4 +1,4 @@
-//! Whom a server admits: the rules of a listener, and the limits of unfinished handshakes, in total and by network.
+//! Admission of clients: the rules of a listener, and the limits of unfinished handshakes, in total and by network.
 
 use std::{
     cell::{Cell, RefCell},
@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
 };
 
-use super::crowds::network;
+use super::connection_counts::network;
 use crate::{
     net::PeerRules,
     peer_addr::PeerAddr,
@@ -69,7 +69,9 @@ impl Hub {
         let Some(address) = peer.ip() else { return true };
         let is_blocked = rules.block_list.as_ref().is_some_and(|list| list.contains(address));
         let is_admitted = !is_blocked
-            && rules.connections_per_address.is_none_or(|most| self.crowds.enter(key, network(address), most));
+            && rules
+                .connections_per_address
+                .is_none_or(|most| self.connection_counts.enter(key, network(address), most));
         if !is_admitted {
             log::debug!(target: "ws_reactor::reactor", "{peer} turned away");
             self.stats.turned_away += 1;

@@ -3,7 +3,7 @@
 mod accept;
 pub(super) mod admission;
 pub(super) mod adopt;
-pub(super) mod crowds;
+pub(super) mod connection_counts;
 pub(super) mod listeners;
 #[cfg(feature = "proxy-protocol")]
 pub(super) mod proxied;
@@ -23,6 +23,11 @@ pub(crate) trait Service {
     fn config(&self) -> Rc<StreamConfig>;
     /// TLS that the connections have to speak first, if any.
     fn tls(&self) -> Option<&TlsAcceptor>;
+    /// The limits of unfinished handshakes: in total, and of an address.
+    #[cfg_attr(not(feature = "proxy-protocol"), allow(dead_code))]
+    fn pending_limits(&self) -> (Option<usize>, Option<usize>) {
+        (None, None)
+    }
     /// Reports an error of a connection that no handler has yet.
     #[cfg_attr(not(feature = "proxy-protocol"), allow(dead_code))]
     fn report(&self, _peer: PeerAddr, _error: &Error) {}

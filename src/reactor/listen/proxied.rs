@@ -9,8 +9,12 @@ use crate::{
         PeerRules,
         proxy_header::{ProxyHeader, ProxyProtocol},
     },
+    peer_addr::PeerAddr,
     protocol::{ClosedBy, TimeoutKind},
-    reactor::stream::{Stream, StreamHandler},
+    reactor::{
+        listen::admission::PendingHandshake,
+        stream::{Stream, StreamHandler},
+    },
 };
 
 /// Reads the header, then hands the connection over to the handler of its service, with the address of the client.
@@ -21,19 +25,27 @@ pub(in crate::reactor) struct ProxiedStream {
     rules: PeerRules,
     /// Bytes that may be the start of a header.
     header: Vec<u8>,
+    /// The connection counts as an unfinished handshake.
+    pending: Option<PendingHandshake>,
 }
 
 impl ProxiedStream {
     pub(in crate::reactor) fn new(service: Rc<dyn Service>, mode: ProxyProtocol, rules: PeerRules) -> Self {
-        ProxiedStream { service, mode, rules, header: Vec::new() }
+        ProxiedStream { service, mode, rules, header: Vec::new(), pending: None }
+    }
+
+    /// Applies the rules to the client that the header names.
+    fn admit(&self, stream: &mut Stream<'_>, client: PeerAddr) -> bool {
+        let key = stream.id().key();
+        // Without a header, the peer would have been the client.
+        stream.hub.connection_counts.leave(key);
+        stream.hub.admit_peer(key, client, &self.rules)
     }
 
     /// Goes on to the service, which gets these bytes first.
     fn proceed(&mut self, stream: &mut Stream<'_>, rest: Vec<u8>) {
         let (id, peer) = (stream.id(), stream.peer_addr());
-        if !stream.hub.admit_peer(id.key(), peer, &self.rules) {
-            return stream.terminate();
-        }
+        self.pending = None;
         stream.set_deadline(None);
         stream.hub.callback.successor = Some(self.service.stream(peer));
         stream.hub.callback.handed_on = rest;
@@ -53,6 +65,14 @@ impl ProxiedStream {
 
 impl StreamHandler for ProxiedStream {
     fn on_connect(&mut self, stream: &mut Stream<'_>) {
+        let (all, per_address) = self.service.pending_limits();
+        // The peers of a listener with required headers are proxies, with many clients each.
+        let per_address = per_address.filter(|_| self.mode == ProxyProtocol::Optional);
+        let peer = stream.peer_addr();
+        self.pending = stream.hub.begin_handshake(peer, all, per_address);
+        if self.pending.is_none() {
+            return stream.terminate();
+        }
         let deadline = stream.hub.after(self.service.config().tls_handshake_timeout);
         stream.set_deadline(Some(deadline));
     }
@@ -62,6 +82,11 @@ impl StreamHandler for ProxiedStream {
         match ProxyHeader::read(&self.header) {
             ProxyHeader::Partial => {}
             ProxyHeader::Complete(length, client) => {
+                if let Some(address) = client.address
+                    && !self.admit(stream, address)
+                {
+                    return stream.terminate();
+                }
                 stream.hub.set_client(stream.id(), client.address, client.is_secure);
                 let rest = self.header.split_off(length);
                 self.proceed(stream, rest);

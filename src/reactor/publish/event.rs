@@ -5,7 +5,10 @@ use std::rc::Rc;
 use super::{Published, encoded::shared};
 use crate::{
     buffer::{Blocks, SharedBlock},
-    protocol::{Message, event_stream::Event},
+    protocol::{
+        Message,
+        event_stream::{Event, write_part},
+    },
     reactor::{
         callback_scope::NO_CONNECTION,
         connection::{encoding::Encoding, outbound::Outbound, output_rule::Admission},
@@ -16,6 +19,9 @@ use crate::{
     send_status::SendStatus,
 };
 
+/// Bytes around the data of a short event: field names and the framing of a chunk.
+const FRAMING_BYTES: usize = 48;
+
 /// A message for event streams.
 pub(in crate::reactor) struct PendingEvent<'m> {
     /// `None`: the message is binary.
@@ -24,21 +30,23 @@ pub(in crate::reactor) struct PendingEvent<'m> {
     number: Option<u64>,
     /// Key of a message of which only the latest counts.
     latest: Option<&'m str>,
-    /// The event, once a stream needs it.
-    block: Option<SharedBlock>,
+    /// The event as it is, and as a chunk, once a stream needs it.
+    blocks: [Option<SharedBlock>; 2],
+    /// Keys of the connections whose polls were woken.
+    woken: Vec<usize>,
 }
 
 impl<'m> PendingEvent<'m> {
     #[inline]
     pub(in crate::reactor) fn new(message: Message<'m>, latest: Option<&'m str>) -> Self {
         let event = if let Message::Text(text) = message { Some(Event::new(text)) } else { None };
-        PendingEvent { event, number: None, latest, block: None }
+        PendingEvent { event, number: None, latest, blocks: [None, None], woken: Vec::new() }
     }
 
-    fn encode(event: Event<'_>, number: Option<u64>, blocks: &mut Blocks) -> SharedBlock {
-        let mut block = blocks.take(event.data.len());
+    fn encode(event: Event<'_>, number: Option<u64>, in_chunks: bool, blocks: &mut Blocks) -> SharedBlock {
+        let mut block = blocks.take(event.data.len() + FRAMING_BYTES);
         if let Some(block) = Rc::get_mut(&mut block) {
-            event.write(number, block.bytes_mut());
+            write_part(in_chunks, block.bytes_mut(), |out| event.write(number, out));
             block.freeze();
         }
         block
@@ -46,8 +54,8 @@ impl<'m> PendingEvent<'m> {
 
     /// Returns the buffer of the event to the pool.
     #[inline]
-    pub(super) fn finish(self, pools: &mut Pools) {
-        if let Some(block) = self.block {
+    fn finish(self, pools: &mut Pools) {
+        for block in self.blocks.into_iter().flatten() {
             pools.blocks.give(block);
         }
     }
@@ -55,7 +63,7 @@ impl<'m> PendingEvent<'m> {
 
 impl<'m> From<Event<'m>> for PendingEvent<'m> {
     fn from(event: Event<'m>) -> Self {
-        PendingEvent { event: Some(event), number: None, latest: None, block: None }
+        PendingEvent { event: Some(event), ..PendingEvent::new(Message::Binary(&[]), None) }
     }
 }
 
@@ -132,6 +140,7 @@ impl Hub {
         if outbound.encoding == Encoding::Http {
             // A poll: it finds the event in the history.
             self.wake(outbound.id);
+            pending.woken.push(key);
             published.queued += 1;
             return;
         }
@@ -145,10 +154,11 @@ impl Hub {
 
     /// Queues an event for an open event stream.
     fn queue_event(&mut self, key: usize, pending: &mut PendingEvent<'_>) {
-        let Some(event) = pending.event else { return };
         let (outbound, pools) = (&mut self.outbounds[key], &mut self.pools);
+        let (Some(event), Encoding::EventStream { in_chunks }) = (pending.event, outbound.encoding) else { return };
         let number = pending.number;
-        let block = &*pending.block.get_or_insert_with(|| PendingEvent::encode(event, number, &mut pools.blocks));
+        let encode = || PendingEvent::encode(event, number, in_chunks, &mut pools.blocks);
+        let block = &*pending.blocks[usize::from(in_chunks)].get_or_insert_with(encode);
         let is_shared = match pending.latest {
             Some(latest) => {
                 let replaced = outbound.put_latest(latest, Rc::clone(block), block.as_bytes().len(), pools);
@@ -174,6 +184,15 @@ impl Hub {
         }
     }
 
+    /// Ends the publication of an event. A poll that was woken takes one event, and waits no longer.
+    #[inline]
+    pub(super) fn end_publication(&mut self, topic: &str, pending: PendingEvent<'_>) {
+        for key in &pending.woken {
+            self.topics.unsubscribe(*key, topic);
+        }
+        pending.finish(&mut self.pools);
+    }
+
     #[cold]
     fn record_kept(&mut self, topic: &str, pending: &mut PendingEvent<'_>) {
         if let Some(event) = pending.event {
@@ -192,6 +211,6 @@ impl PendingEvent<'_> {
 impl Outbound {
     /// Returns `true` if the connection is an event stream.
     fn is_event_stream(&self) -> bool {
-        self.encoding == Encoding::EventStream
+        matches!(self.encoding, Encoding::EventStream { .. })
     }
 }

@@ -196,6 +196,8 @@ impl Histories {
             replay.events.extend(history.events.range(history.index_after(first)..).cloned());
         }
         replay.events.sort_by_key(|event| event.id);
+        // A topic may be named twice.
+        replay.events.dedup_by_key(|event| event.id);
         is_kept.then_some(replay)
     }
 

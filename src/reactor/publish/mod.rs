@@ -71,7 +71,8 @@ impl Hub {
         self.publish_outgoing(topic, message.into(), NO_CONNECTION, false)
     }
 
-    /// As [`publish`](Self::publish), to every subscriber except `except`.
+    /// As [`publish`](Self::publish), to every subscriber except `except`. The [history](Self::keep_history) of the
+    /// topic makes no exception.
     pub fn publish_to_others<'m>(
         &mut self,
         except: ConnectionId,
@@ -177,7 +178,7 @@ impl Hub {
             deliver(self, key, encoder);
             self.settle_published(key, admission, &mut published);
         }
-        event.finish(&mut self.pools);
+        self.end_publication(topic, event);
         self.stats.messages_out += published.queued as u64;
         published
     }

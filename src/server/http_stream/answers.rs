@@ -10,6 +10,7 @@ use crate::{
     http::{
         Request,
         connection::{Next, RequestError, ResponseHead},
+        head::HeadError,
         response,
     },
     protocol::ClosedBy,
@@ -90,6 +91,7 @@ impl<S: Site> HttpStream<S> {
 
     /// A response is complete.
     pub(super) fn on_responded(&mut self, stream: &mut Stream<'_>, next: Next) {
+        self.added_headers = None;
         match next {
             Next::Request => self.state = State::Head,
             Next::Close => self.end(stream),
@@ -107,6 +109,12 @@ impl<S: Site> HttpStream<S> {
     /// The request is faulty.
     pub(super) fn refuse_request(&mut self, stream: &mut Stream<'_>, error: RequestError) {
         self.fail(stream, error.status(), &error.to_string(), &error.into());
+    }
+
+    /// The client has sent a `Forwarded` header that hides what the proxy has added.
+    pub(super) fn refuse_forwarded(&mut self, stream: &mut Stream<'_>) {
+        self.requests += 1;
+        self.refuse_request(stream, RequestError::Head(HeadError::Malformed));
     }
 
     /// The rules of the server refuse the request. `closes`: bytes of a handshake may follow the head.

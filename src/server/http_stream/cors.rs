@@ -60,7 +60,8 @@ impl<S: Site> HttpStream<S> {
         let Some(cors) = self.cors(found) else { return true };
         self.added_headers = Some(Box::new(cors.response_headers(request)));
         // A WebSocket is checked by its own rules.
-        let is_refused = cors.refuses(request) && !request.names_websocket();
+        let is_socket = matches!(found, Found::Endpoint(endpoint) if endpoint.socket().is_some());
+        let is_refused = cors.refuses(request) && !is_socket;
         if is_refused {
             self.refuse_origin(stream, request);
         }

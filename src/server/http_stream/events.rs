@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 use super::{HttpStream, State};
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     },
     protocol::{
         CloseReason,
-        event_stream::{COMMENT, Event, write_retry},
+        event_stream::{COMMENT, Event, LAST_CHUNK, write_part, write_retry},
     },
     reactor::{Stream, StreamHandler},
     server::{reply::event_stream::EventStream, site::Site},
@@ -37,16 +37,21 @@ impl<S: Site> HttpStream<S> {
             headers: Some(&headers),
             added: self.added_headers.as_deref(),
         };
+        // A client that asked for the head alone may use the connection again.
+        if *request.method() != Method::HEAD {
+            self.http.close_after();
+        }
         let (id, http, site) = (stream.id(), &mut self.http, &self.site);
-        let mut next = None;
+        let (mut next, mut in_chunks) = (None, false);
         stream.hub.append(id, 256, |out| {
             site.config().date.with(SystemTime::now(), |date| {
-                http.begin_response(head, BodyLength::UntilClose, date, out);
+                http.begin_response(head, BodyLength::Unknown, date, out);
             });
+            in_chunks = http.is_chunked();
             if !http.takes_body() {
                 next = Some(http.end_response(out));
             } else if let Some(after) = events.retry {
-                write_retry(after, out);
+                write_part(in_chunks, out, |out| write_retry(after, out));
             }
         });
         if let Some(next) = next {
@@ -56,7 +61,7 @@ impl<S: Site> HttpStream<S> {
         self.http.upgrade();
         stream.hub.set_peer_addr(id, request.peer_addr);
         let after = request.header("last-event-id").and_then(|id| id.parse().ok());
-        stream.hand_over(EventHandler { site: Rc::clone(&self.site), events, after });
+        stream.hand_over(EventHandler { site: Rc::clone(&self.site), events, after, in_chunks });
     }
 }
 
@@ -66,6 +71,8 @@ struct EventHandler<S> {
     events: EventStream,
     /// The last event that the client has, if its request names one.
     after: Option<u64>,
+    /// The body is in chunks: the client speaks HTTP/1.1.
+    in_chunks: bool,
 }
 
 impl<S> EventHandler<S> {
@@ -75,14 +82,16 @@ impl<S> EventHandler<S> {
         let topics = self.events.topics.iter().map(String::as_str);
         let Some(replay) = stream.hub.events_after(topics, after) else { return };
         let length = replay.events.iter().map(|event| event.data.len() + 64).sum();
-        stream.hub.append(stream.id(), length, |out| {
+        let write = |out: &mut Vec<u8>| {
             if replay.gap_to.is_some() {
-                // With an id, so that the same gap is reported once.
                 let data = format!("{{\"from\":{after}}}");
-                Event { name: Some("gap"), id: None, data: &data }.write(replay.gap_to, out);
+                // The events that follow have ids. Without one, the same gap would be reported again.
+                let id = replay.gap_to.filter(|_| replay.events.is_empty());
+                Event { name: Some("gap"), id: None, data: &data }.write(id, out);
             }
             replay.events.iter().for_each(|event| event.write(out));
-        });
+        };
+        stream.hub.append(stream.id(), length, |out| write_part(self.in_chunks, out, write));
     }
 
     fn await_comment(&self, stream: &mut Stream<'_>) {
@@ -94,7 +103,7 @@ impl<S> EventHandler<S> {
 impl<S: Site> StreamHandler for EventHandler<S> {
     fn on_connect(&mut self, stream: &mut Stream<'_>) {
         let id = stream.id();
-        stream.hub.start_event_stream(id);
+        stream.hub.start_event_stream(id, self.in_chunks);
         for topic in &self.events.topics {
             stream.hub.subscribe(id, topic);
         }
@@ -109,9 +118,18 @@ impl<S: Site> StreamHandler for EventHandler<S> {
 
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
         if stream.buffered() == 0 {
-            stream.hub.append(stream.id(), COMMENT.len(), |out| out.extend_from_slice(COMMENT));
+            let in_chunks = self.in_chunks;
+            let write = |out: &mut Vec<u8>| write_part(in_chunks, out, |out| out.extend_from_slice(COMMENT));
+            stream.hub.append(stream.id(), 16, write);
         }
         self.await_comment(stream);
+    }
+
+    fn on_shutdown(&mut self, stream: &mut Stream<'_>) {
+        if self.in_chunks {
+            stream.hub.append(stream.id(), LAST_CHUNK.len(), |out| out.extend_from_slice(LAST_CHUNK));
+        }
+        stream.close();
     }
 
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {

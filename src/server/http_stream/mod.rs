@@ -146,8 +146,11 @@ impl<S: Site> HttpStream<S> {
                 None => break,
                 Some(HttpEvent::Request(head)) => {
                     budget -= 1;
-                    let request = self.request(stream, head);
-                    self.on_request(stream, request);
+                    let (request, malformed) = self.request(stream, head);
+                    match malformed {
+                        false => self.on_request(stream, request),
+                        true => self.refuse_forwarded(stream),
+                    }
                 }
                 Some(HttpEvent::Data(range)) => self.on_body(stream, &data[start..][range]),
                 Some(HttpEvent::End) => self.on_body_end(stream),
@@ -156,17 +159,20 @@ impl<S: Site> HttpStream<S> {
         at - self.repeat_last_byte(at == data.len())
     }
 
-    /// A request with what is known of its sender.
-    fn request(&self, stream: &Stream<'_>, head: http::Request<()>) -> Request {
+    /// A request with what is known of its sender, and whether a trusted proxy has passed on a malformed header.
+    fn request(&self, stream: &Stream<'_>, head: http::Request<()>) -> (Request, bool) {
         let (config, peer) = (self.site.config(), stream.peer_addr());
         let is_secure = config.secure_proxy || stream.hub.is_proxied_securely(stream.id());
         let known = self.http.known_headers();
         let mut request = Request { known, ..Request::new(head, peer, stream.tls_info(), is_secure) };
-        if let Some(client) = forwarded::client(request.headers(), peer, &config.trusted_proxies) {
-            request.peer_addr = client.address;
-            request.proxied = client.is_secure.unwrap_or(is_secure);
+        match forwarded::client(request.headers(), peer, &config.trusted_proxies) {
+            Ok(Some(client)) => {
+                (request.peer_addr, request.forwarded_secure) = (client.address, client.is_secure);
+                (request, false)
+            }
+            Ok(None) => (request, false),
+            Err(forwarded::Malformed) => (request, true),
         }
-        request
     }
 
     /// The rest of the body of an answered request is skipped.
@@ -328,7 +334,6 @@ impl<S: Site> HttpStream<S> {
     /// Hands the stream over to another protocol.
     fn upgrade(&mut self, stream: &mut Stream<'_>, request: Request, endpoint: &Endpoint<S::Socket>, upgrade: Upgrade) {
         let (site, names_websocket) = (Rc::clone(&self.site), request.names_websocket());
-        stream.hub.set_peer_addr(stream.id(), request.peer_addr);
         if self.requests > 1 && !matches!(self.wait, Wait::Head(_)) {
             // The rest of a handshake may follow the head: it has the time of a head, and not that of an idle
             // connection.

@@ -2,6 +2,8 @@
 
 use std::{mem, rc::Rc};
 
+#[cfg(feature = "server")]
+use crate::server::reply::ReplyKind;
 use crate::{
     http::Request,
     server::{
@@ -48,6 +50,11 @@ impl<S> PendingRequest<S> {
 
     /// The reply with the headers that the callbacks have added.
     pub(super) fn with_added_headers(&self, reply: Reply) -> Reply {
+        #[cfg(feature = "server")]
+        if matches!(reply.0, ReplyKind::Poll(_)) {
+            // They are added to the reply that is made from it.
+            return reply;
+        }
         let added = self.upgrade.iter().flat_map(|upgrade| &upgrade.headers);
         added.fold(reply, |reply, (name, value)| reply.header(name.clone(), value.clone()))
     }

@@ -43,7 +43,8 @@ impl<S: Site> HttpStream<S> {
         let State::Polling(_, poll) = &self.state else { return };
         let event = stream.hub.first_event_after(&poll.topic, poll.after.unwrap_or_default());
         if event.is_none() && !has_timed_out {
-            return;
+            // The event is gone already: it exceeds the limits of the history.
+            return stream.hub.begin_poll(stream.id(), &poll.topic);
         }
         let State::Polling(pending_request, poll) = mem::replace(&mut self.state, State::Head) else { return };
         stream.hub.unsubscribe(stream.id(), &poll.topic);

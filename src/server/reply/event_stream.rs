@@ -78,7 +78,9 @@ impl EventStream {
 
     /// A stream of what is published on any of these topics.
     pub fn topics<T: Into<String>>(names: impl IntoIterator<Item = T>) -> Self {
-        let topics = names.into_iter().map(Into::into).collect();
+        let mut topics: Vec<String> = names.into_iter().map(Into::into).collect();
+        topics.sort_unstable();
+        topics.dedup();
         EventStream { topics, retry: None, headers: HeaderMap::new(), on_open: None, on_close: None }
     }
 

@@ -152,8 +152,8 @@ impl Server {
     /// Default: every valid WebSocket request is accepted; any other `GET` or `HEAD` is answered with 426, other
     /// methods with 405, an unsupported version with 426, and an invalid WebSocket request with 400.
     ///
-    /// The callback gets every request whose head is valid, except health checks and WebSocket requests whose origin is
-    /// not allowed. A body has not arrived yet. A panic in the callback is answered with 500.
+    /// The callback gets every request whose head is valid, except health checks, WebSocket requests whose origin is not
+    /// allowed, and what a policy of `Routes::cors` answers: preflight requests, and refused pages. A body has not arrived yet. A panic in the callback is answered with 500.
     ///
     /// Of a server with [routes](Self::routes) the callback decides first, with the parameters of the route at hand:
     /// [`Reply::upgrade`] goes on to the route, any other reply is the answer.
@@ -194,7 +194,8 @@ impl Server {
     /// - scheme, host and optional port: `https://example.com`, `http://localhost:3000`;
     /// - all subdomains: `https://*.example.com`, which does not match `example.com`;
     /// - `https://example.com:*`: any port, with and without `*.`;
-    /// - `self`: the host and port that the request addresses, by either scheme;
+    /// - `self`: the host and port that the request addresses, by either scheme. A page may address the server by a name
+    ///   of its own (DNS rebinding), so a server that only few may reach has to check [`Request::host`], too;
     /// - `null`: the origin that browsers send for files and sandboxed frames;
     /// - `*`: every origin.
     ///
@@ -219,12 +220,13 @@ impl Server {
     /// Believes what these proxies say of their clients: addresses, networks in CIDR notation, and `unix` for those
     /// that connect by a Unix socket. Default: none.
     ///
-    /// [`Request::peer_addr`] is then the client's address by `Forwarded` (RFC 7239), or else by `X-Forwarded-For`, and
-    /// [`Request::is_secure`] follows `proto` or `X-Forwarded-Proto`. The list is read from its end, and the first
-    /// address that is no trusted proxy is the client: what the client itself has sent does not count. The port is 0
-    /// if the proxy does not tell it.
+    /// [`Request::peer_addr`] is then the client's address by `X-Forwarded-For`, or else by `Forwarded` (RFC 7239), and
+    /// [`Request::is_secure`] follows `X-Forwarded-Proto` or `proto`. The list is read from its end, and the first
+    /// address that is no trusted proxy is the client: what the client has put ahead does not count. The port is 0 if
+    /// the proxy does not tell it.
     ///
-    /// Only proxies that set or extend these headers may be listed: others pass on what a client claims.
+    /// A proxy must set both `X-Forwarded-For` and `X-Forwarded-Proto`, or remove what the client has sent: it passes on
+    /// other headers, and the client could claim any address. [`ServerConfig::forwarded_headers`] chooses the headers.
     ///
     /// # Errors
     ///
@@ -429,6 +431,11 @@ impl Service for ServerService {
 
     fn tls(&self) -> Option<&TlsAcceptor> {
         self.server.site.server.tls.as_ref()
+    }
+
+    fn pending_limits(&self) -> (Option<usize>, Option<usize>) {
+        let config = &self.server.site.server.config;
+        (config.pending_handshakes, config.pending_handshakes_per_address)
     }
 
     fn report(&self, peer: PeerAddr, error: &Error) {

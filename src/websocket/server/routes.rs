@@ -337,7 +337,7 @@ impl Routes {
     ///
     /// For requests without a route, such as those answered with 404, the policy of the outermost routes counts.
     pub fn cors(mut self, cors: Cors) -> Self {
-        self.rules.origins = Some(Rc::new(cors.origins.clone()));
+        self.rules.origins = Some(Rc::new(cors.origins.clone().or_same_host()));
         self.rules.cors = Some(Rc::new(cors));
         self
     }

@@ -15,11 +15,12 @@ use crate::support::{
 };
 
 /// The rows of the table, by name.
-const ROWS: [(&str, fn()); 16] = [
+const ROWS: [(&str, fn()); 17] = [
     ("connect, raw", connect_of_a_raw_stream),
     ("opening, client", opening_of_a_client),
     ("refusal, client", body_of_a_refusal),
     ("TLS handshake, raw", tls_handshake_of_a_raw_stream),
+    ("PROXY header", header_of_the_proxy_protocol),
     ("opening, server", opening_of_a_server),
     ("head, server", head_of_a_later_request),
     ("body, server", body_of_a_request),
@@ -427,6 +428,25 @@ fn keep_alive() {
     assert!(slow.errors.borrow().is_empty());
 }
 
+fn header_of_the_proxy_protocol() {
+    #[cfg(feature = "proxy-protocol")]
+    {
+        let mut reactor = reactor();
+        let bind = ws_reactor::Bind::to(SERVER).proxy_protocol(ws_reactor::ProxyProtocol::Required);
+        reactor.listen(bind, Server::new(|_| Callbacks::new())).unwrap();
+        let [silent, late] = [(); 2].map(|()| reactor.kernel_mut().connect(SERVER.parse().unwrap()).unwrap());
+        reactor.advance(9 * SECOND).unwrap();
+        reactor.kernel_mut().send(late, b"PROXY UNKNOWN\r\n");
+        reactor.advance(SECOND).unwrap();
+        assert!(reactor.kernel_mut().is_ended(silent) && !reactor.kernel_mut().is_ended(late));
+        // The opening runs from the end of the header.
+        reactor.advance(9 * SECOND - Duration::from_millis(1)).unwrap();
+        assert!(!reactor.kernel_mut().is_ended(late));
+        reactor.advance(Duration::from_millis(1)).unwrap();
+        assert!(reactor.kernel_mut().is_ended(late));
+    }
+}
+
 fn poll_for_a_message() {
     #[cfg(feature = "server")]
     {
@@ -451,7 +471,7 @@ fn comment_on_an_event_stream() {
             http.reactor.advance(15 * SECOND - Duration::from_millis(1)).unwrap();
             assert_eq!(http.reactor.kernel_mut().received(http.peer), b"");
             http.reactor.advance(Duration::from_millis(1)).unwrap();
-            assert_eq!(http.reactor.kernel_mut().received(http.peer), b":\n\n");
+            assert_eq!(http.reactor.kernel_mut().received(http.peer), b"3\r\n:\n\n\r\n");
         }
     }
 }

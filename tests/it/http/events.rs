@@ -23,7 +23,20 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// The head of an event stream's response, without its date.
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n\
-                    X-Accel-Buffering: no\r\nConnection: close\r\n\r\n";
+                    X-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+
+/// The contents of chunks.
+fn chunk_contents(mut chunks: &str) -> String {
+    let mut contents = String::new();
+    while let Some((size, rest)) = chunks.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        contents.push_str(&rest[..size]);
+        assert_eq!(&rest[size..size + 2], "\r\n");
+        chunks = &rest[size + 2..];
+    }
+    assert_eq!(chunks, "", "a chunk is incomplete");
+    contents
+}
 
 /// A server with connections that the test plays.
 pub(super) struct Played(pub(super) Reactor<Sim>);
@@ -59,6 +72,17 @@ impl Played {
 
     pub(super) fn received(&mut self, peer: PeerId) -> String {
         without_dates(&String::from_utf8(self.0.kernel_mut().received(peer)).unwrap())
+    }
+
+    /// What the client of an event stream has received, as far as it is not the head without its chunks.
+    fn events(&mut self, peer: PeerId) -> String {
+        let received = self.received(peer);
+        let (head, mut chunks) = received.split_at(received.find("\r\n\r\n").map_or(0, |end| end + 4));
+        if !head.is_empty() && !head.starts_with("HTTP/") {
+            return chunk_contents(&received);
+        }
+        chunks = if head.is_empty() { &received } else { chunks };
+        format!("{head}{}", chunk_contents(chunks))
     }
 
     pub(super) fn publish(&mut self, topic: &str, text: &str) -> Published {
@@ -108,12 +132,12 @@ fn streams_and_websockets_of_a_topic_get_each_message_once() {
     let poster = server.connect("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\none\ntwo");
     assert!(server.received(poster).starts_with("HTTP/1.1 202 "));
     for peer in streams {
-        assert_eq!(server.received(peer), "data: hello\n\ndata: one\ndata: two\n\n");
+        assert_eq!(server.events(peer), "data: hello\n\ndata: one\ndata: two\n\n");
     }
     for peer in sockets {
         assert_eq!(server.0.kernel_mut().received(peer), b"\x81\x05hello\x81\x07one\ntwo");
     }
-    assert_eq!(server.received(other), "");
+    assert_eq!(server.events(other), "");
 }
 
 #[test]
@@ -130,24 +154,27 @@ fn large_messages_are_shared_by_the_streams() {
     for peer in streams {
         server.0.kernel_mut().release(peer);
         server.0.settle().unwrap();
-        assert_eq!(server.received(peer), format!("data: {text}\n\n").repeat(30));
+        assert_eq!(server.events(peer), format!("data: {text}\n\n").repeat(30));
     }
 }
 
 #[test]
-fn response_is_framed_by_the_end_of_the_connection() {
+fn response_ends_with_its_connection() {
     let mut server = Played::new(rooms());
     // HEAD and a later request use the connection again; the stream does not.
     let peer = server.connect("HEAD /a HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(server.received(peer), HEAD.replace("Connection: close\r\n", ""));
     server.send(peer, get("/a"));
-    assert_eq!(server.received(peer), HEAD);
+    assert_eq!(server.events(peer), HEAD);
     server.send(peer, get("/b"));
     server.publish("a", "x");
     server.publish("b", "y");
-    assert_eq!(server.received(peer), "data: x\n\n", "later requests are ignored");
+    assert_eq!(server.events(peer), "data: x\n\n", "later requests are ignored");
+    // A client of HTTP/1.0 reads to the end of the connection.
     let old = server.connect("GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    assert_eq!(server.received(old), HEAD);
+    assert_eq!(server.received(old), HEAD.replace("Transfer-Encoding: chunked\r\n", ""));
+    assert_eq!(server.publish("a", "x").queued, 2);
+    assert_eq!((server.received(old), server.events(peer)), ("data: x\n\n".into(), "data: x\n\n".into()));
 }
 
 #[test]
@@ -161,7 +188,7 @@ fn stream_has_topics_headers_and_a_retry() {
     });
     let mut server = Played::new(routes);
     let peer = server.connect(get("/"));
-    let received = server.received(peer);
+    let received = server.events(peer);
     assert!(received.ends_with("Connection: close\r\n\r\nretry: 2500\n\n"), "{received}");
     for line in [
         "Cache-Control: private",
@@ -173,7 +200,7 @@ fn stream_has_topics_headers_and_a_retry() {
     }
     assert_eq!(received.matches("Content-Type").count() + received.matches("Cache-Control").count(), 2);
     assert_eq!(server.publish("a", "1").queued + server.publish("b", "2").queued, 2);
-    assert_eq!(server.received(peer), "data: 1\n\ndata: 2\n\n");
+    assert_eq!(server.events(peer), "data: 1\n\ndata: 2\n\n");
 }
 
 #[test]
@@ -194,13 +221,13 @@ fn route_may_refuse_a_stream_or_defer_it() {
     let refused = server.connect(get("/secret"));
     assert!(server.received(refused).starts_with("HTTP/1.1 403 "));
     let peer = server.connect([get("/later"), get("/later")].concat());
-    assert_eq!(server.received(peer), "");
+    assert_eq!(server.events(peer), "");
     let responder = responders.borrow_mut().pop().unwrap();
     responder.respond(EventStream::topic("a")).unwrap();
     server.0.settle().unwrap();
-    assert_eq!(server.received(peer), HEAD);
+    assert_eq!(server.events(peer), HEAD);
     server.publish("a", "x");
-    assert_eq!(server.received(peer), "data: x\n\n");
+    assert_eq!(server.events(peer), "data: x\n\n");
     // The client was not read while it waited, and is read again.
     server.0.kernel_mut().finish(peer);
     assert!(server.is_ended(peer));
@@ -221,12 +248,12 @@ fn idle_stream_gets_a_comment_every_15_seconds() {
     let peer = server.listener("/a");
     for _ in 0..3 {
         server.0.advance(15 * SECOND - Duration::from_millis(1)).unwrap();
-        assert_eq!(server.received(peer), "");
+        assert_eq!(server.events(peer), "");
         server.0.advance(Duration::from_millis(1)).unwrap();
-        assert_eq!(server.received(peer), ":\n\n");
+        assert_eq!(server.events(peer), ":\n\n");
     }
     server.0.advance(3600 * SECOND).unwrap();
-    assert_eq!(server.received(peer), ":\n\n".repeat(240));
+    assert_eq!(server.events(peer), ":\n\n".repeat(240));
 }
 
 #[test]
@@ -263,7 +290,7 @@ fn slow_reader_is_disconnected_and_reported() {
         published += 1;
     }
     assert!((16..20).contains(&published) && server.0.kernel_mut().is_closed(stuck), "{published}");
-    assert!(server.received(other).ends_with(&format!("data: {}\n\n", "y".repeat(1_000_000))));
+    assert!(server.events(other).ends_with(&format!("data: {}\n\n", "y".repeat(1_000_000))));
     assert_eq!(errors.borrow().len(), 2, "{errors:?}");
 }
 
@@ -274,7 +301,7 @@ fn binary_message_is_unsupported() {
     let published = server.0.hub().publish("a", &[1, 2, 3][..]);
     assert_eq!((published.queued, published.unsupported), (0, 1));
     server.0.settle().unwrap();
-    assert_eq!(server.received(peer), "");
+    assert_eq!(server.events(peer), "");
 }
 
 #[test]
@@ -291,7 +318,7 @@ fn latest_message_replaces_the_one_that_waits() {
     server.publish("a", "last");
     server.0.kernel_mut().release(peer);
     server.0.settle().unwrap();
-    assert_eq!(server.received(peer), "data: first\n\ndata: price 100\n\ndata: last\n\n");
+    assert_eq!(server.events(peer), "data: first\n\ndata: price 100\n\ndata: last\n\n");
 }
 
 #[test]
@@ -301,7 +328,7 @@ fn shutdown_ends_streams_behind_their_output() {
     server.0.hub().publish("a", "last");
     server.0.hub().shutdown(SECOND);
     server.0.settle().unwrap();
-    assert_eq!(server.received(peer), "data: last\n\n");
+    assert_eq!(server.received(peer), "c\r\ndata: last\n\n\r\n0\r\n\r\n");
     assert!(server.is_ended(peer));
 }
 
@@ -314,9 +341,9 @@ fn client_that_connects_again_gets_what_it_has_missed() {
     }
     let peer = server.listener("/");
     let first = server.publish("a", "1").event_id.unwrap();
-    assert_eq!(server.received(peer), format!("id: {first}\ndata: 1\n\n"));
+    assert_eq!(server.events(peer), format!("id: {first}\ndata: 1\n\n"));
     assert_eq!(server.publish("live", "x").event_id, None);
-    assert_eq!(server.received(peer), "data: x\n\n", "a topic without a history has no ids");
+    assert_eq!(server.events(peer), "data: x\n\n", "a topic without a history has no ids");
     server.0.kernel_mut().reset(peer);
     let second = server.publish("b", "2").event_id.unwrap();
     let third = server.0.hub().publish_event("a", Event::new("3").name("tick").unwrap()).event_id.unwrap();
@@ -324,13 +351,13 @@ fn client_that_connects_again_gets_what_it_has_missed() {
     server.publish("live", "missed");
     let peer = server.resumed("/", first);
     let missed = format!("id: {second}\ndata: 2\n\nevent: tick\nid: {third}\ndata: 3\n\n");
-    assert_eq!(server.received(peer), format!("{HEAD}{missed}"));
+    assert_eq!(server.events(peer), format!("{HEAD}{missed}"));
     let fourth = server.publish("b", "4").event_id.unwrap();
-    assert_eq!(server.received(peer), format!("id: {fourth}\ndata: 4\n\n"));
+    assert_eq!(server.events(peer), format!("id: {fourth}\ndata: 4\n\n"));
     // Nothing missed, no id, and ids that are none of ours.
     for after in [fourth.to_string(), String::new(), "x".to_owned(), "-1".to_owned(), format!("{}0", u64::MAX)] {
         let peer = server.resumed("/", &after);
-        assert_eq!(server.received(peer), HEAD, "{after:?}");
+        assert_eq!(server.events(peer), HEAD, "{after:?}");
     }
 }
 
@@ -341,14 +368,21 @@ fn gap_in_the_history_is_reported_once() {
     let ids: Vec<u64> = (0..4).map(|number| server.publish("a", &number.to_string()).event_id.unwrap()).collect();
     let kept = format!("id: {}\ndata: 2\n\nid: {}\ndata: 3\n\n", ids[2], ids[3]);
     let peer = server.resumed("/a", ids[1]);
-    assert_eq!(server.received(peer), format!("{HEAD}{kept}"));
+    assert_eq!(server.events(peer), format!("{HEAD}{kept}"));
     let peer = server.resumed("/a", ids[0]);
-    let gap = format!("event: gap\nid: {}\ndata: {{\"from\":{}}}\n\n", ids[1], ids[0]);
-    assert_eq!(server.received(peer), format!("{HEAD}{gap}{kept}"));
+    let gap = format!("event: gap\ndata: {{\"from\":{}}}\n\n", ids[0]);
+    assert_eq!(server.events(peer), format!("{HEAD}{gap}{kept}"));
     // An id of another process, whose clock was ahead.
     let peer = server.resumed("/a", u64::MAX);
-    let gap = format!("event: gap\nid: {}\ndata: {{\"from\":{}}}\n\n", ids[1], u64::MAX);
-    assert_eq!(server.received(peer), format!("{HEAD}{gap}{kept}"));
+    let gap = format!("event: gap\ndata: {{\"from\":{}}}\n\n", u64::MAX);
+    assert_eq!(server.events(peer), format!("{HEAD}{gap}{kept}"));
+    // Where no event follows, the gap itself has an id.
+    server.0.hub().keep_history("a", HistoryLimits::new().max_events(0));
+    let peer = server.resumed("/a", ids[0]);
+    let gap = format!("event: gap\nid: {}\ndata: {{\"from\":{}}}\n\n", ids[3], ids[0]);
+    assert_eq!(server.events(peer), format!("{HEAD}{gap}"));
+    let peer = server.resumed("/a", ids[3]);
+    assert_eq!(server.events(peer), HEAD);
 }
 
 #[test]
@@ -394,7 +428,7 @@ fn application_sends_events_to_one_stream() {
     });
     let mut server = Played::new(routes);
     let peer = server.connect(get("/"));
-    assert_eq!(server.received(peer), format!("{HEAD}event: welcome\ndata: hello\n\n"));
+    assert_eq!(server.events(peer), format!("{HEAD}event: welcome\ndata: hello\n\n"));
     let id = OPENED.get().unwrap();
     let hub = server.0.hub();
     assert_eq!(hub.send(id, "text"), SendStatus::Queued);
@@ -405,7 +439,7 @@ fn application_sends_events_to_one_stream() {
     assert_eq!(hub.send_latest(id, "key", "old"), SendStatus::Queued);
     assert_eq!(hub.send_latest(id, "key", "new"), SendStatus::Queued);
     assert_eq!(server.publish("b", "both").queued, 1);
-    assert_eq!(server.received(peer), "data: text\n\ndata: owned\n\nid: 7\ndata: x\n\ndata: new\n\ndata: both\n\n");
+    assert_eq!(server.events(peer), "data: text\n\ndata: owned\n\nid: 7\ndata: x\n\ndata: new\n\ndata: both\n\n");
     assert_eq!(CLOSED.get(), 0);
     server.0.kernel_mut().reset(peer);
     server.0.settle().unwrap();

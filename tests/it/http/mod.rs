@@ -7,6 +7,7 @@ mod differential;
 mod events;
 mod files;
 mod polls;
+mod regressions;
 mod routes;
 mod smuggling;
 mod streams;

@@ -1,4 +1,4 @@
-//! Whom a listener accepts.
+//! Block lists, and limits of the connections of an address.
 
 use std::net::IpAddr;
 

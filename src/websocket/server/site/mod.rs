@@ -38,6 +38,7 @@ impl WebSocketSite {
         server.config.versions.sort_unstable_by(|one, other| other.cmp(one));
         server.config.versions.dedup();
         let websocket = Rc::new(server.config.websocket.clone());
+        server.trusted_proxies.headers = server.config.forwarded_headers;
         let http = HttpConfig { trusted_proxies: server.trusted_proxies.clone(), ..server.config.http() };
         Rc::new(WebSocketSite { server, websocket, http })
     }
@@ -117,6 +118,8 @@ impl Site for WebSocketSite {
         let subprotocol = self.subprotocol(&request, upgrade.subprotocol);
         let config = self.server.deflate.as_ref().filter(|_| !upgrade.uncompressed);
         let compression = handshake::compression(&request, version, config).map_err(|error| self.refusal(error))?;
+        // The connection belongs to the client that a proxy has named.
+        stream.hub.set_peer_addr(stream.id(), request.peer_addr);
         let mut handshake = Handshake::new(request, version, subprotocol, compression);
         handshake.extend(upgrade.extensions);
         let mut answer = Vec::with_capacity(256);

@@ -7,13 +7,13 @@ use std::{
 
 /// Connections that count towards the limit of their network.
 #[derive(Debug, Default)]
-pub(in crate::reactor) struct Crowds {
+pub(in crate::reactor) struct ConnectionCounts {
     networks: HashMap<IpAddr, usize>,
     /// The network of each connection, by its key.
     members: HashMap<usize, IpAddr>,
 }
 
-impl Crowds {
+impl ConnectionCounts {
     /// Counts a connection, unless `most` of its network are there.
     pub(super) fn enter(&mut self, key: usize, network: IpAddr, most: usize) -> bool {
         let here = self.networks.entry(network).or_default();
@@ -46,7 +46,7 @@ impl Crowds {
             }
         }
         if self.members.is_empty() {
-            *self = Crowds::default();
+            *self = ConnectionCounts::default();
         }
     }
 }
@@ -75,15 +75,15 @@ mod tests {
 
     #[test]
     fn connections_of_a_network_are_counted_until_they_leave() {
-        let (mut crowds, one, other) = (Crowds::default(), [192, 0, 2, 1].into(), [192, 0, 2, 2].into());
-        assert!(crowds.enter(0, one, 2) && crowds.enter(1, one, 2) && !crowds.enter(2, one, 2));
-        assert!(crowds.enter(3, other, 2) && !crowds.enter(4, [192, 0, 2, 3].into(), 0));
-        crowds.leave(1);
-        crowds.leave(1);
-        assert!(crowds.enter(2, one, 2) && !crowds.enter(5, one, 2));
+        let (mut counts, one, other) = (ConnectionCounts::default(), [192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        assert!(counts.enter(0, one, 2) && counts.enter(1, one, 2) && !counts.enter(2, one, 2));
+        assert!(counts.enter(3, other, 2) && !counts.enter(4, [192, 0, 2, 3].into(), 0));
+        counts.leave(1);
+        counts.leave(1);
+        assert!(counts.enter(2, one, 2) && !counts.enter(5, one, 2));
         for key in [0, 2, 3] {
-            crowds.leave(key);
+            counts.leave(key);
         }
-        assert!(crowds.networks.is_empty() && crowds.members.is_empty());
+        assert!(counts.networks.is_empty() && counts.members.is_empty());
     }
 }
