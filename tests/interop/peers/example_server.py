@@ -36,9 +36,11 @@ class ExampleServer:
 
     START_TIMEOUT = 20  # seconds
 
-    def __init__(self, path, *arguments, environment=None):
+    def __init__(self, path, *arguments, environment=None, unix=None):
         self.environment = {**os.environ, **(environment or {})}
         self.command = [os.path.abspath(path), "--listen", "127.0.0.1:0", *arguments]
+        self.command += ["--unix", unix] if unix else []
+        self.unix = unix  # path of the Unix socket
         self.url = None
         self.output = []
         self._ready = threading.Event()

@@ -2,7 +2,7 @@
 
     python3 peer.py URL
 
-The checks use these ids of the page: #log, #text, #form.
+The checks use these ids of the page: #log, #text, #form, #line, #state.
 """
 
 import pathlib
@@ -60,6 +60,46 @@ def page():
         browser.switch_to(window)
         for text in ("posted, ü", "sent <b>by hand</b>"):
             wait_for(f"the page shows '{text}'", lambda: text in browser.text("#log"))
+
+
+@check("page: the line of the chart gets points, and the page fits the widths of a desktop and a phone")
+def chart():
+    browser.open(f"{BASE}/")
+    wait_for("the page says 'connected'", lambda: "— connected" in browser.text("#log"))
+    wait_for("the line has three points", lambda: len(in_page("""
+        return document.querySelector('#line').getAttribute('points').trim().split(/\\s+/);
+    """)) >= 3)
+    equal(any(word.isdigit() for word in browser.text("#state").split()), True)
+    equal(in_page("return (await fetch('/topics/lobby', { method: 'POST', body: 'x'.repeat(2000) })).status"), 202)
+    wait_for("the page shows a long word", lambda: "x" * 2000 in browser.text("#log"))
+    for width in (375, 1280):
+        browser.resize(width, 700)
+        wait_for(f"the page is {width} wide", lambda: in_page("return innerWidth") == width)
+        equal((width, in_page("""
+            const { scrollWidth, clientWidth } = document.documentElement;
+            return scrollWidth <= clientWidth;
+        """)), (width, True))
+
+
+@check("EventSource: posted texts arrive in order, with ids that grow")
+def event_source():
+    texts = ["one", "two\nlines", "", "\n", "ü", " space"]
+    equal(in_page("""
+        const events = new EventSource('/topics/browser/events');
+        const received = [];
+        await new Promise((resolve, reject) => { events.onopen = resolve; events.onerror = () => reject('refused'); });
+        const done = new Promise((resolve, reject) => {
+            events.onmessage = ({ data, lastEventId }) => {
+                received.push([data, Number(lastEventId)]);
+                if (received.length === given[0].length) resolve();
+            };
+            events.onerror = () => reject('the stream has ended');
+        });
+        for (const body of given[0]) await fetch('/topics/browser', { method: 'POST', body });
+        await done;
+        events.close();
+        return [received.map(([data]) => data), received.every(([, id], n) => n === 0 || id > received[n - 1][1])];
+    """, texts), [texts, True])
 
 
 @check("fetch: bodies are echoed with their type")
@@ -164,6 +204,7 @@ if not SECURE:  # Chromium stores nothing of a server whose certificate it does 
     @check("files: the cache asks whether its copy is valid, and the page gets the copy")
     def revalidation():
         equal(in_page("""
+            performance.clearResourceTimings();  // Chromium keeps the first 250 entries
             const load = async () => (await (await fetch('/files/data.bin?cached', { cache: 'no-cache' })).blob()).size;
             const sizes = [await load(), await load()];
             const entries = performance.getEntriesByType('resource').filter(entry => entry.name.endsWith('?cached'));

@@ -9,9 +9,9 @@ import http from 'node:http';
 import https from 'node:https';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import { setTimeout as sleep } from 'node:timers/promises';
 import undici from 'undici';
 import WebSocket from 'ws';
+import { check, run } from './checks.mjs';
 
 const base = new URL(process.argv[2]);
 const secure = base.protocol === 'https:';
@@ -19,11 +19,8 @@ const web = secure ? https : http;
 const peer = secure ? 'node-https' : 'node';
 const MIB = 1 << 20;
 const SIZES = [0, 1, 1024, MIB - 1, MIB];
-const TIMEOUT = 30_000; // milliseconds, for each check
 const COMPRESSED = 'let answer = 42;\n'.repeat(500);
 
-const checks = [];
-const check = (name, body) => checks.push({ name, body });
 const url = (path) => new URL(path, base);
 
 // A request of Node's http. `body`: bytes, sent with their length, or an array of them, sent as chunks.
@@ -283,17 +280,4 @@ check('ws: a path without a WebSocket refuses it with its own status, and the se
   assert.equal((await call('/health')).body.toString(), 'ok');
 });
 
-let failed = 0;
-for (const { name, body } of checks) {
-  const started = Date.now();
-  const timeout = sleep(TIMEOUT, null, { ref: false }).then(() => assert.fail(`timed out after ${TIMEOUT} ms`));
-  try {
-    await Promise.race([body(), timeout]);
-    console.log(`ok      ${peer}: ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
-  } catch (error) {
-    failed += 1;
-    const cause = error.cause ? `: ${error.cause.message}` : '';
-    console.log(`FAILED  ${peer}: ${name}: ${error.message.split('\n').filter(Boolean).join(' ')}${cause}`);
-  }
-}
-process.exit(failed ? 1 : 0);
+await run(peer);

@@ -70,6 +70,11 @@ class Browser:
     def open(self, url):
         self._call("POST", "/url", {"url": url})
 
+    def resize(self, width, height):
+        """Sets the size of the viewport. A window cannot be as narrow as a phone."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 0, "mobile": False}
+        self._call("POST", "/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics})
+
     def run(self, script, *arguments):
         """Runs `script` as the body of an async function, with the arguments in `given`. Returns its result."""
         wrapped = f"const done = arguments[arguments.length - 1]; const given = [...arguments].slice(0, -1); \
