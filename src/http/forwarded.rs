@@ -66,8 +66,8 @@ struct Hop<'a> {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ForwardedHeaders {
-    /// `X-Forwarded-For` and `X-Forwarded-Proto`, or, where a request has neither of them, `Forwarded`. For proxies that
-    /// set the former, as most do, or remove them.
+    /// `X-Forwarded-For` and `X-Forwarded-Proto`, or, where a request has neither of them, `Forwarded`. For proxies
+    /// that set the former, as most do, or remove them.
     #[default]
     Either,
     /// `X-Forwarded-For` and `X-Forwarded-Proto` only.

@@ -203,8 +203,8 @@ impl Request {
     /// Address of the peer. An IPv4 address on an IPv6 socket is given as IPv4.
     ///
     /// On a server, the address reported when the connection was accepted, or that of the client which a proxy names
-    /// ([`Server::trusted_proxies`](crate::Server::trusted_proxies), `Bind::proxy_protocol`); behind other proxies, that
-    /// of the proxy. On a client, the address that was connected to, which is the proxy's if there is one.
+    /// ([`Server::trusted_proxies`](crate::Server::trusted_proxies), `Bind::proxy_protocol`); behind other proxies,
+    /// that of the proxy. On a client, the address that was connected to, which is the proxy's if there is one.
     pub fn peer_addr(&self) -> PeerAddr {
         self.peer_addr
     }

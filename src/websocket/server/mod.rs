@@ -152,8 +152,8 @@ impl Server {
     /// Default: every valid WebSocket request is accepted; any other `GET` or `HEAD` is answered with 426, other
     /// methods with 405, an unsupported version with 426, and an invalid WebSocket request with 400.
     ///
-    /// The callback gets every request whose head is valid, except health checks, WebSocket requests whose origin is not
-    /// allowed, and what a policy of `Routes::cors` answers: preflight requests, and refused pages. A body has not arrived yet. A panic in the callback is answered with 500.
+    /// The callback gets every request whose head is valid, except health checks, WebSocket requests whose origin is
+    /// not allowed, and what a policy of `Routes::cors` answers: preflight requests, and refused pages. A body has not arrived yet. A panic in the callback is answered with 500.
     ///
     /// Of a server with [routes](Self::routes) the callback decides first, with the parameters of the route at hand:
     /// [`Reply::upgrade`] goes on to the route, any other reply is the answer.

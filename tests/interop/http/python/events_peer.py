@@ -40,12 +40,6 @@ def connect(topic, last_id=None):
     return response
 
 
-def parts(response):
-    """The body as it arrives. iter_content waits for a full block if a response is not chunked."""
-    while part := response.raw.read1(1 << 16):
-        yield part
-
-
 class Stream:
     """The events of a stream, which a thread reads: `with Stream(topic) as stream: stream.next()`."""
 
@@ -78,7 +72,7 @@ class Stream:
 
     def _read(self):
         try:
-            for event in SSEClient(parts(self.response)).events():
+            for event in SSEClient(self.response).events():
                 self.events.put(event)
         except (OSError, ValueError, requests.RequestException, http.client.HTTPException):
             pass  # `__exit__` has ended the connection
@@ -213,7 +207,7 @@ def comment():
     with contextlib.closing(connect("quiet")) as response:
         started = time.monotonic()
         received = b""
-        for part in parts(response):
+        for part in response.iter_content(None):
             received += part
             if b"\n:" in received:
                 break
@@ -328,7 +322,7 @@ def slow_reader():
         wait_for("the slow reader is disconnected", lambda: connections() == 1)
         received = 0
         with contextlib.suppress(requests.RequestException, http.client.HTTPException, OSError, ValueError):
-            for part in parts(slow):  # the buffers of the kernel, then the end of the stream
+            for part in slow.iter_content(None):  # the buffers of the kernel, then the end of the stream
                 received += len(part)
         equal(received < 40_000_000, True)
         publish("large", "still here")
