@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn serve() -> Result<(), Error> {
     let routes = Routes::new()
-        .event_stream("/sse", |_, _| EventStream::topic("sse"))
+        .event_stream("/stream", |_, _| EventStream::topic("sse"))
         .websocket("/", |_| {
             Callbacks::new().on_open(|ws, _| {
                 ws.subscribe("ws");
@@ -81,7 +81,7 @@ impl Clients {
         let connect = |_| {
             let mut socket = TcpStream::connect(addr)?;
             match is_stream {
-                true => request(&mut socket, "GET /sse HTTP/1.1\r\nHost: bench\r\n\r\n")?,
+                true => request(&mut socket, "GET /stream HTTP/1.1\r\nHost: bench\r\n\r\n")?,
                 false => websocket::handshake(&mut socket)?,
             }
             Ok(socket)

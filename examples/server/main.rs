@@ -19,8 +19,8 @@
 //! | `GET /health` | `ok` |
 //! | `GET /metrics` | the counters of the reactor, for Prometheus |
 //!
-//! `--unix PATH` listens there, too, without TLS. With `--proxy-protocol`, each TCP connection begins with a header of the PROXY
-//! protocol.
+//! `--unix PATH` listens there, too, without TLS. With `--proxy-protocol`, each TCP connection begins with a header of
+//! the PROXY protocol.
 
 #[path = "../arguments/mod.rs"]
 mod arguments;

@@ -116,8 +116,8 @@ pub struct ServerConfig {
     pub pending_handshakes: Option<usize>,
     /// Maximum of unfinished opening handshakes per IPv4 address or IPv6 /64 network. Default `None`: no limit.
     ///
-    /// A connection above the limit is closed on accept. Behind a proxy, all clients have the proxy's address, unless the
-    /// proxy sends headers of the PROXY protocol (`Bind::proxy_protocol`).
+    /// A connection above the limit is closed on accept. Behind a proxy, all clients have the proxy's address, unless
+    /// the proxy sends headers of the PROXY protocol (`Bind::proxy_protocol`).
     pub pending_handshakes_per_address: Option<usize>,
     /// Protocol versions accepted. Default [`Version::ALL`]. An empty list refuses every WebSocket.
     ///

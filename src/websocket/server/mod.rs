@@ -153,7 +153,8 @@ impl Server {
     /// methods with 405, an unsupported version with 426, and an invalid WebSocket request with 400.
     ///
     /// The callback gets every request whose head is valid, except health checks, WebSocket requests whose origin is
-    /// not allowed, and what a policy of `Routes::cors` answers: preflight requests, and refused pages. A body has not arrived yet. A panic in the callback is answered with 500.
+    /// not allowed, and what a policy of `Routes::cors` answers: preflight requests, and refused pages. A body has not
+    /// arrived yet. A panic in the callback is answered with 500.
     ///
     /// Of a server with [routes](Self::routes) the callback decides first, with the parameters of the route at hand:
     /// [`Reply::upgrade`] goes on to the route, any other reply is the answer.
@@ -194,8 +195,8 @@ impl Server {
     /// - scheme, host and optional port: `https://example.com`, `http://localhost:3000`;
     /// - all subdomains: `https://*.example.com`, which does not match `example.com`;
     /// - `https://example.com:*`: any port, with and without `*.`;
-    /// - `self`: the host and port that the request addresses, by either scheme. A page may address the server by a name
-    ///   of its own (DNS rebinding), so a server that only few may reach has to check [`Request::host`], too;
+    /// - `self`: the host and port that the request addresses, by either scheme. A page may address the server by a
+    ///   name of its own (DNS rebinding), so a server that only few may reach has to check [`Request::host`], too;
     /// - `null`: the origin that browsers send for files and sandboxed frames;
     /// - `*`: every origin.
     ///
@@ -225,8 +226,9 @@ impl Server {
     /// address that is no trusted proxy is the client: what the client has put ahead does not count. The port is 0 if
     /// the proxy does not tell it.
     ///
-    /// A proxy must set both `X-Forwarded-For` and `X-Forwarded-Proto`, or remove what the client has sent: it passes on
-    /// other headers, and the client could claim any address. [`ServerConfig::forwarded_headers`] chooses the headers.
+    /// A proxy must set both `X-Forwarded-For` and `X-Forwarded-Proto`, or remove what the client has sent: it passes
+    /// on other headers, and the client could claim any address. [`ServerConfig::forwarded_headers`] chooses the
+    /// headers.
     ///
     /// # Errors
     ///
