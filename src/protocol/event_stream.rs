@@ -7,7 +7,6 @@ use std::{fmt, io::Write, time::Duration};
 pub(crate) const COMMENT: &[u8] = b":\n\n";
 
 /// The last chunk of a stream in chunks. RFC 9112 §7.1.
-#[cfg_attr(not(feature = "server"), allow(dead_code))]
 pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Appends a part of a stream, which `write` appends, as a chunk of its own if the stream is in chunks.

@@ -54,6 +54,7 @@ impl Hub {
             return SendStatus::Queued;
         }
         let Some(encoder) = outbound.encoder() else {
+            outbound.end_event_stream(&mut self.pools);
             self.begin_closing(id, Event::LastSent, in_order(by));
             return SendStatus::Queued;
         };

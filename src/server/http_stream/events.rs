@@ -16,7 +16,7 @@ use crate::{
     },
     protocol::{
         CloseReason,
-        event_stream::{COMMENT, Event, LAST_CHUNK, write_part, write_retry},
+        event_stream::{COMMENT, Event, write_part, write_retry},
     },
     reactor::{Stream, StreamHandler},
     server::{reply::event_stream::EventStream, site::Site},
@@ -123,13 +123,6 @@ impl<S: Site> StreamHandler for EventHandler<S> {
             stream.hub.append(stream.id(), 16, write);
         }
         self.await_comment(stream);
-    }
-
-    fn on_shutdown(&mut self, stream: &mut Stream<'_>) {
-        if self.in_chunks {
-            stream.hub.append(stream.id(), LAST_CHUNK.len(), |out| out.extend_from_slice(LAST_CHUNK));
-        }
-        stream.close();
     }
 
     fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {

@@ -7,8 +7,8 @@ use std::{
 };
 
 use ws_reactor::{
-    Callbacks, ConnectionId, Event, EventStream, HistoryLimits, Published, Reactor, Reply, Responder, Routes,
-    SendStatus, Server, Version,
+    Callbacks, CloseCode, ConnectionId, Event, EventStream, HistoryLimits, Published, Reactor, Reply, Responder,
+    Routes, SendStatus, Server, Version,
     http::{HeaderValue, StatusCode, header},
     net::sim::{Buffers, PeerId, Sim},
 };
@@ -448,6 +448,22 @@ fn application_sends_events_to_one_stream() {
     // A HEAD request opens nothing.
     server.connect("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(CLOSED.get(), 1);
+}
+
+#[test]
+fn application_ends_a_stream_in_order() {
+    let mut server = Played::new(rooms());
+    let peer = server.listener("/a");
+    let old = server.connect("GET /a HTTP/1.0\r\n\r\n");
+    server.events(old);
+    let ids: Vec<ConnectionId> = server.0.hub().connections().collect();
+    for id in ids {
+        server.0.hub().send_event(id, Event::new("bye"));
+        assert_eq!(server.0.hub().close(id, CloseCode::NORMAL, ""), SendStatus::Queued);
+    }
+    assert!(server.is_ended(peer) && server.is_ended(old));
+    assert_eq!(server.received(peer), "b\r\ndata: bye\n\n\r\n0\r\n\r\n");
+    assert_eq!(server.received(old), "data: bye\n\n");
 }
 
 #[test]

@@ -7,16 +7,18 @@ use std::{
 };
 
 use crate::{
-    protocol::CloseReason,
+    protocol::{CloseReason, event_stream::LAST_CHUNK},
     reactor::{
         connection::{
             closing_timer::ClosingTimer,
+            encoding::Encoding,
             outbound::{Outbound, counts::Counts},
             output_rule::{OutputRule, Passed},
             ping_mark::{PingMark, PingProgress},
         },
         dial::reconnect::Reconnection,
         id::TimerId,
+        pools::Pools,
     },
     send_status::SendStatus,
     tls_info::TlsInfo,
@@ -226,6 +228,14 @@ impl Outbound {
         match self.allowance() {
             allowance if allowance > 0 && self.state.is_held_by_output() => allowance,
             _ => usize::MAX,
+        }
+    }
+
+    /// Queues the end of the body of an event stream.
+    #[cold]
+    pub(in crate::reactor) fn end_event_stream(&mut self, pools: &mut Pools) {
+        if self.encoding == (Encoding::EventStream { in_chunks: true }) {
+            self.append(LAST_CHUNK.len(), pools, |out| out.extend_from_slice(LAST_CHUNK));
         }
     }
 
