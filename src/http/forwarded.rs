@@ -54,7 +54,7 @@ pub(crate) struct Client {
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// One proxy's entry: whom it has forwarded for, and by which scheme.
+/// The entry of one proxy: its client, and the scheme that the client has used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Hop<'a> {
     client: Option<&'a str>,
