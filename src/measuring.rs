@@ -122,7 +122,7 @@ fn opening(version: Version) -> impl FnMut() {
     let mut out = Vec::new();
     move || {
         let (head, used) = HeadReader::default().read(&request, &HeadLimits::default()).unwrap().unwrap();
-        let parsed = Request::new(head, ([127, 0, 0, 1], 1).into(), None, false);
+        let parsed = Request::new(head, std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(), None, false);
         let version = handshake::detect(&parsed, Version::ALL).unwrap();
         let handshake = Handshake::new(parsed, version, None, None);
         out.clear();
@@ -154,7 +154,7 @@ fn slow() -> [Part; 2] {
         move || {
             for request in &requests {
                 let (head, _) = HeadReader::default().read(request, &limits).unwrap().unwrap();
-                let parsed = Request::new(head, ([127, 0, 0, 1], 1).into(), None, false);
+                let parsed = Request::new(head, std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(), None, false);
                 let _ = handshake::detect(&parsed, Version::ALL);
                 std::hint::black_box(parsed.subprotocols().count());
                 #[cfg(feature = "deflate")]
