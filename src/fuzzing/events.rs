@@ -1,4 +1,4 @@
-//! Targets for server-sent events, and for what proxies say of clients.
+//! Targets for server-sent events, and for headers of the PROXY protocol.
 
 use super::Choices;
 use crate::protocol::event_stream::{COMMENT, Event, write_retry};

@@ -1,4 +1,4 @@
-//! What proxies say of a client: `Forwarded` (RFC 7239), or `X-Forwarded-For` and `X-Forwarded-Proto`.
+//! The client of a request, as proxies announce it: `Forwarded` (RFC 7239), `X-Forwarded-For`, `X-Forwarded-Proto`.
 //!
 //! A client can send these headers itself. Only what trusted proxies have added counts: the addresses are read from the
 //! end, and the first one that is no trusted proxy is the client.
@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, header};
 
+use super::head::HeadError;
 use crate::{
     network::{Network, NetworkError},
     peer_addr::PeerAddr,
@@ -80,12 +81,12 @@ pub enum ForwardedHeaders {
 ///
 /// # Errors
 ///
-/// `Forwarded` is malformed, so that it does not say who the client is.
+/// `Forwarded` is malformed: two readers could divide it differently.
 pub(crate) fn client(
     headers: &HeaderMap,
     peer: PeerAddr,
     proxies: &TrustedProxies,
-) -> Result<Option<Client>, Malformed> {
+) -> Result<Option<Client>, HeadError> {
     if !proxies.trust(peer) {
         return Ok(None);
     }
@@ -110,17 +111,13 @@ pub(crate) fn client(
     Ok(Some(client))
 }
 
-/// The error of a `Forwarded` header: two readers could divide it differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Malformed;
-
 /// The entries of `Forwarded`, over all its lines (RFC 7239 §4).
-fn forwarded(headers: &HeaderMap) -> Result<Vec<Hop<'_>>, Malformed> {
+fn forwarded(headers: &HeaderMap) -> Result<Vec<Hop<'_>>, HeadError> {
     let mut hops = Vec::new();
     for line in headers.get_all(header::FORWARDED) {
-        let line = line.to_str().map_err(|_| Malformed)?;
+        let line = line.to_str().map_err(|_| HeadError::Malformed)?;
         if !has_sound_quotes(line) {
-            return Err(Malformed);
+            return Err(HeadError::Malformed);
         }
         hops.extend(split_quoted(line, ',').map(|element| {
             let mut hop = Hop::default();
@@ -303,7 +300,11 @@ mod tests {
         for line in ["for=6.6.6.6;x=\", for=192.0.2.7", "for=6.6.6.6;x\"\", for=192.0.2.7", "x=\"a\"b, for=192.0.2.7"] {
             let mut headers = HeaderMap::new();
             headers.insert(header::FORWARDED, HeaderValue::from_str(line).unwrap());
-            assert_eq!(client(&headers, PeerAddr::Ip(PEER.parse().unwrap()), &proxies), Err(Malformed), "{line}");
+            assert_eq!(
+                client(&headers, PeerAddr::Ip(PEER.parse().unwrap()), &proxies),
+                Err(HeadError::Malformed),
+                "{line}"
+            );
         }
         let mut headers = HeaderMap::new();
         headers.insert(&X_FORWARDED_FOR, HeaderValue::from_bytes(b"\x80, 192.0.2.7").unwrap());

@@ -75,7 +75,7 @@ impl BlockList {
             || blocked.networks.iter().any(|network| network.contains(address))
     }
 
-    /// What is blocked, in no particular order.
+    /// The blocked addresses and networks, in no particular order.
     pub fn networks(&self) -> Vec<Network> {
         let blocked = self.read();
         let addresses = blocked.addresses.iter().map(|address| Network::from(*address));

@@ -19,7 +19,7 @@ const V2_FIXED_BYTES: usize = 16;
 
 const V1_PREFIX: &[u8] = b"PROXY ";
 
-/// Whether the listener's clients are proxies that send the header. See [`Bind::proxy_protocol`](crate::Bind).
+/// The use of the PROXY protocol on a listener. See [`Bind::proxy_protocol`](crate::Bind::proxy_protocol).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyProtocol {
@@ -30,7 +30,7 @@ pub enum ProxyProtocol {
     Optional,
 }
 
-/// What a header says.
+/// The contents of a header: the client behind the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProxiedClient {
     /// `None`: the connection is the proxy's own, or the proxy does not know the address.

@@ -79,7 +79,7 @@ impl Hub {
         is_admitted
     }
 
-    /// Notes what a proxy says of the client of a connection.
+    /// Sets the client of a connection, as the PROXY header names it.
     #[cfg(feature = "proxy-protocol")]
     pub(in crate::reactor) fn set_client(&mut self, id: ConnectionId, address: Option<PeerAddr>, is_secure: bool) {
         if let Some(outbound) = self.outbounds.get_mut(id) {
@@ -87,7 +87,7 @@ impl Hub {
         }
     }
 
-    /// Notes the address of the client of a connection, which a trusted proxy has given in a request.
+    /// Sets the address of the client of a connection, as a trusted proxy has named it in a request.
     pub(crate) fn set_peer_addr(&mut self, id: ConnectionId, address: PeerAddr) {
         if let Some(outbound) = self.outbounds.get_mut(id)
             && outbound.peer_addr() != address

@@ -1,6 +1,6 @@
 //! Taking over connected sockets.
 
-use std::{cell::RefCell, fmt, rc::Rc};
+use std::{cell::Cell, fmt, rc::Rc};
 
 use super::Service;
 use crate::{
@@ -24,7 +24,7 @@ impl fmt::Debug for Adoption {
 }
 
 /// Service of one stream.
-pub(in crate::reactor) struct OneStream(RefCell<Option<Box<dyn StreamHandler>>>);
+pub(in crate::reactor) struct OneStream(Cell<Option<Box<dyn StreamHandler>>>);
 
 /// Takes the place of a handler that has been taken.
 struct Nothing;
@@ -33,7 +33,7 @@ impl StreamHandler for Nothing {}
 
 impl OneStream {
     pub(in crate::reactor) fn service(handler: impl StreamHandler + 'static) -> Rc<dyn Service> {
-        Rc::new(OneStream(RefCell::new(Some(Box::new(handler)))))
+        Rc::new(OneStream(Cell::new(Some(Box::new(handler)))))
     }
 }
 

@@ -43,6 +43,11 @@ impl<'m> PendingEvent<'m> {
         PendingEvent { event, number: None, latest, blocks: [None, None], woken: Vec::new() }
     }
 
+    /// The id of the event in the history.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.number
+    }
+
     fn encode(event: Event<'_>, number: Option<u64>, in_chunks: bool, blocks: &mut Blocks) -> SharedBlock {
         let mut block = blocks.take(event.data.len() + FRAMING_BYTES);
         if let Some(block) = Rc::get_mut(&mut block) {
@@ -198,13 +203,6 @@ impl Hub {
         if let Some(event) = pending.event {
             pending.number = self.push_history(topic, event);
         }
-    }
-}
-
-impl PendingEvent<'_> {
-    /// The id of the event in the history.
-    pub(super) fn number(&self) -> Option<u64> {
-        self.number
     }
 }
 

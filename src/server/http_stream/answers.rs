@@ -10,7 +10,6 @@ use crate::{
     http::{
         Request,
         connection::{Next, RequestError, ResponseHead},
-        head::HeadError,
         response,
     },
     protocol::ClosedBy,
@@ -109,12 +108,6 @@ impl<S: Site> HttpStream<S> {
     /// The request is faulty.
     pub(super) fn refuse_request(&mut self, stream: &mut Stream<'_>, error: RequestError) {
         self.fail(stream, error.status(), &error.to_string(), &error.into());
-    }
-
-    /// The client has sent a `Forwarded` header that hides what the proxy has added.
-    pub(super) fn refuse_forwarded(&mut self, stream: &mut Stream<'_>) {
-        self.requests += 1;
-        self.refuse_request(stream, RequestError::Head(HeadError::Malformed));
     }
 
     /// The rules of the server refuse the request. `closes`: bytes of a handshake may follow the head.

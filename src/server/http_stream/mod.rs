@@ -146,10 +146,9 @@ impl<S: Site> HttpStream<S> {
                 None => break,
                 Some(HttpEvent::Request(head)) => {
                     budget -= 1;
-                    let (request, malformed) = self.request(stream, head);
-                    match malformed {
-                        false => self.on_request(stream, request),
-                        true => self.refuse_forwarded(stream),
+                    match self.request(stream, head) {
+                        Ok(request) => self.on_request(stream, request),
+                        Err(error) => self.refuse_request(stream, error),
                     }
                 }
                 Some(HttpEvent::Data(range)) => self.on_body(stream, &data[start..][range]),
@@ -159,20 +158,17 @@ impl<S: Site> HttpStream<S> {
         at - self.repeat_last_byte(at == data.len())
     }
 
-    /// A request with what is known of its sender, and whether a trusted proxy has passed on a malformed header.
-    fn request(&self, stream: &Stream<'_>, head: http::Request<()>) -> (Request, bool) {
+    /// A request with the address of its client. It is refused if a trusted proxy has passed on a malformed `Forwarded`.
+    fn request(&self, stream: &Stream<'_>, head: http::Request<()>) -> Result<Request, RequestError> {
         let (config, peer) = (self.site.config(), stream.peer_addr());
         let is_secure = config.secure_proxy || stream.hub.is_proxied_securely(stream.id());
         let known = self.http.known_headers();
         let mut request = Request { known, ..Request::new(head, peer, stream.tls_info(), is_secure) };
-        match forwarded::client(request.headers(), peer, &config.trusted_proxies) {
-            Ok(Some(client)) => {
-                (request.peer_addr, request.forwarded_secure) = (client.address, client.is_secure);
-                (request, false)
-            }
-            Ok(None) => (request, false),
-            Err(forwarded::Malformed) => (request, true),
+        let client = forwarded::client(request.headers(), peer, &config.trusted_proxies).map_err(RequestError::Head)?;
+        if let Some(client) = client {
+            (request.peer_addr, request.forwarded_secure) = (client.address, client.is_secure);
         }
+        Ok(request)
     }
 
     /// The rest of the body of an answered request is skipped.
