@@ -44,7 +44,7 @@ use crate::{
         head::HeadError,
         response,
     },
-    protocol::{ClosedBy, Side, TimeoutKind},
+    protocol::Side,
     reactor::{PendingHandshake, Stream, StreamHandler, Wakeup},
 };
 
@@ -158,7 +158,7 @@ impl<S: Site> HttpStream<S> {
         at - self.repeat_last_byte(at == data.len())
     }
 
-    /// A request with the address of its client. It is refused if a trusted proxy has passed on a malformed `Forwarded`.
+    /// A request with the address of its client. Refused if a trusted proxy has passed on a malformed `Forwarded`.
     fn request(&self, stream: &Stream<'_>, head: http::Request<()>) -> Result<Request, RequestError> {
         let (config, peer) = (self.site.config(), stream.peer_addr());
         let is_secure = config.secure_proxy || stream.hub.is_proxied_securely(stream.id());
@@ -418,36 +418,7 @@ impl<S: Site> StreamHandler for HttpStream<S> {
     }
 
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
-        let kind = if self.wait == Wait::Opening { TimeoutKind::Opening } else { TimeoutKind::Request };
-        let (error, id) = (Error::Timeout(kind), stream.id());
-        // The deadline is gone: the wait that follows, also the same one, has a new deadline.
-        match mem::replace(&mut self.wait, Wait::Output) {
-            Wait::Opening | Wait::Reply(_) if matches!(self.state, State::Deferred(..)) => {
-                // The reply may be given already, and its wake-up still wait in the command queue.
-                if !self.carry_out_deferred(stream) {
-                    self.fail(stream, StatusCode::SERVICE_UNAVAILABLE, "the decision took too long", &error);
-                }
-            }
-            Wait::Opening if self.http.step() == Step::Idle => {
-                _ = stream.hub.terminate_with(id, ClosedBy::Timeout(kind));
-            }
-            // The last response had not left when the time-out began.
-            Wait::Request(_) if stream.buffered() > 0 || self.output_waited => {
-                self.output_waited = stream.buffered() > 0;
-            }
-            Wait::Request(_) => self.end(stream),
-            Wait::Body(..) if self.is_answered() => self.end(stream),
-            // The application or the output keeps the body from being read.
-            Wait::Body(..) if mem::take(&mut self.body_waited) || stream.hub.is_reading_suspended(id) => {
-                self.body_waited = stream.hub.is_reading_suspended(id);
-            }
-            Wait::Opening | Wait::Head(_) | Wait::Body(..) => {
-                self.fail(stream, StatusCode::REQUEST_TIMEOUT, "the request took too long", &error);
-            }
-            #[cfg(feature = "server")]
-            Wait::Poll(..) => self.answer_poll(stream, true),
-            Wait::Reply(_) | Wait::Output => {}
-        }
+        self.on_wait_passed(stream);
         self.update_deadline(stream);
     }
 

@@ -2,9 +2,13 @@
 
 use std::{mem, time::Duration};
 
+use http::StatusCode;
+
 use super::{HttpStream, State};
 use crate::{
+    error::Error,
     http::connection::Step,
+    protocol::{ClosedBy, TimeoutKind},
     reactor::Stream,
     server::site::{HttpConfig, Site},
 };
@@ -86,5 +90,39 @@ impl<S: Site> HttpStream<S> {
     pub(super) fn start_timeout(&self, stream: &mut Stream<'_>) {
         let deadline = self.wait.timeout(self.site.config()).map(|timeout| stream.hub.after(timeout));
         stream.set_deadline(deadline);
+    }
+
+    /// The time of the present wait has passed.
+    pub(super) fn on_wait_passed(&mut self, stream: &mut Stream<'_>) {
+        let kind = if self.wait == Wait::Opening { TimeoutKind::Opening } else { TimeoutKind::Request };
+        let (error, id) = (Error::Timeout(kind), stream.id());
+        // The deadline is gone: the wait that follows, also the same one, has a new deadline.
+        match mem::replace(&mut self.wait, Wait::Output) {
+            Wait::Opening | Wait::Reply(_) if matches!(self.state, State::Deferred(..)) => {
+                // The reply may be given already, and its wake-up still wait in the command queue.
+                if !self.carry_out_deferred(stream) {
+                    self.fail(stream, StatusCode::SERVICE_UNAVAILABLE, "the decision took too long", &error);
+                }
+            }
+            Wait::Opening if self.http.step() == Step::Idle => {
+                _ = stream.hub.terminate_with(id, ClosedBy::Timeout(kind));
+            }
+            // The last response had not left when the time-out began.
+            Wait::Request(_) if stream.buffered() > 0 || self.output_waited => {
+                self.output_waited = stream.buffered() > 0;
+            }
+            Wait::Request(_) => self.end(stream),
+            Wait::Body(..) if self.is_answered() => self.end(stream),
+            // The application or the output keeps the body from being read.
+            Wait::Body(..) if mem::take(&mut self.body_waited) || stream.hub.is_reading_suspended(id) => {
+                self.body_waited = stream.hub.is_reading_suspended(id);
+            }
+            Wait::Opening | Wait::Head(_) | Wait::Body(..) => {
+                self.fail(stream, StatusCode::REQUEST_TIMEOUT, "the request took too long", &error);
+            }
+            #[cfg(feature = "server")]
+            Wait::Poll(..) => self.answer_poll(stream, true),
+            Wait::Reply(_) | Wait::Output => {}
+        }
     }
 }

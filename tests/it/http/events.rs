@@ -13,7 +13,7 @@ use ws_reactor::{
     net::sim::{Buffers, PeerId, Sim},
 };
 
-use super::{answer, get, without_dates};
+use super::{answer, chunk_contents, get, without_dates};
 use crate::support::{
     played::{SERVER, reactor},
     wire,
@@ -24,19 +24,6 @@ const SECOND: Duration = Duration::from_secs(1);
 /// The head of an event stream's response, without its date.
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n\
                     X-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
-
-/// The contents of chunks.
-fn chunk_contents(mut chunks: &str) -> String {
-    let mut contents = String::new();
-    while let Some((size, rest)) = chunks.split_once("\r\n") {
-        let size = usize::from_str_radix(size, 16).unwrap();
-        contents.push_str(&rest[..size]);
-        assert_eq!(&rest[size..size + 2], "\r\n");
-        chunks = &rest[size + 2..];
-    }
-    assert_eq!(chunks, "", "a chunk is incomplete");
-    contents
-}
 
 /// A server with connections that the test plays.
 pub(super) struct Played(pub(super) Reactor<Sim>);
@@ -79,10 +66,10 @@ impl Played {
         let received = self.received(peer);
         let (head, mut chunks) = received.split_at(received.find("\r\n\r\n").map_or(0, |end| end + 4));
         if !head.is_empty() && !head.starts_with("HTTP/") {
-            return chunk_contents(&received);
+            return chunk_contents(&received).0;
         }
         chunks = if head.is_empty() { &received } else { chunks };
-        format!("{head}{}", chunk_contents(chunks))
+        format!("{head}{}", chunk_contents(chunks).0)
     }
 
     pub(super) fn publish(&mut self, topic: &str, text: &str) -> Published {

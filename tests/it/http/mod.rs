@@ -45,3 +45,23 @@ fn answer(routes: Routes, request: &str) -> (u16, String) {
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
 }
+
+/// The contents of chunks, and whether the last of them is that of the body.
+fn chunk_contents(mut chunks: &str) -> (String, bool) {
+    let (mut contents, mut is_over) = (String::new(), false);
+    while let Some((size, rest)) = chunks.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        contents.push_str(&rest[..size]);
+        assert_eq!((&rest[size..size + 2], is_over), ("\r\n", false));
+        (chunks, is_over) = (&rest[size + 2..], size == 0);
+    }
+    assert_eq!(chunks, "", "a chunk is incomplete");
+    (contents, is_over)
+}
+
+/// The content of a complete chunked body.
+fn dechunked(body: &str) -> String {
+    let (content, is_over) = chunk_contents(body);
+    assert!(is_over, "the last chunk is missing");
+    content
+}

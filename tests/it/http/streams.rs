@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use ws_reactor::{BodyStream, Reply, Routes, TestSocket, http::StatusCode};
 
-use super::{get, received, response, serving};
+use super::{dechunked, get, received, response, serving};
 
 /// A counter that outlives its stream, so that a test sees both polls and the end of the stream.
 #[derive(Clone, Default)]
@@ -51,22 +51,6 @@ fn parts(left: usize, polls: &Polls) -> Routes {
     let polls = polls.clone();
     // A route may be asked several times.
     Routes::new().get("/", move |_, _| Reply::stream(Parts { left, polls: Polls(Arc::clone(&polls.0)) }))
-}
-
-/// The content of a chunked body.
-fn dechunked(mut body: &str) -> String {
-    let mut content = String::new();
-    loop {
-        let (size, rest) = body.split_once("\r\n").expect("a chunk");
-        let size = usize::from_str_radix(size, 16).unwrap();
-        content.push_str(&rest[..size]);
-        assert_eq!(&rest[size..size + 2], "\r\n");
-        body = &rest[size + 2..];
-        if size == 0 {
-            assert_eq!(body, "");
-            return content;
-        }
-    }
 }
 
 #[test]
