@@ -270,6 +270,11 @@ fn parse(head: &[u8], limits: &HeadLimits) -> Result<(Request<()>, KnownHeaders)
     if target == "*" && request.method() != Method::OPTIONS {
         return Err(HeadError::InvalidTarget);
     }
+    // `CONNECT` names another server (RFC 9112 §3.2.3). A path is none, and a response of 2xx would begin a tunnel (RFC
+    // 9110 §9.3.6), whatever the route of the path means by it.
+    if request.method() == Method::CONNECT {
+        return Err(HeadError::InvalidTarget);
+    }
     *request.uri_mut() = parse_target(target)?;
     *request.version_mut() = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
     let mut known = KnownHeaders::default();

@@ -128,7 +128,8 @@ impl Routes {
         self.respond(pattern, Methods::One(method), respond)
     }
 
-    /// Answers every method of a path that has no route of its own. See [`method`](Self::method).
+    /// Answers every method of a path that has no route of its own, except `CONNECT`, which is refused with 400. See
+    /// [`method`](Self::method).
     pub fn any<R: Into<Reply>>(self, pattern: &str, respond: impl Fn(&Request, &mut Hub) -> R + 'static) -> Self {
         self.respond(pattern, Methods::Any, respond)
     }

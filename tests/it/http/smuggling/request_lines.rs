@@ -151,7 +151,8 @@ fn target_of_no_form_is_refused() {
     ] {
         refused(Part::Head, [with_line(format!("POST {target} HTTP/1.1"))]);
     }
-    refused(Part::Head, ["CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"]);
+    let connect = ["a:80", "/echo", "http://a/echo", "*"];
+    refused(Part::Head, connect.map(|target| format!("CONNECT {target} HTTP/1.1\r\nHost: a:80\r\n\r\n")));
 }
 
 #[test]
