@@ -1,5 +1,7 @@
 //! Unix sockets: their names, listening on one, and connecting to one.
 
+#[cfg(unix)]
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{io, path::Path};
 
 use socket2::Socket;
@@ -41,6 +43,10 @@ pub(super) fn connect(path: &Path) -> io::Result<std::net::TcpStream> {
     Ok(socket.into())
 }
 
+/// Number of temporary files so far: each listener of the process has one of its own.
+#[cfg(unix)]
+static TEMPORARY_FILES: AtomicUsize = AtomicUsize::new(0);
+
 /// Listens on a Unix socket. The file of a listener that is gone is replaced.
 #[cfg(unix)]
 pub(super) fn listen(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<Socket> {
@@ -57,7 +63,9 @@ pub(super) fn listen(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result
     }
     // The file has its name only when the socket listens: a process that starts meanwhile must not take it for a file
     // that was left behind.
-    let temporary = path.with_file_name(format!(".{}", std::process::id()));
+    let number = TEMPORARY_FILES.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_file_name(format!(".{}-{number}", std::process::id()));
+    // A process of the same id may have left one behind.
     let _ = std::fs::remove_file(&temporary);
     socket.bind(&SockAddr::unix(&temporary)?)?;
     let listening = mode
@@ -107,6 +115,20 @@ mod tests {
         assert_eq!(listen(&path, None, 8).unwrap_err().kind(), io::ErrorKind::AddrInUse, "not a socket");
         assert_eq!(std::fs::read(&path).unwrap(), b"a file");
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn listeners_of_one_folder_may_start_at_the_same_time() {
+        let folder = std::env::temp_dir().join(format!("ws-reactor-folder-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let start = |number: usize| {
+            let path = folder.join(number.to_string());
+            std::thread::spawn(move || (0..1000).for_each(|_| drop(listen(&path, None, 8).unwrap())))
+        };
+        let threads: Vec<_> = (0..4).map(start).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 4, "nothing but the sockets is left");
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[cfg(target_os = "linux")]
