@@ -33,6 +33,52 @@ TIMEOUT = 20  # seconds, for each read and write
 MIB = 1 << 20
 
 
+class TlsSocket(io.RawIOBase):
+    """TLS that one thread can read while another writes. Python's `ssl.SSLSocket` ends the connection then."""
+
+    def __init__(self, stream):
+        self.stream, self.lock = stream, threading.Lock()
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = ssl.create_default_context()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=URL.hostname)
+        self._until_done(self.tls.do_handshake)
+        self.stream.sendall(self.outgoing.read())
+
+    def sendall(self, data):
+        with self.lock:
+            self.tls.write(data)
+            encrypted = self.outgoing.read()
+        self.stream.sendall(encrypted)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        return self._until_done(self.tls.read, len(buffer), buffer)
+
+    def getsockname(self):
+        return self.stream.getsockname()
+
+    def close(self):
+        self.stream.close()
+        super().close()
+
+    def _until_done(self, method, *arguments):
+        """Calls a method until it needs no more input. Returns 0 at the end of the stream."""
+        while True:
+            with self.lock:
+                try:
+                    return method(*arguments)
+                except ssl.SSLWantReadError:
+                    flight = self.outgoing.read()  # of the handshake
+                except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                    return 0
+            self.stream.sendall(flight)
+            data = self.stream.recv(1 << 16)
+            with self.lock:
+                self.incoming.write(data) if data else self.incoming.write_eof()
+
+
 class KeptOpen(io.BufferedReader):
     """A reader that stays open when a response of http.client closes it."""
 
@@ -45,8 +91,8 @@ class Connection:
         self.socket = socket.create_connection(ADDRESS, TIMEOUT)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if SECURE:
-            self.socket = ssl.create_default_context().wrap_socket(self.socket, server_hostname=URL.hostname)
-        self.reader = KeptOpen(socket.SocketIO(self.socket, "r"), 1 << 16)
+            self.socket = TlsSocket(self.socket)
+        self.reader = KeptOpen(self.socket if SECURE else socket.SocketIO(self.socket, "r"), 1 << 16)
 
     def __enter__(self):
         return self
