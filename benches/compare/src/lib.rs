@@ -7,6 +7,8 @@
 //! WebSockets. A server prints `listening on ws://ADDR`, or `http://ADDR`, to stderr as soon as it listens, and serves
 //! until it is killed. It exits with status 2 if its library does not support an option.
 
+pub mod client;
+
 use std::{cell::RefCell, env, error::Error, fmt::Display, net::SocketAddr, process, rc::Rc, str::FromStr, sync::Arc};
 
 use slab::Slab;
@@ -152,7 +154,7 @@ pub fn serve(options: &Options, peer: impl Peer) -> Result<(), Failure> {
             async move { peer.serve(stream).await }
         });
     };
-    let acceptor = acceptor(certificate, key)?;
+    let acceptor = TlsAcceptor::from(Arc::new(tls_config(certificate, key)?));
     accept(options.listen, "wss", move |stream| {
         let (peer, acceptor) = (peer.clone(), acceptor.clone());
         async move { peer.serve(acceptor.accept(stream).await?).await }
@@ -181,13 +183,14 @@ where
     })
 }
 
-fn acceptor(certificate: &str, key: &str) -> Result<TlsAcceptor, Failure> {
+/// The TLS of a server, with session tickets.
+pub fn tls_config(certificate: &str, key: &str) -> Result<ServerConfig, Failure> {
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)?.collect::<Result<_, _>>()?;
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
     let mut config = builder.with_single_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
     config.ticketer = ring::Ticketer::new()?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(config)
 }
 
 /// All open connections, for libraries without broadcasting.
