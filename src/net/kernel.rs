@@ -67,6 +67,9 @@ pub trait Kernel: Sealed + fmt::Debug {
     /// `true` if a read shorter than the buffer has drained the socket, so that the next byte brings an event.
     const SHORT_READ_DRAINS: bool;
 
+    /// `true` if the clock runs while the reactor works. The clock of a simulated system moves only while it waits.
+    const CLOCK_RUNS: bool;
+
     /// Appends events to `events`. Waits until an event occurs, `timeout` passes (`None`: no limit), or [`Wake::wake`]
     /// is called.
     ///

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::buffer::{Block, Blocks, Bytes, SharedBlock, Utf8Bytes};
+use crate::{
+    buffer::{Block, Blocks, Bytes, SharedBlock, Utf8Bytes},
+    protocol::{error::ProtocolError, utf8},
+};
 
 /// A whole message with a borrowed payload. RFC 6455 §5.6.
 ///
@@ -58,6 +61,12 @@ impl<'a> Message<'a> {
     /// Returns `true` if the message is a binary message.
     pub fn is_binary(self) -> bool {
         !self.is_text()
+    }
+
+    /// A received text message: the bytes are checked for UTF-8. RFC 6455 §8.1.
+    #[inline]
+    pub(crate) fn checked_text(bytes: &'a [u8]) -> Result<Self, ProtocolError> {
+        utf8::check(bytes).map(Message::Text)
     }
 
     /// Copies the message into a block.

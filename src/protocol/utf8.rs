@@ -4,6 +4,12 @@ use std::str;
 
 use super::error::ProtocolError;
 
+/// Checks a whole text. RFC 6455 §8.1.
+#[inline]
+pub(crate) fn check(bytes: &[u8]) -> Result<&str, ProtocolError> {
+    simdutf8::basic::from_utf8(bytes).map_err(|_| ProtocolError::InvalidUtf8)
+}
+
 /// Checks a text that arrives in pieces. At most three octets of an incomplete character are held back.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Utf8Stream {
@@ -16,7 +22,7 @@ impl Utf8Stream {
     pub(crate) fn push(&mut self, chunk: &[u8], text: &mut String) -> Result<(), ProtocolError> {
         let rest = self.complete_held(chunk, text)?;
         let (whole, start) = rest.split_at(rest.len() - begun(rest));
-        text.push_str(simdutf8::basic::from_utf8(whole).map_err(|_| ProtocolError::InvalidUtf8)?);
+        text.push_str(check(whole)?);
         match str::from_utf8(start) {
             Err(error) if error.error_len().is_some() => Err(ProtocolError::InvalidUtf8),
             Err(_) => {

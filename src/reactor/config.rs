@@ -97,6 +97,12 @@ pub struct ReactorConfig {
     ///
     /// A command beyond the limit is refused with [`RemoteError::Full`](crate::RemoteError::Full).
     pub remote_commands: usize,
+    /// Time for which the loop polls for events without sleeping, from the end of the last turn on, before it waits in
+    /// the system. Default 0: it waits at once. [`Duration::MAX`]: it never sleeps.
+    ///
+    /// A message that arrives meanwhile does not wait until the system has woken the thread. In exchange the loop takes
+    /// a whole core. See [`guide::latency`](crate::guide::latency) for figures, and for when not to use it.
+    pub busy_poll: Duration,
     /// `true` if [`Stats::longest_callback`](crate::Stats::longest_callback) is measured. Default `false`, because
     /// measuring reads the clock before and after each callback.
     pub time_callbacks: bool,
@@ -122,6 +128,7 @@ impl Default for ReactorConfig {
             pool_bytes: 32 * 1024 * 1024,
             excess_output_bytes: 256 * 1024 * 1024,
             remote_commands: 65_536,
+            busy_poll: Duration::ZERO,
             time_callbacks: false,
             panic_policy: PanicPolicy::CloseConnection,
         }
@@ -150,6 +157,7 @@ impl ReactorConfig {
         pool_bytes: usize,
         excess_output_bytes: usize,
         remote_commands: usize,
+        busy_poll: Duration,
         time_callbacks: bool,
         panic_policy: PanicPolicy,
     }

@@ -276,8 +276,7 @@ impl<K: Kernel> Reactor<K> {
             return Ok(Turn::Stopped);
         }
         self.events.clear();
-        let poll_timeout = self.poll_timeout(now, timeout);
-        self.kernel.poll(&mut self.events, poll_timeout).map_err(PollError)?;
+        self.wait(now, timeout).map_err(PollError)?;
         self.hub.now = self.kernel.now();
 
         self.start_dials();

@@ -1,15 +1,35 @@
 //! How long a turn may wait, and what a loop of one's own needs to wait itself.
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use super::{Reactor, Running};
 use crate::net::{Kernel, System};
 
 impl<K: Kernel> Reactor<K> {
-    /// Longest time that the poll may wait.
-    pub(super) fn poll_timeout(&self, now: Instant, timeout: Option<Duration>) -> Option<Duration> {
+    /// Waits for events or work, from `now` at most for `timeout`: without sleeping for the time of
+    /// [`ReactorConfig::busy_poll`](crate::ReactorConfig::busy_poll), then in the system.
+    pub(super) fn wait(&mut self, now: Instant, timeout: Option<Duration>) -> io::Result<()> {
         let until = self.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
-        until.into_iter().chain(timeout).min()
+        let timeout = until.into_iter().chain(timeout).min();
+        let spin = timeout.unwrap_or(Duration::MAX).min(self.config.busy_poll);
+        if spin.is_zero() || !K::CLOCK_RUNS {
+            return self.kernel.poll(&mut self.events, timeout);
+        }
+        let mut spun = Duration::ZERO;
+        while spun < spin {
+            self.kernel.poll(&mut self.events, Some(Duration::ZERO))?;
+            if !self.events.is_empty() || self.has_work() {
+                return Ok(());
+            }
+            spun = self.kernel.now().saturating_duration_since(now);
+        }
+        match timeout {
+            Some(timeout) if timeout <= spun => Ok(()),
+            timeout => self.kernel.poll(&mut self.events, timeout.map(|timeout| timeout - spun)),
+        }
     }
 
     /// Time of the next turn that is due without an event: the deadline of the next timer, or a time that has passed if

@@ -30,8 +30,8 @@ pub struct WebSocketConfig {
     /// The time-out does not run while reading is suspended. Where the ping left slowly behind other output, up to
     /// three times as long is allowed.
     pub pong_timeout: Duration,
-    /// Messages, control frames and HTTP requests handled for one connection before other connections get their turn.
-    /// Default 256.
+    /// Messages and control frames handled for one connection before other connections get their turn. An HTTP request
+    /// counts as four. Default 1024.
     ///
     /// 0 counts as 1.
     pub message_budget: usize,
@@ -60,7 +60,7 @@ impl Default for WebSocketConfig {
             limits: MessageLimits::default(),
             ping_after: Some(Duration::from_secs(20)),
             pong_timeout: Duration::from_secs(20),
-            message_budget: 256,
+            message_budget: 1024,
             stream: StreamConfig::default(),
         }
     }
@@ -189,7 +189,7 @@ impl ServerConfig {
             trusted_proxies: TrustedProxies::default(),
             flash_policy: self.flash_policy,
             healthcheck: self.healthcheck,
-            request_budget: self.websocket.message_budget,
+            request_budget: self.websocket.message_budget.div_ceil(4),
             date: DateClock::default(),
         }
     }

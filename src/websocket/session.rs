@@ -68,6 +68,7 @@ impl Receiver {
         block: Option<&SharedBlock>,
         inflates: bool,
     ) {
+        log::trace!(target: "ws_reactor::websocket", "{} received {}", stream.id(), Incoming::Message(message));
         stream.hub.stats.messages_in += 1;
         if self.counted {
             stream.hub.count_received(stream.id());
@@ -89,6 +90,7 @@ impl Receiver {
     #[inline(never)]
     fn on_control(&mut self, stream: &mut Stream<'_>, incoming: Incoming<'_>, open: bool) {
         let id = stream.id();
+        log::trace!(target: "ws_reactor::websocket", "{id} received {incoming}");
         match incoming {
             Incoming::Ping(data) => {
                 stream.hub.pong(id, data);
@@ -162,6 +164,33 @@ impl Session {
         self.call(stream, |handler, ws| handler.on_open(ws, handshake));
     }
 
+    /// Decodes and handles the next item of any kind. Returns how many bytes were used, and whether there was an item;
+    /// `None` after an error, for which the connection has failed.
+    #[inline(never)]
+    fn decode(&mut self, stream: &mut Stream<'_>, data: &mut [u8], open: bool) -> Option<(usize, bool)> {
+        let inflates = self.decoder.inflates();
+        let Pools { blocks, partials, .. } = &mut stream.hub.pools;
+        let decoded = match self.decoder.next(data, self.receiver.limits, blocks, partials) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                self.fail(stream, error);
+                return None;
+            }
+        };
+        let Decoded { consumed, incoming, block, fragments } = decoded;
+        match (&incoming, fragments) {
+            (None, false) => self.liveness.on_bytes(consumed, stream.hub.now()),
+            _ => self.liveness.on_frame(stream.hub.now()),
+        }
+        let item = incoming.is_some();
+        match incoming {
+            Some(Incoming::Message(message)) if open => self.receiver.on_message(stream, message, block, inflates),
+            Some(other) => self.receiver.on_control(stream, other, open),
+            None => {}
+        }
+        Some((consumed, item))
+    }
+
     fn fail(&mut self, stream: &mut Stream<'_>, error: ProtocolError) {
         log::debug!(target: "ws_reactor::websocket", "{} failed: {error}", stream.id());
         stream.hub.fail(stream.id(), error);
@@ -186,10 +215,9 @@ impl StreamHandler for Session {
     /// Decodes input within the budget, until a pause or the output limit; the rest is handed back.
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
         let id = stream.id();
-        let mut at = 0;
+        let (mut at, mut left, mut heard) = (0, self.config.message_budget.max(1), false);
         self.decoder.renew_inflation(stream.hub.turn() as u32, INFLATION_BUDGET_BYTES);
-        let inflates = self.decoder.inflates();
-        for left in (0..=self.config.message_budget.max(1)).rev() {
+        while at < data.len() {
             let (phase, waits) = stream.hub.read_gate(id);
             if !matches!(phase, Phase::Open | Phase::Closing) {
                 break;
@@ -198,37 +226,35 @@ impl StreamHandler for Session {
                 stream.unread(data.len() - at);
                 break;
             }
+            left -= 1;
             // After `close` the handler gets no more messages, but the close frame of the peer must still be found.
-            let open = phase == Phase::Open;
-            let Pools { blocks, partials, .. } = &mut stream.hub.pools;
-            let decoded = self.decoder.next(&mut data[at..], self.receiver.limits, blocks, partials);
-            let Decoded { consumed, incoming, block, fragments } = match decoded {
-                Ok(decoded) => decoded,
+            let (open, rest) = (phase == Phase::Open, &mut data[at..]);
+            let Some(whole) = self.decoder.whole_message(rest, self.receiver.limits) else {
+                if mem::take(&mut heard) {
+                    self.liveness.on_frame(stream.hub.now());
+                }
+                let Some((consumed, item)) = self.decode(stream, rest, open) else { break };
+                at += consumed;
+                if !item {
+                    stream.unread(data.len() - at);
+                    break;
+                }
+                continue;
+            };
+            let message = match whole.message(rest, self.decoder.side()) {
+                Ok(message) => message,
                 Err(error) => {
                     self.fail(stream, error);
                     break;
                 }
             };
-            at += consumed;
-            let Some(incoming) = incoming else {
-                match fragments {
-                    true => self.liveness.on_frame(stream.hub.now()),
-                    false => self.liveness.on_bytes(consumed, stream.hub.now()),
-                }
-                stream.unread(data.len() - at);
-                break;
-            };
+            (at, heard) = (at + whole.end, true);
+            if open {
+                self.receiver.on_message(stream, message, None, false);
+            }
+        }
+        if heard {
             self.liveness.on_frame(stream.hub.now());
-            log::trace!(target: "ws_reactor::websocket", "{id} received {incoming}");
-            match incoming {
-                Incoming::Message(message) if open => {
-                    self.receiver.on_message(stream, message, block, inflates);
-                }
-                control => self.receiver.on_control(stream, control, open),
-            }
-            if at == data.len() {
-                break;
-            }
         }
         if data.len() >= LARGE_PAYLOAD_BYTES
             && let Some(missing) = self.decoder.missing()

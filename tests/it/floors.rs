@@ -67,7 +67,7 @@ const DOORS: [(&str, &[&str]); 17] = [
     ("flate2", &["protocol/deflate/contexts.rs", "protocol/deflate/deflation.rs", "protocol/deflate/inflation.rs"]),
     ("getrandom", &["net/system.rs"]),
     ("httparse", &["http/head/mod.rs"]),
-    ("simdutf8", &["protocol/utf8.rs", "protocol/decoder/mod.rs"]),
+    ("simdutf8", &["protocol/utf8.rs"]),
     ("sha1", &["protocol/handshake/hybi.rs"]),
     ("md5", &["protocol/handshake/hixie76.rs"]),
     ("webpki_roots", &["net/tls/client.rs"]),

@@ -28,6 +28,7 @@ impl Kernel for Sim {
     type Listener = SimListener;
 
     const SHORT_READ_DRAINS: bool = true;
+    const CLOCK_RUNS: bool = false;
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         self.timeout = timeout;

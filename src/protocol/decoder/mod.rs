@@ -17,7 +17,7 @@ use crate::{
     protocol::{
         deflate::Inflation,
         error::ProtocolError,
-        framing::{FrameHeader, OpCode, ParsedHeader, hixie, hybi, hybi_early},
+        framing::{FrameHeader, OpCode, ParsedHeader, hixie, hybi, hybi::WholeMessage, hybi_early},
         incoming::{CloseFrame, Incoming},
         limits::MessageLimits,
         mask::unmask,
@@ -110,10 +110,8 @@ impl Decoder {
     /// Decodes the next item. Call again with the unconsumed input until the result has no item. A change of the limits
     /// applies from the next frame on.
     ///
-    /// A simple message that lies whole in the input, as most do, is decoded here; the rest is left to `next_slow`.
-    ///
     /// After an error the connection has failed, and the decoder must not be called again.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn next<'m>(
         &'m mut self,
         input: &'m mut [u8],
@@ -121,15 +119,28 @@ impl Decoder {
         blocks: &mut Blocks,
         partials: &mut PartialStates,
     ) -> Result<Decoded<'m>, ProtocolError> {
-        if self.is_between_messages()
-            && let Some(whole) = hybi::whole_message(input, self.side)
-            && whole.end - whole.start <= limits.frame()
-        {
-            let payload = whole.payload(input, self.side);
-            let message = if whole.is_text { text(payload)? } else { Message::Binary(payload) };
-            return Ok(Decoded::item(whole.end, Incoming::Message(message), None));
+        match self.whole_message(input, limits) {
+            Some(whole) => {
+                let message = whole.message(input, self.side)?;
+                Ok(Decoded::item(whole.end, Incoming::Message(message), None))
+            }
+            None => self.next_slow(input, limits, blocks, partials),
         }
-        self.next_slow(input, limits, blocks, partials)
+    }
+
+    /// The simple message at the start of the input, if it is complete, as most are. [`next`](Self::next) decodes it as
+    /// well, but its result passes through memory: a caller with a loop over short messages asks here first.
+    #[inline(always)]
+    pub(crate) fn whole_message(&self, input: &[u8], limits: MessageLimits) -> Option<WholeMessage> {
+        if !self.is_between_messages() {
+            return None;
+        }
+        hybi::whole_message(input, self.side).filter(|whole| whole.end - whole.start <= limits.frame())
+    }
+
+    /// The side that receives the input.
+    pub(crate) fn side(&self) -> Side {
+        self.side
     }
 
     #[inline(never)]
@@ -270,7 +281,7 @@ impl<'m> DecodeRun<'m> {
                     return Ok(Decoded::item(at, Incoming::Close(CloseFrame::default()), None));
                 }
                 Some(hixie::Step::Text { range, begins: true, ends: true }) => {
-                    return Ok(Decoded::item(at, Incoming::Message(text(&input[range])?), None));
+                    return Ok(Decoded::item(at, Incoming::Message(Message::checked_text(&input[range])?), None));
                 }
                 Some(hixie::Step::Text { range, begins, ends }) => {
                     if begins {
@@ -400,7 +411,7 @@ impl<'m> DecodeRun<'m> {
     /// Interprets a whole frame.
     fn incoming<'p>(&mut self, op_code: OpCode, payload: &'p [u8]) -> Result<Incoming<'p>, ProtocolError> {
         match op_code {
-            OpCode::Text => Ok(Incoming::Message(text(payload)?)),
+            OpCode::Text => Ok(Incoming::Message(Message::checked_text(payload)?)),
             OpCode::Binary | OpCode::Continuation => Ok(Incoming::Message(Message::Binary(payload))),
             OpCode::Close | OpCode::Ping | OpCode::Pong => {
                 *self.closed = op_code == OpCode::Close;
@@ -420,10 +431,6 @@ fn keep_inflated(assembly: &mut Assembly, inflated: &[u8], limits: MessageLimits
         return Err(ProtocolError::TooBig { limit, length: length as u64 });
     }
     assembly.push(inflated, limit)
-}
-
-fn text(payload: &[u8]) -> Result<Message<'_>, ProtocolError> {
-    simdutf8::basic::from_utf8(payload).map(Message::Text).map_err(|_| ProtocolError::InvalidUtf8)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::{FrameHeader, HeaderBytes, MAX_CONTROL_BYTES, MAX_HEADER_BYTES, OpCod
 use crate::protocol::{
     error::ProtocolError,
     mask::{MaskingKey, unmask},
+    message::Message,
     version::Side,
 };
 
@@ -57,16 +58,16 @@ pub(crate) struct WholeMessage {
 }
 
 impl WholeMessage {
-    /// The payload, unmasked in place for a server. The message must lie at the start of `bytes`.
+    /// The message, unmasked in place for a server. It must lie at the start of `bytes`.
     #[inline(always)]
-    pub(crate) fn payload<'m>(&self, bytes: &'m mut [u8], side: Side) -> &'m [u8] {
+    pub(crate) fn message<'m>(&self, bytes: &'m mut [u8], side: Side) -> Result<Message<'m>, ProtocolError> {
         let (header, payload) = bytes[..self.end].split_at_mut(self.start);
         if side == Side::Server
             && let Some(key) = header.last_chunk()
         {
             unmask(payload, *key, 0);
         }
-        payload
+        if self.is_text { Message::checked_text(payload) } else { Ok(Message::Binary(payload)) }
     }
 }
 
@@ -213,7 +214,8 @@ mod tests {
                 let found = whole_message(&bytes, side).map(|found| (found.is_text, found.start, found.end));
                 let short = length <= 0xffff;
                 assert_eq!(found, short.then_some((false, start, start + length)), "{length}");
-                let payload = whole_message(&bytes, side).map(|found| found.payload(&mut bytes.clone(), side).to_vec());
+                let payload = whole_message(&bytes, side)
+                    .map(|found| found.message(&mut bytes.clone(), side).unwrap().as_bytes().to_vec());
                 let key = key.unwrap_or_default();
                 let expected = || (0..length).map(|index| 7 ^ key[index % 4]).collect::<Vec<u8>>();
                 assert_eq!(payload, short.then(expected), "{length}");

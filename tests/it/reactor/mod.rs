@@ -1,5 +1,7 @@
 //! The reactor: connections, output, turns, timers, topics, other threads.
 
+#[cfg(target_os = "linux")]
+mod busy_poll;
 mod closing;
 mod crowds;
 mod events;

@@ -7,7 +7,7 @@ use compare::{
     client::{ClientOptions, Meter, Next, Work},
 };
 use ws_reactor::{
-    Client, CloseCode, CloseReason, DeflateConfig, Handler, Handshake, Message, Reactor, TlsClientConfig, Turn,
+    Client, CloseCode, CloseReason, DeflateConfig, Handler, Handshake, Message, Reactor, ReactorConfig, TlsClientConfig,
     WebSocket,
 };
 
@@ -71,16 +71,14 @@ fn client(options: &ClientOptions, handler: impl Handler + 'static) -> Result<Cl
 fn main() -> Result<(), Failure> {
     let options = Rc::new(ClientOptions::read());
     let meter = Rc::new(RefCell::new(Meter::new(&options)));
-    let mut reactor = Reactor::new()?;
+    let busy_poll = if options.busy { Duration::MAX } else { Duration::ZERO };
+    let mut reactor = Reactor::with_config(ReactorConfig::new().busy_poll(busy_poll))?;
     let opened = match options.work {
         Work::Connects => client(&options, Connects { options: Rc::clone(&options), meter: Rc::clone(&meter) })?,
         _ => client(&options, Measured(Rc::clone(&meter)))?,
     };
     reactor.connect(&options.url, opened)?;
-    match options.busy {
-        true => while reactor.turn(Some(Duration::ZERO))? == Turn::Running {},
-        false => reactor.run()?,
-    }
+    reactor.run()?;
     meter.borrow().report();
     Ok(())
 }
