@@ -164,6 +164,26 @@ impl Session {
         self.call(stream, |handler, ws| handler.on_open(ws, handshake));
     }
 
+    /// Delivers short text messages in a row, at most `most`, until the handler closes or pauses the connection. Returns
+    /// how many bytes and messages were used: none if a message is not UTF-8.
+    #[inline(never)]
+    fn deliver_run(&mut self, stream: &mut Stream<'_>, data: &mut [u8], most: usize) -> (usize, usize) {
+        let (id, limits) = (stream.id(), self.receiver.limits);
+        let run = self.decoder.text_run(data, limits, most);
+        let mut count = 0;
+        if let Some(text) = run.check(data) {
+            while let Some(message) = run.message(text, count) {
+                self.receiver.on_message(stream, Message::Text(message), None, false);
+                count += 1;
+                // The handler may have changed all this.
+                if stream.hub.read_gate(id) != (Phase::Open, false) || self.receiver.limits != limits {
+                    break;
+                }
+            }
+        }
+        (run.give_back(data, count), count)
+    }
+
     /// Decodes and handles the next item of any kind. Returns how many bytes were used, and whether there was an item;
     /// `None` after an error, for which the connection has failed.
     #[inline(never)]
@@ -215,7 +235,8 @@ impl StreamHandler for Session {
     /// Decodes input within the budget, until a pause or the output limit; the rest is handed back.
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
         let id = stream.id();
-        let (mut at, mut left, mut heard) = (0, self.config.message_budget.max(1), false);
+        let (mut at, mut left) = (0, self.config.message_budget.max(1));
+        let (mut heard, mut in_runs) = (false, true);
         self.decoder.renew_inflation(stream.hub.turn() as u32, INFLATION_BUDGET_BYTES);
         while at < data.len() {
             let (phase, waits) = stream.hub.read_gate(id);
@@ -226,10 +247,10 @@ impl StreamHandler for Session {
                 stream.unread(data.len() - at);
                 break;
             }
-            left -= 1;
             // After `close` the handler gets no more messages, but the close frame of the peer must still be found.
             let (open, rest) = (phase == Phase::Open, &mut data[at..]);
             let Some(whole) = self.decoder.whole_message(rest, self.receiver.limits) else {
+                left -= 1;
                 if mem::take(&mut heard) {
                     self.liveness.on_frame(stream.hub.now());
                 }
@@ -241,7 +262,15 @@ impl StreamHandler for Session {
                 }
                 continue;
             };
-            let message = match whole.message(rest, self.decoder.side()) {
+            if open && in_runs && whole.is_text && whole.end < rest.len() {
+                let (used, count) = self.deliver_run(stream, rest, left);
+                (at, left) = (at + used, left - count);
+                // Text that is not UTF-8 is found by decoding the messages one by one.
+                (heard, in_runs) = (heard || count > 0, count > 0);
+                continue;
+            }
+            left -= 1;
+            let message = match self.decoder.message(&whole, rest) {
                 Ok(message) => message,
                 Err(error) => {
                     self.fail(stream, error);

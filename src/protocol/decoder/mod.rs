@@ -6,12 +6,13 @@
 
 mod assembly;
 mod partial;
+mod text_run;
 
-pub(crate) use self::partial::PartialStates;
 use self::{
     assembly::{Assembly, Kind},
     partial::PartialState,
 };
+pub(crate) use self::{partial::PartialStates, text_run::TextRun};
 use crate::{
     buffer::{Blocks, SharedBlock},
     protocol::{
@@ -121,7 +122,7 @@ impl Decoder {
     ) -> Result<Decoded<'m>, ProtocolError> {
         match self.whole_message(input, limits) {
             Some(whole) => {
-                let message = whole.message(input, self.side)?;
+                let message = self.message(&whole, input)?;
                 Ok(Decoded::item(whole.end, Incoming::Message(message), None))
             }
             None => self.next_slow(input, limits, blocks, partials),
@@ -138,9 +139,17 @@ impl Decoder {
         hybi::whole_message(input, self.side).filter(|whole| whole.end - whole.start <= limits.frame())
     }
 
-    /// The side that receives the input.
-    pub(crate) fn side(&self) -> Side {
-        self.side
+    /// The message that [`whole_message`](Self::whole_message) has found.
+    #[inline(always)]
+    pub(crate) fn message<'m>(&self, whole: &WholeMessage, input: &'m mut [u8]) -> Result<Message<'m>, ProtocolError> {
+        whole.message(input, self.side)
+    }
+
+    /// Simple text messages in a row, at most `most`, from the start of the input. For input in which
+    /// [`whole_message`](Self::whole_message) has found the first.
+    #[inline(always)]
+    pub(crate) fn text_run(&self, input: &mut [u8], limits: MessageLimits, most: usize) -> TextRun {
+        TextRun::take(input, self.side, limits, most)
     }
 
     #[inline(never)]

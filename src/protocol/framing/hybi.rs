@@ -58,15 +58,22 @@ pub(crate) struct WholeMessage {
 }
 
 impl WholeMessage {
-    /// The message, unmasked in place for a server. It must lie at the start of `bytes`.
+    /// Unmasks the payload in place, for a server. The message must lie at the start of `bytes`.
     #[inline(always)]
-    pub(crate) fn message<'m>(&self, bytes: &'m mut [u8], side: Side) -> Result<Message<'m>, ProtocolError> {
+    pub(crate) fn unmask(&self, bytes: &mut [u8], side: Side) {
         let (header, payload) = bytes[..self.end].split_at_mut(self.start);
         if side == Side::Server
             && let Some(key) = header.last_chunk()
         {
             unmask(payload, *key, 0);
         }
+    }
+
+    /// The message, unmasked in place for a server. It must lie at the start of `bytes`.
+    #[inline(always)]
+    pub(crate) fn message<'m>(&self, bytes: &'m mut [u8], side: Side) -> Result<Message<'m>, ProtocolError> {
+        self.unmask(bytes, side);
+        let payload = &bytes[self.start..self.end];
         if self.is_text { Message::checked_text(payload) } else { Ok(Message::Binary(payload)) }
     }
 }
