@@ -21,5 +21,6 @@ mod remote_threads;
 mod slow_turn;
 mod stale_events;
 mod stats;
+mod text_runs;
 mod timers;
 mod turns;
