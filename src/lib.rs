@@ -161,7 +161,7 @@ pub use crate::protocol::{DeflateConfig, DeflateConfigError, DeflateParameters};
 pub use crate::{
     error::{ConnectError, Error, ListenError, PollError, Refusal, RemoteError},
     http::{BodyError, ForwardedHeaders, HeadError, HeadLimits, Request, origins::OriginError},
-    net::{Bind, BlockList, ConnectedSocket},
+    net::{Bind, BlockList, ConnectedSocket, SocketOptions},
     network::{Network, NetworkError},
     peer_addr::PeerAddr,
     protocol::{

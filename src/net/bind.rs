@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 #[cfg(feature = "proxy-protocol")]
 use super::proxy_header::ProxyProtocol;
-use super::{block_list::BlockList, endpoint::scoped_address, unix_socket};
+use super::{block_list::BlockList, endpoint::scoped_address, socket_options::SocketOptions, unix_socket};
 
 /// The address and the socket options of a listener.
 ///
@@ -50,7 +50,7 @@ pub struct Bind {
     pub(super) backlog: i32,
     pub(super) only_v6: bool,
     pub(super) reuse_port: bool,
-    pub(super) nodelay: bool,
+    pub(super) socket: SocketOptions,
     pub(crate) rules: PeerRules,
 }
 
@@ -77,7 +77,7 @@ impl Bind {
             backlog: 4096,
             only_v6: false,
             reuse_port: false,
-            nodelay: true,
+            socket: SocketOptions::default(),
             rules: PeerRules::default(),
         }
     }
@@ -152,9 +152,17 @@ impl Bind {
         self
     }
 
-    /// Sets `TCP_NODELAY`: small messages are sent at once. Default `true`.
-    pub fn nodelay(mut self, nodelay: bool) -> Self {
-        self.nodelay = nodelay;
+    /// Sets the options of the sockets of TCP connections: buffers, time-outs, priorities.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ws_reactor::{Bind, SocketOptions};
+    ///
+    /// let options = SocketOptions::new().user_timeout(Some(Duration::from_secs(20))).unsent_bytes(64 * 1024);
+    /// let bind = Bind::to("127.0.0.1:8080").socket(options);
+    /// ```
+    pub fn socket(mut self, options: SocketOptions) -> Self {
+        self.socket = options;
         self
     }
 
@@ -201,8 +209,7 @@ impl Bind {
             let socket = adopted.try_clone()?;
             socket.set_nonblocking(true)?;
             if socket.local_addr()?.as_socket().is_some() {
-                socket.set_tcp_nodelay(self.nodelay)?;
-                keep_little_unsent(&socket)?;
+                self.socket.apply(&(&socket).into())?;
             }
             return Ok(vec![socket]);
         }
@@ -275,33 +282,13 @@ impl Bind {
         if self.reuse_port {
             share_port(&socket)?;
         }
-        // Accepted sockets inherit both options on Linux, which saves system calls.
-        socket.set_tcp_nodelay(self.nodelay)?;
-        keep_little_unsent(&socket)?;
+        // Accepted sockets inherit most options on Linux, which saves system calls.
+        self.socket.apply(&(&socket).into())?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(self.backlog)?;
         Ok(socket)
     }
-}
-
-/// Unsent bytes that the system may hold for a socket.
-///
-/// By default the system takes megabytes, and reports room again when a third has gone: a slow reader would look like a
-/// peer that does not read, and bytes dropped by a close would not be counted. With a small bound, bytes that left the
-/// queue are nearly sent.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const UNSENT_BYTES: u32 = 512 * 1024;
-
-/// Sets `TCP_NOTSENT_LOWAT`. Other systems keep their own buffers, and progress is seen in coarser steps.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn keep_little_unsent<'s>(socket: impl Into<socket2::SockRef<'s>>) -> io::Result<()> {
-    socket.into().set_tcp_notsent_lowat(UNSENT_BYTES)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn keep_little_unsent<'s>(_: impl Into<socket2::SockRef<'s>>) -> io::Result<()> {
-    Ok(())
 }
 
 /// Attempts to find a port that is free on all addresses of a name.
@@ -374,18 +361,6 @@ mod tests {
 
     fn open(bind: &Bind) -> io::Result<Vec<std::net::TcpListener>> {
         Ok(bind.open()?.into_iter().map(std::net::TcpListener::from).collect())
-    }
-
-    #[test]
-    fn accepted_sockets_inherit_nodelay_and_the_limit_of_unsent_bytes() {
-        let listener = open(&Bind::to("127.0.0.1:0")).unwrap().remove(0);
-        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        listener.set_nonblocking(false).unwrap();
-        let (accepted, _) = listener.accept().unwrap();
-        assert!(!cfg!(target_os = "linux") || accepted.nodelay().unwrap());
-        #[cfg(target_os = "linux")]
-        assert_eq!(socket2::SockRef::from(&accepted).tcp_notsent_lowat().unwrap(), UNSENT_BYTES);
-        drop(client);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use self::sealed::Sealed;
-use super::{bind::Bind, connected_socket::ConnectedSocket, endpoint::Endpoint};
+use super::{bind::Bind, connected_socket::ConnectedSocket, endpoint::Endpoint, socket_options::SocketOptions};
 use crate::peer_addr::PeerAddr;
 
 /// Readiness of a source. The fields are hints: only a read or a write shows the real state.
@@ -111,12 +111,13 @@ pub trait Kernel: Sealed + fmt::Debug {
     /// The socket is not connected, or the system cannot use it.
     fn adopt(&mut self, socket: ConnectedSocket) -> io::Result<(Self::Stream, PeerAddr)>;
 
-    /// Starts to connect and registers the stream under `token`. An event follows once the result is known.
+    /// Starts to connect with these options, and registers the stream under `token`. An event follows once the result is
+    /// known.
     ///
     /// # Errors
     ///
     /// The attempt cannot be started.
-    fn connect(&mut self, to: &Endpoint, token: usize) -> io::Result<Self::Stream>;
+    fn connect(&mut self, to: &Endpoint, options: &SocketOptions, token: usize) -> io::Result<Self::Stream>;
 
     /// Returns `true` if a stream is connected. `false` while the attempt is under way.
     ///

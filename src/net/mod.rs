@@ -14,6 +14,9 @@ mod kernel;
 pub(crate) mod proxy_header;
 mod resolver;
 pub mod sim;
+mod socket_options;
+#[cfg(all(test, target_os = "linux"))]
+mod socket_options_tests;
 mod system;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
@@ -48,4 +51,5 @@ pub use kernel::{Event, Kernel, Randomness, Readiness, Wake};
 pub use proxy_header::ProxyProtocol;
 pub use resolver::{Answer, Resolver};
 pub(crate) use resolver::{Answered, Answers, SystemResolver};
+pub use socket_options::SocketOptions;
 pub use system::{System, SystemListener, SystemStream};

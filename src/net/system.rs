@@ -16,13 +16,14 @@ use mio::{
     Interest, Token,
     net::{TcpListener, TcpStream},
 };
-use socket2::{SockRef, Socket};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{
-    bind::{Bind, keep_little_unsent},
+    bind::Bind,
     connected_socket::ConnectedSocket,
     endpoint::Endpoint,
     kernel::{Event, Kernel, Randomness, Readiness, Wake, sealed::Sealed},
+    socket_options::{SocketOptions, acknowledge_at_once},
     unix_socket,
 };
 use crate::peer_addr::PeerAddr;
@@ -49,7 +50,11 @@ impl Wake for SystemWaker {
 
 /// A stream socket: TCP, or a Unix socket.
 #[derive(Debug)]
-pub struct SystemStream(TcpStream);
+pub struct SystemStream {
+    stream: TcpStream,
+    /// [`SocketOptions::quickack`].
+    quickack: bool,
+}
 
 /// The listening sockets of one [`Bind`].
 #[derive(Debug)]
@@ -58,7 +63,7 @@ pub struct SystemListener {
     listeners: Vec<ListeningSocket>,
     /// Index of the socket that is asked first.
     first: usize,
-    nodelay: bool,
+    options: SocketOptions,
 }
 
 #[derive(Debug)]
@@ -134,6 +139,14 @@ impl SystemListener {
     }
 }
 
+#[cfg(all(test, target_os = "linux"))]
+impl SystemStream {
+    /// Another descriptor of the same socket.
+    pub(super) fn duplicate(&self) -> io::Result<Socket> {
+        SockRef::from(&self.stream).try_clone()
+    }
+}
+
 impl Sealed for System {}
 
 impl Kernel for System {
@@ -180,47 +193,43 @@ impl Kernel for System {
         for listener in &mut listeners {
             listener.register(self.poll.registry(), token)?;
         }
-        Ok((SystemListener { listeners, first: 0, nodelay: bind.nodelay }, address))
+        Ok((SystemListener { listeners, first: 0, options: bind.socket.clone() }, address))
     }
 
     fn accept(&mut self, listener: &mut SystemListener) -> io::Result<(SystemStream, PeerAddr)> {
         let (stream, peer) = listener.accept()?;
-        if !cfg!(target_os = "linux") && listener.nodelay && peer != PeerAddr::Unix {
-            stream.set_nodelay(true)?;
+        let is_tcp = peer != PeerAddr::Unix;
+        if is_tcp && !cfg!(target_os = "linux") {
+            listener.options.apply(&SockRef::from(&stream))?;
         }
-        Ok((SystemStream(stream), peer))
+        let quickack = is_tcp && listener.options.quickack;
+        Ok((SystemStream { stream, quickack }, peer))
     }
 
     fn adopt(&mut self, socket: ConnectedSocket) -> io::Result<(SystemStream, PeerAddr)> {
         let peer = socket.peer_addr()?;
         socket.0.set_nonblocking(true)?;
         if peer != PeerAddr::Unix {
-            socket.0.set_tcp_nodelay(true)?;
-            keep_little_unsent(&socket.0)?;
+            SocketOptions::default().apply(&SockRef::from(&socket.0))?;
         }
-        Ok((SystemStream(TcpStream::from_std(socket.0.into())), peer))
+        Ok((SystemStream { stream: TcpStream::from_std(socket.0.into()), quickack: false }, peer))
     }
 
-    fn connect(&mut self, to: &Endpoint, token: usize) -> io::Result<SystemStream> {
-        let stream = match to {
-            Endpoint::Tcp(address) => {
-                let stream = TcpStream::connect(*address)?;
-                stream.set_nodelay(true)?;
-                keep_little_unsent(&stream)?;
-                stream
-            }
-            Endpoint::Unix(path) => TcpStream::from_std(unix_socket::connect(path)?),
+    fn connect(&mut self, to: &Endpoint, options: &SocketOptions, token: usize) -> io::Result<SystemStream> {
+        let (stream, quickack) = match to {
+            Endpoint::Tcp(address) => (connect_tcp(*address, options)?, options.quickack),
+            Endpoint::Unix(path) => (unix_socket::connect(path)?, false),
         };
-        let mut stream = SystemStream(stream);
+        let mut stream = SystemStream { stream: TcpStream::from_std(stream), quickack };
         self.register(&mut stream, token)?;
         Ok(stream)
     }
 
     fn connected(&mut self, stream: &mut SystemStream) -> io::Result<bool> {
-        if let Some(error) = stream.0.take_error()? {
+        if let Some(error) = stream.stream.take_error()? {
             return Err(error);
         }
-        let socket = SockRef::from(&stream.0);
+        let socket = SockRef::from(&stream.stream);
         match socket.peer_addr() {
             Ok(peer) => match socket.local_addr()?.as_socket() {
                 Some(local) if peer.as_socket() == Some(local) => Err(connected_to_itself()),
@@ -232,27 +241,53 @@ impl Kernel for System {
     }
 
     fn reregister(&mut self, stream: &mut SystemStream, token: usize) -> io::Result<()> {
-        self.poll.registry().reregister(&mut stream.0, Token(token), Interest::READABLE | Interest::WRITABLE)
+        self.poll.registry().reregister(&mut stream.stream, Token(token), Interest::READABLE | Interest::WRITABLE)
     }
 
     fn register(&mut self, stream: &mut SystemStream, token: usize) -> io::Result<()> {
-        self.poll.registry().register(&mut stream.0, Token(token), Interest::READABLE | Interest::WRITABLE)
+        self.poll.registry().register(&mut stream.stream, Token(token), Interest::READABLE | Interest::WRITABLE)
     }
 
     fn read(&mut self, stream: &mut SystemStream, buffer: &mut [u8]) -> io::Result<usize> {
-        stream.0.read(buffer)
+        let read = stream.stream.read(buffer)?;
+        if stream.quickack {
+            // Only a hint to the system: a connection that has just failed shows it otherwise.
+            _ = acknowledge_at_once(&SockRef::from(&stream.stream));
+        }
+        Ok(read)
     }
 
     fn write(&mut self, stream: &mut SystemStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match slices {
-            [one] => stream.0.write(one),
-            many => write_many(&mut stream.0, many),
+            [one] => stream.stream.write(one),
+            many => write_many(&mut stream.stream, many),
         }
     }
 
     fn shutdown_write(&mut self, stream: &mut SystemStream) -> io::Result<()> {
-        stream.0.shutdown(Shutdown::Write)
+        stream.stream.shutdown(Shutdown::Write)
     }
+}
+
+/// Starts to connect, with all options set before: the first packet announces the buffers.
+fn connect_tcp(address: SocketAddr, options: &SocketOptions) -> io::Result<std::net::TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    let reference = SockRef::from(&socket);
+    options.apply(&reference)?;
+    options.apply_origin(&reference)?;
+    match socket.connect(&address.into()) {
+        Err(error) if !is_in_progress(&error) => Err(error),
+        _ => Ok(socket.into()),
+    }
+}
+
+fn is_in_progress(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let in_progress = error.raw_os_error() == Some(libc::EINPROGRESS);
+    #[cfg(not(unix))]
+    let in_progress = error.kind() == io::ErrorKind::WouldBlock;
+    in_progress
 }
 
 /// A client whose own port is the one it connects to has opened both ends (simultaneous open, RFC 9293 §3.5). This
@@ -286,7 +321,7 @@ impl std::os::fd::AsRawFd for System {
 mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr, TcpListener as StdListener};
 
-    use socket2::{Domain, SockAddr, Socket, Type};
+    use socket2::SockAddr;
 
     use super::*;
 
@@ -297,7 +332,7 @@ mod tests {
         socket.connect(&to(&socket)).unwrap();
         socket.set_nonblocking(true).unwrap();
         let mut system = System::new(8).unwrap();
-        let mut stream = SystemStream(TcpStream::from_std(socket.into()));
+        let mut stream = SystemStream { stream: TcpStream::from_std(socket.into()), quickack: false };
         system.register(&mut stream, 1).unwrap();
         system.connected(&mut stream)
     }

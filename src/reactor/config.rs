@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{reactor::dial::reconnect::Reconnect, setters::setters};
+use crate::{net::SocketOptions, reactor::dial::reconnect::Reconnect, setters::setters};
 
 /// Reaction to a panic in user code, such as a handler, a timer or a tick.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -295,6 +295,9 @@ pub struct StreamConfig {
     /// The time-out applies only if the connection has no deadline of its own when the handshake begins, for example
     /// one set in `on_connect`.
     pub tls_handshake_timeout: Duration,
+    /// Options of the socket of an outgoing connection: buffers, time-outs, the address to connect from. Accepted
+    /// connections ignore it: they have those of [`Bind::socket`](crate::Bind::socket).
+    pub socket: SocketOptions,
     /// Policy by which an outgoing connection is made again when it is lost or cannot be made. Default `None`: never.
     /// [`Client::reconnect`](crate::Client::reconnect) sets it for a WebSocket;
     /// [`Reactor::connect_stream_with`](crate::Reactor::connect_stream_with) uses it for a raw stream. Accepted
@@ -320,6 +323,7 @@ impl StreamConfig {
         closing_timeout: Duration,
         connect_timeout: Duration,
         tls_handshake_timeout: Duration,
+        socket: SocketOptions,
         reconnect: Option<Reconnect>,
         connection_stats: bool,
     }
@@ -332,6 +336,7 @@ impl Default for StreamConfig {
             closing_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(20),
             tls_handshake_timeout: Duration::from_secs(10),
+            socket: SocketOptions::default(),
             reconnect: None,
             connection_stats: false,
         }

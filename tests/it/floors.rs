@@ -58,12 +58,16 @@ const PROTOCOL_IN_A_FILE: [(&str, &str); 4] = [
 ];
 
 /// The only places where a crate may be named.
-const DOORS: [(&str, &[&str]); 17] = [
+const DOORS: [(&str, &[&str]); 18] = [
     ("listenfd", &["net/bind.rs"]),
     ("ppp", &["net/proxy_header.rs"]),
     ("mio", &["net/system.rs"]),
     ("loom", &["net/command_queue.rs"]),
-    ("socket2", &["net/bind.rs", "net/connected_socket.rs", "net/system.rs", "net/unix_socket.rs"]),
+    (
+        "socket2",
+        &["net/bind.rs", "net/connected_socket.rs", "net/socket_options.rs", "net/system.rs", "net/unix_socket.rs"],
+    ),
+    ("libc", &["net/system.rs"]),
     ("flate2", &["protocol/deflate/contexts.rs", "protocol/deflate/deflation.rs", "protocol/deflate/inflation.rs"]),
     ("getrandom", &["net/system.rs"]),
     ("httparse", &["http/head/mod.rs"]),

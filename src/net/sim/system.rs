@@ -16,6 +16,7 @@ use crate::net::{
     endpoint::Endpoint,
     kernel::{Event, Kernel, Randomness, Readiness, Wake, sealed::Sealed},
     sim::{Listener, Peer, PeerId, Random, Sim, SimListener, SimStream, faults::SHORTAGES},
+    socket_options::SocketOptions,
 };
 use crate::peer_addr::PeerAddr;
 
@@ -94,7 +95,7 @@ impl Kernel for Sim {
         Err(io::Error::new(io::ErrorKind::Unsupported, "a simulated system has no sockets"))
     }
 
-    fn connect(&mut self, to: &Endpoint, token: usize) -> io::Result<SimStream> {
+    fn connect(&mut self, to: &Endpoint, _: &SocketOptions, token: usize) -> io::Result<SimStream> {
         let Endpoint::Tcp(to) = *to else { return Err(io::ErrorKind::NotFound.into()) };
         self.shortage()?;
         let id = PeerId(self.peers.len());

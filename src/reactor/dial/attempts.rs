@@ -156,7 +156,8 @@ impl<K: Kernel> Reactor<K> {
                 }
                 return;
             };
-            match self.dialer.attempt(&mut self.kernel, id, address) {
+            let options = &self.hub.outbounds[id.key()].config.socket;
+            match self.dialer.attempt(&mut self.kernel, id, address, options) {
                 Ok(slot) => return self.on_attempt_started(id, slot),
                 Err(error) => self.on_attempt_failed(id, error),
             }

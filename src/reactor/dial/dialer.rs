@@ -6,7 +6,7 @@ use slab::Slab;
 
 use crate::{
     error::{ConnectError, Error},
-    net::{Answer, Answered, Answers, Endpoint, Kernel, Resolver, SystemResolver, Wake},
+    net::{Answer, Answered, Answers, Endpoint, Kernel, Resolver, SocketOptions, SystemResolver, Wake},
     reactor::{
         dial::target::Target,
         id::{ConnectionId, TimerId},
@@ -144,10 +144,11 @@ impl<S> Dialer<S> {
         kernel: &mut impl Kernel<Stream = S>,
         id: ConnectionId,
         address: Endpoint,
+        options: &SocketOptions,
     ) -> io::Result<usize> {
         let entry = self.attempts.vacant_entry();
         let slot = entry.key();
-        let stream = kernel.connect(&address, Token::Attempt(slot).into())?;
+        let stream = kernel.connect(&address, options, Token::Attempt(slot).into())?;
         entry.insert(Attempt { id, address, stream });
         Ok(slot)
     }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::ConnectError,
-    net::{Kernel, tls::TlsConnector},
+    net::{Kernel, SocketOptions, tls::TlsConnector},
     protocol::{Version, deflate::DeflateConfig, handshake},
     proxy::Proxy,
     reactor::{ConnectionId, Hub, Reactor, Reconnect},
@@ -98,6 +98,12 @@ impl Client {
             config,
         };
         Client { handler: Box::new(handler), options }
+    }
+
+    /// Sets the options of the socket: buffers, time-outs, the address to connect from.
+    pub fn socket(mut self, options: SocketOptions) -> Self {
+        self.options.config.websocket.stream.socket = options;
+        self
     }
 
     /// Changes the configuration in place.

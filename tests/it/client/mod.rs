@@ -9,6 +9,8 @@ mod proxies;
 mod raw_streams;
 mod reconnect;
 mod redirects;
+#[cfg(target_os = "linux")]
+mod socket_options;
 mod timeouts;
 #[cfg(feature = "tls")]
 mod tls;

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, fs, rc::Rc, sync::mpsc, thread, time::Duration};
 
-use ws_reactor::{Callbacks, Client, CloseCode, Reactor, ReactorConfig, Server, net::sim::Sim};
+use ws_reactor::{Callbacks, Client, CloseCode, Hub, Reactor, ReactorConfig, Server, net::sim::Sim};
 
 /// How often this thread has slept.
 fn sleeps() -> u64 {
@@ -14,7 +14,7 @@ fn sleeps() -> u64 {
 /// Runs a reactor until a timer stops it after 30 ms. Returns how often the thread has slept.
 fn sleeps_within_30_ms(busy_poll: Duration) -> u64 {
     let mut reactor = Reactor::with_config(ReactorConfig::new().busy_poll(busy_poll)).unwrap();
-    reactor.hub().add_timer(Duration::from_millis(30), |hub| hub.stop());
+    reactor.hub().add_timer(Duration::from_millis(30), Hub::stop);
     let before = sleeps();
     reactor.run().unwrap();
     sleeps() - before

@@ -31,7 +31,7 @@ fn obey(ws: &mut WebSocket<'_>, text: &str, log: &Log) {
             });
         }
         "close" => _ = ws.close(CloseCode::NORMAL, ""),
-        "terminate" => _ = ws.terminate(),
+        "terminate" => ws.terminate(),
         "limit" => ws.set_max_frame_bytes(5),
         "panic" => panic!("deliberate: a message in the middle of a read"),
         _ => {}
