@@ -15,7 +15,7 @@
 
 mod meter;
 
-use std::{env, str::FromStr};
+use std::{env, io, net::TcpStream, str::FromStr};
 
 pub use self::meter::{BEGIN, END, Meter, Next, SHORTEST_MESSAGE, TIME_DIGITS, monotonic};
 use crate::{Failure, refuse, value};
@@ -104,6 +104,20 @@ impl ClientOptions {
         if self.deflate {
             refuse(reason);
         }
+    }
+
+    /// Exits the process if connections are to be opened without waiting.
+    pub fn refuse_busy_connects(&self, reason: &str) {
+        if self.busy && self.work == Work::Connects {
+            refuse(reason);
+        }
+    }
+
+    /// Opens a blocking TCP connection to the feeder.
+    pub fn connect(&self) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect((&*self.host, self.port))?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
     }
 }
 
