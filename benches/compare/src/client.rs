@@ -14,10 +14,14 @@
 //! status 2 if its library does not support an option.
 
 mod meter;
+mod on_tokio;
 
 use std::{env, io, net::TcpStream, str::FromStr};
 
-pub use self::meter::{BEGIN, END, Meter, Next, SHORTEST_MESSAGE, TIME_DIGITS, monotonic};
+pub use self::{
+    meter::{BEGIN, END, Meter, Next, SHORTEST_MESSAGE, TIME_DIGITS, monotonic},
+    on_tokio::{Stream, TokioClient},
+};
 use crate::{Failure, refuse, value};
 
 /// What a client does.
