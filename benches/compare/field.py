@@ -108,6 +108,8 @@ def certificate():
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
              "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+             # rustls does not accept the certificate of a CA from a server.
+             "-addext", "basicConstraints=critical,CA:FALSE",
              "-out", files[0], "-keyout", files[1]],
             check=True, capture_output=True,
         )

@@ -111,8 +111,8 @@ pub trait Kernel: Sealed + fmt::Debug {
     /// The socket is not connected, or the system cannot use it.
     fn adopt(&mut self, socket: ConnectedSocket) -> io::Result<(Self::Stream, PeerAddr)>;
 
-    /// Starts to connect with these options, and registers the stream under `token`. An event follows once the result is
-    /// known.
+    /// Starts to connect with these options, and registers the stream under `token`. An event follows once the result
+    /// is known.
     ///
     /// # Errors
     ///

@@ -7,38 +7,48 @@ use compare::{
     client::{ClientOptions, Meter, Next, Work},
 };
 use ws_reactor::{
-    Client, CloseCode, CloseReason, DeflateConfig, Handler, Handshake, Message, Reactor, ReactorConfig, TlsClientConfig,
-    WebSocket,
+    Client, CloseCode, CloseReason, DeflateConfig, Handler, Handshake, Message, PanicPolicy, Reactor, ReactorConfig,
+    TlsClientConfig, TlsConnector, WebSocket,
 };
 
-struct Measured(Rc<RefCell<Meter>>);
+struct Measured {
+    meter: Rc<RefCell<Meter>>,
+    stopped: bool,
+}
 
 impl Measured {
-    fn after(&self, next: Next, ws: &mut WebSocket<'_>) {
+    fn after(&mut self, next: Next, ws: &mut WebSocket<'_>) {
         match next {
             Next::Receive => {}
-            Next::Send => _ = ws.send(self.0.borrow_mut().request()),
-            Next::Stop => ws.hub().stop(),
+            Next::Send => _ = ws.send(self.meter.borrow_mut().request()),
+            Next::Stop => {
+                self.stopped = true;
+                ws.hub().stop();
+            }
         }
     }
 }
 
 impl Handler for Measured {
     fn on_open(&mut self, ws: &mut WebSocket<'_>, _: &Handshake) {
-        if self.0.borrow().sends_first() {
+        if self.meter.borrow().sends_first() {
             self.after(Next::Send, ws);
         }
     }
 
     fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
-        let next = self.0.borrow_mut().message(message.as_bytes());
+        let next = self.meter.borrow_mut().message(message.as_bytes());
         self.after(next, ws);
+    }
+
+    fn on_close(&mut self, _: &mut WebSocket<'_>, reason: &CloseReason) {
+        assert!(self.stopped, "the connection ended: {reason}");
     }
 }
 
 /// Closes each connection, and opens the next.
 struct Connects {
-    options: Rc<ClientOptions>,
+    opener: Rc<Opener>,
     meter: Rc<RefCell<Meter>>,
 }
 
@@ -47,37 +57,53 @@ impl Handler for Connects {
         ws.close(CloseCode::NORMAL, "");
     }
 
-    fn on_close(&mut self, ws: &mut WebSocket<'_>, _: &CloseReason) {
-        let next = Connects { options: Rc::clone(&self.options), meter: Rc::clone(&self.meter) };
-        let opened = match self.meter.borrow_mut().connected() {
-            true => client(&self.options, next).and_then(|client| Ok(ws.hub().connect(&self.options.url, client)?)),
-            false => return ws.hub().stop(),
-        };
-        opened.expect("the feeder is on this machine");
+    fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {
+        assert!(reason.clean, "the connection failed: {reason}");
+        if !self.meter.borrow_mut().connected() {
+            return ws.hub().stop();
+        }
+        let next = Connects { opener: Rc::clone(&self.opener), meter: Rc::clone(&self.meter) };
+        ws.hub().connect(&self.opener.options.url, self.opener.client(next)).expect("the feeder is on this machine");
     }
 }
 
-fn client(options: &ClientOptions, handler: impl Handler + 'static) -> Result<Client, Failure> {
-    let mut client = Client::new(handler);
-    if let Some(ca) = &options.ca {
-        client = client.tls(TlsClientConfig::trusting_pem_file(ca)?);
+/// What all connections share.
+struct Opener {
+    options: ClientOptions,
+    tls: Option<TlsConnector>,
+}
+
+impl Opener {
+    fn client(&self, handler: impl Handler + 'static) -> Client {
+        let mut client = Client::new(handler);
+        if let Some(tls) = &self.tls {
+            client = client.tls(tls.clone());
+        }
+        if self.options.deflate {
+            client = client.deflate(DeflateConfig::default());
+        }
+        client
     }
-    if options.deflate {
-        client = client.deflate(DeflateConfig::default());
-    }
-    Ok(client)
 }
 
 fn main() -> Result<(), Failure> {
-    let options = Rc::new(ClientOptions::read());
-    let meter = Rc::new(RefCell::new(Meter::new(&options)));
-    let busy_poll = if options.busy { Duration::MAX } else { Duration::ZERO };
-    let mut reactor = Reactor::with_config(ReactorConfig::new().busy_poll(busy_poll))?;
-    let opened = match options.work {
-        Work::Connects => client(&options, Connects { options: Rc::clone(&options), meter: Rc::clone(&meter) })?,
-        _ => client(&options, Measured(Rc::clone(&meter)))?,
+    let options = ClientOptions::read();
+    let tls = match &options.ca {
+        Some(ca) => Some(TlsClientConfig::trusting_pem_file(ca)?.into()),
+        None => None,
     };
-    reactor.connect(&options.url, opened)?;
+    let opener = Rc::new(Opener { options, tls });
+    let options = &opener.options;
+    let meter = Rc::new(RefCell::new(Meter::new(options)));
+    // A failed assertion ends the process.
+    let config = ReactorConfig::new().panic_policy(PanicPolicy::Abort);
+    let busy_poll = if options.busy { Duration::MAX } else { Duration::ZERO };
+    let mut reactor = Reactor::with_config(config.busy_poll(busy_poll))?;
+    let first = match options.work {
+        Work::Connects => opener.client(Connects { opener: Rc::clone(&opener), meter: Rc::clone(&meter) }),
+        _ => opener.client(Measured { meter: Rc::clone(&meter), stopped: false }),
+    };
+    reactor.connect(&options.url, first)?;
     reactor.run()?;
     meter.borrow().report();
     Ok(())

@@ -5,7 +5,7 @@
 
 use std::{
     hint,
-    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
     sync::Arc,
     thread,
@@ -32,9 +32,23 @@ const TEXT: u8 = 0x81;
 const CLOSE: u8 = 0x88;
 const COMPRESSED: u8 = 0x40;
 
-trait Stream: Read + Write {}
+trait Stream: Read + Write {
+    /// Ends the output. Some clients take the end of TLS without an alert for an error.
+    fn end(&mut self) -> io::Result<()>;
+}
 
-impl<S: Read + Write> Stream for S {}
+impl Stream for TcpStream {
+    fn end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for StreamOwned<ServerConnection, TcpStream> {
+    fn end(&mut self) -> io::Result<()> {
+        self.conn.send_close_notify();
+        self.flush()
+    }
+}
 
 fn main() -> Result<(), Failure> {
     let options = Options::read();
@@ -85,8 +99,8 @@ fn serve(stream: TcpStream, tls: Option<Arc<ServerConfig>>) -> Result<(), Failur
     stream.get_mut().write_all(response.as_bytes())?;
     let (bytes, seconds) = (number("bytes") as usize, number("seconds"));
     match path {
-        "/feed" => feed(stream.get_mut(), bytes, seconds, deflate)?,
-        "/paced" => pace(stream.get_mut(), bytes, seconds, number("rate"))?,
+        "/feed" => feed(&mut **stream.get_mut(), bytes, seconds, deflate)?,
+        "/paced" => pace(&mut **stream.get_mut(), bytes, seconds, number("rate"))?,
         _ => {}
     }
     echo(&mut stream)
@@ -174,7 +188,7 @@ fn echo(stream: &mut BufReader<Box<dyn Stream>>) -> Result<(), Failure> {
         frame(head[0], &payload, &mut out);
         stream.get_mut().write_all(&out)?;
         if head[0] == CLOSE {
-            return Ok(());
+            return Ok(stream.get_mut().end()?);
         }
     }
 }
@@ -191,7 +205,7 @@ fn quote(index: u64, bytes: usize) -> Vec<u8> {
             67_000 + line % 900,
             line % 97,
             line % 99_991,
-            line % 3 == 0
+            line.is_multiple_of(3)
         );
         line += 104_729;
     }
