@@ -67,9 +67,6 @@ pub trait Kernel: Sealed + fmt::Debug {
     /// `true` if a read shorter than the buffer has drained the socket, so that the next byte brings an event.
     const SHORT_READ_DRAINS: bool;
 
-    /// `true` if the clock runs while the reactor works. The clock of a simulated system moves only while it waits.
-    const CLOCK_RUNS: bool;
-
     /// Appends events to `events`. Waits until an event occurs, `timeout` passes (`None`: no limit), or [`Wake::wake`]
     /// is called.
     ///
@@ -82,6 +79,9 @@ pub trait Kernel: Sealed + fmt::Debug {
 
     /// Current time of the monotonic clock.
     fn now(&self) -> Instant;
+
+    /// The clock, if it runs while the reactor works. The clock of a simulated system moves only while it waits.
+    fn running_clock(&self) -> Option<fn() -> Instant>;
 
     /// A handle that ends [`poll`](Self::poll) from any thread.
     fn waker(&self) -> Arc<dyn Wake>;

@@ -155,7 +155,6 @@ impl Kernel for System {
 
     // True for epoll by epoll(7), question 9, and for kqueue. On Windows mio watches again only after WouldBlock.
     const SHORT_READ_DRAINS: bool = cfg!(unix);
-    const CLOCK_RUNS: bool = true;
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         match self.poll.poll(&mut self.events, timeout) {
@@ -176,6 +175,10 @@ impl Kernel for System {
 
     fn now(&self) -> Instant {
         Instant::now()
+    }
+
+    fn running_clock(&self) -> Option<fn() -> Instant> {
+        Some(Instant::now)
     }
 
     fn waker(&self) -> Arc<dyn Wake> {

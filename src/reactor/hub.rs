@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     buffer::Bytes,
-    net::{CommandQueue, Randomness, Wake},
+    net::{CommandQueue, Kernel},
     peer_addr::PeerAddr,
     protocol::{
         Side,
@@ -80,6 +80,8 @@ pub struct Hub {
     pub(super) histories: Histories,
     pub(crate) pools: Pools,
     pub(super) now: Instant,
+    /// The clock, if it runs while the reactor works.
+    pub(super) clock: Option<fn() -> Instant>,
     /// Number of the current turn.
     pub(super) turn: u64,
     pub(crate) stats: Stats,
@@ -102,20 +104,15 @@ pub struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(
-        config: &ReactorConfig,
-        ids: IdSource,
-        now: Instant,
-        waker: Arc<dyn Wake>,
-        random: Randomness,
-    ) -> Self {
+    pub(super) fn new(config: &ReactorConfig, ids: IdSource, kernel: &mut impl Kernel) -> Self {
         Hub {
             outbounds: Outbounds::new(ids.clone()),
             timers: Timers::new(ids),
             topics: Topics::default(),
             histories: Histories::default(),
-            pools: Pools::new(config, random),
-            now,
+            pools: Pools::new(config, kernel.random()),
+            now: kernel.now(),
+            clock: kernel.running_clock(),
             turn: 0,
             stats: Stats::default(),
             callback: CallbackScope::new(),
@@ -123,7 +120,7 @@ impl Hub {
             deliveries_left: 0,
             excess: Excess::new(config.excess_output_bytes),
             running: Running::Yes,
-            command_queue: Arc::new(CommandQueue::new(config.remote_commands, waker)),
+            command_queue: Arc::new(CommandQueue::new(config.remote_commands, kernel.waker())),
             pending: Rc::default(),
             connection_counts: ConnectionCounts::default(),
             warned: None,

@@ -27,6 +27,7 @@ mod metrics;
 mod panic;
 mod pools;
 mod remote;
+mod share;
 mod shutdown;
 mod sim;
 mod slow_turn;
@@ -77,6 +78,7 @@ pub(crate) use self::{
     id::IdSource,
     listen::{Service, admission::PendingHandshake},
     pools::Pools,
+    share::Share,
 };
 #[cfg(any(test, fuzzing, measuring))]
 pub(crate) use self::{publish::topics::Topics, timer::timers::Timers};
@@ -176,12 +178,12 @@ impl Reactor {
 impl<K: Kernel> Reactor<K> {
     /// Creates a reactor on the given system, such as [`Sim`](crate::net::sim::Sim).
     pub fn on(mut kernel: K, config: ReactorConfig) -> Self {
-        let (ids, random) = (IdSource::new(), kernel.random());
+        let ids = IdSource::new();
         Reactor {
             inbounds: Inbounds::new(),
             listeners: Listeners::new(ids.clone()),
             dialer: Dialer::new(kernel.waker()),
-            hub: Hub::new(&config, ids.clone(), kernel.now(), kernel.waker(), random),
+            hub: Hub::new(&config, ids.clone(), &mut kernel),
             reader: Reader::new(&config),
             events: Vec::new(),
             commands: VecDeque::new(),

@@ -15,16 +15,16 @@ impl<K: Kernel> Reactor<K> {
         let until = self.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
         let timeout = until.into_iter().chain(timeout).min();
         let spin = timeout.unwrap_or(Duration::MAX).min(self.config.busy_poll);
-        if spin.is_zero() || !K::CLOCK_RUNS {
+        let Some(clock) = self.hub.clock.filter(|_| !spin.is_zero()) else {
             return self.kernel.poll(&mut self.events, timeout);
-        }
+        };
         let mut spun = Duration::ZERO;
         while spun < spin {
             self.kernel.poll(&mut self.events, Some(Duration::ZERO))?;
             if !self.events.is_empty() || self.has_work() {
                 return Ok(());
             }
-            spun = self.kernel.now().saturating_duration_since(now);
+            spun = clock().saturating_duration_since(now);
         }
         match timeout {
             Some(timeout) if timeout <= spun => Ok(()),

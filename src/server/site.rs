@@ -39,8 +39,8 @@ pub(crate) struct HttpConfig {
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) flash_policy: bool,
     pub(crate) healthcheck: bool,
-    /// Requests handled for one connection before other connections get their turn.
-    pub(crate) request_budget: usize,
+    /// Messages handled for one connection before other connections get their turn.
+    pub(crate) message_budget: usize,
     pub(crate) date: DateClock,
 }
 

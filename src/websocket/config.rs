@@ -30,10 +30,11 @@ pub struct WebSocketConfig {
     /// The time-out does not run while reading is suspended. Where the ping left slowly behind other output, up to
     /// three times as long is allowed.
     pub pong_timeout: Duration,
-    /// Messages and control frames handled for one connection before other connections get their turn. An HTTP request
-    /// counts as four. Default 1024.
+    /// Messages and control frames handled for one connection before other connections get their turn. Default 2048. An
+    /// HTTP request counts as eight. 0 counts as 1.
     ///
-    /// 0 counts as 1.
+    /// Other connections also get their turn when the messages of a connection have taken 250 µs, which is looked at
+    /// after each 64 messages.
     pub message_budget: usize,
     /// Output limits and timeouts of the stream. Default [`StreamConfig::default`].
     pub stream: StreamConfig,
@@ -60,7 +61,7 @@ impl Default for WebSocketConfig {
             limits: MessageLimits::default(),
             ping_after: Some(Duration::from_secs(20)),
             pong_timeout: Duration::from_secs(20),
-            message_budget: 1024,
+            message_budget: 2048,
             stream: StreamConfig::default(),
         }
     }
@@ -189,7 +190,7 @@ impl ServerConfig {
             trusted_proxies: TrustedProxies::default(),
             flash_policy: self.flash_policy,
             healthcheck: self.healthcheck,
-            request_budget: self.websocket.message_budget.div_ceil(4),
+            message_budget: self.websocket.message_budget,
             date: DateClock::default(),
         }
     }

@@ -19,7 +19,7 @@ use crate::{
         framing::MAX_HEADER_BYTES,
         incoming::Incoming,
     },
-    reactor::{Attempt, Phase, Pools, Retry, Stream, StreamHandler, TimerId},
+    reactor::{Attempt, Phase, Pools, Retry, Share, Stream, StreamHandler, TimerId},
 };
 
 /// Bytes that compressed messages of one connection may inflate to in one turn.
@@ -235,7 +235,7 @@ impl StreamHandler for Session {
     /// Decodes input within the budget, until a pause or the output limit; the rest is handed back.
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
         let id = stream.id();
-        let (mut at, mut left) = (0, self.config.message_budget.max(1));
+        let (mut at, mut share) = (0, Share::new(self.config.message_budget));
         let (mut heard, mut in_runs) = (false, true);
         self.decoder.renew_inflation(stream.hub.turn() as u32, INFLATION_BUDGET_BYTES);
         while at < data.len() {
@@ -243,14 +243,14 @@ impl StreamHandler for Session {
             if !matches!(phase, Phase::Open | Phase::Closing) {
                 break;
             }
-            if left == 0 || waits {
+            if waits || share.is_spent(stream.hub) {
                 stream.unread(data.len() - at);
                 break;
             }
             // After `close` the handler gets no more messages, but the close frame of the peer must still be found.
             let (open, rest) = (phase == Phase::Open, &mut data[at..]);
             let Some(whole) = self.decoder.whole_message(rest, self.receiver.limits) else {
-                left -= 1;
+                share.spend(1);
                 if mem::take(&mut heard) {
                     self.liveness.on_frame(stream.hub.now());
                 }
@@ -263,13 +263,14 @@ impl StreamHandler for Session {
                 continue;
             };
             if open && in_runs && whole.is_text && whole.end < rest.len() {
-                let (used, count) = self.deliver_run(stream, rest, left);
-                (at, left) = (at + used, left - count);
+                let (used, count) = self.deliver_run(stream, rest, share.items());
+                share.spend(count);
+                at += used;
                 // Text that is not UTF-8 is found by decoding the messages one by one.
                 (heard, in_runs) = (heard || count > 0, count > 0);
                 continue;
             }
-            left -= 1;
+            share.spend(1);
             let message = match self.decoder.message(&whole, rest) {
                 Ok(message) => message,
                 Err(error) => {

@@ -29,7 +29,6 @@ impl Kernel for Sim {
     type Listener = SimListener;
 
     const SHORT_READ_DRAINS: bool = true;
-    const CLOCK_RUNS: bool = false;
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         self.timeout = timeout;
@@ -51,6 +50,10 @@ impl Kernel for Sim {
 
     fn now(&self) -> Instant {
         self.start + self.elapsed
+    }
+
+    fn running_clock(&self) -> Option<fn() -> Instant> {
+        None
     }
 
     fn waker(&self) -> Arc<dyn Wake> {

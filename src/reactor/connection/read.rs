@@ -43,7 +43,7 @@ impl<K: Kernel> Reactor<K> {
     /// Reads input within the budget and passes it to the handler.
     pub(in crate::reactor) fn read_from(&mut self, key: usize) {
         let whole = self.config.read_budget_bytes.max(1);
-        let mut left = whole;
+        let (mut left, mut full) = (whole, 0);
         if let Some(outbound) = self.hub.outbounds.at_mut(key) {
             outbound.state.on_read();
         }
@@ -59,6 +59,7 @@ impl<K: Kernel> Reactor<K> {
                 has_backlog: inbound.backlog.is_some(),
                 readable: inbound.readable,
                 expected: inbound.expected as usize,
+                full,
             };
             let most = match ReadPlan::new(state, self.reader.budget(left, whole)) {
                 ReadPlan::Read(most) => most.min(outbound.read_limit()),
@@ -87,6 +88,7 @@ impl<K: Kernel> Reactor<K> {
                     Err(error) => return self.on_read_error(key, error),
                 };
             inbound.readable = more || inbound.hangup;
+            full = if length == most { length } else { 0 };
             outbound.count_read(length);
             self.hub.stats.bytes_in += length as u64;
             left = left.saturating_sub(taken.max(1));

@@ -1,7 +1,11 @@
 //! The decision about the next read of a connection, without sockets.
 
-/// Bytes of a read, unless more are expected.
+/// Bytes of the first read of a turn, unless more are expected. After each read that was full, the next asks for twice as
+/// much, up to [`LARGEST_READ`]: a fast sender costs fewer system calls, and an idle connection touches little memory.
 pub(in crate::reactor) const DEFAULT_READ: usize = 64 * 1024;
+
+/// Bytes of a read, unless more are expected, if the reads before it were full.
+const LARGEST_READ: usize = 256 * 1024;
 
 /// Bytes of a read inside a frame that does not fit the buffer, and about the bytes read of it per turn. The frame
 /// arrives in pieces anyway; small ones keep the wait of other connections short.
@@ -23,6 +27,8 @@ pub(in crate::reactor) struct ReadState {
     pub(in crate::reactor) readable: bool,
     /// Bytes that the handler expects next and that belong together.
     pub(in crate::reactor) expected: usize,
+    /// Length of the last read in this turn, if the read was full.
+    pub(in crate::reactor) full: usize,
 }
 
 /// Budgets before a read, in bytes.
@@ -86,6 +92,7 @@ impl ReadPlan {
         let wanted = match (budget.turn_is_spent, in_pieces) {
             (true, _) => OVER_BUDGET_READ,
             (_, true) => OVERSIZE_READ,
+            _ if state.expected == 0 => (2 * state.full).clamp(DEFAULT_READ, LARGEST_READ),
             _ => state.expected + DEFAULT_READ,
         };
         ReadPlan::Read(wanted.min(budget.buffer).min(budget.left.max(DEFAULT_READ)))
@@ -97,7 +104,7 @@ mod tests {
     use super::*;
 
     const STATE: ReadState =
-        ReadState { may_read: true, handshaking: false, has_backlog: false, readable: true, expected: 0 };
+        ReadState { may_read: true, handshaking: false, has_backlog: false, readable: true, expected: 0, full: 0 };
     const BUFFER: usize = 1024 * 1024;
     const BUDGET: ReadBudget =
         ReadBudget { buffer: BUFFER, left: BUFFER, spent: 0, turn_is_spent: false, tls_step_allowed: false };
@@ -134,6 +141,16 @@ mod tests {
         let little = ReadBudget { left: 1, ..BUDGET };
         check(ReadState { expected: 300_000, ..STATE }, little, ReadPlan::Read(DEFAULT_READ));
         check(STATE, ReadBudget { buffer: 100, ..BUDGET }, ReadPlan::Read(100));
+    }
+
+    #[test]
+    fn read_after_a_full_one_asks_for_twice_as_much_up_to_a_limit() {
+        let state = |full| ReadState { full, ..STATE };
+        check(state(DEFAULT_READ), BUDGET, ReadPlan::Read(2 * DEFAULT_READ));
+        check(state(2 * DEFAULT_READ), BUDGET, ReadPlan::Read(4 * DEFAULT_READ));
+        check(state(4 * DEFAULT_READ), BUDGET, ReadPlan::Read(LARGEST_READ));
+        check(state(4 * DEFAULT_READ), SPENT, ReadPlan::Read(OVER_BUDGET_READ));
+        check(ReadState { expected: 1000, ..state(DEFAULT_READ) }, BUDGET, ReadPlan::Read(1000 + DEFAULT_READ));
     }
 
     #[test]

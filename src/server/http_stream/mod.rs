@@ -45,8 +45,11 @@ use crate::{
         response,
     },
     protocol::Side,
-    reactor::{PendingHandshake, Stream, StreamHandler, Wakeup},
+    reactor::{PendingHandshake, Share, Stream, StreamHandler, Wakeup},
 };
+
+/// How many messages a request counts as.
+const MESSAGES_PER_REQUEST: usize = 8;
 
 /// The protocol of a server's connection.
 pub(crate) struct HttpStream<S: Site> {
@@ -123,8 +126,8 @@ impl<S: Site> HttpStream<S> {
     /// Takes input as far as requests are wanted, and returns how much was used.
     fn read(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
         let mut at = usize::from(mem::take(&mut self.is_repeated));
-        let mut budget = self.site.config().request_budget.max(1);
-        while self.reads(stream) && budget > 0 {
+        let mut share = Share::new(self.site.config().message_budget);
+        while self.reads(stream) && !share.is_spent(stream.hub) {
             if self.requests == 0 && !self.scan(stream, &data[at..]) {
                 return data.len();
             }
@@ -145,7 +148,7 @@ impl<S: Site> HttpStream<S> {
             match event {
                 None => break,
                 Some(HttpEvent::Request(head)) => {
-                    budget -= 1;
+                    share.spend(MESSAGES_PER_REQUEST);
                     match self.request(stream, head) {
                         Ok(request) => self.on_request(stream, request),
                         Err(error) => self.refuse_request(stream, error),
