@@ -119,6 +119,13 @@ pub trait Kernel: Sealed + fmt::Debug {
     /// The attempt cannot be started.
     fn connect(&mut self, to: &Endpoint, options: &SocketOptions, token: usize) -> io::Result<Self::Stream>;
 
+    /// Ends the events of a registered stream, until it is registered again. It has an event then if it is ready.
+    ///
+    /// # Errors
+    ///
+    /// The system refused.
+    fn deregister(&mut self, stream: &mut Self::Stream) -> io::Result<()>;
+
     /// Returns `true` if a stream is connected. `false` while the attempt is under way.
     ///
     /// # Errors

@@ -251,6 +251,10 @@ impl Kernel for System {
         self.poll.registry().register(&mut stream.stream, Token(token), Interest::READABLE | Interest::WRITABLE)
     }
 
+    fn deregister(&mut self, stream: &mut SystemStream) -> io::Result<()> {
+        self.poll.registry().deregister(&mut stream.stream)
+    }
+
     fn read(&mut self, stream: &mut SystemStream, buffer: &mut [u8]) -> io::Result<usize> {
         let read = stream.stream.read(buffer)?;
         if stream.quickack {

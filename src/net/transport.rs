@@ -169,6 +169,16 @@ impl<S> Transport<S> {
         }
     }
 
+    /// The stream below. `None` if it is not connected yet.
+    pub(crate) fn stream_mut(&mut self) -> Option<&mut S> {
+        match self {
+            Transport::Dialing => None,
+            Transport::Plain(stream) => Some(stream),
+            #[cfg(feature = "tls")]
+            Transport::Tls(session) => session.stream_mut(),
+        }
+    }
+
     /// Drops accepted bytes that wait to be written, and returns their number as ciphertext.
     pub(crate) fn drop_held_output(&mut self) -> usize {
         match self {

@@ -12,6 +12,7 @@ mod publish;
 
 mod close;
 
+mod busy;
 mod callback_scope;
 mod calls;
 mod commands;
@@ -45,6 +46,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::{
+    busy::Alone,
+    connection::{inbounds::Inbounds, reader::Reader},
+    dial::dialer::Dialer,
+    hub::Running,
+    listen::{Streams, listeners::Listeners},
+    remote::Command,
+    slow_turn::Watch,
+    token::Token,
+    trim::Trim,
+};
 pub use self::{
     config::{OutputLimits, Overflow, PanicPolicy, ReactorConfig, StreamConfig},
     connection::outbound::counts::ConnectionStats,
@@ -60,16 +72,6 @@ pub use self::{
     slow_turn::SlowTurn,
     stats::Stats,
     stream::{Stream, StreamHandler},
-};
-use self::{
-    connection::{inbounds::Inbounds, reader::Reader},
-    dial::dialer::Dialer,
-    hub::Running,
-    listen::{Streams, listeners::Listeners},
-    remote::Command,
-    slow_turn::Watch,
-    token::Token,
-    trim::Trim,
 };
 pub(crate) use self::{
     connection::{ping_mark::PingProgress, state::Phase},
@@ -142,6 +144,7 @@ pub struct Reactor<K: Kernel = System> {
     /// Timer that ends a graceful shutdown.
     shutdown_timer: Option<TimerId>,
     trim: Trim,
+    alone: Alone,
     config: ReactorConfig,
 }
 
@@ -192,6 +195,7 @@ impl<K: Kernel> Reactor<K> {
             watch: None,
             shutdown_timer: None,
             trim: Trim::default(),
+            alone: Alone::default(),
             kernel,
             config,
         }

@@ -14,21 +14,20 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn wait(&mut self, now: Instant, timeout: Option<Duration>) -> io::Result<()> {
         let until = self.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
         let timeout = until.into_iter().chain(timeout).min();
-        let spin = timeout.unwrap_or(Duration::MAX).min(self.config.busy_poll);
-        let Some(clock) = self.hub.clock.filter(|_| !spin.is_zero()) else {
+        let Some(clock) = self.hub.clock.filter(|_| !self.config.busy_poll.is_zero()) else {
             return self.kernel.poll(&mut self.events, timeout);
         };
-        let mut spun = Duration::ZERO;
-        while spun < spin {
-            self.kernel.poll(&mut self.events, Some(Duration::ZERO))?;
-            if !self.events.is_empty() || self.has_work() {
-                return Ok(());
-            }
-            spun = clock().saturating_duration_since(now);
+        if timeout == Some(Duration::ZERO) {
+            return self.poll_at_once();
         }
+        let spin = timeout.unwrap_or(Duration::MAX).min(self.config.busy_poll);
+        let Some(spun) = self.poll_busily(clock, now, spin)? else { return Ok(()) };
         match timeout {
             Some(timeout) if timeout <= spun => Ok(()),
-            timeout => self.kernel.poll(&mut self.events, timeout.map(|timeout| timeout - spun)),
+            timeout => {
+                self.poll_all();
+                self.kernel.poll(&mut self.events, timeout.map(|timeout| timeout - spun))
+            }
         }
     }
 
@@ -57,7 +56,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    fn has_work(&self) -> bool {
+    pub(super) fn has_work(&self) -> bool {
         let hub = &self.hub;
         !hub.deferred.is_empty()
             || !self.reader.is_idle()
@@ -73,7 +72,9 @@ impl<K: Kernel> Reactor<K> {
 impl std::os::fd::AsRawFd for Reactor<System> {
     /// The descriptor of the poll, for loops that watch descriptors: readable when an event is waiting.
     ///
-    /// Timers do not make the descriptor readable: see [`next_deadline`](Reactor::next_deadline).
+    /// Timers do not make the descriptor readable: see [`next_deadline`](Reactor::next_deadline). With
+    /// [`ReactorConfig::busy_poll`](crate::ReactorConfig::busy_poll) the descriptor is not enough: a connection may be
+    /// out of the poll between two turns.
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
         self.kernel.as_raw_fd()
     }

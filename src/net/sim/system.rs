@@ -151,6 +151,11 @@ impl Kernel for Sim {
         Ok(())
     }
 
+    /// Only a loop that polls without sleeping asks for it, and its clock runs.
+    fn deregister(&mut self, _: &mut SimStream) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn read(&mut self, stream: &mut SimStream, buffer: &mut [u8]) -> io::Result<usize> {
         let index = stream.peer.0;
         if let Some(kind) = self.fault_of_moment(index, Peer::has_lasting_input) {

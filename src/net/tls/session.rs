@@ -50,6 +50,11 @@ pub(crate) struct Session<S> {
 }
 
 impl<S> Session<S> {
+    /// The stream below.
+    pub(crate) fn stream_mut(&mut self) -> Option<&mut S> {
+        self.carrier.stream_mut()
+    }
+
     /// A server session.
     pub(crate) fn new(carrier: Transport<S>, config: Arc<ServerConfig>) -> io::Result<Self> {
         let tls = ServerConnection::new(config).map_err(io::Error::other)?;

@@ -1,8 +1,21 @@
 //! Polling without sleeping: the sleeps of the thread are counted by the system.
 
-use std::{cell::Cell, fs, rc::Rc, sync::mpsc, thread, time::Duration};
+use std::{
+    cell::Cell,
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    rc::Rc,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
-use ws_reactor::{Callbacks, Client, CloseCode, Hub, Reactor, ReactorConfig, Server, net::sim::Sim};
+use socket2::SockRef;
+use ws_reactor::{
+    BlockingSocket, Callbacks, Client, CloseCode, CloseReason, Hub, Reactor, ReactorConfig, Server, Stream,
+    StreamHandler, net::sim::Sim,
+};
 
 /// How often this thread has slept.
 fn sleeps() -> u64 {
@@ -73,4 +86,147 @@ fn simulated_system_whose_clock_stands_still_is_not_polled_forever() {
     reactor.kernel_mut().advance(Duration::from_secs(61));
     reactor.settle().unwrap();
     assert!(fired.get());
+}
+
+/// Messages by which a connection is surely out of the poll.
+const MANY: usize = 200;
+
+/// A raw stream that counts the bytes it receives, and stops the loop after `stop_after`.
+struct Counter {
+    received: Rc<Cell<usize>>,
+    stop_after: usize,
+}
+
+impl StreamHandler for Counter {
+    fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+        self.received.set(self.received.get() + data.len());
+        if self.received.get() == self.stop_after {
+            stream.hub().stop();
+        }
+    }
+}
+
+/// A reactor that polls without sleeping for `busy_poll`, connected to a socket of the test.
+fn connected(busy_poll: Duration, handler: impl StreamHandler + 'static) -> (Reactor, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut reactor = Reactor::with_config(ReactorConfig::new().busy_poll(busy_poll)).unwrap();
+    reactor.connect_stream(&listener.local_addr().unwrap().to_string(), handler).unwrap();
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    let (peer, _) = listener.accept().unwrap();
+    peer.set_nodelay(true).unwrap();
+    (reactor, peer)
+}
+
+/// Sends bytes one by one, each after the one before was received.
+fn send_one_by_one(reactor: &mut Reactor, peer: &mut TcpStream, received: &Cell<usize>) {
+    for _ in 0..MANY {
+        let before = received.get();
+        peer.write_all(b"x").unwrap();
+        while received.get() == before {
+            reactor.turn(Some(Duration::from_secs(1))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn connection_that_was_alone_is_woken_after_the_busy_time_and_among_others() {
+    for busy_poll in [Duration::from_millis(2), Duration::MAX] {
+        let received = Rc::new(Cell::new(0));
+        let handler = Counter { received: Rc::clone(&received), stop_after: MANY + 2 };
+        let (mut reactor, mut peer) = connected(busy_poll, handler);
+        let echo = Server::new(|_| Callbacks::new().on_message(|ws, message| _ = ws.send(message)));
+        let addr = reactor.listen("127.0.0.1:0", echo).unwrap().addr;
+        send_one_by_one(&mut reactor, &mut peer, &received);
+        // Another connection is accepted and served meanwhile.
+        let other = thread::spawn(move || {
+            let mut socket = BlockingSocket::connect(&format!("ws://{addr}")).unwrap();
+            for _ in 0..MANY {
+                socket.send("hello").unwrap();
+                assert_eq!(socket.receive().unwrap().as_text(), Some("hello"));
+            }
+            peer.write_all(b"x").unwrap();
+            thread::sleep(Duration::from_millis(20));
+            peer.write_all(b"x").unwrap();
+            peer
+        });
+        reactor.run().unwrap();
+        other.join().unwrap();
+        assert_eq!(received.get(), MANY + 2);
+    }
+}
+
+/// A raw stream that counts its input and its end, and pauses after [`MANY`] reads.
+struct Pausing {
+    received: Rc<Cell<usize>>,
+    ends: Rc<Cell<usize>>,
+    paused: bool,
+}
+
+impl StreamHandler for Pausing {
+    fn on_data(&mut self, stream: &mut Stream<'_>, _: &mut [u8]) {
+        self.received.set(self.received.get() + 1);
+        if self.paused && self.received.get() == MANY {
+            let id = stream.id();
+            stream.hub().pause(id);
+        }
+    }
+
+    fn on_close(&mut self, stream: &mut Stream<'_>, _: &CloseReason) {
+        self.ends.set(self.ends.get() + 1);
+        stream.hub().stop();
+    }
+}
+
+#[test]
+fn end_of_a_connection_that_was_alone_is_noticed_also_while_it_is_paused() {
+    for paused in [false, true] {
+        let (received, ends) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let handler = Pausing { received: Rc::clone(&received), ends: Rc::clone(&ends), paused };
+        let (mut reactor, mut peer) = connected(Duration::MAX, handler);
+        send_one_by_one(&mut reactor, &mut peer, &received);
+        // Unread input makes it a reset, which a paused connection notices.
+        peer.write_all(b"unread by the reactor").unwrap();
+        SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(peer);
+        reactor.run().unwrap();
+        assert_eq!(ends.get(), 1);
+    }
+}
+
+#[test]
+fn large_output_of_a_connection_that_was_alone_leaves() {
+    let received = Rc::new(Cell::new(0));
+    let handler = Counter { received: Rc::clone(&received), stop_after: MANY + 1 };
+    let (mut reactor, mut peer) = connected(Duration::MAX, handler);
+    send_one_by_one(&mut reactor, &mut peer, &received);
+    let id = reactor.hub().connections().next().unwrap();
+    reactor.hub().write(id, &vec![7; 8 << 20]);
+    let reader = thread::spawn(move || {
+        let mut bytes = vec![0; 8 << 20];
+        peer.read_exact(&mut bytes).unwrap();
+        peer.write_all(b"x").unwrap();
+        assert!(bytes.iter().all(|byte| *byte == 7));
+        peer
+    });
+    reactor.run().unwrap();
+    reader.join().unwrap();
+}
+
+#[test]
+fn connection_in_the_place_of_one_that_was_alone_is_served() {
+    let received = Rc::new(Cell::new(0));
+    let handler = |stop_after| Counter { received: Rc::clone(&received), stop_after };
+    let (mut reactor, mut peer) = connected(Duration::MAX, handler(usize::MAX));
+    send_one_by_one(&mut reactor, &mut peer, &received);
+    drop(peer);
+    while reactor.hub().stats().connections > 0 {
+        reactor.turn(Some(Duration::from_secs(1))).unwrap();
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    reactor.connect_stream(&listener.local_addr().unwrap().to_string(), handler(2 * MANY + 1)).unwrap();
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    let (mut peer, _) = listener.accept().unwrap();
+    send_one_by_one(&mut reactor, &mut peer, &received);
+    peer.write_all(b"x").unwrap();
+    reactor.run().unwrap();
 }
