@@ -40,6 +40,7 @@
 //! | test a handler without sockets | [`TestSocket`] |
 //! | test a whole server in virtual time | [`net::sim`] |
 //! | know the time-outs, and what a slow line needs | [`guide::timeouts`] |
+//! | lower the latency: busy polling, options of sockets | [`guide::latency`], [`SocketOptions`] |
 //! | migrate from em-websocket | the module [`em_websocket`] |
 //!
 //! # Threads

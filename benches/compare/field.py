@@ -22,6 +22,7 @@ THEIR_TARGET = TARGET / "compare"
 NODE = THEIR_TARGET / "node"
 NGINX = shutil.which("nginx", path=os.pathsep.join([os.environ["PATH"], "/usr/sbin"]))
 LOAD = TARGET / "release" / "examples" / "load"
+SECOND_CORE = min(1, os.cpu_count() - 1)
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Server:
 
 
 def build(peers, wanted):
-    """Builds all servers that are available on this machine. The canary and ours come first."""
+    """Builds all servers that are available on this machine, and all clients. The canary and ours come first."""
     run("cargo", "build", "--release", "--examples", cwd=ROOT)
     run("cargo", "build", "--release", "--target-dir", THEIR_TARGET, cwd=HERE)
     theirs = THEIR_TARGET / "release"
@@ -61,7 +62,8 @@ def build(peers, wanted):
         NODE.mkdir(parents=True, exist_ok=True)
         run("npm", "install", "--silent", "--prefix", NODE, "ws", "bufferutil")
     servers.append(Server("Node ws", ("node", HERE / "src" / "node_ws.mjs"), slow=True))
-    if subprocess.run(["ruby", "-e", "require 'em-websocket'"], capture_output=True).returncode == 0:
+    em_websocket = ["ruby", "-e", "require 'em-websocket'"]
+    if shutil.which("ruby") and subprocess.run(em_websocket, capture_output=True).returncode == 0:
         servers.append(Server("em-websocket", ("ruby", HERE / "src" / "em_websocket.rb"), slow=True))
     servers.append(Server("hyper", http=(theirs / "http_hyper",)))
     servers.append(Server("Node http", http=("node", HERE / "src" / "node_http.mjs")))
@@ -70,19 +72,28 @@ def build(peers, wanted):
     return [server for server in servers if not wanted or server.name in (OURS, CANARY, *wanted)]
 
 
+def clients(wanted):
+    """The clients that `build` has built. The canary, a client without a library, and ours come first."""
+    names = {CANARY: "raw", OURS: "ws_reactor"}
+    names |= {name: name.replace("-", "_") for name in ("nexus-web", "boomnet", "tungstenite", "fastwebsockets",
+                                                        "tokio-tungstenite", "yawc")}
+    programs = [Server(name, (THEIR_TARGET / "release" / f"client_{file}",)) for name, file in names.items()]
+    return [client for client in programs if not wanted or client.name in (OURS, CANARY, *wanted)]
+
+
 def run(*command, cwd=None):
     subprocess.run([str(word) for word in command], cwd=cwd, check=True)
 
 
 class Running:
-    """A server process on the first core."""
+    """A server process on a core, the first by default."""
 
-    def __init__(self, server, arguments):
+    def __init__(self, server, arguments, core=0):
         command = server.command_for(arguments)
         if not command:
             raise Refused(f"{server.name} has no program for {arguments}")
         environment = {**os.environ, "NODE_MODULES": str(NODE / "node_modules")}
-        command = ["taskset", "-c", "0", *map(str, command), "--listen", "127.0.0.1:0"]
+        command = ["taskset", "-c", str(core), *map(str, command), "--listen", "127.0.0.1:0"]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         line = self.process.stderr.readline()
         match = re.match(r"listening on (\S+)", line)
@@ -94,6 +105,9 @@ class Running:
     def end(self):
         self.process.kill()
         self.process.wait()
+
+
+FEEDER = Server("feeder", (THEIR_TARGET / "release" / "feeder",))  # the server of the measured clients
 
 
 class Refused(Exception):

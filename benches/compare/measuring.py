@@ -1,11 +1,11 @@
 """Measures a scenario: all servers in alternating time slices, without the rounds that other processes disturbed."""
 
 import json
-import os
 import statistics
 import subprocess
 
-from field import CANARY, LOAD, Refused, Running
+from field import CANARY, FEEDER, LOAD, SECOND_CORE, Refused, Running
+from scenarios import CLIENT
 
 CANARY_LOAD = ("echo", ("--bytes", 16, "--connections", 100))
 CANARY_SECONDS = 0.2
@@ -21,8 +21,7 @@ class Load:
         command = [LOAD, kind, running.url, "--pid", running.process.pid, "--spin", "--json"]
         command += ["--seconds", seconds, *arguments]
         command += [] if kind == "idle" else ["--paced"]
-        core = min(1, os.cpu_count() - 1)
-        command = ["taskset", "-c", str(core), *map(str, command)]
+        command = ["taskset", "-c", str(SECOND_CORE), *map(str, command)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def slice(self):
@@ -60,17 +59,53 @@ class Contender:
         self.running.end()
 
 
-def measure(scenario, servers, tls, rounds, seconds):
+class Client:
+    """A measured client on the first core. Each slice is a process of its own, with a feeder of its own."""
+
+    PROBE_SECONDS = 0.01  # of the run that shows whether the library supports the options
+
+    def __init__(self, client, scenario, tls, seconds):
+        self.name, self.slow, self.slices, self.failed = client.name, False, [], None
+        self.command, self.seconds, self.tls = client.command, seconds, tls if scenario.tls else ()
+        self.options = [*scenario.load, *(("--ca", tls[1]) if scenario.tls else ())]
+        self.run(self.PROBE_SECONDS)
+
+    def run(self, seconds):
+        feeder = Running(FEEDER, self.tls, SECOND_CORE)
+        try:
+            url = feeder.url.replace("127.0.0.1", "localhost") if self.tls else feeder.url
+            command = ["taskset", "-c", "0", *self.command, url, *self.options, "--seconds", seconds]
+            done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+        finally:
+            feeder.end()
+        if done.returncode == 2:
+            raise Refused(done.stderr.strip())
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    def slice(self):
+        if not self.failed:
+            measured = self.run(self.seconds)
+            if measured is None:
+                self.failed = "a message is missing, or the connection ended"
+            self.slices.append(measured)
+
+    def end(self):
+        pass
+
+
+def measure(scenario, servers, entrants, tls, rounds, seconds):
+    """Measures the entrants: the servers, or the clients."""
     rounds, seconds = scenario.rounds or rounds, scenario.seconds or seconds
     canary = Running(servers[0], [])
     canary_load = Load(canary, *CANARY_LOAD, CANARY_SECONDS)
     contenders, canaries = [], []
     try:
-        for server in servers:
-            if server.name == CANARY and not scenario.canary:
+        for entrant in entrants:
+            if entrant.name == CANARY and not scenario.canary:
                 continue
             try:
-                contenders.append(Contender(server, scenario, tls, seconds))
+                kind = Client if scenario.kind == CLIENT else Contender
+                contenders.append(kind(entrant, scenario, tls, seconds))
             except Refused:
                 pass
         for round_ in range(rounds + WARM_UP_ROUNDS if scenario.kind != "idle" else 1):

@@ -1,4 +1,4 @@
-"""The comparison as an SVG picture: a row per scenario, a dot per server; the further right, the higher the cost."""
+"""The comparison as an SVG picture: a row per scenario, a dot per program; the further right, the higher the cost."""
 
 import math
 from html import escape
@@ -11,7 +11,8 @@ MINIMUM, MAXIMUM = 0.5, 64.0  # of the axis, as multiples of our cost
 COLOURS = {
     OURS: "#d6336c", CANARY: "#868e96", "uWebSockets": "#1c7ed6", "fastwebsockets": "#2f9e44",
     "tokio-tungstenite": "#f08c00", "sockudo-ws": "#9c36b5", "wtx": "#0c8599", "ws-rs": "#5c940d", "Node ws": "#495057",
-    "em-websocket": "#c92a2a", "nginx": "#087f5b", "hyper": "#e8590c", "Node http": "#364fc7",
+    "em-websocket": "#c92a2a", "nginx": "#087f5b", "hyper": "#e8590c", "Node http": "#364fc7", "nexus-web": "#1c7ed6",
+    "boomnet": "#0c8599", "tungstenite": "#9c36b5", "yawc": "#5c940d",
 }
 OTHER = "#343a40"
 
@@ -26,7 +27,7 @@ def svg(results):
         'font-family="sans-serif" font-size="12">',
         f'<rect width="{total}" height="{height}" fill="white"/>',
         '<text x="16" y="22" font-size="15" font-weight="bold">'
-        'Server CPU for each message, as a multiple of ws-reactor’s</text>',
+        f'{results.get("role", "server").title()} CPU for each message, as a multiple of ws-reactor’s</text>',
     ]
     parts += legend(names)
     for multiple in (0.5, 1, 2, 4, 8, 16, 32, 64):
@@ -46,7 +47,7 @@ def svg(results):
                          f'fill-opacity="0.85">{title}</circle>')
     machine = results["machine"]
     caption = f'{escape(machine["cpu"])}, Linux {machine["kernel"]}, {machine["date"]}'
-    caption += "; one core for the server; beyond 64 × at the edge"
+    caption += f'; one core for the {results.get("role", "server")}; beyond 64 × at the edge'
     parts.append(f'<text x="16" y="{height - 16}" fill="#495057">{caption}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 

@@ -1,4 +1,4 @@
-"""The scenarios, with targets and limits.
+"""The scenarios of servers and clients, with targets and limits.
 
 A target is an upper limit of the ratio of our figure to that of another server in the same run. Targets depend on the
 machine, so they are printed and not enforced.
@@ -7,13 +7,14 @@ machine, so they are printed and not enforced.
 from dataclasses import dataclass, field
 
 KIB, MIB = 1024, 1024 * 1024
+CLIENT = "client"
 
 
 @dataclass(frozen=True)
 class Scenario:
     name: str
-    kind: str  # the mode of the load example
-    load: tuple = ()  # options of the load
+    kind: str  # the mode of the load example; CLIENT if clients are measured
+    load: tuple = ()  # options of the load, or of the clients
     server: tuple = ()  # options of the servers
     metrics: tuple = ("cpu_ns",)
     targets: dict = field(default_factory=dict)  # server -> maximum of our figure divided by its figure
@@ -26,7 +27,7 @@ class Scenario:
     @property
     def canary(self):
         """Whether raw TCP can run the scenario, too."""
-        return self.kind == "http" or not self.tls and not self.server and self.kind in ("echo", "rate", "idle")
+        return self.kind in ("http", CLIENT) or not self.tls and not self.server and self.kind in ("echo", "rate", "idle")
 
 
 def echo(name, bytes_, connections=100, depth=1, extra=(), **more):
@@ -109,4 +110,37 @@ SCENARIOS = [
     ),
     echo("echo 125 B, 100 connections beside 17,000 idle", 125, extra=("--idle", 17_000), targets=SMALL),
     echo("echo 125 B, 10,000 connections", 125, 10_000, targets=SMALL),
+]
+
+
+def client(name, work, *options, metrics=("cpu_ns",), best=(), factor=None, targets=(), **more):
+    """A scenario of clients. Our figure may be `factor` times that of each of `best`."""
+    targets = {**dict.fromkeys(best, factor), **dict(targets)}
+    return Scenario(f"client: {name}", CLIENT, ("--work", work, *options), metrics=metrics, targets=targets, **more)
+
+
+def paced(messages, *options):
+    busy = {"targets": {"boomnet": 1.0}, "metrics": LATENCIES} if options else {"metrics": ("cpu_ns", *LATENCIES)}
+    name = f"{messages // 1000},000 a second of 125 B, {'polling busily' if options else 'waiting'}"
+    return client(name, "paced", "--rate", messages, "--bytes", 125, *options, seconds=1.0, **busy)
+
+
+OTHERS_WITH_TLS = ("nexus-web", "tungstenite", "fastwebsockets")
+
+CLIENT_SCENARIOS = [
+    *[
+        client(f"feed of {name}", "feed", "--bytes", size, targets={"nexus-web": 0.9, "boomnet": 1.05})
+        for name, size in (("32 B", 32), ("125 B", 125), ("1 KiB", KIB))
+    ],
+    *[
+        client(f"wss feed of {name}", "feed", "--bytes", size, tls=True, best=OTHERS_WITH_TLS, factor=0.9)
+        for name, size in (("125 B", 125), ("1 KiB", KIB))
+    ],
+    client("deflate feed of 1 KiB", "feed", "--bytes", KIB, "--deflate", best=("yawc",), factor=0.9),
+    *[paced(messages) for messages in (10_000, 50_000, 100_000)],
+    *[paced(messages, "--busy") for messages in (10_000, 50_000, 100_000)],
+    client("round trip of 125 B, waiting", "rounds", "--bytes", 125, metrics=("cpu_ns", *LATENCIES)),
+    client("round trip of 125 B, polling busily", "rounds", "--bytes", 125, "--busy", metrics=LATENCIES),
+    client("connects, ws", "connects"),
+    client("connects, wss", "connects", tls=True),
 ]

@@ -15,5 +15,7 @@ pub mod deployment {}
 #[cfg(feature = "server")]
 #[doc = include_str!("http.md")]
 pub mod http {}
+#[doc = include_str!("latency.md")]
+pub mod latency {}
 #[doc = include_str!("timeouts.md")]
 pub mod timeouts {}

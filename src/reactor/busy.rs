@@ -81,8 +81,8 @@ impl Alone {
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Looks for events or work for `spin`, from `now`, without sleeping. Returns how long it has looked. `None` if there
-    /// was something.
+    /// Looks for events or work for `spin`, from `now`, without sleeping. Returns how long it has looked, or `None` if
+    /// there was something.
     pub(super) fn poll_busily(
         &mut self,
         clock: fn() -> Instant,

@@ -78,6 +78,22 @@ impl WholeMessage {
     }
 }
 
+/// Writes the header of a simple text message for `side` over one of the same length, with a masking key of zeros for a
+/// server. Where the former header had an extended length, so has the new one, even if it needs none.
+pub(crate) fn rewrite_text_header(header: &mut [u8], length: usize, side: Side) {
+    let (mask, short) = match side {
+        Side::Server => (MASK, 6),
+        Side::Client => (0, 2),
+    };
+    let extended = (length as u16).to_be_bytes();
+    let start = match header.len() > short {
+        true => [TEXT, mask | 126, extended[0], extended[1]],
+        false => [TEXT, mask | length as u8, 0, 0],
+    };
+    header.fill(0);
+    header.iter_mut().zip(start).for_each(|(byte, new)| *byte = new);
+}
+
 /// The simple message at the start of `bytes`, received by `side`, if complete. [`parse_header`] handles all other
 /// input.
 #[inline(always)]

@@ -72,6 +72,16 @@ fn all_messages_of_a_read_arrive_in_order() {
 }
 
 #[test]
+fn messages_with_a_longer_header_than_they_need_are_handed_back_intact() {
+    // regression: a pause in the middle of such messages panicked
+    let log = Log::default();
+    let mut socket = TestSocket::open(obeying(&log));
+    let frame = |text: &str| [&[0x81, 0x80 | 126, 0, text.len() as u8, 0, 0, 0, 0], text.as_bytes()].concat();
+    socket.send_bytes(&["one", "pause", "two", "three"].map(frame).concat());
+    assert_eq!(log.take(), ["one", "pause", "resumed", "two", "three"]);
+}
+
+#[test]
 fn pause_holds_the_next_message_of_the_read() {
     assert_eq!(received(&[b"one", b"pause", b"two", b"three"]), ["one", "pause", "resumed", "two", "three"]);
     assert_eq!(received(&[b"pause", b"pause", b"one"]), ["pause", "resumed", "pause", "resumed", "one"]);
