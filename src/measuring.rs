@@ -74,6 +74,7 @@ pub fn parts() -> Vec<Part> {
     }
     for (name, side) in [("", Side::Server), (", client", Side::Client)] {
         parts.push(decoding(format!("decode 32 messages of 16 B{name}"), Version::Rfc6455, side, &"x".repeat(16), 32));
+        parts.push(run_of_texts(format!("take 32 texts of 16 B in a row{name}"), side));
     }
     parts.extend(slow());
     parts.extend(reactor());
@@ -91,6 +92,22 @@ fn pieces(text: &str) -> impl FnMut() + use<> {
         let mut stream = Utf8Stream::default();
         chunks.iter().for_each(|chunk| stream.push(chunk, &mut out).unwrap());
     }
+}
+
+/// Text messages in a row, taken by `side` as a session does.
+fn run_of_texts(name: impl Into<String>, side: Side) -> Part {
+    let (mut frames, sender) = (Vec::new(), Encoder::new(Version::Rfc6455, side.other()));
+    (0..32).for_each(|_| sender.message(Message::Text("sixteen letters."), KEY, &mut frames));
+    part(name, move || {
+        let (mut input, decoder) = (frames.clone(), Decoder::new(Version::Rfc6455, side));
+        move || {
+            input.copy_from_slice(&frames);
+            let run = decoder.text_run(&mut input, MessageLimits::default(), 32);
+            let text = run.check(&input).unwrap();
+            let bytes: usize = (0..32).map(|index| run.message(text, index).unwrap().len()).sum();
+            assert_eq!(bytes, 32 * 16);
+        }
+    })
 }
 
 /// Frames of the other side, decoded by `side`.

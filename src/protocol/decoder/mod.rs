@@ -112,7 +112,7 @@ impl Decoder {
     /// applies from the next frame on.
     ///
     /// After an error the connection has failed, and the decoder must not be called again.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next<'m>(
         &'m mut self,
         input: &'m mut [u8],
