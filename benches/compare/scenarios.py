@@ -27,7 +27,8 @@ class Scenario:
     @property
     def canary(self):
         """Whether raw TCP can run the scenario, too."""
-        return self.kind in ("http", CLIENT) or not self.tls and not self.server and self.kind in ("echo", "rate", "idle")
+        plain = not self.tls and not self.server
+        return self.kind in ("http", CLIENT) or plain and self.kind in ("echo", "rate", "idle")
 
 
 def echo(name, bytes_, connections=100, depth=1, extra=(), **more):

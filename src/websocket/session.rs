@@ -164,8 +164,8 @@ impl Session {
         self.call(stream, |handler, ws| handler.on_open(ws, handshake));
     }
 
-    /// Delivers short text messages in a row, at most `most`, until the handler closes or pauses the connection. Returns
-    /// how many bytes and messages were used: none if a message is not UTF-8.
+    /// Delivers short text messages in a row, at most `most`, until the handler closes or pauses the connection.
+    /// Returns how many bytes and messages were used: none if a message is not UTF-8.
     #[inline(never)]
     fn deliver_run(&mut self, stream: &mut Stream<'_>, data: &mut [u8], most: usize) -> (usize, usize) {
         let (id, limits) = (stream.id(), self.receiver.limits);

@@ -1,7 +1,7 @@
 //! The decision about the next read of a connection, without sockets.
 
-/// Bytes of the first read of a turn, unless more are expected. After each read that was full, the next asks for twice as
-/// much, up to [`LARGEST_READ`]: a fast sender costs fewer system calls, and an idle connection touches little memory.
+/// Bytes of the first read of a turn, unless more are expected. After each read that was full, the next asks for twice
+/// as much, up to [`LARGEST_READ`]: a fast sender costs fewer system calls, and a slow one touches little memory.
 pub(in crate::reactor) const DEFAULT_READ: usize = 64 * 1024;
 
 /// Bytes of a read, unless more are expected, if the reads before it were full.
