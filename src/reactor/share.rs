@@ -98,7 +98,7 @@ mod tests {
     fn share_ends_at_the_first_look_after_its_time() {
         assert_eq!(items_within(10_000, Some(clock), TIME), 2 * ITEMS_PER_LOOK);
         assert_eq!(items_within(10_000, Some(clock), TIME / 2), 3 * ITEMS_PER_LOOK);
-        assert_eq!(items_within(10_000, Some(clock), TIME / 9), 10 * ITEMS_PER_LOOK);
+        assert_eq!(items_within(10_000, Some(clock), TIME / 10), 11 * ITEMS_PER_LOOK);
         assert_eq!(items_within(10_000, None, TIME), 10_000, "a clock that stands still");
     }
 }

@@ -3,6 +3,8 @@
 #[cfg(target_os = "linux")]
 mod busy_poll;
 mod closing;
+#[cfg(all(feature = "deflate", feature = "tls"))]
+mod conflation;
 mod crowds;
 mod events;
 mod fairness;
