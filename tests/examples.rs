@@ -199,3 +199,26 @@ fn load_of_requests_fails_at_a_response_with_another_status_or_length() {
         assert!(error.contains(failure), "{error}");
     }
 }
+
+#[test]
+fn ticker_holds_one_quote_of_each_symbol_for_a_slow_reader_unless_all_are_queued() {
+    /// Bytes that wait, and quotes that were replaced, in each line.
+    fn figures(arguments: &[&str]) -> Vec<(usize, usize)> {
+        let Output { status, stdout, .. } = example("ticker").args(arguments).output().unwrap();
+        assert!(status.success());
+        let text = String::from_utf8(stdout).unwrap();
+        let lines = text.lines().skip(1).map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [.., waiting, "B,", replaced, "replaced"] = words[..] else { panic!("{line}") };
+            (waiting.parse().unwrap(), replaced.parse().unwrap())
+        });
+        lines.collect()
+    }
+    let newest = figures(&["--seconds", "2", "--symbols", "5"]);
+    assert!(
+        !newest.is_empty() && newest.iter().all(|(waiting, replaced)| *waiting < 1000 && *replaced > 0),
+        "{newest:?}"
+    );
+    let all = figures(&["--seconds", "2", "--symbols", "5", "--queue-all"]);
+    assert!(all.iter().all(|(waiting, replaced)| *waiting > 1000 && *replaced == 0), "{all:?}");
+}
