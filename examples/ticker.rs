@@ -2,9 +2,9 @@
 //!
 //!     cargo run --release --example ticker -- [--listen ADDR] [--symbols N] [--rate N] [--seconds N] [--queue-all]
 //!
-//! The example has two clients of its own: one reads at once, the other reads 25 quotes four times a second. Each second
-//! it prints how old the quotes were that they received, and what waits for the slow one. With `--queue-all` each quote
-//! is queued, and none replaces another: what waits grows, and so does the age.
+//! The example has two clients of its own: one reads at once, the other reads 25 quotes four times a second. Each
+//! second it prints how old the quotes were that they received, and what waits for the slow one. With `--queue-all`
+//! each quote is queued, and none replaces another: what waits grows, and so does the age.
 
 mod arguments;
 
