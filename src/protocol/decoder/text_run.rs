@@ -114,10 +114,11 @@ mod tests {
     use crate::protocol::{encoder::Encoder, message::Message, version::Version};
 
     fn frames(side: Side, texts: &[&[u8]]) -> Vec<u8> {
+        let sender = if side == Side::Server { Side::Client } else { Side::Server };
         let mut input = Vec::new();
         for text in texts {
             let at = input.len();
-            Encoder::new(Version::Rfc6455, side.other()).message(Message::Binary(text), [9, 0, 255, 77], &mut input);
+            Encoder::new(Version::Rfc6455, sender).message(Message::Binary(text), [9, 0, 255, 77], &mut input);
             input[at] = 0x81;
         }
         input
