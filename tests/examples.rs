@@ -220,5 +220,8 @@ fn ticker_holds_one_quote_of_each_symbol_for_a_slow_reader_unless_all_are_queued
         "{newest:?}"
     );
     let all = figures(&["--seconds", "2", "--symbols", "5", "--queue-all"]);
-    assert!(all.iter().all(|(waiting, replaced)| *waiting > 1000 && *replaced == 0), "{all:?}");
+    assert!(
+        all.len() == newest.len() && all.iter().all(|(waiting, replaced)| *waiting > 1000 && *replaced == 0),
+        "{all:?}"
+    );
 }

@@ -122,7 +122,7 @@ def client(name, work, *options, metrics=("cpu_ns",), best=(), factor=None, targ
 
 def paced(messages, *options):
     busy = {"targets": {"boomnet": 1.0}, "metrics": LATENCIES} if options else {"metrics": ("cpu_ns", *LATENCIES)}
-    name = f"{messages // 1000},000 a second of 125 B, {'polling busily' if options else 'waiting'}"
+    name = f"{messages // 1000},000 a second of 125 B, {'busy polling' if options else 'waiting'}"
     return client(name, "paced", "--rate", messages, "--bytes", 125, *options, seconds=1.0, **busy)
 
 
@@ -141,7 +141,7 @@ CLIENT_SCENARIOS = [
     *[paced(messages) for messages in (10_000, 50_000, 100_000)],
     *[paced(messages, "--busy") for messages in (10_000, 50_000, 100_000)],
     client("round trip of 125 B, waiting", "rounds", "--bytes", 125, metrics=("cpu_ns", *LATENCIES)),
-    client("round trip of 125 B, polling busily", "rounds", "--bytes", 125, "--busy", metrics=LATENCIES),
+    client("round trip of 125 B, busy polling", "rounds", "--bytes", 125, "--busy", metrics=LATENCIES),
     client("connects, ws", "connects"),
     client("connects, wss", "connects", tls=True),
 ]

@@ -50,6 +50,7 @@ fn both_sides_have_the_options() {
             assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(8));
             assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
             assert_eq!(if is_ipv6 { socket.tclass_v6() } else { socket.tos_v4() }.unwrap(), 0xb8);
+            assert_eq!(socket.priority().unwrap(), 5);
         }
     }
 }
@@ -114,9 +115,29 @@ fn quick_acknowledgements_are_turned_on_again_by_each_read() {
         let socket = accepted.duplicate().unwrap();
         socket.set_tcp_quickack(false).unwrap();
         assert_eq!(system.write(&mut connecting, &[io::IoSlice::new(b"x")]).unwrap(), 1);
-        while system.read(&mut accepted, &mut [0]).is_err() {}
+        while let Err(error) = system.read(&mut accepted, &mut [0]) {
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        }
         assert!(socket.tcp_quickack().unwrap());
         // The other way.
         (connecting, accepted) = (accepted, connecting);
     }
+}
+
+#[test]
+fn type_of_service_applies_to_ipv4_on_a_listener_for_both_families() {
+    let options = SocketOptions::new().type_of_service(Some(0xb8));
+    let mut system = System::new(8).unwrap();
+    let Ok((mut listener, address)) = system.bind(&Bind::to("[::]:0").socket(options.clone()), 1) else {
+        return; // A system without IPv6.
+    };
+    let to = SocketAddr::from(([127, 0, 0, 1], address.port()));
+    let _connecting = system.connect(&Endpoint::Tcp(to), &options, 2).unwrap();
+    let mut events: Vec<Event> = Vec::new();
+    while !events.iter().any(|event| event.token == 1) {
+        system.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
+    }
+    let (accepted, peer) = system.accept(&mut listener).unwrap();
+    assert!(peer.ip().is_some_and(|ip| ip.is_ipv4()));
+    assert_eq!(accepted.duplicate().unwrap().tos_v4().unwrap(), 0xb8);
 }

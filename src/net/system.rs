@@ -202,8 +202,12 @@ impl Kernel for System {
     fn accept(&mut self, listener: &mut SystemListener) -> io::Result<(SystemStream, PeerAddr)> {
         let (stream, peer) = listener.accept()?;
         let is_tcp = peer != PeerAddr::Unix;
-        if is_tcp && !cfg!(target_os = "linux") {
-            listener.options.apply(&SockRef::from(&stream))?;
+        if is_tcp {
+            let socket = SockRef::from(&stream);
+            match cfg!(target_os = "linux") {
+                true => listener.options.apply_to_accepted(&socket)?,
+                false => listener.options.apply(&socket)?,
+            }
         }
         let quickack = is_tcp && listener.options.quickack;
         Ok((SystemStream { stream, quickack }, peer))

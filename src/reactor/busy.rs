@@ -1,6 +1,6 @@
 //! Busy polling: the loop looks for input again and again, without sleeping.
 //!
-//! While only one connection has input, it is taken out of the system's poll and read directly. A read that finds
+//! While only one connection has input, it is deregistered from the system's poll and read directly. A read that finds
 //! nothing costs as much as a poll that finds nothing, a read that finds a message saves the poll, and a packet for a
 //! socket that is polled costs the system a third of a microsecond more before the reactor can read it.
 
@@ -12,12 +12,11 @@ use std::{
 use super::{Reactor, connection::outbound::Outbound, id::ConnectionId, token::Token};
 use crate::net::{Event, Kernel};
 
-/// Reads of the connection in between two polls. Input of other connections is found that much later: about a
-/// microsecond.
+/// Empty reads of the connection between two polls. A read that finds input is followed by a poll.
 const READS_PER_POLL: u32 = 3;
 
-/// Times in a row that a connection alone has had input before it is taken out of the poll, which costs two system
-/// calls.
+/// Times in a row that a connection alone has had input before it is deregistered. Registering it again costs a second
+/// system call.
 const TIMES_ALONE: u32 = 16;
 
 /// The connection that is alone in having input.
@@ -26,7 +25,7 @@ pub(super) struct Alone {
     connection: Option<Watched>,
     /// Times in a row that it had input.
     times: u32,
-    /// It is out of the poll.
+    /// It is not registered with the poll.
     detached: bool,
     /// Reads since the last poll.
     reads: u32,
@@ -43,6 +42,16 @@ impl Watched {
     fn new(outbound: &Outbound) -> Self {
         Watched { id: outbound.id, life: outbound.life() }
     }
+}
+
+/// What busy polling has found.
+pub(super) enum Looked {
+    /// Events or work.
+    Found,
+    /// Input of the connection that is read directly, by a read that began at this time. Its handler was called.
+    Read(Instant),
+    /// Nothing, for this long.
+    Nothing(Duration),
 }
 
 /// The next step of busy polling.
@@ -73,7 +82,12 @@ impl Alone {
         self.connection = connection;
     }
 
-    /// The detached connection is to be polled again. Returns it.
+    /// A read has found input: others get their turn.
+    fn poll_next(&mut self) {
+        self.reads = READS_PER_POLL;
+    }
+
+    /// The connection is to be registered again, if it is not. Returns it then.
     fn take_detached(&mut self) -> Option<Watched> {
         self.times = 0;
         std::mem::take(&mut self.detached).then_some(self.connection?)
@@ -81,38 +95,40 @@ impl Alone {
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Looks for events or work for `spin`, from `now`, without sleeping. Returns how long it has looked, or `None` if
-    /// there was something.
-    pub(super) fn poll_busily(
-        &mut self,
-        clock: fn() -> Instant,
-        now: Instant,
-        spin: Duration,
-    ) -> io::Result<Option<Duration>> {
+    /// Looks for events or work for `spin`, from `now`, without sleeping.
+    pub(super) fn poll_busily(&mut self, clock: fn() -> Instant, now: Instant, spin: Duration) -> io::Result<Looked> {
         let mut spun = Duration::ZERO;
         while spun < spin {
             let found = match self.alone.next_step() {
-                Step::Read(watched) => self.read_alone(watched, clock),
+                Step::Read(watched) => match self.read_directly(watched, clock) {
+                    Some(began) => return Ok(Looked::Read(began)),
+                    None => false,
+                },
                 Step::Poll => self.poll_now()?,
             };
             if found || self.has_work() {
-                return Ok(None);
+                return Ok(Looked::Found);
             }
             spun = clock().saturating_duration_since(now);
         }
-        Ok(Some(spun))
+        Ok(Looked::Nothing(spun))
     }
 
-    /// Polls without a wait, and reads the connection that is out of the poll.
-    pub(super) fn poll_at_once(&mut self) -> io::Result<()> {
-        if let (true, Some(watched), Some(clock)) = (self.alone.detached, self.alone.connection, self.hub.clock) {
-            self.read_alone(watched, clock);
+    /// Polls without a wait, and reads the connection that is not registered, unless this turn reads it anyway. Returns
+    /// when the read began, if it found input.
+    pub(super) fn poll_at_once(&mut self) -> io::Result<Option<Instant>> {
+        let mut began = None;
+        if let (true, Some(watched), Some(clock)) = (self.alone.detached, self.alone.connection, self.hub.clock)
+            && self.inbounds.get(watched.id.key()).is_some_and(|inbound| !inbound.reread_queued)
+        {
+            began = self.read_directly(watched, clock);
         }
-        self.kernel.poll(&mut self.events, Some(Duration::ZERO))
+        self.poll_now()?;
+        Ok(began)
     }
 
-    /// Has all connections polled: the loop is about to sleep.
-    pub(super) fn poll_all(&mut self) {
+    /// Registers all connections with the poll: the loop is about to sleep, or others have input.
+    pub(super) fn register_all(&mut self) {
         let Some(watched) = self.alone.take_detached() else { return };
         let key = watched.id.key();
         if !self.hub.outbound(watched.id).is_some_and(|outbound| Watched::new(outbound) == watched) {
@@ -126,24 +142,28 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Reads a connection without an event. Returns whether there was input.
-    fn read_alone(&mut self, watched: Watched, clock: fn() -> Instant) -> bool {
-        let key = watched.id.key();
+    /// Reads a connection without an event. Returns when the read began, if it found input.
+    fn read_directly(&mut self, watched: Watched, clock: fn() -> Instant) -> Option<Instant> {
         if !self.detach(watched) {
-            self.poll_all();
+            self.register_all();
             self.alone.connection = None;
-            return false;
+            return None;
         }
-        let before = self.hub.stats.bytes_in;
+        let (key, before) = (watched.id.key(), self.hub.stats.bytes_in);
         self.hub.now = clock();
+        let began = self.hub.now;
         self.reset_delivery_budget();
         self.reader.reset_budget(self.config.turn_budget_bytes);
         self.read_from(key);
-        self.hub.stats.bytes_in != before
+        if self.hub.stats.bytes_in == before {
+            return None;
+        }
+        self.alone.poll_next();
+        Some(began)
     }
 
-    /// Takes a connection out of the poll, and notes that it may have input. Returns `false` if it has to be polled,
-    /// because it is not read, or waits for room for its output.
+    /// Deregisters a connection, and notes that it may have input. Returns `false` if it has to be polled, because it
+    /// is not read, or waits for room for its output.
     fn detach(&mut self, watched: Watched) -> bool {
         let Some(outbound) = self.hub.outbound(watched.id) else { return false };
         if Watched::new(outbound) != watched || !outbound.may_read() || outbound.blocked {
@@ -174,7 +194,7 @@ impl<K: Kernel> Reactor<K> {
             _ => None,
         };
         if alone != self.alone.connection {
-            self.poll_all();
+            self.register_all();
         }
         self.alone.note(alone);
         Ok(true)

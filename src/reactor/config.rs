@@ -37,7 +37,7 @@ pub enum PanicPolicy {
 pub struct ReactorConfig {
     /// Size of the read buffer that all connections share, in bytes. Default 1088 KiB.
     ///
-    /// A read asks for 64 KiB, and for up to 256 KiB after reads that were full. Inside a larger frame, or right after
+    /// A read asks for 64 KiB, and for 128 KiB after a read that was full. Inside a larger frame, or right after
     /// a large message, a read asks for the expected bytes plus 64 KiB, so a message up to 1 MiB usually arrives in one
     /// read.
     pub read_buffer_bytes: usize,

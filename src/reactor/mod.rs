@@ -282,8 +282,8 @@ impl<K: Kernel> Reactor<K> {
             return Ok(Turn::Stopped);
         }
         self.events.clear();
-        self.wait(now, timeout).map_err(PollError)?;
-        self.hub.now = self.kernel.now();
+        let began = self.wait(now, timeout).map_err(PollError)?;
+        self.hub.now = began.unwrap_or_else(|| self.kernel.now());
 
         self.start_dials();
         self.reset_delivery_budget();

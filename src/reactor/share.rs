@@ -1,19 +1,18 @@
-//! The share of one connection: what it may do before others get their turn.
+//! The share of one connection: what it may do with the input of one read before others get their turn.
 
 use std::time::{Duration, Instant};
 
 use super::hub::Hub;
 
-/// Time that a connection may take of a turn, if its input consists of many items.
+/// Time for the input of one read, if it consists of many items.
 const TIME: Duration = Duration::from_micros(250);
 
 /// Items after which the time is looked at.
-const ITEMS_PER_LOOK: usize = 64;
+const ITEMS_PER_LOOK: usize = 16;
 
 /// What is left of a connection's share: items of its input, such as messages, and time.
 ///
-/// Reading the clock costs as much as a short message, so the first items of a delivery are not timed, and neither is a
-/// delivery that has few of them.
+/// Reading the clock costs as much as a short message, so it is not read for each. The first items are not timed.
 #[derive(Debug)]
 pub(crate) struct Share {
     items: usize,

@@ -5,30 +5,37 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Reactor, Running};
+use super::{Reactor, Running, busy::Looked};
 use crate::net::{Kernel, System};
 
 impl<K: Kernel> Reactor<K> {
     /// Waits for events or work, from `now` at most for `timeout`: without sleeping for the time of
-    /// [`ReactorConfig::busy_poll`](crate::ReactorConfig::busy_poll), then in the system.
-    pub(super) fn wait(&mut self, now: Instant, timeout: Option<Duration>) -> io::Result<()> {
+    /// [`ReactorConfig::busy_poll`](crate::ReactorConfig::busy_poll), then in the system. Returns the time at which the
+    /// turn began, if input was read already.
+    pub(super) fn wait(&mut self, now: Instant, timeout: Option<Duration>) -> io::Result<Option<Instant>> {
         let until = self.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
         let timeout = until.into_iter().chain(timeout).min();
         let Some(clock) = self.hub.clock.filter(|_| !self.config.busy_poll.is_zero()) else {
-            return self.kernel.poll(&mut self.events, timeout);
+            self.kernel.poll(&mut self.events, timeout)?;
+            return Ok(None);
         };
         if timeout == Some(Duration::ZERO) {
             return self.poll_at_once();
         }
         let spin = timeout.unwrap_or(Duration::MAX).min(self.config.busy_poll);
-        let Some(spun) = self.poll_busily(clock, now, spin)? else { return Ok(()) };
-        match timeout {
-            Some(timeout) if timeout <= spun => Ok(()),
-            timeout => {
-                self.poll_all();
-                self.kernel.poll(&mut self.events, timeout.map(|timeout| timeout - spun))
-            }
+        let spun = match self.poll_busily(clock, now, spin)? {
+            Looked::Found => return Ok(None),
+            Looked::Read(began) => return Ok(Some(began)),
+            Looked::Nothing(spun) => spun,
+        };
+        if timeout.is_some_and(|timeout| timeout <= spun) {
+            return Ok(None);
         }
+        self.register_all();
+        // A connection that could not be registered has ended.
+        let rest = if self.has_work() { Some(Duration::ZERO) } else { timeout.map(|timeout| timeout - spun) };
+        self.kernel.poll(&mut self.events, rest)?;
+        Ok(None)
     }
 
     /// Time of the next turn that is due without an event: the deadline of the next timer, or a time that has passed if
@@ -73,8 +80,8 @@ impl std::os::fd::AsRawFd for Reactor<System> {
     /// The descriptor of the poll, for loops that watch descriptors: readable when an event is waiting.
     ///
     /// Timers do not make the descriptor readable: see [`next_deadline`](Reactor::next_deadline). With
-    /// [`ReactorConfig::busy_poll`](crate::ReactorConfig::busy_poll) the descriptor is not enough: a connection may be
-    /// out of the poll between two turns.
+    /// [`ReactorConfig::busy_poll`](crate::ReactorConfig::busy_poll) the descriptor is not enough: a connection may not
+    /// be registered with the poll between two turns.
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
         self.kernel.as_raw_fd()
     }

@@ -30,11 +30,12 @@ pub struct WebSocketConfig {
     /// The time-out does not run while reading is suspended. Where the ping left slowly behind other output, up to
     /// three times as long is allowed.
     pub pong_timeout: Duration,
-    /// Messages and control frames handled for one connection before other connections get their turn. Default 2048. An
-    /// HTTP request counts as eight. 0 counts as 1.
+    /// Messages and control frames of one read handled before other connections get their turn. Default 2048. An HTTP
+    /// request counts as eight. 0 counts as 1.
     ///
-    /// Other connections also get their turn when the messages of a connection have taken 250 µs, which is looked at
-    /// after each 64 messages.
+    /// Other connections also get their turn when the messages of a read have taken 250 µs. The time is looked at after
+    /// each 16 messages, and runs from the first look. A connection that sends fast is read several times in a turn, up
+    /// to [`ReactorConfig::read_budget_bytes`](crate::ReactorConfig::read_budget_bytes).
     pub message_budget: usize,
     /// Output limits and timeouts of the stream. Default [`StreamConfig::default`].
     pub stream: StreamConfig,

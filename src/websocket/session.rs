@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     protocol::{
         CloseCode, CloseReason, ClosedBy, Handshake, Message, MessageLimits, ProtocolError, Side, TimeoutKind, Version,
-        decoder::{Decoded, Decoder},
+        decoder::{Decoded, Decoder, TextRun},
         deflate::{DeflateConfig, Deflation, Inflation},
         encoder::Encoder,
         framing::MAX_HEADER_BYTES,
@@ -164,12 +164,12 @@ impl Session {
         self.call(stream, |handler, ws| handler.on_open(ws, handshake));
     }
 
-    /// Delivers short text messages in a row, at most `most`, until the handler closes or pauses the connection.
-    /// Returns how many bytes and messages were used: none if a message is not UTF-8.
+    /// Delivers short text messages in a row, at most `max_messages`, until the handler closes or pauses the
+    /// connection. Returns how many bytes and messages were used: none if a message is not UTF-8.
     #[inline(never)]
-    fn deliver_run(&mut self, stream: &mut Stream<'_>, data: &mut [u8], most: usize) -> (usize, usize) {
+    fn deliver_run(&mut self, stream: &mut Stream<'_>, data: &mut [u8], max_messages: usize) -> (usize, usize) {
         let (id, limits) = (stream.id(), self.receiver.limits);
-        let run = self.decoder.text_run(data, limits, most);
+        let run = self.decoder.text_run(data, limits, max_messages);
         let mut count = 0;
         if let Some(text) = run.check(data) {
             while let Some(message) = run.message(text, count) {
@@ -262,7 +262,7 @@ impl StreamHandler for Session {
                 }
                 continue;
             };
-            if open && in_runs && whole.is_text && whole.end < rest.len() {
+            if open && in_runs && TextRun::can_begin(&whole, rest) {
                 let (used, count) = self.deliver_run(stream, rest, share.items());
                 share.spend(count);
                 at += used;

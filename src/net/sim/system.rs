@@ -151,7 +151,7 @@ impl Kernel for Sim {
         Ok(())
     }
 
-    /// Only a loop that polls without sleeping asks for it, and its clock runs.
+    /// Not needed: only busy polling calls it, which needs a running clock.
     fn deregister(&mut self, _: &mut SimStream) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }

@@ -145,11 +145,11 @@ impl Decoder {
         whole.message(input, self.side)
     }
 
-    /// Simple text messages in a row, at most `most`, from the start of the input. For input in which
-    /// [`whole_message`](Self::whole_message) has found the first.
+    /// Simple text messages in a row, at most `max_messages`, from the start of the input. For input whose first
+    /// message [can begin](TextRun::can_begin) a run.
     #[inline(always)]
-    pub(crate) fn text_run(&self, input: &mut [u8], limits: MessageLimits, most: usize) -> TextRun {
-        TextRun::take(input, self.side, limits, most)
+    pub(crate) fn text_run(&self, input: &mut [u8], limits: MessageLimits, max_messages: usize) -> TextRun {
+        TextRun::take(input, self.side, limits, max_messages)
     }
 
     #[inline(never)]

@@ -1,7 +1,12 @@
 //! Short text messages in a row, which are checked for UTF-8 together: the fixed cost of a check exceeds that of
 //! checking a hundred bytes.
 
-use crate::protocol::{framing::hybi, limits::MessageLimits, utf8, version::Side};
+use crate::protocol::{
+    framing::hybi::{self, WholeMessage},
+    limits::MessageLimits,
+    utf8,
+    version::Side,
+};
 
 /// Messages of a run, at most.
 const MAX_MESSAGES: usize = 32;
@@ -35,24 +40,30 @@ impl Span {
 }
 
 impl TextRun {
-    /// Takes a run of at most `most` messages from the start of `input`, received by `side`.
+    /// Returns `true` if a run can begin with this message: another one follows, and it is not too long.
     #[inline(always)]
-    pub(super) fn take(input: &mut [u8], side: Side, limits: MessageLimits, most: usize) -> Self {
+    pub(crate) fn can_begin(first: &WholeMessage, input: &[u8]) -> bool {
+        first.is_text && first.end < input.len() && first.end <= MAX_BYTES
+    }
+
+    /// Takes a run of at most `max_messages` messages from the start of `input`, received by `side`.
+    #[inline(always)]
+    pub(super) fn take(input: &mut [u8], side: Side, limits: MessageLimits, max_messages: usize) -> Self {
         let mut run = TextRun { messages: [Span::default(); MAX_MESSAGES], count: 0, side };
         let length = input.len().min(MAX_BYTES);
         let window = &mut input[..length];
         // The address of each header depends on the header before it. Two loops, each for one side, wait less.
         match side {
-            Side::Server => run.fill(window, Side::Server, limits, most),
-            Side::Client => run.fill(window, Side::Client, limits, most),
+            Side::Server => run.fill(window, Side::Server, limits, max_messages),
+            Side::Client => run.fill(window, Side::Client, limits, max_messages),
         }
         run
     }
 
     #[inline(always)]
-    fn fill(&mut self, window: &mut [u8], side: Side, limits: MessageLimits, most: usize) {
+    fn fill(&mut self, window: &mut [u8], side: Side, limits: MessageLimits, max_messages: usize) {
         let mut at = 0;
-        for span in self.messages.iter_mut().take(most) {
+        for span in self.messages.iter_mut().take(max_messages) {
             let rest = &mut window[at..];
             let Some(whole) = hybi::whole_message(rest, side) else { break };
             if !whole.is_text || whole.end - whole.start > limits.frame() {

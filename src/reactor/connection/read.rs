@@ -59,7 +59,8 @@ impl<K: Kernel> Reactor<K> {
                 has_backlog: inbound.backlog.is_some(),
                 readable: inbound.readable,
                 expected: inbound.expected as usize,
-                full,
+                // A peer that does not take its answers is not read faster.
+                full: if outbound.buffered() == 0 { full } else { 0 },
             };
             let most = match ReadPlan::new(state, self.reader.budget(left, whole)) {
                 ReadPlan::Read(most) => most.min(outbound.read_limit()),

@@ -5,16 +5,17 @@ use std::{
     fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    os::fd::AsRawFd,
     rc::Rc,
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use socket2::SockRef;
 use ws_reactor::{
-    BlockingSocket, Callbacks, Client, CloseCode, CloseReason, Hub, Reactor, ReactorConfig, Server, Stream,
-    StreamHandler, net::sim::Sim,
+    BlockingSocket, Callbacks, Client, CloseCode, CloseReason, Hub, Reactor, ReactorConfig, Server, SlowTurn, Stream,
+    StreamHandler, Turn, net::sim::Sim,
 };
 
 /// How often this thread has slept.
@@ -38,7 +39,9 @@ fn thread_sleeps_only_after_the_time_of_busy_polling() {
     assert!(sleeps_within_30_ms(Duration::ZERO) > 0, "by default");
     assert!(sleeps_within_30_ms(Duration::from_millis(1)) > 0, "for the rest of the wait");
     for busy_poll in [Duration::from_secs(3600), Duration::MAX] {
-        assert_eq!(sleeps_within_30_ms(busy_poll), 0, "{busy_poll:?}");
+        // A page that is brought in may make the thread sleep, too.
+        let least = (0..10).map(|_| sleeps_within_30_ms(busy_poll)).min();
+        assert_eq!(least, Some(0), "{busy_poll:?}");
     }
 }
 
@@ -92,8 +95,22 @@ fn simulated_system_whose_clock_stands_still_is_not_polled_forever() {
     assert!(fired.get());
 }
 
-/// Messages by which a connection is surely out of the poll.
+/// Messages after which a connection that is alone is surely read directly.
 const MANY: usize = 200;
+
+/// Runs turns until the loop is stopped.
+fn run(reactor: &mut Reactor) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while reactor.turn(Some(Duration::from_millis(100))).unwrap() == Turn::Running {
+        assert!(Instant::now() < end, "the loop was not stopped");
+    }
+}
+
+/// Number of descriptors that the poll of a reactor watches.
+fn registered(reactor: &Reactor) -> usize {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", reactor.as_raw_fd())).unwrap();
+    info.lines().filter(|line| line.starts_with("tfd:")).count()
+}
 
 /// A raw stream that counts the bytes it receives, and stops the loop after `stop_after`.
 struct Counter {
@@ -108,6 +125,27 @@ impl StreamHandler for Counter {
             stream.hub().stop();
         }
     }
+}
+
+/// A raw stream that blocks the loop for 50 ms at an exclamation mark.
+struct Blocking {
+    received: Rc<Cell<usize>>,
+}
+
+impl StreamHandler for Blocking {
+    fn on_data(&mut self, _: &mut Stream<'_>, data: &mut [u8]) {
+        self.received.set(self.received.get() + data.len());
+        if data.contains(&b'!') {
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// A raw stream that ignores everything.
+struct NoHandler;
+
+impl StreamHandler for NoHandler {
+    fn on_data(&mut self, _: &mut Stream<'_>, _: &mut [u8]) {}
 }
 
 /// A reactor that polls without sleeping for `busy_poll`, connected to a socket of the test.
@@ -126,10 +164,51 @@ fn send_one_by_one(reactor: &mut Reactor, peer: &mut TcpStream, received: &Cell<
     for _ in 0..MANY {
         let before = received.get();
         peer.write_all(b"x").unwrap();
+        let end = Instant::now() + Duration::from_secs(30);
         while received.get() == before {
-            reactor.turn(Some(Duration::from_secs(1))).unwrap();
+            reactor.turn(Some(Duration::from_millis(100))).unwrap();
+            assert!(Instant::now() < end, "a byte was not received");
         }
     }
+}
+
+#[test]
+fn connection_that_is_alone_is_deregistered_until_another_has_input() {
+    let received = Rc::new(Cell::new(0));
+    let handler = |stop_after| Counter { received: Rc::clone(&received), stop_after };
+    let (mut reactor, mut peer) = connected(Duration::MAX, handler(usize::MAX));
+    let address = reactor.listen_stream("127.0.0.1:0", |_| NoHandler).unwrap().addr;
+    let before = registered(&reactor);
+    send_one_by_one(&mut reactor, &mut peer, &received);
+    assert_eq!(registered(&reactor), before - 1);
+    let _other = TcpStream::connect(address).unwrap();
+    while reactor.hub().stats().connections < 2 {
+        reactor.turn(Some(Duration::from_millis(100))).unwrap();
+    }
+    assert_eq!(registered(&reactor), before + 1, "both connections");
+    send_one_by_one(&mut reactor, &mut peer, &received);
+    assert_eq!(registered(&reactor), before, "all but the one that is alone again");
+}
+
+#[test]
+fn slow_handler_of_a_connection_that_is_read_directly_is_reported() {
+    let slow = Rc::new(Cell::new(None));
+    let report = Rc::clone(&slow);
+    let received = Rc::new(Cell::new(0));
+    let handler = Blocking { received: Rc::clone(&received) };
+    let (mut reactor, mut peer) = connected(Duration::MAX, handler);
+    let id = reactor.hub().connections().next().unwrap();
+    reactor.on_slow_turn(Duration::from_millis(40), move |_, turn| report.set(Some(turn)));
+    send_one_by_one(&mut reactor, &mut peer, &received);
+    peer.write_all(b"!").unwrap();
+    let end = Instant::now() + Duration::from_secs(30);
+    while slow.get().is_none() {
+        reactor.turn(Some(Duration::from_millis(100))).unwrap();
+        assert!(Instant::now() < end, "no slow turn was reported");
+    }
+    let longest = slow.get().and_then(|turn: SlowTurn| turn.longest);
+    assert_eq!(longest.map(|(connection, _)| connection), Some(id));
+    assert!(reactor.hub().stats().longest_turn >= Duration::from_millis(50));
 }
 
 #[test]
@@ -153,7 +232,7 @@ fn connection_that_was_alone_is_woken_after_the_busy_time_and_among_others() {
             peer.write_all(b"x").unwrap();
             peer
         });
-        reactor.run().unwrap();
+        run(&mut reactor);
         other.join().unwrap();
         assert_eq!(received.get(), MANY + 2);
     }
@@ -192,7 +271,7 @@ fn end_of_a_connection_that_was_alone_is_noticed_also_while_it_is_paused() {
         peer.write_all(b"unread by the reactor").unwrap();
         SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
         drop(peer);
-        reactor.run().unwrap();
+        run(&mut reactor);
         assert_eq!(ends.get(), 1);
     }
 }
@@ -212,7 +291,7 @@ fn large_output_of_a_connection_that_was_alone_leaves() {
         assert!(bytes.iter().all(|byte| *byte == 7));
         peer
     });
-    reactor.run().unwrap();
+    run(&mut reactor);
     reader.join().unwrap();
 }
 
@@ -232,5 +311,5 @@ fn connection_in_the_place_of_one_that_was_alone_is_served() {
     let (mut peer, _) = listener.accept().unwrap();
     send_one_by_one(&mut reactor, &mut peer, &received);
     peer.write_all(b"x").unwrap();
-    reactor.run().unwrap();
+    run(&mut reactor);
 }
