@@ -52,7 +52,7 @@ impl Market {
     }
 }
 
-/// What a client has received since the last report.
+/// Quotes received by a client since the last report.
 #[derive(Default)]
 struct Received {
     quotes: u64,

@@ -19,10 +19,10 @@ const READS_PER_POLL: u32 = 3;
 /// system call.
 const TIMES_ALONE: u32 = 16;
 
-/// The connection that is alone in having input.
+/// State of reading a connection directly, while it alone has input.
 #[derive(Debug, Default)]
-pub(super) struct Alone {
-    connection: Option<Watched>,
+pub(super) struct DirectRead {
+    connection: Option<Life>,
     /// Times in a row that it had input.
     times: u32,
     /// It is not registered with the poll.
@@ -31,20 +31,20 @@ pub(super) struct Alone {
     reads: u32,
 }
 
-/// A connection, of a client that reconnects one of several.
+/// A connection. A client that reconnects has several, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Watched {
+struct Life {
     id: ConnectionId,
-    life: u32,
+    number: u32,
 }
 
-impl Watched {
+impl Life {
     fn new(outbound: &Outbound) -> Self {
-        Watched { id: outbound.id, life: outbound.life() }
+        Life { id: outbound.id, number: outbound.life() }
     }
 }
 
-/// What busy polling has found.
+/// Result of busy polling.
 pub(super) enum Looked {
     /// Events or work.
     Found,
@@ -57,17 +57,17 @@ pub(super) enum Looked {
 /// The next step of busy polling.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    Read(Watched),
+    Read(Life),
     Poll,
 }
 
-impl Alone {
+impl DirectRead {
     /// Chooses between a read and a poll.
     fn next_step(&mut self) -> Step {
         match self.connection {
-            Some(watched) if self.times >= TIMES_ALONE && self.reads < READS_PER_POLL => {
+            Some(life) if self.times >= TIMES_ALONE && self.reads < READS_PER_POLL => {
                 self.reads += 1;
-                Step::Read(watched)
+                Step::Read(life)
             }
             _ => {
                 self.reads = 0;
@@ -77,7 +77,7 @@ impl Alone {
     }
 
     /// Notes a poll that had events, and the connection if they are input of only one.
-    fn note(&mut self, connection: Option<Watched>) {
+    fn note(&mut self, connection: Option<Life>) {
         self.times = if connection.is_some() && connection == self.connection { self.times + 1 } else { 0 };
         self.connection = connection;
     }
@@ -88,7 +88,7 @@ impl Alone {
     }
 
     /// The connection is to be registered again, if it is not. Returns it then.
-    fn take_detached(&mut self) -> Option<Watched> {
+    fn take_detached(&mut self) -> Option<Life> {
         self.times = 0;
         std::mem::take(&mut self.detached).then_some(self.connection?)
     }
@@ -99,8 +99,8 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn poll_busily(&mut self, clock: fn() -> Instant, now: Instant, spin: Duration) -> io::Result<Looked> {
         let mut spun = Duration::ZERO;
         while spun < spin {
-            let found = match self.alone.next_step() {
-                Step::Read(watched) => match self.read_directly(watched, clock) {
+            let found = match self.direct.next_step() {
+                Step::Read(life) => match self.read_directly(life, clock) {
                     Some(began) => return Ok(Looked::Read(began)),
                     None => false,
                 },
@@ -118,10 +118,10 @@ impl<K: Kernel> Reactor<K> {
     /// when the read began, if it found input.
     pub(super) fn poll_at_once(&mut self) -> io::Result<Option<Instant>> {
         let mut began = None;
-        if let (true, Some(watched), Some(clock)) = (self.alone.detached, self.alone.connection, self.hub.clock)
-            && self.inbounds.get(watched.id.key()).is_some_and(|inbound| !inbound.reread_queued)
+        if let (true, Some(life), Some(clock)) = (self.direct.detached, self.direct.connection, self.hub.clock)
+            && self.inbounds.get(life.id.key()).is_some_and(|inbound| !inbound.reread_queued)
         {
-            began = self.read_directly(watched, clock);
+            began = self.read_directly(life, clock);
         }
         self.poll_now()?;
         Ok(began)
@@ -129,9 +129,9 @@ impl<K: Kernel> Reactor<K> {
 
     /// Registers all connections with the poll: the loop is about to sleep, or others have input.
     pub(super) fn register_all(&mut self) {
-        let Some(watched) = self.alone.take_detached() else { return };
-        let key = watched.id.key();
-        if !self.hub.outbound(watched.id).is_some_and(|outbound| Watched::new(outbound) == watched) {
+        let Some(life) = self.direct.take_detached() else { return };
+        let key = life.id.key();
+        if !self.hub.outbound(life.id).is_some_and(|outbound| Life::new(outbound) == life) {
             return;
         }
         // Registered again, the connection has an event for what has happened meanwhile.
@@ -143,13 +143,13 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Reads a connection without an event. Returns when the read began, if it found input.
-    fn read_directly(&mut self, watched: Watched, clock: fn() -> Instant) -> Option<Instant> {
-        if !self.detach(watched) {
+    fn read_directly(&mut self, life: Life, clock: fn() -> Instant) -> Option<Instant> {
+        if !self.detach(life) {
             self.register_all();
-            self.alone.connection = None;
+            self.direct.connection = None;
             return None;
         }
-        let (key, before) = (watched.id.key(), self.hub.stats.bytes_in);
+        let (key, before) = (life.id.key(), self.hub.stats.bytes_in);
         self.hub.now = clock();
         let began = self.hub.now;
         self.reset_delivery_budget();
@@ -158,27 +158,27 @@ impl<K: Kernel> Reactor<K> {
         if self.hub.stats.bytes_in == before {
             return None;
         }
-        self.alone.poll_next();
+        self.direct.poll_next();
         Some(began)
     }
 
     /// Deregisters a connection, and notes that it may have input. Returns `false` if it has to be polled, because it
     /// is not read, or waits for room for its output.
-    fn detach(&mut self, watched: Watched) -> bool {
-        let Some(outbound) = self.hub.outbound(watched.id) else { return false };
-        if Watched::new(outbound) != watched || !outbound.may_read() || outbound.blocked {
+    fn detach(&mut self, life: Life) -> bool {
+        let Some(outbound) = self.hub.outbound(life.id) else { return false };
+        if Life::new(outbound) != life || !outbound.may_read() || outbound.blocked {
             return false;
         }
-        let Some(inbound) = self.inbounds.get_mut(watched.id.key()) else { return false };
+        let Some(inbound) = self.inbounds.get_mut(life.id.key()) else { return false };
         if inbound.transport.holds_output() {
             return false;
         }
-        if !self.alone.detached {
+        if !self.direct.detached {
             let Some(stream) = inbound.transport.stream_mut() else { return false };
-            self.alone.detached = self.kernel.deregister(stream).is_ok();
+            self.direct.detached = self.kernel.deregister(stream).is_ok();
         }
-        inbound.readable |= self.alone.detached;
-        self.alone.detached
+        inbound.readable |= self.direct.detached;
+        self.direct.detached
     }
 
     fn poll_now(&mut self) -> io::Result<bool> {
@@ -188,15 +188,15 @@ impl<K: Kernel> Reactor<K> {
         }
         let alone = match self.events[..] {
             [Event { token, readiness }] if readiness.readable => match Token::from(token) {
-                Token::Inbound(key) => self.hub.outbounds.at_mut(key).map(|outbound| Watched::new(outbound)),
+                Token::Inbound(key) => self.hub.outbounds.at_mut(key).map(|outbound| Life::new(outbound)),
                 Token::Listener(_) | Token::Attempt(_) => None,
             },
             _ => None,
         };
-        if alone != self.alone.connection {
+        if alone != self.direct.connection {
             self.register_all();
         }
-        self.alone.note(alone);
+        self.direct.note(alone);
         Ok(true)
     }
 }
@@ -207,18 +207,18 @@ mod tests {
     use crate::reactor::IdSource;
 
     /// A connection.
-    fn watched() -> Option<Watched> {
-        Some(Watched { id: IdSource::new().connection(3), life: 0 })
+    fn life() -> Option<Life> {
+        Some(Life { id: IdSource::new().connection(3), number: 0 })
     }
 
     #[test]
     fn connection_is_read_after_it_was_alone_often_enough_and_polled_in_between() {
-        let (mut alone, connection) = (Alone::default(), watched());
+        let (mut direct, connection) = (DirectRead::default(), life());
         for _ in 0..=TIMES_ALONE {
-            assert_eq!(alone.next_step(), Step::Poll);
-            alone.note(connection);
+            assert_eq!(direct.next_step(), Step::Poll);
+            direct.note(connection);
         }
-        let steps: Vec<Step> = (0..2 * READS_PER_POLL + 2).map(|_| alone.next_step()).collect();
+        let steps: Vec<Step> = (0..2 * READS_PER_POLL + 2).map(|_| direct.next_step()).collect();
         let polls = steps.iter().filter(|step| **step == Step::Poll).count();
         assert_eq!((polls, steps.len() - polls), (2, 2 * READS_PER_POLL as usize));
         assert!(steps[..READS_PER_POLL as usize].iter().all(|step| *step == Step::Read(connection.unwrap())));
@@ -226,24 +226,24 @@ mod tests {
 
     #[test]
     fn input_of_another_connection_or_of_several_starts_the_count_anew() {
-        for other in [watched(), None] {
-            let (mut alone, connection) = (Alone::default(), watched());
-            (0..=TIMES_ALONE).for_each(|_| alone.note(connection));
-            alone.note(other);
+        for other in [life(), None] {
+            let (mut direct, connection) = (DirectRead::default(), life());
+            (0..=TIMES_ALONE).for_each(|_| direct.note(connection));
+            direct.note(other);
             for _ in 0..TIMES_ALONE {
-                assert_eq!(alone.next_step(), Step::Poll);
-                alone.note(connection);
+                assert_eq!(direct.next_step(), Step::Poll);
+                direct.note(connection);
             }
         }
     }
 
     #[test]
     fn detached_connection_is_taken_once_and_has_to_be_alone_anew() {
-        let (mut alone, connection) = (Alone::default(), watched());
-        (0..=TIMES_ALONE).for_each(|_| alone.note(connection));
-        assert_eq!(alone.take_detached(), None);
-        alone.detached = true;
-        assert_eq!((alone.take_detached(), alone.take_detached()), (alone.connection, None));
-        assert_eq!(alone.next_step(), Step::Poll);
+        let (mut direct, connection) = (DirectRead::default(), life());
+        (0..=TIMES_ALONE).for_each(|_| direct.note(connection));
+        assert_eq!(direct.take_detached(), None);
+        direct.detached = true;
+        assert_eq!((direct.take_detached(), direct.take_detached()), (direct.connection, None));
+        assert_eq!(direct.next_step(), Step::Poll);
     }
 }

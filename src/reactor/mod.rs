@@ -47,7 +47,7 @@ use std::{
 };
 
 use self::{
-    busy::Alone,
+    busy::DirectRead,
     connection::{inbounds::Inbounds, reader::Reader},
     dial::dialer::Dialer,
     hub::Running,
@@ -144,7 +144,7 @@ pub struct Reactor<K: Kernel = System> {
     /// Timer that ends a graceful shutdown.
     shutdown_timer: Option<TimerId>,
     trim: Trim,
-    alone: Alone,
+    direct: DirectRead,
     config: ReactorConfig,
 }
 
@@ -195,7 +195,7 @@ impl<K: Kernel> Reactor<K> {
             watch: None,
             shutdown_timer: None,
             trim: Trim::default(),
-            alone: Alone::default(),
+            direct: DirectRead::default(),
             kernel,
             config,
         }

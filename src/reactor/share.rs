@@ -10,7 +10,7 @@ const TIME: Duration = Duration::from_micros(250);
 /// Items after which the time is looked at.
 const ITEMS_PER_LOOK: usize = 16;
 
-/// What is left of a connection's share: items of its input, such as messages, and time.
+/// Rest of a connection's share: items of its input, such as messages, and time.
 ///
 /// Reading the clock costs as much as a short message, so it is not read for each. The first items are not timed.
 #[derive(Debug)]
