@@ -309,3 +309,32 @@ fn memory_of_slow_readers_is_released_when_they_have_gone() {
     }
     assert!(after <= 100_000, "{after} bytes are still held, of {held}");
 }
+
+#[test]
+fn tables_of_many_connections_are_released_when_these_have_gone() {
+    const CONNECTIONS: usize = 400;
+    let server = Server::new(|_| {
+        Callbacks::new().on_open(|ws, handshake| {
+            ws.subscribe(handshake.path());
+            ws.set_timer(Duration::from_secs(3600));
+        })
+    });
+    let mut reactor = Reactor::new().unwrap();
+    let addr = reactor.listen("127.0.0.1:0", server).unwrap().addr;
+    let mut other = connect(addr, "/other");
+    turn_until(&mut reactor, |reactor| reactor.hub().stats().opened == 1);
+    let before = live();
+    let mut crowd = Vec::with_capacity(CONNECTIONS);
+    for number in 1..=CONNECTIONS {
+        crowd.push(connect(addr, &format!("/{number}")));
+        turn_until(&mut reactor, |reactor| reactor.hub().stats().opened as usize == 1 + number);
+    }
+    let held = live() - before;
+    assert!(held > CONNECTIONS * 300, "the connections hold only {held} bytes");
+    drop(crowd);
+    turn_until(&mut reactor, |reactor| reactor.hub().stats().connections == 1);
+    turn_until(&mut reactor, |_| live().saturating_sub(before) <= 16 * 1024);
+    // The connection that is left, and its timer, are where they were.
+    other.write_all(&wire::frame(Version::Rfc6455, Kind::Close, true, &1000_u16.to_be_bytes())).unwrap();
+    turn_until(&mut reactor, |reactor| reactor.hub().stats().connections == 0);
+}

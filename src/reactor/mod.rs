@@ -31,6 +31,7 @@ mod remote;
 mod share;
 mod shutdown;
 mod sim;
+mod slack;
 mod slow_turn;
 mod stats;
 mod stream;

@@ -49,10 +49,10 @@ impl<K: Kernel> Reactor<K> {
     }
 
     fn has_excess(&self) -> bool {
-        self.hub.pools.has_excess() || self.commands.capacity() > MANY_COMMANDS
+        self.hub.has_excess() || self.commands.capacity() > MANY_COMMANDS
     }
 
-    /// Frees memory that was not needed for a while. Lists that were allocated among freed memory are reallocated, so
+    /// Frees memory that was not needed for a while. Tables that were allocated among freed memory are reallocated, so
     /// that the allocator can return the memory to the system.
     pub(super) fn run_trim_pass(&mut self) {
         self.trim.count(self.has_excess());
@@ -60,10 +60,12 @@ impl<K: Kernel> Reactor<K> {
             self.commands = VecDeque::new();
             self.hub.command_queue.trim();
         }
-        if self.hub.pools.trim() {
+        let tables = self.hub.tables_have_excess();
+        if self.hub.pools.trim() || tables {
             self.events.shrink_to_fit();
             self.reader.shrink();
             self.inbounds.shrink();
+            self.dialer.shrink();
             self.hub.shrink();
         }
         if self.trim.is_scheduled() {
@@ -73,11 +75,21 @@ impl<K: Kernel> Reactor<K> {
 }
 
 impl super::Hub {
+    fn has_excess(&self) -> bool {
+        self.pools.has_excess() || self.tables_have_excess()
+    }
+
+    fn tables_have_excess(&self) -> bool {
+        self.outbounds.has_excess() || self.timers.has_excess() || self.topics.has_excess()
+    }
+
     /// Frees unused capacity.
     fn shrink(&mut self) {
         self.deferred.shrink();
         self.shrink_excess();
         self.outbounds.shrink();
+        self.timers.shrink();
+        self.topics.shrink();
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     ops::{Index, IndexMut},
 };
 
-use crate::reactor::connection::inbound::Inbound;
+use crate::reactor::{connection::inbound::Inbound, slack::shrink_list};
 
 /// Inbound halves by key. The keys are those of [`Outbounds`](super::outbounds::Outbounds).
 pub(in crate::reactor) struct Inbounds<S>(Vec<Option<Inbound<S>>>);
@@ -32,7 +32,7 @@ impl<S> Inbounds<S> {
     pub(in crate::reactor) fn shrink(&mut self) {
         let used = self.0.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
         self.0.truncate(used);
-        self.0.shrink_to_fit();
+        shrink_list(&mut self.0);
     }
 
     #[inline]

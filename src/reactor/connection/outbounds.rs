@@ -7,6 +7,7 @@ use slab::Slab;
 use crate::reactor::{
     connection::outbound::Outbound,
     id::{ConnectionId, IdSource},
+    slack::{Peak, shrink_slab},
 };
 
 /// Outbound halves by key. An id is valid while the connection that it was created for is here.
@@ -16,11 +17,12 @@ use crate::reactor::{
 pub(in crate::reactor) struct Outbounds {
     slab: Slab<Outbound>,
     ids: IdSource,
+    peak: Peak,
 }
 
 impl Outbounds {
     pub(in crate::reactor) fn new(ids: IdSource) -> Self {
-        Outbounds { slab: Slab::new(), ids }
+        Outbounds { slab: Slab::new(), ids, peak: Peak::default() }
     }
 
     /// Key of the next connection.
@@ -30,6 +32,7 @@ impl Outbounds {
 
     /// Adds the half that `create` makes for the id of a new connection, at [`next_key`](Self::next_key).
     pub(in crate::reactor) fn insert(&mut self, create: impl FnOnce(ConnectionId) -> Outbound) -> &mut Outbound {
+        self.peak.note(self.slab.len() + 1);
         let entry = self.slab.vacant_entry();
         let id = self.ids.connection(entry.key());
         entry.insert(create(id))
@@ -40,9 +43,15 @@ impl Outbounds {
         self.slab.remove(key)
     }
 
+    /// Returns `true` if the table has become much larger than its contents.
+    pub(in crate::reactor) fn has_excess(&self) -> bool {
+        self.peak.is_past(self.slab.len(), self.slab.capacity())
+    }
+
     /// Frees unused capacity.
     pub(in crate::reactor) fn shrink(&mut self) {
-        self.slab.shrink_to_fit();
+        shrink_slab(&mut self.slab);
+        self.peak.reset(self.slab.len());
     }
 
     /// The half of a connection.

@@ -10,6 +10,7 @@ use crate::{
     reactor::{
         dial::target::Target,
         id::{ConnectionId, TimerId},
+        slack::shrink_slab,
         token::Token,
     },
 };
@@ -103,6 +104,11 @@ impl<S> Dialer<S> {
             resolver: Box::new(SystemResolver::default()),
             starting: false,
         }
+    }
+
+    /// Frees unused capacity.
+    pub(in crate::reactor) fn shrink(&mut self) {
+        shrink_slab(&mut self.attempts);
     }
 
     pub(in crate::reactor) fn set_resolver(&mut self, resolver: impl Resolver + 'static) {

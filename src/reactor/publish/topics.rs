@@ -5,6 +5,8 @@ use std::{collections::HashMap, rc::Rc};
 
 use slab::Slab;
 
+use crate::reactor::slack::{Peak, shrink_list, shrink_slab};
+
 /// Topics and their members. A topic exists while it has members.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
@@ -13,6 +15,7 @@ pub(crate) struct Topics {
     topics: Slab<Topic>,
     /// Indexed by the key of the connection.
     subscriptions: Vec<Vec<Subscription>>,
+    peak: Peak,
 }
 
 #[derive(Debug)]
@@ -47,6 +50,7 @@ impl Topics {
                 let name: Rc<str> = name.into();
                 let key = self.topics.insert(Topic { name: Rc::clone(&name), members: Vec::new() });
                 self.names.insert(name, key);
+                self.peak.note(self.topics.len());
                 key
             }
         };
@@ -96,6 +100,21 @@ impl Topics {
     /// The members of a topic.
     pub(crate) fn members(&self, name: &str) -> &[Member] {
         self.names.get(name).map_or(&[], |key| &self.topics[*key].members)
+    }
+
+    /// Returns `true` if the tables have become much larger than their contents.
+    pub(crate) fn has_excess(&self) -> bool {
+        self.peak.is_past(self.topics.len(), self.topics.capacity())
+    }
+
+    /// Frees unused capacity.
+    pub(crate) fn shrink(&mut self) {
+        self.peak.reset(self.topics.len());
+        self.names.shrink_to_fit();
+        shrink_slab(&mut self.topics);
+        let used = self.subscriptions.iter().rposition(|own| !own.is_empty()).map_or(0, |last| last + 1);
+        self.subscriptions.truncate(used);
+        shrink_list(&mut self.subscriptions);
     }
 
     fn remove(&mut self, connection: usize, slot: usize) {

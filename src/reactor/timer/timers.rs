@@ -7,7 +7,10 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use crate::reactor::id::{IdSource, TimerId};
+use crate::reactor::{
+    id::{IdSource, TimerId},
+    slack::{Peak, shrink_list, shrink_slab},
+};
 
 const CHILDREN: usize = 4;
 
@@ -17,6 +20,7 @@ pub(crate) struct Timers<T> {
     entries: Slab<Entry<T>>,
     heap: Vec<Node>,
     ids: IdSource,
+    peak: Peak,
 }
 
 #[derive(Debug)]
@@ -35,11 +39,12 @@ struct Node {
 
 impl<T> Timers<T> {
     pub(crate) fn new(ids: IdSource) -> Self {
-        Timers { entries: Slab::new(), heap: Vec::new(), ids }
+        Timers { entries: Slab::new(), heap: Vec::new(), ids, peak: Peak::default() }
     }
 
     /// Adds a timer that fires at `at`.
     pub(crate) fn insert(&mut self, at: Instant, value: T) -> TimerId {
+        self.peak.note(self.entries.len() + 1);
         let entry = self.entries.vacant_entry();
         let key = entry.key();
         let id = self.ids.timer(key);
@@ -96,6 +101,18 @@ impl<T> Timers<T> {
     /// Deadline of the next timer.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.heap.first().map(|node| node.at)
+    }
+
+    /// Returns `true` if the tables have become much larger than their contents.
+    pub(crate) fn has_excess(&self) -> bool {
+        self.peak.is_past(self.entries.len(), self.entries.capacity())
+    }
+
+    /// Frees unused capacity.
+    pub(crate) fn shrink(&mut self) {
+        shrink_slab(&mut self.entries);
+        shrink_list(&mut self.heap);
+        self.peak.reset(self.entries.len());
     }
 
     /// Number of timers.
