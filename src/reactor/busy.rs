@@ -45,11 +45,11 @@ impl Life {
 }
 
 /// Result of busy polling.
-pub(super) enum Looked {
+enum Looked {
     /// Events or work.
     Found,
-    /// Input of the connection that is read directly, by a read that began at this time. Its handler was called.
-    Read(Instant),
+    /// Input of the connection that is read directly. Its handler was called.
+    Read,
     /// Nothing, for this long.
     Nothing(Duration),
 }
@@ -95,15 +95,46 @@ impl DirectRead {
 }
 
 impl<K: Kernel> Reactor<K> {
+    /// Waits for events or work, from `now` at most for `timeout`: without sleeping for the time of
+    /// [`ReactorConfig::busy_poll`](crate::ReactorConfig::busy_poll), then in the system. Sets the time at which the
+    /// turn began: that of the read, if input was read already.
+    #[inline(never)]
+    pub(super) fn wait_busily(
+        &mut self,
+        clock: fn() -> Instant,
+        now: Instant,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        if timeout == Some(Duration::ZERO) {
+            return self.poll_at_once(clock);
+        }
+        let spin = timeout.unwrap_or(Duration::MAX).min(self.config.busy_poll);
+        match self.poll_busily(clock, now, spin)? {
+            Looked::Read => Ok(()),
+            Looked::Nothing(spun) if timeout.is_none_or(|timeout| timeout > spun) => {
+                self.sleep_registered(timeout.map(|timeout| timeout - spun))
+            }
+            Looked::Found | Looked::Nothing(_) => {
+                self.hub.now = clock();
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits in the system, with all connections registered.
+    fn sleep_registered(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.register_all();
+        // A connection that could not be registered has ended.
+        self.sleep(if self.has_work() { Some(Duration::ZERO) } else { timeout })
+    }
+
     /// Looks for events or work for `spin`, from `now`, without sleeping.
-    pub(super) fn poll_busily(&mut self, clock: fn() -> Instant, now: Instant, spin: Duration) -> io::Result<Looked> {
+    fn poll_busily(&mut self, clock: fn() -> Instant, now: Instant, spin: Duration) -> io::Result<Looked> {
         let mut spun = Duration::ZERO;
         while spun < spin {
             let found = match self.direct.next_step() {
-                Step::Read(life) => match self.read_directly(life, clock) {
-                    Some(began) => return Ok(Looked::Read(began)),
-                    None => false,
-                },
+                Step::Read(life) if self.read_directly(life, clock) => return Ok(Looked::Read),
+                Step::Read(_) => false,
                 Step::Poll => self.poll_now()?,
             };
             if found || self.has_work() {
@@ -114,21 +145,24 @@ impl<K: Kernel> Reactor<K> {
         Ok(Looked::Nothing(spun))
     }
 
-    /// Polls without a wait, and reads the connection that is not registered, unless this turn reads it anyway. Returns
-    /// when the read began, if it found input.
-    pub(super) fn poll_at_once(&mut self) -> io::Result<Option<Instant>> {
-        let mut began = None;
-        if let (true, Some(life), Some(clock)) = (self.direct.detached, self.direct.connection, self.hub.clock)
-            && self.inbounds.get(life.id.key()).is_some_and(|inbound| !inbound.reread_queued)
-        {
-            began = self.read_directly(life, clock);
-        }
+    /// Polls without a wait, and reads the connection that is not registered, unless this turn reads it anyway.
+    fn poll_at_once(&mut self, clock: fn() -> Instant) -> io::Result<()> {
+        let read = match self.direct.connection {
+            Some(life) if self.direct.detached => {
+                let inbound = self.inbounds.get(life.id.key());
+                inbound.is_some_and(|inbound| !inbound.reread_queued) && self.read_directly(life, clock)
+            }
+            _ => false,
+        };
         self.poll_now()?;
-        Ok(began)
+        if !read {
+            self.hub.now = clock();
+        }
+        Ok(())
     }
 
     /// Registers all connections with the poll: the loop is about to sleep, or others have input.
-    pub(super) fn register_all(&mut self) {
+    fn register_all(&mut self) {
         let Some(life) = self.direct.take_detached() else { return };
         let key = life.id.key();
         if !self.hub.outbound(life.id).is_some_and(|outbound| Life::new(outbound) == life) {
@@ -142,24 +176,23 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Reads a connection without an event. Returns when the read began, if it found input.
-    fn read_directly(&mut self, life: Life, clock: fn() -> Instant) -> Option<Instant> {
+    /// Reads a connection without an event. Returns `true` if the read found input; the turn began before the read.
+    fn read_directly(&mut self, life: Life, clock: fn() -> Instant) -> bool {
         if !self.detach(life) {
             self.register_all();
             self.direct.connection = None;
-            return None;
+            return false;
         }
         let (key, before) = (life.id.key(), self.hub.stats.bytes_in);
         self.hub.now = clock();
-        let began = self.hub.now;
         self.reset_delivery_budget();
         self.reader.reset_budget(self.config.turn_budget_bytes);
         self.read_from(key);
         if self.hub.stats.bytes_in == before {
-            return None;
+            return false;
         }
         self.direct.poll_next();
-        Some(began)
+        true
     }
 
     /// Deregisters a connection, and notes that it may have input. Returns `false` if it has to be polled, because it

@@ -283,8 +283,7 @@ impl<K: Kernel> Reactor<K> {
             return Ok(Turn::Stopped);
         }
         self.events.clear();
-        let began = self.wait(now, timeout).map_err(PollError)?;
-        self.hub.now = began.unwrap_or_else(|| self.kernel.now());
+        self.wait(now, timeout).map_err(PollError)?;
 
         self.start_dials();
         self.reset_delivery_budget();

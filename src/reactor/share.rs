@@ -16,7 +16,8 @@ const ITEMS_PER_LOOK: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Share {
     items: usize,
-    /// The time is looked at when as few items are left.
+    used: usize,
+    /// The time is looked at when as many items are used.
     look_at: usize,
     /// The first look.
     began: Option<Instant>,
@@ -24,32 +25,35 @@ pub(crate) struct Share {
 
 impl Share {
     /// A share of `items`, at least one.
+    #[inline]
     pub(crate) fn new(items: usize) -> Self {
-        let items = items.max(1);
-        Share { items, look_at: items.saturating_sub(ITEMS_PER_LOOK), began: None }
+        Share { items, used: 0, look_at: items.clamp(1, ITEMS_PER_LOOK), began: None }
     }
 
-    /// Items that are left.
+    /// Items that are left, at least one.
     #[inline]
     pub(crate) fn items(&self) -> usize {
-        self.items
+        self.items.saturating_sub(self.used).max(1)
     }
 
     #[inline]
     pub(crate) fn spend(&mut self, items: usize) {
-        self.items = self.items.saturating_sub(items);
+        self.used += items;
     }
 
     /// Returns `true` if the items or the time are used up.
     #[inline]
     pub(crate) fn is_spent(&mut self, hub: &Hub) -> bool {
-        self.items == 0 || self.items <= self.look_at && self.is_late(hub.clock)
+        self.used >= self.look_at && self.is_used_up(hub.clock)
     }
 
-    /// On a system whose clock stands still meanwhile, no time passes.
+    /// Looks at the time. On a system whose clock stands still meanwhile, no time passes.
     #[cold]
-    fn is_late(&mut self, clock: Option<fn() -> Instant>) -> bool {
-        self.look_at = self.items.saturating_sub(ITEMS_PER_LOOK);
+    fn is_used_up(&mut self, clock: Option<fn() -> Instant>) -> bool {
+        if self.used >= self.items {
+            return true;
+        }
+        self.look_at = self.items.min(self.used + ITEMS_PER_LOOK);
         let Some(clock) = clock else { return false };
         let now = clock();
         now.saturating_duration_since(*self.began.get_or_insert(now)) >= TIME
@@ -77,7 +81,7 @@ mod tests {
     fn items_within(items: usize, clock: Option<fn() -> Instant>, step: Duration) -> usize {
         ELAPSED.set(Some((Instant::now(), step)));
         let (mut share, mut count) = (Share::new(items), 0);
-        while !(share.items == 0 || share.items <= share.look_at && share.is_late(clock)) {
+        while share.used < share.look_at || !share.is_used_up(clock) {
             share.spend(1);
             count += 1;
         }

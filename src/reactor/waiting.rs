@@ -5,37 +5,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Reactor, Running, busy::Looked};
+use super::{Reactor, Running};
 use crate::net::{Kernel, System};
 
 impl<K: Kernel> Reactor<K> {
-    /// Waits for events or work, from `now` at most for `timeout`: without sleeping for the time of
-    /// [`ReactorConfig::busy_poll`](crate::ReactorConfig::busy_poll), then in the system. Returns the time at which the
-    /// turn began, if input was read already.
-    pub(super) fn wait(&mut self, now: Instant, timeout: Option<Duration>) -> io::Result<Option<Instant>> {
+    /// Waits for events or work, from `now` at most for `timeout`, and sets the time at which the turn began.
+    #[inline]
+    pub(super) fn wait(&mut self, now: Instant, timeout: Option<Duration>) -> io::Result<()> {
         let until = self.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
         let timeout = until.into_iter().chain(timeout).min();
-        let Some(clock) = self.hub.clock.filter(|_| !self.config.busy_poll.is_zero()) else {
-            self.kernel.poll(&mut self.events, timeout)?;
-            return Ok(None);
-        };
-        if timeout == Some(Duration::ZERO) {
-            return self.poll_at_once();
+        if !self.config.busy_poll.is_zero()
+            && let Some(clock) = self.hub.clock
+        {
+            return self.wait_busily(clock, now, timeout);
         }
-        let spin = timeout.unwrap_or(Duration::MAX).min(self.config.busy_poll);
-        let spun = match self.poll_busily(clock, now, spin)? {
-            Looked::Found => return Ok(None),
-            Looked::Read(began) => return Ok(Some(began)),
-            Looked::Nothing(spun) => spun,
-        };
-        if timeout.is_some_and(|timeout| timeout <= spun) {
-            return Ok(None);
-        }
-        self.register_all();
-        // A connection that could not be registered has ended.
-        let rest = if self.has_work() { Some(Duration::ZERO) } else { timeout.map(|timeout| timeout - spun) };
-        self.kernel.poll(&mut self.events, rest)?;
-        Ok(None)
+        self.sleep(timeout)
+    }
+
+    /// Waits in the system.
+    #[inline]
+    pub(super) fn sleep(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.kernel.poll(&mut self.events, timeout)?;
+        self.hub.now = self.kernel.now();
+        Ok(())
     }
 
     /// Time of the next turn that is due without an event: the deadline of the next timer, or a time that has passed if
@@ -56,6 +48,7 @@ impl<K: Kernel> Reactor<K> {
     /// reactor.turn(Some(Duration::ZERO))?;
     /// # Ok::<(), ws_reactor::Error>(())
     /// ```
+    #[inline]
     pub fn next_deadline(&self) -> Option<Instant> {
         match self.has_work() {
             true => Some(self.hub.now),
@@ -63,6 +56,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
+    #[inline]
     pub(super) fn has_work(&self) -> bool {
         let hub = &self.hub;
         !hub.deferred.is_empty()

@@ -164,6 +164,88 @@ impl Session {
         self.call(stream, |handler, ws| handler.on_open(ws, handshake));
     }
 
+    /// Handles input that is one simple message, as most is. Returns `false` if it is anything else.
+    #[inline(always)]
+    fn deliver_single(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) -> bool {
+        if stream.hub.read_gate(stream.id()) != (Phase::Open, false) {
+            return false;
+        }
+        let whole = self.decoder.whole_message(data, self.receiver.limits);
+        let Some(whole) = whole.filter(|whole| whole.end == data.len()) else { return false };
+        match self.decoder.message(&whole, data) {
+            Ok(message) => {
+                self.receiver.on_message(stream, message, None, false);
+                self.liveness.on_frame(stream.hub.now());
+            }
+            Err(error) => self.fail(stream, error),
+        }
+        true
+    }
+
+    /// Decodes input within the budget, until a pause or the output limit; the rest is handed back.
+    #[inline(never)]
+    fn deliver_many(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+        let id = stream.id();
+        let (mut at, mut share) = (0, Share::new(self.config.message_budget));
+        let (mut heard, mut in_runs) = (false, true);
+        self.decoder.renew_inflation(stream.hub.turn() as u32, INFLATION_BUDGET_BYTES);
+        while at < data.len() {
+            let (phase, waits) = stream.hub.read_gate(id);
+            if !matches!(phase, Phase::Open | Phase::Closing) {
+                break;
+            }
+            if waits || share.is_spent(stream.hub) {
+                stream.unread(data.len() - at);
+                break;
+            }
+            // After `close` the handler gets no more messages, but the close frame of the peer must still be found.
+            let (open, rest) = (phase == Phase::Open, &mut data[at..]);
+            let Some(whole) = self.decoder.whole_message(rest, self.receiver.limits) else {
+                share.spend(1);
+                if mem::take(&mut heard) {
+                    self.liveness.on_frame(stream.hub.now());
+                }
+                let Some((consumed, item)) = self.decode(stream, rest, open) else { break };
+                at += consumed;
+                if !item {
+                    stream.unread(data.len() - at);
+                    break;
+                }
+                continue;
+            };
+            if open && in_runs && TextRun::can_begin(&whole, rest) {
+                let (used, count) = self.deliver_run(stream, rest, share.items());
+                share.spend(count);
+                at += used;
+                // Text that is not UTF-8 is found by decoding the messages one by one.
+                (heard, in_runs) = (heard || count > 0, count > 0);
+                continue;
+            }
+            share.spend(1);
+            let message = match self.decoder.message(&whole, rest) {
+                Ok(message) => message,
+                Err(error) => {
+                    self.fail(stream, error);
+                    break;
+                }
+            };
+            (at, heard) = (at + whole.end, true);
+            if open {
+                self.receiver.on_message(stream, message, None, false);
+            }
+        }
+        if heard {
+            self.liveness.on_frame(stream.hub.now());
+        }
+        if data.len() >= LARGE_PAYLOAD_BYTES
+            && let Some(missing) = self.decoder.missing()
+        {
+            stream.hub.callback.input.expect(missing);
+        }
+        let Pools { blocks, partials, .. } = &mut stream.hub.pools;
+        self.decoder.release(blocks, partials);
+    }
+
     /// Delivers short text messages in a row, at most `max_messages`, until the handler closes or pauses the
     /// connection. Returns how many bytes and messages were used: none if a message is not UTF-8.
     #[inline(never)]
@@ -232,67 +314,10 @@ impl StreamHandler for Session {
         }
     }
 
-    /// Decodes input within the budget, until a pause or the output limit; the rest is handed back.
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
-        let id = stream.id();
-        let (mut at, mut share) = (0, Share::new(self.config.message_budget));
-        let (mut heard, mut in_runs) = (false, true);
-        self.decoder.renew_inflation(stream.hub.turn() as u32, INFLATION_BUDGET_BYTES);
-        while at < data.len() {
-            let (phase, waits) = stream.hub.read_gate(id);
-            if !matches!(phase, Phase::Open | Phase::Closing) {
-                break;
-            }
-            if waits || share.is_spent(stream.hub) {
-                stream.unread(data.len() - at);
-                break;
-            }
-            // After `close` the handler gets no more messages, but the close frame of the peer must still be found.
-            let (open, rest) = (phase == Phase::Open, &mut data[at..]);
-            let Some(whole) = self.decoder.whole_message(rest, self.receiver.limits) else {
-                share.spend(1);
-                if mem::take(&mut heard) {
-                    self.liveness.on_frame(stream.hub.now());
-                }
-                let Some((consumed, item)) = self.decode(stream, rest, open) else { break };
-                at += consumed;
-                if !item {
-                    stream.unread(data.len() - at);
-                    break;
-                }
-                continue;
-            };
-            if open && in_runs && TextRun::can_begin(&whole, rest) {
-                let (used, count) = self.deliver_run(stream, rest, share.items());
-                share.spend(count);
-                at += used;
-                // Text that is not UTF-8 is found by decoding the messages one by one.
-                (heard, in_runs) = (heard || count > 0, count > 0);
-                continue;
-            }
-            share.spend(1);
-            let message = match self.decoder.message(&whole, rest) {
-                Ok(message) => message,
-                Err(error) => {
-                    self.fail(stream, error);
-                    break;
-                }
-            };
-            (at, heard) = (at + whole.end, true);
-            if open {
-                self.receiver.on_message(stream, message, None, false);
-            }
+        if !self.deliver_single(stream, data) {
+            self.deliver_many(stream, data);
         }
-        if heard {
-            self.liveness.on_frame(stream.hub.now());
-        }
-        if data.len() >= LARGE_PAYLOAD_BYTES
-            && let Some(missing) = self.decoder.missing()
-        {
-            stream.hub.callback.input.expect(missing);
-        }
-        let Pools { blocks, partials, .. } = &mut stream.hub.pools;
-        self.decoder.release(blocks, partials);
     }
 
     fn on_drain(&mut self, stream: &mut Stream<'_>) {

@@ -59,8 +59,7 @@ impl<K: Kernel> Reactor<K> {
                 has_backlog: inbound.backlog.is_some(),
                 readable: inbound.readable,
                 expected: inbound.expected as usize,
-                // A peer that does not take its answers is not read faster.
-                full: if outbound.buffered() == 0 { full } else { 0 },
+                full,
             };
             let most = match ReadPlan::new(state, self.reader.budget(left, whole)) {
                 ReadPlan::Read(most) => most.min(outbound.read_limit()),
@@ -107,6 +106,10 @@ impl<K: Kernel> Reactor<K> {
             }
             if !self.deliver(key, length) {
                 return;
+            }
+            // A peer that does not take its answers is not read faster.
+            if full > 0 && self.hub.outbounds.at_mut(key).is_some_and(|outbound| outbound.buffered() > 0) {
+                full = 0;
             }
         }
     }
