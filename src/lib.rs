@@ -173,9 +173,9 @@ pub use crate::{
     },
     proxy::{Proxy, ProxyError},
     reactor::{
-        Attempt, ConnectionId, ConnectionStats, HistoryLimits, Hub, ListenerId, Listening, OutputLimits, Overflow,
-        PanicPolicy, Published, Reactor, ReactorConfig, Reconnect, Remote, Replay, Retry, SlowTurn, Stats, StoredEvent,
-        Stream, StreamConfig, StreamHandler, TimerId, Turn,
+        Attempt, ConnectionId, ConnectionStats, Durations, HistoryLimits, Hub, Latencies, ListenerId, Listening,
+        OutputLimits, Overflow, PanicPolicy, Published, Reactor, ReactorConfig, Reconnect, Remote, Replay, Retry,
+        SlowTurn, Stats, StoredEvent, Stream, StreamConfig, StreamHandler, TimerId, Turn, TurnPhase,
     },
     send_status::SendStatus,
     server::{Body, BodyStream, Reply, Responder, Upgrade},

@@ -2,7 +2,13 @@
 
 use std::{any::Any, mem, rc::Rc};
 
-use super::{Reactor, connection::outbound::Outbound, events::Wakeup, id::ConnectionId, remote::Command};
+use super::{
+    Reactor,
+    connection::outbound::Outbound,
+    events::Wakeup,
+    id::ConnectionId,
+    remote::{Command, QueuedCommand},
+};
 use crate::net::Kernel;
 
 impl<K: Kernel> Reactor<K> {
@@ -22,11 +28,15 @@ impl<K: Kernel> Reactor<K> {
             self.hub.command_queue.drain(&mut commands);
             self.commands = commands.into();
         }
+        let now = self.hub.clock.map(|clock| clock());
         for _ in 0..self.config.command_budget.max(1) {
             if self.hub.deliveries_left == 0 {
                 return;
             }
-            let Some(command) = self.commands.pop_front() else { return };
+            let Some(QueuedCommand { command, queued_at }) = self.commands.pop_front() else { return };
+            if let (Some(now), Some(queued_at)) = (now, queued_at) {
+                self.hub.latencies.command_delay.record(now.saturating_duration_since(queued_at));
+            }
             let place = self.commands_taken;
             self.commands_taken += 1;
             if self.is_for_earlier_connection(&command, place) {

@@ -104,7 +104,7 @@ pub struct ReactorConfig {
     /// A message that arrives meanwhile does not wait until the system has woken the thread. In exchange the loop takes
     /// a whole core. See [`guide::latency`](crate::guide::latency) for figures, and for when not to use it.
     pub busy_poll: Duration,
-    /// `true` if [`Stats::longest_callback`](crate::Stats::longest_callback) is measured. Default `false`, because
+    /// `true` if [`Latencies::callback`](field@crate::Latencies::callback) is measured. Default `false`, because
     /// measuring reads the clock before and after each callback.
     pub time_callbacks: bool,
     /// Reaction to a panic in user code. Default [`PanicPolicy::CloseConnection`].

@@ -23,10 +23,11 @@ use super::{
     },
     deferred::Deferred,
     id::{ConnectionId, IdSource, ListenerId},
+    latency::Latencies,
     listen::{admission::Pending, connection_counts::ConnectionCounts},
     pools::Pools,
     publish::{history::Histories, topics::Topics},
-    remote::{Command, Remote},
+    remote::{QueuedCommand, Remote},
     stats::Stats,
     timer::{later, task::Task, timers::Timers},
 };
@@ -85,6 +86,7 @@ pub struct Hub {
     /// Number of the current turn.
     pub(super) turn: u64,
     pub(crate) stats: Stats,
+    pub(crate) latencies: Latencies,
     /// State of the running callback.
     pub(crate) callback: CallbackScope,
     /// Work for the loop.
@@ -94,7 +96,7 @@ pub struct Hub {
     pub(super) excess: Excess,
     pub(super) running: Running,
     /// Commands of other threads.
-    pub(super) command_queue: Arc<CommandQueue<Command>>,
+    pub(super) command_queue: Arc<CommandQueue<QueuedCommand>>,
     /// Unfinished handshakes of clients.
     pub(super) pending: Rc<Pending>,
     pub(super) connection_counts: ConnectionCounts,
@@ -115,6 +117,7 @@ impl Hub {
             clock: kernel.running_clock(),
             turn: 0,
             stats: Stats::default(),
+            latencies: Latencies::default(),
             callback: CallbackScope::new(),
             deferred: Deferred::default(),
             deliveries_left: 0,
@@ -185,7 +188,7 @@ impl Hub {
 
     /// Returns a handle for other threads.
     pub fn remote(&self) -> Remote {
-        Remote::new(Arc::clone(&self.command_queue))
+        Remote::new(Arc::clone(&self.command_queue), self.clock)
     }
 
     /// Ends the loop without closing handshakes.
@@ -234,6 +237,16 @@ impl Hub {
         }
     }
 
+    /// The durations measured so far: of turns, callbacks, commands, pings and handshakes.
+    pub fn latencies(&self) -> &Latencies {
+        &self.latencies
+    }
+
+    /// Forgets the durations measured so far, for figures of a period.
+    pub fn reset_latencies(&mut self) {
+        self.latencies = Latencies::default();
+    }
+
     /// Counters of a connection. `None` unless
     /// [`StreamConfig::connection_stats`](field@crate::StreamConfig::connection_stats) is set.
     ///
@@ -279,6 +292,11 @@ impl Hub {
         if let Some(outbound) = self.outbounds.get_mut(id) {
             outbound.note_pong(data, self.now);
         }
+    }
+
+    /// An opening handshake has succeeded that began at this time.
+    pub(crate) fn note_handshake(&mut self, began: Instant) {
+        self.latencies.handshake.record(self.now.saturating_duration_since(began));
     }
 
     /// The compressors and decompressors that all connections share.

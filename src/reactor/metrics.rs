@@ -32,8 +32,6 @@ impl Stats {
             gauge("connections", "Current connections.", self.connections as f64),
             gauge("pending_handshakes", "Current unfinished opening handshakes.", self.pending_handshakes as f64),
             gauge("buffered_bytes", "Bytes that wait to be written.", self.buffered_bytes as f64),
-            gauge("longest_callback_seconds", "Longest callback.", self.longest_callback.as_secs_f64()),
-            gauge("longest_turn_seconds", "Longest turn of the loop.", self.longest_turn.as_secs_f64()),
             counter("accepted", "Connections accepted.", self.accepted),
             counter("connected", "Outgoing connections established.", self.connected),
             counter("opened", "WebSockets opened.", self.opened),
@@ -54,8 +52,8 @@ impl Stats {
         ]
     }
 
-    /// The counters in the text format of Prometheus (version 0.0.4), named `ws_reactor_…`; times in seconds. Counters
-    /// end in `_total`. `Routes::metrics` serves the text.
+    /// The counters in the text format of Prometheus (version 0.0.4), named `ws_reactor_…`. Those that only grow end in
+    /// `_total`. `Routes::metrics` serves the text.
     ///
     /// ```
     /// let text = ws_reactor::Reactor::new()?.hub().stats().to_prometheus();
@@ -81,7 +79,7 @@ impl Stats {
         text
     }
 
-    /// The counters as an object of JSON, by the names of the fields; times in seconds, as `longest_turn_seconds`.
+    /// The counters as an object of JSON, by the names of the fields.
     pub fn to_json(&self) -> String {
         let members: Vec<String> = self
             .metrics()
@@ -97,13 +95,11 @@ impl Stats {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn every_field_is_a_metric() {
-        let stats = Stats { longest_turn: Duration::from_micros(1500), bytes_in: u64::MAX, ..Stats::default() };
+        let stats = Stats { buffered_bytes: 1500, bytes_in: u64::MAX, ..Stats::default() };
         let (text, json) = (stats.to_prometheus(), stats.to_json());
         // The fields as `Debug` names them.
         let debug = format!("{stats:?}");
@@ -116,6 +112,6 @@ mod tests {
         }
         assert_eq!((stats.metrics().len(), text.matches("# TYPE ").count()), (count, count));
         assert!(text.contains("\nws_reactor_bytes_in_total 18446744073709551615\n"), "{text}");
-        assert!(json.contains("\"longest_turn_seconds\":0.0015,"), "{json}");
+        assert!(json.contains("\"buffered_bytes\":1500,"), "{json}");
     }
 }

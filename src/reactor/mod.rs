@@ -23,6 +23,7 @@ mod dial;
 mod events;
 mod hub;
 mod id;
+mod latency;
 mod listen;
 mod metrics;
 mod panic;
@@ -53,7 +54,7 @@ use self::{
     dial::dialer::Dialer,
     hub::Running,
     listen::{Streams, listeners::Listeners},
-    remote::Command,
+    remote::QueuedCommand,
     slow_turn::Watch,
     token::Token,
     trim::Trim,
@@ -64,13 +65,14 @@ pub use self::{
     dial::reconnect::{Attempt, Reconnect, Retry},
     hub::Hub,
     id::{ConnectionId, ListenerId, TimerId},
+    latency::{Durations, Latencies},
     listen::Listening,
     publish::{
         Published,
         history::{HistoryLimits, Replay, StoredEvent},
     },
     remote::Remote,
-    slow_turn::SlowTurn,
+    slow_turn::{SlowTurn, TurnPhase},
     stats::Stats,
     stream::{Stream, StreamHandler},
 };
@@ -135,7 +137,7 @@ pub struct Reactor<K: Kernel = System> {
     reader: Reader,
     events: Vec<Event>,
     /// Commands of other threads, taken out of the command queue.
-    commands: VecDeque<Command>,
+    commands: VecDeque<QueuedCommand>,
     /// Number of commands executed so far: the place of the next one in the order of all.
     commands_taken: u64,
     /// End of the last turn. A loop that starts the next turn late waits too long by no more than that delay.
@@ -278,6 +280,7 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// A turn that begins at `now`.
+    #[inline(never)]
     fn turn_from(&mut self, now: Instant, timeout: Option<Duration>) -> Result<Turn, PollError> {
         if self.hub.running == Running::Stopped {
             return Ok(Turn::Stopped);
@@ -285,33 +288,49 @@ impl<K: Kernel> Reactor<K> {
         self.events.clear();
         self.wait(now, timeout).map_err(PollError)?;
 
-        self.start_dials();
-        self.reset_delivery_budget();
-        // Connections for which the last turn had no budget left are removed first.
-        self.remove_closed();
-        self.reset_delivery_budget();
-        self.take_lookup_results();
-        self.run_commands();
-        self.handle_events();
-        self.run_ticks();
-        self.fire_timers();
-        self.deliver_events();
-        self.open_and_close_listeners();
-        self.advance_shutdown();
-        self.compress_waiting();
-        self.terminate_slow_readers();
-        self.flush_touched();
-        self.notify_drained();
-        self.remove_closed();
-        self.schedule_trim();
-        self.end_turn();
+        self.work();
         self.finish_shutdown();
 
         self.hub.turn += 1;
         Ok(if self.hub.running == Running::Stopped { Turn::Stopped } else { Turn::Running })
     }
 
+    /// The work of a turn.
+    #[inline(always)]
+    fn work(&mut self) {
+        self.begin_phases();
+        self.start_dials();
+        self.reset_delivery_budget();
+        // Connections for which the last turn had no budget left are removed first.
+        self.remove_closed();
+        self.end_phase(TurnPhase::Closing);
+        self.reset_delivery_budget();
+        self.take_lookup_results();
+        self.run_commands();
+        self.end_phase(TurnPhase::Commands);
+        self.handle_events();
+        self.run_ticks();
+        self.fire_timers();
+        self.end_phase(TurnPhase::Timers);
+        self.deliver_events();
+        self.end_phase(TurnPhase::Events);
+        self.open_and_close_listeners();
+        self.advance_shutdown();
+        self.end_phase(TurnPhase::Accepting);
+        self.compress_waiting();
+        self.end_phase(TurnPhase::Compression);
+        self.terminate_slow_readers();
+        self.flush_touched();
+        self.notify_drained();
+        self.end_phase(TurnPhase::Output);
+        self.remove_closed();
+        self.schedule_trim();
+        self.end_phase(TurnPhase::Closing);
+        self.end_turn();
+    }
+
     /// Handles events, then connections that a budget or a pause left unfinished.
+    #[inline]
     fn handle_events(&mut self) {
         let unfinished = self.reader.reread_count();
         self.reader.reset_budget(self.config.turn_budget_bytes);
@@ -324,9 +343,12 @@ impl<K: Kernel> Reactor<K> {
             }
         }
         self.events = events;
+        self.end_phase(TurnPhase::Input);
         self.accept();
+        self.end_phase(TurnPhase::Accepting);
         self.reader.reset_budget(self.config.turn_budget_bytes);
         self.run_tls_handshakes();
+        self.end_phase(TurnPhase::TlsHandshakes);
         self.reader.reset_budget(self.config.turn_budget_bytes);
         self.reset_delivery_budget();
         let mut looked_at = 0;
@@ -340,6 +362,7 @@ impl<K: Kernel> Reactor<K> {
             }
         }
         self.reader.remove_rereads(looked_at);
+        self.end_phase(TurnPhase::Input);
     }
 
     /// Refills the delivery budget for the next part of the turn.

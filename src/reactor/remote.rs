@@ -1,6 +1,11 @@
 //! Remotes: handles to a reactor for other threads.
 
-use std::{any::Any, fmt, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{hub::Hub, id::ConnectionId};
 use crate::{
@@ -20,6 +25,14 @@ pub(super) enum Command {
     Notify(ConnectionId, Box<dyn Any + Send>),
     NotifyTopic(String, Box<dyn Any + Send>),
     Wake(ConnectionId),
+}
+
+/// A command in the queue.
+#[derive(Debug)]
+pub(super) struct QueuedCommand {
+    pub(super) command: Command,
+    /// `None` on a system whose clock only the reactor can read.
+    pub(super) queued_at: Option<Instant>,
 }
 
 impl fmt::Debug for Command {
@@ -73,23 +86,28 @@ impl fmt::Debug for Command {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Remote {
-    queue: Arc<CommandQueue<Command>>,
+    queue: Arc<CommandQueue<QueuedCommand>>,
+    clock: Option<fn() -> Instant>,
 }
 
 impl Remote {
-    pub(super) fn new(queue: Arc<CommandQueue<Command>>) -> Self {
-        Remote { queue }
+    pub(super) fn new(queue: Arc<CommandQueue<QueuedCommand>>, clock: Option<fn() -> Instant>) -> Self {
+        Remote { queue, clock }
+    }
+
+    fn queued(&self, command: Command) -> QueuedCommand {
+        QueuedCommand { command, queued_at: self.clock.map(|clock| clock()) }
     }
 
     /// As [`wake`](Self::wake), also while too many commands wait: for a caller that wakes a connection again only
     /// after the last wake-up has arrived.
     pub(crate) fn wake_surely(&self, id: ConnectionId) {
         // Without a reactor there is no one to wake.
-        let _ = self.queue.push_beyond(Command::Wake(id));
+        let _ = self.queue.push_beyond(self.queued(Command::Wake(id)));
     }
 
     fn push(&self, command: Command) -> Result<(), RemoteError> {
-        self.queue.push(command).map_err(|refused| match refused {
+        self.queue.push(self.queued(command)).map_err(|refused| match refused {
             PushError::Full => RemoteError::Full,
             PushError::Closed => RemoteError::Closed,
         })

@@ -1,7 +1,5 @@
 //! Counters of a reactor.
 
-use std::time::Duration;
-
 /// Snapshot of a reactor's counters, from [`Hub::stats`](crate::Hub::stats). `connections`, `pending_handshakes` and
 /// `buffered_bytes` are current values; all others only grow.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -49,10 +47,4 @@ pub struct Stats {
     pub conflated: u64,
     /// Turns of the loop.
     pub turns: u64,
-    /// Longest callback of a connection. Zero unless
-    /// [`ReactorConfig::time_callbacks`](crate::ReactorConfig::time_callbacks) or
-    /// [`Reactor::on_slow_turn`](crate::Reactor::on_slow_turn) is set.
-    pub longest_callback: Duration,
-    /// Longest turn, without the wait for events.
-    pub longest_turn: Duration,
 }

@@ -1,9 +1,6 @@
 //! Liveness of a peer: signs of life in, pings and the end out. Pure: time is an argument.
 
-use std::{
-    num::NonZeroU32,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::reactor::PingProgress;
 
@@ -17,10 +14,10 @@ const PROGRESS_BYTES: u16 = 4 * 1024;
 /// while a large frame arrives, no pong can (RFC 6455 §5.4).
 #[derive(Debug)]
 pub(super) struct Liveness {
-    /// Time of the last sign of life.
-    heard: Instant,
-    /// Milliseconds from `heard` to the ping that was sent since, if no sign of life has followed.
-    pinged_after: Option<NonZeroU32>,
+    /// Time of the last sign of life, or of the ping that was sent since.
+    since: Instant,
+    /// No sign of life has followed the ping.
+    is_pinged: bool,
     /// Bytes of an unfinished frame since the last sign of life, or since the ping.
     progress: u16,
 }
@@ -47,13 +44,18 @@ pub(super) struct Timeouts {
 
 impl Liveness {
     pub(super) fn new(now: Instant) -> Self {
-        Liveness { heard: now, pinged_after: None, progress: 0 }
+        Liveness { since: now, is_pinged: false, progress: 0 }
     }
 
     /// A whole message, fragment or control frame has arrived.
     #[inline]
     pub(super) fn on_frame(&mut self, now: Instant) {
         *self = Liveness::new(now);
+    }
+
+    /// Time since the ping, at the arrival of the first sign of life that follows it.
+    pub(super) fn round_trip(&self, now: Instant) -> Option<Duration> {
+        self.is_pinged.then(|| now.saturating_duration_since(self.since))
     }
 
     /// Bytes of an unfinished frame have arrived.
@@ -73,25 +75,21 @@ impl Liveness {
     /// Judges a deadline that has passed. `ping` says when the ping has left.
     pub(super) fn check(&mut self, timeouts: Timeouts, ping: PingProgress, now: Instant) -> Verdict {
         let Timeouts { ping_after, pong_timeout } = timeouts;
-        let silent = now.saturating_duration_since(self.heard);
-        let Some(pinged_after) = self.pinged_after else {
+        let silent = now.saturating_duration_since(self.since);
+        if !self.is_pinged {
             if silent < ping_after {
                 return Verdict::Wait(ping_after - silent);
             }
-            self.pinged_after = NonZeroU32::new(u32::try_from(silent.as_millis()).unwrap_or(u32::MAX).max(1));
-            self.progress = 0;
+            *self = Liveness { since: now, is_pinged: true, progress: 0 };
             return Verdict::Ping;
-        };
+        }
         let left = match ping {
             PingProgress::Queued => pong_timeout,
             PingProgress::Left { at, delay } => {
                 let allowed = pong_timeout.saturating_add(delay.min(pong_timeout.saturating_mul(2)));
                 allowed.saturating_sub(now.saturating_duration_since(at))
             }
-            PingProgress::LeftAtOnce => {
-                let pinged_after = Duration::from_millis(pinged_after.get().into());
-                pong_timeout.saturating_sub(silent.saturating_sub(pinged_after))
-            }
+            PingProgress::LeftAtOnce => pong_timeout.saturating_sub(silent),
         };
         // A sign of life, from now on, makes the next ping due after `ping_after`.
         if left.is_zero() { Verdict::Dead } else { Verdict::Wait(left.min(ping_after)) }

@@ -280,6 +280,11 @@ impl Session {
             }
         };
         let Decoded { consumed, incoming, block, fragments } = decoded;
+        if let Some(Incoming::Pong(_)) = incoming
+            && let Some(round_trip) = self.liveness.round_trip(stream.hub.now())
+        {
+            stream.hub.latencies.ping.record(round_trip);
+        }
         match (&incoming, fragments) {
             (None, false) => self.liveness.on_bytes(consumed, stream.hub.now()),
             _ => self.liveness.on_frame(stream.hub.now()),

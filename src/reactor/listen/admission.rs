@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     net::IpAddr,
     rc::Rc,
+    time::Instant,
 };
 
 use super::connection_counts::network;
@@ -36,6 +37,7 @@ impl Pending {
 pub(crate) struct PendingHandshake {
     counts: Rc<Pending>,
     network: Option<IpAddr>,
+    began: Instant,
 }
 
 impl Hub {
@@ -59,7 +61,7 @@ impl Hub {
         if let Some(network) = network {
             by_network.insert(network, here + 1);
         }
-        Some(PendingHandshake { counts: Rc::clone(counts), network })
+        Some(PendingHandshake { counts: Rc::clone(counts), network, began: self.now })
     }
 }
 
@@ -99,6 +101,13 @@ impl Hub {
     /// Returns `true` if the client has used TLS to the proxy of a connection.
     pub(crate) fn is_proxied_securely(&self, id: ConnectionId) -> bool {
         self.outbound(id).is_some_and(Outbound::is_proxied_securely)
+    }
+}
+
+impl PendingHandshake {
+    /// Ends the handshake, which has succeeded.
+    pub(crate) fn succeed(self, hub: &mut Hub) {
+        hub.note_handshake(self.began);
     }
 }
 

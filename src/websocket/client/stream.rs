@@ -3,7 +3,7 @@
 use std::{
     mem,
     rc::Rc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use http::{Response, StatusCode};
@@ -39,6 +39,8 @@ pub(in crate::websocket) struct ClientStream {
     refusal: Option<Box<Refusal>>,
     /// Another attempt would most likely fail the same way.
     is_final: bool,
+    /// Start of the connection.
+    began: Option<Instant>,
 }
 
 /// The part of a client that all of its connections share.
@@ -91,7 +93,16 @@ impl ClientStream {
     /// A connection on the first route.
     pub(in crate::websocket) fn new(home: Rc<Home>, handler: Box<dyn Handler>) -> Self {
         let route = Rc::clone(&home.route);
-        ClientStream { handler, home, route, redirects: 0, state: State::Dialing, refusal: None, is_final: false }
+        ClientStream {
+            handler,
+            home,
+            route,
+            redirects: 0,
+            state: State::Dialing,
+            refusal: None,
+            is_final: false,
+            began: None,
+        }
     }
 
     /// Requests the connection from the Hub.
@@ -246,6 +257,9 @@ impl ClientStream {
             SessionParams { side: Side::Client, limits: config.limits, config, deflate: options.deflate.as_ref() };
         let session = Session::begin(stream, handler, &handshake, params);
         self.state = State::HandedOver;
+        if let Some(began) = self.began {
+            stream.hub.note_handshake(began);
+        }
         stream.hand_over(session.open_on_connect(handshake).reconnect_to(Rc::clone(&self.home)));
     }
 
@@ -296,6 +310,7 @@ impl ClientStream {
 
 impl StreamHandler for ClientStream {
     fn on_dial(&mut self, stream: &mut Stream<'_>) {
+        self.began.get_or_insert(stream.hub.now());
         let deadline = stream.hub.after(self.options().config.opening_timeout);
         stream.set_deadline(Some(deadline));
     }
@@ -368,6 +383,7 @@ impl StreamHandler for ClientStream {
         let refusal = self.refusal.take();
         let default = if mem::take(&mut self.is_final) { Retry::No } else { attempt.default };
         let attempt = Attempt { refusal: refusal.as_deref(), default, ..*attempt };
+        self.began = None;
         (self.state, self.route, self.redirects) = (State::Dialing, Rc::clone(&self.home.route), 0);
         self.call(stream, |handler, ws| handler.on_reconnect(ws, &attempt))
     }

@@ -171,8 +171,8 @@ impl Routes {
         self.get(pattern, respond)
     }
 
-    /// Answers `GET` of a path with the [counters](crate::Stats) of the reactor, for monitoring: in the text format of
-    /// Prometheus, and with `?format=json` as JSON.
+    /// Answers `GET` of a path with the [counters](crate::Stats) and the [durations](crate::Latencies) of the reactor,
+    /// for monitoring: in the text format of Prometheus, and with `?format=json` as one object of JSON.
     ///
     /// ```
     /// use ws_reactor::Routes;
@@ -183,8 +183,11 @@ impl Routes {
         self.get(pattern, |request, hub| {
             let is_json = request.query_value("format").is_some_and(|format| format == "json");
             let (text, content_type) = match is_json {
-                true => (hub.stats().to_json(), "application/json"),
-                false => (hub.stats().to_prometheus(), "text/plain; version=0.0.4; charset=utf-8"),
+                true => (metrics_json(hub), "application/json"),
+                false => {
+                    let text = hub.stats().to_prometheus() + &hub.latencies().to_prometheus();
+                    (text, "text/plain; version=0.0.4; charset=utf-8")
+                }
             };
             Reply::bytes(text)
                 .header(header::CONTENT_TYPE, HeaderValue::from_static(content_type))
@@ -399,4 +402,10 @@ impl std::fmt::Debug for Routes {
         }
         set.finish()
     }
+}
+
+/// Counters and durations as one object.
+fn metrics_json(hub: &Hub) -> String {
+    let (counters, durations) = (hub.stats().to_json(), hub.latencies().to_json());
+    format!("{},{}", counters.trim_end_matches('}'), &durations[1..])
 }

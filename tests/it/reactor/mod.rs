@@ -10,6 +10,7 @@ mod events;
 mod fairness;
 mod hand_over;
 mod ids;
+mod latencies;
 mod latest;
 mod listeners;
 mod output;

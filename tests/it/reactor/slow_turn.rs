@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use ws_reactor::{Reactor, ReactorConfig, Server, SlowTurn, Version, on_message};
+use ws_reactor::{Reactor, ReactorConfig, Server, SlowTurn, TurnPhase, Version, on_message};
 
 use crate::support::wire;
 
@@ -25,8 +25,8 @@ fn slow_callback_is_reported_as_longest_callback_and_longest_turn() {
     while reactor.hub().stats().messages_in == 0 {
         reactor.turn(Some(Duration::from_millis(10))).unwrap();
     }
-    let stats = reactor.hub().stats();
-    assert!(stats.longest_callback >= DELAY && stats.longest_turn >= DELAY, "{stats:?}");
+    let latencies = reactor.hub().latencies();
+    assert!(latencies.callback.max() >= DELAY && latencies.turn.max() >= DELAY, "{latencies:?}");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn on_slow_turn_reports_the_connection_with_the_slow_callback() {
     let is_reported = |(slow, connections): &(SlowTurn, usize)| {
         let is_longest =
             slow.longest.is_some_and(|(id, took)| Some(id) == slow_id.get() && took >= DELAY && slow.took >= took);
-        is_longest && *connections > 0
+        is_longest && slow.phase.0 == TurnPhase::Input && slow.phase.1 >= DELAY && *connections > 0
     };
     assert!(reports.iter().any(is_reported), "{reports:?}");
 }
@@ -80,6 +80,40 @@ fn slow_command_is_attributed_to_no_connection() {
     // The callback may use the hub: it stops the loop.
     reactor.run().unwrap();
     let slow = reports.borrow()[0];
-    assert!(slow.took >= DELAY, "{slow:?}");
+    assert!(slow.took >= DELAY && slow.phase.0 == TurnPhase::Commands && slow.phase.1 >= DELAY, "{slow:?}");
     assert!(slow.longest.is_none_or(|(_, took)| took < slow.took - DELAY / 2), "{slow:?}");
+}
+
+#[test]
+fn slow_turn_names_its_longest_phase() {
+    type Begin = fn(&mut Reactor);
+    let begin: [(TurnPhase, Begin); 4] = [
+        (TurnPhase::Timers, |reactor| {
+            reactor.hub().add_timer(Duration::ZERO, |_| std::thread::sleep(DELAY));
+        }),
+        (TurnPhase::Timers, |reactor| reactor.hub().next_tick(|_| std::thread::sleep(DELAY))),
+        (TurnPhase::Commands, |reactor| reactor.remote().run(|_| std::thread::sleep(DELAY)).unwrap()),
+        (TurnPhase::Closing, |reactor| {
+            struct SleepsAtTheEnd;
+            impl ws_reactor::StreamHandler for SleepsAtTheEnd {
+                fn on_close(&mut self, _: &mut ws_reactor::Stream<'_>, _: &ws_reactor::CloseReason) {
+                    std::thread::sleep(DELAY);
+                }
+            }
+            let id = reactor.connect_stream("127.0.0.1:9", SleepsAtTheEnd).unwrap();
+            reactor.hub().terminate(id);
+        }),
+    ];
+    for (phase, begin) in begin {
+        let reports = Rc::new(RefCell::new(Vec::new()));
+        let mut reactor = Reactor::new().unwrap();
+        let log = Rc::clone(&reports);
+        reactor.on_slow_turn(DELAY, move |_, slow| log.borrow_mut().push(slow));
+        begin(&mut reactor);
+        while reports.borrow().is_empty() {
+            reactor.turn(Some(Duration::from_millis(1))).unwrap();
+        }
+        let slow = reports.borrow()[0];
+        assert!(slow.phase.0 == phase && slow.phase.1 >= DELAY, "{phase:?}: {slow:?}");
+    }
 }

@@ -29,7 +29,7 @@ impl OpeningStream {
     /// Hands the stream over to a session if the challenge is complete. Returns whether it is.
     pub(super) fn open(&mut self, stream: &mut Stream<'_>) -> bool {
         let Some(challenge) = self.challenge.take_if(|challenge| challenge.is_complete()) else { return false };
-        self.pending = None;
+        let pending = self.pending.take();
         if !stream.hub.is_alive(stream.id()) {
             // `on_request` may close connections, this one included.
             return true;
@@ -42,6 +42,9 @@ impl OpeningStream {
         let (config, deflate) = (&self.site.websocket, self.site.server.deflate.as_ref());
         let params = SessionParams { side: Side::Server, limits: self.limits, config, deflate };
         let session = Session::begin(stream, handler, &handshake, params);
+        if let Some(pending) = pending {
+            pending.succeed(stream.hub);
+        }
         stream.hand_over(session.open_on_connect(handshake));
         self.is_open = true;
         true
