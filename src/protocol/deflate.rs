@@ -63,7 +63,7 @@ use super::version::Side;
 /// | `dedicated()`, window of 15 bits | 34.9 µs, 279 bytes | | 46.5 µs, 216 bytes |
 ///
 /// A text of 16 MiB takes 42 ms to compress at level 1, 56 ms at level 3, 127 ms at level 6, and 16 ms to inflate. A
-/// large message is therefore compressed in slices of 64 KiB and inflated in slices of 256 KiB, and other connections
+/// large message is therefore compressed in slices of 32 KiB and inflated in slices of 256 KiB, and other connections
 /// are served between the slices. A publish to connections without context takeover is the exception: the message is
 /// compressed at once, whatever its length.
 ///

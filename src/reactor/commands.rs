@@ -8,8 +8,12 @@ use super::{
     events::Wakeup,
     id::ConnectionId,
     remote::{Command, QueuedCommand},
+    share::Share,
 };
 use crate::net::Kernel;
+
+/// Commands, each of which may be a publish, after which the time is looked at.
+const COMMANDS_PER_LOOK: usize = 4;
 
 impl<K: Kernel> Reactor<K> {
     /// Executes commands of other threads within the budget.
@@ -28,11 +32,9 @@ impl<K: Kernel> Reactor<K> {
             self.hub.command_queue.drain(&mut commands);
             self.commands = commands.into();
         }
-        let now = self.hub.clock.map(|clock| clock());
-        for _ in 0..self.config.command_budget.max(1) {
-            if self.hub.deliveries_left == 0 {
-                return;
-            }
+        let now = self.hub.time_slice.clock.map(|clock| clock());
+        let mut share = Share::of_long(self.config.command_budget, COMMANDS_PER_LOOK);
+        while self.hub.deliveries_left > 0 && share.take(&self.hub.time_slice) {
             let Some(QueuedCommand { command, queued_at }) = self.commands.pop_front() else { return };
             if let (Some(now), Some(queued_at)) = (now, queued_at) {
                 self.hub.latencies.command_delay.record(now.saturating_duration_since(queued_at));

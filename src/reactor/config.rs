@@ -62,7 +62,7 @@ pub struct ReactorConfig {
     /// A TLS handshake costs as much CPU time as about a hundred messages, so this budget bounds the delay that many
     /// new connections cause to open ones.
     pub tls_handshake_budget: usize,
-    /// Bytes of large messages compressed per turn. Default 64 KiB.
+    /// Bytes of large messages compressed per turn. Default 32 KiB.
     ///
     /// A message up to this length is compressed when it is sent. A longer message is compressed in slices of this
     /// length.
@@ -98,6 +98,12 @@ pub struct ReactorConfig {
     ///
     /// A command beyond the limit is refused with [`RemoteError::Full`](crate::RemoteError::Full).
     pub remote_commands: usize,
+    /// Time after which a part of a turn leaves what is left to the next turn. Default 250 µs.
+    ///
+    /// The parts are: the input of one connection, the input of all, TLS handshakes, commands, timers and ticks,
+    /// events, compression, output, and connections that have ended. The clock is looked at after a few items of each,
+    /// so that a part takes up to twice as long. A callback is never interrupted.
+    pub time_slice: Duration,
     /// Time for which the loop polls for events without sleeping, from the end of the last turn on, before it waits in
     /// the system. Default 0: it waits at once. [`Duration::MAX`]: it never sleeps.
     ///
@@ -119,7 +125,7 @@ impl Default for ReactorConfig {
             turn_budget_bytes: 1024 * 1024,
             accept_budget: 64,
             tls_handshake_budget: 8,
-            compression_budget_bytes: 64 * 1024,
+            compression_budget_bytes: 32 * 1024,
             timer_budget: 1024,
             command_budget: 1024,
             event_budget: 1024,
@@ -129,6 +135,7 @@ impl Default for ReactorConfig {
             pool_bytes: 32 * 1024 * 1024,
             excess_output_bytes: 256 * 1024 * 1024,
             remote_commands: 65_536,
+            time_slice: Duration::from_micros(250),
             busy_poll: Duration::ZERO,
             time_callbacks: false,
             panic_policy: PanicPolicy::CloseConnection,
@@ -158,6 +165,7 @@ impl ReactorConfig {
         pool_bytes: usize,
         excess_output_bytes: usize,
         remote_commands: usize,
+        time_slice: Duration,
         busy_poll: Duration,
         time_callbacks: bool,
         panic_policy: PanicPolicy,

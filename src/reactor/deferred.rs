@@ -62,6 +62,8 @@ deferred! {
     compressing: VecDeque<ConnectionId>,
     /// Connections closed as slow readers, to be terminated in this turn.
     slow_readers: Vec<ConnectionId>,
+    /// Keys of connections whose output was left by the budget for writing. Written first in the next turn.
+    unwritten: Vec<usize>,
     /// Keys of connections to flush at the end of the turn.
     touched: Vec<usize>,
     /// Connections whose output has drained: `on_drain` is due.

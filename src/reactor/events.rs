@@ -2,7 +2,7 @@
 
 use std::{any::Any, collections::VecDeque, fmt, rc::Rc};
 
-use super::{Reactor, connection::outbound::Outbound, hub::Hub, id::ConnectionId};
+use super::{Reactor, connection::outbound::Outbound, hub::Hub, id::ConnectionId, share::Share};
 use crate::{net::Kernel, send_status::SendStatus};
 
 /// Event of a handler that waits for another thread during the opening handshake.
@@ -115,10 +115,9 @@ impl<K: Kernel> Reactor<K> {
     /// Delivers the events that were waiting before this call, within the budget. Events queued meanwhile wait for the
     /// next turn.
     pub(super) fn deliver_events(&mut self) {
-        for _ in 0..self.hub.deferred.events.0.len().min(self.config.event_budget.max(1)) {
-            if self.hub.deliveries_left == 0 {
-                return;
-            }
+        let waiting = self.hub.deferred.events.0.len().min(self.config.event_budget.max(1));
+        let mut share = Share::new(waiting);
+        while waiting > 0 && self.hub.deliveries_left > 0 && share.take(&self.hub.time_slice) {
             let Some(Event { id, life, value }) = self.hub.deferred.events.0.pop_front() else { return };
             if self.hub.outbound(id).is_some_and(|outbound| outbound.state.is_open() && outbound.life() == life) {
                 self.call(id.key(), |handler, stream| match &value {

@@ -28,6 +28,7 @@ use super::{
     pools::Pools,
     publish::{history::Histories, topics::Topics},
     remote::{QueuedCommand, Remote},
+    share::TimeSlice,
     stats::Stats,
     timer::{later, task::Task, timers::Timers},
 };
@@ -81,8 +82,7 @@ pub struct Hub {
     pub(super) histories: Histories,
     pub(crate) pools: Pools,
     pub(super) now: Instant,
-    /// The clock, if it runs while the reactor works.
-    pub(super) clock: Option<fn() -> Instant>,
+    pub(crate) time_slice: TimeSlice,
     /// Number of the current turn.
     pub(super) turn: u64,
     pub(crate) stats: Stats,
@@ -114,7 +114,7 @@ impl Hub {
             histories: Histories::default(),
             pools: Pools::new(config, kernel.random()),
             now: kernel.now(),
-            clock: kernel.running_clock(),
+            time_slice: TimeSlice { length: config.time_slice, clock: kernel.running_clock() },
             turn: 0,
             stats: Stats::default(),
             latencies: Latencies::default(),
@@ -188,7 +188,7 @@ impl Hub {
 
     /// Returns a handle for other threads.
     pub fn remote(&self) -> Remote {
-        Remote::new(Arc::clone(&self.command_queue), self.clock)
+        Remote::new(Arc::clone(&self.command_queue), self.time_slice.clock)
     }
 
     /// Ends the loop without closing handshakes.

@@ -151,6 +151,9 @@ pub struct Reactor<K: Kernel = System> {
     config: ReactorConfig,
 }
 
+/// Events, each with the input of a connection, after which the time is looked at.
+const EVENTS_PER_LOOK: usize = 4;
+
 /// State of the loop after a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
@@ -285,8 +288,11 @@ impl<K: Kernel> Reactor<K> {
         if self.hub.running == Running::Stopped {
             return Ok(Turn::Stopped);
         }
-        self.events.clear();
-        self.wait(now, timeout).map_err(PollError)?;
+        match self.events.is_empty() {
+            true => self.wait(now, timeout).map_err(PollError)?,
+            // Events that the last turn had no time for.
+            false => self.hub.now = self.kernel.now(),
+        }
 
         self.work();
         self.finish_shutdown();
@@ -302,8 +308,9 @@ impl<K: Kernel> Reactor<K> {
         self.start_dials();
         self.reset_delivery_budget();
         // Connections for which the last turn had no budget left are removed first.
-        self.remove_closed();
+        let are_removed = self.remove_closed();
         self.end_phase(TurnPhase::Closing);
+        self.write_unwritten();
         self.reset_delivery_budget();
         self.take_lookup_results();
         self.run_commands();
@@ -323,7 +330,9 @@ impl<K: Kernel> Reactor<K> {
         self.flush_touched();
         self.notify_drained();
         self.end_phase(TurnPhase::Output);
-        self.remove_closed();
+        if are_removed {
+            self.remove_closed();
+        }
         self.schedule_trim();
         self.end_phase(TurnPhase::Closing);
         self.end_turn();
@@ -334,14 +343,19 @@ impl<K: Kernel> Reactor<K> {
     fn handle_events(&mut self) {
         let unfinished = self.reader.reread_count();
         self.reader.reset_budget(self.config.turn_budget_bytes);
-        let events = mem::take(&mut self.events);
-        for Event { token, readiness } in &events {
+        let mut events = mem::take(&mut self.events);
+        let (mut handled, mut share) = (0, Share::of_long(usize::MAX, EVENTS_PER_LOOK).since(self.hub.now));
+        while let Some(Event { token, readiness }) = events.get(handled)
+            && share.take(&self.hub.time_slice)
+        {
             match Token::from(*token) {
                 Token::Inbound(key) => self.on_readiness(key, *readiness),
                 Token::Listener(key) => self.listeners.mark_ready(key),
                 Token::Attempt(slot) => self.on_attempt(slot),
             }
+            handled += 1;
         }
+        events.drain(..handled);
         self.events = events;
         self.end_phase(TurnPhase::Input);
         self.accept();
@@ -351,9 +365,9 @@ impl<K: Kernel> Reactor<K> {
         self.end_phase(TurnPhase::TlsHandshakes);
         self.reader.reset_budget(self.config.turn_budget_bytes);
         self.reset_delivery_budget();
-        let mut looked_at = 0;
+        let (mut looked_at, mut share) = (0, Share::of_long(usize::MAX, EVENTS_PER_LOOK));
         // Connections not reached now come first in the next turn.
-        while looked_at < unfinished && self.reader.has_budget() {
+        while looked_at < unfinished && self.reader.has_budget() && share.take(&self.hub.time_slice) {
             let key = self.reader.reread(looked_at);
             looked_at += 1;
             if let Some(inbound) = self.inbounds.get_mut(key) {
@@ -373,18 +387,19 @@ impl<K: Kernel> Reactor<K> {
     /// Removes connections that have ended, within the delivery budget, because each `on_close` may publish to all
     /// others. Connections that an `on_close` ends wait for the next turn: it may open connections that fail at once,
     /// endlessly.
+    ///
+    /// Returns `false` if the budget was used up.
     #[inline]
-    fn remove_closed(&mut self) {
-        if !(self.hub.deferred.closed.is_empty() && self.hub.deferred.reread.is_empty()) {
-            self.remove_all_closed();
-        }
+    fn remove_closed(&mut self) -> bool {
+        let is_idle = self.hub.deferred.closed.is_empty() && self.hub.deferred.reread.is_empty();
+        is_idle || self.remove_all_closed()
     }
 
     #[inline(never)]
-    fn remove_all_closed(&mut self) {
+    fn remove_all_closed(&mut self) -> bool {
         let closed = self.hub.deferred.closed.len();
-        let mut removed = 0;
-        while removed < closed && self.hub.deliveries_left > 0 {
+        let (mut removed, mut share) = (0, Share::new(closed));
+        while removed < closed && self.hub.deliveries_left > 0 && share.take(&self.hub.time_slice) {
             self.hub.deliveries_left -= 1;
             self.remove(self.hub.deferred.closed[removed]);
             removed += 1;
@@ -398,6 +413,7 @@ impl<K: Kernel> Reactor<K> {
                 self.queue_reread(key);
             }
         }
+        removed == closed
     }
 
     /// Sets the resolver of host names. The default resolver asks the operating system, on threads started with the

@@ -1,16 +1,28 @@
-//! The share of one connection: what it may do with the input of one read before others get their turn.
+//! Shares: what one connection, or one part of a turn, may do before others get their turn.
 
 use std::time::{Duration, Instant};
 
-use super::hub::Hub;
+/// [`ReactorConfig::time_slice`](field@crate::ReactorConfig::time_slice), and the clock that measures it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TimeSlice {
+    pub(super) length: Duration,
+    /// `None` if the clock stands still while the reactor works.
+    pub(super) clock: Option<fn() -> Instant>,
+}
 
-/// Time for the input of one read, if it consists of many items.
-const TIME: Duration = Duration::from_micros(250);
+impl TimeSlice {
+    /// Returns `true` if the slice that began at `began` is over. It begins now if there was no look before.
+    pub(super) fn is_over(&self, began: &mut Option<Instant>) -> bool {
+        let Some(clock) = self.clock else { return false };
+        let now = clock();
+        now.saturating_duration_since(*began.get_or_insert(now)) >= self.length
+    }
+}
 
-/// Items after which the time is looked at.
+/// Items after which the time is looked at, if they are as short as messages.
 const ITEMS_PER_LOOK: usize = 16;
 
-/// Rest of a connection's share: items of its input, such as messages, and time.
+/// A number of items, such as messages, and a slice of time.
 ///
 /// Reading the clock costs as much as a short message, so it is not read for each. The first items are not timed.
 #[derive(Debug)]
@@ -19,6 +31,7 @@ pub(crate) struct Share {
     used: usize,
     /// The time is looked at when as many items are used.
     look_at: usize,
+    per_look: usize,
     /// The first look.
     began: Option<Instant>,
 }
@@ -27,7 +40,20 @@ impl Share {
     /// A share of `items`, at least one.
     #[inline]
     pub(crate) fn new(items: usize) -> Self {
-        Share { items, used: 0, look_at: items.clamp(1, ITEMS_PER_LOOK), began: None }
+        Share::of_long(items, ITEMS_PER_LOOK)
+    }
+
+    /// A share of items that may take long: the time is looked at after each `per_look` of them.
+    #[inline]
+    pub(crate) fn of_long(items: usize, per_look: usize) -> Self {
+        Share { items, used: 0, look_at: items.clamp(1, per_look), per_look, began: None }
+    }
+
+    /// The time runs from `began` on.
+    #[inline]
+    pub(crate) fn since(mut self, began: Instant) -> Self {
+        self.began = Some(began);
+        self
     }
 
     /// Items that are left, at least one.
@@ -41,22 +67,49 @@ impl Share {
         self.used += items;
     }
 
+    /// Spends an item, if the share is not used up. Returns whether it was not.
+    #[inline]
+    pub(crate) fn take(&mut self, slice: &TimeSlice) -> bool {
+        if self.is_spent(slice) {
+            return false;
+        }
+        self.used += 1;
+        true
+    }
+
     /// Returns `true` if the items or the time are used up.
     #[inline]
-    pub(crate) fn is_spent(&mut self, hub: &Hub) -> bool {
-        self.used >= self.look_at && self.is_used_up(hub.clock)
+    pub(crate) fn is_spent(&mut self, slice: &TimeSlice) -> bool {
+        self.used >= self.look_at && self.is_used_up(slice)
     }
 
     /// Looks at the time. On a system whose clock stands still meanwhile, no time passes.
     #[cold]
-    fn is_used_up(&mut self, clock: Option<fn() -> Instant>) -> bool {
+    fn is_used_up(&mut self, slice: &TimeSlice) -> bool {
         if self.used >= self.items {
             return true;
         }
-        self.look_at = self.items.min(self.used + ITEMS_PER_LOOK);
-        let Some(clock) = clock else { return false };
-        let now = clock();
-        now.saturating_duration_since(*self.began.get_or_insert(now)) >= TIME
+        self.look_at = self.items.min(self.used + self.per_look);
+        slice.is_over(&mut self.began)
+    }
+}
+
+/// Bytes of one write, and of the writes of a connection in a turn. As much as is read at once, so that a message that
+/// is sent from the read buffer need not be copied.
+pub(super) const WRITE_BYTES: usize = (1024 + 64) * 1024;
+
+/// What a connection may write in a turn: [`WRITE_BYTES`], and time.
+#[derive(Debug, Default)]
+pub(super) struct WriteShare {
+    bytes: usize,
+    began: Option<Instant>,
+}
+
+impl WriteShare {
+    /// Notes a write, after which more could be written. Returns `true` if the share is used up.
+    pub(super) fn is_spent_by(&mut self, bytes: usize, slice: &TimeSlice) -> bool {
+        self.bytes += bytes;
+        self.bytes >= WRITE_BYTES || slice.is_over(&mut self.began)
     }
 }
 
@@ -65,6 +118,8 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+
+    const TIME: Duration = Duration::from_micros(250);
 
     thread_local! {
         static ELAPSED: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
@@ -81,8 +136,8 @@ mod tests {
     fn items_within(items: usize, clock: Option<fn() -> Instant>, step: Duration) -> usize {
         ELAPSED.set(Some((Instant::now(), step)));
         let (mut share, mut count) = (Share::new(items), 0);
-        while share.used < share.look_at || !share.is_used_up(clock) {
-            share.spend(1);
+        let slice = TimeSlice { length: TIME, clock };
+        while share.take(&slice) {
             count += 1;
         }
         count

@@ -34,10 +34,10 @@ impl Peak {
 
 /// Frees the unused capacity at the end of a slab.
 pub(crate) fn shrink_slab<T>(slab: &mut Slab<T>) {
-    slab.shrink_to_fit();
     if slab.len() <= FEW_ENTRIES {
         *slab = std::mem::take(slab).into_iter().collect();
     }
+    slab.shrink_to_fit();
 }
 
 /// Frees the unused capacity of a list.

@@ -15,7 +15,7 @@ impl<K: Kernel> Reactor<K> {
         let until = self.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
         let timeout = until.into_iter().chain(timeout).min();
         if !self.config.busy_poll.is_zero()
-            && let Some(clock) = self.hub.clock
+            && let Some(clock) = self.hub.time_slice.clock
         {
             return self.wait_busily(clock, now, timeout);
         }

@@ -181,7 +181,7 @@ impl<'a> WebSocket<'a> {
     /// Sends a message: strings as text, bytes as binary, and a [`Message`] as its own type.
     ///
     /// The message is written when this callback returns, together with everything else that the callback sends. It is
-    /// compressed if compression was negotiated. A message above 64 KiB is compressed in slices, in this turn and the
+    /// compressed if compression was negotiated. A message above 32 KiB is compressed in slices, in this turn and the
     /// following ones ([`ReactorConfig::compression_budget_bytes`](crate::ReactorConfig::compression_budget_bytes)).
     pub fn send<'m>(&mut self, message: impl Into<Outgoing<'m>>) -> SendStatus {
         self.hub.send(self.id, message)

@@ -194,7 +194,7 @@ impl Session {
             if !matches!(phase, Phase::Open | Phase::Closing) {
                 break;
             }
-            if waits || share.is_spent(stream.hub) {
+            if waits || share.is_spent(&stream.hub.time_slice) {
                 stream.unread(data.len() - at);
                 break;
             }

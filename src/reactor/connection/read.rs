@@ -43,7 +43,7 @@ impl<K: Kernel> Reactor<K> {
     /// Reads input within the budget and passes it to the handler.
     pub(in crate::reactor) fn read_from(&mut self, key: usize) {
         let whole = self.config.read_budget_bytes.max(1);
-        let (mut left, mut full) = (whole, 0);
+        let (mut left, mut full, mut began) = (whole, 0, None);
         if let Some(outbound) = self.hub.outbounds.at_mut(key) {
             outbound.state.on_read();
         }
@@ -92,6 +92,9 @@ impl<K: Kernel> Reactor<K> {
             outbound.count_read(length);
             self.hub.stats.bytes_in += length as u64;
             left = left.saturating_sub(taken.max(1));
+            if more && self.hub.time_slice.is_over(&mut began) {
+                left = 0;
+            }
             self.reader.spend(taken);
             let discards = outbound.state.discards_input();
             if let Some(info) = inbound.transport.tls_info() {

@@ -6,7 +6,7 @@ use std::mem;
 use crate::net::tls::TlsAcceptor;
 use crate::{
     net::{Kernel, tls::TlsConnector},
-    reactor::{Hub, Reactor, connection::state::Phase, deferred::TlsStart, id::ConnectionId},
+    reactor::{Hub, Reactor, connection::state::Phase, deferred::TlsStart, id::ConnectionId, share::Share},
 };
 
 impl Hub {
@@ -88,7 +88,10 @@ impl<K: Kernel> Reactor<K> {
     /// Makes as many steps of TLS handshakes as the budget allows, oldest first.
     pub(in crate::reactor) fn run_tls_handshakes(&mut self) {
         self.reader.reset_tls_steps(self.config.tls_handshake_budget);
-        while let Some(key) = self.reader.pop_tls_step() {
+        let mut share = Share::of_long(usize::MAX, 1);
+        while share.take(&self.hub.time_slice)
+            && let Some(key) = self.reader.pop_tls_step()
+        {
             if let Some(inbound) = self.inbounds.get_mut(key)
                 && mem::take(&mut inbound.tls_queued)
             {

@@ -17,19 +17,26 @@ use crate::{
             state::{Effect, Event},
         },
         id::ConnectionId,
+        share::{Share, WRITE_BYTES, WriteShare},
     },
 };
 
+/// Connections flushed between two looks at the time.
+const FLUSHES_PER_LOOK: usize = 8;
+
 impl<K: Kernel> Reactor<K> {
-    /// Writes queued output as far as the socket takes it.
+    /// Writes queued output as far as the socket takes it, within the budget of the connection.
     pub(in crate::reactor) fn flush(&mut self, key: usize) {
         let (Some(inbound), Some(outbound)) = (self.inbounds.get_mut(key), self.hub.outbounds.at_mut(key)) else {
             return;
         };
-        let mut left = 0;
-        while !outbound.blocked && !outbound.state.is_closed() {
+        let (mut left, mut share) = (0, WriteShare::default());
+        while !outbound.blocked && !outbound.is_unwritten && !outbound.state.is_closed() {
             let written = match outbound.only_slice(&self.reader.buffer) {
-                Some(bytes) => inbound.transport.write(&mut self.kernel, &[IoSlice::new(bytes)]),
+                Some(bytes) => {
+                    let bytes = &bytes[..bytes.len().min(WRITE_BYTES)];
+                    inbound.transport.write(&mut self.kernel, &[IoSlice::new(bytes)])
+                }
                 None if outbound.queued() > 0 => {
                     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
                     let count = outbound.slices(&self.reader.buffer, &mut slices);
@@ -45,6 +52,13 @@ impl<K: Kernel> Reactor<K> {
                     outbound.advance(length, &mut self.hub.pools);
                     outbound.blocked = blocked;
                     left += moved;
+                    if !blocked
+                        && (outbound.queued() > 0 || inbound.transport.holds_output())
+                        && share.is_spent_by(length, &self.hub.time_slice)
+                    {
+                        outbound.is_unwritten = true;
+                        self.hub.deferred.unwritten.push(key);
+                    }
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
@@ -135,6 +149,32 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
+    /// Writes what the last turn has left.
+    #[inline]
+    pub(in crate::reactor) fn write_unwritten(&mut self) {
+        if !self.hub.deferred.unwritten.is_empty() {
+            self.write_all_unwritten();
+        }
+    }
+
+    #[cold]
+    fn write_all_unwritten(&mut self) {
+        let mut unwritten = mem::take(&mut self.hub.deferred.unwritten);
+        let (mut written, mut share) = (0, Share::of_long(unwritten.len(), 1));
+        while written < unwritten.len() && share.take(&self.hub.time_slice) {
+            let key = unwritten[written];
+            written += 1;
+            if let Some(outbound) = self.hub.outbounds.at_mut(key) {
+                outbound.is_unwritten = false;
+                self.flush(key);
+            }
+        }
+        unwritten.drain(..written);
+        // Those written now that have still more come last.
+        unwritten.append(&mut self.hub.deferred.unwritten);
+        self.hub.deferred.unwritten = unwritten;
+    }
+
     /// Returns `true` if the system has taken all output of a connection, or the connection has ended.
     pub(crate) fn is_flushed(&self, id: ConnectionId) -> bool {
         let holds = || self.inbounds.get(id.key()).is_some_and(|inbound| inbound.transport.holds_output());
@@ -153,13 +193,15 @@ impl<K: Kernel> Reactor<K> {
     #[inline(never)]
     pub(in crate::reactor) fn flush_oldest(&mut self, budget: usize) {
         let mut touched = mem::take(&mut self.hub.deferred.touched);
-        let count = touched.len().min(budget);
-        for key in touched.drain(..count) {
-            if let Some(outbound) = self.hub.outbounds.at_mut(key) {
+        let (mut flushed, mut share) = (0, Share::of_long(budget, FLUSHES_PER_LOOK));
+        while flushed < touched.len() && share.take(&self.hub.time_slice) {
+            if let Some(outbound) = self.hub.outbounds.at_mut(touched[flushed]) {
                 outbound.touched = false;
-                self.flush(key);
+                self.flush(touched[flushed]);
             }
+            flushed += 1;
         }
+        touched.drain(..flushed);
         // Flushing calls no handler, so no connection was touched meanwhile.
         self.hub.deferred.touched = touched;
     }

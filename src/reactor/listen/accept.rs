@@ -9,6 +9,7 @@ use crate::{
         Reactor,
         hub::Running,
         listen::{Listening, Opened, Service},
+        share::Share,
         timer::task::Task,
         token::Token,
     },
@@ -17,6 +18,9 @@ use crate::{
 /// Time for which a listener is parked when the system has no room for a connection. The end of another connection
 /// unparks it earlier. With edge triggers nothing else would wake the listener.
 const PARKED: Duration = Duration::from_millis(100);
+
+/// Accepted connections after which the time is looked at.
+const ACCEPTS_PER_LOOK: usize = 4;
 
 impl<K: Kernel> Reactor<K> {
     pub(crate) fn open(&mut self, bind: Bind, service: Rc<dyn Service>) -> Result<Listening, ListenError> {
@@ -87,7 +91,8 @@ impl<K: Kernel> Reactor<K> {
     }
 
     fn accept_from(&mut self, key: usize) {
-        for _ in 0..self.config.accept_budget.max(1) {
+        let mut share = Share::of_long(self.config.accept_budget, ACCEPTS_PER_LOOK);
+        while share.take(&self.hub.time_slice) {
             let Some(listener) = self.listeners.ready_mut(key) else { return };
             let accepted = match self.kernel.accept(&mut listener.socket) {
                 Ok((stream, peer)) => {

@@ -7,29 +7,33 @@ use crate::{
         connection::state::Phase,
         hub::Running,
         id::{ConnectionId, TimerId},
+        share::Share,
         timer::task::{Periodic, Task, following},
     },
 };
+
+/// Calls of the application after which the time is looked at.
+const CALLS_PER_LOOK: usize = 4;
 
 impl<K: Kernel> Reactor<K> {
     /// Calls the ticks that were waiting before this call, within the budget. Ticks added meanwhile wait for the next
     /// turn.
     pub(in crate::reactor) fn run_ticks(&mut self) {
-        for _ in 0..self.hub.deferred.ticks.len().min(self.config.timer_budget.max(1)) {
-            if self.hub.deliveries_left > 0
-                && let Some(tick) = self.hub.deferred.ticks.pop_front()
-            {
-                self.call_hub(tick);
-            }
+        let waiting = self.hub.deferred.ticks.len().min(self.config.timer_budget.max(1));
+        let mut share = Share::of_long(waiting, CALLS_PER_LOOK);
+        while self.hub.deliveries_left > 0
+            && waiting > 0
+            && share.take(&self.hub.time_slice)
+            && let Some(tick) = self.hub.deferred.ticks.pop_front()
+        {
+            self.call_hub(tick);
         }
     }
 
     /// Calls the timers that are due, within the budget.
     pub(in crate::reactor) fn fire_timers(&mut self) {
-        for _ in 0..self.config.timer_budget.max(1) {
-            if self.hub.deliveries_left == 0 {
-                return;
-            }
+        let mut share = Share::of_long(self.config.timer_budget, CALLS_PER_LOOK);
+        while self.hub.deliveries_left > 0 && share.take(&self.hub.time_slice) {
             let Some(timer) = self.hub.timers.next_due(self.hub.now) else { return };
             self.fire(timer);
         }

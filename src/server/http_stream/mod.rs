@@ -127,7 +127,7 @@ impl<S: Site> HttpStream<S> {
     fn read(&mut self, stream: &mut Stream<'_>, data: &[u8]) -> usize {
         let mut at = usize::from(mem::take(&mut self.is_repeated));
         let mut share = Share::new(self.site.config().message_budget);
-        while self.reads(stream) && !share.is_spent(stream.hub) {
+        while self.reads(stream) && !share.is_spent(&stream.hub.time_slice) {
             if self.requests == 0 && !self.scan(stream, &data[at..]) {
                 return data.len();
             }

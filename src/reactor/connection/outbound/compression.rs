@@ -22,6 +22,7 @@ use crate::{
         connection::outbound::{Outbound, Queued},
         pools::Pools,
         publish::encoded::ShareKey,
+        share::Share,
     },
 };
 
@@ -254,17 +255,22 @@ impl Outbound {
     }
 }
 
+/// Bytes compressed between two looks at the time.
+const STEP_BYTES: usize = 16 * 1024;
+
 impl<K: Kernel> Reactor<K> {
     /// Compresses large messages within the budget. A message in progress is finished first; then the next connection
     /// follows.
     pub(in crate::reactor) fn compress_waiting(&mut self) {
-        let mut budget = self.hub.pools.slice_bytes;
+        let (mut budget, mut share) = (self.hub.pools.slice_bytes, Share::of_long(usize::MAX, 1));
         while budget > 0
+            && share.take(&self.hub.time_slice)
             && let Some(id) = self.hub.deferred.compressing.pop_front()
         {
             let alive = |outbound: &&mut Outbound| outbound.id == id && !outbound.state.is_closed();
             let Some(outbound) = self.hub.outbounds.get_mut(id).filter(alive) else { continue };
-            budget = outbound.compress(budget, &mut self.hub.pools);
+            let step = budget.min(STEP_BYTES);
+            budget -= step - outbound.compress(step, &mut self.hub.pools);
             match outbound.is_compressing() {
                 true if outbound.is_amidst() => self.hub.deferred.compressing.push_front(id),
                 true => self.hub.deferred.compressing.push_back(id),

@@ -54,6 +54,8 @@ pub(crate) struct Outbound {
     pub(in crate::reactor) blocked: bool,
     /// The connection is listed in `touched`.
     pub(in crate::reactor) touched: bool,
+    /// The connection is listed in `unwritten`: it writes no more in this turn.
+    pub(in crate::reactor) is_unwritten: bool,
     /// The counters of the connection are in `cold`.
     pub(in crate::reactor) counted: bool,
     /// The deadline is removed when the TLS handshake is done.
@@ -83,6 +85,7 @@ impl Outbound {
             is_output_watched: false,
             blocked: false,
             touched: false,
+            is_unwritten: false,
             counted: false,
             deadline_is_for_tls: false,
             deadline_looks: 0,

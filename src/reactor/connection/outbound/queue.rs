@@ -4,7 +4,10 @@ use std::{collections::VecDeque, io::IoSlice, mem, rc::Rc};
 
 use crate::{
     buffer::{Block, Blocks, SharedBlock},
-    reactor::connection::outbound::{latest::Latest, segment::Segment},
+    reactor::{
+        connection::outbound::{latest::Latest, segment::Segment},
+        share::WRITE_BYTES,
+    },
 };
 
 /// Maximum number of slices for one write.
@@ -175,13 +178,17 @@ impl Queue {
         self.bytes += end;
     }
 
-    /// Fills `slices` with waiting bytes, and returns the number of slices.
+    /// Fills `slices` with waiting bytes, at most [`WRITE_BYTES`], and returns the number of slices.
     pub(crate) fn slices<'q>(&'q self, input: &'q [u8], slices: &mut [IoSlice<'q>; MAX_SLICES]) -> usize {
-        let (mut count, mut skip) = (0, self.sent);
+        let (mut count, mut skip, mut room) = (0, self.sent, WRITE_BYTES);
         for (segment, slice) in self.segments.iter().zip(slices) {
-            *slice = IoSlice::new(segment.bytes(input, skip));
-            count += 1;
-            skip = 0;
+            let bytes = segment.bytes(input, skip);
+            let bytes = &bytes[..bytes.len().min(room)];
+            *slice = IoSlice::new(bytes);
+            (count, skip, room) = (count + 1, 0, room - bytes.len());
+            if room == 0 {
+                break;
+            }
         }
         count
     }
