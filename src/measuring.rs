@@ -3,7 +3,11 @@
 //! Built only with `--cfg measuring`.
 #![allow(clippy::unwrap_used, missing_debug_implementations)]
 
-use std::time::{Duration, Instant};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
 
 use ::http::HeaderMap;
 
@@ -19,7 +23,8 @@ use crate::{
         mask::unmask,
         utf8::Utf8Stream,
     },
-    reactor::{IdSource, Timers, Topics},
+    reactor::{IdSource, Reactor, Timers, Topics},
+    websocket::{Server, on_message},
 };
 
 const KEY: [u8; 4] = [0x5a, 0x13, 0xc7, 0x88];
@@ -76,6 +81,9 @@ pub fn parts() -> Vec<Part> {
         parts.push(decoding(format!("decode 32 messages of 16 B{name}"), Version::Rfc6455, side, &"x".repeat(16), 32));
         parts.push(run_of_texts(format!("take 32 texts of 16 B in a row{name}"), side));
     }
+    for count in [1, 50] {
+        parts.push(echoes(count));
+    }
     parts.extend(slow());
     parts.extend(reactor());
     #[cfg(feature = "deflate")]
@@ -129,6 +137,38 @@ fn decoding(name: impl Into<String>, version: Version, side: Side, text: &str, c
                 decoded_items += 1;
             }
             assert_eq!(decoded_items, count);
+        }
+    })
+}
+
+/// A turn of a server that echoes `count` messages of 125 B, with the client's own calls. The system's part of the work
+/// has no instructions here.
+fn echoes(count: usize) -> Part {
+    part(format!("turn with echoes of 125 B: {count}"), move || {
+        let mut reactor = Reactor::new().unwrap();
+        let echo = Server::new(|_| {
+            on_message(|ws, message| {
+                ws.send(message);
+            })
+        });
+        let mut client = TcpStream::connect(reactor.listen("127.0.0.1:0", echo).unwrap().addr).unwrap();
+        client.set_nodelay(true).unwrap();
+        client.write_all(&sample_request(Version::Rfc6455, "/", "")).unwrap();
+        while reactor.hub().stats().opened == 0 {
+            reactor.turn(None).unwrap();
+        }
+        client.set_nonblocking(true).unwrap();
+        let mut input = [0; 64 * 1024];
+        while client.read(&mut input).is_err() {}
+        let mut frames = Vec::new();
+        let sender = Encoder::new(Version::Rfc6455, Side::Client);
+        (0..count).for_each(|_| sender.message(Message::Text(&"x".repeat(125)), KEY, &mut frames));
+        move || {
+            client.write_all(&frames).unwrap();
+            let before = reactor.hub().stats().messages_in;
+            reactor.turn(None).unwrap();
+            assert_eq!(reactor.hub().stats().messages_in - before, count as u64);
+            assert_eq!(client.read(&mut input).unwrap(), count * 127);
         }
     })
 }

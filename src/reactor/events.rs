@@ -114,10 +114,18 @@ impl Hub {
 impl<K: Kernel> Reactor<K> {
     /// Delivers the events that were waiting before this call, within the budget. Events queued meanwhile wait for the
     /// next turn.
+    #[inline]
     pub(super) fn deliver_events(&mut self) {
+        if !self.hub.deferred.events.is_empty() {
+            self.deliver_waiting_events();
+        }
+    }
+
+    #[inline(never)]
+    fn deliver_waiting_events(&mut self) {
         let waiting = self.hub.deferred.events.0.len().min(self.config.event_budget.max(1));
         let mut share = Share::new(waiting);
-        while waiting > 0 && self.hub.deliveries_left > 0 && share.take(&self.hub.time_slice) {
+        while self.hub.deliveries_left > 0 && share.take(&self.hub.time_slice) {
             let Some(Event { id, life, value }) = self.hub.deferred.events.0.pop_front() else { return };
             if self.hub.outbound(id).is_some_and(|outbound| outbound.state.is_open() && outbound.life() == life) {
                 self.call(id.key(), |handler, stream| match &value {

@@ -344,10 +344,11 @@ impl<K: Kernel> Reactor<K> {
         let unfinished = self.reader.reread_count();
         self.reader.reset_budget(self.config.turn_budget_bytes);
         let mut events = mem::take(&mut self.events);
-        let (mut handled, mut share) = (0, Share::of_long(usize::MAX, EVENTS_PER_LOOK).since(self.hub.now));
-        while let Some(Event { token, readiness }) = events.get(handled)
-            && share.take(&self.hub.time_slice)
-        {
+        let (mut handled, mut began) = (0, Some(self.hub.now));
+        while let Some(Event { token, readiness }) = events.get(handled) {
+            if handled % EVENTS_PER_LOOK == EVENTS_PER_LOOK - 1 && self.hub.time_slice.is_over(&mut began) {
+                break;
+            }
             match Token::from(*token) {
                 Token::Inbound(key) => self.on_readiness(key, *readiness),
                 Token::Listener(key) => self.listeners.mark_ready(key),
@@ -355,7 +356,10 @@ impl<K: Kernel> Reactor<K> {
             }
             handled += 1;
         }
-        events.drain(..handled);
+        match handled == events.len() {
+            true => events.clear(),
+            false => drop(events.drain(..handled)),
+        }
         self.events = events;
         self.end_phase(TurnPhase::Input);
         self.accept();
@@ -365,9 +369,12 @@ impl<K: Kernel> Reactor<K> {
         self.end_phase(TurnPhase::TlsHandshakes);
         self.reader.reset_budget(self.config.turn_budget_bytes);
         self.reset_delivery_budget();
-        let (mut looked_at, mut share) = (0, Share::of_long(usize::MAX, EVENTS_PER_LOOK));
+        let (mut looked_at, mut began) = (0, None);
         // Connections not reached now come first in the next turn.
-        while looked_at < unfinished && self.reader.has_budget() && share.take(&self.hub.time_slice) {
+        while looked_at < unfinished && self.reader.has_budget() {
+            if looked_at % EVENTS_PER_LOOK == EVENTS_PER_LOOK - 1 && self.hub.time_slice.is_over(&mut began) {
+                break;
+            }
             let key = self.reader.reread(looked_at);
             looked_at += 1;
             if let Some(inbound) = self.inbounds.get_mut(key) {

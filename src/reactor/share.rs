@@ -49,13 +49,6 @@ impl Share {
         Share { items, used: 0, look_at: items.clamp(1, per_look), per_look, began: None }
     }
 
-    /// The time runs from `began` on.
-    #[inline]
-    pub(crate) fn since(mut self, began: Instant) -> Self {
-        self.began = Some(began);
-        self
-    }
-
     /// Items that are left, at least one.
     #[inline]
     pub(crate) fn items(&self) -> usize {

@@ -110,6 +110,9 @@ impl<K: Kernel> Reactor<K> {
             if !self.deliver(key, length) {
                 return;
             }
+            if self.inbounds.get(key).is_none_or(|inbound| !inbound.readable && inbound.backlog.is_none()) {
+                return;
+            }
             // A peer that does not take its answers is not read faster.
             if full > 0 && self.hub.outbounds.at_mut(key).is_some_and(|outbound| outbound.buffered() > 0) {
                 full = 0;

@@ -30,8 +30,18 @@ impl<K: Kernel> Reactor<K> {
         let (Some(inbound), Some(outbound)) = (self.inbounds.get_mut(key), self.hub.outbounds.at_mut(key)) else {
             return;
         };
-        let (mut left, mut share) = (0, WriteShare::default());
+        let (mut left, mut last, mut share) = (0, 0, WriteShare::default());
         while !outbound.blocked && !outbound.is_unwritten && !outbound.state.is_closed() {
+            if last > 0 {
+                if outbound.queued() == 0 && !inbound.transport.holds_output() {
+                    break;
+                }
+                if share.is_spent_by(last, &self.hub.time_slice) {
+                    outbound.is_unwritten = true;
+                    self.hub.deferred.unwritten.push(key);
+                    break;
+                }
+            }
             let written = match outbound.only_slice(&self.reader.buffer) {
                 Some(bytes) => {
                     let bytes = &bytes[..bytes.len().min(WRITE_BYTES)];
@@ -51,14 +61,7 @@ impl<K: Kernel> Reactor<K> {
                     outbound.count_written(length);
                     outbound.advance(length, &mut self.hub.pools);
                     outbound.blocked = blocked;
-                    left += moved;
-                    if !blocked
-                        && (outbound.queued() > 0 || inbound.transport.holds_output())
-                        && share.is_spent_by(length, &self.hub.time_slice)
-                    {
-                        outbound.is_unwritten = true;
-                        self.hub.deferred.unwritten.push(key);
-                    }
+                    (left, last) = (left + moved, length.max(moved));
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}

@@ -18,11 +18,18 @@ const CALLS_PER_LOOK: usize = 4;
 impl<K: Kernel> Reactor<K> {
     /// Calls the ticks that were waiting before this call, within the budget. Ticks added meanwhile wait for the next
     /// turn.
+    #[inline]
     pub(in crate::reactor) fn run_ticks(&mut self) {
+        if !self.hub.deferred.ticks.is_empty() {
+            self.run_waiting_ticks();
+        }
+    }
+
+    #[inline(never)]
+    fn run_waiting_ticks(&mut self) {
         let waiting = self.hub.deferred.ticks.len().min(self.config.timer_budget.max(1));
         let mut share = Share::of_long(waiting, CALLS_PER_LOOK);
         while self.hub.deliveries_left > 0
-            && waiting > 0
             && share.take(&self.hub.time_slice)
             && let Some(tick) = self.hub.deferred.ticks.pop_front()
         {
@@ -31,7 +38,15 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Calls the timers that are due, within the budget.
+    #[inline]
     pub(in crate::reactor) fn fire_timers(&mut self) {
+        if self.hub.timers.next_deadline().is_some_and(|next| next <= self.hub.now) {
+            self.fire_due_timers();
+        }
+    }
+
+    #[inline(never)]
+    fn fire_due_timers(&mut self) {
         let mut share = Share::of_long(self.config.timer_budget, CALLS_PER_LOOK);
         while self.hub.deliveries_left > 0 && share.take(&self.hub.time_slice) {
             let Some(timer) = self.hub.timers.next_due(self.hub.now) else { return };

@@ -261,7 +261,15 @@ const STEP_BYTES: usize = 16 * 1024;
 impl<K: Kernel> Reactor<K> {
     /// Compresses large messages within the budget. A message in progress is finished first; then the next connection
     /// follows.
+    #[inline]
     pub(in crate::reactor) fn compress_waiting(&mut self) {
+        if !self.hub.deferred.compressing.is_empty() {
+            self.compress_a_slice();
+        }
+    }
+
+    #[inline(never)]
+    fn compress_a_slice(&mut self) {
         let (mut budget, mut share) = (self.hub.pools.slice_bytes, Share::of_long(usize::MAX, 1));
         while budget > 0
             && share.take(&self.hub.time_slice)
