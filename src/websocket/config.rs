@@ -33,9 +33,10 @@ pub struct WebSocketConfig {
     /// Messages and control frames of one read handled before other connections get their turn. Default 2048. An HTTP
     /// request counts as eight. 0 counts as 1.
     ///
-    /// Other connections also get their turn when the messages of a read have taken 250 µs. The time is looked at after
-    /// each 16 messages, and runs from the first look. A connection that sends fast is read several times in a turn, up
-    /// to [`ReactorConfig::read_budget_bytes`](crate::ReactorConfig::read_budget_bytes).
+    /// Other connections also get their turn when the messages of a read have taken
+    /// [`ReactorConfig::time_slice`](field@crate::ReactorConfig::time_slice). The time is looked at after each 16
+    /// messages, and runs from the first look. A connection that sends fast is read several times in a turn, up to
+    /// [`ReactorConfig::read_budget_bytes`](crate::ReactorConfig::read_budget_bytes) and one more slice of time.
     pub message_budget: usize,
     /// Output limits and timeouts of the stream. Default [`StreamConfig::default`].
     pub stream: StreamConfig,
