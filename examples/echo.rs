@@ -15,7 +15,7 @@ use std::{
 use ws_reactor::DeflateConfig;
 #[cfg(feature = "tls")]
 use ws_reactor::TlsConfig;
-use ws_reactor::{Bind, Reactor, Server, Upgrade, on_message};
+use ws_reactor::{Bind, Reactor, Server, Upgrade, on_message, recording::Recorder};
 
 fn main() -> ExitCode {
     env_logger::init();
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         ("--deflate-level LEVEL", "Compression level, 1 to 9 [default: 3]"),
         ("--tls-cert FILE", "Certificate, PEM"),
         ("--tls-key FILE", "Private key of the certificate, PEM"),
+        ("--record FILE", "Record all that arrives, for the example `replay`"),
     ];
     let arguments = arguments::Arguments::read("Echoes every message, in every version of the protocol", &options);
     arguments::run(|| serve(&arguments))
@@ -40,6 +41,9 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     let threads: usize = arguments.get("--threads", 1);
     if threads == 0 {
         arguments.refuse("--threads must be at least 1");
+    }
+    if threads > 1 && arguments.has("--record") {
+        arguments.refuse("--record needs a single reactor");
     }
     let (mut first, address, scheme) = reactor(arguments, &listen, threads > 1)?;
     // All share the port of the first one.
@@ -89,6 +93,9 @@ fn reactor(
     let (echo, scheme) = tls(compressed(echo, arguments)?, arguments)?;
 
     let mut reactor = Reactor::new()?;
+    if let Some(file) = arguments.all("--record").pop() {
+        reactor.record(Recorder::create(file)?)?;
+    }
     let listening = reactor.listen(Bind::from(listen).reuse_port(shared), echo)?;
     Ok((reactor, listening.addr, scheme))
 }

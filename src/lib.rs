@@ -137,9 +137,32 @@ mod peer_addr;
 pub mod protocol;
 mod proxy;
 mod reactor;
+pub mod recording {
+    //! Recordings of what arrives at a reactor: [`Recorder`] writes them, [`Recording`] reads them, and
+    //! [`testing::replay`](crate::testing::replay) plays them into handlers.
+    //!
+    #[doc = include_str!("net/recording/format.md")]
+    #[doc(inline)]
+    pub use crate::{
+        net::recording::{Record, Recorded, RecordedListener, RecordedStream, Recording, RecordingError, StreamNumber},
+        reactor::Recorder,
+    };
+}
 mod send_status;
 mod server;
 mod setters;
+pub mod testing {
+    //! Tests of handlers without sockets and without real time.
+    //!
+    //! [`TestSocket`] is a server with one client that the test plays, [`net::sim`](crate::net::sim) a whole network,
+    //! and [`replay`] plays a recording of the past.
+
+    #[doc(inline)]
+    pub use crate::{
+        reactor::{Playback, replay},
+        websocket::{Received, TestSocket},
+    };
+}
 mod tls_info;
 mod url;
 mod websocket;

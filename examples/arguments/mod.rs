@@ -46,6 +46,7 @@ impl Arguments {
     }
 
     /// The last value of an option, or its default. A value that does not parse ends the program with status 2.
+    #[allow(dead_code)]
     pub(crate) fn get<T: FromStr<Err: Display>>(&self, option: &str, default: T) -> T {
         let Some(value) = self.all(option).pop() else { return default };
         value.parse().unwrap_or_else(|error| self.refuse(format!("{option} {value:?}: {error}")))

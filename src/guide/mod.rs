@@ -17,5 +17,7 @@ pub mod deployment {}
 pub mod http {}
 #[doc = include_str!("latency.md")]
 pub mod latency {}
+#[doc = include_str!("recording.md")]
+pub mod recording {}
 #[doc = include_str!("timeouts.md")]
 pub mod timeouts {}

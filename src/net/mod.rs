@@ -12,6 +12,7 @@ mod endpoint;
 mod kernel;
 #[cfg(feature = "proxy-protocol")]
 pub(crate) mod proxy_header;
+pub(crate) mod recording;
 mod resolver;
 pub mod sim;
 mod socket_options;

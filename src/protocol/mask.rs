@@ -40,6 +40,16 @@ impl Masks {
         Masks { draw, drawn: [0; DRAWN_BYTES], used: DRAWN_BYTES }
     }
 
+    /// Passes what is drawn from now on to `log` as well. What was drawn before is not used any more.
+    pub(crate) fn log_to(&mut self, log: impl Fn(&[u8]) + 'static) {
+        let mut draw = std::mem::replace(&mut self.draw, Box::new(|_| {}));
+        self.draw = Box::new(move |bytes| {
+            draw(bytes);
+            log(bytes);
+        });
+        self.used = DRAWN_BYTES;
+    }
+
     pub(crate) fn key(&mut self) -> MaskingKey {
         let mut key = [0; 4];
         self.fill(&mut key);

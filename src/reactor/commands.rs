@@ -7,10 +7,14 @@ use super::{
     connection::outbound::Outbound,
     events::Wakeup,
     id::ConnectionId,
+    recording::Recording,
     remote::{Command, QueuedCommand},
     share::Share,
 };
-use crate::net::Kernel;
+use crate::{
+    net::{Kernel, recording::Record},
+    protocol::OwnedMessage,
+};
 
 /// Commands, each of which may be a publish, after which the time is looked at.
 const COMMANDS_PER_LOOK: usize = 4;
@@ -39,6 +43,7 @@ impl<K: Kernel> Reactor<K> {
             if let (Some(now), Some(queued_at)) = (now, queued_at) {
                 self.hub.latencies.command_delay.record(now.saturating_duration_since(queued_at));
             }
+            self.hub.note(|recording| note_command(recording, &command));
             let place = self.commands_taken;
             self.commands_taken += 1;
             if self.is_for_earlier_connection(&command, place) {
@@ -75,4 +80,37 @@ impl<K: Kernel> Reactor<K> {
             self.call(id.key(), |handler, stream| handler.on_event(stream, &Wakeup));
         }
     }
+}
+
+/// Notes a command in a recording.
+fn note_command(recording: &mut Recording, command: &Command) {
+    if !recording.is_on() {
+        return;
+    }
+    let other = |name: &str| Record::Other { name: name.to_owned() };
+    let record = match command {
+        Command::Send(id, message) => recording.of_connection(*id, "send", |stream| {
+            let (is_text, payload) = parts(message);
+            Record::Send { stream, is_text, payload }
+        }),
+        Command::Publish(topic, message) => {
+            let (is_text, payload) = parts(message);
+            Record::Publish { topic: topic.clone(), is_text, payload }
+        }
+        Command::Close(id, code, reason) => recording.of_connection(*id, "close", |stream| Record::Close {
+            stream,
+            code: (*code).into(),
+            reason: reason.clone(),
+        }),
+        Command::Run(_) | Command::RunFor(..) => other("function"),
+        Command::Notify(..) | Command::NotifyTopic(..) => other("event"),
+        Command::Wake(_) => other("wake-up"),
+    };
+    recording.note(&record);
+}
+
+/// Whether a message is text, and its payload.
+fn parts(message: &OwnedMessage) -> (bool, Vec<u8>) {
+    let message = message.as_message();
+    (message.is_text(), message.as_bytes().to_vec())
 }

@@ -27,6 +27,7 @@ use super::{
     listen::{admission::Pending, connection_counts::ConnectionCounts},
     pools::Pools,
     publish::{history::Histories, topics::Topics},
+    recording::Recording,
     remote::{QueuedCommand, Remote},
     share::TimeSlice,
     stats::Stats,
@@ -103,6 +104,7 @@ pub struct Hub {
     /// Time of the last warning that a peer can cause at will; such warnings are limited to one per second.
     warned: Option<Instant>,
     pub(super) panic_policy: PanicPolicy,
+    pub(super) recording: Option<Box<Recording>>,
 }
 
 impl Hub {
@@ -128,6 +130,7 @@ impl Hub {
             connection_counts: ConnectionCounts::default(),
             warned: None,
             panic_policy: config.panic_policy,
+            recording: None,
         }
     }
 
@@ -253,6 +256,32 @@ impl Hub {
     /// Also valid in `on_close`.
     pub fn connection_stats(&self, id: ConnectionId) -> Option<ConnectionStats> {
         self.outbounds.get(id)?.connection_stats()
+    }
+
+    /// Fills `bytes` with unpredictable bytes. In a [replay](crate::testing::replay) these are the recorded ones.
+    ///
+    /// ```
+    /// # use ws_reactor::Reactor;
+    /// let mut number = [0; 8];
+    /// Reactor::new()?.hub().random(&mut number);
+    /// println!("session {:x}", u64::from_ne_bytes(number));
+    /// # Ok::<(), ws_reactor::Error>(())
+    /// ```
+    pub fn random(&mut self, bytes: &mut [u8]) {
+        self.pools.masks.fill(bytes);
+    }
+
+    /// Notes something, if there is a recording.
+    #[inline]
+    pub(super) fn note(&mut self, note: impl FnOnce(&mut Recording)) {
+        if let Some(recording) = &mut self.recording {
+            note(recording);
+        }
+    }
+
+    /// Returns `true` if a recording is played, whose streams carry plaintext.
+    pub(super) fn is_playback(&self) -> bool {
+        self.recording.as_ref().is_some_and(|recording| recording.is_playback())
     }
 
     /// The time `duration` from now, at most 100 years, so that the addition cannot overflow.

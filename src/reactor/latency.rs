@@ -87,6 +87,7 @@ impl Latencies {
 
 /// Durations of one kind, since the start of the reactor or [`Hub::reset_latencies`](crate::Hub::reset_latencies).
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "latency"), derive(Default))]
 pub struct Durations {
     count: u64,
     /// In nanoseconds: 584 years.
@@ -100,15 +101,11 @@ pub struct Durations {
 #[cfg(feature = "latency")]
 const LONGEST: u64 = 60_000_000_000;
 
+#[cfg(feature = "latency")]
 impl Default for Durations {
     fn default() -> Self {
-        Durations {
-            count: 0,
-            sum: 0,
-            max: 0,
-            #[cfg(feature = "latency")]
-            histogram: hdrhistogram::Histogram::new_with_bounds(1, LONGEST, 2).expect("valid bounds"),
-        }
+        let histogram = hdrhistogram::Histogram::new_with_bounds(1, LONGEST, 2).expect("valid bounds");
+        Durations { count: 0, sum: 0, max: 0, histogram }
     }
 }
 

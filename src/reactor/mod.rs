@@ -28,6 +28,7 @@ mod listen;
 mod metrics;
 mod panic;
 mod pools;
+mod recording;
 mod remote;
 mod share;
 mod shutdown;
@@ -70,6 +71,10 @@ pub use self::{
     publish::{
         Published,
         history::{HistoryLimits, Replay, StoredEvent},
+    },
+    recording::{
+        playback::{Playback, replay},
+        recorder::Recorder,
     },
     remote::Remote,
     slow_turn::{SlowTurn, TurnPhase},
@@ -335,7 +340,17 @@ impl<K: Kernel> Reactor<K> {
         }
         self.schedule_trim();
         self.end_phase(TurnPhase::Closing);
+        self.end_recorded_turn();
         self.end_turn();
+    }
+
+    #[inline]
+    fn end_recorded_turn(&mut self) {
+        if let Some(recording) = &mut self.hub.recording
+            && !recording.end_turn(self.hub.now)
+        {
+            self.hub.recording = None;
+        }
     }
 
     /// Handles events, then connections that a budget or a pause left unfinished.

@@ -78,9 +78,10 @@ impl<K: Kernel> Reactor<K> {
     ) -> io::Result<ConnectionId> {
         let key = self.hub.outbounds.next_key();
         self.kernel.register(&mut stream, Token::Inbound(key).into())?;
-        let transport = Transport::accepted(stream, tls)?;
+        let transport = Transport::accepted(stream, tls.filter(|_| !self.hub.is_playback()))?;
         let id = self.hub.outbounds.insert(|id| Outbound::new(id, peer, config)).id;
         self.inbounds.insert(key, Inbound::new(transport, None, handler));
+        self.hub.note(|recording| recording.on_begun(key));
         self.hub.stats.accepted += 1;
         self.call(key, |handler, stream| handler.on_connect(stream));
         self.limit_tls_handshake(key);
@@ -137,6 +138,7 @@ impl<K: Kernel> Reactor<K> {
     /// Removes a connection whose end was reported.
     fn remove_reported(&mut self, key: usize) {
         let inbound = self.inbounds.remove(key);
+        self.hub.note(|recording| recording.on_removed(key));
         let mut outbound = self.hub.outbounds.remove(key);
         self.hub.connection_counts.leave(key);
         outbound.release(&mut self.hub.pools);

@@ -30,9 +30,11 @@ impl<K: Kernel> Reactor<K> {
             if outbound.blocked {
                 outbound.unblock(&mut self.hub.pools);
             }
+            self.hub.note(|recording| recording.on_writable(key));
             self.flush(key);
         }
         if readiness.failed && !self.hub.outbounds[key].may_read() {
+            self.hub.note(|recording| recording.on_failed(key, io::ErrorKind::ConnectionReset));
             self.hub.mark_closed(key, ClosedBy::Network(io::ErrorKind::ConnectionReset));
         }
         if readiness.readable {
@@ -90,6 +92,12 @@ impl<K: Kernel> Reactor<K> {
             inbound.readable = more || inbound.hangup;
             full = if length == most { length } else { 0 };
             outbound.count_read(length);
+            if let Some(recording) = &mut self.hub.recording
+                && length > 0
+            {
+                let is_plain = outbound.encoder().is_none();
+                recording.on_input(key, &self.reader.buffer[..length], is_plain);
+            }
             self.hub.stats.bytes_in += length as u64;
             left = left.saturating_sub(taken.max(1));
             if more && self.hub.time_slice.is_over(&mut began) {
@@ -125,6 +133,7 @@ impl<K: Kernel> Reactor<K> {
         let inbound = &mut self.inbounds[key];
         inbound.readable = false;
         let held = inbound.transport.holds_output();
+        self.hub.note(|recording| recording.on_end(key));
         self.hub.on_end_of_input(key, held);
     }
 
@@ -154,6 +163,7 @@ impl<K: Kernel> Reactor<K> {
                 self.on_eof(key);
             }
             kind => {
+                self.hub.note(|recording| recording.on_failed(key, kind));
                 if kind == io::ErrorKind::InvalidData && self.hub.may_warn() {
                     let id = self.hub.outbounds[key].id;
                     log::warn!(target: "ws_reactor::net", "{id}: {error}");

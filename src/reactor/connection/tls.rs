@@ -62,7 +62,11 @@ impl<K: Kernel> Reactor<K> {
 
     #[cold]
     fn start_requested_tls(&mut self) {
-        for (id, start) in mem::take(&mut self.hub.deferred.starting_tls) {
+        let starting = mem::take(&mut self.hub.deferred.starting_tls);
+        if self.hub.is_playback() {
+            return;
+        }
+        for (id, start) in starting {
             let (key, alive) = (id.key(), self.hub.phase(id) == Phase::Open);
             let Some(inbound) = self.inbounds.get_mut(key).filter(|_| alive) else { continue };
             let started = match start {

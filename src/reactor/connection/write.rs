@@ -61,12 +61,23 @@ impl<K: Kernel> Reactor<K> {
                     outbound.count_written(length);
                     outbound.advance(length, &mut self.hub.pools);
                     outbound.blocked = blocked;
+                    if let Some(recording) = &mut self.hub.recording {
+                        recording.on_written(key, length, blocked);
+                    }
                     (left, last) = (left + moved, length.max(moved));
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::WouldBlock => outbound.blocked = true,
-                    kind => return self.hub.mark_closed(key, ClosedBy::Network(kind)),
+                    io::ErrorKind::WouldBlock => {
+                        outbound.blocked = true;
+                        if let Some(recording) = &mut self.hub.recording {
+                            recording.on_written(key, 0, true);
+                        }
+                    }
+                    kind => {
+                        self.hub.note(|recording| recording.on_failed(key, kind));
+                        return self.hub.mark_closed(key, ClosedBy::Network(kind));
+                    }
                 },
             }
         }

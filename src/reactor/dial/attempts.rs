@@ -110,6 +110,7 @@ impl<K: Kernel> Reactor<K> {
             Target::Name(name, port) => {
                 let cancel_token = Arc::clone(&dialing.cancel_token);
                 self.hub.outbounds[id.key()].state.set_resolving(true);
+                self.hub.note(|recording| recording.on_look_up(id.to_bits()));
                 let (answer, resolver) = (self.dialer.expect_answer(id, &cancel_token), self.dialer.resolver());
                 let asked = catch_panic(self.config.panic_policy, || resolver.resolve(&name, port, answer));
                 self.hub.stats.panics += u64::from(asked.is_err());
@@ -128,6 +129,7 @@ impl<K: Kernel> Reactor<K> {
     #[inline(never)]
     fn take_waiting_lookup_results(&mut self) {
         for (lookup, addresses) in self.dialer.take_answers() {
+            self.hub.note(|recording| recording.on_resolved(lookup, &addresses));
             if let Some(id) = ConnectionId::from_bits(lookup) {
                 self.try_addresses(id, addresses.map(interleave));
             }
@@ -159,7 +161,11 @@ impl<K: Kernel> Reactor<K> {
             let options = &self.hub.outbounds[id.key()].config.socket;
             match self.dialer.attempt(&mut self.kernel, id, address, options) {
                 Ok(slot) => return self.on_attempt_started(id, slot),
-                Err(error) => self.on_attempt_failed(id, error),
+                Err(error) => {
+                    let number = self.dialer.last_attempt();
+                    self.hub.note(|recording| recording.on_attempt(number, true, Some(error.kind())));
+                    self.on_attempt_failed(id, error);
+                }
             }
         }
     }
@@ -212,7 +218,8 @@ impl<K: Kernel> Reactor<K> {
         match self.dialer.advance(&mut self.kernel, slot) {
             Progress::Pending => {}
             Progress::Connected(attempt) => self.on_attempt_connected(attempt),
-            Progress::Failed(id, error) => {
+            Progress::Failed(id, number, error) => {
+                self.hub.note(|recording| recording.on_attempt(number, false, Some(error.kind())));
                 if let Some(dialing) = self.dialing(id) {
                     dialing.attempts.retain(|other| *other != slot);
                     dialing.fail(error);
@@ -222,7 +229,7 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    fn on_attempt_connected(&mut self, Attempt { id, address, mut stream }: Attempt<K::Stream>) {
+    fn on_attempt_connected(&mut self, Attempt { id, number, address, mut stream }: Attempt<K::Stream>) {
         let key = id.key();
         if self.dialing(id).is_none() {
             return;
@@ -232,6 +239,10 @@ impl<K: Kernel> Reactor<K> {
             self.on_attempt_failed(id, error);
             return self.hub.mark_closed(key, ClosedBy::Network(kind));
         }
+        self.hub.note(|recording| {
+            recording.on_attempt(number, false, None);
+            recording.on_connected(key, number);
+        });
         let inbound = &mut self.inbounds[key];
         inbound.transport = Transport::Plain(stream);
         // Late events of an earlier socket do not count.

@@ -75,6 +75,8 @@ impl Dialing {
 #[derive(Debug)]
 pub(super) struct Attempt<S> {
     pub(super) id: ConnectionId,
+    /// The attempts of a reactor have numbers, from 0 on.
+    pub(super) number: u32,
     pub(super) address: Endpoint,
     pub(super) stream: S,
 }
@@ -83,12 +85,15 @@ pub(super) struct Attempt<S> {
 pub(super) enum Progress<S> {
     Pending,
     Connected(Attempt<S>),
-    Failed(ConnectionId, io::Error),
+    /// The connection, the number of the attempt, and the error.
+    Failed(ConnectionId, u32, io::Error),
 }
 
 /// The attempts of all outgoing connections, and the resolver.
 pub(in crate::reactor) struct Dialer<S> {
     attempts: Slab<Attempt<S>>,
+    /// Number of attempts made.
+    made: u32,
     /// Addresses that resolvers have found.
     answers: Arc<Answers>,
     resolver: Box<dyn Resolver>,
@@ -100,6 +105,7 @@ impl<S> Dialer<S> {
     pub(in crate::reactor) fn new(waker: Arc<dyn Wake>) -> Self {
         Dialer {
             attempts: Slab::new(),
+            made: 0,
             answers: Answers::new(waker),
             resolver: Box::new(SystemResolver::default()),
             starting: false,
@@ -153,10 +159,16 @@ impl<S> Dialer<S> {
         options: &SocketOptions,
     ) -> io::Result<usize> {
         let entry = self.attempts.vacant_entry();
-        let slot = entry.key();
+        let (slot, number) = (entry.key(), self.made);
+        self.made = self.made.wrapping_add(1);
         let stream = kernel.connect(&address, options, Token::Attempt(slot).into())?;
-        entry.insert(Attempt { id, address, stream });
+        entry.insert(Attempt { id, number, address, stream });
         Ok(slot)
+    }
+
+    /// Number of the last attempt.
+    pub(super) fn last_attempt(&self) -> u32 {
+        self.made.wrapping_sub(1)
     }
 
     /// Handles an event of an attempt. An attempt that has succeeded or failed is removed.
@@ -165,7 +177,10 @@ impl<S> Dialer<S> {
         match kernel.connected(&mut attempt.stream) {
             Ok(false) => Progress::Pending,
             Ok(true) => Progress::Connected(self.attempts.remove(slot)),
-            Err(error) => Progress::Failed(self.attempts.remove(slot).id, error),
+            Err(error) => {
+                let Attempt { id, number, .. } = self.attempts.remove(slot);
+                Progress::Failed(id, number, error)
+            }
         }
     }
 

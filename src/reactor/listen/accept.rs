@@ -33,6 +33,7 @@ impl<K: Kernel> Reactor<K> {
             .bind(&bind, token.into())
             .map_err(|source| ListenError::Bind { address: bind.address().to_owned(), source })?;
         let id = self.listeners.insert(socket, service, bind.rules);
+        self.hub.note(|recording| recording.on_listening(id.key()));
         log::debug!(target: "ws_reactor::net", "listening on {address}, {addr}");
         Ok(Listening { id, addr })
     }
@@ -96,6 +97,7 @@ impl<K: Kernel> Reactor<K> {
             let Some(listener) = self.listeners.ready_mut(key) else { return };
             let accepted = match self.kernel.accept(&mut listener.socket) {
                 Ok((stream, peer)) => {
+                    self.hub.note(|recording| recording.on_accepted(key, peer));
                     let (service, rules) = (Rc::clone(&listener.service), Rc::clone(&listener.rules));
                     self.admit(stream, peer, &service, &rules)
                 }

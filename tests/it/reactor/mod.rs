@@ -19,6 +19,7 @@ mod panics;
 mod pongs;
 mod publish;
 mod raw_streams;
+mod recording;
 mod remote;
 mod remote_threads;
 mod slow_turn;

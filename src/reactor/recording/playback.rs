@@ -1,0 +1,146 @@
+//! Playing a recording into handlers.
+
+use std::{cell::RefCell, io, path::Path, rc::Rc};
+
+use super::Recording as State;
+use crate::{
+    error::PollError,
+    net::{
+        Answer, Resolver,
+        recording::{Record, Recorded, Recording, RecordingError, StreamNumber},
+    },
+    protocol::{CloseCode, OwnedMessage},
+    reactor::{Reactor, ReactorConfig, Turn, id::ConnectionId},
+};
+
+/// Reads a recording, to play it into handlers: yesterday's incident as a test.
+///
+/// ```no_run
+/// use ws_reactor::{Server, on_message, recording::StreamNumber, testing};
+///
+/// let mut playback = testing::replay("incident.wsr")?;
+/// // As in the recorded process, in the same order.
+/// playback.reactor().listen("127.0.0.1:8080", Server::new(|_| on_message(|ws, message| { ws.send(message); })))?;
+/// playback.run()?;
+/// let output = playback.output(StreamNumber::Accepted(0));
+/// assert!(output.starts_with(b"HTTP/1.1 101"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// See [`Recording::open`].
+pub fn replay(path: impl AsRef<Path>) -> Result<Playback, RecordingError> {
+    Ok(Playback::new(Recording::open(path)?, ReactorConfig::default()))
+}
+
+/// A recording and the reactor that it is played to.
+///
+/// Each recorded turn is one turn of the reactor, at its recorded time, with its recorded input, commands, room for
+/// output and randomness. So handlers that use nothing but their callbacks, [`Hub::now`](crate::Hub::now) and
+/// [`Hub::random`](crate::Hub::random) do what they did, as long as they are set up as they were: the same listeners
+/// and outgoing connections, in the same order. Addresses and ports do not matter, and TLS is left out: all streams
+/// carry plaintext, and [`is_secure`](crate::Handshake::is_secure) is `false`.
+///
+/// Two things may differ. Within a turn, the input of all connections comes before that of connections accepted in it.
+/// Redacted credentials are not those that were sent: a rule that checks them has to let the recorded ones pass.
+#[derive(Debug)]
+pub struct Playback {
+    reactor: Reactor<Recorded>,
+    lookups: Lookups,
+    skipped: usize,
+}
+
+/// Answers that the recording will give.
+#[derive(Debug, Clone, Default)]
+struct Lookups(Rc<RefCell<Vec<Option<Answer>>>>);
+
+impl Resolver for Lookups {
+    fn resolve(&self, _: &str, _: u16, answer: Answer) {
+        self.0.borrow_mut().push(Some(answer));
+    }
+}
+
+impl Playback {
+    /// Plays a recording to a reactor with this configuration.
+    pub fn new(recording: Recording, config: ReactorConfig) -> Self {
+        let mut reactor = Reactor::on(Recorded::new(recording), config);
+        reactor.hub.recording = Some(Box::new(State::of_playback()));
+        let lookups = Lookups::default();
+        reactor.set_resolver(lookups.clone());
+        Playback { reactor, lookups, skipped: 0 }
+    }
+
+    /// The reactor, to set up what the recorded process had.
+    pub fn reactor(&mut self) -> &mut Reactor<Recorded> {
+        &mut self.reactor
+    }
+
+    /// Plays the next turn. Returns `false` at the end of the recording, and when the loop has stopped.
+    ///
+    /// # Errors
+    ///
+    /// None of this system's own; the loop may fail as [`Reactor::turn`] does.
+    pub fn turn(&mut self) -> Result<bool, PollError> {
+        let Some(records) = self.reactor.kernel.next_turn().map(<[Record]>::to_vec) else { return Ok(false) };
+        for record in records {
+            self.prepare(record);
+        }
+        Ok(self.reactor.turn(Some(std::time::Duration::ZERO))? == Turn::Running)
+    }
+
+    /// Plays all turns that are left.
+    ///
+    /// # Errors
+    ///
+    /// See [`turn`](Self::turn).
+    pub fn run(&mut self) -> Result<(), PollError> {
+        while self.turn()? {}
+        Ok(())
+    }
+
+    /// What the reactor has written to a stream since the last call, as plaintext.
+    pub fn output(&mut self, stream: StreamNumber) -> Vec<u8> {
+        self.reactor.kernel.take_output(stream)
+    }
+
+    /// Number of recorded commands that could not be repeated so far: functions and values of the application, and
+    /// those for connections that are not there.
+    pub fn skipped(&self) -> usize {
+        self.skipped
+    }
+
+    /// Hands over what comes from other threads, before the turn.
+    fn prepare(&mut self, record: Record) {
+        let remote = self.reactor.remote();
+        let done = match record {
+            Record::Send { stream, is_text, payload } => {
+                self.connection(stream).is_some_and(|id| remote.send(id, message(is_text, payload)).is_ok())
+            }
+            Record::Publish { topic, is_text, payload } => remote.publish(topic, message(is_text, payload)).is_ok(),
+            Record::Close { stream, code, reason } => {
+                self.connection(stream).is_some_and(|id| remote.close(id, CloseCode::new(code), reason).is_ok())
+            }
+            Record::Resolved { number, addresses } => {
+                let answer = self.lookups.0.borrow_mut().get_mut(number as usize).and_then(Option::take);
+                answer.map(|answer| answer.give(addresses.map_err(io::Error::from))).is_some()
+            }
+            Record::Other { .. } => false,
+            _ => true,
+        };
+        self.skipped += usize::from(!done);
+    }
+
+    fn connection(&self, stream: StreamNumber) -> Option<ConnectionId> {
+        let key = self.reactor.hub.recording.as_ref()?.key_of(stream)?;
+        Some(self.reactor.hub.outbounds[key].id)
+    }
+}
+
+fn message(is_text: bool, payload: Vec<u8>) -> OwnedMessage {
+    match String::from_utf8(payload) {
+        Ok(text) if is_text => OwnedMessage::text(text),
+        Ok(text) => OwnedMessage::binary(text.into_bytes()),
+        Err(error) => OwnedMessage::binary(error.into_bytes()),
+    }
+}
