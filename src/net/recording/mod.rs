@@ -143,6 +143,13 @@ mod tests {
         assert!(missing.to_string().ends_with("cannot be read") && std::error::Error::source(&missing).is_some());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(0_u8..20, 0..200)) {
+            let _ = Recording::parse(&[head(), bytes].concat());
+        }
+    }
+
     #[test]
     fn unknown_records_are_skipped_and_one_that_is_cut_off_ends_the_recording() {
         let mut bytes = head();

@@ -26,5 +26,6 @@ mod slow_turn;
 mod stale_events;
 mod stats;
 mod text_runs;
+mod time_slices;
 mod timers;
 mod turns;
