@@ -26,7 +26,11 @@ pub(crate) struct Masks {
     draw: Draw,
     drawn: [u8; DRAWN_BYTES],
     used: usize,
+    log: Option<Log>,
 }
+
+/// Gets what was drawn.
+pub(crate) type Log = Box<dyn Fn(&[u8])>;
 
 /// Fills a buffer with unpredictable octets.
 pub(crate) type Draw = Box<dyn FnMut(&mut [u8])>;
@@ -37,16 +41,12 @@ const DRAWN_BYTES: usize = 1024;
 impl Masks {
     /// Keys drawn from `draw`.
     pub(crate) fn new(draw: Draw) -> Self {
-        Masks { draw, drawn: [0; DRAWN_BYTES], used: DRAWN_BYTES }
+        Masks { draw, drawn: [0; DRAWN_BYTES], used: DRAWN_BYTES, log: None }
     }
 
-    /// Passes what is drawn from now on to `log` as well. What was drawn before is not used any more.
-    pub(crate) fn log_to(&mut self, log: impl Fn(&[u8]) + 'static) {
-        let mut draw = std::mem::replace(&mut self.draw, Box::new(|_| {}));
-        self.draw = Box::new(move |bytes| {
-            draw(bytes);
-            log(bytes);
-        });
+    /// Passes what is drawn from now on to `log` as well, or to nobody. What was drawn before is not used any more.
+    pub(crate) fn log_to(&mut self, log: Option<Log>) {
+        self.log = log;
         self.used = DRAWN_BYTES;
     }
 
@@ -61,6 +61,9 @@ impl Masks {
         for chunk in bytes.chunks_mut(16) {
             if self.used + chunk.len() > DRAWN_BYTES {
                 (self.draw)(&mut self.drawn);
+                if let Some(log) = &self.log {
+                    log(&self.drawn);
+                }
                 self.used = 0;
             }
             chunk.copy_from_slice(&self.drawn[self.used..self.used + chunk.len()]);

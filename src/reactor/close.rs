@@ -166,7 +166,7 @@ impl Hub {
             outbound.failure_frame(code, "", &mut self.pools);
         }
         // The socket may have room for a close frame where it had none for a larger write.
-        outbound.blocked = false;
+        (outbound.blocked, outbound.is_unwritten) = (false, false);
         outbound.state.on(Event::SlowReader);
         let reason = match outbound.encoder() {
             Some(encoder) => unanswered_close(encoder.version(), code, "", ClosedBy::SlowReader),
@@ -212,6 +212,11 @@ impl Hub {
     /// Ends a connection at once. If closing has begun, its reason stays.
     pub(super) fn mark_closed(&mut self, key: usize, by: ClosedBy) {
         if self.outbounds.at_mut(key).is_some() {
+            match by {
+                ClosedBy::Network(kind) => self.note(|recording| recording.on_failed(key, kind)),
+                ClosedBy::Tls => self.note(|recording| recording.on_failed(key, io::ErrorKind::InvalidData)),
+                _ => {}
+            }
             self.apply(key, Event::Ended, by);
         }
     }

@@ -43,10 +43,14 @@ impl<K: Kernel> Reactor<K> {
             if let (Some(now), Some(queued_at)) = (now, queued_at) {
                 self.hub.latencies.command_delay.record(now.saturating_duration_since(queued_at));
             }
-            self.hub.note(|recording| note_command(recording, &command));
             let place = self.commands_taken;
             self.commands_taken += 1;
-            if self.is_for_earlier_connection(&command, place) {
+            let is_stale = self.is_for_earlier_connection(&command, place);
+            let outbounds = &self.hub.outbounds;
+            if let Some(recording) = &mut self.hub.recording {
+                note_command(recording, &command, |id| !is_stale && outbounds.get(id).is_some());
+            }
+            if is_stale {
                 self.drop_guarded(command);
                 continue;
             }
@@ -83,12 +87,15 @@ impl<K: Kernel> Reactor<K> {
 }
 
 /// Notes a command in a recording.
-fn note_command(recording: &mut Recording, command: &Command) {
+fn note_command(recording: &mut Recording, command: &Command, is_there: impl Fn(ConnectionId) -> bool) {
     if !recording.is_on() {
         return;
     }
     let other = |name: &str| Record::Other { name: name.to_owned() };
     let record = match command {
+        Command::Send(id, _) | Command::Close(id, ..) if !is_there(*id) => {
+            other("command for a connection that has ended")
+        }
         Command::Send(id, message) => recording.of_connection(*id, "send", |stream| {
             let (is_text, payload) = parts(message);
             Record::Send { stream, is_text, payload }

@@ -2,7 +2,7 @@
 
 use std::{any::Any, collections::VecDeque, fmt, rc::Rc};
 
-use super::{Reactor, connection::outbound::Outbound, hub::Hub, id::ConnectionId, share::Share};
+use super::{Reactor, connection::outbound::Outbound, hub::Hub, id::ConnectionId, recording::Recording, share::Share};
 use crate::{net::Kernel, send_status::SendStatus};
 
 /// Event of a handler that waits for another thread during the opening handshake.
@@ -123,6 +123,7 @@ impl<K: Kernel> Reactor<K> {
 
     #[inline(never)]
     fn deliver_waiting_events(&mut self) {
+        self.hub.note(Recording::on_activity);
         let waiting = self.hub.deferred.events.0.len().min(self.config.event_budget.max(1));
         let mut share = Share::new(waiting);
         while self.hub.deliveries_left > 0 && share.take(&self.hub.time_slice) {

@@ -22,7 +22,8 @@ use std::{fmt::Write, time::Duration};
 #[derive(Debug, Default, Clone)]
 #[non_exhaustive]
 pub struct Latencies {
-    /// Turns of the loop, without the wait for events. Other connections wait at most for so long.
+    /// Turns of the loop, without the wait for events. Commands and timers wait at most for so long; a connection with
+    /// input may wait for several turns, if many have input.
     pub turn: Durations,
     /// Callbacks of connections. Measured if [`ReactorConfig::time_callbacks`](crate::ReactorConfig::time_callbacks) or
     /// [`Reactor::on_slow_turn`](crate::Reactor::on_slow_turn) is set, because that reads the clock twice for each.

@@ -55,6 +55,7 @@ use self::{
     dial::dialer::Dialer,
     hub::Running,
     listen::{Streams, listeners::Listeners},
+    recording::Recording,
     remote::QueuedCommand,
     slow_turn::Watch,
     token::Token,
@@ -349,7 +350,7 @@ impl<K: Kernel> Reactor<K> {
         if let Some(recording) = &mut self.hub.recording
             && !recording.end_turn(self.hub.now)
         {
-            self.hub.recording = None;
+            self.end_recording();
         }
     }
 
@@ -359,7 +360,7 @@ impl<K: Kernel> Reactor<K> {
         let unfinished = self.reader.reread_count();
         self.reader.reset_budget(self.config.turn_budget_bytes);
         let mut events = mem::take(&mut self.events);
-        let (mut handled, mut began) = (0, Some(self.hub.now));
+        let (mut handled, mut began) = (0, None);
         while let Some(Event { token, readiness }) = events.get(handled) {
             if handled % EVENTS_PER_LOOK == EVENTS_PER_LOOK - 1 && self.hub.time_slice.is_over(&mut began) {
                 break;
@@ -401,6 +402,13 @@ impl<K: Kernel> Reactor<K> {
         self.end_phase(TurnPhase::Input);
     }
 
+    /// Drops events that the last turn had no time for, of a connection that has ended: its key may be reused.
+    fn forget_events(&mut self, key: usize) {
+        if !self.events.is_empty() {
+            self.events.retain(|event| Token::from(event.token) != Token::Inbound(key));
+        }
+    }
+
     /// Refills the delivery budget for the next part of the turn.
     fn reset_delivery_budget(&mut self) {
         self.hub.deliveries_left = self.config.delivery_budget.max(1);
@@ -419,6 +427,7 @@ impl<K: Kernel> Reactor<K> {
 
     #[inline(never)]
     fn remove_all_closed(&mut self) -> bool {
+        self.hub.note(Recording::on_activity);
         let closed = self.hub.deferred.closed.len();
         let (mut removed, mut share) = (0, Share::new(closed));
         while removed < closed && self.hub.deliveries_left > 0 && share.take(&self.hub.time_slice) {

@@ -1,6 +1,6 @@
 //! Shutdown of the loop: graceful, then at once.
 
-use super::{Reactor, hub::Running, timer::task::Task};
+use super::{Reactor, hub::Running, recording::Recording, timer::task::Task};
 use crate::{net::Kernel, protocol::ClosedBy};
 
 impl<K: Kernel> Reactor<K> {
@@ -8,6 +8,7 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn advance_shutdown(&mut self) {
         match self.hub.running {
             Running::ShutdownRequested(timeout) => {
+                self.hub.note(Recording::on_activity);
                 self.hub.running = Running::ShuttingDown;
                 self.shutdown_timer = Some(self.hub.timers.insert(self.hub.after(timeout), Task::EndShutdown));
                 self.close_listeners();
@@ -19,7 +20,7 @@ impl<K: Kernel> Reactor<K> {
             }
             Running::Stopping => {
                 self.close_listeners();
-                self.flush_oldest(usize::MAX);
+                self.write_all();
                 for key in self.inbounds.keys() {
                     self.hub.mark_closed(key, ClosedBy::Shutdown);
                 }

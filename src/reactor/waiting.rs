@@ -59,7 +59,8 @@ impl<K: Kernel> Reactor<K> {
     #[inline]
     pub(super) fn has_work(&self) -> bool {
         let hub = &self.hub;
-        !hub.deferred.is_empty()
+        !self.events.is_empty()
+            || !hub.deferred.is_empty()
             || !self.reader.is_idle()
             || !matches!(hub.running, Running::Yes | Running::ShuttingDown)
             || hub.command_queue.is_waiting()

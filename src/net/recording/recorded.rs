@@ -32,8 +32,10 @@ pub struct Recorded {
     turns: VecDeque<Vec<Record>>,
     /// Tokens of the listeners, in the order in which they were opened.
     listeners: Vec<usize>,
-    /// Connections of this turn that were not accepted yet, with the number of their listener.
-    waiting: VecDeque<(u32, PeerAddr)>,
+    /// Connections that were not accepted yet, by the number of their listener: their numbers and peers.
+    waiting: BTreeMap<u32, VecDeque<(u32, PeerAddr)>>,
+    /// Connections of listeners that are not there.
+    unplayable: usize,
     accepted: u32,
     attempts: u32,
     /// Attempts that failed at once.
@@ -96,7 +98,8 @@ impl Recorded {
             now: Duration::ZERO,
             turns,
             listeners: Vec::new(),
-            waiting: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            unplayable: 0,
             accepted: 0,
             attempts: 0,
             refused,
@@ -108,6 +111,11 @@ impl Recorded {
     /// The records of the next turn. `None` at the end of the recording.
     pub(crate) fn next_turn(&self) -> Option<&[Record]> {
         self.turns.front().map(Vec::as_slice)
+    }
+
+    /// Number of connections that no listener could accept.
+    pub(crate) fn unplayable(&self) -> usize {
+        self.unplayable
     }
 
     /// What the reactor has written to a stream, and takes it.
@@ -128,8 +136,13 @@ impl Recorded {
                 return None;
             }
             Record::Accepted { listener, peer } => {
-                self.waiting.push_back((listener, peer));
-                let token = *self.listeners.get(listener as usize)?;
+                let number = self.accepted;
+                self.accepted += 1;
+                let Some(token) = self.listeners.get(listener as usize).copied() else {
+                    self.unplayable += 1;
+                    return None;
+                };
+                self.waiting.entry(listener).or_default().push_back((number, peer));
                 return Some(Event { token, readiness: Readiness { readable: true, ..readiness } });
             }
             Record::Attempt { number, error, .. } => {
@@ -240,11 +253,9 @@ impl Kernel for Recorded {
     }
 
     fn accept(&mut self, listener: &mut RecordedListener) -> io::Result<(RecordedStream, PeerAddr)> {
-        let next = self.waiting.front().filter(|(number, _)| *number == listener.0).copied();
-        let (_, peer) = next.ok_or(io::ErrorKind::WouldBlock)?;
-        self.waiting.pop_front();
-        let line = self.line(StreamNumber::Accepted(self.accepted));
-        self.accepted += 1;
+        let next = self.waiting.get_mut(&listener.0).and_then(VecDeque::pop_front);
+        let (number, peer) = next.ok_or(io::ErrorKind::WouldBlock)?;
+        let line = self.line(StreamNumber::Accepted(number));
         Ok((RecordedStream(line), peer))
     }
 
@@ -298,9 +309,6 @@ impl Kernel for Recorded {
 
     fn write(&mut self, stream: &mut RecordedStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut line = stream.0.borrow_mut();
-        if let Some(kind) = line.failed {
-            return Err(kind.into());
-        }
         let mut written = 0;
         for slice in slices {
             let room = line.room.map_or(usize::MAX, |room| usize::try_from(room).unwrap_or(usize::MAX));

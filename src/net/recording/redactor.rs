@@ -21,61 +21,136 @@ pub(crate) struct Redactor {
     place: Place,
     /// The name that has begun.
     name: Vec<u8>,
+    /// The first bytes of the stream, as long as they may be a header of the PROXY protocol, version 2.
+    start: Option<Vec<u8>>,
+    /// Bytes of that header that follow.
+    skip: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
+    /// At the start of a line. A line that begins with a space continues the header before it.
+    Line(Value),
     /// In the first word of a line: the name of a header, or a method.
     Name,
-    /// Behind the first word of a request line or status line, before a query.
-    Target,
+    In(Value),
+}
+
+/// Places behind the first word of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Value {
+    /// In a target, or in the value of a header.
+    Open,
     /// In the name of a parameter.
     Parameter,
-    /// In the value of a parameter. `true`: it is secret.
-    ParameterValue(bool),
-    /// In the value of a header.
-    Value,
+    /// In the value of a secret parameter.
+    SecretParameter,
     /// In the value of a secret header.
     Secret,
-    /// In the value of a secret header with pairs, such as `Cookie`: in a name, or in its value.
+    /// In the value of a secret header with pairs, such as `Cookie`: in a name, or in the value behind it.
     PairName,
-    PairValue,
+    SecretPair,
 }
+
+/// The beginning of a header of the PROXY protocol, version 2. 4 bytes follow, the last two of which are the length of
+/// the rest.
+const PROXY_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+const PROXY_BYTES: usize = 16;
 
 impl Redactor {
     pub(crate) fn new(secrets: Rc<Secrets>) -> Self {
-        Redactor { secrets, place: Place::Name, name: Vec::new() }
+        Redactor { secrets, place: Place::Line(Value::Open), name: Vec::new(), start: Some(Vec::new()), skip: 0 }
     }
 
     /// Redacts the next bytes in place.
     pub(crate) fn redact(&mut self, bytes: &mut [u8]) {
-        for byte in bytes {
-            self.place = match (self.place, *byte) {
-                (_, b'\n') => {
+        let begin = self.skip_proxy_header(bytes);
+        let bytes = &mut bytes[begin..];
+        // Start of the pair of a cookie, or of user and password in a URL, which are found to be secret at their ends.
+        let (mut pair, mut word) = (0, 0);
+        for at in 0..bytes.len() {
+            let byte = bytes[at];
+            self.place = match (self.place, byte) {
+                (Place::Line(value), b' ' | b'\t') => Place::In(value),
+                (Place::Line(_), b'\r' | b'\n') => Place::Line(Value::Open),
+                (Place::Line(_), letter) => {
                     self.name.clear();
+                    self.push(letter);
                     Place::Name
                 }
-                (Place::Name, b':') => self.header(),
-                (Place::Name, b' ') => Place::Target,
-                (Place::Name, letter) => self.push(letter),
-                (Place::Target, b'?') | (Place::Parameter | Place::ParameterValue(_), b'&') => {
-                    self.name.clear();
-                    Place::Parameter
+                (Place::Name, b'\n') => Place::Line(Value::Open),
+                (Place::Name, b':') => {
+                    pair = at + 1;
+                    Place::In(self.header())
                 }
-                (Place::Parameter | Place::ParameterValue(_), b' ' | b'#') => Place::Target,
-                (Place::Parameter, b'=') => Place::ParameterValue(self.is_secret(&self.secrets.parameters)),
-                (Place::Parameter, letter) => self.push(letter),
-                (Place::PairName, b'=') => Place::PairValue,
-                (Place::PairValue, b';') => Place::PairName,
-                (place @ (Place::Secret | Place::PairValue | Place::ParameterValue(true)), letter) => {
-                    if !letter.is_ascii_whitespace() {
-                        *byte = b'x';
+                (Place::Name, b' ' | b'\t') if self.is_secret(&self.secrets.headers) => Place::Name,
+                (Place::Name, b' ' | b'\t') => Place::In(Value::Open),
+                (Place::Name, letter) => self.push(letter),
+                (Place::In(value), b'\n') => {
+                    if value == Value::PairName {
+                        mask(&mut bytes[pair..at]);
                     }
-                    place
+                    Place::Line(value)
+                }
+                (Place::In(Value::Open | Value::Parameter), b'@') => {
+                    mask(&mut bytes[word..at]);
+                    Place::In(Value::Open)
+                }
+                (Place::In(Value::Open | Value::Parameter), b'?' | b'&' | b';')
+                | (Place::In(Value::SecretParameter), b'&' | b';') => {
+                    self.name.clear();
+                    Place::In(Value::Parameter)
+                }
+                (Place::In(Value::Parameter | Value::SecretParameter), b' ' | b'#' | b'"') => Place::In(Value::Open),
+                (Place::In(Value::Parameter), b'=') => match self.is_secret(&self.secrets.parameters) {
+                    true => Place::In(Value::SecretParameter),
+                    false => Place::In(Value::Open),
+                },
+                (Place::In(Value::Parameter), letter) => self.push(letter),
+                (Place::In(Value::PairName), b'=') => Place::In(Value::SecretPair),
+                (Place::In(Value::PairName), b';') => {
+                    mask(&mut bytes[pair..at]);
+                    pair = at + 1;
+                    self.place
+                }
+                (Place::In(Value::SecretPair), b';') => {
+                    pair = at + 1;
+                    Place::In(Value::PairName)
+                }
+                (Place::In(Value::Secret | Value::SecretPair | Value::SecretParameter), _) => {
+                    mask(&mut bytes[at..=at]);
+                    self.place
                 }
                 (place, _) => place,
             };
+            if matches!(byte, b'/' | b' ' | b'\n' | b'?' | b'&') {
+                word = at + 1;
+            }
         }
+    }
+
+    /// Number of bytes that belong to a header of the PROXY protocol.
+    fn skip_proxy_header(&mut self, bytes: &[u8]) -> usize {
+        let Some(mut start) = self.start.take() else {
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            return skipped;
+        };
+        let held = start.len();
+        start.extend(bytes.iter().take(PROXY_BYTES - held));
+        let compared = start.len().min(PROXY_SIGNATURE.len());
+        if start[..compared] != PROXY_SIGNATURE[..compared] {
+            return 0;
+        }
+        if start.len() < PROXY_BYTES {
+            self.start = Some(start);
+            return bytes.len();
+        }
+        let rest = usize::from(u16::from_be_bytes([start[14], start[15]]));
+        let here = PROXY_BYTES - held;
+        let skipped = rest.min(bytes.len() - here);
+        self.skip = rest - skipped;
+        here + skipped
     }
 
     fn push(&mut self, letter: u8) -> Place {
@@ -85,17 +160,35 @@ impl Redactor {
         self.place
     }
 
-    fn header(&self) -> Place {
+    fn header(&self) -> Value {
         match self.name.as_slice() {
-            _ if !self.is_secret(&self.secrets.headers) => Place::Value,
-            b"cookie" | b"set-cookie" => Place::PairName,
-            _ => Place::Secret,
+            _ if !self.is_secret(&self.secrets.headers) => Value::Open,
+            b"cookie" | b"set-cookie" => Value::PairName,
+            _ => Value::Secret,
         }
     }
 
+    /// Returns `true` if the name is one of these, however it is written.
     fn is_secret(&self, names: &[String]) -> bool {
-        names.iter().any(|name| name.as_bytes() == self.name)
+        let decoded = percent_decoded(&self.name);
+        names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(&decoded))
     }
+}
+
+fn percent_decoded(name: &[u8]) -> Vec<u8> {
+    let (mut decoded, mut rest) = (Vec::with_capacity(name.len()), name);
+    while let [first, after @ ..] = rest {
+        let escape = after.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        match escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => (decoded.push(byte), rest = &after[2..]),
+            None => (decoded.push(*first), rest = after),
+        };
+    }
+    decoded
+}
+
+fn mask(bytes: &mut [u8]) {
+    bytes.iter_mut().filter(|byte| !byte.is_ascii_whitespace()).for_each(|byte| *byte = b'x');
 }
 
 #[cfg(test)]
@@ -128,5 +221,35 @@ mod tests {
         let mut bytes = b"HTTP/1.1 101 Switching Protocols\r\nSet-Cookie: id=12; Path=/\r\n\r\n".to_vec();
         redactor().redact(&mut bytes);
         assert_eq!(bytes, b"HTTP/1.1 101 Switching Protocols\r\nSet-Cookie: id=xx; Path=x\r\n\r\n");
+    }
+
+    #[test]
+    fn unusual_forms_are_redacted_as_well() {
+        for (line, redacted) in [
+            ("Cookie: nameless", "Cookie: xxxxxxxx"),
+            ("Cookie: a=1; nameless", "Cookie: a=x; xxxxxxxx"),
+            ("Authorization:\r\n Bearer folded", "Authorization:\r\n xxxxxx xxxxxx"),
+            ("Authorization : Bearer spaced", "Authorization : xxxxxx xxxxxx"),
+            ("Referer: https://a/?token=abc&b=1", "Referer: https://a/?token=xxx&b=1"),
+            ("Location: /?next=/x?token=abc", "Location: /?next=/x?token=xxx"),
+            ("GET /?%74oken=abc HTTP/1.1", "GET /?%74oken=xxx HTTP/1.1"),
+            ("GET /?a=b;token=abc HTTP/1.1", "GET /?a=b;token=xxx HTTP/1.1"),
+            ("GET http://me:pass@host/ HTTP/1.1", "GET http://xxxxxxx@host/ HTTP/1.1"),
+        ] {
+            let mut bytes = format!("{line}\r\n\r\n").into_bytes();
+            redactor().redact(&mut bytes);
+            assert_eq!(String::from_utf8(bytes).unwrap(), format!("{redacted}\r\n\r\n"));
+        }
+    }
+
+    #[test]
+    fn header_of_the_proxy_protocol_is_passed_over() {
+        // The addresses have a colon among their bytes.
+        let proxied = [PROXY_SIGNATURE, &[0x21, 0x11, 0, 12], b"::::::::::::", HEAD.as_bytes()].concat();
+        for size in [1, 5, 17, proxied.len()] {
+            let (mut redactor, mut bytes) = (redactor(), proxied.clone());
+            bytes.chunks_mut(size).for_each(|chunk| redactor.redact(chunk));
+            assert_eq!(String::from_utf8_lossy(&bytes[28..]), REDACTED, "in pieces of {size}");
+        }
     }
 }

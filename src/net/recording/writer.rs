@@ -36,6 +36,11 @@ pub(crate) enum Refused {
     Failed,
 }
 
+/// Memory of a waiting piece, with its place in the queue.
+fn cost(bytes: &Vec<u8>) -> usize {
+    bytes.capacity() + 64
+}
+
 impl Refused {
     pub(crate) fn reason(self) -> &'static str {
         match self {
@@ -58,11 +63,17 @@ impl Writer {
                     shared.has_failed.store(true, Ordering::Relaxed);
                     return;
                 }
-                shared.waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
+                shared.waiting.fetch_sub(cost(&bytes), Ordering::Relaxed);
             }
         };
         let thread = thread::Builder::new().name("ws-reactor recorder".to_owned()).spawn(work)?;
         Ok(Writer { sender: Some(sender), thread: Some(thread), state, limit })
+    }
+
+    /// Lets the thread finish by itself.
+    pub(crate) fn detach(&mut self) {
+        self.sender = None;
+        self.thread = None;
     }
 
     /// Has bytes written. Does not wait.
@@ -70,7 +81,7 @@ impl Writer {
         if self.state.has_failed.load(Ordering::Relaxed) {
             return Err(Refused::Failed);
         }
-        if self.state.waiting.load(Ordering::Relaxed) + bytes.len() > self.limit {
+        if self.state.waiting.load(Ordering::Relaxed) + cost(&bytes) > self.limit {
             return Err(Refused::TooSlow);
         }
         self.write_last(bytes)
@@ -78,7 +89,7 @@ impl Writer {
 
     /// Has bytes written, however many wait: the last of a recording.
     pub(crate) fn write_last(&self, bytes: Vec<u8>) -> Result<(), Refused> {
-        self.state.waiting.fetch_add(bytes.len(), Ordering::Relaxed);
+        self.state.waiting.fetch_add(cost(&bytes), Ordering::Relaxed);
         self.sender.as_ref().and_then(|sender| sender.send(bytes).ok()).ok_or(Refused::Failed)
     }
 }

@@ -137,9 +137,10 @@ impl<K: Kernel> Reactor<K> {
 
     /// Removes a connection whose end was reported.
     fn remove_reported(&mut self, key: usize) {
+        self.forget_events(key);
         let inbound = self.inbounds.remove(key);
-        self.hub.note(|recording| recording.on_removed(key));
         let mut outbound = self.hub.outbounds.remove(key);
+        self.hub.note(|recording| recording.on_removed(key, outbound.id.to_bits()));
         self.hub.connection_counts.leave(key);
         outbound.release(&mut self.hub.pools);
         for timer in outbound.into_timers() {

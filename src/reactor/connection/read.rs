@@ -30,11 +30,9 @@ impl<K: Kernel> Reactor<K> {
             if outbound.blocked {
                 outbound.unblock(&mut self.hub.pools);
             }
-            self.hub.note(|recording| recording.on_writable(key));
             self.flush(key);
         }
         if readiness.failed && !self.hub.outbounds[key].may_read() {
-            self.hub.note(|recording| recording.on_failed(key, io::ErrorKind::ConnectionReset));
             self.hub.mark_closed(key, ClosedBy::Network(io::ErrorKind::ConnectionReset));
         }
         if readiness.readable {
@@ -163,7 +161,6 @@ impl<K: Kernel> Reactor<K> {
                 self.on_eof(key);
             }
             kind => {
-                self.hub.note(|recording| recording.on_failed(key, kind));
                 if kind == io::ErrorKind::InvalidData && self.hub.may_warn() {
                     let id = self.hub.outbounds[key].id;
                     log::warn!(target: "ws_reactor::net", "{id}: {error}");

@@ -17,6 +17,7 @@ use crate::{
             state::{Effect, Event},
         },
         id::ConnectionId,
+        recording::Recording,
         share::{Share, WRITE_BYTES, WriteShare},
     },
 };
@@ -74,10 +75,7 @@ impl<K: Kernel> Reactor<K> {
                             recording.on_written(key, 0, true);
                         }
                     }
-                    kind => {
-                        self.hub.note(|recording| recording.on_failed(key, kind));
-                        return self.hub.mark_closed(key, ClosedBy::Network(kind));
-                    }
+                    kind => return self.hub.mark_closed(key, ClosedBy::Network(kind)),
                 },
             }
         }
@@ -89,7 +87,7 @@ impl<K: Kernel> Reactor<K> {
     #[inline]
     fn update_rule(&mut self, key: usize, moved: usize) {
         let Some(outbound) = self.hub.outbounds.at_mut(key) else { return };
-        if outbound.blocked || outbound.is_output_watched {
+        if outbound.blocked || outbound.is_unwritten || outbound.is_output_watched {
             self.update_rule_of_waiting(key, moved);
         }
     }
@@ -178,8 +176,9 @@ impl<K: Kernel> Reactor<K> {
         while written < unwritten.len() && share.take(&self.hub.time_slice) {
             let key = unwritten[written];
             written += 1;
-            if let Some(outbound) = self.hub.outbounds.at_mut(key) {
-                outbound.is_unwritten = false;
+            if let Some(outbound) = self.hub.outbounds.at_mut(key)
+                && mem::take(&mut outbound.is_unwritten)
+            {
                 self.flush(key);
             }
         }
@@ -195,17 +194,33 @@ impl<K: Kernel> Reactor<K> {
         self.hub.outbound(id).is_none_or(|outbound| outbound.buffered() == 0 && !holds())
     }
 
+    /// Writes all output as far as the sockets take it, whatever time that takes: the loop ends.
+    pub(in crate::reactor) fn write_all(&mut self) {
+        let mut keys = mem::take(&mut self.hub.deferred.touched);
+        keys.append(&mut self.hub.deferred.unwritten);
+        for key in keys {
+            while let Some(outbound) = self.hub.outbounds.at_mut(key) {
+                (outbound.touched, outbound.is_unwritten) = (false, false);
+                self.flush(key);
+                if !self.hub.outbounds.at_mut(key).is_some_and(|outbound| outbound.is_unwritten) {
+                    break;
+                }
+            }
+        }
+        self.hub.deferred.unwritten.clear();
+    }
+
     /// Flushes connections that were sent to outside their own callbacks, oldest first, within the budget.
     #[inline]
     pub(in crate::reactor) fn flush_touched(&mut self) {
         if !self.hub.deferred.touched.is_empty() {
-            self.flush_oldest(self.config.write_budget.max(1));
+            self.flush_oldest();
         }
     }
 
-    /// Flushes at most `budget` connections.
     #[inline(never)]
-    pub(in crate::reactor) fn flush_oldest(&mut self, budget: usize) {
+    fn flush_oldest(&mut self) {
+        let budget = self.config.write_budget.max(1);
         let mut touched = mem::take(&mut self.hub.deferred.touched);
         let (mut flushed, mut share) = (0, Share::of_long(budget, FLUSHES_PER_LOOK));
         while flushed < touched.len() && share.take(&self.hub.time_slice) {
@@ -230,6 +245,7 @@ impl<K: Kernel> Reactor<K> {
 
     #[inline(never)]
     fn notify_all_drained(&mut self) {
+        self.hub.note(Recording::on_activity);
         let mut drained = mem::take(&mut self.hub.deferred.drained);
         for id in drained.drain(..) {
             let (key, Some(outbound)) = (id.key(), self.hub.outbound(id)) else { continue };

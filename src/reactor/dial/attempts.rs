@@ -18,6 +18,7 @@ use crate::{
         },
         id::ConnectionId,
         panic::catch_panic,
+        recording::Recording,
         stream::StreamHandler,
         timer::task::Task,
         token::Token,
@@ -68,6 +69,7 @@ impl<K: Kernel> Reactor<K> {
         if !self.dialer.begin_starting() {
             return;
         }
+        self.hub.note(Recording::on_activity);
         while let Some(Dial { id, target, handler }) = self.hub.deferred.dials.pop_front() {
             let dialing = Box::new(Dialing::new(target));
             match handler {

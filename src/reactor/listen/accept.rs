@@ -9,6 +9,7 @@ use crate::{
         Reactor,
         hub::Running,
         listen::{Listening, Opened, Service},
+        recording::Recording,
         share::Share,
         timer::task::Task,
         token::Token,
@@ -51,6 +52,7 @@ impl<K: Kernel> Reactor<K> {
 
     #[cold]
     fn open_and_close_requested_listeners(&mut self) {
+        self.hub.note(Recording::on_activity);
         for opening in mem::take(&mut self.hub.deferred.openings) {
             let opened = match self.hub.running {
                 Running::Yes => self.open(opening.bind, opening.service),
@@ -99,7 +101,9 @@ impl<K: Kernel> Reactor<K> {
                 Ok((stream, peer)) => {
                     self.hub.note(|recording| recording.on_accepted(key, peer));
                     let (service, rules) = (Rc::clone(&listener.service), Rc::clone(&listener.rules));
-                    self.admit(stream, peer, &service, &rules)
+                    let admitted = self.admit(stream, peer, &service, &rules);
+                    self.hub.note(Recording::on_admission);
+                    admitted
                 }
                 Err(error) => Err(error),
             };

@@ -6,7 +6,13 @@
 pub(super) mod playback;
 pub(super) mod recorder;
 
-use std::{cell::RefCell, collections::HashMap, io, mem, rc::Rc, time::Instant};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap, HashSet},
+    io, mem,
+    rc::Rc,
+    time::Instant,
+};
 
 use super::id::ConnectionId;
 use crate::{
@@ -29,8 +35,12 @@ pub(super) struct Recording {
     /// The streams of the connections, by key.
     streams: HashMap<usize, StreamNumber>,
     redactors: HashMap<usize, Redactor>,
-    /// Bytes written in this turn by key, and whether the system took less than it was given.
-    written: HashMap<usize, (u64, bool)>,
+    /// Bytes written in this turn by key, and whether the system took less than it was given at last.
+    written: BTreeMap<usize, (u64, bool)>,
+    /// Keys of connections whose output the system did not take at last.
+    blocked: HashSet<usize>,
+    /// Something happened in this turn that a replay has to repeat in a turn of its own.
+    is_active: bool,
     /// Numbers of the look-ups in progress.
     lookups: HashMap<u128, u32>,
     looked_up: u32,
@@ -55,7 +65,9 @@ impl Recording {
             last_accepted: None,
             streams: HashMap::new(),
             redactors: HashMap::new(),
-            written: HashMap::new(),
+            written: BTreeMap::new(),
+            blocked: HashSet::new(),
+            is_active: false,
             lookups: HashMap::new(),
             looked_up: 0,
         }
@@ -114,10 +126,29 @@ impl Recording {
         self.streams.insert(key, StreamNumber::Attempt(attempt));
     }
 
-    pub(super) fn on_removed(&mut self, key: usize) {
+    pub(super) fn on_removed(&mut self, key: usize, id: u128) {
         self.streams.remove(&key);
         self.redactors.remove(&key);
         self.written.remove(&key);
+        self.blocked.remove(&key);
+        self.lookups.remove(&id);
+    }
+
+    /// The listener's rules have turned the connection away that was accepted last, if it was not begun.
+    pub(super) fn on_admission(&mut self) {
+        self.last_accepted = None;
+    }
+
+    /// Something happens in this turn without input: timers, ticks, events, the rest of earlier work.
+    pub(super) fn on_activity(&mut self) {
+        self.is_active = true;
+    }
+
+    /// Leaves the thread to itself.
+    pub(super) fn detach(&mut self) {
+        if let Some(output) = &mut self.file {
+            output.writer.detach();
+        }
     }
 
     pub(super) fn on_look_up(&mut self, lookup: u128) {
@@ -157,12 +188,8 @@ impl Recording {
     pub(super) fn on_written(&mut self, key: usize, bytes: usize, is_blocked: bool) {
         if self.file.is_some() {
             let (written, blocked) = self.written.entry(key).or_default();
-            (*written, *blocked) = (*written + bytes as u64, *blocked || is_blocked);
+            (*written, *blocked) = (*written + bytes as u64, is_blocked);
         }
-    }
-
-    pub(super) fn on_writable(&mut self, key: usize) {
-        self.note_of(key, |stream| Record::Writable { stream });
     }
 
     /// Returns `true` if records are written.
@@ -191,15 +218,25 @@ impl Recording {
     /// Passes the records of a turn on. Returns `false` if the recording has ended.
     pub(super) fn end_turn(&mut self, now: Instant) -> bool {
         let Some(output) = &mut self.file else { return true };
+        let is_quiet = self.written.is_empty() && self.turn.borrow().is_empty();
+        if is_quiet && !mem::take(&mut self.is_active) {
+            return true;
+        }
+        self.is_active = false;
         let mut bytes = Vec::with_capacity(64 + self.turn.borrow().len());
         let at = now.saturating_duration_since(output.began);
         Record::Turn { at }.encode(&mut bytes);
-        for (key, (written, is_blocked)) in self.written.drain() {
-            if is_blocked && let Some(stream) = self.streams.get(&key) {
-                Record::Room { stream: *stream, bytes: written }.encode(&mut bytes);
+        bytes.append(&mut self.turn.borrow_mut());
+        for (key, (written, is_blocked)) in mem::take(&mut self.written) {
+            let Some(stream) = self.streams.get(&key).copied() else { continue };
+            if self.blocked.remove(&key) {
+                Record::Writable { stream }.encode(&mut bytes);
+            }
+            if is_blocked {
+                Record::Room { stream, bytes: written }.encode(&mut bytes);
+                self.blocked.insert(key);
             }
         }
-        bytes.append(&mut self.turn.borrow_mut());
         match output.write(bytes) {
             Ok(()) => true,
             Err(reason) => {

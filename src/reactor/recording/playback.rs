@@ -10,7 +10,7 @@ use crate::{
         recording::{Record, Recorded, Recording, RecordingError, StreamNumber},
     },
     protocol::{CloseCode, OwnedMessage},
-    reactor::{Reactor, ReactorConfig, Turn, id::ConnectionId},
+    reactor::{Reactor, ReactorConfig, Turn, hub::Running, id::ConnectionId},
 };
 
 /// Reads a recording, to play it into handlers: yesterday's incident as a test.
@@ -42,8 +42,12 @@ pub fn replay(path: impl AsRef<Path>) -> Result<Playback, RecordingError> {
 /// and outgoing connections, in the same order. Addresses and ports do not matter, and TLS is left out: all streams
 /// carry plaintext, and [`is_secure`](crate::Handshake::is_secure) is `false`.
 ///
-/// Two things may differ. Within a turn, the input of all connections comes before that of connections accepted in it.
-/// Redacted credentials are not those that were sent: a rule that checks them has to let the recorded ones pass.
+/// Three things may differ:
+///
+/// - Within a turn, the input of all connections comes before that of connections accepted in it.
+/// - [Slices of time](field@crate::ReactorConfig::time_slice) are not repeated: messages of one read that an overloaded
+///   process divided over several turns are handled in the first of them.
+/// - Redacted credentials are not those that were sent: a rule that checks them has to let the recorded ones pass.
 #[derive(Debug)]
 pub struct Playback {
     reactor: Reactor<Recorded>,
@@ -82,6 +86,9 @@ impl Playback {
     ///
     /// None of this system's own; the loop may fail as [`Reactor::turn`] does.
     pub fn turn(&mut self) -> Result<bool, PollError> {
+        if self.reactor.hub.running == Running::Stopped {
+            return Ok(false);
+        }
         let Some(records) = self.reactor.kernel.next_turn().map(<[Record]>::to_vec) else { return Ok(false) };
         for record in records {
             self.prepare(record);
@@ -104,10 +111,10 @@ impl Playback {
         self.reactor.kernel.take_output(stream)
     }
 
-    /// Number of recorded commands that could not be repeated so far: functions and values of the application, and
-    /// those for connections that are not there.
+    /// Number of records that could not be repeated so far: commands that are functions or values of the application,
+    /// those for connections that are not there, and connections of listeners that were not opened.
     pub fn skipped(&self) -> usize {
-        self.skipped
+        self.skipped + self.reactor.kernel.unplayable()
     }
 
     /// Hands over what comes from other threads, before the turn.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -26,14 +26,15 @@ const SECRET_PARAMETERS: [&str; 7] = ["access_token", "api_key", "apikey", "pass
 /// Writes what arrives at a reactor to a file, for [`testing::replay`](crate::testing::replay).
 ///
 /// Recorded are the plaintext of all connections with its time, accepted connections, ends and errors, how much output
-/// the system took, results of outgoing connections and look-ups, commands of other threads that are data, and the
-/// randomness of the reactor. Not recorded are functions and values of the application ([`Remote::run`],
-/// [`Remote::notify`]), and sockets that are adopted. [`net::recording`](crate::recording) has the format.
+/// the system took, results of outgoing connections and look-ups, [`send`], [`publish`] and [`close`] by other threads,
+/// and the randomness of the reactor. Not recorded are the other commands of other threads, which are functions and
+/// values, and sockets that are adopted. [`recording`](crate::recording) documents the format.
 ///
 /// In heads of HTTP, and in lines of raw streams that look like them, the values of `Authorization`,
-/// `Proxy-Authorization`, `Cookie`, `Set-Cookie`, `X-Api-Key` and `X-Auth-Token` and of the query parameters
-/// `access_token`, `api_key`, `apikey`, `password`, `secret`, `signature` and `token` are replaced by `x`. **The
-/// messages themselves are recorded as they are.**
+/// `Proxy-Authorization`, `Cookie`, `Set-Cookie`, `X-Api-Key` and `X-Auth-Token`, those of the query parameters
+/// `access_token`, `api_key`, `apikey`, `password`, `secret`, `signature` and `token`, and users with their passwords
+/// in URLs are replaced by `x`. **Bodies and messages are recorded as they are**, and so are tokens in
+/// `Sec-WebSocket-Protocol`, unless [`redact_header`](Self::redact_header) names it.
 ///
 /// The file is written by a thread. If the disk is slower than the reactor, or the file has its largest length, the
 /// recording ends with a warning in the log, and the reactor goes on.
@@ -49,8 +50,9 @@ const SECRET_PARAMETERS: [&str; 7] = ["access_token", "api_key", "apikey", "pass
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// [`Remote::run`]: crate::Remote::run
-/// [`Remote::notify`]: crate::Remote::notify
+/// [`send`]: crate::Remote::send
+/// [`publish`]: crate::Remote::publish
+/// [`close`]: crate::Remote::close
 #[derive(Debug)]
 #[must_use = "a recorder does nothing until `Reactor::record`"]
 pub struct Recorder {
@@ -62,7 +64,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Creates the file, or empties it.
+    /// Creates the file, or empties it. On Unix a new file can be read by its owner alone.
     ///
     /// # Errors
     ///
@@ -71,7 +73,7 @@ impl Recorder {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         Ok(Recorder {
             path: path.as_ref().to_owned(),
-            file: File::create(path)?,
+            file: create_private(path.as_ref())?,
             max_bytes: 1 << 30,
             queue_bytes: 64 << 20,
             secrets: Secrets { headers: names(&SECRET_HEADERS), parameters: names(&SECRET_PARAMETERS) },
@@ -103,10 +105,18 @@ impl Recorder {
     }
 }
 
+fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
 impl<K: Kernel> Reactor<K> {
     /// Records what arrives at this reactor from now on. Call it before the reactor listens or connects: a replay needs
     /// each connection from its start. A later call replaces the recorder. The file is complete when the reactor is
-    /// dropped.
+    /// dropped, which waits for the disk.
     ///
     /// Each read copies its bytes, and each turn costs about a microsecond more.
     ///
@@ -114,16 +124,25 @@ impl<K: Kernel> Reactor<K> {
     ///
     /// The thread that writes the file cannot be started, or the file cannot be written.
     pub fn record(&mut self, recorder: Recorder) -> io::Result<()> {
-        let Recorder { path, file, max_bytes, queue_bytes, secrets } = recorder;
-        let writer = Writer::start(file, queue_bytes)?;
+        let Recorder { path, mut file, max_bytes, queue_bytes, secrets } = recorder;
         let head = head();
+        file.write_all(&head)?;
         let left = max_bytes.saturating_sub(head.len() as u64);
-        let _ = writer.write_last(head);
+        let writer = Writer::start(file, queue_bytes)?;
+        self.end_recording();
         let output = Output { writer, began: self.kernel.now(), secrets: Rc::new(secrets), left };
         let recording = Recording::new(Some(output));
-        self.hub.pools.masks.log_to(recording.random_log());
+        self.hub.pools.masks.log_to(Some(Box::new(recording.random_log())));
         self.hub.recording = Some(Box::new(recording));
         log::debug!(target: "ws_reactor::reactor", "recording to {}", path.display());
         Ok(())
+    }
+
+    /// Ends a recording. Its thread writes the rest by itself.
+    pub(in crate::reactor) fn end_recording(&mut self) {
+        if let Some(mut recording) = self.hub.recording.take() {
+            recording.detach();
+            self.hub.pools.masks.log_to(None);
+        }
     }
 }

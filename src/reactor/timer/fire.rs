@@ -7,6 +7,7 @@ use crate::{
         connection::state::Phase,
         hub::Running,
         id::{ConnectionId, TimerId},
+        recording::Recording,
         share::Share,
         timer::task::{Periodic, Task, following},
     },
@@ -27,6 +28,7 @@ impl<K: Kernel> Reactor<K> {
 
     #[inline(never)]
     fn run_waiting_ticks(&mut self) {
+        self.hub.note(Recording::on_activity);
         let waiting = self.hub.deferred.ticks.len().min(self.config.timer_budget.max(1));
         let mut share = Share::of_long(waiting, CALLS_PER_LOOK);
         while self.hub.deliveries_left > 0
@@ -47,6 +49,7 @@ impl<K: Kernel> Reactor<K> {
 
     #[inline(never)]
     fn fire_due_timers(&mut self) {
+        self.hub.note(Recording::on_activity);
         let mut share = Share::of_long(self.config.timer_budget, CALLS_PER_LOOK);
         while self.hub.deliveries_left > 0 && share.take(&self.hub.time_slice) {
             let Some(timer) = self.hub.timers.next_due(self.hub.now) else { return };

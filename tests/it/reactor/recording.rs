@@ -11,7 +11,7 @@ use std::{
 
 use socket2::SockRef;
 use ws_reactor::{
-    Callbacks, Client, Hub, Message, Reactor, ReactorConfig, Reconnect, Server, Version,
+    Callbacks, Client, ConnectionId, Hub, Message, Reactor, ReactorConfig, Reconnect, Server, Version,
     recording::{Record, Recorder, Recording, StreamNumber},
     testing::{self, Playback},
 };
@@ -278,6 +278,66 @@ fn commands_that_are_functions_are_counted_as_skipped() {
     turns(&mut reactor, Duration::from_millis(5));
     drop(reactor);
     assert_eq!(replayed(&file, &Log::default()).skipped(), 1);
+}
+
+#[test]
+fn message_for_a_connection_that_has_ended_reaches_no_other_in_the_replay() {
+    let (file, log) = (TempFile::new("ended"), Log::default());
+    let ids = Rc::new(RefCell::new(Vec::new()));
+    let server = |log: &Log, ids: &Rc<RefCell<Vec<ConnectionId>>>| {
+        let (log, ids) = (Rc::clone(log), Rc::clone(ids));
+        Server::new(move |_| {
+            let (log, ids) = (Rc::clone(&log), Rc::clone(&ids));
+            Callbacks::new()
+                .on_open(move |ws, _| ids.borrow_mut().push(ws.id()))
+                .on_message(move |ws, message| note(&log, ws.hub(), message.to_string()))
+        })
+    };
+    let mut reactor = Reactor::new().unwrap();
+    reactor.record(Recorder::create(&file.0).unwrap()).unwrap();
+    let addr = reactor.listen("127.0.0.1:0", server(&log, &ids)).unwrap().addr;
+    drop(connect(&mut reactor, addr, "/first", ""));
+    turns(&mut reactor, Duration::from_millis(10));
+    let mut second = connect(&mut reactor, addr, "/second", "");
+    reactor.remote().send(ids.borrow()[0], "for the first").unwrap();
+    turns(&mut reactor, Duration::from_millis(5));
+    second.write_all(&wire::text(Version::Rfc6455, "still here")).unwrap();
+    turns(&mut reactor, Duration::from_millis(5));
+    drop(reactor);
+    let again = Log::default();
+    let mut playback = testing::replay(&file.0).unwrap();
+    playback.reactor().listen("127.0.0.1:80", server(&again, &ids)).unwrap();
+    playback.run().unwrap();
+    let output = playback.output(StreamNumber::Accepted(1));
+    assert!(!output.windows(9).any(|bytes| bytes == b"the first"), "the message is for nobody");
+    assert_eq!((entries(&again).len(), playback.skipped()), (1, 1));
+}
+
+#[test]
+fn connections_of_a_listener_that_is_missing_are_counted_and_the_others_are_played() {
+    let (file, log) = (TempFile::new("listeners"), Log::default());
+    let mut reactor = Reactor::new().unwrap();
+    reactor.record(Recorder::create(&file.0).unwrap()).unwrap();
+    let first = reactor.listen("127.0.0.1:0", server(&log)).unwrap().addr;
+    let second = reactor.listen("127.0.0.1:0", server(&log)).unwrap().addr;
+    let _streams = [second, first].map(|addr| connect(&mut reactor, addr, "/", ""));
+    drop(reactor);
+    let again = Log::default();
+    let mut playback = replayed(&file, &again);
+    assert_eq!((again.borrow().len(), playback.skipped()), (1, 1));
+    assert!(playback.output(StreamNumber::Accepted(1)).starts_with(b"HTTP/1.1 101"));
+}
+
+#[test]
+fn idle_turns_are_not_recorded() {
+    let file = TempFile::new("idle");
+    let mut reactor = Reactor::new().unwrap();
+    reactor.record(Recorder::create(&file.0).unwrap()).unwrap();
+    for _ in 0..1000 {
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
+    drop(reactor);
+    assert!(std::fs::metadata(&file.0).unwrap().len() < 100);
 }
 
 #[test]

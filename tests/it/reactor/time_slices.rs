@@ -154,3 +154,56 @@ fn nothing_is_lost_if_every_part_of_every_turn_is_cut_short() {
         assert_eq!(reactor.hub().stats().timed_out, 0);
     }
 }
+
+/// Clients whose handshakes are done.
+fn clients(reactor: &mut Reactor, addr: SocketAddr, count: usize) -> Vec<TcpStream> {
+    let streams: Vec<TcpStream> = (0..count)
+        .map(|_| {
+            let mut stream = TcpStream::connect(addr).unwrap();
+            stream.write_all(&wire::request(Version::Rfc6455, "/", "")).unwrap();
+            stream
+        })
+        .collect();
+    while (reactor.hub().stats().opened as usize) < count {
+        reactor.turn(Some(Duration::from_millis(1))).unwrap();
+    }
+    streams
+}
+
+#[test]
+fn stop_sends_what_was_published_to_all_whatever_time_that_takes() {
+    const CLIENTS: usize = 150;
+    let mut reactor = Reactor::with_config(ReactorConfig::new().time_slice(Duration::ZERO)).unwrap();
+    let server = Server::new(|_| {
+        Callbacks::new().on_open(|ws, _| {
+            ws.subscribe("all");
+        })
+    });
+    let addr = reactor.listen("127.0.0.1:0", server).unwrap().addr;
+    let mut streams = clients(&mut reactor, addr, CLIENTS);
+    reactor.hub().publish("all", "last words");
+    reactor.hub().stop();
+    reactor.run().unwrap();
+    for stream in &mut streams {
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received).unwrap();
+        assert!(received.ends_with(b"last words"));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn next_deadline_is_now_while_events_are_left() {
+    const CLIENTS: usize = 20;
+    let mut reactor = Reactor::with_config(ReactorConfig::new().time_slice(Duration::ZERO)).unwrap();
+    let addr = reactor.listen("127.0.0.1:0", Server::new(|_| on_message(|_, _| {}))).unwrap().addr;
+    let mut streams = clients(&mut reactor, addr, CLIENTS);
+    streams.iter_mut().for_each(|stream| stream.write_all(&wire::text(Version::Rfc6455, "x")).unwrap());
+    thread::sleep(Duration::from_millis(20));
+    while (reactor.hub().stats().messages_in as usize) < CLIENTS {
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        let left = CLIENTS - reactor.hub().stats().messages_in as usize;
+        let next = reactor.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        assert!(left == 0 || next == Some(Duration::ZERO), "{left} are left, and the next turn is due in {next:?}");
+    }
+}

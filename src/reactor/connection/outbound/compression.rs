@@ -22,6 +22,7 @@ use crate::{
         connection::outbound::{Outbound, Queued},
         pools::Pools,
         publish::encoded::ShareKey,
+        recording::Recording,
         share::Share,
     },
 };
@@ -270,6 +271,7 @@ impl<K: Kernel> Reactor<K> {
 
     #[inline(never)]
     fn compress_a_slice(&mut self) {
+        self.hub.note(Recording::on_activity);
         let (mut budget, mut share) = (self.hub.pools.slice_bytes, Share::of_long(usize::MAX, 1));
         while budget > 0
             && share.take(&self.hub.time_slice)

@@ -362,7 +362,7 @@ impl Outbound {
         if self.encoding != Encoding::Raw {
             next.encoding = Encoding::Opening;
         }
-        next.touched = self.touched;
+        (next.touched, next.is_unwritten) = (self.touched, self.is_unwritten);
         next.cold.get_or_insert_default().reconnection = self.take_reconnection();
         next.await_connection();
         mem::replace(self, next).into_timers()
