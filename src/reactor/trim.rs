@@ -80,7 +80,11 @@ impl super::Hub {
     }
 
     fn tables_have_excess(&self) -> bool {
-        self.outbounds.has_excess() || self.timers.has_excess() || self.topics.has_excess()
+        self.outbounds.has_excess()
+            || self.timers.has_excess()
+            || self.topics.has_excess()
+            // Nobody is there to compress for.
+            || self.outbounds.is_empty() && !self.pools.contexts.borrow().is_empty()
     }
 
     /// Frees unused capacity.
@@ -89,6 +93,7 @@ impl super::Hub {
         self.shrink_excess();
         self.outbounds.shrink();
         self.timers.shrink();
+        self.pools.contexts.borrow_mut().trim();
         self.topics.shrink();
     }
 }

@@ -56,6 +56,19 @@ pub(super) struct Decompressor {
 }
 
 impl Contexts {
+    /// Returns `true` if nothing is held.
+    pub(crate) fn is_empty(&self) -> bool {
+        let buffers = self.inflated.capacity() + self.deflated.capacity();
+        self.compressors.is_empty() && self.decompressors.is_empty() && buffers == 0
+    }
+
+    /// Frees what is not in use: contexts and buffers made during a burst lie above memory that was freed since. A
+    /// connection whose history a context knew keeps it itself.
+    pub(crate) fn trim(&mut self) {
+        (self.compressors, self.decompressors) = (Vec::new(), Vec::new());
+        (self.inflated, self.deflated) = (Vec::new(), Vec::new());
+    }
+
     /// Registers a new owner of contexts.
     pub(super) fn enrol(&mut self) -> Owner {
         self.owners += 1;
