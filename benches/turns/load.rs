@@ -31,8 +31,8 @@ const SUBSCRIBERS: usize = 10_000;
 const PUBLICATIONS: usize = 20;
 const HANDSHAKES: usize = 200;
 
-/// The frame header of a text of the server, and the text.
-fn read_text(stream: &mut impl Read) -> Result<String> {
+/// A frame of the server: its first byte, and the payload.
+fn read_frame(stream: &mut impl Read) -> Result<(u8, Vec<u8>)> {
     let mut header = [0; 2];
     stream.read_exact(&mut header)?;
     let mut length = u64::from(header[1]);
@@ -41,15 +41,15 @@ fn read_text(stream: &mut impl Read) -> Result<String> {
         stream.read_exact(&mut extended)?;
         length = extended.iter().fold(0, |length, byte| length << 8 | u64::from(*byte));
     }
-    let mut text = vec![0; length as usize];
-    stream.read_exact(&mut text)?;
-    Ok(String::from_utf8(text)?)
+    let mut payload = vec![0; length as usize];
+    stream.read_exact(&mut payload)?;
+    Ok((header[0], payload))
 }
 
 /// Asks for something by a short text, and returns the answer.
 fn ask(stream: &mut (impl Read + Write), text: &str) -> Result<String> {
     stream.write_all(&masked_frame(0x81, text.as_bytes()))?;
-    read_text(stream)
+    Ok(String::from_utf8(read_frame(stream)?.1)?)
 }
 
 fn open(addr: SocketAddr) -> Result<TcpStream> {
@@ -107,30 +107,13 @@ pub(crate) fn compressed_echo(addr: SocketAddr) -> Result<String> {
     for _ in 0..5 {
         thread::scope(|scope| {
             let sender = scope.spawn(|| writer.write_all(&frame));
-            read_fragments(&mut stream)?;
+            // Up to the last fragment.
+            while read_frame(&mut stream)?.0 & 0x80 == 0 {}
             sender.join().expect("no panic")?;
             Ok::<_, Box<dyn Error>>(())
         })?;
     }
     ask(&mut control, REPORT)
-}
-
-/// Reads frames up to one with FIN.
-fn read_fragments(stream: &mut impl Read) -> Result<()> {
-    loop {
-        let mut header = [0; 2];
-        stream.read_exact(&mut header)?;
-        let mut length = u64::from(header[1]);
-        if length >= 126 {
-            let mut extended = vec![0; if length == 126 { 2 } else { 8 }];
-            stream.read_exact(&mut extended)?;
-            length = extended.iter().fold(0, |length, byte| length << 8 | u64::from(*byte));
-        }
-        stream.read_exact(&mut vec![0; length as usize])?;
-        if header[0] & 0x80 > 0 {
-            return Ok(());
-        }
-    }
 }
 
 pub(crate) fn tls_echo(addr: SocketAddr) -> Result<String> {

@@ -116,7 +116,7 @@ fn note_command(recording: &mut Recording, command: &Command, is_there: impl Fn(
     recording.note(&record);
 }
 
-/// Whether a message is text, and its payload.
+/// `true` if a message is text, and its payload.
 fn parts(message: &OwnedMessage) -> (bool, Vec<u8>) {
     let message = message.as_message();
     (message.is_text(), message.as_bytes().to_vec())

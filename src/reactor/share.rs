@@ -1,4 +1,4 @@
-//! Shares: what one connection, or one part of a turn, may do before others get their turn.
+//! Shares: the work that one connection, or one part of a turn, may do before others get their turn.
 
 use std::time::{Duration, Instant};
 
@@ -91,7 +91,7 @@ impl Share {
 /// is sent from the read buffer need not be copied.
 pub(super) const WRITE_BYTES: usize = (1024 + 64) * 1024;
 
-/// What a connection may write in a turn: [`WRITE_BYTES`], and time.
+/// The share of a connection in writing, for one turn: [`WRITE_BYTES`], and a slice of time.
 #[derive(Debug, Default)]
 pub(super) struct WriteShare {
     bytes: usize,

@@ -23,7 +23,7 @@ pub struct SlowTurn {
     pub longest: Option<(ConnectionId, Duration)>,
 }
 
-/// A part of a turn, in their order but for those that come twice.
+/// A part of a turn. [`Closing`](Self::Closing), [`Input`](Self::Input) and [`Accepting`](Self::Accepting) come twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TurnPhase {

@@ -83,7 +83,7 @@ impl super::Hub {
         self.outbounds.has_excess()
             || self.timers.has_excess()
             || self.topics.has_excess()
-            // Nobody is there to compress for.
+            // Without connections, no compressor is needed.
             || self.outbounds.is_empty() && !self.pools.contexts.borrow().is_empty()
     }
 

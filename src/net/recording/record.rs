@@ -123,7 +123,7 @@ pub enum Record {
     /// Something that is not recorded: a command of another thread that is a function or has a value of the
     /// application, or one for a connection without a stream.
     Other {
-        /// What it was.
+        /// The kind of command, or `adopted socket`.
         name: String,
     },
     /// The recording ended before the reactor did.

@@ -118,7 +118,7 @@ impl Recorded {
         self.unplayable
     }
 
-    /// What the reactor has written to a stream, and takes it.
+    /// Takes the output that the reactor has written to a stream.
     pub(crate) fn take_output(&mut self, stream: StreamNumber) -> Vec<u8> {
         self.lines.get(&stream).map(|line| std::mem::take(&mut line.borrow_mut().output)).unwrap_or_default()
     }

@@ -64,7 +64,7 @@ impl<K: Kernel> Reactor<K> {
     fn start_requested_tls(&mut self) {
         let starting = mem::take(&mut self.hub.deferred.starting_tls);
         if self.hub.is_playback() {
-            // What follows the start was TLS, and the plaintext is recorded.
+            // These bytes are ciphertext; the plaintext has records of its own.
             if starting.iter().any(|(_, start)| matches!(start, TlsStart::Server(_))) {
                 self.hub.callback.handed_on.clear();
             }

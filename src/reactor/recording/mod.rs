@@ -246,7 +246,7 @@ impl Recording {
         }
     }
 
-    /// What notes randomness.
+    /// A function that notes drawn randomness.
     fn random_log(&self) -> impl Fn(&[u8]) + use<> {
         let turn = Rc::clone(&self.turn);
         move |bytes| Record::Random { bytes: bytes.to_vec() }.encode(&mut turn.borrow_mut())

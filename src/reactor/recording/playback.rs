@@ -106,7 +106,7 @@ impl Playback {
         Ok(())
     }
 
-    /// What the reactor has written to a stream since the last call, as plaintext.
+    /// Takes the output that the reactor has written to a stream since the last call, as plaintext.
     pub fn output(&mut self, stream: StreamNumber) -> Vec<u8> {
         self.reactor.kernel.take_output(stream)
     }
