@@ -79,11 +79,12 @@
 //!
 //! # Turn
 //!
-//! One turn of the loop, in order: wait for events; connections that ended beyond the last turn's budget; commands of
-//! [`Remote`]s; connections with an event, each read, handled and flushed in one go; accepting; TLS handshakes;
-//! connections that a budget or a pause left unfinished; ticks; timers; events of the application (`on_event`);
-//! listeners and shutdown; compression; slow readers; output of all other connections, one write each; `on_drain`;
-//! `on_close`.
+//! One turn of the loop, in order: wait for events; connections that ended beyond the last turn's budget; output that
+//! the last turn left; commands of [`Remote`]s; connections with an event, each read, handled and flushed in one go;
+//! accepting; TLS handshakes; connections that a budget or a pause left unfinished; ticks; timers; events of the
+//! application (`on_event`); listeners and shutdown; compression; slow readers; output of all other connections, one
+//! write each; `on_drain`; `on_close`. Each of these leaves the rest to the next turn after a
+//! [slice of time](field@ReactorConfig::time_slice).
 //!
 //! # Versions
 //!

@@ -10,6 +10,7 @@ use super::{
     recording::Recording,
     remote::{Command, QueuedCommand},
     share::Share,
+    slow_turn::TurnPhase,
 };
 use crate::{
     net::{Kernel, recording::Record},
@@ -25,6 +26,7 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn run_commands(&mut self) {
         if !self.commands.is_empty() || self.hub.command_queue.is_waiting() {
             self.run_waiting_commands();
+            self.end_phase(TurnPhase::Commands);
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::{any::Any, collections::VecDeque, fmt, rc::Rc};
 
-use super::{Reactor, connection::outbound::Outbound, hub::Hub, id::ConnectionId, recording::Recording, share::Share};
+use super::{
+    Reactor, connection::outbound::Outbound, hub::Hub, id::ConnectionId, recording::Recording, share::Share,
+    slow_turn::TurnPhase,
+};
 use crate::{net::Kernel, send_status::SendStatus};
 
 /// Event of a handler that waits for another thread during the opening handshake.
@@ -118,6 +121,7 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn deliver_events(&mut self) {
         if !self.hub.deferred.events.is_empty() {
             self.deliver_waiting_events();
+            self.end_phase(TurnPhase::Events);
         }
     }
 

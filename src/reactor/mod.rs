@@ -315,32 +315,24 @@ impl<K: Kernel> Reactor<K> {
         self.reset_delivery_budget();
         // Connections for which the last turn had no budget left are removed first.
         let are_removed = self.remove_closed();
-        self.end_phase(TurnPhase::Closing);
         self.write_unwritten();
         self.reset_delivery_budget();
         self.take_lookup_results();
         self.run_commands();
-        self.end_phase(TurnPhase::Commands);
         self.handle_events();
         self.run_ticks();
         self.fire_timers();
-        self.end_phase(TurnPhase::Timers);
         self.deliver_events();
-        self.end_phase(TurnPhase::Events);
         self.open_and_close_listeners();
         self.advance_shutdown();
-        self.end_phase(TurnPhase::Accepting);
         self.compress_waiting();
-        self.end_phase(TurnPhase::Compression);
         self.terminate_slow_readers();
         self.flush_touched();
         self.notify_drained();
-        self.end_phase(TurnPhase::Output);
         if are_removed {
             self.remove_closed();
         }
         self.schedule_trim();
-        self.end_phase(TurnPhase::Closing);
         self.end_recorded_turn();
         self.end_turn();
     }
@@ -362,7 +354,7 @@ impl<K: Kernel> Reactor<K> {
         let mut events = mem::take(&mut self.events);
         let (mut handled, mut began) = (0, None);
         while let Some(Event { token, readiness }) = events.get(handled) {
-            if handled % EVENTS_PER_LOOK == EVENTS_PER_LOOK - 1 && self.hub.time_slice.is_over(&mut began) {
+            if self.is_late(handled, &mut began) {
                 break;
             }
             match Token::from(*token) {
@@ -379,16 +371,14 @@ impl<K: Kernel> Reactor<K> {
         self.events = events;
         self.end_phase(TurnPhase::Input);
         self.accept();
-        self.end_phase(TurnPhase::Accepting);
         self.reader.reset_budget(self.config.turn_budget_bytes);
         self.run_tls_handshakes();
-        self.end_phase(TurnPhase::TlsHandshakes);
         self.reader.reset_budget(self.config.turn_budget_bytes);
         self.reset_delivery_budget();
         let (mut looked_at, mut began) = (0, None);
         // Connections not reached now come first in the next turn.
         while looked_at < unfinished && self.reader.has_budget() {
-            if looked_at % EVENTS_PER_LOOK == EVENTS_PER_LOOK - 1 && self.hub.time_slice.is_over(&mut began) {
+            if self.is_late(looked_at, &mut began) {
                 break;
             }
             let key = self.reader.reread(looked_at);
@@ -398,8 +388,17 @@ impl<K: Kernel> Reactor<K> {
                 self.read_from(key);
             }
         }
-        self.reader.remove_rereads(looked_at);
-        self.end_phase(TurnPhase::Input);
+        if looked_at > 0 {
+            self.reader.remove_rereads(looked_at);
+            self.end_phase(TurnPhase::Input);
+        }
+    }
+
+    /// Returns `true` if the slice of time for input is over. `handled`: number of events handled so far; the time is
+    /// looked at only after each few of them.
+    #[inline]
+    fn is_late(&self, handled: usize, began: &mut Option<Instant>) -> bool {
+        handled % EVENTS_PER_LOOK == EVENTS_PER_LOOK - 1 && self.hub.time_slice.is_over(began)
     }
 
     /// Drops events that the last turn had no time for, of a connection that has ended: its key may be reused.
@@ -444,6 +443,7 @@ impl<K: Kernel> Reactor<K> {
                 self.queue_reread(key);
             }
         }
+        self.end_phase(TurnPhase::Closing);
         removed == closed
     }
 

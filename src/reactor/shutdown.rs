@@ -1,6 +1,6 @@
 //! Shutdown of the loop: graceful, then at once.
 
-use super::{Reactor, hub::Running, recording::Recording, timer::task::Task};
+use super::{Reactor, hub::Running, recording::Recording, slow_turn::TurnPhase, timer::task::Task};
 use crate::{net::Kernel, protocol::ClosedBy};
 
 impl<K: Kernel> Reactor<K> {
@@ -17,6 +17,7 @@ impl<K: Kernel> Reactor<K> {
                         self.call(key, |handler, stream| handler.on_shutdown(stream));
                     }
                 }
+                self.end_phase(TurnPhase::Accepting);
             }
             Running::Stopping => {
                 self.close_listeners();

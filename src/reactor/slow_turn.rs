@@ -23,7 +23,8 @@ pub struct SlowTurn {
     pub longest: Option<(ConnectionId, Duration)>,
 }
 
-/// A part of a turn. [`Closing`](Self::Closing), [`Input`](Self::Input) and [`Accepting`](Self::Accepting) come twice.
+/// A part of a turn. [`Closing`](Self::Closing), [`Input`](Self::Input), [`Accepting`](Self::Accepting)
+/// and [`Output`](Self::Output) come twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TurnPhase {
@@ -43,7 +44,8 @@ pub enum TurnPhase {
     Events,
     /// Compressing messages.
     Compression,
-    /// Writing what was sent to other connections than those just read, and `on_drain`.
+    /// Writing to connections other than those just read: at first output left by the last turn, at the end all other.
+    /// Also `on_drain`.
     Output,
 }
 
@@ -73,7 +75,7 @@ impl<K: Kernel> Reactor<K> {
     /// callback. A handler that blocks is found by the id of its connection.
     ///
     /// A later call replaces the earlier one. The clock is read before and after each callback from now on, and after
-    /// each phase: about 0.4 µs for each turn.
+    /// each phase that had work.
     ///
     /// ```
     /// # use std::time::Duration;

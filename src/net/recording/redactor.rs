@@ -66,8 +66,8 @@ impl Redactor {
     pub(crate) fn redact(&mut self, bytes: &mut [u8]) {
         let begin = self.skip_proxy_header(bytes);
         let bytes = &mut bytes[begin..];
-        // Start of the pair of a cookie, or of user and password in a URL, which are found to be secret at their ends.
-        let (mut pair, mut word) = (0, 0);
+        // Start of the pair of a cookie, or of the authority of a URL, whose end shows that it is secret.
+        let (mut pair, mut authority) = (0, None);
         for at in 0..bytes.len() {
             let byte = bytes[at];
             self.place = match (self.place, byte) {
@@ -93,8 +93,10 @@ impl Redactor {
                     Place::Line(value)
                 }
                 (Place::In(Value::Open | Value::Parameter), b'@') => {
-                    mask(&mut bytes[word..at]);
-                    Place::In(Value::Open)
+                    if let Some(start) = authority.take() {
+                        mask(&mut bytes[start..at]);
+                    }
+                    self.place
                 }
                 (Place::In(Value::Open | Value::Parameter), b'?' | b'&' | b';')
                 | (Place::In(Value::SecretParameter), b'&' | b';') => {
@@ -123,9 +125,11 @@ impl Redactor {
                 }
                 (place, _) => place,
             };
-            if matches!(byte, b'/' | b' ' | b'\n' | b'?' | b'&') {
-                word = at + 1;
-            }
+            authority = match byte {
+                b'/' if at > 0 && bytes[at - 1] == b'/' => Some(at + 1),
+                b'/' | b' ' | b'\n' | b'?' => None,
+                _ => authority,
+            };
         }
     }
 
@@ -235,6 +239,7 @@ mod tests {
             ("GET /?%74oken=abc HTTP/1.1", "GET /?%74oken=xxx HTTP/1.1"),
             ("GET /?a=b;token=abc HTTP/1.1", "GET /?a=b;token=xxx HTTP/1.1"),
             ("GET http://me:pass@host/ HTTP/1.1", "GET http://xxxxxxx@host/ HTTP/1.1"),
+            ("GET /@me?mail=me@host HTTP/1.1", "GET /@me?mail=me@host HTTP/1.1"),
         ] {
             let mut bytes = format!("{line}\r\n\r\n").into_bytes();
             redactor().redact(&mut bytes);

@@ -6,7 +6,10 @@ use std::mem;
 use crate::net::tls::TlsAcceptor;
 use crate::{
     net::{Kernel, tls::TlsConnector},
-    reactor::{Hub, Reactor, connection::state::Phase, deferred::TlsStart, id::ConnectionId, share::Share},
+    reactor::{
+        Hub, Reactor, connection::state::Phase, deferred::TlsStart, id::ConnectionId, share::Share,
+        slow_turn::TurnPhase,
+    },
 };
 
 impl Hub {
@@ -96,7 +99,7 @@ impl<K: Kernel> Reactor<K> {
     /// Makes as many steps of TLS handshakes as the budget allows, oldest first.
     pub(in crate::reactor) fn run_tls_handshakes(&mut self) {
         self.reader.reset_tls_steps(self.config.tls_handshake_budget);
-        let mut share = Share::of_long(usize::MAX, 1);
+        let (mut any, mut share) = (false, Share::of_long(usize::MAX, 1));
         while share.take(&self.hub.time_slice)
             && let Some(key) = self.reader.pop_tls_step()
         {
@@ -106,7 +109,11 @@ impl<K: Kernel> Reactor<K> {
                 self.reader.tls_step_allowed = inbound.transport.is_handshaking();
                 self.read_from(key);
                 self.reader.tls_step_allowed = false;
+                any = true;
             }
+        }
+        if any {
+            self.end_phase(TurnPhase::TlsHandshakes);
         }
     }
 }

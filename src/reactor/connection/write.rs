@@ -19,6 +19,7 @@ use crate::{
         id::ConnectionId,
         recording::Recording,
         share::{Share, WRITE_BYTES, WriteShare},
+        slow_turn::TurnPhase,
     },
 };
 
@@ -166,6 +167,7 @@ impl<K: Kernel> Reactor<K> {
     pub(in crate::reactor) fn write_unwritten(&mut self) {
         if !self.hub.deferred.unwritten.is_empty() {
             self.write_all_unwritten();
+            self.end_phase(TurnPhase::Output);
         }
     }
 
@@ -215,6 +217,7 @@ impl<K: Kernel> Reactor<K> {
     pub(in crate::reactor) fn flush_touched(&mut self) {
         if !self.hub.deferred.touched.is_empty() {
             self.flush_oldest();
+            self.end_phase(TurnPhase::Output);
         }
     }
 
@@ -240,6 +243,7 @@ impl<K: Kernel> Reactor<K> {
     pub(in crate::reactor) fn notify_drained(&mut self) {
         if !self.hub.deferred.drained.is_empty() {
             self.notify_all_drained();
+            self.end_phase(TurnPhase::Output);
         }
     }
 

@@ -11,6 +11,7 @@ use crate::{
         listen::{Listening, Opened, Service},
         recording::Recording,
         share::Share,
+        slow_turn::TurnPhase,
         timer::task::Task,
         token::Token,
     },
@@ -44,6 +45,7 @@ impl<K: Kernel> Reactor<K> {
     pub(in crate::reactor) fn open_and_close_listeners(&mut self) {
         if !(self.hub.deferred.openings.is_empty() && self.hub.deferred.closed_listeners.is_empty()) {
             self.open_and_close_requested_listeners();
+            self.end_phase(TurnPhase::Accepting);
         }
         if !self.hub.deferred.adoptions.is_empty() {
             self.adopt_requested();
@@ -82,6 +84,7 @@ impl<K: Kernel> Reactor<K> {
     pub(in crate::reactor) fn accept(&mut self) {
         if self.listeners.are_accepting() {
             self.accept_from_all();
+            self.end_phase(TurnPhase::Accepting);
         }
     }
 

@@ -123,6 +123,7 @@ impl Recording {
     /// An attempt has become the stream of a connection.
     pub(super) fn on_connected(&mut self, key: usize, attempt: u32) {
         self.redactors.remove(&key);
+        self.blocked.remove(&key);
         self.streams.insert(key, StreamNumber::Attempt(attempt));
     }
 

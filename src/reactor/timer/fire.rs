@@ -9,6 +9,7 @@ use crate::{
         id::{ConnectionId, TimerId},
         recording::Recording,
         share::Share,
+        slow_turn::TurnPhase,
         timer::task::{Periodic, Task, following},
     },
 };
@@ -23,6 +24,7 @@ impl<K: Kernel> Reactor<K> {
     pub(in crate::reactor) fn run_ticks(&mut self) {
         if !self.hub.deferred.ticks.is_empty() {
             self.run_waiting_ticks();
+            self.end_phase(TurnPhase::Timers);
         }
     }
 
@@ -44,6 +46,7 @@ impl<K: Kernel> Reactor<K> {
     pub(in crate::reactor) fn fire_timers(&mut self) {
         if self.hub.timers.next_deadline().is_some_and(|next| next <= self.hub.now) {
             self.fire_due_timers();
+            self.end_phase(TurnPhase::Timers);
         }
     }
 

@@ -24,6 +24,7 @@ use crate::{
         publish::encoded::ShareKey,
         recording::Recording,
         share::Share,
+        slow_turn::TurnPhase,
     },
 };
 
@@ -266,6 +267,7 @@ impl<K: Kernel> Reactor<K> {
     pub(in crate::reactor) fn compress_waiting(&mut self) {
         if !self.hub.deferred.compressing.is_empty() {
             self.compress_a_slice();
+            self.end_phase(TurnPhase::Compression);
         }
     }
 
