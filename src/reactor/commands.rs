@@ -10,7 +10,7 @@ use super::{
     recording::Recording,
     remote::{Command, QueuedCommand},
     share::Share,
-    slow_turn::TurnPhase,
+    turn_phase::TurnPhase,
 };
 use crate::{
     net::{Kernel, recording::Record},

@@ -4,7 +4,7 @@ use std::{any::Any, collections::VecDeque, fmt, rc::Rc};
 
 use super::{
     Reactor, connection::outbound::Outbound, hub::Hub, id::ConnectionId, recording::Recording, share::Share,
-    slow_turn::TurnPhase,
+    turn_phase::TurnPhase,
 };
 use crate::{net::Kernel, send_status::SendStatus};
 

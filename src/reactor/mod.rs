@@ -40,6 +40,7 @@ mod stream;
 mod timer;
 mod token;
 mod trim;
+mod turn_phase;
 mod waiting;
 
 use std::{
@@ -78,9 +79,10 @@ pub use self::{
         recorder::Recorder,
     },
     remote::Remote,
-    slow_turn::{SlowTurn, TurnPhase},
+    slow_turn::SlowTurn,
     stats::Stats,
     stream::{Stream, StreamHandler},
+    turn_phase::TurnPhase,
 };
 pub(crate) use self::{
     connection::{ping_mark::PingProgress, state::Phase},

@@ -1,6 +1,6 @@
 //! Shutdown of the loop: graceful, then at once.
 
-use super::{Reactor, hub::Running, recording::Recording, slow_turn::TurnPhase, timer::task::Task};
+use super::{Reactor, hub::Running, recording::Recording, timer::task::Task, turn_phase::TurnPhase};
 use crate::{net::Kernel, protocol::ClosedBy};
 
 impl<K: Kernel> Reactor<K> {

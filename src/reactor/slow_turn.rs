@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Hub, Reactor, id::ConnectionId};
+use super::{Hub, Reactor, id::ConnectionId, turn_phase::TurnPhase};
 use crate::net::Kernel;
 
 /// Report about a turn that took longer than allowed; see [`Reactor::on_slow_turn`].
@@ -21,32 +21,6 @@ pub struct SlowTurn {
     /// The rest of `took` is other callbacks, timers, ticks, commands of [`Remote`](crate::Remote)s, and the reactor's
     /// own work: reading, writing, TLS, compression.
     pub longest: Option<(ConnectionId, Duration)>,
-}
-
-/// A part of a turn. [`Closing`](Self::Closing), [`Input`](Self::Input), [`Accepting`](Self::Accepting)
-/// and [`Output`](Self::Output) come twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TurnPhase {
-    /// Connections that have ended: `on_close`, and reconnecting.
-    Closing,
-    /// Results of name resolution, and commands of [`Remote`](crate::Remote)s.
-    Commands,
-    /// Reading from connections, their callbacks, and the output of these: TLS and decompression included.
-    Input,
-    /// Accepting connections, opening and closing listeners, and a graceful shutdown.
-    Accepting,
-    /// Steps of TLS handshakes.
-    TlsHandshakes,
-    /// Timers, deadlines, and ticks.
-    Timers,
-    /// Events of the application, for [`on_event`](crate::StreamHandler::on_event).
-    Events,
-    /// Compressing messages.
-    Compression,
-    /// Writing to connections other than those just read: at first output left by the last turn, at the end all other.
-    /// Also `on_drain`.
-    Output,
 }
 
 /// Callback for slow turns.

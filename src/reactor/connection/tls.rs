@@ -8,7 +8,7 @@ use crate::{
     net::{Kernel, tls::TlsConnector},
     reactor::{
         Hub, Reactor, connection::state::Phase, deferred::TlsStart, id::ConnectionId, share::Share,
-        slow_turn::TurnPhase,
+        turn_phase::TurnPhase,
     },
 };
 

@@ -19,7 +19,7 @@ use crate::{
         id::ConnectionId,
         recording::Recording,
         share::{Share, WRITE_BYTES, WriteShare},
-        slow_turn::TurnPhase,
+        turn_phase::TurnPhase,
     },
 };
 

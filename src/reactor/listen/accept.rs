@@ -11,9 +11,9 @@ use crate::{
         listen::{Listening, Opened, Service},
         recording::Recording,
         share::Share,
-        slow_turn::TurnPhase,
         timer::task::Task,
         token::Token,
+        turn_phase::TurnPhase,
     },
 };
 

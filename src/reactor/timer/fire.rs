@@ -9,8 +9,8 @@ use crate::{
         id::{ConnectionId, TimerId},
         recording::Recording,
         share::Share,
-        slow_turn::TurnPhase,
         timer::task::{Periodic, Task, following},
+        turn_phase::TurnPhase,
     },
 };
 

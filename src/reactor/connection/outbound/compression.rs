@@ -24,7 +24,7 @@ use crate::{
         publish::encoded::ShareKey,
         recording::Recording,
         share::Share,
-        slow_turn::TurnPhase,
+        turn_phase::TurnPhase,
     },
 };
 
