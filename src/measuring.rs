@@ -67,19 +67,16 @@ pub fn parts() -> Vec<Part> {
         for bytes in [16, 1024] {
             let text = "x".repeat(bytes);
             parts.push(decoding(format!("decode {bytes} B, {version}"), version, Side::Server, &text, 1));
-            parts.push(part(format!("encode {bytes} B, {version}"), move || {
-                let (encoder, mut out) = (Encoder::new(version, Side::Server), Vec::with_capacity(2 * bytes));
-                move || {
-                    out.clear();
-                    encoder.message(Message::Text(&text), KEY, &mut out);
-                }
-            }));
+            parts.push(encoding(format!("encode {bytes} B, {version}"), version, Side::Server, bytes));
         }
         parts.push(part(format!("handshake, {version}"), move || opening(version)));
     }
     for (name, side) in [("", Side::Server), (", client", Side::Client)] {
         parts.push(decoding(format!("decode 32 messages of 16 B{name}"), Version::Rfc6455, side, &"x".repeat(16), 32));
         parts.push(run_of_texts(format!("take 32 texts of 16 B in a row{name}"), side));
+    }
+    for bytes in [16, 125, 1024] {
+        parts.push(encoding(format!("encode {bytes} B, client"), Version::Rfc6455, Side::Client, bytes));
     }
     for count in [1, 50] {
         parts.push(echoes(count));
@@ -89,6 +86,18 @@ pub fn parts() -> Vec<Part> {
     #[cfg(feature = "deflate")]
     parts.extend(deflate());
     parts
+}
+
+/// The frame of a text, appended to a buffer.
+fn encoding(name: String, version: Version, side: Side, bytes: usize) -> Part {
+    part(name, move || {
+        let (encoder, text) = (Encoder::new(version, side), "x".repeat(bytes));
+        let mut out = Vec::with_capacity(2 * bytes);
+        move || {
+            out.clear();
+            encoder.message(Message::Text(&text), KEY, &mut out);
+        }
+    })
 }
 
 /// UTF-8 validation of a text in pieces.

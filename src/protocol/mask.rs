@@ -21,6 +21,15 @@ pub(crate) fn unmask(payload: &mut [u8], key: MaskingKey, offset: usize) {
     }
 }
 
+/// Appends `payload` to `out`, masked while it is copied. `offset` is its position in the frame, as in [`unmask`].
+#[inline]
+pub(crate) fn append_masked(payload: &[u8], key: MaskingKey, offset: usize, out: &mut Vec<u8>) {
+    let word = word(key, offset);
+    let (words, tail) = payload.as_chunks::<8>();
+    out.extend(words.iter().flat_map(|bytes| (u64::from_le_bytes(*bytes) ^ word).to_le_bytes()));
+    out.extend(tail.iter().zip(word.to_le_bytes()).map(|(byte, key)| byte ^ key));
+}
+
 /// A source of masking keys: fresh and unpredictable for every frame (RFC 6455 §10.3).
 pub(crate) struct Masks {
     draw: Draw,
@@ -94,6 +103,18 @@ mod tests {
         let mut payload = [0x7f, 0x9f, 0x4d, 0x51, 0x58];
         unmask(&mut payload, [0x37, 0xfa, 0x21, 0x3d], 0);
         assert_eq!(&payload, b"Hello");
+    }
+
+    #[test]
+    fn payload_masked_while_copying_equals_the_payload_masked_in_place() {
+        for (length, offset) in (0..=40).flat_map(|length| (0..5).map(move |offset| (length, offset))) {
+            let plain: Vec<u8> = (0..length).collect();
+            let mut expected = [b"before", &plain[..]].concat();
+            unmask(&mut expected[6..], [1, 2, 3, 4], offset);
+            let mut out = b"before".to_vec();
+            append_masked(&plain, [1, 2, 3, 4], offset, &mut out);
+            assert_eq!(out, expected, "{length} bytes at {offset}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::{FrameHeader, HeaderBytes, MAX_CONTROL_BYTES, MAX_HEADER_BYTES, OpCode, ParsedHeader, parse_length};
 use crate::protocol::{
     error::ProtocolError,
-    mask::{MaskingKey, unmask},
+    mask::{MaskingKey, append_masked, unmask},
     message::Message,
     version::Side,
 };
@@ -182,9 +182,7 @@ pub(crate) fn short_header(op_code: OpCode, length: usize) -> Option<[u8; 2]> {
 /// Appends a frame with a payload masked by `key`, which `header` contains.
 pub(crate) fn write_masked(header: &HeaderBytes, payload: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
     out.extend_from_slice(header.as_bytes());
-    let start = out.len();
-    out.extend_from_slice(payload);
-    unmask(&mut out[start..], key, 0);
+    append_masked(payload, key, 0, out);
 }
 
 fn code(op_code: OpCode) -> u8 {

@@ -7,7 +7,7 @@
 use super::{FrameHeader, HeaderBytes, OpCode, ParsedHeader, parse_length};
 use crate::protocol::{
     error::ProtocolError,
-    mask::{MaskingKey, unmask},
+    mask::{MaskingKey, append_masked, unmask},
 };
 
 /// MORE in the first drafts, FIN in later ones: the same bit with the opposite meaning.
@@ -76,10 +76,9 @@ pub(crate) fn header(op_code: OpCode, length: usize, flag_ends: bool) -> HeaderB
 /// Appends a frame that is masked as a whole, after its key.
 pub(crate) fn write_masked(op_code: OpCode, payload: &[u8], key: MaskingKey, out: &mut Vec<u8>) {
     out.extend_from_slice(&key);
-    let start = out.len();
-    out.extend_from_slice(header(op_code, payload.len(), true).as_bytes());
-    out.extend_from_slice(payload);
-    unmask(&mut out[start..], key, 0);
+    let header = header(op_code, payload.len(), true);
+    append_masked(header.as_bytes(), key, 0, out);
+    append_masked(payload, key, header.as_bytes().len(), out);
 }
 
 #[cfg(test)]
