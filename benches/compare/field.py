@@ -73,11 +73,13 @@ def build(peers, wanted):
 
 
 def clients(wanted):
-    """The clients that `build` has built. The canary, a client without a library, and ours come first."""
-    names = {CANARY: "raw", OURS: "ws_reactor"}
+    """The clients that `build` has built. The canary, a client without a library, and our two come first."""
+    names = {CANARY: "raw", OURS: "ws_reactor", "BlockingSocket": "blocking_socket"}
     names |= {name: name.replace("-", "_") for name in ("nexus-web", "boomnet", "tungstenite", "fastwebsockets",
                                                         "tokio-tungstenite", "yawc")}
     programs = [Server(name, (THEIR_TARGET / "release" / f"client_{file}",)) for name, file in names.items()]
+    # nexus-web uses aws-lc-rs as well, the others ring.
+    programs.insert(2, Server("with aws-lc-rs", (*programs[1].command, "--aws-lc-rs")))
     return [client for client in programs if not wanted or client.name in (OURS, CANARY, *wanted)]
 
 

@@ -142,6 +142,11 @@ CLIENT_SCENARIOS = [
     *[paced(messages, "--busy") for messages in (10_000, 50_000, 100_000)],
     client("round trip of 125 B, waiting", "rounds", "--bytes", 125, metrics=("cpu_ns", *LATENCIES)),
     client("round trip of 125 B, busy polling", "rounds", "--bytes", 125, "--busy", metrics=LATENCIES),
+    *[
+        client(f"sends of {name}, 32 at a time", "sends", "--bytes", size)
+        for name, size in (("125 B", 125), ("1 KiB", KIB))
+    ],
+    client("wss sends of 125 B, 32 at a time", "sends", "--bytes", 125, tls=True),
     client("connects, ws", "connects"),
     client("connects, wss", "connects", tls=True),
 ]

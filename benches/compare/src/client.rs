@@ -1,6 +1,6 @@
 //! The common parts of the clients: the command line, and the measurement.
 //!
-//!     PROGRAM URL --work WORK [--bytes N] [--seconds N] [--rate N] [--busy] [--deflate] [--ca FILE]
+//!     PROGRAM URL --work WORK [--bytes N] [--seconds N] [--rate N] [--busy] [--deflate] [--ca FILE] [--aws-lc-rs]
 //!
 //! `URL` is that of the feeder, `src/bin/feeder.rs`. `--work` chooses the
 //! path:
@@ -8,18 +8,25 @@
 //! - `feed`: receives text messages of `--bytes`, as fast as the feeder sends them.
 //! - `paced`: receives `--rate` text messages a second, each with the time at which it was sent.
 //! - `rounds`: sends a text message, waits for its echo, and sends the next.
+//! - `sends`: sends 32 text messages, waits for an answer of two bytes, and sends the next 32.
 //! - `connects`: opens a connection, ends it, and opens the next.
 //!
-//! With `--busy` the client polls without waiting. A client prints one line of JSON to stdout and exits. It exits with
+//! With `--busy` the client polls without waiting. With `--aws-lc-rs` TLS uses that library in place of ring. A client prints one line of JSON to stdout and exits. It exits with
 //! status 2 if its library does not support an option.
 
 mod meter;
 mod on_tokio;
 
-use std::{env, io, net::TcpStream, str::FromStr};
+use std::{env, io, net::TcpStream, str::FromStr, sync::Arc};
+
+use tokio_rustls::rustls::{
+    ClientConfig, RootCertStore,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 
 pub use self::{
-    meter::{BEGIN, END, Meter, Next, SHORTEST_MESSAGE, TIME_DIGITS, monotonic},
+    meter::{BEGIN, BURST, END, GO, Meter, Next, SHORTEST_MESSAGE, TIME_DIGITS, monotonic},
     on_tokio::{Stream, TokioClient},
 };
 use crate::{Failure, refuse, value};
@@ -30,6 +37,7 @@ pub enum Work {
     Feed,
     Paced,
     Rounds,
+    Sends,
     Connects,
 }
 
@@ -41,6 +49,7 @@ impl FromStr for Work {
             "feed" => Ok(Work::Feed),
             "paced" => Ok(Work::Paced),
             "rounds" => Ok(Work::Rounds),
+            "sends" => Ok(Work::Sends),
             "connects" => Ok(Work::Connects),
             _ => Err(()),
         }
@@ -64,6 +73,8 @@ pub struct ClientOptions {
     pub deflate: bool,
     /// The file of the feeder's certificate. `Some` for wss.
     pub ca: Option<String>,
+    /// TLS by aws-lc-rs.
+    pub aws_lc_rs: bool,
 }
 
 impl ClientOptions {
@@ -72,7 +83,7 @@ impl ClientOptions {
         let mut words = env::args().skip(1);
         let base = words.next().unwrap_or_else(|| refuse("the URL is missing"));
         let (mut work, mut bytes, mut seconds, mut rate) = (Work::Feed, 125, 0.35, 0);
-        let (mut busy, mut deflate, mut ca) = (false, false, None);
+        let (mut busy, mut deflate, mut ca, mut aws_lc_rs) = (false, false, None, false);
         while let Some(name) = words.next() {
             match &*name {
                 "--work" => work = value(&name, words.next()),
@@ -81,6 +92,7 @@ impl ClientOptions {
                 "--rate" => rate = value(&name, words.next()),
                 "--busy" => busy = true,
                 "--deflate" => deflate = true,
+                "--aws-lc-rs" => aws_lc_rs = true,
                 "--ca" => ca = Some(value(&name, words.next())),
                 _ => refuse(format_args!("{name} is not an option")),
             }
@@ -93,7 +105,7 @@ impl ClientOptions {
         let (host, port) = (host.to_owned(), value("the port", Some(port.to_owned())));
         let path = format!("/{work:?}?bytes={bytes}&seconds={seconds}&rate={rate}").to_lowercase();
         let url = format!("{scheme}://{host}:{port}{path}");
-        Self { url, host, port, path, work, bytes, seconds, busy, deflate, ca }
+        Self { url, host, port, path, work, bytes, seconds, busy, deflate, ca, aws_lc_rs }
     }
 
     /// Exits the process if TLS is requested.
@@ -125,15 +137,10 @@ impl ClientOptions {
     }
 }
 
-/// The certificates of the feeder, for a client on rustls.
-pub fn tls_config(ca: &str) -> Result<tokio_rustls::rustls::ClientConfig, Failure> {
-    use tokio_rustls::rustls::{
-        ClientConfig, RootCertStore,
-        crypto::ring,
-        pki_types::{CertificateDer, pem::PemObject},
-    };
+/// The certificates of the feeder, for a client on rustls, with the cryptography of `provider`.
+pub fn tls_config(ca: &str, provider: CryptoProvider) -> Result<ClientConfig, Failure> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca)?)?;
-    let builder = ClientConfig::builder_with_provider(std::sync::Arc::new(ring::default_provider()));
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider));
     Ok(builder.with_safe_default_protocol_versions()?.with_root_certificates(roots).with_no_client_auth())
 }

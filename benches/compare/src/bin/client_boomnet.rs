@@ -75,7 +75,7 @@ where
 fn exchange<S: Read + Write + ReadHint>(mut socket: Socket<S>, meter: &mut Meter) -> Result<(), Failure> {
     if meter.sends_first() {
         // Kept until the end of the handshake.
-        socket.send_text(true, Some(meter.request().as_bytes()))?;
+        send(&mut socket, meter)?;
     }
     loop {
         let mut next = Next::Receive;
@@ -88,9 +88,16 @@ fn exchange<S: Read + Write + ReadHint>(mut socket: Socket<S>, meter: &mut Meter
             }
         }
         if next == Next::Send {
-            socket.send_text(true, Some(meter.request().as_bytes()))?;
+            send(&mut socket, meter)?;
         }
     }
+}
+
+fn send<S: Read + Write + ReadHint>(socket: &mut Socket<S>, meter: &mut Meter) -> Result<(), Failure> {
+    for _ in 0..meter.burst() {
+        socket.send_text(true, Some(meter.request().as_bytes()))?;
+    }
+    Ok(())
 }
 
 /// Sends a close frame. The library reads nothing after it, so that rustls never writes it.

@@ -36,7 +36,7 @@ impl TokioClient for FastWebSockets {
         // Masked in place.
         let mut output = Vec::new();
         if meter.sends_first() {
-            send(socket, meter.request(), &mut output).await?;
+            send(socket, meter, &mut output).await?;
         }
         loop {
             let frame = socket.read_frame().await?;
@@ -45,7 +45,7 @@ impl TokioClient for FastWebSockets {
             }
             match meter.message(&frame.payload) {
                 Next::Receive => {}
-                Next::Send => send(socket, meter.request(), &mut output).await?,
+                Next::Send => send(socket, meter, &mut output).await?,
                 Next::Stop => return Ok(()),
             }
         }
@@ -58,14 +58,18 @@ impl TokioClient for FastWebSockets {
     }
 }
 
+/// Each message is a call of the system: the library has no other way.
 async fn send(
     socket: &mut FragmentCollector<TokioIo<Upgraded>>,
-    text: &str,
+    meter: &mut Meter,
     output: &mut Vec<u8>,
 ) -> Result<(), Failure> {
-    output.clear();
-    output.extend_from_slice(text.as_bytes());
-    Ok(socket.write_frame(Frame::text(Payload::BorrowedMut(output))).await?)
+    for _ in 0..meter.burst() {
+        output.clear();
+        output.extend_from_slice(meter.request().as_bytes());
+        socket.write_frame(Frame::text(Payload::BorrowedMut(output))).await?;
+    }
+    Ok(())
 }
 
 fn main() -> Result<(), Failure> {

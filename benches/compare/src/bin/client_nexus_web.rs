@@ -63,7 +63,7 @@ fn open(options: &ClientOptions, tls: Option<&TlsConfig>) -> Result<Socket, Fail
 
 fn exchange(socket: &mut Socket, meter: &mut Meter, busy: bool) -> Result<(), Failure> {
     if meter.sends_first() {
-        socket.send_text(meter.request())?;
+        send(socket, meter)?;
     }
     loop {
         let next = match socket.recv()? {
@@ -75,10 +75,18 @@ fn exchange(socket: &mut Socket, meter: &mut Meter, busy: bool) -> Result<(), Fa
         };
         match next {
             Next::Receive => {}
-            Next::Send => socket.send_text(meter.request())?,
+            Next::Send => send(socket, meter)?,
             Next::Stop => return Ok(()),
         }
     }
+}
+
+/// Each message is a call of the system: the library has no other way.
+fn send(socket: &mut Socket, meter: &mut Meter) -> Result<(), Failure> {
+    for _ in 0..meter.burst() {
+        socket.send_text(meter.request())?;
+    }
+    Ok(())
 }
 
 fn close(mut socket: Socket) -> Result<(), Failure> {

@@ -45,12 +45,12 @@ fn main() -> Result<(), Failure> {
 fn exchange(mut connection: Connection, meter: &mut Meter, busy: bool) -> Result<(), Failure> {
     connection.stream.set_nonblocking(busy)?;
     if meter.sends_first() {
-        connection.send(TEXT, meter.request().as_bytes())?;
+        connection.send_burst(meter)?;
     }
     loop {
         match meter.message(connection.receive()?) {
             Next::Receive => {}
-            Next::Send => connection.send(TEXT, meter.request().as_bytes())?,
+            Next::Send => connection.send_burst(meter)?,
             Next::Stop => return Ok(()),
         }
     }
@@ -122,9 +122,26 @@ impl Connection {
         }
     }
 
+    fn send_burst(&mut self, meter: &mut Meter) -> Result<(), Failure> {
+        for _ in 0..meter.burst() {
+            self.queue(TEXT, meter.request().as_bytes());
+        }
+        self.flush()
+    }
+
     fn send(&mut self, first: u8, payload: &[u8]) -> Result<(), Failure> {
+        self.queue(first, payload);
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        self.stream.write_all(&self.output)?;
+        self.output.clear();
+        Ok(())
+    }
+
+    fn queue(&mut self, first: u8, payload: &[u8]) {
         let output = &mut self.output;
-        output.clear();
         output.push(first);
         match payload.len() {
             length @ ..126 => output.push(0x80 | length as u8),
@@ -134,7 +151,8 @@ impl Connection {
             }
         }
         output.extend(KEY);
-        output.extend(payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
-        Ok(self.stream.write_all(output)?)
+        let begin = output.len();
+        output.extend(payload);
+        output[begin..].iter_mut().zip(0..).for_each(|(byte, index)| *byte ^= KEY[index % KEY.len()]);
     }
 }

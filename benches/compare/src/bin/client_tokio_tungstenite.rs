@@ -23,16 +23,13 @@ impl TokioClient for Tungstenite {
         // The bytes are shared, not copied, until they are masked.
         let request = Utf8Bytes::from(meter.request());
         if meter.sends_first() {
-            socket.send(Message::Text(request.clone())).await?;
+            send(socket, meter, &request).await?;
         }
         while let Some(message) = socket.next().await {
             let Message::Text(text) = message? else { continue };
             match meter.message(text.as_bytes()) {
                 Next::Receive => {}
-                Next::Send => {
-                    meter.request();
-                    socket.send(Message::Text(request.clone())).await?;
-                }
+                Next::Send => send(socket, meter, &request).await?,
                 Next::Stop => return Ok(()),
             }
         }
@@ -46,6 +43,18 @@ impl TokioClient for Tungstenite {
         }
         Ok(())
     }
+}
+
+async fn send<S: Stream>(
+    socket: &mut WebSocketStream<S>,
+    meter: &mut Meter,
+    request: &Utf8Bytes,
+) -> Result<(), Failure> {
+    for _ in 0..meter.burst() {
+        meter.request();
+        socket.feed(Message::Text(request.clone())).await?;
+    }
+    Ok(socket.flush().await?)
 }
 
 fn main() -> Result<(), Failure> {

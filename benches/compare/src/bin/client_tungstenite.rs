@@ -10,7 +10,7 @@ use compare::{
     Failure,
     client::{ClientOptions, Meter, Next, Work, tls_config},
 };
-use tokio_rustls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
+use tokio_rustls::rustls::{ClientConnection, StreamOwned, crypto::ring, pki_types::ServerName};
 use tungstenite::{Error, Message, Utf8Bytes, WebSocket, client};
 
 trait Stream: Read + Write {
@@ -34,7 +34,8 @@ fn main() -> Result<(), Failure> {
     options.refuse_deflate("tungstenite does not compress");
     options.refuse_busy_connects("the handshakes are on blocking sockets");
     let Some(ca) = &options.ca else { return run(&options, || Ok(options.connect()?)) };
-    let (config, name) = (Arc::new(tls_config(ca)?), ServerName::try_from(options.host.clone())?);
+    let (config, name) =
+        (Arc::new(tls_config(ca, ring::default_provider())?), ServerName::try_from(options.host.clone())?);
     run(&options, || {
         let connection = ClientConnection::new(Arc::clone(&config), name.clone())?;
         Ok(StreamOwned::new(connection, options.connect()?))
@@ -64,7 +65,7 @@ fn exchange<S: Stream>(socket: &mut WebSocket<S>, meter: &mut Meter) -> Result<(
     // The bytes are shared, not copied, until they are masked.
     let request = Utf8Bytes::from(meter.request());
     if meter.sends_first() {
-        socket.send(Message::Text(request.clone()))?;
+        send(socket, meter, &request)?;
     }
     loop {
         let next = match socket.read() {
@@ -76,13 +77,18 @@ fn exchange<S: Stream>(socket: &mut WebSocket<S>, meter: &mut Meter) -> Result<(
         };
         match next {
             Next::Receive => {}
-            Next::Send => {
-                meter.request();
-                socket.send(Message::Text(request.clone()))?;
-            }
+            Next::Send => send(socket, meter, &request)?,
             Next::Stop => return Ok(()),
         }
     }
+}
+
+fn send<S: Stream>(socket: &mut WebSocket<S>, meter: &mut Meter, request: &Utf8Bytes) -> Result<(), Failure> {
+    for _ in 0..meter.burst() {
+        meter.request();
+        socket.write(Message::Text(request.clone()))?;
+    }
+    Ok(socket.flush()?)
 }
 
 fn close<S: Stream>(mut socket: WebSocket<S>) -> Result<(), Failure> {

@@ -1,11 +1,13 @@
 //! A client on ws-reactor.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use compare::{
     Failure,
-    client::{ClientOptions, Meter, Next, Work},
+    client::{ClientOptions, Meter, Next, Work, tls_config},
+    refuse,
 };
+use tokio_rustls::rustls::crypto::aws_lc_rs;
 use ws_reactor::{
     Client, CloseCode, CloseReason, DeflateConfig, Handler, Handshake, Message, PanicPolicy, Reactor, ReactorConfig,
     TlsClientConfig, TlsConnector, WebSocket,
@@ -20,7 +22,10 @@ impl Measured {
     fn after(&mut self, next: Next, ws: &mut WebSocket<'_>) {
         match next {
             Next::Receive => {}
-            Next::Send => _ = ws.send(self.meter.borrow_mut().request()),
+            Next::Send => {
+                let mut meter = self.meter.borrow_mut();
+                (0..meter.burst()).for_each(|_| _ = ws.send(meter.request()));
+            }
             Next::Stop => {
                 self.stopped = true;
                 ws.hub().stop();
@@ -89,7 +94,9 @@ impl Opener {
 fn main() -> Result<(), Failure> {
     let options = ClientOptions::read();
     let tls = match &options.ca {
+        Some(ca) if options.aws_lc_rs => Some(Arc::new(tls_config(ca, aws_lc_rs::default_provider())?).into()),
         Some(ca) => Some(TlsClientConfig::trusting_pem_file(ca)?.into()),
+        None if options.aws_lc_rs => refuse("only TLS uses aws-lc-rs"),
         None => None,
     };
     let opener = Rc::new(Opener { options, tls });

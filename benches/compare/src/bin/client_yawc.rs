@@ -28,7 +28,7 @@ impl TokioClient for Yawc {
         // The bytes are shared, not copied, until they are masked.
         let request = Bytes::from(meter.request().to_owned());
         if meter.sends_first() {
-            socket.send(Frame::text(request.clone())).await?;
+            send(socket, meter, &request).await?;
         }
         loop {
             let frame = socket.next_frame().await?;
@@ -37,10 +37,7 @@ impl TokioClient for Yawc {
             }
             match meter.message(frame.payload()) {
                 Next::Receive => {}
-                Next::Send => {
-                    meter.request();
-                    socket.send(Frame::text(request.clone())).await?;
-                }
+                Next::Send => send(socket, meter, &request).await?,
                 Next::Stop => return Ok(()),
             }
         }
@@ -50,6 +47,14 @@ impl TokioClient for Yawc {
     async fn close<S: Stream>(mut socket: WebSocket<S>) -> Result<(), Failure> {
         Ok(SinkExt::close(&mut socket).await?)
     }
+}
+
+async fn send<S: Stream>(socket: &mut WebSocket<S>, meter: &mut Meter, request: &Bytes) -> Result<(), Failure> {
+    for _ in 0..meter.burst() {
+        meter.request();
+        socket.feed(Frame::text(request.clone())).await?;
+    }
+    Ok(socket.flush().await?)
 }
 
 fn main() -> Result<(), Failure> {

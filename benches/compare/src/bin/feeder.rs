@@ -15,7 +15,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use compare::{
     Failure, Options,
-    client::{BEGIN, END, TIME_DIGITS, monotonic},
+    client::{BEGIN, BURST, END, GO, TIME_DIGITS, monotonic},
 };
 use flate2::{Compress, Compression, FlushCompress};
 use sha1::{Digest, Sha1};
@@ -103,7 +103,7 @@ fn serve(stream: TcpStream, tls: Option<Arc<ServerConfig>>) -> Result<(), Failur
         "/paced" => pace(&mut **stream.get_mut(), bytes, seconds, number("rate"))?,
         _ => {}
     }
-    echo(&mut stream)
+    answer(&mut stream, path == "/sends")
 }
 
 fn field<'h>(head: &'h str, wanted: &str) -> Option<&'h str> {
@@ -164,9 +164,9 @@ fn mark_sent(stream: &mut dyn Stream, begins: bool, sent: u64) -> Result<(), Fai
     Ok(stream.write_all(&out)?)
 }
 
-/// Echoes messages until the client closes the connection.
-fn echo(stream: &mut BufReader<Box<dyn Stream>>) -> Result<(), Failure> {
-    let (mut payload, mut out) = (Vec::new(), Vec::new());
+/// Answers messages until the client closes the connection: each with its echo, or each burst with [`GO`].
+fn answer(stream: &mut BufReader<Box<dyn Stream>>, bursts: bool) -> Result<(), Failure> {
+    let (mut payload, mut out, mut received) = (Vec::new(), Vec::new(), 0);
     loop {
         let mut head = [0; 2];
         match stream.read_exact(&mut head) {
@@ -183,9 +183,14 @@ fn echo(stream: &mut BufReader<Box<dyn Stream>>) -> Result<(), Failure> {
         stream.read_exact(&mut key)?;
         payload.resize(length as usize, 0);
         stream.read_exact(&mut payload)?;
-        payload.iter_mut().zip(key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
         out.clear();
-        frame(head[0], &payload, &mut out);
+        received += 1;
+        if head[0] == CLOSE || !bursts {
+            payload.iter_mut().zip(key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
+            frame(head[0], &payload, &mut out);
+        } else if received % BURST == 0 {
+            frame(TEXT, GO, &mut out);
+        }
         stream.get_mut().write_all(&out)?;
         if head[0] == CLOSE {
             return Ok(stream.get_mut().end()?);

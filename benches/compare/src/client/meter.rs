@@ -16,6 +16,12 @@ pub const TIME_DIGITS: usize = 20;
 /// Begins the measurement. The messages before it warm up.
 pub const BEGIN: &[u8] = b"begin";
 
+/// Messages that a client sends before it waits for an answer, if it is measured sending.
+pub const BURST: usize = 32;
+
+/// The answer to a burst.
+pub const GO: &[u8] = b"go";
+
 /// Ends the measurement; followed by the number of messages since [`BEGIN`].
 pub const END: &[u8] = b"end ";
 
@@ -24,7 +30,7 @@ pub const END: &[u8] = b"end ";
 pub enum Next {
     /// Receives the next message.
     Receive,
-    /// Sends the [request](Meter::request), and receives its echo.
+    /// Sends [requests](Meter::request), as many as [`Meter::burst`] says, and receives the answer.
     Send,
     /// Ends.
     Stop,
@@ -34,7 +40,7 @@ pub enum Next {
 pub struct Meter {
     work: Work,
     bytes: usize,
-    /// Messages, round trips or connections since the beginning of the measurement.
+    /// Messages received or sent, round trips or connections since the beginning of the measurement.
     count: u64,
     cpu: Duration,
     /// The monotonic clock at the last request, and at the end of the warm-up and of the measurement of round trips.
@@ -65,12 +71,19 @@ impl Meter {
 
     /// Whether the client sends the first message.
     pub fn sends_first(&self) -> bool {
-        self.work == Work::Rounds
+        matches!(self.work, Work::Rounds | Work::Sends)
     }
 
-    /// The next message to send. The time of the call is the beginning of the round trip.
+    /// Messages to send at a time.
+    pub fn burst(&self) -> usize {
+        if self.work == Work::Sends { BURST } else { 1 }
+    }
+
+    /// The next message to send. The time of the call is the beginning of a round trip.
     pub fn request(&mut self) -> &str {
-        self.sent = monotonic();
+        if self.work == Work::Rounds {
+            self.sent = monotonic();
+        }
         &self.request
     }
 
@@ -94,6 +107,10 @@ impl Meter {
             self.begin();
             return Next::Receive;
         }
+        if payload == GO {
+            self.count += BURST as u64;
+            return self.send_until_end(monotonic());
+        }
         let sent = payload.strip_prefix(END).and_then(|count| str::from_utf8(count).ok()?.parse().ok());
         assert_eq!(sent, Some(self.count), "messages are missing");
         self.finish()
@@ -113,6 +130,10 @@ impl Meter {
         if self.measuring {
             self.latencies.saturating_record(now - self.sent);
         }
+        self.send_until_end(now)
+    }
+
+    fn send_until_end(&mut self, now: u64) -> Next {
         self.advance(now);
         if now >= self.end { self.finish() } else { Next::Send }
     }

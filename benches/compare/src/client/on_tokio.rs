@@ -16,7 +16,10 @@ use tokio::{
     net::TcpStream as TokioStream,
     runtime,
 };
-use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{crypto::ring, pki_types::ServerName},
+};
 
 use super::{ClientOptions, Meter, Work, tls_config};
 use crate::Failure;
@@ -51,7 +54,7 @@ pub trait TokioClient {
         options.refuse_busy_connects("tokio opens connections, and waits");
         let name = ServerName::try_from(options.host.clone())?;
         let tls = match &options.ca {
-            Some(ca) => Some(TlsConnector::from(Arc::new(tls_config(ca)?))),
+            Some(ca) => Some(TlsConnector::from(Arc::new(tls_config(ca, ring::default_provider())?))),
             None => None,
         };
         match (tls, options.busy) {
