@@ -12,7 +12,8 @@ COLOURS = {
     OURS: "#d6336c", CANARY: "#868e96", "uWebSockets": "#1c7ed6", "fastwebsockets": "#2f9e44",
     "tokio-tungstenite": "#f08c00", "sockudo-ws": "#9c36b5", "wtx": "#0c8599", "ws-rs": "#5c940d", "Node ws": "#495057",
     "em-websocket": "#c92a2a", "nginx": "#087f5b", "hyper": "#e8590c", "Node http": "#364fc7", "nexus-web": "#1c7ed6",
-    "BlockingSocket": "#f06595", "with aws-lc-rs": "#faa2c1", "boomnet": "#0c8599", "tungstenite": "#9c36b5", "yawc": "#5c940d",
+    "BlockingSocket": "#f06595", "with aws-lc-rs": "#faa2c1", "boomnet": "#0c8599", "tungstenite": "#9c36b5",
+    "yawc": "#5c940d",
 }
 OTHER = "#343a40"
 

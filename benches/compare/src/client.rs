@@ -11,8 +11,8 @@
 //! - `sends`: sends 32 text messages, waits for an answer of two bytes, and sends the next 32.
 //! - `connects`: opens a connection, ends it, and opens the next.
 //!
-//! With `--busy` the client polls without waiting. With `--aws-lc-rs` TLS uses that library in place of ring. A client prints one line of JSON to stdout and exits. It exits with
-//! status 2 if its library does not support an option.
+//! With `--busy` the client polls without waiting. With `--aws-lc-rs` TLS uses that library in place of ring. A client
+//! prints one line of JSON to stdout and exits. It exits with status 2 if its library does not support an option.
 
 mod meter;
 mod on_tokio;
