@@ -178,7 +178,15 @@ impl SocketOptions {
     /// Sets the options that an accepted socket does not inherit from its listener on Linux.
     pub(super) fn apply_to_accepted(&self, socket: &SockRef<'_>) -> io::Result<()> {
         // After the type of service, from which Linux derives a priority.
-        self.set_some("SO_PRIORITY", self.priority, |priority| system::set_priority(socket, priority))
+        match (self.priority, self.type_of_service) {
+            (Some(priority), _) => self.set("SO_PRIORITY", || system::set_priority(socket, priority)),
+            // The byte is inherited, but not the priority, which Linux derives when the byte changes.
+            (None, Some(byte)) => self.set("IP_TOS", || {
+                system::set_type_of_service(socket, 0)?;
+                system::set_type_of_service(socket, byte)
+            }),
+            (None, None) => Ok(()),
+        }
     }
 
     /// Chooses where an outgoing connection starts.

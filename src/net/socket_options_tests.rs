@@ -124,6 +124,15 @@ fn quick_acknowledgements_are_turned_on_again_by_each_read() {
     }
 }
 
+// regression: accepted sockets had the byte, and not the priority.
+#[test]
+fn priority_is_derived_from_the_type_of_service_on_both_sides() {
+    // Linux: interactive.
+    for socket in connected(&SocketOptions::new().type_of_service(Some(0x10)), "127.0.0.1").unwrap() {
+        assert_eq!((socket.tos_v4().unwrap(), socket.priority().unwrap()), (0x10, 6));
+    }
+}
+
 #[test]
 fn type_of_service_applies_to_ipv4_on_a_listener_for_both_families() {
     let options = SocketOptions::new().type_of_service(Some(0xb8));
