@@ -152,6 +152,7 @@ pub mod recording {
 mod send_status;
 mod server;
 mod setters;
+mod sources;
 pub mod testing {
     //! Tests of handlers without sockets and without real time.
     //!
@@ -168,8 +169,12 @@ mod tls_info;
 mod url;
 mod websocket;
 
+pub use mio;
 #[cfg(feature = "tls")]
 pub use rustls;
+#[cfg(all(unix, feature = "signals"))]
+#[doc(inline)]
+pub use sources::{Output, Process, ProcessConfig, ProcessHandler, signals};
 
 #[doc(no_inline)]
 pub use crate::buffer::Bytes;
@@ -186,7 +191,7 @@ pub use crate::protocol::{DeflateConfig, DeflateConfigError, DeflateParameters};
 pub use crate::{
     error::{ConnectError, Error, ListenError, PollError, Refusal, RemoteError},
     http::{BodyError, ForwardedHeaders, HeadError, HeadLimits, Request, origins::OriginError},
-    net::{Bind, BlockList, ConnectedSocket, SocketOptions},
+    net::{Bind, BlockList, ConnectedSocket, Interest, PollSource, Readiness, SocketOptions},
     network::{Network, NetworkError},
     peer_addr::PeerAddr,
     protocol::{
@@ -197,12 +202,14 @@ pub use crate::{
     },
     proxy::{Proxy, ProxyError},
     reactor::{
-        Attempt, ConnectionId, ConnectionStats, Durations, HistoryLimits, Hub, Latencies, ListenerId, Listening,
-        OutputLimits, Overflow, PanicPolicy, Published, Reactor, ReactorConfig, Reconnect, Remote, Replay, Retry,
-        SlowTurn, Stats, StoredEvent, Stream, StreamConfig, StreamHandler, TimerId, Turn, TurnPhase,
+        Attempt, ConnectionId, ConnectionStats, DeferError, Durations, HistoryLimits, Hub, Latencies, ListenerId,
+        Listening, OutputLimits, Overflow, PanicPolicy, Published, Reactor, ReactorConfig, Reconnect, Remote, Replay,
+        Retry, SlowTurn, Source, SourceHandler, SourceId, Stats, StoredEvent, Stream, StreamConfig, StreamHandler,
+        TimerId, Turn, TurnPhase,
     },
     send_status::SendStatus,
     server::{Body, BodyStream, Reply, Responder, Upgrade},
+    sources::{Datagram, DatagramConfig, DatagramHandler},
     tls_info::TlsInfo,
     url::{UrlError, UrlPart},
     websocket::{

@@ -9,7 +9,13 @@ use std::{
 };
 
 use self::sealed::Sealed;
-use super::{bind::Bind, connected_socket::ConnectedSocket, endpoint::Endpoint, socket_options::SocketOptions};
+use super::{
+    bind::Bind,
+    connected_socket::ConnectedSocket,
+    endpoint::Endpoint,
+    poll_source::{Interest, PollSource},
+    socket_options::SocketOptions,
+};
 use crate::peer_addr::PeerAddr;
 
 /// Readiness of a source. The fields are hints: only a read or a write shows the real state.
@@ -167,4 +173,31 @@ pub trait Kernel: Sealed + fmt::Debug {
     ///
     /// The connection is already broken.
     fn shutdown_write(&mut self, stream: &mut Self::Stream) -> io::Result<()>;
+
+    /// Registers a source of the application under `token`. Only the operating system has such sources.
+    ///
+    /// # Errors
+    ///
+    /// The system refused the registration.
+    fn watch(&mut self, _source: &mut dyn PollSource, _token: usize, _interest: Interest) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Registers a registered source for other events. Current readiness is reported again.
+    ///
+    /// # Errors
+    ///
+    /// The system refused the registration.
+    fn rewatch(&mut self, _source: &mut dyn PollSource, _token: usize, _interest: Interest) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Ends the events of a source.
+    ///
+    /// # Errors
+    ///
+    /// The source is not registered.
+    fn unwatch(&mut self, _source: &mut dyn PollSource) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }

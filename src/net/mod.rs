@@ -10,6 +10,7 @@ mod command_queue;
 mod connected_socket;
 mod endpoint;
 mod kernel;
+mod poll_source;
 #[cfg(feature = "proxy-protocol")]
 pub(crate) mod proxy_header;
 pub(crate) mod recording;
@@ -19,6 +20,7 @@ mod socket_options;
 #[cfg(all(test, target_os = "linux"))]
 mod socket_options_tests;
 mod system;
+mod thread_pool;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 /// Stand-in without the feature `tls`: no listener and no client has TLS.
@@ -48,9 +50,14 @@ pub use connected_socket::ConnectedSocket;
 pub use endpoint::Endpoint;
 pub(crate) use endpoint::scoped_address;
 pub use kernel::{Event, Kernel, Randomness, Readiness, Wake};
+pub(crate) use poll_source::UdpSocket;
+pub use poll_source::{Interest, PollSource};
+#[cfg(all(unix, feature = "signals"))]
+pub(crate) use poll_source::{PollToken, Registry, pipe};
 #[cfg(feature = "proxy-protocol")]
 pub use proxy_header::ProxyProtocol;
 pub use resolver::{Answer, Resolver};
 pub(crate) use resolver::{Answered, Answers, SystemResolver};
 pub use socket_options::SocketOptions;
 pub use system::{System, SystemListener, SystemStream};
+pub(crate) use thread_pool::ThreadPool;

@@ -1,15 +1,13 @@
 //! Name resolution, off the reactor's thread.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     io,
     net::{SocketAddr, ToSocketAddrs},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
-    thread,
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use super::{command_queue::CommandQueue, kernel::Wake};
+use super::{command_queue::CommandQueue, kernel::Wake, thread_pool::ThreadPool};
 
 /// Resolves names to addresses, for [`Reactor::set_resolver`](crate::Reactor::set_resolver).
 ///
@@ -113,102 +111,91 @@ impl Answers {
 }
 
 /// The system's resolver, called in up to [`THREADS`] threads, which start on demand and end when idle.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SystemResolver {
-    pool: Arc<LookupPool>,
+    pool: ThreadPool,
+    open: Arc<OpenLookups>,
 }
 
-/// Names that wait for a thread.
+/// Unanswered lookups. Equal ones share one call of the system.
 #[derive(Debug, Default)]
-struct LookupPool {
-    lookups: Mutex<Lookups>,
-    asked: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Lookups {
-    /// Unanswered lookups. Equal lookups share one call of the system.
-    open: HashMap<Lookup, Vec<Answer>>,
-    /// Lookups that no thread has taken yet.
-    waiting: VecDeque<Lookup>,
-    threads: usize,
-    idle: usize,
-}
+struct OpenLookups(Mutex<HashMap<Lookup, Vec<Answer>>>);
 
 /// A name, and the port for its addresses.
 type Lookup = (String, u16);
 
 const THREADS: usize = 4;
 
-/// Idle time after which a thread ends.
-const PATIENCE: Duration = Duration::from_secs(1);
+impl Default for SystemResolver {
+    fn default() -> Self {
+        SystemResolver { pool: ThreadPool::new("ws-reactor names", THREADS), open: Arc::default() }
+    }
+}
 
 impl Resolver for SystemResolver {
     fn resolve(&self, name: &str, port: u16, answer: Answer) {
-        let mut lookups = self.pool.lock();
         let lookup = (name.to_owned(), port);
-        if let Some(answers) = lookups.open.get_mut(&lookup) {
-            return answers.push(answer);
+        if !self.open.add(&lookup, answer) {
+            return;
         }
-        lookups.waiting.push_back(lookup.clone());
-        lookups.open.insert(lookup, vec![answer]);
-        if lookups.waiting.len() <= lookups.idle || lookups.threads == THREADS {
-            return self.pool.asked.notify_one();
-        }
-        let pool = Arc::clone(&self.pool);
-        match thread::Builder::new().name("ws-reactor names".to_owned()).spawn(move || pool.answer_all()) {
-            Ok(_) => lookups.threads += 1,
-            Err(error) => {
-                log::error!(target: "ws_reactor::net", "no thread to look up names: {error}");
-                if lookups.threads == 0 {
-                    lookups.waiting.clear();
-                    lookups.open.clear();
-                }
-            }
+        let (open, asked) = (Arc::clone(&self.open), lookup.clone());
+        if let Err(error) = self.pool.run(move || open.answer(&asked)) {
+            log::error!(target: "ws_reactor::net", "no thread to look up names: {error}");
+            // Dropped answers fail their look-ups.
+            drop(self.open.take(&lookup));
         }
     }
 }
 
-impl LookupPool {
-    fn lock(&self) -> MutexGuard<'_, Lookups> {
-        self.lookups.lock().unwrap_or_else(PoisonError::into_inner)
+impl OpenLookups {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Lookup, Vec<Answer>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers lookups until none arrives for a while.
-    fn answer_all(&self) {
-        while let Some(lookup) = self.next() {
-            let (name, port) = &lookup;
-            let found = (name.as_str(), *port).to_socket_addrs().map(Vec::from_iter);
-            let answers = self.lock().open.remove(&lookup).unwrap_or_default();
-            for answer in answers {
-                let found = found.as_ref().map(Vec::clone);
-                answer.give(found.map_err(|error| io::Error::new(error.kind(), error.to_string())));
-            }
+    /// Adds an answer to its lookup. Returns `true` if it is the first.
+    fn add(&self, lookup: &Lookup, answer: Answer) -> bool {
+        let mut open = self.lock();
+        if let Some(answers) = open.get_mut(lookup) {
+            answers.push(answer);
+            return false;
         }
+        open.insert(lookup.clone(), vec![answer]);
+        true
     }
 
-    /// The next lookup that is still wanted. `None`, and one thread less, if none arrives in time.
-    fn next(&self) -> Option<Lookup> {
-        let mut lookups = self.lock();
-        loop {
-            lookups.idle += 1;
-            let waited = self.asked.wait_timeout_while(lookups, PATIENCE, |lookups| lookups.waiting.is_empty());
-            (lookups, _) = waited.unwrap_or_else(PoisonError::into_inner);
-            lookups.idle -= 1;
-            let Some(next) = lookups.waiting.pop_front() else {
-                lookups.threads -= 1;
-                return None;
-            };
-            if lookups.open.get(&next).is_some_and(|answers| answers.iter().any(Answer::is_wanted)) {
-                return Some(next);
-            }
-            lookups.open.remove(&next);
+    fn take(&self, lookup: &Lookup) -> Vec<Answer> {
+        self.lock().remove(lookup).unwrap_or_default()
+    }
+
+    /// Removes a lookup if no answer to it is wanted. Returns whether it was removed.
+    fn take_unwanted(&self, lookup: &Lookup) -> bool {
+        let mut open = self.lock();
+        let is_unwanted = !open.get(lookup).is_some_and(|answers| answers.iter().any(Answer::is_wanted));
+        let answers = if is_unwanted { open.remove(lookup) } else { None };
+        // A dropped answer reports to the reactor.
+        drop(open);
+        drop(answers);
+        is_unwanted
+    }
+
+    /// Looks a name up, if anybody still wants it, and answers.
+    fn answer(&self, lookup: &Lookup) {
+        if self.take_unwanted(lookup) {
+            return;
+        }
+        let (name, port) = lookup;
+        let found = (name.as_str(), *port).to_socket_addrs().map(Vec::from_iter);
+        for answer in self.take(lookup) {
+            let found = found.as_ref().map(Vec::clone);
+            answer.give(found.map_err(|error| io::Error::new(error.kind(), error.to_string())));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     #[derive(Debug)]
@@ -247,24 +234,20 @@ mod tests {
     #[test]
     fn equal_lookups_are_resolved_once_and_withdrawn_lookups_not_at_all() {
         let (answers, cancel_token) = (Answers::new(Arc::new(NoWake)), Arc::default());
-        let pool = LookupPool::default();
-        let enqueue = |name: &str, answers: Vec<Answer>| {
-            let lookup = (name.to_owned(), 80);
-            pool.lock().waiting.push_back(lookup.clone());
-            pool.lock().open.insert(lookup, answers);
-        };
+        let open = OpenLookups::default();
+        let lookup = |name: &str| (name.to_owned(), 80);
         let withdrawn = Arc::default();
-        enqueue("nobody.invalid", vec![answers.expect(0, &withdrawn)]);
-        enqueue("::1", (1..=100).map(|lookup| answers.expect(lookup, &cancel_token)).collect());
+        assert!(open.add(&lookup("nobody.invalid"), answers.expect(0, &withdrawn)));
+        let firsts = (1..=100).filter(|number| open.add(&lookup("::1"), answers.expect(*number, &cancel_token)));
+        assert_eq!(firsts.count(), 1);
         drop(withdrawn);
-        pool.lock().threads = 1;
-        assert_eq!(pool.next(), Some(("::1".to_owned(), 80)), "the first lookup is withdrawn");
-        pool.lock().waiting.push_front(("::1".to_owned(), 80));
-        pool.answer_all();
+        open.answer(&lookup("nobody.invalid"));
+        assert_eq!(open.lock().len(), 1, "the first lookup is withdrawn");
+        open.answer(&lookup("::1"));
         let received = answers.take();
         assert_eq!(received.iter().filter(|(_, found)| found.is_ok()).count(), 100);
         assert!(received.iter().all(|(lookup, _)| *lookup != 0), "an answer that is not wanted does not arrive");
-        assert!(pool.lock().open.is_empty() && pool.lock().threads == 0);
+        assert!(open.lock().is_empty());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 #[cfg(unix)]
 use mio::net::UnixListener;
 use mio::{
-    Interest, Token,
+    Token,
     net::{TcpListener, TcpStream},
 };
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -23,6 +23,7 @@ use super::{
     connected_socket::ConnectedSocket,
     endpoint::Endpoint,
     kernel::{Event, Kernel, Randomness, Readiness, Wake, sealed::Sealed},
+    poll_source::{Interest, PollSource},
     socket_options::{SocketOptions, acknowledge_at_once},
     unix_socket,
 };
@@ -277,6 +278,18 @@ impl Kernel for System {
 
     fn shutdown_write(&mut self, stream: &mut SystemStream) -> io::Result<()> {
         stream.stream.shutdown(Shutdown::Write)
+    }
+
+    fn watch(&mut self, source: &mut dyn PollSource, token: usize, interest: Interest) -> io::Result<()> {
+        self.poll.registry().register(source, Token(token), interest)
+    }
+
+    fn rewatch(&mut self, source: &mut dyn PollSource, token: usize, interest: Interest) -> io::Result<()> {
+        self.poll.registry().reregister(source, Token(token), interest)
+    }
+
+    fn unwatch(&mut self, source: &mut dyn PollSource) -> io::Result<()> {
+        self.poll.registry().deregister(source)
     }
 }
 

@@ -222,7 +222,7 @@ impl<K: Kernel> Reactor<K> {
         let alone = match self.events[..] {
             [Event { token, readiness }] if readiness.readable => match Token::from(token) {
                 Token::Inbound(key) => self.hub.outbounds.at_mut(key).map(|outbound| Life::new(outbound)),
-                Token::Listener(_) | Token::Attempt(_) => None,
+                Token::Listener(_) | Token::Attempt(_) | Token::Source(_) => None,
             },
             _ => None,
         };

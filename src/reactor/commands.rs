@@ -66,6 +66,11 @@ impl<K: Kernel> Reactor<K> {
                     _ = self.hub.notify_topic_shared(&topic, Rc::from(event as Box<dyn Any>));
                 }
                 Command::Wake(id) => self.wake(id),
+                Command::Worked(key, outcome) => {
+                    if let Some(done) = self.hub.works.take(key) {
+                        self.call_hub(|hub| done(hub, outcome));
+                    }
+                }
             }
         }
     }
@@ -114,6 +119,7 @@ fn note_command(recording: &mut Recording, command: &Command, is_there: impl Fn(
         Command::Run(_) | Command::RunFor(..) => other("function"),
         Command::Notify(..) | Command::NotifyTopic(..) => other("event"),
         Command::Wake(_) => other("wake-up"),
+        Command::Worked(..) => other("result of a work"),
     };
     recording.note(&record);
 }

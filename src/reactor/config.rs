@@ -98,6 +98,15 @@ pub struct ReactorConfig {
     ///
     /// A command beyond the limit is refused with [`RemoteError::Full`](crate::RemoteError::Full).
     pub remote_commands: usize,
+    /// Threads for the works of [`Hub::defer`](crate::Hub::defer), at most. Default 4. They start with the first work.
+    ///
+    /// 0: works are done on the loop, one after the other. For tests in which each run has to be the same.
+    pub defer_threads: usize,
+    /// Works that may wait for a thread. Default 1024. A further one fails with
+    /// [`DeferError::Full`](crate::DeferError::Full).
+    pub defer_queue: usize,
+    /// `true` if a graceful [shutdown](crate::Hub::shutdown) waits for works, within its time-out. Default `true`.
+    pub shutdown_awaits_deferred: bool,
     /// Time after which a part of a turn leaves what is left to the next turn. Default 250 µs.
     ///
     /// The parts are: the input of one connection, the input of all, TLS handshakes, commands, timers and ticks,
@@ -135,6 +144,9 @@ impl Default for ReactorConfig {
             pool_bytes: 32 * 1024 * 1024,
             excess_output_bytes: 256 * 1024 * 1024,
             remote_commands: 65_536,
+            defer_threads: 4,
+            defer_queue: 1024,
+            shutdown_awaits_deferred: true,
             time_slice: Duration::from_micros(250),
             busy_poll: Duration::ZERO,
             time_callbacks: false,
@@ -165,6 +177,9 @@ impl ReactorConfig {
         pool_bytes: usize,
         excess_output_bytes: usize,
         remote_commands: usize,
+        defer_threads: usize,
+        defer_queue: usize,
+        shutdown_awaits_deferred: bool,
         time_slice: Duration,
         busy_poll: Duration,
         time_callbacks: bool,

@@ -6,11 +6,15 @@ use std::collections::VecDeque;
 use super::{
     dial::Dial,
     events::Events,
-    id::{ConnectionId, ListenerId},
+    id::{ConnectionId, ListenerId, SourceId},
     listen::{Opening, adopt::Adoption},
+    source::SourceEvent,
     timer::task::Tick,
 };
-use crate::net::tls::{TlsAcceptor, TlsConnector};
+use crate::net::{
+    Interest,
+    tls::{TlsAcceptor, TlsConnector},
+};
 
 /// A TLS handshake to start.
 pub(super) enum TlsStart {
@@ -52,6 +56,14 @@ deferred! {
     ticks: VecDeque<Tick>,
     /// Events of the application to deliver.
     events: Events,
+    /// Sources to watch.
+    new_sources: Vec<(SourceId, Interest)>,
+    /// Events of the application for sources.
+    source_events: VecDeque<SourceEvent>,
+    /// Sources that have asked for another call, each with the number of the turn in which it asked.
+    source_calls: VecDeque<(SourceId, u64)>,
+    /// Sources to remove.
+    removed_sources: Vec<SourceId>,
     /// Connected sockets to take over.
     adoptions: Vec<Adoption>,
     /// Listeners to open.

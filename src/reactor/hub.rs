@@ -30,8 +30,10 @@ use super::{
     recording::Recording,
     remote::{QueuedCommand, Remote},
     share::TimeSlice,
+    source::Sources,
     stats::Stats,
     timer::{later, task::Task, timers::Timers},
+    work::Works,
 };
 use crate::{
     buffer::Bytes,
@@ -81,6 +83,8 @@ pub struct Hub {
     pub(super) timers: Timers<Task>,
     pub(super) topics: Topics,
     pub(super) histories: Histories,
+    pub(super) sources: Sources,
+    pub(super) works: Works,
     pub(crate) pools: Pools,
     pub(super) now: Instant,
     pub(crate) time_slice: TimeSlice,
@@ -111,9 +115,11 @@ impl Hub {
     pub(super) fn new(config: &ReactorConfig, ids: IdSource, kernel: &mut impl Kernel) -> Self {
         Hub {
             outbounds: Outbounds::new(ids.clone()),
-            timers: Timers::new(ids),
+            timers: Timers::new(ids.clone()),
             topics: Topics::default(),
             histories: Histories::default(),
+            sources: Sources::new(ids),
+            works: Works::new(config),
             pools: Pools::new(config, kernel.random()),
             now: kernel.now(),
             time_slice: TimeSlice { length: config.time_slice, clock: kernel.running_clock() },

@@ -1,4 +1,4 @@
-//! Ids of connections, timers and listeners.
+//! Ids of connections, timers, listeners and sources.
 //!
 //! An id consists of a serial number, the number of its reactor, and a key. Serial and reactor number are unique in
 //! this process for ids of one kind, so a stale id, or an id of another reactor, never names a different object. The
@@ -62,6 +62,12 @@ id!(
     "listener "
 );
 
+id!(
+    /// Id of a source of events. An id is never reused: after the source was removed, its id names no other source.
+    SourceId,
+    "source "
+);
+
 impl ConnectionId {
     /// The id as a number, for floors that store it without knowing ids.
     pub(crate) fn to_bits(self) -> u128 {
@@ -100,6 +106,10 @@ impl IdSource {
 
     pub(crate) fn listener(&mut self, key: usize) -> ListenerId {
         ListenerId::new(self.reactor, self.next(), key)
+    }
+
+    pub(crate) fn source(&mut self, key: usize) -> SourceId {
+        SourceId::new(self.reactor, self.next(), key)
     }
 
     fn next(&mut self) -> NonZeroU64 {

@@ -35,6 +35,7 @@ mod shutdown;
 mod sim;
 mod slack;
 mod slow_turn;
+mod source;
 mod stats;
 mod stream;
 mod timer;
@@ -42,6 +43,7 @@ mod token;
 mod trim;
 mod turn_phase;
 mod waiting;
+mod work;
 
 use std::{
     collections::VecDeque,
@@ -67,7 +69,7 @@ pub use self::{
     connection::outbound::counts::ConnectionStats,
     dial::reconnect::{Attempt, Reconnect, Retry},
     hub::Hub,
-    id::{ConnectionId, ListenerId, TimerId},
+    id::{ConnectionId, ListenerId, SourceId, TimerId},
     latency::{Durations, Latencies},
     listen::Listening,
     publish::{
@@ -80,9 +82,11 @@ pub use self::{
     },
     remote::Remote,
     slow_turn::SlowTurn,
+    source::{Source, SourceHandler},
     stats::Stats,
     stream::{Stream, StreamHandler},
     turn_phase::TurnPhase,
+    work::DeferError,
 };
 pub(crate) use self::{
     connection::{ping_mark::PingProgress, state::Phase},
@@ -325,6 +329,7 @@ impl<K: Kernel> Reactor<K> {
         self.run_ticks();
         self.fire_timers();
         self.deliver_events();
+        self.advance_sources();
         self.open_and_close_listeners();
         self.advance_shutdown();
         self.compress_waiting();
@@ -363,6 +368,7 @@ impl<K: Kernel> Reactor<K> {
                 Token::Inbound(key) => self.on_readiness(key, *readiness),
                 Token::Listener(key) => self.listeners.mark_ready(key),
                 Token::Attempt(slot) => self.on_attempt(slot),
+                Token::Source(key) => self.on_source_ready(key, *readiness),
             }
             handled += 1;
         }
@@ -403,10 +409,10 @@ impl<K: Kernel> Reactor<K> {
         handled % EVENTS_PER_LOOK == EVENTS_PER_LOOK - 1 && self.hub.time_slice.is_over(began)
     }
 
-    /// Drops events that the last turn had no time for, of a connection that has ended: its key may be reused.
-    fn forget_events(&mut self, key: usize) {
+    /// Drops events that the last turn had no time for, of a connection or source that is gone: its key may be reused.
+    fn forget_events(&mut self, token: Token) {
         if !self.events.is_empty() {
-            self.events.retain(|event| Token::from(event.token) != Token::Inbound(key));
+            self.events.retain(|event| Token::from(event.token) != token);
         }
     }
 

@@ -25,7 +25,8 @@ pub(super) fn catch_panic<T>(policy: PanicPolicy, call: impl FnOnce() -> T) -> R
     })
 }
 
-fn message(payload: &(dyn Any + Send)) -> &str {
+/// The message of a panic.
+pub(super) fn message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

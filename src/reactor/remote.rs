@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{hub::Hub, id::ConnectionId};
+use super::{hub::Hub, id::ConnectionId, work::Outcome};
 use crate::{
     error::RemoteError,
     net::{CommandQueue, PushError},
@@ -25,6 +25,8 @@ pub(super) enum Command {
     Notify(ConnectionId, Box<dyn Any + Send>),
     NotifyTopic(String, Box<dyn Any + Send>),
     Wake(ConnectionId),
+    /// The result of the work with this key.
+    Worked(usize, Outcome),
 }
 
 /// A command in the queue.
@@ -46,6 +48,7 @@ impl fmt::Debug for Command {
             Command::Notify(id, _) => write!(formatter, "Notify({id})"),
             Command::NotifyTopic(topic, _) => write!(formatter, "NotifyTopic({topic:?})"),
             Command::Wake(id) => write!(formatter, "Wake({id})"),
+            Command::Worked(key, _) => write!(formatter, "Worked({key})"),
         }
     }
 }
@@ -102,8 +105,13 @@ impl Remote {
     /// As [`wake`](Self::wake), also while too many commands wait: for a caller that wakes a connection again only
     /// after the last wake-up has arrived.
     pub(crate) fn wake_surely(&self, id: ConnectionId) {
-        // Without a reactor there is no one to wake.
-        let _ = self.queue.push_beyond(self.queued(Command::Wake(id)));
+        self.push_surely(Command::Wake(id));
+    }
+
+    /// Queues a command also while too many wait.
+    pub(super) fn push_surely(&self, command: Command) {
+        // Without a reactor there is no one to execute it.
+        let _ = self.queue.push_beyond(self.queued(command));
     }
 
     fn push(&self, command: Command) -> Result<(), RemoteError> {

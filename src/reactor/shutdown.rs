@@ -17,6 +17,7 @@ impl<K: Kernel> Reactor<K> {
                         self.call(key, |handler, stream| handler.on_shutdown(stream));
                     }
                 }
+                self.shut_down_sources();
                 self.end_phase(TurnPhase::Accepting);
             }
             Running::Stopping => {
@@ -30,9 +31,11 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Ends the loop if a shutdown is in progress and no connection is left.
+    /// Ends the loop if a shutdown is in progress, and neither a connection nor a work to wait for is left.
     pub(super) fn finish_shutdown(&mut self) {
-        if matches!(self.hub.running, Running::ShuttingDown | Running::Stopping) && self.hub.outbounds.is_empty() {
+        let awaits_works = self.hub.running == Running::ShuttingDown && self.config.shutdown_awaits_deferred;
+        let is_ending = matches!(self.hub.running, Running::ShuttingDown | Running::Stopping);
+        if is_ending && self.hub.outbounds.is_empty() && (!awaits_works || self.hub.works.is_empty()) {
             if let Some(timer) = self.shutdown_timer.take() {
                 self.hub.timers.cancel(timer);
             }

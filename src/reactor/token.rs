@@ -6,6 +6,7 @@ pub(super) enum Token {
     Inbound(usize),
     Listener(usize),
     Attempt(usize),
+    Source(usize),
 }
 
 impl From<Token> for usize {
@@ -14,6 +15,7 @@ impl From<Token> for usize {
             Token::Inbound(key) => key << 2,
             Token::Listener(key) => key << 2 | 1,
             Token::Attempt(key) => key << 2 | 2,
+            Token::Source(key) => key << 2 | 3,
         }
     }
 }
@@ -23,7 +25,8 @@ impl From<usize> for Token {
         match token & 3 {
             0 => Token::Inbound(token >> 2),
             1 => Token::Listener(token >> 2),
-            _ => Token::Attempt(token >> 2),
+            2 => Token::Attempt(token >> 2),
+            _ => Token::Source(token >> 2),
         }
     }
 }

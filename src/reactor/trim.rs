@@ -95,6 +95,8 @@ impl super::Hub {
         self.timers.shrink();
         self.pools.contexts.borrow_mut().trim();
         self.topics.shrink();
+        self.sources.shrink();
+        self.works.shrink();
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The floors, each with the floors that it may import.
-const FLOORS: [(&str, &[&str]); 9] = [
+const FLOORS: [(&str, &[&str]); 10] = [
     ("buffer", &[]),
     ("url", &[]),
     ("http", &["buffer", "url"]),
@@ -16,6 +16,7 @@ const FLOORS: [(&str, &[&str]); 9] = [
     ("net", &[]),
     ("reactor", &["buffer", "error", "net", "protocol"]),
     ("server", &["buffer", "error", "http", "protocol", "reactor", "url"]),
+    ("sources", &["net", "reactor"]),
     ("websocket", &["buffer", "error", "http", "net", "protocol", "proxy", "reactor", "server", "url"]),
 ];
 
@@ -58,10 +59,12 @@ const PROTOCOL_IN_A_FILE: [(&str, &str); 4] = [
 ];
 
 /// The only places where a crate may be named.
-const DOORS: [(&str, &[&str]); 18] = [
+const DOORS: [(&str, &[&str]); 20] = [
     ("listenfd", &["net/bind.rs"]),
     ("ppp", &["net/proxy_header.rs"]),
-    ("mio", &["net/system.rs"]),
+    ("mio", &["net/poll_source.rs", "net/system.rs"]),
+    ("signal_hook", &["sources/process/running.rs", "sources/signals.rs"]),
+    ("signal_hook_mio", &["sources/process/running.rs", "sources/signals.rs"]),
     ("loom", &["net/command_queue.rs"]),
     (
         "socket2",
@@ -100,8 +103,10 @@ const CIRCLES: [&[&str]; 3] = [
         "reactor/listen/admission",
         "reactor/listen/adopt",
         "reactor/remote",
+        "reactor/source",
         "reactor/stream",
         "reactor/timer/task",
+        "reactor/work",
     ],
     // The end of a client's session begins its next connection.
     &["websocket/client/stream", "websocket/session"],

@@ -137,7 +137,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Removes a connection whose end was reported.
     fn remove_reported(&mut self, key: usize) {
-        self.forget_events(key);
+        self.forget_events(Token::Inbound(key));
         let inbound = self.inbounds.remove(key);
         let mut outbound = self.hub.outbounds.remove(key);
         self.hub.note(|recording| recording.on_removed(key, outbound.id.to_bits()));

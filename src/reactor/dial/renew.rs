@@ -15,6 +15,7 @@ use crate::{
         hub::Hub,
         id::ConnectionId,
         timer::task::Task,
+        token::Token,
     },
 };
 
@@ -72,7 +73,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Replaces both halves of a connection by those of a connection that is not established, under the same id.
     fn renew(&mut self, key: usize) -> ConnectionId {
-        self.forget_events(key);
+        self.forget_events(Token::Inbound(key));
         let outbound = &mut self.hub.outbounds[key];
         let id = outbound.id;
         for timer in outbound.renew(UNCONNECTED, &mut self.hub.pools) {

@@ -6,6 +6,8 @@ mod closing;
 #[cfg(all(feature = "deflate", feature = "tls"))]
 mod conflation;
 mod crowds;
+mod datagrams;
+mod defer;
 mod events;
 mod fairness;
 mod hand_over;
@@ -17,12 +19,18 @@ mod output;
 mod output_limits;
 mod panics;
 mod pongs;
+#[cfg(all(unix, feature = "signals"))]
+mod processes;
 mod publish;
 mod raw_streams;
 mod recording;
 mod remote;
 mod remote_threads;
+#[cfg(all(unix, feature = "signals"))]
+mod signals;
 mod slow_turn;
+#[cfg(unix)]
+mod sources;
 mod stale_events;
 mod stats;
 mod text_runs;

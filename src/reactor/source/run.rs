@@ -1,0 +1,135 @@
+//! The loop's part of sources: registering, calling and removing them.
+
+use std::{io, mem};
+
+use super::{After, Call, Registered, SourceEvent, SourceHandler};
+use crate::{
+    net::{Interest, Kernel, PollSource, Readiness},
+    reactor::{Reactor, id::SourceId, recording::Recording, share::Share, token::Token, turn_phase::TurnPhase},
+};
+
+/// Readiness of a source that has asked for another call.
+const ASKED: Readiness = Readiness { readable: true, writable: true, hangup: false, failed: false };
+
+impl<K: Kernel> Reactor<K> {
+    /// Watches a source of [`mio`](crate::mio); see [`SourceHandler`]. [`Hub::register`](crate::Hub::register) does the
+    /// same from a callback.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses to watch the source, for example because it is a regular file, or this reactor is not on the
+    /// operating system.
+    pub fn register<S: PollSource + 'static>(
+        &mut self,
+        source: S,
+        interest: Interest,
+        handler: impl SourceHandler<S> + 'static,
+    ) -> io::Result<SourceId> {
+        let id = self.hub.sources.insert(Box::new(Registered { source, handler }));
+        self.watch(id, interest).inspect_err(|_| drop(self.hub.sources.remove(id)))?;
+        Ok(id)
+    }
+
+    fn watch(&mut self, id: SourceId, interest: Interest) -> io::Result<()> {
+        let Some(entry) = self.hub.sources.get_mut(id).and_then(|slot| slot.entry.as_mut()) else { return Ok(()) };
+        self.kernel.watch(entry.source(), Token::Source(id.key()).into(), interest)
+    }
+
+    /// Calls the handler of a source that has an event.
+    #[cold]
+    pub(in crate::reactor) fn on_source_ready(&mut self, key: usize, readiness: Readiness) {
+        if let Some(id) = self.hub.sources.id_of(key) {
+            self.call_source(id, Call::Ready(readiness));
+        }
+    }
+
+    /// Calls the handlers of all sources when a shutdown begins.
+    pub(in crate::reactor) fn shut_down_sources(&mut self) {
+        for id in self.hub.sources.ids() {
+            self.call_source(id, Call::Shutdown);
+        }
+    }
+
+    /// Registers and removes sources, and calls those that have events of the application or have asked for a call.
+    #[inline]
+    pub(in crate::reactor) fn advance_sources(&mut self) {
+        let deferred = &self.hub.deferred;
+        if !deferred.new_sources.is_empty()
+            || !deferred.removed_sources.is_empty()
+            || !deferred.source_events.is_empty()
+            || !deferred.source_calls.is_empty()
+        {
+            self.advance_all_sources();
+            self.end_phase(TurnPhase::Events);
+        }
+    }
+
+    #[inline(never)]
+    fn advance_all_sources(&mut self) {
+        self.hub.note(Recording::on_activity);
+        for (id, interest) in mem::take(&mut self.hub.deferred.new_sources) {
+            if let Err(error) = self.watch(id, interest) {
+                self.fail_source(id, &error);
+            }
+        }
+        let waiting = self.hub.deferred.source_events.len();
+        let mut share = Share::new(waiting);
+        while share.take(&self.hub.time_slice)
+            && let Some(SourceEvent { id, value }) = self.hub.deferred.source_events.pop_front()
+        {
+            self.call_source(id, Call::Event(&*value));
+            self.drop_guarded(value);
+        }
+        let waiting = self.hub.deferred.source_calls.len();
+        let mut share = Share::new(waiting);
+        while share.take(&self.hub.time_slice)
+            && let Some((id, turn)) = self.hub.deferred.source_calls.front()
+            && *turn < self.hub.turn
+        {
+            let id = *id;
+            self.hub.deferred.source_calls.pop_front();
+            self.call_source(id, Call::Ready(ASKED));
+        }
+        for id in mem::take(&mut self.hub.deferred.removed_sources) {
+            self.remove_source(id);
+        }
+    }
+
+    fn call_source(&mut self, id: SourceId, call: Call<'_>) {
+        let Some(After { again, interest }) = self.run_source(id, call) else { return };
+        if let Some(interest) = interest
+            && let Some(entry) = self.hub.sources.get_mut(id).and_then(|slot| slot.entry.as_mut())
+            && let Err(error) = self.kernel.rewatch(entry.source(), Token::Source(id.key()).into(), interest)
+        {
+            return self.fail_source(id, &error);
+        }
+        if again {
+            self.hub.deferred.source_calls.push_back((id, self.hub.turn));
+        }
+    }
+
+    /// Calls a handler. `None` if the source is removed, or if the handler panics: it is removed then.
+    fn run_source(&mut self, id: SourceId, call: Call<'_>) -> Option<After> {
+        let mut entry = self.hub.sources.take(id)?;
+        let called = self.call_hub(|hub| entry.call(hub, id, call));
+        self.hub.sources.put_back(id, entry);
+        if called.is_none() {
+            self.hub.deregister(id);
+        }
+        called
+    }
+
+    fn fail_source(&mut self, id: SourceId, error: &io::Error) {
+        self.run_source(id, Call::Failed(error));
+        self.hub.deregister(id);
+    }
+
+    fn remove_source(&mut self, id: SourceId) {
+        if let Some(mut entry) = self.hub.sources.remove(id) {
+            // A source that was never watched is refused.
+            let _ = self.kernel.unwatch(entry.source());
+            self.drop_guarded(entry);
+            self.forget_events(Token::Source(id.key()));
+        }
+    }
+}

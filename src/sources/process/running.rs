@@ -1,0 +1,215 @@
+//! A child process with its pipes.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Read, Write},
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use signal_hook::consts::SIGCHLD;
+use signal_hook_mio::v1_0::Signals;
+
+use super::{Output, ProcessConfig, lines::Lines};
+use crate::{
+    net::{Interest, PollSource, PollToken, Registry, pipe},
+    send_status::SendStatus,
+};
+
+/// A child process with its pipes: one source of events.
+pub(super) struct Running {
+    pub(super) child: Child,
+    signals: Signals,
+    pub(super) input: Input,
+    pub(super) outputs: [Option<Piped>; 2],
+    pub(super) is_paused: bool,
+    pub(super) status: Option<ExitStatus>,
+    kill_on_drop: bool,
+}
+
+/// An output, until its end.
+pub(super) struct Piped {
+    pipe: pipe::Receiver,
+    output: Output,
+    /// `None` if output is delivered as it arrives.
+    lines: Option<Lines>,
+    /// It has bytes, or has not been read since an event.
+    pub(super) is_ready: bool,
+}
+
+impl Piped {
+    fn new(pipe: pipe::Receiver, output: Output, config: &ProcessConfig) -> io::Result<Self> {
+        pipe.set_nonblocking(true)?;
+        let lines = config.lines.then(|| Lines::new(config.max_line_bytes));
+        Ok(Piped { pipe, output, lines, is_ready: true })
+    }
+
+    /// Reads once. Returns the length, and whether the output is still open.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> (usize, bool) {
+        match self.pipe.read(buffer) {
+            Ok(length @ 1..) => (length, true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.is_ready = false;
+                (0, true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => (0, true),
+            // The end. A pipe has no other errors.
+            Ok(0) | Err(_) => (0, false),
+        }
+    }
+
+    /// Passes on what was read, and at the end of the output the last line.
+    pub(super) fn deliver(&mut self, data: &[u8], is_last: bool, mut deliver: impl FnMut(Output, &[u8])) {
+        let output = self.output;
+        match &mut self.lines {
+            Some(lines) => {
+                lines.push(data, |line| deliver(output, line));
+                if is_last {
+                    lines.finish(|line| deliver(output, line));
+                }
+            }
+            None if data.is_empty() => {}
+            None => deliver(output, data),
+        }
+    }
+}
+
+/// The standard input, and what waits for it.
+pub(super) struct Input {
+    /// `None` if it is closed.
+    pipe: Option<pipe::Sender>,
+    waiting: VecDeque<u8>,
+    most_bytes: usize,
+    /// It is closed when nothing waits.
+    is_closing: bool,
+    awaits_drain: bool,
+}
+
+impl Input {
+    /// Bytes that wait for the process.
+    pub(super) fn buffered(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Returns `true`, once, if input has drained after a write was told to wait.
+    pub(super) fn take_drain(&mut self) -> bool {
+        let has_drained = self.awaits_drain && self.waiting.is_empty() && self.pipe.is_some();
+        self.awaits_drain &= !has_drained;
+        has_drained
+    }
+
+    pub(super) fn write(&mut self, data: &[u8]) -> SendStatus {
+        if self.pipe.is_none() || self.is_closing {
+            return SendStatus::Closed;
+        }
+        if self.waiting.len() + data.len() > self.most_bytes {
+            self.awaits_drain = true;
+            return SendStatus::Dropped;
+        }
+        self.waiting.extend(data);
+        self.flush();
+        if self.pipe.is_none() {
+            return SendStatus::Closed;
+        }
+        let is_congested = self.waiting.len() >= self.most_bytes / 2 && !self.waiting.is_empty();
+        self.awaits_drain |= is_congested;
+        if is_congested { SendStatus::Congested } else { SendStatus::Queued }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.is_closing = true;
+        self.flush();
+    }
+
+    /// Writes what waits. A process that does not read any more closes its input.
+    pub(super) fn flush(&mut self) {
+        while let Some(pipe) = &mut self.pipe {
+            if self.waiting.is_empty() {
+                if self.is_closing {
+                    self.pipe = None;
+                }
+                return;
+            }
+            match pipe.write(self.waiting.as_slices().0) {
+                Ok(length) => drop(self.waiting.drain(..length)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.pipe = None;
+                    self.waiting.clear();
+                }
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Starts a process.
+    pub(super) fn start(mut command: Command, config: &ProcessConfig) -> io::Result<Self> {
+        // Before the process, whose end could be missed otherwise.
+        let signals = Signals::new([SIGCHLD])?;
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let input = child.stdin.take().map(pipe::Sender::from);
+        if let Some(input) = &input {
+            input.set_nonblocking(true)?;
+        }
+        let stdout = child.stdout.take().map(|pipe| Piped::new(pipe.into(), Output::Stdout, config)).transpose()?;
+        let stderr = child.stderr.take().map(|pipe| Piped::new(pipe.into(), Output::Stderr, config)).transpose()?;
+        let input = Input {
+            pipe: input,
+            waiting: VecDeque::new(),
+            most_bytes: config.stdin_bytes,
+            is_closing: false,
+            awaits_drain: false,
+        };
+        let (outputs, kill_on_drop) = ([stdout, stderr], config.kill_on_drop);
+        Ok(Running { child, signals, input, outputs, is_paused: false, status: None, kill_on_drop })
+    }
+
+    /// Has the outputs read again.
+    pub(super) fn mark_ready(&mut self) {
+        self.outputs.iter_mut().flatten().for_each(|piped| piped.is_ready = true);
+    }
+
+    /// Notes the end of the process, if it is one of the children that have ended.
+    pub(super) fn look_for_end(&mut self) {
+        if self.status.is_none() && self.signals.pending().count() > 0 {
+            self.status = self.child.try_wait().ok().flatten();
+            if self.status.is_some() {
+                // What it has written before its end is there.
+                self.mark_ready();
+            }
+        }
+    }
+}
+
+impl PollSource for Running {
+    fn register(&mut self, registry: &Registry, token: PollToken, _: Interest) -> io::Result<()> {
+        self.signals.register(registry, token, Interest::READABLE)?;
+        for output in self.outputs.iter_mut().flatten() {
+            output.pipe.register(registry, token, Interest::READABLE)?;
+        }
+        self.input.pipe.as_mut().map_or(Ok(()), |pipe| pipe.register(registry, token, Interest::WRITABLE))
+    }
+
+    fn reregister(&mut self, _: &Registry, _: PollToken, _: Interest) -> io::Result<()> {
+        // What is watched never changes.
+        Ok(())
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.signals.deregister(registry)?;
+        for output in self.outputs.iter_mut().flatten() {
+            output.pipe.deregister(registry)?;
+        }
+        self.input.pipe.as_mut().map_or(Ok(()), |pipe| pipe.deregister(registry))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.kill_on_drop && self.status.is_none() {
+            // A process that cannot be killed goes on.
+            let _ = self.child.kill().and_then(|()| self.child.wait());
+        }
+    }
+}
