@@ -203,9 +203,9 @@ pub use crate::{
     proxy::{Proxy, ProxyError},
     reactor::{
         Attempt, ConnectionId, ConnectionStats, DeferError, Durations, HistoryLimits, Hub, Latencies, ListenerId,
-        Listening, OutputLimits, Overflow, PanicPolicy, Published, Reactor, ReactorConfig, Reconnect, Remote, Replay,
-        Retry, SlowTurn, Source, SourceHandler, SourceId, Stats, StoredEvent, Stream, StreamConfig, StreamHandler,
-        TimerId, Turn, TurnPhase,
+        Listening, OutputLimits, Overflow, PanicPolicy, Published, Reactor, ReactorConfig, Reconnect, RelayEnded,
+        Remote, Replay, Retry, SlowTurn, Source, SourceHandler, SourceId, Stats, StoredEvent, Stream, StreamConfig,
+        StreamHandler, TimerId, Turn, TurnPhase,
     },
     send_status::SendStatus,
     server::{Body, BodyStream, Reply, Responder, Upgrade},

@@ -74,7 +74,8 @@ class Client:
         feeder = Running(FEEDER, self.tls, SECOND_CORE)
         try:
             url = feeder.url.replace("127.0.0.1", "localhost") if self.tls else feeder.url
-            command = ["taskset", "-c", "0", *self.command, url, *self.options, "--seconds", seconds]
+            program, *own = self.command
+            command = ["taskset", "-c", "0", program, url, *own, *self.options, "--seconds", seconds]
             done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
         finally:
             feeder.end()

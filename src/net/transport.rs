@@ -126,7 +126,10 @@ impl<S> Transport<S> {
     pub(crate) fn start_tls_as_server(&mut self, tls: &TlsAcceptor) -> io::Result<()> {
         match std::mem::replace(self, Transport::Dialing) {
             Transport::Plain(stream) => *self = Transport::accepted(stream, Some(tls))?,
-            other => *self = other,
+            other => {
+                *self = other;
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "TLS was started before"));
+            }
         }
         Ok(())
     }
@@ -205,6 +208,16 @@ impl<S> Transport<S> {
             Transport::Dialing | Transport::Plain(_) => Ok(true),
             #[cfg(feature = "tls")]
             Transport::Tls(session) => session.finish(kernel),
+        }
+    }
+
+    /// Announces the end of this side, as [`finish`](Self::finish), while input goes on.
+    #[cfg_attr(not(feature = "tls"), allow(unused_variables))]
+    pub(crate) fn end_output<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<bool> {
+        match self {
+            Transport::Dialing | Transport::Plain(_) => Ok(true),
+            #[cfg(feature = "tls")]
+            Transport::Tls(session) => session.end_output(kernel),
         }
     }
 

@@ -100,7 +100,7 @@ impl<K: Kernel> Reactor<K> {
     /// Carries out what a callback has requested.
     #[inline]
     pub(super) fn after_callback(&mut self, key: usize) {
-        self.start_tls();
+        self.convert();
         self.flush(key);
         self.hub.callback.leave();
         self.start_dials();
@@ -111,6 +111,7 @@ impl<K: Kernel> Reactor<K> {
         let hub = &mut self.hub;
         let result = catch_panic(self.config.panic_policy, || call(hub));
         self.hub.stats.panics += u64::from(result.is_err());
+        self.convert();
         self.start_dials();
         result.ok()
     }

@@ -4,6 +4,7 @@ use std::{io, time::Duration};
 
 use super::{
     connection::{
+        encoding::Encoding,
         reason::{End, in_order, unanswered_close},
         state::{Effect, Event, Phase},
     },
@@ -63,6 +64,25 @@ impl Hub {
         let event = if encoder.version().has_closing_handshake() { Event::CloseSent } else { Event::LastSent };
         self.begin_closing(id, event, unanswered_close(encoder.version(), code, reason, by));
         SendStatus::Queued
+    }
+
+    /// Ends the output of a raw stream once it is written, and goes on reading: the peer sees the end of the stream,
+    /// and may still send. When the peer ends its side as well, the connection ends. Later writes return
+    /// [`Closed`](SendStatus::Closed).
+    ///
+    /// If the peer has ended its side before, this is [`close`](Self::close).
+    ///
+    /// Returns [`Unsupported`](SendStatus::Unsupported) on a WebSocket and on an event stream.
+    pub fn end_output(&mut self, id: ConnectionId) -> SendStatus {
+        let Some(outbound) = self.outbounds.writable_mut(id) else { return SendStatus::Closed };
+        if outbound.encoding != Encoding::Raw || outbound.is_away() {
+            return outbound.unsupported();
+        }
+        if outbound.state.end_output() {
+            self.touch(id.key());
+            return SendStatus::Queued;
+        }
+        self.close_by(id, CloseCode::NORMAL, "", ClosedBy::Application)
     }
 
     /// Ends a connection at once, without a closing handshake. Queued output is lost. A client does not reconnect.
@@ -248,6 +268,7 @@ impl Hub {
         // Done now and not in `on_close`: if thousands of connections end at once, their publishes need not skip each
         // other.
         self.topics.leave_all(key);
+        self.end_relays_of(self.outbounds[key].id);
         self.deferred.closed.push(key);
     }
 

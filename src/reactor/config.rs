@@ -329,6 +329,13 @@ pub struct StreamConfig {
     ///
     /// No attempt follows when this application closed the connection, after close code 1000, or at shutdown.
     pub reconnect: Option<Reconnect>,
+    /// `true` if a raw stream stays open for output when the peer has ended its side. Default `false`: it is closed
+    /// once its output is written.
+    ///
+    /// [`StreamHandler::on_end`](crate::StreamHandler::on_end) is called then, and the handler closes the stream. For
+    /// protocols whose clients end their side after the request. [`Hub::end_output`](crate::Hub::end_output) ends this
+    /// side first, and needs no option.
+    pub allow_half_open: bool,
     /// Counters of messages and bytes for each connection. Default `false`: none. See
     /// [`ConnectionStats`](crate::ConnectionStats).
     ///
@@ -349,6 +356,7 @@ impl StreamConfig {
         tls_handshake_timeout: Duration,
         socket: SocketOptions,
         reconnect: Option<Reconnect>,
+        allow_half_open: bool,
         connection_stats: bool,
     }
 }
@@ -362,6 +370,7 @@ impl Default for StreamConfig {
             tls_handshake_timeout: Duration::from_secs(10),
             socket: SocketOptions::default(),
             reconnect: None,
+            allow_half_open: false,
             connection_stats: false,
         }
     }

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::{
+    conversion::Conversion,
     dial::Dial,
     events::Events,
     id::{ConnectionId, ListenerId, SourceId},
@@ -11,18 +12,7 @@ use super::{
     source::SourceEvent,
     timer::task::Tick,
 };
-use crate::net::{
-    Interest,
-    tls::{TlsAcceptor, TlsConnector},
-};
-
-/// A TLS handshake to start.
-pub(super) enum TlsStart {
-    /// With the server of this name.
-    Client(TlsConnector, String),
-    #[cfg_attr(not(all(feature = "proxy-protocol", feature = "tls")), allow(dead_code))]
-    Server(TlsAcceptor),
-}
+use crate::net::Interest;
 
 /// Declares the lists, so that a new one is a single line, and no list is left out of `is_empty` and `shrink`.
 macro_rules! deferred {
@@ -48,8 +38,8 @@ macro_rules! deferred {
 }
 
 deferred! {
-    /// Connections on which a TLS handshake is to start. Carried out after the callback.
-    starting_tls: Vec<(ConnectionId, TlsStart)>,
+    /// Changes of connections. Carried out after the callback.
+    conversions: Vec<(ConnectionId, Conversion)>,
     /// Outgoing connections to start. Carried out after the callback.
     dials: VecDeque<Dial>,
     /// Functions to call.

@@ -32,7 +32,11 @@ use super::{
     share::TimeSlice,
     source::Sources,
     stats::Stats,
-    timer::{later, task::Task, timers::Timers},
+    timer::{
+        later,
+        task::{Task, Tick},
+        timers::Timers,
+    },
     work::Works,
 };
 use crate::{
@@ -100,6 +104,8 @@ pub struct Hub {
     pub(super) deliveries_left: usize,
     pub(super) excess: Excess,
     pub(super) running: Running,
+    /// Called when the loop has ended, the last one first.
+    pub(super) shutdown_hooks: Vec<Tick>,
     /// Commands of other threads.
     pub(super) command_queue: Arc<CommandQueue<QueuedCommand>>,
     /// Unfinished handshakes of clients.
@@ -131,6 +137,7 @@ impl Hub {
             deliveries_left: 0,
             excess: Excess::new(config.excess_output_bytes),
             running: Running::Yes,
+            shutdown_hooks: Vec::new(),
             command_queue: Arc::new(CommandQueue::new(config.remote_commands, kernel.waker())),
             pending: Rc::default(),
             connection_counts: ConnectionCounts::default(),
@@ -198,28 +205,6 @@ impl Hub {
     /// Returns a handle for other threads.
     pub fn remote(&self) -> Remote {
         Remote::new(Arc::clone(&self.command_queue), self.time_slice.clock)
-    }
-
-    /// Ends the loop without closing handshakes.
-    ///
-    /// Listeners are closed, queued output is written once as far as the sockets take it, every connection is
-    /// terminated, and every `on_close` is called. Then [`Reactor::run`](crate::Reactor::run) returns.
-    pub fn stop(&mut self) {
-        self.running = Running::Stopping;
-    }
-
-    /// Ends the loop gracefully, within at most `timeout`.
-    ///
-    /// Listeners are closed. Each handler's [`on_shutdown`](crate::StreamHandler::on_shutdown) is called: a WebSocket
-    /// is closed with 1001, a raw stream once its output is written. [`Reactor::run`](crate::Reactor::run) returns when
-    /// the last connection has ended. After `timeout` the remaining connections are terminated as by
-    /// [`stop`](Self::stop).
-    ///
-    /// A second call has no effect.
-    pub fn shutdown(&mut self, timeout: Duration) {
-        if self.running == Running::Yes {
-            self.running = Running::ShutdownRequested(timeout);
-        }
     }
 
     /// Closes a listener in the course of this turn. Connections that it has accepted stay open.

@@ -18,6 +18,7 @@ mod calls;
 mod commands;
 mod config;
 mod connection;
+mod conversion;
 mod deferred;
 mod dial;
 mod events;
@@ -29,6 +30,7 @@ mod metrics;
 mod panic;
 mod pools;
 mod recording;
+mod relay;
 mod remote;
 mod share;
 mod shutdown;
@@ -80,6 +82,7 @@ pub use self::{
         playback::{Playback, replay},
         recorder::Recorder,
     },
+    relay::RelayEnded,
     remote::Remote,
     slow_turn::SlowTurn,
     source::{Source, SourceHandler},
@@ -317,6 +320,7 @@ impl<K: Kernel> Reactor<K> {
     #[inline(always)]
     fn work(&mut self) {
         self.begin_phases();
+        self.convert();
         self.start_dials();
         self.reset_delivery_budget();
         // Connections for which the last turn had no budget left are removed first.

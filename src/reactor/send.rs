@@ -124,7 +124,7 @@ impl Hub {
     /// Queues bytes on a raw stream. [`Unsupported`](SendStatus::Unsupported) on a WebSocket, also during its
     /// handshake.
     pub fn write(&mut self, id: ConnectionId, bytes: &[u8]) -> SendStatus {
-        let Some(outbound) = self.outbounds.open_mut(id) else { return SendStatus::Closed };
+        let Some(outbound) = self.outbounds.writable_mut(id) else { return SendStatus::Closed };
         if outbound.encoding != Encoding::Raw || outbound.is_away() {
             return outbound.unsupported();
         }

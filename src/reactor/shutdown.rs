@@ -1,7 +1,45 @@
 //! Shutdown of the loop: graceful, then at once.
 
-use super::{Reactor, hub::Running, recording::Recording, timer::task::Task, turn_phase::TurnPhase};
+use std::time::Duration;
+
+use super::{
+    Reactor,
+    hub::{Hub, Running},
+    recording::Recording,
+    timer::task::Task,
+    turn_phase::TurnPhase,
+};
 use crate::{net::Kernel, protocol::ClosedBy};
+
+impl Hub {
+    /// Ends the loop without closing handshakes.
+    ///
+    /// Listeners are closed, queued output is written once as far as the sockets take it, every connection is
+    /// terminated, and every `on_close` is called. Then [`Reactor::run`](crate::Reactor::run) returns.
+    pub fn stop(&mut self) {
+        self.running = Running::Stopping;
+    }
+
+    /// Ends the loop gracefully, within at most `timeout`.
+    ///
+    /// Listeners are closed. Each handler's [`on_shutdown`](crate::StreamHandler::on_shutdown) is called: a WebSocket
+    /// is closed with 1001, a raw stream once its output is written. [`Reactor::run`](crate::Reactor::run) returns when
+    /// the last connection has ended. After `timeout` the remaining connections are terminated as by
+    /// [`stop`](Self::stop).
+    ///
+    /// A second call has no effect.
+    pub fn shutdown(&mut self, timeout: Duration) {
+        if self.running == Running::Yes {
+            self.running = Running::ShutdownRequested(timeout);
+        }
+    }
+
+    /// Calls `call` once when the loop has ended, after the last `on_close` and before [`run`](crate::Reactor::run)
+    /// returns. The function that was added last is called first (EventMachine's `add_shutdown_hook`).
+    pub fn add_shutdown_hook(&mut self, call: impl FnOnce(&mut Hub) + 'static) {
+        self.shutdown_hooks.push(Box::new(call));
+    }
+}
 
 impl<K: Kernel> Reactor<K> {
     /// Takes the next step of a shutdown, if one is in progress.
@@ -42,6 +80,9 @@ impl<K: Kernel> Reactor<K> {
             // The last `on_close` may have called `stop`.
             self.close_listeners();
             self.hub.running = Running::Stopped;
+            while let Some(hook) = self.hub.shutdown_hooks.pop() {
+                self.call_hub(hook);
+            }
         }
     }
 }

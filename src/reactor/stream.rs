@@ -14,7 +14,7 @@ use super::{
     panic::{Panicked, catch_panic},
 };
 #[cfg(feature = "tls")]
-use crate::net::tls::TlsConnector;
+use crate::net::tls::{TlsAcceptor, TlsConnector};
 use crate::{
     error::Error,
     peer_addr::PeerAddr,
@@ -62,6 +62,13 @@ pub trait StreamHandler {
     /// [`Congested`](SendStatus::Congested) or [`Dropped`](SendStatus::Dropped). Sending may resume.
     fn on_drain(&mut self, stream: &mut Stream<'_>) {}
 
+    /// Called when the peer has ended its side of a raw stream that
+    /// [allows it](field@crate::StreamConfig::allow_half_open). No more data arrives, and output may still be sent. The
+    /// default closes the connection once its output is written.
+    fn on_end(&mut self, stream: &mut Stream<'_>) {
+        stream.close();
+    }
+
     /// Called when a timer set by [`Stream::set_timer`] or [`Stream::set_periodic_timer`] is due. Not called once the
     /// connection is closing.
     fn on_timer(&mut self, stream: &mut Stream<'_>, timer: TimerId) {}
@@ -87,7 +94,8 @@ pub trait StreamHandler {
 
     /// Called once, last, when the connection has ended.
     ///
-    /// When the peer ends its side of a raw stream, the connection ends once the queued output is written.
+    /// When the peer ends its side of a raw stream, the connection ends once the queued output is written, unless
+    /// [`StreamConfig::allow_half_open`](field@crate::StreamConfig::allow_half_open) is set.
     ///
     /// `reason.clean` says whether the stream ended in order, and `reason.by` names the cause. A raw stream carries no
     /// close code; `reason.code` is 1005 for an end in order or a closing that timed out, 1013 for a slow reader, and
@@ -120,6 +128,10 @@ impl<H: StreamHandler + ?Sized> StreamHandler for Box<H> {
 
     fn on_drain(&mut self, stream: &mut Stream<'_>) {
         (**self).on_drain(stream);
+    }
+
+    fn on_end(&mut self, stream: &mut Stream<'_>) {
+        (**self).on_end(stream);
     }
 
     fn on_timer(&mut self, stream: &mut Stream<'_>, timer: TimerId) {
@@ -189,6 +201,32 @@ impl<'a> Stream<'a> {
         self.hub.start_tls(self.id, Some(tls), name);
     }
 
+    /// Starts TLS right after this callback, as the server, when the client has asked for it (STARTTLS). What was
+    /// written before leaves as plaintext; later output waits for the handshake.
+    ///
+    /// A failure ends the connection: `on_error` and `on_close` follow. Such failures are bytes handed back by
+    /// [`unread`](Self::unread) in the same callback, because they arrived before TLS, and earlier output that the
+    /// system does not take at once.
+    ///
+    /// ```
+    /// use ws_reactor::{Stream, StreamHandler, TlsAcceptor};
+    ///
+    /// struct Mail(TlsAcceptor);
+    ///
+    /// impl StreamHandler for Mail {
+    ///     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+    ///         if data == b"STARTTLS\r\n" {
+    ///             stream.write(b"220 ready\r\n");
+    ///             stream.start_tls_as_server(&self.0);
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn start_tls_as_server(&mut self, tls: &TlsAcceptor) {
+        self.hub.start_tls_as_server(self.id, tls);
+    }
+
     /// Queues bytes; see [`Hub::write`].
     pub fn write(&mut self, bytes: &[u8]) -> SendStatus {
         self.hub.write(self.id, bytes)
@@ -256,6 +294,11 @@ impl<'a> Stream<'a> {
     /// Closes the connection once its output is written. No more data is delivered. See [`Hub::close`].
     pub fn close(&mut self) {
         self.hub.close(self.id, CloseCode::NORMAL, "");
+    }
+
+    /// Ends the output once it is written, and goes on reading; see [`Hub::end_output`].
+    pub fn end_output(&mut self) -> SendStatus {
+        self.hub.end_output(self.id)
     }
 
     /// Ends the connection at once. Queued output is lost. See [`Hub::terminate`].

@@ -95,6 +95,7 @@ const CIRCLES: [&[&str]; 3] = [
     // The Hub stores callbacks, which get the Hub.
     &[
         "reactor/callback_scope",
+        "reactor/conversion",
         "reactor/deferred",
         "reactor/dial",
         "reactor/events",
@@ -102,6 +103,7 @@ const CIRCLES: [&[&str]; 3] = [
         "reactor/listen",
         "reactor/listen/admission",
         "reactor/listen/adopt",
+        "reactor/relay",
         "reactor/remote",
         "reactor/source",
         "reactor/stream",

@@ -304,12 +304,21 @@ impl<S> Session<S> {
         held.saturating_sub(own)
     }
 
-    /// Sends a close_notify. `false` if the kernel does not take the record yet.
+    /// Sends a close_notify. `false` if the kernel does not take the record yet. Later input is ignored.
     pub(crate) fn finish<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<bool> {
+        self.finished = true;
+        Ok(self.notify_end(kernel)? && self.carrier.finish(kernel)?)
+    }
+
+    /// Sends a close_notify, as [`finish`](Self::finish), while input goes on (RFC 8446 §6.1).
+    pub(crate) fn end_output<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<bool> {
+        Ok(self.notify_end(kernel)? && self.carrier.end_output(kernel)?)
+    }
+
+    fn notify_end<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<bool> {
         // Repeated calls send one close_notify.
         self.tls.send_close_notify();
-        self.finished = true;
-        Ok(!self.flush(kernel)?.blocked && self.carrier.finish(kernel)?)
+        Ok(!self.flush(kernel)?.blocked)
     }
 
     pub(crate) fn shutdown_write<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<()> {

@@ -18,6 +18,7 @@ mod read;
 mod read_plan;
 pub(super) mod reader;
 pub(super) mod reason;
+pub(super) mod relaying;
 pub(super) mod state;
 mod tls;
 mod write;

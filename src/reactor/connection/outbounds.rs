@@ -66,6 +66,11 @@ impl Outbounds {
         self.slab.get_mut(id.key()).filter(|outbound| outbound.id == id && outbound.state.is_open())
     }
 
+    /// The half of an open stream whose output has not ended.
+    pub(in crate::reactor) fn writable_mut(&mut self, id: ConnectionId) -> Option<&mut Outbound> {
+        self.open_mut(id).filter(|outbound| !outbound.state.is_output_ended())
+    }
+
     /// The half at a key.
     #[inline]
     pub(in crate::reactor) fn at_mut(&mut self, key: usize) -> Option<&mut Outbound> {

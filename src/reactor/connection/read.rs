@@ -128,10 +128,15 @@ impl<K: Kernel> Reactor<K> {
 
     /// Handles the end of the peer's side.
     fn on_eof(&mut self, key: usize) {
-        let inbound = &mut self.inbounds[key];
+        self.hub.note(|recording| recording.on_end(key));
+        let (inbound, outbound) = (&mut self.inbounds[key], &mut self.hub.outbounds[key]);
+        if outbound.allows_half_open() && outbound.state.end_input() {
+            // The next read, when the stream is closing, finds the end again.
+            inbound.readable = true;
+            return self.call(key, |handler, stream| handler.on_end(stream));
+        }
         inbound.readable = false;
         let held = inbound.transport.holds_output();
-        self.hub.note(|recording| recording.on_end(key));
         self.hub.on_end_of_input(key, held);
     }
 

@@ -24,7 +24,11 @@
 //! | EndOfInput, unsent, raw   | Draining    | Draining    | Closed    | Draining  | Draining    | -      |
 //! | Written                   | -           | -           | Closed    | =         | -           | -      |
 //! | Written, unread           | -           | -           | Lingering | =         | -           | -      |
+//! | HalfWritten               | =           | -           | -         | -         | -           | -      |
 //! | Ended                     | Closed      | Closed      | Closed    | Closed    | Closed      | -      |
+//!
+//! A raw stream that allows it may be open in one direction only: then one side has ended, and the phase is still Open.
+//! `HalfWritten` shuts our side down.
 //!
 //! # Timers
 //!
@@ -113,6 +117,8 @@ pub(in crate::reactor) enum Event {
     EndOfInput { unsent: bool, raw: bool },
     /// The system has taken all output. `unread`: input waits.
     Written { unread: bool },
+    /// The system has taken all output of a stream whose output ends here while its input goes on.
+    HalfWritten,
     /// The connection was terminated, timed out, or its transport failed.
     Ended,
 }
@@ -132,6 +138,14 @@ pub(in crate::reactor) enum Effect {
     Remove,
 }
 
+/// The side of an open raw stream that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Half {
+    Neither,
+    Input,
+    Output,
+}
+
 /// How far a connection is established.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
@@ -147,6 +161,7 @@ enum Reach {
 pub(in crate::reactor) struct State {
     phase: Phase,
     reach: Reach,
+    half: Half,
     /// Our side of the stream was shut down.
     shut: bool,
     /// The application has ended the connection, or is about to.
@@ -165,6 +180,7 @@ impl State {
         State {
             phase: Phase::Open,
             reach: Reach::Connected,
+            half: Half::Neither,
             shut: false,
             closed_by_app: false,
             paused: false,
@@ -197,6 +213,29 @@ impl State {
     /// The connection is established.
     pub(in crate::reactor) fn on_connected(&mut self) {
         self.reach = Reach::Connected;
+    }
+
+    /// The peer has ended its side. Returns `true` if the stream stays open for output.
+    pub(in crate::reactor) fn end_input(&mut self) -> bool {
+        let stays = self.phase == Phase::Open && self.half == Half::Neither;
+        if stays {
+            self.half = Half::Input;
+        }
+        stays
+    }
+
+    /// Our side ends once its output is written. Returns `true` if the stream stays open for input.
+    pub(in crate::reactor) fn end_output(&mut self) -> bool {
+        let stays = self.half == Half::Neither;
+        if stays {
+            self.half = Half::Output;
+        }
+        stays
+    }
+
+    /// Returns `true` if no more output is accepted on an open stream.
+    pub(in crate::reactor) fn is_output_ended(&self) -> bool {
+        self.half == Half::Output
     }
 
     /// The application ends the connection, even if the connection has ended already: a client does not reconnect.
@@ -255,7 +294,7 @@ impl State {
     #[inline]
     pub(in crate::reactor) fn may_read(&self, allowed: impl FnOnce() -> bool) -> bool {
         match self.phase {
-            Phase::Open => !self.paused && (!self.awaits_drain || allowed()),
+            Phase::Open => !self.paused && self.half != Half::Input && (!self.awaits_drain || allowed()),
             // The peer's close frame has to be found even if the application has paused reading.
             Phase::Closing | Phase::Lingering | Phase::AwaitingEof => true,
             Phase::Draining | Phase::Closed => false,
@@ -283,7 +322,12 @@ impl State {
 
     /// Returns `true` if our side of the stream ends once all output is written.
     pub(in crate::reactor) fn ends_when_written(&self) -> bool {
-        matches!(self.phase, Phase::Draining | Phase::Lingering) && !self.shut
+        let ends = match self.phase {
+            Phase::Draining | Phase::Lingering => true,
+            Phase::Open => self.half == Half::Output,
+            _ => false,
+        };
+        ends && !self.shut
     }
 
     /// Returns `true` if our side of the stream was shut down.
@@ -325,124 +369,11 @@ fn transition(phase: Phase, event: Event) -> Option<(Phase, Effect)> {
         (Draining, Event::Written { unread: true }) => (Lingering, ShutDown),
         (Draining, Event::Written { unread: false }) => (Closed, Remove),
         (Lingering, Event::Written { .. }) => (Lingering, ShutDown),
+        (Open, Event::HalfWritten) => (Open, ShutDown),
         _ => return None,
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PHASES: [Phase; 6] =
-        [Phase::Open, Phase::Closing, Phase::Draining, Phase::Lingering, Phase::AwaitingEof, Phase::Closed];
-
-    const EVENTS: [(&str, Event); 11] = [
-        ("CloseSent", Event::CloseSent),
-        ("LastSent", Event::LastSent),
-        ("CloseReceived, we end", Event::CloseReceived { peer_ends: false }),
-        ("CloseReceived, peer ends", Event::CloseReceived { peer_ends: true }),
-        ("SlowReader", Event::SlowReader),
-        ("EndOfInput", Event::EndOfInput { unsent: false, raw: false }),
-        ("EndOfInput, unsent", Event::EndOfInput { unsent: true, raw: false }),
-        ("EndOfInput, unsent, raw", Event::EndOfInput { unsent: true, raw: true }),
-        ("Written", Event::Written { unread: false }),
-        ("Written, unread", Event::Written { unread: true }),
-        ("Ended", Event::Ended),
-    ];
-
-    fn in_phase(phase: Phase) -> State {
-        State { phase, ..State::connected() }
-    }
-
-    /// Cells of the table in the documentation of this file: by event, then by phase.
-    fn documented() -> Vec<(String, Vec<String>)> {
-        let rows =
-            include_str!("state.rs").lines().filter_map(|line| line.strip_prefix("//! |")).take(EVENTS.len() + 2);
-        rows.skip(2)
-            .map(|row| {
-                let mut cells = row.split('|').map(|cell| cell.trim().to_owned());
-                let event = cells.next().unwrap_or_default();
-                (event, cells.take(PHASES.len()).collect())
-            })
-            .collect()
-    }
-
-    #[test]
-    fn every_event_in_every_phase_has_the_outcome_of_the_documented_table() {
-        let table = documented();
-        assert_eq!(table.len(), EVENTS.len());
-        for ((name, event), (documented_name, cells)) in EVENTS.iter().zip(table) {
-            assert_eq!(*name, documented_name);
-            for (phase, cell) in PHASES.iter().zip(cells) {
-                let mut state = in_phase(*phase);
-                let effect = state.on(*event);
-                let outcome = match effect {
-                    Effect::Nothing => "-".to_owned(),
-                    Effect::ShutDown if state.phase == *phase => "=".to_owned(),
-                    _ => format!("{:?}", state.phase),
-                };
-                assert_eq!(outcome, cell, "{name} in {phase:?}");
-                assert_eq!(effect == Effect::Remove, state.is_closed() && *phase != Phase::Closed, "{name}, {phase:?}");
-                assert_eq!(effect == Effect::ShutDown, state.shut, "{name} in {phase:?}");
-                let begins = matches!(phase, Phase::Open | Phase::Closing) && !state.is_open() && !state.is_closed();
-                let keeps_reason = matches!(event, Event::SlowReader)
-                    || matches!(event, Event::EndOfInput { .. }) && *phase == Phase::Closing;
-                assert_eq!(effect == Effect::BeginClosing, begins && !keeps_reason && state.phase != *phase);
-            }
-        }
-    }
-
-    #[test]
-    fn output_is_shut_down_once() {
-        let mut state = in_phase(Phase::Lingering);
-        assert!(state.ends_when_written());
-        assert_eq!(state.on(Event::Written { unread: false }), Effect::ShutDown);
-        assert!(state.is_shut() && !state.ends_when_written());
-        assert_eq!(state.on(Event::Written { unread: false }), Effect::Nothing);
-    }
-
-    #[test]
-    fn every_phase_is_reachable_from_open_and_can_end() {
-        let mut reached = vec![Phase::Open];
-        let mut index = 0;
-        while let Some(phase) = reached.get(index).copied() {
-            index += 1;
-            for (_, event) in EVENTS {
-                let mut state = in_phase(phase);
-                state.on(event);
-                assert!(phase == Phase::Open || !state.is_open(), "{event:?} opens {phase:?} again");
-                if !reached.contains(&state.phase()) {
-                    reached.push(state.phase());
-                }
-            }
-            assert_eq!(in_phase(phase).on(Event::Ended) == Effect::Remove, phase != Phase::Closed);
-        }
-        assert_eq!(reached.len(), PHASES.len(), "{reached:?}");
-    }
-
-    #[test]
-    fn closing_connection_is_read_even_if_it_is_paused() {
-        let never = || false;
-        let mut state = State::connected();
-        assert!(state.may_read(never));
-        state.pause();
-        assert!(!state.may_read(never) && !state.may_read(|| true));
-        for (phase, read) in PHASES.into_iter().zip([false, true, false, true, true, false]) {
-            assert_eq!(State { phase, ..state }.may_read(never), read, "{phase:?}");
-        }
-        assert!(state.resume() && !state.resume());
-        assert!(state.may_read(never) && state.is_reread_due());
-    }
-
-    #[test]
-    fn output_above_its_mark_stops_reading_unless_the_output_rule_allows_it() {
-        let mut state = State::connected();
-        state.await_drain();
-        assert!(state.is_held_by_output() && !state.may_read(|| false) && state.may_read(|| true));
-        state.pause();
-        assert!(!state.is_held_by_output() && !state.may_read(|| true));
-        state.resume();
-        assert!(state.on_drained() && !state.on_drained());
-        assert!(state.may_read(|| false));
-    }
-}
+#[path = "state_tests.rs"]
+mod tests;

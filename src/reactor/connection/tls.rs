@@ -1,30 +1,27 @@
 //! TLS handshakes: starting, queueing and timing out.
 
-use std::mem;
+use std::{io, mem};
 
-#[cfg(feature = "proxy-protocol")]
-use crate::net::tls::TlsAcceptor;
 use crate::{
-    net::{Kernel, tls::TlsConnector},
-    reactor::{
-        Hub, Reactor, connection::state::Phase, deferred::TlsStart, id::ConnectionId, share::Share,
-        turn_phase::TurnPhase,
+    net::{
+        Kernel,
+        tls::{TlsAcceptor, TlsConnector},
     },
+    reactor::{Hub, Reactor, conversion::Conversion, id::ConnectionId, share::Share, turn_phase::TurnPhase},
 };
 
 impl Hub {
     /// Starts TLS as a client on an established connection, right after this callback, if `tls` is given. Output waits
     /// for the handshake.
     pub(crate) fn start_tls(&mut self, id: ConnectionId, tls: Option<&TlsConnector>, name: &str) {
-        let start = |tls: &TlsConnector| (id, TlsStart::Client(tls.clone(), name.to_owned()));
-        self.deferred.starting_tls.extend(tls.map(start));
+        let start = |tls: &TlsConnector| (id, Conversion::TlsClient(tls.clone(), name.to_owned()));
+        self.deferred.conversions.extend(tls.map(start));
     }
 
-    /// Starts TLS as a server right after this callback, which has handed the connection over. Bytes that the callback
-    /// has handed on belong to TLS.
-    #[cfg(all(feature = "proxy-protocol", feature = "tls"))]
+    /// Starts TLS as a server right after this callback. Bytes that the callback has handed on belong to TLS.
+    #[cfg(feature = "tls")]
     pub(in crate::reactor) fn start_tls_as_server(&mut self, id: ConnectionId, tls: &TlsAcceptor) {
-        self.deferred.starting_tls.push((id, TlsStart::Server(tls.clone())));
+        self.deferred.conversions.push((id, Conversion::TlsServer(tls.clone())));
     }
 
     /// Without the feature there is no TLS to start.
@@ -55,36 +52,30 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Starts TLS on the connections that have requested it.
-    #[inline]
-    pub(in crate::reactor) fn start_tls(&mut self) {
-        if !self.hub.deferred.starting_tls.is_empty() {
-            self.start_requested_tls();
-        }
+    /// Starts TLS as the client of the server `name`.
+    pub(in crate::reactor) fn start_tls_client(&mut self, id: ConnectionId, tls: &TlsConnector, name: &str) {
+        let Some(inbound) = self.inbounds.get_mut(id.key()) else { return };
+        let started = inbound.transport.start_tls(tls, name);
+        self.on_tls_started(id.key(), started);
     }
 
-    #[cold]
-    fn start_requested_tls(&mut self) {
-        let starting = mem::take(&mut self.hub.deferred.starting_tls);
-        if self.hub.is_playback() {
-            // These bytes are ciphertext; the plaintext has records of its own.
-            if starting.iter().any(|(_, start)| matches!(start, TlsStart::Server(_))) {
-                self.hub.callback.handed_on.clear();
-            }
-            return;
+    /// Starts TLS as the server. What was written before is plaintext, and leaves first.
+    pub(in crate::reactor) fn start_tls_server(&mut self, id: ConnectionId, tls: &TlsAcceptor) {
+        self.flush(id.key());
+        let is_written = self.hub.outbound(id).is_some_and(|outbound| outbound.queued() == 0);
+        let Some(inbound) = self.inbounds.get_mut(id.key()) else { return };
+        let started = match is_written {
+            true => inbound.transport.start_tls_as_server(tls),
+            false => Err(io::Error::new(io::ErrorKind::WouldBlock, "output before TLS was not taken by the system")),
+        };
+        self.on_tls_started(id.key(), started);
+    }
+
+    fn on_tls_started(&mut self, key: usize, started: io::Result<()>) {
+        if let Err(error) = started {
+            self.hub.mark_failed(key, error);
         }
-        for (id, start) in starting {
-            let (key, alive) = (id.key(), self.hub.phase(id) == Phase::Open);
-            let Some(inbound) = self.inbounds.get_mut(key).filter(|_| alive) else { continue };
-            let started = match start {
-                TlsStart::Client(tls, name) => inbound.transport.start_tls(&tls, &name),
-                TlsStart::Server(tls) => inbound.transport.start_tls_as_server(&tls),
-            };
-            if let Err(error) = started {
-                self.hub.mark_failed(key, error);
-            }
-            self.limit_tls_handshake(key);
-        }
+        self.limit_tls_handshake(key);
     }
 
     /// Queues the connection for a step of its TLS handshake.

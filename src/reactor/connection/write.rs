@@ -144,7 +144,12 @@ impl<K: Kernel> Reactor<K> {
         if buffered > 0 || !outbound.state.ends_when_written() || inbound.transport.holds_output() {
             return;
         }
-        match inbound.transport.finish(&mut self.kernel) {
+        let is_half = outbound.state.is_open();
+        let finished = match is_half {
+            true => inbound.transport.end_output(&mut self.kernel),
+            false => inbound.transport.finish(&mut self.kernel),
+        };
+        match finished {
             Ok(true) => {}
             Ok(false) => {
                 outbound.blocked = true;
@@ -152,7 +157,8 @@ impl<K: Kernel> Reactor<K> {
             }
             Err(error) => return self.hub.mark_closed(key, ClosedBy::Network(error.kind())),
         }
-        if self.hub.apply(key, Event::Written { unread: inbound.readable }, ClosedBy::Peer) != Effect::ShutDown {
+        let event = if is_half { Event::HalfWritten } else { Event::Written { unread: inbound.readable } };
+        if self.hub.apply(key, event, ClosedBy::Peer) != Effect::ShutDown {
             return;
         }
         if let Err(error) = inbound.transport.shutdown_write(&mut self.kernel) {
@@ -256,6 +262,7 @@ impl<K: Kernel> Reactor<K> {
             if outbound.state.is_open() && !outbound.state.awaits_drain() {
                 self.call(key, |handler, stream| handler.on_drain(stream));
             }
+            self.hub.resume_relays_to(id);
             if let Some(outbound) = self.hub.outbounds.at_mut(key) {
                 outbound.state.expect_reread();
             }

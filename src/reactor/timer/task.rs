@@ -104,6 +104,25 @@ impl Hub {
         self.timers.insert(next, Task::Periodic(Box::new(Interval { every, next, call: Some(Box::new(call)) })))
     }
 
+    /// Changes the period of a periodic timer of the Hub or of a connection. The next call follows `every` after the
+    /// start of this turn. A period of zero counts as 1 µs.
+    ///
+    /// Returns `false` if the timer is not periodic, or was cancelled.
+    pub fn set_timer_interval(&mut self, timer: TimerId, every: Duration) -> bool {
+        let (now, every) = (self.now, every.max(SHORTEST_PERIOD));
+        let next = later(now, every);
+        match self.timers.value_mut(timer) {
+            Some(Task::Periodic(interval)) => {
+                interval.every = every;
+                // After its own call, the loop advances the time by the new period.
+                interval.next = if interval.call.is_some() { next } else { now };
+            }
+            Some(Task::ConnectionInterval(interval)) => (interval.every, interval.next) = (every, next),
+            _ => return false,
+        }
+        self.timers.reschedule(timer, next)
+    }
+
     /// Cancels a timer of the Hub or of a connection. A periodic timer may be cancelled by its own call.
     ///
     /// Returns `false` if the timer has fired or was cancelled.

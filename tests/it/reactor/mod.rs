@@ -10,6 +10,7 @@ mod datagrams;
 mod defer;
 mod events;
 mod fairness;
+mod half_open;
 mod hand_over;
 mod ids;
 mod latencies;
@@ -24,6 +25,7 @@ mod processes;
 mod publish;
 mod raw_streams;
 mod recording;
+mod relays;
 mod remote;
 mod remote_threads;
 #[cfg(all(unix, feature = "signals"))]

@@ -3,8 +3,8 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use ws_reactor::{
-    Handler, OutputLimits, Reactor, ReactorConfig, Server, ServerConfig, StreamConfig, TestSocket, TimerId, WebSocket,
-    WebSocketConfig, net::sim::Sim,
+    Handler, OutputLimits, Reactor, ReactorConfig, Received, Server, ServerConfig, StreamConfig, TestSocket, TimerId,
+    WebSocket, WebSocketConfig, net::sim::Sim,
 };
 
 use crate::support::played::echo;
@@ -74,4 +74,69 @@ fn periodic_timer_of_a_connection_fires_until_it_is_cancelled_or_the_connection_
     socket.reset();
     socket.advance(Duration::from_secs(100));
     assert_eq!(socket.hub().stats().panics, 0);
+}
+
+#[test]
+fn interval_of_a_periodic_timer_changes_from_outside_and_from_its_own_call() {
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+    let calls = Rc::new(RefCell::new(Vec::new()));
+    let (noted, began, own) = (Rc::clone(&calls), reactor.hub().now(), Rc::new(RefCell::new(None)));
+    let id = Rc::clone(&own);
+    let timer = reactor.hub().add_periodic_timer(Duration::from_secs(10), move |hub| {
+        let now = hub.now() - began;
+        noted.borrow_mut().push(now.as_secs());
+        if now.as_secs() == 23 {
+            assert!(hub.set_timer_interval(id.borrow().unwrap(), Duration::from_secs(1)));
+        }
+    });
+    *own.borrow_mut() = Some(timer);
+    reactor.advance(Duration::from_secs(13)).unwrap();
+    assert!(reactor.hub().set_timer_interval(timer, Duration::from_secs(5)));
+    reactor.advance(Duration::from_secs(13)).unwrap();
+    assert_eq!(*calls.borrow(), [10, 18, 23, 24, 25, 26]);
+    assert!(reactor.hub().set_timer_interval(timer, Duration::ZERO));
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    assert!(reactor.hub().cancel_timer(timer) && !reactor.hub().set_timer_interval(timer, Duration::from_secs(1)));
+    let once = reactor.hub().add_timer(Duration::from_secs(1), |_| {});
+    assert!(!reactor.hub().set_timer_interval(once, Duration::from_secs(9)));
+}
+
+#[test]
+fn interval_of_a_timer_of_a_connection_changes() {
+    struct Slower(u64);
+
+    impl Handler for Slower {
+        fn on_open(&mut self, ws: &mut WebSocket<'_>, _: &ws_reactor::Handshake) {
+            ws.set_periodic_timer(Duration::from_secs(1));
+        }
+
+        fn on_timer(&mut self, ws: &mut WebSocket<'_>, timer: TimerId) {
+            self.0 += 1;
+            assert!(ws.hub().set_timer_interval(timer, Duration::from_secs(1 + self.0)));
+            ws.send(self.0.to_string());
+        }
+    }
+
+    let mut socket = TestSocket::connect(Server::new(|_| Slower(0)).ping_after(None), "/");
+    // After 1, 3, 6 and 10 seconds.
+    socket.advance(Duration::from_secs(10));
+    let expected = ["1", "2", "3", "4"].map(|text| Received::Message(text.into()));
+    assert_eq!(socket.received(), expected);
+}
+
+#[test]
+fn shutdown_hooks_are_called_once_at_the_end_the_last_one_first() {
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+    let calls = Rc::new(RefCell::new(Vec::new()));
+    for name in ["first", "second"] {
+        let noted = Rc::clone(&calls);
+        reactor.hub().add_shutdown_hook(move |_| noted.borrow_mut().push(name));
+    }
+    reactor.settle().unwrap();
+    assert!(calls.borrow().is_empty());
+    for _ in 0..2 {
+        reactor.hub().stop();
+        reactor.settle().unwrap();
+    }
+    assert_eq!(*calls.borrow(), ["second", "first"]);
 }

@@ -7,6 +7,7 @@ mod configuration;
 mod handshakes;
 mod raw_streams;
 mod records;
+mod starttls;
 mod tickets;
 mod timeouts;
 

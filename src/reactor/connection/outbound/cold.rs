@@ -15,9 +15,10 @@ use crate::{
             outbound::{Outbound, counts::Counts},
             output_rule::{OutputRule, Passed},
             ping_mark::{PingMark, PingProgress},
+            relaying::Relay,
         },
         dial::reconnect::Reconnection,
-        id::TimerId,
+        id::{ConnectionId, TimerId},
         pools::Pools,
     },
     send_status::SendStatus,
@@ -49,6 +50,10 @@ pub(in crate::reactor) struct Cold {
     pub(in crate::reactor) timers: Vec<TimerId>,
     /// State of a client that connects again after the end.
     pub(in crate::reactor) reconnection: Option<Box<Reconnection>>,
+    /// Where the input goes instead of to the handler.
+    pub(in crate::reactor) relay: Option<Rc<Relay>>,
+    /// Streams that are relayed to this one.
+    pub(in crate::reactor) relay_sources: Vec<ConnectionId>,
     /// Counters, if the configuration asks for them.
     pub(in crate::reactor) counts: Option<Box<Counts>>,
 }
@@ -57,6 +62,32 @@ pub(in crate::reactor) struct Cold {
 const MAX_HELD_BYTES: usize = 64 * 1024;
 
 impl Outbound {
+    /// The relay of the input.
+    pub(in crate::reactor) fn relay(&self) -> Option<&Rc<Relay>> {
+        self.cold.as_ref()?.relay.as_ref()
+    }
+
+    pub(in crate::reactor) fn set_relay(&mut self, relay: Rc<Relay>) {
+        self.cold.get_or_insert_default().relay = Some(relay);
+    }
+
+    pub(in crate::reactor) fn take_relay(&mut self) -> Option<Rc<Relay>> {
+        self.cold.as_mut()?.relay.take()
+    }
+
+    pub(in crate::reactor) fn has_relay_sources(&self) -> bool {
+        self.cold.as_ref().is_some_and(|cold| !cold.relay_sources.is_empty())
+    }
+
+    pub(in crate::reactor) fn relay_sources_mut(&mut self) -> &mut Vec<ConnectionId> {
+        &mut self.cold.get_or_insert_default().relay_sources
+    }
+
+    /// Returns `true` if the connection is at either end of a relay.
+    pub(in crate::reactor) fn is_relayed(&self) -> bool {
+        self.relay().is_some() || self.has_relay_sources()
+    }
+
     /// Result of the TLS handshake.
     pub(in crate::reactor) fn tls_info(&self) -> Option<&Rc<TlsInfo>> {
         self.cold.as_ref()?.tls_info.as_ref()

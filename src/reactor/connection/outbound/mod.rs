@@ -148,6 +148,11 @@ impl Outbound {
         self.queue.as_ref().map_or(0, |queue| queue.len())
     }
 
+    /// Returns `true` if the stream stays open for output when the peer has ended its side.
+    pub(in crate::reactor) fn allows_half_open(&self) -> bool {
+        self.config.allow_half_open && self.encoding == Encoding::Raw && !self.state.is_connecting()
+    }
+
     /// Returns `true` if the output is neither congested nor at its limit.
     #[inline]
     pub(in crate::reactor) fn has_room(&self) -> bool {

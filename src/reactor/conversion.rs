@@ -1,0 +1,54 @@
+//! What becomes of a connection right after the callback that has asked for it: TLS, or a relay.
+
+use std::{mem, rc::Rc};
+
+use super::{
+    Reactor,
+    connection::{relaying::Relay, state::Phase},
+    relay::Relayed,
+};
+use crate::net::{
+    Kernel,
+    tls::{TlsAcceptor, TlsConnector},
+};
+
+/// A change of a connection that only the loop can make.
+pub(super) enum Conversion {
+    /// Start TLS with the server of this name.
+    TlsClient(TlsConnector, String),
+    /// Start TLS as the server.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code))]
+    TlsServer(TlsAcceptor),
+    /// Relay the input.
+    Relay(Rc<Relay>),
+}
+
+impl<K: Kernel> Reactor<K> {
+    /// Makes the changes that were requested.
+    #[inline]
+    pub(super) fn convert(&mut self) {
+        if !self.hub.deferred.conversions.is_empty() {
+            self.make_conversions();
+        }
+    }
+
+    #[cold]
+    fn make_conversions(&mut self) {
+        for (id, conversion) in mem::take(&mut self.hub.deferred.conversions) {
+            let (key, is_open) = (id.key(), self.hub.phase(id) == Phase::Open);
+            match conversion {
+                Conversion::Relay(relay) => {
+                    if let Some(inbound) = self.inbounds.get_mut(key).filter(|_| is_open) {
+                        inbound.wrap(|handler| Box::new(Relayed { handler, relay }));
+                    }
+                }
+                // In a replay the bytes are ciphertext; the plaintext has records of its own.
+                Conversion::TlsServer(_) if self.hub.is_playback() => self.hub.callback.handed_on.clear(),
+                Conversion::TlsClient(..) if self.hub.is_playback() => {}
+                Conversion::TlsClient(tls, name) if is_open => self.start_tls_client(id, &tls, &name),
+                Conversion::TlsServer(tls) if is_open => self.start_tls_server(id, &tls),
+                Conversion::TlsClient(..) | Conversion::TlsServer(_) => {}
+            }
+        }
+    }
+}
