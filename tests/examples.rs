@@ -225,3 +225,28 @@ fn ticker_holds_one_quote_of_each_symbol_for_a_slow_reader_unless_all_are_queued
         "{all:?}"
     );
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn watch_file_sends_each_line_that_is_added_to_the_file() {
+    use std::fs::{self, OpenOptions};
+
+    use ws_reactor::BlockingSocket;
+
+    let file = env::temp_dir().join(format!("ws-reactor-watched-{}", std::process::id()));
+    fs::write(&file, "old\n").unwrap();
+    let mut command = example("watch_file");
+    let mut child = command.arg(&file).args(["--listen", "127.0.0.1:0"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    let _running = Running(child);
+    let mut socket = BlockingSocket::connect(line.trim().strip_prefix("listening on ").unwrap()).unwrap();
+    let mut log = OpenOptions::new().append(true).open(&file).unwrap();
+    for piece in ["one\ntw", "o\n", "three\n"] {
+        log.write_all(piece.as_bytes()).unwrap();
+    }
+    for expected in ["one", "two", "three"] {
+        assert_eq!(socket.receive().unwrap().to_string(), expected);
+    }
+    fs::remove_file(&file).unwrap();
+}

@@ -12,6 +12,8 @@
 #[doc = include_str!("proxies/stunnel.conf")]
 #[doc = "```"]
 pub mod deployment {}
+#[doc = include_str!("event_machine.md")]
+pub mod event_machine {}
 #[cfg(feature = "server")]
 #[doc = include_str!("http.md")]
 pub mod http {}

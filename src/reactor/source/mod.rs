@@ -18,7 +18,7 @@ use crate::net::{Interest, PollSource, Readiness};
 /// Handler of a source of events that is not a stream, such as a UDP socket, a pipe, or a descriptor.
 ///
 /// `S` is any source of [`mio`](crate::mio). Register it by [`Reactor::register`](crate::Reactor::register) or
-/// [`Hub::register`]. [`Hub::open_datagram`], [`Hub::on_signal`] and [`Hub::spawn`] are made of this trait.
+/// [`Hub::register`]. [`Hub::open_datagram`] is made of it, and with the feature `signals` `on_signal` and `spawn`.
 ///
 /// **Events are edge-triggered**: [`on_ready`](Self::on_ready) is called once when the source becomes ready. Read or
 /// write until the source answers [`WouldBlock`](io::ErrorKind::WouldBlock), or ask for another call by
