@@ -91,6 +91,8 @@ pub struct Hub {
     pub(super) works: Works,
     pub(crate) pools: Pools,
     pub(super) now: Instant,
+    /// Time at which the reactor was made.
+    made: Instant,
     pub(crate) time_slice: TimeSlice,
     /// Number of the current turn.
     pub(super) turn: u64,
@@ -128,6 +130,7 @@ impl Hub {
             works: Works::new(config),
             pools: Pools::new(config, kernel.random()),
             now: kernel.now(),
+            made: kernel.now(),
             time_slice: TimeSlice { length: config.time_slice, clock: kernel.running_clock() },
             turn: 0,
             stats: Stats::default(),
@@ -307,6 +310,13 @@ impl Hub {
         }
     }
 
+    /// [`now`](Self::now) in microseconds since the reactor was made.
+    #[inline]
+    pub(crate) fn micros(&self) -> u64 {
+        let age = self.now.saturating_duration_since(self.made);
+        age.as_secs() * 1_000_000 + u64::from(age.subsec_micros())
+    }
+
     /// Records a pong.
     pub(crate) fn note_pong(&mut self, id: ConnectionId, data: &[u8]) {
         if let Some(outbound) = self.outbounds.get_mut(id) {
@@ -399,7 +409,7 @@ impl Hub {
 
     /// How far the last ping of [`ping_silent`](Self::ping_silent) has got.
     pub(crate) fn ping_progress(&self, id: ConnectionId) -> PingProgress {
-        self.outbound(id).map_or(PingProgress::LeftAtOnce, Outbound::ping_progress)
+        self.outbound(id).map_or(PingProgress::LeftAtOnce, |outbound| outbound.ping_progress(self.now))
     }
 
     /// The phase of a connection, and whether received messages have to wait: the output is above its mark, the

@@ -134,7 +134,7 @@ impl Session {
             receiver: Receiver { handler, version, limits, counted },
             decoder: Decoder::new(version, side),
             config: Rc::clone(config),
-            liveness: Liveness::new(stream.hub.now()),
+            liveness: Liveness::new(stream.hub.micros()),
             ends: None,
         };
         if let Some(inflation) = agreed.map(|agreed| Inflation::new(agreed, side, stream.hub.contexts())) {
@@ -175,7 +175,7 @@ impl Session {
         match self.decoder.message(&whole, data) {
             Ok(message) => {
                 self.receiver.on_message(stream, message, None, false);
-                self.liveness.on_frame(stream.hub.now());
+                self.liveness.on_frame(stream.hub.micros());
             }
             Err(error) => self.fail(stream, error),
         }
@@ -203,7 +203,7 @@ impl Session {
             let Some(whole) = self.decoder.whole_message(rest, self.receiver.limits) else {
                 share.spend(1);
                 if mem::take(&mut heard) {
-                    self.liveness.on_frame(stream.hub.now());
+                    self.liveness.on_frame(stream.hub.micros());
                 }
                 let Some((consumed, item)) = self.decode(stream, rest, open) else { break };
                 at += consumed;
@@ -235,7 +235,7 @@ impl Session {
             }
         }
         if heard {
-            self.liveness.on_frame(stream.hub.now());
+            self.liveness.on_frame(stream.hub.micros());
         }
         if data.len() >= LARGE_PAYLOAD_BYTES
             && let Some(missing) = self.decoder.missing()
@@ -281,13 +281,13 @@ impl Session {
         };
         let Decoded { consumed, incoming, block, fragments } = decoded;
         if let Some(Incoming::Pong(_)) = incoming
-            && let Some(round_trip) = self.liveness.round_trip(stream.hub.now())
+            && let Some(round_trip) = self.liveness.round_trip(stream.hub.micros())
         {
             stream.hub.latencies.ping.record(round_trip);
         }
         match (&incoming, fragments) {
-            (None, false) => self.liveness.on_bytes(consumed, stream.hub.now()),
-            _ => self.liveness.on_frame(stream.hub.now()),
+            (None, false) => self.liveness.on_bytes(consumed, stream.hub.micros()),
+            _ => self.liveness.on_frame(stream.hub.micros()),
         }
         let item = incoming.is_some();
         match incoming {
@@ -340,7 +340,7 @@ impl StreamHandler for Session {
     /// Pings a silent peer, and ends the connection if no sign of life follows.
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
         let Some(ping_after) = self.config.ping_after else { return };
-        let (id, now) = (stream.id(), stream.hub.now());
+        let (id, now) = (stream.id(), stream.hub.micros());
         // Without pings, only the output rule can tell whether the peer is alive.
         if stream.hub.is_reading_suspended(id) || !self.receiver.version.supports_ping() {
             self.liveness.excuse(now);

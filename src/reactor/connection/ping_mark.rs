@@ -24,9 +24,9 @@ pub(crate) enum PingProgress {
     LeftAtOnce,
     /// The ping waits behind other output, for which the output rule has a time-out.
     Queued,
-    /// The system took the ping `at` this time. The bytes before the ping that the system may still hold take about
+    /// The system took the ping so long `ago`. The bytes before the ping that the system may still hold take about
     /// `delay` at the pace of the output so far.
-    Left { at: Instant, delay: Duration },
+    Left { ago: Duration, delay: Duration },
 }
 
 impl PingMark {
@@ -51,11 +51,11 @@ impl PingMark {
         }
     }
 
-    pub(in crate::reactor) fn progress(&self) -> PingProgress {
+    pub(in crate::reactor) fn progress(&self, now: Instant) -> PingProgress {
         let Some(at) = self.left_at else { return PingProgress::Queued };
         let took = at.saturating_duration_since(self.queued_at);
         let delay = took.saturating_mul(SYSTEM_BYTES as u32) / u32::try_from(self.bytes.max(1)).unwrap_or(u32::MAX);
-        PingProgress::Left { at, delay }
+        PingProgress::Left { ago: now.saturating_duration_since(at), delay }
     }
 }
 
@@ -69,10 +69,11 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut mark = PingMark::new(SYSTEM_BYTES, start);
         mark.on_moved(SYSTEM_BYTES - 1, false, at(1));
-        assert_eq!(mark.progress(), PingProgress::Queued);
+        assert_eq!(mark.progress(at(5)), PingProgress::Queued);
         mark.on_moved(50, false, at(10));
         mark.on_moved(50, true, at(30));
-        assert_eq!(mark.progress(), PingProgress::Left { at: at(10), delay: Duration::from_secs(10) });
+        let ago = Duration::from_secs(25);
+        assert_eq!(mark.progress(at(35)), PingProgress::Left { ago, delay: Duration::from_secs(10) });
     }
 
     #[test]
@@ -80,6 +81,6 @@ mod tests {
         let start = Instant::now();
         let mut mark = PingMark::new(100, start);
         mark.on_moved(0, true, start);
-        assert_eq!(mark.progress(), PingProgress::Left { at: start, delay: Duration::ZERO });
+        assert_eq!(mark.progress(start), PingProgress::Left { ago: Duration::ZERO, delay: Duration::ZERO });
     }
 }

@@ -211,9 +211,9 @@ impl Outbound {
         self.cold.as_mut()?.ping.as_mut()
     }
 
-    pub(in crate::reactor) fn ping_progress(&self) -> PingProgress {
+    pub(in crate::reactor) fn ping_progress(&self, now: Instant) -> PingProgress {
         let mark = self.cold.as_ref().and_then(|cold| cold.ping.as_ref());
-        mark.map_or(PingProgress::LeftAtOnce, PingMark::progress)
+        mark.map_or(PingProgress::LeftAtOnce, |mark| mark.progress(now))
     }
 
     pub(in crate::reactor) fn set_reconnection(&mut self, reconnection: Reconnection) {
