@@ -46,7 +46,8 @@
 //! # Threads
 //!
 //! A reactor and all its handlers run on one thread. [`Remote`], [`Responder`] and the ids are `Send` and may be used
-//! from any thread. The crate starts threads only to resolve names, and only for clients.
+//! from any thread. The crate starts threads only to resolve the names of clients, for the works of [`Hub::defer`], and
+//! to reap child processes that nobody watches any more.
 //!
 //! # The floors
 //!
@@ -82,9 +83,9 @@
 //! One turn of the loop, in order: wait for events; connections that ended beyond the last turn's budget; output that
 //! the last turn left; commands of [`Remote`]s; connections with an event, each read, handled and flushed in one go;
 //! accepting; TLS handshakes; connections that a budget or a pause left unfinished; ticks; timers; events of the
-//! application (`on_event`); listeners and shutdown; compression; slow readers; output of all other connections, one
-//! write each; `on_drain`; `on_close`. Each of these leaves the rest to the next turn after a
-//! [slice of time](field@ReactorConfig::time_slice).
+//! application (`on_event`); [sources](SourceHandler) that were left; listeners and shutdown; compression; slow
+//! readers; output of all other connections, one write each; `on_drain`; `on_close`. Each of these leaves the rest to
+//! the next turn after a [slice of time](field@ReactorConfig::time_slice).
 //!
 //! # Versions
 //!

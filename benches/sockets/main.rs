@@ -2,8 +2,8 @@
 //!
 //!     sudo cargo bench --bench sockets [-- CASE...]
 //!
-//! Linux, as root, with `ip` and `tc`. Namespaces and cable are removed at the end, and a changed `net.core.rmem_max` is
-//! restored.
+//! Linux, as root, with `ip` and `tc`. Namespaces and cable are removed at the end, and a changed `net.core.rmem_max`
+//! is restored.
 
 mod ends;
 mod link;

@@ -15,8 +15,7 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Idle time after which a thread ends.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A pool of threads, without any until the first job. Dropping the pool drops the jobs that wait; running ones end by
-/// themselves.
+/// A pool of threads, without any until the first job. The threads of a dropped pool finish its jobs.
 pub(crate) struct ThreadPool {
     name: &'static str,
     most_threads: usize,
@@ -43,9 +42,11 @@ impl ThreadPool {
         ThreadPool { name, most_threads: most_threads.max(1), shared: Arc::default() }
     }
 
-    /// Number of jobs that no thread has taken yet.
-    pub(crate) fn waiting(&self) -> usize {
-        self.shared.lock().waiting.len()
+    /// Drops the jobs that no thread has taken yet.
+    pub(crate) fn drop_waiting(&self) {
+        let waiting = std::mem::take(&mut self.shared.lock().waiting);
+        // Dropping a job may call back here.
+        drop(waiting);
     }
 
     /// Hands a job to a thread. If the system starts no thread and there is none, the job is dropped, and the error
@@ -70,13 +71,6 @@ impl ThreadPool {
             Err(_) => {}
         }
         Ok(())
-    }
-}
-
-impl Drop for ThreadPool {
-    fn drop(&mut self) {
-        let waiting = std::mem::take(&mut self.shared.lock().waiting);
-        drop(waiting);
     }
 }
 
@@ -142,7 +136,7 @@ mod tests {
         threads.dedup();
         assert_eq!(threads.len(), 4);
         assert_eq!(pool.shared.lock().threads, 4, "no more than needed");
-        assert_eq!(pool.waiting(), 0);
+        assert!(pool.shared.lock().waiting.is_empty());
     }
 
     #[test]
@@ -154,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn dropped_pool_drops_the_jobs_that_wait_and_keeps_no_thread() {
+    fn jobs_that_wait_are_dropped_on_request_and_no_thread_stays() {
         let pool = ThreadPool::new("test", 1);
         let (begin, begun) = mpsc::channel();
         let (end, ended) = mpsc::channel::<()>();
@@ -168,6 +162,7 @@ mod tests {
         let in_job = Arc::clone(&held);
         pool.run(move || drop(in_job)).expect("a place in the queue");
         let shared = Arc::downgrade(&pool.shared);
+        pool.drop_waiting();
         drop(pool);
         assert_eq!(Arc::strong_count(&held), 1);
         drop(end);

@@ -70,7 +70,7 @@ impl Hub {
     /// and may still send. When the peer ends its side as well, the connection ends. Later writes return
     /// [`Closed`](SendStatus::Closed).
     ///
-    /// If the peer has ended its side before, this is [`close`](Self::close).
+    /// If the peer has ended its side before, the connection ends once its output is written, by the peer.
     ///
     /// Returns [`Unsupported`](SendStatus::Unsupported) on a WebSocket and on an event stream.
     pub fn end_output(&mut self, id: ConnectionId) -> SendStatus {
@@ -82,7 +82,9 @@ impl Hub {
             self.touch(id.key());
             return SendStatus::Queued;
         }
-        self.close_by(id, CloseCode::NORMAL, "", ClosedBy::Application)
+        // The peer has ended it, so that a client may connect again.
+        self.begin_closing(id, Event::LastSent, in_order(ClosedBy::Peer));
+        SendStatus::Queued
     }
 
     /// Ends a connection at once, without a closing handshake. Queued output is lost. A client does not reconnect.
@@ -248,6 +250,7 @@ impl Hub {
         let end = End { phase: outbound.state.phase(), by, raw, unsent, shut: outbound.state.is_shut() };
         let effect = outbound.state.on(event);
         if effect == Effect::Remove {
+            self.end_relays_of(self.outbounds[key].id, &end);
             self.prepare_removal(key, end);
         }
         effect
@@ -268,7 +271,6 @@ impl Hub {
         // Done now and not in `on_close`: if thousands of connections end at once, their publishes need not skip each
         // other.
         self.topics.leave_all(key);
-        self.end_relays_of(self.outbounds[key].id);
         self.deferred.closed.push(key);
     }
 

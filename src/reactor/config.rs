@@ -78,7 +78,7 @@ pub struct ReactorConfig {
     ///
     /// The budget is refilled three times per turn: for connections that ended in the previous turn; for commands and
     /// for connections with an event; and for the rest of the turn. While it is used up, received messages, commands,
-    /// ticks, timers and events wait. A single publish is never divided and may exceed the budget.
+    /// ticks, timers, events and sources wait. A single publish is never divided and may exceed the budget.
     pub delivery_budget: usize,
     /// Connections written to at the end of a turn. Default 4096. Writes right after a connection's own callback do not
     /// count.
@@ -102,8 +102,8 @@ pub struct ReactorConfig {
     ///
     /// 0: works are done on the loop, one after the other. For tests in which each run has to be the same.
     pub defer_threads: usize,
-    /// Works that may wait for a thread. Default 1024. A further one fails with
-    /// [`DeferError::Full`](crate::DeferError::Full).
+    /// Works that may be under way besides one for each thread: those that wait for a thread, and those whose results
+    /// wait for their delivery. Default 1024. A further one fails with [`DeferError::Full`](crate::DeferError::Full).
     pub defer_queue: usize,
     /// `true` if a graceful [shutdown](crate::Hub::shutdown) waits for works, within its time-out. Default `true`.
     pub shutdown_awaits_deferred: bool,
@@ -332,7 +332,8 @@ pub struct StreamConfig {
     /// `true` if a raw stream stays open for output when the peer has ended its side. Default `false`: it is closed
     /// once its output is written.
     ///
-    /// [`StreamHandler::on_end`](crate::StreamHandler::on_end) is called then, and the handler closes the stream. For
+    /// [`StreamHandler::on_end`](crate::StreamHandler::on_end) is called then, and the handler ends the stream; set a
+    /// [deadline](crate::Stream::set_deadline) for a peer that has gone silently. For
     /// protocols whose clients end their side after the request. [`Hub::end_output`](crate::Hub::end_output) ends this
     /// side first, and needs no option.
     pub allow_half_open: bool,

@@ -1,12 +1,8 @@
-//! What becomes of a connection right after the callback that has asked for it: TLS, or a relay.
+//! What becomes of a connection right after the callback that has asked for it: TLS.
 
-use std::{mem, rc::Rc};
+use std::mem;
 
-use super::{
-    Reactor,
-    connection::{relaying::Relay, state::Phase},
-    relay::Relayed,
-};
+use super::{Reactor, connection::state::Phase};
 use crate::net::{
     Kernel,
     tls::{TlsAcceptor, TlsConnector},
@@ -16,11 +12,9 @@ use crate::net::{
 pub(super) enum Conversion {
     /// Start TLS with the server of this name.
     TlsClient(TlsConnector, String),
-    /// Start TLS as the server.
+    /// Start TLS as the server, behind this number of bytes of waiting output.
     #[cfg_attr(not(feature = "tls"), allow(dead_code))]
-    TlsServer(TlsAcceptor),
-    /// Relay the input.
-    Relay(Rc<Relay>),
+    TlsServer(TlsAcceptor, usize),
 }
 
 impl<K: Kernel> Reactor<K> {
@@ -35,19 +29,14 @@ impl<K: Kernel> Reactor<K> {
     #[cold]
     fn make_conversions(&mut self) {
         for (id, conversion) in mem::take(&mut self.hub.deferred.conversions) {
-            let (key, is_open) = (id.key(), self.hub.phase(id) == Phase::Open);
+            let is_open = self.hub.phase(id) == Phase::Open;
             match conversion {
-                Conversion::Relay(relay) => {
-                    if let Some(inbound) = self.inbounds.get_mut(key).filter(|_| is_open) {
-                        inbound.wrap(|handler| Box::new(Relayed { handler, relay }));
-                    }
-                }
                 // In a replay the bytes are ciphertext; the plaintext has records of its own.
-                Conversion::TlsServer(_) if self.hub.is_playback() => self.hub.callback.handed_on.clear(),
+                Conversion::TlsServer(..) if self.hub.is_playback() => self.hub.callback.handed_on.clear(),
                 Conversion::TlsClient(..) if self.hub.is_playback() => {}
                 Conversion::TlsClient(tls, name) if is_open => self.start_tls_client(id, &tls, &name),
-                Conversion::TlsServer(tls) if is_open => self.start_tls_server(id, &tls),
-                Conversion::TlsClient(..) | Conversion::TlsServer(_) => {}
+                Conversion::TlsServer(tls, plain) if is_open => self.start_tls_server(id, &tls, plain),
+                Conversion::TlsClient(..) | Conversion::TlsServer(..) => {}
             }
         }
     }

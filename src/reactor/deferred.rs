@@ -50,7 +50,7 @@ deferred! {
     new_sources: Vec<(SourceId, Interest)>,
     /// Events of the application for sources.
     source_events: VecDeque<SourceEvent>,
-    /// Sources that have asked for another call, each with the number of the turn in which it asked.
+    /// Sources that have asked for another call, each once, with the number of the turn in which it asked.
     source_calls: VecDeque<(SourceId, u64)>,
     /// Sources to remove.
     removed_sources: Vec<SourceId>,

@@ -3,7 +3,12 @@
 use std::{any::Any, collections::VecDeque, fmt, rc::Rc};
 
 use super::{
-    Reactor, connection::outbound::Outbound, hub::Hub, id::ConnectionId, recording::Recording, share::Share,
+    Reactor,
+    connection::{outbound::Outbound, relaying::RelayEnded},
+    hub::Hub,
+    id::ConnectionId,
+    recording::Recording,
+    share::Share,
     turn_phase::TurnPhase,
 };
 use crate::{net::Kernel, send_status::SendStatus};
@@ -28,6 +33,7 @@ struct Event {
 enum Value {
     Own(Box<dyn Any>),
     Shared(Rc<dyn Any>),
+    RelayEnded(RelayEnded),
 }
 
 impl Events {
@@ -98,6 +104,11 @@ impl Hub {
         self.push_event(id, Value::Own(Box::new(Wakeup)));
     }
 
+    /// Reports the end of a relay to the handler.
+    pub(super) fn report_relay_end(&mut self, id: ConnectionId, ended: RelayEnded) {
+        self.push_event(id, Value::RelayEnded(ended));
+    }
+
     fn push_event(&mut self, id: ConnectionId, value: Value) {
         let life = self.outbound(id).map_or(0, Outbound::life);
         self.deferred.events.0.push_back(Event { id, life, value });
@@ -136,7 +147,11 @@ impl<K: Kernel> Reactor<K> {
                 self.call(id.key(), |handler, stream| match &value {
                     Value::Own(event) => handler.on_event(stream, &**event),
                     Value::Shared(event) => handler.on_event(stream, &**event),
+                    Value::RelayEnded(event) => handler.on_event(stream, event),
                 });
+                if matches!(value, Value::RelayEnded(_)) {
+                    self.hub.release_relay(id, false);
+                }
             }
             self.drop_guarded(value);
         }

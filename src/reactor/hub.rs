@@ -120,13 +120,13 @@ pub struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(config: &ReactorConfig, ids: IdSource, kernel: &mut impl Kernel) -> Self {
+    pub(super) fn new<K: Kernel>(config: &ReactorConfig, ids: IdSource, kernel: &mut K) -> Self {
         Hub {
             outbounds: Outbounds::new(ids.clone()),
             timers: Timers::new(ids.clone()),
             topics: Topics::default(),
             histories: Histories::default(),
-            sources: Sources::new(ids),
+            sources: Sources::new(ids, K::WATCHES_SOURCES),
             works: Works::new(config),
             pools: Pools::new(config, kernel.random()),
             now: kernel.now(),

@@ -68,7 +68,7 @@ use self::{
 };
 pub use self::{
     config::{OutputLimits, Overflow, PanicPolicy, ReactorConfig, StreamConfig},
-    connection::outbound::counts::ConnectionStats,
+    connection::{outbound::counts::ConnectionStats, relaying::RelayEnded},
     dial::reconnect::{Attempt, Reconnect, Retry},
     hub::Hub,
     id::{ConnectionId, ListenerId, SourceId, TimerId},
@@ -82,7 +82,6 @@ pub use self::{
         playback::{Playback, replay},
         recorder::Recorder,
     },
-    relay::RelayEnded,
     remote::Remote,
     slow_turn::SlowTurn,
     source::{Source, SourceHandler},

@@ -1,133 +1,42 @@
 //! Relays: what arrives on one raw stream is written to another, below the callbacks of the application.
-//!
-//! A relay takes the place of the handler, and passes everything but input on to it. The state is shared with the
-//! outbound half, so that the Hub can end the relay without the loop.
 
-use std::{any::Any, mem, rc::Rc};
+use std::mem;
 
 use super::{
-    connection::{encoding::Encoding, outbound::Outbound, relaying::Relay},
-    conversion::Conversion,
-    dial::reconnect::{Attempt, Retry},
+    Reactor,
+    connection::{
+        encoding::Encoding,
+        inbound::Backlog,
+        outbound::Outbound,
+        reason::End,
+        relaying::{Relay, RelayEnded},
+        state::Phase,
+    },
     hub::Hub,
-    id::{ConnectionId, TimerId},
-    stream::{Stream, StreamHandler},
+    id::ConnectionId,
 };
 use crate::{
-    error::Error,
-    protocol::{CloseCode, CloseReason},
+    net::Kernel,
+    protocol::{CloseCode, ClosedBy},
     send_status::SendStatus,
 };
-
-/// The end of a relay of [`Hub::relay_to`], delivered to the handler of the stream that was relayed by `on_event`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RelayEnded {
-    /// The stream that was written to.
-    pub to: ConnectionId,
-    /// Bytes relayed.
-    pub bytes: u64,
-    /// `true` if all bytes were relayed that were asked for, `false` if the other stream has ended before.
-    pub is_complete: bool,
-}
-
-/// The handler of a stream that is relayed.
-pub(in crate::reactor) struct Relayed {
-    pub(in crate::reactor) handler: Box<dyn StreamHandler>,
-    pub(in crate::reactor) relay: Rc<Relay>,
-}
-
-impl StreamHandler for Relayed {
-    fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
-        if !self.relay.is_active.get() {
-            return self.handler.on_data(stream, data);
-        }
-        let (id, to) = (stream.id(), self.relay.to);
-        let part = self.relay.part(data);
-        match stream.hub().write(to, part) {
-            SendStatus::Queued | SendStatus::Congested => self.relay.count(part.len()),
-            // It comes again when there is room.
-            SendStatus::Dropped => {
-                stream.unread(data.len());
-                return stream.hub().hold_relayed(id, to);
-            }
-            // The other stream is ending.
-            SendStatus::Closed | SendStatus::Unsupported if self.relay.is_paired => return stream.close(),
-            SendStatus::Closed | SendStatus::Unsupported => {
-                stream.unread(data.len());
-                return stream.hub().end_relay(id, false);
-            }
-        }
-        stream.unread(data.len() - part.len());
-        if self.relay.left.get() == Some(0) {
-            stream.hub().end_relay(id, true);
-        } else if !stream.hub().has_room(to) {
-            stream.hub().hold_relayed(id, to);
-        }
-    }
-
-    fn on_end(&mut self, stream: &mut Stream<'_>) {
-        match self.relay.is_active.get() && self.relay.is_paired {
-            true => _ = stream.hub().end_output(self.relay.to),
-            false => self.handler.on_end(stream),
-        }
-    }
-
-    fn on_close(&mut self, stream: &mut Stream<'_>, reason: &CloseReason) {
-        self.handler.on_close(stream, reason);
-    }
-
-    fn on_dial(&mut self, stream: &mut Stream<'_>) {
-        self.handler.on_dial(stream);
-    }
-
-    fn on_connect(&mut self, stream: &mut Stream<'_>) {
-        self.handler.on_connect(stream);
-    }
-
-    fn on_drain(&mut self, stream: &mut Stream<'_>) {
-        self.handler.on_drain(stream);
-    }
-
-    fn on_timer(&mut self, stream: &mut Stream<'_>, timer: TimerId) {
-        self.handler.on_timer(stream, timer);
-    }
-
-    fn on_event(&mut self, stream: &mut Stream<'_>, event: &dyn Any) {
-        self.handler.on_event(stream, event);
-    }
-
-    fn on_deadline(&mut self, stream: &mut Stream<'_>) {
-        self.handler.on_deadline(stream);
-    }
-
-    fn on_shutdown(&mut self, stream: &mut Stream<'_>) {
-        self.handler.on_shutdown(stream);
-    }
-
-    fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
-        self.handler.on_error(stream, error);
-    }
-
-    fn on_reconnect(&mut self, stream: &mut Stream<'_>, attempt: &Attempt<'_>) -> Retry {
-        self.handler.on_reconnect(stream, attempt)
-    }
-}
 
 impl Hub {
     /// Joins two raw streams: what arrives on each is written to the other, right after this callback, and neither
     /// handler gets it. For proxies and tunnels (EventMachine's `enable_proxy`, both ways).
     ///
     /// A stream is not read while the output of the other is above its
-    /// [`pause_reading_bytes`](field@crate::OutputLimits::pause_reading_bytes), so that memory stays bounded. When a
-    /// peer ends its side, the other stream's output ends as well if
-    /// [`allow_half_open`](field@crate::StreamConfig::allow_half_open) is set on the first; otherwise the end of one
-    /// stream closes the other once its output is written. The handlers get all other callbacks, `on_close` among them.
-    /// Bytes that a handler hands back by [`unread`](Stream::unread) in the same callback are relayed.
+    /// [`pause_reading_bytes`](field@crate::OutputLimits::pause_reading_bytes), so that memory stays bounded.
+    ///
+    /// When a peer ends its side of a stream that [allows it](field@crate::StreamConfig::allow_half_open), the other
+    /// stream's output ends as well. Otherwise the end of one stream ends the other, for the same reason: in order once
+    /// its output is written, or at once if the first one has failed. A client does not reconnect then. The handlers
+    /// get all other callbacks, `on_close` among them. Bytes that a handler hands back by
+    /// [`unread`](crate::Stream::unread) in the same callback are relayed.
     ///
     /// Returns `false`, without effect, unless both are open raw streams, or if one of them is relayed already.
     pub fn relay(&mut self, one: ConnectionId, other: ConnectionId) -> bool {
-        let may = one != other && self.may_relay(one) && self.may_relay(other);
+        let may = one != other && self.may_relay(one, other) && self.may_relay(other, one);
         if may {
             self.start_relay(one, other, None, true);
             self.start_relay(other, one, None, true);
@@ -143,64 +52,63 @@ impl Hub {
     ///
     /// Returns `false`, without effect, unless both are open raw streams, or if `from` is relayed already.
     pub fn relay_to(&mut self, from: ConnectionId, to: ConnectionId, bytes: Option<u64>) -> bool {
-        let may = from != to && self.may_relay(from) && self.is_raw(to);
+        let may = from != to && self.may_relay(from, to);
         if may {
             self.start_relay(from, to, bytes, false);
+            if bytes == Some(0) {
+                self.end_relay(from, true);
+            }
         }
         may
     }
 
     /// Ends the relay of a stream, in one direction. Its handler gets later input again. Returns the number of bytes
     /// that were relayed; `None` if the stream is not relayed.
+    ///
+    /// The other direction of a pair goes on as one of [`relay_to`](Self::relay_to).
     pub fn stop_relay(&mut self, from: ConnectionId) -> Option<u64> {
-        let relay = self.outbounds.get_mut(from)?.take_relay()?;
-        relay.is_active.set(false);
-        self.forget_relay_source(relay.to, from);
-        if relay.is_held.get() {
-            self.resume(from);
+        let relay = self.take_relay(from)?;
+        if let Some(other) = self.outbounds.get_mut(relay.to).and_then(Outbound::relay_mut)
+            && other.to == from
+        {
+            other.is_paired = false;
         }
-        Some(relay.moved.get())
+        self.release_relay(from, false);
+        Some(relay.moved)
     }
 
     /// Bytes that were relayed from a stream so far. `None` if the stream is not relayed.
     pub fn relayed_bytes(&self, from: ConnectionId) -> Option<u64> {
-        Some(self.outbound(from)?.relay()?.moved.get())
+        Some(self.outbound(from)?.relay()?.moved)
     }
 
     fn is_raw(&self, id: ConnectionId) -> bool {
         self.is_open(id) && self.outbound(id).is_some_and(|outbound| outbound.encoding == Encoding::Raw)
     }
 
-    fn may_relay(&self, from: ConnectionId) -> bool {
-        self.is_raw(from) && self.outbound(from).is_some_and(|outbound| outbound.relay().is_none())
+    fn may_relay(&self, from: ConnectionId, to: ConnectionId) -> bool {
+        self.is_raw(from)
+            && self.is_raw(to)
+            && self.outbound(from).is_some_and(|outbound| outbound.relay().is_none())
+            && self.outbound(to).is_some_and(|outbound| !outbound.state.is_output_ended())
     }
 
     fn start_relay(&mut self, from: ConnectionId, to: ConnectionId, bytes: Option<u64>, is_paired: bool) {
-        let relay = Rc::new(Relay::new(to, bytes, is_paired));
-        if let Some(outbound) = self.outbounds.get_mut(from) {
-            outbound.set_relay(Rc::clone(&relay));
-        }
         if let Some(outbound) = self.outbounds.get_mut(to) {
             outbound.relay_sources_mut().push(from);
         }
-        self.deferred.conversions.push((from, Conversion::Relay(relay)));
+        let Some(outbound) = self.outbounds.get_mut(from) else { return };
+        outbound.set_relay(Relay::new(to, bytes, is_paired));
+        outbound.state.begin_relay();
+        if is_paired && outbound.state.is_input_ended() {
+            self.end_output(to);
+        }
     }
 
-    /// Stops reading a relayed stream until the output of the other has drained.
-    fn hold_relayed(&mut self, from: ConnectionId, to: ConnectionId) {
-        if let Some(relay) = self.outbound(from).and_then(Outbound::relay) {
-            relay.is_held.set(true);
-        }
-        self.pause(from);
-        self.await_drain(to);
-    }
-
-    /// Ends a relay, and reports its end to the handler.
-    fn end_relay(&mut self, from: ConnectionId, is_complete: bool) {
-        let Some(to) = self.outbound(from).and_then(Outbound::relay).map(|relay| relay.to) else { return };
-        if let Some(bytes) = self.stop_relay(from) {
-            self.notify(from, RelayEnded { to, bytes, is_complete });
-        }
+    fn take_relay(&mut self, from: ConnectionId) -> Option<Relay> {
+        let relay = self.outbounds.get_mut(from)?.take_relay()?;
+        self.forget_relay_source(relay.to, from);
+        Some(relay)
     }
 
     fn forget_relay_source(&mut self, to: ConnectionId, from: ConnectionId) {
@@ -209,35 +117,134 @@ impl Hub {
         }
     }
 
+    /// Moves input to the other stream. Returns how many bytes were used; the rest waits, or is for the handler.
+    fn relay_input(&mut self, from: ConnectionId, data: &[u8]) -> usize {
+        let Some(relay) = self.outbound(from).and_then(Outbound::relay) else { return 0 };
+        let (to, is_paired, length) = (relay.to, relay.is_paired, relay.share_of(data.len()));
+        if !self.has_relay_room(to) {
+            self.hold_relay(from, to);
+            return 0;
+        }
+        match self.write(to, &data[..length]) {
+            SendStatus::Queued | SendStatus::Congested => {}
+            SendStatus::Dropped => {
+                self.hold_relay(from, to);
+                return 0;
+            }
+            // The other stream is ending, and nobody takes this.
+            SendStatus::Closed | SendStatus::Unsupported if is_paired => return data.len(),
+            SendStatus::Closed | SendStatus::Unsupported => {
+                self.end_relay(from, false);
+                return 0;
+            }
+        }
+        let relay = self.outbounds.get_mut(from).and_then(Outbound::relay_mut);
+        if relay.is_some_and(|relay| relay.count(length)) {
+            self.end_relay(from, true);
+        } else if !self.has_relay_room(to) {
+            self.hold_relay(from, to);
+        }
+        length
+    }
+
+    /// Returns `true` if the output of a stream is below the marks at which it is held back, or if it has ended.
+    fn has_relay_room(&self, to: ConnectionId) -> bool {
+        self.outbound(to).is_none_or(|outbound| {
+            let output = &outbound.config.output;
+            outbound.buffered() < output.pause_reading_bytes.min(output.limit_bytes).max(1)
+        })
+    }
+
+    /// Stops reading a relayed stream until the output of the other has drained.
+    fn hold_relay(&mut self, from: ConnectionId, to: ConnectionId) {
+        if let Some(outbound) = self.outbounds.get_mut(from) {
+            outbound.state.hold_relay();
+        }
+        self.await_drain(to);
+    }
+
+    /// Goes on reading a stream whose relay was held, or has ended.
+    pub(in crate::reactor) fn release_relay(&mut self, from: ConnectionId, goes_on: bool) {
+        if let Some(outbound) = self.outbounds.get_mut(from)
+            && outbound.state.release_relay(goes_on)
+        {
+            outbound.state.expect_reread();
+            self.deferred.reread.push(from.key());
+        }
+    }
+
+    /// Ends a relay, and reports its end to the handler, which gets input again only then.
+    fn end_relay(&mut self, from: ConnectionId, is_complete: bool) {
+        let Some(relay) = self.take_relay(from) else { return };
+        if let Some(outbound) = self.outbounds.get_mut(from) {
+            outbound.state.hold_relay();
+        }
+        self.report_relay_end(from, RelayEnded { to: relay.to, bytes: relay.moved, is_complete });
+    }
+
     /// The output of a stream has drained: streams that are relayed to it are read again.
     pub(in crate::reactor) fn resume_relays_to(&mut self, to: ConnectionId) {
         let Some(outbound) = self.outbounds.get_mut(to).filter(|outbound| outbound.has_relay_sources()) else { return };
         for from in outbound.relay_sources_mut().clone() {
-            let relay = self.outbound(from).and_then(Outbound::relay);
-            if relay.is_some_and(|relay| relay.is_held.take()) {
-                self.resume(from);
-            }
+            self.release_relay(from, true);
         }
     }
 
-    /// A stream has ended: ends its relays. The other stream of a pair is closed.
-    pub(in crate::reactor) fn end_relays_of(&mut self, id: ConnectionId) {
+    /// The peer has ended its side of a stream that stays open for output. Returns `true` if the stream is one of a
+    /// pair: then the output of the other ends, and the handler is not called.
+    pub(in crate::reactor) fn end_relayed_input(&mut self, id: ConnectionId) -> bool {
+        let relay = self.outbound(id).and_then(Outbound::relay).filter(|relay| relay.is_paired);
+        let to = relay.map(|relay| relay.to);
+        if let Some(to) = to {
+            self.end_output(to);
+        }
+        to.is_some()
+    }
+
+    /// A stream has ended: ends its relays. The other stream of a pair ends for the same reason.
+    pub(in crate::reactor) fn end_relays_of(&mut self, id: ConnectionId, end: &End) {
         let Some(outbound) = self.outbounds.get_mut(id).filter(|outbound| outbound.is_relayed()) else { return };
-        let sources = mem::take(outbound.relay_sources_mut());
-        let relay = outbound.take_relay();
-        for from in sources {
+        for from in mem::take(outbound.relay_sources_mut()) {
             let is_paired = self.outbound(from).and_then(Outbound::relay).is_some_and(|relay| relay.is_paired);
-            match is_paired {
-                true => drop(self.stop_relay(from)),
-                false => self.end_relay(from, false),
+            if !is_paired {
+                self.end_relay(from, false);
             }
         }
-        if let Some(relay) = relay {
-            relay.is_active.set(false);
-            self.forget_relay_source(relay.to, id);
-            if relay.is_paired {
-                self.close(relay.to, CloseCode::NORMAL, "");
-            }
+        let Some(relay) = self.take_relay(id).filter(|relay| relay.is_paired) else { return };
+        let is_in_order = match end.by {
+            ClosedBy::Peer => true,
+            ClosedBy::Application => end.phase != Phase::Open,
+            _ => false,
+        };
+        match is_in_order {
+            true => _ = self.close_by(relay.to, CloseCode::NORMAL, "", end.by),
+            false => _ = self.terminate_with(relay.to, end.by),
         }
+    }
+}
+
+impl<K: Kernel> Reactor<K> {
+    /// Moves the first `length` bytes of the read buffer to the other stream. Returns `true` if all of them were used.
+    #[cold]
+    pub(in crate::reactor) fn relay(&mut self, key: usize, length: usize) -> bool {
+        let id = self.hub.outbounds[key].id;
+        let used = self.hub.relay_input(id, &self.reader.buffer[..length]);
+        if used < length {
+            self.inbounds[key].backlog = Some(Backlog::new(&self.reader.buffer[used..length]));
+        }
+        used == length
+    }
+
+    /// Moves the backlog to the other stream. Returns `true` if all of it was used.
+    #[cold]
+    pub(in crate::reactor) fn relay_backlog(&mut self, key: usize) -> bool {
+        let id = self.hub.outbounds[key].id;
+        let Some(mut backlog) = self.inbounds[key].backlog.take() else { return true };
+        backlog.start += self.hub.relay_input(id, &backlog.bytes[backlog.start..]);
+        let is_used = backlog.start == backlog.bytes.len();
+        if !is_used {
+            self.inbounds[key].backlog = Some(backlog);
+        }
+        is_used
     }
 }

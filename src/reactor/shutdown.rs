@@ -1,6 +1,6 @@
 //! Shutdown of the loop: graceful, then at once.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use super::{
     Reactor,
@@ -79,10 +79,11 @@ impl<K: Kernel> Reactor<K> {
             }
             // The last `on_close` may have called `stop`.
             self.close_listeners();
-            self.hub.running = Running::Stopped;
-            while let Some(hook) = self.hub.shutdown_hooks.pop() {
+            for hook in mem::take(&mut self.hub.shutdown_hooks).into_iter().rev() {
                 self.call_hub(hook);
             }
+            self.remove_sources();
+            self.hub.running = Running::Stopped;
         }
     }
 }

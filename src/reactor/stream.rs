@@ -63,10 +63,10 @@ pub trait StreamHandler {
     fn on_drain(&mut self, stream: &mut Stream<'_>) {}
 
     /// Called when the peer has ended its side of a raw stream that
-    /// [allows it](field@crate::StreamConfig::allow_half_open). No more data arrives, and output may still be sent. The
-    /// default closes the connection once its output is written.
+    /// [allows it](field@crate::StreamConfig::allow_half_open). No more data arrives, and output may still be sent;
+    /// [`Stream::end_output`] ends the connection once it is written, which is the default.
     fn on_end(&mut self, stream: &mut Stream<'_>) {
-        stream.close();
+        stream.end_output();
     }
 
     /// Called when a timer set by [`Stream::set_timer`] or [`Stream::set_periodic_timer`] is due. Not called once the
@@ -202,7 +202,7 @@ impl<'a> Stream<'a> {
     }
 
     /// Starts TLS right after this callback, as the server, when the client has asked for it (STARTTLS). What was
-    /// written before leaves as plaintext; later output waits for the handshake.
+    /// written before this call leaves as plaintext; later output waits for the handshake.
     ///
     /// A failure ends the connection: `on_error` and `on_close` follow. Such failures are bytes handed back by
     /// [`unread`](Self::unread) in the same callback, because they arrived before TLS, and earlier output that the

@@ -18,7 +18,8 @@ use crate::net::ThreadPool;
 pub enum DeferError {
     /// The work panicked with this message, or with `no message` if the payload is not a string.
     Panicked(String),
-    /// [`ReactorConfig::defer_queue`](field@ReactorConfig::defer_queue) works wait for a thread. The work was not done.
+    /// [`ReactorConfig::defer_queue`](field@ReactorConfig::defer_queue) works wait for a thread, or for the delivery of
+    /// their results. The work was not done.
     Full,
     /// The system starts no thread. The work was not done.
     NoThread(io::Error),
@@ -28,7 +29,7 @@ impl fmt::Display for DeferError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DeferError::Panicked(message) => write!(formatter, "the work panicked: {message}"),
-            DeferError::Full => formatter.write_str("too many works wait for a thread"),
+            DeferError::Full => formatter.write_str("too many works are under way"),
             DeferError::NoThread(_) => formatter.write_str("no thread could be started"),
         }
     }
@@ -54,7 +55,8 @@ pub(super) struct Works {
     pool: ThreadPool,
     /// No work is done on other threads.
     on_the_loop: bool,
-    most_waiting: usize,
+    /// Most works under way, those whose results wait included.
+    most: usize,
     done: Slab<Done>,
 }
 
@@ -63,7 +65,7 @@ impl Works {
         Works {
             pool: ThreadPool::new("ws-reactor work", config.defer_threads),
             on_the_loop: config.defer_threads == 0,
-            most_waiting: config.defer_queue,
+            most: config.defer_queue.max(1) + config.defer_threads,
             done: Slab::new(),
         }
     }
@@ -80,6 +82,12 @@ impl Works {
     /// The receiver of a result that has arrived.
     pub(super) fn take(&mut self, key: usize) -> Option<Done> {
         self.done.try_remove(key)
+    }
+}
+
+impl Drop for Works {
+    fn drop(&mut self) {
+        self.pool.drop_waiting();
     }
 }
 
@@ -105,7 +113,7 @@ impl Hub {
     /// # Errors
     ///
     /// `done` gets [`DeferError::Panicked`] if `work` panics, [`DeferError::Full`] if
-    /// [`defer_queue`](field@ReactorConfig::defer_queue) works wait for a thread, and [`DeferError::NoThread`] if the
+    /// [`defer_queue`](field@ReactorConfig::defer_queue) works wait, and [`DeferError::NoThread`] if the
     /// system starts none.
     ///
     /// ```no_run
@@ -128,26 +136,24 @@ impl Hub {
         work: impl FnOnce() -> T + Send + 'static,
         done: impl FnOnce(&mut Hub, Result<T, DeferError>) + 'static,
     ) {
-        if self.works.on_the_loop {
-            return self.next_tick(|hub| done(hub, run(work)));
-        }
-        if self.works.pool.waiting() >= self.works.most_waiting {
-            return self.next_tick(|hub| done(hub, Err(DeferError::Full)));
-        }
-        let receive = |hub: &mut Hub, outcome: Outcome| {
+        let key = self.works.done.insert(Box::new(|hub: &mut Hub, outcome: Outcome| {
             done(hub, outcome.map(|value| *value.downcast().expect("the work's own type")));
-        };
-        let key = self.works.done.insert(Box::new(receive));
+        }));
+        if self.works.on_the_loop {
+            return self.next_tick(move |hub| hub.deliver_work(key, run(work)));
+        }
+        if self.works.done.len() > self.works.most {
+            return self.next_tick(move |hub| hub.deliver_work(key, Err(DeferError::Full)));
+        }
         let remote = self.remote();
-        let job = move || {
-            let outcome = run(work).map(|value| Box::new(value) as Box<dyn Any + Send>);
-            remote.push_surely(Command::Worked(key, outcome));
-        };
-        if let Err(error) = self.works.pool.run(job)
-            && let Some(done) = self.works.take(key)
-        {
-            let error = DeferError::NoThread(error);
-            self.next_tick(|hub| done(hub, Err(error)));
+        if let Err(error) = self.works.pool.run(move || remote.push_surely(Command::Worked(key, run(work)))) {
+            self.next_tick(move |hub| hub.deliver_work(key, Err(DeferError::NoThread(error))));
+        }
+    }
+
+    fn deliver_work(&mut self, key: usize, outcome: Outcome) {
+        if let Some(done) = self.works.take(key) {
+            done(self, outcome);
         }
     }
 
@@ -158,6 +164,7 @@ impl Hub {
 }
 
 /// Does a work. A panic is its result.
-fn run<T>(work: impl FnOnce() -> T) -> Result<T, DeferError> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| DeferError::Panicked(message(&*payload).to_owned()))
+fn run<T: Send + 'static>(work: impl FnOnce() -> T) -> Outcome {
+    let value = catch_unwind(AssertUnwindSafe(work));
+    value.map(|value| Box::new(value) as _).map_err(|payload| DeferError::Panicked(message(&*payload).to_owned()))
 }

@@ -39,8 +39,8 @@ pub trait DatagramHandler {
     /// Called with each datagram, whole, in the order in which the system delivers them.
     fn on_datagram(&mut self, socket: &mut Datagram<'_>, data: &[u8], from: SocketAddr);
 
-    /// Called when all waiting datagrams have left, after a send returned [`Congested`](SendStatus::Congested) or
-    /// [`Dropped`](SendStatus::Dropped).
+    /// Called when all waiting datagrams have left, after a send returned [`Congested`](SendStatus::Congested) or found
+    /// the queue full.
     fn on_drain(&mut self, socket: &mut Datagram<'_>) {}
 
     /// Called with a value of [`Hub::notify_source`], by which other handlers reach this one.
@@ -51,7 +51,7 @@ pub trait DatagramHandler {
     fn on_shutdown(&mut self, socket: &mut Datagram<'_>) {}
 
     /// Called when the system reports an error, for example [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) for
-    /// an earlier datagram to a port without a socket. The socket stays open.
+    /// an earlier datagram to a port without a socket. The socket stays open, unless the system does not watch it.
     fn on_error(&mut self, socket: &mut Datagram<'_>, error: &io::Error) {}
 }
 
@@ -73,7 +73,8 @@ pub struct DatagramConfig {
     /// Longest datagram that is received, in bytes. Default 65,535, the longest of all. The rest of a longer one is
     /// lost. The socket keeps a buffer of this length.
     pub max_datagram_bytes: usize,
-    /// Bytes that may wait while the system takes no datagrams. Default 256 KiB. Beyond it, datagrams are dropped.
+    /// Bytes that may wait while the system takes no datagrams, 64 for each included. Default 256 KiB. Beyond it,
+    /// datagrams are dropped.
     pub queue_bytes: usize,
 }
 
@@ -105,11 +106,15 @@ pub struct Datagram<'a> {
     id: SourceId,
 }
 
+/// Approximate memory of a waiting datagram besides its payload.
+const DATAGRAM_BYTES: usize = 64;
+
 /// Datagrams that wait for the system.
 #[derive(Debug, Default)]
 struct Queue {
     /// With the address of each. `None`: the peer.
     waiting: VecDeque<(Vec<u8>, Option<SocketAddr>)>,
+    /// Their size, with [`DATAGRAM_BYTES`] for each.
     bytes: usize,
     most_bytes: usize,
     /// `on_drain` is due when the queue is empty.
@@ -123,7 +128,8 @@ impl Datagram<'_> {
     ///
     /// [`Queued`](SendStatus::Queued): it has left, or waits for the system. [`Congested`](SendStatus::Congested): it
     /// waits, and half of [`queue_bytes`](field@DatagramConfig::queue_bytes) or more waits with it.
-    /// [`Dropped`](SendStatus::Dropped): the queue is full. An error of the system is reported to `on_error`.
+    /// [`Dropped`](SendStatus::Dropped): the queue is full, and `on_drain` follows, or the system refuses the datagram,
+    /// and the error is reported to `on_error`; of several errors in a callback, the first.
     pub fn send_to(&mut self, data: &[u8], to: SocketAddr) -> SendStatus {
         self.queue.send(data, Some(to), |data, to| transmit(self.socket, data, to))
     }
@@ -182,11 +188,12 @@ impl Queue {
                 Ok(()) => return SendStatus::Queued,
             }
         }
-        if self.bytes + data.len() > self.most_bytes {
+        let bytes = data.len() + DATAGRAM_BYTES;
+        if self.bytes + bytes > self.most_bytes {
             self.awaits_drain = true;
             return SendStatus::Dropped;
         }
-        self.bytes += data.len();
+        self.bytes += bytes;
         self.waiting.push_back((data.to_vec(), to));
         let is_congested = self.bytes >= self.most_bytes / 2;
         self.awaits_drain |= is_congested;
@@ -202,7 +209,7 @@ impl Queue {
                 Err(error) => drop(failure.get_or_insert(error)),
                 Ok(()) => {}
             }
-            self.bytes -= data.len();
+            self.bytes -= data.len() + DATAGRAM_BYTES;
             self.waiting.pop_front();
         }
         failure
@@ -228,6 +235,8 @@ struct Receiver<H> {
     queue: Queue,
     buffer: Vec<u8>,
     budget: usize,
+    /// Room for output is watched.
+    awaits_room: bool,
 }
 
 impl<H: DatagramHandler> Receiver<H> {
@@ -236,32 +245,43 @@ impl<H: DatagramHandler> Receiver<H> {
         let (hub, socket) = source.parts();
         let mut datagram = Datagram { hub, socket, queue: &mut self.queue, id };
         call(&mut self.handler, &mut datagram, &mut self.buffer);
-        self.report(source);
+        // Room is watched while datagrams wait for it.
+        if self.awaits_room == self.queue.waiting.is_empty() {
+            self.awaits_room = !self.awaits_room;
+            source.set_interest(if self.awaits_room { BOTH } else { Interest::READABLE });
+        }
+        if self.queue.failure.is_some() {
+            // Reported by the next call.
+            source.call_again();
+        }
     }
 
-    /// Reports an error of sending.
-    fn report(&mut self, source: &mut Source<'_, UdpSocket>) {
+    /// Sends what waits, and reports an error of sending.
+    fn advance(&mut self, source: &mut Source<'_, UdpSocket>, is_writable: bool) {
+        if is_writable && !self.queue.waiting.is_empty() {
+            self.queue.failure = self.queue.flush(|data, to| transmit(source.get_mut(), data, to));
+        }
         if let Some(error) = self.queue.failure.take() {
-            let id = source.id();
-            let (hub, socket) = source.parts();
-            self.handler.on_error(&mut Datagram { hub, socket, queue: &mut self.queue, id }, &error);
+            self.call(source, |handler, socket, _| handler.on_error(socket, &error));
+        }
+        if self.queue.awaits_drain && self.queue.waiting.is_empty() && !source.is_removed() {
+            self.queue.awaits_drain = false;
+            self.call(source, |handler, socket, _| handler.on_drain(socket));
         }
     }
 }
 
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
 impl<H: DatagramHandler> SourceHandler<UdpSocket> for Receiver<H> {
     fn on_ready(&mut self, source: &mut Source<'_, UdpSocket>, readiness: Readiness) {
-        if readiness.writable && !self.queue.waiting.is_empty() {
-            self.queue.failure = self.queue.flush(|data, to| transmit(source.get_mut(), data, to));
-            self.report(source);
-        }
-        if self.queue.awaits_drain && self.queue.waiting.is_empty() {
-            self.queue.awaits_drain = false;
-            self.call(source, |handler, socket, _| handler.on_drain(socket));
-        }
+        self.advance(source, readiness.writable);
         for _ in 0..self.budget {
             if source.is_removed() {
                 return;
+            }
+            if !source.has_budget() {
+                break;
             }
             match source.get_mut().recv_from(&mut self.buffer) {
                 Ok((length, from)) => {
@@ -276,7 +296,12 @@ impl<H: DatagramHandler> SourceHandler<UdpSocket> for Receiver<H> {
     }
 
     fn on_event(&mut self, source: &mut Source<'_, UdpSocket>, event: &dyn Any) {
-        self.call(source, |handler, socket, _| handler.on_event(socket, event));
+        match event.downcast_ref::<Order>() {
+            Some(Order(data, to)) => self.call(source, |_, socket, _| {
+                _ = socket.queue.send(data, *to, |data, to| transmit(socket.socket, data, to));
+            }),
+            None => self.call(source, |handler, socket, _| handler.on_event(socket, event)),
+        }
     }
 
     fn on_shutdown(&mut self, source: &mut Source<'_, UdpSocket>) {
@@ -288,13 +313,15 @@ impl<H: DatagramHandler> SourceHandler<UdpSocket> for Receiver<H> {
     }
 }
 
-/// A bound socket, its handler, and the address.
-fn open<H: DatagramHandler>(
-    bind: SocketAddr,
+/// A datagram that another handler sends.
+struct Order(Vec<u8>, Option<SocketAddr>);
+
+/// A socket for mio, its handler, and the address.
+fn prepare<H: DatagramHandler>(
+    socket: StdUdpSocket,
     config: &DatagramConfig,
     handler: H,
 ) -> io::Result<(UdpSocket, Receiver<H>, SocketAddr)> {
-    let socket = StdUdpSocket::bind(bind)?;
     if let Some(peer) = config.peer {
         socket.connect(peer)?;
     }
@@ -302,7 +329,7 @@ fn open<H: DatagramHandler>(
     let address = socket.local_addr()?;
     let queue = Queue { most_bytes: config.queue_bytes, ..Queue::default() };
     let buffer = vec![0; config.max_datagram_bytes];
-    let receiver = Receiver { handler, queue, buffer, budget: config.receive_budget.max(1) };
+    let receiver = Receiver { handler, queue, buffer, budget: config.receive_budget.max(1), awaits_room: false };
     Ok((UdpSocket::from_std(socket), receiver, address))
 }
 
@@ -311,15 +338,40 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// The system cannot bind the address, or cannot connect to the peer.
+    /// The system cannot bind the address, or cannot connect to the peer, or this reactor is not on the operating
+    /// system.
     pub fn open_datagram(
         &mut self,
         bind: SocketAddr,
         config: DatagramConfig,
         handler: impl DatagramHandler + 'static,
     ) -> io::Result<(SourceId, SocketAddr)> {
-        let (socket, receiver, address) = open(bind, &config, handler)?;
-        Ok((self.register(socket, Interest::READABLE | Interest::WRITABLE, receiver), address))
+        self.check_sources_are_watched()?;
+        self.adopt_datagram(StdUdpSocket::bind(bind)?, config, handler)
+    }
+
+    /// As [`open_datagram`](Self::open_datagram), for a socket that is bound already: shared with other processes, or a
+    /// member of groups.
+    ///
+    /// # Errors
+    ///
+    /// See [`open_datagram`](Self::open_datagram).
+    pub fn adopt_datagram(
+        &mut self,
+        socket: StdUdpSocket,
+        config: DatagramConfig,
+        handler: impl DatagramHandler + 'static,
+    ) -> io::Result<(SourceId, SocketAddr)> {
+        self.check_sources_are_watched()?;
+        let (socket, receiver, address) = prepare(socket, &config, handler)?;
+        Ok((self.register(socket, Interest::READABLE, receiver), address))
+    }
+
+    /// Sends a datagram by a socket of [`open_datagram`](Self::open_datagram), in the course of this turn or the next:
+    /// to an address, or to [`DatagramConfig::peer`]. Returns `false` if the socket is closed. An error of the system
+    /// is reported to the handler of the socket.
+    pub fn send_datagram(&mut self, id: SourceId, data: &[u8], to: Option<SocketAddr>) -> bool {
+        self.notify_source(id, Order(data.to_vec(), to))
     }
 }
 
@@ -328,15 +380,16 @@ impl<K: Kernel> Reactor<K> {
     ///
     /// # Errors
     ///
-    /// As [`Hub::open_datagram`]; also if this reactor is not on the operating system.
+    /// See [`Hub::open_datagram`].
     pub fn open_datagram(
         &mut self,
         bind: SocketAddr,
         config: DatagramConfig,
         handler: impl DatagramHandler + 'static,
     ) -> io::Result<(SourceId, SocketAddr)> {
-        let (socket, receiver, address) = open(bind, &config, handler)?;
-        Ok((self.register(socket, Interest::READABLE | Interest::WRITABLE, receiver)?, address))
+        self.hub().check_sources_are_watched()?;
+        let (socket, receiver, address) = prepare(StdUdpSocket::bind(bind)?, &config, handler)?;
+        Ok((self.register(socket, Interest::READABLE, receiver)?, address))
     }
 }
 
@@ -346,15 +399,17 @@ mod tests {
 
     #[test]
     fn datagrams_wait_in_order_up_to_the_bound_while_the_system_takes_none() {
-        let mut queue = Queue { most_bytes: 10, ..Queue::default() };
+        let most_bytes = 10 + 3 * DATAGRAM_BYTES;
+        let mut queue = Queue { most_bytes, ..Queue::default() };
         let full = |_: &[u8], _: Option<SocketAddr>| Err(io::ErrorKind::WouldBlock.into());
         assert_eq!(queue.send(b"123", None, full), SendStatus::Queued);
         assert!(!queue.awaits_drain);
         assert_eq!(queue.send(b"4567", None, full), SendStatus::Congested);
-        assert_eq!(queue.send(b"8901", None, full), SendStatus::Dropped);
+        assert_eq!(queue.send(&[0; 11 + DATAGRAM_BYTES], None, full), SendStatus::Dropped);
         assert_eq!(queue.send(b"890", None, full), SendStatus::Congested);
         assert!(queue.flush(full).is_none());
-        assert!(queue.awaits_drain && queue.bytes == 10);
+        assert!(queue.awaits_drain && queue.bytes == most_bytes);
+        assert_eq!(queue.send(b"", None, full), SendStatus::Dropped, "an empty one takes memory, too");
         let mut sent = Vec::new();
         let failed = queue.flush(|data, _| match data {
             b"4567" => Err(io::ErrorKind::ConnectionRefused.into()),

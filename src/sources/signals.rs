@@ -45,9 +45,10 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// The signal does not exist or cannot be handled (SIGKILL, SIGSTOP, SIGILL, SIGFPE, SIGSEGV), or the system has no
-    /// free descriptor.
+    /// The signal does not exist or cannot be handled (SIGKILL, SIGSTOP, SIGILL, SIGFPE, SIGSEGV), the system has no
+    /// free descriptor, or this reactor is not on the operating system.
     pub fn on_signal(&mut self, signal: i32, call: impl FnMut(&mut Hub) + 'static) -> io::Result<SourceId> {
+        self.check_sources_are_watched()?;
         let (signals, handler) = watch(signal, call)?;
         Ok(self.register(signals, Interest::READABLE, handler))
     }
@@ -68,8 +69,9 @@ impl<K: Kernel> Reactor<K> {
     ///
     /// # Errors
     ///
-    /// As [`Hub::on_signal`]; also if this reactor is not on the operating system.
+    /// See [`Hub::on_signal`].
     pub fn on_signal(&mut self, signal: i32, call: impl FnMut(&mut Hub) + 'static) -> io::Result<SourceId> {
+        self.hub().check_sources_are_watched()?;
         let (signals, handler) = watch(signal, call)?;
         self.register(signals, Interest::READABLE, handler)
     }

@@ -95,7 +95,6 @@ const CIRCLES: [&[&str]; 3] = [
     // The Hub stores callbacks, which get the Hub.
     &[
         "reactor/callback_scope",
-        "reactor/conversion",
         "reactor/deferred",
         "reactor/dial",
         "reactor/events",
@@ -103,7 +102,6 @@ const CIRCLES: [&[&str]; 3] = [
         "reactor/listen",
         "reactor/listen/admission",
         "reactor/listen/adopt",
-        "reactor/relay",
         "reactor/remote",
         "reactor/source",
         "reactor/stream",

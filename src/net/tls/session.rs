@@ -43,7 +43,9 @@ pub(crate) struct Session<S> {
     reported: bool,
     /// The peer has sent a close_notify.
     ended: bool,
-    /// This end has sent a close_notify; later input is ignored.
+    /// This end has sent a close_notify.
+    notified: bool,
+    /// Later input is ignored.
     finished: bool,
     /// An error that follows plaintext not yet delivered.
     failure: Option<io::Error>,
@@ -78,6 +80,7 @@ impl<S> Session<S> {
             unfed: Vec::new(),
             reported: false,
             ended: false,
+            notified: false,
             finished: false,
             failure: None,
         })
@@ -145,6 +148,9 @@ impl<S> Session<S> {
         ciphertext: &mut [u8],
         beneath: &mut Ciphertext,
     ) -> io::Result<Arrived> {
+        if self.finished && self.ended {
+            return Ok(Arrived::END);
+        }
         if self.finished {
             let arrived = self.carrier.read(kernel, ciphertext, beneath)?;
             return Ok(Arrived { length: 0, ..arrived });
@@ -296,7 +302,7 @@ impl<S> Session<S> {
         }
         let own = if self.tls.is_handshaking() {
             held
-        } else if self.finished {
+        } else if self.notified {
             CLOSE_NOTIFY_BYTES
         } else {
             0
@@ -318,6 +324,7 @@ impl<S> Session<S> {
     fn notify_end<K: Kernel<Stream = S>>(&mut self, kernel: &mut K) -> io::Result<bool> {
         // Repeated calls send one close_notify.
         self.tls.send_close_notify();
+        self.notified = true;
         Ok(!self.flush(kernel)?.blocked)
     }
 

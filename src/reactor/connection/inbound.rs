@@ -1,6 +1,6 @@
 //! The inbound half of a connection.
 
-use std::{fmt, mem};
+use std::fmt;
 
 use crate::{
     net::transport::Transport,
@@ -51,23 +51,12 @@ impl<S> Inbound<S> {
         Inbound::new(Transport::Dialing, Some(dialing), handler)
     }
 
-    /// Puts another handler around the present one.
-    pub(in crate::reactor) fn wrap(&mut self, wrap: impl FnOnce(Box<dyn StreamHandler>) -> Box<dyn StreamHandler>) {
-        let handler = mem::replace(&mut self.handler, Box::new(NoHandler));
-        self.handler = wrap(handler);
-    }
-
     /// Drops the socket, to connect another one.
     pub(in crate::reactor) fn dial_again(&mut self, dialing: Box<Dialing>) {
         (self.transport, self.dialing, self.backlog) = (Transport::Dialing, Some(dialing), None);
         (self.readable, self.hangup, self.expected) = (false, false, 0);
     }
 }
-
-/// Stands in for a handler that is being replaced.
-struct NoHandler;
-
-impl StreamHandler for NoHandler {}
 
 /// Input that the handler has handed back: the bytes from `start` on.
 #[derive(Debug)]

@@ -102,12 +102,15 @@ impl<K: Kernel> Reactor<K> {
                 left = 0;
             }
             self.reader.spend(taken);
-            let discards = outbound.state.discards_input();
+            let (discards, bypasses) = (outbound.state.discards_input(), outbound.state.bypasses_handler());
             if let Some(info) = inbound.transport.tls_info() {
                 self.on_tls_handshake_done(key, info);
             }
-            if discards || length == 0 {
-                continue;
+            if bypasses || length == 0 {
+                if discards || length == 0 || self.relay(key, length) {
+                    continue;
+                }
+                return;
             }
             if state.handshaking && !self.hub.outbounds[key].may_read() {
                 self.inbounds[key].backlog = Some(Backlog::new(&self.reader.buffer[..length]));
@@ -133,7 +136,11 @@ impl<K: Kernel> Reactor<K> {
         if outbound.allows_half_open() && outbound.state.end_input() {
             // The next read, when the stream is closing, finds the end again.
             inbound.readable = true;
-            return self.call(key, |handler, stream| handler.on_end(stream));
+            let id = outbound.id;
+            if !self.hub.end_relayed_input(id) {
+                self.call(key, |handler, stream| handler.on_end(stream));
+            }
+            return;
         }
         inbound.readable = false;
         let held = inbound.transport.holds_output();
@@ -210,6 +217,9 @@ impl<K: Kernel> Reactor<K> {
 
     /// Passes the backlog to the handler. Returns whether to go on, as [`deliver`](Self::deliver).
     fn deliver_backlog(&mut self, key: usize) -> bool {
+        if self.hub.outbounds[key].state.bypasses_handler() {
+            return self.relay_backlog(key);
+        }
         let Some(mut backlog) = self.inbounds[key].backlog.take() else { return true };
         let left = backlog.bytes.len() - backlog.start;
         let data = &mut backlog.bytes[backlog.start..][..left.min(self.hub.outbounds[key].read_limit())];
@@ -253,7 +263,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Fails the connection if bytes that the handler has handed back arrived before TLS was started. Those bytes must
     /// not pass for bytes received within TLS.
-    fn fail_input_before_tls(&mut self, key: usize) -> bool {
+    pub(in crate::reactor) fn fail_input_before_tls(&mut self, key: usize) -> bool {
         let before = self.inbounds[key].transport.is_handshaking();
         if before {
             let error = io::Error::new(io::ErrorKind::InvalidData, "input arrived before the TLS handshake");

@@ -1,44 +1,46 @@
-//! The state of a relay, shared by the outbound half of a stream and its handler.
-
-use std::cell::Cell;
+//! The state and the end of a relay.
 
 use crate::reactor::id::ConnectionId;
 
-/// A relay, in one direction.
+/// The end of a relay of [`Hub::relay_to`](crate::Hub::relay_to), delivered by `on_event` to the handler of the stream
+/// that was relayed, before it gets input again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RelayEnded {
+    /// The stream that was written to.
+    pub to: ConnectionId,
+    /// Bytes relayed.
+    pub bytes: u64,
+    /// `true` if all bytes were relayed that were asked for, `false` if the other stream has ended before.
+    pub is_complete: bool,
+}
+
+/// Where the input of a stream goes instead of to its handler.
 #[derive(Debug)]
 pub(in crate::reactor) struct Relay {
     pub(in crate::reactor) to: ConnectionId,
     /// It belongs to a pair: the end of one stream is the end of the other.
     pub(in crate::reactor) is_paired: bool,
     /// Bytes left to relay. `None`: no limit.
-    pub(in crate::reactor) left: Cell<Option<u64>>,
-    pub(in crate::reactor) moved: Cell<u64>,
-    pub(in crate::reactor) is_active: Cell<bool>,
-    /// The stream is paused until the output of the other has drained.
-    pub(in crate::reactor) is_held: Cell<bool>,
+    left: Option<u64>,
+    pub(in crate::reactor) moved: u64,
 }
 
 impl Relay {
     /// A relay to a stream, of this number of bytes at most.
     pub(in crate::reactor) fn new(to: ConnectionId, bytes: Option<u64>, is_paired: bool) -> Self {
-        Relay {
-            to,
-            is_paired,
-            left: Cell::new(bytes),
-            moved: Cell::new(0),
-            is_active: Cell::new(true),
-            is_held: Cell::new(false),
-        }
+        Relay { to, is_paired, left: bytes, moved: 0 }
     }
 
-    /// The first of `data` that are to be relayed.
-    pub(in crate::reactor) fn part<'d>(&self, data: &'d [u8]) -> &'d [u8] {
-        let most = self.left.get().map_or(data.len(), |left| usize::try_from(left).unwrap_or(usize::MAX));
-        &data[..most.min(data.len())]
+    /// How many of `bytes` bytes are to be relayed.
+    pub(in crate::reactor) fn share_of(&self, bytes: usize) -> usize {
+        self.left.map_or(bytes, |left| bytes.min(usize::try_from(left).unwrap_or(usize::MAX)))
     }
 
-    pub(in crate::reactor) fn count(&self, bytes: usize) {
-        self.moved.set(self.moved.get() + bytes as u64);
-        self.left.set(self.left.get().map(|left| left - bytes as u64));
+    /// Counts bytes. Returns `true` if the last one was relayed.
+    pub(in crate::reactor) fn count(&mut self, bytes: usize) -> bool {
+        self.moved += bytes as u64;
+        self.left = self.left.map(|left| left - bytes as u64);
+        self.left == Some(0)
     }
 }

@@ -28,7 +28,8 @@
 //! | Ended                     | Closed      | Closed      | Closed    | Closed    | Closed      | -      |
 //!
 //! A raw stream that allows it may be open in one direction only: then one side has ended, and the phase is still Open.
-//! `HalfWritten` shuts our side down.
+//! `HalfWritten` shuts our side down. No timer runs meanwhile but that of waiting output: how long the peer may be
+//! silent is for the application to say, by a deadline.
 //!
 //! # Timers
 //!
@@ -146,6 +147,17 @@ enum Half {
     Output,
 }
 
+/// What becomes of the input of a raw stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Relaying {
+    /// The handler gets it.
+    No,
+    /// It is written to another stream.
+    Moving,
+    /// It waits until the other stream has room, or until the handler knows that the relay has ended.
+    Held,
+}
+
 /// How far a connection is established.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
@@ -162,6 +174,7 @@ pub(in crate::reactor) struct State {
     phase: Phase,
     reach: Reach,
     half: Half,
+    relaying: Relaying,
     /// Our side of the stream was shut down.
     shut: bool,
     /// The application has ended the connection, or is about to.
@@ -181,6 +194,7 @@ impl State {
             phase: Phase::Open,
             reach: Reach::Connected,
             half: Half::Neither,
+            relaying: Relaying::No,
             shut: false,
             closed_by_app: false,
             paused: false,
@@ -231,6 +245,33 @@ impl State {
             self.half = Half::Output;
         }
         stays
+    }
+
+    /// Returns `true` if the peer has ended its side of an open stream.
+    pub(in crate::reactor) fn is_input_ended(&self) -> bool {
+        self.half == Half::Input
+    }
+
+    /// The input is written to another stream from now on.
+    pub(in crate::reactor) fn begin_relay(&mut self) {
+        self.relaying = Relaying::Moving;
+    }
+
+    /// The input waits.
+    pub(in crate::reactor) fn hold_relay(&mut self) {
+        self.relaying = Relaying::Held;
+    }
+
+    /// The input is relayed again, or goes to the handler. Returns `true` if it waited.
+    pub(in crate::reactor) fn release_relay(&mut self, goes_on: bool) -> bool {
+        let next = if goes_on { Relaying::Moving } else { Relaying::No };
+        std::mem::replace(&mut self.relaying, next) == Relaying::Held
+    }
+
+    /// Returns `true` if the input does not go to the handler: it is relayed or discarded.
+    #[inline]
+    pub(in crate::reactor) fn bypasses_handler(&self) -> bool {
+        self.relaying != Relaying::No || self.discards_input()
     }
 
     /// Returns `true` if no more output is accepted on an open stream.
@@ -294,7 +335,15 @@ impl State {
     #[inline]
     pub(in crate::reactor) fn may_read(&self, allowed: impl FnOnce() -> bool) -> bool {
         match self.phase {
-            Phase::Open => !self.paused && self.half != Half::Input && (!self.awaits_drain || allowed()),
+            Phase::Open => {
+                // What is relayed is held back by the output of the other stream.
+                let may = match self.relaying {
+                    Relaying::No => !self.awaits_drain || allowed(),
+                    Relaying::Moving => true,
+                    Relaying::Held => false,
+                };
+                may && !self.paused && self.half != Half::Input
+            }
             // The peer's close frame has to be found even if the application has paused reading.
             Phase::Closing | Phase::Lingering | Phase::AwaitingEof => true,
             Phase::Draining | Phase::Closed => false,

@@ -1,14 +1,25 @@
 //! TLS handshakes: starting, queueing and timing out.
 
-use std::{io, mem};
+use std::{
+    io::{self, IoSlice},
+    mem,
+};
 
+#[cfg(feature = "tls")]
+use crate::reactor::connection::outbound::Outbound;
 use crate::{
     net::{
         Kernel,
         tls::{TlsAcceptor, TlsConnector},
+        transport::Written,
     },
-    reactor::{Hub, Reactor, conversion::Conversion, id::ConnectionId, share::Share, turn_phase::TurnPhase},
+    reactor::{
+        Hub, Reactor, connection::outbound::queue::MAX_SLICES, conversion::Conversion, id::ConnectionId, share::Share,
+        turn_phase::TurnPhase,
+    },
 };
+
+const NOT_TAKEN: &str = "output before TLS was not taken by the system";
 
 impl Hub {
     /// Starts TLS as a client on an established connection, right after this callback, if `tls` is given. Output waits
@@ -18,10 +29,12 @@ impl Hub {
         self.deferred.conversions.extend(tls.map(start));
     }
 
-    /// Starts TLS as a server right after this callback. Bytes that the callback has handed on belong to TLS.
+    /// Starts TLS as a server right after this callback. Output that waits now leaves before as plaintext. Bytes that
+    /// the callback has handed on belong to TLS.
     #[cfg(feature = "tls")]
     pub(in crate::reactor) fn start_tls_as_server(&mut self, id: ConnectionId, tls: &TlsAcceptor) {
-        self.deferred.conversions.push((id, Conversion::TlsServer(tls.clone())));
+        let plain = self.outbound(id).map_or(0, Outbound::queued);
+        self.deferred.conversions.push((id, Conversion::TlsServer(tls.clone(), plain)));
     }
 
     /// Without the feature there is no TLS to start.
@@ -59,21 +72,50 @@ impl<K: Kernel> Reactor<K> {
         self.on_tls_started(id.key(), started);
     }
 
-    /// Starts TLS as the server. What was written before is plaintext, and leaves first.
-    pub(in crate::reactor) fn start_tls_server(&mut self, id: ConnectionId, tls: &TlsAcceptor) {
-        self.flush(id.key());
-        let is_written = self.hub.outbound(id).is_some_and(|outbound| outbound.queued() == 0);
+    /// Starts TLS as the server, behind `plain` bytes of the waiting output.
+    pub(in crate::reactor) fn start_tls_server(&mut self, id: ConnectionId, tls: &TlsAcceptor, plain: usize) {
+        let written = self.write_plain(id.key(), plain);
         let Some(inbound) = self.inbounds.get_mut(id.key()) else { return };
-        let started = match is_written {
-            true => inbound.transport.start_tls_as_server(tls),
-            false => Err(io::Error::new(io::ErrorKind::WouldBlock, "output before TLS was not taken by the system")),
-        };
+        let started = written.and_then(|()| inbound.transport.start_tls_as_server(tls));
         self.on_tls_started(id.key(), started);
     }
 
+    /// Writes the first `bytes` of the waiting output, which the system has to take at once.
+    fn write_plain(&mut self, key: usize, bytes: usize) -> io::Result<()> {
+        let (Some(inbound), outbound) = (self.inbounds.get_mut(key), &mut self.hub.outbounds[key]) else {
+            return Ok(());
+        };
+        let mut left = bytes;
+        while left > 0 {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let count = outbound.slices(&self.reader.buffer, &mut slices);
+            let Some(first) = slices[..count].first().filter(|_| !outbound.blocked) else {
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, NOT_TAKEN));
+            };
+            let first = IoSlice::new(&first[..first.len().min(left)]);
+            match inbound.transport.write(&mut self.kernel, &[first]) {
+                Ok(Written { length, blocked, .. }) => {
+                    self.hub.stats.bytes_out += length as u64;
+                    outbound.count_written(length);
+                    outbound.advance(length, &mut self.hub.pools);
+                    (outbound.blocked, left) = (blocked, left - length);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => outbound.blocked = true,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     fn on_tls_started(&mut self, key: usize, started: io::Result<()>) {
+        let Some(inbound) = self.inbounds.get(key) else { return };
         if let Err(error) = started {
             self.hub.mark_failed(key, error);
+        } else if inbound.backlog.is_some() {
+            self.fail_input_before_tls(key);
+        } else if inbound.readable {
+            self.queue_reread(key);
         }
         self.limit_tls_handshake(key);
     }

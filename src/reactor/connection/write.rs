@@ -145,6 +145,10 @@ impl<K: Kernel> Reactor<K> {
             return;
         }
         let is_half = outbound.state.is_open();
+        if is_half && (outbound.state.is_connecting() || inbound.transport.is_handshaking()) {
+            // The flush that follows comes here again.
+            return;
+        }
         let finished = match is_half {
             true => inbound.transport.end_output(&mut self.kernel),
             false => inbound.transport.finish(&mut self.kernel),

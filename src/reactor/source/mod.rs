@@ -121,6 +121,13 @@ impl<S> Source<'_, S> {
         self.after.interest = Some(interest);
     }
 
+    /// Returns `false` if what the callbacks of this turn have published has used up
+    /// [`ReactorConfig::delivery_budget`](field@crate::ReactorConfig::delivery_budget): a handler in a loop stops, and
+    /// asks for [another call](Self::call_again).
+    pub fn has_budget(&self) -> bool {
+        self.hub.deliveries_left > 0
+    }
+
     /// Removes and drops the source after this callback.
     pub fn deregister(&mut self) {
         self.hub.deregister(self.id);
@@ -174,6 +181,8 @@ impl<S: PollSource, H: SourceHandler<S>> Entry for Registered<S, H> {
 pub(super) struct Sources {
     slots: Slab<Slot>,
     ids: IdSource,
+    /// The system watches sources: no simulation does.
+    are_watched: bool,
 }
 
 struct Slot {
@@ -182,17 +191,30 @@ struct Slot {
     entry: Option<Box<dyn Entry>>,
     /// Removed as soon as the loop comes to it.
     is_removed: bool,
+    /// Is in the list of sources to call.
+    is_listed: bool,
+    /// The last call has asked for another.
+    is_asking: bool,
+    /// The turn of the last call for readiness.
+    called_in: Option<u64>,
 }
 
 impl Sources {
-    pub(super) fn new(ids: IdSource) -> Self {
-        Sources { slots: Slab::new(), ids }
+    pub(super) fn new(ids: IdSource, are_watched: bool) -> Self {
+        Sources { slots: Slab::new(), ids, are_watched }
     }
 
     pub(super) fn insert(&mut self, entry: Box<dyn Entry>) -> SourceId {
         let vacant = self.slots.vacant_entry();
         let id = self.ids.source(vacant.key());
-        vacant.insert(Slot { id, entry: Some(entry), is_removed: false });
+        vacant.insert(Slot {
+            id,
+            entry: Some(entry),
+            is_removed: false,
+            is_listed: false,
+            is_asking: false,
+            called_in: None,
+        });
         id
     }
 
@@ -272,6 +294,16 @@ impl Hub {
         let id = self.sources.insert(Box::new(Registered { source, handler }));
         self.deferred.new_sources.push((id, interest));
         id
+    }
+
+    /// An error unless this reactor is on the operating system, before something is done that only a watched source
+    /// would notice.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](io::ErrorKind::Unsupported) in a simulation and in a replay.
+    pub(crate) fn check_sources_are_watched(&self) -> io::Result<()> {
+        if self.sources.are_watched { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
     }
 
     /// Removes and drops a source in the course of this turn. No method of its handler is called any more. Returns

@@ -5,8 +5,19 @@ use std::{io, mem};
 use super::{After, Call, Registered, SourceEvent, SourceHandler};
 use crate::{
     net::{Interest, Kernel, PollSource, Readiness},
-    reactor::{Reactor, id::SourceId, recording::Recording, share::Share, token::Token, turn_phase::TurnPhase},
+    reactor::{
+        Reactor,
+        id::SourceId,
+        panic::{Panicked, catch_panic},
+        recording::Recording,
+        share::Share,
+        token::Token,
+        turn_phase::TurnPhase,
+    },
 };
+
+/// Calls of handlers, each of which may have the budget of a connection, after which the time is looked at.
+const CALLS_PER_LOOK: usize = 1;
 
 /// Readiness of a source that has asked for another call.
 const ASKED: Readiness = Readiness { readable: true, writable: true, hangup: false, failed: false };
@@ -32,15 +43,38 @@ impl<K: Kernel> Reactor<K> {
 
     fn watch(&mut self, id: SourceId, interest: Interest) -> io::Result<()> {
         let Some(entry) = self.hub.sources.get_mut(id).and_then(|slot| slot.entry.as_mut()) else { return Ok(()) };
-        self.kernel.watch(entry.source(), Token::Source(id.key()).into(), interest)
+        let kernel = &mut self.kernel;
+        let watched = catch_panic(self.config.panic_policy, || {
+            kernel.watch(entry.source(), Token::Source(id.key()).into(), interest)
+        });
+        self.unless_panicked(watched)
+    }
+
+    fn rewatch(&mut self, id: SourceId, interest: Interest) -> io::Result<()> {
+        let Some(entry) = self.hub.sources.get_mut(id).and_then(|slot| slot.entry.as_mut()) else { return Ok(()) };
+        let kernel = &mut self.kernel;
+        let watched = catch_panic(self.config.panic_policy, || {
+            kernel.rewatch(entry.source(), Token::Source(id.key()).into(), interest)
+        });
+        self.unless_panicked(watched)
+    }
+
+    /// The sources of an application may panic.
+    fn unless_panicked(&mut self, result: Result<io::Result<()>, Panicked>) -> io::Result<()> {
+        result.unwrap_or_else(|Panicked(message)| {
+            self.hub.stats.panics += 1;
+            Err(io::Error::other(message))
+        })
     }
 
     /// Calls the handler of a source that has an event.
     #[cold]
     pub(in crate::reactor) fn on_source_ready(&mut self, key: usize, readiness: Readiness) {
-        if let Some(id) = self.hub.sources.id_of(key) {
-            self.call_source(id, Call::Ready(readiness));
+        let Some(id) = self.hub.sources.id_of(key) else { return };
+        if self.hub.deliveries_left == 0 {
+            return self.ask_again(id);
         }
+        self.call_ready(id, readiness);
     }
 
     /// Calls the handlers of all sources when a shutdown begins.
@@ -72,38 +106,59 @@ impl<K: Kernel> Reactor<K> {
                 self.fail_source(id, &error);
             }
         }
-        let waiting = self.hub.deferred.source_events.len();
-        let mut share = Share::new(waiting);
-        while share.take(&self.hub.time_slice)
+        let waiting = self.hub.deferred.source_events.len().min(self.config.event_budget.max(1));
+        let mut share = Share::of_long(waiting, CALLS_PER_LOOK);
+        while self.hub.deliveries_left > 0
+            && share.take(&self.hub.time_slice)
             && let Some(SourceEvent { id, value }) = self.hub.deferred.source_events.pop_front()
         {
             self.call_source(id, Call::Event(&*value));
             self.drop_guarded(value);
         }
         let waiting = self.hub.deferred.source_calls.len();
-        let mut share = Share::new(waiting);
-        while share.take(&self.hub.time_slice)
-            && let Some((id, turn)) = self.hub.deferred.source_calls.front()
-            && *turn < self.hub.turn
+        let mut share = Share::of_long(waiting, CALLS_PER_LOOK);
+        while self.hub.deliveries_left > 0
+            && let Some((id, turn)) = self.hub.deferred.source_calls.front().copied()
+            && turn < self.hub.turn
+            && share.take(&self.hub.time_slice)
         {
-            let id = *id;
             self.hub.deferred.source_calls.pop_front();
-            self.call_source(id, Call::Ready(ASKED));
+            let Some(slot) = self.hub.sources.get_mut(id) else { continue };
+            slot.is_listed = false;
+            if slot.called_in != Some(self.hub.turn) {
+                self.call_ready(id, ASKED);
+            } else if slot.is_asking {
+                // It had an event as well, and one call in a turn is enough.
+                self.ask_again(id);
+            }
         }
-        for id in mem::take(&mut self.hub.deferred.removed_sources) {
-            self.remove_source(id);
+        self.remove_sources();
+    }
+
+    fn call_ready(&mut self, id: SourceId, readiness: Readiness) {
+        if let Some(slot) = self.hub.sources.get_mut(id) {
+            (slot.called_in, slot.is_asking) = (Some(self.hub.turn), false);
         }
+        self.call_source(id, Call::Ready(readiness));
     }
 
     fn call_source(&mut self, id: SourceId, call: Call<'_>) {
         let Some(After { again, interest }) = self.run_source(id, call) else { return };
         if let Some(interest) = interest
-            && let Some(entry) = self.hub.sources.get_mut(id).and_then(|slot| slot.entry.as_mut())
-            && let Err(error) = self.kernel.rewatch(entry.source(), Token::Source(id.key()).into(), interest)
+            && let Err(error) = self.rewatch(id, interest)
         {
             return self.fail_source(id, &error);
         }
         if again {
+            self.ask_again(id);
+        }
+    }
+
+    /// Has a source called in the next turn.
+    fn ask_again(&mut self, id: SourceId) {
+        let Some(slot) = self.hub.sources.get_mut(id) else { return };
+        slot.is_asking = true;
+        if !mem::replace(&mut slot.is_listed, true) {
             self.hub.deferred.source_calls.push_back((id, self.hub.turn));
         }
     }
@@ -124,12 +179,16 @@ impl<K: Kernel> Reactor<K> {
         self.hub.deregister(id);
     }
 
-    fn remove_source(&mut self, id: SourceId) {
-        if let Some(mut entry) = self.hub.sources.remove(id) {
-            // A source that was never watched is refused.
-            let _ = self.kernel.unwatch(entry.source());
-            self.drop_guarded(entry);
-            self.forget_events(Token::Source(id.key()));
+    /// Removes and drops the sources that were deregistered.
+    pub(in crate::reactor) fn remove_sources(&mut self) {
+        while let Some(id) = self.hub.deferred.removed_sources.pop() {
+            if let Some(mut entry) = self.hub.sources.remove(id) {
+                let kernel = &mut self.kernel;
+                // A source that was never watched is refused.
+                let _ = catch_panic(self.config.panic_policy, || kernel.unwatch(entry.source()));
+                self.drop_guarded(entry);
+                self.forget_events(Token::Source(id.key()));
+            }
         }
     }
 }

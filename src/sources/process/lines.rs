@@ -5,13 +5,15 @@
 pub(super) struct Lines {
     /// The beginning of a line.
     begun: Vec<u8>,
+    /// A piece of the line was delivered.
+    in_pieces: bool,
     most_bytes: usize,
 }
 
 impl Lines {
     /// Lines of at most `most_bytes`: longer ones come in pieces.
     pub(super) fn new(most_bytes: usize) -> Self {
-        Lines { begun: Vec::new(), most_bytes: most_bytes.max(1) }
+        Lines { begun: Vec::new(), in_pieces: false, most_bytes: most_bytes.max(1) }
     }
 
     /// Calls `line` with each complete line, without its `\n` or `\r\n`.
@@ -19,7 +21,10 @@ impl Lines {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             self.extend(&bytes[..end], &mut line);
             let begun = std::mem::take(&mut self.begun);
-            line(begun.strip_suffix(b"\r").unwrap_or(&begun));
+            let rest = begun.strip_suffix(b"\r").unwrap_or(&begun);
+            if !(std::mem::take(&mut self.in_pieces) && rest.is_empty()) {
+                line(rest);
+            }
             bytes = &bytes[end + 1..];
         }
         self.extend(bytes, &mut line);
@@ -39,6 +44,7 @@ impl Lines {
             self.begun.extend_from_slice(now);
             line(&self.begun);
             self.begun.clear();
+            self.in_pieces = true;
             bytes = later;
         }
         self.begun.extend_from_slice(bytes);
@@ -75,6 +81,7 @@ mod tests {
     fn line_over_the_limit_comes_in_pieces() {
         assert_eq!(lines(4, &["12345678\n"]), ["1234", "5678"]);
         assert_eq!(lines(4, &["123", "456789", "\nab\n"]), ["1234", "5678", "9", "ab"]);
+        assert_eq!(lines(4, &["1234\r\n\nab\n"]), ["1234", "", "ab"], "no line of the end alone");
         assert_eq!(lines(0, &["ab\n"]), ["a", "b"], "zero counts as one");
     }
 }

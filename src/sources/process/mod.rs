@@ -53,8 +53,8 @@ pub trait ProcessHandler {
     /// [`ProcessConfig::lines`](field@ProcessConfig::lines) is off.
     fn on_output(&mut self, process: &mut Process<'_>, output: Output, data: &[u8]) {}
 
-    /// Called when all waiting input has left, after a write returned [`Congested`](SendStatus::Congested) or
-    /// [`Dropped`](SendStatus::Dropped).
+    /// Called when no input waits any more, because it has left or the process has closed its input, after a write
+    /// returned [`Congested`](SendStatus::Congested) or [`Dropped`](SendStatus::Dropped).
     fn on_drain(&mut self, process: &mut Process<'_>) {}
 
     /// Called with a value of [`Hub::notify_source`], by which other handlers reach this one.
@@ -64,8 +64,8 @@ pub trait ProcessHandler {
     /// process, which ends or goes on by itself.
     fn on_shutdown(&mut self, process: &mut Process<'_>) {}
 
-    /// Called when the process cannot be watched. No other method is called any more, and the process goes on by
-    /// itself.
+    /// Called when the process cannot be watched: it is killed. Also when other code of the program has taken its exit
+    /// status. No other method is called any more.
     fn on_error(&mut self, process: &mut Process<'_>, error: &io::Error) {}
 
     /// Called once, last, when the process has ended and its output was delivered. What a process that it has started
@@ -93,10 +93,12 @@ pub struct ProcessConfig {
     pub max_line_bytes: usize,
     /// Output read per turn, in bytes, before connections are served. Default 256 KiB.
     pub read_budget_bytes: usize,
-    /// Input that may wait while the process does not read it, in bytes. Default 1 MiB. Beyond it, input is dropped.
+    /// Input that may wait while the process does not read it, in bytes. Default 1 MiB. Beyond it, input is dropped. A
+    /// single write may exceed it.
     pub stdin_bytes: usize,
-    /// `true` if the process is killed when the reactor is dropped before its end. Default `false`: its input and
-    /// output are closed.
+    /// `true` if the process is killed when it is not watched any more before its end: it was deregistered, its handler
+    /// has panicked, or the reactor was dropped. Default `false`: its input and output are closed, and a thread waits
+    /// for its end.
     pub kill_on_drop: bool,
 }
 
@@ -155,7 +157,7 @@ impl Process<'_> {
     }
 
     /// Stops reading output: the process waits when it has filled the pipes. For output that goes to a slow reader. Up
-    /// to 64 KiB that were read already are still delivered.
+    /// to 64 KiB that were read already are still delivered. `on_exit` waits as well.
     pub fn pause(&mut self) {
         self.running.is_paused = true;
     }
@@ -165,18 +167,18 @@ impl Process<'_> {
         self.running.is_paused = false;
     }
 
-    /// Kills the process. `on_exit` follows.
+    /// Kills the process, and ends a pause. `on_exit` follows when its output was delivered.
     ///
     /// # Errors
     ///
     /// The system does not allow it, for example because the process has changed its user.
     pub fn kill(&mut self) -> io::Result<()> {
-        self.running.child.kill()
+        self.running.kill()
     }
 
     /// Number of the process in the system.
     pub fn pid(&self) -> u32 {
-        self.running.child.id()
+        self.running.pid()
     }
 
     /// Id of the process, by which the [`Hub`] addresses it.
@@ -205,13 +207,15 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// The program cannot be started, or the system has no free descriptor.
+    /// The program cannot be started, the system has no free descriptor, or this reactor is not on the operating
+    /// system.
     pub fn spawn(
         &mut self,
         command: Command,
         config: ProcessConfig,
         handler: impl ProcessHandler + 'static,
     ) -> io::Result<SourceId> {
+        self.check_sources_are_watched()?;
         let running = Running::start(command, &config)?;
         let watcher = Watcher::new(handler, config.read_budget_bytes);
         Ok(self.register(running, Interest::READABLE, watcher))
@@ -227,6 +231,21 @@ impl Hub {
     pub fn close_stdin(&mut self, id: SourceId) -> bool {
         self.notify_source(id, Order::CloseInput)
     }
+
+    /// Stops reading the output of a child process; see [`Process::pause`]. Returns `false` if the process has ended.
+    pub fn pause_process(&mut self, id: SourceId) -> bool {
+        self.notify_source(id, Order::Pause)
+    }
+
+    /// Resumes reading the output of a child process. Returns `false` if the process has ended.
+    pub fn resume_process(&mut self, id: SourceId) -> bool {
+        self.notify_source(id, Order::Resume)
+    }
+
+    /// Kills a child process; see [`Process::kill`]. Returns `false` if the process has ended.
+    pub fn kill_process(&mut self, id: SourceId) -> bool {
+        self.notify_source(id, Order::Kill)
+    }
 }
 
 impl<K: Kernel> Reactor<K> {
@@ -234,13 +253,14 @@ impl<K: Kernel> Reactor<K> {
     ///
     /// # Errors
     ///
-    /// As [`Hub::spawn`]; also if this reactor is not on the operating system.
+    /// See [`Hub::spawn`].
     pub fn spawn(
         &mut self,
         command: Command,
         config: ProcessConfig,
         handler: impl ProcessHandler + 'static,
     ) -> io::Result<SourceId> {
+        self.hub().check_sources_are_watched()?;
         let running = Running::start(command, &config)?;
         let watcher = Watcher::new(handler, config.read_budget_bytes);
         self.register(running, Interest::READABLE, watcher)

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     io::{self, Read, Write},
     process::{Child, Command, ExitStatus, Stdio},
+    thread,
 };
 
 use signal_hook::consts::SIGCHLD;
@@ -15,14 +16,23 @@ use crate::{
     send_status::SendStatus,
 };
 
+/// The stack of a thread that only waits.
+const REAPER_STACK_BYTES: usize = 64 * 1024;
+
 /// A child process with its pipes: one source of events.
 pub(super) struct Running {
-    pub(super) child: Child,
+    /// `None` while this is dropped.
+    child: Option<Child>,
     signals: Signals,
     pub(super) input: Input,
     pub(super) outputs: [Option<Piped>; 2],
     pub(super) is_paused: bool,
     pub(super) status: Option<ExitStatus>,
+    /// Output read since the end of the process, in bytes.
+    pub(super) read_since_end: usize,
+    /// The process was killed or reaped, or somebody else has reaped it: nothing is left to do for it.
+    is_reaped: bool,
+    is_watched: bool,
     kill_on_drop: bool,
 }
 
@@ -90,9 +100,9 @@ impl Input {
         self.waiting.len()
     }
 
-    /// Returns `true`, once, if input has drained after a write was told to wait.
+    /// Returns `true`, once, if no input waits any more after a write was told to wait. Input that was closed is lost.
     pub(super) fn take_drain(&mut self) -> bool {
-        let has_drained = self.awaits_drain && self.waiting.is_empty() && self.pipe.is_some();
+        let has_drained = self.awaits_drain && self.waiting.is_empty();
         self.awaits_drain &= !has_drained;
         has_drained
     }
@@ -101,7 +111,8 @@ impl Input {
         if self.pipe.is_none() || self.is_closing {
             return SendStatus::Closed;
         }
-        if self.waiting.len() + data.len() > self.most_bytes {
+        // One write may exceed the bound, or it could never be taken.
+        if self.waiting.len() >= self.most_bytes {
             self.awaits_drain = true;
             return SendStatus::Dropped;
         }
@@ -147,22 +158,41 @@ impl Running {
     pub(super) fn start(mut command: Command, config: &ProcessConfig) -> io::Result<Self> {
         // Before the process, whose end could be missed otherwise.
         let signals = Signals::new([SIGCHLD])?;
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let input = child.stdin.take().map(pipe::Sender::from);
-        if let Some(input) = &input {
-            input.set_nonblocking(true)?;
-        }
-        let stdout = child.stdout.take().map(|pipe| Piped::new(pipe.into(), Output::Stdout, config)).transpose()?;
-        let stderr = child.stderr.take().map(|pipe| Piped::new(pipe.into(), Output::Stderr, config)).transpose()?;
-        let input = Input {
-            pipe: input,
-            waiting: VecDeque::new(),
-            most_bytes: config.stdin_bytes,
-            is_closing: false,
-            awaits_drain: false,
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut running = Running {
+            child: Some(child),
+            signals,
+            input: Input {
+                pipe: None,
+                waiting: VecDeque::new(),
+                most_bytes: config.stdin_bytes.max(1),
+                is_closing: false,
+                awaits_drain: false,
+            },
+            outputs: [None, None],
+            is_paused: false,
+            status: None,
+            read_since_end: 0,
+            is_reaped: false,
+            is_watched: false,
+            kill_on_drop: config.kill_on_drop,
         };
-        let (outputs, kill_on_drop) = ([stdout, stderr], config.kill_on_drop);
-        Ok(Running { child, signals, input, outputs, is_paused: false, status: None, kill_on_drop })
+        // From here on, an error ends the process.
+        running.open_pipes(config)?;
+        Ok(running)
+    }
+
+    fn open_pipes(&mut self, config: &ProcessConfig) -> io::Result<()> {
+        let Some(Child { stdin, stdout, stderr, .. }) = &mut self.child else { return Ok(()) };
+        let stdin = stdin.take().map(pipe::Sender::from);
+        if let Some(stdin) = &stdin {
+            stdin.set_nonblocking(true)?;
+        }
+        self.input.pipe = stdin;
+        let stdout = stdout.take().map(|pipe| Piped::new(pipe.into(), Output::Stdout, config)).transpose()?;
+        let stderr = stderr.take().map(|pipe| Piped::new(pipe.into(), Output::Stderr, config)).transpose()?;
+        self.outputs = [stdout, stderr];
+        Ok(())
     }
 
     /// Has the outputs read again.
@@ -171,14 +201,32 @@ impl Running {
     }
 
     /// Notes the end of the process, if it is one of the children that have ended.
-    pub(super) fn look_for_end(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// Other code has taken the exit status.
+    pub(super) fn look_for_end(&mut self) -> io::Result<()> {
         if self.status.is_none() && self.signals.pending().count() > 0 {
-            self.status = self.child.try_wait().ok().flatten();
+            let ended = self.child.as_mut().map_or(Ok(None), Child::try_wait);
+            self.status = ended.inspect_err(|_| self.is_reaped = true)?;
             if self.status.is_some() {
+                self.is_reaped = true;
                 // What it has written before its end is there.
                 self.mark_ready();
             }
         }
+        Ok(())
+    }
+
+    /// Kills the process, and goes on reading until its end.
+    pub(super) fn kill(&mut self) -> io::Result<()> {
+        self.is_paused = false;
+        self.child.as_mut().map_or(Ok(()), Child::kill)
+    }
+
+    /// Number of the process in the system.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
     }
 }
 
@@ -188,7 +236,9 @@ impl PollSource for Running {
         for output in self.outputs.iter_mut().flatten() {
             output.pipe.register(registry, token, Interest::READABLE)?;
         }
-        self.input.pipe.as_mut().map_or(Ok(()), |pipe| pipe.register(registry, token, Interest::WRITABLE))
+        self.input.pipe.as_mut().map_or(Ok(()), |pipe| pipe.register(registry, token, Interest::WRITABLE))?;
+        self.is_watched = true;
+        Ok(())
     }
 
     fn reregister(&mut self, _: &Registry, _: PollToken, _: Interest) -> io::Result<()> {
@@ -206,10 +256,17 @@ impl PollSource for Running {
 }
 
 impl Drop for Running {
+    /// A process that nobody watches any more is reaped by a thread, which waits for its end.
     fn drop(&mut self) {
-        if self.kill_on_drop && self.status.is_none() {
+        let Some(mut child) = self.child.take().filter(|_| !self.is_reaped) else { return };
+        if self.kill_on_drop || !self.is_watched {
             // A process that cannot be killed goes on.
-            let _ = self.child.kill().and_then(|()| self.child.wait());
+            let _ = child.kill();
+        }
+        if let Ok(None) = child.try_wait() {
+            let reaper = thread::Builder::new().name("ws-reactor reaper".to_owned()).stack_size(REAPER_STACK_BYTES);
+            // Without a thread the process stays a zombie until this one ends.
+            let _ = reaper.spawn(move || child.wait());
         }
     }
 }

@@ -61,14 +61,16 @@ fn panic_of_a_work_is_its_result_and_a_panic_of_its_receiver_costs_nothing_else(
     let mut seen = results.0.borrow().clone();
     seen.sort();
     assert_eq!(seen, [Ok(7), Err("the work panicked: deliberate: no luck".to_owned())]);
-    turn_until(&mut reactor, || true);
+    let until = Instant::now() + Duration::from_secs(10);
     while reactor.hub().stats().panics == 0 {
+        assert!(Instant::now() < until, "the receiver is not called");
         reactor.turn(Some(Duration::from_millis(10))).unwrap();
     }
 }
 
 #[test]
 fn works_beyond_the_queue_are_refused_and_the_others_done_in_order() {
+    // One for the thread, and two that wait.
     let config = ReactorConfig::new().defer_threads(1).defer_queue(2);
     let mut reactor = Reactor::with_config(config).unwrap();
     let results = Results::default();
@@ -85,7 +87,7 @@ fn works_beyond_the_queue_are_refused_and_the_others_done_in_order() {
         reactor.hub().defer(move || number, results.receiver());
     }
     turn_until(&mut reactor, || results.len() == 2);
-    let full = Err("too many works wait for a thread".to_owned());
+    let full = Err("too many works are under way".to_owned());
     assert_eq!(&*results.0.borrow(), &[full.clone(), full.clone()]);
     end.send(()).unwrap();
     turn_until(&mut reactor, || results.len() == 5);
@@ -163,4 +165,22 @@ fn dropped_reactor_drops_the_receivers_and_waits_for_no_work() {
     assert_eq!(Rc::strong_count(&results.0), 1);
     // Its result reaches nobody.
     end.send(()).unwrap();
+}
+
+#[test]
+fn shutdown_waits_for_works_that_are_done_on_the_loop_or_refused() {
+    for config in [ReactorConfig::new().defer_threads(0), ReactorConfig::new().defer_threads(1).defer_queue(0)] {
+        let mut reactor = Reactor::with_config(config).unwrap();
+        let results = Results::default();
+        reactor.hub().shutdown(Duration::from_secs(60));
+        for number in 0..3 {
+            reactor.hub().defer(move || number, results.receiver());
+        }
+        assert_eq!(reactor.hub().deferred_works(), 3);
+        let until = Instant::now() + Duration::from_secs(10);
+        while reactor.turn(Some(Duration::from_millis(10))).unwrap() == Turn::Running {
+            assert!(Instant::now() < until, "the loop does not end");
+        }
+        assert_eq!((results.len(), reactor.hub().deferred_works()), (3, 0));
+    }
 }

@@ -3,7 +3,7 @@
 use std::{rc::Rc, time::Duration};
 
 use ws_reactor::{
-    CloseReason, Reactor, ReactorConfig, SendStatus, Stream, StreamConfig, StreamHandler,
+    CloseReason, Reactor, ReactorConfig, Reconnect, SendStatus, Stream, StreamConfig, StreamHandler,
     net::sim::{PeerId, Sim},
 };
 
@@ -134,4 +134,59 @@ fn shutdown_closes_a_half_open_stream() {
     reactor.hub().shutdown(Duration::from_secs(60));
     reactor.settle().unwrap();
     assert_eq!(drain(&log), ["end", "close Application true 0"]);
+}
+
+#[test]
+fn output_that_ends_before_the_connection_is_made_ends_after_it() {
+    let log = Log::default();
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+    reactor.kernel_mut().play("10.0.0.9:80".parse().unwrap());
+    let handler = Answering { log: Rc::clone(&log), bytes: 0 };
+    let id = reactor.hub().connect_stream("10.0.0.9:80", handler).unwrap();
+    assert_eq!(reactor.hub().end_output(id), SendStatus::Queued);
+    reactor.settle().unwrap();
+    let (peer, _) = reactor.kernel_mut().dialed().unwrap();
+    reactor.settle().unwrap();
+    assert!(reactor.kernel_mut().is_ended(peer));
+    reactor.kernel_mut().send(peer, b"7");
+    reactor.kernel_mut().finish(peer);
+    reactor.settle().unwrap();
+    assert_eq!(drain(&log), ["7", "close Peer true 0"]);
+}
+
+#[test]
+fn client_that_finishes_a_half_open_stream_connects_again() {
+    /// Answers the end of the input with a word, and ends.
+    struct Finishing(Log);
+
+    impl StreamHandler for Finishing {
+        fn on_connect(&mut self, _: &mut Stream<'_>) {
+            self.0.borrow_mut().push("connect".to_owned());
+        }
+
+        fn on_end(&mut self, stream: &mut Stream<'_>) {
+            stream.write(b"bye");
+            stream.end_output();
+        }
+
+        fn on_close(&mut self, _: &mut Stream<'_>, reason: &CloseReason) {
+            self.0.borrow_mut().push(format!("close {:?} {}", reason.by, reason.clean));
+        }
+    }
+
+    let log = Log::default();
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+    reactor.kernel_mut().play("10.0.0.9:80".parse().unwrap());
+    let config = StreamConfig::new().allow_half_open(true).reconnect(Some(Reconnect::new()));
+    reactor.hub().connect_stream_with("10.0.0.9:80", config, Finishing(Rc::clone(&log))).unwrap();
+    for _ in 0..2 {
+        reactor.settle().unwrap();
+        let (peer, _) = reactor.kernel_mut().dialed().unwrap();
+        reactor.settle().unwrap();
+        reactor.kernel_mut().finish(peer);
+        reactor.settle().unwrap();
+        assert_eq!(reactor.kernel_mut().received(peer), b"bye");
+        assert_eq!(drain(&log), ["connect", "close Peer true"]);
+        reactor.advance(Duration::from_secs(2)).unwrap();
+    }
 }

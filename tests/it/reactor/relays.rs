@@ -8,8 +8,8 @@ use std::{
 };
 
 use ws_reactor::{
-    Callbacks, CloseReason, ConnectionId, Reactor, ReactorConfig, RelayEnded, Server, Stream, StreamConfig,
-    StreamHandler,
+    Callbacks, CloseReason, ConnectionId, OutputLimits, Reactor, ReactorConfig, RelayEnded, Server, Stream,
+    StreamConfig, StreamHandler,
     net::sim::{PeerId, Sim},
 };
 
@@ -138,7 +138,7 @@ fn end_of_one_stream_closes_the_other_once_its_output_is_written() {
     assert_eq!(pair.received(1).len(), 50_000);
     assert!(pair.reactor.kernel_mut().is_ended(pair.peers[1]));
     pair.finish(1);
-    assert_eq!(drain(&pair.log), ["close Application 0"]);
+    assert_eq!(drain(&pair.log), ["close Peer 0"], "for the same reason");
     assert_eq!(pair.reactor.hub().stats().connections, 0);
 }
 
@@ -207,7 +207,9 @@ fn handler_learns_that_the_stream_it_is_relayed_to_has_ended() {
         assert!(pair.reactor.hub().terminate(other));
         pair.reactor.settle().unwrap();
         let entries = drain(&pair.log);
-        assert!(entries.iter().any(|entry| entry.starts_with("relayed") && entry.ends_with("false")), "{entries:?}");
+        let ended = entries.iter().position(|entry| entry.starts_with("relayed") && entry.ends_with("false"));
+        let data = entries.iter().position(|entry| entry.starts_with("data"));
+        assert!(ended.is_some() && data.is_none_or(|data| Some(data) > ended), "input follows the event");
         if !is_held {
             pair.send(0, b"to the handler");
             assert_eq!(drain(&pair.log), ["data to the handler"]);
@@ -268,4 +270,182 @@ fn websocket_is_not_relayed() {
     assert!(!hub.relay(raw, raw) && !hub.relay_to(raw, raw, None));
     pair.reactor.advance(Duration::from_secs(1)).unwrap();
     assert_eq!(drain(&pair.log), [""; 0]);
+}
+
+#[test]
+fn stream_that_fails_ends_the_other_at_once_for_the_same_reason() {
+    let mut pair = Pair::relayed(StreamConfig::new());
+    pair.reactor.kernel_mut().reset(pair.peers[0]);
+    pair.reactor.settle().unwrap();
+    let entries = drain(&pair.log);
+    assert_eq!(entries, ["close Network(ConnectionReset) 0"; 2]);
+    assert!(pair.reactor.kernel_mut().is_closed(pair.peers[1]));
+    let mut pair = Pair::relayed(StreamConfig::new());
+    pair.reactor.hub().stop();
+    pair.reactor.settle().unwrap();
+    assert_eq!(drain(&pair.log), ["close Shutdown 0"; 2]);
+}
+
+#[test]
+fn many_relays_one_after_the_other_leave_nothing_behind() {
+    let mut pair = Pair::new(StreamConfig::new());
+    let [one, other] = pair.ids;
+    // A handler in a handler would overflow the stack.
+    for _ in 0..20_000 {
+        assert!(pair.reactor.hub().relay_to(one, other, Some(1)));
+        pair.send(0, b"x");
+    }
+    assert_eq!(pair.received(1).len(), 20_000);
+    assert_eq!(drain(&pair.log).len(), 20_000);
+    pair.finish(0);
+    assert_eq!(drain(&pair.log), ["close Peer 0"]);
+}
+
+#[test]
+fn relay_of_no_bytes_ends_at_once() {
+    let mut pair = Pair::new(StreamConfig::new());
+    let [one, other] = pair.ids;
+    assert!(pair.reactor.hub().relay_to(one, other, Some(0)));
+    pair.reactor.settle().unwrap();
+    assert_eq!(drain(&pair.log), ["relayed 0 true"]);
+    pair.send(0, b"for the handler");
+    assert_eq!(drain(&pair.log), ["data for the handler"]);
+}
+
+#[test]
+fn limits_below_one_read_hold_the_sources_back_and_close_nobody() {
+    let output = OutputLimits::new().limit_bytes(32 * 1024).pause_reading_bytes(usize::MAX);
+    let mut pair = Pair::relayed(StreamConfig::new().output(output));
+    let mut received = 0;
+    pair.send(0, &vec![b'x'; 1_000_000]);
+    for _ in 0..200 {
+        pair.reactor.settle().unwrap();
+        received += pair.received(1).len();
+    }
+    assert_eq!((received, drain(&pair.log)), (1_000_000, Vec::<String>::new()));
+}
+
+#[test]
+fn pause_of_the_application_and_that_of_the_relay_are_two_things() {
+    let mut pair = Pair::relayed(StreamConfig::new());
+    let [one, _] = pair.ids;
+    pair.reactor.kernel_mut().hold(pair.peers[1], 1000);
+    pair.send(0, &[b'x'; 500_000]);
+    let relayed = pair.reactor.hub().relayed_bytes(one).unwrap();
+    // A resume does not end the wait for room.
+    assert!(pair.reactor.hub().resume(one));
+    pair.reactor.settle().unwrap();
+    assert_eq!(pair.reactor.hub().relayed_bytes(one), Some(relayed));
+    // Room does not end a pause.
+    assert!(pair.reactor.hub().pause(one));
+    pair.reactor.kernel_mut().release(pair.peers[1]);
+    pair.reactor.settle().unwrap();
+    assert_eq!(pair.received(1).len() as u64, relayed);
+    assert!(pair.reactor.hub().resume(one));
+    let mut received = 0;
+    for _ in 0..50 {
+        pair.reactor.settle().unwrap();
+        received += pair.received(1).len() as u64;
+    }
+    assert_eq!(received, 500_000 - relayed);
+}
+
+#[test]
+fn slow_direction_does_not_hold_back_the_other() {
+    let mut pair = Pair::relayed(StreamConfig::new());
+    pair.reactor.kernel_mut().hold(pair.peers[1], 1000);
+    pair.send(0, &[b'x'; 500_000]);
+    // The output of this stream waits, and its input is relayed all the same.
+    pair.send(1, b"typed");
+    assert_eq!(pair.received(0), b"typed");
+}
+
+#[test]
+fn direction_that_is_left_of_a_pair_is_a_relay_of_its_own() {
+    let mut pair = Pair::relayed(StreamConfig::new());
+    let [one, _] = pair.ids;
+    assert_eq!(pair.reactor.hub().stop_relay(one), Some(0));
+    pair.finish(0);
+    let mut entries = drain(&pair.log);
+    entries.sort();
+    assert_eq!(entries, ["close Peer 0", "relayed 0 false"]);
+    pair.send(1, b"for the handler");
+    assert_eq!(drain(&pair.log), ["data for the handler"]);
+}
+
+#[test]
+fn relay_outlives_the_handler_that_hands_its_stream_over() {
+    /// Hands over at any event.
+    struct First(Rc<RefCell<Vec<ConnectionId>>>);
+
+    impl StreamHandler for First {
+        fn on_connect(&mut self, stream: &mut Stream<'_>) {
+            self.0.borrow_mut().push(stream.id());
+        }
+
+        fn on_event(&mut self, stream: &mut Stream<'_>, _: &dyn Any) {
+            stream.hand_over(Second);
+        }
+    }
+
+    struct Second;
+
+    impl StreamHandler for Second {
+        fn on_data(&mut self, _: &mut Stream<'_>, _: &mut [u8]) {
+            panic!("the input is relayed");
+        }
+    }
+
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+    let ids = Rc::<RefCell<Vec<ConnectionId>>>::default();
+    let noted = Rc::clone(&ids);
+    let addr = reactor.listen_stream("10.0.0.1:80", move |_| First(Rc::clone(&noted))).unwrap().addr;
+    let [one, other] = [(); 2].map(|()| {
+        let peer = reactor.kernel_mut().connect(addr).unwrap();
+        reactor.settle().unwrap();
+        peer
+    });
+    let (first, second) = (ids.borrow()[0], ids.borrow()[1]);
+    assert!(reactor.hub().relay(first, second));
+    reactor.hub().notify(first, ());
+    reactor.settle().unwrap();
+    reactor.kernel_mut().send(one, b"still relayed");
+    reactor.settle().unwrap();
+    assert_eq!((reactor.kernel_mut().received(other), reactor.hub().stats().panics), (b"still relayed".to_vec(), 0));
+}
+
+#[test]
+fn end_of_input_before_the_relay_ends_the_output_of_the_other() {
+    /// Keeps a stream open when its peer has ended.
+    struct Keeping(Rc<RefCell<Vec<ConnectionId>>>);
+
+    impl StreamHandler for Keeping {
+        fn on_connect(&mut self, stream: &mut Stream<'_>) {
+            self.0.borrow_mut().push(stream.id());
+        }
+
+        fn on_end(&mut self, _: &mut Stream<'_>) {}
+    }
+
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+    let ids = Rc::<RefCell<Vec<ConnectionId>>>::default();
+    let noted = Rc::clone(&ids);
+    let config = StreamConfig::new().allow_half_open(true);
+    let addr = reactor.listen_stream_with("10.0.0.1:80", config, move |_| Keeping(Rc::clone(&noted))).unwrap().addr;
+    let [client, upstream] = [(); 2].map(|()| {
+        let peer = reactor.kernel_mut().connect(addr).unwrap();
+        reactor.settle().unwrap();
+        peer
+    });
+    reactor.kernel_mut().finish(client);
+    reactor.settle().unwrap();
+    let (one, other) = (ids.borrow()[0], ids.borrow()[1]);
+    assert!(reactor.hub().relay(one, other));
+    reactor.settle().unwrap();
+    assert!(reactor.kernel_mut().is_ended(upstream));
+    reactor.kernel_mut().send(upstream, b"answer");
+    reactor.kernel_mut().finish(upstream);
+    reactor.settle().unwrap();
+    assert_eq!(reactor.kernel_mut().received(client), b"answer");
+    assert_eq!(reactor.hub().stats().connections, 0);
 }

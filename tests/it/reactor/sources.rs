@@ -211,3 +211,83 @@ fn shutdown_calls_the_handlers_and_waits_for_no_source() {
     reactor.run().unwrap();
     assert_eq!(&*reader.read.borrow(), b"late");
 }
+
+#[test]
+fn source_that_asks_again_while_it_has_events_is_called_once_in_a_turn() {
+    /// Asks again at each call, and notes the turns.
+    #[derive(Clone, Default)]
+    struct Asking(Rc<RefCell<Vec<u64>>>);
+
+    impl SourceHandler<pipe::Receiver> for Asking {
+        fn on_ready(&mut self, source: &mut Source<'_, pipe::Receiver>, _: Readiness) {
+            let turn = source.hub().stats().turns;
+            self.0.borrow_mut().push(turn);
+            source.call_again();
+        }
+    }
+
+    let mut reactor = Reactor::new().unwrap();
+    let (mut sender, receiver) = pipe::new().unwrap();
+    let asking = Asking::default();
+    reactor.register(receiver, Interest::READABLE, asking.clone()).unwrap();
+    for _ in 0..50 {
+        sender.write_all(b"x").unwrap();
+        turns(&mut reactor, 1);
+    }
+    let calls = asking.0.borrow();
+    assert!(calls.is_sorted_by(|one, other| one < other), "{calls:?}");
+}
+
+#[test]
+fn panic_of_a_source_itself_is_an_error_of_its_registration() {
+    /// Cannot be registered.
+    struct Broken;
+
+    impl PollSource for Broken {
+        fn register(&mut self, _: &Registry, _: Token, _: Interest) -> io::Result<()> {
+            panic!("deliberate: a source panics")
+        }
+
+        fn reregister(&mut self, _: &Registry, _: Token, _: Interest) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn deregister(&mut self, _: &Registry) -> io::Result<()> {
+            panic!("deliberate: a source panics")
+        }
+    }
+
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+    }
+
+    silence_deliberate_panics();
+    let mut reactor = Reactor::new().unwrap();
+    let reader = Reader::default();
+    assert!(reactor.register(Broken, Interest::READABLE, reader.clone()).is_err());
+    reactor.hub().register(Broken, Interest::READABLE, reader.clone());
+    turns(&mut reactor, 2);
+    assert_eq!((&*reader.errors.borrow(), Rc::strong_count(&reader.read)), (&vec![ErrorKind::Other], 1));
+}
+
+#[test]
+fn source_that_leaves_at_shutdown_is_gone_when_the_loop_has_ended() {
+    struct Leaving;
+
+    impl SourceHandler<pipe::Receiver> for Leaving {
+        fn on_ready(&mut self, _: &mut Source<'_, pipe::Receiver>, _: Readiness) {}
+
+        fn on_shutdown(&mut self, source: &mut Source<'_, pipe::Receiver>) {
+            source.deregister();
+        }
+    }
+
+    let mut reactor = Reactor::new().unwrap();
+    let (mut sender, receiver) = pipe::new().unwrap();
+    reactor.register(receiver, Interest::READABLE, Leaving).unwrap();
+    reactor.hub().shutdown(Duration::from_secs(60));
+    reactor.run().unwrap();
+    assert!(sender.write_all(b"x").is_err(), "nobody reads");
+}

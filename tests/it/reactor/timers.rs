@@ -3,8 +3,8 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use ws_reactor::{
-    Handler, OutputLimits, Reactor, ReactorConfig, Received, Server, ServerConfig, StreamConfig, TestSocket, TimerId,
-    WebSocket, WebSocketConfig, net::sim::Sim,
+    Handler, Hub, OutputLimits, Reactor, ReactorConfig, Received, Server, ServerConfig, StreamConfig, TestSocket,
+    TimerId, WebSocket, WebSocketConfig, net::sim::Sim,
 };
 
 use crate::support::played::echo;
@@ -139,4 +139,21 @@ fn shutdown_hooks_are_called_once_at_the_end_the_last_one_first() {
         reactor.settle().unwrap();
     }
     assert_eq!(*calls.borrow(), ["second", "first"]);
+}
+
+#[test]
+fn shutdown_hook_that_adds_itself_again_is_called_once_for_each_end() {
+    fn again(hub: &mut Hub, calls: Rc<RefCell<u32>>) {
+        *calls.borrow_mut() += 1;
+        hub.add_shutdown_hook(move |hub| again(hub, calls));
+    }
+
+    let mut reactor = Reactor::new().unwrap();
+    let calls = Rc::new(RefCell::new(0));
+    again(reactor.hub(), Rc::clone(&calls));
+    for expected in [2, 3] {
+        reactor.hub().next_tick(Hub::stop);
+        reactor.run().unwrap();
+        assert_eq!(*calls.borrow(), expected);
+    }
 }

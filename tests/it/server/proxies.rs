@@ -206,6 +206,32 @@ mod proxy_protocol {
         assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     }
 
+    // regression: what a handler writes when the connection is handed over to it left as plaintext.
+    #[cfg(feature = "tls")]
+    #[test]
+    fn greeting_of_a_raw_stream_behind_a_header_is_encrypted() {
+        use crate::support::secure::{self, Peer};
+
+        struct Greeter;
+        impl ws_reactor::StreamHandler for Greeter {
+            fn on_connect(&mut self, stream: &mut ws_reactor::Stream<'_>) {
+                stream.write(b"220 ready");
+            }
+        }
+
+        let mut reactor = Reactor::on(Sim::new(), ws_reactor::ReactorConfig::default());
+        let pem = &secure::LOCALHOST;
+        let tls = ws_reactor::TlsConfig::from_pem(pem.certificate.as_bytes(), pem.key.as_bytes()).unwrap();
+        let config = ws_reactor::StreamConfig::default();
+        reactor.listen_stream_over_tls(required(), tls, config, |_| Greeter).unwrap();
+        let mut peer = Peer::at(SERVER, &mut reactor, secure::trust(pem), "localhost");
+        reactor.kernel_mut().send(peer.id, V1.as_bytes());
+        reactor.settle().unwrap();
+        assert_eq!(reactor.kernel_mut().received(peer.id), b"");
+        peer.talk(&mut reactor, b"").unwrap();
+        assert_eq!(peer.received, b"220 ready");
+    }
+
     #[test]
     fn raw_streams_have_the_address_of_the_client() {
         struct Greeter;

@@ -31,6 +31,8 @@ impl StreamHandler for MailServer {
             stream.write(&vec![b'b'; self.banner_bytes]);
             stream.write(b"220 ready\r\n");
             stream.start_tls_as_server(&self.tls);
+            // Behind the handshake.
+            stream.write(b"greeting");
             stream.unread(injected.len());
         } else {
             assert!(stream.tls_info().is_some());
@@ -66,7 +68,7 @@ impl StreamHandler for MailClient {
             self.is_ready = true;
             stream.start_tls(&self.tls, "localhost");
             stream.write(b"secret");
-        } else if text == "secret" {
+        } else if text.ends_with("secret") {
             stream.write(b"end");
         }
         self.seen.borrow_mut().by_client.push(text);
@@ -109,9 +111,10 @@ fn server_starts_tls_in_mid_stream_and_ends_its_output_before_its_input() {
     for banner_bytes in [0, 10_000] {
         let Seen { by_server, by_client } = play(banner_bytes, "");
         assert_eq!(by_server, ["STARTTLS\r\n", "secret", "end", "after the end"]);
-        let [plain @ .., secret, end, end_of_input, reason] = &by_client[..] else { panic!("{by_client:?}") };
-        assert_eq!(plain.concat(), "b".repeat(banner_bytes) + "220 ready\r\n", "what was written before is plaintext");
-        assert_eq!([secret, end, end_of_input], ["secret", "end", "end of input"]);
+        let [received @ .., end, end_of_input, reason] = &by_client[..] else { panic!("{by_client:?}") };
+        let expected = "b".repeat(banner_bytes) + "220 ready\r\ngreetingsecret";
+        assert_eq!(received.concat(), expected, "what was written before is plaintext, and ends a read");
+        assert_eq!([end, end_of_input], ["end", "end of input"]);
         assert_eq!(reason, "1005, by the application, clean");
     }
 }
@@ -127,4 +130,39 @@ fn input_behind_the_word_starttls_ends_the_connection() {
 fn output_before_tls_that_the_system_does_not_take_ends_the_connection() {
     let Seen { by_server, .. } = play(10_000_000, "");
     assert_eq!(by_server, ["STARTTLS\r\n", "connection failed: output before TLS was not taken by the system"]);
+}
+
+#[test]
+fn input_that_waits_when_tls_starts_in_another_callback_ends_the_connection() {
+    /// Keeps what is behind the word, and starts TLS later.
+    struct Later(TlsAcceptor, Shared);
+
+    impl StreamHandler for Later {
+        fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+            self.1.borrow_mut().by_server.push(String::from_utf8_lossy(data).into_owned());
+            stream.unread(data.len() - 10);
+            stream.pause();
+            stream.set_timer(Duration::from_millis(1));
+        }
+
+        fn on_timer(&mut self, stream: &mut Stream<'_>, _: ws_reactor::TimerId) {
+            stream.start_tls_as_server(&self.0);
+            stream.resume();
+        }
+
+        fn on_error(&mut self, stream: &mut Stream<'_>, error: &Error) {
+            self.1.borrow_mut().by_server.push(format!("{error:#}"));
+            stream.hub().stop();
+        }
+    }
+
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+    let seen = Shared::default();
+    let (tls, shared) = (TlsAcceptor::from(config(&LOCALHOST)), Rc::clone(&seen));
+    reactor.listen_stream("10.0.0.1:25", move |_| Later(tls.clone(), Rc::clone(&shared))).unwrap();
+    let peer = reactor.kernel_mut().connect("10.0.0.1:25".parse().unwrap()).unwrap();
+    reactor.kernel_mut().send(peer, b"STARTTLS\r\ninjected");
+    reactor.advance(Duration::from_secs(1)).unwrap();
+    let expected = ["STARTTLS\r\ninjected", "TLS failed: input arrived before the TLS handshake"];
+    assert_eq!(seen.borrow().by_server, expected);
 }

@@ -51,7 +51,7 @@ pub(in crate::reactor) struct Cold {
     /// State of a client that connects again after the end.
     pub(in crate::reactor) reconnection: Option<Box<Reconnection>>,
     /// Where the input goes instead of to the handler.
-    pub(in crate::reactor) relay: Option<Rc<Relay>>,
+    pub(in crate::reactor) relay: Option<Relay>,
     /// Streams that are relayed to this one.
     pub(in crate::reactor) relay_sources: Vec<ConnectionId>,
     /// Counters, if the configuration asks for them.
@@ -63,15 +63,19 @@ const MAX_HELD_BYTES: usize = 64 * 1024;
 
 impl Outbound {
     /// The relay of the input.
-    pub(in crate::reactor) fn relay(&self) -> Option<&Rc<Relay>> {
+    pub(in crate::reactor) fn relay(&self) -> Option<&Relay> {
         self.cold.as_ref()?.relay.as_ref()
     }
 
-    pub(in crate::reactor) fn set_relay(&mut self, relay: Rc<Relay>) {
+    pub(in crate::reactor) fn relay_mut(&mut self) -> Option<&mut Relay> {
+        self.cold.as_mut()?.relay.as_mut()
+    }
+
+    pub(in crate::reactor) fn set_relay(&mut self, relay: Relay) {
         self.cold.get_or_insert_default().relay = Some(relay);
     }
 
-    pub(in crate::reactor) fn take_relay(&mut self) -> Option<Rc<Relay>> {
+    pub(in crate::reactor) fn take_relay(&mut self) -> Option<Relay> {
         self.cold.as_mut()?.relay.take()
     }
 
