@@ -7,12 +7,11 @@ use super::{
     conversion::Conversion,
     dial::Dial,
     events::Events,
-    id::{ConnectionId, ListenerId, SourceId},
+    id::{ConnectionId, ListenerId},
     listen::{Opening, adopt::Adoption},
-    source::SourceEvent,
+    source::SourceWork,
     timer::task::Tick,
 };
-use crate::net::Interest;
 
 /// Declares the lists, so that a new one is a single line, and no list is left out of `is_empty` and `shrink`.
 macro_rules! deferred {
@@ -46,14 +45,8 @@ deferred! {
     ticks: VecDeque<Tick>,
     /// Events of the application to deliver.
     events: Events,
-    /// Sources to watch.
-    new_sources: Vec<(SourceId, Interest)>,
-    /// Events of the application for sources.
-    source_events: VecDeque<SourceEvent>,
-    /// Sources that have asked for another call, each once, with the number of the turn in which it asked.
-    source_calls: VecDeque<(SourceId, u64)>,
-    /// Sources to remove.
-    removed_sources: Vec<SourceId>,
+    /// Sources to watch, to call and to remove.
+    sources: SourceWork,
     /// Connected sockets to take over.
     adoptions: Vec<Adoption>,
     /// Listeners to open.

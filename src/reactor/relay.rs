@@ -224,10 +224,15 @@ impl Hub {
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Moves the first `length` bytes of the read buffer to the other stream. Returns `true` if all of them were used.
+    /// Moves the first `length` bytes of the read buffer to the other stream, or discards them if the connection is
+    /// closing. Returns `true` if all of them were used.
     #[cold]
-    pub(in crate::reactor) fn relay(&mut self, key: usize, length: usize) -> bool {
-        let id = self.hub.outbounds[key].id;
+    pub(in crate::reactor) fn relay_or_discard(&mut self, key: usize, length: usize) -> bool {
+        let outbound = &self.hub.outbounds[key];
+        if outbound.state.discards_input() {
+            return true;
+        }
+        let id = outbound.id;
         let used = self.hub.relay_input(id, &self.reader.buffer[..length]);
         if used < length {
             self.inbounds[key].backlog = Some(Backlog::new(&self.reader.buffer[used..length]));

@@ -70,20 +70,28 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Ends the loop if a shutdown is in progress, and neither a connection nor a work to wait for is left.
+    #[inline]
     pub(super) fn finish_shutdown(&mut self) {
-        let awaits_works = self.hub.running == Running::ShuttingDown && self.config.shutdown_awaits_deferred;
-        let is_ending = matches!(self.hub.running, Running::ShuttingDown | Running::Stopping);
-        if is_ending && self.hub.outbounds.is_empty() && (!awaits_works || self.hub.works.is_empty()) {
-            if let Some(timer) = self.shutdown_timer.take() {
-                self.hub.timers.cancel(timer);
-            }
-            // The last `on_close` may have called `stop`.
-            self.close_listeners();
-            for hook in mem::take(&mut self.hub.shutdown_hooks).into_iter().rev() {
-                self.call_hub(hook);
-            }
-            self.remove_sources();
-            self.hub.running = Running::Stopped;
+        if matches!(self.hub.running, Running::ShuttingDown | Running::Stopping) && self.hub.outbounds.is_empty() {
+            self.end_loop();
         }
+    }
+
+    #[cold]
+    fn end_loop(&mut self) {
+        let awaits_works = self.hub.running == Running::ShuttingDown && self.config.shutdown_awaits_deferred;
+        if awaits_works && !self.hub.works.is_empty() {
+            return;
+        }
+        if let Some(timer) = self.shutdown_timer.take() {
+            self.hub.timers.cancel(timer);
+        }
+        // The last `on_close` may have called `stop`.
+        self.close_listeners();
+        for hook in mem::take(&mut self.hub.shutdown_hooks).into_iter().rev() {
+            self.call_hub(hook);
+        }
+        self.remove_sources();
+        self.hub.running = Running::Stopped;
     }
 }

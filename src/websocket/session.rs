@@ -175,7 +175,7 @@ impl Session {
         match self.decoder.message(&whole, data) {
             Ok(message) => {
                 self.receiver.on_message(stream, message, None, false);
-                self.liveness.on_frame(stream.hub.micros());
+                self.liveness.on_frame(stream.hub.rough_micros());
             }
             Err(error) => self.fail(stream, error),
         }
@@ -203,7 +203,7 @@ impl Session {
             let Some(whole) = self.decoder.whole_message(rest, self.receiver.limits) else {
                 share.spend(1);
                 if mem::take(&mut heard) {
-                    self.liveness.on_frame(stream.hub.micros());
+                    self.liveness.on_frame(stream.hub.rough_micros());
                 }
                 let Some((consumed, item)) = self.decode(stream, rest, open) else { break };
                 at += consumed;
@@ -235,7 +235,7 @@ impl Session {
             }
         }
         if heard {
-            self.liveness.on_frame(stream.hub.micros());
+            self.liveness.on_frame(stream.hub.rough_micros());
         }
         if data.len() >= LARGE_PAYLOAD_BYTES
             && let Some(missing) = self.decoder.missing()
@@ -286,8 +286,8 @@ impl Session {
             stream.hub.latencies.ping.record(round_trip);
         }
         match (&incoming, fragments) {
-            (None, false) => self.liveness.on_bytes(consumed, stream.hub.micros()),
-            _ => self.liveness.on_frame(stream.hub.micros()),
+            (None, false) => self.liveness.on_bytes(consumed, stream.hub.rough_micros()),
+            _ => self.liveness.on_frame(stream.hub.rough_micros()),
         }
         let item = incoming.is_some();
         match incoming {

@@ -102,12 +102,12 @@ impl<K: Kernel> Reactor<K> {
                 left = 0;
             }
             self.reader.spend(taken);
-            let (discards, bypasses) = (outbound.state.discards_input(), outbound.state.bypasses_handler());
+            let bypasses = outbound.state.bypasses_handler();
             if let Some(info) = inbound.transport.tls_info() {
                 self.on_tls_handshake_done(key, info);
             }
             if bypasses || length == 0 {
-                if discards || length == 0 || self.relay(key, length) {
+                if length == 0 || self.relay_or_discard(key, length) {
                     continue;
                 }
                 return;

@@ -139,23 +139,17 @@ pub(in crate::reactor) enum Effect {
     Remove,
 }
 
-/// The side of an open raw stream that has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Half {
-    Neither,
-    Input,
-    Output,
-}
-
-/// What becomes of the input of a raw stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Relaying {
-    /// The handler gets it.
-    No,
-    /// It is written to another stream.
-    Moving,
-    /// It waits until the other stream has room, or until the handler knows that the relay has ended.
-    Held,
+/// What keeps the input of an open connection from its handler. One byte, so that the usual case is one comparison.
+mod input {
+    /// The application has paused reading.
+    pub(super) const PAUSED: u8 = 1;
+    /// The peer of a half-open stream has ended its side.
+    pub(super) const ENDED: u8 = 2;
+    /// The input waits until the stream that it is relayed to has room, or until the handler knows that the relay has
+    /// ended.
+    pub(super) const HELD: u8 = 4;
+    /// The input is written to another stream.
+    pub(super) const RELAYED: u8 = 8;
 }
 
 /// How far a connection is established.
@@ -173,14 +167,14 @@ enum Reach {
 pub(in crate::reactor) struct State {
     phase: Phase,
     reach: Reach,
-    half: Half,
-    relaying: Relaying,
+    /// Flags of [`input`].
+    input: u8,
+    /// The output of an open stream ends once it is written.
+    output_ended: bool,
     /// Our side of the stream was shut down.
     shut: bool,
     /// The application has ended the connection, or is about to.
     closed_by_app: bool,
-    /// The application has paused reading.
-    paused: bool,
     /// Reading was resumed, and no read has followed yet.
     reread_due: bool,
     /// Output was above the mark, or a send was congested or dropped, and the output has not drained since.
@@ -193,11 +187,10 @@ impl State {
         State {
             phase: Phase::Open,
             reach: Reach::Connected,
-            half: Half::Neither,
-            relaying: Relaying::No,
+            input: 0,
+            output_ended: false,
             shut: false,
             closed_by_app: false,
-            paused: false,
             reread_due: false,
             awaits_drain: false,
         }
@@ -231,52 +224,54 @@ impl State {
 
     /// The peer has ended its side. Returns `true` if the stream stays open for output.
     pub(in crate::reactor) fn end_input(&mut self) -> bool {
-        let stays = self.phase == Phase::Open && self.half == Half::Neither;
+        let stays = self.phase == Phase::Open && !self.output_ended && !self.is_input_ended();
         if stays {
-            self.half = Half::Input;
+            self.input |= input::ENDED;
         }
         stays
     }
 
     /// Our side ends once its output is written. Returns `true` if the stream stays open for input.
     pub(in crate::reactor) fn end_output(&mut self) -> bool {
-        let stays = self.half == Half::Neither;
-        if stays {
-            self.half = Half::Output;
-        }
+        let stays = !self.output_ended && !self.is_input_ended();
+        self.output_ended |= stays;
         stays
     }
 
     /// Returns `true` if the peer has ended its side of an open stream.
     pub(in crate::reactor) fn is_input_ended(&self) -> bool {
-        self.half == Half::Input
+        self.input & input::ENDED != 0
     }
 
     /// The input is written to another stream from now on.
     pub(in crate::reactor) fn begin_relay(&mut self) {
-        self.relaying = Relaying::Moving;
+        self.input |= input::RELAYED;
     }
 
     /// The input waits.
     pub(in crate::reactor) fn hold_relay(&mut self) {
-        self.relaying = Relaying::Held;
+        self.input |= input::HELD;
     }
 
     /// The input is relayed again, or goes to the handler. Returns `true` if it waited.
     pub(in crate::reactor) fn release_relay(&mut self, goes_on: bool) -> bool {
-        let next = if goes_on { Relaying::Moving } else { Relaying::No };
-        std::mem::replace(&mut self.relaying, next) == Relaying::Held
+        let waited = self.input & input::HELD != 0;
+        self.input &= !(input::HELD | input::RELAYED);
+        if goes_on {
+            self.begin_relay();
+        }
+        waited
     }
 
     /// Returns `true` if the input does not go to the handler: it is relayed or discarded.
     #[inline]
     pub(in crate::reactor) fn bypasses_handler(&self) -> bool {
-        self.relaying != Relaying::No || self.discards_input()
+        self.input & (input::HELD | input::RELAYED) != 0 || self.discards_input()
     }
 
     /// Returns `true` if no more output is accepted on an open stream.
     pub(in crate::reactor) fn is_output_ended(&self) -> bool {
-        self.half == Half::Output
+        self.output_ended
     }
 
     /// The application ends the connection, even if the connection has ended already: a client does not reconnect.
@@ -285,12 +280,13 @@ impl State {
     }
 
     pub(in crate::reactor) fn pause(&mut self) {
-        self.paused = true;
+        self.input |= input::PAUSED;
     }
 
     /// Ends a pause. Returns `false` if reading was not paused.
     pub(in crate::reactor) fn resume(&mut self) -> bool {
-        let was_paused = std::mem::take(&mut self.paused);
+        let was_paused = self.input & input::PAUSED != 0;
+        self.input &= !input::PAUSED;
         self.reread_due |= was_paused;
         was_paused
     }
@@ -335,15 +331,12 @@ impl State {
     #[inline]
     pub(in crate::reactor) fn may_read(&self, allowed: impl FnOnce() -> bool) -> bool {
         match self.phase {
-            Phase::Open => {
+            Phase::Open => match self.input {
+                0 => !self.awaits_drain || allowed(),
                 // What is relayed is held back by the output of the other stream.
-                let may = match self.relaying {
-                    Relaying::No => !self.awaits_drain || allowed(),
-                    Relaying::Moving => true,
-                    Relaying::Held => false,
-                };
-                may && !self.paused && self.half != Half::Input
-            }
+                input::RELAYED => true,
+                _ => false,
+            },
             // The peer's close frame has to be found even if the application has paused reading.
             Phase::Closing | Phase::Lingering | Phase::AwaitingEof => true,
             Phase::Draining | Phase::Closed => false,
@@ -357,7 +350,7 @@ impl State {
 
     /// Returns `true` if only the output keeps the connection from being read.
     pub(in crate::reactor) fn is_held_by_output(&self) -> bool {
-        self.is_open() && self.awaits_drain && !self.paused
+        self.is_open() && self.awaits_drain && self.input == 0
     }
 
     pub(in crate::reactor) fn awaits_drain(&self) -> bool {
@@ -373,7 +366,7 @@ impl State {
     pub(in crate::reactor) fn ends_when_written(&self) -> bool {
         let ends = match self.phase {
             Phase::Draining | Phase::Lingering => true,
-            Phase::Open => self.half == Half::Output,
+            Phase::Open => self.output_ended,
             _ => false,
         };
         ends && !self.shut

@@ -4,7 +4,7 @@
 
 mod run;
 
-use std::{any::Any, fmt, io};
+use std::{any::Any, collections::VecDeque, fmt, io};
 
 use slab::Slab;
 
@@ -267,6 +267,46 @@ impl fmt::Debug for Sources {
     }
 }
 
+/// What the loop has to do for sources.
+#[derive(Debug, Default)]
+pub(super) struct SourceWork {
+    /// One of the lists is not empty, so that the loop looks at one thing in each turn.
+    is_due: bool,
+    /// To watch.
+    added: Vec<(SourceId, Interest)>,
+    /// Events of the application.
+    events: VecDeque<SourceEvent>,
+    /// To call because they have asked for it, each once, with the number of the turn in which it asked.
+    calls: VecDeque<(SourceId, u64)>,
+    removed: Vec<SourceId>,
+}
+
+impl SourceWork {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        !self.is_due
+    }
+
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.added.shrink_to_fit();
+        self.events.shrink_to_fit();
+        self.calls.shrink_to_fit();
+        self.removed.shrink_to_fit();
+    }
+
+    /// The lists, of which one is added to.
+    fn due(&mut self) -> &mut Self {
+        self.is_due = true;
+        self
+    }
+
+    /// The lists were worked off, as far as the budgets have allowed.
+    fn settle(&mut self) {
+        self.is_due =
+            !(self.added.is_empty() && self.events.is_empty() && self.calls.is_empty() && self.removed.is_empty());
+    }
+}
+
 /// An event of the application for a source.
 pub(super) struct SourceEvent {
     id: SourceId,
@@ -292,7 +332,7 @@ impl Hub {
         handler: impl SourceHandler<S> + 'static,
     ) -> SourceId {
         let id = self.sources.insert(Box::new(Registered { source, handler }));
-        self.deferred.new_sources.push((id, interest));
+        self.deferred.sources.due().added.push((id, interest));
         id
     }
 
@@ -311,7 +351,7 @@ impl Hub {
     pub fn deregister(&mut self, id: SourceId) -> bool {
         let Some(slot) = self.sources.get_mut(id).filter(|slot| !slot.is_removed) else { return false };
         slot.is_removed = true;
-        self.deferred.removed_sources.push(id);
+        self.deferred.sources.due().removed.push(id);
         true
     }
 
@@ -327,7 +367,7 @@ impl Hub {
     pub fn notify_source(&mut self, id: SourceId, event: impl Any) -> bool {
         let is_there = self.is_registered(id);
         if is_there {
-            self.deferred.source_events.push_back(SourceEvent { id, value: Box::new(event) });
+            self.deferred.sources.due().events.push_back(SourceEvent { id, value: Box::new(event) });
         }
         is_there
     }

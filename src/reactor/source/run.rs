@@ -87,12 +87,7 @@ impl<K: Kernel> Reactor<K> {
     /// Registers and removes sources, and calls those that have events of the application or have asked for a call.
     #[inline]
     pub(in crate::reactor) fn advance_sources(&mut self) {
-        let deferred = &self.hub.deferred;
-        if !deferred.new_sources.is_empty()
-            || !deferred.removed_sources.is_empty()
-            || !deferred.source_events.is_empty()
-            || !deferred.source_calls.is_empty()
-        {
+        if !self.hub.deferred.sources.is_empty() {
             self.advance_all_sources();
             self.end_phase(TurnPhase::Events);
         }
@@ -101,28 +96,28 @@ impl<K: Kernel> Reactor<K> {
     #[inline(never)]
     fn advance_all_sources(&mut self) {
         self.hub.note(Recording::on_activity);
-        for (id, interest) in mem::take(&mut self.hub.deferred.new_sources) {
+        for (id, interest) in mem::take(&mut self.hub.deferred.sources.added) {
             if let Err(error) = self.watch(id, interest) {
                 self.fail_source(id, &error);
             }
         }
-        let waiting = self.hub.deferred.source_events.len().min(self.config.event_budget.max(1));
+        let waiting = self.hub.deferred.sources.events.len().min(self.config.event_budget.max(1));
         let mut share = Share::of_long(waiting, CALLS_PER_LOOK);
         while self.hub.deliveries_left > 0
             && share.take(&self.hub.time_slice)
-            && let Some(SourceEvent { id, value }) = self.hub.deferred.source_events.pop_front()
+            && let Some(SourceEvent { id, value }) = self.hub.deferred.sources.events.pop_front()
         {
             self.call_source(id, Call::Event(&*value));
             self.drop_guarded(value);
         }
-        let waiting = self.hub.deferred.source_calls.len();
+        let waiting = self.hub.deferred.sources.calls.len();
         let mut share = Share::of_long(waiting, CALLS_PER_LOOK);
         while self.hub.deliveries_left > 0
-            && let Some((id, turn)) = self.hub.deferred.source_calls.front().copied()
+            && let Some((id, turn)) = self.hub.deferred.sources.calls.front().copied()
             && turn < self.hub.turn
             && share.take(&self.hub.time_slice)
         {
-            self.hub.deferred.source_calls.pop_front();
+            self.hub.deferred.sources.calls.pop_front();
             let Some(slot) = self.hub.sources.get_mut(id) else { continue };
             slot.is_listed = false;
             if slot.called_in != Some(self.hub.turn) {
@@ -133,6 +128,7 @@ impl<K: Kernel> Reactor<K> {
             }
         }
         self.remove_sources();
+        self.hub.deferred.sources.settle();
     }
 
     fn call_ready(&mut self, id: SourceId, readiness: Readiness) {
@@ -159,7 +155,7 @@ impl<K: Kernel> Reactor<K> {
         let Some(slot) = self.hub.sources.get_mut(id) else { return };
         slot.is_asking = true;
         if !mem::replace(&mut slot.is_listed, true) {
-            self.hub.deferred.source_calls.push_back((id, self.hub.turn));
+            self.hub.deferred.sources.due().calls.push_back((id, self.hub.turn));
         }
     }
 
@@ -181,7 +177,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// Removes and drops the sources that were deregistered.
     pub(in crate::reactor) fn remove_sources(&mut self) {
-        while let Some(id) = self.hub.deferred.removed_sources.pop() {
+        while let Some(id) = self.hub.deferred.sources.removed.pop() {
             if let Some(mut entry) = self.hub.sources.remove(id) {
                 let kernel = &mut self.kernel;
                 // A source that was never watched is refused.
