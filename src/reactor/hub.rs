@@ -37,6 +37,7 @@ use super::{
         task::{Task, Tick},
         timers::Timers,
     },
+    uptime::Uptime,
     work::Works,
 };
 use crate::{
@@ -49,9 +50,6 @@ use crate::{
         encoder::Encoder,
     },
 };
-
-/// How old [`Hub::rough_micros`] may be.
-const ROUGHLY: Duration = Duration::from_millis(1);
 
 /// Running state of the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,11 +92,7 @@ pub struct Hub {
     pub(super) works: Works,
     pub(crate) pools: Pools,
     pub(super) now: Instant,
-    /// Time at which the reactor was made.
-    made: Instant,
-    /// [`micros`](Self::micros) some time in the last millisecond before `rough_until`.
-    rough_micros: u64,
-    rough_until: Instant,
+    pub(super) uptime: Uptime,
     pub(crate) time_slice: TimeSlice,
     /// Number of the current turn.
     pub(super) turn: u64,
@@ -136,9 +130,7 @@ impl Hub {
             works: Works::new(config),
             pools: Pools::new(config, kernel.random()),
             now: kernel.now(),
-            made: kernel.now(),
-            rough_micros: 0,
-            rough_until: kernel.now(),
+            uptime: Uptime::new(kernel.now()),
             time_slice: TimeSlice { length: config.time_slice, clock: kernel.running_clock() },
             turn: 0,
             stats: Stats::default(),
@@ -318,26 +310,15 @@ impl Hub {
         }
     }
 
-    /// As [`micros`](Self::micros), up to a millisecond ago: the difference of two times costs as much as a tenth of a
-    /// short message.
-    #[inline]
-    pub(crate) fn rough_micros(&mut self) -> u64 {
-        if self.now >= self.rough_until {
-            self.look_at_time();
-        }
-        self.rough_micros
-    }
-
-    #[cold]
-    fn look_at_time(&mut self) {
-        self.rough_micros = self.micros();
-        self.rough_until = self.now + ROUGHLY;
-    }
-
     /// [`now`](Self::now) in microseconds since the reactor was made.
     pub(crate) fn micros(&self) -> u64 {
-        let age = self.now.saturating_duration_since(self.made);
-        age.as_secs() * 1_000_000 + u64::from(age.subsec_micros())
+        self.uptime.micros(self.now)
+    }
+
+    /// As [`micros`](Self::micros), up to a millisecond ago, which costs less.
+    #[inline]
+    pub(crate) fn rough_micros(&mut self) -> u64 {
+        self.uptime.rough_micros(self.now)
     }
 
     /// Records a pong.

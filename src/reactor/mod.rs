@@ -44,6 +44,7 @@ mod timer;
 mod token;
 mod trim;
 mod turn_phase;
+mod uptime;
 mod waiting;
 mod work;
 
