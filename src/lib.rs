@@ -124,6 +124,7 @@
 #[doc = include_str!("em_websocket.md")]
 pub mod em_websocket {}
 mod buffer;
+mod cluster;
 mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -190,6 +191,7 @@ pub use crate::net::tls::{TlsAcceptor, TlsClientConfig, TlsConfig, TlsConnector,
 pub use crate::protocol::{DeflateConfig, DeflateConfigError, DeflateParameters};
 #[doc(inline)]
 pub use crate::{
+    cluster::{GroupError, ReactorGroup, SetupError},
     error::{ConnectError, Error, ListenError, PollError, Refusal, RemoteError},
     http::{BodyError, ForwardedHeaders, HeadError, HeadLimits, Request, origins::OriginError},
     net::{Bind, BlockList, ConnectedSocket, Interest, PollSource, Readiness, SocketOptions},

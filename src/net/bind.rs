@@ -203,6 +203,31 @@ impl Bind {
         &self.address
     }
 
+    /// The listener as the first reactor of a group opens it: on TCP with a port that others can share, a Unix socket as
+    /// a socket that is shared itself.
+    pub(crate) fn shareable(mut self) -> io::Result<Self> {
+        if self.address.starts_with("unix:") && self.adopted.is_none() {
+            self.adopted = self.open()?.pop().map(Arc::new);
+        }
+        self.reuse_port = self.adopted.is_none();
+        Ok(self)
+    }
+
+    /// The listener at the address of one that was opened first.
+    pub(crate) fn beside(mut self, first: &Bind) -> Self {
+        (self.address, self.adopted) = (first.address.clone(), first.adopted.clone());
+        self.reuse_port = first.reuse_port;
+        self
+    }
+
+    /// The listener with this port in place of port 0.
+    pub(crate) fn at_port(mut self, port: u16) -> Self {
+        if let Some(host) = self.address.strip_suffix(":0") {
+            self.address = format!("{host}:{port}");
+        }
+        self
+    }
+
     /// Opens a socket on each address of the name that this machine has, all with the same port.
     pub(super) fn open(&self) -> io::Result<Vec<Socket>> {
         if let Some(adopted) = &self.adopted {

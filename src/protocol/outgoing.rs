@@ -36,6 +36,14 @@ impl Outgoing<'_> {
             OutgoingKind::Owned(payload) => payload.as_message(),
         }
     }
+
+    /// The message with shared ownership of the payload. A borrowed payload is copied.
+    pub(crate) fn into_owned(self) -> OwnedMessage {
+        match self.0 {
+            OutgoingKind::Borrowed(message) => message.to_owned(),
+            OutgoingKind::Owned(payload) => payload.into_owned(),
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -1,11 +1,12 @@
 //! Commands of other threads.
 
-use std::{any::Any, mem, rc::Rc};
+use std::{any::Any, mem, rc::Rc, time::Instant};
 
 use super::{
     Reactor,
     connection::outbound::Outbound,
     events::Wakeup,
+    group::Batch,
     id::ConnectionId,
     recording::Recording,
     remote::{Command, QueuedCommand},
@@ -66,11 +67,30 @@ impl<K: Kernel> Reactor<K> {
                     _ = self.hub.notify_topic_shared(&topic, Rc::from(event as Box<dyn Any>));
                 }
                 Command::Wake(id) => self.wake(id),
+                Command::Publications(batch) => self.publish_batch(batch, queued_at, &mut share),
                 Command::Worked(key, outcome) => {
                     if let Some(done) = self.hub.works.take(key) {
                         self.call_hub(|hub| done(hub, outcome));
                     }
                 }
+            }
+        }
+    }
+
+    /// Publishes messages of another reactor of the group, within the budget.
+    fn publish_batch(&mut self, mut batch: Batch, queued_at: Option<Instant>, share: &mut Share) {
+        while let Some(publication) = batch.publications.next() {
+            self.hub.publish_shared(&publication);
+            if let Some(membership) = &self.hub.membership {
+                membership.delivered(batch.from, publication.cost());
+            }
+            if batch.publications.as_slice().is_empty() {
+                return;
+            }
+            if self.hub.deliveries_left == 0 || !share.take(&self.hub.time_slice) {
+                self.commands_taken -= 1;
+                self.commands.push_front(QueuedCommand { command: Command::Publications(batch), queued_at });
+                return;
             }
         }
     }
@@ -119,6 +139,7 @@ fn note_command(recording: &mut Recording, command: &Command, is_there: impl Fn(
         Command::Run(_) | Command::RunFor(..) => other("function"),
         Command::Notify(..) | Command::NotifyTopic(..) => other("event"),
         Command::Wake(_) => other("wake-up"),
+        Command::Publications(_) => other("publications of another reactor"),
         Command::Worked(..) => other("result of a work"),
     };
     recording.note(&record);

@@ -98,6 +98,15 @@ pub struct ReactorConfig {
     ///
     /// A command beyond the limit is refused with [`RemoteError::Full`](crate::RemoteError::Full).
     pub remote_commands: usize,
+    /// Messages published on one reactor of a [group](crate::ReactorGroup) that may wait for another one. Default 65,536
+    /// for each pair of reactors.
+    ///
+    /// A message beyond the limit does not reach the subscribers on the other reactor:
+    /// [`Published::refused`](crate::Published::refused) counts it.
+    pub group_backlog: usize,
+    /// Bytes of such messages, with their topics and about 128 bytes each. Default 64 MiB for each pair of reactors. A
+    /// message that is larger than the limit is queued if no other waits.
+    pub group_backlog_bytes: usize,
     /// Threads for the works of [`Hub::defer`](crate::Hub::defer), at most. Default 4. They start with the first work.
     ///
     /// 0: works are done on the loop, one after the other. For tests in which each run has to be the same.
@@ -144,6 +153,8 @@ impl Default for ReactorConfig {
             pool_bytes: 32 * 1024 * 1024,
             excess_output_bytes: 256 * 1024 * 1024,
             remote_commands: 65_536,
+            group_backlog: 65_536,
+            group_backlog_bytes: 64 * 1024 * 1024,
             defer_threads: 4,
             defer_queue: 1024,
             shutdown_awaits_deferred: true,
@@ -177,6 +188,8 @@ impl ReactorConfig {
         pool_bytes: usize,
         excess_output_bytes: usize,
         remote_commands: usize,
+        group_backlog: usize,
+        group_backlog_bytes: usize,
         defer_threads: usize,
         defer_queue: usize,
         shutdown_awaits_deferred: bool,

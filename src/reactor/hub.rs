@@ -22,7 +22,8 @@ use super::{
         state::Phase,
     },
     deferred::Deferred,
-    id::{ConnectionId, IdSource, ListenerId},
+    group::{Membership, Place},
+    id::{ConnectionId, ListenerId},
     latency::Latencies,
     listen::{admission::Pending, connection_counts::ConnectionCounts},
     pools::Pools,
@@ -110,6 +111,8 @@ pub struct Hub {
     pub(super) shutdown_hooks: Vec<Tick>,
     /// Commands of other threads.
     pub(super) command_queue: Arc<CommandQueue<QueuedCommand>>,
+    /// `None` outside of a group.
+    pub(super) membership: Option<Box<Membership>>,
     /// Unfinished handshakes of clients.
     pub(super) pending: Rc<Pending>,
     pub(super) connection_counts: ConnectionCounts,
@@ -120,7 +123,8 @@ pub struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new<K: Kernel>(config: &ReactorConfig, ids: IdSource, kernel: &mut K) -> Self {
+    pub(super) fn new<K: Kernel>(config: &ReactorConfig, place: Place, kernel: &mut K) -> Self {
+        let ids = place.ids;
         Hub {
             outbounds: Outbounds::new(ids.clone()),
             timers: Timers::new(ids.clone()),
@@ -141,7 +145,8 @@ impl Hub {
             excess: Excess::new(config.excess_output_bytes),
             running: Running::Yes,
             shutdown_hooks: Vec::new(),
-            command_queue: Arc::new(CommandQueue::new(config.remote_commands, kernel.waker())),
+            command_queue: place.commands,
+            membership: place.membership,
             pending: Rc::default(),
             connection_counts: ConnectionCounts::default(),
             warned: None,
@@ -207,7 +212,8 @@ impl Hub {
 
     /// Returns a handle for other threads.
     pub fn remote(&self) -> Remote {
-        Remote::new(Arc::clone(&self.command_queue), self.time_slice.clock)
+        let group = self.membership.as_ref().map(|membership| Arc::clone(&membership.group));
+        Remote::new(Arc::clone(&self.command_queue), self.time_slice.clock, group)
     }
 
     /// Closes a listener in the course of this turn. Connections that it has accepted stay open.

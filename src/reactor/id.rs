@@ -69,6 +69,11 @@ id!(
 );
 
 impl ConnectionId {
+    /// Number of the reactor.
+    pub(crate) fn reactor(self) -> u32 {
+        (self.slot >> 32) as u32
+    }
+
     /// The id as a number, for floors that store it without knowing ids.
     pub(crate) fn to_bits(self) -> u128 {
         u128::from(self.serial.get()) << 64 | u128::from(self.slot)
@@ -94,6 +99,17 @@ impl IdSource {
     /// Creates a source with a new reactor number.
     pub(crate) fn new() -> Self {
         IdSource { reactor: REACTORS.fetch_add(1, Ordering::Relaxed), last: 0 }
+    }
+
+    /// Creates sources with consecutive reactor numbers.
+    pub(crate) fn several(count: usize) -> Vec<Self> {
+        let first = REACTORS.fetch_add(count as u32, Ordering::Relaxed);
+        (0..count as u32).map(|index| IdSource { reactor: first.wrapping_add(index), last: 0 }).collect()
+    }
+
+    /// The reactor number.
+    pub(crate) fn reactor(&self) -> u32 {
+        self.reactor
     }
 
     pub(crate) fn connection(&mut self, key: usize) -> ConnectionId {

@@ -22,6 +22,7 @@ mod conversion;
 mod deferred;
 mod dial;
 mod events;
+mod group;
 mod hub;
 mod id;
 mod latency;
@@ -95,13 +96,13 @@ pub(crate) use self::{
     connection::{ping_mark::PingProgress, state::Phase},
     dial::target::Target,
     events::Wakeup,
-    id::IdSource,
+    group::Place,
     listen::{Service, admission::PendingHandshake},
     pools::Pools,
     share::Share,
 };
 #[cfg(any(test, fuzzing, measuring))]
-pub(crate) use self::{publish::topics::Topics, timer::timers::Timers};
+pub(crate) use self::{id::IdSource, publish::topics::Topics, timer::timers::Timers};
 #[cfg(feature = "tls")]
 use crate::net::tls::TlsAcceptor;
 use crate::{
@@ -201,13 +202,19 @@ impl Reactor {
 
 impl<K: Kernel> Reactor<K> {
     /// Creates a reactor on the given system, such as [`Sim`](crate::net::sim::Sim).
-    pub fn on(mut kernel: K, config: ReactorConfig) -> Self {
-        let ids = IdSource::new();
+    pub fn on(kernel: K, config: ReactorConfig) -> Self {
+        let place = Place::alone(&config, kernel.waker());
+        Reactor::at(place, kernel, config)
+    }
+
+    /// Creates a reactor at a place, which may be in a group.
+    pub(crate) fn at(place: Place, mut kernel: K, config: ReactorConfig) -> Self {
+        let ids = place.ids.clone();
         Reactor {
             inbounds: Inbounds::new(),
-            listeners: Listeners::new(ids.clone()),
+            listeners: Listeners::new(ids),
             dialer: Dialer::new(kernel.waker()),
-            hub: Hub::new(&config, ids.clone(), &mut kernel),
+            hub: Hub::new(&config, place, &mut kernel),
             reader: Reader::new(&config),
             events: Vec::new(),
             commands: VecDeque::new(),
@@ -337,6 +344,7 @@ impl<K: Kernel> Reactor<K> {
         self.open_and_close_listeners();
         self.advance_shutdown();
         self.compress_waiting();
+        self.hand_on_publications();
         self.terminate_slow_readers();
         self.flush_touched();
         self.notify_drained();

@@ -7,7 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{hub::Hub, id::ConnectionId, work::Outcome};
+use super::{
+    group::{Batch, Group},
+    hub::Hub,
+    id::ConnectionId,
+    work::Outcome,
+};
 use crate::{
     error::RemoteError,
     net::{CommandQueue, PushError},
@@ -25,6 +30,8 @@ pub(super) enum Command {
     Notify(ConnectionId, Box<dyn Any + Send>),
     NotifyTopic(String, Box<dyn Any + Send>),
     Wake(ConnectionId),
+    /// Publications of another reactor of the group.
+    Publications(Batch),
     /// The result of the work with this key.
     Worked(usize, Outcome),
 }
@@ -48,6 +55,9 @@ impl fmt::Debug for Command {
             Command::Notify(id, _) => write!(formatter, "Notify({id})"),
             Command::NotifyTopic(topic, _) => write!(formatter, "NotifyTopic({topic:?})"),
             Command::Wake(id) => write!(formatter, "Wake({id})"),
+            Command::Publications(batch) => {
+                write!(formatter, "Publications({} of {})", batch.publications.len(), batch.from)
+            }
             Command::Worked(key, _) => write!(formatter, "Worked({key})"),
         }
     }
@@ -91,11 +101,16 @@ impl fmt::Debug for Command {
 pub struct Remote {
     queue: Arc<CommandQueue<QueuedCommand>>,
     clock: Option<fn() -> Instant>,
+    group: Option<Arc<Group>>,
 }
 
 impl Remote {
-    pub(super) fn new(queue: Arc<CommandQueue<QueuedCommand>>, clock: Option<fn() -> Instant>) -> Self {
-        Remote { queue, clock }
+    pub(super) fn new(
+        queue: Arc<CommandQueue<QueuedCommand>>,
+        clock: Option<fn() -> Instant>,
+        group: Option<Arc<Group>>,
+    ) -> Self {
+        Remote { queue, clock, group }
     }
 
     fn queued(&self, command: Command) -> QueuedCommand {
@@ -115,7 +130,17 @@ impl Remote {
     }
 
     fn push(&self, command: Command) -> Result<(), RemoteError> {
-        self.queue.push(self.queued(command)).map_err(|refused| match refused {
+        self.push_into(&self.queue, command)
+    }
+
+    /// Queues a command for a connection: in a group, on the reactor of the connection.
+    fn push_for(&self, id: ConnectionId, command: Command) -> Result<(), RemoteError> {
+        let queue = self.group.as_ref().and_then(|group| group.queue_of(id)).unwrap_or(&self.queue);
+        self.push_into(queue, command)
+    }
+
+    fn push_into(&self, queue: &CommandQueue<QueuedCommand>, command: Command) -> Result<(), RemoteError> {
+        queue.push(self.queued(command)).map_err(|refused| match refused {
             PushError::Full => RemoteError::Full,
             PushError::Closed => RemoteError::Closed,
         })
@@ -127,7 +152,7 @@ impl Remote {
     ///
     /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn send(&self, id: ConnectionId, message: impl Into<OwnedMessage>) -> Result<(), RemoteError> {
-        self.push(Command::Send(id, message.into()))
+        self.push_for(id, Command::Send(id, message.into()))
     }
 
     /// Sends a message to every subscriber of a topic. See [`Hub::publish`].
@@ -213,7 +238,10 @@ impl Remote {
     ///
     /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn terminate(&self, id: ConnectionId) -> Result<(), RemoteError> {
-        self.run(move |hub| hub.terminate(id))
+        let terminate = move |hub: &mut Hub| {
+            hub.terminate(id);
+        };
+        self.push_for(id, Command::Run(Box::new(terminate)))
     }
 
     /// Closes a connection. See [`Hub::close`].
@@ -222,7 +250,7 @@ impl Remote {
     ///
     /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn close(&self, id: ConnectionId, code: CloseCode, reason: impl Into<String>) -> Result<(), RemoteError> {
-        self.push(Command::Close(id, code, reason.into()))
+        self.push_for(id, Command::Close(id, code, reason.into()))
     }
 
     /// Delivers an event to the handler of a connection. See [`Hub::notify`].
@@ -231,7 +259,7 @@ impl Remote {
     ///
     /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn notify(&self, id: ConnectionId, event: impl Any + Send) -> Result<(), RemoteError> {
-        self.push(Command::Notify(id, Box::new(event)))
+        self.push_for(id, Command::Notify(id, Box::new(event)))
     }
 
     /// Delivers an event to the handler of every subscriber of a topic. See [`Hub::notify_topic`].
@@ -269,7 +297,7 @@ impl Remote {
         id: ConnectionId,
         call: impl FnOnce(&mut Hub) -> T + Send + 'static,
     ) -> Result<(), RemoteError> {
-        self.push(Command::RunFor(id, Box::new(|hub| drop(call(hub)))))
+        self.push_for(id, Command::RunFor(id, Box::new(|hub| drop(call(hub)))))
     }
 
     /// Ends the loop without closing handshakes. See [`Hub::stop`].
@@ -290,8 +318,15 @@ impl Remote {
         self.run(move |hub| hub.shutdown(timeout))
     }
 
+    /// Ends all loops of the group gracefully, also while too many commands wait.
+    pub(crate) fn shutdown_group(&self, timeout: Duration) {
+        for remote in self.group.as_ref().map_or_else(|| vec![self.clone()], |group| group.remotes(self.clock)) {
+            remote.push_surely(Command::Run(Box::new(move |hub| hub.shutdown_here(timeout))));
+        }
+    }
+
     /// Passes a [`Wakeup`](super::events::Wakeup) to the handler of an opening handshake.
     pub(crate) fn wake(&self, id: ConnectionId) -> Result<(), RemoteError> {
-        self.push(Command::Wake(id))
+        self.push_for(id, Command::Wake(id))
     }
 }

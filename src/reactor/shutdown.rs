@@ -16,7 +16,14 @@ impl Hub {
     ///
     /// Listeners are closed, queued output is written once as far as the sockets take it, every connection is
     /// terminated, and every `on_close` is called. Then [`Reactor::run`](crate::Reactor::run) returns.
+    ///
+    /// In a [group](crate::ReactorGroup) every reactor is stopped.
     pub fn stop(&mut self) {
+        self.tell_others(Hub::stop_here);
+        self.stop_here();
+    }
+
+    fn stop_here(&mut self) {
         self.running = Running::Stopping;
     }
 
@@ -27,8 +34,15 @@ impl Hub {
     /// the last connection has ended. After `timeout` the remaining connections are terminated as by
     /// [`stop`](Self::stop).
     ///
-    /// A second call has no effect.
+    /// A second call has no effect. In a [group](crate::ReactorGroup) every reactor is shut down.
     pub fn shutdown(&mut self, timeout: Duration) {
+        if self.running == Running::Yes {
+            self.tell_others(move |hub| hub.shutdown_here(timeout));
+        }
+        self.shutdown_here(timeout);
+    }
+
+    pub(super) fn shutdown_here(&mut self, timeout: Duration) {
         if self.running == Running::Yes {
             self.running = Running::ShutdownRequested(timeout);
         }

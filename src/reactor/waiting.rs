@@ -66,6 +66,7 @@ impl<K: Kernel> Reactor<K> {
             || hub.command_queue.is_waiting()
             || self.dialer.has_answers()
             || !self.commands.is_empty()
+            || hub.membership.as_ref().is_some_and(|membership| membership.has_output())
             || self.listeners.are_accepting()
     }
 }

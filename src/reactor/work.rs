@@ -79,6 +79,16 @@ impl Works {
         shrink_slab(&mut self.done);
     }
 
+    /// Makes a receiver, and returns its key.
+    pub(super) fn await_outcome<T: 'static>(
+        &mut self,
+        done: impl FnOnce(&mut Hub, Result<T, DeferError>) + 'static,
+    ) -> usize {
+        self.done.insert(Box::new(|hub: &mut Hub, outcome: Outcome| {
+            done(hub, outcome.map(|value| *value.downcast().expect("the work's own type")));
+        }))
+    }
+
     /// The receiver of a result that has arrived.
     pub(super) fn take(&mut self, key: usize) -> Option<Done> {
         self.done.try_remove(key)
@@ -136,9 +146,7 @@ impl Hub {
         work: impl FnOnce() -> T + Send + 'static,
         done: impl FnOnce(&mut Hub, Result<T, DeferError>) + 'static,
     ) {
-        let key = self.works.done.insert(Box::new(|hub: &mut Hub, outcome: Outcome| {
-            done(hub, outcome.map(|value| *value.downcast().expect("the work's own type")));
-        }));
+        let key = self.works.await_outcome(done);
         if self.works.on_the_loop {
             return self.next_tick(move |hub| hub.deliver_work(key, run(work)));
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The floors, each with the floors that it may import.
-const FLOORS: [(&str, &[&str]); 10] = [
+const FLOORS: [(&str, &[&str]); 11] = [
     ("buffer", &[]),
     ("url", &[]),
     ("http", &["buffer", "url"]),
@@ -17,6 +17,7 @@ const FLOORS: [(&str, &[&str]); 10] = [
     ("reactor", &["buffer", "error", "net", "protocol"]),
     ("server", &["buffer", "error", "http", "protocol", "reactor", "url"]),
     ("sources", &["net", "reactor"]),
+    ("cluster", &["error", "net", "reactor"]),
     ("websocket", &["buffer", "error", "http", "net", "protocol", "proxy", "reactor", "server", "url"]),
 ];
 
@@ -98,6 +99,8 @@ const CIRCLES: [&[&str]; 3] = [
         "reactor/deferred",
         "reactor/dial",
         "reactor/events",
+        "reactor/group",
+        "reactor/group/place",
         "reactor/hub",
         "reactor/listen",
         "reactor/listen/admission",

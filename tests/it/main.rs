@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod client;
+mod cluster;
 mod config;
 mod contract;
 mod deflate;

@@ -30,10 +30,14 @@ impl<K: Kernel> Reactor<K> {
             return Err(ListenError::ShuttingDown { address: bind.address().to_owned() });
         }
         let (token, address) = (Token::Listener(self.listeners.next_key()), bind.address().to_owned());
-        let (socket, addr) = self
-            .kernel
-            .bind(&bind, token.into())
-            .map_err(|source| ListenError::Bind { address: bind.address().to_owned(), source })?;
+        let (kernel, membership) = (&mut self.kernel, &mut self.hub.membership);
+        let mut open = |bind: &Bind| kernel.bind(bind, token.into());
+        let opened = match membership {
+            Some(membership) => membership.open_listener(bind.clone(), open),
+            None => open(&bind),
+        };
+        let (socket, addr) =
+            opened.map_err(|source| ListenError::Bind { address: bind.address().to_owned(), source })?;
         let id = self.listeners.insert(socket, service, bind.rules);
         self.hub.note(|recording| recording.on_listening(id.key()));
         log::debug!(target: "ws_reactor::net", "listening on {address}, {addr}");

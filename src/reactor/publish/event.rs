@@ -12,6 +12,7 @@ use crate::{
     reactor::{
         callback_scope::NO_CONNECTION,
         connection::{encoding::Encoding, outbound::Outbound, output_rule::Admission},
+        group::publication::{Manner, Publication},
         hub::Hub,
         id::ConnectionId,
         pools::Pools,
@@ -94,6 +95,15 @@ impl Hub {
     ///
     /// If the [history](Self::keep_history) of the topic is kept, the id is [`Published::event_id`].
     pub fn publish_event(&mut self, topic: &str, event: Event<'_>) -> Published {
+        if self.is_in_group() {
+            let manner = Manner::Event(event.name.map(Box::from));
+            return self.publish_in_group(Publication::new(topic, event.data.into(), manner));
+        }
+        self.publish_event_here(topic, event)
+    }
+
+    /// Publishes an event to the subscribers on this reactor.
+    pub(in crate::reactor) fn publish_event_here(&mut self, topic: &str, event: Event<'_>) -> Published {
         self.publish_once(topic, Message::Text(event.data), event.into(), NO_CONNECTION, true)
     }
 

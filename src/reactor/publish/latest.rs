@@ -8,6 +8,7 @@ use crate::{
     reactor::{
         callback_scope::NO_CONNECTION,
         connection::{outbound::Outbound, output_rule::Admission},
+        group::publication::{Manner, Publication},
         hub::Hub,
         id::ConnectionId,
         pools::Pools,
@@ -59,7 +60,20 @@ impl Hub {
     ///
     /// Keys belong to a connection, not to a topic: messages of two topics with the same key replace each other.
     pub fn publish_latest<'m>(&mut self, topic: &str, key: &str, message: impl Into<Outgoing<'m>>) -> Published {
-        with_message(message.into(), |message| self.publish_keyed(topic, Keyed { key, message }))
+        if self.is_in_group() {
+            return self.publish_in_group(Publication::new(topic, message.into(), Manner::Latest(key.into())));
+        }
+        self.publish_latest_here(topic, key, message.into())
+    }
+
+    /// Publishes a message of which only the latest counts to the subscribers on this reactor.
+    pub(in crate::reactor) fn publish_latest_here(
+        &mut self,
+        topic: &str,
+        key: &str,
+        message: Outgoing<'_>,
+    ) -> Published {
+        with_message(message, |message| self.publish_keyed(topic, Keyed { key, message }))
     }
 
     fn send_keyed(&mut self, id: ConnectionId, keyed: Keyed<'_>) -> SendStatus {

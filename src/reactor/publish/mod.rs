@@ -11,6 +11,7 @@ pub(super) mod topics;
 use super::{
     callback_scope::NO_CONNECTION,
     connection::{outbound::Outbound, output_rule::Admission},
+    group::publication::{Manner, Publication},
     hub::Hub,
     id::ConnectionId,
     publish::{event::PendingEvent, publisher::Publisher},
@@ -38,6 +39,12 @@ pub struct Published {
     /// The message is binary, and the protocol version, or an event stream, has no binary messages
     /// ([`SendStatus::Unsupported`](crate::SendStatus::Unsupported)).
     pub unsupported: usize,
+    /// Number of other reactors of the [group](crate::ReactorGroup) that the message is queued for. The counts above
+    /// concern this reactor only.
+    pub handed_on: usize,
+    /// Number of other reactors that do not get the message, because too much waits for them
+    /// ([`ReactorConfig::group_backlog`](field@crate::ReactorConfig::group_backlog)).
+    pub refused: usize,
     /// Id of the message in the history of the topic, if that is [kept](crate::Hub::keep_history).
     pub event_id: Option<u64>,
 }
@@ -63,12 +70,18 @@ impl Hub {
     /// without context takeover that have the same window. With context takeover it is compressed for each connection,
     /// because it refers to earlier messages of that connection; `DeflateConfig::shared` suits many subscribers better.
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
-        self.publish_outgoing(topic, message.into(), NO_CONNECTION, true)
+        self.publish_outgoing(topic, message.into(), None, true)
+    }
+
+    /// As [`publish`](Self::publish), to the subscribers on this reactor only: not on the others of its
+    /// [group](crate::ReactorGroup).
+    pub fn publish_local<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
+        self.publish_here(topic, message.into(), None, true)
     }
 
     /// As [`publish`](Self::publish), uncompressed even where compression was negotiated.
     pub fn publish_uncompressed<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
-        self.publish_outgoing(topic, message.into(), NO_CONNECTION, false)
+        self.publish_outgoing(topic, message.into(), None, false)
     }
 
     /// As [`publish`](Self::publish), to every subscriber except `except`. The [history](Self::keep_history) of the
@@ -79,8 +92,7 @@ impl Hub {
         topic: &str,
         message: impl Into<Outgoing<'m>>,
     ) -> Published {
-        let except = self.outbound(except).map_or(NO_CONNECTION, |_| except.key());
-        self.publish_outgoing(topic, message.into(), except, true)
+        self.publish_outgoing(topic, message.into(), Some(except), true)
     }
 
     /// Subscribes an open WebSocket or event stream to a topic. The subscription ends with the connection.
@@ -97,12 +109,34 @@ impl Hub {
         self.outbounds.open_mut(id).is_some() && self.topics.unsubscribe(id.key(), topic)
     }
 
-    /// Number of connections subscribed to a topic. A closing connection counts until it has ended.
+    /// Number of connections of this reactor subscribed to a topic. A closing connection counts until it has ended.
     pub fn subscribers(&self, topic: &str) -> usize {
         self.topics.members(topic).len()
     }
 
-    fn publish_outgoing(&mut self, topic: &str, message: Outgoing<'_>, except: usize, compress: bool) -> Published {
+    fn publish_outgoing(
+        &mut self,
+        topic: &str,
+        message: Outgoing<'_>,
+        except: Option<ConnectionId>,
+        compress: bool,
+    ) -> Published {
+        if self.is_in_group() {
+            let manner = Manner::Message { except, compress };
+            return self.publish_in_group(Publication::new(topic, message, manner));
+        }
+        self.publish_here(topic, message, except, compress)
+    }
+
+    /// Publishes a message to the subscribers on this reactor.
+    pub(in crate::reactor) fn publish_here(
+        &mut self,
+        topic: &str,
+        message: Outgoing<'_>,
+        except: Option<ConnectionId>,
+        compress: bool,
+    ) -> Published {
+        let except = except.filter(|id| self.outbound(*id).is_some()).map_or(NO_CONNECTION, ConnectionId::key);
         match message.0 {
             OutgoingKind::Borrowed(message) => self.publish_except(topic, message, except, compress),
             OutgoingKind::Owned(payload) => {

@@ -1,0 +1,5 @@
+//! Several reactors as one.
+
+mod group;
+
+pub use group::{GroupError, ReactorGroup, SetupError};

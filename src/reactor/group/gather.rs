@@ -1,0 +1,108 @@
+//! Answers of all reactors of a group.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::reactor::{
+    hub::Hub,
+    remote::{Command, Remote},
+    work::DeferError,
+};
+
+/// Answers that arrive. The last one to drop it delivers them: each command holds one, and drops it when it was
+/// executed, or when its reactor has ended.
+struct Gathering<T: Send + 'static> {
+    answers: Mutex<Vec<(usize, T)>>,
+    /// The reactor that has asked, and the key of its receiver.
+    asker: Remote,
+    key: usize,
+}
+
+impl<T: Send> Gathering<T> {
+    fn add(&self, index: usize, answer: T) {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push((index, answer));
+    }
+}
+
+impl<T: Send> Drop for Gathering<T> {
+    fn drop(&mut self) {
+        let mut answers = mem::take(self.answers.get_mut().unwrap_or_else(PoisonError::into_inner));
+        answers.sort_by_key(|(index, _)| *index);
+        let answers: Vec<T> = answers.into_iter().map(|(_, answer)| answer).collect();
+        self.asker.push_surely(Command::Worked(self.key, Ok(Box::new(answers))));
+    }
+}
+
+impl Hub {
+    /// Calls `ask` on every reactor of the [group](crate::ReactorGroup), this one included, then `done` on this one
+    /// with the results, in the order of the reactors.
+    ///
+    /// `ask` is executed as a command, in a later turn of each reactor. No reactor waits for another. The result of a
+    /// reactor that has ended, or whose `ask` panicked, is missing. Outside of a group there is one result.
+    ///
+    /// ```
+    /// use ws_reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.hub().ask_group(
+    ///     |hub| hub.subscribers("news"),
+    ///     |hub, counts| {
+    ///         println!("{} subscribers", counts.iter().sum::<usize>());
+    ///         hub.stop();
+    ///     },
+    /// );
+    /// reactor.run()?;
+    /// # Ok::<(), ws_reactor::Error>(())
+    /// ```
+    pub fn ask_group<T: Send + 'static>(
+        &mut self,
+        ask: impl Fn(&mut Hub) -> T + Send + Sync + 'static,
+        done: impl FnOnce(&mut Hub, Vec<T>) + 'static,
+    ) {
+        let key =
+            self.works.await_outcome(|hub, answers: Result<Vec<T>, DeferError>| done(hub, answers.unwrap_or_default()));
+        let gathering = Arc::new(Gathering { answers: Mutex::default(), asker: self.remote(), key });
+        let ask = Arc::new(ask);
+        for (index, remote) in self.group_remotes().enumerate() {
+            let (ask, gathering) = (Arc::clone(&ask), Arc::clone(&gathering));
+            remote.push_surely(Command::Run(Box::new(move |hub| {
+                let answer = ask(hub);
+                gathering.add(index, answer);
+            })));
+        }
+    }
+
+    /// Calls `call` on every other reactor of the group, in a later turn. Nothing happens outside of a group.
+    pub(in crate::reactor) fn tell_others(&self, call: impl Fn(&mut Hub) + Send + Sync + 'static) {
+        let Some(membership) = &self.membership else { return };
+        let call = Arc::new(call);
+        for (_, remote) in self.group_remotes().enumerate().filter(|(index, _)| *index != membership.index()) {
+            let call = Arc::clone(&call);
+            remote.push_surely(Command::Run(Box::new(move |hub| call(hub))));
+        }
+    }
+
+    /// A [`Remote`] of each reactor of the [group](crate::ReactorGroup), in their order. Outside of a group there is
+    /// one.
+    pub fn group_remotes(&self) -> impl Iterator<Item = Remote> + use<> {
+        let remotes = match &self.membership {
+            Some(membership) => membership.group.remotes(self.time_slice.clock),
+            None => vec![self.remote()],
+        };
+        remotes.into_iter()
+    }
+
+    /// Index of this reactor in its [group](crate::ReactorGroup), from 0. `None` outside of a group.
+    pub fn group_index(&self) -> Option<usize> {
+        Some(self.membership.as_ref()?.index())
+    }
+
+    /// Number of subscribers of a topic on all reactors of the [group](crate::ReactorGroup), as
+    /// [`ask_group`](Self::ask_group) delivers it.
+    pub fn count_subscribers(&mut self, topic: &str, done: impl FnOnce(&mut Hub, usize) + 'static) {
+        let topic = topic.to_owned();
+        self.ask_group(move |hub| hub.subscribers(&topic), |hub, counts: Vec<usize>| done(hub, counts.iter().sum()));
+    }
+}

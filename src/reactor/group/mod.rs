@@ -1,0 +1,157 @@
+//! A reactor among the others of its group: what it publishes reaches all of them, and a command for a connection finds
+//! the reactor of that connection.
+//!
+//! The reactors share their command queues, and a count of what waits between each two of them: no lock is held while
+//! one of them works, and none waits for another.
+
+mod backlog;
+mod gather;
+mod hand_on;
+mod place;
+pub(in crate::reactor) mod publication;
+mod shared_listeners;
+
+use std::{collections::HashMap, io, mem, net::SocketAddr, sync::Arc, time::Instant};
+
+pub(crate) use self::place::Place;
+use self::{backlog::Backlog, publication::Publication, shared_listeners::SharedListeners};
+use super::{
+    id::ConnectionId,
+    remote::{Command, QueuedCommand, Remote},
+};
+use crate::net::{Bind, CommandQueue};
+
+/// The reactors of a group. Shared by their threads.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Number of the first reactor in its ids; the others follow.
+    first: u32,
+    members: Box<[Member]>,
+    listeners: SharedListeners,
+}
+
+/// A reactor of a group, as the others see it.
+#[derive(Debug)]
+struct Member {
+    commands: Arc<CommandQueue<QueuedCommand>>,
+    /// What each of the reactors has published and this one has not delivered.
+    backlogs: Box<[Backlog]>,
+}
+
+impl Group {
+    /// The command queue of the reactor that a connection belongs to. `None` if that is in no group, or in another.
+    pub(super) fn queue_of(&self, id: ConnectionId) -> Option<&Arc<CommandQueue<QueuedCommand>>> {
+        let index = id.reactor().wrapping_sub(self.first) as usize;
+        self.members.get(index).map(|member| &member.commands)
+    }
+
+    /// Handles to all reactors.
+    pub(super) fn remotes(self: &Arc<Self>, clock: Option<fn() -> Instant>) -> Vec<Remote> {
+        let remote = |member: &Member| Remote::new(Arc::clone(&member.commands), clock, Some(Arc::clone(self)));
+        self.members.iter().map(remote).collect()
+    }
+}
+
+/// The place of a reactor in its group, and what it has published for the others in this turn.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    pub(super) group: Arc<Group>,
+    own: usize,
+    outboxes: Box<[Outbox]>,
+    most_messages: usize,
+    most_bytes: usize,
+    /// At least one outbox is not empty.
+    has_output: bool,
+    /// Listeners opened, by address.
+    opened: HashMap<String, usize>,
+}
+
+/// Publications for one other reactor.
+#[derive(Debug, Default)]
+struct Outbox {
+    publications: Vec<Arc<Publication>>,
+    bytes: usize,
+}
+
+/// How many of the other reactors a publication is queued for.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct HandedOn {
+    pub(super) queued: usize,
+    pub(super) refused: usize,
+}
+
+impl Membership {
+    /// Index of the reactor in the group.
+    pub(super) fn index(&self) -> usize {
+        self.own
+    }
+
+    /// Opens a listener that the other reactors of the group open too.
+    pub(super) fn open_listener<L>(
+        &mut self,
+        bind: Bind,
+        open: impl FnOnce(&Bind) -> io::Result<(L, SocketAddr)>,
+    ) -> io::Result<(L, SocketAddr)> {
+        let count = self.opened.entry(bind.address().to_owned()).or_default();
+        let opened = self.group.listeners.open(bind, *count, open)?;
+        *count += 1;
+        Ok(opened)
+    }
+
+    pub(super) fn has_output(&self) -> bool {
+        self.has_output
+    }
+
+    /// Queues a publication for each other reactor whose backlog has room. The publication leaves by
+    /// [`hand_on`](Self::hand_on).
+    fn queue(&mut self, publication: &Arc<Publication>) -> HandedOn {
+        let (mut handed_on, cost) = (HandedOn::default(), publication.cost());
+        for (index, (member, outbox)) in self.group.members.iter().zip(&mut self.outboxes).enumerate() {
+            if index == self.own {
+                continue;
+            }
+            let (messages, bytes) = member.backlogs[self.own].waiting();
+            let (messages, bytes) = (messages + outbox.publications.len(), bytes + outbox.bytes);
+            // A publication that is larger than the limit needs a backlog that is empty.
+            let has_room = messages < self.most_messages && (bytes == 0 || bytes + cost <= self.most_bytes);
+            if !has_room {
+                handed_on.refused += 1;
+                continue;
+            }
+            handed_on.queued += 1;
+            outbox.publications.push(Arc::clone(publication));
+            outbox.bytes += cost;
+            self.has_output = true;
+        }
+        handed_on
+    }
+
+    /// Passes the publications of this turn to the other reactors: one command for each.
+    fn hand_on(&mut self, now: Option<Instant>) {
+        self.has_output = false;
+        for (member, outbox) in self.group.members.iter().zip(&mut self.outboxes) {
+            if outbox.publications.is_empty() {
+                continue;
+            }
+            let Outbox { publications, bytes } = mem::take(outbox);
+            member.backlogs[self.own].add(publications.len(), bytes);
+            let batch = Batch { from: self.own, publications: publications.into_iter() };
+            // The backlog bounds the number. A reactor that has ended has no subscribers.
+            let _ =
+                member.commands.push_beyond(QueuedCommand { command: Command::Publications(batch), queued_at: now });
+        }
+    }
+
+    /// Notes that a publication of another reactor was delivered.
+    pub(super) fn delivered(&self, from: usize, cost: usize) {
+        self.group.members[self.own].backlogs[from].remove(1, cost);
+    }
+}
+
+/// Publications of one turn of another reactor.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// Index of that reactor.
+    pub(super) from: usize,
+    pub(super) publications: std::vec::IntoIter<Arc<Publication>>,
+}

@@ -1,0 +1,42 @@
+//! A published message on its way through a group.
+
+use crate::{
+    protocol::{Outgoing, OwnedMessage},
+    reactor::id::ConnectionId,
+};
+
+/// A published message. The reactors of a group share it, and each encodes it for its own subscribers.
+#[derive(Debug)]
+pub(in crate::reactor) struct Publication {
+    pub(in crate::reactor) topic: Box<str>,
+    pub(in crate::reactor) message: OwnedMessage,
+    pub(in crate::reactor) manner: Manner,
+}
+
+/// How a message is published.
+#[derive(Debug)]
+pub(in crate::reactor) enum Manner {
+    Message {
+        /// Not for this connection.
+        except: Option<ConnectionId>,
+        compress: bool,
+    },
+    /// Only the latest message of this key counts.
+    Latest(Box<str>),
+    /// An event with a name.
+    Event(Option<Box<str>>),
+}
+
+/// Memory of a publication besides its payload and topic, roughly.
+const OVERHEAD_BYTES: usize = 128;
+
+impl Publication {
+    pub(in crate::reactor) fn new(topic: &str, message: Outgoing<'_>, manner: Manner) -> Self {
+        Publication { topic: topic.into(), message: message.into_owned(), manner }
+    }
+
+    /// Bytes that the publication counts as while it waits.
+    pub(in crate::reactor) fn cost(&self) -> usize {
+        self.topic.len() + self.message.as_message().len() + OVERHEAD_BYTES
+    }
+}

@@ -1,0 +1,357 @@
+//! Reactors of a group.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use ws_reactor::{
+    BlockingSocket, Callbacks, Client, CloseCode, ConnectionId, Error, Hub, OwnedMessage, Published, Reactor,
+    ReactorConfig, ReactorGroup, Remote, Server, SetupError,
+};
+
+use crate::support::silence_deliberate_panics;
+
+/// A group on a thread of its own, each of whose reactors listens at the same address.
+struct Running {
+    addr: SocketAddr,
+    remote: Remote,
+    thread: thread::JoinHandle<Result<(), ws_reactor::GroupError>>,
+}
+
+impl Running {
+    fn start(group: ReactorGroup, server: impl Fn(&mut Reactor) -> Server + Sync + Send + 'static) -> Self {
+        let (listening, addresses) = mpsc::channel();
+        let (remote, size) = (group.remote(), group.len());
+        let thread = thread::spawn(move || {
+            group.run(|reactor| {
+                let server = server(reactor);
+                listening.send(reactor.listen("127.0.0.1:0", server)?.addr)?;
+                Ok(())
+            })
+        });
+        let addresses: Vec<SocketAddr> = addresses.iter().take(size).collect();
+        assert!(addresses.iter().all(|addr| *addr == addresses[0]), "{addresses:?}");
+        Running { addr: addresses[0], remote, thread }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("ws://{}/{path}", self.addr)
+    }
+
+    /// A client that is connected to the reactor with this index, which the server sends first.
+    fn client_of(&self, index: usize) -> BlockingSocket {
+        for _ in 0..1000 {
+            let mut socket = BlockingSocket::connect(&self.url("")).unwrap();
+            if socket.receive().unwrap().as_text() == Some(&index.to_string()) {
+                return socket;
+            }
+        }
+        panic!("reactor {index} accepts nothing");
+    }
+
+    fn shut_down(self) {
+        self.remote.shutdown(Duration::from_secs(5)).unwrap();
+        self.thread.join().unwrap().unwrap();
+    }
+}
+
+/// Sends the index of the reactor to each client, and subscribes it to `all`.
+fn greeting(reactor: &mut Reactor) -> impl Fn() -> Callbacks + use<> {
+    let index = reactor.hub().group_index().unwrap();
+    move || {
+        Callbacks::new().on_open(move |ws, _| {
+            ws.send(index.to_string());
+            ws.subscribe("all");
+        })
+    }
+}
+
+#[test]
+fn each_subscriber_of_a_path_gets_each_message_once_and_those_of_a_sender_in_order() {
+    const CLIENTS: usize = 200;
+    const PATHS: usize = 10;
+    const EACH: usize = 100;
+    let group = Running::start(ReactorGroup::new(4).unwrap(), |_| {
+        Server::new(|upgraded| {
+            let topic = upgraded.request().path().to_owned();
+            let published = topic.clone();
+            Callbacks::new()
+                .on_open(move |ws, _| {
+                    ws.subscribe(&topic);
+                    ws.send("subscribed");
+                })
+                .on_message(move |ws, message| {
+                    let Published { refused, .. } = ws.hub().publish(&published, message);
+                    assert_eq!(refused, 0);
+                })
+        })
+    });
+    let mut reactor = Reactor::new().unwrap();
+    let clients = Rc::new(RefCell::new(Vec::<ConnectionId>::new()));
+    // For each receiver, the number of messages of each sender so far.
+    let received = Rc::new(RefCell::new(vec![HashMap::<usize, usize>::new(); CLIENTS]));
+    let left = Rc::new(Cell::new(CLIENTS * EACH * CLIENTS / PATHS));
+    for number in 0..CLIENTS {
+        let (clients, received, left) = (Rc::clone(&clients), Rc::clone(&received), Rc::clone(&left));
+        let handler = Callbacks::new().on_message(move |ws, message| {
+            let text = message.as_text().unwrap();
+            let Some((sender, count)) = text.split_once(' ') else {
+                clients.borrow_mut().push(ws.id());
+                return;
+            };
+            let (sender, count): (usize, usize) = (sender.parse().unwrap(), count.parse().unwrap());
+            assert_eq!(sender % PATHS, number % PATHS, "a message of another path");
+            let mut received = received.borrow_mut();
+            let before = received[number].entry(sender).or_default();
+            assert_eq!(*before, count, "from {sender} to {number}");
+            *before += 1;
+            left.set(left.get() - 1);
+        });
+        reactor.connect(&group.url(&(number % PATHS).to_string()), Client::new(handler)).unwrap();
+    }
+    let until = Instant::now() + Duration::from_secs(120);
+    let turn = |reactor: &mut Reactor| {
+        assert!(Instant::now() < until, "{} messages are missing", left.get());
+        reactor.turn(Some(Duration::from_millis(10))).unwrap();
+    };
+    while clients.borrow().len() < CLIENTS {
+        turn(&mut reactor);
+    }
+    let ids: Vec<ConnectionId> = reactor.hub().connections().collect();
+    assert_eq!(ids.len(), CLIENTS);
+    for count in 0..EACH {
+        for (sender, id) in ids.iter().enumerate() {
+            assert!(reactor.hub().send(*id, format!("{sender} {count}")).is_queued());
+        }
+        turn(&mut reactor);
+    }
+    while left.get() > 0 {
+        turn(&mut reactor);
+    }
+    // What came twice would come now.
+    for _ in 0..10 {
+        reactor.turn(Some(Duration::from_millis(10))).unwrap();
+    }
+    assert!(received.borrow().iter().all(|from| from.len() == CLIENTS / PATHS && from.values().all(|n| *n == EACH)));
+    group.shut_down();
+}
+
+#[test]
+fn remote_of_a_group_reaches_the_connections_of_each_reactor() {
+    let (opened, ids) = mpsc::channel();
+    let group = Running::start(ReactorGroup::new(3).unwrap(), move |reactor| {
+        let (index, opened) = (reactor.hub().group_index().unwrap(), opened.clone());
+        Server::new(move |_| {
+            let opened = opened.clone();
+            Callbacks::new()
+                .on_open(move |ws, _| {
+                    ws.send(index.to_string());
+                    opened.send(ws.id()).unwrap();
+                })
+                .on_event(|ws, event| {
+                    let text = *event.downcast_ref::<&str>().unwrap();
+                    ws.send(text);
+                })
+        })
+    });
+    for index in 0..3 {
+        let mut socket = group.client_of(index);
+        let id = ids.try_iter().last().unwrap();
+        group.remote.send(id, "sent").unwrap();
+        group.remote.notify(id, "notified").unwrap();
+        group.remote.subscribe(id, "own").unwrap();
+        assert_eq!(socket.receive().unwrap(), OwnedMessage::text("sent"));
+        assert_eq!(socket.receive().unwrap(), OwnedMessage::text("notified"));
+        group.remote.close(id, CloseCode::GOING_AWAY, "closed").unwrap();
+        let Err(Error::Closed(reason)) = socket.receive() else { panic!("the connection is open") };
+        assert_eq!((reason.code, &*reason.reason), (CloseCode::GOING_AWAY, "closed"));
+        let mut socket = group.client_of(index);
+        group.remote.terminate(ids.try_iter().last().unwrap()).unwrap();
+        assert!(socket.receive().is_err());
+    }
+    group.shut_down();
+}
+
+#[test]
+fn local_publish_stays_on_its_reactor_and_the_others_get_all_other_kinds() {
+    let group = Running::start(ReactorGroup::new(2).unwrap(), |reactor| {
+        let greet = greeting(reactor);
+        Server::new(move |_| {
+            greet().on_message(|ws, message| {
+                let id = ws.id();
+                let published = match message.as_text().unwrap() {
+                    "local" => ws.hub().publish_local("all", "local"),
+                    "others" => ws.hub().publish_to_others(id, "all", "others"),
+                    "latest" => ws.hub().publish_latest("all", "key", "latest"),
+                    "plain" => ws.hub().publish_uncompressed("all", "plain"),
+                    text => ws.hub().publish("all", text),
+                };
+                assert_eq!(published.handed_on, usize::from(message.as_text() != Some("local")));
+            })
+        })
+    });
+    let (mut here, mut there) = (group.client_of(0), group.client_of(1));
+    for text in ["local", "others", "latest", "plain", "end"] {
+        here.send(text).unwrap();
+    }
+    let texts = |socket: &mut BlockingSocket| {
+        let mut texts = Vec::new();
+        while texts.last().is_none_or(|last| last != "end") {
+            texts.push(socket.receive().unwrap().as_text().unwrap().to_owned());
+        }
+        texts
+    };
+    assert_eq!(texts(&mut here), ["local", "latest", "plain", "end"]);
+    assert_eq!(texts(&mut there), ["others", "latest", "plain", "end"]);
+    group.shut_down();
+}
+
+#[test]
+fn publisher_is_told_of_a_reactor_for_which_too_much_waits() {
+    let config = ReactorConfig::new().group_backlog(4);
+    let (results, published) = mpsc::channel();
+    let group = Running::start(ReactorGroup::with_config(3, config).unwrap(), move |reactor| {
+        let (greet, results) = (greeting(reactor), results.clone());
+        Server::new(move |_| {
+            let results = results.clone();
+            greet().on_message(move |ws, _| {
+                for count in 0..6 {
+                    let Published { queued, handed_on, refused, .. } = ws.hub().publish("all", count.to_string());
+                    results.send((queued, handed_on, refused)).unwrap();
+                }
+            })
+        })
+    });
+    let (mut here, mut there) = (group.client_of(0), group.client_of(1));
+    here.send("publish").unwrap();
+    let told: Vec<_> = published.iter().take(6).collect();
+    assert_eq!(told, [(1, 2, 0), (1, 2, 0), (1, 2, 0), (1, 2, 0), (1, 0, 2), (1, 0, 2)]);
+    for count in 0..6 {
+        assert_eq!(here.receive().unwrap(), OwnedMessage::text(count.to_string()));
+    }
+    for count in 0..4 {
+        assert_eq!(there.receive().unwrap(), OwnedMessage::text(count.to_string()));
+    }
+    // What was delivered waits no longer.
+    here.send("publish").unwrap();
+    assert_eq!(published.iter().take(6).next(), Some((1, 2, 0)));
+    assert_eq!(there.receive().unwrap(), OwnedMessage::text("0"));
+    group.shut_down();
+}
+
+#[test]
+fn answers_of_all_reactors_arrive_in_their_order_and_those_that_panic_are_missing() {
+    silence_deliberate_panics();
+    let group = Running::start(ReactorGroup::new(3).unwrap(), |reactor| {
+        let greet = greeting(reactor);
+        Server::new(move |_| greet())
+    });
+    let _clients: Vec<BlockingSocket> = [0, 1, 1, 2].map(|index| group.client_of(index)).into_iter().collect();
+    let (answers, arrived) = mpsc::channel();
+    let ask = move |hub: &mut Hub| {
+        let (indices, counts) = (answers.clone(), answers.clone());
+        hub.ask_group(
+            |hub| match hub.group_index() {
+                Some(1) => panic!("deliberate: no answer"),
+                index => index.unwrap(),
+            },
+            move |_, answers| indices.send(answers).unwrap(),
+        );
+        hub.count_subscribers("all", move |hub, count| counts.send(vec![count, hub.group_index().unwrap()]).unwrap());
+    };
+    group.remote.run(ask).unwrap();
+    let answers: Vec<Vec<usize>> = arrived.iter().take(2).collect();
+    assert!(answers.contains(&vec![0, 2]), "{answers:?}");
+    assert!(answers.contains(&vec![4, 0]), "{answers:?}");
+    group.shut_down();
+}
+
+#[test]
+fn shutdown_of_one_reactor_closes_the_clients_of_all_with_1001() {
+    let group = Running::start(ReactorGroup::new(4).unwrap(), |reactor| {
+        let greet = greeting(reactor);
+        Server::new(move |_| greet().on_message(|ws, _| ws.hub().shutdown(Duration::from_secs(5))))
+    });
+    let mut clients: Vec<BlockingSocket> = (0..4).map(|index| group.client_of(index)).collect();
+    clients[2].send("end").unwrap();
+    for client in &mut clients {
+        let Err(Error::Closed(reason)) = client.receive() else { panic!("the connection is open") };
+        assert_eq!(reason.code, CloseCode::GOING_AWAY);
+    }
+    group.thread.join().unwrap().unwrap();
+    assert!(group.remote.send(group_id(), "late").is_err());
+}
+
+/// An id of no group.
+fn group_id() -> ConnectionId {
+    crate::support::idle_socket().1
+}
+
+#[test]
+fn first_error_of_a_reactor_ends_all() {
+    silence_deliberate_panics();
+    let fails = |index: usize, how: fn() -> Result<(), SetupError>| {
+        let ended = AtomicUsize::new(0);
+        let result = ReactorGroup::new(3).unwrap().run(|reactor| {
+            reactor.listen("127.0.0.1:0", Server::new(|_| Callbacks::new()))?;
+            if reactor.hub().group_index() == Some(index) {
+                how()?;
+            }
+            ended.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        });
+        assert_eq!(ended.into_inner(), 2);
+        result.unwrap_err()
+    };
+    let error = fails(1, || Err("no luck".into()));
+    assert_eq!(error.reactor(), 1);
+    assert_eq!(error.to_string(), "reactor 1: it could not be set up");
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "no luck");
+    let error = fails(2, || panic!("deliberate: a set-up panics"));
+    assert_eq!(error.to_string(), "reactor 2: it panicked: deliberate: a set-up panics");
+}
+
+#[cfg(unix)]
+#[test]
+fn reactors_of_a_group_share_a_unix_socket_and_repeated_addresses() {
+    let path = std::env::temp_dir().join(format!("ws-reactor-group-{}", std::process::id()));
+    let address = format!("unix:{}", path.display());
+    let (listening, addresses) = mpsc::channel();
+    let group = ReactorGroup::new(2).unwrap();
+    let remote = group.remote();
+    let (bind, client) = (address.clone(), format!("ws+unix:{}", path.display()));
+    let thread = thread::spawn(move || {
+        group.run(|reactor| {
+            let server = || {
+                Server::new(|_| {
+                    Callbacks::new().on_open(|ws, _| {
+                        ws.send("open");
+                    })
+                })
+            };
+            reactor.listen(&bind, server())?;
+            let first = reactor.listen("127.0.0.1:0", server())?.addr;
+            let second = reactor.listen("127.0.0.1:0", server())?.addr;
+            listening.send((first, second))?;
+            Ok(())
+        })
+    });
+    let addresses: Vec<_> = addresses.iter().take(2).collect();
+    assert_eq!(addresses[0], addresses[1]);
+    assert_ne!(addresses[0].0, addresses[0].1);
+    for _ in 0..20 {
+        assert_eq!(BlockingSocket::connect(&client).unwrap().receive().unwrap(), OwnedMessage::text("open"));
+    }
+    remote.stop().unwrap();
+    thread.join().unwrap().unwrap();
+    std::fs::remove_file(path).unwrap();
+}
