@@ -4,18 +4,13 @@
 
 mod arguments;
 
-use std::{
-    error::Error,
-    net::SocketAddr,
-    process::{self, ExitCode},
-    thread,
-};
+use std::{error::Error, process::ExitCode};
 
 #[cfg(feature = "deflate")]
 use ws_reactor::DeflateConfig;
+use ws_reactor::{ReactorGroup, Server, SetupError, Upgrade, on_message, recording::Recorder};
 #[cfg(feature = "tls")]
-use ws_reactor::TlsConfig;
-use ws_reactor::{Bind, Reactor, Server, Upgrade, on_message, recording::Recorder};
+use ws_reactor::{TlsAcceptor, TlsConfig};
 
 fn main() -> ExitCode {
     env_logger::init();
@@ -37,7 +32,6 @@ fn main() -> ExitCode {
 }
 
 fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
-    let listen = arguments.get("--listen", "127.0.0.1:8080".to_owned());
     let threads: usize = arguments.get("--threads", 1);
     if threads == 0 {
         arguments.refuse("--threads must be at least 1");
@@ -45,38 +39,22 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     if threads > 1 && arguments.has("--record") {
         arguments.refuse("--record needs a single reactor");
     }
-    let (mut first, address, scheme) = reactor(arguments, &listen, threads > 1)?;
-    // All share the port of the first one.
-    let shared = format!("{}:{}", listen.rsplit_once(':').map_or("", |(host, _)| host), address.port());
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            // A reactor stays in the thread that made it.
-            let shared = &shared;
-            scope.spawn(move || {
-                ended(reactor(arguments, shared, true).and_then(|(mut another, ..)| Ok(another.run()?)));
-            });
+    let listen = arguments.get("--listen", "127.0.0.1:8080".to_owned());
+    let (with_tls, scheme) = tls(arguments)?;
+    ReactorGroup::new(threads)?.run(|reactor| {
+        if let Some(file) = arguments.all("--record").pop() {
+            reactor.record(Recorder::create(file)?)?;
         }
-        eprintln!("listening on {scheme}://{address}");
-        ended(first.run().map_err(Into::into));
-    });
+        let listening = reactor.listen(&listen, with_tls(compressed(echo(arguments), arguments)?))?;
+        if reactor.hub().group_index() == 0 {
+            eprintln!("listening on {scheme}://{}", listening.addr);
+        }
+        Ok(())
+    })?;
     Ok(())
 }
 
-/// Ends the process if a reactor has failed.
-fn ended(result: Result<(), Box<dyn Error>>) {
-    if result.is_err() {
-        let _ = arguments::run(|| result);
-        process::exit(1);
-    }
-}
-
-/// An echo server on a reactor of its own.
-fn reactor(
-    arguments: &arguments::Arguments,
-    listen: &str,
-    shared: bool,
-) -> Result<(Reactor, SocketAddr, &'static str), Box<dyn Error>> {
-    let max_message = arguments.get("--max-message", 10 * 1024 * 1024);
+fn echo(arguments: &arguments::Arguments) -> Server {
     let echo = Server::new(|_| {
         on_message(|ws, message| {
             ws.send(message);
@@ -86,23 +64,15 @@ fn reactor(
         Some(first) => Upgrade::new().subprotocol(first),
         None => Upgrade::new(),
     })
-    .max_message_bytes(max_message)
+    .max_message_bytes(arguments.get("--max-message", 10 * 1024 * 1024))
     .secure_proxy(arguments.has("--secure-proxy"))
     .on_error(|peer, error| log::debug!("{peer}: {error}"));
-    let echo = if arguments.has("--no-ping") { echo.ping_after(None) } else { echo };
-    let (echo, scheme) = tls(compressed(echo, arguments)?, arguments)?;
-
-    let mut reactor = Reactor::new()?;
-    if let Some(file) = arguments.all("--record").pop() {
-        reactor.record(Recorder::create(file)?)?;
-    }
-    let listening = reactor.listen(Bind::from(listen).reuse_port(shared), echo)?;
-    Ok((reactor, listening.addr, scheme))
+    if arguments.has("--no-ping") { echo.ping_after(None) } else { echo }
 }
 
 /// Adds compression, if an option asks for it.
 #[cfg(feature = "deflate")]
-fn compressed(server: Server, arguments: &arguments::Arguments) -> Result<Server, Box<dyn Error>> {
+fn compressed(server: Server, arguments: &arguments::Arguments) -> Result<Server, SetupError> {
     let mut config = match (arguments.has("--deflate"), arguments.has("--deflate-shared")) {
         (false, false) if arguments.has("--deflate-level") => {
             arguments.refuse("--deflate-level needs --deflate or --deflate-shared")
@@ -120,30 +90,36 @@ fn compressed(server: Server, arguments: &arguments::Arguments) -> Result<Server
 }
 
 #[cfg(not(feature = "deflate"))]
-fn compressed(server: Server, arguments: &arguments::Arguments) -> Result<Server, Box<dyn Error>> {
+fn compressed(server: Server, arguments: &arguments::Arguments) -> Result<Server, SetupError> {
     match arguments.has("--deflate") || arguments.has("--deflate-shared") {
         true => Err("built without the feature `deflate`".into()),
         false => Ok(server),
     }
 }
 
-/// Adds TLS, if a certificate was given.
+/// The function that adds TLS, if a certificate was given. All reactors share the acceptor, and with it the sessions.
 #[cfg(feature = "tls")]
-fn tls(server: Server, arguments: &arguments::Arguments) -> Result<(Server, &'static str), Box<dyn Error>> {
+fn tls(arguments: &arguments::Arguments) -> Result<(impl Fn(Server) -> Server, &'static str), Box<dyn Error>> {
     let files = (arguments.get("--tls-cert", String::new()), arguments.get("--tls-key", String::new()));
-    match files {
-        (certificate, key) if certificate.is_empty() && key.is_empty() => Ok((server, "ws")),
+    let acceptor = match files {
+        (certificate, key) if certificate.is_empty() && key.is_empty() => None,
         (certificate, key) if certificate.is_empty() || key.is_empty() => {
             arguments.refuse("--tls-cert and --tls-key go together")
         }
-        (certificate, key) => Ok((server.tls(TlsConfig::from_pem_files(certificate, key)?), "wss")),
-    }
+        (certificate, key) => Some(TlsAcceptor::from(TlsConfig::from_pem_files(certificate, key)?)),
+    };
+    let scheme = if acceptor.is_some() { "wss" } else { "ws" };
+    let add = move |server: Server| match &acceptor {
+        Some(acceptor) => server.tls(acceptor.clone()),
+        None => server,
+    };
+    Ok((add, scheme))
 }
 
 #[cfg(not(feature = "tls"))]
-fn tls(server: Server, arguments: &arguments::Arguments) -> Result<(Server, &'static str), Box<dyn Error>> {
+fn tls(arguments: &arguments::Arguments) -> Result<(impl Fn(Server) -> Server, &'static str), Box<dyn Error>> {
     match arguments.has("--tls-cert") || arguments.has("--tls-key") {
         true => Err("built without the feature `tls`".into()),
-        false => Ok((server, "ws")),
+        false => Ok((|server| server, "ws")),
     }
 }

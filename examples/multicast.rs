@@ -1,13 +1,13 @@
 //! Sends every message to all connections in the same room, the sender included. The room is the path:
 //! `ws://127.0.0.1:8080/room`.
 //!
-//!     cargo run --release --example multicast -- [--listen ADDR] [--no-ping]
+//!     cargo run --release --example multicast -- [--listen ADDR] [--threads N] [--no-ping]
 
 mod arguments;
 
-use std::process::ExitCode;
+use std::{error::Error, num::NonZeroUsize, process::ExitCode};
 
-use ws_reactor::{Callbacks, Error, Reactor, Server};
+use ws_reactor::{Callbacks, ReactorGroup, Server};
 
 fn main() -> ExitCode {
     env_logger::init();
@@ -15,15 +15,30 @@ fn main() -> ExitCode {
         "Sends every message to all in the same room",
         &[
             ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8080]"),
+            ("--threads N", "Reactors that share the port and the rooms, each in its own thread [default: 1]"),
             ("--no-ping", "Do not ping silent clients"),
         ],
     );
     arguments::run(|| serve(&arguments))
 }
 
-fn serve(arguments: &arguments::Arguments) -> Result<(), Error> {
+fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     let listen = arguments.get("--listen", "127.0.0.1:8080".to_owned());
-    let multicast = Server::new(|handshake| {
+    let threads = arguments.get("--threads", NonZeroUsize::MIN);
+    ReactorGroup::new(threads.get())?.run(|reactor| {
+        let multicast = multicast();
+        let multicast = if arguments.has("--no-ping") { multicast.ping_after(None) } else { multicast };
+        let listening = reactor.listen(&listen, multicast)?;
+        if reactor.hub().group_index() == 0 {
+            eprintln!("listening on ws://{}", listening.addr);
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn multicast() -> Server {
+    Server::new(|handshake| {
         let room = handshake.path().to_owned();
         Callbacks::new()
             .on_open(|ws, handshake| {
@@ -32,11 +47,5 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Error> {
             .on_message(move |ws, message| {
                 ws.publish(&room, message);
             })
-    });
-    let multicast = if arguments.has("--no-ping") { multicast.ping_after(None) } else { multicast };
-    let mut reactor = Reactor::new()?;
-    let listening = reactor.listen(listen, multicast)?;
-    eprintln!("listening on ws://{}", listening.addr);
-    reactor.run()?;
-    Ok(())
+    })
 }

@@ -1,15 +1,13 @@
 //! A chat room with names. The page is served on the same port: open it in two windows.
 //!
-//!     cargo run --release --example chat -- [--listen ADDR]
+//!     cargo run --release --example chat -- [--listen ADDR] [--threads N]
 
 #[path = "../arguments/mod.rs"]
 mod arguments;
 
-use std::process::ExitCode;
+use std::{error::Error, num::NonZeroUsize, process::ExitCode};
 
-use ws_reactor::{
-    CloseCode, CloseReason, Error, Handler, Message, Reactor, Reply, Server, WebSocket, http::StatusCode,
-};
+use ws_reactor::{CloseCode, CloseReason, Handler, Message, ReactorGroup, Reply, Server, WebSocket, http::StatusCode};
 
 const PAGE: &str = include_str!("page.html");
 const ROOM: &str = "the room";
@@ -47,26 +45,36 @@ impl Handler for Guest {
 
 fn main() -> ExitCode {
     env_logger::init();
-    let listen = arguments::Arguments::read(
+    let arguments = arguments::Arguments::read(
         "Names, a room, and a page for the browser",
-        &[("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8080]")],
-    )
-    .get("--listen", "127.0.0.1:8080".to_owned());
-    arguments::run(|| serve(listen))
+        &[
+            ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8080]"),
+            ("--threads N", "Reactors that share the port and the room, each in its own thread [default: 1]"),
+        ],
+    );
+    arguments::run(|| serve(&arguments))
 }
 
-fn serve(listen: String) -> Result<(), Error> {
-    let chat = Server::new(|_| Guest::default()).max_message_bytes(4096).on_request(|request, _| {
+fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
+    let listen = arguments.get("--listen", "127.0.0.1:8080".to_owned());
+    let threads = arguments.get("--threads", NonZeroUsize::MIN);
+    ReactorGroup::new(threads.get())?.run(|reactor| {
+        let listening = reactor.listen(&listen, chat())?;
+        if reactor.hub().group_index() == 0 {
+            eprintln!("listening on ws://{}", listening.addr);
+            eprintln!("open http://{}/ in a browser", listening.addr);
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn chat() -> Server {
+    Server::new(|_| Guest::default()).max_message_bytes(4096).on_request(|request, _| {
         match (request.is_upgrade(), request.path()) {
             (true, "/chat") => Reply::upgrade(),
             (false, "/") => Reply::html(PAGE),
             _ => Reply::status(StatusCode::NOT_FOUND),
         }
-    });
-    let mut reactor = Reactor::new()?;
-    let listening = reactor.listen(listen, chat)?;
-    eprintln!("listening on ws://{}", listening.addr);
-    eprintln!("open http://{}/ in a browser", listening.addr);
-    reactor.run()?;
-    Ok(())
+    })
 }

@@ -1,7 +1,7 @@
 //! Pages, files, uploads, topics, event streams, long-polling and WebSockets on one port.
 //!
 //!     cargo run --release --example server -- [--listen ADDR] [--root DIR] [--unix PATH] [--proxy-protocol]
-//!         [--tls-cert FILE --tls-key FILE]
+//!         [--tls-cert FILE --tls-key FILE] [--threads N]
 //!
 //! | request | answer |
 //! |---|---|
@@ -17,7 +17,7 @@
 //! | `GET /whoami` | address of the client, and whether the connection uses TLS |
 //! | `GET /slow?ms=N` | `late`, decided by another thread |
 //! | `GET /health` | `ok` |
-//! | `GET /metrics` | the counters of the reactor, for Prometheus |
+//! | `GET /metrics` | the counters of the reactors, for Prometheus |
 //!
 //! `--unix PATH` listens there, too, without TLS. With `--proxy-protocol`, each TCP connection begins with a header of
 //! the PROXY protocol.
@@ -27,22 +27,25 @@ mod arguments;
 mod topics;
 
 use std::{
+    cell::Cell,
     error::Error,
     io,
+    num::NonZeroUsize,
     path::PathBuf,
     process::ExitCode,
+    rc::Rc,
     task::{Context, Poll},
     thread,
     time::Duration,
 };
 
-#[cfg(feature = "tls")]
-use ws_reactor::TlsConfig;
 use ws_reactor::{
-    Bind, BodyStream, Hub, Reactor, Reply, Request, RequestBody, Routes, Server, Upload,
+    Bind, BodyStream, Hub, ReactorGroup, Reply, Request, RequestBody, Routes, Server, SetupError, Stats, Upload,
     http::{HeaderValue, StatusCode, header},
     on_message,
 };
+#[cfg(feature = "tls")]
+use ws_reactor::{TlsAcceptor, TlsConfig};
 
 const PAGE: &str = include_str!("page.html");
 
@@ -60,31 +63,37 @@ fn main() -> ExitCode {
             ("--proxy-protocol", "Require a header of the PROXY protocol on TCP connections"),
             ("--tls-cert FILE", "Certificate, PEM"),
             ("--tls-key FILE", "Private key of the certificate, PEM"),
+            ("--threads N", "Reactors that share the port and the topics, each in its own thread [default: 1]"),
         ],
     );
     arguments::run(|| serve(&arguments))
 }
 
 fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
-    let root = arguments.get("--root", PathBuf::from("."));
-    let server = || Ok::<_, Box<dyn Error>>(Server::routes(routes(root.clone()))?.trusted_proxies(TRUSTED)?);
-    let mut reactor = Reactor::new()?;
-    let bind = Bind::to(arguments.get("--listen", "127.0.0.1:8080".to_owned()));
-    let (tcp, scheme) = secured(server()?, arguments)?;
-    let listening = reactor.listen(proxied(bind, arguments)?, tcp)?;
-    if let Some(path) = arguments.all("--unix").pop() {
-        reactor.listen(format!("unix:{path}"), server()?)?;
-    }
-    reactor.hub().add_periodic_timer(Duration::from_secs(1), publish_stats());
-    eprintln!("listening on {scheme}://{}", listening.addr);
-    Ok(reactor.run()?)
+    let threads = arguments.get("--threads", NonZeroUsize::MIN);
+    let (with_tls, scheme) = tls(arguments)?;
+    ReactorGroup::new(threads.get())?.run(|reactor| {
+        let root = arguments.get("--root", PathBuf::from("."));
+        let server = || Ok::<_, SetupError>(Server::routes(routes(root.clone()))?.trusted_proxies(TRUSTED)?);
+        let bind = Bind::to(arguments.get("--listen", "127.0.0.1:8080".to_owned()));
+        let listening = reactor.listen(proxied(bind, arguments)?, with_tls(server()?))?;
+        if let Some(path) = arguments.all("--unix").pop() {
+            reactor.listen(format!("unix:{path}"), server()?)?;
+        }
+        if reactor.hub().group_index() == 0 {
+            reactor.hub().add_periodic_timer(Duration::from_secs(1), publish_stats());
+            eprintln!("listening on {scheme}://{}", listening.addr);
+        }
+        Ok(())
+    })?;
+    Ok(())
 }
 
 /// Proxies on this machine tell the addresses of their clients.
 const TRUSTED: [&str; 3] = ["127.0.0.0/8", "::1", "unix"];
 
 #[cfg(feature = "proxy-protocol")]
-fn proxied(bind: Bind, arguments: &arguments::Arguments) -> Result<Bind, Box<dyn Error>> {
+fn proxied(bind: Bind, arguments: &arguments::Arguments) -> Result<Bind, SetupError> {
     Ok(match arguments.has("--proxy-protocol") {
         true => bind.proxy_protocol(ws_reactor::ProxyProtocol::Required),
         false => bind,
@@ -92,7 +101,7 @@ fn proxied(bind: Bind, arguments: &arguments::Arguments) -> Result<Bind, Box<dyn
 }
 
 #[cfg(not(feature = "proxy-protocol"))]
-fn proxied(bind: Bind, arguments: &arguments::Arguments) -> Result<Bind, Box<dyn Error>> {
+fn proxied(bind: Bind, arguments: &arguments::Arguments) -> Result<Bind, SetupError> {
     match arguments.has("--proxy-protocol") {
         true => Err("--proxy-protocol needs the feature proxy-protocol".into()),
         false => Ok(bind),
@@ -124,16 +133,22 @@ fn routes(root: PathBuf) -> Routes {
         .metrics("/metrics")
 }
 
-/// Publishes counters once a second, for the chart of the page.
+/// Publishes the counters of all reactors once a second, for the chart of the page.
 fn publish_stats() -> impl FnMut(&mut Hub) {
-    let mut before = 0;
+    let before = Rc::new(Cell::new(0));
     move |hub| {
-        let stats = hub.stats();
-        let messages = stats.messages_in + stats.messages_out - before;
-        before = stats.messages_in + stats.messages_out;
-        if hub.subscribers("stats") > 0 {
-            hub.publish("stats", format!("{{\"connections\":{},\"messages\":{messages}}}", stats.connections));
-        }
+        let before = Rc::clone(&before);
+        hub.ask_group(
+            |hub| (hub.stats(), hub.subscribers("stats")),
+            move |hub, answers| {
+                let stats: Stats = answers.iter().map(|(stats, _)| *stats).sum();
+                let messages = stats.messages_in + stats.messages_out;
+                let since = messages - before.replace(messages);
+                if answers.iter().any(|(_, subscribers)| *subscribers > 0) {
+                    hub.publish("stats", format!("{{\"connections\":{},\"messages\":{since}}}", stats.connections));
+                }
+            },
+        );
     }
 }
 
@@ -191,21 +206,26 @@ impl Upload for Count {
     }
 }
 
-/// The server with TLS, if a certificate is given, and the scheme of its URLs.
+/// The function that adds TLS, if a certificate is given, and the scheme of the URLs.
 #[cfg(feature = "tls")]
-fn secured(server: Server, arguments: &arguments::Arguments) -> Result<(Server, &'static str), Box<dyn Error>> {
-    if !arguments.has("--tls-cert") {
-        return Ok((server, "http"));
-    }
+fn tls(arguments: &arguments::Arguments) -> Result<(impl Fn(Server) -> Server, &'static str), Box<dyn Error>> {
     let file = |name| std::fs::read(arguments.get(name, PathBuf::new()));
-    let tls = TlsConfig::from_pem(&file("--tls-cert")?, &file("--tls-key")?)?;
-    Ok((server.tls(tls), "https"))
+    let acceptor = match arguments.has("--tls-cert") {
+        true => Some(TlsAcceptor::from(TlsConfig::from_pem(&file("--tls-cert")?, &file("--tls-key")?)?)),
+        false => None,
+    };
+    let scheme = if acceptor.is_some() { "https" } else { "http" };
+    let add = move |server: Server| match &acceptor {
+        Some(acceptor) => server.tls(acceptor.clone()),
+        None => server,
+    };
+    Ok((add, scheme))
 }
 
 #[cfg(not(feature = "tls"))]
-fn secured(server: Server, arguments: &arguments::Arguments) -> Result<(Server, &'static str), Box<dyn Error>> {
-    if arguments.has("--tls-cert") {
-        return Err("built without the feature tls".into());
+fn tls(arguments: &arguments::Arguments) -> Result<(impl Fn(Server) -> Server, &'static str), Box<dyn Error>> {
+    match arguments.has("--tls-cert") {
+        true => Err("built without the feature tls".into()),
+        false => Ok((|server| server, "http")),
     }
-    Ok((server, "http"))
 }

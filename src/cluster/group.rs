@@ -1,10 +1,18 @@
 //! Reactors on several threads, joined by their topics.
 
-use std::{any::Any, error::Error, fmt, io, sync::mpsc, thread, time::Duration};
+use std::{
+    any::Any,
+    error::Error,
+    fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use crate::{
     error::PollError,
-    net::{Kernel, System},
+    net::{Kernel, System, sim::Sim},
     reactor::{Place, Reactor, ReactorConfig, Remote},
 };
 
@@ -23,7 +31,12 @@ pub type SetupError = Box<dyn Error + Send + Sync>;
 /// - **Ids.** A [`Remote`] of any reactor passes commands for a connection to the reactor of that connection. A
 ///   [`Hub`](crate::Hub) acts on its own connections only.
 /// - **Shutdown.** [`Hub::shutdown`](crate::Hub::shutdown) and [`Hub::stop`](crate::Hub::stop) end all reactors.
-/// - **Limits.** Each reactor has the limits of its [`ReactorConfig`], of its listeners and of its servers for itself.
+/// - **Limits.** The reactors share the limits of
+///   [pending handshakes](field@crate::ServerConfig::pending_handshakes), of
+///   [connections per address](crate::Bind::connections_per_address), and of
+///   [excess output](field@ReactorConfig::excess_output_bytes). All other limits and budgets are those of each reactor.
+/// - **TLS.** Make a `TlsAcceptor` before `run` and clone it in the set-up function: then all reactors resume the
+///   sessions of each other.
 ///
 /// ```no_run
 /// use ws_reactor::{ReactorGroup, Server, on_message};
@@ -75,7 +88,27 @@ impl ReactorGroup {
         Ok(ReactorGroup { config, reactors, remote, thread_name: "ws-reactor".to_owned() })
     }
 
-    /// Sets the name of the threads, which is followed by the number of the reactor. Default `ws-reactor`.
+    /// Makes the reactors of a group on simulated networks, one for each, on this thread: for tests in virtual time, in
+    /// which the test decides which reactor has its turn.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ws_reactor::{ReactorConfig, ReactorGroup};
+    ///
+    /// let mut reactors = ReactorGroup::simulated(2, ReactorConfig::new());
+    /// assert_eq!(reactors[0].hub().publish("news", "hello").handed_on, 1);
+    /// for reactor in &mut reactors {
+    ///     reactor.turn(Some(Duration::ZERO))?;
+    /// }
+    /// # Ok::<(), ws_reactor::Error>(())
+    /// ```
+    pub fn simulated(reactors: usize, config: ReactorConfig) -> Vec<Reactor<Sim>> {
+        let systems: Vec<Sim> = (0..reactors.max(1)).map(|_| Sim::new()).collect();
+        let places = Place::of_group(&config, systems.iter().map(Kernel::waker).collect());
+        systems.into_iter().zip(places).map(|(system, place)| Reactor::at(place, system, config.clone())).collect()
+    }
+
+    /// Sets the name of the threads, which is followed by the index of the reactor. Default `ws-reactor`.
     #[must_use]
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.thread_name = name.into();
@@ -94,52 +127,61 @@ impl ReactorGroup {
         self.reactors.len()
     }
 
-    /// Starts the threads, calls `setup` on each with its reactor, runs the reactors, and returns when all have ended.
+    /// Calls `setup` with each reactor on its thread, runs the reactors, and returns when all have ended. The first
+    /// reactor has the calling thread, so a group of one starts none.
     ///
     /// # Errors
     ///
     /// The first error, or panic outside of callbacks. The other reactors are shut down, within 5 s.
     pub fn run(self, setup: impl Fn(&mut Reactor) -> Result<(), SetupError> + Sync) -> Result<(), GroupError> {
         let ReactorGroup { config, reactors, remote, thread_name } = self;
-        let (results, ended) = mpsc::channel();
+        let group = Run { config, setup, remote, first_error: Mutex::new(None) };
         thread::scope(|scope| {
-            let (config, setup) = (&config, &setup);
-            let mut running = 0;
-            let mut first = Ok(());
-            for (index, (system, place)) in reactors.into_iter().enumerate() {
-                let (name, results) = (format!("{thread_name} {index}"), results.clone());
-                let thread = thread::Builder::new().name(name);
-                let started = thread.spawn_scoped(scope, move || {
-                    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                        let mut reactor = Reactor::at(place, system, config.clone());
-                        setup(&mut reactor).map_err(GroupErrorKind::Setup)?;
-                        reactor.run().map_err(GroupErrorKind::Poll)
-                    }));
-                    let result = result.unwrap_or_else(|payload| Err(GroupErrorKind::Panicked(message(&*payload))));
-                    // The receiver is there until all threads have ended.
-                    let _ = results.send((index, result));
-                });
-                match started {
-                    Ok(_) => running += 1,
-                    Err(error) => first = Err(GroupError { reactor: index, kind: GroupErrorKind::Thread(error) }),
-                }
-                if first.is_err() {
+            let mut reactors = reactors.into_iter().enumerate();
+            let calling_thread = reactors.next();
+            for (index, (system, place)) in reactors {
+                let (group, thread) = (&group, thread::Builder::new().name(format!("{thread_name} {index}")));
+                if let Err(error) = thread.spawn_scoped(scope, move || group.run_one(index, system, place)) {
+                    group.fail(index, GroupErrorKind::Thread(error));
                     break;
                 }
             }
-            drop(results);
-            if first.is_err() {
-                remote.shutdown_group(SHUTDOWN_TIMEOUT);
+            if let Some((index, (system, place))) = calling_thread {
+                group.run_one(index, system, place);
             }
-            for (index, result) in ended.iter().take(running) {
-                if let Err(kind) = result {
-                    log::error!(target: "ws_reactor::cluster", "reactor {index} has ended: {kind}");
-                    remote.shutdown_group(SHUTDOWN_TIMEOUT);
-                    first = first.and(Err(GroupError { reactor: index, kind }));
-                }
-            }
-            first
-        })
+        });
+        group.first_error.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+    }
+}
+
+/// What the threads of a group share.
+struct Run<S> {
+    config: ReactorConfig,
+    setup: S,
+    remote: Remote,
+    first_error: Mutex<Option<GroupError>>,
+}
+
+impl<S: Fn(&mut Reactor) -> Result<(), SetupError> + Sync> Run<S> {
+    /// Makes a reactor on this thread, and runs it to its end.
+    fn run_one(&self, index: usize, system: System, place: Place) {
+        let run = || {
+            let mut reactor = Reactor::at(place, system, self.config.clone());
+            (self.setup)(&mut reactor).map_err(GroupErrorKind::Setup)?;
+            reactor.run().map_err(GroupErrorKind::Poll)
+        };
+        let result = catch_unwind(AssertUnwindSafe(run));
+        if let Err(kind) = result.unwrap_or_else(|payload| Err(GroupErrorKind::Panicked(message(&*payload)))) {
+            self.fail(index, kind);
+        }
+    }
+
+    /// Shuts the other reactors down.
+    fn fail(&self, index: usize, kind: GroupErrorKind) {
+        let error = GroupError { reactor: index, kind };
+        log::error!(target: "ws_reactor::cluster", "{error}; the others are shut down");
+        self.first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.remote.shutdown_group(SHUTDOWN_TIMEOUT);
     }
 }
 
@@ -171,20 +213,15 @@ impl GroupError {
     }
 }
 
-impl fmt::Display for GroupErrorKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            GroupErrorKind::Setup(_) => formatter.write_str("it could not be set up"),
-            GroupErrorKind::Poll(_) => formatter.write_str("it could not wait for events"),
-            GroupErrorKind::Thread(_) => formatter.write_str("its thread could not be started"),
-            GroupErrorKind::Panicked(message) => write!(formatter, "it panicked: {message}"),
-        }
-    }
-}
-
 impl fmt::Display for GroupError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "reactor {}: {}", self.reactor, self.kind)
+        let index = self.reactor;
+        match &self.kind {
+            GroupErrorKind::Setup(_) => write!(formatter, "the set-up of reactor {index} failed"),
+            GroupErrorKind::Poll(_) => write!(formatter, "reactor {index} cannot wait for events"),
+            GroupErrorKind::Thread(_) => write!(formatter, "the thread of reactor {index} cannot be started"),
+            GroupErrorKind::Panicked(message) => write!(formatter, "reactor {index} panicked: {message}"),
+        }
     }
 }
 

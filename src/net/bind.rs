@@ -173,7 +173,8 @@ impl Bind {
         self
     }
 
-    /// Sets how many connections an address may have on all listeners of the reactor that have a limit. Further ones
+    /// Sets how many connections an address may have on all listeners of the reactor, or its
+    /// [group](crate::ReactorGroup), that have a limit. Further ones
     /// are closed when they are accepted, and counted as [`Stats::turned_away`](crate::Stats::turned_away). Default: no
     /// limit. IPv6 addresses count by their first 64 bits (RFC 4291 §2.5.4), those of Unix sockets do not count.
     pub fn connections_per_address(mut self, connections: usize) -> Self {
@@ -203,8 +204,8 @@ impl Bind {
         &self.address
     }
 
-    /// The listener as the first reactor of a group opens it: on TCP with a port that others can share, a Unix socket as
-    /// a socket that is shared itself.
+    /// The listener as the first reactor of a group opens it: on TCP with a port that others can share, while a Unix
+    /// socket is shared itself.
     pub(crate) fn shareable(mut self) -> io::Result<Self> {
         if self.address.starts_with("unix:") && self.adopted.is_none() {
             self.adopted = self.open()?.pop().map(Arc::new);

@@ -80,10 +80,10 @@ impl<K: Kernel> Reactor<K> {
     /// Publishes messages of another reactor of the group, within the budget.
     fn publish_batch(&mut self, mut batch: Batch, queued_at: Option<Instant>, share: &mut Share) {
         while let Some(publication) = batch.publications.next() {
-            self.hub.publish_shared(&publication);
             if let Some(membership) = &self.hub.membership {
                 membership.delivered(batch.from, publication.cost());
             }
+            self.hub.publish_handed_on(publication);
             if batch.publications.as_slice().is_empty() {
                 return;
             }

@@ -88,17 +88,18 @@ pub struct ReactorConfig {
     /// Free buffers kept for reuse, in bytes. Default 32 MiB. Buffers unused for some seconds are freed.
     pub pool_bytes: usize,
     /// Output that all connections together may hold above their [high-water marks](OutputLimits::high_water_bytes), in
-    /// bytes. Default 256 MiB. A payload shared by several connections counts once.
+    /// bytes. Default 256 MiB. A payload shared by several connections of a reactor counts once.
     ///
     /// When the limit is exceeded, the connection whose output has made no progress for the longest time is closed as a
-    /// slow reader.
+    /// slow reader. In a [group](crate::ReactorGroup) the limit concerns the output of all reactors, and those close
+    /// connections that hold more than an equal share of it.
     pub excess_output_bytes: usize,
     /// Commands of [`Remote`](crate::Remote)s that may wait in the queue. Default 65,536. Commands that the loop has
     /// already taken out of the queue do not count.
     ///
     /// A command beyond the limit is refused with [`RemoteError::Full`](crate::RemoteError::Full).
     pub remote_commands: usize,
-    /// Messages published on one reactor of a [group](crate::ReactorGroup) that may wait for another one. Default 65,536
+    /// Messages published on one reactor of a [group](crate::ReactorGroup) that may wait for another. Default 65,536
     /// for each pair of reactors.
     ///
     /// A message beyond the limit does not reach the subscribers on the other reactor:

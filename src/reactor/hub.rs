@@ -5,7 +5,6 @@
 
 use std::{
     fmt,
-    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -114,7 +113,7 @@ pub struct Hub {
     /// `None` outside of a group.
     pub(super) membership: Option<Box<Membership>>,
     /// Unfinished handshakes of clients.
-    pub(super) pending: Rc<Pending>,
+    pub(super) pending: Pending,
     pub(super) connection_counts: ConnectionCounts,
     /// Time of the last warning that a peer can cause at will; such warnings are limited to one per second.
     warned: Option<Instant>,
@@ -129,7 +128,9 @@ impl Hub {
             outbounds: Outbounds::new(ids.clone()),
             timers: Timers::new(ids.clone()),
             topics: Topics::default(),
-            histories: Histories::default(),
+            histories: place.membership.as_ref().map_or_else(Histories::default, |membership| {
+                Histories::in_group(Arc::clone(membership.last_event_id()))
+            }),
             sources: Sources::new(ids, K::WATCHES_SOURCES),
             works: Works::new(config),
             pools: Pools::new(config, kernel.random()),
@@ -142,13 +143,13 @@ impl Hub {
             callback: CallbackScope::new(),
             deferred: Deferred::default(),
             deliveries_left: 0,
-            excess: Excess::new(config.excess_output_bytes),
+            excess: Excess::new(config.excess_output_bytes, place.counts.excess),
             running: Running::Yes,
             shutdown_hooks: Vec::new(),
             command_queue: place.commands,
             membership: place.membership,
-            pending: Rc::default(),
-            connection_counts: ConnectionCounts::default(),
+            pending: Pending::new(place.counts.pending),
+            connection_counts: ConnectionCounts::new(place.counts.networks),
             warned: None,
             panic_policy: config.panic_policy,
             recording: None,
@@ -232,7 +233,7 @@ impl Hub {
         let compressions = self.pools.contexts.borrow().compressed();
         Stats {
             connections: self.outbounds.len(),
-            pending_handshakes: self.pending.all(),
+            pending_handshakes: self.pending.here(),
             buffered_bytes,
             compressions,
             turns: self.turn,

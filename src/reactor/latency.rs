@@ -52,6 +52,16 @@ impl Latencies {
         ]
     }
 
+    /// Adds the durations of another reactor.
+    pub fn merge(&mut self, other: &Latencies) {
+        let Latencies { turn, callback, command_delay, ping, handshake } = other;
+        self.turn.merge(turn);
+        self.callback.merge(callback);
+        self.command_delay.merge(command_delay);
+        self.ping.merge(ping);
+        self.handshake.merge(handshake);
+    }
+
     /// The durations in the text format of Prometheus (version 0.0.4): for each kind a summary, such as
     /// `ws_reactor_turn_seconds`, and the maximum, as `ws_reactor_turn_seconds_max`. The quantiles 0.5, 0.9, 0.99 and
     /// 0.999 need the feature `latency`. `Routes::metrics` serves the text.
@@ -119,6 +129,14 @@ impl Durations {
         self.max = self.max.max(nanos);
         #[cfg(feature = "latency")]
         self.histogram.saturating_record(nanos);
+    }
+
+    fn merge(&mut self, other: &Durations) {
+        self.count += other.count;
+        self.sum += other.sum;
+        self.max = self.max.max(other.max);
+        #[cfg(feature = "latency")]
+        self.histogram.add(&other.histogram).expect("both have the same bounds");
     }
 
     /// Number of durations.
@@ -200,6 +218,17 @@ mod tests {
         let mut long = Durations::default();
         long.record(Duration::from_secs(3600));
         assert_eq!((long.max(), long.quantile(1.0) >= Duration::from_secs(60)), (Duration::from_secs(3600), true));
+    }
+
+    #[test]
+    fn merged_durations_are_those_of_both() {
+        let mut merged = Latencies { turn: durations([10, 20]), ..Latencies::default() };
+        merged.merge(&Latencies { turn: durations([60]), ping: durations([5]), ..Latencies::default() });
+        let all = durations([10, 20, 60]);
+        assert_eq!((merged.turn.count(), merged.turn.sum(), merged.turn.max()), (all.count(), all.sum(), all.max()));
+        assert_eq!((merged.ping.count(), merged.handshake.count()), (1, 0));
+        #[cfg(feature = "latency")]
+        assert_eq!(merged.turn.quantile(0.5), all.quantile(0.5));
     }
 
     #[test]

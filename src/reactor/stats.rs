@@ -1,5 +1,7 @@
 //! Counters of a reactor.
 
+use std::iter::Sum;
+
 /// Snapshot of a reactor's counters, from [`Hub::stats`](crate::Hub::stats). `connections`, `pending_handshakes` and
 /// `buffered_bytes` are current values; all others only grow.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -47,4 +49,63 @@ pub struct Stats {
     pub conflated: u64,
     /// Turns of the loop.
     pub turns: u64,
+}
+
+impl Stats {
+    /// Adds the counters of another reactor.
+    fn add(&mut self, other: &Stats) {
+        // Without `..`, so that no field is forgotten.
+        let Stats {
+            connections,
+            pending_handshakes,
+            accepted,
+            connected,
+            opened,
+            requests,
+            refused,
+            turned_away,
+            timed_out,
+            protocol_errors,
+            panics,
+            messages_in,
+            messages_out,
+            compressions,
+            bytes_in,
+            bytes_out,
+            buffered_bytes,
+            dropped,
+            conflated,
+            turns,
+        } = other;
+        self.connections += connections;
+        self.pending_handshakes += pending_handshakes;
+        self.accepted += accepted;
+        self.connected += connected;
+        self.opened += opened;
+        self.requests += requests;
+        self.refused += refused;
+        self.turned_away += turned_away;
+        self.timed_out += timed_out;
+        self.protocol_errors += protocol_errors;
+        self.panics += panics;
+        self.messages_in += messages_in;
+        self.messages_out += messages_out;
+        self.compressions += compressions;
+        self.bytes_in += bytes_in;
+        self.bytes_out += bytes_out;
+        self.buffered_bytes += buffered_bytes;
+        self.dropped += dropped;
+        self.conflated += conflated;
+        self.turns += turns;
+    }
+}
+
+/// The counters of several reactors, such as those of a [group](crate::ReactorGroup).
+impl Sum for Stats {
+    fn sum<I: Iterator<Item = Stats>>(stats: I) -> Stats {
+        stats.fold(Stats::default(), |mut sum, stats| {
+            sum.add(&stats);
+            sum
+        })
+    }
 }

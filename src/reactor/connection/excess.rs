@@ -8,13 +8,15 @@ use std::{
 
 use crate::{
     buffer::{Block, SharedBlock},
-    reactor::id::ConnectionId,
+    reactor::{connection::group_excess::GroupExcess, id::ConnectionId},
 };
 
 /// Output above the high-water marks: bytes of single connections, and shared payloads, each counted once.
 #[derive(Debug)]
 pub(in crate::reactor) struct Excess {
     limit: usize,
+    /// What all reactors of the group hold.
+    group: Option<GroupExcess>,
     /// Bytes that single connections hold above their marks, as charged.
     own: usize,
     /// Payloads by address.
@@ -39,9 +41,10 @@ struct Shared {
 }
 
 impl Excess {
-    pub(in crate::reactor) fn new(limit: usize) -> Self {
+    pub(in crate::reactor) fn new(limit: usize, group: Option<GroupExcess>) -> Self {
         Excess {
             limit,
+            group,
             own: 0,
             shared: HashMap::new(),
             shared_bytes: 0,
@@ -73,17 +76,27 @@ impl Excess {
             }
         };
         self.shared_bytes += bytes.saturating_sub(before);
+        self.report();
+    }
+
+    /// Tells the other reactors of the group what this one holds.
+    fn report(&mut self) {
+        if let Some(group) = &mut self.group {
+            group.report(self.own + self.shared_bytes);
+        }
     }
 
     /// Removes payloads that have left or were dropped.
     fn remove_dropped(&mut self) {
         self.shared.retain(|_, shared| shared.block.strong_count() > 0);
         self.shared_bytes = self.shared.values().map(|shared| shared.bytes).sum();
+        self.report();
     }
 
     /// Replaces a connection's charge of `before` bytes.
     pub(in crate::reactor) fn recharge(&mut self, before: usize, bytes: usize) {
         self.own = self.own - before + bytes;
+        self.report();
     }
 
     /// Lists a congested connection. `is_congested` says it of those already listed.
@@ -115,13 +128,22 @@ impl Excess {
         self.shared.shrink_to_fit();
     }
 
-    /// Returns `true` if all connections together hold too much output.
+    /// Returns `true` if all connections together hold too much output. In a group: those of all reactors, and those of
+    /// this one more than its share.
     pub(in crate::reactor) fn is_over(&mut self) -> bool {
-        if self.own + self.shared_bytes <= self.limit {
+        if !self.seems_over() {
             return false;
         }
         self.remove_dropped();
-        self.own + self.shared_bytes > self.limit
+        self.seems_over()
+    }
+
+    /// As [`is_over`](Self::is_over), with payloads that have left meanwhile.
+    fn seems_over(&self) -> bool {
+        match &self.group {
+            Some(group) => group.is_over(self.limit),
+            None => self.own + self.shared_bytes > self.limit,
+        }
     }
 }
 
@@ -195,7 +217,7 @@ mod tests {
 
     #[test]
     fn dropped_payloads_leave_no_entries() {
-        let mut excess = Excess::new(usize::MAX);
+        let mut excess = Excess::new(usize::MAX, None);
         let kept = SharedBlock::new(Block::Frozen(vec![0; 1000]));
         for _ in 0..10_000 {
             excess.add_shared(&SharedBlock::new(Block::Frozen(vec![0; 1000])), 1000);

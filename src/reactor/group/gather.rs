@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use super::SEQUENCER;
 use crate::reactor::{
     hub::Hub,
     remote::{Command, Remote},
@@ -65,6 +66,7 @@ impl Hub {
             self.works.await_outcome(|hub, answers: Result<Vec<T>, DeferError>| done(hub, answers.unwrap_or_default()));
         let gathering = Arc::new(Gathering { answers: Mutex::default(), asker: self.remote(), key });
         let ask = Arc::new(ask);
+        self.hand_on();
         for (index, remote) in self.group_remotes().enumerate() {
             let (ask, gathering) = (Arc::clone(&ask), Arc::clone(&gathering));
             remote.push_surely(Command::Run(Box::new(move |hub| {
@@ -75,13 +77,29 @@ impl Hub {
     }
 
     /// Calls `call` on every other reactor of the group, in a later turn. Nothing happens outside of a group.
-    pub(in crate::reactor) fn tell_others(&self, call: impl Fn(&mut Hub) + Send + Sync + 'static) {
-        let Some(membership) = &self.membership else { return };
-        let call = Arc::new(call);
-        for (_, remote) in self.group_remotes().enumerate().filter(|(index, _)| *index != membership.index()) {
+    pub(in crate::reactor) fn tell_others(&mut self, call: impl Fn(&mut Hub) + Send + Sync + 'static) {
+        if !self.is_in_group() {
+            return;
+        }
+        self.hand_on();
+        let (own, call) = (self.group_index(), Arc::new(call));
+        for (_, remote) in self.group_remotes().enumerate().filter(|(index, _)| *index != own) {
             let call = Arc::clone(&call);
             remote.push_surely(Command::Run(Box::new(move |hub| call(hub))));
         }
+    }
+
+    /// Calls `call` on the reactor that gives the ids of events, in a later turn.
+    pub(in crate::reactor) fn tell_sequencer(&mut self, call: impl FnOnce(&mut Hub) + Send + 'static) {
+        self.hand_on();
+        if let Some(remote) = self.group_remotes().nth(SEQUENCER) {
+            remote.push_surely(Command::Run(Box::new(call)));
+        }
+    }
+
+    /// Returns `true` if the reactor is in a group and another one gives the ids of events.
+    pub(in crate::reactor) fn has_sequencer_elsewhere(&self) -> bool {
+        self.membership.as_ref().is_some_and(|membership| !membership.is_sequencer())
     }
 
     /// A [`Remote`] of each reactor of the [group](crate::ReactorGroup), in their order. Outside of a group there is
@@ -94,9 +112,14 @@ impl Hub {
         remotes.into_iter()
     }
 
-    /// Index of this reactor in its [group](crate::ReactorGroup), from 0. `None` outside of a group.
-    pub fn group_index(&self) -> Option<usize> {
-        Some(self.membership.as_ref()?.index())
+    /// Index of this reactor in its [group](crate::ReactorGroup), from 0. Outside of a group, 0.
+    pub fn group_index(&self) -> usize {
+        self.membership.as_ref().map_or(0, |membership| membership.index())
+    }
+
+    /// Number of reactors in the [group](crate::ReactorGroup). Outside of a group, 1.
+    pub fn group_size(&self) -> usize {
+        self.membership.as_ref().map_or(1, |membership| membership.group.members.len())
     }
 
     /// Number of subscribers of a topic on all reactors of the [group](crate::ReactorGroup), as

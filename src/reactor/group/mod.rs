@@ -11,7 +11,13 @@ mod place;
 pub(in crate::reactor) mod publication;
 mod shared_listeners;
 
-use std::{collections::HashMap, io, mem, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    io, mem,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicU64},
+    time::Instant,
+};
 
 pub(crate) use self::place::Place;
 use self::{backlog::Backlog, publication::Publication, shared_listeners::SharedListeners};
@@ -28,7 +34,12 @@ pub(crate) struct Group {
     first: u32,
     members: Box<[Member]>,
     listeners: SharedListeners,
+    /// The last id that the sequencer has given.
+    last_event_id: Arc<AtomicU64>,
 }
+
+/// Index of the reactor that gives the ids of what has a history.
+const SEQUENCER: usize = 0;
 
 /// A reactor of a group, as the others see it.
 #[derive(Debug)]
@@ -86,6 +97,11 @@ impl Membership {
         self.own
     }
 
+    /// The last id that the sequencer has given.
+    pub(super) fn last_event_id(&self) -> &Arc<AtomicU64> {
+        &self.group.last_event_id
+    }
+
     /// Opens a listener that the other reactors of the group open too.
     pub(super) fn open_listener<L>(
         &mut self,
@@ -102,28 +118,47 @@ impl Membership {
         self.has_output
     }
 
+    /// Returns `true` if the reactor gives the ids of what has a history. There is one for all topics, so that on each
+    /// reactor events arrive in the order of their ids, and an id stands for all that came before.
+    pub(super) fn is_sequencer(&self) -> bool {
+        self.own == SEQUENCER
+    }
+
     /// Queues a publication for each other reactor whose backlog has room. The publication leaves by
     /// [`hand_on`](Self::hand_on).
     fn queue(&mut self, publication: &Arc<Publication>) -> HandedOn {
-        let (mut handed_on, cost) = (HandedOn::default(), publication.cost());
-        for (index, (member, outbox)) in self.group.members.iter().zip(&mut self.outboxes).enumerate() {
-            if index == self.own {
-                continue;
+        let mut handed_on = HandedOn::default();
+        let own = self.own;
+        for index in (0..self.outboxes.len()).filter(|index| *index != own) {
+            match self.queue_for(index, Arc::clone(publication)) {
+                true => handed_on.queued += 1,
+                false => handed_on.refused += 1,
             }
-            let (messages, bytes) = member.backlogs[self.own].waiting();
-            let (messages, bytes) = (messages + outbox.publications.len(), bytes + outbox.bytes);
-            // A publication that is larger than the limit needs a backlog that is empty.
-            let has_room = messages < self.most_messages && (bytes == 0 || bytes + cost <= self.most_bytes);
-            if !has_room {
-                handed_on.refused += 1;
-                continue;
-            }
-            handed_on.queued += 1;
-            outbox.publications.push(Arc::clone(publication));
+        }
+        handed_on
+    }
+
+    /// Queues a publication that the sequencer has to number.
+    fn queue_for_sequencer(&mut self, publication: Arc<Publication>) -> HandedOn {
+        match self.queue_for(SEQUENCER, publication) {
+            true => HandedOn { queued: 1, refused: 0 },
+            false => HandedOn { queued: 0, refused: 1 },
+        }
+    }
+
+    /// Queues a publication for another reactor, if its backlog has room.
+    fn queue_for(&mut self, index: usize, publication: Arc<Publication>) -> bool {
+        let (outbox, cost) = (&mut self.outboxes[index], publication.cost());
+        let (messages, bytes) = self.group.members[index].backlogs[self.own].waiting();
+        let (messages, bytes) = (messages + outbox.publications.len(), bytes + outbox.bytes);
+        // A publication that is larger than the limit needs an empty backlog.
+        let has_room = messages < self.most_messages.max(1) && (bytes == 0 || bytes + cost <= self.most_bytes);
+        if has_room {
+            outbox.publications.push(publication);
             outbox.bytes += cost;
             self.has_output = true;
         }
-        handed_on
+        has_room
     }
 
     /// Passes the publications of this turn to the other reactors: one command for each.

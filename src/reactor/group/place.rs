@@ -7,7 +7,9 @@ use crate::{
     net::{CommandQueue, Wake},
     reactor::{
         config::ReactorConfig,
+        connection::group_excess::GroupExcess,
         id::IdSource,
+        listen::{admission::PendingCounts, connection_counts::Networks},
         remote::{QueuedCommand, Remote},
     },
 };
@@ -18,13 +20,14 @@ pub(crate) struct Place {
     pub(in crate::reactor) ids: IdSource,
     pub(in crate::reactor) commands: Arc<CommandQueue<QueuedCommand>>,
     pub(in crate::reactor) membership: Option<Box<Membership>>,
+    pub(in crate::reactor) counts: SharedCounts,
 }
 
 impl Place {
     /// A place outside of any group.
     pub(in crate::reactor) fn alone(config: &ReactorConfig, waker: Arc<dyn Wake>) -> Self {
         let commands = Arc::new(CommandQueue::new(config.remote_commands, waker));
-        Place { ids: IdSource::new(), commands, membership: None }
+        Place { ids: IdSource::new(), commands, membership: None, counts: SharedCounts::default() }
     }
 
     /// A handle to the reactor, before it is made.
@@ -34,7 +37,10 @@ impl Place {
     }
 
     /// The places of a group, one for each waker.
-    pub(crate) fn of_group(config: &ReactorConfig, wakers: Vec<Arc<dyn Wake>>) -> Vec<Place> {
+    pub(crate) fn of_group(config: &ReactorConfig, mut wakers: Vec<Arc<dyn Wake>>) -> Vec<Place> {
+        if wakers.len() == 1 {
+            return wakers.pop().into_iter().map(|waker| Place::alone(config, waker)).collect();
+        }
         let size = wakers.len();
         let ids = IdSource::several(size);
         let member = |waker| Member {
@@ -46,6 +52,7 @@ impl Place {
             first: ids.first().map_or(0, IdSource::reactor),
             members,
             listeners: SharedListeners::default(),
+            last_event_id: Arc::default(),
         });
         let membership = |own| Membership {
             group: Arc::clone(&group),
@@ -56,11 +63,32 @@ impl Place {
             has_output: false,
             opened: HashMap::new(),
         };
+        let counts = SharedCounts::of_group(size);
         let place = |(own, ids): (usize, IdSource)| Place {
             ids,
             commands: Arc::clone(&group.members[own].commands),
             membership: Some(Box::new(membership(own))),
+            counts: counts.clone(),
         };
         ids.into_iter().enumerate().map(place).collect()
+    }
+}
+
+/// Counts of all reactors of a group, which their limits are compared with. A reactor outside of a group has its own.
+#[derive(Debug, Clone, Default)]
+pub(in crate::reactor) struct SharedCounts {
+    /// Unfinished handshakes.
+    pub(in crate::reactor) pending: Arc<PendingCounts>,
+    /// Connections of each network.
+    pub(in crate::reactor) networks: Arc<Networks>,
+    /// Output above the high-water marks. `None` outside of a group.
+    pub(in crate::reactor) excess: Option<GroupExcess>,
+}
+
+impl SharedCounts {
+    /// Counts for a group of so many reactors.
+    fn of_group(reactors: usize) -> Self {
+        let excess = Some(GroupExcess::new(reactors));
+        SharedCounts { excess, ..SharedCounts::default() }
     }
 }

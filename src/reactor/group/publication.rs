@@ -11,6 +11,16 @@ pub(in crate::reactor) struct Publication {
     pub(in crate::reactor) topic: Box<str>,
     pub(in crate::reactor) message: OwnedMessage,
     pub(in crate::reactor) manner: Manner,
+    pub(in crate::reactor) sequence: Sequence,
+}
+
+/// The id of a published message in the history of its topic.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::reactor) enum Sequence {
+    /// The sequencer has still to give it, and then publishes the message in the group.
+    Wanted,
+    /// `None` if no history of the topic is kept.
+    Done(Option<u64>),
 }
 
 /// How a message is published.
@@ -32,7 +42,7 @@ const OVERHEAD_BYTES: usize = 128;
 
 impl Publication {
     pub(in crate::reactor) fn new(topic: &str, message: Outgoing<'_>, manner: Manner) -> Self {
-        Publication { topic: topic.into(), message: message.into_owned(), manner }
+        Publication { topic: topic.into(), message: message.into_owned(), manner, sequence: Sequence::Done(None) }
     }
 
     /// Bytes that the publication counts as while it waits.

@@ -1,10 +1,14 @@
 //! Admission of clients: the rules of a listener, and the limits of unfinished handshakes, in total and by network.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     collections::HashMap,
     net::IpAddr,
     rc::Rc,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Instant,
 };
 
@@ -18,24 +22,77 @@ use crate::{
 /// Capacity for more networks than this is freed when no handshake is pending.
 const MANY_NETWORKS: usize = 1024;
 
-/// Counters of unfinished handshakes.
+/// Unfinished handshakes of all reactors of a group.
 #[derive(Debug, Default)]
-pub(in crate::reactor) struct Pending {
-    all: Cell<usize>,
+pub(in crate::reactor) struct PendingCounts {
+    all: AtomicUsize,
     /// Only for servers with a limit per network.
-    by_network: RefCell<HashMap<IpAddr, usize>>,
+    by_network: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl PendingCounts {
+    fn by_network(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.by_network.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a handshake, unless there are `most`. Returns whether there were not.
+    fn enter(&self, most: Option<usize>) -> bool {
+        // Relaxed: the count guards no memory.
+        let entered = self.all.fetch_add(1, Ordering::Relaxed) < most.unwrap_or(usize::MAX);
+        if !entered {
+            self.leave();
+        }
+        entered
+    }
+
+    fn leave(&self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// As [`enter`](Self::enter), for one network.
+    fn enter_network(&self, network: IpAddr, most: usize) -> bool {
+        let mut by_network = self.by_network();
+        let here = by_network.get(&network).copied().unwrap_or_default();
+        if here < most {
+            by_network.insert(network, here + 1);
+        }
+        here < most
+    }
+
+    fn leave_network(&self, network: IpAddr) {
+        let mut by_network = self.by_network();
+        let here = by_network.remove(&network).unwrap_or_default();
+        if here > 1 {
+            by_network.insert(network, here - 1);
+        } else if by_network.is_empty() && by_network.capacity() > MANY_NETWORKS {
+            *by_network = HashMap::new();
+        }
+    }
+}
+
+/// Unfinished handshakes: those of this reactor, and those that the limits concern.
+#[derive(Debug)]
+pub(in crate::reactor) struct Pending {
+    here: Rc<Cell<usize>>,
+    counts: Arc<PendingCounts>,
 }
 
 impl Pending {
-    pub(in crate::reactor) fn all(&self) -> usize {
-        self.all.get()
+    pub(in crate::reactor) fn new(counts: Arc<PendingCounts>) -> Self {
+        Pending { here: Rc::default(), counts }
+    }
+
+    /// Handshakes of this reactor.
+    pub(in crate::reactor) fn here(&self) -> usize {
+        self.here.get()
     }
 }
 
 /// An unfinished handshake, counted until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct PendingHandshake {
-    counts: Rc<Pending>,
+    here: Rc<Cell<usize>>,
+    counts: Arc<PendingCounts>,
     network: Option<IpAddr>,
     began: Instant,
 }
@@ -49,19 +106,23 @@ impl Hub {
         most: Option<usize>,
         most_of_each: Option<usize>,
     ) -> Option<PendingHandshake> {
-        let counts = &self.pending;
-        let network = most_of_each.and_then(|_| peer.ip()).map(network);
-        let mut by_network = counts.by_network.borrow_mut();
-        let here = network.and_then(|network| by_network.get(&network).copied()).unwrap_or_default();
-        if most.is_some_and(|most| counts.all() >= most) || most_of_each.is_some_and(|most| here >= most) {
+        let counts = &self.pending.counts;
+        let network = most_of_each.and_then(|most| Some((network(peer.ip()?), most)));
+        let is_admitted = counts.enter(most) && {
+            let has_room = network.is_none_or(|(network, most)| counts.enter_network(network, most));
+            if !has_room {
+                counts.leave();
+            }
+            has_room
+        };
+        if !is_admitted {
             self.stats.turned_away += 1;
             return None;
         }
-        counts.all.set(counts.all() + 1);
-        if let Some(network) = network {
-            by_network.insert(network, here + 1);
-        }
-        Some(PendingHandshake { counts: Rc::clone(counts), network, began: self.now })
+        let Pending { here, counts } = &self.pending;
+        here.set(here.get() + 1);
+        let network = network.map(|(network, _)| network);
+        Some(PendingHandshake { here: Rc::clone(here), counts: Arc::clone(counts), network, began: self.now })
     }
 }
 
@@ -113,14 +174,10 @@ impl PendingHandshake {
 
 impl Drop for PendingHandshake {
     fn drop(&mut self) {
-        self.counts.all.set(self.counts.all() - 1);
-        let Some(network) = self.network else { return };
-        let mut by_network = self.counts.by_network.borrow_mut();
-        let here = by_network.remove(&network).unwrap_or_default();
-        if here > 1 {
-            by_network.insert(network, here - 1);
-        } else if by_network.is_empty() && by_network.capacity() > MANY_NETWORKS {
-            *by_network = HashMap::new();
+        self.here.set(self.here.get() - 1);
+        self.counts.leave();
+        if let Some(network) = self.network {
+            self.counts.leave_network(network);
         }
     }
 }
@@ -149,7 +206,7 @@ mod tests {
         drop((second, third, again));
         let stats = hub.stats();
         assert_eq!((stats.pending_handshakes, stats.turned_away), (0, 2));
-        assert!(hub.pending.by_network.borrow().is_empty(), "no network has an entry");
+        assert!(hub.pending.counts.by_network().is_empty(), "no network has an entry");
     }
 
     #[test]
@@ -159,6 +216,6 @@ mod tests {
         let flood =
             (0..5000_u32).map(|bits| hub.begin_handshake(peer(std::net::Ipv4Addr::from(bits).into()), None, Some(1)));
         drop(flood.collect::<Vec<_>>());
-        assert_eq!(hub.pending.by_network.borrow().capacity(), 0);
+        assert_eq!(hub.pending.counts.by_network().capacity(), 0);
     }
 }

@@ -3,29 +3,62 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Connections that count towards the limit of their network.
+/// Number of connections of each network, on all reactors of a group.
 #[derive(Debug, Default)]
+pub(in crate::reactor) struct Networks(Mutex<HashMap<IpAddr, usize>>);
+
+impl Networks {
+    fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a connection, unless `most` of its network are there.
+    fn enter(&self, network: IpAddr, most: usize) -> bool {
+        let mut counts = self.counts();
+        let here = counts.get(&network).copied().unwrap_or_default();
+        if here < most {
+            counts.insert(network, here + 1);
+        }
+        here < most
+    }
+
+    fn leave(&self, network: IpAddr) {
+        let mut counts = self.counts();
+        if let Some(here) = counts.get_mut(&network) {
+            *here -= 1;
+            if *here == 0 {
+                counts.remove(&network);
+            }
+        }
+        if counts.is_empty() {
+            *counts = HashMap::new();
+        }
+    }
+}
+
+/// Connections that count towards the limit of their network.
+#[derive(Debug)]
 pub(in crate::reactor) struct ConnectionCounts {
-    networks: HashMap<IpAddr, usize>,
-    /// The network of each connection, by its key.
+    networks: Arc<Networks>,
+    /// The network of each connection of this reactor, by its key.
     members: HashMap<usize, IpAddr>,
 }
 
 impl ConnectionCounts {
+    pub(in crate::reactor) fn new(networks: Arc<Networks>) -> Self {
+        ConnectionCounts { networks, members: HashMap::new() }
+    }
+
     /// Counts a connection, unless `most` of its network are there.
     pub(super) fn enter(&mut self, key: usize, network: IpAddr, most: usize) -> bool {
-        let here = self.networks.entry(network).or_default();
-        if *here >= most {
-            if *here == 0 {
-                self.networks.remove(&network);
-            }
-            return false;
+        let has_entered = self.networks.enter(network, most);
+        if has_entered {
+            self.members.insert(key, network);
         }
-        *here += 1;
-        self.members.insert(key, network);
-        true
+        has_entered
     }
 
     /// Counts a connection no longer.
@@ -39,14 +72,17 @@ impl ConnectionCounts {
     #[cold]
     fn leave_network(&mut self, key: usize) {
         let Some(network) = self.members.remove(&key) else { return };
-        if let Some(here) = self.networks.get_mut(&network) {
-            *here -= 1;
-            if *here == 0 {
-                self.networks.remove(&network);
-            }
-        }
+        self.networks.leave(network);
         if self.members.is_empty() {
-            *self = ConnectionCounts::default();
+            self.members = HashMap::new();
+        }
+    }
+}
+
+impl Drop for ConnectionCounts {
+    fn drop(&mut self) {
+        for network in self.members.values() {
+            self.networks.leave(*network);
         }
     }
 }
@@ -75,7 +111,9 @@ mod tests {
 
     #[test]
     fn connections_of_a_network_are_counted_until_they_leave() {
-        let (mut counts, one, other) = (ConnectionCounts::default(), [192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let networks = Arc::<Networks>::default();
+        let (mut counts, one, other) =
+            (ConnectionCounts::new(Arc::clone(&networks)), [192, 0, 2, 1].into(), [192, 0, 2, 2].into());
         assert!(counts.enter(0, one, 2) && counts.enter(1, one, 2) && !counts.enter(2, one, 2));
         assert!(counts.enter(3, other, 2) && !counts.enter(4, [192, 0, 2, 3].into(), 0));
         counts.leave(1);
@@ -84,6 +122,9 @@ mod tests {
         for key in [0, 2, 3] {
             counts.leave(key);
         }
-        assert!(counts.networks.is_empty() && counts.members.is_empty());
+        assert!(networks.counts().is_empty() && counts.members.is_empty());
+        assert!(counts.enter(7, one, 1));
+        drop(counts);
+        assert!(networks.counts().is_empty(), "the reactor is gone");
     }
 }

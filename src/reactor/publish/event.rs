@@ -23,12 +23,23 @@ use crate::{
 /// Bytes around the data of a short event: field names and the framing of a chunk.
 const FRAMING_BYTES: usize = 48;
 
+/// Where a published message gets its id in the history of its topic.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::reactor) enum Numbering {
+    /// Here, if the history is kept.
+    Here,
+    /// On another reactor, which has given it this id, or none.
+    Elsewhere(Option<u64>),
+}
+
 /// A message for event streams.
 pub(in crate::reactor) struct PendingEvent<'m> {
     /// `None`: the message is binary.
     event: Option<Event<'m>>,
     /// The id of an event that is in a history.
     number: Option<u64>,
+    /// Another reactor decides whether the event gets an id.
+    is_numbered_elsewhere: bool,
     /// Key of a message of which only the latest counts.
     latest: Option<&'m str>,
     /// The event as it is, and as a chunk, once a stream needs it.
@@ -41,7 +52,16 @@ impl<'m> PendingEvent<'m> {
     #[inline]
     pub(in crate::reactor) fn new(message: Message<'m>, latest: Option<&'m str>) -> Self {
         let event = if let Message::Text(text) = message { Some(Event::new(text)) } else { None };
-        PendingEvent { event, number: None, latest, blocks: [None, None], woken: Vec::new() }
+        let blocks = [None, None];
+        PendingEvent { event, number: None, is_numbered_elsewhere: false, latest, blocks, woken: Vec::new() }
+    }
+
+    /// Sets the origin of the id.
+    pub(super) fn numbered(mut self, numbering: Numbering) -> Self {
+        if let Numbering::Elsewhere(number) = numbering {
+            (self.number, self.is_numbered_elsewhere) = (number, true);
+        }
+        self
     }
 
     /// The id of the event in the history.
@@ -99,12 +119,18 @@ impl Hub {
             let manner = Manner::Event(event.name.map(Box::from));
             return self.publish_in_group(Publication::new(topic, event.data.into(), manner));
         }
-        self.publish_event_here(topic, event)
+        self.publish_event_here(topic, event, Numbering::Here)
     }
 
     /// Publishes an event to the subscribers on this reactor.
-    pub(in crate::reactor) fn publish_event_here(&mut self, topic: &str, event: Event<'_>) -> Published {
-        self.publish_once(topic, Message::Text(event.data), event.into(), NO_CONNECTION, true)
+    pub(in crate::reactor) fn publish_event_here(
+        &mut self,
+        topic: &str,
+        event: Event<'_>,
+        numbering: Numbering,
+    ) -> Published {
+        let pending = PendingEvent::from(event).numbered(numbering);
+        self.publish_once(topic, Message::Text(event.data), pending, NO_CONNECTION, true)
     }
 
     /// Sends to a connection that is no WebSocket, or whose version has no binary messages.
@@ -210,8 +236,11 @@ impl Hub {
 
     #[cold]
     fn record_kept(&mut self, topic: &str, pending: &mut PendingEvent<'_>) {
-        if let Some(event) = pending.event {
-            pending.number = self.push_history(topic, event);
+        let Some(event) = pending.event else { return };
+        match (pending.is_numbered_elsewhere, pending.number) {
+            (false, _) => pending.number = self.push_history(topic, event),
+            (true, Some(number)) => self.store_history(topic, number, event),
+            (true, None) => {}
         }
     }
 }

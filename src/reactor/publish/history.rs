@@ -4,6 +4,10 @@
 use std::{
     collections::{HashMap, VecDeque},
     rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -89,6 +93,8 @@ pub(crate) struct Histories {
     topics: HashMap<Rc<str>, History>,
     /// The last id.
     last: u64,
+    /// The last id that the sequencer of the group has made. `None` outside of a group.
+    group_last: Option<Arc<AtomicU64>>,
     /// [`sweep`](Self::sweep) is scheduled.
     is_sweep_scheduled: bool,
 }
@@ -112,6 +118,23 @@ impl Histories {
         let micros = u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX - 1);
         self.last = micros.max(self.last + 1);
         self.last
+    }
+
+    /// Histories of a reactor in a group. `group_last`: the last id that the sequencer of the group has made.
+    pub(crate) fn in_group(group_last: Arc<AtomicU64>) -> Self {
+        Histories { group_last: Some(group_last), ..Histories::default() }
+    }
+
+    /// Returns `true` if an id was made by the sequencer of the group, and its event has not arrived here.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_behind(&self, id: u64) -> bool {
+        id > self.last && !self.is_foreign(id)
+    }
+
+    /// Returns `true` if an id was not made by this process, or in its future: by one whose clock was ahead.
+    fn is_foreign(&self, id: u64) -> bool {
+        let group_last = self.group_last.as_ref().map_or(0, |last| last.load(Ordering::Acquire));
+        id > self.last.max(group_last)
     }
 
     /// The id of the last event.
@@ -166,13 +189,23 @@ impl Histories {
             return None;
         }
         let id = self.next_id(clock);
-        let history = self.topics.get_mut(topic)?;
+        if let Some(group_last) = &self.group_last {
+            group_last.store(id, Ordering::Release);
+        }
+        self.store(topic, id, name, data, now);
+        Some(id)
+    }
+
+    /// Adds an event with its id, if the history of its topic is kept: in a group, an event that the sequencer has
+    /// numbered.
+    pub(crate) fn store(&mut self, topic: &str, id: u64, name: Option<&str>, data: &str, now: Instant) {
+        self.last = self.last.max(id);
+        let Some(history) = self.topics.get_mut(topic) else { return };
         let event = StoredEvent { id, name: name.map(Utf8Bytes::from), data: data.into(), at: now };
         history.used_at = now;
         history.bytes += event.bytes();
         history.events.push_back(event);
         history.trim(now);
-        Some(id)
     }
 
     /// The events of topics after an id. `None` if no history of them is kept.
@@ -182,8 +215,7 @@ impl Histories {
         after: u64,
         now: Instant,
     ) -> Option<Replay> {
-        let (mut replay, mut is_kept, is_foreign) = (Replay::default(), false, after > self.last);
-        // An id that was not made here is that of another process, whose clock was ahead.
+        let (mut replay, mut is_kept, is_foreign) = (Replay::default(), false, self.is_foreign(after));
         let first = if is_foreign { 0 } else { after };
         for topic in topics {
             let Some(history) = self.topics.get_mut(topic) else { continue };
@@ -204,7 +236,7 @@ impl Histories {
     /// The first event of a topic after an id.
     #[cfg(any(feature = "server", test))]
     pub(crate) fn first_after(&mut self, topic: &str, after: u64, now: Instant) -> Option<StoredEvent> {
-        let after = if after > self.last { 0 } else { after };
+        let after = if self.is_foreign(after) { 0 } else { after };
         let history = self.topics.get_mut(topic)?;
         history.used_at = now;
         history.trim(now);
@@ -216,15 +248,51 @@ impl Histories {
         !self.is_empty() && !std::mem::replace(&mut self.is_sweep_scheduled, true)
     }
 
-    /// Forgets old events, and the histories of topics that were not used for their time. `in_use`: topics with
-    /// subscribers.
-    pub(crate) fn sweep(&mut self, now: Instant, in_use: impl Fn(&str) -> bool) {
+    /// Forgets old events, and the histories of topics that were not used for their time and `more`. `in_use`: topics
+    /// with subscribers. Returns the topics whose histories are forgotten.
+    pub(crate) fn sweep(&mut self, now: Instant, more: Duration, in_use: impl Fn(&str) -> bool) -> Vec<Box<str>> {
         self.is_sweep_scheduled = false;
+        let mut forgotten = Vec::new();
         self.topics.retain(|topic, history| {
             history.trim(now);
             let idle = now.saturating_duration_since(history.used_at);
-            history.limits.forget_after.is_none_or(|most| idle < most) || in_use(topic)
+            let is_kept =
+                history.limits.forget_after.is_none_or(|most| idle < most.saturating_add(more)) || in_use(topic);
+            if !is_kept {
+                forgotten.push((**topic).into());
+            }
+            is_kept
         });
+        forgotten
+    }
+
+    /// As [`sweep`](Self::sweep), for a reactor whose histories another one forgets. Returns the topics that may be
+    /// forgotten, and were used in the time `since`.
+    pub(crate) fn sweep_copies(
+        &mut self,
+        now: Instant,
+        since: Duration,
+        in_use: impl Fn(&str) -> bool,
+    ) -> Vec<Box<str>> {
+        self.is_sweep_scheduled = false;
+        self.topics.values_mut().for_each(|history| history.trim(now));
+        let used = self.topics.iter().filter(|(topic, history)| {
+            let idle = now.saturating_duration_since(history.used_at);
+            history.limits.forget_after.is_some() && (idle < since || in_use(topic))
+        });
+        used.map(|(topic, _)| (**topic).into()).collect()
+    }
+
+    /// Notes that the history of a topic is in use.
+    pub(crate) fn touch(&mut self, topic: &str, now: Instant) {
+        if let Some(history) = self.topics.get_mut(topic) {
+            history.used_at = now;
+        }
+    }
+
+    /// The limits of the history of a topic, if that is kept.
+    pub(crate) fn limits(&self, topic: &str) -> Option<HistoryLimits> {
+        Some(self.topics.get(topic)?.limits)
     }
 }
 

@@ -96,10 +96,10 @@ fn unused_history_is_forgotten_where_that_is_set_unless_someone_subscribes() {
     let later = start + 30 * SECOND;
     push(&mut histories, "pushed", 10, "x", later);
     histories.after(["read"], 0, later);
-    histories.sweep(start + 60 * SECOND, |topic| topic == "subscribed");
+    histories.sweep(start + 60 * SECOND, Duration::ZERO, |topic| topic == "subscribed");
     assert!(["pushed", "read", "subscribed", "always"].iter().all(|topic| histories.is_kept(topic)));
     assert!(!histories.is_kept("unused") && histories.len() == 4);
-    histories.sweep(start + 90 * SECOND, |_| false);
+    histories.sweep(start + 90 * SECOND, Duration::ZERO, |_| false);
     assert_eq!(histories.len(), 1);
     assert!(histories.forget("always") && !histories.forget("always") && histories.is_empty());
 }

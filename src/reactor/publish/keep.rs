@@ -34,13 +34,32 @@ impl Hub {
     /// assert_eq!((replay.events[0].data.as_str(), replay.gap_to), ("EUR 1.18", None));
     /// # Ok::<(), ws_reactor::Error>(())
     /// ```
+    ///
+    /// In a [group](crate::ReactorGroup) each reactor keeps a copy, and the first one gives the ids: what another
+    /// reactor publishes on the topic passes by it, so [`Published`](crate::Published) has no id there, and counts no
+    /// subscriber. The order of the events is the same on all reactors.
     pub fn keep_history(&mut self, topic: &str, limits: HistoryLimits) {
+        let is_change = self.is_in_group() && self.histories.limits(topic) != Some(limits);
+        self.keep_history_here(topic, limits);
+        if is_change {
+            let topic = topic.to_owned();
+            self.tell_others(move |hub| hub.keep_history_here(&topic, limits));
+        }
+    }
+
+    fn keep_history_here(&mut self, topic: &str, limits: HistoryLimits) {
         self.histories.keep(topic, limits, SystemTime::now(), self.now);
         self.schedule_sweep();
     }
 
     /// Forgets the history of a topic, and keeps it no longer. Returns `false` if it was not kept.
     pub fn forget_history(&mut self, topic: &str) -> bool {
+        if self.is_in_group() {
+            let topic = topic.to_owned();
+            self.tell_others(move |hub| {
+                hub.histories.forget(&topic);
+            });
+        }
         self.histories.forget(topic)
     }
 
@@ -56,8 +75,8 @@ impl Hub {
 
     /// The events of topics after an id, oldest first: for a WebSocket whose client tells the last id that it has.
     ///
-    /// `None` if no history of these topics is kept. An id larger than all ids of this reactor is taken for one of
-    /// another process: the result is all events, with a gap.
+    /// `None` if no history of these topics is kept. An id larger than all ids of this reactor and its group is taken
+    /// for one of another process: the result is all events, with a gap.
     pub fn events_after<'t>(&mut self, topics: impl IntoIterator<Item = &'t str>, after: u64) -> Option<Replay> {
         self.histories.after(topics, after, self.now)
     }
@@ -65,15 +84,52 @@ impl Hub {
     fn schedule_sweep(&mut self) {
         if self.histories.schedule_sweep() {
             self.add_timer(SWEEP_EVERY, |hub| {
-                let Hub { histories, topics, now, .. } = hub;
-                histories.sweep(*now, |topic| !topics.members(topic).is_empty());
+                hub.sweep_histories();
                 hub.schedule_sweep();
             });
         }
     }
 
+    /// Forgets what is old. In a group the sequencer decides on histories that nobody uses, and the others tell it what
+    /// they use: otherwise one reactor would number what another does not keep.
+    fn sweep_histories(&mut self) {
+        let has_sequencer_elsewhere = self.has_sequencer_elsewhere();
+        let (is_in_group, now) = (self.is_in_group(), self.now);
+        let Hub { histories, topics, .. } = self;
+        let in_use = |topic: &str| !topics.members(topic).is_empty();
+        if has_sequencer_elsewhere {
+            let used = histories.sweep_copies(now, 2 * SWEEP_EVERY, in_use);
+            if !used.is_empty() {
+                self.tell_sequencer(move |hub| used.iter().for_each(|topic| hub.histories.touch(topic, hub.now)));
+            }
+            return;
+        }
+        // The others may have used it just after their last sweep.
+        let more = if is_in_group { 2 * SWEEP_EVERY } else { Duration::ZERO };
+        let forgotten = histories.sweep(now, more, in_use);
+        if is_in_group && !forgotten.is_empty() {
+            self.tell_others(move |hub| {
+                for topic in &forgotten {
+                    hub.histories.forget(topic);
+                }
+            });
+        }
+    }
+
+    /// Adds an event to the history of a topic, and returns its id, if the history is kept.
     pub(super) fn push_history(&mut self, topic: &str, event: Event<'_>) -> Option<u64> {
         self.histories.push(topic, event.name, event.data, SystemTime::now(), self.now)
+    }
+
+    /// Adds an event that the sequencer of the group has numbered.
+    pub(super) fn store_history(&mut self, topic: &str, id: u64, event: Event<'_>) {
+        self.histories.store(topic, id, event.name, event.data, self.now);
+    }
+
+    /// Returns `true` if an event with this id has been published in the group, and has not arrived here.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_behind(&self, id: u64) -> bool {
+        self.histories.is_behind(id)
     }
 
     /// The id of the last event of all topics.

@@ -15,7 +15,7 @@ use crate::{
         publish::{
             Published,
             encoded::{EncodedFrame, ShareKey},
-            event::PendingEvent,
+            event::{Numbering, PendingEvent},
         },
     },
     send_status::SendStatus,
@@ -63,7 +63,7 @@ impl Hub {
         if self.is_in_group() {
             return self.publish_in_group(Publication::new(topic, message.into(), Manner::Latest(key.into())));
         }
-        self.publish_latest_here(topic, key, message.into())
+        self.publish_latest_here(topic, key, message.into(), Numbering::Here)
     }
 
     /// Publishes a message of which only the latest counts to the subscribers on this reactor.
@@ -72,8 +72,9 @@ impl Hub {
         topic: &str,
         key: &str,
         message: Outgoing<'_>,
+        numbering: Numbering,
     ) -> Published {
-        with_message(message, |message| self.publish_keyed(topic, Keyed { key, message }))
+        with_message(message, |message| self.publish_keyed(topic, Keyed { key, message }, numbering))
     }
 
     fn send_keyed(&mut self, id: ConnectionId, keyed: Keyed<'_>) -> SendStatus {
@@ -110,12 +111,12 @@ impl Hub {
         self.stats.conflated += u64::from(replaced);
     }
 
-    fn publish_keyed(&mut self, topic: &str, keyed: Keyed<'_>) -> Published {
+    fn publish_keyed(&mut self, topic: &str, keyed: Keyed<'_>, numbering: Numbering) -> Published {
         let mut frames = Vec::new();
         let published = self.publish_with(
             topic,
             keyed.message,
-            PendingEvent::new(keyed.message, Some(keyed.key)),
+            PendingEvent::new(keyed.message, Some(keyed.key)).numbered(numbering),
             NO_CONNECTION,
             |outbound| outbound.admits_latest(keyed.key),
             |hub, key, encoder| hub.deliver_keyed(key, encoder, keyed, &mut frames),

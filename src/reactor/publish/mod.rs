@@ -14,7 +14,10 @@ use super::{
     group::publication::{Manner, Publication},
     hub::Hub,
     id::ConnectionId,
-    publish::{event::PendingEvent, publisher::Publisher},
+    publish::{
+        event::{Numbering, PendingEvent},
+        publisher::Publisher,
+    },
 };
 use crate::{
     protocol::{Message, Outgoing, encoder::Encoder, message::Summary, outgoing::OutgoingKind},
@@ -76,7 +79,7 @@ impl Hub {
     /// As [`publish`](Self::publish), to the subscribers on this reactor only: not on the others of its
     /// [group](crate::ReactorGroup).
     pub fn publish_local<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
-        self.publish_here(topic, message.into(), None, true)
+        self.publish_here(topic, message.into(), None, true, Numbering::Here)
     }
 
     /// As [`publish`](Self::publish), uncompressed even where compression was negotiated.
@@ -125,7 +128,7 @@ impl Hub {
             let manner = Manner::Message { except, compress };
             return self.publish_in_group(Publication::new(topic, message, manner));
         }
-        self.publish_here(topic, message, except, compress)
+        self.publish_here(topic, message, except, compress, Numbering::Here)
     }
 
     /// Publishes a message to the subscribers on this reactor.
@@ -135,18 +138,19 @@ impl Hub {
         message: Outgoing<'_>,
         except: Option<ConnectionId>,
         compress: bool,
+        numbering: Numbering,
     ) -> Published {
         let except = except.filter(|id| self.outbound(*id).is_some()).map_or(NO_CONNECTION, ConnectionId::key);
         match message.0 {
-            OutgoingKind::Borrowed(message) => self.publish_except(topic, message, except, compress),
-            OutgoingKind::Owned(payload) => {
-                self.with_payload(payload, |hub, message| hub.publish_except(topic, message, except, compress))
+            OutgoingKind::Borrowed(message) => {
+                let event = PendingEvent::new(message, None).numbered(numbering);
+                self.publish_once(topic, message, event, except, compress)
             }
+            OutgoingKind::Owned(payload) => self.with_payload(payload, |hub, message| {
+                let event = PendingEvent::new(message, None).numbered(numbering);
+                hub.publish_once(topic, message, event, except, compress)
+            }),
         }
-    }
-
-    fn publish_except(&mut self, topic: &str, message: Message<'_>, except: usize, compress: bool) -> Published {
-        self.publish_once(topic, message, PendingEvent::new(message, None), except, compress)
     }
 
     /// Publishes a message to WebSockets and an event to event streams.

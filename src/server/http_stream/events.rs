@@ -22,6 +22,12 @@ use crate::{
     server::{reply::event_stream::EventStream, site::Site},
 };
 
+/// Time between two looks for the events that the client has got from another reactor of the group.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Looks after which the stream begins with what is there: events that did not fit are lost here.
+const MOST_LOOKS: u32 = 200;
+
 /// Time after which a comment is sent, unless output waits.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
 
@@ -61,7 +67,7 @@ impl<S: Site> HttpStream<S> {
         self.http.upgrade();
         stream.hub.set_peer_addr(id, request.peer_addr);
         let after = request.header("last-event-id").and_then(|id| id.parse().ok());
-        stream.hand_over(EventHandler { site: Rc::clone(&self.site), events, after, in_chunks });
+        stream.hand_over(EventHandler { site: Rc::clone(&self.site), events, after, in_chunks, looks: Some(0) });
     }
 }
 
@@ -73,6 +79,8 @@ struct EventHandler<S> {
     after: Option<u64>,
     /// The body is in chunks: the client speaks HTTP/1.1.
     in_chunks: bool,
+    /// Looks for events that have not arrived. `None` once the stream has begun.
+    looks: Option<u32>,
 }
 
 impl<S> EventHandler<S> {
@@ -94,6 +102,24 @@ impl<S> EventHandler<S> {
         stream.hub.append(stream.id(), length, |out| write_part(self.in_chunks, out, write));
     }
 
+    /// Subscribes the stream, and sends the events after the last one that the client has: later, if the client has got
+    /// that one from another reactor and it has not arrived here, so that no event comes twice.
+    fn begin(&mut self, stream: &mut Stream<'_>) {
+        let is_behind = self.after.is_some_and(|after| stream.hub.is_behind(after));
+        if let Some(looks) = self.looks.filter(|looks| is_behind && *looks < MOST_LOOKS) {
+            self.looks = Some(looks + 1);
+            let deadline = stream.hub.after(LOOK_EVERY);
+            return stream.set_deadline(Some(deadline));
+        }
+        self.looks = None;
+        let id = stream.id();
+        for topic in &self.events.topics {
+            stream.hub.subscribe(id, topic);
+        }
+        self.replay(stream);
+        self.await_comment(stream);
+    }
+
     fn await_comment(&self, stream: &mut Stream<'_>) {
         let deadline = stream.hub.after(COMMENT_EVERY);
         stream.set_deadline(Some(deadline));
@@ -104,19 +130,18 @@ impl<S: Site> StreamHandler for EventHandler<S> {
     fn on_connect(&mut self, stream: &mut Stream<'_>) {
         let id = stream.id();
         stream.hub.start_event_stream(id, self.in_chunks);
-        for topic in &self.events.topics {
-            stream.hub.subscribe(id, topic);
-        }
-        self.replay(stream);
         // A client that was not read because of its deferred reply is read, so that its end is noticed.
         stream.resume();
-        self.await_comment(stream);
+        self.begin(stream);
         if let Some(call) = self.events.on_open.take() {
             call(stream.hub, id);
         }
     }
 
     fn on_deadline(&mut self, stream: &mut Stream<'_>) {
+        if self.looks.is_some() {
+            return self.begin(stream);
+        }
         if stream.buffered() == 0 {
             let in_chunks = self.in_chunks;
             let write = |out: &mut Vec<u8>| write_part(in_chunks, out, |out| out.extend_from_slice(COMMENT));

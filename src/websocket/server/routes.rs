@@ -12,7 +12,7 @@ use crate::{
         route_error::RouteError,
     },
     protocol::{Handshake, MessageLimits},
-    reactor::Hub,
+    reactor::{Hub, Latencies, Stats},
     server::{Endpoint, Files, Methods, Reply, RouteTable, Rules, Target, Upload},
     websocket::handler::Handler,
 };
@@ -172,7 +172,8 @@ impl Routes {
     }
 
     /// Answers `GET` of a path with the [counters](crate::Stats) and the [durations](crate::Latencies) of the reactor,
-    /// for monitoring: in the text format of Prometheus, and with `?format=json` as one object of JSON.
+    /// for monitoring: in the text format of Prometheus, and with `?format=json` as one object of JSON. In a
+    /// [group](crate::ReactorGroup) they are those of all reactors together.
     ///
     /// ```
     /// use ws_reactor::Routes;
@@ -182,16 +183,21 @@ impl Routes {
     pub fn metrics(self, pattern: &str) -> Self {
         self.get(pattern, |request, hub| {
             let is_json = request.query_value("format").is_some_and(|format| format == "json");
-            let (text, content_type) = match is_json {
-                true => (metrics_json(hub), "application/json"),
-                false => {
-                    let text = hub.stats().to_prometheus() + &hub.latencies().to_prometheus();
-                    (text, "text/plain; version=0.0.4; charset=utf-8")
-                }
-            };
-            Reply::bytes(text)
-                .header(header::CONTENT_TYPE, HeaderValue::from_static(content_type))
-                .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
+            if hub.group_size() == 1 {
+                return metrics_reply(&hub.stats(), hub.latencies(), is_json);
+            }
+            let (reply, responder) = Reply::later();
+            hub.ask_group(
+                |hub| (hub.stats(), hub.latencies().clone()),
+                move |_, answers| {
+                    let mut latencies = Latencies::default();
+                    answers.iter().for_each(|(_, of_one)| latencies.merge(of_one));
+                    let stats = answers.into_iter().map(|(stats, _)| stats).sum();
+                    // The client may have left.
+                    let _ = responder.respond(metrics_reply(&stats, &latencies, is_json));
+                },
+            );
+            reply
         })
     }
 
@@ -404,8 +410,19 @@ impl std::fmt::Debug for Routes {
     }
 }
 
-/// Counters and durations as one object.
-fn metrics_json(hub: &Hub) -> String {
-    let (counters, durations) = (hub.stats().to_json(), hub.latencies().to_json());
-    format!("{},{}", counters.trim_end_matches('}'), &durations[1..])
+/// Counters and durations, as one object of JSON or for Prometheus.
+fn metrics_reply(stats: &Stats, latencies: &Latencies, is_json: bool) -> Reply {
+    let (text, content_type) = match is_json {
+        true => {
+            let (counters, durations) = (stats.to_json(), latencies.to_json());
+            (format!("{},{}", counters.trim_end_matches('}'), &durations[1..]), "application/json")
+        }
+        false => {
+            let text = stats.to_prometheus() + &latencies.to_prometheus();
+            (text, "text/plain; version=0.0.4; charset=utf-8")
+        }
+    };
+    Reply::bytes(text)
+        .header(header::CONTENT_TYPE, HeaderValue::from_static(content_type))
+        .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }

@@ -1,4 +1,4 @@
-//! Reactors of a group.
+//! Groups on threads, with real sockets.
 
 use std::{
     cell::{Cell, RefCell},
@@ -66,7 +66,7 @@ impl Running {
 
 /// Sends the index of the reactor to each client, and subscribes it to `all`.
 fn greeting(reactor: &mut Reactor) -> impl Fn() -> Callbacks + use<> {
-    let index = reactor.hub().group_index().unwrap();
+    let index = reactor.hub().group_index();
     move || {
         Callbacks::new().on_open(move |ws, _| {
             ws.send(index.to_string());
@@ -149,7 +149,7 @@ fn each_subscriber_of_a_path_gets_each_message_once_and_those_of_a_sender_in_ord
 fn remote_of_a_group_reaches_the_connections_of_each_reactor() {
     let (opened, ids) = mpsc::channel();
     let group = Running::start(ReactorGroup::new(3).unwrap(), move |reactor| {
-        let (index, opened) = (reactor.hub().group_index().unwrap(), opened.clone());
+        let (index, opened) = (reactor.hub().group_index(), opened.clone());
         Server::new(move |_| {
             let opened = opened.clone();
             Callbacks::new()
@@ -261,12 +261,12 @@ fn answers_of_all_reactors_arrive_in_their_order_and_those_that_panic_are_missin
         let (indices, counts) = (answers.clone(), answers.clone());
         hub.ask_group(
             |hub| match hub.group_index() {
-                Some(1) => panic!("deliberate: no answer"),
-                index => index.unwrap(),
+                1 => panic!("deliberate: no answer"),
+                index => index,
             },
             move |_, answers| indices.send(answers).unwrap(),
         );
-        hub.count_subscribers("all", move |hub, count| counts.send(vec![count, hub.group_index().unwrap()]).unwrap());
+        hub.count_subscribers("all", move |hub, count| counts.send(vec![count, hub.group_index()]).unwrap());
     };
     group.remote.run(ask).unwrap();
     let answers: Vec<Vec<usize>> = arrived.iter().take(2).collect();
@@ -303,7 +303,7 @@ fn first_error_of_a_reactor_ends_all() {
         let ended = AtomicUsize::new(0);
         let result = ReactorGroup::new(3).unwrap().run(|reactor| {
             reactor.listen("127.0.0.1:0", Server::new(|_| Callbacks::new()))?;
-            if reactor.hub().group_index() == Some(index) {
+            if reactor.hub().group_index() == index {
                 how()?;
             }
             ended.fetch_add(1, Ordering::Relaxed);
@@ -314,10 +314,10 @@ fn first_error_of_a_reactor_ends_all() {
     };
     let error = fails(1, || Err("no luck".into()));
     assert_eq!(error.reactor(), 1);
-    assert_eq!(error.to_string(), "reactor 1: it could not be set up");
+    assert_eq!(error.to_string(), "the set-up of reactor 1 failed");
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "no luck");
     let error = fails(2, || panic!("deliberate: a set-up panics"));
-    assert_eq!(error.to_string(), "reactor 2: it panicked: deliberate: a set-up panics");
+    assert_eq!(error.to_string(), "reactor 2 panicked: deliberate: a set-up panics");
 }
 
 #[cfg(unix)]

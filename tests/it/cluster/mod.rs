@@ -1,0 +1,4 @@
+//! Groups of reactors.
+
+mod simulated;
+mod threads;
