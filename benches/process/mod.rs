@@ -87,6 +87,16 @@ pub(crate) fn cpu_nanos(process: u32) -> Result<u64, Box<dyn std::error::Error>>
     Ok(status.split_whitespace().next().ok_or("no figure")?.parse()?)
 }
 
+/// CPU time of all threads so far (Linux, `/proc/PID/task`).
+pub(crate) fn cpu_nanos_of_threads(process: u32) -> Result<u64, Box<dyn std::error::Error>> {
+    let mut nanos = 0;
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let status = fs::read_to_string(thread?.path().join("schedstat"))?;
+        nanos += status.split_whitespace().next().ok_or("no figure")?.parse::<u64>()?;
+    }
+    Ok(nanos)
+}
+
 /// Resident memory (Linux, `/proc/PID/smaps_rollup`).
 pub(crate) fn resident_bytes(process: u32) -> Result<u64, Box<dyn std::error::Error>> {
     let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
