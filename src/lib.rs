@@ -30,6 +30,7 @@
 //! | connect from a script, without a reactor | [`BlockingSocket`] |
 //! | act on the connection of the current callback | [`WebSocket`] |
 //! | act on any connection of the reactor: send, publish, notify, timers | [`Hub`], by [`WebSocket::hub`] |
+//! | use several cores | [`ReactorGroup`]; the guide [`many_reactors`](guide::many_reactors) |
 //! | act from another thread | [`Remote`], by [`Reactor::remote`] or [`Hub::remote`] |
 //! | learn what happened to a message | [`SendStatus`], [`Published`]; limits in [`OutputLimits`] |
 //! | learn why a connection ended | [`CloseReason`] with [`ClosedBy`]; [`Error`] for errors |
@@ -45,15 +46,16 @@
 //!
 //! # Threads
 //!
-//! A reactor and all its handlers run on one thread. [`Remote`], [`Responder`] and the ids are `Send` and may be used
-//! from any thread. The crate starts threads only to resolve the names of clients, for the works of [`Hub::defer`], and
-//! to reap child processes that nobody watches any more.
+//! A reactor and all its handlers run on one thread; a [`ReactorGroup`] joins several. [`Remote`], [`Responder`] and
+//! the ids are `Send` and may be used from any thread. The crate starts threads only for a group, for the works of
+//! [`Hub::defer`], to resolve the names of clients, and to reap child processes that nobody watches any more.
 //!
 //! # The floors
 //!
 //! Imports point down; each foreign crate has one door.
 //!
 //! ```text
+//!  cluster/     ReactorGroup                                several reactors as one
 //!  websocket/   Server · Client · Handler · WebSocket       the façade
 //!  server/      HTTP streams · routes · replies · files     HTTP on a stream, up to the hand-over to another protocol
 //!  reactor/     Reactor · Hub · StreamHandler · timers      waits, moves bytes, calls handlers

@@ -1,6 +1,6 @@
 //! Commands of other threads.
 
-use std::{any::Any, mem, rc::Rc, time::Instant};
+use std::{mem, time::Instant};
 
 use super::{
     Reactor,
@@ -64,7 +64,7 @@ impl<K: Kernel> Reactor<K> {
                 Command::Close(id, code, reason) => drop(self.hub.close(id, code, &reason)),
                 Command::Notify(id, event) => drop(self.hub.notify_boxed(id, event)),
                 Command::NotifyTopic(topic, event) => {
-                    _ = self.hub.notify_topic_shared(&topic, Rc::from(event as Box<dyn Any>));
+                    self.hub.notify_topic_sent(&topic, &event);
                 }
                 Command::Wake(id) => self.wake(id),
                 Command::Publications(batch) => self.publish_batch(batch, queued_at, &mut share),

@@ -1,6 +1,6 @@
 //! Events of the application: values passed to the handler of a connection.
 
-use std::{any::Any, collections::VecDeque, fmt, rc::Rc};
+use std::{any::Any, collections::VecDeque, fmt, rc::Rc, sync::Arc};
 
 use super::{
     Reactor,
@@ -33,6 +33,8 @@ struct Event {
 enum Value {
     Own(Box<dyn Any>),
     Shared(Rc<dyn Any>),
+    /// From another thread, and shared by the handlers of several reactors.
+    Sent(Arc<dyn Any + Send + Sync>),
     RelayEnded(RelayEnded),
 }
 
@@ -87,8 +89,17 @@ impl Hub {
 
     /// As [`notify`](Self::notify), for every subscriber of a topic. The value is shared. Returns the number of
     /// subscribers.
+    ///
+    /// In a [group](crate::ReactorGroup), only the subscribers on this reactor get the value, which need not be `Send`.
+    /// [`Remote::notify_topic`](crate::Remote::notify_topic) reaches those on all reactors.
     pub fn notify_topic(&mut self, topic: &str, event: impl Any) -> usize {
-        self.notify_topic_shared(topic, Rc::new(event))
+        let event: Rc<dyn Any> = Rc::new(event);
+        self.notify_members(topic, || Value::Shared(Rc::clone(&event)))
+    }
+
+    /// As [`notify_topic`](Self::notify_topic), with a value of another thread.
+    pub(super) fn notify_topic_sent(&mut self, topic: &str, event: &Arc<dyn Any + Send + Sync>) {
+        self.notify_members(topic, || Value::Sent(Arc::clone(event)));
     }
 
     pub(super) fn notify_boxed(&mut self, id: ConnectionId, event: Box<dyn Any>) -> SendStatus {
@@ -114,12 +125,12 @@ impl Hub {
         self.deferred.events.0.push_back(Event { id, life, value });
     }
 
-    pub(super) fn notify_topic_shared(&mut self, topic: &str, event: Rc<dyn Any>) -> usize {
+    fn notify_members(&mut self, topic: &str, event: impl Fn() -> Value) -> usize {
         let members = self.topics.members(topic);
         for member in members {
             let outbound = &self.outbounds[member.connection as usize];
             let (id, life) = (outbound.id, outbound.life());
-            self.deferred.events.0.push_back(Event { id, life, value: Value::Shared(Rc::clone(&event)) });
+            self.deferred.events.0.push_back(Event { id, life, value: event() });
         }
         members.len()
     }
@@ -147,6 +158,7 @@ impl<K: Kernel> Reactor<K> {
                 self.call(id.key(), |handler, stream| match &value {
                     Value::Own(event) => handler.on_event(stream, &**event),
                     Value::Shared(event) => handler.on_event(stream, &**event),
+                    Value::Sent(event) => handler.on_event(stream, &**event),
                     Value::RelayEnded(event) => handler.on_event(stream, event),
                 });
                 if matches!(value, Value::RelayEnded(_)) {

@@ -28,7 +28,7 @@ pub(super) enum Command {
     Publish(String, OwnedMessage),
     Close(ConnectionId, CloseCode, String),
     Notify(ConnectionId, Box<dyn Any + Send>),
-    NotifyTopic(String, Box<dyn Any + Send>),
+    NotifyTopic(String, Arc<dyn Any + Send + Sync>),
     Wake(ConnectionId),
     /// Publications of another reactor of the group.
     Publications(Batch),
@@ -262,13 +262,23 @@ impl Remote {
         self.push_for(id, Command::Notify(id, Box::new(event)))
     }
 
-    /// Delivers an event to the handler of every subscriber of a topic. See [`Hub::notify_topic`].
+    /// Delivers an event to the handler of every subscriber of a topic, on all reactors of a
+    /// [group](crate::ReactorGroup). See [`Hub::notify_topic`].
     ///
     /// # Errors
     ///
-    /// [`RemoteError::Full`] or [`RemoteError::Closed`].
-    pub fn notify_topic(&self, topic: impl Into<String>, event: impl Any + Send) -> Result<(), RemoteError> {
-        self.push(Command::NotifyTopic(topic.into(), Box::new(event)))
+    /// [`RemoteError::Full`] or [`RemoteError::Closed`], of any reactor of a group. The others get the event all the
+    /// same.
+    pub fn notify_topic(&self, topic: impl Into<String>, event: impl Any + Send + Sync) -> Result<(), RemoteError> {
+        let (topic, event): (String, Arc<dyn Any + Send + Sync>) = (topic.into(), Arc::new(event));
+        match &self.group {
+            None => self.push(Command::NotifyTopic(topic, event)),
+            Some(group) => {
+                let push =
+                    |queue: &Arc<_>| self.push_into(queue, Command::NotifyTopic(topic.clone(), Arc::clone(&event)));
+                group.queues().map(push).fold(Ok(()), Result::and)
+            }
+        }
     }
 
     /// Calls a function on the reactor's thread, with its [`Hub`]. The function's result is dropped. A panic of the

@@ -56,6 +56,11 @@ impl Group {
         self.members.get(index).map(|member| &member.commands)
     }
 
+    /// The command queues of all reactors.
+    pub(super) fn queues(&self) -> impl Iterator<Item = &Arc<CommandQueue<QueuedCommand>>> {
+        self.members.iter().map(|member| &member.commands)
+    }
+
     /// Handles to all reactors.
     pub(super) fn remotes(self: &Arc<Self>, clock: Option<fn() -> Instant>) -> Vec<Remote> {
         let remote = |member: &Member| Remote::new(Arc::clone(&member.commands), clock, Some(Arc::clone(self)));

@@ -192,6 +192,33 @@ fn backlog_is_bounded_in_messages_and_bytes_and_a_large_message_fits_an_empty_on
     assert_eq!(group.publish(1, "all", &large).refused, 0);
 }
 
+#[test]
+fn remote_notifies_the_subscribers_on_all_reactors_and_a_hub_those_on_its_own() {
+    let server = || {
+        Server::new(|_| {
+            Callbacks::new()
+                .on_open(|ws, _| {
+                    ws.subscribe("all");
+                })
+                .on_event(|ws, event| {
+                    let text = *event.downcast_ref::<&str>().unwrap();
+                    ws.send(text);
+                })
+        })
+    };
+    let mut group = serving(3, ReactorConfig::new(), server, &SERVER.into());
+    let peers = [0, 1, 2].map(|index| group.connect(index));
+    group.reactors[1].remote().notify_topic("all", "from a thread").unwrap();
+    group.reactors[1].hub().notify_topic("all", "from the hub");
+    group.settle();
+    for (index, peer) in peers.into_iter().enumerate() {
+        let mut messages = group.messages(index, peer);
+        messages.sort();
+        let expected: &[&str] = if index == 1 { &["from a thread", "from the hub"] } else { &["from a thread"] };
+        assert_eq!(messages, expected, "reactor {index}");
+    }
+}
+
 /// A group whose reactors have this server each.
 fn serving(size: usize, config: ReactorConfig, server: impl Fn() -> Server, bind: &Bind) -> Group {
     let mut reactors = ReactorGroup::simulated(size, config);

@@ -56,3 +56,25 @@ fn ticket_of_one_listener_does_not_bypass_the_client_certificates_of_another() {
     assert!(Peer::at("10.0.0.1:443", &mut reactor, Arc::clone(&config), "localhost").opens(&mut reactor));
     assert!(!Peer::at("10.0.0.1:444", &mut reactor, config, "localhost").opens(&mut reactor));
 }
+
+#[test]
+fn reactors_of_a_group_resume_the_sessions_of_each_other_if_they_share_the_acceptor() {
+    let acceptor = ws_reactor::TlsAcceptor::from(config(&LOCALHOST));
+    let shared = || acceptor.clone();
+    let own = || ws_reactor::TlsAcceptor::from(config(&LOCALHOST));
+    let resumes = |acceptor: &dyn Fn() -> ws_reactor::TlsAcceptor| {
+        let mut reactors = ws_reactor::ReactorGroup::simulated(2, ReactorConfig::default());
+        for reactor in &mut reactors {
+            reactor.listen("10.0.0.1:443", echo().tls(acceptor())).unwrap();
+        }
+        let client = secure::trust(&LOCALHOST);
+        let mut kinds = reactors.iter_mut().map(|reactor| {
+            let mut peer = Peer::new(reactor, Arc::clone(&client), "localhost");
+            assert!(peer.opens(reactor));
+            peer.client.tls.handshake_kind()
+        });
+        assert_eq!(kinds.next().unwrap(), Some(rustls::HandshakeKind::Full));
+        kinds.next().unwrap() == Some(rustls::HandshakeKind::Resumed)
+    };
+    assert_eq!((resumes(&shared), resumes(&own)), (true, false));
+}
