@@ -355,3 +355,22 @@ fn reactors_of_a_group_share_a_unix_socket_and_repeated_addresses() {
     thread.join().unwrap().unwrap();
     std::fs::remove_file(path).unwrap();
 }
+
+#[cfg(all(unix, feature = "signals"))]
+#[test]
+fn sigterm_closes_the_clients_of_all_reactors_with_1001() {
+    use std::process::{self, Command};
+    use ws_reactor::signals::SIGTERM;
+    let group = Running::start(ReactorGroup::new(4).unwrap(), |reactor| {
+        reactor.on_signal(SIGTERM, |hub| hub.shutdown(Duration::from_secs(5))).unwrap();
+        Server::new(|_| Callbacks::new())
+    });
+    let mut clients: Vec<BlockingSocket> = (0..40).map(|_| BlockingSocket::connect(&group.url("")).unwrap()).collect();
+    // `start` returns when all reactors are set up, and so have registered the signal.
+    assert!(Command::new("kill").args(["-TERM", &process::id().to_string()]).status().unwrap().success());
+    for client in &mut clients {
+        let Err(Error::Closed(reason)) = client.receive() else { panic!("the connection is open") };
+        assert_eq!(reason.code, CloseCode::GOING_AWAY);
+    }
+    group.thread.join().unwrap().unwrap();
+}

@@ -18,8 +18,8 @@ use rcgen::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use ws_reactor::{
-    Callbacks, CloseCode, CloseReason, Error, Reactor, ReactorConfig, Reply, Server, Stream, StreamConfig,
-    StreamHandler, TestSocket, TlsAcceptor, TlsConfig, TlsInfo, Version, net::sim::Sim, on_message,
+    Callbacks, CloseCode, CloseReason, Error, Reactor, ReactorConfig, ReactorGroup, Reply, Server, Stream,
+    StreamConfig, StreamHandler, TestSocket, TlsAcceptor, TlsConfig, TlsInfo, Version, net::sim::Sim, on_message,
 };
 
 use crate::support::{

@@ -59,11 +59,11 @@ fn ticket_of_one_listener_does_not_bypass_the_client_certificates_of_another() {
 
 #[test]
 fn reactors_of_a_group_resume_the_sessions_of_each_other_if_they_share_the_acceptor() {
-    let acceptor = ws_reactor::TlsAcceptor::from(config(&LOCALHOST));
+    let acceptor = TlsAcceptor::from(config(&LOCALHOST));
     let shared = || acceptor.clone();
-    let own = || ws_reactor::TlsAcceptor::from(config(&LOCALHOST));
-    let resumes = |acceptor: &dyn Fn() -> ws_reactor::TlsAcceptor| {
-        let mut reactors = ws_reactor::ReactorGroup::simulated(2, ReactorConfig::default());
+    let own = || TlsAcceptor::from(config(&LOCALHOST));
+    let resumes = |acceptor: &dyn Fn() -> TlsAcceptor| {
+        let mut reactors = ReactorGroup::simulated(2, ReactorConfig::default());
         for reactor in &mut reactors {
             reactor.listen("10.0.0.1:443", echo().tls(acceptor())).unwrap();
         }
