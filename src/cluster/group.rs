@@ -58,6 +58,8 @@ pub struct ReactorGroup {
     reactors: Vec<(System, Place)>,
     remote: Remote,
     thread_name: String,
+    /// Cores on which the threads stay. Empty: the system chooses.
+    cores: Vec<usize>,
 }
 
 /// Time that the other reactors have to shut down after one has failed.
@@ -85,7 +87,7 @@ impl ReactorGroup {
         let clock = systems.first().and_then(Kernel::running_clock);
         let remote = places[0].remote(clock);
         let reactors = systems.into_iter().zip(places).collect();
-        Ok(ReactorGroup { config, reactors, remote, thread_name: "ws-reactor".to_owned() })
+        Ok(ReactorGroup { config, reactors, remote, thread_name: "ws-reactor".to_owned(), cores: Vec::new() })
     }
 
     /// Makes the reactors of a group on simulated networks, one for each, on this thread: for tests in virtual time, in
@@ -115,6 +117,18 @@ impl ReactorGroup {
         self
     }
 
+    /// Keeps each thread on one core: the reactor with index `n` on the `n`-th of these, which begin again after the
+    /// last. The numbers are those of the system, from 0. Default: the system chooses.
+    ///
+    /// The calling thread of [`run`](Self::run), which is that of the first reactor, stays on its core afterwards. A
+    /// core that the process may not use ends the group with an error.
+    #[cfg(feature = "affinity")]
+    #[must_use]
+    pub fn pin_to_cores(mut self, cores: impl IntoIterator<Item = usize>) -> Self {
+        self.cores = cores.into_iter().collect();
+        self
+    }
+
     /// A handle for other threads, which reaches the connections of all reactors. Functions and publications are
     /// executed on the first reactor. Commands wait until the group is run.
     pub fn remote(&self) -> Remote {
@@ -134,8 +148,8 @@ impl ReactorGroup {
     ///
     /// The first error, or panic outside of callbacks. The other reactors are shut down, within 5 s.
     pub fn run(self, setup: impl Fn(&mut Reactor) -> Result<(), SetupError> + Sync) -> Result<(), GroupError> {
-        let ReactorGroup { config, reactors, remote, thread_name } = self;
-        let group = Run { config, setup, remote, first_error: Mutex::new(None) };
+        let ReactorGroup { config, reactors, remote, thread_name, cores } = self;
+        let group = Run { config, cores, setup, remote, first_error: Mutex::new(None) };
         thread::scope(|scope| {
             let mut reactors = reactors.into_iter().enumerate();
             let calling_thread = reactors.next();
@@ -157,6 +171,7 @@ impl ReactorGroup {
 /// What the threads of a group share.
 struct Run<S> {
     config: ReactorConfig,
+    cores: Vec<usize>,
     setup: S,
     remote: Remote,
     first_error: Mutex<Option<GroupError>>,
@@ -166,6 +181,9 @@ impl<S: Fn(&mut Reactor) -> Result<(), SetupError> + Sync> Run<S> {
     /// Makes a reactor on this thread, and runs it to its end.
     fn run_one(&self, index: usize, system: System, place: Place) {
         let run = || {
+            if !self.cores.is_empty() {
+                pin(self.cores[index % self.cores.len()])?;
+            }
             let mut reactor = Reactor::at(place, system, self.config.clone());
             (self.setup)(&mut reactor).map_err(GroupErrorKind::Setup)?;
             reactor.run().map_err(GroupErrorKind::Poll)
@@ -183,6 +201,20 @@ impl<S: Fn(&mut Reactor) -> Result<(), SetupError> + Sync> Run<S> {
         self.first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         self.remote.shutdown_group(SHUTDOWN_TIMEOUT);
     }
+}
+
+/// Keeps the thread on a core.
+#[cfg(feature = "affinity")]
+fn pin(core: usize) -> Result<(), GroupErrorKind> {
+    match core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
+        true => Ok(()),
+        false => Err(GroupErrorKind::Core(core)),
+    }
+}
+
+#[cfg(not(feature = "affinity"))]
+fn pin(core: usize) -> Result<(), GroupErrorKind> {
+    Err(GroupErrorKind::Core(core))
 }
 
 /// The message of a panic.
@@ -203,6 +235,8 @@ enum GroupErrorKind {
     Setup(SetupError),
     Poll(PollError),
     Thread(io::Error),
+    /// The core cannot be used.
+    Core(usize),
     Panicked(String),
 }
 
@@ -220,6 +254,7 @@ impl fmt::Display for GroupError {
             GroupErrorKind::Setup(_) => write!(formatter, "the set-up of reactor {index} failed"),
             GroupErrorKind::Poll(_) => write!(formatter, "reactor {index} cannot wait for events"),
             GroupErrorKind::Thread(_) => write!(formatter, "the thread of reactor {index} cannot be started"),
+            GroupErrorKind::Core(core) => write!(formatter, "the thread of reactor {index} cannot stay on core {core}"),
             GroupErrorKind::Panicked(message) => write!(formatter, "reactor {index} panicked: {message}"),
         }
     }
@@ -231,7 +266,7 @@ impl Error for GroupError {
             GroupErrorKind::Setup(source) => Some(&**source),
             GroupErrorKind::Poll(source) => Some(source),
             GroupErrorKind::Thread(source) => Some(source),
-            GroupErrorKind::Panicked(_) => None,
+            GroupErrorKind::Core(_) | GroupErrorKind::Panicked(_) => None,
         }
     }
 }

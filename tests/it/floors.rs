@@ -60,7 +60,8 @@ const PROTOCOL_IN_A_FILE: [(&str, &str); 4] = [
 ];
 
 /// The only places where a crate may be named.
-const DOORS: [(&str, &[&str]); 20] = [
+const DOORS: [(&str, &[&str]); 21] = [
+    ("core_affinity", &["cluster/group.rs"]),
     ("listenfd", &["net/bind.rs"]),
     ("ppp", &["net/proxy_header.rs"]),
     ("mio", &["net/poll_source.rs", "net/system.rs"]),

@@ -374,3 +374,31 @@ fn sigterm_closes_the_clients_of_all_reactors_with_1001() {
     }
     group.thread.join().unwrap().unwrap();
 }
+
+#[cfg(all(target_os = "linux", feature = "affinity"))]
+#[test]
+fn threads_stay_on_their_cores_and_a_core_that_is_not_there_is_an_error() {
+    let run = |cores: [usize; 2]| {
+        let allowed = std::sync::Mutex::new(Vec::new());
+        let result = thread::scope(|scope| {
+            // A thread of its own, because the calling thread stays on its core.
+            let run = || {
+                ReactorGroup::new(2).unwrap().pin_to_cores(cores).run(|reactor| {
+                    let status = std::fs::read_to_string("/proc/thread-self/status")?;
+                    let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+                    allowed.lock().unwrap().push((reactor.hub().group_index(), line.trim().to_owned()));
+                    reactor.hub().stop();
+                    Ok(())
+                })
+            };
+            scope.spawn(run).join().unwrap()
+        });
+        let mut allowed = allowed.into_inner().unwrap();
+        allowed.sort();
+        (result.map_err(|error| error.to_string()), allowed)
+    };
+    let core = |index: usize| (index, "0".to_owned());
+    assert_eq!(run([0, 0]), (Ok(()), vec![core(0), core(1)]));
+    let (result, _) = run([0, 1_000]);
+    assert_eq!(result.unwrap_err(), "the thread of reactor 1 cannot stay on core 1000");
+}
