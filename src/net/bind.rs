@@ -50,6 +50,7 @@ pub struct Bind {
     pub(super) backlog: i32,
     pub(super) only_v6: bool,
     pub(super) reuse_port: bool,
+    pub(crate) in_turn: bool,
     pub(super) socket: SocketOptions,
     pub(crate) rules: PeerRules,
 }
@@ -77,6 +78,7 @@ impl Bind {
             backlog: 4096,
             only_v6: false,
             reuse_port: false,
+            in_turn: false,
             socket: SocketOptions::default(),
             rules: PeerRules::default(),
         }
@@ -152,6 +154,17 @@ impl Bind {
         self
     }
 
+    /// Sets whether the reactors of a [group](crate::ReactorGroup) get the connections in turn. Default `false`: the
+    /// system distributes them (`SO_REUSEPORT`), unevenly if they are few. No effect outside of a group.
+    ///
+    /// One reactor, the first that opens the listener, accepts all connections and passes them on. When it closes the
+    /// listener, no reactor gets connections. For few connections that live long, and for systems other than Linux,
+    /// whose `SO_REUSEPORT` distributes nothing.
+    pub fn in_turn(mut self, in_turn: bool) -> Self {
+        self.in_turn = in_turn;
+        self
+    }
+
     /// Sets the options of the sockets of TCP connections: buffers, time-outs, priorities.
     ///
     /// ```
@@ -210,7 +223,7 @@ impl Bind {
         if self.address.starts_with("unix:") && self.adopted.is_none() {
             self.adopted = self.open()?.pop().map(Arc::new);
         }
-        self.reuse_port = self.adopted.is_none();
+        self.reuse_port = self.adopted.is_none() && !self.in_turn;
         Ok(self)
     }
 

@@ -120,6 +120,15 @@ pub trait Kernel: Sealed + fmt::Debug {
     /// The socket is not connected, or the system cannot use it.
     fn adopt(&mut self, socket: ConnectedSocket) -> io::Result<(Self::Stream, PeerAddr)>;
 
+    /// Gives away an accepted stream that is not registered, for another reactor to [`adopt`](Self::adopt).
+    ///
+    /// # Errors
+    ///
+    /// The stream, if it belongs to this system alone.
+    fn release(&mut self, stream: Self::Stream) -> Result<ConnectedSocket, Self::Stream> {
+        Err(stream)
+    }
+
     /// Starts to connect with these options, and registers the stream under `token`. An event follows once the result
     /// is known.
     ///

@@ -20,7 +20,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{
     bind::Bind,
-    connected_socket::ConnectedSocket,
+    connected_socket::{ConnectedSocket, Options},
     endpoint::Endpoint,
     kernel::{Event, Kernel, Randomness, Readiness, Wake, sealed::Sealed},
     poll_source::{Interest, PollSource},
@@ -218,11 +218,24 @@ impl Kernel for System {
 
     fn adopt(&mut self, socket: ConnectedSocket) -> io::Result<(SystemStream, PeerAddr)> {
         let peer = socket.peer_addr()?;
-        socket.0.set_nonblocking(true)?;
-        if peer != PeerAddr::Unix {
-            SocketOptions::default().apply(&SockRef::from(&socket.0))?;
-        }
-        Ok((SystemStream { stream: TcpStream::from_std(socket.0.into()), quickack: false }, peer))
+        let ConnectedSocket { socket, options } = socket;
+        let quickack = match options {
+            Options::Accepted { quickack } => quickack,
+            Options::Default => {
+                socket.set_nonblocking(true)?;
+                if peer != PeerAddr::Unix {
+                    SocketOptions::default().apply(&SockRef::from(&socket))?;
+                }
+                false
+            }
+        };
+        Ok((SystemStream { stream: TcpStream::from_std(socket.into()), quickack }, peer))
+    }
+
+    fn release(&mut self, stream: SystemStream) -> Result<ConnectedSocket, SystemStream> {
+        let SystemStream { stream, quickack } = stream;
+        let socket = Socket::from(std::net::TcpStream::from(stream));
+        Ok(ConnectedSocket { socket, options: Options::Accepted { quickack } })
     }
 
     fn connect(&mut self, to: &Endpoint, options: &SocketOptions, token: usize) -> io::Result<SystemStream> {

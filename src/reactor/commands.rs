@@ -68,6 +68,7 @@ impl<K: Kernel> Reactor<K> {
                 }
                 Command::Wake(id) => self.wake(id),
                 Command::Publications(batch) => self.publish_batch(batch, queued_at, &mut share),
+                Command::Accepted(listener, socket) => self.take_accepted(listener, socket),
                 Command::Worked(key, outcome) => {
                     if let Some(done) = self.hub.works.take(key) {
                         self.call_hub(|hub| done(hub, outcome));
@@ -140,6 +141,7 @@ fn note_command(recording: &mut Recording, command: &Command, is_there: impl Fn(
         Command::Notify(..) | Command::NotifyTopic(..) => other("event"),
         Command::Wake(_) => other("wake-up"),
         Command::Publications(_) => other("publications of another reactor"),
+        Command::Accepted(..) => other("connection that another reactor has accepted"),
         Command::Worked(..) => other("result of a work"),
     };
     recording.note(&record);

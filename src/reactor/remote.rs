@@ -10,12 +10,12 @@ use std::{
 use super::{
     group::{Batch, Group},
     hub::Hub,
-    id::ConnectionId,
+    id::{ConnectionId, ListenerId},
     work::Outcome,
 };
 use crate::{
     error::RemoteError,
-    net::{CommandQueue, PushError},
+    net::{CommandQueue, ConnectedSocket, PushError},
     protocol::{CloseCode, OwnedMessage},
 };
 
@@ -32,6 +32,8 @@ pub(super) enum Command {
     Wake(ConnectionId),
     /// Publications of another reactor of the group.
     Publications(Batch),
+    /// A connection that another reactor of the group has accepted.
+    Accepted(ListenerId, ConnectedSocket),
     /// The result of the work with this key.
     Worked(usize, Outcome),
 }
@@ -58,6 +60,7 @@ impl fmt::Debug for Command {
             Command::Publications(batch) => {
                 write!(formatter, "Publications({} of {})", batch.publications.len(), batch.from)
             }
+            Command::Accepted(listener, _) => write!(formatter, "Accepted({listener})"),
             Command::Worked(key, _) => write!(formatter, "Worked({key})"),
         }
     }

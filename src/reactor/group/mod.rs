@@ -10,6 +10,7 @@ mod hand_on;
 mod place;
 pub(in crate::reactor) mod publication;
 mod shared_listeners;
+pub(in crate::reactor) mod turns;
 
 use std::{
     collections::HashMap,
@@ -20,12 +21,13 @@ use std::{
 };
 
 pub(crate) use self::place::Place;
+pub(super) use self::shared_listeners::Opened;
 use self::{backlog::Backlog, publication::Publication, shared_listeners::SharedListeners};
 use super::{
-    id::ConnectionId,
+    id::{ConnectionId, ListenerId},
     remote::{Command, QueuedCommand, Remote},
 };
-use crate::net::{Bind, CommandQueue};
+use crate::net::{Bind, CommandQueue, ConnectedSocket};
 
 /// The reactors of a group. Shared by their threads.
 #[derive(Debug)]
@@ -112,11 +114,18 @@ impl Membership {
         &mut self,
         bind: Bind,
         open: impl FnOnce(&Bind) -> io::Result<(L, SocketAddr)>,
-    ) -> io::Result<(L, SocketAddr)> {
+    ) -> io::Result<Opened<L>> {
         let count = self.opened.entry(bind.address().to_owned()).or_default();
         let opened = self.group.listeners.open(bind, *count, open)?;
         *count += 1;
         Ok(opened)
+    }
+
+    /// Passes an accepted connection to the listener of another reactor. It is closed if too many wait there.
+    pub(super) fn pass_on(&self, reactor: usize, listener: ListenerId, socket: ConnectedSocket) -> bool {
+        let Some(member) = self.group.members.get(reactor) else { return false };
+        let command = Command::Accepted(listener, socket);
+        member.commands.push(QueuedCommand { command, queued_at: None }).is_ok()
     }
 
     pub(super) fn has_output(&self) -> bool {

@@ -4,10 +4,12 @@ use std::{io, mem, rc::Rc, time::Duration};
 
 use crate::{
     error::ListenError,
-    net::{Bind, Kernel},
+    net::{Bind, ConnectedSocket, Kernel},
     reactor::{
         Reactor,
+        group::{self, turns::Participant},
         hub::Running,
+        id::ListenerId,
         listen::{Listening, Opened, Service},
         recording::Recording,
         share::Share,
@@ -34,11 +36,13 @@ impl<K: Kernel> Reactor<K> {
         let mut open = |bind: &Bind| kernel.bind(bind, token.into());
         let opened = match membership {
             Some(membership) => membership.open_listener(bind.clone(), open),
-            None => open(&bind),
+            None => open(&bind).map(|(socket, addr)| group::Opened { socket: Some(socket), addr, turns: None }),
         };
-        let (socket, addr) =
+        let group::Opened { socket, addr, turns } =
             opened.map_err(|source| ListenError::Bind { address: bind.address().to_owned(), source })?;
-        let id = self.listeners.insert(socket, service, bind.rules);
+        let reactor = self.hub.group_index();
+        let join = |listener| turns.map(|turns| turns.join(reactor, listener));
+        let id = self.listeners.insert(socket, service, bind.rules, join);
         self.hub.note(|recording| recording.on_listening(id.key()));
         log::debug!(target: "ws_reactor::net", "listening on {address}, {addr}");
         Ok(Listening { id, addr })
@@ -104,8 +108,15 @@ impl<K: Kernel> Reactor<K> {
         let mut share = Share::of_long(self.config.accept_budget, ACCEPTS_PER_LOOK);
         while share.take(&self.hub.time_slice) {
             let Some(listener) = self.listeners.ready_mut(key) else { return };
-            let accepted = match self.kernel.accept(&mut listener.socket) {
+            let Some(socket) = &mut listener.socket else { return };
+            let accepted = match self.kernel.accept(socket) {
                 Ok((stream, peer)) => {
+                    let next = listener.participant.as_ref().and_then(Participant::next);
+                    let Some(stream) = self.pass_on(stream, next) else {
+                        self.listeners.on_accepted(key);
+                        continue;
+                    };
+                    let Some(listener) = self.listeners.ready_mut(key) else { return };
                     self.hub.note(|recording| recording.on_accepted(key, peer));
                     let (service, rules) = (Rc::clone(&listener.service), Rc::clone(&listener.rules));
                     let admitted = self.admit(stream, peer, &service, &rules);
@@ -118,6 +129,34 @@ impl<K: Kernel> Reactor<K> {
                 Ok(()) => self.listeners.on_accepted(key),
                 Err(error) => self.on_accept_error(key, &error),
             }
+        }
+    }
+
+    /// Passes a stream to the listener of another reactor. Returns the stream if it is this reactor's turn.
+    fn pass_on(&mut self, stream: K::Stream, next: Option<(usize, ListenerId)>) -> Option<K::Stream> {
+        let (Some((reactor, listener)), Some(membership)) = (next, &self.hub.membership) else { return Some(stream) };
+        match self.kernel.release(stream) {
+            Ok(socket) => {
+                if !membership.pass_on(reactor, listener, socket) {
+                    self.hub.stats.turned_away += 1;
+                }
+                None
+            }
+            Err(stream) => Some(stream),
+        }
+    }
+
+    /// Takes a connection that another reactor of the group has accepted.
+    pub(in crate::reactor) fn take_accepted(&mut self, listener: ListenerId, socket: ConnectedSocket) {
+        let Some((service, rules)) = self.listeners.service(listener) else { return };
+        let taken = match self.kernel.adopt(socket) {
+            Ok((stream, peer)) => self.admit(stream, peer, &service, &rules),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = taken
+            && self.hub.may_warn()
+        {
+            log::warn!(target: "ws_reactor::net", "{listener}: a connection cannot be taken: {error}");
         }
     }
 

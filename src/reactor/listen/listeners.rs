@@ -6,6 +6,7 @@ use slab::Slab;
 
 use crate::net::PeerRules;
 use crate::reactor::{
+    group::turns::Participant,
     id::{IdSource, ListenerId, TimerId},
     listen::Service,
     timer::{task::Task, timers::Timers},
@@ -17,7 +18,10 @@ const MAX_ACCEPT_FAILURES: u32 = 64;
 /// An open listener with its socket.
 pub(in crate::reactor) struct Listener<L> {
     id: ListenerId,
-    pub(in crate::reactor) socket: L,
+    /// `None` if another reactor of the group accepts.
+    pub(in crate::reactor) socket: Option<L>,
+    /// Connections are passed on in turn.
+    pub(in crate::reactor) participant: Option<Participant>,
     pub(in crate::reactor) service: Rc<dyn Service>,
     pub(in crate::reactor) rules: Rc<PeerRules>,
     /// Connections may be waiting in the backlog; no further event reports it.
@@ -59,10 +63,17 @@ impl<L> Listeners<L> {
     }
 
     /// Adds a listener at [`next_key`](Self::next_key).
-    pub(in crate::reactor) fn insert(&mut self, socket: L, service: Rc<dyn Service>, rules: PeerRules) -> ListenerId {
+    /// `join`: adds the listener to those that get connections in turn.
+    pub(in crate::reactor) fn insert(
+        &mut self,
+        socket: Option<L>,
+        service: Rc<dyn Service>,
+        rules: PeerRules,
+        join: impl FnOnce(ListenerId) -> Option<Participant>,
+    ) -> ListenerId {
         let id = self.ids.listener(self.open.vacant_key());
-        let rules = Rc::new(rules);
-        self.open.insert(Listener { id, socket, service, rules, ready: false, parked: None, failures: 0 });
+        let (rules, participant) = (Rc::new(rules), join(id));
+        self.open.insert(Listener { id, socket, participant, service, rules, ready: false, parked: None, failures: 0 });
         id
     }
 
@@ -160,6 +171,12 @@ impl<L> Listeners<L> {
     pub(in crate::reactor) fn unpark_all(&mut self, timers: &mut Timers<Task>) {
         self.open.iter_mut().for_each(|(_, listener)| listener.unpark(timers));
         self.update_accepting();
+    }
+
+    /// The service and the rules of a listener.
+    pub(in crate::reactor) fn service(&self, id: ListenerId) -> Option<(Rc<dyn Service>, Rc<PeerRules>)> {
+        let listener = self.open.get(id.key()).filter(|listener| listener.id == id)?;
+        Some((Rc::clone(&listener.service), Rc::clone(&listener.rules)))
     }
 
     fn get_mut(&mut self, id: ListenerId) -> Option<&mut Listener<L>> {

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::SocketAddr,
     rc::Rc,
     sync::{
@@ -14,7 +14,7 @@ use std::{
 };
 
 use ws_reactor::{
-    BlockingSocket, Callbacks, Client, CloseCode, ConnectionId, Error, Hub, OwnedMessage, Published, Reactor,
+    Bind, BlockingSocket, Callbacks, Client, CloseCode, ConnectionId, Error, Hub, OwnedMessage, Published, Reactor,
     ReactorConfig, ReactorGroup, Remote, Server, SetupError,
 };
 
@@ -29,12 +29,20 @@ struct Running {
 
 impl Running {
     fn start(group: ReactorGroup, server: impl Fn(&mut Reactor) -> Server + Sync + Send + 'static) -> Self {
+        Running::start_at(group, Bind::to("127.0.0.1:0"), server)
+    }
+
+    fn start_at(
+        group: ReactorGroup,
+        bind: Bind,
+        server: impl Fn(&mut Reactor) -> Server + Sync + Send + 'static,
+    ) -> Self {
         let (listening, addresses) = mpsc::channel();
         let (remote, size) = (group.remote(), group.len());
         let thread = thread::spawn(move || {
             group.run(|reactor| {
                 let server = server(reactor);
-                listening.send(reactor.listen("127.0.0.1:0", server)?.addr)?;
+                listening.send(reactor.listen(bind.clone(), server)?.addr)?;
                 Ok(())
             })
         });
@@ -318,6 +326,27 @@ fn first_error_of_a_reactor_ends_all() {
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "no luck");
     let error = fails(2, || panic!("deliberate: a set-up panics"));
     assert_eq!(error.to_string(), "reactor 2 panicked: deliberate: a set-up panics");
+}
+
+#[test]
+fn connections_are_passed_on_in_turn_with_the_rules_of_the_listener() {
+    let bind = Bind::to("127.0.0.1:0").in_turn(true).connections_per_address(8);
+    let group = Running::start_at(ReactorGroup::new(4).unwrap(), bind, |reactor| {
+        let greet = greeting(reactor);
+        Server::new(move |_| greet().on_message(|ws, message| _ = ws.hub().publish("all", message)))
+    });
+    let mut clients: Vec<BlockingSocket> = (0..8).map(|_| BlockingSocket::connect(&group.url("")).unwrap()).collect();
+    let index = |socket: &mut BlockingSocket| socket.receive().unwrap().as_text().unwrap().parse::<usize>().unwrap();
+    let indices: Vec<usize> = clients.iter_mut().map(index).collect();
+    // The order is that in which the reactors were set up.
+    assert_eq!(indices[..4], indices[4..]);
+    assert_eq!(indices[..4].iter().copied().collect::<BTreeSet<_>>().len(), 4);
+    assert!(BlockingSocket::connect(&group.url("")).is_err(), "the ninth connection of the address");
+    clients[0].send("to all").unwrap();
+    for client in &mut clients {
+        assert_eq!(client.receive().unwrap(), OwnedMessage::text("to all"));
+    }
+    group.shut_down();
 }
 
 #[cfg(unix)]
