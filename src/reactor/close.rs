@@ -251,6 +251,7 @@ impl Hub {
         let effect = outbound.state.on(event);
         if effect == Effect::Remove {
             self.end_relays_of(self.outbounds[key].id, &end);
+            self.outbounds[key].set_file(None);
             self.prepare_removal(key, end);
         }
         effect

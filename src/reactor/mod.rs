@@ -33,6 +33,7 @@ mod pools;
 mod recording;
 mod relay;
 mod remote;
+mod send_file;
 mod share;
 mod shutdown;
 mod sim;
@@ -52,7 +53,6 @@ mod work;
 use std::{
     collections::VecDeque,
     fmt, mem,
-    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -61,7 +61,7 @@ use self::{
     connection::{inbounds::Inbounds, reader::Reader},
     dial::dialer::Dialer,
     hub::Running,
-    listen::{Streams, listeners::Listeners},
+    listen::listeners::Listeners,
     recording::Recording,
     remote::QueuedCommand,
     slow_turn::Watch,
@@ -70,7 +70,7 @@ use self::{
 };
 pub use self::{
     config::{OutputLimits, Overflow, PanicPolicy, ReactorConfig, StreamConfig},
-    connection::{outbound::counts::ConnectionStats, relaying::RelayEnded},
+    connection::{file_transfer::FileSent, outbound::counts::ConnectionStats, relaying::RelayEnded},
     dial::reconnect::{Attempt, Reconnect, Retry},
     hub::Hub,
     id::{ConnectionId, ListenerId, SourceId, TimerId},
@@ -103,12 +103,9 @@ pub(crate) use self::{
 };
 #[cfg(any(test, fuzzing, measuring))]
 pub(crate) use self::{id::IdSource, publish::topics::Topics, timer::timers::Timers};
-#[cfg(feature = "tls")]
-use crate::net::tls::TlsAcceptor;
 use crate::{
-    error::{ListenError, PollError},
-    net::{Bind, Event, Kernel, Resolver, System},
-    peer_addr::PeerAddr,
+    error::PollError,
+    net::{Event, Kernel, Resolver, System},
 };
 
 /// A single-threaded event loop whose work between two waits is bounded ([`ReactorConfig`]).
@@ -227,55 +224,6 @@ impl<K: Kernel> Reactor<K> {
             kernel,
             config,
         }
-    }
-
-    /// Opens a listener for raw streams. `factory` creates the handler of each accepted connection from the peer's
-    /// address.
-    ///
-    /// `bind` is an address as text, a [`SocketAddr`](std::net::SocketAddr), or a [`Bind`] with options.
-    ///
-    /// # Errors
-    ///
-    /// [`ListenError::Bind`] if the address cannot be resolved or no socket can be bound to it.
-    pub fn listen_stream<H: StreamHandler + 'static>(
-        &mut self,
-        bind: impl Into<Bind>,
-        factory: impl Fn(PeerAddr) -> H + 'static,
-    ) -> Result<Listening, ListenError> {
-        self.listen_stream_with(bind, StreamConfig::default(), factory)
-    }
-
-    /// As [`listen_stream`](Self::listen_stream), with a configuration for the streams.
-    ///
-    /// # Errors
-    ///
-    /// See [`listen_stream`](Self::listen_stream).
-    pub fn listen_stream_with<H: StreamHandler + 'static>(
-        &mut self,
-        bind: impl Into<Bind>,
-        config: StreamConfig,
-        factory: impl Fn(PeerAddr) -> H + 'static,
-    ) -> Result<Listening, ListenError> {
-        self.open(bind.into(), Rc::new(Streams { factory, config: Rc::new(config), tls: None }))
-    }
-
-    /// As [`listen_stream_with`](Self::listen_stream_with), with TLS on each stream (EventMachine's `start_tls`).
-    ///
-    /// `on_connect` is called right after accept. Output waits until the TLS handshake is done; [`Stream::tls_info`] is
-    /// `None` until then.
-    ///
-    /// # Errors
-    ///
-    /// See [`listen_stream`](Self::listen_stream).
-    #[cfg(feature = "tls")]
-    pub fn listen_stream_over_tls<H: StreamHandler + 'static>(
-        &mut self,
-        bind: impl Into<Bind>,
-        tls: impl Into<TlsAcceptor>,
-        config: StreamConfig,
-        factory: impl Fn(PeerAddr) -> H + 'static,
-    ) -> Result<Listening, ListenError> {
-        self.open(bind.into(), Rc::new(Streams { factory, config: Rc::new(config), tls: Some(tls.into()) }))
     }
 
     /// Runs turns until [`Hub::stop`] or [`Hub::shutdown`] has ended the loop. A loop that has ended can be run again.

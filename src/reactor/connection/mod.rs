@@ -7,6 +7,7 @@ mod compact_addr;
 mod deadlines;
 pub(super) mod encoding;
 pub(super) mod excess;
+pub(super) mod file_transfer;
 pub(super) mod group_excess;
 pub(super) mod inbound;
 pub(super) mod inbounds;

@@ -267,6 +267,7 @@ impl<K: Kernel> Reactor<K> {
                 self.call(key, |handler, stream| handler.on_drain(stream));
             }
             self.hub.resume_relays_to(id);
+            self.hub.continue_file(id);
             if let Some(outbound) = self.hub.outbounds.at_mut(key) {
                 outbound.state.expect_reread();
             }

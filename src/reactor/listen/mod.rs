@@ -7,6 +7,7 @@ pub(super) mod connection_counts;
 pub(super) mod listeners;
 #[cfg(feature = "proxy-protocol")]
 pub(super) mod proxied;
+mod raw_streams;
 
 use std::{fmt, net::SocketAddr, rc::Rc};
 
@@ -31,27 +32,6 @@ pub(crate) trait Service {
     /// Reports an error of a connection that no handler has yet.
     #[cfg_attr(not(feature = "proxy-protocol"), allow(dead_code))]
     fn report(&self, _peer: PeerAddr, _error: &Error) {}
-}
-
-/// Service for raw streams.
-pub(in crate::reactor) struct Streams<F> {
-    pub(in crate::reactor) factory: F,
-    pub(in crate::reactor) config: Rc<StreamConfig>,
-    pub(in crate::reactor) tls: Option<TlsAcceptor>,
-}
-
-impl<F: Fn(PeerAddr) -> H, H: StreamHandler + 'static> Service for Streams<F> {
-    fn stream(&self, peer: PeerAddr) -> Box<dyn StreamHandler> {
-        Box::new((self.factory)(peer))
-    }
-
-    fn config(&self) -> Rc<StreamConfig> {
-        Rc::clone(&self.config)
-    }
-
-    fn tls(&self) -> Option<&TlsAcceptor> {
-        self.tls.as_ref()
-    }
 }
 
 /// An open listener.
@@ -81,23 +61,6 @@ impl fmt::Debug for Opening {
 }
 
 impl Hub {
-    /// Opens a listener for raw streams in the course of this turn, or in the next if it is called late in the turn.
-    /// Then calls `then` with the result.
-    ///
-    /// The result is [`ListenError::Bind`] if the address cannot be resolved or no socket can be bound to it, and
-    /// [`ListenError::ShuttingDown`] if the loop is ending.
-    ///
-    /// See [`Reactor::listen_stream`](crate::Reactor::listen_stream) for the other parameters.
-    pub fn listen_stream<H: StreamHandler + 'static>(
-        &mut self,
-        bind: impl Into<Bind>,
-        factory: impl Fn(PeerAddr) -> H + 'static,
-        then: impl FnOnce(&mut Hub, Result<Listening, ListenError>) + 'static,
-    ) {
-        let config = Rc::default();
-        self.open(bind.into(), Rc::new(Streams { factory, config, tls: None }), Box::new(then));
-    }
-
     pub(crate) fn open(&mut self, bind: Bind, service: Rc<dyn Service>, then: Opened) {
         self.deferred.openings.push(Opening { bind, service, then });
     }

@@ -10,6 +10,7 @@ mod datagrams;
 mod defer;
 mod events;
 mod fairness;
+mod files;
 mod half_open;
 mod hand_over;
 mod ids;

@@ -12,6 +12,7 @@ use crate::{
         connection::{
             closing_timer::ClosingTimer,
             encoding::Encoding,
+            file_transfer::FileTransfer,
             outbound::{Outbound, counts::Counts},
             output_rule::{OutputRule, Passed},
             ping_mark::{PingMark, PingProgress},
@@ -54,6 +55,8 @@ pub(in crate::reactor) struct Cold {
     pub(in crate::reactor) relay: Option<Relay>,
     /// Streams that are relayed to this one.
     pub(in crate::reactor) relay_sources: Vec<ConnectionId>,
+    /// A file that is being sent.
+    pub(in crate::reactor) file: Option<Box<FileTransfer>>,
     /// Counters, if the configuration asks for them.
     pub(in crate::reactor) counts: Option<Box<Counts>>,
 }
@@ -77,6 +80,18 @@ impl Outbound {
 
     pub(in crate::reactor) fn take_relay(&mut self) -> Option<Relay> {
         self.cold.as_mut()?.relay.take()
+    }
+
+    pub(in crate::reactor) fn file_mut(&mut self) -> Option<&mut FileTransfer> {
+        self.cold.as_mut()?.file.as_deref_mut()
+    }
+
+    /// Sets the file that is being sent. Returns the one before.
+    pub(in crate::reactor) fn set_file(&mut self, file: Option<Box<FileTransfer>>) -> Option<Box<FileTransfer>> {
+        match file {
+            Some(_) => mem::replace(&mut self.cold.get_or_insert_default().file, file),
+            None => self.cold.as_mut()?.file.take(),
+        }
     }
 
     pub(in crate::reactor) fn has_relay_sources(&self) -> bool {
