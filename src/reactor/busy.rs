@@ -215,7 +215,7 @@ impl<K: Kernel> Reactor<K> {
     }
 
     fn poll_now(&mut self) -> io::Result<bool> {
-        self.kernel.poll(&mut self.events, Some(Duration::ZERO))?;
+        self.poll(Some(Duration::ZERO))?;
         if self.events.is_empty() {
             return Ok(false);
         }

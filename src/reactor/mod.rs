@@ -149,6 +149,9 @@ pub struct Reactor<K: Kernel = System> {
     hub: Hub,
     reader: Reader,
     events: Vec<Event>,
+    /// The last poll returned as many events as it may: others may be waiting, of which a loop around this one gets no
+    /// further edge.
+    has_more_events: bool,
     /// Commands of other threads, taken out of the command queue.
     commands: VecDeque<QueuedCommand>,
     /// Number of commands executed so far: the place of the next one in the order of all.
@@ -214,6 +217,7 @@ impl<K: Kernel> Reactor<K> {
             hub: Hub::new(&config, place, &mut kernel),
             reader: Reader::new(&config),
             events: Vec::new(),
+            has_more_events: false,
             commands: VecDeque::new(),
             commands_taken: 0,
             ended: kernel.now(),

@@ -29,7 +29,7 @@ impl Reactor<Sim> {
             let due = !stopped && self.next_deadline().is_some_and(|deadline| deadline <= self.kernel.now());
             if stopped {
                 // The network still delivers what was written last.
-                self.kernel.poll(&mut self.events, Some(Duration::ZERO)).map_err(PollError)?;
+                self.poll(Some(Duration::ZERO)).map_err(PollError)?;
             }
             if self.kernel.is_quiet() && !due {
                 return Ok(turn);

@@ -25,8 +25,17 @@ impl<K: Kernel> Reactor<K> {
     /// Waits in the system.
     #[inline]
     pub(super) fn sleep(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.kernel.poll(&mut self.events, timeout)?;
+        self.poll(timeout)?;
         self.hub.now = self.kernel.now();
+        Ok(())
+    }
+
+    /// Takes events from the system.
+    #[inline]
+    pub(super) fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.kernel.poll(&mut self.events, timeout)?;
+        // One event may be that of the waker.
+        self.has_more_events = self.events.len() + 1 >= self.config.events;
         Ok(())
     }
 
@@ -60,14 +69,15 @@ impl<K: Kernel> Reactor<K> {
     pub(super) fn has_work(&self) -> bool {
         let hub = &self.hub;
         !self.events.is_empty()
+            || self.has_more_events
             || !hub.deferred.is_empty()
             || !self.reader.is_idle()
             || !matches!(hub.running, Running::Yes | Running::ShuttingDown)
             || hub.command_queue.is_waiting()
             || self.dialer.has_answers()
             || !self.commands.is_empty()
-            || hub.membership.as_ref().is_some_and(|membership| membership.has_output())
             || self.listeners.are_accepting()
+            || hub.membership.as_ref().is_some_and(|membership| membership.has_output())
     }
 }
 

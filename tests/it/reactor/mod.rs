@@ -8,6 +8,7 @@ mod conflation;
 mod crowds;
 mod datagrams;
 mod defer;
+mod embedding;
 mod events;
 mod fairness;
 mod files;
