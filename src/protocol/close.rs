@@ -31,6 +31,8 @@ pub enum TimeoutKind {
     /// Closing: the peer did not answer the close frame in time after that frame was sent, or closing took more than
     /// 60 s in all.
     Closing,
+    /// Nothing was read from a raw stream or written to it for its idle time-out.
+    Idle,
 }
 
 impl fmt::Display for TimeoutKind {
@@ -44,6 +46,7 @@ impl fmt::Display for TimeoutKind {
             TimeoutKind::Request => "the request took too long",
             TimeoutKind::Pong => "the peer did not answer a ping",
             TimeoutKind::Closing => "the closing handshake timed out",
+            TimeoutKind::Idle => "nothing moved for the idle time-out",
         })
     }
 }

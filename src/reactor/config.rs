@@ -343,12 +343,20 @@ pub struct StreamConfig {
     ///
     /// No attempt follows when this application closed the connection, after close code 1000, or at shutdown.
     pub reconnect: Option<Reconnect>,
+    /// Time after which a raw stream ends on which nothing was read or written, with
+    /// [`TimeoutKind::Idle`](crate::TimeoutKind::Idle) (EventMachine's `comm_inactivity_timeout`). Default `None`:
+    /// never.
+    ///
+    /// It is noticed up to an eighth of the time later. It applies to relayed, paused and half-open streams too, and
+    /// from when the stream is connected. WebSockets and HTTP have time-outs of their own. The bytes that are counted
+    /// for it take about 200 bytes per connection.
+    pub idle_timeout: Option<Duration>,
     /// `true` if a raw stream stays open for output when the peer has ended its side. Default `false`: it is closed
     /// once its output is written.
     ///
-    /// [`StreamHandler::on_end`](crate::StreamHandler::on_end) is called then, and the handler ends the stream; set a
-    /// [deadline](crate::Stream::set_deadline) for a peer that has gone silently. For
-    /// protocols whose clients end their side after the request. [`Hub::end_output`](crate::Hub::end_output) ends this
+    /// [`StreamHandler::on_end`](crate::StreamHandler::on_end) is called then, and the handler ends the stream;
+    /// [`idle_timeout`](Self::idle_timeout) ends it for a peer that has gone silently. For protocols whose clients end
+    /// their side after the request. [`Hub::end_output`](crate::Hub::end_output) ends this
     /// side first, and needs no option.
     pub allow_half_open: bool,
     /// Counters of messages and bytes for each connection. Default `false`: none. See
@@ -371,6 +379,7 @@ impl StreamConfig {
         tls_handshake_timeout: Duration,
         socket: SocketOptions,
         reconnect: Option<Reconnect>,
+        idle_timeout: Option<Duration>,
         allow_half_open: bool,
         connection_stats: bool,
     }
@@ -385,6 +394,7 @@ impl Default for StreamConfig {
             tls_handshake_timeout: Duration::from_secs(10),
             socket: SocketOptions::default(),
             reconnect: None,
+            idle_timeout: None,
             allow_half_open: false,
             connection_stats: false,
         }

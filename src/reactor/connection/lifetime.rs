@@ -85,6 +85,7 @@ impl<K: Kernel> Reactor<K> {
         self.hub.stats.accepted += 1;
         self.call(key, |handler, stream| handler.on_connect(stream));
         self.limit_tls_handshake(key);
+        self.hub.begin_idle(key);
         Ok(id)
     }
 

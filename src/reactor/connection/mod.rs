@@ -9,6 +9,7 @@ pub(super) mod encoding;
 pub(super) mod excess;
 pub(super) mod file_transfer;
 pub(super) mod group_excess;
+mod idle;
 pub(super) mod inbound;
 pub(super) mod inbounds;
 mod lifetime;

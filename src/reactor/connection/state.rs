@@ -28,8 +28,8 @@
 //! | Ended                     | Closed      | Closed      | Closed    | Closed    | Closed      | -      |
 //!
 //! A raw stream that allows it may be open in one direction only: then one side has ended, and the phase is still Open.
-//! `HalfWritten` shuts our side down. No timer runs meanwhile but that of waiting output: how long the peer may be
-//! silent is for the application to say, by a deadline.
+//! `HalfWritten` shuts our side down. No timer runs meanwhile but that of waiting output, and the idle time-out if
+//! there is one.
 //!
 //! # Timers
 //!
@@ -43,6 +43,7 @@
 //! | opening, client   | 30 s    | dialing                  | nothing                |                     | 30 s   |
 //! | refusal, client   | 1 s     | the response head        | nothing                |                     | 1 s    |
 //! | TLS handshake, raw| 10 s    | accept, or `start_tls`   | nothing                |                     | 10 s   |
+//! | idle, raw         | off     | the stream is connected  | a byte, either way     |                     |        |
 //! | PROXY header      | 10 s    | accept                   | nothing                |                     | 10 s   |
 //! | opening, server   | 10 s    | accept                   | nothing                |                     | 10 s   |
 //! | head, server      | 10 s    | its first byte           | nothing                |                     | 10 s   |
@@ -71,6 +72,7 @@
 //! | opening, client   | 1006, `Timeout(…)` with the step that was not finished: `Resolving` to `Opening`              |
 //! | refusal, client   | 1006, `Refused`: the body is cut off                                                         |
 //! | TLS handshake, raw| `Timeout(Securing)`                                                                          |
+//! | idle, raw         | `Timeout(Idle)`                                                                              |
 //! | PROXY header      | none; `Server::on_error` gets `Timeout(Opening)` if a header has begun                       |
 //! | opening, server   | 408 or 503 if a request has begun; `Server::on_error` gets `Timeout(Opening)`                |
 //! | head, server      | 408; `Server::on_error` gets `Timeout(Request)`                                              |

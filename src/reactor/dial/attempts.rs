@@ -266,6 +266,7 @@ impl<K: Kernel> Reactor<K> {
         if self.hub.outbounds[key].encoding == Encoding::Raw {
             self.hub.on_dialed_open(id);
         }
+        self.hub.begin_idle(key);
         self.call(key, |handler, stream| handler.on_connect(stream));
     }
 

@@ -74,17 +74,19 @@ impl<K: Kernel> Reactor<K> {
             }
             return;
         }
+        if let Task::Idle(_) = task {
+            return self.check_idle(timer);
+        }
         match self.hub.timers.cancel(timer) {
             Some(Task::Deadline(id)) => self.check_deadlines(id),
             Some(Task::Connection(id)) => self.fire_connection_timer(id, timer),
-            Some(Task::ConnectionInterval(_)) => {}
             Some(Task::Once(Some(call))) => drop(self.call_hub(call)),
             Some(Task::Listener(id)) => self.listeners.unpark(id),
             Some(Task::Dial(id)) => self.begin_dial(id),
             Some(Task::NextAddress(id)) => self.try_next_address(id),
             Some(Task::Trim) => self.run_trim_pass(),
             Some(Task::EndShutdown) => self.hub.running = Running::Stopping,
-            Some(Task::Once(None) | Task::Periodic(_)) | None => {}
+            Some(Task::Once(None) | Task::Periodic(_) | Task::ConnectionInterval(_) | Task::Idle(_)) | None => {}
         }
     }
 

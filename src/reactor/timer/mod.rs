@@ -1,6 +1,7 @@
 //! Timers and ticks: the queue of timers, what each of them does, and firing those that are due.
 
 mod fire;
+pub(super) mod idle;
 pub(super) mod task;
 pub(super) mod timers;
 

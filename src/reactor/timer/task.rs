@@ -8,7 +8,7 @@ use std::{
 use crate::reactor::{
     hub::Hub,
     id::{ConnectionId, ListenerId, TimerId},
-    timer::later,
+    timer::{idle::Idle, later},
 };
 
 /// A function that the loop calls once.
@@ -25,6 +25,8 @@ pub(in crate::reactor) enum Task {
     Connection(ConnectionId),
     /// Call `on_timer` of a connection repeatedly.
     ConnectionInterval(Box<ConnectionInterval>),
+    /// Look whether something has moved on a raw stream.
+    Idle(Box<Idle>),
     Once(Option<Tick>),
     Periodic(Box<Interval>),
     /// Accept again on a parked listener.
@@ -77,6 +79,7 @@ impl fmt::Debug for Task {
             Task::Deadline(_) => "Deadline",
             Task::Connection(_) => "Connection",
             Task::ConnectionInterval(_) => "ConnectionInterval",
+            Task::Idle(_) => "Idle",
             Task::Once(_) => "Once",
             Task::Periodic(_) => "Periodic",
             Task::Listener(_) => "Listener",
@@ -162,7 +165,7 @@ impl Hub {
         self.insert_connection_timer(id, next, Task::ConnectionInterval(interval))
     }
 
-    fn insert_connection_timer(&mut self, id: ConnectionId, at: Instant, task: Task) -> TimerId {
+    pub(in crate::reactor) fn insert_connection_timer(&mut self, id: ConnectionId, at: Instant, task: Task) -> TimerId {
         let timer = self.timers.insert(at, task);
         match self.outbounds.get_mut(id) {
             Some(outbound) => outbound.timers_mut().push(timer),

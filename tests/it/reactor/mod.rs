@@ -14,6 +14,7 @@ mod fairness;
 mod files;
 mod half_open;
 mod hand_over;
+mod idle;
 mod ids;
 mod latencies;
 mod latest;

@@ -62,9 +62,9 @@ impl Outbound {
         self.cold.as_mut()?.counts.as_deref_mut()
     }
 
-    /// Starts to count, if the configuration asks for counters.
+    /// Starts to count, if the configuration asks for counters or needs them.
     pub(in crate::reactor) fn begin_counts(&mut self) {
-        if self.config.connection_stats {
+        if self.config.connection_stats || self.config.idle_timeout.is_some() {
             self.counted = true;
             self.cold.get_or_insert_default().counts = Some(Box::default());
         }
@@ -81,7 +81,16 @@ impl Outbound {
 
     /// The counters. `None` unless the configuration asks for them.
     pub(in crate::reactor) fn connection_stats(&self) -> Option<ConnectionStats> {
+        if !self.config.connection_stats {
+            return None;
+        }
         Some(self.cold.as_ref()?.counts.as_ref()?.stats)
+    }
+
+    /// Bytes read and written, if they are counted.
+    pub(in crate::reactor) fn bytes_moved(&self) -> u64 {
+        let counts = self.cold.as_ref().and_then(|cold| cold.counts.as_ref());
+        counts.map_or(0, |counts| counts.stats.bytes_in + counts.stats.bytes_out)
     }
 
     /// Counts a received message.
