@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "affinity")]
+use crate::net::affinity;
 use crate::{
     error::PollError,
     net::{Kernel, System, sim::Sim},
@@ -121,7 +123,9 @@ impl ReactorGroup {
     /// last. The numbers are those of the system, from 0. Default: the system chooses.
     ///
     /// The calling thread of [`run`](Self::run), which is that of the first reactor, stays on its core afterwards. A
-    /// core that the process may not use ends the group with an error.
+    /// core that the process may not use ends the group with an error. The threads of
+    /// [`Hub::defer`](crate::Hub::defer) run on all cores; on Linux, a thread or child process that a handler starts
+    /// stays on the core of its reactor.
     #[cfg(feature = "affinity")]
     #[must_use]
     pub fn pin_to_cores(mut self, cores: impl IntoIterator<Item = usize>) -> Self {
@@ -204,16 +208,11 @@ impl<S: Fn(&mut Reactor) -> Result<(), SetupError> + Sync> Run<S> {
 }
 
 /// Keeps the thread on a core.
-#[cfg(feature = "affinity")]
 fn pin(core: usize) -> Result<(), GroupErrorKind> {
-    match core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
-        true => Ok(()),
-        false => Err(GroupErrorKind::Core(core)),
+    #[cfg(feature = "affinity")]
+    if affinity::pin(core) {
+        return Ok(());
     }
-}
-
-#[cfg(not(feature = "affinity"))]
-fn pin(core: usize) -> Result<(), GroupErrorKind> {
     Err(GroupErrorKind::Core(core))
 }
 

@@ -4,6 +4,8 @@
 //! clock and randomness. Production uses [`System`], made of mio and sockets. Tests use [`sim::Sim`], which is seeded
 //! and whose time is moved by hand.
 
+#[cfg(feature = "affinity")]
+pub(crate) mod affinity;
 mod bind;
 mod block_list;
 mod command_queue;
@@ -50,6 +52,8 @@ pub use connected_socket::ConnectedSocket;
 pub use endpoint::Endpoint;
 pub(crate) use endpoint::scoped_address;
 pub use kernel::{Event, Kernel, Randomness, Readiness, Wake};
+#[cfg(all(target_os = "linux", feature = "signals"))]
+pub(crate) use poll_source::DescriptorSource;
 pub(crate) use poll_source::UdpSocket;
 pub use poll_source::{Interest, PollSource};
 #[cfg(all(unix, feature = "signals"))]

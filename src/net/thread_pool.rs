@@ -87,6 +87,8 @@ impl Shared {
 
     /// Does jobs until none arrives for a while.
     fn work(&self) {
+        #[cfg(feature = "affinity")]
+        super::affinity::unpin();
         while let Some(job) = self.next() {
             // A panic was logged by the hook of the program. It must not cost the pool a thread.
             let _ = catch_unwind(AssertUnwindSafe(job));

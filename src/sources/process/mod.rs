@@ -1,5 +1,6 @@
 //! Child processes: their output, their input, and their end, on the loop.
 
+mod end_notice;
 mod lines;
 mod running;
 mod watcher;
@@ -11,6 +12,7 @@ use std::{
 };
 
 use self::{
+    end_notice::EndNotice,
     running::Running,
     watcher::{Order, Watcher},
 };
@@ -100,6 +102,9 @@ pub struct ProcessConfig {
     /// has panicked, or the reactor was dropped. Default `false`: its input and output are closed, and a thread waits
     /// for its end.
     pub kill_on_drop: bool,
+    /// `true` if the standard error is that of this program (EventMachine's behaviour). Default `false`: it is
+    /// delivered.
+    pub inherit_stderr: bool,
 }
 
 impl Default for ProcessConfig {
@@ -110,6 +115,7 @@ impl Default for ProcessConfig {
             read_budget_bytes: 256 * 1024,
             stdin_bytes: 1024 * 1024,
             kill_on_drop: false,
+            inherit_stderr: false,
         }
     }
 }
@@ -126,6 +132,7 @@ impl ProcessConfig {
         read_budget_bytes: usize,
         stdin_bytes: usize,
         kill_on_drop: bool,
+        inherit_stderr: bool,
     }
 }
 
@@ -202,8 +209,9 @@ impl Hub {
     /// Starts a child process with pipes for its input and outputs. The handler is called from this turn or the next
     /// on.
     ///
-    /// The command's own `stdin`, `stdout` and `stderr` are replaced. The signal SIGCHLD is handled from the first
-    /// process on; other code of the program that waits for any child (`waitpid(-1)`) takes the exit status away.
+    /// The command's own `stdin`, `stdout` and `stderr` are replaced. On Linux before 5.3 and on other systems the
+    /// signal SIGCHLD is handled from the first process on. Other code of the program that waits for any child
+    /// (`waitpid(-1)`) takes the exit status away.
     ///
     /// # Errors
     ///
@@ -216,7 +224,7 @@ impl Hub {
         handler: impl ProcessHandler + 'static,
     ) -> io::Result<SourceId> {
         self.check_sources_are_watched()?;
-        let running = Running::start(command, &config)?;
+        let running = Running::start(command, &config, EndNotice::new()?)?;
         let watcher = Watcher::new(handler, config.read_budget_bytes);
         Ok(self.register(running, Interest::READABLE, watcher))
     }
@@ -261,8 +269,46 @@ impl<K: Kernel> Reactor<K> {
         handler: impl ProcessHandler + 'static,
     ) -> io::Result<SourceId> {
         self.hub().check_sources_are_watched()?;
-        let running = Running::start(command, &config)?;
+        let running = Running::start(command, &config, EndNotice::new()?)?;
         let watcher = Watcher::new(handler, config.read_budget_bytes);
         self.register(running, Interest::READABLE, watcher)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{cell::RefCell, rc::Rc};
+
+    use super::*;
+
+    struct Ends(Rc<RefCell<Vec<Option<i32>>>>);
+
+    impl ProcessHandler for Ends {
+        fn on_exit(&mut self, process: &mut Process<'_>, status: ExitStatus) {
+            self.0.borrow_mut().push(status.code());
+            if self.0.borrow().len() == 3 {
+                process.hub().stop();
+            }
+        }
+    }
+
+    #[test]
+    fn ends_are_noticed_by_signals_where_processes_have_no_descriptors() {
+        let (mut reactor, ends) = (Reactor::new().unwrap(), Rc::default());
+        for code in 0..3 {
+            let mut command = Command::new("sh");
+            command.args(["-c", &format!("read line; exit {code}")]);
+            let (config, notice) = (ProcessConfig::new(), EndNotice::by_signals().unwrap());
+            let running = Running::start(command, &config, notice).unwrap();
+            let watcher = Watcher::new(Ends(Rc::clone(&ends)), config.read_budget_bytes);
+            let id = reactor.register(running, Interest::READABLE, watcher).unwrap();
+            reactor.hub().write_stdin(id, b"line\n");
+        }
+        reactor.run().unwrap();
+        let mut ends = ends.take();
+        ends.sort_unstable();
+        assert_eq!(ends, [Some(0), Some(1), Some(2)]);
     }
 }

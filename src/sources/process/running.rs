@@ -7,10 +7,7 @@ use std::{
     thread,
 };
 
-use signal_hook::consts::SIGCHLD;
-use signal_hook_mio::v1_0::Signals;
-
-use super::{Output, ProcessConfig, lines::Lines};
+use super::{Output, ProcessConfig, end_notice::EndNotice, lines::Lines};
 use crate::{
     net::{Interest, PollSource, PollToken, Registry, pipe},
     send_status::SendStatus,
@@ -23,7 +20,7 @@ const REAPER_STACK_BYTES: usize = 64 * 1024;
 pub(super) struct Running {
     /// `None` while this is dropped.
     child: Option<Child>,
-    signals: Signals,
+    end_notice: EndNotice,
     pub(super) input: Input,
     pub(super) outputs: [Option<Piped>; 2],
     pub(super) is_paused: bool,
@@ -155,13 +152,12 @@ impl Input {
 
 impl Running {
     /// Starts a process.
-    pub(super) fn start(mut command: Command, config: &ProcessConfig) -> io::Result<Self> {
-        // Before the process, whose end could be missed otherwise.
-        let signals = Signals::new([SIGCHLD])?;
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    pub(super) fn start(mut command: Command, config: &ProcessConfig, end_notice: EndNotice) -> io::Result<Self> {
+        let stderr = if config.inherit_stderr { Stdio::inherit() } else { Stdio::piped() };
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr).spawn()?;
         let mut running = Running {
             child: Some(child),
-            signals,
+            end_notice,
             input: Input {
                 pipe: None,
                 waiting: VecDeque::new(),
@@ -178,6 +174,9 @@ impl Running {
             kill_on_drop: config.kill_on_drop,
         };
         // From here on, an error ends the process.
+        if let Some(child) = &running.child {
+            running.end_notice.watch(child)?;
+        }
         running.open_pipes(config)?;
         Ok(running)
     }
@@ -206,7 +205,7 @@ impl Running {
     ///
     /// Other code has taken the exit status.
     pub(super) fn look_for_end(&mut self) -> io::Result<()> {
-        if self.status.is_none() && self.signals.pending().count() > 0 {
+        if self.status.is_none() && self.end_notice.may_have_ended() {
             let ended = self.child.as_mut().map_or(Ok(None), Child::try_wait);
             self.status = ended.inspect_err(|_| self.is_reaped = true)?;
             if self.status.is_some() {
@@ -232,7 +231,7 @@ impl Running {
 
 impl PollSource for Running {
     fn register(&mut self, registry: &Registry, token: PollToken, _: Interest) -> io::Result<()> {
-        self.signals.register(registry, token, Interest::READABLE)?;
+        self.end_notice.register(registry, token, Interest::READABLE)?;
         for output in self.outputs.iter_mut().flatten() {
             output.pipe.register(registry, token, Interest::READABLE)?;
         }
@@ -247,7 +246,7 @@ impl PollSource for Running {
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.signals.deregister(registry)?;
+        self.end_notice.deregister(registry)?;
         for output in self.outputs.iter_mut().flatten() {
             output.pipe.deregister(registry)?;
         }

@@ -274,3 +274,15 @@ fn output_of_a_process_that_outlives_its_parent_does_not_keep_the_exit_back() {
     turn_until(&mut reactor, || notes.status.get().is_some());
     assert_eq!(notes.status.get().and_then(|status| status.code()), Some(3));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn standard_error_is_that_of_the_program_if_asked_for() {
+    let (mut reactor, notes) = (Reactor::new().unwrap(), Notes::default());
+    let config = ProcessConfig::new().inherit_stderr(true);
+    reactor.spawn(shell("readlink /proc/$$/fd/2"), config, notes.handler()).unwrap();
+    turn_until(&mut reactor, || notes.status.get().is_some());
+    let own = std::fs::read_link("/proc/self/fd/2").unwrap();
+    assert_eq!(notes.lines(Output::Stdout), [own.to_str().unwrap()]);
+    assert!(notes.lines(Output::Stderr).is_empty());
+}
