@@ -143,7 +143,8 @@ fn publish_stats() -> impl FnMut(&mut Hub) {
             move |hub, answers| {
                 let stats: Stats = answers.iter().map(|(stats, _)| *stats).sum();
                 let messages = stats.messages_in + stats.messages_out;
-                let since = messages - before.replace(messages);
+                // A reactor that does not answer is missing in the sum.
+                let since = messages.saturating_sub(before.replace(messages));
                 if answers.iter().any(|(_, subscribers)| *subscribers > 0) {
                     hub.publish("stats", format!("{{\"connections\":{},\"messages\":{since}}}", stats.connections));
                 }

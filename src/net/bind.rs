@@ -158,7 +158,7 @@ impl Bind {
     /// system distributes them (`SO_REUSEPORT`), unevenly if they are few. No effect outside of a group.
     ///
     /// One reactor, the first that opens the listener, accepts all connections and passes them on. When it closes the
-    /// listener, no reactor gets connections. For few connections that live long, and for systems other than Linux,
+    /// listener, no reactor gets connections until it opens it again. For few connections that live long, and for systems other than Linux,
     /// whose `SO_REUSEPORT` distributes nothing.
     pub fn in_turn(mut self, in_turn: bool) -> Self {
         self.in_turn = in_turn;
@@ -217,13 +217,35 @@ impl Bind {
         &self.address
     }
 
+    /// What the reactors of a group have in common that listen at the same place.
+    pub(crate) fn shared_name(&self) -> String {
+        match &self.adopted {
+            Some(socket) => format!("the socket {:p}", Arc::as_ptr(socket)),
+            None => self.address.clone(),
+        }
+    }
+
     /// The listener as the first reactor of a group opens it: on TCP with a port that others can share, while a Unix
     /// socket is shared itself.
+    ///
+    /// # Errors
+    ///
+    /// Another process, or another group, listens at the port, and this one was not asked to share it.
     pub(crate) fn shareable(mut self) -> io::Result<Self> {
-        if self.address.starts_with("unix:") && self.adopted.is_none() {
-            self.adopted = self.open()?.pop().map(Arc::new);
+        if self.adopted.is_some() || self.in_turn {
+            return Ok(self);
         }
-        self.reuse_port = self.adopted.is_none() && !self.in_turn;
+        if self.address.starts_with("unix:") {
+            self.adopted = self.open()?.pop().map(Arc::new);
+        } else if !self.reuse_port {
+            for address in self.addresses()? {
+                match self.bound_to(address) {
+                    Err(error) if !is_absent(&error) => return Err(error),
+                    _ => {}
+                }
+            }
+            self.reuse_port = true;
+        }
         Ok(self)
     }
 
@@ -311,6 +333,13 @@ impl Bind {
     }
 
     fn open_at(&self, address: SocketAddr) -> io::Result<Socket> {
+        let socket = self.bound_to(address)?;
+        socket.listen(self.backlog)?;
+        Ok(socket)
+    }
+
+    /// A socket that has the address and the options, and does not listen.
+    fn bound_to(&self, address: SocketAddr) -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         if address.is_ipv6() {
             socket.set_only_v6(self.only_v6)?;
@@ -325,7 +354,6 @@ impl Bind {
         self.socket.apply(&(&socket).into())?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
-        socket.listen(self.backlog)?;
         Ok(socket)
     }
 }

@@ -50,6 +50,15 @@ pub(crate) enum PushError {
     Closed,
 }
 
+impl<T> Items<T> {
+    fn check(&self, capacity: usize) -> Result<(), PushError> {
+        if self.closed {
+            return Err(PushError::Closed);
+        }
+        if self.queue.len() >= capacity { Err(PushError::Full) } else { Ok(()) }
+    }
+}
+
 impl<T> CommandQueue<T> {
     /// A queue for at most `capacity` items.
     pub(crate) fn new(capacity: usize, waker: Arc<dyn Wake>) -> Self {
@@ -110,6 +119,11 @@ impl<T> CommandQueue<T> {
         drop(unread);
     }
 
+    /// Returns `Ok` if an item would be accepted now.
+    pub(crate) fn check(&self) -> Result<(), PushError> {
+        self.lock().check(self.capacity)
+    }
+
     /// Adds an item, and wakes the reactor for the first of a batch.
     pub(crate) fn push(&self, item: T) -> Result<(), PushError> {
         self.push_within(self.capacity, item)
@@ -122,12 +136,7 @@ impl<T> CommandQueue<T> {
 
     fn push_within(&self, capacity: usize, item: T) -> Result<(), PushError> {
         let mut items = self.lock();
-        if items.closed {
-            return Err(PushError::Closed);
-        }
-        if items.queue.len() >= capacity {
-            return Err(PushError::Full);
-        }
+        items.check(capacity)?;
         items.queue.push(item);
         self.pushed.fetch_add(1, Ordering::Relaxed);
         let first = !self.waiting.swap(true, Ordering::Release);
@@ -217,7 +226,7 @@ mod tests {
 }
 
 /// Every interleaving of the threads, with up to four preemptions where there are too many: `RUSTFLAGS="--cfg loom"
-/// cargo test --lib command_queue`.
+/// cargo test --lib model`.
 #[cfg(all(test, loom))]
 mod model {
     use std::io;

@@ -73,6 +73,9 @@ pub trait Kernel: Sealed + fmt::Debug {
     /// `true` if a read shorter than the buffer has drained the socket, so that the next byte brings an event.
     const SHORT_READ_DRAINS: bool;
 
+    /// `true` if several reactors can listen at one address.
+    const SHARES_ADDRESSES: bool = false;
+
     /// `true` if [`watch`](Self::watch) works.
     const WATCHES_SOURCES: bool = false;
 

@@ -157,6 +157,7 @@ impl Kernel for System {
     // True for epoll by epoll(7), question 9, and for kqueue. On Windows mio watches again only after WouldBlock.
     const SHORT_READ_DRAINS: bool = cfg!(unix);
 
+    const SHARES_ADDRESSES: bool = true;
     const WATCHES_SOURCES: bool = true;
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {

@@ -1,12 +1,12 @@
 //! Commands of other threads.
 
-use std::{mem, time::Instant};
+use std::mem;
 
 use super::{
     Reactor,
     connection::outbound::Outbound,
     events::Wakeup,
-    group::Batch,
+    group::{Batch, publication::Handed},
     id::ConnectionId,
     recording::Recording,
     remote::{Command, QueuedCommand},
@@ -61,14 +61,23 @@ impl<K: Kernel> Reactor<K> {
                 Command::Run(call) | Command::RunFor(_, call) => drop(self.call_hub(call)),
                 Command::Send(id, message) => drop(self.hub.send(id, message)),
                 Command::Publish(topic, message) => drop(self.hub.publish(&topic, message)),
+                Command::PublishShared(publication) => self.hub.publish_passed_to_all(&publication),
+                Command::PublishSequenced(publication) => drop(self.hub.publish_in_group(*publication)),
                 Command::Close(id, code, reason) => drop(self.hub.close(id, code, &reason)),
                 Command::Notify(id, event) => drop(self.hub.notify_boxed(id, event)),
                 Command::NotifyTopic(topic, event) => {
                     self.hub.notify_topic_sent(&topic, &event);
                 }
                 Command::Wake(id) => self.wake(id),
-                Command::Publications(batch) => self.publish_batch(batch, queued_at, &mut share),
+                Command::Publications(batch) => {
+                    if !self.publish_batch(batch, &mut share) {
+                        return;
+                    }
+                }
                 Command::Accepted(listener, socket) => self.take_accepted(listener, socket),
+                Command::Answered(key, answers) => {
+                    self.call_hub(|hub| hub.deliver_answers(key, answers));
+                }
                 Command::Worked(key, outcome) => {
                     if let Some(done) = self.hub.works.take(key) {
                         self.call_hub(|hub| done(hub, outcome));
@@ -78,22 +87,28 @@ impl<K: Kernel> Reactor<K> {
         }
     }
 
-    /// Publishes messages of another reactor of the group, within the budget.
-    fn publish_batch(&mut self, mut batch: Batch, queued_at: Option<Instant>, share: &mut Share) {
-        while let Some(publication) = batch.publications.next() {
-            if let Some(membership) = &self.hub.membership {
-                membership.delivered(batch.from, publication.cost());
+    /// Publishes messages of another reactor of the group, within the budget. Returns `false` if some are left.
+    fn publish_batch(&mut self, mut batch: Batch, share: &mut Share) -> bool {
+        while let Some(item) = batch.items.next() {
+            match item {
+                Handed::Publication(publication) => {
+                    if let Some(membership) = &self.hub.membership {
+                        membership.delivered(batch.from, publication.cost());
+                    }
+                    self.hub.publish_handed_on(publication);
+                }
+                Handed::History(change) => self.hub.follow_history(&change),
             }
-            self.hub.publish_handed_on(publication);
-            if batch.publications.as_slice().is_empty() {
-                return;
-            }
-            if self.hub.deliveries_left == 0 || !share.take(&self.hub.time_slice) {
+            let is_done = batch.items.as_slice().is_empty();
+            if !is_done && (self.hub.deliveries_left == 0 || !share.take(&self.hub.time_slice)) {
                 self.commands_taken -= 1;
-                self.commands.push_front(QueuedCommand { command: Command::Publications(batch), queued_at });
-                return;
+                // The delay is recorded already.
+                let rest = QueuedCommand { command: Command::Publications(batch), queued_at: None };
+                self.commands.push_front(rest);
+                return false;
             }
         }
+        true
     }
 
     /// Returns `true` if the command was meant for a connection that has ended, of a client that has connected again
@@ -120,6 +135,10 @@ fn note_command(recording: &mut Recording, command: &Command, is_there: impl Fn(
         return;
     }
     let other = |name: &str| Record::Other { name: name.to_owned() };
+    let publish = |topic: &str, message: &OwnedMessage| {
+        let (is_text, payload) = parts(message);
+        Record::Publish { topic: topic.to_owned(), is_text, payload }
+    };
     let record = match command {
         Command::Send(id, _) | Command::Close(id, ..) if !is_there(*id) => {
             other("command for a connection that has ended")
@@ -128,10 +147,9 @@ fn note_command(recording: &mut Recording, command: &Command, is_there: impl Fn(
             let (is_text, payload) = parts(message);
             Record::Send { stream, is_text, payload }
         }),
-        Command::Publish(topic, message) => {
-            let (is_text, payload) = parts(message);
-            Record::Publish { topic: topic.clone(), is_text, payload }
-        }
+        Command::Publish(topic, message) => publish(topic, message),
+        Command::PublishShared(publication) => publish(&publication.topic, &publication.message),
+        Command::PublishSequenced(publication) => publish(&publication.topic, &publication.message),
         Command::Close(id, code, reason) => recording.of_connection(*id, "close", |stream| Record::Close {
             stream,
             code: (*code).into(),
@@ -142,6 +160,7 @@ fn note_command(recording: &mut Recording, command: &Command, is_there: impl Fn(
         Command::Wake(_) => other("wake-up"),
         Command::Publications(_) => other("publications of another reactor"),
         Command::Accepted(..) => other("connection that another reactor has accepted"),
+        Command::Answered(..) => other("answers of the reactors"),
         Command::Worked(..) => other("result of a work"),
     };
     recording.note(&record);

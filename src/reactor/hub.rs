@@ -21,8 +21,8 @@ use super::{
         state::Phase,
     },
     deferred::Deferred,
-    group::{Membership, Place},
-    id::{ConnectionId, ListenerId},
+    group::{Asks, Membership, Place},
+    id::{ConnectionId, ListenerId, TimerId},
     latency::Latencies,
     listen::{admission::Pending, connection_counts::ConnectionCounts},
     pools::Pools,
@@ -106,12 +106,16 @@ pub struct Hub {
     pub(super) deliveries_left: usize,
     pub(super) excess: Excess,
     pub(super) running: Running,
+    /// Timer that ends a graceful shutdown.
+    pub(super) shutdown_timer: Option<TimerId>,
     /// Called when the loop has ended, the last one first.
     pub(super) shutdown_hooks: Vec<Tick>,
     /// Commands of other threads.
     pub(super) command_queue: Arc<CommandQueue<QueuedCommand>>,
     /// `None` outside of a group.
     pub(super) membership: Option<Box<Membership>>,
+    /// Receivers of answers of the group.
+    pub(super) asks: Asks,
     /// Unfinished handshakes of clients.
     pub(super) pending: Pending,
     pub(super) connection_counts: ConnectionCounts,
@@ -145,9 +149,11 @@ impl Hub {
             deliveries_left: 0,
             excess: Excess::new(config.excess_output_bytes, place.counts.excess),
             running: Running::Yes,
+            shutdown_timer: None,
             shutdown_hooks: Vec::new(),
-            command_queue: place.commands,
+            command_queue: place.commands.take(),
             membership: place.membership,
+            asks: Asks::default(),
             pending: Pending::new(place.counts.pending),
             connection_counts: ConnectionCounts::new(place.counts.networks),
             warned: None,

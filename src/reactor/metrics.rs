@@ -48,6 +48,7 @@ impl Stats {
             counter("bytes_out", "Bytes written.", self.bytes_out),
             counter("dropped", "Messages not queued because of a limit.", self.dropped),
             counter("conflated", "Messages replaced by a later one.", self.conflated),
+            counter("group_refused", "Messages that another reactor does not get.", self.group_refused),
             counter("turns", "Turns of the loop.", self.turns),
         ]
     }

@@ -160,8 +160,6 @@ pub struct Reactor<K: Kernel = System> {
     ended: Instant,
     /// Callback and threshold of `on_slow_turn`.
     watch: Option<Watch>,
-    /// Timer that ends a graceful shutdown.
-    shutdown_timer: Option<TimerId>,
     trim: Trim,
     direct: DirectRead,
     config: ReactorConfig,
@@ -222,7 +220,6 @@ impl<K: Kernel> Reactor<K> {
             commands_taken: 0,
             ended: kernel.now(),
             watch: None,
-            shutdown_timer: None,
             trim: Trim::default(),
             direct: DirectRead::default(),
             kernel,

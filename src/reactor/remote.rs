@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::{
-    group::{Batch, Group},
+    group::{
+        Batch, Group,
+        publication::{Manner, Publication},
+    },
     hub::Hub,
     id::{ConnectionId, ListenerId},
     work::Outcome,
@@ -26,6 +29,10 @@ pub(super) enum Command {
     RunFor(ConnectionId, Box<dyn FnOnce(&mut Hub) + Send>),
     Send(ConnectionId, OwnedMessage),
     Publish(String, OwnedMessage),
+    /// A message for the subscribers on this reactor. All reactors of the group have this command.
+    PublishShared(Arc<Publication>),
+    /// A message for a topic with a history. The sequencer of the group has this command.
+    PublishSequenced(Box<Publication>),
     Close(ConnectionId, CloseCode, String),
     Notify(ConnectionId, Box<dyn Any + Send>),
     NotifyTopic(String, Arc<dyn Any + Send + Sync>),
@@ -36,6 +43,8 @@ pub(super) enum Command {
     Accepted(ListenerId, ConnectedSocket),
     /// The result of the work with this key.
     Worked(usize, Outcome),
+    /// The answers of the reactors of the group to what was asked under this key.
+    Answered(usize, Box<dyn Any + Send>),
 }
 
 /// A command in the queue.
@@ -53,14 +62,17 @@ impl fmt::Debug for Command {
             Command::RunFor(id, _) => write!(formatter, "RunFor({id})"),
             Command::Send(id, _) => write!(formatter, "Send({id})"),
             Command::Publish(topic, _) => write!(formatter, "Publish({topic:?})"),
+            Command::PublishShared(publication) => write!(formatter, "PublishShared({:?})", publication.topic),
+            Command::PublishSequenced(publication) => write!(formatter, "PublishSequenced({:?})", publication.topic),
             Command::Close(id, code, _) => write!(formatter, "Close({id}, {code})"),
             Command::Notify(id, _) => write!(formatter, "Notify({id})"),
             Command::NotifyTopic(topic, _) => write!(formatter, "NotifyTopic({topic:?})"),
             Command::Wake(id) => write!(formatter, "Wake({id})"),
             Command::Publications(batch) => {
-                write!(formatter, "Publications({} of {})", batch.publications.len(), batch.from)
+                write!(formatter, "Publications({} of {})", batch.items.len(), batch.from)
             }
             Command::Accepted(listener, _) => write!(formatter, "Accepted({listener})"),
+            Command::Answered(key, _) => write!(formatter, "Answered({key})"),
             Command::Worked(key, _) => write!(formatter, "Worked({key})"),
         }
     }
@@ -73,6 +85,10 @@ impl fmt::Debug for Command {
 /// result of its execution is not reported: a message to a connection that has ended is discarded. Commands of several
 /// threads may alternate; a function given to [`run`](Self::run) is not divided, and can do all that the [`Hub`] can.
 ///
+/// In a [group](crate::ReactorGroup) a command goes to the reactor of its connection, and to all reactors if it is for
+/// a topic. Each of them executes the commands of one thread in order. What a reactor itself publishes in a turn
+/// reaches the others after that turn: a command that one of its callbacks gives by a remote may arrive before it.
+///
 /// A client with [`Reconnect`](crate::Reconnect) keeps its id. A command for one connection that is executed when the
 /// client has connected again is discarded, except `close` and `terminate`, which end the client.
 ///
@@ -81,7 +97,8 @@ impl fmt::Debug for Command {
 ///
 /// # Errors
 ///
-/// Every command fails with [`RemoteError::Full`] if the queue is full, and with [`RemoteError::Closed`] after the
+/// Every command fails with [`RemoteError::Full`] if the queue is full (of any reactor that it is for: then none
+/// executes it), and with [`RemoteError::Closed`] after the
 /// reactor was dropped.
 ///
 /// # Example
@@ -136,6 +153,29 @@ impl Remote {
         self.push_into(&self.queue, command)
     }
 
+    /// Queues a command on each reactor of the group, or on none of them. Reactors that have ended are passed over.
+    fn push_to_all(&self, group: &Group, command: impl Fn() -> Command) -> Result<(), RemoteError> {
+        let is_full = |queue: &Arc<CommandQueue<_>>| queue.check() == Err(PushError::Full);
+        if group.queues().any(is_full) {
+            return Err(RemoteError::Full);
+        }
+        // Beyond the limit by at most one for each thread that comes here at the same time.
+        let pushed = group.queues().filter(|queue| queue.push_beyond(self.queued(command())).is_ok()).count();
+        if pushed == 0 { Err(RemoteError::Closed) } else { Ok(()) }
+    }
+
+    /// Publishes on each reactor of the group: a command that the thread has for one of them afterwards comes second
+    /// there. A message for a topic with a history takes the way over the sequencer.
+    fn publish_to_all(&self, group: &Group, publication: Publication) -> Result<(), RemoteError> {
+        match group.sequencer_of(&publication.topic) {
+            Some(queue) => self.push_into(queue, Command::PublishSequenced(Box::new(publication))),
+            None => {
+                let publication = Arc::new(publication);
+                self.push_to_all(group, || Command::PublishShared(Arc::clone(&publication)))
+            }
+        }
+    }
+
     /// Queues a command for a connection: in a group, on the reactor of the connection.
     fn push_for(&self, id: ConnectionId, command: Command) -> Result<(), RemoteError> {
         let queue = self.group.as_ref().and_then(|group| group.queue_of(id)).unwrap_or(&self.queue);
@@ -164,7 +204,14 @@ impl Remote {
     ///
     /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn publish(&self, topic: impl Into<String>, message: impl Into<OwnedMessage>) -> Result<(), RemoteError> {
-        self.push(Command::Publish(topic.into(), message.into()))
+        let (topic, message) = (topic.into(), message.into());
+        match &self.group {
+            None => self.push(Command::Publish(topic, message)),
+            Some(group) => {
+                let manner = Manner::Message { except: None, compress: true };
+                self.publish_to_all(group, Publication::new(&topic, message.into(), manner))
+            }
+        }
     }
 
     /// Sends a message that replaces a queued, unwritten message of the same key. See [`Hub::send_latest`].
@@ -194,7 +241,13 @@ impl Remote {
         message: impl Into<OwnedMessage>,
     ) -> Result<(), RemoteError> {
         let (topic, key, message) = (topic.into(), key.into(), message.into());
-        self.run(move |hub| hub.publish_latest(&topic, &key, message))
+        match &self.group {
+            None => self.run(move |hub| hub.publish_latest(&topic, &key, message)),
+            Some(group) => {
+                let manner = Manner::Latest(key.into());
+                self.publish_to_all(group, Publication::new(&topic, message.into(), manner))
+            }
+        }
     }
 
     /// Subscribes a connection to a topic. See [`Hub::subscribe`].
@@ -270,17 +323,12 @@ impl Remote {
     ///
     /// # Errors
     ///
-    /// [`RemoteError::Full`] or [`RemoteError::Closed`], of any reactor of a group. The others get the event all the
-    /// same.
+    /// [`RemoteError::Full`] or [`RemoteError::Closed`].
     pub fn notify_topic(&self, topic: impl Into<String>, event: impl Any + Send + Sync) -> Result<(), RemoteError> {
         let (topic, event): (String, Arc<dyn Any + Send + Sync>) = (topic.into(), Arc::new(event));
         match &self.group {
             None => self.push(Command::NotifyTopic(topic, event)),
-            Some(group) => {
-                let push =
-                    |queue: &Arc<_>| self.push_into(queue, Command::NotifyTopic(topic.clone(), Arc::clone(&event)));
-                group.queues().map(push).fold(Ok(()), Result::and)
-            }
+            Some(group) => self.push_to_all(group, || Command::NotifyTopic(topic.clone(), Arc::clone(&event))),
         }
     }
 

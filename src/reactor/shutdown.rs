@@ -11,6 +11,9 @@ use super::{
 };
 use crate::{net::Kernel, protocol::ClosedBy};
 
+/// Longest time for which a reactor waits for the first one of its group before it shuts down by itself.
+const MOST_PATIENCE: Duration = Duration::from_millis(500);
+
 impl Hub {
     /// Ends the loop without closing handshakes.
     ///
@@ -34,17 +37,32 @@ impl Hub {
     /// the last connection has ended. After `timeout` the remaining connections are terminated as by
     /// [`stop`](Self::stop).
     ///
-    /// A second call has no effect. In a [group](crate::ReactorGroup) every reactor is shut down.
+    /// A second call can only shorten the time that is left. In a [group](crate::ReactorGroup) every reactor is shut
+    /// down. If histories are kept, that begins when the first reactor has delivered what was published before.
     pub fn shutdown(&mut self, timeout: Duration) {
-        if self.running == Running::Yes {
-            self.tell_others(move |hub| hub.shutdown_here(timeout));
+        if self.running == Running::Yes && self.has_sequencer_elsewhere() && !self.histories.is_empty() {
+            self.tell_sequencer(move |hub| hub.shutdown(timeout));
+            // In case that the first reactor is stuck.
+            self.add_timer(timeout.min(MOST_PATIENCE), move |hub| hub.shutdown_here(timeout));
+            return;
         }
+        self.tell_others(move |hub| hub.shutdown_here(timeout));
         self.shutdown_here(timeout);
     }
 
     pub(super) fn shutdown_here(&mut self, timeout: Duration) {
-        if self.running == Running::Yes {
-            self.running = Running::ShutdownRequested(timeout);
+        match self.running {
+            Running::Yes => self.running = Running::ShutdownRequested(timeout),
+            Running::ShutdownRequested(other) => self.running = Running::ShutdownRequested(timeout.min(other)),
+            Running::ShuttingDown => {
+                let end = self.after(timeout);
+                if let Some(timer) = self.shutdown_timer
+                    && self.timers.deadline(timer).is_some_and(|deadline| deadline > end)
+                {
+                    self.timers.reschedule(timer, end);
+                }
+            }
+            Running::Stopping | Running::Stopped => {}
         }
     }
 
@@ -62,7 +80,7 @@ impl<K: Kernel> Reactor<K> {
             Running::ShutdownRequested(timeout) => {
                 self.hub.note(Recording::on_activity);
                 self.hub.running = Running::ShuttingDown;
-                self.shutdown_timer = Some(self.hub.timers.insert(self.hub.after(timeout), Task::EndShutdown));
+                self.hub.shutdown_timer = Some(self.hub.timers.insert(self.hub.after(timeout), Task::EndShutdown));
                 self.close_listeners();
                 for key in self.inbounds.keys() {
                     if self.hub.outbounds[key].state.is_open() {
@@ -97,7 +115,7 @@ impl<K: Kernel> Reactor<K> {
         if awaits_works && !self.hub.works.is_empty() {
             return;
         }
-        if let Some(timer) = self.shutdown_timer.take() {
+        if let Some(timer) = self.hub.shutdown_timer.take() {
             self.hub.timers.cancel(timer);
         }
         // The last `on_close` may have called `stop`.

@@ -47,6 +47,9 @@ pub struct Stats {
     /// Messages replaced by a later one of the same key ([`Hub::send_latest`](crate::Hub::send_latest)). They count in
     /// `messages_out`, too.
     pub conflated: u64,
+    /// Published messages that another reactor of the [group](crate::ReactorGroup) does not get, because too much
+    /// waits for it ([`ReactorConfig::group_backlog`](field@crate::ReactorConfig::group_backlog)).
+    pub group_refused: u64,
     /// Turns of the loop.
     pub turns: u64,
 }
@@ -75,6 +78,7 @@ impl Stats {
             buffered_bytes,
             dropped,
             conflated,
+            group_refused,
             turns,
         } = other;
         self.connections += connections;
@@ -96,6 +100,7 @@ impl Stats {
         self.buffered_bytes += buffered_bytes;
         self.dropped += dropped;
         self.conflated += conflated;
+        self.group_refused += group_refused;
         self.turns += turns;
     }
 }

@@ -60,14 +60,15 @@ const PROTOCOL_IN_A_FILE: [(&str, &str); 4] = [
 ];
 
 /// The only places where a crate may be named.
-const DOORS: [(&str, &[&str]); 21] = [
-    ("core_affinity", &["cluster/group.rs"]),
+const DOORS: [(&str, &[&str]); 22] = [
+    ("core_affinity", &["net/affinity.rs"]),
+    ("rustix", &["net/affinity.rs", "sources/process/end_notice.rs"]),
     ("listenfd", &["net/bind.rs"]),
     ("ppp", &["net/proxy_header.rs"]),
     ("mio", &["net/poll_source.rs", "net/system.rs"]),
-    ("signal_hook", &["sources/process/running.rs", "sources/signals.rs"]),
-    ("signal_hook_mio", &["sources/process/running.rs", "sources/signals.rs"]),
-    ("loom", &["net/command_queue.rs"]),
+    ("signal_hook", &["sources/process/end_notice.rs", "sources/signals.rs"]),
+    ("signal_hook_mio", &["sources/process/end_notice.rs", "sources/signals.rs"]),
+    ("loom", &["net/command_queue.rs", "reactor/connection/group_excess.rs", "reactor/group/backlog.rs"]),
     (
         "socket2",
         &["net/bind.rs", "net/connected_socket.rs", "net/socket_options.rs", "net/system.rs", "net/unix_socket.rs"],
@@ -101,6 +102,7 @@ const CIRCLES: [&[&str]; 3] = [
         "reactor/dial",
         "reactor/events",
         "reactor/group",
+        "reactor/group/gather",
         "reactor/group/place",
         "reactor/hub",
         "reactor/listen",

@@ -1,8 +1,11 @@
 //! Charging connections for output above their high-water marks, and closing the slowest when the sum is too large.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, time::Duration};
 
 use crate::reactor::{connection::output_rule::OutputRule, hub::Hub, id::ConnectionId};
+
+/// Time between two looks at what a reactor of a group holds.
+const GROUP_LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Hub {
     /// Charges an open connection for what it holds above its high-water mark.
@@ -25,10 +28,30 @@ impl Hub {
             self.excess.add_congested(id, |id| outbounds.get(id).is_some_and(|outbound| outbound.congested));
         }
         self.recharge(key);
+        self.watch_group_excess();
+        self.end_excess();
+    }
+
+    /// Closes connections until the output of all is not too much.
+    fn end_excess(&mut self) {
         while self.excess.is_over()
             && let Some(slowest) = self.slowest_congested()
         {
             self.abort_slow_reader(slowest);
+        }
+    }
+
+    /// Looks once a second what this reactor of a group holds, while it holds anything: payloads leave without a word,
+    /// and another reactor may have brought the group above the limit.
+    fn watch_group_excess(&mut self) {
+        if self.excess.begin_watch() {
+            self.add_timer(GROUP_LOOK_EVERY, |hub| {
+                hub.excess.end_watch();
+                hub.end_excess();
+                if hub.excess.holds_any() {
+                    hub.watch_group_excess();
+                }
+            });
         }
     }
 

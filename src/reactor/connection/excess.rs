@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    mem,
     rc::{Rc, Weak},
 };
 
@@ -27,6 +28,8 @@ pub(in crate::reactor) struct Excess {
     /// Lengths of the lists at which entries of the past are removed.
     most_shared: usize,
     most_congested: usize,
+    /// A timer looks after the payloads: in a group.
+    is_watched: bool,
 }
 
 /// Shortest list from which entries of the past are removed.
@@ -51,6 +54,7 @@ impl Excess {
             congested: Vec::new(),
             most_shared: SHORT_LIST,
             most_congested: SHORT_LIST,
+            is_watched: false,
         }
     }
 
@@ -126,6 +130,22 @@ impl Excess {
         self.remove_dropped();
         self.congested.shrink_to_fit();
         self.shared.shrink_to_fit();
+    }
+
+    /// Returns `true` if a timer has to be started that looks after the payloads.
+    pub(in crate::reactor) fn begin_watch(&mut self) -> bool {
+        self.group.is_some() && !mem::replace(&mut self.is_watched, true)
+    }
+
+    /// The timer has fired.
+    pub(in crate::reactor) fn end_watch(&mut self) {
+        self.is_watched = false;
+        self.remove_dropped();
+    }
+
+    /// Returns `true` if there is output above the marks.
+    pub(in crate::reactor) fn holds_any(&self) -> bool {
+        self.own + self.shared_bytes > 0
     }
 
     /// Returns `true` if all connections together hold too much output. In a group: those of all reactors, and those of

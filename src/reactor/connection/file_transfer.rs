@@ -5,7 +5,7 @@ use std::{
     io::{self, Read},
 };
 
-/// The end of [`Hub::send_file`], delivered by `on_event` to the handler of the stream.
+/// The end of [`Hub::send_file`](crate::Hub::send_file), delivered by `on_event` to the handler of the stream.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct FileSent {

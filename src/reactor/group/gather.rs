@@ -1,21 +1,29 @@
 //! Answers of all reactors of a group.
 
 use std::{
-    mem,
+    any::Any,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
+
+use slab::Slab;
 
 use super::SEQUENCER;
 use crate::reactor::{
     hub::Hub,
+    id::TimerId,
     remote::{Command, Remote},
-    work::DeferError,
 };
+
+/// Time after which answers are delivered without those that have not arrived.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Answers that arrive. The last one to drop it delivers them: each command holds one, and drops it when it was
 /// executed, or when its reactor has ended.
 struct Gathering<T: Send + 'static> {
-    answers: Mutex<Vec<(usize, T)>>,
+    /// `None` once they are delivered.
+    answers: Mutex<Option<Vec<(usize, T)>>>,
     /// The reactor that has asked, and the key of its receiver.
     asker: Remote,
     key: usize,
@@ -23,16 +31,37 @@ struct Gathering<T: Send + 'static> {
 
 impl<T: Send> Gathering<T> {
     fn add(&self, index: usize, answer: T) {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push((index, answer));
+        if let Some(answers) = &mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner) {
+            answers.push((index, answer));
+        }
+    }
+
+    /// The answers in the order of the reactors, once.
+    fn take(&self) -> Option<Vec<T>> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        answers.sort_by_key(|(index, _)| *index);
+        Some(answers.into_iter().map(|(_, answer)| answer).collect())
     }
 }
 
 impl<T: Send> Drop for Gathering<T> {
     fn drop(&mut self) {
-        let mut answers = mem::take(self.answers.get_mut().unwrap_or_else(PoisonError::into_inner));
-        answers.sort_by_key(|(index, _)| *index);
-        let answers: Vec<T> = answers.into_iter().map(|(_, answer)| answer).collect();
-        self.asker.push_surely(Command::Worked(self.key, Ok(Box::new(answers))));
+        if let Some(answers) = self.take() {
+            self.asker.push_surely(Command::Answered(self.key, Box::new(answers)));
+        }
+    }
+}
+
+/// Receivers of answers, each with the timer after which it waits no longer.
+#[derive(Default)]
+pub(in crate::reactor) struct Asks(Slab<(TimerId, Done)>);
+
+/// Gets the answers, of a type that it knows.
+type Done = Box<dyn FnOnce(&mut Hub, Box<dyn Any>)>;
+
+impl fmt::Debug for Asks {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Asks").field(&self.0.len()).finish()
     }
 }
 
@@ -41,7 +70,8 @@ impl Hub {
     /// with the results, in the order of the reactors.
     ///
     /// `ask` is executed as a command, in a later turn of each reactor. No reactor waits for another. The result of a
-    /// reactor that has ended, or whose `ask` panicked, is missing. Outside of a group there is one result.
+    /// reactor is missing if that has ended, if its `ask` panicked, if its command queue is full, and if it does not
+    /// answer within 5 s. Outside of a group there is one result.
     ///
     /// ```
     /// use ws_reactor::Reactor;
@@ -62,17 +92,41 @@ impl Hub {
         ask: impl Fn(&mut Hub) -> T + Send + Sync + 'static,
         done: impl FnOnce(&mut Hub, Vec<T>) + 'static,
     ) {
-        let key =
-            self.works.await_outcome(|hub, answers: Result<Vec<T>, DeferError>| done(hub, answers.unwrap_or_default()));
-        let gathering = Arc::new(Gathering { answers: Mutex::default(), asker: self.remote(), key });
-        let ask = Arc::new(ask);
+        let key = self.asks.0.vacant_key();
+        let gathering = Arc::new(Gathering { answers: Mutex::new(Some(Vec::new())), asker: self.remote(), key });
+        let (ask, of_timer) = (Arc::new(ask), Arc::downgrade(&gathering));
+        let timer = self.add_timer(PATIENCE, move |hub| {
+            if let Some(answers) = of_timer.upgrade().and_then(|gathering| gathering.take()) {
+                hub.deliver_answers(key, Box::new(answers));
+            }
+        });
+        self.asks.0.insert((
+            timer,
+            Box::new(|hub, answers| {
+                done(hub, *answers.downcast().expect("the type of these answers"));
+            }),
+        ));
         self.hand_on();
+        let own = self.group_index();
         for (index, remote) in self.group_remotes().enumerate() {
             let (ask, gathering) = (Arc::clone(&ask), Arc::clone(&gathering));
-            remote.push_surely(Command::Run(Box::new(move |hub| {
+            let answer = move |hub: &mut Hub| {
                 let answer = ask(hub);
                 gathering.add(index, answer);
-            })));
+            };
+            if index == own {
+                remote.push_surely(Command::Run(Box::new(answer)));
+            } else if let Err(error) = remote.run(answer) {
+                log::debug!(target: "ws_reactor::cluster", "reactor {index} is not asked: {error}");
+            }
+        }
+    }
+
+    /// Calls the receiver of answers.
+    pub(in crate::reactor) fn deliver_answers(&mut self, key: usize, answers: Box<dyn Any>) {
+        if let Some((timer, done)) = self.asks.0.try_remove(key) {
+            self.cancel_timer(timer);
+            done(self, answers);
         }
     }
 

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    HandedOn,
-    publication::{Manner, Publication, Sequence},
-};
+use super::publication::{HistoryChange, Manner, Publication, Sequence};
 use crate::{
     net::Kernel,
     protocol::{Outgoing, event_stream::Event},
@@ -28,18 +25,68 @@ impl Hub {
     pub(in crate::reactor) fn publish_in_group(&mut self, mut publication: Publication) -> Published {
         let is_kept = self.histories.is_kept(&publication.topic);
         let Some(membership) = &mut self.membership else { return Published::default() };
-        if is_kept && !membership.is_sequencer() {
+        let mut published = Published::default();
+        let handed_on = if is_kept && !membership.is_sequencer() {
             publication.sequence = Sequence::Wanted;
-            let HandedOn { queued, refused } = membership.queue_for_sequencer(Arc::new(publication));
-            return Published { handed_on: queued, refused, ..Published::default() };
-        }
-        let mut published = self.publish_shared(&publication, Numbering::Here);
-        publication.sequence = Sequence::Done(published.event_id);
-        if let Some(membership) = &mut self.membership {
-            let handed_on = membership.queue(&Arc::new(publication));
-            (published.handed_on, published.refused) = (handed_on.queued, handed_on.refused);
+            membership.queue_for_sequencer(Arc::new(publication))
+        } else {
+            published = self.publish_shared(&publication, Numbering::Here);
+            publication.sequence = Sequence::Done(published.event_id);
+            let Some(membership) = &mut self.membership else { return published };
+            membership.queue(&Arc::new(publication))
+        };
+        (published.handed_on, published.refused) = (handed_on.queued, handed_on.refused);
+        if handed_on.refused > 0 {
+            self.note_refused(handed_on.refused);
         }
         published
+    }
+
+    /// Counts and logs reactors that do not get a message.
+    fn note_refused(&mut self, refused: usize) {
+        self.stats.group_refused += refused as u64;
+        if self.may_warn() {
+            log::warn!(
+                target: "ws_reactor::cluster",
+                "{refused} reactors do not get a message, because too much waits for them (group_backlog)"
+            );
+        }
+    }
+
+    /// Passes a change of the histories to the other reactors.
+    pub(in crate::reactor) fn hand_on_change(&mut self, change: HistoryChange) {
+        if let Some(membership) = &mut self.membership {
+            match &change {
+                HistoryChange::Keep { topic, .. } => membership.group.kept.insert(topic),
+                HistoryChange::Forget(topic) => membership.group.kept.remove(topic),
+                HistoryChange::Missed(_) => {}
+            }
+            membership.queue_change(&Arc::new(change));
+        }
+    }
+
+    /// Has threads pass what they publish on a topic to the sequencer, which is asked to keep its history.
+    pub(in crate::reactor) fn announce_history(&self, topic: &str) {
+        if let Some(membership) = &self.membership {
+            membership.group.kept.insert(topic);
+        }
+    }
+
+    /// Publishes a message that a thread has passed to all reactors of the group.
+    pub(in crate::reactor) fn publish_passed_to_all(&mut self, publication: &Publication) {
+        self.publish_shared(publication, Numbering::Elsewhere(None));
+    }
+
+    /// The events that this reactor has missed are noted: others may be told of now.
+    pub(in crate::reactor) fn end_gap(&mut self) {
+        if let Some(membership) = &self.membership {
+            membership.end_gap();
+        }
+        self.tell_sequencer(|hub| {
+            if let Some(membership) = &mut hub.membership {
+                membership.has_output = true;
+            }
+        });
     }
 
     /// Passes what was published so far to the other reactors, so that what they are told next comes after it.
@@ -70,9 +117,9 @@ impl Hub {
         match &publication.manner {
             Manner::Message { except, compress } => self.publish_here(topic, message, *except, *compress, numbering),
             Manner::Latest(key) => self.publish_latest_here(topic, key, message, numbering),
-            Manner::Event(name) => {
+            Manner::Event { name, id } => {
                 let data = message.as_message().as_text().unwrap_or_default();
-                self.publish_event_here(topic, Event { name: name.as_deref(), id: None, data }, numbering)
+                self.publish_event_here(topic, Event { name: name.as_deref(), id: id.as_deref(), data }, numbering)
             }
         }
     }

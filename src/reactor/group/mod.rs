@@ -7,10 +7,11 @@
 mod backlog;
 mod gather;
 mod hand_on;
+mod kept_topics;
 mod place;
 pub(in crate::reactor) mod publication;
 mod shared_listeners;
-pub(in crate::reactor) mod turns;
+mod turns;
 
 use std::{
     collections::HashMap,
@@ -20,9 +21,15 @@ use std::{
     time::Instant,
 };
 
+pub(super) use self::gather::Asks;
 pub(crate) use self::place::Place;
-pub(super) use self::shared_listeners::Opened;
-use self::{backlog::Backlog, publication::Publication, shared_listeners::SharedListeners};
+pub(super) use self::shared_listeners::{Opened, SharedListener};
+use self::{
+    backlog::Backlog,
+    kept_topics::KeptTopics,
+    publication::{Handed, HistoryChange, Publication, Sequence},
+    shared_listeners::SharedListeners,
+};
 use super::{
     id::{ConnectionId, ListenerId},
     remote::{Command, QueuedCommand, Remote},
@@ -35,8 +42,10 @@ pub(crate) struct Group {
     /// Number of the first reactor in its ids; the others follow.
     first: u32,
     members: Box<[Member]>,
-    listeners: SharedListeners,
-    /// The last id that the sequencer has given.
+    listeners: Arc<SharedListeners>,
+    /// Topics that have a history, for threads that publish.
+    kept: KeptTopics,
+    /// The last id that was made.
     last_event_id: Arc<AtomicU64>,
 }
 
@@ -63,6 +72,11 @@ impl Group {
         self.members.iter().map(|member| &member.commands)
     }
 
+    /// The command queue of the sequencer if it has to number what is published on a topic.
+    pub(super) fn sequencer_of(&self, topic: &str) -> Option<&Arc<CommandQueue<QueuedCommand>>> {
+        self.kept.contains(topic).then(|| &self.members[SEQUENCER].commands)
+    }
+
     /// Handles to all reactors.
     pub(super) fn remotes(self: &Arc<Self>, clock: Option<fn() -> Instant>) -> Vec<Remote> {
         let remote = |member: &Member| Remote::new(Arc::clone(&member.commands), clock, Some(Arc::clone(self)));
@@ -80,15 +94,17 @@ pub(crate) struct Membership {
     most_bytes: usize,
     /// At least one outbox is not empty.
     has_output: bool,
-    /// Listeners opened, by address.
-    opened: HashMap<String, usize>,
 }
 
-/// Publications for one other reactor.
+/// What one other reactor is to get.
 #[derive(Debug, Default)]
 struct Outbox {
-    publications: Vec<Arc<Publication>>,
+    items: Vec<Handed>,
+    /// Publications among the items, and their bytes.
+    publications: usize,
     bytes: usize,
+    /// Topics with a history some of whose events it does not get, with the last id of these.
+    missed: HashMap<Box<str>, u64>,
 }
 
 /// How many of the other reactors a publication is queued for.
@@ -104,7 +120,7 @@ impl Membership {
         self.own
     }
 
-    /// The last id that the sequencer has given.
+    /// The last id that was made in the group.
     pub(super) fn last_event_id(&self) -> &Arc<AtomicU64> {
         &self.group.last_event_id
     }
@@ -115,17 +131,19 @@ impl Membership {
         bind: Bind,
         open: impl FnOnce(&Bind) -> io::Result<(L, SocketAddr)>,
     ) -> io::Result<Opened<L>> {
-        let count = self.opened.entry(bind.address().to_owned()).or_default();
-        let opened = self.group.listeners.open(bind, *count, open)?;
-        *count += 1;
-        Ok(opened)
+        self.group.listeners.open(self.own, bind, open)
     }
 
-    /// Passes an accepted connection to the listener of another reactor. It is closed if too many wait there.
+    /// Returns `true` if another reactor has room for a command.
+    pub(super) fn has_room(&self, reactor: usize) -> bool {
+        self.group.members.get(reactor).is_some_and(|member| member.commands.check().is_ok())
+    }
+
+    /// Passes an accepted connection to the listener of another reactor, which has room.
     pub(super) fn pass_on(&self, reactor: usize, listener: ListenerId, socket: ConnectedSocket) -> bool {
         let Some(member) = self.group.members.get(reactor) else { return false };
         let command = Command::Accepted(listener, socket);
-        member.commands.push(QueuedCommand { command, queued_at: None }).is_ok()
+        member.commands.push_beyond(QueuedCommand { command, queued_at: None }).is_ok()
     }
 
     pub(super) fn has_output(&self) -> bool {
@@ -144,12 +162,26 @@ impl Membership {
         let mut handed_on = HandedOn::default();
         let own = self.own;
         for index in (0..self.outboxes.len()).filter(|index| *index != own) {
-            match self.queue_for(index, Arc::clone(publication)) {
-                true => handed_on.queued += 1,
-                false => handed_on.refused += 1,
+            if self.queue_for(index, Arc::clone(publication)) {
+                handed_on.queued += 1;
+                continue;
+            }
+            handed_on.refused += 1;
+            if let Sequence::Done(Some(id)) = publication.sequence {
+                self.outboxes[index].missed.insert(publication.topic.clone(), id);
+                self.has_output = true;
             }
         }
         handed_on
+    }
+
+    /// Queues a change of the histories for each other reactor.
+    fn queue_change(&mut self, change: &Arc<HistoryChange>) {
+        let own = self.own;
+        for (_, outbox) in self.outboxes.iter_mut().enumerate().filter(|(index, _)| *index != own) {
+            outbox.items.push(Handed::History(Arc::clone(change)));
+        }
+        self.has_output = true;
     }
 
     /// Queues a publication that the sequencer has to number.
@@ -164,11 +196,12 @@ impl Membership {
     fn queue_for(&mut self, index: usize, publication: Arc<Publication>) -> bool {
         let (outbox, cost) = (&mut self.outboxes[index], publication.cost());
         let (messages, bytes) = self.group.members[index].backlogs[self.own].waiting();
-        let (messages, bytes) = (messages + outbox.publications.len(), bytes + outbox.bytes);
+        let (messages, bytes) = (messages + outbox.publications, bytes + outbox.bytes);
         // A publication that is larger than the limit needs an empty backlog.
         let has_room = messages < self.most_messages.max(1) && (bytes == 0 || bytes + cost <= self.most_bytes);
         if has_room {
-            outbox.publications.push(publication);
+            outbox.items.push(Handed::Publication(publication));
+            outbox.publications += 1;
             outbox.bytes += cost;
             self.has_output = true;
         }
@@ -179,15 +212,24 @@ impl Membership {
     fn hand_on(&mut self, now: Option<Instant>) {
         self.has_output = false;
         for (member, outbox) in self.group.members.iter().zip(&mut self.outboxes) {
-            if outbox.publications.is_empty() {
+            let backlog = &member.backlogs[self.own];
+            if !outbox.missed.is_empty() && backlog.begin_gap() {
+                let missed = HistoryChange::Missed(outbox.missed.drain().collect());
+                outbox.items.push(Handed::History(Arc::new(missed)));
+            }
+            if outbox.items.is_empty() {
                 continue;
             }
-            let Outbox { publications, bytes } = mem::take(outbox);
-            member.backlogs[self.own].add(publications.len(), bytes);
-            let batch = Batch { from: self.own, publications: publications.into_iter() };
-            // The backlog bounds the number. A reactor that has ended has no subscribers.
-            let _ =
-                member.commands.push_beyond(QueuedCommand { command: Command::Publications(batch), queued_at: now });
+            let (publications, bytes) = (mem::take(&mut outbox.publications), mem::take(&mut outbox.bytes));
+            backlog.add(publications, bytes);
+            let batch = Batch { from: self.own, items: mem::take(&mut outbox.items).into_iter() };
+            // The backlog bounds the number.
+            let command = QueuedCommand { command: Command::Publications(batch), queued_at: now };
+            if member.commands.push_beyond(command).is_err() {
+                // A reactor that has ended has no subscribers.
+                backlog.remove(publications, bytes);
+                backlog.end_gap();
+            }
         }
     }
 
@@ -195,12 +237,17 @@ impl Membership {
     pub(super) fn delivered(&self, from: usize, cost: usize) {
         self.group.members[self.own].backlogs[from].remove(1, cost);
     }
+
+    /// Notes that the events which this reactor has missed were reported.
+    fn end_gap(&self) {
+        self.group.members[self.own].backlogs[SEQUENCER].end_gap();
+    }
 }
 
-/// Publications of one turn of another reactor.
+/// What another reactor has handed on in one turn.
 #[derive(Debug)]
 pub(super) struct Batch {
     /// Index of that reactor.
     pub(super) from: usize,
-    pub(super) publications: std::vec::IntoIter<Arc<Publication>>,
+    pub(super) items: std::vec::IntoIter<Handed>,
 }

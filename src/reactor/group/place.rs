@@ -1,8 +1,8 @@
 //! What a reactor is made with, besides its configuration and its system.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
-use super::{Backlog, Group, Member, Membership, Outbox, SharedListeners};
+use super::{Backlog, Group, KeptTopics, Member, Membership, Outbox, SharedListeners};
 use crate::{
     net::{CommandQueue, Wake},
     reactor::{
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(in crate::reactor) ids: IdSource,
-    pub(in crate::reactor) commands: Arc<CommandQueue<QueuedCommand>>,
+    pub(in crate::reactor) commands: CommandsToBe,
     pub(in crate::reactor) membership: Option<Box<Membership>>,
     pub(in crate::reactor) counts: SharedCounts,
 }
@@ -26,14 +26,14 @@ pub(crate) struct Place {
 impl Place {
     /// A place outside of any group.
     pub(in crate::reactor) fn alone(config: &ReactorConfig, waker: Arc<dyn Wake>) -> Self {
-        let commands = Arc::new(CommandQueue::new(config.remote_commands, waker));
+        let commands = CommandsToBe::new(&Arc::new(CommandQueue::new(config.remote_commands, waker)));
         Place { ids: IdSource::new(), commands, membership: None, counts: SharedCounts::default() }
     }
 
     /// A handle to the reactor, before it is made.
     pub(crate) fn remote(&self, clock: Option<fn() -> Instant>) -> Remote {
         let group = self.membership.as_ref().map(|membership| Arc::clone(&membership.group));
-        Remote::new(Arc::clone(&self.commands), clock, group)
+        Remote::new(Arc::clone(&self.commands.queue), clock, group)
     }
 
     /// The places of a group, one for each waker.
@@ -51,7 +51,8 @@ impl Place {
         let group = Arc::new(Group {
             first: ids.first().map_or(0, IdSource::reactor),
             members,
-            listeners: SharedListeners::default(),
+            listeners: Arc::new(SharedListeners::default()),
+            kept: KeptTopics::default(),
             last_event_id: Arc::default(),
         });
         let membership = |own| Membership {
@@ -61,16 +62,42 @@ impl Place {
             most_messages: config.group_backlog,
             most_bytes: config.group_backlog_bytes,
             has_output: false,
-            opened: HashMap::new(),
         };
         let counts = SharedCounts::of_group(size);
         let place = |(own, ids): (usize, IdSource)| Place {
             ids,
-            commands: Arc::clone(&group.members[own].commands),
+            commands: CommandsToBe::new(&group.members[own].commands),
             membership: Some(Box::new(membership(own))),
             counts: counts.clone(),
         };
         ids.into_iter().enumerate().map(place).collect()
+    }
+}
+
+/// The command queue of a reactor that is to be made. If none is, its senders are not left waiting.
+#[derive(Debug)]
+pub(in crate::reactor) struct CommandsToBe {
+    queue: Arc<CommandQueue<QueuedCommand>>,
+    is_taken: bool,
+}
+
+impl CommandsToBe {
+    fn new(queue: &Arc<CommandQueue<QueuedCommand>>) -> Self {
+        CommandsToBe { queue: Arc::clone(queue), is_taken: false }
+    }
+
+    /// The queue, for the reactor.
+    pub(in crate::reactor) fn take(mut self) -> Arc<CommandQueue<QueuedCommand>> {
+        self.is_taken = true;
+        Arc::clone(&self.queue)
+    }
+}
+
+impl Drop for CommandsToBe {
+    fn drop(&mut self) {
+        if !self.is_taken {
+            self.queue.close();
+        }
     }
 }
 

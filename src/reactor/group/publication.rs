@@ -1,8 +1,10 @@
 //! A published message on its way through a group.
 
+use std::sync::Arc;
+
 use crate::{
     protocol::{Outgoing, OwnedMessage},
-    reactor::id::ConnectionId,
+    reactor::{HistoryLimits, id::ConnectionId},
 };
 
 /// A published message. The reactors of a group share it, and each encodes it for its own subscribers.
@@ -33,8 +35,31 @@ pub(in crate::reactor) enum Manner {
     },
     /// Only the latest message of this key counts.
     Latest(Box<str>),
-    /// An event with a name.
-    Event(Option<Box<str>>),
+    /// An event with a name, or an id of the application.
+    Event { name: Option<Box<str>>, id: Option<Box<str>> },
+}
+
+/// A change of the histories that the sequencer has made.
+#[derive(Debug)]
+pub(in crate::reactor) enum HistoryChange {
+    /// The history of a topic is kept. Events up to `missing_to` are not in it.
+    Keep {
+        topic: Box<str>,
+        limits: HistoryLimits,
+        missing_to: u64,
+        /// Index of the reactor that has asked for it.
+        asked_by: usize,
+    },
+    Forget(Box<str>),
+    /// Topics whose events did not arrive, up to an id each: too much waited.
+    Missed(Vec<(Box<str>, u64)>),
+}
+
+/// What one reactor hands on to another.
+#[derive(Debug)]
+pub(in crate::reactor) enum Handed {
+    Publication(Arc<Publication>),
+    History(Arc<HistoryChange>),
 }
 
 /// Memory of a publication besides its payload and topic, roughly.

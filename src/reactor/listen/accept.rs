@@ -7,7 +7,7 @@ use crate::{
     net::{Bind, ConnectedSocket, Kernel},
     reactor::{
         Reactor,
-        group::{self, turns::Participant},
+        group::{self, SharedListener},
         hub::Running,
         id::ListenerId,
         listen::{Listening, Opened, Service},
@@ -27,7 +27,12 @@ const PARKED: Duration = Duration::from_millis(100);
 const ACCEPTS_PER_LOOK: usize = 4;
 
 impl<K: Kernel> Reactor<K> {
+    /// Opens a listener. In a group the other reactors open it too: it has the same port on all of them.
     pub(crate) fn open(&mut self, bind: Bind, service: Rc<dyn Service>) -> Result<Listening, ListenError> {
+        self.open_as(bind, service, K::SHARES_ADDRESSES)
+    }
+
+    fn open_as(&mut self, bind: Bind, service: Rc<dyn Service>, is_shared: bool) -> Result<Listening, ListenError> {
         if matches!(self.hub.running, Running::ShutdownRequested(_) | Running::ShuttingDown) {
             return Err(ListenError::ShuttingDown { address: bind.address().to_owned() });
         }
@@ -35,14 +40,12 @@ impl<K: Kernel> Reactor<K> {
         let (kernel, membership) = (&mut self.kernel, &mut self.hub.membership);
         let mut open = |bind: &Bind| kernel.bind(bind, token.into());
         let opened = match membership {
-            Some(membership) => membership.open_listener(bind.clone(), open),
-            None => open(&bind).map(|(socket, addr)| group::Opened { socket: Some(socket), addr, turns: None }),
+            Some(membership) if is_shared => membership.open_listener(bind.clone(), open),
+            _ => open(&bind).map(|(socket, addr)| group::Opened { socket: Some(socket), addr, shared: None }),
         };
-        let group::Opened { socket, addr, turns } =
+        let group::Opened { socket, addr, shared } =
             opened.map_err(|source| ListenError::Bind { address: bind.address().to_owned(), source })?;
-        let reactor = self.hub.group_index();
-        let join = |listener| turns.map(|turns| turns.join(reactor, listener));
-        let id = self.listeners.insert(socket, service, bind.rules, join);
+        let id = self.listeners.insert(socket, service, bind.rules, shared);
         self.hub.note(|recording| recording.on_listening(id.key()));
         log::debug!(target: "ws_reactor::net", "listening on {address}, {addr}");
         Ok(Listening { id, addr })
@@ -65,7 +68,10 @@ impl<K: Kernel> Reactor<K> {
         self.hub.note(Recording::on_activity);
         for opening in mem::take(&mut self.hub.deferred.openings) {
             let opened = match self.hub.running {
-                Running::Yes => self.open(opening.bind, opening.service),
+                Running::Yes => {
+                    let is_shared = opening.bind.in_turn && K::SHARES_ADDRESSES;
+                    self.open_as(opening.bind, opening.service, is_shared)
+                }
                 _ => Err(ListenError::ShuttingDown { address: opening.bind.address().to_owned() }),
             };
             self.report_opened(opening.then, opened);
@@ -111,7 +117,7 @@ impl<K: Kernel> Reactor<K> {
             let Some(socket) = &mut listener.socket else { return };
             let accepted = match self.kernel.accept(socket) {
                 Ok((stream, peer)) => {
-                    let next = listener.participant.as_ref().and_then(Participant::next);
+                    let next = listener.shared.as_ref().and_then(SharedListener::next);
                     let Some(stream) = self.pass_on(stream, next) else {
                         self.listeners.on_accepted(key);
                         continue;
@@ -135,6 +141,9 @@ impl<K: Kernel> Reactor<K> {
     /// Passes a stream to the listener of another reactor. Returns the stream if it is this reactor's turn.
     fn pass_on(&mut self, stream: K::Stream, next: Option<(usize, ListenerId)>) -> Option<K::Stream> {
         let (Some((reactor, listener)), Some(membership)) = (next, &self.hub.membership) else { return Some(stream) };
+        if !membership.has_room(reactor) {
+            return Some(stream);
+        }
         match self.kernel.release(stream) {
             Ok(socket) => {
                 if !membership.pass_on(reactor, listener, socket) {
@@ -148,7 +157,10 @@ impl<K: Kernel> Reactor<K> {
 
     /// Takes a connection that another reactor of the group has accepted.
     pub(in crate::reactor) fn take_accepted(&mut self, listener: ListenerId, socket: ConnectedSocket) {
-        let Some((service, rules)) = self.listeners.service(listener) else { return };
+        let Some((service, rules)) = self.listeners.service(listener) else {
+            self.hub.stats.turned_away += 1;
+            return;
+        };
         let taken = match self.kernel.adopt(socket) {
             Ok((stream, peer)) => self.admit(stream, peer, &service, &rules),
             Err(error) => Err(error),

@@ -6,7 +6,7 @@ use slab::Slab;
 
 use crate::net::PeerRules;
 use crate::reactor::{
-    group::turns::Participant,
+    group::SharedListener,
     id::{IdSource, ListenerId, TimerId},
     listen::Service,
     timer::{task::Task, timers::Timers},
@@ -20,8 +20,8 @@ pub(in crate::reactor) struct Listener<L> {
     id: ListenerId,
     /// `None` if another reactor of the group accepts.
     pub(in crate::reactor) socket: Option<L>,
-    /// Connections are passed on in turn.
-    pub(in crate::reactor) participant: Option<Participant>,
+    /// Other reactors of the group listen at the same address.
+    pub(in crate::reactor) shared: Option<SharedListener>,
     pub(in crate::reactor) service: Rc<dyn Service>,
     pub(in crate::reactor) rules: Rc<PeerRules>,
     /// Connections may be waiting in the backlog; no further event reports it.
@@ -63,17 +63,18 @@ impl<L> Listeners<L> {
     }
 
     /// Adds a listener at [`next_key`](Self::next_key).
-    /// `join`: adds the listener to those that get connections in turn.
     pub(in crate::reactor) fn insert(
         &mut self,
         socket: Option<L>,
         service: Rc<dyn Service>,
         rules: PeerRules,
-        join: impl FnOnce(ListenerId) -> Option<Participant>,
+        mut shared: Option<SharedListener>,
     ) -> ListenerId {
-        let id = self.ids.listener(self.open.vacant_key());
-        let (rules, participant) = (Rc::new(rules), join(id));
-        self.open.insert(Listener { id, socket, participant, service, rules, ready: false, parked: None, failures: 0 });
+        let (id, rules) = (self.ids.listener(self.open.vacant_key()), Rc::new(rules));
+        if let Some(shared) = &mut shared {
+            shared.join(id);
+        }
+        self.open.insert(Listener { id, socket, shared, service, rules, ready: false, parked: None, failures: 0 });
         id
     }
 
@@ -96,7 +97,8 @@ impl<L> Listeners<L> {
 
     /// Notes that a listener has connections waiting.
     pub(in crate::reactor) fn mark_ready(&mut self, key: usize) {
-        if let Some(listener) = self.open.get_mut(key) {
+        // An event of a former listener may come to one that does not accept.
+        if let Some(listener) = self.open.get_mut(key).filter(|listener| listener.socket.is_some()) {
             listener.ready = true;
             self.accepting = true;
         }

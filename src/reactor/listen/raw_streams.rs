@@ -64,7 +64,7 @@ impl<K: Kernel> Reactor<K> {
 
     /// As [`listen_stream_with`](Self::listen_stream_with), with TLS on each stream (EventMachine's `start_tls`).
     ///
-    /// `on_connect` is called right after accept. Output waits until the TLS handshake is done; [`Stream::tls_info`] is
+    /// `on_connect` is called right after accept. Output waits until the TLS handshake is done; [`Stream::tls_info`](crate::Stream) is
     /// `None` until then.
     ///
     /// # Errors
@@ -88,6 +88,9 @@ impl Hub {
     ///
     /// The result is [`ListenError::Bind`] if the address cannot be resolved or no socket can be bound to it, and
     /// [`ListenError::ShuttingDown`] if the loop is ending.
+    ///
+    /// In a [group](crate::ReactorGroup) the listener is of this reactor alone, unlike one of
+    /// [`Reactor::listen_stream`](crate::Reactor): set [`Bind::reuse_port`] if others listen at the same port.
     ///
     /// See [`Reactor::listen_stream`](crate::Reactor::listen_stream) for the other parameters.
     pub fn listen_stream<H: StreamHandler + 'static>(

@@ -116,7 +116,7 @@ impl Hub {
     /// If the [history](Self::keep_history) of the topic is kept, the id is [`Published::event_id`].
     pub fn publish_event(&mut self, topic: &str, event: Event<'_>) -> Published {
         if self.is_in_group() {
-            let manner = Manner::Event(event.name.map(Box::from));
+            let manner = Manner::Event { name: event.name.map(Box::from), id: event.id.map(Box::from) };
             return self.publish_in_group(Publication::new(topic, event.data.into(), manner));
         }
         self.publish_event_here(topic, event, Numbering::Here)
@@ -180,6 +180,9 @@ impl Hub {
         }
         if outbound.encoding == Encoding::Http {
             // A poll: it finds the event in the history.
+            if pending.is_numbered_elsewhere && pending.number.is_none() {
+                return;
+            }
             self.wake(outbound.id);
             pending.woken.push(key);
             published.queued += 1;

@@ -91,9 +91,9 @@ pub struct Replay {
 #[derive(Debug, Default)]
 pub(crate) struct Histories {
     topics: HashMap<Rc<str>, History>,
-    /// The last id.
+    /// The last id whose event, or whose absence, is known here. Without a group: the last id that was made.
     last: u64,
-    /// The last id that the sequencer of the group has made. `None` outside of a group.
+    /// The last id that was made in the group. `None` outside of a group.
     group_last: Option<Arc<AtomicU64>>,
     /// [`sweep`](Self::sweep) is scheduled.
     is_sweep_scheduled: bool,
@@ -108,24 +108,37 @@ struct History {
     /// Events up to this id are not here: they were forgotten, or came before the history.
     missing_to: u64,
     used_at: Instant,
+    /// Requests of this reactor to keep the history that the sequencer of the group has not answered.
+    awaited: u32,
+    /// The sequencer has not said yet where the history begins.
+    is_provisional: bool,
 }
+
+/// Time after which a further use of a copy is reported to the sequencer, so that it does not forget the history.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
 
 impl Histories {
     /// Makes an id: microseconds of the clock, and always larger than the last one. So ids neither repeat nor go back,
     /// and after a restart they continue, unless the clock was set back.
-    fn next_id(&mut self, clock: SystemTime) -> u64 {
+    fn next_id(&self, clock: SystemTime) -> u64 {
         let since_1970 = clock.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let micros = u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX - 1);
-        self.last = micros.max(self.last + 1);
-        self.last
+        let next = |last: u64| micros.max(last + 1);
+        match &self.group_last {
+            None => next(self.last),
+            Some(group_last) => {
+                let update = group_last.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| Some(next(last)));
+                update.map_or_else(next, next)
+            }
+        }
     }
 
-    /// Histories of a reactor in a group. `group_last`: the last id that the sequencer of the group has made.
+    /// Histories of a reactor in a group. `group_last`: the last id that was made in the group.
     pub(crate) fn in_group(group_last: Arc<AtomicU64>) -> Self {
         Histories { group_last: Some(group_last), ..Histories::default() }
     }
 
-    /// Returns `true` if an id was made by the sequencer of the group, and its event has not arrived here.
+    /// Returns `true` if an id was made in the group, and what it stands for has not arrived here.
     #[cfg(feature = "server")]
     pub(crate) fn is_behind(&self, id: u64) -> bool {
         id > self.last && !self.is_foreign(id)
@@ -143,21 +156,19 @@ impl Histories {
         self.last
     }
 
-    /// Keeps the history of a topic from now on. Changes the limits of a history that is kept already.
-    pub(crate) fn keep(&mut self, topic: &str, limits: HistoryLimits, clock: SystemTime, now: Instant) {
+    /// Keeps the history of a topic from now on. Changes the limits of a history that is kept already. Returns the id
+    /// up to which events are missing, and whether anything has changed.
+    pub(crate) fn keep(&mut self, topic: &str, limits: HistoryLimits, clock: SystemTime, now: Instant) -> (u64, bool) {
         if let Some(history) = self.topics.get_mut(topic) {
-            (history.limits, history.used_at) = (limits, now);
-            return history.trim(now);
+            let is_change = history.limits != limits;
+            history.change(limits, now);
+            return (history.missing_to, is_change);
         }
-        let history = History {
-            limits,
-            events: VecDeque::new(),
-            bytes: 0,
-            // Another process may have had a history of the topic.
-            missing_to: self.next_id(clock),
-            used_at: now,
-        };
-        self.topics.insert(topic.into(), history);
+        // Another process may have had a history of the topic.
+        let missing_to = self.next_id(clock);
+        self.last = self.last.max(missing_to);
+        self.topics.insert(topic.into(), History::new(limits, missing_to, now));
+        (missing_to, true)
     }
 
     pub(crate) fn forget(&mut self, topic: &str) -> bool {
@@ -189,9 +200,6 @@ impl Histories {
             return None;
         }
         let id = self.next_id(clock);
-        if let Some(group_last) = &self.group_last {
-            group_last.store(id, Ordering::Release);
-        }
         self.store(topic, id, name, data, now);
         Some(id)
     }
@@ -266,8 +274,81 @@ impl Histories {
         forgotten
     }
 
-    /// As [`sweep`](Self::sweep), for a reactor whose histories another one forgets. Returns the topics that may be
-    /// forgotten, and were used in the time `since`.
+    /// Notes that the history of a topic is in use.
+    pub(crate) fn touch(&mut self, topic: &str, now: Instant) {
+        if let Some(history) = self.topics.get_mut(topic) {
+            history.used_at = now;
+        }
+    }
+}
+
+/// Copies of the histories of a group, on the reactors that do not give the ids. They follow the sequencer, change by
+/// change.
+impl Histories {
+    /// Keeps the history of a topic from now on, as far as this reactor can say. Returns `true` if the sequencer has to
+    /// be asked to keep it.
+    pub(crate) fn ask_to_keep(&mut self, topic: &str, limits: HistoryLimits, clock: SystemTime, now: Instant) -> bool {
+        if let Some(history) = self.topics.get_mut(topic) {
+            let may_be_forgotten =
+                limits.forget_after.is_some() && now.saturating_duration_since(history.used_at) >= REPORT_EVERY;
+            let asks = history.limits != limits || may_be_forgotten;
+            history.awaited += u32::from(asks);
+            history.change(limits, now);
+            return asks;
+        }
+        let mut history = History::new(limits, self.next_id(clock), now);
+        (history.awaited, history.is_provisional) = (1, true);
+        self.topics.insert(topic.into(), history);
+        true
+    }
+
+    /// The sequencer keeps the history of a topic. `is_answer`: because this reactor has asked.
+    pub(crate) fn keep_copy(
+        &mut self,
+        topic: &str,
+        limits: HistoryLimits,
+        missing_to: u64,
+        is_answer: bool,
+        now: Instant,
+    ) {
+        self.last = self.last.max(missing_to);
+        let Some(history) = self.topics.get_mut(topic) else {
+            self.topics.insert(topic.into(), History::new(limits, missing_to, now));
+            return;
+        };
+        history.awaited = history.awaited.saturating_sub(u32::from(is_answer));
+        if history.is_provisional {
+            (history.is_provisional, history.missing_to) = (false, missing_to);
+        }
+        // Otherwise a later answer has the limits.
+        if history.awaited == 0 {
+            history.limits = limits;
+        }
+        history.trim(now);
+    }
+
+    /// The sequencer has forgotten the history of a topic. If this reactor has asked for it meanwhile, it begins again.
+    pub(crate) fn forget_copy(&mut self, topic: &str, clock: SystemTime) {
+        let next_id = self.next_id(clock);
+        let Some(history) = self.topics.get_mut(topic) else { return };
+        if history.awaited == 0 {
+            self.topics.remove(topic);
+            return;
+        }
+        history.events.clear();
+        (history.bytes, history.missing_to, history.is_provisional) = (0, next_id, true);
+    }
+
+    /// Events of a topic up to an id do not arrive here.
+    pub(crate) fn miss(&mut self, topic: &str, to: u64) {
+        self.last = self.last.max(to);
+        if let Some(history) = self.topics.get_mut(topic) {
+            history.missing_to = history.missing_to.max(to);
+        }
+    }
+
+    /// As [`sweep`](Self::sweep), for copies. Returns the topics that may be forgotten, and were used in the time
+    /// `since`.
     pub(crate) fn sweep_copies(
         &mut self,
         now: Instant,
@@ -282,28 +363,26 @@ impl Histories {
         });
         used.map(|(topic, _)| (**topic).into()).collect()
     }
-
-    /// Notes that the history of a topic is in use.
-    pub(crate) fn touch(&mut self, topic: &str, now: Instant) {
-        if let Some(history) = self.topics.get_mut(topic) {
-            history.used_at = now;
-        }
-    }
-
-    /// The limits of the history of a topic, if that is kept.
-    pub(crate) fn limits(&self, topic: &str) -> Option<HistoryLimits> {
-        Some(self.topics.get(topic)?.limits)
-    }
 }
 
 impl History {
+    fn new(limits: HistoryLimits, missing_to: u64, now: Instant) -> Self {
+        let events = VecDeque::new();
+        History { limits, events, bytes: 0, missing_to, used_at: now, awaited: 0, is_provisional: false }
+    }
+
+    fn change(&mut self, limits: HistoryLimits, now: Instant) {
+        (self.limits, self.used_at) = (limits, now);
+        self.trim(now);
+    }
+
     fn trim(&mut self, now: Instant) {
         while let Some(oldest) = self.events.front() {
             let is_old = now.saturating_duration_since(oldest.at) >= self.limits.max_age;
             if !is_old && self.events.len() <= self.limits.max_events && self.bytes <= self.limits.max_bytes {
                 break;
             }
-            (self.missing_to, self.bytes) = (oldest.id, self.bytes - oldest.bytes());
+            (self.missing_to, self.bytes) = (self.missing_to.max(oldest.id), self.bytes - oldest.bytes());
             self.events.pop_front();
         }
     }

@@ -9,7 +9,9 @@ fn at(id: u64) -> SystemTime {
 
 fn histories(topics: &[&str], limits: HistoryLimits, now: Instant) -> Histories {
     let mut histories = Histories::default();
-    topics.iter().enumerate().for_each(|(index, topic)| histories.keep(topic, limits, at(index as u64), now));
+    for (index, topic) in topics.iter().enumerate() {
+        histories.keep(topic, limits, at(index as u64), now);
+    }
     histories
 }
 
@@ -25,13 +27,15 @@ fn replayed(histories: &mut Histories, topics: &[&str], after: u64, now: Instant
 
 #[test]
 fn ids_grow_whatever_the_clock_says() {
-    let (mut histories, start) = (Histories::default(), at(1_000_000_000_000));
-    assert_eq!(histories.next_id(start), 1_000_000_000_000);
-    assert_eq!(histories.next_id(start), 1_000_000_000_001);
-    assert_eq!(histories.next_id(start - 5 * SECOND), 1_000_000_000_002);
-    assert_eq!(histories.next_id(start + SECOND), 1_000_001_000_000);
-    assert_eq!(histories.next_id(SystemTime::UNIX_EPOCH - SECOND), 1_000_001_000_001);
-    assert_eq!(histories.last_id(), 1_000_001_000_001);
+    let (now, start) = (Instant::now(), 1_000_000_000_000);
+    for mut histories in [Histories::default(), Histories::in_group(Arc::default())] {
+        histories.keep("one", HistoryLimits::new(), at(0), now);
+        let ids = [start, start, start - 5000, start + 1].map(|id| histories.push("one", None, "data", at(id), now));
+        assert_eq!(ids, [0, 1, 2, 3].map(|more| Some(start + more)));
+        let before_1970 = SystemTime::UNIX_EPOCH - SECOND;
+        assert_eq!(histories.push("one", None, "data", before_1970, now), Some(start + 4));
+        assert_eq!(histories.last_id(), start + 4);
+    }
 }
 
 #[test]
@@ -102,4 +106,62 @@ fn unused_history_is_forgotten_where_that_is_set_unless_someone_subscribes() {
     histories.sweep(start + 90 * SECOND, Duration::ZERO, |_| false);
     assert_eq!(histories.len(), 1);
     assert!(histories.forget("always") && !histories.forget("always") && histories.is_empty());
+}
+
+/// The histories of the reactor that gives the ids, and of one that follows it.
+fn group() -> (Histories, Histories) {
+    let last = Arc::<AtomicU64>::default();
+    (Histories::in_group(Arc::clone(&last)), Histories::in_group(last))
+}
+
+#[test]
+fn copy_begins_where_the_sequencer_says() {
+    let ((mut sequencer, mut copy), now, limits) = (group(), Instant::now(), HistoryLimits::new());
+    let (missing_to, is_change) = sequencer.keep("one", limits, at(10), now);
+    assert!(is_change && !sequencer.keep("one", limits, at(11), now).1);
+    push(&mut sequencer, "one", 20, "first", now);
+    // The copy asks later than the first event, which is on its way.
+    assert!(copy.ask_to_keep("one", limits, at(30), now));
+    assert_eq!(replayed(&mut copy, &["one"], 19, now), (vec![], true));
+    assert!(copy.is_behind(20) && !copy.is_foreign(20));
+    copy.keep_copy("one", limits, missing_to, false, now);
+    copy.store("one", 20, None, "first", now);
+    assert_eq!(replayed(&mut copy, &["one"], 19, now), (vec![20], false));
+    assert!(!copy.is_behind(20));
+}
+
+#[test]
+fn copy_that_was_asked_for_meanwhile_survives_the_end_of_the_one_before() {
+    let ((_, mut copy), now, limits) = (group(), Instant::now(), HistoryLimits::new());
+    copy.keep_copy("one", limits, 5, false, now);
+    copy.store("one", 7, None, "old", now);
+    assert!(!copy.ask_to_keep("one", limits, at(8), now), "nothing has changed");
+    let other = limits.max_events(7);
+    assert!(copy.ask_to_keep("one", other, at(8), now));
+    copy.forget_copy("one", at(9));
+    assert_eq!(replayed(&mut copy, &["one"], 6, now), (vec![], true));
+    copy.keep_copy("one", other, 10, true, now);
+    assert_eq!(replayed(&mut copy, &["one"], 10, now), (vec![], false));
+    copy.forget_copy("one", at(11));
+    assert!(!copy.is_kept("one"));
+}
+
+#[test]
+fn copy_that_was_not_used_for_a_while_is_asked_for_again() {
+    let ((_, mut copy), start) = (group(), Instant::now());
+    let limits = HistoryLimits::new().forget_after(Some(600 * SECOND));
+    copy.keep_copy("one", limits, 5, false, start);
+    let asks = [59, 60, 179].map(|seconds| copy.ask_to_keep("one", limits, at(6), start + seconds * SECOND));
+    assert_eq!(asks, [false, false, true]);
+}
+
+#[test]
+fn events_that_did_not_arrive_are_a_gap() {
+    let ((_, mut copy), now) = (group(), Instant::now());
+    copy.keep_copy("one", HistoryLimits::new(), 5, false, now);
+    copy.store("one", 6, None, "first", now);
+    copy.miss("one", 9);
+    copy.store("one", 10, None, "last", now);
+    assert_eq!(replayed(&mut copy, &["one"], 6, now), (vec![10], true));
+    assert_eq!(replayed(&mut copy, &["one"], 9, now), (vec![10], false));
 }

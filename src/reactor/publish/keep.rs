@@ -7,7 +7,10 @@ use super::history::StoredEvent;
 use super::history::{HistoryLimits, Replay};
 #[cfg(feature = "server")]
 use crate::reactor::id::ConnectionId;
-use crate::{protocol::event_stream::Event, reactor::hub::Hub};
+use crate::{
+    protocol::event_stream::Event,
+    reactor::{group::publication::HistoryChange, hub::Hub},
+};
 
 /// Interval in which old events are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -39,28 +42,61 @@ impl Hub {
     /// reactor publishes on the topic passes by it, so [`Published`](crate::Published) has no id there, and counts no
     /// subscriber. The order of the events is the same on all reactors.
     pub fn keep_history(&mut self, topic: &str, limits: HistoryLimits) {
-        let is_change = self.is_in_group() && self.histories.limits(topic) != Some(limits);
-        self.keep_history_here(topic, limits);
-        if is_change {
-            let topic = topic.to_owned();
-            self.tell_others(move |hub| hub.keep_history_here(&topic, limits));
+        if !self.has_sequencer_elsewhere() {
+            self.keep_history_for(self.group_index(), topic, limits);
+        } else if self.histories.ask_to_keep(topic, limits, SystemTime::now(), self.now) {
+            let (own, of_sequencer) = (self.group_index(), topic.to_owned());
+            self.tell_sequencer(move |hub| hub.keep_history_for(own, &of_sequencer, limits));
+            // After the request, which is then carried out first.
+            self.announce_history(topic);
+            self.schedule_sweep();
         }
     }
 
-    fn keep_history_here(&mut self, topic: &str, limits: HistoryLimits) {
-        self.histories.keep(topic, limits, SystemTime::now(), self.now);
+    /// Keeps the history of a topic here, and on all other reactors, because this one or another has asked for it.
+    fn keep_history_for(&mut self, asked_by: usize, topic: &str, limits: HistoryLimits) {
+        let (missing_to, is_change) = self.histories.keep(topic, limits, SystemTime::now(), self.now);
         self.schedule_sweep();
+        if is_change || asked_by != self.group_index() {
+            self.hand_on_change(HistoryChange::Keep { topic: topic.into(), limits, missing_to, asked_by });
+        }
     }
 
     /// Forgets the history of a topic, and keeps it no longer. Returns `false` if it was not kept.
+    ///
+    /// In a [group](crate::ReactorGroup) all reactors forget it, once the first one has: not in this turn.
     pub fn forget_history(&mut self, topic: &str) -> bool {
-        if self.is_in_group() {
-            let topic = topic.to_owned();
-            self.tell_others(move |hub| {
-                hub.histories.forget(&topic);
-            });
+        if self.has_sequencer_elsewhere() {
+            let is_kept = self.histories.is_kept(topic);
+            if is_kept {
+                let topic = topic.to_owned();
+                self.tell_sequencer(move |hub| {
+                    hub.forget_history(&topic);
+                });
+            }
+            return is_kept;
         }
-        self.histories.forget(topic)
+        let was_kept = self.histories.forget(topic);
+        if was_kept {
+            self.hand_on_change(HistoryChange::Forget(topic.into()));
+        }
+        was_kept
+    }
+
+    /// Carries out a change of a history that the sequencer of the group has made.
+    pub(in crate::reactor) fn follow_history(&mut self, change: &HistoryChange) {
+        match change {
+            HistoryChange::Keep { topic, limits, missing_to, asked_by } => {
+                let is_answer = *asked_by == self.group_index();
+                self.histories.keep_copy(topic, *limits, *missing_to, is_answer, self.now);
+                self.schedule_sweep();
+            }
+            HistoryChange::Forget(topic) => self.histories.forget_copy(topic, SystemTime::now()),
+            HistoryChange::Missed(missed) => {
+                missed.iter().for_each(|(topic, to)| self.histories.miss(topic, *to));
+                self.end_gap();
+            }
+        }
     }
 
     /// Returns `true` if the history of a topic is kept.
@@ -107,12 +143,8 @@ impl Hub {
         // The others may have used it just after their last sweep.
         let more = if is_in_group { 2 * SWEEP_EVERY } else { Duration::ZERO };
         let forgotten = histories.sweep(now, more, in_use);
-        if is_in_group && !forgotten.is_empty() {
-            self.tell_others(move |hub| {
-                for topic in &forgotten {
-                    hub.histories.forget(topic);
-                }
-            });
+        for topic in forgotten {
+            self.hand_on_change(HistoryChange::Forget(topic));
         }
     }
 

@@ -46,7 +46,8 @@ pub struct Published {
     /// concern this reactor only.
     pub handed_on: usize,
     /// Number of other reactors that do not get the message, because too much waits for them
-    /// ([`ReactorConfig::group_backlog`](field@crate::ReactorConfig::group_backlog)).
+    /// ([`ReactorConfig::group_backlog`](field@crate::ReactorConfig::group_backlog)). If the topic has a history, and
+    /// the first reactor of the group is the one that does not get it, no reactor does.
     pub refused: usize,
     /// Id of the message in the history of the topic, if that is [kept](crate::Hub::keep_history).
     pub event_id: Option<u64>,
@@ -77,9 +78,11 @@ impl Hub {
     }
 
     /// As [`publish`](Self::publish), to the subscribers on this reactor only: not on the others of its
-    /// [group](crate::ReactorGroup).
+    /// [group](crate::ReactorGroup). In a group of several, the [history](Self::keep_history) of the topic does not
+    /// have the message, because it is the same on all of them.
     pub fn publish_local<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
-        self.publish_here(topic, message.into(), None, true, Numbering::Here)
+        let numbering = if self.is_in_group() { Numbering::Elsewhere(None) } else { Numbering::Here };
+        self.publish_here(topic, message.into(), None, true, numbering)
     }
 
     /// As [`publish`](Self::publish), uncompressed even where compression was negotiated.

@@ -103,6 +103,9 @@ impl Hub {
 
     /// Listens for WebSockets. The listener opens later in this turn; then `then` is called with the result.
     ///
+    /// In a [group](crate::ReactorGroup) the listener is of this reactor alone, unlike one of
+    /// [`Reactor::listen`](crate::Reactor): set [`Bind::reuse_port`] if others listen at the same port.
+    ///
     /// # Errors
     ///
     /// `then` gets [`ListenError::Bind`] if the address cannot be resolved or bound, and [`ListenError::ShuttingDown`]
