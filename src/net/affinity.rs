@@ -13,8 +13,8 @@ pub(crate) fn pin(core: usize) -> bool {
     core_affinity::set_for_current(core_affinity::CoreId { id: core })
 }
 
-/// Lets the calling thread run on all cores again, after it was started by one that stays on its core. Linux only: other
-/// systems do not pass it on.
+/// Lets the calling thread run on all cores again, after it was started by one that stays on its core. Linux only:
+/// other systems do not pass it on.
 pub(super) fn unpin() {
     #[cfg(target_os = "linux")]
     if let Some(cores) = CORES_BEFORE.get() {

@@ -158,8 +158,8 @@ impl Bind {
     /// system distributes them (`SO_REUSEPORT`), unevenly if they are few. No effect outside of a group.
     ///
     /// One reactor, the first that opens the listener, accepts all connections and passes them on. When it closes the
-    /// listener, no reactor gets connections until it opens it again. For few connections that live long, and for systems other than Linux,
-    /// whose `SO_REUSEPORT` distributes nothing.
+    /// listener, no reactor gets connections until it opens it again. For few connections that live long, and for
+    /// systems other than Linux, whose `SO_REUSEPORT` distributes nothing.
     pub fn in_turn(mut self, in_turn: bool) -> Self {
         self.in_turn = in_turn;
         self

@@ -34,7 +34,7 @@ use super::{
     id::{ConnectionId, ListenerId},
     remote::{Command, QueuedCommand, Remote},
 };
-use crate::net::{Bind, CommandQueue, ConnectedSocket};
+use crate::net::{Bind, CommandQueue, ConnectedSocket, PushError};
 
 /// The reactors of a group. Shared by their threads.
 #[derive(Debug)]
@@ -103,8 +103,11 @@ struct Outbox {
     /// Publications among the items, and their bytes.
     publications: usize,
     bytes: usize,
-    /// Topics with a history some of whose events it does not get, with the last id of these.
+    /// Topics with a history some of whose events it does not get, with the last id of these. Until that is reported,
+    /// it gets no later event of them.
     missed: HashMap<Box<str>, u64>,
+    /// The reactor has ended.
+    is_ended: bool,
 }
 
 /// How many of the other reactors a publication is queued for.
@@ -162,7 +165,9 @@ impl Membership {
         let mut handed_on = HandedOn::default();
         let own = self.own;
         for index in (0..self.outboxes.len()).filter(|index| *index != own) {
-            if self.queue_for(index, Arc::clone(publication)) {
+            let outbox = &self.outboxes[index];
+            let has_missed = !outbox.is_ended && outbox.missed.contains_key(&publication.topic);
+            if !has_missed && self.queue_for(index, Arc::clone(publication)) {
                 handed_on.queued += 1;
                 continue;
             }
@@ -192,10 +197,14 @@ impl Membership {
         }
     }
 
-    /// Queues a publication for another reactor, if its backlog has room.
+    /// Queues a publication for another reactor, if its backlog has room. One that has ended has no subscribers.
     fn queue_for(&mut self, index: usize, publication: Arc<Publication>) -> bool {
         let (outbox, cost) = (&mut self.outboxes[index], publication.cost());
-        let (messages, bytes) = self.group.members[index].backlogs[self.own].waiting();
+        if outbox.is_ended {
+            return true;
+        }
+        let member = &self.group.members[index];
+        let (messages, bytes) = member.backlogs[self.own].waiting();
         let (messages, bytes) = (messages + outbox.publications, bytes + outbox.bytes);
         // A publication that is larger than the limit needs an empty backlog.
         let has_room = messages < self.most_messages.max(1) && (bytes == 0 || bytes + cost <= self.most_bytes);
@@ -204,8 +213,10 @@ impl Membership {
             outbox.publications += 1;
             outbox.bytes += cost;
             self.has_output = true;
+        } else if member.commands.check() == Err(PushError::Closed) {
+            outbox.is_ended = true;
         }
-        has_room
+        has_room || outbox.is_ended
     }
 
     /// Passes the publications of this turn to the other reactors: one command for each.
@@ -215,6 +226,7 @@ impl Membership {
             let backlog = &member.backlogs[self.own];
             if !outbox.missed.is_empty() && backlog.begin_gap() {
                 let missed = HistoryChange::Missed(outbox.missed.drain().collect());
+                // The events before the missed ones are among the items, and none after them.
                 outbox.items.push(Handed::History(Arc::new(missed)));
             }
             if outbox.items.is_empty() {
@@ -226,9 +238,7 @@ impl Membership {
             // The backlog bounds the number.
             let command = QueuedCommand { command: Command::Publications(batch), queued_at: now };
             if member.commands.push_beyond(command).is_err() {
-                // A reactor that has ended has no subscribers.
-                backlog.remove(publications, bytes);
-                backlog.end_gap();
+                outbox.is_ended = true;
             }
         }
     }

@@ -64,8 +64,8 @@ impl<K: Kernel> Reactor<K> {
 
     /// As [`listen_stream_with`](Self::listen_stream_with), with TLS on each stream (EventMachine's `start_tls`).
     ///
-    /// `on_connect` is called right after accept. Output waits until the TLS handshake is done; [`Stream::tls_info`](crate::Stream) is
-    /// `None` until then.
+    /// `on_connect` is called right after accept. Output waits until the TLS handshake is done;
+    /// [`Stream::tls_info`](crate::Stream) is `None` until then.
     ///
     /// # Errors
     ///

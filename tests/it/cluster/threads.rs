@@ -2,10 +2,10 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeSet, HashMap},
-    net::SocketAddr,
+    collections::HashMap,
     rc::Rc,
     sync::{
+        Mutex,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -14,81 +14,19 @@ use std::{
 };
 
 use ws_reactor::{
-    Bind, BlockingSocket, Callbacks, Client, CloseCode, ConnectionId, Error, Hub, OwnedMessage, Published, Reactor,
-    ReactorConfig, ReactorGroup, Remote, Server, SetupError,
+    BlockingSocket, Callbacks, Client, CloseCode, ConnectionId, Error, Hub, OwnedMessage, Published, Reactor,
+    ReactorConfig, ReactorGroup, Server, SetupError,
 };
 
+use super::running::{Running, greeting};
 use crate::support::silence_deliberate_panics;
-
-/// A group on a thread of its own, each of whose reactors listens at the same address.
-struct Running {
-    addr: SocketAddr,
-    remote: Remote,
-    thread: thread::JoinHandle<Result<(), ws_reactor::GroupError>>,
-}
-
-impl Running {
-    fn start(group: ReactorGroup, server: impl Fn(&mut Reactor) -> Server + Sync + Send + 'static) -> Self {
-        Running::start_at(group, Bind::to("127.0.0.1:0"), server)
-    }
-
-    fn start_at(
-        group: ReactorGroup,
-        bind: Bind,
-        server: impl Fn(&mut Reactor) -> Server + Sync + Send + 'static,
-    ) -> Self {
-        let (listening, addresses) = mpsc::channel();
-        let (remote, size) = (group.remote(), group.len());
-        let thread = thread::spawn(move || {
-            group.run(|reactor| {
-                let server = server(reactor);
-                listening.send(reactor.listen(bind.clone(), server)?.addr)?;
-                Ok(())
-            })
-        });
-        let addresses: Vec<SocketAddr> = addresses.iter().take(size).collect();
-        assert!(addresses.iter().all(|addr| *addr == addresses[0]), "{addresses:?}");
-        Running { addr: addresses[0], remote, thread }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("ws://{}/{path}", self.addr)
-    }
-
-    /// A client that is connected to the reactor with this index, which the server sends first.
-    fn client_of(&self, index: usize) -> BlockingSocket {
-        for _ in 0..1000 {
-            let mut socket = BlockingSocket::connect(&self.url("")).unwrap();
-            if socket.receive().unwrap().as_text() == Some(&index.to_string()) {
-                return socket;
-            }
-        }
-        panic!("reactor {index} accepts nothing");
-    }
-
-    fn shut_down(self) {
-        self.remote.shutdown(Duration::from_secs(5)).unwrap();
-        self.thread.join().unwrap().unwrap();
-    }
-}
-
-/// Sends the index of the reactor to each client, and subscribes it to `all`.
-fn greeting(reactor: &mut Reactor) -> impl Fn() -> Callbacks + use<> {
-    let index = reactor.hub().group_index();
-    move || {
-        Callbacks::new().on_open(move |ws, _| {
-            ws.send(index.to_string());
-            ws.subscribe("all");
-        })
-    }
-}
 
 #[test]
 fn each_subscriber_of_a_path_gets_each_message_once_and_those_of_a_sender_in_order() {
     const CLIENTS: usize = 200;
     const PATHS: usize = 10;
     const EACH: usize = 100;
-    let group = Running::start(ReactorGroup::new(4).unwrap(), |_| {
+    let group = Running::serving(ReactorGroup::new(4).unwrap(), |_| {
         Server::new(|upgraded| {
             let topic = upgraded.request().path().to_owned();
             let published = topic.clone();
@@ -150,13 +88,13 @@ fn each_subscriber_of_a_path_gets_each_message_once_and_those_of_a_sender_in_ord
         reactor.turn(Some(Duration::from_millis(10))).unwrap();
     }
     assert!(received.borrow().iter().all(|from| from.len() == CLIENTS / PATHS && from.values().all(|n| *n == EACH)));
-    group.shut_down();
+    group.stop();
 }
 
 #[test]
 fn remote_of_a_group_reaches_the_connections_of_each_reactor() {
     let (opened, ids) = mpsc::channel();
-    let group = Running::start(ReactorGroup::new(3).unwrap(), move |reactor| {
+    let group = Running::serving(ReactorGroup::new(3).unwrap(), move |reactor| {
         let (index, opened) = (reactor.hub().group_index(), opened.clone());
         Server::new(move |_| {
             let opened = opened.clone();
@@ -186,12 +124,12 @@ fn remote_of_a_group_reaches_the_connections_of_each_reactor() {
         group.remote.terminate(ids.try_iter().last().unwrap()).unwrap();
         assert!(socket.receive().is_err());
     }
-    group.shut_down();
+    group.stop();
 }
 
 #[test]
 fn local_publish_stays_on_its_reactor_and_the_others_get_all_other_kinds() {
-    let group = Running::start(ReactorGroup::new(2).unwrap(), |reactor| {
+    let group = Running::serving(ReactorGroup::new(2).unwrap(), |reactor| {
         let greet = greeting(reactor);
         Server::new(move |_| {
             greet().on_message(|ws, message| {
@@ -220,14 +158,14 @@ fn local_publish_stays_on_its_reactor_and_the_others_get_all_other_kinds() {
     };
     assert_eq!(texts(&mut here), ["local", "latest", "plain", "end"]);
     assert_eq!(texts(&mut there), ["others", "latest", "plain", "end"]);
-    group.shut_down();
+    group.stop();
 }
 
 #[test]
 fn publisher_is_told_of_a_reactor_for_which_too_much_waits() {
     let config = ReactorConfig::new().group_backlog(4);
     let (results, published) = mpsc::channel();
-    let group = Running::start(ReactorGroup::with_config(3, config).unwrap(), move |reactor| {
+    let group = Running::serving(ReactorGroup::with_config(3, config).unwrap(), move |reactor| {
         let (greet, results) = (greeting(reactor), results.clone());
         Server::new(move |_| {
             let results = results.clone();
@@ -250,20 +188,30 @@ fn publisher_is_told_of_a_reactor_for_which_too_much_waits() {
         assert_eq!(there.receive().unwrap(), OwnedMessage::text(count.to_string()));
     }
     // What was delivered waits no longer.
+    group.settle();
     here.send("publish").unwrap();
     assert_eq!(published.iter().take(6).next(), Some((1, 2, 0)));
     assert_eq!(there.receive().unwrap(), OwnedMessage::text("0"));
-    group.shut_down();
+    group.stop();
 }
 
 #[test]
 fn answers_of_all_reactors_arrive_in_their_order_and_those_that_panic_are_missing() {
     silence_deliberate_panics();
-    let group = Running::start(ReactorGroup::new(3).unwrap(), |reactor| {
+    let group = Running::serving(ReactorGroup::new(3).unwrap(), |reactor| {
         let greet = greeting(reactor);
-        Server::new(move |_| greet())
+        Server::new(move |_| {
+            greet().on_message(|ws, topic| {
+                ws.subscribe(topic.as_text().unwrap());
+                ws.send("subscribed");
+            })
+        })
     });
-    let _clients: Vec<BlockingSocket> = [0, 1, 1, 2].map(|index| group.client_of(index)).into_iter().collect();
+    let mut clients = [0, 1, 1, 2].map(|index| group.client_of(index));
+    for client in &mut clients {
+        client.send("counted").unwrap();
+        assert_eq!(client.receive().unwrap(), OwnedMessage::text("subscribed"));
+    }
     let (answers, arrived) = mpsc::channel();
     let ask = move |hub: &mut Hub| {
         let (indices, counts) = (answers.clone(), answers.clone());
@@ -274,18 +222,18 @@ fn answers_of_all_reactors_arrive_in_their_order_and_those_that_panic_are_missin
             },
             move |_, answers| indices.send(answers).unwrap(),
         );
-        hub.count_subscribers("all", move |hub, count| counts.send(vec![count, hub.group_index()]).unwrap());
+        hub.count_subscribers("counted", move |hub, count| counts.send(vec![count, hub.group_index()]).unwrap());
     };
     group.remote.run(ask).unwrap();
     let answers: Vec<Vec<usize>> = arrived.iter().take(2).collect();
     assert!(answers.contains(&vec![0, 2]), "{answers:?}");
     assert!(answers.contains(&vec![4, 0]), "{answers:?}");
-    group.shut_down();
+    group.stop();
 }
 
 #[test]
 fn shutdown_of_one_reactor_closes_the_clients_of_all_with_1001() {
-    let group = Running::start(ReactorGroup::new(4).unwrap(), |reactor| {
+    let group = Running::serving(ReactorGroup::new(4).unwrap(), |reactor| {
         let greet = greeting(reactor);
         Server::new(move |_| greet().on_message(|ws, _| ws.hub().shutdown(Duration::from_secs(5))))
     });
@@ -328,61 +276,34 @@ fn first_error_of_a_reactor_ends_all() {
     assert_eq!(error.to_string(), "reactor 2 panicked: deliberate: a set-up panics");
 }
 
+// It takes the 5 s that a group has to end after an error.
 #[test]
-fn connections_are_passed_on_in_turn_with_the_rules_of_the_listener() {
-    let bind = Bind::to("127.0.0.1:0").in_turn(true).connections_per_address(8);
-    let group = Running::start_at(ReactorGroup::new(4).unwrap(), bind, |reactor| {
-        let greet = greeting(reactor);
-        Server::new(move |_| greet().on_message(|ws, message| _ = ws.hub().publish("all", message)))
-    });
-    let mut clients: Vec<BlockingSocket> = (0..8).map(|_| BlockingSocket::connect(&group.url("")).unwrap()).collect();
-    let index = |socket: &mut BlockingSocket| socket.receive().unwrap().as_text().unwrap().parse::<usize>().unwrap();
-    let indices: Vec<usize> = clients.iter_mut().map(index).collect();
-    // The order is that in which the reactors were set up.
-    assert_eq!(indices[..4], indices[4..]);
-    assert_eq!(indices[..4].iter().copied().collect::<BTreeSet<_>>().len(), 4);
-    assert!(BlockingSocket::connect(&group.url("")).is_err(), "the ninth connection of the address");
-    clients[0].send("to all").unwrap();
-    for client in &mut clients {
-        assert_eq!(client.receive().unwrap(), OwnedMessage::text("to all"));
-    }
-    group.shut_down();
-}
-
-#[cfg(unix)]
-#[test]
-fn reactors_of_a_group_share_a_unix_socket_and_repeated_addresses() {
-    let path = std::env::temp_dir().join(format!("ws-reactor-group-{}", std::process::id()));
-    let address = format!("unix:{}", path.display());
-    let (listening, addresses) = mpsc::channel();
-    let group = ReactorGroup::new(2).unwrap();
-    let remote = group.remote();
-    let (bind, client) = (address.clone(), format!("ws+unix:{}", path.display()));
-    let thread = thread::spawn(move || {
-        group.run(|reactor| {
-            let server = || {
-                Server::new(|_| {
-                    Callbacks::new().on_open(|ws, _| {
-                        ws.send("open");
-                    })
-                })
-            };
-            reactor.listen(&bind, server())?;
-            let first = reactor.listen("127.0.0.1:0", server())?.addr;
-            let second = reactor.listen("127.0.0.1:0", server())?.addr;
-            listening.send((first, second))?;
+fn error_of_a_reactor_shortens_a_shutdown_in_progress() {
+    let (begin, begun) = mpsc::channel();
+    let begun = Mutex::new(begun);
+    // The first reactor waits for a work that does not end.
+    let (end, ended) = mpsc::channel::<()>();
+    let ended = Mutex::new(Some(ended));
+    let (result, results) = mpsc::channel();
+    let run = move || {
+        let outcome = ReactorGroup::new(2).unwrap().run(|reactor| {
+            if reactor.hub().group_index() == 1 {
+                begun.lock().unwrap().recv()?;
+                return Err("no luck".into());
+            }
+            let (ended, begin) = (ended.lock().unwrap().take().unwrap(), begin.clone());
+            reactor.hub().defer(move || ended.recv(), |_, _| ());
+            reactor.hub().shutdown(Duration::from_secs(60));
+            reactor.hub().add_timer(Duration::from_millis(1), move |_| begin.send(()).unwrap());
             Ok(())
-        })
-    });
-    let addresses: Vec<_> = addresses.iter().take(2).collect();
-    assert_eq!(addresses[0], addresses[1]);
-    assert_ne!(addresses[0].0, addresses[0].1);
-    for _ in 0..20 {
-        assert_eq!(BlockingSocket::connect(&client).unwrap().receive().unwrap(), OwnedMessage::text("open"));
-    }
-    remote.stop().unwrap();
-    thread.join().unwrap().unwrap();
-    std::fs::remove_file(path).unwrap();
+        });
+        result.send(outcome).unwrap();
+    };
+    let thread = thread::spawn(run);
+    let error = results.recv_timeout(Duration::from_secs(30)).expect("the group ends").unwrap_err();
+    assert_eq!(error.to_string(), "the set-up of reactor 1 failed");
+    drop(end);
+    thread.join().unwrap();
 }
 
 #[cfg(all(unix, feature = "signals"))]
@@ -390,12 +311,12 @@ fn reactors_of_a_group_share_a_unix_socket_and_repeated_addresses() {
 fn sigterm_closes_the_clients_of_all_reactors_with_1001() {
     use std::process::{self, Command};
     use ws_reactor::signals::SIGTERM;
-    let group = Running::start(ReactorGroup::new(4).unwrap(), |reactor| {
+    let group = Running::serving(ReactorGroup::new(4).unwrap(), |reactor| {
         reactor.on_signal(SIGTERM, |hub| hub.shutdown(Duration::from_secs(5))).unwrap();
         Server::new(|_| Callbacks::new())
     });
     let mut clients: Vec<BlockingSocket> = (0..40).map(|_| BlockingSocket::connect(&group.url("")).unwrap()).collect();
-    // `start` returns when all reactors are set up, and so have registered the signal.
+    // `serving` returns when all reactors are set up, and so have registered the signal.
     assert!(Command::new("kill").args(["-TERM", &process::id().to_string()]).status().unwrap().success());
     for client in &mut clients {
         let Err(Error::Closed(reason)) = client.receive() else { panic!("the connection is open") };
@@ -405,29 +326,55 @@ fn sigterm_closes_the_clients_of_all_reactors_with_1001() {
 }
 
 #[cfg(all(target_os = "linux", feature = "affinity"))]
-#[test]
-fn threads_stay_on_their_cores_and_a_core_that_is_not_there_is_an_error() {
-    let run = |cores: [usize; 2]| {
-        let allowed = std::sync::Mutex::new(Vec::new());
-        let result = thread::scope(|scope| {
-            // A thread of its own, because the calling thread stays on its core.
-            let run = || {
-                ReactorGroup::new(2).unwrap().pin_to_cores(cores).run(|reactor| {
-                    let status = std::fs::read_to_string("/proc/thread-self/status")?;
-                    let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
-                    allowed.lock().unwrap().push((reactor.hub().group_index(), line.trim().to_owned()));
-                    reactor.hub().stop();
-                    Ok(())
-                })
-            };
-            scope.spawn(run).join().unwrap()
-        });
-        let mut allowed = allowed.into_inner().unwrap();
-        allowed.sort();
-        (result.map_err(|error| error.to_string()), allowed)
-    };
-    let core = |index: usize| (index, "0".to_owned());
-    assert_eq!(run([0, 0]), (Ok(()), vec![core(0), core(1)]));
-    let (result, _) = run([0, 1_000]);
-    assert_eq!(result.unwrap_err(), "the thread of reactor 1 cannot stay on core 1000");
+mod cores {
+    use super::*;
+
+    /// The cores that the calling thread may use, such as `0-3`.
+    fn allowed() -> String {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+        line.trim().to_owned()
+    }
+
+    /// Runs a group of two on these cores. The thread is one of its own, because it stays on its core.
+    fn run(cores: [usize; 2], set_up: impl Fn(&mut Reactor) + Sync + Send) -> Result<(), String> {
+        let run = || {
+            ReactorGroup::new(2).unwrap().pin_to_cores(cores).run(|reactor| {
+                set_up(reactor);
+                Ok(())
+            })
+        };
+        thread::scope(|scope| scope.spawn(run).join().unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn threads_stay_on_their_cores_and_a_core_that_is_not_there_is_an_error() {
+        let cores = Mutex::new(Vec::new());
+        let set_up = |reactor: &mut Reactor| {
+            cores.lock().unwrap().push((reactor.hub().group_index(), allowed()));
+            reactor.hub().stop();
+        };
+        assert_eq!(run([0, 0], set_up), Ok(()));
+        let mut cores = cores.into_inner().unwrap();
+        cores.sort();
+        assert_eq!(cores, [0, 1].map(|index| (index, "0".to_owned())));
+        let error = run([0, 1_000], |reactor| reactor.hub().stop()).unwrap_err();
+        assert_eq!(error, "the thread of reactor 1 cannot stay on core 1000");
+    }
+
+    #[test]
+    fn works_of_a_reactor_that_stays_on_a_core_run_on_all_cores() {
+        let (report, cores) = mpsc::channel();
+        let set_up = move |reactor: &mut Reactor| {
+            if reactor.hub().group_index() == 1 {
+                let report = report.clone();
+                reactor.hub().defer(allowed, move |hub, cores| {
+                    report.send(cores.unwrap()).unwrap();
+                    hub.stop();
+                });
+            }
+        };
+        assert_eq!(run([0, 0], set_up), Ok(()));
+        assert_eq!(cores.recv().unwrap(), allowed());
+    }
 }

@@ -15,11 +15,12 @@ use crate::support::{
 };
 
 /// The rows of the table, by name.
-const ROWS: [(&str, fn()); 17] = [
+const ROWS: [(&str, fn()); 18] = [
     ("connect, raw", connect_of_a_raw_stream),
     ("opening, client", opening_of_a_client),
     ("refusal, client", body_of_a_refusal),
     ("TLS handshake, raw", tls_handshake_of_a_raw_stream),
+    ("idle, raw", idle_raw_stream),
     ("PROXY header", header_of_the_proxy_protocol),
     ("opening, server", opening_of_a_server),
     ("head, server", head_of_a_later_request),
@@ -199,6 +200,22 @@ fn tls_handshake_of_a_raw_stream() {
         reactor.advance(SECOND).unwrap();
     }
     assert_eq!(drain(&log), ["the TLS handshake timed out"]);
+}
+
+fn idle_raw_stream() {
+    let (log, mut reactor) = (Log::default(), reactor());
+    let (errors, config) = (Rc::clone(&log), ws_reactor::StreamConfig::new().idle_timeout(Some(8 * SECOND)));
+    let listening = reactor.listen_stream_with(SERVER, config, move |_| Recording(errors.clone())).unwrap();
+    let peer = reactor.kernel_mut().connect(listening.addr).unwrap();
+    for _ in 0..3 {
+        reactor.kernel_mut().send(peer, b"a byte restarts it");
+        reactor.advance(7 * SECOND).unwrap();
+        assert_eq!(drain(&log), [""; 0]);
+    }
+    // It is noticed up to an eighth later.
+    reactor.advance(2 * SECOND).unwrap();
+    reactor.advance(Duration::from_millis(1)).unwrap();
+    assert_eq!(drain(&log), ["nothing moved for the idle time-out"]);
 }
 
 fn opening_of_a_server() {

@@ -3,8 +3,8 @@
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use ws_reactor::{
-    Handler, Hub, OutputLimits, Reactor, ReactorConfig, Received, Server, ServerConfig, StreamConfig, TestSocket,
-    TimerId, WebSocket, WebSocketConfig, net::sim::Sim,
+    Handler, Hub, OutputLimits, Reactor, ReactorConfig, Received, Server, ServerConfig, Stream, StreamConfig,
+    StreamHandler, TestSocket, TimerId, Turn, WebSocket, WebSocketConfig, net::sim::Sim,
 };
 
 use crate::support::played::echo;
@@ -122,6 +122,32 @@ fn interval_of_a_timer_of_a_connection_changes() {
     socket.advance(Duration::from_secs(10));
     let expected = ["1", "2", "3", "4"].map(|text| Received::Message(text.into()));
     assert_eq!(socket.received(), expected);
+}
+
+#[test]
+fn second_shutdown_can_shorten_the_first_and_not_lengthen_it() {
+    /// Stays open during a shutdown.
+    struct Stays;
+
+    impl StreamHandler for Stays {
+        fn on_shutdown(&mut self, _: &mut Stream<'_>) {}
+    }
+
+    // In seconds: the first time-out, the time of the second call, its time-out, the end.
+    for (first, at, second, end) in [(60, 0, 2, 2), (60, 1, 2, 3), (3, 0, 60, 3), (3, 1, 60, 3), (3, 1, 2, 3)] {
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
+        let addr = reactor.listen_stream("10.0.0.1:80", |_| Stays).unwrap().addr;
+        reactor.kernel_mut().connect(addr).unwrap();
+        reactor.settle().unwrap();
+        reactor.hub().shutdown(Duration::from_secs(first));
+        if at > 0 {
+            reactor.advance(Duration::from_secs(at)).unwrap();
+        }
+        reactor.hub().shutdown(Duration::from_secs(second));
+        let moment = Duration::from_millis(1);
+        assert_eq!(reactor.advance(Duration::from_secs(end - at) - moment).unwrap(), Turn::Running);
+        assert_eq!(reactor.advance(moment).unwrap(), Turn::Stopped, "{first} s, after {at} s {second} s");
+    }
 }
 
 #[test]
