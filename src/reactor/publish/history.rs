@@ -139,7 +139,7 @@ impl Histories {
     }
 
     /// Returns `true` if an id was made in the group, and what it stands for has not arrived here.
-    #[cfg(feature = "server")]
+    #[cfg(any(feature = "server", test))]
     pub(crate) fn is_behind(&self, id: u64) -> bool {
         id > self.last && !self.is_foreign(id)
     }

@@ -164,7 +164,7 @@ fn event_refused_while_a_gap_is_reported_is_a_gap_too_without_another_publicatio
 fn gap_is_there_before_the_events_after_it() {
     let config = ReactorConfig::new().group_backlog(2).command_budget(1);
     let (mut group, _) = keeping(2, config, &["kept"]);
-    let mut publish = |group: &mut Group| group.publish(0, "kept", "event").event_id.unwrap();
+    let publish = |group: &mut Group| group.publish(0, "kept", "event").event_id.unwrap();
     let first = publish(&mut group);
     let (mut ids, mut gaps) = (Vec::new(), 0);
     for step in 0..60 {
