@@ -22,6 +22,7 @@ mod conversion;
 mod deferred;
 mod dial;
 mod events;
+mod for_protocols;
 mod group;
 mod hub;
 mod id;
