@@ -182,6 +182,9 @@ pub use sources::{Output, Process, ProcessConfig, ProcessHandler, signals};
 
 #[doc(no_inline)]
 pub use crate::buffer::Bytes;
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use crate::cluster::{Redis, RedisHandle, RedisStats, RedisUrlError};
 #[cfg(feature = "proxy-protocol")]
 #[doc(inline)]
 pub use crate::net::ProxyProtocol;
@@ -207,10 +210,10 @@ pub use crate::{
     },
     proxy::{Proxy, ProxyError},
     reactor::{
-        Attempt, ConnectionId, ConnectionStats, DeferError, Durations, FileSent, HistoryLimits, Hub, Latencies,
-        ListenerId, Listening, OutputLimits, Overflow, PanicPolicy, Published, Reactor, ReactorConfig, Reconnect,
-        RelayEnded, Remote, Replay, Retry, SlowTurn, Source, SourceHandler, SourceId, Stats, StoredEvent, Stream,
-        StreamConfig, StreamHandler, TimerId, Turn, TurnPhase,
+        Attempt, Backplane, ConnectionId, ConnectionStats, DeferError, Durations, FileSent, HistoryLimits, Hub,
+        Latencies, ListenerId, Listening, OutputLimits, Overflow, PanicPolicy, Published, PublishedMessage, Reactor,
+        ReactorConfig, Reconnect, RelayEnded, Remote, Replay, Retry, SlowTurn, Source, SourceHandler, SourceId, Stats,
+        StoredEvent, Stream, StreamConfig, StreamHandler, TimerId, Turn, TurnPhase,
     },
     send_status::SendStatus,
     server::{Body, BodyStream, Reply, Responder, Upgrade},

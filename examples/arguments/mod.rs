@@ -1,5 +1,10 @@
 //! Command lines of the examples.
 
+#[allow(dead_code)]
+pub(crate) mod redis;
+#[allow(dead_code)]
+pub(crate) mod shutdown;
+
 use std::{fmt::Display, process::ExitCode, str::FromStr};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -80,6 +85,13 @@ fn named(command: &Command, options: &[OptionHelp]) -> Vec<String> {
         }
     }
     named
+}
+
+/// Logs what `RUST_LOG` says. Default: errors, and the loss and the return of Redis.
+#[allow(dead_code)]
+pub(crate) fn log() {
+    let default = env_logger::Env::default().default_filter_or("error,ws_reactor::redis=info");
+    env_logger::Builder::from_env(default).init();
 }
 
 /// Runs a program to its end. An error is one line, its sources included, and status 1.

@@ -75,6 +75,9 @@ impl<K: Kernel> Reactor<K> {
                     }
                 }
                 Command::Accepted(listener, socket) => self.take_accepted(listener, socket),
+                Command::Live(key) => {
+                    self.call_hub(|hub| hub.call_live(key));
+                }
                 Command::Answered(key, answers) => {
                     self.call_hub(|hub| hub.deliver_answers(key, answers));
                 }
@@ -98,6 +101,7 @@ impl<K: Kernel> Reactor<K> {
                     self.hub.publish_handed_on(publication);
                 }
                 Handed::History(change) => self.hub.follow_history(&change),
+                Handed::Edge(edge) => self.hub.note_edge(&edge),
             }
             let is_done = batch.items.as_slice().is_empty();
             if !is_done && (self.hub.deliveries_left == 0 || !share.take(&self.hub.time_slice)) {
@@ -160,6 +164,7 @@ fn note_command(recording: &mut Recording, command: &Command, is_there: impl Fn(
         Command::Wake(_) => other("wake-up"),
         Command::Publications(_) => other("publications of another reactor"),
         Command::Accepted(..) => other("connection that another reactor has accepted"),
+        Command::Live(_) => other("topic that is live"),
         Command::Answered(..) => other("answers of the reactors"),
         Command::Worked(..) => other("result of a work"),
     };

@@ -26,6 +26,12 @@ impl Hub {
         }
     }
 
+    /// Number of connections, those that are opening and closing included.
+    #[cfg(feature = "redis")]
+    pub(crate) fn connection_count(&self) -> usize {
+        self.outbounds.len()
+    }
+
     /// Counts a received message.
     pub(crate) fn count_received(&mut self, id: ConnectionId) {
         if let Some(outbound) = self.outbounds.get_mut(id) {

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use slab::Slab;
+
 use super::{
+    backplane::Attached,
     callback_scope::CallbackScope,
     config::{PanicPolicy, ReactorConfig},
     connection::{
@@ -106,6 +109,11 @@ pub struct Hub {
     pub(super) command_queue: Arc<CommandQueue<QueuedCommand>>,
     /// `None` outside of a group.
     pub(super) membership: Option<Box<Membership>>,
+    /// Publications go further than this reactor: it is in a group, or has a backplane.
+    pub(super) is_joined: bool,
+    pub(super) backplane: Option<Box<Attached>>,
+    /// Functions that are called when a topic is live.
+    pub(super) live_waits: Slab<Tick>,
     /// Receivers of answers of the group.
     pub(super) asks: Asks,
     /// Unfinished handshakes of clients.
@@ -144,7 +152,10 @@ impl Hub {
             shutdown_timer: None,
             shutdown_hooks: Vec::new(),
             command_queue: place.commands.take(),
+            is_joined: place.membership.is_some(),
             membership: place.membership,
+            backplane: None,
+            live_waits: Slab::new(),
             asks: Asks::default(),
             pending: Pending::new(place.counts.pending),
             connection_counts: ConnectionCounts::new(place.counts.networks),

@@ -12,6 +12,7 @@ mod publish;
 
 mod close;
 
+mod backplane;
 mod busy;
 mod callback_scope;
 mod calls;
@@ -57,19 +58,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{
-    busy::DirectRead,
-    connection::{inbounds::Inbounds, reader::Reader},
-    dial::dialer::Dialer,
-    hub::Running,
-    listen::listeners::Listeners,
-    recording::Recording,
-    remote::QueuedCommand,
-    slow_turn::Watch,
-    token::Token,
-    trim::Trim,
-};
 pub use self::{
+    backplane::{Backplane, PublishedMessage},
     config::{OutputLimits, Overflow, PanicPolicy, ReactorConfig, StreamConfig},
     connection::{file_transfer::FileSent, outbound::counts::ConnectionStats, relaying::RelayEnded},
     dial::reconnect::{Attempt, Reconnect, Retry},
@@ -92,6 +82,18 @@ pub use self::{
     stream::{Stream, StreamHandler},
     turn_phase::TurnPhase,
     work::DeferError,
+};
+use self::{
+    busy::DirectRead,
+    connection::{inbounds::Inbounds, reader::Reader},
+    dial::dialer::Dialer,
+    hub::Running,
+    listen::listeners::Listeners,
+    recording::Recording,
+    remote::QueuedCommand,
+    slow_turn::Watch,
+    token::Token,
+    trim::Trim,
 };
 pub(crate) use self::{
     connection::{ping_mark::PingProgress, state::Phase},
@@ -294,7 +296,7 @@ impl<K: Kernel> Reactor<K> {
         self.open_and_close_listeners();
         self.advance_shutdown();
         self.compress_waiting();
-        self.hand_on_publications();
+        self.pass_on_publications();
         self.terminate_slow_readers();
         self.flush_touched();
         self.notify_drained();

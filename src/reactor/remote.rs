@@ -43,6 +43,8 @@ pub(super) enum Command {
     Accepted(ListenerId, ConnectedSocket),
     /// The result of the work with this key.
     Worked(usize, Outcome),
+    /// A topic that was waited for under this key is live.
+    Live(usize),
     /// The answers of the reactors of the group to what was asked under this key.
     Answered(usize, Box<dyn Any + Send>),
 }
@@ -72,6 +74,7 @@ impl fmt::Debug for Command {
                 write!(formatter, "Publications({} of {})", batch.items.len(), batch.from)
             }
             Command::Accepted(listener, _) => write!(formatter, "Accepted({listener})"),
+            Command::Live(key) => write!(formatter, "Live({key})"),
             Command::Answered(key, _) => write!(formatter, "Answered({key})"),
             Command::Worked(key, _) => write!(formatter, "Worked({key})"),
         }

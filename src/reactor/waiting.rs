@@ -77,7 +77,7 @@ impl<K: Kernel> Reactor<K> {
             || self.dialer.has_answers()
             || !self.commands.is_empty()
             || self.listeners.are_accepting()
-            || hub.membership.as_ref().is_some_and(|membership| membership.has_output())
+            || hub.is_joined && hub.has_publications()
     }
 }
 

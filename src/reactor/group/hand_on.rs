@@ -20,21 +20,24 @@ impl Hub {
         self.membership.is_some()
     }
 
-    /// Publishes a message here, and queues it for the other reactors of the group.
+    /// Publishes a message here, and queues it for the backplane and the other reactors of the group.
     #[cold]
     pub(in crate::reactor) fn publish_in_group(&mut self, mut publication: Publication) -> Published {
-        let is_kept = self.histories.is_kept(&publication.topic);
-        let Some(membership) = &mut self.membership else { return Published::default() };
         let mut published = Published::default();
-        let handed_on = if is_kept && !membership.is_sequencer() {
+        let is_kept = self.histories.is_kept(&publication.topic);
+        let handed_on = if is_kept && self.has_sequencer_elsewhere() {
             publication.sequence = Sequence::Wanted;
-            membership.queue_for_sequencer(Arc::new(publication))
+            self.take_edges();
+            self.membership.as_mut().map(|membership| membership.queue_for_sequencer(Arc::new(publication)))
         } else {
             published = self.publish_shared(&publication, Numbering::Here);
             publication.sequence = Sequence::Done(published.event_id);
-            let Some(membership) = &mut self.membership else { return published };
-            membership.queue(&Arc::new(publication))
+            let publication = Arc::new(publication);
+            self.pass_to_backplane(&publication);
+            self.take_edges();
+            self.membership.as_mut().map(|membership| membership.queue(&publication))
         };
+        let handed_on = handed_on.unwrap_or_default();
         (published.handed_on, published.refused) = (handed_on.queued, handed_on.refused);
         if handed_on.refused > 0 {
             self.note_refused(handed_on.refused);
@@ -73,8 +76,9 @@ impl Hub {
     }
 
     /// Publishes a message that a thread has passed to all reactors of the group.
-    pub(in crate::reactor) fn publish_passed_to_all(&mut self, publication: &Publication) {
+    pub(in crate::reactor) fn publish_passed_to_all(&mut self, publication: &Arc<Publication>) {
         self.publish_shared(publication, Numbering::Elsewhere(None));
+        self.pass_to_backplane(publication);
     }
 
     /// The events that this reactor has missed are noted: others may be told of now.
@@ -92,6 +96,7 @@ impl Hub {
     /// Passes what was published so far to the other reactors, so that what they are told next comes after it.
     #[cold]
     pub(super) fn hand_on(&mut self) {
+        self.take_edges();
         let clock = self.time_slice.clock;
         if let Some(membership) = self.membership.as_mut().filter(|membership| membership.has_output()) {
             membership.hand_on(clock.map(|clock| clock()));
@@ -101,7 +106,10 @@ impl Hub {
     /// Publishes a message that another reactor of the group has handed on.
     pub(in crate::reactor) fn publish_handed_on(&mut self, publication: Arc<Publication>) {
         match publication.sequence {
-            Sequence::Done(number) => drop(self.publish_shared(&publication, Numbering::Elsewhere(number))),
+            Sequence::Done(number) => {
+                self.publish_shared(&publication, Numbering::Elsewhere(number));
+                self.pass_to_backplane(&publication);
+            }
             Sequence::Wanted => {
                 // It was queued for the sequencer alone.
                 if let Some(publication) = Arc::into_inner(publication) {
@@ -126,10 +134,11 @@ impl Hub {
 }
 
 impl<K: Kernel> Reactor<K> {
-    /// Passes what was published in this turn to the other reactors.
+    /// Passes what was published in this turn to the backplane, and to the other reactors.
     #[inline]
-    pub(in crate::reactor) fn hand_on_publications(&mut self) {
-        if self.hub.is_in_group() {
+    pub(in crate::reactor) fn pass_on_publications(&mut self) {
+        if self.hub.is_joined {
+            self.call_backplane();
             self.hub.hand_on();
         }
     }

@@ -31,6 +31,7 @@ use self::{
     shared_listeners::SharedListeners,
 };
 use super::{
+    backplane::TopicEdge,
     id::{ConnectionId, ListenerId},
     remote::{Command, QueuedCommand, Remote},
 };
@@ -178,6 +179,12 @@ impl Membership {
             }
         }
         handed_on
+    }
+
+    /// Tells the first reactor, which has the backplane, that topics have begun or ceased to have subscribers here.
+    pub(super) fn report_edges(&mut self, edges: Vec<TopicEdge>) {
+        self.outboxes[SEQUENCER].items.extend(edges.into_iter().map(Handed::Edge));
+        self.has_output = true;
     }
 
     /// Queues a change of the histories for each other reactor.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    protocol::{Outgoing, OwnedMessage},
-    reactor::{HistoryLimits, id::ConnectionId},
+    protocol::{Outgoing, OwnedMessage, event_stream::Event},
+    reactor::{HistoryLimits, PublishedMessage, backplane::TopicEdge, id::ConnectionId},
 };
 
 /// A published message. The reactors of a group share it, and each encodes it for its own subscribers.
@@ -14,6 +14,8 @@ pub(in crate::reactor) struct Publication {
     pub(in crate::reactor) message: OwnedMessage,
     pub(in crate::reactor) manner: Manner,
     pub(in crate::reactor) sequence: Sequence,
+    /// Another process has published it: it does not go to the backplane.
+    pub(in crate::reactor) is_from_outside: bool,
 }
 
 /// The id of a published message in the history of its topic.
@@ -60,6 +62,7 @@ pub(in crate::reactor) enum HistoryChange {
 pub(in crate::reactor) enum Handed {
     Publication(Arc<Publication>),
     History(Arc<HistoryChange>),
+    Edge(TopicEdge),
 }
 
 /// Memory of a publication besides its payload and topic, roughly.
@@ -67,7 +70,23 @@ const OVERHEAD_BYTES: usize = 128;
 
 impl Publication {
     pub(in crate::reactor) fn new(topic: &str, message: Outgoing<'_>, manner: Manner) -> Self {
-        Publication { topic: topic.into(), message: message.into_owned(), manner, sequence: Sequence::Done(None) }
+        let (message, sequence) = (message.into_owned(), Sequence::Done(None));
+        Publication { topic: topic.into(), message, manner, sequence, is_from_outside: false }
+    }
+
+    pub(in crate::reactor) fn of_event(topic: &str, event: Event<'_>) -> Self {
+        let manner = Manner::Event { name: event.name.map(Box::from), id: event.id.map(Box::from) };
+        Publication::new(topic, event.data.into(), manner)
+    }
+
+    /// The publication as a backplane gets it.
+    pub(in crate::reactor) fn as_published(&self, has_subscribers: bool) -> PublishedMessage<'_> {
+        let (event, latest) = match &self.manner {
+            Manner::Message { .. } => (None, None),
+            Manner::Latest(key) => (None, Some(&**key)),
+            Manner::Event { name, .. } => (name.as_deref(), None),
+        };
+        PublishedMessage { topic: &self.topic, message: &self.message, event, latest, has_subscribers }
     }
 
     /// Bytes that the publication counts as while it waits.

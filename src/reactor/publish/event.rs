@@ -12,7 +12,7 @@ use crate::{
     reactor::{
         callback_scope::NO_CONNECTION,
         connection::{encoding::Encoding, outbound::Outbound, output_rule::Admission},
-        group::publication::{Manner, Publication},
+        group::publication::Publication,
         hub::Hub,
         id::ConnectionId,
         pools::Pools,
@@ -115,9 +115,8 @@ impl Hub {
     ///
     /// If the [history](Self::keep_history) of the topic is kept, the id is [`Published::event_id`].
     pub fn publish_event(&mut self, topic: &str, event: Event<'_>) -> Published {
-        if self.is_in_group() {
-            let manner = Manner::Event { name: event.name.map(Box::from), id: event.id.map(Box::from) };
-            return self.publish_in_group(Publication::new(topic, event.data.into(), manner));
+        if self.is_joined {
+            return self.publish_in_group(Publication::of_event(topic, event));
         }
         self.publish_event_here(topic, event, Numbering::Here)
     }

@@ -60,7 +60,7 @@ impl Hub {
     ///
     /// Keys belong to a connection, not to a topic: messages of two topics with the same key replace each other.
     pub fn publish_latest<'m>(&mut self, topic: &str, key: &str, message: impl Into<Outgoing<'m>>) -> Published {
-        if self.is_in_group() {
+        if self.is_joined {
             return self.publish_in_group(Publication::new(topic, message.into(), Manner::Latest(key.into())));
         }
         self.publish_latest_here(topic, key, message.into(), Numbering::Here)

@@ -127,7 +127,7 @@ impl Hub {
         except: Option<ConnectionId>,
         compress: bool,
     ) -> Published {
-        if self.is_in_group() {
+        if self.is_joined {
             let manner = Manner::Message { except, compress };
             return self.publish_in_group(Publication::new(topic, message, manner));
         }

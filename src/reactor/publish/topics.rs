@@ -1,11 +1,14 @@
 //! Topics and their subscribers. Each side of a membership stores its position on the other side, so that leaving a
 //! topic takes constant time.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{collections::HashMap, mem, rc::Rc};
 
 use slab::Slab;
 
-use crate::reactor::slack::{Peak, shrink_list, shrink_slab};
+use crate::reactor::{
+    backplane::TopicEdge,
+    slack::{Peak, shrink_list, shrink_slab},
+};
 
 /// Topics and their members. A topic exists while it has members.
 #[derive(Debug, Default)]
@@ -16,6 +19,8 @@ pub(crate) struct Topics {
     /// Indexed by the key of the connection.
     subscriptions: Vec<Vec<Subscription>>,
     peak: Peak,
+    /// Topics that have begun or ceased to have members, for a backplane. `None` without one.
+    edges: Option<Vec<TopicEdge>>,
 }
 
 #[derive(Debug)]
@@ -49,6 +54,7 @@ impl Topics {
             None => {
                 let name: Rc<str> = name.into();
                 let key = self.topics.insert(Topic { name: Rc::clone(&name), members: Vec::new() });
+                self.note_edge(&name, true);
                 self.names.insert(name, key);
                 self.peak.note(self.topics.len());
                 key
@@ -102,6 +108,33 @@ impl Topics {
         self.names.get(name).map_or(&[], |key| &self.topics[*key].members)
     }
 
+    /// Has topics reported from now on that begin and cease to have members, those that have some first. Returns `false`
+    /// if that was so already.
+    pub(crate) fn report_edges(&mut self) -> bool {
+        let is_first = self.edges.is_none();
+        if is_first {
+            let edge = |name: &Rc<str>| TopicEdge { topic: (**name).into(), has_subscribers: true };
+            self.edges = Some(self.names.keys().map(edge).collect());
+        }
+        is_first
+    }
+
+    fn note_edge(&mut self, name: &Rc<str>, has_subscribers: bool) {
+        if let Some(edges) = &mut self.edges {
+            edges.push(TopicEdge { topic: (**name).into(), has_subscribers });
+        }
+    }
+
+    #[inline]
+    pub(crate) fn has_edges(&self) -> bool {
+        self.edges.as_ref().is_some_and(|edges| !edges.is_empty())
+    }
+
+    /// What has been reported since the last call.
+    pub(crate) fn take_edges(&mut self) -> Vec<TopicEdge> {
+        self.edges.as_mut().map(mem::take).unwrap_or_default()
+    }
+
     /// Returns `true` if the tables have become much larger than their contents.
     pub(crate) fn has_excess(&self) -> bool {
         self.peak.is_past(self.topics.len(), self.topics.capacity())
@@ -130,6 +163,7 @@ impl Topics {
         } else if members.is_empty() {
             let gone = self.topics.remove(topic as usize);
             self.names.remove(&gone.name);
+            self.note_edge(&gone.name, false);
         }
     }
 }

@@ -1,0 +1,338 @@
+//! The channels of a process at Redis, and its publications on them. Pure: commands are appended to buffers, replies are
+//! arguments.
+//!
+//! Redis sends a publication back to the connection that subscribes its channel. It is recognized by its payload: the
+//! publications of one connection come back in their order, so what equals the oldest that has not come back is it.
+//! For that, a publication waits until the SUBSCRIBE of its channel is answered, and UNSUBSCRIBE waits until all
+//! publications have come back.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    mem,
+    rc::Rc,
+};
+
+use super::{payload::Payload, resp::write_command};
+
+/// Bytes that a publication counts as while it waits, besides its payload.
+const OVERHEAD_BYTES: usize = 128;
+
+/// Commands for the two connections.
+#[derive(Debug, Default)]
+pub(super) struct Commands {
+    pub(super) subscriber: Vec<u8>,
+    pub(super) publisher: Vec<u8>,
+}
+
+/// The channels, by topic.
+#[derive(Debug)]
+pub(super) struct Channels {
+    prefix: Rc<str>,
+    channels: HashMap<Rc<str>, Channel>,
+    /// Commands of the connection that subscribes, without a reply.
+    requests: VecDeque<Request>,
+    /// Commands of the connection that publishes, without a reply.
+    publications: VecDeque<Publication>,
+    next_number: u64,
+    is_connected: bool,
+    /// Bytes of publications that wait, or have not come back.
+    pending_bytes: usize,
+    most_pending_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Channel {
+    /// There are subscribers in this process.
+    is_wanted: bool,
+    phase: Phase,
+    /// Publications that have not come back.
+    own: VecDeque<Own>,
+    /// Publications that wait for a reply to SUBSCRIBE or UNSUBSCRIBE.
+    waiting: VecDeque<Payload>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Unsubscribed,
+    Subscribing,
+    Subscribed,
+    Unsubscribing,
+    /// Redis does not allow it.
+    Refused,
+}
+
+#[derive(Debug)]
+struct Own {
+    number: u64,
+    payload: Payload,
+}
+
+/// A command of the connection that subscribes.
+#[derive(Debug, PartialEq, Eq)]
+enum Request {
+    Subscribe(Rc<str>),
+    Unsubscribe(Rc<str>),
+    Ping,
+}
+
+/// A command of the connection that publishes.
+#[derive(Debug)]
+enum Publication {
+    /// A PUBLISH, with the topic and the number of its entry, if it comes back.
+    Publish(Option<(Rc<str>, u64)>),
+    Other,
+}
+
+/// What became of a publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The command is written, or waits for its channel.
+    Queued,
+    /// Others do not get it: Redis is away, or takes nothing.
+    Lost,
+}
+
+/// What a reply says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum News {
+    Nothing,
+    /// The messages of others on this topic arrive from now on.
+    Live(Rc<str>),
+    /// Redis does not allow the channel of this topic.
+    Refused(Rc<str>),
+    /// Redis did not publish a message.
+    NotPublished,
+    /// It is no reply to what was asked.
+    Unexpected,
+}
+
+impl Channels {
+    pub(super) fn new(prefix: Rc<str>, most_pending_bytes: usize) -> Self {
+        Channels {
+            prefix,
+            channels: HashMap::new(),
+            requests: VecDeque::new(),
+            publications: VecDeque::new(),
+            next_number: 0,
+            is_connected: false,
+            pending_bytes: 0,
+            most_pending_bytes,
+        }
+    }
+
+    /// Topics with subscribers in this process.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = &Rc<str>> {
+        self.channels.iter().filter(|(_, channel)| channel.is_wanted).map(|(topic, _)| topic)
+    }
+
+    /// A topic has its first subscriber.
+    pub(super) fn subscribe(&mut self, topic: &str, commands: &mut Commands) {
+        let topic: Rc<str> = topic.into();
+        self.channels.entry(Rc::clone(&topic)).or_default().is_wanted = true;
+        self.advance(&topic, commands);
+    }
+
+    /// A topic has lost its last subscriber.
+    pub(super) fn unsubscribe(&mut self, topic: &str, commands: &mut Commands) {
+        if let Some(channel) = self.channels.get_mut(topic) {
+            channel.is_wanted = false;
+            self.advance(&Rc::from(topic), commands);
+        }
+    }
+
+    /// Publishes a message.
+    pub(super) fn publish(&mut self, topic: &str, payload: Payload, commands: &mut Commands) -> Outcome {
+        let cost = payload.len() + OVERHEAD_BYTES;
+        if !self.is_connected || self.pending_bytes > 0 && self.pending_bytes + cost > self.most_pending_bytes {
+            return Outcome::Lost;
+        }
+        match self.channels.get_mut(topic) {
+            Some(channel) if channel.must_wait() => {
+                self.pending_bytes += cost;
+                channel.waiting.push_back(payload);
+            }
+            _ => self.write(&Rc::from(topic), payload, commands),
+        }
+        Outcome::Queued
+    }
+
+    /// Both connections are ready.
+    pub(super) fn connect(&mut self, commands: &mut Commands) {
+        self.is_connected = true;
+        let topics: Vec<Rc<str>> = self.wanted().cloned().collect();
+        topics.iter().for_each(|topic| self.advance(topic, commands));
+    }
+
+    /// A connection is lost. Returns the number of publications that others may not get.
+    pub(super) fn disconnect(&mut self) -> usize {
+        self.is_connected = false;
+        self.pending_bytes = 0;
+        self.requests.clear();
+        let without_reply = mem::take(&mut self.publications);
+        let mut lost = without_reply.iter().filter(|command| matches!(command, Publication::Publish(_))).count();
+        self.channels.retain(|_, channel| {
+            lost += channel.waiting.len();
+            *channel = Channel { is_wanted: channel.is_wanted, ..Channel::default() };
+            channel.is_wanted
+        });
+        lost
+    }
+
+    /// Has the connection that subscribes answer.
+    pub(super) fn ping_subscriber(&mut self, commands: &mut Commands) {
+        self.requests.push_back(Request::Ping);
+        write_command(&[b"PING"], &mut commands.subscriber);
+    }
+
+    /// Has a command executed whose reply does not matter.
+    pub(super) fn execute(&mut self, command: &[&[u8]], commands: &mut Commands) {
+        self.publications.push_back(Publication::Other);
+        write_command(command, &mut commands.publisher);
+    }
+
+    /// A message has arrived. Returns its topic, unless it is one of this process that has come back, or nobody wants
+    /// it any more.
+    pub(super) fn receive(&mut self, channel: &[u8], payload: &[u8], commands: &mut Commands) -> Option<Rc<str>> {
+        let (topic, channel) = self.by_name(channel)?;
+        if !channel.own.front().is_some_and(|own| own.payload.is_on_wire(payload)) {
+            return channel.is_wanted.then_some(topic);
+        }
+        let own = channel.own.pop_front()?;
+        self.pending_bytes -= own.payload.len() + OVERHEAD_BYTES;
+        self.advance(&topic, commands);
+        None
+    }
+
+    /// A channel is subscribed.
+    pub(super) fn on_subscribed(&mut self, channel: &[u8], commands: &mut Commands) -> News {
+        let Some(Request::Subscribe(topic)) = self.requests.pop_front() else { return News::Unexpected };
+        if self.name(&topic).as_bytes() != channel {
+            return News::Unexpected;
+        }
+        self.enter(&topic, Phase::Subscribed, commands);
+        News::Live(topic)
+    }
+
+    /// A channel is not subscribed any more.
+    pub(super) fn on_unsubscribed(&mut self, channel: &[u8], commands: &mut Commands) -> News {
+        let Some(Request::Unsubscribe(topic)) = self.requests.pop_front() else { return News::Unexpected };
+        if self.name(&topic).as_bytes() != channel {
+            return News::Unexpected;
+        }
+        self.enter(&topic, Phase::Unsubscribed, commands);
+        News::Nothing
+    }
+
+    /// The reply to a PING on the connection that subscribes.
+    pub(super) fn on_pong(&mut self) -> News {
+        if self.requests.pop_front() == Some(Request::Ping) { News::Nothing } else { News::Unexpected }
+    }
+
+    /// Redis has refused the oldest command of the connection that subscribes.
+    pub(super) fn on_refused(&mut self, commands: &mut Commands) -> News {
+        match self.requests.pop_front() {
+            Some(Request::Subscribe(topic)) => {
+                self.enter(&topic, Phase::Refused, commands);
+                News::Refused(topic)
+            }
+            Some(Request::Unsubscribe(topic)) => {
+                self.enter(&topic, Phase::Unsubscribed, commands);
+                News::Nothing
+            }
+            Some(Request::Ping) => News::Nothing,
+            None => News::Unexpected,
+        }
+    }
+
+    /// The reply to the oldest command of the connection that publishes.
+    pub(super) fn on_reply(&mut self, is_error: bool, commands: &mut Commands) -> News {
+        match self.publications.pop_front() {
+            None => News::Unexpected,
+            Some(Publication::Publish(entry)) if is_error => {
+                if let Some((topic, number)) = entry {
+                    self.remove_own(&topic, number);
+                    self.advance(&topic, commands);
+                }
+                News::NotPublished
+            }
+            Some(_) => News::Nothing,
+        }
+    }
+
+    fn remove_own(&mut self, topic: &str, number: u64) {
+        let Some(channel) = self.channels.get_mut(topic) else { return };
+        if let Some(index) = channel.own.iter().position(|own| own.number == number)
+            && let Some(own) = channel.own.remove(index)
+        {
+            self.pending_bytes -= own.payload.len() + OVERHEAD_BYTES;
+        }
+    }
+
+    /// Notes the reply to SUBSCRIBE or UNSUBSCRIBE, and writes what has waited for it.
+    fn enter(&mut self, topic: &Rc<str>, phase: Phase, commands: &mut Commands) {
+        let Some(channel) = self.channels.get_mut(topic) else { return };
+        channel.phase = phase;
+        // A channel that is wanted again subscribes first.
+        if !(phase == Phase::Unsubscribed && channel.is_wanted) {
+            for payload in mem::take(&mut channel.waiting) {
+                self.pending_bytes -= payload.len() + OVERHEAD_BYTES;
+                self.write(topic, payload, commands);
+            }
+        }
+        self.advance(topic, commands);
+    }
+
+    /// Writes a PUBLISH.
+    fn write(&mut self, topic: &Rc<str>, payload: Payload, commands: &mut Commands) {
+        payload.write_publish(&self.name(topic), &mut commands.publisher);
+        let mut entry = None;
+        if let Some(channel) = self.channels.get_mut(topic).filter(|channel| channel.phase == Phase::Subscribed) {
+            self.next_number += 1;
+            entry = Some((Rc::clone(topic), self.next_number));
+            self.pending_bytes += payload.len() + OVERHEAD_BYTES;
+            channel.own.push_back(Own { number: self.next_number, payload });
+        }
+        self.publications.push_back(Publication::Publish(entry));
+    }
+
+    /// Takes the next step towards what is wanted.
+    fn advance(&mut self, topic: &Rc<str>, commands: &mut Commands) {
+        let Some(channel) = self.channels.get_mut(topic) else { return };
+        let request = match channel.phase {
+            Phase::Unsubscribed if channel.is_wanted && self.is_connected => Request::Subscribe(Rc::clone(topic)),
+            Phase::Subscribed if !channel.is_wanted && channel.own.is_empty() => Request::Unsubscribe(Rc::clone(topic)),
+            Phase::Unsubscribed | Phase::Refused if !channel.is_wanted => {
+                self.channels.remove(topic);
+                return;
+            }
+            _ => return,
+        };
+        let (command, phase): (&[u8], _) = match request {
+            Request::Subscribe(_) => (b"SUBSCRIBE", Phase::Subscribing),
+            _ => (b"UNSUBSCRIBE", Phase::Unsubscribing),
+        };
+        channel.phase = phase;
+        write_command(&[command, self.name(topic).as_bytes()], &mut commands.subscriber);
+        self.requests.push_back(request);
+    }
+
+    /// The channel of a topic.
+    fn name(&self, topic: &str) -> String {
+        format!("{}{topic}", self.prefix)
+    }
+
+    fn by_name(&mut self, channel: &[u8]) -> Option<(Rc<str>, &mut Channel)> {
+        let topic = std::str::from_utf8(channel.strip_prefix(self.prefix.as_bytes())?).ok()?;
+        let (topic, _) = self.channels.get_key_value(topic)?;
+        let topic = Rc::clone(topic);
+        self.channels.get_mut(&topic).map(|channel| (topic, channel))
+    }
+}
+
+impl Channel {
+    /// It is not known whether a publication would come back.
+    fn must_wait(&self) -> bool {
+        matches!(self.phase, Phase::Subscribing | Phase::Unsubscribing)
+    }
+}

@@ -1,0 +1,266 @@
+//! One of the two connections to Redis: it logs in, and reads replies.
+
+use std::{collections::VecDeque, mem, time::Duration};
+
+use super::{
+    link::{self, Loss, Role, SharedLink},
+    payload,
+    resp::{BadReply, Reply, Scanner, Version, write_command},
+    settings::Settings,
+};
+use crate::{
+    error::Error,
+    protocol::CloseReason,
+    reactor::{Stream, StreamHandler, TimerId},
+};
+
+/// A connection to Redis.
+pub(super) struct Connection {
+    link: SharedLink,
+    role: Role,
+    /// Number of the attempt that it belongs to.
+    attempt: u64,
+    /// Commands of the log-in without a reply. Empty once it is done.
+    steps: VecDeque<Step>,
+    is_ready: bool,
+    version: Version,
+    scanner: Scanner,
+    /// The beginning of a reply.
+    unfinished: Vec<u8>,
+    /// A PING was sent, and nothing was read since.
+    awaits_pong: bool,
+    error: Option<String>,
+}
+
+/// A command of the log-in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Hello,
+    Login,
+    Select,
+    SetName,
+    ClientId,
+}
+
+impl Connection {
+    pub(super) fn new(link: SharedLink, role: Role, attempt: u64, settings: &Settings) -> Self {
+        let steps = [
+            settings.is_resp3.then_some(Step::Hello),
+            (settings.url.credentials.is_some() && !settings.is_resp3).then_some(Step::Login),
+            (settings.url.database != 0).then_some(Step::Select),
+            Some(Step::SetName),
+            Some(Step::ClientId),
+        ];
+        Connection {
+            link,
+            role,
+            attempt,
+            steps: steps.into_iter().flatten().collect(),
+            is_ready: false,
+            version: if settings.is_resp3 { Version::Resp3 } else { Version::Resp2 },
+            scanner: Scanner::default(),
+            unfinished: Vec::new(),
+            awaits_pong: false,
+            error: None,
+        }
+    }
+
+    /// The commands of the log-in.
+    fn login(&self) -> Vec<u8> {
+        let (link, mut out) = (self.link.borrow(), Vec::new());
+        let settings = &link.settings;
+        let database = settings.url.database.to_string();
+        let (user, password) = match &settings.url.credentials {
+            Some((user, password)) => (user.as_deref(), password.as_bytes()),
+            None => (None, &[][..]),
+        };
+        for step in &self.steps {
+            let command: &[&[u8]] = match (step, user) {
+                (Step::Hello, _) if settings.url.credentials.is_none() => &[b"HELLO", b"3"],
+                (Step::Hello, user) => &[b"HELLO", b"3", b"AUTH", user.unwrap_or("default").as_bytes(), password],
+                (Step::Login, Some(user)) => &[b"AUTH", user.as_bytes(), password],
+                (Step::Login, None) => &[b"AUTH", password],
+                (Step::Select, _) => &[b"SELECT", database.as_bytes()],
+                (Step::SetName, _) => &[b"CLIENT", b"SETNAME", settings.name.as_bytes()],
+                (Step::ClientId, _) => &[b"CLIENT", b"ID"],
+            };
+            write_command(command, &mut out);
+        }
+        out
+    }
+
+    /// Handles the whole replies of `input`. Returns its length without the unfinished one at the end.
+    fn read(&mut self, stream: &mut Stream<'_>, input: &[u8]) -> Result<usize, Loss> {
+        let bad = |error: BadReply| Loss { reason: format!("it does not speak RESP: {error}"), is_timeout: false };
+        let mut begin = 0;
+        while self.link.borrow().is_current(self.attempt)
+            && let Some(length) = self.scanner.end(&input[begin..]).map_err(bad)?
+        {
+            let reply = Reply::decode(&input[begin..begin + length], self.version).map_err(bad)?;
+            begin += length;
+            match self.steps.pop_front() {
+                Some(step) => self.take_step(stream, step, &reply)?,
+                None if self.role == Role::Subscriber => self.on_subscriber_reply(stream, &reply)?,
+                None => {
+                    let (is_error, text) = error_of(&reply);
+                    let mut link = self.link.borrow_mut();
+                    link.handle(stream.hub(), &text, |channels, commands| channels.on_reply(is_error, commands))?;
+                }
+            }
+        }
+        Ok(begin)
+    }
+
+    /// Handles the reply to a command of the log-in.
+    fn take_step(&mut self, stream: &mut Stream<'_>, step: Step, reply: &Reply<'_>) -> Result<(), Loss> {
+        if let Reply::Error(error) = reply {
+            // Both commands are for convenience, and a user may lack the right.
+            let may_fail = matches!(step, Step::SetName | Step::ClientId)
+                && [&b"ERR"[..], b"NOPERM"].iter().any(|kind| error.starts_with(kind));
+            if !may_fail {
+                let reason = format!("{}", error.escape_ascii());
+                return Err(Loss { reason, is_timeout: false });
+            }
+        }
+        if let (Step::ClientId, Reply::Integer(id)) = (step, reply) {
+            self.link.borrow_mut().set_client_id(self.role, *id);
+        }
+        if self.steps.is_empty() {
+            self.is_ready = true;
+            self.schedule_ping(stream);
+            link::on_ready(&self.link, stream.hub(), self.role);
+        }
+        Ok(())
+    }
+
+    fn on_subscriber_reply(&mut self, stream: &mut Stream<'_>, reply: &Reply<'_>) -> Result<(), Loss> {
+        let hub = stream.hub();
+        if let [kind, channel, rest] = reply.items()
+            && let (Some(kind), Some(channel)) = (kind.as_bytes(), channel.as_bytes())
+        {
+            let mut link = self.link.borrow_mut();
+            return match kind {
+                b"message" => {
+                    let Some(payload) = rest.as_bytes() else { return Ok(()) };
+                    if let Some(topic) = link.receive(hub, channel, payload) {
+                        match payload::message(payload) {
+                            Some(message) => {
+                                link.counters.received += 1;
+                                hub.deliver(&topic, message);
+                            }
+                            None => {
+                                link.counters.unreadable += 1;
+                                link.complain(hub, "a message is neither text nor marked as binary");
+                            }
+                        }
+                    }
+                    Ok(())
+                }
+                b"subscribe" => link.handle(hub, "", |channels, commands| channels.on_subscribed(channel, commands)),
+                b"unsubscribe" => {
+                    link.handle(hub, "", |channels, commands| channels.on_unsubscribed(channel, commands))
+                }
+                _ => Ok(()),
+            };
+        }
+        let (is_error, text) = error_of(reply);
+        let mut link = self.link.borrow_mut();
+        match is_error {
+            true if !text.starts_with("NOPERM") => Err(Loss { reason: text, is_timeout: false }),
+            true => link.handle(hub, &text, |channels, commands| channels.on_refused(commands)),
+            // Before the first subscription and in version 3 it is a string, and otherwise a list.
+            false => link.handle(hub, "", |channels, _| channels.on_pong()),
+        }
+    }
+
+    fn schedule_ping(&mut self, stream: &mut Stream<'_>) {
+        let interval = self.link.borrow().settings.ping_interval;
+        let deadline = stream.hub().after(interval);
+        stream.set_deadline(Some(deadline));
+    }
+
+    /// Ends the pair.
+    fn lose(&self, stream: &mut Stream<'_>, loss: Loss) {
+        link::lose(&self.link, stream.hub(), self.attempt, loss);
+    }
+
+    /// Closes the connection of a loop that is ending, once no other is left that may publish.
+    fn end(&mut self, stream: &mut Stream<'_>) {
+        if !self.is_ready || self.role == Role::Subscriber || stream.hub().connection_count() <= 1 {
+            stream.close();
+        } else {
+            stream.set_timer(LAST_LOOK_EVERY);
+        }
+    }
+}
+
+/// Interval in which a connection of a loop that is ending looks whether it is the last.
+const LAST_LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Whether a reply is an error, and its text.
+fn error_of(reply: &Reply<'_>) -> (bool, String) {
+    match reply {
+        Reply::Error(error) => (true, error.escape_ascii().to_string()),
+        _ => (false, String::new()),
+    }
+}
+
+impl StreamHandler for Connection {
+    fn on_connect(&mut self, stream: &mut Stream<'_>) {
+        let (timeout, login) = (self.link.borrow().settings.connect_timeout, self.login());
+        #[cfg(feature = "tls")]
+        {
+            let link = self.link.borrow();
+            if let (Some(tls), Some(name)) = (&link.settings.tls, &link.settings.url.tls_name) {
+                stream.start_tls(tls, name);
+            }
+        }
+        stream.write(&login);
+        let deadline = stream.hub().after(timeout);
+        stream.set_deadline(Some(deadline));
+    }
+
+    fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+        self.awaits_pong = false;
+        let mut unfinished = mem::take(&mut self.unfinished);
+        let result = if unfinished.is_empty() {
+            self.read(stream, data).map(|end| unfinished.extend_from_slice(&data[end..]))
+        } else {
+            unfinished.extend_from_slice(data);
+            self.read(stream, &unfinished).map(|end| drop(unfinished.drain(..end)))
+        };
+        self.unfinished = unfinished;
+        if let Err(loss) = result {
+            self.lose(stream, loss);
+        }
+    }
+
+    fn on_deadline(&mut self, stream: &mut Stream<'_>) {
+        if self.is_ready && !self.awaits_pong {
+            self.awaits_pong = true;
+            self.link.borrow_mut().ping(stream.hub(), self.role);
+            return self.schedule_ping(stream);
+        }
+        let reason = "it does not answer".to_owned();
+        self.lose(stream, Loss { reason, is_timeout: true });
+        stream.terminate();
+    }
+
+    fn on_timer(&mut self, stream: &mut Stream<'_>, _: TimerId) {
+        self.end(stream);
+    }
+
+    fn on_shutdown(&mut self, stream: &mut Stream<'_>) {
+        self.link.borrow_mut().end();
+        self.end(stream);
+    }
+
+    fn on_error(&mut self, _: &mut Stream<'_>, error: &Error) {
+        self.error = Some(format!("{error:#}"));
+    }
+
+    fn on_close(&mut self, stream: &mut Stream<'_>, _: &CloseReason) {
+        let reason = self.error.take().unwrap_or_else(|| "it has closed the connection".to_owned());
+        self.lose(stream, Loss { reason, is_timeout: false });
+    }
+}

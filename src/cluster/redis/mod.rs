@@ -1,0 +1,226 @@
+//! Redis as a backplane.
+
+mod channels;
+mod connection;
+mod link;
+mod payload;
+mod resp;
+mod settings;
+mod url;
+
+use std::{
+    cell::RefCell,
+    fmt,
+    rc::{Rc, Weak},
+    time::{Duration, Instant},
+};
+
+pub use self::{link::RedisStats, url::RedisUrlError};
+use self::{
+    link::{Link, SharedLink},
+    settings::Settings,
+    url::RedisUrl,
+};
+#[cfg(feature = "tls")]
+use crate::net::tls::{self, TlsConnector};
+use crate::reactor::{Backplane, Hub, PublishedMessage};
+
+/// Redis, or Valkey, as a [`Backplane`]: publications of this process reach the subscribers of all processes that use
+/// the same Redis, by its pub/sub.
+///
+/// ```no_run
+/// use ws_reactor::{Callbacks, Reactor, Redis, Server};
+///
+/// let mut reactor = Reactor::new()?;
+/// reactor.hub().set_backplane(Redis::new("redis://:password@localhost/0")?.prefix("chat:"));
+/// let server = Server::new(|_| {
+///     Callbacks::new()
+///         .on_open(|ws, _| { ws.subscribe("lobby"); })
+///         .on_message(|ws, message| { ws.publish("lobby", message); })
+/// });
+/// reactor.listen("127.0.0.1:8080", server)?;
+/// reactor.run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # URLs
+///
+/// `redis://[user[:password]@]host[:port][/database]`, `rediss://…` with TLS, and `unix://[user:password@]/path[?db=N]`,
+/// also as `redis+unix://…`. User and password are percent-decoded. All addresses of a name are tried.
+///
+/// # Messages
+///
+/// A topic is the channel of the same name behind the [`prefix`](Self::prefix). Text is the payload as it is, and binary
+/// follows the octet 0xFF, which is in no text. So other programs can publish and subscribe. Names of events and keys of
+/// [`publish_latest`](Hub::publish_latest) are not passed on.
+///
+/// Subscribers in this process get a message at once, and do not get it again from Redis. Publications of one process
+/// arrive in their order. Those of several processes may arrive in a different order in each of them, because each
+/// process delivers its own first.
+///
+/// # Connections
+///
+/// Two: one subscribes, and one publishes. A channel is subscribed at the first subscriber of its topic in this process
+/// and unsubscribed at the last. In a [group](crate::ReactorGroup) the first reactor has both connections.
+///
+/// # Outages
+///
+/// While Redis is away, this process goes on by itself. Its messages are lost for others and counted
+/// ([`RedisStats::lost`]): each is delivered to others at most once, and none is kept for later. It connects again after
+/// 0.1 s to 3 s, and subscribes the channels that have subscribers then. [`on_gap`](Self::on_gap) says what may be
+/// missing. Loss and return are logged as `ws_reactor::redis`, without the password.
+///
+/// A Redis that does not answer a PING within [`ping_interval`](Self::ping_interval) counts as away.
+pub struct Redis {
+    link: SharedLink,
+}
+
+impl Redis {
+    /// Uses the Redis of a [URL](Self#urls). It is connected once it is [attached](Hub::set_backplane).
+    ///
+    /// # Errors
+    ///
+    /// [`RedisUrlError`] if the URL is not valid.
+    pub fn new(url: &str) -> Result<Self, RedisUrlError> {
+        let url = RedisUrl::parse(url)?;
+        Ok(Redis {
+            link: Link::new(Settings {
+                #[cfg(feature = "tls")]
+                tls: url.tls_name.as_ref().and_then(|_| tls::default_client()),
+                url,
+                prefix: String::new(),
+                name: "ws-reactor".to_owned(),
+                is_resp3: false,
+                connect_timeout: Duration::from_secs(5),
+                ping_interval: Duration::from_secs(5),
+                pending_bytes: 8 * 1024 * 1024,
+                on_gap: None,
+            }),
+        })
+    }
+
+    fn set(self, set: impl FnOnce(&mut Settings)) -> Self {
+        self.link.borrow_mut().change(set);
+        self
+    }
+
+    /// Sets what the channels begin with, ahead of the topic. Default: nothing.
+    #[must_use]
+    pub fn prefix(self, prefix: impl Into<String>) -> Self {
+        self.set(|settings| settings.prefix = prefix.into())
+    }
+
+    /// Sets the name of the connections in `CLIENT LIST`. Default `ws-reactor`. A Redis that refuses it is used all the
+    /// same.
+    #[must_use]
+    pub fn client_name(self, name: impl Into<String>) -> Self {
+        self.set(|settings| settings.name = name.into())
+    }
+
+    /// Sets whether version 3 of the protocol is spoken, from Redis 6 on (`HELLO 3`). Default `false`: version 2.
+    #[must_use]
+    pub fn resp3(self, is_resp3: bool) -> Self {
+        self.set(|settings| settings.is_resp3 = is_resp3)
+    }
+
+    /// Sets what verifies the certificate of a `rediss://` URL. Default: the roots of a
+    /// [`Client`](crate::Client) that was given none.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(self, tls: impl Into<TlsConnector>) -> Self {
+        self.set(|settings| settings.tls = Some(tls.into()))
+    }
+
+    /// Sets the time in which Redis has to accept a connection, to finish TLS, and to answer the log-in, each. Default
+    /// 5 s.
+    #[must_use]
+    pub fn connect_timeout(self, timeout: Duration) -> Self {
+        self.set(|settings| settings.connect_timeout = timeout)
+    }
+
+    /// Sets the interval of PINGs on both connections. Default 5 s. A PING without an answer for an interval ends both.
+    #[must_use]
+    pub fn ping_interval(self, interval: Duration) -> Self {
+        self.set(|settings| settings.ping_interval = interval.max(Duration::from_millis(1)))
+    }
+
+    /// Sets how many bytes of messages may wait for Redis, or may not have come back from it. Default 8 MiB. Others do
+    /// not get what is published beyond that. A single message may exceed it.
+    #[must_use]
+    pub fn pending_bytes(self, bytes: usize) -> Self {
+        self.set(|settings| settings.pending_bytes = bytes)
+    }
+
+    /// Has `call` called after an outage: with the topics that had subscribers when it began, whose messages of other
+    /// processes may be missing since that time.
+    ///
+    /// Their channels are being subscribed again then. [`Hub::when_live`] says when that is done.
+    ///
+    /// ```no_run
+    /// use ws_reactor::{Reactor, Redis};
+    ///
+    /// let redis = Redis::new("redis://localhost")?.on_gap(|hub, topics, _| {
+    ///     for topic in topics {
+    ///         hub.publish_local(topic, "reload");
+    ///     }
+    /// });
+    /// Reactor::new()?.hub().set_backplane(redis);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn on_gap(self, call: impl Fn(&mut Hub, &[Rc<str>], Instant) + 'static) -> Self {
+        self.set(|settings| settings.on_gap = Some(Rc::new(call)))
+    }
+
+    /// A handle that reads the counters after the Redis was attached.
+    pub fn handle(&self) -> RedisHandle {
+        RedisHandle(Rc::downgrade(&self.link))
+    }
+}
+
+impl Backplane for Redis {
+    fn start(&mut self, hub: &mut Hub) {
+        link::connect(&self.link, hub);
+    }
+
+    fn subscribe(&mut self, hub: &mut Hub, topic: &str) {
+        self.link.borrow_mut().subscribe(hub, topic);
+    }
+
+    fn unsubscribe(&mut self, hub: &mut Hub, topic: &str) {
+        self.link.borrow_mut().unsubscribe(hub, topic);
+    }
+
+    fn publish(&mut self, hub: &mut Hub, published: PublishedMessage<'_>) {
+        self.link.borrow_mut().publish(hub, published.topic, published.message.into());
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.link.borrow_mut().end();
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Redis").field("url", &self.link.borrow().settings.url).finish_non_exhaustive()
+    }
+}
+
+/// Reads the counters of a [`Redis`] that is attached.
+#[derive(Clone)]
+pub struct RedisHandle(Weak<RefCell<Link>>);
+
+impl RedisHandle {
+    /// The counters. All zero once the reactor is dropped.
+    pub fn stats(&self) -> RedisStats {
+        self.0.upgrade().map(|link| link.borrow().counters).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for RedisHandle {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("RedisHandle").field(&self.stats()).finish()
+    }
+}

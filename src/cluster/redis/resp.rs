@@ -1,0 +1,234 @@
+//! RESP, the protocol of Redis, versions 2 and 3: whole replies out of a stream of bytes, and commands.
+//!
+//! `redis-protocol` decodes. It is given whole replies within bounds, because it calls itself for each level of nesting
+//! and begins again for each byte that is missing: [`Scanner`] finds their ends first.
+
+use redis_protocol::{
+    resp2::{
+        self,
+        types::{BorrowedFrame, RangeFrame as Frame2},
+    },
+    resp3::{self, types::RangeFrame as Frame3},
+};
+
+/// Longest line: a type, a length, a number, a simple string or an error.
+const MOST_LINE_BYTES: usize = 64 * 1024;
+/// Longest string. Redis itself takes 512 MiB by default; no message is that long.
+const MOST_STRING_BYTES: usize = 64 * 1024 * 1024;
+/// Most items of an array.
+const MOST_ITEMS: usize = 64 * 1024;
+/// Most arrays in each other. A reply of `SENTINEL` has 2, one of `CLUSTER SHARDS` 5.
+const MOST_LEVELS: usize = 8;
+
+/// What Redis has sent is no reply, or larger than any that is expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BadReply(&'static str);
+
+impl std::fmt::Display for BadReply {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.0)
+    }
+}
+
+/// Finds the end of the next reply, and goes on where it was when more bytes arrive.
+#[derive(Debug, Default)]
+pub(super) struct Scanner {
+    /// Where the next item begins.
+    position: usize,
+    /// Bytes before this one hold no end of the line that begins at `position`.
+    searched: usize,
+    /// Bytes that are needed before anything can be said.
+    needed: usize,
+    /// Items that are missing in each open array.
+    open: Vec<usize>,
+}
+
+/// What a line announces.
+enum Item {
+    /// Nothing: it is whole.
+    Whole,
+    /// So many bytes, and the end of a line.
+    Bytes(usize),
+    Items(usize),
+}
+
+impl Scanner {
+    /// The length of the first reply in `input`, which begins as in the last call. `None` if it is not whole.
+    pub(super) fn end(&mut self, input: &[u8]) -> Result<Option<usize>, BadReply> {
+        while input.len() > self.position.max(self.needed.saturating_sub(1)) {
+            let Some(line_end) = self.line_end(input)? else { return Ok(None) };
+            let end = match read_line(&input[self.position..line_end])? {
+                Item::Whole => line_end + 2,
+                Item::Bytes(length) => {
+                    let end = line_end + 2 + length + 2;
+                    if input.len() < end {
+                        self.needed = end;
+                        return Ok(None);
+                    }
+                    if &input[end - 2..end] != b"\r\n" {
+                        return Err(BadReply("a string does not end where it should"));
+                    }
+                    end
+                }
+                Item::Items(0) => line_end + 2,
+                Item::Items(items) => {
+                    if self.open.len() == MOST_LEVELS {
+                        return Err(BadReply("too many arrays in each other"));
+                    }
+                    self.open.push(items);
+                    (self.position, self.searched) = (line_end + 2, line_end + 2);
+                    continue;
+                }
+            };
+            (self.position, self.searched) = (end, end);
+            self.close_full_arrays();
+            if self.open.is_empty() {
+                *self = Scanner::default();
+                return Ok(Some(end));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Notes that an item is whole, and the arrays that it completes.
+    fn close_full_arrays(&mut self) {
+        while let Some(missing) = self.open.last_mut() {
+            *missing -= 1;
+            if *missing > 0 {
+                return;
+            }
+            self.open.pop();
+        }
+    }
+
+    /// Where the line that begins at `position` ends.
+    fn line_end(&mut self, input: &[u8]) -> Result<Option<usize>, BadReply> {
+        let begin = self.searched.max(self.position);
+        let found = input[begin..].windows(2).position(|pair| pair == b"\r\n");
+        let end = found.map(|offset| begin + offset);
+        if end.unwrap_or(input.len()) - self.position > MOST_LINE_BYTES {
+            return Err(BadReply("a line is too long"));
+        }
+        if end.is_none() {
+            self.searched = input.len().saturating_sub(1).max(self.position);
+        }
+        Ok(end)
+    }
+}
+
+/// Reads a line without its end.
+fn read_line(line: &[u8]) -> Result<Item, BadReply> {
+    let Some((kind, rest)) = line.split_first() else { return Err(BadReply("an empty line")) };
+    let length = || {
+        let text = std::str::from_utf8(rest).ok();
+        text.and_then(|text| text.parse::<i64>().ok()).ok_or(BadReply("a length is no number"))
+    };
+    let (count, most) = match kind {
+        b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(' => return Ok(Item::Whole),
+        b'$' | b'!' | b'=' => (length()?, MOST_STRING_BYTES),
+        b'*' | b'~' | b'>' => (length()?, MOST_ITEMS),
+        b'%' => (length()?, MOST_ITEMS / 2),
+        _ => return Err(BadReply("a type of reply that does not exist")),
+    };
+    let count = match usize::try_from(count) {
+        Ok(count) if count <= most => count,
+        Ok(_) => return Err(BadReply("a length is too large")),
+        // Null, in version 2.
+        Err(_) if count == -1 => return Ok(Item::Whole),
+        Err(_) => return Err(BadReply("a length is negative")),
+    };
+    Ok(match kind {
+        b'$' | b'!' | b'=' => Item::Bytes(count),
+        b'%' => Item::Items(2 * count),
+        _ => Item::Items(count),
+    })
+}
+
+/// A reply, in the bytes that it came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reply<'b> {
+    /// A simple string, or one with a length.
+    Text(&'b [u8]),
+    Error(&'b [u8]),
+    Integer(i64),
+    Null,
+    List(Vec<Reply<'b>>),
+    /// What was not asked for: a message, in version 3.
+    Push(Vec<Reply<'b>>),
+    /// Of a type that no command of ours answers with.
+    Other,
+}
+
+/// The version of the protocol that a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    Resp2,
+    Resp3,
+}
+
+impl<'b> Reply<'b> {
+    /// Decodes a whole reply, whose end a [`Scanner`] has found.
+    pub(super) fn decode(bytes: &'b [u8], version: Version) -> Result<Self, BadReply> {
+        const BAD: BadReply = BadReply("a reply cannot be decoded");
+        match version {
+            Version::Resp2 => {
+                let (frame, _) = resp2::decode::decode_range(bytes).ok().flatten().ok_or(BAD)?;
+                Ok(Reply::from_resp2(&frame, bytes))
+            }
+            Version::Resp3 => {
+                let (frame, _) = resp3::decode::complete::decode_range(bytes).ok().flatten().ok_or(BAD)?;
+                Ok(Reply::from_resp3(frame, bytes))
+            }
+        }
+    }
+
+    fn from_resp2(frame: &Frame2, bytes: &'b [u8]) -> Self {
+        match frame {
+            Frame2::SimpleString((from, to)) | Frame2::BulkString((from, to)) => Reply::Text(&bytes[*from..*to]),
+            Frame2::Error((from, to)) => Reply::Error(&bytes[*from..*to]),
+            Frame2::Integer(number) => Reply::Integer(*number),
+            Frame2::Array(items) => Reply::List(items.iter().map(|item| Reply::from_resp2(item, bytes)).collect()),
+            Frame2::Null => Reply::Null,
+        }
+    }
+
+    fn from_resp3(frame: Frame3, bytes: &'b [u8]) -> Self {
+        let list = |items: Vec<Frame3>| items.into_iter().map(|item| Reply::from_resp3(item, bytes)).collect();
+        match frame {
+            Frame3::BlobString { data: (from, to), .. } | Frame3::SimpleString { data: (from, to), .. } => {
+                Reply::Text(&bytes[from..to])
+            }
+            Frame3::BlobError { data: (from, to), .. } | Frame3::SimpleError { data: (from, to), .. } => {
+                Reply::Error(&bytes[from..to])
+            }
+            Frame3::Number { data, .. } => Reply::Integer(data),
+            Frame3::Null => Reply::Null,
+            Frame3::Array { data, .. } => Reply::List(list(data)),
+            Frame3::Push { data, .. } => Reply::Push(list(data)),
+            _ => Reply::Other,
+        }
+    }
+
+    /// The items of a list, or of what was pushed.
+    pub(super) fn items(&self) -> &[Reply<'b>] {
+        match self {
+            Reply::List(items) | Reply::Push(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The bytes of a string.
+    pub(super) fn as_bytes(&self) -> Option<&'b [u8]> {
+        if let Reply::Text(text) = self { Some(text) } else { None }
+    }
+}
+
+/// Appends a command: its name, and its arguments.
+pub(super) fn write_command(arguments: &[&[u8]], out: &mut Vec<u8>) {
+    let frames: Vec<BorrowedFrame<'_>> = arguments.iter().map(|argument| BorrowedFrame::BulkString(argument)).collect();
+    let frame = BorrowedFrame::Array(&frames);
+    let begin = out.len();
+    out.resize(begin + frame.encode_len(false), 0);
+    let written = resp2::encode::encode_borrowed(&mut out[begin..], &frame, false);
+    debug_assert_eq!(written.ok(), Some(out.len() - begin), "the length is that of the frame");
+}

@@ -1,0 +1,56 @@
+//! What a user has set.
+
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use super::url::RedisUrl;
+#[cfg(feature = "tls")]
+use crate::net::tls::TlsConnector;
+use crate::reactor::{Hub, OutputLimits, StreamConfig};
+
+/// Called after an outage, with the topics whose messages may be missing, and the time since when.
+pub(super) type OnGap = Rc<dyn Fn(&mut Hub, &[Rc<str>], Instant)>;
+
+/// Bound of the wait before the first attempt, and of every wait.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
+
+/// What a user has set.
+pub(super) struct Settings {
+    pub(super) url: RedisUrl,
+    pub(super) prefix: String,
+    /// The name of the connections in `CLIENT LIST`.
+    pub(super) name: String,
+    /// Version 3 of the protocol is spoken.
+    pub(super) is_resp3: bool,
+    pub(super) connect_timeout: Duration,
+    pub(super) ping_interval: Duration,
+    pub(super) pending_bytes: usize,
+    pub(super) on_gap: Option<OnGap>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<TlsConnector>,
+}
+
+impl Settings {
+    /// The configuration of a connection.
+    pub(super) fn stream_config(&self) -> StreamConfig {
+        // Commands beyond `pending_bytes` are not written at all.
+        let output = OutputLimits { limit_bytes: usize::MAX, high_water_bytes: usize::MAX, ..OutputLimits::default() };
+        StreamConfig::new()
+            .connect_timeout(self.connect_timeout)
+            .tls_handshake_timeout(self.connect_timeout)
+            .output(output)
+    }
+
+    /// The wait before the next attempt, after so many that have failed: random, within a bound that doubles.
+    pub(super) fn wait(&self, failures: u32, hub: &mut Hub) -> Duration {
+        let (first, most) = BACKOFF;
+        let bound = first.saturating_mul(1 << failures.min(16)).min(most);
+        let mut random = [0; 4];
+        hub.random(&mut random);
+        // Half of it at least, so that a Redis which closes each connection at once costs little.
+        let part = f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX);
+        bound.mul_f64(0.5 + part / 2.0)
+    }
+}

@@ -1,0 +1,130 @@
+//! An attached backplane: which topics have subscribers, which of them are live, and what is to be done.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt, iter, mem,
+    sync::Arc,
+};
+
+use super::{Backplane, TopicEdge};
+use crate::reactor::{group::publication::Publication, remote::Remote};
+
+/// A backplane with what it has to do.
+#[derive(Default)]
+pub(in crate::reactor) struct Attached {
+    /// `None` while it is called, and after it has panicked.
+    backplane: Option<Box<dyn Backplane>>,
+    /// In their order.
+    pub(super) tasks: VecDeque<Task>,
+    topics: HashMap<Box<str>, TopicState>,
+}
+
+/// A topic with subscribers in this process.
+#[derive(Debug, Default)]
+struct TopicState {
+    /// Reactors on which it has subscribers.
+    reactors: usize,
+    is_live: bool,
+    waiters: Vec<Waiter>,
+}
+
+/// What a backplane has to do.
+#[derive(Debug)]
+pub(super) enum Task {
+    Start,
+    Subscribe(Box<str>),
+    Unsubscribe(Box<str>),
+    Publish(Arc<Publication>),
+}
+
+/// Who waits for a topic to be live: a key of this reactor, or of another one.
+#[derive(Debug)]
+pub(super) enum Waiter {
+    Here(usize),
+    Elsewhere(Remote, usize),
+}
+
+impl Attached {
+    /// Attaches another backplane, which has to subscribe all topics.
+    pub(super) fn replace(&mut self, backplane: Box<dyn Backplane>) {
+        self.backplane = Some(backplane);
+        self.revoke();
+        self.tasks = iter::once(Task::Start).chain(self.topics.keys().cloned().map(Task::Subscribe)).collect();
+    }
+
+    /// Notes that a topic has begun or ceased to have subscribers on a reactor.
+    pub(super) fn note_edge(&mut self, edge: &TopicEdge) {
+        let topic = &edge.topic;
+        if edge.has_subscribers {
+            let state = self.topics.entry(topic.clone()).or_default();
+            state.reactors += 1;
+            if state.reactors == 1 {
+                self.tasks.push_back(Task::Subscribe(topic.clone()));
+            }
+        } else if let Some(state) = self.topics.get_mut(topic) {
+            state.reactors -= 1;
+            if state.reactors == 0 {
+                state.is_live = false;
+                self.tasks.push_back(Task::Unsubscribe(topic.clone()));
+            }
+        }
+    }
+
+    pub(super) fn has_subscribers(&self, topic: &str) -> bool {
+        self.topics.get(topic).is_some_and(|state| state.reactors > 0)
+    }
+
+    /// Adds a waiter for a topic. Returns it if there is nothing to wait for.
+    pub(super) fn wait(&mut self, topic: &str, waiter: Waiter) -> Option<Waiter> {
+        match self.topics.get_mut(topic) {
+            Some(state) if !state.is_live && state.reactors > 0 => {
+                state.waiters.push(waiter);
+                None
+            }
+            _ => Some(waiter),
+        }
+    }
+
+    /// Notes that a topic is live. Returns who has waited for that.
+    pub(super) fn confirm(&mut self, topic: &str) -> Vec<Waiter> {
+        let Some(state) = self.topics.get_mut(topic).filter(|state| state.reactors > 0) else { return Vec::new() };
+        state.is_live = true;
+        mem::take(&mut state.waiters)
+    }
+
+    /// Notes that no topic is live.
+    pub(super) fn revoke(&mut self) {
+        self.topics.values_mut().for_each(|state| state.is_live = false);
+    }
+
+    /// Forgets a topic that the backplane has unsubscribed, unless it has subscribers again. Returns who has waited.
+    pub(super) fn abandon(&mut self, topic: &str) -> Vec<Waiter> {
+        match self.topics.get(topic) {
+            Some(state) if state.reactors == 0 => {
+                self.topics.remove(topic).map(|state| state.waiters).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes the backplane and its tasks, to call it.
+    pub(super) fn take(&mut self) -> Option<(Box<dyn Backplane>, VecDeque<Task>)> {
+        let tasks = mem::take(&mut self.tasks);
+        Some((self.backplane.take()?, tasks))
+    }
+
+    /// Puts the backplane back, unless it was replaced meanwhile.
+    pub(super) fn put_back(&mut self, backplane: Box<dyn Backplane>) {
+        self.backplane.get_or_insert(backplane);
+    }
+}
+
+impl fmt::Debug for Attached {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Attached")
+            .field("tasks", &self.tasks)
+            .field("topics", &self.topics)
+            .finish_non_exhaustive()
+    }
+}
