@@ -17,6 +17,9 @@ use super::{payload::Payload, resp::write_command};
 /// Bytes that a publication counts as while it waits, besides its payload.
 const OVERHEAD_BYTES: usize = 128;
 
+/// Publications that a payload is compared with.
+const MOST_LOOKS: usize = 64;
+
 /// Commands for the two connections.
 #[derive(Debug, Default)]
 pub(super) struct Commands {
@@ -195,10 +198,11 @@ impl Channels {
     /// it any more.
     pub(super) fn receive(&mut self, channel: &[u8], payload: &[u8], commands: &mut Commands) -> Option<Rc<str>> {
         let (topic, channel) = self.by_name(channel)?;
-        if !channel.own.front().is_some_and(|own| own.payload.is_on_wire(payload)) {
+        // It is the oldest, unless Redis has refused that: the reply comes by the other connection, and may be later.
+        let index = channel.own.iter().take(MOST_LOOKS).position(|own| own.payload.is_on_wire(payload));
+        let Some(own) = index.and_then(|index| channel.own.remove(index)) else {
             return channel.is_wanted.then_some(topic);
-        }
-        let own = channel.own.pop_front()?;
+        };
         self.pending_bytes -= own.payload.len() + OVERHEAD_BYTES;
         self.advance(&topic, commands);
         None
@@ -336,3 +340,7 @@ impl Channel {
         matches!(self.phase, Phase::Subscribing | Phase::Unsubscribing)
     }
 }
+
+#[cfg(test)]
+#[path = "channels_tests.rs"]
+mod tests;

@@ -232,3 +232,146 @@ pub(super) fn write_command(arguments: &[&[u8]], out: &mut Vec<u8>) {
     let written = resp2::encode::encode_borrowed(&mut out[begin..], &frame, false);
     debug_assert_eq!(written.ok(), Some(out.len() - begin), "the length is that of the frame");
 }
+
+/// Fuzz target: replies are found at the same places however they arrive, and each of them is decoded or refused.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check(input: &[u8]) {
+    let (&first, stream) = input.split_first().unwrap_or((&0, &[]));
+    let piece = usize::from(first % 16) + 1;
+    let whole = ends(stream, stream.len().max(1));
+    assert_eq!(whole, ends(stream, piece), "in pieces of {piece}");
+    let mut begin = 0;
+    for end in whole.0 {
+        for version in [Version::Resp2, Version::Resp3] {
+            let _ = Reply::decode(&stream[begin..end], version);
+        }
+        begin = end;
+    }
+    let arguments: Vec<&[u8]> = stream.chunks(piece).take(8).collect();
+    if !arguments.is_empty() {
+        let mut command = Vec::new();
+        write_command(&arguments, &mut command);
+        assert_eq!(Scanner::default().end(&command), Ok(Some(command.len())));
+        let texts = arguments.into_iter().map(Reply::Text).collect();
+        assert_eq!(Reply::decode(&command, Version::Resp2), Ok(Reply::List(texts)));
+    }
+}
+
+/// The ends of the replies in a stream that arrives in pieces, and why it is given up.
+#[cfg(any(test, fuzzing))]
+fn ends(stream: &[u8], piece: usize) -> (Vec<usize>, Option<BadReply>) {
+    let (mut scanner, mut ends, mut begin) = (Scanner::default(), Vec::new(), 0);
+    let pieces = (1..=stream.len()).filter(|arrived| arrived % piece == 0 || *arrived == stream.len());
+    for arrived in pieces {
+        loop {
+            match scanner.end(&stream[begin..arrived]) {
+                Ok(Some(length)) => {
+                    begin += length;
+                    ends.push(begin);
+                }
+                Ok(None) => break,
+                Err(error) => return (ends, Some(error)),
+            }
+        }
+    }
+    (ends, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decoded(reply: &[u8], version: Version) -> Reply<'_> {
+        assert_eq!(Scanner::default().end(reply), Ok(Some(reply.len())), "{}", reply.escape_ascii());
+        Reply::decode(reply, version).unwrap_or_else(|error| panic!("{}: {error}", reply.escape_ascii()))
+    }
+
+    #[test]
+    fn replies_of_both_versions_are_decoded() {
+        let text = |text: &'static str| Reply::Text(text.as_bytes());
+        let message = || vec![text("message"), text("channel"), text("a\r\nb")];
+        let cases = [
+            ("+OK\r\n", text("OK")),
+            ("$0\r\n\r\n", text("")),
+            ("-ERR unknown\r\n", Reply::Error(b"ERR unknown")),
+            (":-42\r\n", Reply::Integer(-42)),
+            ("$-1\r\n", Reply::Null),
+            ("*-1\r\n", Reply::Null),
+            ("*0\r\n", Reply::List(vec![])),
+            ("*3\r\n$7\r\nmessage\r\n$7\r\nchannel\r\n$4\r\na\r\nb\r\n", Reply::List(message())),
+            ("*2\r\n*1\r\n:1\r\n+x\r\n", Reply::List(vec![Reply::List(vec![Reply::Integer(1)]), text("x")])),
+        ];
+        for (reply, expected) in cases {
+            assert_eq!(decoded(reply.as_bytes(), Version::Resp2), expected);
+        }
+        let cases = [
+            (">3\r\n$7\r\nmessage\r\n$7\r\nchannel\r\n$4\r\na\r\nb\r\n", Reply::Push(message())),
+            ("_\r\n", Reply::Null),
+            ("!5\r\nERR x\r\n", Reply::Error(b"ERR x")),
+            ("%1\r\n+server\r\n+redis\r\n", Reply::Other),
+            ("#t\r\n", Reply::Other),
+        ];
+        for (reply, expected) in cases {
+            assert_eq!(decoded(reply.as_bytes(), Version::Resp3), expected);
+        }
+    }
+
+    #[test]
+    fn what_exceeds_a_bound_is_refused_before_it_has_arrived() {
+        let long = [&b"+"[..], &vec![b'x'; MOST_LINE_BYTES + 1]].concat();
+        let nested = b"*1\r\n".repeat(200_000);
+        let cases: [(&[u8], &str); 12] = [
+            (&long, "a line is too long"),
+            (&nested, "too many arrays in each other"),
+            (b"$107374182400\r\n", "a length is too large"),
+            (b"*1000000000000000000\r\n", "a length is too large"),
+            (b"*99999999999999999999999\r\n", "a length is no number"),
+            (b"$-2\r\n", "a length is negative"),
+            (b"$x\r\n", "a length is no number"),
+            (b"$\r\n", "a length is no number"),
+            (b"$3\r\nabcde", "a string does not end where it should"),
+            (b"\r\n", "an empty line"),
+            (b"HTTP/1.1 400 Bad Request\r\n", "a type of reply that does not exist"),
+            (b"%100000\r\n", "a length is too large"),
+        ];
+        for (input, reason) in cases {
+            let shown = &input[..input.len().min(40)];
+            assert_eq!(Scanner::default().end(input), Err(BadReply(reason)), "{}", shown.escape_ascii());
+        }
+        assert_eq!(Scanner::default().end(&[b'1'; 1000]), Ok(None), "the line has not ended");
+    }
+
+    #[test]
+    fn large_string_is_looked_at_only_when_it_is_whole() {
+        let mut reply = b"$2097152\r\n".to_vec();
+        reply.resize(reply.len() + 2_097_152, b'\n');
+        let mut scanner = Scanner::default();
+        assert_eq!(scanner.end(&reply[..100]), Ok(None));
+        assert_eq!((scanner.needed, scanner.end(&reply)), (reply.len() + 2, Ok(None)));
+        reply.extend_from_slice(b"\r\n:1\r\n");
+        assert_eq!(scanner.end(&reply), Ok(Some(reply.len() - 4)));
+        assert_eq!(scanner.end(&reply[reply.len() - 4..]), Ok(Some(4)));
+    }
+
+    proptest! {
+        #[test]
+        fn bounds_and_pieces_hold_for_any_input(
+            input in proptest::collection::vec(
+                prop_oneof![
+                    3 => proptest::sample::select(b"+-:$*>%_!~\r\n0123".to_vec()),
+                    1 => any::<u8>(),
+                ],
+                0..200,
+            ),
+        ) {
+            check(&input);
+        }
+
+        #[test]
+        fn commands_are_replies_too(input in proptest::collection::vec(any::<u8>(), 0..100)) {
+            check(&input);
+        }
+    }
+}

@@ -272,7 +272,7 @@ impl<K: Kernel> Reactor<K> {
 
 /// A topic has begun or ceased to have subscribers on a reactor.
 #[derive(Debug)]
-pub(super) struct TopicEdge {
-    pub(super) topic: Box<str>,
-    pub(super) has_subscribers: bool,
+pub(crate) struct TopicEdge {
+    pub(crate) topic: Box<str>,
+    pub(crate) has_subscribers: bool,
 }
