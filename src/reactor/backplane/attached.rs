@@ -70,10 +70,6 @@ impl Attached {
         }
     }
 
-    pub(super) fn has_subscribers(&self, topic: &str) -> bool {
-        self.topics.get(topic).is_some_and(|state| state.reactors > 0)
-    }
-
     /// Adds a waiter for a topic. Returns it if there is nothing to wait for.
     pub(super) fn wait(&mut self, topic: &str, waiter: Waiter) -> Option<Waiter> {
         match self.topics.get_mut(topic) {

@@ -87,8 +87,6 @@ pub struct PublishedMessage<'a> {
     pub event: Option<&'a str>,
     /// The key, if only the latest message of the key counts ([`Hub::publish_latest`]).
     pub latest: Option<&'a str>,
-    /// There is at least one subscriber in this process.
-    pub has_subscribers: bool,
 }
 
 impl Hub {
@@ -247,11 +245,7 @@ impl Hub {
                     let waiters = self.backplane.as_mut().map(|attached| attached.abandon(&topic)).unwrap_or_default();
                     waiters.into_iter().for_each(|waiter| self.end_wait(waiter));
                 }
-                Task::Publish(publication) => {
-                    let has_subscribers =
-                        self.backplane.as_ref().is_some_and(|attached| attached.has_subscribers(&publication.topic));
-                    backplane.publish(self, publication.as_published(has_subscribers));
-                }
+                Task::Publish(publication) => backplane.publish(self, publication.as_published()),
             }
         }
         if let Some(attached) = &mut self.backplane {

@@ -80,13 +80,13 @@ impl Publication {
     }
 
     /// The publication as a backplane gets it.
-    pub(in crate::reactor) fn as_published(&self, has_subscribers: bool) -> PublishedMessage<'_> {
+    pub(in crate::reactor) fn as_published(&self) -> PublishedMessage<'_> {
         let (event, latest) = match &self.manner {
             Manner::Message { .. } => (None, None),
             Manner::Latest(key) => (None, Some(&**key)),
             Manner::Event { name, .. } => (name.as_deref(), None),
         };
-        PublishedMessage { topic: &self.topic, message: &self.message, event, latest, has_subscribers }
+        PublishedMessage { topic: &self.topic, message: &self.message, event, latest }
     }
 
     /// Bytes that the publication counts as while it waits.

@@ -1,6 +1,8 @@
 //! Groups of reactors.
 
+mod backplane;
 mod commands;
+mod datagram_backplane;
 mod group;
 mod histories;
 mod limits;

@@ -1,0 +1,207 @@
+//! What a backplane is told, and what it delivers.
+
+use std::{cell::RefCell, mem, rc::Rc, time::Duration};
+
+use ws_reactor::{Backplane, Event, HistoryLimits, Hub, PublishedMessage, ReactorConfig};
+
+use super::group::Group;
+
+/// Writes down its calls. Topics that begin with `slow` are confirmed by the test.
+#[derive(Default, Clone)]
+struct Noting(Rc<RefCell<Vec<String>>>);
+
+impl Backplane for Noting {
+    fn start(&mut self, _: &mut Hub) {
+        self.0.borrow_mut().push("start".to_owned());
+    }
+
+    fn subscribe(&mut self, hub: &mut Hub, topic: &str) {
+        self.0.borrow_mut().push(format!("+{topic}"));
+        if !topic.starts_with("slow") {
+            hub.confirm_topic(topic);
+        }
+    }
+
+    fn unsubscribe(&mut self, _: &mut Hub, topic: &str) {
+        self.0.borrow_mut().push(format!("-{topic}"));
+    }
+
+    fn publish(&mut self, _: &mut Hub, published: PublishedMessage<'_>) {
+        let PublishedMessage { topic, message, event, latest, .. } = published;
+        let mut line = format!("{topic}: {message}");
+        for (name, value) in [("event", event), ("latest", latest)] {
+            line += &value.map(|value| format!(" {name} {value}")).unwrap_or_default();
+        }
+        self.0.borrow_mut().push(line);
+    }
+}
+
+impl Noting {
+    fn take(&self) -> Vec<String> {
+        mem::take(&mut *self.0.borrow_mut())
+    }
+}
+
+fn group(size: usize, topics: &'static [&'static str]) -> (Group, Noting) {
+    let (mut group, noting) = (Group::new(size, ReactorConfig::new(), topics), Noting::default());
+    for reactor in &mut group.reactors {
+        reactor.hub().set_backplane(noting.clone());
+    }
+    group.settle();
+    assert_eq!(noting.take(), ["start"], "the first reactor has it, and the others have none");
+    (group, noting)
+}
+
+#[test]
+fn topic_is_subscribed_for_its_first_subscriber_of_all_reactors_and_unsubscribed_after_the_last() {
+    for size in [1, 3] {
+        let (mut group, noting) = group(size, &["one", "two"]);
+        let peers: Vec<_> = (0..2 * size).map(|number| (number % size, group.connect(number % size))).collect();
+        assert_eq!(noting.take(), ["+one", "+two"], "{size} reactors");
+        for (index, peer) in &peers[1..] {
+            group.reactors[*index].kernel_mut().reset(*peer);
+        }
+        group.settle();
+        assert!(noting.take().is_empty());
+        group.reactors[0].kernel_mut().reset(peers[0].1);
+        group.settle();
+        let mut calls = noting.take();
+        calls.sort();
+        assert_eq!(calls, ["-one", "-two"]);
+        group.connect(size - 1);
+        assert_eq!(noting.take(), ["+one", "+two"]);
+    }
+}
+
+#[test]
+fn each_publication_of_all_reactors_reaches_the_backplane_once_and_what_it_delivers_does_not() {
+    for size in [1, 2] {
+        let (mut group, noting) = group(size, &["kept", "plain"]);
+        let last = size - 1;
+        let peers: Vec<_> = (0..size).map(|index| group.connect(index)).collect();
+        group.reactors[last].hub().keep_history("kept", HistoryLimits::new());
+        group.settle();
+        noting.take();
+        let hub = group.reactors[last].hub();
+        hub.publish("plain", "1");
+        hub.publish("kept", "2");
+        hub.publish_latest("plain", "key", "3");
+        hub.publish_event("plain", Event::new("4").name("name").unwrap());
+        hub.publish_local("plain", "local");
+        hub.publish("nobody's", "5");
+        hub.publish("plain", b"\xff\0");
+        group.settle();
+        group.reactors[last].remote().publish("plain", "6").unwrap();
+        group.reactors[last].remote().publish("kept", "7").unwrap();
+        group.settle();
+        let mut calls = noting.take();
+        let expected =
+            ["plain: 1", "kept: 2", "plain: 3 latest key", "plain: 4 event name", "nobody's: 5", "plain: 6", "kept: 7"];
+        let binary =
+            calls.iter().position(|call| call.starts_with("plain: ") && !call.is_ascii() || call.contains("ff"));
+        calls.remove(binary.expect("the binary message"));
+        let sorted = |mut calls: Vec<String>| {
+            calls.sort();
+            calls
+        };
+        assert_eq!(sorted(calls), sorted(expected.map(str::to_owned).to_vec()), "{size} reactors");
+        for reactor in &mut group.reactors {
+            reactor.hub().deliver("plain", "from outside");
+            reactor.hub().deliver("kept", "for the history");
+            reactor.hub().deliver_event("plain", Event::new("an event"));
+        }
+        group.settle();
+        assert!(noting.take().is_empty(), "it would go round");
+        assert_eq!(group.history(last, "kept").len(), 2 + size);
+        for (index, peer) in peers.into_iter().enumerate() {
+            let messages = group.messages(index, peer);
+            let count = |text: &str| messages.iter().filter(|message| *message == text).count();
+            assert_eq!(count("from outside"), size, "on reactor {index} of {size}");
+            assert_eq!((count("for the history"), count("an event"), count("7")), (size, size, 1));
+        }
+    }
+}
+
+#[test]
+fn publication_follows_the_subscription_of_the_same_callback() {
+    let (mut group, noting) = group(2, &[]);
+    group.connect(1);
+    let hub = group.reactors[1].hub();
+    let id = hub.connections().next().unwrap();
+    assert!(hub.subscribe(id, "new"));
+    hub.publish("new", "first");
+    hub.unsubscribe(id, "new");
+    group.settle();
+    assert_eq!(noting.take(), ["+new", "new: first", "-new"]);
+}
+
+#[test]
+fn waiter_is_called_when_its_topic_is_live_on_any_reactor() {
+    for size in [1, 2] {
+        let (mut group, _) = group(size, &["slow", "fast"]);
+        let (last, calls) = (size - 1, Rc::<RefCell<Vec<&str>>>::default());
+        let wait = |group: &mut Group, topic: &'static str| {
+            let calls = Rc::clone(&calls);
+            group.reactors[last].hub().when_live(topic, move |_| calls.borrow_mut().push(topic));
+            group.settle();
+        };
+        let peer = group.connect(last);
+        ["slow", "fast", "nobody's"].into_iter().for_each(|topic| wait(&mut group, topic));
+        assert_eq!(*calls.borrow(), ["fast", "nobody's"]);
+        group.reactors[0].hub().confirm_topic("slow");
+        group.settle();
+        wait(&mut group, "slow");
+        assert_eq!(*calls.borrow(), ["fast", "nobody's", "slow", "slow"]);
+        // A connection that is lost has to confirm again.
+        group.reactors[0].hub().revoke_topics();
+        wait(&mut group, "slow");
+        assert_eq!(calls.borrow().len(), 4);
+        // Nobody waits for a topic without subscribers.
+        group.reactors[last].kernel_mut().reset(peer);
+        group.settle();
+        assert_eq!(calls.borrow().len(), 5);
+    }
+    // Without a backplane every topic is live.
+    let (mut group, called) = (Group::new(2, ReactorConfig::new(), &["all"]), Rc::new(RefCell::new(0)));
+    for reactor in &mut group.reactors {
+        let called = Rc::clone(&called);
+        reactor.hub().when_live("all", move |_| *called.borrow_mut() += 1);
+    }
+    group.settle();
+    assert_eq!(*called.borrow(), 2);
+}
+
+#[test]
+fn backplane_that_is_attached_later_or_replaces_another_subscribes_all_topics() {
+    let mut group = Group::new(2, ReactorConfig::new(), &["one"]);
+    let _peers = [0, 1].map(|index| group.connect(index));
+    let (first, second) = (Noting::default(), Noting::default());
+    group.reactors[0].hub().set_backplane(first.clone());
+    group.settle();
+    assert_eq!(first.take(), ["start", "+one"]);
+    group.reactors[0].hub().set_backplane(second.clone());
+    group.publish(1, "one", "hello");
+    group.settle();
+    assert_eq!((first.take(), second.take()), (vec![], vec!["start".into(), "+one".into(), "one: hello".into()]));
+}
+
+#[test]
+fn backplane_that_panics_is_called_no_more() {
+    struct Panics;
+
+    impl Backplane for Panics {
+        fn publish(&mut self, _: &mut Hub, _: PublishedMessage<'_>) {
+            panic!("deliberate");
+        }
+    }
+
+    let mut group = Group::new(1, ReactorConfig::new(), &["all"]);
+    let peer = group.connect(0);
+    group.reactors[0].hub().set_backplane(Panics);
+    for text in ["one", "two"] {
+        group.publish(0, "all", text);
+        group.advance(Duration::from_millis(1));
+    }
+    assert_eq!(group.messages(0, peer), ["one", "two"]);
+    assert_eq!(group.reactors[0].hub().stats().panics, 1);
+}
