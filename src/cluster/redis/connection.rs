@@ -186,7 +186,9 @@ impl Connection {
 
     /// Closes the connection of a loop that is ending, once no other is left that may publish.
     fn end(&mut self, stream: &mut Stream<'_>) {
-        if !self.is_ready || self.role == Role::Subscriber || stream.hub().connection_count() <= 1 {
+        if !self.is_ready || self.role == Role::Subscriber {
+            stream.terminate();
+        } else if stream.hub().connection_count() <= 1 {
             stream.close();
         } else {
             stream.set_timer(LAST_LOOK_EVERY);

@@ -16,6 +16,9 @@ pub(super) type OnGap = Rc<dyn Fn(&mut Hub, &[Rc<str>], Instant)>;
 /// Bound of the wait before the first attempt, and of every wait.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 
+/// Time that Redis has to end its side of a connection that is closed.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// What a user has set.
 pub(super) struct Settings {
     pub(super) url: RedisUrl,
@@ -40,6 +43,7 @@ impl Settings {
         StreamConfig::new()
             .connect_timeout(self.connect_timeout)
             .tls_handshake_timeout(self.connect_timeout)
+            .closing_timeout(CLOSING_TIMEOUT)
             .output(output)
     }
 

@@ -7,6 +7,8 @@ mod group;
 mod histories;
 mod limits;
 mod listeners;
+#[cfg(feature = "redis")]
+mod redis;
 mod running;
 mod simulated;
 mod threads;

@@ -1,0 +1,410 @@
+//! Redis as the test plays it, on a simulated network in virtual time.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
+
+use ws_reactor::{
+    Reactor, ReactorConfig, Redis, RedisHandle, Server,
+    net::sim::{PeerId, Sim},
+};
+
+use crate::support::{REQUEST, frames, played::SERVER};
+
+const ADDRESS: &str = "10.0.0.9:6379";
+
+/// A Redis, with the connections that it has.
+#[derive(Default)]
+struct FakeRedis {
+    sessions: BTreeMap<PeerId, Session>,
+    /// All commands so far, those of PING without a word.
+    commands: Vec<String>,
+    /// Replies in place of the usual ones, by the beginning of the command.
+    replies: Vec<(&'static str, &'static [u8])>,
+    /// Commands that begin so get no reply.
+    silent: Vec<&'static str>,
+}
+
+#[derive(Default)]
+struct Session {
+    input: Vec<u8>,
+    channels: BTreeSet<String>,
+    is_resp3: bool,
+}
+
+/// A process with a client in the topic `room`, and its Redis.
+struct World {
+    reactor: Reactor<Sim>,
+    redis: FakeRedis,
+    handle: RedisHandle,
+    gaps: Rc<RefCell<Vec<String>>>,
+}
+
+impl World {
+    fn new(url: &str, change: impl FnOnce(Redis) -> Redis) -> Self {
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::new());
+        reactor.kernel_mut().play(ADDRESS.parse().unwrap());
+        let gaps = Rc::<RefCell<Vec<String>>>::default();
+        let noted = Rc::clone(&gaps);
+        let redis = Redis::new(url).unwrap().prefix("p:").on_gap(move |_, topics, _| {
+            noted.borrow_mut().extend(topics.iter().map(|topic| topic.to_string()));
+        });
+        let redis = change(redis);
+        let handle = redis.handle();
+        reactor.hub().set_backplane(redis);
+        let server = Server::new(|_| {
+            ws_reactor::Callbacks::new()
+                .on_open(|ws, _| {
+                    ws.subscribe("room");
+                })
+                .on_message(|ws, message| {
+                    ws.publish("room", message);
+                })
+        });
+        reactor.listen(SERVER, server).unwrap();
+        World { reactor, redis: FakeRedis::default(), handle, gaps }
+    }
+
+    fn connected() -> Self {
+        let mut world = World::new(&format!("redis://{ADDRESS}"), |redis| redis);
+        world.settle();
+        assert!(world.handle.stats().is_connected);
+        world.redis.commands.clear();
+        world
+    }
+
+    fn client(&mut self) -> PeerId {
+        let kernel = self.reactor.kernel_mut();
+        let peer = kernel.connect(SERVER.parse().unwrap()).unwrap();
+        kernel.send(peer, REQUEST);
+        self.settle();
+        peer
+    }
+
+    /// Has the reactor and Redis work until nothing is left.
+    fn settle(&mut self) {
+        for _ in 0..8 {
+            self.reactor.settle().unwrap();
+            self.redis.serve(self.reactor.kernel_mut());
+        }
+        self.reactor.settle().unwrap();
+    }
+
+    fn pass(&mut self, time: Duration) {
+        for _ in 0..time.as_millis() / 50 {
+            self.reactor.advance(Duration::from_millis(50)).unwrap();
+            self.redis.serve(self.reactor.kernel_mut());
+        }
+        self.settle();
+    }
+
+    fn publish(&mut self, text: &str) {
+        self.reactor.hub().publish("room", text);
+        self.settle();
+    }
+
+    /// Another program publishes.
+    fn publish_foreign(&mut self, payload: &[u8]) {
+        self.redis.publish(self.reactor.kernel_mut(), "p:room", payload);
+        self.settle();
+    }
+
+    fn messages(&mut self, peer: PeerId) -> Vec<String> {
+        let received = self.reactor.kernel_mut().received(peer);
+        frames(&received).into_iter().map(|payload| payload.escape_ascii().to_string()).collect()
+    }
+
+    /// Ends all connections of Redis.
+    fn reset(&mut self) {
+        for peer in std::mem::take(&mut self.redis.sessions).into_keys() {
+            self.reactor.kernel_mut().reset(peer);
+        }
+        self.reactor.settle().unwrap();
+    }
+}
+
+impl FakeRedis {
+    /// Executes the commands that have arrived.
+    fn serve(&mut self, kernel: &mut Sim) {
+        while let Some((peer, _)) = kernel.dialed() {
+            self.sessions.insert(peer, Session::default());
+        }
+        let peers: Vec<PeerId> = self.sessions.keys().copied().collect();
+        for peer in peers {
+            let received = kernel.received(peer);
+            self.sessions.get_mut(&peer).unwrap().input.extend(received);
+            while let Some(words) = self.sessions.get_mut(&peer).and_then(|session| command(&mut session.input)) {
+                self.execute(kernel, peer, &words);
+            }
+        }
+    }
+
+    fn execute(&mut self, kernel: &mut Sim, peer: PeerId, words: &[Vec<u8>]) {
+        let text: Vec<String> = words.iter().map(|word| word.escape_ascii().to_string()).collect();
+        let line = text.join(" ");
+        if line != "PING" {
+            self.commands.push(line.clone());
+        }
+        if self.silent.iter().any(|begin| line.starts_with(begin)) {
+            return;
+        }
+        if let Some((_, reply)) = self.replies.iter().find(|(begin, _)| line.starts_with(begin)) {
+            return kernel.send(peer, reply);
+        }
+        let session = self.sessions.get_mut(&peer).unwrap();
+        let push = if session.is_resp3 { '>' } else { '*' };
+        let reply = match text[0].as_str() {
+            "HELLO" => {
+                session.is_resp3 = true;
+                "%1\r\n+proto\r\n:3\r\n".to_owned()
+            }
+            "PING" if session.channels.is_empty() || session.is_resp3 => "+PONG\r\n".to_owned(),
+            "PING" => "*2\r\n$4\r\npong\r\n$0\r\n\r\n".to_owned(),
+            "CLIENT" if text[1] == "ID" => ":77\r\n".to_owned(),
+            "SUBSCRIBE" => {
+                session.channels.insert(text[1].clone());
+                format!("{push}3\r\n$9\r\nsubscribe\r\n${}\r\n{}\r\n:1\r\n", text[1].len(), text[1])
+            }
+            "UNSUBSCRIBE" => {
+                session.channels.remove(&text[1]);
+                format!("{push}3\r\n$11\r\nunsubscribe\r\n${}\r\n{}\r\n:0\r\n", text[1].len(), text[1])
+            }
+            "PUBLISH" => {
+                self.publish(kernel, &text[1], &words[2]);
+                ":1\r\n".to_owned()
+            }
+            _ => "+OK\r\n".to_owned(),
+        };
+        kernel.send(peer, reply.as_bytes());
+    }
+
+    fn publish(&self, kernel: &mut Sim, channel: &str, payload: &[u8]) {
+        for (peer, session) in self.sessions.iter().filter(|(_, session)| session.channels.contains(channel)) {
+            let push = if session.is_resp3 { '>' } else { '*' };
+            let head = format!("{push}3\r\n$7\r\nmessage\r\n${}\r\n{channel}\r\n${}\r\n", channel.len(), payload.len());
+            kernel.send(*peer, &[head.as_bytes(), payload, b"\r\n"].concat());
+        }
+    }
+}
+
+/// Takes the first whole command of the input.
+fn command(input: &mut Vec<u8>) -> Option<Vec<Vec<u8>>> {
+    let (mut at, mut words) = (0, Vec::new());
+    let number = |at: &mut usize| -> Option<usize> {
+        let end = *at + input.get(*at..)?.windows(2).position(|pair| pair == b"\r\n")?;
+        let number = std::str::from_utf8(&input[*at + 1..end]).unwrap().parse().unwrap();
+        *at = end + 2;
+        Some(number)
+    };
+    for _ in 0..number(&mut at)? {
+        let length = number(&mut at)?;
+        words.push(input.get(at..at + length)?.to_vec());
+        at += length + 2;
+    }
+    input.drain(..at);
+    Some(words)
+}
+
+#[test]
+fn both_connections_log_in_select_the_database_and_have_a_name() {
+    let mut world = World::new(&format!("redis://us%65r:p@{ADDRESS}/3"), |redis| redis.client_name("chat"));
+    world.settle();
+    let login = ["AUTH user p", "SELECT 3", "CLIENT SETNAME chat", "CLIENT ID"];
+    assert_eq!(world.redis.commands, [login, login].concat());
+    assert!(world.handle.stats().is_connected);
+
+    let mut world = World::new(&format!("redis://:p@{ADDRESS}"), |redis| redis.resp3(true));
+    world.settle();
+    assert_eq!(world.redis.commands[..3], ["HELLO 3 AUTH default p", "CLIENT SETNAME ws-reactor", "CLIENT ID"]);
+    let client = world.client();
+    world.publish_foreign(b"in version 3");
+    world.pass(Duration::from_secs(15));
+    world.publish("own");
+    assert_eq!(world.messages(client), ["in version 3", "own"]);
+    assert_eq!(world.handle.stats().outages, 0);
+}
+
+#[test]
+fn messages_cross_once_and_channels_follow_their_subscribers() {
+    let mut world = World::connected();
+    let clients = [world.client(), world.client()];
+    assert_eq!(world.redis.commands, ["SUBSCRIBE p:room"]);
+    world.publish("own");
+    world.publish_foreign(b"foreign");
+    world.publish_foreign(b"\xff\x00binary");
+    world.publish_foreign(b"\xc0 neither");
+    for client in clients {
+        assert_eq!(world.messages(client), ["own", "foreign", r"\x00binary"]);
+    }
+    let stats = world.handle.stats();
+    assert_eq!((stats.published, stats.received, stats.unreadable, stats.lost), (1, 2, 1, 0));
+    world.redis.commands.clear();
+    for client in clients {
+        world.reactor.kernel_mut().reset(client);
+    }
+    world.settle();
+    assert_eq!(world.redis.commands, ["UNSUBSCRIBE p:room"]);
+    world.reactor.hub().publish("room", b"\x01");
+    world.settle();
+    assert_eq!(world.redis.commands[1..], [r"PUBLISH p:room \xff\x01"]);
+}
+
+#[test]
+fn refused_name_is_ignored_and_a_wrong_password_is_tried_again() {
+    let mut world = World::new(&format!("redis://:p@{ADDRESS}"), |redis| redis);
+    world.redis.replies =
+        vec![("AUTH", b"-WRONGPASS invalid username-password pair\r\n"), ("CLIENT", b"-NOPERM no permissions\r\n")];
+    world.pass(Duration::from_secs(10));
+    assert!(!world.handle.stats().is_connected);
+    let attempts = world.redis.commands.iter().filter(|line| line.starts_with("AUTH")).count() / 2;
+    assert!((4..=12).contains(&attempts), "{attempts} attempts in 10 s");
+    world.redis.replies.remove(0);
+    world.pass(Duration::from_secs(3));
+    assert!(world.handle.stats().is_connected);
+}
+
+#[test]
+fn outage_is_told_and_exactly_the_topics_with_subscribers_are_subscribed_afterwards() {
+    let mut world = World::connected();
+    let client = world.client();
+    world.reset();
+    world.publish("while Redis is away");
+    let gone = world.client();
+    world.reactor.kernel_mut().reset(gone);
+    world.redis.commands.clear();
+    world.pass(Duration::from_secs(4));
+    assert_eq!(world.gaps.take(), ["room"]);
+    assert!(world.redis.commands.ends_with(&["SUBSCRIBE p:room".to_owned()]), "{:?}", world.redis.commands);
+    world.publish_foreign(b"foreign");
+    assert_eq!(world.messages(client), ["while Redis is away", "foreign"]);
+    let stats = world.handle.stats();
+    assert_eq!((stats.outages, stats.lost, stats.is_connected), (1, 1, true));
+}
+
+#[test]
+fn redis_that_does_not_answer_is_left_and_its_connections_are_ended_there_afterwards() {
+    let mut world = World::connected();
+    let client = world.client();
+    world.redis.silent = vec!["PING", "PUBLISH"];
+    world.publish("not answered");
+    world.pass(Duration::from_secs(11));
+    assert_eq!((world.handle.stats().outages, world.messages(client)), (1, vec!["not answered".to_owned()]));
+    world.redis.silent.clear();
+    world.pass(Duration::from_secs(4));
+    assert!(world.handle.stats().is_connected);
+    let kills = world.redis.commands.iter().filter(|line| *line == "CLIENT KILL ID 77").count();
+    assert_eq!(kills, 2, "{:?}", world.redis.commands);
+    // Nothing is sent again.
+    assert_eq!(world.redis.commands.iter().filter(|line| line.starts_with("PUBLISH")).count(), 1);
+    assert_eq!(world.handle.stats().lost, 1);
+}
+
+#[test]
+fn log_in_that_is_not_answered_is_given_up_after_its_time() {
+    let mut world = World::new(&format!("redis://{ADDRESS}"), |redis| redis.connect_timeout(Duration::from_secs(2)));
+    world.redis.silent = vec!["CLIENT"];
+    world.pass(Duration::from_secs(20));
+    let attempts = world.redis.commands.iter().filter(|line| line.starts_with("CLIENT SETNAME")).count() / 2;
+    assert!((4..=10).contains(&attempts), "{attempts} attempts in 20 s");
+    world.redis.silent.clear();
+    world.pass(Duration::from_secs(6));
+    assert!(world.handle.stats().is_connected);
+}
+
+#[test]
+fn topic_is_live_when_redis_has_answered() {
+    let mut world = World::connected();
+    world.redis.silent = vec!["SUBSCRIBE"];
+    world.client();
+    let live = Rc::new(Cell::new(false));
+    let noted = Rc::clone(&live);
+    world.reactor.hub().when_live("room", move |_| noted.set(true));
+    world.publish("it waits");
+    assert!(!live.get() && !world.redis.commands.iter().any(|line| line.starts_with("PUBLISH")));
+    // The answer comes.
+    let (peer, session) = world.redis.sessions.iter_mut().next().unwrap();
+    session.channels.insert("p:room".to_owned());
+    world.reactor.kernel_mut().send(*peer, b"*3\r\n$9\r\nsubscribe\r\n$6\r\np:room\r\n:1\r\n");
+    world.settle();
+    assert!(live.get());
+    assert_eq!(world.redis.commands.last().unwrap(), "PUBLISH p:room it waits");
+}
+
+#[test]
+fn refused_channel_and_refused_publications_leave_the_rest_alone() {
+    let mut world = World::connected();
+    world.redis.replies = vec![
+        ("SUBSCRIBE p:room", b"-NOPERM this user has no permissions to access one of the channels\r\n"),
+        ("PUBLISH p:room refused", b"-OOM command not allowed\r\n"),
+    ];
+    let client = world.client();
+    world.publish("refused");
+    world.publish("accepted");
+    assert_eq!(world.messages(client), ["refused", "accepted"]);
+    let stats = world.handle.stats();
+    assert_eq!((stats.is_connected, stats.outages, stats.lost), (true, 0, 1));
+    let id = world.reactor.hub().connections().last().unwrap();
+    world.reactor.hub().subscribe(id, "other");
+    world.settle();
+    assert_eq!(world.redis.commands.last().unwrap(), "SUBSCRIBE p:other");
+}
+
+#[test]
+fn what_is_no_reply_is_survived() {
+    let nested: &'static [u8] = b"*1\r\n".repeat(2000).leak();
+    let replies: [&'static [u8]; 5] = [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        nested,
+        b"$107374182400\r\n",
+        b":1\r\n:1\r\n:1\r\n:1\r\n",
+        b"+OK\r\n-LOADING x\r\n",
+    ];
+    for reply in replies {
+        let mut world = World::new(&format!("redis://{ADDRESS}"), |redis| redis);
+        world.redis.replies = vec![("CLIENT", reply)];
+        let client = world.client();
+        world.pass(Duration::from_secs(10));
+        world.publish("local");
+        world.redis.replies.clear();
+        world.pass(Duration::from_secs(4));
+        assert!(world.handle.stats().is_connected, "{}", reply[..reply.len().min(40)].escape_ascii());
+        world.publish_foreign(b"foreign");
+        assert_eq!(world.messages(client), ["local", "foreign"]);
+    }
+}
+
+#[test]
+fn last_messages_before_a_shutdown_reach_redis_and_the_loop_ends() {
+    let mut world = World::connected();
+    let client = world.client();
+    world.redis.commands.clear();
+    let hub = world.reactor.hub();
+    hub.publish("room", "last words");
+    hub.shutdown(Duration::from_secs(5));
+    world.settle();
+    assert_eq!(world.redis.commands[..1], ["PUBLISH p:room last words"]);
+    assert_eq!(world.messages(client), ["last words", r"\x03\xe9"]);
+    // Until the last client has answered, others may publish.
+    world.reactor.hub().publish("room", "one has gone");
+    world.settle();
+    assert!(world.redis.commands.contains(&"PUBLISH p:room one has gone".to_owned()), "{:?}", world.redis.commands);
+    world.reactor.kernel_mut().reset(client);
+    // Also if Redis does not end its side.
+    world.pass(Duration::from_millis(1200));
+    assert_eq!(world.reactor.hub().stats().connections, 0);
+}
+
+#[test]
+fn replies_are_read_octet_by_octet() {
+    let mut world = World::connected();
+    let client = world.client();
+    let peer = *world.redis.sessions.iter().find(|(_, session)| !session.channels.is_empty()).unwrap().0;
+    for octet in b"*3\r\n$7\r\nmessage\r\n$6\r\np:room\r\n$5\r\nhello\r\n".repeat(2).chunks(1) {
+        world.reactor.kernel_mut().send(peer, octet);
+        world.settle();
+    }
+    assert_eq!(world.messages(client), ["hello", "hello"]);
+}
