@@ -40,7 +40,21 @@ pub(super) struct Channels {
     is_connected: bool,
     /// Bytes of publications that wait, or have not come back.
     pending_bytes: usize,
-    most_pending_bytes: usize,
+    bounds: Bounds,
+    /// Publications for when there is a connection again, and their bytes.
+    kept: VecDeque<(Rc<str>, Payload)>,
+    kept_bytes: usize,
+    /// Patterns of channels to subscribe besides.
+    patterns: Vec<String>,
+}
+
+/// Bytes of publications that may wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Those that wait for Redis, and those that have not come back.
+    pub(super) pending: usize,
+    /// Those that are kept while Redis is away.
+    pub(super) kept: usize,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +90,7 @@ struct Own {
 enum Request {
     Subscribe(Rc<str>),
     Unsubscribe(Rc<str>),
+    Pattern,
     Ping,
 }
 
@@ -90,7 +105,7 @@ enum Publication {
 /// What became of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The command is written, or waits for its channel.
+    /// The command is written, or waits for its channel or for a connection.
     Queued,
     /// Others do not get it: Redis is away, or takes nothing.
     Lost,
@@ -104,6 +119,7 @@ pub(super) enum News {
     Live(Rc<str>),
     /// Redis does not allow the channel of this topic.
     Refused(Rc<str>),
+    PatternRefused,
     /// Redis did not publish a message.
     NotPublished,
     /// It is no reply to what was asked.
@@ -111,7 +127,7 @@ pub(super) enum News {
 }
 
 impl Channels {
-    pub(super) fn new(prefix: Rc<str>, most_pending_bytes: usize) -> Self {
+    pub(super) fn new(prefix: Rc<str>, bounds: Bounds, patterns: Vec<String>) -> Self {
         Channels {
             prefix,
             channels: HashMap::new(),
@@ -120,7 +136,10 @@ impl Channels {
             next_number: 0,
             is_connected: false,
             pending_bytes: 0,
-            most_pending_bytes,
+            bounds,
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            patterns,
         }
     }
 
@@ -146,8 +165,11 @@ impl Channels {
 
     /// Publishes a message.
     pub(super) fn publish(&mut self, topic: &str, payload: Payload, commands: &mut Commands) -> Outcome {
+        if !self.is_connected {
+            return self.keep(topic.into(), payload);
+        }
         let cost = payload.len() + OVERHEAD_BYTES;
-        if !self.is_connected || self.pending_bytes > 0 && self.pending_bytes + cost > self.most_pending_bytes {
+        if self.pending_bytes > 0 && self.pending_bytes + cost > self.bounds.pending {
             return Outcome::Lost;
         }
         match self.channels.get_mut(topic) {
@@ -160,25 +182,48 @@ impl Channels {
         Outcome::Queued
     }
 
-    /// Both connections are ready.
-    pub(super) fn connect(&mut self, commands: &mut Commands) {
-        self.is_connected = true;
-        let topics: Vec<Rc<str>> = self.wanted().cloned().collect();
-        topics.iter().for_each(|topic| self.advance(topic, commands));
+    /// Keeps a publication for when there is a connection again.
+    fn keep(&mut self, topic: Rc<str>, payload: Payload) -> Outcome {
+        let cost = payload.len() + OVERHEAD_BYTES;
+        if self.kept_bytes + cost > self.bounds.kept {
+            return Outcome::Lost;
+        }
+        self.kept_bytes += cost;
+        self.kept.push_back((topic, payload));
+        Outcome::Queued
     }
 
-    /// A connection is lost. Returns the number of publications that others may not get.
+    /// Both connections are ready. Returns the number of kept publications that are lost, because too many wait.
+    pub(super) fn connect(&mut self, commands: &mut Commands) -> usize {
+        self.is_connected = true;
+        for pattern in &self.patterns {
+            write_command(&[b"PSUBSCRIBE", pattern.as_bytes()], &mut commands.subscriber);
+            self.requests.push_back(Request::Pattern);
+        }
+        let topics: Vec<Rc<str>> = self.wanted().cloned().collect();
+        topics.iter().for_each(|topic| self.advance(topic, commands));
+        self.kept_bytes = 0;
+        let kept = mem::take(&mut self.kept).into_iter();
+        kept.map(|(topic, payload)| usize::from(self.publish(&topic, payload, commands) == Outcome::Lost)).sum()
+    }
+
+    /// A connection is lost. Returns the number of publications that others may not get: a command that is written is
+    /// not written again, because Redis may have executed it.
     pub(super) fn disconnect(&mut self) -> usize {
         self.is_connected = false;
         self.pending_bytes = 0;
         self.requests.clear();
         let without_reply = mem::take(&mut self.publications);
         let mut lost = without_reply.iter().filter(|command| matches!(command, Publication::Publish(_))).count();
-        self.channels.retain(|_, channel| {
-            lost += channel.waiting.len();
+        let mut waiting = Vec::new();
+        self.channels.retain(|topic, channel| {
+            waiting.extend(mem::take(&mut channel.waiting).into_iter().map(|payload| (Rc::clone(topic), payload)));
             *channel = Channel { is_wanted: channel.is_wanted, ..Channel::default() };
             channel.is_wanted
         });
+        for (topic, payload) in waiting {
+            lost += usize::from(self.keep(topic, payload) == Outcome::Lost);
+        }
         lost
     }
 
@@ -228,6 +273,11 @@ impl Channels {
         News::Nothing
     }
 
+    /// A pattern is subscribed.
+    pub(super) fn on_pattern(&mut self) -> News {
+        if self.requests.pop_front() == Some(Request::Pattern) { News::Nothing } else { News::Unexpected }
+    }
+
     /// The reply to a PING on the connection that subscribes.
     pub(super) fn on_pong(&mut self) -> News {
         if self.requests.pop_front() == Some(Request::Ping) { News::Nothing } else { News::Unexpected }
@@ -244,6 +294,7 @@ impl Channels {
                 self.enter(&topic, Phase::Unsubscribed, commands);
                 News::Nothing
             }
+            Some(Request::Pattern) => News::PatternRefused,
             Some(Request::Ping) => News::Nothing,
             None => News::Unexpected,
         }

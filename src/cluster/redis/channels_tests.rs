@@ -74,7 +74,7 @@ struct World {
 impl World {
     fn new(payloads: usize, refuses_every: usize) -> Self {
         let process = |_| Process {
-            channels: Channels::new(PREFIX.into(), 1 << 20),
+            channels: Channels::new(PREFIX.into(), Bounds { pending: 1 << 20, kept: 0 }, Vec::new()),
             commands: Commands::default(),
             is_connected: false,
             wanted: BTreeSet::new(),
@@ -128,7 +128,7 @@ impl World {
                 process.unread.clear();
                 process.subscribed.clear();
                 match process.is_connected {
-                    true => process.channels.connect(&mut process.commands),
+                    true => _ = process.channels.connect(&mut process.commands),
                     false => _ = process.channels.disconnect(),
                 }
             }
@@ -334,7 +334,8 @@ fn publication_waits_for_its_channel_and_the_end_of_a_channel_for_its_publicatio
 
 #[test]
 fn what_waits_is_bounded_and_what_is_lost_is_counted() {
-    let (mut channels, mut commands) = (Channels::new("".into(), 1000), Commands::default());
+    let (mut channels, mut commands) =
+        (Channels::new("".into(), Bounds { pending: 1000, kept: 0 }, Vec::new()), Commands::default());
     let payload = || Payload::from(&OwnedMessage::from("x".repeat(300)));
     assert_eq!(channels.publish("t", payload(), &mut commands), Outcome::Lost, "not connected");
     channels.connect(&mut commands);
@@ -349,7 +350,8 @@ fn what_waits_is_bounded_and_what_is_lost_is_counted() {
 
 #[test]
 fn channel_that_is_refused_publishes_without_waiting() {
-    let (mut channels, mut commands) = (Channels::new("".into(), 1000), Commands::default());
+    let (mut channels, mut commands) =
+        (Channels::new("".into(), Bounds { pending: 1000, kept: 0 }, Vec::new()), Commands::default());
     channels.connect(&mut commands);
     channels.subscribe("t", &mut commands);
     let payload = || Payload::from(&OwnedMessage::from("x"));
@@ -361,4 +363,27 @@ fn channel_that_is_refused_publishes_without_waiting() {
     assert_eq!(channels.on_reply(false, &mut commands), News::Unexpected);
     channels.unsubscribe("t", &mut commands);
     assert!(channels.channels.is_empty());
+}
+
+#[test]
+fn publications_are_kept_while_redis_is_away_up_to_a_bound_and_none_is_written_twice() {
+    let bounds = Bounds { pending: 10_000, kept: 1000 };
+    let (mut channels, mut commands) = (Channels::new("".into(), bounds, Vec::new()), Commands::default());
+    let payload = |text: &str| Payload::from(&OwnedMessage::from(format!("{text:>300}")));
+    let outcomes = ["a", "b", "c"].map(|text| channels.publish("t", payload(text), &mut commands));
+    assert_eq!(outcomes, [Outcome::Queued, Outcome::Queued, Outcome::Lost]);
+    assert_eq!(channels.connect(&mut commands), 0);
+    let written = |commands: &mut Commands| {
+        let text = String::from_utf8(mem::take(&mut commands.publisher)).expect("text");
+        ["a", "b", "d", "e"].into_iter().filter(|name| text.contains(&format!(" {name}\r\n"))).collect::<String>()
+    };
+    assert_eq!(written(&mut commands), "ab");
+    // One waits for its channel, and is kept when the connection is lost. The others may have been executed.
+    channels.subscribe("t", &mut commands);
+    channels.publish("t", payload("d"), &mut commands);
+    assert_eq!((channels.disconnect(), written(&mut commands)), (2, String::new()));
+    channels.publish("t", payload("e"), &mut commands);
+    assert_eq!(channels.connect(&mut commands), 0);
+    assert_eq!(channels.on_subscribed(b"t", &mut commands), News::Live("t".into()));
+    assert_eq!(written(&mut commands), "de");
 }

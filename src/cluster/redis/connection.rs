@@ -1,17 +1,17 @@
 //! One of the two connections to Redis: it logs in, and reads replies.
 
-use std::{collections::VecDeque, mem, time::Duration};
+use std::{collections::VecDeque, mem, rc::Rc, time::Duration};
 
 use super::{
     link::{self, Loss, Role, SharedLink},
     payload,
     resp::{BadReply, Reply, Scanner, Version, write_command},
-    settings::Settings,
+    settings::{OnMessage, Settings},
 };
 use crate::{
     error::Error,
     protocol::CloseReason,
-    reactor::{Stream, StreamHandler, TimerId},
+    reactor::{Hub, Stream, StreamHandler, TimerId},
 };
 
 /// A connection to Redis.
@@ -135,6 +135,12 @@ impl Connection {
 
     fn on_subscriber_reply(&mut self, stream: &mut Stream<'_>, reply: &Reply<'_>) -> Result<(), Loss> {
         let hub = stream.hub();
+        if let [Reply::Text(b"pmessage"), Reply::Text(pattern), Reply::Text(channel), Reply::Text(payload)] =
+            reply.items()
+        {
+            self.on_pattern_message(hub, pattern, channel, payload);
+            return Ok(());
+        }
         if let [kind, channel, rest] = reply.items()
             && let (Some(kind), Some(channel)) = (kind.as_bytes(), channel.as_bytes())
         {
@@ -160,6 +166,7 @@ impl Connection {
                 b"unsubscribe" => {
                     link.handle(hub, "", |channels, commands| channels.on_unsubscribed(channel, commands))
                 }
+                b"psubscribe" => link.handle(hub, "", |channels, _| channels.on_pattern()),
                 _ => Ok(()),
             };
         }
@@ -170,6 +177,17 @@ impl Connection {
             true => link.handle(hub, &text, |channels, commands| channels.on_refused(commands)),
             // Before the first subscription and in version 3 it is a string, and otherwise a list.
             false => link.handle(hub, "", |channels, _| channels.on_pong()),
+        }
+    }
+
+    fn on_pattern_message(&self, hub: &mut Hub, pattern: &[u8], channel: &[u8], payload: &[u8]) {
+        let calls: Vec<OnMessage> = {
+            let link = self.link.borrow();
+            let patterns = link.settings.patterns.iter().filter(|(known, _)| known.as_bytes() == pattern);
+            patterns.map(|(_, call)| Rc::clone(call)).collect()
+        };
+        if let (Ok(channel), Some(message)) = (str::from_utf8(channel), payload::message(payload)) {
+            calls.iter().for_each(|call| call(hub, channel, message));
         }
     }
 

@@ -100,7 +100,7 @@ pub(super) struct Loss {
 
 impl Link {
     pub(super) fn new(settings: Settings) -> SharedLink {
-        let channels = Channels::new(settings.prefix.as_str().into(), settings.pending_bytes);
+        let channels = settings.channels();
         Rc::new(RefCell::new(Link {
             settings,
             channels,
@@ -119,7 +119,7 @@ impl Link {
     /// Changes the settings, before the first attempt.
     pub(super) fn change(&mut self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.settings);
-        self.channels = Channels::new(self.settings.prefix.as_str().into(), self.settings.pending_bytes);
+        self.channels = self.settings.channels();
     }
 
     /// Returns `true` if a connection belongs to the current attempt.
@@ -151,7 +151,7 @@ impl Link {
 
     pub(super) fn publish(&mut self, hub: &mut Hub, topic: &str, payload: Payload) {
         let publisher = self.pair.as_ref().map(|pair| pair.ids[Role::Publisher as usize]);
-        let is_full = publisher.is_some_and(|id| hub.buffered(id) > self.settings.pending_bytes);
+        let is_full = publisher.is_some_and(|id| hub.buffered(id) > self.settings.bounds.pending);
         let outcome = match is_full {
             true => Outcome::Lost,
             false => self.channels.publish(topic, payload, &mut self.commands),
@@ -199,6 +199,10 @@ impl Link {
             News::Refused(topic) => {
                 let address = &self.settings.url.address;
                 log::warn!(target: "ws_reactor::redis", "redis {address}: the topic {topic:?} is refused: {reply}");
+            }
+            News::PatternRefused => {
+                let address = &self.settings.url.address;
+                log::warn!(target: "ws_reactor::redis", "redis {address}: a pattern is refused: {reply}");
             }
             News::NotPublished => {
                 self.counters.lost += 1;
@@ -288,7 +292,7 @@ pub(super) fn on_ready(shared: &SharedLink, hub: &mut Hub, role: Role) {
             outage.attempts + 1,
         ),
     }
-    link.channels.connect(&mut link.commands);
+    link.counters.lost += link.channels.connect(&mut link.commands) as u64;
     for id in std::mem::take(&mut link.unanswered) {
         link.channels.execute(&[b"CLIENT", b"KILL", b"ID", id.to_string().as_bytes()], &mut link.commands);
     }

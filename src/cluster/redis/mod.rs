@@ -15,15 +15,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::{link::RedisStats, url::RedisUrlError};
 use self::{
+    channels::Bounds,
     link::{Link, SharedLink},
     settings::Settings,
     url::RedisUrl,
 };
+pub use self::{link::RedisStats, url::RedisUrlError};
 #[cfg(feature = "tls")]
 use crate::net::tls::{self, TlsConnector};
-use crate::reactor::{Backplane, Hub, PublishedMessage};
+use crate::{
+    protocol::Message,
+    reactor::{Backplane, Hub, PublishedMessage},
+};
 
 /// Redis, or Valkey, as a [`Backplane`]: publications of this process reach the subscribers of all processes that use
 /// the same Redis, by its pub/sub.
@@ -66,8 +70,8 @@ use crate::reactor::{Backplane, Hub, PublishedMessage};
 /// # Outages
 ///
 /// While Redis is away, this process goes on by itself. Its messages are lost for others and counted
-/// ([`RedisStats::lost`]): each is delivered to others at most once, and none is kept for later. It connects again after
-/// 0.1 s to 3 s, and subscribes the channels that have subscribers then. [`on_gap`](Self::on_gap) says what may be
+/// ([`RedisStats::lost`]), unless they are [kept](Self::keep_while_away). Each is delivered to others at most once. It
+/// connects again after 0.1 s to 3 s, and subscribes the channels that have subscribers then. [`on_gap`](Self::on_gap) says what may be
 /// missing. Loss and return are logged as `ws_reactor::redis`, without the password.
 ///
 /// A Redis that does not answer a PING within [`ping_interval`](Self::ping_interval) counts as away.
@@ -93,8 +97,9 @@ impl Redis {
                 is_resp3: false,
                 connect_timeout: Duration::from_secs(5),
                 ping_interval: Duration::from_secs(5),
-                pending_bytes: 8 * 1024 * 1024,
+                bounds: Bounds { pending: 8 * 1024 * 1024, kept: 0 },
                 on_gap: None,
+                patterns: Vec::new(),
             }),
         })
     }
@@ -148,7 +153,32 @@ impl Redis {
     /// not get what is published beyond that. A single message may exceed it.
     #[must_use]
     pub fn pending_bytes(self, bytes: usize) -> Self {
-        self.set(|settings| settings.pending_bytes = bytes)
+        self.set(|settings| settings.bounds.pending = bytes)
+    }
+
+    /// Sets how many bytes of messages are kept while Redis is away, and published when it is back. Default 0: none.
+    /// What is older than an outage is of no use to many applications, and more so than a gap.
+    #[must_use]
+    pub fn keep_while_away(self, bytes: usize) -> Self {
+        self.set(|settings| settings.bounds.kept = bytes)
+    }
+
+    /// Has `call` called with the channel and the message of whatever is published on channels that match a pattern of
+    /// Redis, such as `news.*`. The pattern and the channel are those of Redis, with the prefix. What this process
+    /// publishes on them is among it.
+    ///
+    /// ```no_run
+    /// use ws_reactor::{Reactor, Redis};
+    ///
+    /// let redis = Redis::new("redis://localhost")?.on_pattern("prices.*", |hub, channel, message| {
+    ///     hub.publish_local("prices", format!("{channel} {message}"));
+    /// });
+    /// Reactor::new()?.hub().set_backplane(redis);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn on_pattern(self, pattern: impl Into<String>, call: impl Fn(&mut Hub, &str, Message<'_>) + 'static) -> Self {
+        self.set(|settings| settings.patterns.push((pattern.into(), Rc::new(call))))
     }
 
     /// Has `call` called after an outage: with the topics that had subscribers when it began, whose messages of other

@@ -5,13 +5,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::url::RedisUrl;
+use super::{
+    channels::{Bounds, Channels},
+    url::RedisUrl,
+};
 #[cfg(feature = "tls")]
 use crate::net::tls::TlsConnector;
-use crate::reactor::{Hub, OutputLimits, StreamConfig};
+use crate::{
+    protocol::Message,
+    reactor::{Hub, OutputLimits, StreamConfig},
+};
 
 /// Called after an outage, with the topics whose messages may be missing, and the time since when.
 pub(super) type OnGap = Rc<dyn Fn(&mut Hub, &[Rc<str>], Instant)>;
+
+/// Called with the channel and the message that another program has published.
+pub(super) type OnMessage = Rc<dyn Fn(&mut Hub, &str, Message<'_>)>;
 
 /// Bound of the wait before the first attempt, and of every wait.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
@@ -29,16 +38,24 @@ pub(super) struct Settings {
     pub(super) is_resp3: bool,
     pub(super) connect_timeout: Duration,
     pub(super) ping_interval: Duration,
-    pub(super) pending_bytes: usize,
+    pub(super) bounds: Bounds,
     pub(super) on_gap: Option<OnGap>,
+    /// Patterns of channels, and what is called with their messages.
+    pub(super) patterns: Vec<(String, OnMessage)>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<TlsConnector>,
 }
 
 impl Settings {
+    /// The channels of a process that has none yet.
+    pub(super) fn channels(&self) -> Channels {
+        let patterns = self.patterns.iter().map(|(pattern, _)| pattern.clone()).collect();
+        Channels::new(self.prefix.as_str().into(), self.bounds, patterns)
+    }
+
     /// The configuration of a connection.
     pub(super) fn stream_config(&self) -> StreamConfig {
-        // Commands beyond `pending_bytes` are not written at all.
+        // Commands beyond the bound are not written at all.
         let output = OutputLimits { limit_bytes: usize::MAX, high_water_bytes: usize::MAX, ..OutputLimits::default() };
         StreamConfig::new()
             .connect_timeout(self.connect_timeout)

@@ -32,6 +32,8 @@ struct FakeRedis {
 struct Session {
     input: Vec<u8>,
     channels: BTreeSet<String>,
+    /// Patterns that end in `*`.
+    patterns: BTreeSet<String>,
     is_resp3: bool,
 }
 
@@ -168,6 +170,10 @@ impl FakeRedis {
                 session.channels.insert(text[1].clone());
                 format!("{push}3\r\n$9\r\nsubscribe\r\n${}\r\n{}\r\n:1\r\n", text[1].len(), text[1])
             }
+            "PSUBSCRIBE" => {
+                session.patterns.insert(text[1].clone());
+                format!("{push}3\r\n$10\r\npsubscribe\r\n${}\r\n{}\r\n:1\r\n", text[1].len(), text[1])
+            }
             "UNSUBSCRIBE" => {
                 session.channels.remove(&text[1]);
                 format!("{push}3\r\n$11\r\nunsubscribe\r\n${}\r\n{}\r\n:0\r\n", text[1].len(), text[1])
@@ -186,6 +192,15 @@ impl FakeRedis {
             let push = if session.is_resp3 { '>' } else { '*' };
             let head = format!("{push}3\r\n$7\r\nmessage\r\n${}\r\n{channel}\r\n${}\r\n", channel.len(), payload.len());
             kernel.send(*peer, &[head.as_bytes(), payload, b"\r\n"].concat());
+        }
+        for (peer, session) in &self.sessions {
+            let matches = |pattern: &&String| channel.starts_with(pattern.trim_end_matches('*'));
+            for pattern in session.patterns.iter().filter(matches) {
+                let push = if session.is_resp3 { '>' } else { '*' };
+                let [a, b, c] = [pattern.len(), channel.len(), payload.len()];
+                let head = format!("{push}4\r\n$8\r\npmessage\r\n${a}\r\n{pattern}\r\n${b}\r\n{channel}\r\n${c}\r\n");
+                kernel.send(*peer, &[head.as_bytes(), payload, b"\r\n"].concat());
+            }
         }
     }
 }
@@ -395,6 +410,45 @@ fn last_messages_before_a_shutdown_reach_redis_and_the_loop_ends() {
     // Also if Redis does not end its side.
     world.pass(Duration::from_millis(1200));
     assert_eq!(world.reactor.hub().stats().connections, 0);
+}
+
+#[test]
+fn patterns_get_what_other_programs_publish() {
+    let messages = Rc::<RefCell<Vec<String>>>::default();
+    for resp3 in [false, true] {
+        let noted = Rc::clone(&messages);
+        let mut world = World::new(&format!("redis://{ADDRESS}"), |redis| {
+            redis.resp3(resp3).on_pattern("news.*", move |_, channel, message| {
+                noted.borrow_mut().push(format!("{channel} {message}"));
+            })
+        });
+        for payload in ["one", "two"] {
+            world.settle();
+            world.redis.publish(world.reactor.kernel_mut(), "news.today", payload.as_bytes());
+            world.redis.publish(world.reactor.kernel_mut(), "other", payload.as_bytes());
+            world.settle();
+            world.reset();
+            world.pass(Duration::from_secs(4));
+        }
+        assert_eq!(messages.take(), ["news.today one", "news.today two"]);
+    }
+}
+
+#[test]
+fn messages_are_kept_for_a_redis_that_is_away_if_that_is_wanted() {
+    let mut world = World::new(&format!("redis://{ADDRESS}"), |redis| redis.keep_while_away(1000));
+    let client = world.client();
+    world.publish("before");
+    world.reset();
+    (0..10).for_each(|number| world.publish(&format!("{number}")));
+    world.pass(Duration::from_secs(4));
+    let published = |world: &World| {
+        let lines = world.redis.commands.iter().filter_map(|line| line.strip_prefix("PUBLISH p:room "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(published(&world), ["before", "0", "1", "2", "3", "4", "5", "6"], "as many as fit");
+    assert_eq!(world.handle.stats().lost, 3);
+    assert_eq!(world.messages(client).len(), 11, "each once");
 }
 
 #[test]

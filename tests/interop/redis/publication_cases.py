@@ -1,0 +1,266 @@
+"""Own publications: delivered at once, recognized when they come back, and published after SUBSCRIBE."""
+
+import random
+import threading
+import time
+from collections import Counter
+
+from fakes import DelayProxy, FakeRedis
+from registry import case, require, variants, wait_until
+from servers import wait_joined
+from websocket import same
+
+
+def two_processes(run, url, threads=(1, 2)):
+    return [run.multicast(redis=url, threads=count) for count in threads]
+
+
+@case
+def an_own_publication_is_delivered_to_local_clients_without_waiting_for_redis(run):
+    redis = run.redis()
+    server = run.multicast(redis=redis.url)
+    a, b = run.client(server, "/here"), run.client(server, "/here")
+    wait_joined(server, redis)
+    redis.stop()
+    began = time.monotonic()
+    a.send("first", b"second")
+    for client in (a, b):
+        client.expect(["first", b"second"], 1)
+    run.note(f"{(max(a.times + b.times) - began) * 1000:.1f} ms while Redis was stopped")
+    redis.resume()
+    with redis.subscriber("here") as observer:
+        a.send("third")
+        wait_until(lambda: b"third" in observer.payloads, 10, "the third message reaches Redis")
+        redis.publish("here", "fence")
+        for client in (a, b):
+            same(client.take("fence"), ["first", b"second", "third"], "after Redis has gone on")
+
+
+@case
+def three_own_and_two_foreign_equal_payloads_give_five_to_every_client(run):
+    redis = run.redis()
+    first, second = two_processes(run, redis.url)
+    clients = [run.client(server, "/equal") for server in (first, second) for _ in range(2)]
+    wait_until(lambda: redis.subscribers("equal") == 2, 5, "SUBSCRIBE")
+    observer = run.enter_context(redis.subscriber("equal"))
+    for number in range(60):
+        foreign = threading.Thread(target=redis.publish, args=["equal", "x", "x"])
+        if number % 3:
+            foreign.start()
+        if number % 2:
+            clients[0].send("x", "x", "x")
+        else:
+            [clients[0].send("x") for _ in range(3)]
+        if not number % 3:
+            foreign.start()
+        foreign.join()
+        observer.wait_for(5 * (number + 1) + number)
+        redis.publish("equal", f"fence {number}")
+        for client in clients:
+            messages = client.take(f"fence {number}")
+            require(messages == ["x"] * 5, f"round {number}: {messages}")
+
+
+@case
+def random_mixes_of_equal_payloads_from_two_processes_and_others_stay_exact(run):
+    redis = run.redis()
+    first, second = two_processes(run, redis.url, (4, 1))
+    paths = ("/mix/a", "/mix/b")
+    clients = {path: [run.client(server, path) for server in (first, first, second)] for path in paths}
+    observers = {path: run.enter_context(redis.subscriber(path[1:])) for path in paths}
+    for path in paths:
+        wait_until(lambda: redis.subscribers(path[1:]) == 3, 5, "SUBSCRIBE")
+    seed = random.randrange(1 << 30)
+    dice = random.Random(seed)
+    for number in range(40):
+        expected = {path: Counter() for path in paths}
+        plans = []
+        for path in paths:
+            for source in (*clients[path], None):
+                plan = [dice.choice(["x", b"x", "", b"", b"\xffx", "y" * 2000]) for _ in range(dice.randrange(8))]
+                expected[path].update(plan)
+                plans.append((path, source, plan))
+
+        def play(path, source, plan):
+            for message in plan:
+                if source:
+                    source.send(message)
+                else:
+                    redis.publish(path[1:], message if isinstance(message, str) else b"\xff" + message)
+
+        players = [threading.Thread(target=play, args=plan) for plan in plans if plan[1]]
+        [player.start() for player in players]
+        [play(*plan) for plan in plans if not plan[1]]
+        [player.join() for player in players]
+        for path in paths:
+            observers[path].wait_for(expected[path].total())
+            redis.publish(path[1:], f"fence {number}")
+            for client in clients[path]:
+                got = Counter(client.take(f"fence {number}"))
+                require(got == expected[path], f"seed {seed}, round {number}, {path}: too many {got - expected[path]}, "
+                                               f"missing {expected[path] - got}")
+            observers[path].wait_for(expected[path].total() + 1)
+            observers[path].payloads.clear()
+
+
+def late_subscribe(seconds):
+    """A hook of `FakeRedis` that processes SUBSCRIBE late."""
+    def hook(_, words):
+        if words[0] == b"SUBSCRIBE":
+            time.sleep(seconds)
+        return False
+
+    return hook
+
+
+def late_replies(seconds):
+    """A hook of `FakeRedis` that processes SUBSCRIBE at once, and sends the replies and deliveries late."""
+    def hook(peer, words):
+        if words[0] == b"SUBSCRIBE":
+            peer.lag = seconds
+        return False
+
+    return hook
+
+
+@variants("publish_waits_for_the_acknowledgement_of_subscribe_if_redis_is_late_to_{}",
+          {"process_it": late_subscribe(0.4), "acknowledge_it": late_replies(0.4)})
+def publish_waits(run, hook):
+    fake = run.enter_context(FakeRedis())
+    second = run.multicast(redis=fake.url)
+    b = {path: run.client(second, path) for path in ("/one", "/two", "/three")}
+    wait_until(lambda: len(fake.subscribed) == 3, 5, "the second process subscribes")
+    others = set(fake.peers)
+    fake.on_command = lambda peer, words: peer not in others and hook(peer, words)
+    first = run.multicast(redis=fake.url, threads=2)
+    wait_until(lambda: len(fake.peers) > len(others), 5, "the first process connects")
+    for path, stays in (("/one", True), ("/two", False), ("/three", True)):
+        a = run.client(first, path)
+        a.send(*[f"{path} {number}" for number in range(5)], b"end")
+        expected = [f"{path} {number}" for number in range(5)] + [b"end"]
+        a.expect(expected)
+        if not stays:
+            a.cut()
+        b[path].expect(expected)
+        mine, channel = set(fake.peers) - others, path[1:].encode()
+        published = fake.commands(b"PUBLISH", channel, mine)
+        wait_until(lambda: fake.commands(b"PUBLISH", channel, mine), 5, "PUBLISH")
+        subscribed, peer, _ = fake.commands(b"SUBSCRIBE", channel, mine)[0]
+        early = [when - subscribed for when, _, _ in published if when - subscribed < 0.4]
+        require(not early, f"{path}: PUBLISH {min(early, default=0):.3f} s after SUBSCRIBE; acknowledged after 0.4 s")
+        fake.deliver(channel, b"fence")
+        same(b[path].take("fence"), expected, f"{path}, the second process")
+        if stays:
+            same(a.take("fence"), expected, f"{path}, the first process")
+    first.alive()
+
+
+@case
+def nothing_is_lost_or_doubled_through_a_proxy_that_delays_what_redis_sends(run):
+    redis = run.redis()
+    proxy = run.enter_context(DelayProxy(redis.port, 0.15))
+    first, second = run.multicast(redis=proxy.url, threads=2), run.multicast(redis=redis.url)
+    wait_joined(first, redis)
+    wait_joined(second, redis)
+    for number in range(8):
+        path = f"/late{number % 3}"
+        b = run.client(second, path)
+        wait_until(lambda: redis.subscribers(path[1:]) >= 1, 5, "SUBSCRIBE of the second process")
+        a = run.client(first, path)
+        a.send("x", b"x", "x")
+        b.expect(["x", b"x", "x"])
+        redis.publish(path[1:], "x", "fence")
+        for client in (a, b):
+            same(client.take("fence"), ["x", b"x", "x", "x"], f"round {number}, {path}")
+        (a.close if number % 2 else a.cut)()
+        b.close()
+
+
+@case
+def unsubscribe_waits_until_own_publications_have_come_back(run):
+    fake = run.enter_context(FakeRedis(on_command=late_replies(0.5)))
+    server = run.multicast(redis=fake.url)
+    for number in range(4):
+        path, channel = f"/back{number % 2}", f"back{number % 2}".encode()
+        known = len(fake.pushed), len(fake.commands(b"UNSUBSCRIBE", channel))
+        a = run.client(server, path)
+        a.send("x", "x", b"x")
+        a.expect(["x", "x", b"x"])
+        (a.cut if number % 2 else a.close)()
+        wait_until(lambda: len(fake.commands(b"UNSUBSCRIBE", channel)) > known[1], 5, f"{path}: UNSUBSCRIBE")
+        left = fake.commands(b"UNSUBSCRIBE", channel)[-1][0]
+        back = [when for when, _, _ in fake.pushed[known[0] :] if when <= left]
+        require(len(back) == 3, f"{path}: UNSUBSCRIBE when {len(back)} of 3 own publications had come back")
+
+
+@case
+def a_client_that_comes_after_the_last_one_left_gets_no_message_of_before(run):
+    redis = run.redis()
+    proxy = run.enter_context(DelayProxy(redis.port, 0.1))
+    server = run.multicast(redis=proxy.url)
+    wait_joined(server, redis)
+    observer = run.enter_context(redis.subscriber("again"))
+    for number in range(20):
+        a = run.client(server, "/again")
+        a.send("x", b"x")
+        a.expect(["x", b"x"])
+        (a.close if number % 2 else a.cut)()
+        next_one = run.client(server, "/again")
+        observer.wait_for(2)
+        wait_until(lambda: redis.subscribers("again") == 2, 5, "the channel is subscribed for the next client")
+
+        def arrives():
+            redis.publish("again", "fence")
+            return next_one.wait_message("fence", 0.3)
+
+        wait_until(arrives, 5, "a foreign payload reaches the next client")
+        got = [message for message in next_one.take() if message != "fence"]
+        require(not got, f"round {number}: {got} arrived again, at a client that came later")
+        next_one.close()
+        observer.payloads.clear()
+        wait_until(lambda: redis.subscribers("again") == 1, 5, "UNSUBSCRIBE")
+        observer.payloads.clear()
+
+
+@case
+def after_an_error_reply_to_publish_later_own_publications_are_recognized(run):
+    errors = [b"-ERR no\r\n", b"-OOM command not allowed\r\n", b"-NOPERM no access\r\n", b"-LOADING\r\n", b"-\r\n",
+              b"-READONLY You can't write against a read only replica.\r\n", b"-BUSY script\r\n", b"-MISCONF x\r\n"]
+    failing = []
+
+    def refuse(peer, words):
+        if words[0] == b"PUBLISH" and failing:
+            peer.write(failing.pop(0))
+            return True
+        return False
+
+    fake = run.enter_context(FakeRedis(on_command=refuse))
+    first, second = two_processes(run, fake.url)
+    a, b = run.client(first, "/error"), run.client(second, "/error")
+    wait_until(lambda: len(fake.subscribed.get(b"error", ())) == 2, 5, "SUBSCRIBE")
+    for error in errors:
+        for pattern in ("R", "RP", "PRP", "RRPP", "PPRPR"):  # R: refused, P: published
+            def hook(peer, words, left=list(pattern)):
+                if words[0] == b"PUBLISH" and left and left.pop(0) == "R":
+                    peer.write(error)
+                    return True
+                return False
+
+            fake.on_command, count = hook, len(fake.commands(b"PUBLISH"))
+            a.send(*["x"] * len(pattern))
+            wait_until(lambda: len(fake.commands(b"PUBLISH")) == count + len(pattern), 5,
+                       lambda: f"{pattern} after {error}: PUBLISH; stderr: {first.text()[-400:]!r}")
+            wait_until(lambda: len(fake.subscribed[b"error"]) == 2, 5, "both are still subscribed")
+            fake.deliver(b"error", b"x")  # foreign
+            fake.deliver(b"error", b"fence")
+            got, there = a.take("fence"), b.take("fence")
+            require(got == ["x"] * (len(pattern) + 1), f"{pattern} with {error}: {len(got)} x at the sender's process")
+            require(there == ["x"] * (pattern.count("P") + 1), f"{pattern} with {error}: {len(there)} x at the other")
+    fake.on_command = lambda peer, words: words[0] == b"PUBLISH" and not peer.write(errors[0])
+    c = run.client(first, "/left")
+    c.send("x", "y")
+    c.expect(["x", "y"])
+    c.close()
+    wait_until(lambda: fake.commands(b"UNSUBSCRIBE", b"left"), 8, "UNSUBSCRIBE after refused publications")
+    logged = [line for _, line in first.lines if "redis" in line.lower()]
+    run.note(f"{len(logged)} log lines for {3 * len(errors) * 2 + len(errors)} refusals")
