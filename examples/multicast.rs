@@ -17,12 +17,12 @@ use ws_reactor::{Callbacks, ReactorGroup, Server};
 
 fn main() -> ExitCode {
     arguments::log();
-    let mut options = vec![
+    let options = [
         ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8080]"),
         ("--threads N", "Reactors that share the port and the rooms, each in its own thread [default: 1]"),
         ("--no-ping", "Do not ping silent clients"),
     ];
-    options.extend(redis::OPTIONS);
+    let options = [&options[..], &redis::OPTIONS].concat();
     let arguments = arguments::Arguments::read("Sends every message to all in the same room", &options);
     arguments::run(|| serve(&arguments))
 }

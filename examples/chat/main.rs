@@ -1,12 +1,17 @@
 //! A chat room with names. The page is served on the same port: open it in two windows.
 //!
 //!     cargo run --release --example chat -- [--listen ADDR] [--threads N]
+//!
+//! Several processes share the room by Redis:
+//!
+//!     cargo run --release --features redis --example chat -- --redis redis://localhost [--redis-prefix PREFIX]
 
 #[path = "../arguments/mod.rs"]
 mod arguments;
 
 use std::{error::Error, num::NonZeroUsize, process::ExitCode};
 
+use arguments::{redis, shutdown};
 use ws_reactor::{CloseCode, CloseReason, Handler, Message, ReactorGroup, Reply, Server, WebSocket, http::StatusCode};
 
 const PAGE: &str = include_str!("page.html");
@@ -44,14 +49,13 @@ impl Handler for Guest {
 }
 
 fn main() -> ExitCode {
-    env_logger::init();
-    let arguments = arguments::Arguments::read(
-        "Names, a room, and a page for the browser",
-        &[
-            ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8080]"),
-            ("--threads N", "Reactors that share the port and the room, each in its own thread [default: 1]"),
-        ],
-    );
+    arguments::log();
+    let options = [
+        ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8080]"),
+        ("--threads N", "Reactors that share the port and the room, each in its own thread [default: 1]"),
+    ];
+    let options = [&options[..], &redis::OPTIONS].concat();
+    let arguments = arguments::Arguments::read("Names, a room, and a page for the browser", &options);
     arguments::run(|| serve(&arguments))
 }
 
@@ -59,6 +63,8 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     let listen = arguments.get("--listen", "127.0.0.1:8080".to_owned());
     let threads = arguments.get("--threads", NonZeroUsize::MIN);
     ReactorGroup::new(threads.get())?.run(|reactor| {
+        redis::attach(arguments, reactor)?;
+        shutdown::on_signals(reactor)?;
         let listening = reactor.listen(&listen, chat())?;
         if reactor.hub().group_index() == 0 {
             eprintln!("listening on ws://{}", listening.addr);

@@ -19,6 +19,8 @@
 //! | `GET /health` | `ok` |
 //! | `GET /metrics` | the counters of the reactors, for Prometheus |
 //!
+//! With `--features redis`, `--redis URL [--redis-prefix PREFIX]` joins the topics of several processes.
+//!
 //! `--unix PATH` listens there, too, without TLS. With `--proxy-protocol`, each TCP connection begins with a header of
 //! the PROXY protocol.
 
@@ -39,6 +41,7 @@ use std::{
     time::Duration,
 };
 
+use arguments::{redis, shutdown};
 use ws_reactor::{
     Bind, BodyStream, Hub, ReactorGroup, Reply, Request, RequestBody, Routes, Server, SetupError, Stats, Upload,
     http::{HeaderValue, StatusCode, header},
@@ -53,19 +56,18 @@ const PAGE: &str = include_str!("page.html");
 const MAX_COUNTED_BYTES: u64 = 1 << 30;
 
 fn main() -> ExitCode {
-    env_logger::init();
-    let arguments = arguments::Arguments::read(
-        "Pages, files, uploads, topics, event streams and WebSockets on one port",
-        &[
-            ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8080]"),
-            ("--root DIR", "Folder of the files below /files/ [default: .]"),
-            ("--unix PATH", "Path of a Unix socket to listen on, too"),
-            ("--proxy-protocol", "Require a header of the PROXY protocol on TCP connections"),
-            ("--tls-cert FILE", "Certificate, PEM"),
-            ("--tls-key FILE", "Private key of the certificate, PEM"),
-            ("--threads N", "Reactors that share the port and the topics, each in its own thread [default: 1]"),
-        ],
-    );
+    arguments::log();
+    let options = [
+        ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8080]"),
+        ("--root DIR", "Folder of the files below /files/ [default: .]"),
+        ("--unix PATH", "Path of a Unix socket to listen on, too"),
+        ("--proxy-protocol", "Require a header of the PROXY protocol on TCP connections"),
+        ("--tls-cert FILE", "Certificate, PEM"),
+        ("--tls-key FILE", "Private key of the certificate, PEM"),
+        ("--threads N", "Reactors that share the port and the topics, each in its own thread [default: 1]"),
+    ];
+    let about = "Pages, files, uploads, topics, event streams and WebSockets on one port";
+    let arguments = arguments::Arguments::read(about, &[&options[..], &redis::OPTIONS].concat());
     arguments::run(|| serve(&arguments))
 }
 
@@ -73,6 +75,8 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     let threads = arguments.get("--threads", NonZeroUsize::MIN);
     let (with_tls, scheme) = tls(arguments)?;
     ReactorGroup::new(threads.get())?.run(|reactor| {
+        redis::attach(arguments, reactor)?;
+        shutdown::on_signals(reactor)?;
         let root = arguments.get("--root", PathBuf::from("."));
         let server = || Ok::<_, SetupError>(Server::routes(routes(root.clone()))?.trusted_proxies(TRUSTED)?);
         let bind = Bind::to(arguments.get("--listen", "127.0.0.1:8080".to_owned()));
@@ -146,7 +150,8 @@ fn publish_stats() -> impl FnMut(&mut Hub) {
                 // A reactor that does not answer is missing in the sum.
                 let since = messages.saturating_sub(before.replace(messages));
                 if answers.iter().any(|(_, subscribers)| *subscribers > 0) {
-                    hub.publish("stats", format!("{{\"connections\":{},\"messages\":{since}}}", stats.connections));
+                    // For this process: others have numbers of their own.
+                    hub.deliver("stats", format!("{{\"connections\":{},\"messages\":{since}}}", stats.connections));
                 }
             },
         );

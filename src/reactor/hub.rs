@@ -31,6 +31,7 @@ use super::{
     recording::Recording,
     remote::{QueuedCommand, Remote},
     share::TimeSlice,
+    shutdown::{Farewell, Shutdown},
     source::Sources,
     stats::Stats,
     timer::{
@@ -50,8 +51,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Running {
     Yes,
-    /// `shutdown` was called with this time-out; the loop has not acted yet.
-    ShutdownRequested(Duration),
+    /// `shutdown` was called; the loop has not acted yet.
+    ShutdownRequested(Shutdown),
     /// `on_shutdown` of all handlers was called; the loop ends when the last connection is gone.
     ShuttingDown,
     /// `stop` was called, or the time-out of `shutdown` has passed.
@@ -103,6 +104,8 @@ pub struct Hub {
     pub(super) running: Running,
     /// Timer that ends a graceful shutdown.
     pub(super) shutdown_timer: Option<TimerId>,
+    /// Connections that a shutdown has still to close.
+    pub(super) farewell: Option<Box<Farewell>>,
     /// Called when the loop has ended, the last one first.
     pub(super) shutdown_hooks: Vec<Tick>,
     /// Commands of other threads.
@@ -150,6 +153,7 @@ impl Hub {
             excess: Excess::new(config.excess_output_bytes, place.counts.excess),
             running: Running::Yes,
             shutdown_timer: None,
+            farewell: None,
             shutdown_hooks: Vec::new(),
             command_queue: place.commands.take(),
             is_joined: place.membership.is_some(),

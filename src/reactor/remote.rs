@@ -14,6 +14,7 @@ use super::{
     },
     hub::Hub,
     id::{ConnectionId, ListenerId},
+    shutdown::Shutdown,
     work::Outcome,
 };
 use crate::{
@@ -385,7 +386,7 @@ impl Remote {
     /// Ends all loops of the group gracefully, also while too many commands wait.
     pub(crate) fn shutdown_group(&self, timeout: Duration) {
         for remote in self.group.as_ref().map_or_else(|| vec![self.clone()], |group| group.remotes(self.clock)) {
-            remote.push_surely(Command::Run(Box::new(move |hub| hub.shutdown_here(timeout))));
+            remote.push_surely(Command::Run(Box::new(move |hub| hub.shutdown_here(Shutdown::within(timeout)))));
         }
     }
 

@@ -1,10 +1,15 @@
 //! Shutdown of the loop: graceful, then at once.
 
-use std::{mem, time::Duration};
+use std::{
+    collections::VecDeque,
+    mem,
+    time::{Duration, Instant},
+};
 
 use super::{
     Reactor,
     hub::{Hub, Running},
+    id::ConnectionId,
     recording::Recording,
     timer::task::Task,
     turn_phase::TurnPhase,
@@ -13,6 +18,53 @@ use crate::{net::Kernel, protocol::ClosedBy};
 
 /// Longest time for which a reactor waits for the first one of its group before it shuts down by itself.
 const MOST_PATIENCE: Duration = Duration::from_millis(500);
+
+/// A shutdown that was requested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shutdown {
+    /// Time over which the connections are closed.
+    spread: Duration,
+    /// Time after which the loop ends.
+    timeout: Duration,
+}
+
+impl Shutdown {
+    /// A shutdown that closes all connections at once.
+    pub(super) fn within(timeout: Duration) -> Self {
+        Shutdown { spread: Duration::ZERO, timeout }
+    }
+}
+
+/// Connections whose handlers are told of a shutdown one after another.
+#[derive(Debug)]
+pub(super) struct Farewell {
+    begin: Instant,
+    end: Instant,
+    /// Connections at the beginning.
+    total: usize,
+    waiting: VecDeque<ConnectionId>,
+}
+
+/// Shortest time between two groups of connections that are closed.
+const SHORTEST_STEP: Duration = Duration::from_millis(10);
+
+impl Farewell {
+    /// Connections whose turn has come.
+    fn due(&self, now: Instant) -> usize {
+        let (passed, all) = (now.saturating_duration_since(self.begin), self.end.saturating_duration_since(self.begin));
+        let told = self.total - self.waiting.len();
+        match now >= self.end {
+            true => self.waiting.len(),
+            false => ((self.total as f64 * passed.div_duration_f64(all)) as usize).saturating_sub(told),
+        }
+    }
+
+    /// When the next turn comes.
+    fn next(&self, now: Instant) -> Instant {
+        let each = self.end.saturating_duration_since(self.begin) / self.total.max(1).try_into().unwrap_or(u32::MAX);
+        (now + each.max(SHORTEST_STEP)).min(self.end.max(now))
+    }
+}
 
 impl Hub {
     /// Ends the loop without closing handshakes.
@@ -40,26 +92,54 @@ impl Hub {
     /// A second call can only shorten the time that is left. In a [group](crate::ReactorGroup) every reactor is shut
     /// down. If histories are kept, that begins when the first reactor has delivered what was published before.
     pub fn shutdown(&mut self, timeout: Duration) {
-        if self.running == Running::Yes && self.has_sequencer_elsewhere() && !self.histories.is_empty() {
-            self.tell_sequencer(move |hub| hub.shutdown(timeout));
-            // In case that the first reactor is stuck.
-            self.add_timer(timeout.min(MOST_PATIENCE), move |hub| hub.shutdown_here(timeout));
-            return;
-        }
-        self.tell_others(move |hub| hub.shutdown_here(timeout));
-        self.shutdown_here(timeout);
+        self.shutdown_over(Duration::ZERO, timeout);
     }
 
-    pub(super) fn shutdown_here(&mut self, timeout: Duration) {
+    /// As [`shutdown`](Self::shutdown), with the connections closed one after another over the time `spread`, which is
+    /// a part of `timeout`: so that thousands of clients do not connect to another server at the same moment.
+    ///
+    /// Listeners are closed at once, and what is connected is served until its turn comes. Connections that end by
+    /// themselves meanwhile make the rest no faster.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use ws_reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// // When a new version is deployed: a minute for all, of which the clients are told in half of it.
+    /// reactor.remote().run(|hub| hub.shutdown_over(Duration::from_secs(30), Duration::from_secs(60)))?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn shutdown_over(&mut self, spread: Duration, timeout: Duration) {
+        let shutdown = Shutdown { spread: spread.min(timeout), timeout };
+        if self.running == Running::Yes && self.has_sequencer_elsewhere() && !self.histories.is_empty() {
+            self.tell_sequencer(move |hub| hub.shutdown_over(spread, timeout));
+            // In case that the first reactor is stuck.
+            self.add_timer(timeout.min(MOST_PATIENCE), move |hub| hub.shutdown_here(shutdown));
+            return;
+        }
+        self.tell_others(move |hub| hub.shutdown_here(shutdown));
+        self.shutdown_here(shutdown);
+    }
+
+    pub(super) fn shutdown_here(&mut self, shutdown: Shutdown) {
         match self.running {
-            Running::Yes => self.running = Running::ShutdownRequested(timeout),
-            Running::ShutdownRequested(other) => self.running = Running::ShutdownRequested(timeout.min(other)),
+            Running::Yes => self.running = Running::ShutdownRequested(shutdown),
+            Running::ShutdownRequested(other) => {
+                let (spread, timeout) = (shutdown.spread.min(other.spread), shutdown.timeout.min(other.timeout));
+                self.running = Running::ShutdownRequested(Shutdown { spread, timeout });
+            }
             Running::ShuttingDown => {
-                let end = self.after(timeout);
+                let (end, closed) = (self.after(shutdown.timeout), self.after(shutdown.spread));
                 if let Some(timer) = self.shutdown_timer
                     && self.timers.deadline(timer).is_some_and(|deadline| deadline > end)
                 {
                     self.timers.reschedule(timer, end);
+                }
+                if let Some(farewell) = self.farewell.as_mut().filter(|farewell| farewell.end > closed) {
+                    farewell.end = closed;
+                    self.timers.insert(self.now, Task::Farewell);
                 }
             }
             Running::Stopping | Running::Stopped => {}
@@ -77,16 +157,16 @@ impl<K: Kernel> Reactor<K> {
     /// Takes the next step of a shutdown, if one is in progress.
     pub(super) fn advance_shutdown(&mut self) {
         match self.hub.running {
-            Running::ShutdownRequested(timeout) => {
+            Running::ShutdownRequested(Shutdown { spread, timeout }) => {
                 self.hub.note(Recording::on_activity);
                 self.hub.running = Running::ShuttingDown;
                 self.hub.shutdown_timer = Some(self.hub.timers.insert(self.hub.after(timeout), Task::EndShutdown));
                 self.close_listeners();
-                for key in self.inbounds.keys() {
-                    if self.hub.outbounds[key].state.is_open() {
-                        self.call(key, |handler, stream| handler.on_shutdown(stream));
-                    }
-                }
+                let waiting: VecDeque<_> =
+                    self.inbounds.keys().into_iter().map(|key| self.hub.outbounds[key].id).collect();
+                let (begin, end) = (self.hub.now, self.hub.after(spread));
+                self.hub.farewell = Some(Box::new(Farewell { begin, end, total: waiting.len(), waiting }));
+                self.say_farewell();
                 self.shut_down_sources();
                 self.end_phase(TurnPhase::Accepting);
             }
@@ -98,6 +178,22 @@ impl<K: Kernel> Reactor<K> {
                 }
             }
             Running::Yes | Running::ShuttingDown | Running::Stopped => {}
+        }
+    }
+
+    /// Calls `on_shutdown` of the handlers whose turn it is by now, and schedules the others.
+    pub(super) fn say_farewell(&mut self) {
+        let now = self.hub.now;
+        let Some(due) = self.hub.farewell.as_ref().map(|farewell| farewell.due(now)) else { return };
+        for _ in 0..due {
+            let Some(id) = self.hub.farewell.as_mut().and_then(|farewell| farewell.waiting.pop_front()) else { break };
+            if self.hub.outbound(id).is_some_and(|outbound| outbound.state.is_open()) {
+                self.call(id.key(), |handler, stream| handler.on_shutdown(stream));
+            }
+        }
+        match self.hub.farewell.as_ref().filter(|farewell| !farewell.waiting.is_empty()) {
+            Some(farewell) => _ = self.hub.timers.insert(farewell.next(now), Task::Farewell),
+            None => self.hub.farewell = None,
         }
     }
 
@@ -115,6 +211,7 @@ impl<K: Kernel> Reactor<K> {
         if awaits_works && !self.hub.works.is_empty() {
             return;
         }
+        self.hub.farewell = None;
         if let Some(timer) = self.hub.shutdown_timer.take() {
             self.hub.timers.cancel(timer);
         }

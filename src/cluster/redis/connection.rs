@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, mem, rc::Rc, time::Duration};
 
 use super::{
+    channels::Channels,
     link::{self, Loss, Role, SharedLink},
     payload,
     resp::{BadReply, Reply, Scanner, Version, write_command},
@@ -174,7 +175,7 @@ impl Connection {
         let mut link = self.link.borrow_mut();
         match is_error {
             true if !text.starts_with("NOPERM") => Err(Loss { reason: text, is_timeout: false }),
-            true => link.handle(hub, &text, |channels, commands| channels.on_refused(commands)),
+            true => link.handle(hub, &text, Channels::on_refused),
             // Before the first subscription and in version 3 it is a string, and otherwise a list.
             false => link.handle(hub, "", |channels, _| channels.on_pong()),
         }
@@ -204,12 +205,12 @@ impl Connection {
 
     /// Closes the connection of a loop that is ending, once no other is left that may publish.
     fn end(&mut self, stream: &mut Stream<'_>) {
-        if !self.is_ready || self.role == Role::Subscriber {
-            stream.terminate();
-        } else if stream.hub().connection_count() <= 1 {
-            stream.close();
-        } else {
-            stream.set_timer(LAST_LOOK_EVERY);
+        let left = stream.hub().connection_count();
+        match self.role {
+            _ if !self.is_ready => stream.terminate(),
+            Role::Subscriber if left <= 2 => stream.terminate(),
+            Role::Publisher if left <= 1 => stream.close(),
+            _ => _ = stream.set_timer(LAST_LOOK_EVERY),
         }
     }
 }

@@ -86,6 +86,7 @@ impl<K: Kernel> Reactor<K> {
             Some(Task::NextAddress(id)) => self.try_next_address(id),
             Some(Task::Trim) => self.run_trim_pass(),
             Some(Task::EndShutdown) => self.hub.running = Running::Stopping,
+            Some(Task::Farewell) => self.say_farewell(),
             Some(Task::Once(None) | Task::Periodic(_) | Task::ConnectionInterval(_) | Task::Idle(_)) | None => {}
         }
     }

@@ -39,6 +39,8 @@ pub(in crate::reactor) enum Task {
     Trim,
     /// Terminate the remaining connections of a graceful shutdown.
     EndShutdown,
+    /// Tell the next handlers of a graceful shutdown.
+    Farewell,
 }
 
 /// A function that is called periodically.
@@ -87,6 +89,7 @@ impl fmt::Debug for Task {
             Task::NextAddress(_) => "NextAddress",
             Task::Trim => "Trim",
             Task::EndShutdown => "EndShutdown",
+            Task::Farewell => "Farewell",
         })
     }
 }

@@ -69,7 +69,8 @@ def main():
                 for pid in list(running):
                     running[pid].poll()
                     if running[pid].result:
-                        results[running[pid].name] = running.pop(pid).result
+                        process = running.pop(pid)
+                        results[process.name] = process.result
                 time.sleep(0.02)
     finally:
         for process in running.values():

@@ -23,9 +23,9 @@ class Peer:
         self._queue = queue.Queue()
         threading.Thread(target=self._write, daemon=True).start()
 
-    def write(self, data, done=None):
-        """Queues bytes. `done` is called after they are sent."""
-        self._queue.put((time.monotonic() + self.lag, data, done))
+    def write(self, data, sending=None):
+        """Queues bytes. `sending` is called right before they are sent."""
+        self._queue.put((time.monotonic() + self.lag, data, sending))
 
     def end(self):
         """Ends the connection after the queued bytes."""
@@ -39,10 +39,12 @@ class Peer:
     def _write(self):
         with contextlib.suppress(OSError):
             while True:
-                when, data, done = self._queue.get()
+                when, data, sending = self._queue.get()
                 time.sleep(max(0, when - time.monotonic()))
                 if data is None:
                     break
+                if sending:
+                    sending()
                 if self.cut_after is not None:
                     data = data[: self.cut_after - self.sent]
                 for piece in [data[i : i + self.piece] for i in range(0, len(data), self.piece)] if self.piece else [data]:
@@ -50,8 +52,6 @@ class Peer:
                 self.sent += len(data)
                 if self.cut_after is not None and self.sent >= self.cut_after:
                     break
-                if done:
-                    done()
             self.socket.shutdown(socket.SHUT_WR)
 
 
@@ -116,14 +116,14 @@ def slam(_):
 
 class FakeRedis(Fake):
     """PUBLISH and SUBSCRIBE as in Redis. `on_command(peer, words)` sees each command first and returns whether it
-    has answered it. `log` has the time, the connection and the words of each command."""
+    has answered it. `log` has the time of arrival, the connection and the words of each command that was answered."""
 
     def __init__(self, port=None, on_command=None, on_accept=None):
         super().__init__(port)
         self.on_command, self.on_accept = on_command, on_accept
         self.log = []
         self.subscribed = {}  # the connections of each channel
-        self.pushed = []  # time and connection of each delivery that was sent
+        self.pushed = []  # time and connection of each delivery
         self._lock = threading.Lock()
 
     def serve(self, peer):
@@ -131,10 +131,11 @@ class FakeRedis(Fake):
             self.on_accept(peer)
         try:
             for words in peer.commands():
+                arrived = time.monotonic()
                 words[0] = words[0].upper()
-                self.log.append((time.monotonic(), peer, words))
                 if not (self.on_command and self.on_command(peer, words)):
                     self.answer(peer, words)
+                self.log.append((arrived, peer, words))
         finally:
             with self._lock:
                 for channel in peer.channels:
@@ -167,9 +168,8 @@ class FakeRedis(Fake):
         with self._lock:
             receivers = list(self.subscribed.get(channel, ()))
             for peer in receivers:
-                sent = [0, peer, channel]
                 peer.write(push(b"message", channel, payload),
-                           lambda sent=sent: self.pushed.append((time.monotonic(), *sent[1:])))
+                           lambda peer=peer: self.pushed.append((time.monotonic(), peer)))
         return len(receivers)
 
     def commands(self, name, channel=None, peers=None):

@@ -36,7 +36,8 @@ def text_is_published_as_it_is_and_arrives_as_text(run):
         a.send(text)
         observer.wait_for(1)
         require(observer.payloads == [text.encode()], f"{shown(text)} was published as {shown(observer.payloads[0])}")
-        b.expect([text])
+        for client in (a, b):
+            client.expect([text])
         a.take(), b.take()
         redis.publish("room", text)
         for client in (a, b):
@@ -54,7 +55,8 @@ def a_binary_message_is_published_after_the_octet_255_and_arrives_as_binary(run)
         a.send(data)
         observer.wait_for(1)
         require(observer.payloads == [b"\xff" + data], f"{shown(data)} was published as {shown(observer.payloads[0])}")
-        b.expect([data])
+        for client in (a, b):
+            client.expect([data])
         a.take(), b.take()
         redis.publish("room", b"\xff" + data)
         for client in (a, b):
@@ -97,22 +99,23 @@ def a_foreign_payload_that_is_neither_text_nor_binary_harms_nothing_and_never_ar
 
 
 @case
-def a_foreign_payload_of_64_mib_harms_nothing(run):
+def after_a_foreign_payload_of_64_mib_the_other_paths_are_served(run):
+    """Beyond the letter of the contract, which ends at 2 MiB."""
     redis, server, (a, b), _ = room(run)
+    c = run.client(server, "/other")
     redis.call("CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 0 0")
     redis.publish("room", b"a" * (64 << 20))
-    server.alive()
 
     def arrives():
-        redis.publish("room", "later")
-        return a.wait_message("later", 0.2)
+        server.alive()
+        redis.publish("other", "later")
+        return c.wait_message("later", 0.2)
 
     wait_until(arrives, 10, lambda: f"a later payload arrives; stderr: {server.text()[-500:]!r}")
-    a.send("local")
-    for client in (a, b):
-        require(client.wait_message("local", 5) and not client.ended, "the clients are served")
+    c.send("local")
+    require(c.wait_message("local", 5), "a local message")
     big = sum(len(message) > 1 << 20 for message in a.messages)
-    run.note(f"it arrived {big} times; log: {[line for _, line in server.lines if 'WARN' in line or 'ERROR' in line]}")
+    run.note(f"it arrived {big} times; its client has {'lost the connection' if a.ended else 'stayed'} ({a.close_code})")
 
 
 @case(alone=True)

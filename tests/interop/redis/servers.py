@@ -67,6 +67,16 @@ class Multicast:
         except subprocess.TimeoutExpired:
             return None, timeout
 
+    def stop(self):
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self._process.send_signal(signal.SIGCONT)
+
+    def wait(self, timeout):
+        """The exit status of a process that ends by itself."""
+        return self._process.wait(timeout)
+
     def kill(self):
         if self._process.poll() is None:
             self._process.kill()

@@ -32,6 +32,7 @@ mod relays;
 mod remote;
 mod remote_threads;
 #[cfg(all(unix, feature = "signals"))]
+mod shutdowns;
 mod signals;
 mod slow_turn;
 #[cfg(unix)]
