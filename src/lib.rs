@@ -31,6 +31,7 @@
 //! | act on the connection of the current callback | [`WebSocket`] |
 //! | act on any connection of the reactor: send, publish, notify, timers | [`Hub`], by [`WebSocket::hub`] |
 //! | use several cores | [`ReactorGroup`]; the guide [`many_reactors`](guide::many_reactors) |
+//! | join several machines | [`Backplane`], Redis; the guide [`many_machines`](guide::many_machines) |
 //! | act from another thread | [`Remote`], by [`Reactor::remote`] or [`Hub::remote`] |
 //! | learn what happened to a message | [`SendStatus`], [`Published`]; limits in [`OutputLimits`] |
 //! | learn why a connection ended | [`CloseReason`] with [`ClosedBy`]; [`Error`] for errors |
@@ -118,8 +119,9 @@
 //! # Logging
 //!
 //! The crate logs by [`log`](https://docs.rs/log), with one target per floor: `ws_reactor::net`, `ws_reactor::reactor`,
-//! `ws_reactor::server`, `ws_reactor::websocket`. Warnings and errors concern the operator. `debug` has the opening and
-//! end of each connection, `trace` each frame and its first bytes. Nothing is logged at `info`.
+//! `ws_reactor::server`, `ws_reactor::cluster`, `ws_reactor::websocket`, and `ws_reactor::redis`. Warnings and errors
+//! concern the operator. `debug` has the opening and
+//! end of each connection, `trace` each frame and its first bytes. Only Redis logs at `info`: that it is connected.
 
 #![forbid(unsafe_code)]
 

@@ -19,6 +19,8 @@ pub mod event_machine {}
 pub mod http {}
 #[doc = include_str!("latency.md")]
 pub mod latency {}
+#[doc = include_str!("many_machines.md")]
+pub mod many_machines {}
 #[doc = include_str!("many_reactors.md")]
 pub mod many_reactors {}
 #[doc = include_str!("recording.md")]

@@ -22,6 +22,7 @@ use super::{
         state::Phase,
     },
     deferred::Deferred,
+    farewell::{Farewell, Shutdown},
     group::{Asks, Membership, Place},
     id::{ConnectionId, ListenerId, TimerId},
     latency::Latencies,
@@ -31,7 +32,6 @@ use super::{
     recording::Recording,
     remote::{QueuedCommand, Remote},
     share::TimeSlice,
-    shutdown::{Farewell, Shutdown},
     source::Sources,
     stats::Stats,
     timer::{

@@ -23,6 +23,7 @@ mod conversion;
 mod deferred;
 mod dial;
 mod events;
+mod farewell;
 mod for_protocols;
 mod group;
 mod hub;

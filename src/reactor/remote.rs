@@ -8,13 +8,13 @@ use std::{
 };
 
 use super::{
+    farewell::Shutdown,
     group::{
         Batch, Group,
         publication::{Manner, Publication},
     },
     hub::Hub,
     id::{ConnectionId, ListenerId},
-    shutdown::Shutdown,
     work::Outcome,
 };
 use crate::{

@@ -1,15 +1,11 @@
 //! Shutdown of the loop: graceful, then at once.
 
-use std::{
-    collections::VecDeque,
-    mem,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, mem, time::Duration};
 
 use super::{
     Reactor,
+    farewell::{Farewell, Shutdown},
     hub::{Hub, Running},
-    id::ConnectionId,
     recording::Recording,
     timer::task::Task,
     turn_phase::TurnPhase,
@@ -18,53 +14,6 @@ use crate::{net::Kernel, protocol::ClosedBy};
 
 /// Longest time for which a reactor waits for the first one of its group before it shuts down by itself.
 const MOST_PATIENCE: Duration = Duration::from_millis(500);
-
-/// A shutdown that was requested.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Shutdown {
-    /// Time over which the connections are closed.
-    spread: Duration,
-    /// Time after which the loop ends.
-    timeout: Duration,
-}
-
-impl Shutdown {
-    /// A shutdown that closes all connections at once.
-    pub(super) fn within(timeout: Duration) -> Self {
-        Shutdown { spread: Duration::ZERO, timeout }
-    }
-}
-
-/// Connections whose handlers are told of a shutdown one after another.
-#[derive(Debug)]
-pub(super) struct Farewell {
-    begin: Instant,
-    end: Instant,
-    /// Connections at the beginning.
-    total: usize,
-    waiting: VecDeque<ConnectionId>,
-}
-
-/// Shortest time between two groups of connections that are closed.
-const SHORTEST_STEP: Duration = Duration::from_millis(10);
-
-impl Farewell {
-    /// Connections whose turn has come.
-    fn due(&self, now: Instant) -> usize {
-        let (passed, all) = (now.saturating_duration_since(self.begin), self.end.saturating_duration_since(self.begin));
-        let told = self.total - self.waiting.len();
-        match now >= self.end {
-            true => self.waiting.len(),
-            false => ((self.total as f64 * passed.div_duration_f64(all)) as usize).saturating_sub(told),
-        }
-    }
-
-    /// When the next turn comes.
-    fn next(&self, now: Instant) -> Instant {
-        let each = self.end.saturating_duration_since(self.begin) / self.total.max(1).try_into().unwrap_or(u32::MAX);
-        (now + each.max(SHORTEST_STEP)).min(self.end.max(now))
-    }
-}
 
 impl Hub {
     /// Ends the loop without closing handshakes.
@@ -165,7 +114,7 @@ impl<K: Kernel> Reactor<K> {
                 let waiting: VecDeque<_> =
                     self.inbounds.keys().into_iter().map(|key| self.hub.outbounds[key].id).collect();
                 let (begin, end) = (self.hub.now, self.hub.after(spread));
-                self.hub.farewell = Some(Box::new(Farewell { begin, end, total: waiting.len(), waiting }));
+                self.hub.farewell = Some(Box::new(Farewell::new(begin, end, waiting)));
                 self.say_farewell();
                 self.shut_down_sources();
                 self.end_phase(TurnPhase::Accepting);

@@ -17,7 +17,7 @@ const FLOORS: [(&str, &[&str]); 11] = [
     ("reactor", &["buffer", "error", "net", "protocol"]),
     ("server", &["buffer", "error", "http", "protocol", "reactor", "url"]),
     ("sources", &["net", "reactor"]),
-    ("cluster", &["error", "net", "reactor"]),
+    ("cluster", &["buffer", "error", "net", "protocol", "reactor", "url"]),
     ("websocket", &["buffer", "error", "http", "net", "protocol", "proxy", "reactor", "server", "url"]),
 ];
 
@@ -60,8 +60,9 @@ const PROTOCOL_IN_A_FILE: [(&str, &str); 4] = [
 ];
 
 /// The only places where a crate may be named.
-const DOORS: [(&str, &[&str]); 22] = [
+const DOORS: [(&str, &[&str]); 23] = [
     ("core_affinity", &["net/affinity.rs"]),
+    ("redis_protocol", &["cluster/redis/resp.rs"]),
     ("rustix", &["net/affinity.rs", "sources/process/end_notice.rs"]),
     ("listenfd", &["net/bind.rs"]),
     ("ppp", &["net/proxy_header.rs"]),
@@ -97,6 +98,8 @@ const CIRCLES: [&[&str]; 3] = [
     &["net/tls", "net/tls/session", "net/transport"],
     // The Hub stores callbacks, which get the Hub.
     &[
+        "reactor/backplane",
+        "reactor/backplane/attached",
         "reactor/callback_scope",
         "reactor/deferred",
         "reactor/dial",

@@ -1,5 +1,5 @@
-//! The channels of a process at Redis, and its publications on them. Pure: commands are appended to buffers, replies are
-//! arguments.
+//! The channels of a process at Redis, and its publications on them. Pure: commands are appended to buffers, replies
+//! are arguments.
 //!
 //! Redis sends a publication back to the connection that subscribes its channel. It is recognized by its payload: the
 //! publications of one connection come back in their order, so what equals the oldest that has not come back is it.

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, mem, rc::Rc, time::Duration};
 
 use super::{
     channels::Channels,
-    link::{self, Loss, Role, SharedLink},
+    link::{Loss, Role, SharedLink},
     payload,
     resp::{BadReply, Reply, Scanner, Version, write_command},
     settings::{OnMessage, Settings},
@@ -129,7 +129,7 @@ impl Connection {
         if self.steps.is_empty() {
             self.is_ready = true;
             self.schedule_ping(stream);
-            link::on_ready(&self.link, stream.hub(), self.role);
+            self.link.borrow_mut().on_ready(stream.hub(), self.role);
         }
         Ok(())
     }
@@ -200,7 +200,11 @@ impl Connection {
 
     /// Ends the pair.
     fn lose(&self, stream: &mut Stream<'_>, loss: Loss) {
-        link::lose(&self.link, stream.hub(), self.attempt, loss);
+        let wait = self.link.borrow_mut().lose(stream.hub(), self.attempt, loss);
+        if let Some(wait) = wait {
+            let link = Rc::clone(&self.link);
+            stream.hub().add_timer(wait, move |hub| connect(&link, hub));
+        }
     }
 
     /// Closes the connection of a loop that is ending, once no other is left that may publish.
@@ -211,6 +215,24 @@ impl Connection {
             Role::Subscriber if left <= 2 => stream.terminate(),
             Role::Publisher if left <= 1 => stream.close(),
             _ => _ = stream.set_timer(LAST_LOOK_EVERY),
+        }
+    }
+}
+
+/// Makes an attempt to connect.
+pub(super) fn connect(shared: &SharedLink, hub: &mut Hub) {
+    let mut link = shared.borrow_mut();
+    let Some(attempt) = link.begin() else { return };
+    let mut dial = |role| {
+        let connection = Connection::new(Rc::clone(shared), role, attempt, &link.settings);
+        hub.connect_stream_with(&link.settings.url.address, link.settings.stream_config(), connection).ok()
+    };
+    match [Role::Subscriber, Role::Publisher].map(&mut dial) {
+        [Some(subscriber), Some(publisher)] => link.set_pair([subscriber, publisher]),
+        // The loop is ending.
+        ids => {
+            ids.into_iter().flatten().for_each(|id| _ = hub.terminate(id));
+            link.end();
         }
     }
 }

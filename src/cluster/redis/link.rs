@@ -2,13 +2,13 @@
 
 use std::{
     cell::RefCell,
+    mem,
     rc::Rc,
     time::{Duration, Instant},
 };
 
 use super::{
     channels::{Channels, Commands, News, Outcome},
-    connection::Connection,
     payload::Payload,
     settings::Settings,
 };
@@ -243,106 +243,99 @@ impl Link {
 /// Room for commands that is kept.
 const LARGE_BUFFER: usize = 64 * 1024;
 
-/// Makes an attempt to connect.
-pub(super) fn connect(shared: &SharedLink, hub: &mut Hub) {
-    let mut link = shared.borrow_mut();
-    if link.is_ending {
-        return;
+impl Link {
+    /// Begins an attempt, and returns its number. `None` if no further one is to be made.
+    pub(super) fn begin(&mut self) -> Option<u64> {
+        self.attempt += u64::from(!self.is_ending);
+        (!self.is_ending).then_some(self.attempt)
     }
-    link.attempt += 1;
-    let (attempt, address, config) = (link.attempt, link.settings.url.address.clone(), link.settings.stream_config());
-    let mut dial = |role| {
-        let connection = Connection::new(Rc::clone(shared), role, attempt, &link.settings);
-        hub.connect_stream_with(&address, config.clone(), connection)
-    };
-    let ids = [Role::Subscriber, Role::Publisher].map(|role| dial(role).ok());
-    match ids {
-        [Some(subscriber), Some(publisher)] => {
-            let ids = [subscriber, publisher];
-            link.pair = Some(Pair { ids, client_ids: [None; 2], ready: [false; 2], since: None });
-        }
-        // The loop is ending.
-        [subscriber, publisher] => {
-            link.is_ending = true;
-            [subscriber, publisher].into_iter().flatten().for_each(|id| _ = hub.terminate(id));
-        }
-    }
-}
 
-/// Notes that a connection has logged in.
-pub(super) fn on_ready(shared: &SharedLink, hub: &mut Hub, role: Role) {
-    let mut link = shared.borrow_mut();
-    let link = &mut *link;
-    let Some(pair) = &mut link.pair else { return };
-    pair.ready[role as usize] = true;
-    if pair.ready != [true; 2] {
-        return;
+    /// Notes the connections of the attempt.
+    pub(super) fn set_pair(&mut self, ids: [ConnectionId; 2]) {
+        self.pair = Some(Pair { ids, client_ids: [None; 2], ready: [false; 2], since: None });
     }
-    let now = hub.now();
-    pair.since = Some(now);
-    link.counters.is_connected = true;
-    let address = &link.settings.url.address;
-    let outage = link.outage.take();
-    match &outage {
-        None => log::info!(target: "ws_reactor::redis", "redis {address}: connected"),
-        Some(outage) => log::info!(
-            target: "ws_reactor::redis",
-            "redis {address}: connected again after {:.1} s, attempt {}",
-            now.saturating_duration_since(outage.since).as_secs_f64(),
-            outage.attempts + 1,
-        ),
-    }
-    link.counters.lost += link.channels.connect(&mut link.commands) as u64;
-    for id in std::mem::take(&mut link.unanswered) {
-        link.channels.execute(&[b"CLIENT", b"KILL", b"ID", id.to_string().as_bytes()], &mut link.commands);
-    }
-    link.flush(hub);
-    if let (Some(outage), Some(on_gap)) = (outage, &link.settings.on_gap)
-        && !outage.topics.is_empty()
-    {
-        let (on_gap, topics, since) = (Rc::clone(on_gap), outage.topics, outage.since);
-        hub.next_tick(move |hub| on_gap(hub, &topics, since));
-    }
-}
 
-/// Ends the pair because one of its connections has ended or misbehaves, and schedules the next attempt.
-pub(super) fn lose(shared: &SharedLink, hub: &mut Hub, attempt: u64, loss: Loss) {
-    let mut link = shared.borrow_mut();
-    let link = &mut *link;
-    if !link.is_current(attempt) || link.is_ending {
-        return;
-    }
-    let Some(pair) = link.pair.take() else { return };
-    pair.ids.into_iter().for_each(|id| _ = hub.terminate(id));
-    if loss.is_timeout {
-        link.unanswered.extend(pair.client_ids.into_iter().flatten());
-    }
-    link.counters.lost += link.channels.disconnect() as u64;
-    let (now, address) = (hub.now(), &link.settings.url.address);
-    let Loss { reason, .. } = loss;
-    if let Some(since) = pair.since {
-        link.counters.is_connected = false;
-        link.counters.outages += 1;
-        if now.saturating_duration_since(since) >= STABLE {
-            link.failures = 0;
+    /// Notes that a connection has logged in.
+    pub(super) fn on_ready(&mut self, hub: &mut Hub, role: Role) {
+        let Some(pair) = &mut self.pair else { return };
+        pair.ready[role as usize] = true;
+        if pair.ready != [true; 2] {
+            return;
         }
-        log::warn!(target: "ws_reactor::redis", "redis {address}: lost: {reason}");
-        let topics = link.channels.wanted().cloned().collect();
-        link.outage = Some(Outage { since: now, attempts: 0, topics, reason });
+        let now = hub.now();
+        pair.since = Some(now);
+        self.counters.is_connected = true;
+        let address = &self.settings.url.address;
+        let outage = self.outage.take();
+        match &outage {
+            None => log::info!(target: "ws_reactor::redis", "redis {address}: connected"),
+            Some(outage) => log::info!(
+                target: "ws_reactor::redis",
+                "redis {address}: connected again after {:.1} s, attempt {}",
+                now.saturating_duration_since(outage.since).as_secs_f64(),
+                outage.attempts + 1,
+            ),
+        }
+        self.counters.lost += self.channels.connect(&mut self.commands) as u64;
+        for id in mem::take(&mut self.unanswered) {
+            self.channels.execute(&[b"CLIENT", b"KILL", b"ID", id.to_string().as_bytes()], &mut self.commands);
+        }
+        self.flush(hub);
+        if let (Some(outage), Some(on_gap)) = (outage, &self.settings.on_gap)
+            && !outage.topics.is_empty()
+        {
+            let (on_gap, topics, since) = (Rc::clone(on_gap), outage.topics, outage.since);
+            hub.next_tick(move |hub| on_gap(hub, &topics, since));
+        }
+    }
+
+    /// Ends the pair because one of its connections has ended or misbehaves. Returns the wait before the next attempt,
+    /// unless that is under way.
+    pub(super) fn lose(&mut self, hub: &mut Hub, attempt: u64, loss: Loss) -> Option<Duration> {
+        if !self.is_current(attempt) || self.is_ending {
+            return None;
+        }
+        let pair = self.pair.take()?;
+        pair.ids.into_iter().for_each(|id| _ = hub.terminate(id));
+        let Loss { reason, is_timeout } = loss;
+        if is_timeout {
+            self.unanswered.extend(pair.client_ids.into_iter().flatten());
+        }
+        self.counters.lost += self.channels.disconnect() as u64;
+        match pair.since {
+            Some(since) => self.begin_outage(hub, since, reason),
+            None => self.note_failure(hub, reason),
+        }
+        let wait = self.settings.wait(self.failures, hub);
+        self.failures = self.failures.saturating_add(1);
+        Some(wait)
+    }
+
+    /// A pair is lost that was ready since this time.
+    fn begin_outage(&mut self, hub: &mut Hub, ready_since: Instant, reason: String) {
+        let now = hub.now();
+        self.counters.is_connected = false;
+        self.counters.outages += 1;
+        if now.saturating_duration_since(ready_since) >= STABLE {
+            self.failures = 0;
+        }
+        log::warn!(target: "ws_reactor::redis", "redis {}: lost: {reason}", self.settings.url.address);
+        let topics = self.channels.wanted().cloned().collect();
+        self.outage = Some(Outage { since: now, attempts: 0, topics, reason });
         hub.revoke_topics();
-    } else {
-        let first = Outage { since: now, attempts: 0, topics: Vec::new(), reason: String::new() };
-        let outage = link.outage.get_or_insert(first);
+    }
+
+    /// An attempt has failed.
+    fn note_failure(&mut self, hub: &Hub, reason: String) {
+        let first = || Outage { since: hub.now(), attempts: 0, topics: Vec::new(), reason: String::new() };
+        let outage = self.outage.get_or_insert_with(first);
         outage.attempts += 1;
         // The first attempts, and then fewer and fewer.
-        if outage.attempts.is_power_of_two() || outage.reason != reason && outage.attempts < 16 {
-            let count = outage.attempts;
+        let (count, is_new) = (outage.attempts, outage.reason != reason);
+        if count.is_power_of_two() || is_new && count < 16 {
+            let address = &self.settings.url.address;
             log::warn!(target: "ws_reactor::redis", "redis {address}: attempt {count} to connect failed: {reason}");
         }
         outage.reason = reason;
     }
-    let wait = link.settings.wait(link.failures, hub);
-    link.failures = link.failures.saturating_add(1);
-    let shared = Rc::clone(shared);
-    hub.add_timer(wait, move |hub| connect(&shared, hub));
 }

@@ -54,9 +54,9 @@ use crate::{
 ///
 /// # Messages
 ///
-/// A topic is the channel of the same name behind the [`prefix`](Self::prefix). Text is the payload as it is, and binary
-/// follows the octet 0xFF, which is in no text. So other programs can publish and subscribe. Names of events and keys of
-/// [`publish_latest`](Hub::publish_latest) are not passed on.
+/// A topic is the channel of the same name behind the [`prefix`](Self::prefix). Text is the payload as it is, and
+/// binary follows the octet 0xFF, which is in no text. So other programs can publish and subscribe. Names of events and
+/// keys of [`publish_latest`](Hub::publish_latest) are not passed on.
 ///
 /// Subscribers in this process get a message at once, and do not get it again from Redis. Publications of one process
 /// arrive in their order. Those of several processes may arrive in a different order in each of them, because each
@@ -210,7 +210,7 @@ impl Redis {
 
 impl Backplane for Redis {
     fn start(&mut self, hub: &mut Hub) {
-        link::connect(&self.link, hub);
+        connection::connect(&self.link, hub);
     }
 
     fn subscribe(&mut self, hub: &mut Hub, topic: &str) {

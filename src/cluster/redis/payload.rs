@@ -3,7 +3,7 @@
 use super::resp::write_command;
 use crate::{
     buffer::Bytes,
-    protocol::{Message, OwnedMessage},
+    protocol::{Message, OwnedMessage, utf8},
 };
 
 /// The first octet of a binary message.
@@ -51,6 +51,6 @@ impl From<&OwnedMessage> for Payload {
 pub(super) fn message(payload: &[u8]) -> Option<Message<'_>> {
     match payload.split_first() {
         Some((&BINARY, message)) => Some(Message::Binary(message)),
-        _ => simdutf8::basic::from_utf8(payload).ok().map(Message::Text),
+        _ => utf8::check(payload).ok().map(Message::Text),
     }
 }

@@ -6,8 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use super::{Backplane, TopicEdge};
-use crate::reactor::{group::publication::Publication, remote::Remote};
+use super::Backplane;
+use crate::reactor::{group::publication::Publication, publish::topics::TopicEdge, remote::Remote};
 
 /// A backplane with what it has to do.
 #[derive(Default)]

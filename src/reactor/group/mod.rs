@@ -31,8 +31,8 @@ use self::{
     shared_listeners::SharedListeners,
 };
 use super::{
-    backplane::TopicEdge,
     id::{ConnectionId, ListenerId},
+    publish::topics::TopicEdge,
     remote::{Command, QueuedCommand, Remote},
 };
 use crate::net::{Bind, CommandQueue, ConnectedSocket, PushError};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     protocol::{Outgoing, OwnedMessage, event_stream::Event},
-    reactor::{HistoryLimits, PublishedMessage, backplane::TopicEdge, id::ConnectionId},
+    reactor::{HistoryLimits, id::ConnectionId, publish::topics::TopicEdge},
 };
 
 /// A published message. The reactors of a group share it, and each encodes it for its own subscribers.
@@ -77,16 +77,6 @@ impl Publication {
     pub(in crate::reactor) fn of_event(topic: &str, event: Event<'_>) -> Self {
         let manner = Manner::Event { name: event.name.map(Box::from), id: event.id.map(Box::from) };
         Publication::new(topic, event.data.into(), manner)
-    }
-
-    /// The publication as a backplane gets it.
-    pub(in crate::reactor) fn as_published(&self) -> PublishedMessage<'_> {
-        let (event, latest) = match &self.manner {
-            Manner::Message { .. } => (None, None),
-            Manner::Latest(key) => (None, Some(&**key)),
-            Manner::Event { name, .. } => (name.as_deref(), None),
-        };
-        PublishedMessage { topic: &self.topic, message: &self.message, event, latest }
     }
 
     /// Bytes that the publication counts as while it waits.

@@ -5,10 +5,7 @@ use std::{collections::HashMap, mem, rc::Rc};
 
 use slab::Slab;
 
-use crate::reactor::{
-    backplane::TopicEdge,
-    slack::{Peak, shrink_list, shrink_slab},
-};
+use crate::reactor::slack::{Peak, shrink_list, shrink_slab};
 
 /// Topics and their members. A topic exists while it has members.
 #[derive(Debug, Default)]
@@ -43,6 +40,13 @@ struct Subscription {
     topic: u32,
     /// Position in the topic's list of members.
     slot: u32,
+}
+
+/// A topic has begun or ceased to have subscribers on a reactor.
+#[derive(Debug)]
+pub(crate) struct TopicEdge {
+    pub(crate) topic: Box<str>,
+    pub(crate) has_subscribers: bool,
 }
 
 impl Topics {
@@ -108,8 +112,8 @@ impl Topics {
         self.names.get(name).map_or(&[], |key| &self.topics[*key].members)
     }
 
-    /// Has topics reported from now on that begin and cease to have members, those that have some first. Returns `false`
-    /// if that was so already.
+    /// Has topics reported from now on that begin and cease to have members, those that have some first. Returns
+    /// `false` if that was so already.
     pub(crate) fn report_edges(&mut self) -> bool {
         let is_first = self.edges.is_none();
         if is_first {

@@ -20,6 +20,8 @@ class Peer:
         self.cut_after = None  # bytes after which the connection ends
         self.sent = 0
         self.channels = set()
+        self.thawed = threading.Event()
+        self.thawed.set()
         self._queue = queue.Queue()
         threading.Thread(target=self._write, daemon=True).start()
 
@@ -183,12 +185,21 @@ def push(*values):
         b":%d\r\n" % value if isinstance(value, int) else b"$%d\r\n%s\r\n" % (len(value), value) for value in values)
 
 
-class DelayProxy(Fake):
+class Proxy(Fake):
     """A proxy of a Redis on 127.0.0.1. What Redis sends arrives `lag` seconds late."""
 
-    def __init__(self, upstream, lag):
+    def __init__(self, upstream, lag=0):
         super().__init__()
         self.upstream, self.lag = upstream, lag
+        self.received = b""  # what the processes sent
+
+    def freeze(self):
+        """Holds back both directions of the present connections. Returns a function that lets the bytes go on, also
+        those of connections that were closed meanwhile."""
+        thawed = threading.Event()
+        for peer in self.peers:
+            peer.thawed = thawed
+        return thawed.set
 
     def serve(self, peer):
         peer.lag = self.lag
@@ -196,12 +207,15 @@ class DelayProxy(Fake):
             redis.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self._back, args=[peer, redis], daemon=True).start()
             while data := peer.socket.recv(1 << 16):
+                peer.thawed.wait()
+                self.received += data
                 redis.sendall(data)
             redis.shutdown(socket.SHUT_RDWR)
 
     def _back(self, peer, redis):
         with contextlib.suppress(OSError):
             while data := redis.recv(1 << 16):
+                peer.thawed.wait()
                 peer.write(data)
         peer.end()
 

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 
-from fakes import DelayProxy, FakeRedis
+from fakes import Proxy, FakeRedis
 from registry import case, require, variants, wait_until
 from servers import wait_joined
 from websocket import same
@@ -158,7 +158,7 @@ def publish_waits(run, hook):
 @case
 def nothing_is_lost_or_doubled_through_a_proxy_that_delays_what_redis_sends(run):
     redis = run.redis()
-    proxy = run.enter_context(DelayProxy(redis.port, 0.15))
+    proxy = run.enter_context(Proxy(redis.port, 0.15))
     first, second = run.multicast(redis=proxy.url, threads=2), run.multicast(redis=redis.url)
     wait_joined(first, redis)
     wait_joined(second, redis)
@@ -198,7 +198,7 @@ def unsubscribe_waits_until_own_publications_have_come_back(run):
 @case
 def a_client_that_comes_after_the_last_one_left_gets_no_message_of_before(run):
     redis = run.redis()
-    proxy = run.enter_context(DelayProxy(redis.port, 0.1))
+    proxy = run.enter_context(Proxy(redis.port, 0.1))
     server = run.multicast(redis=proxy.url)
     wait_joined(server, redis)
     observer = run.enter_context(redis.subscriber("again"))

@@ -59,8 +59,7 @@ def tls_redis(run, authority, names, port=None, options=()):
 def rediss(run, how):
     host, name = how
     authority = Authority(run.folder, "right")
-    redis = tls_redis(run, authority, [name])
-    redis.call("ACL", "SETUSER", "app", "on", ">secret", "&*", "+@all")
+    redis = tls_redis(run, authority, [name], options=["--user", "app", "on", ">secret", "&*", "+@all"])
     url = f"rediss://app:secret@{host}:{redis.port}/3"
     first, second = (run.multicast(redis=url, ca=authority.file, prefix="t:", threads=threads) for threads in (1, 2))
     a, b = run.client(first, "/x"), run.client(second, "/x")
