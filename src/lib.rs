@@ -120,8 +120,8 @@
 //!
 //! The crate logs by [`log`](https://docs.rs/log), with one target per floor: `ws_reactor::net`, `ws_reactor::reactor`,
 //! `ws_reactor::server`, `ws_reactor::cluster`, `ws_reactor::websocket`, and `ws_reactor::redis`. Warnings and errors
-//! concern the operator. `debug` has the opening and
-//! end of each connection, `trace` each frame and its first bytes. Only Redis logs at `info`: that it is connected.
+//! concern the operator. `debug` has the opening and end of each connection, `trace` each frame and its first bytes.
+//! Only Redis logs at `info`: that it is connected.
 
 #![forbid(unsafe_code)]
 

@@ -49,8 +49,9 @@ use crate::{
 ///
 /// # URLs
 ///
-/// `redis://[user[:password]@]host[:port][/database]`, `rediss://…` with TLS, and `unix://[user:password@]/path[?db=N]`,
-/// also as `redis+unix://…`. User and password are percent-decoded. All addresses of a name are tried.
+/// `redis://[user[:password]@]host[:port][/database]`, `rediss://…` with TLS, and
+/// `unix://[user:password@]/path[?db=N]`, also as `redis+unix://…`. User and password are percent-decoded. All
+/// addresses of a name are tried.
 ///
 /// # Messages
 ///
