@@ -72,8 +72,9 @@ use crate::{
 ///
 /// While Redis is away, this process goes on by itself. Its messages are lost for others and counted
 /// ([`RedisStats::lost`]), unless they are [kept](Self::keep_while_away). Each is delivered to others at most once. It
-/// connects again after 0.1 s to 3 s, and subscribes the channels that have subscribers then. [`on_gap`](Self::on_gap) says what may be
-/// missing. Loss and return are logged as `ws_reactor::redis`, without the password.
+/// connects again after 0.1 s to 3 s, and subscribes the channels that have subscribers then.
+/// [`on_gap`](Self::on_gap) says what may be missing. Loss and return are logged as `ws_reactor::redis`, without the
+/// password.
 ///
 /// A Redis that does not answer a PING within [`ping_interval`](Self::ping_interval) counts as away.
 pub struct Redis {
