@@ -5,8 +5,8 @@
 //!
 //! Several processes share the rooms by Redis. The channel of a room is its name behind the prefix:
 //!
-//!     cargo run --release --features redis,signals --example multicast -- --redis redis://localhost [--redis-prefix PREFIX]
-//!         [--redis-ca FILE]
+//!     cargo run --release --features redis,signals --example multicast -- --redis redis://localhost
+//!         [--redis-prefix PREFIX] [--redis-ca FILE]
 
 mod arguments;
 

@@ -17,7 +17,7 @@ mod whole;
 pub type Target = fn(&[u8]);
 
 /// All targets, by name.
-pub const TARGETS: [(&str, Target); 22] = [
+pub const TARGETS: [(&str, Target); 23] = [
     ("request_head", protocol::request_head),
     ("response_head", protocol::response_head),
     ("handshake", protocol::handshake),
@@ -38,6 +38,7 @@ pub const TARGETS: [(&str, Target); 22] = [
     ("files", http::files),
     ("event_stream", events::event_stream),
     ("proxy_header", events::proxy_header),
+    ("resp", parts::resp),
     ("server", whole::server),
     ("client", whole::client),
 ];

@@ -4,6 +4,8 @@ mod group;
 #[cfg(feature = "redis")]
 mod redis;
 
+#[cfg(all(feature = "redis", any(test, fuzzing)))]
+pub(crate) use self::redis::check as check_redis;
 #[cfg(feature = "redis")]
 pub use self::redis::{Redis, RedisHandle, RedisStats, RedisUrlError};
 pub use group::{GroupError, ReactorGroup, SetupError};

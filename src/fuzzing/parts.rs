@@ -37,6 +37,15 @@ pub(super) fn utf8(data: &[u8]) {
     }
 }
 
+/// Replies of Redis are found at the same places however they arrive, and URLs of Redis are parsed or refused.
+#[cfg(feature = "redis")]
+pub(super) fn resp(data: &[u8]) {
+    crate::cluster::check_redis(data);
+}
+
+#[cfg(not(feature = "redis"))]
+pub(super) fn resp(_: &[u8]) {}
+
 /// A URL survives parsing and formatting. A reference from a URL resolves to a valid URL without `..`, and never to
 /// another Unix socket.
 pub(super) fn url(data: &[u8]) {

@@ -7,6 +7,7 @@ use super::{
     link::{Loss, Role, SharedLink},
     payload,
     resp::{BadReply, Reply, Scanner, Version, write_command},
+    sentinel::{self, SentinelEvents},
     settings::{OnMessage, Settings},
 };
 use crate::{
@@ -41,6 +42,7 @@ enum Step {
     Select,
     SetName,
     ClientId,
+    Role,
 }
 
 impl Connection {
@@ -51,6 +53,7 @@ impl Connection {
             (settings.url.database != 0).then_some(Step::Select),
             Some(Step::SetName),
             Some(Step::ClientId),
+            settings.url.sentinels.is_some().then_some(Step::Role),
         ];
         Connection {
             link,
@@ -84,6 +87,7 @@ impl Connection {
                 (Step::Select, _) => &[b"SELECT", database.as_bytes()],
                 (Step::SetName, _) => &[b"CLIENT", b"SETNAME", settings.name.as_bytes()],
                 (Step::ClientId, _) => &[b"CLIENT", b"ID"],
+                (Step::Role, _) => &[b"ROLE"],
             };
             write_command(command, &mut out);
         }
@@ -115,8 +119,8 @@ impl Connection {
     /// Handles the reply to a command of the log-in.
     fn take_step(&mut self, stream: &mut Stream<'_>, step: Step, reply: &Reply<'_>) -> Result<(), Loss> {
         if let Reply::Error(error) = reply {
-            // Both commands are for convenience, and a user may lack the right.
-            let may_fail = matches!(step, Step::SetName | Step::ClientId)
+            // These commands are for convenience, and a user may lack the right.
+            let may_fail = matches!(step, Step::SetName | Step::ClientId | Step::Role)
                 && [&b"ERR"[..], b"NOPERM"].iter().any(|kind| error.starts_with(kind));
             if !may_fail {
                 let reason = format!("{}", error.escape_ascii());
@@ -125,6 +129,10 @@ impl Connection {
         }
         if let (Step::ClientId, Reply::Integer(id)) = (step, reply) {
             self.link.borrow_mut().set_client_id(self.role, *id);
+        }
+        if step == Step::Role && reply.items().first().is_some_and(|role| role.as_bytes() != Some(b"master")) {
+            // The Sentinels have not noticed yet.
+            return Err(Loss { reason: "it is not the master".to_owned(), is_timeout: false });
         }
         if self.steps.is_empty() {
             self.is_ready = true;
@@ -200,11 +208,7 @@ impl Connection {
 
     /// Ends the pair.
     fn lose(&self, stream: &mut Stream<'_>, loss: Loss) {
-        let wait = self.link.borrow_mut().lose(stream.hub(), self.attempt, loss);
-        if let Some(wait) = wait {
-            let link = Rc::clone(&self.link);
-            stream.hub().add_timer(wait, move |hub| connect(&link, hub));
-        }
+        lose(&self.link, stream.hub(), self.attempt, loss);
     }
 
     /// Closes the connection of a loop that is ending, once no other is left that may publish.
@@ -221,11 +225,20 @@ impl Connection {
 
 /// Makes an attempt to connect.
 pub(super) fn connect(shared: &SharedLink, hub: &mut Hub) {
+    let Some(attempt) = shared.borrow_mut().begin() else { return };
+    if shared.borrow().settings.url.sentinels.is_none() {
+        return connect_pair(shared, hub, attempt);
+    }
+    let events = SentinelEvents { on_master: connect_pair, on_loss: lose };
+    sentinel::ask(shared, hub, attempt, 0, events);
+}
+
+/// Makes the two connections of an attempt.
+fn connect_pair(shared: &SharedLink, hub: &mut Hub, attempt: u64) {
     let mut link = shared.borrow_mut();
-    let Some(attempt) = link.begin() else { return };
     let mut dial = |role| {
         let connection = Connection::new(Rc::clone(shared), role, attempt, &link.settings);
-        hub.connect_stream_with(&link.settings.url.address, link.settings.stream_config(), connection).ok()
+        hub.connect_stream_with(link.address(), link.settings.stream_config(), connection).ok()
     };
     match [Role::Subscriber, Role::Publisher].map(&mut dial) {
         [Some(subscriber), Some(publisher)] => link.set_pair([subscriber, publisher]),
@@ -234,6 +247,15 @@ pub(super) fn connect(shared: &SharedLink, hub: &mut Hub) {
             ids.into_iter().flatten().for_each(|id| _ = hub.terminate(id));
             link.end();
         }
+    }
+}
+
+/// Ends the pair, and makes another attempt later.
+fn lose(shared: &SharedLink, hub: &mut Hub, attempt: u64, loss: Loss) {
+    let wait = shared.borrow_mut().lose(hub, attempt, loss);
+    if let Some(wait) = wait {
+        let shared = Rc::clone(shared);
+        hub.add_timer(wait, move |hub| connect(&shared, hub));
     }
 }
 

@@ -35,8 +35,14 @@ pub(super) struct Link {
     pub(super) settings: Settings,
     pub(super) channels: Channels,
     commands: Commands,
-    /// `None` between two attempts.
+    /// Where Redis is. With Sentinels, where the last one has said that it is.
+    address: String,
+    /// The connection to a Sentinel.
+    pub(super) sentinel: Option<ConnectionId>,
+    /// `None` between two attempts, and while Sentinels are asked.
     pair: Option<Pair>,
+    /// An attempt is in progress, or has led to a pair.
+    is_active: bool,
     /// Number of the attempt. Connections of an earlier one are not listened to.
     attempt: u64,
     /// Attempts in a row that did not lead to a stable pair.
@@ -102,10 +108,13 @@ impl Link {
     pub(super) fn new(settings: Settings) -> SharedLink {
         let channels = settings.channels();
         Rc::new(RefCell::new(Link {
-            settings,
             channels,
             commands: Commands::default(),
+            address: settings.url.address.clone(),
+            settings,
+            sentinel: None,
             pair: None,
+            is_active: false,
             attempt: 0,
             failures: 0,
             outage: None,
@@ -124,12 +133,26 @@ impl Link {
 
     /// Returns `true` if a connection belongs to the current attempt.
     pub(super) fn is_current(&self, attempt: u64) -> bool {
-        self.attempt == attempt && self.pair.is_some()
+        self.attempt == attempt && self.is_active
     }
 
     /// Makes no further attempt.
     pub(super) fn end(&mut self) {
         self.is_ending = true;
+    }
+
+    pub(super) fn has_pair(&self) -> bool {
+        self.pair.is_some()
+    }
+
+    /// Where Redis is.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Notes where the master is that the Sentinels watch.
+    pub(super) fn set_address(&mut self, address: String) {
+        self.address = address;
     }
 
     /// Notes the id that Redis has given a connection.
@@ -197,11 +220,11 @@ impl Link {
             News::Nothing => {}
             News::Live(topic) => hub.confirm_topic(&topic),
             News::Refused(topic) => {
-                let address = &self.settings.url.address;
+                let address = &self.address;
                 log::warn!(target: "ws_reactor::redis", "redis {address}: the topic {topic:?} is refused: {reply}");
             }
             News::PatternRefused => {
-                let address = &self.settings.url.address;
+                let address = &self.address;
                 log::warn!(target: "ws_reactor::redis", "redis {address}: a pattern is refused: {reply}");
             }
             News::NotPublished => {
@@ -220,7 +243,7 @@ impl Link {
         let now = hub.now();
         if self.complained_at.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAIN_EVERY) {
             self.complained_at = Some(now);
-            log::warn!(target: "ws_reactor::redis", "redis {}: {what}", self.settings.url.address);
+            log::warn!(target: "ws_reactor::redis", "redis {}: {what}", self.address);
         }
     }
 
@@ -247,7 +270,8 @@ impl Link {
     /// Begins an attempt, and returns its number. `None` if no further one is to be made.
     pub(super) fn begin(&mut self) -> Option<u64> {
         self.attempt += u64::from(!self.is_ending);
-        (!self.is_ending).then_some(self.attempt)
+        self.is_active = !self.is_ending;
+        self.is_active.then_some(self.attempt)
     }
 
     /// Notes the connections of the attempt.
@@ -265,7 +289,7 @@ impl Link {
         let now = hub.now();
         pair.since = Some(now);
         self.counters.is_connected = true;
-        let address = &self.settings.url.address;
+        let address = &self.address;
         let outage = self.outage.take();
         match &outage {
             None => log::info!(target: "ws_reactor::redis", "redis {address}: connected"),
@@ -295,14 +319,20 @@ impl Link {
         if !self.is_current(attempt) || self.is_ending {
             return None;
         }
-        let pair = self.pair.take()?;
-        pair.ids.into_iter().for_each(|id| _ = hub.terminate(id));
+        self.is_active = false;
         let Loss { reason, is_timeout } = loss;
-        if is_timeout {
-            self.unanswered.extend(pair.client_ids.into_iter().flatten());
+        let pair = self.pair.take();
+        if let Some(sentinel) = self.sentinel.take() {
+            hub.terminate(sentinel);
         }
-        self.counters.lost += self.channels.disconnect() as u64;
-        match pair.since {
+        if let Some(pair) = &pair {
+            pair.ids.into_iter().for_each(|id| _ = hub.terminate(id));
+            if is_timeout {
+                self.unanswered.extend(pair.client_ids.into_iter().flatten());
+            }
+            self.counters.lost += self.channels.disconnect() as u64;
+        }
+        match pair.and_then(|pair| pair.since) {
             Some(since) => self.begin_outage(hub, since, reason),
             None => self.note_failure(hub, reason),
         }
@@ -319,7 +349,7 @@ impl Link {
         if now.saturating_duration_since(ready_since) >= STABLE {
             self.failures = 0;
         }
-        log::warn!(target: "ws_reactor::redis", "redis {}: lost: {reason}", self.settings.url.address);
+        log::warn!(target: "ws_reactor::redis", "redis {}: lost: {reason}", self.address);
         let topics = self.channels.wanted().cloned().collect();
         self.outage = Some(Outage { since: now, attempts: 0, topics, reason });
         hub.revoke_topics();
@@ -333,7 +363,7 @@ impl Link {
         // The first attempts, and then fewer and fewer.
         let (count, is_new) = (outage.attempts, outage.reason != reason);
         if count.is_power_of_two() || is_new && count < 16 {
-            let address = &self.settings.url.address;
+            let address = &self.address;
             log::warn!(target: "ws_reactor::redis", "redis {address}: attempt {count} to connect failed: {reason}");
         }
         outage.reason = reason;

@@ -5,6 +5,7 @@ mod connection;
 mod link;
 mod payload;
 mod resp;
+mod sentinel;
 mod settings;
 mod url;
 
@@ -24,6 +25,8 @@ use self::{
 pub use self::{link::RedisStats, url::RedisUrlError};
 #[cfg(feature = "tls")]
 use crate::net::tls::{self, TlsConnector};
+#[cfg(any(test, fuzzing))]
+use crate::reactor::Target;
 use crate::{
     protocol::Message,
     reactor::{Backplane, Hub, PublishedMessage},
@@ -53,6 +56,9 @@ use crate::{
 /// `unix://[user:password@]/path[?db=N]`, also as `redis+unix://…`. User and password are percent-decoded. All
 /// addresses of a name are tried.
 ///
+/// `redis+sentinel://[user[:password]@]host[:port],host…/master[/database]` asks Sentinels for the master, and follows
+/// them when another Redis becomes it. User and password are those of Redis. A third connection hears of switches.
+///
 /// # Messages
 ///
 /// A topic is the channel of the same name behind the [`prefix`](Self::prefix). Text is the payload as it is, and
@@ -65,7 +71,7 @@ use crate::{
 ///
 /// # Connections
 ///
-/// Two: one subscribes, and one publishes. A channel is subscribed at the first subscriber of its topic in this process
+/// One subscribes, and one publishes. A channel is subscribed at the first subscriber of its topic in this process
 /// and unsubscribed at the last. In a [group](crate::ReactorGroup) the first reactor has both connections.
 ///
 /// # Outages
@@ -237,6 +243,19 @@ impl Drop for Redis {
 impl fmt::Debug for Redis {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Redis").field("url", &self.link.borrow().settings.url).finish_non_exhaustive()
+    }
+}
+
+/// Fuzz target: replies of Redis, and its URLs.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check(input: &[u8]) {
+    resp::check(input);
+    if let Ok(url) = str::from_utf8(input)
+        && let Ok(url) = RedisUrl::parse(url)
+    {
+        let addresses = url.sentinels.map_or(vec![url.address], |sentinels| sentinels.addresses);
+        let is_address = |address: &String| address.parse::<Target>().is_ok();
+        assert!(addresses.iter().all(is_address), "{addresses:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use crate::url::percent::decoded;
+use crate::{reactor::Target, url::percent::decoded};
 
 /// Where Redis is, and as whom to log in.
 #[derive(Clone, PartialEq, Eq)]
@@ -14,13 +14,22 @@ pub(super) struct RedisUrl {
     /// User, if the URL has one, and password.
     pub(super) credentials: Option<(Option<String>, String)>,
     pub(super) database: u32,
+    /// Sentinels, which know the address of the master.
+    pub(super) sentinels: Option<Sentinels>,
+}
+
+/// Sentinels, and the name of the master that they watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sentinels {
+    pub(super) addresses: Vec<String>,
+    pub(super) master: String,
 }
 
 /// Why a URL of Redis is not valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RedisUrlError {
-    /// The URL does not begin with `redis://`, `rediss://`, `unix://` or `redis+unix://`.
+    /// The URL does not begin with `redis://`, `rediss://`, `unix://`, `redis+unix://` or `redis+sentinel://`.
     Scheme,
     /// The host is missing or not valid.
     Host,
@@ -28,6 +37,8 @@ pub enum RedisUrlError {
     Port,
     /// The path of the socket is missing.
     Path,
+    /// The name of the master is missing.
+    Master,
     /// The number of the database is no number.
     Database,
     /// User or password are no UTF-8 when they are decoded.
@@ -41,10 +52,11 @@ pub enum RedisUrlError {
 impl fmt::Display for RedisUrlError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            RedisUrlError::Scheme => "a URL of Redis begins with redis://, rediss://, unix:// or redis+unix://",
+            RedisUrlError::Scheme => "a URL of Redis begins with redis://, rediss://, unix:// or redis+sentinel://",
             RedisUrlError::Host => "the host is missing or not valid",
             RedisUrlError::Port => "the port is no number from 1 to 65535",
             RedisUrlError::Path => "the path of the socket is missing",
+            RedisUrlError::Master => "the name of the master is missing",
             RedisUrlError::Database => "the database is no number",
             RedisUrlError::Credentials => "user and password are no UTF-8",
             RedisUrlError::Option(name) => return write!(formatter, "the option {name:?} is not known"),
@@ -57,6 +69,9 @@ impl Error for RedisUrlError {}
 
 /// Port of Redis.
 const PORT: u16 = 6379;
+
+/// Port of a Sentinel.
+const SENTINEL_PORT: u16 = 26379;
 
 impl RedisUrl {
     pub(super) fn parse(url: &str) -> Result<Self, RedisUrlError> {
@@ -74,11 +89,12 @@ impl RedisUrl {
             "rediss" if cfg!(feature = "tls") => true,
             "rediss" => return Err(RedisUrlError::Tls),
             "unix" | "redis+unix" => return RedisUrl::of_socket(rest, database),
+            "redis+sentinel" => return RedisUrl::of_sentinels(rest, database),
             _ => return Err(RedisUrlError::Scheme),
         };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (credentials, server) = split_credentials(authority)?;
-        let (host, port) = split_port(server)?;
+        let (host, port) = split_port(server, PORT)?;
         if !path.is_empty() {
             database = Some(path);
         }
@@ -87,6 +103,29 @@ impl RedisUrl {
             tls_name: is_secure.then(|| host.trim_start_matches('[').trim_end_matches(']').to_owned()),
             credentials,
             database: parse_database(database)?,
+            sentinels: None,
+        })
+    }
+
+    /// Sentinels: `[user:password@]host[:port],…/master[/database]`.
+    fn of_sentinels(rest: &str, database: Option<&str>) -> Result<Self, RedisUrlError> {
+        let (authority, path) = rest.split_once('/').ok_or(RedisUrlError::Master)?;
+        let (master, in_path) = path.split_once('/').map_or((path, None), |(master, number)| (master, Some(number)));
+        let (credentials, servers) = split_credentials(authority)?;
+        let address = |server| split_port(server, SENTINEL_PORT).map(|(host, port)| format!("{host}:{port}"));
+        let addresses = servers.split(',').map(address).collect::<Result<_, _>>()?;
+        let master = String::from_utf8(decoded(master)).map_err(|_| RedisUrlError::Master)?;
+        if master.is_empty() {
+            return Err(RedisUrlError::Master);
+        }
+        let database = parse_database(in_path.or(database))?;
+        let address = format!("{servers}/{master}");
+        Ok(RedisUrl {
+            address,
+            tls_name: None,
+            credentials,
+            database,
+            sentinels: Some(Sentinels { addresses, master }),
         })
     }
 
@@ -105,7 +144,7 @@ impl RedisUrl {
             return Err(RedisUrlError::Path);
         }
         let database = parse_database(database)?;
-        Ok(RedisUrl { address: format!("unix:{path}"), tls_name: None, credentials, database })
+        Ok(RedisUrl { address: format!("unix:{path}"), tls_name: None, credentials, database, sentinels: None })
     }
 }
 
@@ -131,22 +170,20 @@ fn split_credentials(authority: &str) -> Result<Login<'_>, RedisUrlError> {
 }
 
 /// Splits `host:port`. An IPv6 address keeps its brackets.
-fn split_port(server: &str) -> Result<(&str, u16), RedisUrlError> {
+fn split_port(server: &str, default: u16) -> Result<(&str, u16), RedisUrlError> {
     let after_address = server.rfind(']').map_or(0, |end| end + 1);
     let (host, port) = match server[after_address..].rfind(':') {
         Some(colon) => (&server[..after_address + colon], Some(&server[after_address + colon + 1..])),
         None => (server, None),
     };
     let is_valid = |octet: u8| octet.is_ascii_graphic() && !b"/?#@\\".contains(&octet);
-    if host.is_empty() || !host.bytes().all(is_valid) || host.contains(':') && !host.starts_with('[') {
+    let is_host = !host.contains(':') || host.starts_with('[');
+    if host.is_empty() || !host.bytes().all(is_valid) || !is_host || format!("{host}:1").parse::<Target>().is_err() {
         return Err(RedisUrlError::Host);
     }
-    match port {
-        None => Ok((host, PORT)),
-        Some(port) => match port.parse() {
-            Ok(0) | Err(_) => Err(RedisUrlError::Port),
-            Ok(port) => Ok((host, port)),
-        },
+    match port.map_or(Ok(default), str::parse) {
+        Ok(0) | Err(_) => Err(RedisUrlError::Port),
+        Ok(port) => Ok((host, port)),
     }
 }
 
@@ -185,6 +222,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn sentinels_are_named_with_their_master() {
+        let url = RedisUrl::parse("redis+sentinel://u:p@a,[::1]:7,c:8/my%20master/2");
+        let url = url.unwrap_or_else(|error| panic!("{error}"));
+        let Some(Sentinels { addresses, master }) = url.sentinels else { panic!("sentinels") };
+        assert_eq!(
+            (addresses, master.as_str(), url.database),
+            (["a:26379", "[::1]:7", "c:8"].map(str::to_owned).to_vec(), "my master", 2)
+        );
+        assert_eq!(url.credentials, Some((Some("u".to_owned()), "p".to_owned())));
+    }
+
     #[cfg(feature = "tls")]
     #[test]
     fn certificate_is_for_the_host() {
@@ -203,6 +252,7 @@ mod tests {
             ("redis://:6379", RedisUrlError::Host),
             ("redis://::1", RedisUrlError::Host),
             ("redis://a b", RedisUrlError::Host),
+            ("redis://[]", RedisUrlError::Host),
             ("redis://h:0", RedisUrlError::Port),
             ("redis://h:70000", RedisUrlError::Port),
             ("redis://h:", RedisUrlError::Port),
@@ -213,6 +263,9 @@ mod tests {
             ("unix://", RedisUrlError::Path),
             ("unix://run/redis.sock", RedisUrlError::Path),
             ("unix:///", RedisUrlError::Path),
+            ("redis+sentinel://h", RedisUrlError::Master),
+            ("redis+sentinel://h/", RedisUrlError::Master),
+            ("redis+sentinel://h,/m", RedisUrlError::Host),
         ];
         for (url, error) in cases {
             assert_eq!(RedisUrl::parse(url), Err(error), "{url}");

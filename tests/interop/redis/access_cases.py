@@ -14,8 +14,8 @@ def least_user(redis, *channels):
 @case
 def a_user_with_only_the_channels_of_the_prefix_pubsub_and_connection_suffices(run):
     redis = run.redis()
-    url = least_user(redis, "p:*")
-    first, second = run.multicast(redis=f"{url}/5", prefix="p:", threads=2), run.multicast(redis=f"{url}/5", prefix="p:")
+    url = f"{least_user(redis, 'p:*')}/5"
+    first, second = run.multicast(redis=url, prefix="p:", threads=2), run.multicast(redis=url, prefix="p:")
     clients = [run.client(server, path) for path in ("/", "/x") for server in (first, second)]
     for path in range(2):
         wait_linked(clients[2 * path], clients[2 * path + 1])
@@ -72,6 +72,43 @@ def a_channel_that_the_user_may_not_use_is_logged_and_the_others_go_on(run):
     require(len(lines) <= 30, f"{len(lines)} log lines")
 
 
+@variants("refused_channels_do_not_keep_the_others_from_being_subscribed_{}",
+          {"by_clients_that_come_at_once": "at_once", "before_redis_is_there": "before", "after_a_loss": "after"})
+def mixed_channels(run, when):
+    redis = run.redis(start=when != "before")
+    redis.options += ["--user", "app", "on", ">secret", *LEAST, "&p:ok*"]
+    if when != "before":
+        least_user(redis, "p:ok*")
+    server = run.multicast(redis=redis.url.replace("//", "//app:secret@"), prefix="p:", threads=2)
+    if when != "before":
+        server.wait_line("connected")
+    clients = {}
+    for number in range(60):
+        path = f"/{'no' if number % 3 == 1 else 'ok'}{number}"
+        clients[path] = run.client(server, path)
+        clients[path].send("early")
+        if number % 5 == 4:
+            clients.pop(path).close()
+    expected = {b"p:" + path[1:].encode() for path in clients if path.startswith("/ok")}
+    if when == "before":
+        redis.start()
+    if when == "after":
+        wait_until(lambda: redis.channels() == expected, 5, lambda: f"{redis.channels()}")
+        redis.kill()
+        redis.start()
+    wait_until(lambda: redis.channels() == expected, 5, lambda: f"missing {expected - redis.channels()}, not expected "
+                                                                f"{redis.channels() - expected}")
+    for path, client in clients.items():
+        client.send("local")
+        redis.publish("p:" + path[1:], "foreign")
+        require(client.wait_message("local", 5), f"{path} is not served locally")
+        if path.startswith("/ok"):
+            require(client.wait_message("foreign", 5), f"{path} gets no foreign payload")
+            require(sorted(client.messages) == ["early", "foreign", "local"], f"{path}: {client.messages}")
+    lines = [line for _, line in server.lines if "redis" in line.lower()]
+    run.note(f"{len(lines)} log lines")
+
+
 @case
 def a_refused_channel_works_for_a_later_client_once_the_user_may_use_it(run):
     redis = run.redis()
@@ -108,7 +145,8 @@ def password_not_yet_set(redis):
 
 
 def unknown_user(redis):
-    return redis.url.replace("//", "//app:right@"), lambda: redis.call("ACL", "SETUSER", "app", "on", ">right", "&*", "+@all")
+    rules = "on", ">right", "&*", "+@all"
+    return redis.url.replace("//", "//app:right@"), lambda: redis.call("ACL", "SETUSER", "app", *rules)
 
 
 def wrong_password_of_a_user(redis):

@@ -1,14 +1,18 @@
 """Names of channels, SUBSCRIBE and UNSUBSCRIBE, and the connections to Redis."""
 
 import threading
+import time
 
+from fakes import Proxy
 from registry import case, require, variants, wait_until
 from servers import wait_joined
 from websocket import Client
 
 PATHS = ["/", "/a", "/a/", "/a/b", "//a", "/a//b", "/a%20b", "/a%2Fb", "/%C3%A9", "/%c3%a9", "/%61", "/a%00b", "/a%",
-         "/a%zz", "/a;v=1", "/a+b", "/a*", "/*", "/a&b=c", "/~x!$'(),:@", "/./x", "/a/../b", "/..%2f", "/%3Fq", "/:1/{x}"]
-WITH_QUERIES = {"/q?x=1": b"q", "/q?": b"q", "/q?/r": b"q", "/q/?y": b"q/", "/?z": b"", "/h?llo": b"h", "/%3F?a?b": b"%3F"}
+         "/a%zz", "/a;v=1", "/a+b", "/a*", "/*", "/a&b=c", "/~x!$'(),:@", "/./x", "/a/../b", "/..%2f", "/%3Fq",
+         "/:1/{x}", "/a%62"]
+WITH_QUERIES = {"/q?x=1": b"q", "/q?": b"q", "/q?/r": b"q", "/q/?y": b"q/", "/?z": b"", "/h?llo": b"h",
+                "/%3F?a?b": b"%3F"}
 UNUSUAL = [b"/\xc3\xa9", b"/[a-z]", b"/a\\b", b"/{a}", b"/a|b", b"/^", b'/"', b"/a\xff"]  # a server may refuse these
 
 
@@ -40,7 +44,8 @@ def channel_names(run, prefix):
             observer.wait_for(1)
             require(observer.payloads == [text.encode()], f"{path!r}: {observer.payloads}")
             redis.publish(expected[path], f"to {path!r}")
-            require(client.wait_message(f"to {path!r}", 5), f"a payload of {expected[path]!r} did not arrive at {path!r}")
+            arrived = client.wait_message(f"to {path!r}", 5)
+            require(arrived, f"a payload of {expected[path]!r} did not arrive at {path!r}")
     run.note(f"{len(clients)} paths; refused: {refused or 'none'}")
 
 
@@ -126,6 +131,44 @@ def quick_openings_and_closings_leave_exactly_the_channels_of_the_clients_that_s
         require(client.wait_message("foreign"), f"{client.path} is subscribed and gets nothing")
 
 
+@case
+def foreign_publications_on_their_way_when_the_last_client_leaves_harm_nothing(run):
+    redis = run.redis()
+    proxy = run.enter_context(Proxy(redis.port, 0.01))
+    server = run.multicast(redis=proxy.url)
+    wait_joined(server, redis)
+    before = {client["id"] for client in redis.clients()}
+    with redis.subscriber("flood"):  # the observer itself is subscribed, too
+        for number in range(60):
+            client = run.client(server, "/flood")
+            wait_until(lambda: redis.subscribers("flood") == 2, 5, "SUBSCRIBE")
+            redis.publish("flood", *[f"{number} {index}" for index in range(20)])
+            if number % 2:
+                client.wait_for(5)
+            (client.cut if number % 3 else client.close)()
+            redis.publish("flood", *[f"late {number}"] * 20)
+            wait_until(lambda: redis.subscribers("flood") == 1, 5, "UNSUBSCRIBE")
+    wait_joined(server, redis)
+    require({client["id"] for client in redis.clients()} == before, "a connection to Redis was replaced")
+
+
+@case
+def three_hundred_paths_are_subscribed_again_within_5_s(run):
+    redis = run.redis()
+    server = run.multicast(redis=redis.url, threads=2)
+    clients = [run.client(server, f"/many/{number}") for number in range(300)]
+    expected = {client.path[1:].encode() for client in clients}
+    wait_until(lambda: redis.channels() == expected, 5, lambda: f"{len(redis.channels())} of 300 are subscribed")
+    redis.kill()
+    back = redis.start()
+    wait_until(lambda: redis.channels() == expected, 5, lambda: f"{len(redis.channels())} of 300 are subscribed")
+    run.note(f"{time.monotonic() - back:.1f} s")
+    for client in clients:
+        redis.publish(client.path[1:], "foreign")
+    for client in clients:
+        client.expect(["foreign"])
+
+
 @variants("a_process_has_at_most_three_named_connections_with_{}", {"one_thread": 1, "four_threads": 4})
 def connections(run, threads):
     redis = run.redis()
@@ -141,14 +184,15 @@ def connections(run, threads):
     run.note(f"{len(listed)} connections named {sorted({client['name'] for client in listed})}")
 
 
-@variants("a_refusal_of_client_setname_is_ignored_if_the_user_may_not_run_{}",
-          {"client_setname": ["-client|setname"], "client": ["-client"], "connection_commands": ["-@connection", "+ping"]})
+@variants("a_refusal_of_client_setname_is_ignored_if_the_user_may_not_run_{}", {
+    "client_setname": ["-client|setname"], "client": ["-client"], "connection_commands": ["-@connection", "+ping"]})
 def setname_refused(run, rules):
     redis = run.redis()
-    redis.call("ACL", "SETUSER", "app", "on", ">secret", "resetchannels", "&p:*", "-@all", "+@connection", "+@pubsub", *rules)
+    redis.call("ACL", "SETUSER", "app", "on", ">secret", "resetchannels", "&p:*", "-@all", "+@connection", "+@pubsub",
+               *rules)
     first, second = (run.multicast(redis=redis.url.replace("//", "//app:secret@"), prefix="p:") for _ in range(2))
     a, b = run.client(first, "/x"), run.client(second, "/x")
-    wait_until(lambda: redis.subscribers("p:x") == 2, 5, lambda: f"both are subscribed; stderr: {first.text()[-500:]!r}")
+    wait_until(lambda: redis.subscribers("p:x") == 2, 5, lambda: f"SUBSCRIBE; stderr: {first.text()[-500:]!r}")
     for number in range(20):
         a.send(f"a{number}")
         b.send(f"b{number}")

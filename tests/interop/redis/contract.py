@@ -113,7 +113,8 @@ class Process:
         else:
             self.result, text = "FAILED", f"the case ended with status {status}" if ended else "timed out"
         self.end(wait=not ended)
-        print(f"{self.result:7} {self.name.replace('_', ' ')} ({seconds:.1f} s){': ' if text else ''}{text}", flush=True)
+        title = f"{self.name.replace('_', ' ')} ({seconds:.1f} s)"
+        print(f"{self.result:7} {title}{': ' if text else ''}{text}", flush=True)
 
     def end(self, wait=True):
         """Ends what is left of the process group."""

@@ -49,8 +49,9 @@ class Peer:
                     sending()
                 if self.cut_after is not None:
                     data = data[: self.cut_after - self.sent]
-                for piece in [data[i : i + self.piece] for i in range(0, len(data), self.piece)] if self.piece else [data]:
-                    self.socket.sendall(piece)
+                size = self.piece or len(data) or 1
+                for at in range(0, len(data), size):
+                    self.socket.sendall(data[at : at + size])
                 self.sent += len(data)
                 if self.cut_after is not None and self.sent >= self.cut_after:
                     break
@@ -221,20 +222,26 @@ class Proxy(Fake):
 
 
 class FullBacklog:
-    """A listening socket whose queue is full: Linux drops further SYN packets."""
+    """A listening socket whose queue is full: Linux drops further SYN packets, and lets connections to a Unix socket
+    wait. `path` is for a Unix socket."""
+
+    def __init__(self, path=None):
+        self.target = str(path) if path else ("127.0.0.1", free_port())
+        self.address = str(path) if path else f"127.0.0.1:{self.target[1]}"
+        self.url = f"unix://{path}" if path else f"redis://{self.address}"
 
     def __enter__(self):
-        self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
-        self.url = f"redis://{self.address}"
-        self._sockets = [socket.create_server(("127.0.0.1", self.port), backlog=0)]
+        family = socket.AF_INET if isinstance(self.target, tuple) else socket.AF_UNIX
+        self._sockets = [socket.socket(family)]
+        self._sockets[0].bind(self.target)
+        self._sockets[0].listen(0)
         while True:
-            filler = socket.socket()
+            filler = socket.socket(family)
             filler.settimeout(0.5)
             self._sockets.append(filler)
             try:
-                filler.connect(("127.0.0.1", self.port))
-            except TimeoutError:
+                filler.connect(self.target)
+            except (TimeoutError, BlockingIOError):
                 return self
 
     def __exit__(self, *_):

@@ -116,7 +116,7 @@ def sigterm(run, situation):
         clients[0].wait_for(4)
         status, seconds = server.terminate()
         codes = [client.wait_closed(1) for client in clients]
-        require(set(codes) == {1001}, f"{threads} threads: close codes {codes}; exit status {status} in {seconds:.1f} s")
+        require(set(codes) == {1001}, f"{threads} threads: close codes {codes}; status {status} after {seconds:.1f} s")
         require(status == 0, f"{threads} threads: exit status {status} after {seconds:.1f} s: {server.text()[-400:]!r}")
         require(seconds < 5, f"{threads} threads: the exit took {seconds:.1f} s")
         run.note(f"{threads} threads: {seconds:.2f} s")

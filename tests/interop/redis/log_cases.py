@@ -64,8 +64,8 @@ def no_secret(run, how):
 @case
 def a_bad_url_is_refused_without_showing_its_password(run):
     shown = []
-    for template in ("redis://app:{}@127.0.0.1:port", "redis://:{}@127.0.0.1:6379/x", "rediss://app:{}@", "http://a:{}@b",
-                     "unix://app:{}@", "redis://app:{}@127.0.0.1:99999"):
+    for template in ("redis://app:{}@127.0.0.1:port", "redis://:{}@127.0.0.1:6379/x", "rediss://app:{}@",
+                     "http://a:{}@b", "unix://app:{}@", "redis://app:{}@127.0.0.1:99999"):
         server = Multicast(run.binary, redis=template.format("hunter2"))
         with contextlib.suppress(Violated), server:
             pass

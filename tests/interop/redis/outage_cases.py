@@ -113,7 +113,8 @@ def outage(run, how):
     run.note(f"joined {time.monotonic() - back:.1f} s after the return")
     for channel in expected:
         count = 2 if channel == b"p:one" else 1
-        require(redis.subscribers(channel) == count, f"{channel}: {redis.subscribers(channel)} subscribers, not {count}")
+        subscribers = redis.subscribers(channel)
+        require(subscribers == count, f"{channel}: {subscribers} subscribers, not {count}")
     redis.publish("p:opened", "foreign")
     require(opened.wait_message("foreign", 2), "a path opened during the outage gets no foreign payload")
     a.take(), b.take(), local.take()

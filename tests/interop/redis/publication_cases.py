@@ -8,7 +8,7 @@ from collections import Counter
 from fakes import Proxy, FakeRedis
 from registry import case, require, variants, wait_until
 from servers import wait_joined
-from websocket import same
+from websocket import Client, same
 
 
 def two_processes(run, url, threads=(1, 2)):
@@ -177,6 +177,49 @@ def nothing_is_lost_or_doubled_through_a_proxy_that_delays_what_redis_sends(run)
 
 
 @case
+def clients_that_send_at_once_and_leave_lose_nothing_at_another_process(run):
+    redis = run.redis()
+    proxy = run.enter_context(Proxy(redis.port, 0.02))
+    first, second = run.multicast(redis=proxy.url, threads=4), run.multicast(redis=redis.url)
+    wait_joined(first, redis), wait_joined(second, redis)
+    stay = {path: run.client(second, path) for path in ("/brief0", "/brief1", "/brief2")}
+    for path in stay:
+        wait_until(lambda: redis.subscribers(path[1:]) == 1, 5, "SUBSCRIBE of the second process")
+    sent = {path: [] for path in stay}
+    failures = []
+
+    def visit(worker):
+        try:
+            for number in range(40):
+                path = f"/brief{(worker + number) % 3}"
+                messages = [f"{worker} {number} {index}" for index in range(3)]
+                with Client(first.address, path) as client:
+                    client.send(*messages)
+                    sent[path] += messages
+                    if number % 3 == 0:
+                        client.wait_message(messages[-1])
+                        client.cut()
+                    elif number % 3 == 1:
+                        client.close()
+                    else:
+                        client.wait_message(messages[-1])
+                        client.hang_up()
+        except Exception as error:
+            failures.append(error)
+
+    workers = [threading.Thread(target=visit, args=[worker]) for worker in range(4)]
+    [worker.start() for worker in workers]
+    [worker.join() for worker in workers]
+    require(not failures, f"{failures}")
+    for path, client in stay.items():
+        client.wait_for(len(sent[path]))
+        redis.publish(path[1:], "fence")
+        got, expected = Counter(client.take("fence")), Counter(sent[path])
+        require(got == expected, f"{path}: missing {expected - got}, too many {got - expected}")
+    wait_until(lambda: all(redis.subscribers(path[1:]) == 1 for path in stay), 5, "UNSUBSCRIBE of the first process")
+
+
+@case
 def unsubscribe_waits_until_own_publications_have_come_back(run):
     fake = run.enter_context(FakeRedis(on_command=late_replies(0.5)))
     server = run.multicast(redis=fake.url)
@@ -224,14 +267,17 @@ def a_client_that_comes_after_the_last_one_left_gets_no_message_of_before(run):
         observer.payloads.clear()
 
 
+ERRORS = [b"-ERR no\r\n", b"-OOM command not allowed\r\n", b"-NOPERM no access\r\n", b"-LOADING\r\n", b"-\r\n",
+          b"-READONLY You can't write against a read only replica.\r\n", b"-BUSY script\r\n", b"-MISCONF x\r\n"]
+
+
 @variants("after_an_error_reply_to_publish_own_publications_are_recognized_if_{}", {
     "replies_arrive_before_deliveries": (0, 0.1, 0.3), "deliveries_arrive_before_replies": (0.1, 0, 0.3),
     "a_foreign_payload_follows_at_once": (0, 0, 0)})
 def error_reply(run, seconds):
     """A foreign payload that equals the own ones follows after `pause`, and must not be taken for one of them."""
     reply_lag, delivery_lag, pause = seconds
-    errors = [b"-ERR no\r\n", b"-OOM command not allowed\r\n", b"-NOPERM no access\r\n", b"-LOADING\r\n", b"-\r\n",
-              b"-READONLY You can't write against a read only replica.\r\n", b"-BUSY script\r\n", b"-MISCONF x\r\n"]
+    errors = ERRORS[:3] if pause else ERRORS
     fake = run.enter_context(FakeRedis(on_command=lambda peer, _: setattr(peer, "lag", delivery_lag)))
     first, second = two_processes(run, fake.url)
     a, b = run.client(first, "/error"), run.client(second, "/error")
@@ -254,10 +300,9 @@ def error_reply(run, seconds):
             fake.deliver(b"error", b"x")  # foreign
             fake.deliver(b"error", b"fence")
             got, there = a.take("fence"), b.take("fence")
-            require(got == ["x"] * (len(pattern) + 1),
-                    f"{pattern} (R refused, P published) with {error} and one foreign x: {len(got)} x at the sender's process")
-            require(there == ["x"] * (pattern.count("P") + 1),
-                    f"{pattern} with {error} and one foreign x: {len(there)} x at the other process")
+            what = f"own x {pattern} (R refused with {error}, P published) and then one foreign x"
+            require(got == ["x"] * (len(pattern) + 1), f"{what}: {len(got)} at the sender's process")
+            require(there == ["x"] * (pattern.count("P") + 1), f"{what}: {len(there)} at the other process")
     fake.on_command = lambda peer, words: words[0] == b"PUBLISH" and not peer.write(errors[0])
     c = run.client(first, "/left")
     c.send("x", "y")

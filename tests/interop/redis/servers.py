@@ -38,8 +38,8 @@ class Multicast:
 
     def __init__(self, binary, *arguments, redis=None, prefix=None, threads=None, ca=None, wrapper=()):
         self.command = [*wrapper, str(binary), "--listen", "127.0.0.1:0"]
-        for option, value in (("--redis", redis), ("--redis-prefix", prefix), ("--threads", threads), ("--redis-ca", ca)):
-            self.command += [option, str(value)] if value is not None else []
+        options = {"--redis": redis, "--redis-prefix": prefix, "--redis-ca": ca, "--threads": threads}
+        self.command += [str(word) for pair in options.items() if pair[1] is not None for word in pair]
         self.command += arguments
         self.lines, self.address = [], None
         self._listening = threading.Event()
@@ -95,7 +95,8 @@ class Multicast:
         """Waits for a line that matches. Returns its time."""
         def found():
             self.alive()
-            return next((when for when, line in self.lines[:] if when >= since and re.search(pattern, line, re.I)), None)
+            lines = (when for when, line in self.lines[:] if when >= since and re.search(pattern, line, re.I))
+            return next(lines, None)
 
         return wait_until(found, timeout, lambda: f"a line like {pattern!r}; stderr: {self.text(since)[-600:]!r}")
 

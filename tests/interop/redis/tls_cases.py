@@ -16,13 +16,14 @@ class Authority:
         self.folder = folder / name
         self.folder.mkdir()
         self.file = self.folder / "ca.pem"
-        openssl("req", "-x509", *NEW_KEY, "-days", "7", "-subj", f"/CN={name}", "-addext", "keyUsage=critical,keyCertSign",
-                "-keyout", self.folder / "ca.key", "-out", self.file)
+        self.key = self.folder / "ca.key"
+        openssl("req", "-x509", *NEW_KEY, "-days", "7", "-subj", f"/CN={name}",
+                "-addext", "keyUsage=critical,keyCertSign", "-keyout", self.key, "-out", self.file)
 
     def certificate(self, *names):
         """The files of a certificate for the names, and of its key."""
         stem = self.folder / "-".join(names).replace(":", "_")
-        openssl("req", "-x509", *NEW_KEY, "-days", "7", "-subj", "/CN=redis", "-CA", self.file, "-CAkey", self.folder / "ca.key",
+        openssl("req", "-x509", *NEW_KEY, "-days", "7", "-subj", "/CN=redis", "-CA", self.file, "-CAkey", self.key,
                 "-addext", f"subjectAltName={','.join(names)}", "-addext", "basicConstraints=critical,CA:FALSE",
                 "-keyout", f"{stem}.key", "-out", f"{stem}.pem")
         return f"{stem}.pem", f"{stem}.key"
@@ -47,8 +48,8 @@ def tls_redis(run, authority, names, port=None, options=()):
     def connect():
         return context.wrap_socket(socket.create_connection(("127.0.0.1", port), 5))
 
-    redis = Redis(run.folder, "--tls-port", port, "--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file",
-                  authority.file, "--tls-auth-clients", "no", *options, port=0, connect=connect)
+    redis = Redis(run.folder, "--tls-port", port, "--tls-cert-file", certificate, "--tls-key-file", key,
+                  "--tls-ca-cert-file", authority.file, "--tls-auth-clients", "no", *options, port=0, connect=connect)
     redis.port, redis.address, redis.certificate = port, f"127.0.0.1:{port}", (certificate, key)
     redis.options += ["--port", "0"]
     return run.enter_context(redis)
@@ -65,7 +66,8 @@ def rediss(run, how):
     a, b = run.client(first, "/x"), run.client(second, "/x")
     wait_linked(a, b), wait_linked(b, a)
     clients = redis.clients()
-    require({(client["user"], client["db"]) for client in clients} == {("app", "3")} and len(clients) <= 6, f"{clients}")
+    got = {(client["user"], client["db"]) for client in clients}
+    require(got == {("app", "3")} and len(clients) <= 6, f"{clients}")
     big = "é" * (1 << 20)
     a.send(big, b"\xff" * (2 << 20))
     require(b.wait_message(big, 10) and b.wait_message(b"\xff" * (2 << 20), 10), "2 MiB cross with TLS")
@@ -109,6 +111,15 @@ def refused_certificate(run, make):
     wrong.kill()
     good = tls_redis(run, right, ["IP:127.0.0.1"], wrong.port, ["--requirepass", "secret"])
     wait_joined(server, good, "t:")
+
+
+@case
+def a_certificate_of_an_unknown_ca_is_refused_without_redis_ca(run):
+    redis = tls_redis(run, Authority(run.folder, "unknown"), ["DNS:localhost", "IP:127.0.0.1"])
+    server = run.multicast(redis=f"rediss://:secret@{redis.address}")
+    when = server.wait_line(f"redis.*{redis.address}", 10)
+    server.wait_line(f"redis.*{redis.address}", 10, when + 0.05)
+    require(not redis.clients() and "connected" not in server.text(), f"{redis.clients()}; {server.text()[-300:]}")
 
 
 @case

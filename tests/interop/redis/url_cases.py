@@ -123,8 +123,9 @@ def unix_socket(run, how):
 
 
 BAD = ["", "redis", "redis:", "redis://", "redis:///0", "127.0.0.1:6379", "localhost", "http://127.0.0.1:6379",
-       "redis://127.0.0.1:port", "redis://127.0.0.1:65536", "redis://127.0.0.1:-1", "redis://127.0.0.1/x", "redis://127.0.0.1/-1",
-       "redis://127.0.0.1/1/2", "redis://127.0.0.1/99999999999999999999", "redis://%zz:a@127.0.0.1", "redis://a:%f@127.0.0.1",
+       "redis://127.0.0.1:port", "redis://127.0.0.1:65536", "redis://127.0.0.1:-1", "redis://127.0.0.1/x",
+       "redis://127.0.0.1/-1", "redis://127.0.0.1/1/2", "redis://127.0.0.1/99999999999999999999",
+       "redis://%zz:a@127.0.0.1", "redis://a:%f@127.0.0.1",
        "redis://[::1", "redis://::1]:6379", "redis://a b/", "redis://:@", "unix://", "unix:", "redis+unix://user:a@",
        "unix:///tmp/x?db=x", "unix:///tmp/x?db=-1", "rediss://", "redis+tls://127.0.0.1", "ws://127.0.0.1"]
 

@@ -413,6 +413,47 @@ fn last_messages_before_a_shutdown_reach_redis_and_the_loop_ends() {
 }
 
 #[test]
+fn sentinels_are_asked_for_the_master_and_a_switch_is_followed() {
+    let url = "redis+sentinel://10.0.0.7,10.0.0.8/main";
+    let mut world = World::new(url, |redis| redis);
+    for address in ["10.0.0.8:26379", "10.0.0.10:6379"] {
+        world.reactor.kernel_mut().play(address.parse().unwrap());
+    }
+    world.redis.replies = vec![
+        ("SENTINEL get-master-addr-by-name main", b"*2\r\n$8\r\n10.0.0.9\r\n$4\r\n6379\r\n"),
+        ("ROLE", b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"),
+    ];
+    let client = world.client();
+    world.pass(Duration::from_millis(100));
+    assert!(world.handle.stats().is_connected);
+    assert_eq!(world.redis.sessions.len(), 3, "two connections to Redis, and one to a Sentinel");
+    world.publish_foreign(b"before");
+    // A switch.
+    world.redis.replies[0].1 = b"*2\r\n$9\r\n10.0.0.10\r\n$4\r\n6379\r\n";
+    let sentinel = world.redis.sessions.iter().find(|(_, session)| session.channels.contains("+switch-master"));
+    let (sentinel, _) = sentinel.unwrap();
+    let switch = "main 10.0.0.9 6379 10.0.0.10 6379";
+    let message = format!("*3\r\n$7\r\nmessage\r\n$14\r\n+switch-master\r\n${}\r\n{switch}\r\n", switch.len());
+    world.reactor.kernel_mut().send(*sentinel, message.as_bytes());
+    world.settle();
+    world.redis.sessions.clear();
+    world.pass(Duration::from_secs(4));
+    assert_eq!(world.handle.stats().outages, 1);
+    assert!(world.handle.stats().is_connected);
+    assert_eq!(world.redis.sessions.len(), 3, "no connection is left over");
+    world.publish_foreign(b"after");
+    assert_eq!(world.messages(client), ["before", "after"]);
+    // A replica is no master, whatever the Sentinels say.
+    world.redis.replies[1].1 = b"*2\r\n$5\r\nslave\r\n:0\r\n";
+    world.reset();
+    world.pass(Duration::from_secs(6));
+    assert!(!world.handle.stats().is_connected);
+    world.redis.replies[1].1 = b"-NOPERM no permissions\r\n";
+    world.pass(Duration::from_secs(4));
+    assert!(world.handle.stats().is_connected, "a user may lack the right to ask");
+}
+
+#[test]
 fn patterns_get_what_other_programs_publish() {
     let messages = Rc::<RefCell<Vec<String>>>::default();
     for resp3 in [false, true] {
