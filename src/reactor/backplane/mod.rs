@@ -42,6 +42,7 @@ use crate::protocol::OwnedMessage;
 /// hub.publish_local("news", "not for others");
 /// hub.stop();
 /// reactor.run()?;
+/// drop(reactor);
 /// assert_eq!(receiver.iter().collect::<Vec<_>>(), [("news".to_owned(), "hello".to_owned())]);
 /// # Ok::<(), ws_reactor::Error>(())
 /// ```

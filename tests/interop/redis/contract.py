@@ -9,12 +9,14 @@ status 0 if every case passed.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
 import random
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -130,14 +132,20 @@ class Process:
 def start(name, binary, first=random.randrange(100), started=[0]):
     """Runs a case in a new process. Returns its id and the `Process`."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="contract-"))
-    base = 20000 + (first + started[0]) % 120 * PORTS_OF_A_CASE
-    started[0] += 1
+    while True:
+        base = 20000 + (first + started[0]) % 120 * PORTS_OF_A_CASE
+        started[0] += 1
+        guard = socket.socket()  # keeps other runs from using the same ports
+        with contextlib.suppress(OSError):
+            guard.bind(("127.0.0.1", base))
+            break
     pid = os.fork()
     if pid:
+        guard.close()  # the child has it
         return pid, Process(name, pid, folder)
     os.setpgid(0, 0)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    servers.ports = iter(range(base, base + PORTS_OF_A_CASE))
+    servers.ports = iter(range(base + 1, base + PORTS_OF_A_CASE))
     result, text = "ok", ""
     try:
         with Run(binary, folder) as run:

@@ -89,6 +89,7 @@ def outage(run, how):
         local.wait_message(message)
         slowest = max(slowest, time.monotonic() - sent)
     for client in (a, local):
+        wait_until(lambda: messages[-1] in client.messages, 5, "the last message")
         same([m for m in client.messages if not m.startswith("probe")], messages, "a client of the process")
     run.note(f"memory grew by {grown / MIB:.1f} MiB, slowest message {slowest * 1000:.0f} ms")
     require(grown < 16 * MIB, f"memory grew by {grown / MIB:.1f} MiB")

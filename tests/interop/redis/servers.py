@@ -172,11 +172,11 @@ class Redis:
             if self._process.poll() is not None:
                 raise RuntimeError(f"redis-server ended: {(self.folder / 'log').read_text()[-500:]}")
             try:
-                return self.call("PING")
+                return b"process_id:%d\r\n" % self._process.pid in self.call("INFO", "server")
             except OSError:
                 return None
 
-        wait_until(answers, 10, "redis-server answers PING")
+        wait_until(answers, 10, "redis-server answers INFO")
         return time.monotonic()
 
     def kill(self):
