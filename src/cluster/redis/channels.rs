@@ -12,7 +12,10 @@ use std::{
     rc::Rc,
 };
 
-use super::{payload::Payload, resp::write_command};
+use super::{
+    payload::{Mark, Marks, Payload},
+    resp::write_command,
+};
 
 /// Bytes that a publication counts as while it waits, besides its payload.
 const OVERHEAD_BYTES: usize = 128;
@@ -37,8 +40,9 @@ pub(super) struct Channels {
     /// Commands of the connection that publishes, without a reply.
     publications: VecDeque<Publication>,
     next_number: u64,
+    marks: Marks,
     is_connected: bool,
-    /// Bytes of publications that wait, or have not come back.
+    /// Bytes of publications that wait, and of what is held for those that have not come back.
     pending_bytes: usize,
     bounds: Bounds,
     /// Publications for when there is a connection again, and their bytes.
@@ -82,7 +86,13 @@ enum Phase {
 #[derive(Debug)]
 struct Own {
     number: u64,
-    payload: Payload,
+    mark: Mark,
+}
+
+impl Own {
+    fn cost(&self) -> usize {
+        self.mark.held() + OVERHEAD_BYTES
+    }
 }
 
 /// A command of the connection that subscribes.
@@ -97,9 +107,17 @@ enum Request {
 /// A command of the connection that publishes.
 #[derive(Debug)]
 enum Publication {
-    /// A PUBLISH, with the topic and the number of its entry, if it comes back.
-    Publish(Option<(Rc<str>, u64)>),
+    /// A PUBLISH, and what comes back of it, if anything does.
+    Publish(Option<Returning>),
     Other,
+}
+
+/// A publication that Redis sends back, unless it refuses it.
+#[derive(Debug)]
+struct Returning {
+    topic: Rc<str>,
+    number: u64,
+    mark: Mark,
 }
 
 /// What became of a publication.
@@ -112,7 +130,7 @@ pub(super) enum Outcome {
 }
 
 /// What a reply says.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum News {
     Nothing,
     /// The messages of others on this topic arrive from now on.
@@ -122,6 +140,8 @@ pub(super) enum News {
     PatternRefused,
     /// Redis did not publish a message.
     NotPublished,
+    /// Redis did not publish a message, and one of others that is equal to it was taken for it: it is to be delivered.
+    NotPublishedButReceived(Rc<str>, Mark),
     /// It is no reply to what was asked.
     Unexpected,
 }
@@ -134,6 +154,7 @@ impl Channels {
             requests: VecDeque::new(),
             publications: VecDeque::new(),
             next_number: 0,
+            marks: Marks::default(),
             is_connected: false,
             pending_bytes: 0,
             bounds,
@@ -242,13 +263,14 @@ impl Channels {
     /// A message has arrived. Returns its topic, unless it is one of this process that has come back, or nobody wants
     /// it any more.
     pub(super) fn receive(&mut self, channel: &[u8], payload: &[u8], commands: &mut Commands) -> Option<Rc<str>> {
-        let (topic, channel) = self.by_name(channel)?;
+        let topic = self.by_name(channel)?;
         // It is the oldest, unless Redis has refused that: the reply comes by the other connection, and may be later.
-        let index = channel.own.iter().take(MOST_LOOKS).position(|own| own.payload.is_on_wire(payload));
+        let channel = self.channels.get_mut(&topic)?;
+        let index = self.marks.find(channel.own.iter().take(MOST_LOOKS).map(|own| &own.mark), payload);
         let Some(own) = index.and_then(|index| channel.own.remove(index)) else {
             return channel.is_wanted.then_some(topic);
         };
-        self.pending_bytes -= own.payload.len() + OVERHEAD_BYTES;
+        self.pending_bytes -= own.cost();
         self.advance(&topic, commands);
         None
     }
@@ -304,24 +326,29 @@ impl Channels {
     pub(super) fn on_reply(&mut self, is_error: bool, commands: &mut Commands) -> News {
         match self.publications.pop_front() {
             None => News::Unexpected,
-            Some(Publication::Publish(entry)) if is_error => {
-                if let Some((topic, number)) = entry {
-                    self.remove_own(&topic, number);
-                    self.advance(&topic, commands);
+            Some(Publication::Publish(Some(refused))) if is_error => {
+                let was_waited_for = self.forget(&refused);
+                self.advance(&refused.topic, commands);
+                match was_waited_for || !self.channels.get(&refused.topic).is_some_and(|channel| channel.is_wanted) {
+                    true => News::NotPublished,
+                    false => News::NotPublishedButReceived(refused.topic, refused.mark),
                 }
-                News::NotPublished
             }
+            Some(Publication::Publish(None)) if is_error => News::NotPublished,
             Some(_) => News::Nothing,
         }
     }
 
-    fn remove_own(&mut self, topic: &str, number: u64) {
-        let Some(channel) = self.channels.get_mut(topic) else { return };
-        if let Some(index) = channel.own.iter().position(|own| own.number == number)
-            && let Some(own) = channel.own.remove(index)
-        {
-            self.pending_bytes -= own.payload.len() + OVERHEAD_BYTES;
-        }
+    /// Waits no longer for a publication that Redis has refused, or for one that is equal to it: what came back of that
+    /// was taken for this one. Returns `false` if none is waited for.
+    fn forget(&mut self, refused: &Returning) -> bool {
+        let Some(channel) = self.channels.get_mut(&refused.topic) else { return true };
+        let own = &mut channel.own;
+        let index = own.iter().position(|own| own.number == refused.number);
+        let index = index.or_else(|| own.iter().position(|own| own.mark == refused.mark));
+        let Some(own) = index.and_then(|index| own.remove(index)) else { return false };
+        self.pending_bytes -= own.cost();
+        true
     }
 
     /// Notes the reply to SUBSCRIBE or UNSUBSCRIBE, and writes what has waited for it.
@@ -344,9 +371,11 @@ impl Channels {
         let mut entry = None;
         if let Some(channel) = self.channels.get_mut(topic).filter(|channel| channel.phase == Phase::Subscribed) {
             self.next_number += 1;
-            entry = Some((Rc::clone(topic), self.next_number));
-            self.pending_bytes += payload.len() + OVERHEAD_BYTES;
-            channel.own.push_back(Own { number: self.next_number, payload });
+            let (number, mark) = (self.next_number, self.marks.of(&payload));
+            let own = Own { number, mark: mark.clone() };
+            self.pending_bytes += own.cost();
+            channel.own.push_back(own);
+            entry = Some(Returning { topic: Rc::clone(topic), number, mark });
         }
         self.publications.push_back(Publication::Publish(entry));
     }
@@ -377,11 +406,10 @@ impl Channels {
         format!("{}{topic}", self.prefix)
     }
 
-    fn by_name(&mut self, channel: &[u8]) -> Option<(Rc<str>, &mut Channel)> {
+    /// The topic of a channel that is known.
+    fn by_name(&self, channel: &[u8]) -> Option<Rc<str>> {
         let topic = std::str::from_utf8(channel.strip_prefix(self.prefix.as_bytes())?).ok()?;
-        let (topic, _) = self.channels.get_key_value(topic)?;
-        let topic = Rc::clone(topic);
-        self.channels.get_mut(&topic).map(|channel| (topic, channel))
+        self.channels.get_key_value(topic).map(|(topic, _)| Rc::clone(topic))
     }
 }
 

@@ -231,6 +231,14 @@ impl Link {
                 self.counters.lost += 1;
                 self.complain(hub, &format!("does not publish: {reply}"));
             }
+            News::NotPublishedButReceived(topic, mark) => {
+                self.counters.lost += 1;
+                self.complain(hub, &format!("does not publish: {reply}"));
+                if let Some(message) = mark.message() {
+                    self.counters.received += 1;
+                    hub.deliver(&topic, message);
+                }
+            }
             News::Unexpected => {
                 return Err(Loss { reason: "Redis has answered what was not asked".to_owned(), is_timeout: false });
             }

@@ -78,7 +78,7 @@ use crate::{
 ///
 /// While Redis is away, this process goes on by itself. Its messages are lost for others and counted
 /// ([`RedisStats::lost`]), unless they are [kept](Self::keep_while_away). Each is delivered to others at most once. It
-/// connects again after 0.1 s to 3 s, and subscribes the channels that have subscribers then.
+/// connects again after 0.1 s to 4 s, and subscribes the channels that have subscribers then.
 /// [`on_gap`](Self::on_gap) says what may be missing. Loss and return are logged as `ws_reactor::redis`, without the
 /// password.
 ///
@@ -105,7 +105,7 @@ impl Redis {
                 is_resp3: false,
                 connect_timeout: Duration::from_secs(5),
                 ping_interval: Duration::from_secs(5),
-                bounds: Bounds { pending: 8 * 1024 * 1024, kept: 0 },
+                bounds: Bounds { pending: 12 * 1024 * 1024, kept: 0 },
                 on_gap: None,
                 patterns: Vec::new(),
             }),
@@ -157,8 +157,8 @@ impl Redis {
         self.set(|settings| settings.ping_interval = interval.max(Duration::from_millis(1)))
     }
 
-    /// Sets how many bytes of messages may wait for Redis, or may not have come back from it. Default 8 MiB. Others do
-    /// not get what is published beyond that. A single message may exceed it.
+    /// Sets how many bytes of messages may wait because Redis does not take them. Default 12 MiB. Others do not get
+    /// what is published beyond that. A single message may exceed it.
     #[must_use]
     pub fn pending_bytes(self, bytes: usize) -> Self {
         self.set(|settings| settings.bounds.pending = bytes)

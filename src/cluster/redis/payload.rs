@@ -1,5 +1,7 @@
 //! A message as the payload of a channel: text as it is, and binary behind an octet that is in no UTF-8.
 
+use std::hash::{BuildHasher, RandomState};
+
 use super::resp::write_command;
 use crate::{
     buffer::Bytes,
@@ -10,23 +12,86 @@ use crate::{
 const BINARY: u8 = 0xFF;
 
 /// The payload of a message that this process publishes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Payload {
     is_binary: bool,
     bytes: Bytes,
 }
 
+/// What a payload that comes back is recognized by: itself, or a hash of it if it is long, so that little memory is
+/// held for what Redis has not sent back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark {
+    is_binary: bool,
+    length: usize,
+    content: Content,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Content {
+    Short(Bytes),
+    Long([u64; 2]),
+}
+
+/// Longest payload that a mark holds itself.
+const MOST_SHORT_BYTES: usize = 256;
+
+/// The keys of the hashes: random, so that nobody can make two payloads with the same.
+#[derive(Debug, Default)]
+pub(super) struct Marks([RandomState; 2]);
+
+impl Marks {
+    pub(super) fn of(&self, payload: &Payload) -> Mark {
+        let (is_binary, length) = (payload.is_binary, payload.bytes.len());
+        let content = match length <= MOST_SHORT_BYTES {
+            true => Content::Short(payload.bytes.clone()),
+            false => Content::Long(self.hash(&payload.bytes)),
+        };
+        Mark { is_binary, length, content }
+    }
+
+    fn hash(&self, bytes: &[u8]) -> [u64; 2] {
+        self.0.each_ref().map(|keys| keys.hash_one(bytes))
+    }
+
+    /// Index of the first mark that is that of a payload which has arrived.
+    pub(super) fn find<'m>(&self, marks: impl Iterator<Item = &'m Mark>, payload: &[u8]) -> Option<usize> {
+        let (is_binary, bytes) = match payload.split_first() {
+            Some((&BINARY, rest)) => (true, rest),
+            _ => (false, payload),
+        };
+        let mut hash = None;
+        let is_own = |mark: &Mark| {
+            mark.is_binary == is_binary
+                && mark.length == bytes.len()
+                && match &mark.content {
+                    Content::Short(own) => **own == *bytes,
+                    Content::Long(own) => own == hash.get_or_insert_with(|| self.hash(bytes)),
+                }
+        };
+        marks.into_iter().position(is_own)
+    }
+}
+
+impl Mark {
+    /// The message, if it holds it.
+    pub(super) fn message(&self) -> Option<Message<'_>> {
+        match &self.content {
+            Content::Short(bytes) if self.is_binary => Some(Message::Binary(bytes)),
+            Content::Short(bytes) => utf8::check(bytes).ok().map(Message::Text),
+            Content::Long(_) => None,
+        }
+    }
+
+    /// Bytes that it holds.
+    pub(super) fn held(&self) -> usize {
+        if let Content::Short(bytes) = &self.content { bytes.len() } else { 0 }
+    }
+}
+
 impl Payload {
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
-    }
-
-    /// Returns `true` if a payload that has arrived is this one.
-    pub(super) fn is_on_wire(&self, payload: &[u8]) -> bool {
-        match self.is_binary {
-            true => payload.split_first().is_some_and(|(flag, rest)| *flag == BINARY && *rest == *self.bytes),
-            false => *payload == *self.bytes,
-        }
     }
 
     /// Appends the command that publishes it.

@@ -23,7 +23,7 @@ pub(super) type OnGap = Rc<dyn Fn(&mut Hub, &[Rc<str>], Instant)>;
 pub(super) type OnMessage = Rc<dyn Fn(&mut Hub, &str, Message<'_>)>;
 
 /// Bound of the wait before the first attempt, and of every wait.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(4));
 
 /// Time that Redis has to end its side of a connection that is closed.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);

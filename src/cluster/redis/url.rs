@@ -41,7 +41,7 @@ pub enum RedisUrlError {
     Master,
     /// The number of the database is no number.
     Database,
-    /// User or password are no UTF-8 when they are decoded.
+    /// User or password have an invalid percent escape, or are no UTF-8 when they are decoded.
     Credentials,
     /// The URL has an option that is not known.
     Option(String),
@@ -58,7 +58,7 @@ impl fmt::Display for RedisUrlError {
             RedisUrlError::Path => "the path of the socket is missing",
             RedisUrlError::Master => "the name of the master is missing",
             RedisUrlError::Database => "the database is no number",
-            RedisUrlError::Credentials => "user and password are no UTF-8",
+            RedisUrlError::Credentials => "user or password have an invalid escape, or are no UTF-8",
             RedisUrlError::Option(name) => return write!(formatter, "the option {name:?} is not known"),
             RedisUrlError::Tls => "rediss:// needs the feature `tls`",
         })
@@ -162,11 +162,20 @@ type Login<'u> = (Option<(Option<String>, String)>, &'u str);
 fn split_credentials(authority: &str) -> Result<Login<'_>, RedisUrlError> {
     let Some((login, server)) = authority.rsplit_once('@') else { return Ok((None, authority)) };
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
-    let text = |part: &str| String::from_utf8(decoded(part)).map_err(|_| RedisUrlError::Credentials);
+    let text = |part: &str| match has_only_escapes(part) {
+        true => String::from_utf8(decoded(part)).map_err(|_| RedisUrlError::Credentials),
+        false => Err(RedisUrlError::Credentials),
+    };
     let user = if user.is_empty() { None } else { Some(text(user)?) };
     let password = text(password)?;
     let is_empty = user.is_none() && password.is_empty();
     Ok(((!is_empty).then_some((user, password)), server))
+}
+
+/// Returns `true` if each percent sign begins an escape.
+fn has_only_escapes(text: &str) -> bool {
+    let is_escape = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|digit| digit.is_ascii_hexdigit());
+    text.split('%').skip(1).all(is_escape)
 }
 
 /// Splits `host:port`. An IPv6 address keeps its brackets.
@@ -177,7 +186,7 @@ fn split_port(server: &str, default: u16) -> Result<(&str, u16), RedisUrlError> 
         None => (server, None),
     };
     let is_valid = |octet: u8| octet.is_ascii_graphic() && !b"/?#@\\".contains(&octet);
-    let is_host = !host.contains(':') || host.starts_with('[');
+    let is_host = !host.contains([':', '[', ']']) || host.starts_with('[') && host.ends_with(']');
     if host.is_empty() || !host.bytes().all(is_valid) || !is_host || format!("{host}:1").parse::<Target>().is_err() {
         return Err(RedisUrlError::Host);
     }
@@ -259,6 +268,9 @@ mod tests {
             ("redis://h/x", RedisUrlError::Database),
             ("redis://h/-1", RedisUrlError::Database),
             ("redis://:%ff@h", RedisUrlError::Credentials),
+            ("redis://%zz:a@h", RedisUrlError::Credentials),
+            ("redis://a:%f@h", RedisUrlError::Credentials),
+            ("redis://[::1", RedisUrlError::Host),
             ("redis://h?timeout=3", RedisUrlError::Option("timeout".to_owned())),
             ("unix://", RedisUrlError::Path),
             ("unix://run/redis.sock", RedisUrlError::Path),

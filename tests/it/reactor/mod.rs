@@ -31,8 +31,8 @@ mod recording;
 mod relays;
 mod remote;
 mod remote_threads;
-#[cfg(all(unix, feature = "signals"))]
 mod shutdowns;
+#[cfg(all(unix, feature = "signals"))]
 mod signals;
 mod slow_turn;
 #[cfg(unix)]
