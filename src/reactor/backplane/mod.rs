@@ -73,7 +73,7 @@ pub struct PublishedMessage<'a> {
     pub topic: &'a str,
     /// The message. A clone of it shares the payload.
     pub message: &'a OwnedMessage,
-    /// The name, if it was published as an [`Event`] with one.
+    /// The name, if it was published as an [`Event`](crate::Event) with one.
     pub event: Option<&'a str>,
     /// The key, if only the latest message of the key counts ([`Hub::publish_latest`]).
     pub latest: Option<&'a str>,
