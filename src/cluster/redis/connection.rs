@@ -4,7 +4,7 @@ use std::{collections::VecDeque, mem, rc::Rc, time::Duration};
 
 use super::{
     channels::Channels,
-    link::{Loss, Role, SharedLink},
+    link::{Complaint, Loss, Role, SharedLink},
     payload,
     resp::{BadReply, Reply, Scanner, Version, write_command},
     sentinel::{self, SentinelEvents},
@@ -165,7 +165,11 @@ impl Connection {
                             }
                             None => {
                                 link.counters.unreadable += 1;
-                                link.complain(hub, "a message is neither text nor marked as binary");
+                                link.complain(
+                                    hub,
+                                    Complaint::Unreadable,
+                                    "a message is neither text nor marked as binary",
+                                );
                             }
                         }
                     }

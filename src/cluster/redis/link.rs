@@ -27,8 +27,17 @@ pub(super) enum Role {
 /// Time after which a pair of connections counts as stable: the next wait is the shortest again.
 const STABLE: Duration = Duration::from_secs(10);
 
-/// Shortest time between two log lines about refused commands.
+/// Shortest time between two log lines of a kind.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// What is logged seldom, because it may be frequent: topics, for example, may come from clients.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Complaint {
+    Refused,
+    NotPublished,
+    TakesTooLittle,
+    Unreadable,
+}
 
 /// The pair of connections, and what it is for.
 pub(super) struct Link {
@@ -52,7 +61,8 @@ pub(super) struct Link {
     unanswered: Vec<i64>,
     /// No further attempt is made.
     is_ending: bool,
-    complained_at: Option<Instant>,
+    /// When a kind of complaint was logged last.
+    complained_at: [Option<Instant>; 4],
     pub(super) counters: Counters,
 }
 
@@ -120,7 +130,7 @@ impl Link {
             outage: None,
             unanswered: Vec::new(),
             is_ending: false,
-            complained_at: None,
+            complained_at: [None; 4],
             counters: Counters::default(),
         }))
     }
@@ -184,7 +194,11 @@ impl Link {
             Outcome::Lost => {
                 self.counters.lost += 1;
                 if is_full {
-                    self.complain(hub, "takes too little: messages for other processes are lost");
+                    self.complain(
+                        hub,
+                        Complaint::TakesTooLittle,
+                        "takes too little: messages for other processes are lost",
+                    );
                 }
             }
         }
@@ -220,20 +234,16 @@ impl Link {
             News::Nothing => {}
             News::Live(topic) => hub.confirm_topic(&topic),
             News::Refused(topic) => {
-                let address = &self.address;
-                log::warn!(target: "ws_reactor::redis", "redis {address}: the topic {topic:?} is refused: {reply}");
+                self.complain(hub, Complaint::Refused, &format!("the topic {topic:?} is refused: {reply}"));
             }
-            News::PatternRefused => {
-                let address = &self.address;
-                log::warn!(target: "ws_reactor::redis", "redis {address}: a pattern is refused: {reply}");
-            }
+            News::PatternRefused => self.complain(hub, Complaint::Refused, &format!("a pattern is refused: {reply}")),
             News::NotPublished => {
                 self.counters.lost += 1;
-                self.complain(hub, &format!("does not publish: {reply}"));
+                self.complain(hub, Complaint::NotPublished, &format!("does not publish: {reply}"));
             }
             News::NotPublishedButReceived(topic, mark) => {
                 self.counters.lost += 1;
-                self.complain(hub, &format!("does not publish: {reply}"));
+                self.complain(hub, Complaint::NotPublished, &format!("does not publish: {reply}"));
                 if let Some(message) = mark.message() {
                     self.counters.received += 1;
                     hub.deliver(&topic, message);
@@ -247,10 +257,10 @@ impl Link {
     }
 
     /// Logs something that may be frequent.
-    pub(super) fn complain(&mut self, hub: &Hub, what: &str) {
-        let now = hub.now();
-        if self.complained_at.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAIN_EVERY) {
-            self.complained_at = Some(now);
+    pub(super) fn complain(&mut self, hub: &Hub, kind: Complaint, what: &str) {
+        let (now, last) = (hub.now(), &mut self.complained_at[kind as usize]);
+        if last.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAIN_EVERY) {
+            *last = Some(now);
             log::warn!(target: "ws_reactor::redis", "redis {}: {what}", self.address);
         }
     }

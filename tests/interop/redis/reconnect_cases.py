@@ -11,6 +11,9 @@ from servers import wait_joined, wait_linked
 from websocket import same
 
 
+LOSS = "redis.*(lost:|attempt|answer|closed|timed out)"
+
+
 class Stream:
     """A thread that sends numbered messages through a client until it is stopped."""
 
@@ -164,7 +167,7 @@ def around_a_stop(run, how):
     redis.stop()
     if noticed:
         for server in (first, second):
-            when = server.wait_line("redis", 40, stopped)
+            when = server.wait_line(LOSS, 40, stopped)
             run.note(f"noticed after {when - stopped:.1f} s")
         time.sleep(random.random())
     else:
@@ -203,7 +206,7 @@ def publications_that_reach_redis_after_the_process_has_connected_again_are_not_
     frozen = time.monotonic()
     thaw = proxy.freeze()
     a.send(*[f"n{number}" for number in range(500)])
-    when = first.wait_line("redis", 40, frozen)
+    when = first.wait_line(LOSS, 40, frozen)
     run.note(f"noticed after {when - frozen:.1f} s")
     wait_linked(a, b, 6)
     wait_linked(b, a, 6)
