@@ -2,39 +2,31 @@
 
 use std::{
     cell::Cell,
-    collections::HashMap,
     net::IpAddr,
     rc::Rc,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Instant,
 };
 
-use super::connection_counts::network;
+use super::connection_counts::{Networks, network};
 use crate::{
     net::PeerRules,
     peer_addr::PeerAddr,
     reactor::{Hub, connection::outbound::Outbound, id::ConnectionId},
 };
 
-/// Capacity for more networks than this is freed when no handshake is pending.
-const MANY_NETWORKS: usize = 1024;
-
 /// Unfinished handshakes of all reactors of a group.
 #[derive(Debug, Default)]
 pub(in crate::reactor) struct PendingCounts {
     all: AtomicUsize,
     /// Only for servers with a limit per network.
-    by_network: Mutex<HashMap<IpAddr, usize>>,
+    by_network: Networks,
 }
 
 impl PendingCounts {
-    fn by_network(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.by_network.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Counts a handshake, unless there are `most`. Returns whether there were not.
     fn enter(&self, most: Option<usize>) -> bool {
         // Relaxed: the count guards no memory.
@@ -47,26 +39,6 @@ impl PendingCounts {
 
     fn leave(&self) {
         self.all.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// As [`enter`](Self::enter), for one network.
-    fn enter_network(&self, network: IpAddr, most: usize) -> bool {
-        let mut by_network = self.by_network();
-        let here = by_network.get(&network).copied().unwrap_or_default();
-        if here < most {
-            by_network.insert(network, here + 1);
-        }
-        here < most
-    }
-
-    fn leave_network(&self, network: IpAddr) {
-        let mut by_network = self.by_network();
-        let here = by_network.remove(&network).unwrap_or_default();
-        if here > 1 {
-            by_network.insert(network, here - 1);
-        } else if by_network.is_empty() && by_network.capacity() > MANY_NETWORKS {
-            *by_network = HashMap::new();
-        }
     }
 }
 
@@ -109,7 +81,7 @@ impl Hub {
         let counts = &self.pending.counts;
         let network = most_of_each.and_then(|most| Some((network(peer.ip()?), most)));
         let is_admitted = counts.enter(most) && {
-            let has_room = network.is_none_or(|(network, most)| counts.enter_network(network, most));
+            let has_room = network.is_none_or(|(network, most)| counts.by_network.enter(network, most));
             if !has_room {
                 counts.leave();
             }
@@ -177,7 +149,7 @@ impl Drop for PendingHandshake {
         self.here.set(self.here.get() - 1);
         self.counts.leave();
         if let Some(network) = self.network {
-            self.counts.leave_network(network);
+            self.counts.by_network.leave(network);
         }
     }
 }
@@ -206,7 +178,7 @@ mod tests {
         drop((second, third, again));
         let stats = hub.stats();
         assert_eq!((stats.pending_handshakes, stats.turned_away), (0, 2));
-        assert!(hub.pending.counts.by_network().is_empty(), "no network has an entry");
+        assert!(hub.pending.counts.by_network.counts().is_empty(), "no network has an entry");
     }
 
     #[test]
@@ -216,6 +188,6 @@ mod tests {
         let flood =
             (0..5000_u32).map(|bits| hub.begin_handshake(peer(std::net::Ipv4Addr::from(bits).into()), None, Some(1)));
         drop(flood.collect::<Vec<_>>());
-        assert_eq!(hub.pending.counts.by_network().capacity(), 0);
+        assert_eq!(hub.pending.counts.by_network.counts().capacity(), 0);
     }
 }

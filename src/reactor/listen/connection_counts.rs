@@ -6,17 +6,20 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Number of connections of each network, on all reactors of a group.
+/// Room for more networks than this is freed when none is counted.
+const MANY_NETWORKS: usize = 1024;
+
+/// Number of connections, or of handshakes, of each network, on all reactors of a group.
 #[derive(Debug, Default)]
 pub(in crate::reactor) struct Networks(Mutex<HashMap<IpAddr, usize>>);
 
 impl Networks {
-    fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    pub(super) fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a connection, unless `most` of its network are there.
-    fn enter(&self, network: IpAddr, most: usize) -> bool {
+    /// Counts one more of a network, unless there are `most`. Returns whether there were not.
+    pub(super) fn enter(&self, network: IpAddr, most: usize) -> bool {
         let mut counts = self.counts();
         let here = counts.get(&network).copied().unwrap_or_default();
         if here < most {
@@ -25,15 +28,12 @@ impl Networks {
         here < most
     }
 
-    fn leave(&self, network: IpAddr) {
+    pub(super) fn leave(&self, network: IpAddr) {
         let mut counts = self.counts();
-        if let Some(here) = counts.get_mut(&network) {
-            *here -= 1;
-            if *here == 0 {
-                counts.remove(&network);
-            }
-        }
-        if counts.is_empty() {
+        let here = counts.remove(&network).unwrap_or_default();
+        if here > 1 {
+            counts.insert(network, here - 1);
+        } else if counts.is_empty() && counts.capacity() > MANY_NETWORKS {
             *counts = HashMap::new();
         }
     }

@@ -1,20 +1,17 @@
 //! Raw streams on which nothing moves.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::time::Duration;
 
-use ws_reactor::{
-    CloseReason, ClosedBy, ConnectionId, Error, Reactor, ReactorConfig, Stream, StreamConfig, StreamHandler,
-    TimeoutKind,
-    net::sim::{PeerId, Sim},
-};
+use ws_reactor::{CloseReason, ClosedBy, Error, Stream, StreamConfig, StreamHandler, TimeoutKind};
 
+use super::pair::{Ids, Pair};
 use crate::support::played::{Log, drain};
 
 const TIMEOUT: Duration = Duration::from_secs(8);
 
 struct Noting {
     log: Log,
-    ids: Rc<RefCell<Vec<ConnectionId>>>,
+    ids: Ids,
 }
 
 impl StreamHandler for Noting {
@@ -33,30 +30,13 @@ impl StreamHandler for Noting {
     }
 }
 
-struct Setup {
-    reactor: Reactor<Sim>,
-    peers: [PeerId; 2],
-    ids: [ConnectionId; 2],
-    log: Log,
+fn pair(config: StreamConfig) -> Pair {
+    Pair::new(config, |log, ids| Noting { log, ids })
 }
 
-impl Setup {
-    fn new(config: StreamConfig) -> Self {
-        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
-        let (log, ids) = (Log::default(), Rc::<RefCell<Vec<ConnectionId>>>::default());
-        let (of_handlers, noted) = (Rc::clone(&log), Rc::clone(&ids));
-        let factory = move |_| Noting { log: Rc::clone(&of_handlers), ids: Rc::clone(&noted) };
-        let addr = reactor.listen_stream_with("10.0.0.1:80", config, factory).unwrap().addr;
-        let peers = [(); 2].map(|()| reactor.kernel_mut().connect(addr).unwrap());
-        reactor.settle().unwrap();
-        let ids = [ids.borrow()[0], ids.borrow()[1]];
-        Setup { reactor, peers, ids, log }
-    }
-
-    fn pass(&mut self, seconds: u64) {
-        for _ in 0..seconds {
-            self.reactor.advance(Duration::from_secs(1)).unwrap();
-        }
+fn pass(pair: &mut Pair, seconds: u64) {
+    for _ in 0..seconds {
+        pair.reactor.advance(Duration::from_secs(1)).unwrap();
     }
 }
 
@@ -66,35 +46,35 @@ fn with_timeout() -> StreamConfig {
 
 #[test]
 fn stream_ends_after_its_idle_timeout_and_a_byte_either_way_restarts_it() {
-    let mut setup = Setup::new(with_timeout());
-    setup.pass(6);
-    setup.reactor.kernel_mut().send(setup.peers[0], b"in");
-    setup.reactor.settle().unwrap();
-    setup.reactor.hub().write(setup.ids[1], b"out");
-    setup.pass(7);
-    assert!(drain(&setup.log).is_empty());
-    setup.reactor.kernel_mut().send(setup.peers[0], b"in");
-    setup.pass(4);
-    assert_eq!(drain(&setup.log), ["idle", "close"], "the other stream, between 8 and 9 s after its output");
-    setup.pass(6);
-    assert_eq!(drain(&setup.log), ["idle", "close"]);
-    assert_eq!((setup.reactor.hub().stats().connections, setup.reactor.hub().stats().timed_out), (0, 2));
+    let mut pair = pair(with_timeout());
+    pass(&mut pair, 6);
+    pair.reactor.kernel_mut().send(pair.peers[0], b"in");
+    pair.reactor.settle().unwrap();
+    pair.reactor.hub().write(pair.ids[1], b"out");
+    pass(&mut pair, 7);
+    assert!(drain(&pair.log).is_empty());
+    pair.reactor.kernel_mut().send(pair.peers[0], b"in");
+    pass(&mut pair, 4);
+    assert_eq!(drain(&pair.log), ["idle", "close"], "the other stream, between 8 and 9 s after its output");
+    pass(&mut pair, 6);
+    assert_eq!(drain(&pair.log), ["idle", "close"]);
+    assert_eq!((pair.reactor.hub().stats().connections, pair.reactor.hub().stats().timed_out), (0, 2));
 }
 
 #[test]
 fn relayed_and_half_open_streams_have_the_idle_timeout_and_streams_without_one_have_none() {
-    let mut setup = Setup::new(with_timeout().allow_half_open(true));
-    let [one, other] = setup.ids;
-    assert!(setup.reactor.hub().relay(one, other));
-    setup.pass(5);
-    setup.reactor.kernel_mut().send(setup.peers[0], b"relayed");
-    setup.reactor.kernel_mut().finish(setup.peers[0]);
-    setup.pass(7);
-    assert!(drain(&setup.log).is_empty());
-    setup.pass(3);
-    assert_eq!(drain(&setup.log), ["idle", "close", "idle", "close"]);
+    let mut pair = pair(with_timeout().allow_half_open(true));
+    let [one, other] = pair.ids;
+    assert!(pair.reactor.hub().relay(one, other));
+    pass(&mut pair, 5);
+    pair.reactor.kernel_mut().send(pair.peers[0], b"relayed");
+    pair.reactor.kernel_mut().finish(pair.peers[0]);
+    pass(&mut pair, 7);
+    assert!(drain(&pair.log).is_empty());
+    pass(&mut pair, 3);
+    assert_eq!(drain(&pair.log), ["idle", "close", "idle", "close"]);
 
-    let mut setup = Setup::new(StreamConfig::new());
-    setup.pass(100);
-    assert!(drain(&setup.log).is_empty());
+    let mut pair = self::pair(StreamConfig::new());
+    pass(&mut pair, 100);
+    assert!(drain(&pair.log).is_empty());
 }

@@ -21,6 +21,7 @@ mod latest;
 mod listeners;
 mod output;
 mod output_limits;
+mod pair;
 mod panics;
 mod pongs;
 #[cfg(all(unix, feature = "signals"))]

@@ -9,16 +9,16 @@ use std::{
 
 use ws_reactor::{
     Callbacks, CloseReason, ConnectionId, OutputLimits, Reactor, ReactorConfig, RelayEnded, Server, Stream,
-    StreamConfig, StreamHandler,
-    net::sim::{PeerId, Sim},
+    StreamConfig, StreamHandler, net::sim::Sim,
 };
 
+use super::pair::{Ids, Pair};
 use crate::support::played::{Log, drain};
 
 /// Notes its callbacks, and its id.
 struct Noting {
     log: Log,
-    ids: Rc<RefCell<Vec<ConnectionId>>>,
+    ids: Ids,
 }
 
 impl StreamHandler for Noting {
@@ -40,54 +40,20 @@ impl StreamHandler for Noting {
     }
 }
 
-struct Pair {
-    reactor: Reactor<Sim>,
-    peers: [PeerId; 2],
-    ids: [ConnectionId; 2],
-    log: Log,
+fn pair(config: StreamConfig) -> Pair {
+    Pair::new(config, |log, ids| Noting { log, ids })
 }
 
-impl Pair {
-    fn new(config: StreamConfig) -> Self {
-        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::default());
-        let (log, ids) = (Log::default(), Rc::<RefCell<Vec<ConnectionId>>>::default());
-        let (of_handlers, noted) = (Rc::clone(&log), Rc::clone(&ids));
-        let factory = move |_| Noting { log: Rc::clone(&of_handlers), ids: Rc::clone(&noted) };
-        let addr = reactor.listen_stream_with("10.0.0.1:80", config, factory).unwrap().addr;
-        let peers = [(); 2].map(|()| {
-            let peer = reactor.kernel_mut().connect(addr).unwrap();
-            reactor.settle().unwrap();
-            peer
-        });
-        let ids = [ids.borrow()[0], ids.borrow()[1]];
-        Pair { reactor, peers, ids, log }
-    }
-
-    fn relayed(config: StreamConfig) -> Self {
-        let mut pair = Pair::new(config);
-        let [one, other] = pair.ids;
-        assert!(pair.reactor.hub().relay(one, other));
-        pair
-    }
-
-    fn send(&mut self, from: usize, bytes: &[u8]) {
-        self.reactor.kernel_mut().send(self.peers[from], bytes);
-        self.reactor.settle().unwrap();
-    }
-
-    fn received(&mut self, by: usize) -> Vec<u8> {
-        self.reactor.kernel_mut().received(self.peers[by])
-    }
-
-    fn finish(&mut self, peer: usize) {
-        self.reactor.kernel_mut().finish(self.peers[peer]);
-        self.reactor.settle().unwrap();
-    }
+fn relayed(config: StreamConfig) -> Pair {
+    let mut pair = pair(config);
+    let [one, other] = pair.ids;
+    assert!(pair.reactor.hub().relay(one, other));
+    pair
 }
 
 #[test]
 fn relay_moves_bytes_both_ways_below_the_handlers() {
-    let mut pair = Pair::relayed(StreamConfig::new());
+    let mut pair = relayed(StreamConfig::new());
     let [one, other] = pair.ids;
     pair.send(0, b"to the other");
     pair.send(1, b"and back");
@@ -108,7 +74,7 @@ fn relay_moves_bytes_both_ways_below_the_handlers() {
 
 #[test]
 fn reader_that_is_slow_holds_the_other_back_and_nothing_is_lost() {
-    let mut pair = Pair::relayed(StreamConfig::new());
+    let mut pair = relayed(StreamConfig::new());
     let [one, other] = pair.ids;
     let bytes: Vec<u8> = (0..5_000_000_u32).map(|index| (index % 251) as u8).collect();
     pair.reactor.kernel_mut().hold(pair.peers[1], 1000);
@@ -128,7 +94,7 @@ fn reader_that_is_slow_holds_the_other_back_and_nothing_is_lost() {
 
 #[test]
 fn end_of_one_stream_closes_the_other_once_its_output_is_written() {
-    let mut pair = Pair::relayed(StreamConfig::new());
+    let mut pair = relayed(StreamConfig::new());
     pair.reactor.kernel_mut().hold(pair.peers[1], 10);
     pair.send(0, &[b'x'; 50_000]);
     pair.finish(0);
@@ -144,7 +110,7 @@ fn end_of_one_stream_closes_the_other_once_its_output_is_written() {
 
 #[test]
 fn input_behind_the_end_of_the_other_stream_ends_the_relay() {
-    let mut pair = Pair::relayed(StreamConfig::new());
+    let mut pair = relayed(StreamConfig::new());
     // The first stream has still to write when its peer ends its side.
     pair.reactor.kernel_mut().hold(pair.peers[0], 10);
     pair.send(1, &[b'x'; 50_000]);
@@ -160,7 +126,7 @@ fn input_behind_the_end_of_the_other_stream_ends_the_relay() {
 
 #[test]
 fn half_open_streams_relay_each_end_by_itself() {
-    let mut pair = Pair::relayed(StreamConfig::new().allow_half_open(true));
+    let mut pair = relayed(StreamConfig::new().allow_half_open(true));
     pair.send(0, b"request");
     pair.finish(0);
     assert_eq!(pair.received(1), b"request");
@@ -176,7 +142,7 @@ fn half_open_streams_relay_each_end_by_itself() {
 
 #[test]
 fn relay_of_a_number_of_bytes_ends_behind_them() {
-    let mut pair = Pair::new(StreamConfig::new());
+    let mut pair = pair(StreamConfig::new());
     let [one, other] = pair.ids;
     assert!(pair.reactor.hub().relay_to(one, other, Some(10)));
     pair.send(0, b"012345");
@@ -195,7 +161,7 @@ fn relay_of_a_number_of_bytes_ends_behind_them() {
 #[test]
 fn handler_learns_that_the_stream_it_is_relayed_to_has_ended() {
     for is_held in [false, true] {
-        let mut pair = Pair::new(StreamConfig::new());
+        let mut pair = pair(StreamConfig::new());
         let [one, other] = pair.ids;
         assert!(pair.reactor.hub().relay_to(one, other, None));
         if is_held {
@@ -252,7 +218,7 @@ fn handler_relays_from_its_callback_with_the_bytes_that_it_hands_back() {
 
 #[test]
 fn websocket_is_not_relayed() {
-    let mut pair = Pair::new(StreamConfig::new());
+    let mut pair = pair(StreamConfig::new());
     let [raw, _] = pair.ids;
     let id = Rc::new(Cell::new(None));
     let opened = Rc::clone(&id);
@@ -274,13 +240,13 @@ fn websocket_is_not_relayed() {
 
 #[test]
 fn stream_that_fails_ends_the_other_at_once_for_the_same_reason() {
-    let mut pair = Pair::relayed(StreamConfig::new());
+    let mut pair = relayed(StreamConfig::new());
     pair.reactor.kernel_mut().reset(pair.peers[0]);
     pair.reactor.settle().unwrap();
     let entries = drain(&pair.log);
     assert_eq!(entries, ["close Network(ConnectionReset) 0"; 2]);
     assert!(pair.reactor.kernel_mut().is_closed(pair.peers[1]));
-    let mut pair = Pair::relayed(StreamConfig::new());
+    let mut pair = relayed(StreamConfig::new());
     pair.reactor.hub().stop();
     pair.reactor.settle().unwrap();
     assert_eq!(drain(&pair.log), ["close Shutdown 0"; 2]);
@@ -288,7 +254,7 @@ fn stream_that_fails_ends_the_other_at_once_for_the_same_reason() {
 
 #[test]
 fn many_relays_one_after_the_other_leave_nothing_behind() {
-    let mut pair = Pair::new(StreamConfig::new());
+    let mut pair = pair(StreamConfig::new());
     let [one, other] = pair.ids;
     // A handler in a handler would overflow the stack.
     for _ in 0..20_000 {
@@ -303,7 +269,7 @@ fn many_relays_one_after_the_other_leave_nothing_behind() {
 
 #[test]
 fn relay_of_no_bytes_ends_at_once() {
-    let mut pair = Pair::new(StreamConfig::new());
+    let mut pair = pair(StreamConfig::new());
     let [one, other] = pair.ids;
     assert!(pair.reactor.hub().relay_to(one, other, Some(0)));
     pair.reactor.settle().unwrap();
@@ -315,7 +281,7 @@ fn relay_of_no_bytes_ends_at_once() {
 #[test]
 fn limits_below_one_read_hold_the_sources_back_and_close_nobody() {
     let output = OutputLimits::new().limit_bytes(32 * 1024).pause_reading_bytes(usize::MAX);
-    let mut pair = Pair::relayed(StreamConfig::new().output(output));
+    let mut pair = relayed(StreamConfig::new().output(output));
     let mut received = 0;
     pair.send(0, &vec![b'x'; 1_000_000]);
     for _ in 0..200 {
@@ -327,7 +293,7 @@ fn limits_below_one_read_hold_the_sources_back_and_close_nobody() {
 
 #[test]
 fn pause_of_the_application_and_that_of_the_relay_are_two_things() {
-    let mut pair = Pair::relayed(StreamConfig::new());
+    let mut pair = relayed(StreamConfig::new());
     let [one, _] = pair.ids;
     pair.reactor.kernel_mut().hold(pair.peers[1], 1000);
     pair.send(0, &[b'x'; 500_000]);
@@ -352,7 +318,7 @@ fn pause_of_the_application_and_that_of_the_relay_are_two_things() {
 
 #[test]
 fn slow_direction_does_not_hold_back_the_other() {
-    let mut pair = Pair::relayed(StreamConfig::new());
+    let mut pair = relayed(StreamConfig::new());
     pair.reactor.kernel_mut().hold(pair.peers[1], 1000);
     pair.send(0, &[b'x'; 500_000]);
     // The output of this stream waits, and its input is relayed all the same.
@@ -362,7 +328,7 @@ fn slow_direction_does_not_hold_back_the_other() {
 
 #[test]
 fn direction_that_is_left_of_a_pair_is_a_relay_of_its_own() {
-    let mut pair = Pair::relayed(StreamConfig::new());
+    let mut pair = relayed(StreamConfig::new());
     let [one, _] = pair.ids;
     assert_eq!(pair.reactor.hub().stop_relay(one), Some(0));
     pair.finish(0);
