@@ -172,7 +172,7 @@ impl ReactorGroup {
     }
 }
 
-/// What the threads of a group share.
+/// The state that the threads of a group share.
 struct Run<S> {
     config: ReactorConfig,
     cores: Vec<usize>,

@@ -217,7 +217,7 @@ impl Bind {
         &self.address
     }
 
-    /// What the reactors of a group have in common that listen at the same place.
+    /// The name by which the reactors of a group find the listener of each other.
     pub(crate) fn shared_name(&self) -> String {
         match &self.adopted {
             Some(socket) => format!("the socket {:p}", Arc::as_ptr(socket)),

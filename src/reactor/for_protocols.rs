@@ -1,4 +1,4 @@
-//! What the floors that build on streams need of the [`Hub`].
+//! Methods of the [`Hub`] for the protocols on streams: opening handshakes, WebSockets, event streams.
 
 use std::time::Instant;
 

@@ -120,7 +120,7 @@ struct Returning {
     mark: Mark,
 }
 
-/// What became of a publication.
+/// The outcome of a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// The command is written, or waits for its channel or for a connection.
@@ -129,7 +129,7 @@ pub(super) enum Outcome {
     Lost,
 }
 
-/// What a reply says.
+/// The meaning of a reply.
 #[derive(Debug)]
 pub(super) enum News {
     Nothing,

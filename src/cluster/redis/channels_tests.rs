@@ -37,7 +37,7 @@ enum Role {
     Publisher,
 }
 
-/// What Redis sends.
+/// A reply or a message of Redis.
 #[derive(Debug, Clone)]
 enum Sent {
     Subscribed(String),

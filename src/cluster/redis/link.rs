@@ -17,7 +17,7 @@ use crate::reactor::{ConnectionId, Hub};
 /// The link, which the backplane, both connections and timers share.
 pub(super) type SharedLink = Rc<RefCell<Link>>;
 
-/// What a connection is for.
+/// The task of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Subscriber,
@@ -30,7 +30,7 @@ const STABLE: Duration = Duration::from_secs(10);
 /// Shortest time between two log lines of a kind.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
-/// What is logged seldom, because it may be frequent: topics, for example, may come from clients.
+/// A kind of log line that has a lowest interval: clients may cause it, for example by their topics.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Complaint {
     Refused,

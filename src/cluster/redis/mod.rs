@@ -165,7 +165,7 @@ impl Redis {
     }
 
     /// Sets how many bytes of messages are kept while Redis is away, and published when it is back. Default 0: none.
-    /// What is older than an outage is of no use to many applications, and more so than a gap.
+    /// Many applications prefer a gap to messages that are late.
     #[must_use]
     pub fn keep_while_away(self, bytes: usize) -> Self {
         self.set(|settings| settings.bounds.kept = bytes)

@@ -18,8 +18,8 @@ pub(super) struct Payload {
     bytes: Bytes,
 }
 
-/// What a payload that comes back is recognized by: itself, or a hash of it if it is long, so that little memory is
-/// held for what Redis has not sent back.
+/// The mark by which a payload is recognized when Redis sends it back: itself, or a hash of it if it is long. A hash
+/// holds little memory while Redis is slow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mark {
     is_binary: bool,

@@ -20,7 +20,7 @@ const MOST_ITEMS: usize = 64 * 1024;
 /// Most arrays in each other. A reply of `SENTINEL` has 2, one of `CLUSTER SHARDS` 5.
 const MOST_LEVELS: usize = 8;
 
-/// What Redis has sent is no reply, or larger than any that is expected.
+/// Bytes of Redis are no reply, or a larger one than any that is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BadReply(&'static str);
 
@@ -43,7 +43,7 @@ pub(super) struct Scanner {
     open: Vec<usize>,
 }
 
-/// What a line announces.
+/// The content that a line announces.
 enum Item {
     /// Nothing: it is whole.
     Whole,
@@ -153,7 +153,7 @@ pub(super) enum Reply<'b> {
     Integer(i64),
     Null,
     List(Vec<Reply<'b>>),
-    /// What was not asked for: a message, in version 3.
+    /// An unrequested reply: a message, in version 3.
     Push(Vec<Reply<'b>>),
     /// Of a type that no command of ours answers with.
     Other,

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Time after which another Sentinel is watched when one is lost.
 const WATCH_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// What becomes of the answers.
+/// The functions that handle the answers.
 #[derive(Clone, Copy)]
 pub(super) struct SentinelEvents {
     /// The address of the master is known.

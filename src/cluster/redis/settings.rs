@@ -1,4 +1,4 @@
-//! What a user has set.
+//! The settings of a Redis.
 
 use std::{
     rc::Rc,
@@ -28,7 +28,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 /// Time that Redis has to end its side of a connection that is closed.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a user has set.
+/// The settings of a Redis.
 pub(super) struct Settings {
     pub(super) url: RedisUrl,
     pub(super) prefix: String,

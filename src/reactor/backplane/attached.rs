@@ -28,7 +28,7 @@ struct TopicState {
     waiters: Vec<Waiter>,
 }
 
-/// What a backplane has to do.
+/// A task of a backplane.
 #[derive(Debug)]
 pub(super) enum Task {
     Start,

@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::reactor) struct Excess {
     limit: usize,
-    /// What all reactors of the group hold.
+    /// The excess output of all reactors of the group.
     group: Option<GroupExcess>,
     /// Bytes that single connections hold above their marks, as charged.
     own: usize,

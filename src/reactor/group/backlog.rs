@@ -1,4 +1,4 @@
-//! What waits between two reactors.
+//! The backlog of publications between two reactors.
 
 use std::sync::atomic::Ordering;
 #[cfg(not(all(loom, test)))]

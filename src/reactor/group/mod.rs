@@ -57,7 +57,7 @@ const SEQUENCER: usize = 0;
 #[derive(Debug)]
 struct Member {
     commands: Arc<CommandQueue<QueuedCommand>>,
-    /// What each of the reactors has published and this one has not delivered.
+    /// The publications of each reactor that this one has not delivered.
     backlogs: Box<[Backlog]>,
 }
 
@@ -97,7 +97,7 @@ pub(crate) struct Membership {
     has_output: bool,
 }
 
-/// What one other reactor is to get.
+/// The next batch for one other reactor.
 #[derive(Debug, Default)]
 struct Outbox {
     items: Vec<Handed>,
@@ -261,7 +261,7 @@ impl Membership {
     }
 }
 
-/// What another reactor has handed on in one turn.
+/// The items that another reactor has handed on in one turn.
 #[derive(Debug)]
 pub(super) struct Batch {
     /// Index of that reactor.

@@ -1,4 +1,4 @@
-//! What a reactor is made with, besides its configuration and its system.
+//! The place of a reactor in its process: ids, command queue, group and shared counts.
 
 use std::{sync::Arc, time::Instant};
 

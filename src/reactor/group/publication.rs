@@ -57,7 +57,7 @@ pub(in crate::reactor) enum HistoryChange {
     Missed(Vec<(Box<str>, u64)>),
 }
 
-/// What one reactor hands on to another.
+/// An item of a batch that one reactor hands on to another.
 #[derive(Debug)]
 pub(in crate::reactor) enum Handed {
     Publication(Arc<Publication>),

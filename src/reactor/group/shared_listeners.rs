@@ -23,7 +23,7 @@ struct Addresses {
 #[derive(Debug)]
 struct SharedAddress {
     number: u64,
-    /// What the reactors have asked for.
+    /// The address as the reactors have given it.
     asked: String,
     /// The listener that was opened first.
     bind: Bind,

@@ -134,7 +134,7 @@ impl Topics {
         self.edges.as_ref().is_some_and(|edges| !edges.is_empty())
     }
 
-    /// What has been reported since the last call.
+    /// The edges since the last call.
     pub(crate) fn take_edges(&mut self) -> Vec<TopicEdge> {
         self.edges.as_mut().map(mem::take).unwrap_or_default()
     }

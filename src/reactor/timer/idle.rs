@@ -7,7 +7,7 @@ use std::{
 
 use crate::reactor::{id::ConnectionId, timer::later};
 
-/// What a look at a stream has found.
+/// A raw stream with an idle time-out, as of the last look at it.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::reactor) struct Idle {
     pub(in crate::reactor) id: ConnectionId,
