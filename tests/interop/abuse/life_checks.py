@@ -262,7 +262,7 @@ def memory_given_back(server):
     allocator, limit = server.allocator
     left = (server.memory() - server.initial_memory) / MIB
     # By its own rules glibc keeps memory that the program has freed.
-    freed = freed_bytes(server.pid) / MIB if allocator == "glibc" else 0
+    freed = freed_bytes(server.pid) / MIB if allocator.startswith("glibc") else 0
     of_these = f", of which {freed:.1f} are freed memory that the allocator keeps" if freed else ""
     server.figures[f"memory five seconds after the last check, with {allocator}"] = f"{left:+.1f} MiB{of_these}"
     if left - freed > limit:
