@@ -12,7 +12,7 @@ use std::{
 use slab::Slab;
 
 use super::{
-    backplane::Attached,
+    backplane::{Attached, Rules},
     callback_scope::CallbackScope,
     config::{PanicPolicy, ReactorConfig},
     connection::{
@@ -115,6 +115,8 @@ pub struct Hub {
     /// Publications go further than this reactor: it is in a group, or has a backplane.
     pub(super) is_joined: bool,
     pub(super) backplane: Option<Box<Attached>>,
+    /// Those of the backplane of this process, which the first reactor of a group has.
+    pub(super) backplane_rules: Rules,
     /// Functions that are called when a topic is live.
     pub(super) live_waits: Slab<Tick>,
     /// Receivers of answers of the group.
@@ -159,6 +161,7 @@ impl Hub {
             is_joined: place.membership.is_some(),
             membership: place.membership,
             backplane: None,
+            backplane_rules: Rules::default(),
             live_waits: Slab::new(),
             asks: Asks::default(),
             pending: Pending::new(place.counts.pending),

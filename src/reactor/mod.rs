@@ -60,7 +60,7 @@ use std::{
 };
 
 pub use self::{
-    backplane::{Backplane, PublishedMessage},
+    backplane::{Backplane, HeldMessage, PublishedMessage},
     config::{OutputLimits, Overflow, PanicPolicy, ReactorConfig, StreamConfig},
     connection::{file_transfer::FileSent, outbound::counts::ConnectionStats, relaying::RelayEnded},
     dial::reconnect::{Attempt, Reconnect, Retry},

@@ -23,11 +23,14 @@ const OVERHEAD_BYTES: usize = 128;
 /// Publications that a payload is compared with.
 const MOST_LOOKS: usize = 64;
 
-/// Commands for the two connections.
+/// Commands for the connections, and what is known of publications.
 #[derive(Debug, Default)]
 pub(super) struct Commands {
     pub(super) subscriber: Vec<u8>,
     pub(super) publisher: Vec<u8>,
+    pub(super) reader: Vec<u8>,
+    /// Numbers of publications that have come back, or of which nothing will come back.
+    pub(super) settled: Vec<u64>,
 }
 
 /// The channels, by topic.
@@ -39,14 +42,13 @@ pub(super) struct Channels {
     requests: VecDeque<Request>,
     /// Commands of the connection that publishes, without a reply.
     publications: VecDeque<Publication>,
-    next_number: u64,
     marks: Marks,
     is_connected: bool,
     /// Bytes of publications that wait, and of what is held for those that have not come back.
     pending_bytes: usize,
     bounds: Bounds,
     /// Publications for when there is a connection again, and their bytes.
-    kept: VecDeque<(Rc<str>, Payload)>,
+    kept: VecDeque<Kept>,
     kept_bytes: usize,
     /// Patterns of channels to subscribe besides.
     patterns: Vec<String>,
@@ -59,6 +61,33 @@ pub(super) struct Bounds {
     pub(super) pending: usize,
     /// Those that are kept while Redis is away.
     pub(super) kept: usize,
+    /// The process holds its publications until they come back: all of their bytes count so long.
+    pub(super) holds_own: bool,
+}
+
+/// A publication of the time without a connection.
+#[derive(Debug)]
+enum Kept {
+    Message {
+        topic: Rc<str>,
+        payload: Payload,
+        number: u64,
+    },
+    /// A whole command.
+    Entry {
+        command: Vec<u8>,
+        number: u64,
+    },
+}
+
+impl Kept {
+    fn cost(&self) -> usize {
+        let bytes = match self {
+            Kept::Message { payload, .. } => payload.len(),
+            Kept::Entry { command, .. } => command.len(),
+        };
+        bytes + OVERHEAD_BYTES
+    }
 }
 
 #[derive(Debug, Default)]
@@ -68,8 +97,8 @@ struct Channel {
     phase: Phase,
     /// Publications that have not come back.
     own: VecDeque<Own>,
-    /// Publications that wait for a reply to SUBSCRIBE or UNSUBSCRIBE.
-    waiting: VecDeque<Payload>,
+    /// Publications that wait for a reply to SUBSCRIBE or UNSUBSCRIBE, with their numbers.
+    waiting: VecDeque<(Payload, u64)>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -87,12 +116,8 @@ enum Phase {
 struct Own {
     number: u64,
     mark: Mark,
-}
-
-impl Own {
-    fn cost(&self) -> usize {
-        self.mark.held() + OVERHEAD_BYTES
-    }
+    /// Bytes that it counts as.
+    cost: usize,
 }
 
 /// A command of the connection that subscribes.
@@ -109,6 +134,8 @@ enum Request {
 enum Publication {
     /// A PUBLISH, and what comes back of it, if anything does.
     Publish(Option<Returning>),
+    /// An XADD of the publication with this number.
+    Append(u64),
     Other,
 }
 
@@ -153,7 +180,6 @@ impl Channels {
             channels: HashMap::new(),
             requests: VecDeque::new(),
             publications: VecDeque::new(),
-            next_number: 0,
             marks: Marks::default(),
             is_connected: false,
             pending_bytes: 0,
@@ -184,33 +210,46 @@ impl Channels {
         }
     }
 
-    /// Publishes a message.
-    pub(super) fn publish(&mut self, topic: &str, payload: Payload, commands: &mut Commands) -> Outcome {
+    /// Publishes a message. Its number is larger than all earlier ones.
+    pub(super) fn publish(&mut self, topic: &str, payload: Payload, number: u64, commands: &mut Commands) -> Outcome {
         if !self.is_connected {
-            return self.keep(topic.into(), payload);
+            commands.settled.push(number);
+            return self.keep(Kept::Message { topic: topic.into(), payload, number });
         }
         let cost = payload.len() + OVERHEAD_BYTES;
         if self.pending_bytes > 0 && self.pending_bytes + cost > self.bounds.pending {
+            commands.settled.push(number);
             return Outcome::Lost;
         }
         match self.channels.get_mut(topic) {
             Some(channel) if channel.must_wait() => {
                 self.pending_bytes += cost;
-                channel.waiting.push_back(payload);
+                channel.waiting.push_back((payload, number));
             }
-            _ => self.write(&Rc::from(topic), payload, commands),
+            _ => self.write(&Rc::from(topic), payload, number, commands),
         }
         Outcome::Queued
     }
 
+    /// Has a command executed that appends a publication to the stream of histories.
+    pub(super) fn append(&mut self, command: Vec<u8>, number: u64, commands: &mut Commands) -> Outcome {
+        if !self.is_connected {
+            commands.settled.push(number);
+            return self.keep(Kept::Entry { command, number });
+        }
+        commands.publisher.extend_from_slice(&command);
+        self.publications.push_back(Publication::Append(number));
+        Outcome::Queued
+    }
+
     /// Keeps a publication for when there is a connection again.
-    fn keep(&mut self, topic: Rc<str>, payload: Payload) -> Outcome {
-        let cost = payload.len() + OVERHEAD_BYTES;
+    fn keep(&mut self, publication: Kept) -> Outcome {
+        let cost = publication.cost();
         if self.kept_bytes + cost > self.bounds.kept {
             return Outcome::Lost;
         }
         self.kept_bytes += cost;
-        self.kept.push_back((topic, payload));
+        self.kept.push_back(publication);
         Outcome::Queued
     }
 
@@ -225,7 +264,11 @@ impl Channels {
         topics.iter().for_each(|topic| self.advance(topic, commands));
         self.kept_bytes = 0;
         let kept = mem::take(&mut self.kept).into_iter();
-        kept.map(|(topic, payload)| usize::from(self.publish(&topic, payload, commands) == Outcome::Lost)).sum()
+        let outcomes = kept.map(|kept| match kept {
+            Kept::Message { topic, payload, number } => self.publish(&topic, payload, number, commands),
+            Kept::Entry { command, number } => self.append(command, number, commands),
+        });
+        outcomes.filter(|outcome| *outcome == Outcome::Lost).count()
     }
 
     /// A connection is lost. Returns the number of publications that others may not get: a command that is written is
@@ -235,15 +278,16 @@ impl Channels {
         self.pending_bytes = 0;
         self.requests.clear();
         let without_reply = mem::take(&mut self.publications);
-        let mut lost = without_reply.iter().filter(|command| matches!(command, Publication::Publish(_))).count();
+        let mut lost = without_reply.iter().filter(|command| !matches!(command, Publication::Other)).count();
         let mut waiting = Vec::new();
         self.channels.retain(|topic, channel| {
-            waiting.extend(mem::take(&mut channel.waiting).into_iter().map(|payload| (Rc::clone(topic), payload)));
+            let own = mem::take(&mut channel.waiting).into_iter();
+            waiting.extend(own.map(|(payload, number)| Kept::Message { topic: Rc::clone(topic), payload, number }));
             *channel = Channel { is_wanted: channel.is_wanted, ..Channel::default() };
             channel.is_wanted
         });
-        for (topic, payload) in waiting {
-            lost += usize::from(self.keep(topic, payload) == Outcome::Lost);
+        for publication in waiting {
+            lost += usize::from(self.keep(publication) == Outcome::Lost);
         }
         lost
     }
@@ -270,7 +314,8 @@ impl Channels {
         let Some(own) = index.and_then(|index| channel.own.remove(index)) else {
             return channel.is_wanted.then_some(topic);
         };
-        self.pending_bytes -= own.cost();
+        self.pending_bytes -= own.cost;
+        commands.settled.push(own.number);
         self.advance(&topic, commands);
         None
     }
@@ -326,7 +371,12 @@ impl Channels {
     pub(super) fn on_reply(&mut self, is_error: bool, commands: &mut Commands) -> News {
         match self.publications.pop_front() {
             None => News::Unexpected,
+            Some(Publication::Append(number)) if is_error => {
+                commands.settled.push(number);
+                News::NotPublished
+            }
             Some(Publication::Publish(Some(refused))) if is_error => {
+                commands.settled.push(refused.number);
                 let was_waited_for = self.forget(&refused);
                 self.advance(&refused.topic, commands);
                 match was_waited_for || !self.channels.get(&refused.topic).is_some_and(|channel| channel.is_wanted) {
@@ -347,7 +397,7 @@ impl Channels {
         let index = own.iter().position(|own| own.number == refused.number);
         let index = index.or_else(|| own.iter().position(|own| own.mark == refused.mark));
         let Some(own) = index.and_then(|index| own.remove(index)) else { return false };
-        self.pending_bytes -= own.cost();
+        self.pending_bytes -= own.cost;
         true
     }
 
@@ -357,25 +407,28 @@ impl Channels {
         channel.phase = phase;
         // A channel that is wanted again subscribes first.
         if !(phase == Phase::Unsubscribed && channel.is_wanted) {
-            for payload in mem::take(&mut channel.waiting) {
+            for (payload, number) in mem::take(&mut channel.waiting) {
                 self.pending_bytes -= payload.len() + OVERHEAD_BYTES;
-                self.write(topic, payload, commands);
+                self.write(topic, payload, number, commands);
             }
         }
         self.advance(topic, commands);
     }
 
     /// Writes a PUBLISH.
-    fn write(&mut self, topic: &Rc<str>, payload: Payload, commands: &mut Commands) {
+    fn write(&mut self, topic: &Rc<str>, payload: Payload, number: u64, commands: &mut Commands) {
         payload.write_publish(&self.name(topic), &mut commands.publisher);
         let mut entry = None;
-        if let Some(channel) = self.channels.get_mut(topic).filter(|channel| channel.phase == Phase::Subscribed) {
-            self.next_number += 1;
-            let (number, mark) = (self.next_number, self.marks.of(&payload));
-            let own = Own { number, mark: mark.clone() };
-            self.pending_bytes += own.cost();
-            channel.own.push_back(own);
-            entry = Some(Returning { topic: Rc::clone(topic), number, mark });
+        match self.channels.get_mut(topic).filter(|channel| channel.phase == Phase::Subscribed) {
+            Some(channel) => {
+                let mark = self.marks.of(&payload);
+                let held = if self.bounds.holds_own { payload.len() } else { mark.held() };
+                let own = Own { number, mark: mark.clone(), cost: held + OVERHEAD_BYTES };
+                self.pending_bytes += own.cost;
+                channel.own.push_back(own);
+                entry = Some(Returning { topic: Rc::clone(topic), number, mark });
+            }
+            None => commands.settled.push(number),
         }
         self.publications.push_back(Publication::Publish(entry));
     }

@@ -13,6 +13,7 @@ use crate::{
 const TOPICS: [&str; 2] = ["one", "two"];
 const PROCESSES: usize = 2;
 const PREFIX: &str = "p:";
+const NONE: Bounds = Bounds { pending: 0, kept: 0, holds_own: false };
 /// Payloads of publications that may be delivered to subscribers of the same process.
 const EITHER: &str = "before subscribers of ";
 
@@ -60,6 +61,8 @@ struct Process {
     delivered: Vec<(usize, String)>,
     /// Messages of others that have arrived while their topic was wanted.
     expected: Vec<(usize, String)>,
+    /// Publications of which it is not known whether they come back.
+    unsettled: BTreeSet<u64>,
 }
 
 struct World {
@@ -78,7 +81,7 @@ struct World {
 impl World {
     fn new(payloads: usize, refuses_every: usize) -> Self {
         let process = |_| Process {
-            channels: Channels::new(PREFIX.into(), Bounds { pending: 1 << 20, kept: 0 }, Vec::new()),
+            channels: Channels::new(PREFIX.into(), Bounds { pending: 1 << 20, ..NONE }, Vec::new()),
             commands: Commands::default(),
             is_connected: false,
             wanted: BTreeSet::new(),
@@ -86,6 +89,7 @@ impl World {
             subscribed: BTreeSet::new(),
             delivered: Vec::new(),
             expected: Vec::new(),
+            unsettled: BTreeSet::new(),
         };
         World {
             processes: (0..PROCESSES).map(process).collect(),
@@ -125,7 +129,9 @@ impl World {
                 let payload = self.payload(&if is_wanted { process.to_string() } else { format!("{EITHER}{process}") });
                 let process = &mut self.processes[process];
                 let payload = Payload::from(&OwnedMessage::from(payload));
-                process.channels.publish(TOPICS[topic], payload, &mut process.commands);
+                let number = self.published as u64;
+                process.unsettled.insert(number);
+                process.channels.publish(TOPICS[topic], payload, number, &mut process.commands);
             }
             Step::PublishForeign(topic) => {
                 let payload = self.payload("foreign");
@@ -140,7 +146,10 @@ impl World {
                 process.subscribed.clear();
                 match process.is_connected {
                     true => _ = process.channels.connect(&mut process.commands),
-                    false => _ = process.channels.disconnect(),
+                    false => {
+                        process.channels.disconnect();
+                        process.unsettled.clear();
+                    }
                 }
             }
         }
@@ -235,6 +244,9 @@ impl World {
 impl Process {
     /// Passes the commands to the connections.
     fn send(&mut self) {
+        for number in self.commands.settled.drain(..) {
+            self.unsettled.remove(&number);
+        }
         let buffers =
             [(Role::Subscriber, &mut self.commands.subscriber), (Role::Publisher, &mut self.commands.publisher)];
         for (role, buffer) in buffers {
@@ -297,6 +309,7 @@ proptest! {
             let wanted: BTreeSet<String> = process.wanted.iter().map(|topic| format!("{PREFIX}{}", TOPICS[*topic])).collect();
             prop_assert_eq!(&process.subscribed, &wanted);
             prop_assert_eq!(process.channels.pending_bytes, 0);
+            prop_assert!(process.unsettled.is_empty());
             prop_assert_eq!(process.channels.channels.len(), wanted.len());
             prop_assert!(process.channels.requests.is_empty() && process.channels.publications.is_empty());
         }
@@ -357,15 +370,15 @@ fn publication_waits_for_its_channel_and_the_end_of_a_channel_for_its_publicatio
 #[test]
 fn what_waits_is_bounded_and_what_is_lost_is_counted() {
     let (mut channels, mut commands) =
-        (Channels::new("".into(), Bounds { pending: 1000, kept: 0 }, Vec::new()), Commands::default());
+        (Channels::new("".into(), Bounds { pending: 1000, ..NONE }, Vec::new()), Commands::default());
     let payload = || Payload::from(&OwnedMessage::from("x".repeat(300)));
-    assert_eq!(channels.publish("t", payload(), &mut commands), Outcome::Lost, "not connected");
+    assert_eq!(channels.publish("t", payload(), 0, &mut commands), Outcome::Lost, "not connected");
     channels.connect(&mut commands);
     channels.subscribe("t", &mut commands);
-    let outcomes = [(); 3].map(|()| channels.publish("t", payload(), &mut commands));
+    let outcomes = [(); 3].map(|()| channels.publish("t", payload(), 0, &mut commands));
     assert_eq!(outcomes, [Outcome::Queued, Outcome::Queued, Outcome::Lost]);
     assert!(matches!(channels.on_subscribed(b"t", &mut commands), News::Live(topic) if &*topic == "t"));
-    assert_eq!(channels.publish("t", payload(), &mut commands), Outcome::Queued, "what is written holds little");
+    assert_eq!(channels.publish("t", payload(), 0, &mut commands), Outcome::Queued, "what is written holds little");
     assert_eq!(channels.disconnect(), 3);
     assert_eq!(channels.wanted().count(), 1);
 }
@@ -373,11 +386,11 @@ fn what_waits_is_bounded_and_what_is_lost_is_counted() {
 #[test]
 fn channel_that_is_refused_publishes_without_waiting() {
     let (mut channels, mut commands) =
-        (Channels::new("".into(), Bounds { pending: 1000, kept: 0 }, Vec::new()), Commands::default());
+        (Channels::new("".into(), Bounds { pending: 1000, ..NONE }, Vec::new()), Commands::default());
     channels.connect(&mut commands);
     channels.subscribe("t", &mut commands);
     let payload = || Payload::from(&OwnedMessage::from("x"));
-    channels.publish("t", payload(), &mut commands);
+    channels.publish("t", payload(), 0, &mut commands);
     assert!(commands.publisher.is_empty());
     assert!(matches!(channels.on_refused(&mut commands), News::Refused(topic) if &*topic == "t"));
     assert_eq!(commands.publisher, b"*3\r\n$7\r\nPUBLISH\r\n$1\r\nt\r\n$1\r\nx\r\n");
@@ -389,10 +402,10 @@ fn channel_that_is_refused_publishes_without_waiting() {
 
 #[test]
 fn publications_are_kept_while_redis_is_away_up_to_a_bound_and_none_is_written_twice() {
-    let bounds = Bounds { pending: 10_000, kept: 1000 };
+    let bounds = Bounds { pending: 10_000, kept: 1000, ..NONE };
     let (mut channels, mut commands) = (Channels::new("".into(), bounds, Vec::new()), Commands::default());
     let payload = |text: &str| Payload::from(&OwnedMessage::from(format!("{text:>300}")));
-    let outcomes = ["a", "b", "c"].map(|text| channels.publish("t", payload(text), &mut commands));
+    let outcomes = ["a", "b", "c"].map(|text| channels.publish("t", payload(text), 0, &mut commands));
     assert_eq!(outcomes, [Outcome::Queued, Outcome::Queued, Outcome::Lost]);
     assert_eq!(channels.connect(&mut commands), 0);
     let written = |commands: &mut Commands| {
@@ -402,9 +415,9 @@ fn publications_are_kept_while_redis_is_away_up_to_a_bound_and_none_is_written_t
     assert_eq!(written(&mut commands), "ab");
     // One waits for its channel, and is kept when the connection is lost. The others may have been executed.
     channels.subscribe("t", &mut commands);
-    channels.publish("t", payload("d"), &mut commands);
+    channels.publish("t", payload("d"), 0, &mut commands);
     assert_eq!((channels.disconnect(), written(&mut commands)), (2, String::new()));
-    channels.publish("t", payload("e"), &mut commands);
+    channels.publish("t", payload("e"), 0, &mut commands);
     assert_eq!(channels.connect(&mut commands), 0);
     assert!(matches!(channels.on_subscribed(b"t", &mut commands), News::Live(topic) if &*topic == "t"));
     assert_eq!(written(&mut commands), "de");

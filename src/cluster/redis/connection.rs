@@ -106,6 +106,7 @@ impl Connection {
             match self.steps.pop_front() {
                 Some(step) => self.take_step(stream, step, &reply)?,
                 None if self.role == Role::Subscriber => self.on_subscriber_reply(stream, &reply)?,
+                None if self.role == Role::Reader => self.on_reader_reply(stream, &reply)?,
                 None => {
                     let (is_error, text) = error_of(&reply);
                     let mut link = self.link.borrow_mut();
@@ -193,6 +194,14 @@ impl Connection {
         }
     }
 
+    fn on_reader_reply(&mut self, stream: &mut Stream<'_>, reply: &Reply<'_>) -> Result<(), Loss> {
+        let (is_error, text) = error_of(reply);
+        if is_error && !["NOPERM", "WRONGTYPE", "ERR"].iter().any(|kind| text.starts_with(kind)) {
+            return Err(Loss { reason: text, is_timeout: false });
+        }
+        self.link.borrow_mut().read_log(stream.hub(), reply, &text)
+    }
+
     fn on_pattern_message(&self, hub: &mut Hub, pattern: &[u8], channel: &[u8], payload: &[u8]) {
         let calls: Vec<OnMessage> = {
             let link = self.link.borrow();
@@ -220,6 +229,7 @@ impl Connection {
         let left = stream.hub().connection_count();
         match self.role {
             _ if !self.is_ready => stream.terminate(),
+            Role::Reader if left <= 3 => stream.terminate(),
             Role::Subscriber if left <= 2 => stream.terminate(),
             Role::Publisher if left <= 1 => stream.close(),
             _ => _ = stream.set_timer(LAST_LOOK_EVERY),
@@ -244,10 +254,11 @@ fn connect_pair(shared: &SharedLink, hub: &mut Hub, attempt: u64) {
         let connection = Connection::new(Rc::clone(shared), role, attempt, &link.settings);
         hub.connect_stream_with(link.address(), link.settings.stream_config(), connection).ok()
     };
-    match [Role::Subscriber, Role::Publisher].map(&mut dial) {
-        [Some(subscriber), Some(publisher)] => link.set_pair([subscriber, publisher]),
+    let ids: Vec<_> = link.roles().map(&mut dial).collect();
+    match ids.iter().copied().collect() {
+        Some(ids) => link.set_pair(ids),
         // The loop is ending.
-        ids => {
+        None => {
             ids.into_iter().flatten().for_each(|id| _ = hub.terminate(id));
             link.end();
         }

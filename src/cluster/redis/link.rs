@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     mem,
     rc::Rc,
     time::{Duration, Instant},
@@ -9,10 +10,11 @@ use std::{
 
 use super::{
     channels::{Channels, Commands, News, Outcome},
-    payload::Payload,
+    log::{Entry, Log, Read},
+    resp::Reply,
     settings::Settings,
 };
-use crate::reactor::{ConnectionId, Hub};
+use crate::reactor::{ConnectionId, HeldMessage, Hub, PublishedMessage};
 
 /// The link, which the backplane, both connections and timers share.
 pub(super) type SharedLink = Rc<RefCell<Link>>;
@@ -22,6 +24,8 @@ pub(super) type SharedLink = Rc<RefCell<Link>>;
 pub(super) enum Role {
     Subscriber,
     Publisher,
+    /// Reads the stream of histories, if there is one.
+    Reader,
 }
 
 /// Time after which a pair of connections counts as stable: the next wait is the shortest again.
@@ -43,14 +47,19 @@ pub(super) enum Complaint {
 pub(super) struct Link {
     pub(super) settings: Settings,
     pub(super) channels: Channels,
+    log: Option<Log>,
     commands: Commands,
+    /// Number of the last publication.
+    last_number: u64,
+    /// Publications that subscribers in this process have not got, by number.
+    held: BTreeMap<u64, HeldMessage>,
     /// Where Redis is. With Sentinels, where the last one has said that it is.
     address: String,
     /// The connection to a Sentinel.
     pub(super) sentinel: Option<ConnectionId>,
     /// `None` between two attempts, and while Sentinels are asked.
-    pair: Option<Pair>,
-    /// An attempt is in progress, or has led to a pair.
+    pair: Option<Connections>,
+    /// An attempt is in progress, or has led to connections.
     is_active: bool,
     /// Number of the attempt. Connections of an earlier one are not listened to.
     attempt: u64,
@@ -66,13 +75,13 @@ pub(super) struct Link {
     pub(super) counters: Counters,
 }
 
-/// The connections of one attempt, that which subscribes first.
-struct Pair {
-    ids: [ConnectionId; 2],
+/// The connections of one attempt, in the order of their roles.
+struct Connections {
+    ids: Vec<ConnectionId>,
     /// The ids that Redis has given them.
-    client_ids: [Option<i64>; 2],
-    ready: [bool; 2],
-    /// Since both are ready.
+    client_ids: [Option<i64>; 3],
+    ready: [bool; 3],
+    /// Since all are ready.
     since: Option<Instant>,
 }
 
@@ -119,7 +128,10 @@ impl Link {
         let channels = settings.channels();
         Rc::new(RefCell::new(Link {
             channels,
+            log: settings.log(),
             commands: Commands::default(),
+            last_number: 0,
+            held: BTreeMap::new(),
             address: settings.url.address.clone(),
             settings,
             sentinel: None,
@@ -139,6 +151,7 @@ impl Link {
     pub(super) fn change(&mut self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.settings);
         self.channels = self.settings.channels();
+        self.log = self.settings.log();
     }
 
     /// Returns `true` if a connection belongs to the current attempt.
@@ -182,12 +195,44 @@ impl Link {
         self.flush(hub);
     }
 
-    pub(super) fn publish(&mut self, hub: &mut Hub, topic: &str, payload: Payload) {
+    pub(super) fn keep_history(&mut self, hub: &mut Hub, topic: &str) {
+        let past = self.log.as_mut().and_then(|log| log.keep(topic));
+        if let Some((events, missing_to)) = past {
+            restore(hub, topic, &events, missing_to);
+        }
+    }
+
+    pub(super) fn forget_history(&mut self, topic: &str) {
+        if let Some(log) = &mut self.log {
+            log.forget(topic);
+        }
+    }
+
+    pub(super) fn publish(&mut self, hub: &mut Hub, published: &PublishedMessage<'_>) {
+        self.last_number += 1;
+        let (topic, number) = (published.topic, self.last_number);
+        let log = self.log.as_ref().filter(|log| log.is_kept(topic));
+        if self.settings.bounds.holds_own || log.is_some() {
+            self.held.insert(number, published.hold());
+        }
         let publisher = self.pair.as_ref().map(|pair| pair.ids[Role::Publisher as usize]);
         let is_full = publisher.is_some_and(|id| hub.buffered(id) > self.settings.bounds.pending);
-        let outcome = match is_full {
-            true => Outcome::Lost,
-            false => self.channels.publish(topic, payload, &mut self.commands),
+        let outcome = match log {
+            _ if is_full => {
+                self.commands.settled.push(number);
+                Outcome::Lost
+            }
+            Some(log) if log.is_readable() => {
+                let command = log.append(topic, published.event, published.message.as_message(), number);
+                self.channels.append(command, number, &mut self.commands)
+            }
+            _ => {
+                let outcome = self.channels.publish(topic, published.message.into(), number, &mut self.commands);
+                if !self.settings.bounds.holds_own {
+                    self.commands.settled.push(number);
+                }
+                outcome
+            }
         };
         match outcome {
             Outcome::Queued => self.counters.published += 1,
@@ -210,6 +255,11 @@ impl Link {
         match role {
             Role::Subscriber => self.channels.ping_subscriber(&mut self.commands),
             Role::Publisher => self.channels.execute(&[b"PING"], &mut self.commands),
+            Role::Reader => {
+                if let Some(log) = &mut self.log {
+                    log.ping(&mut self.commands.reader);
+                }
+            }
         }
         self.flush(hub);
     }
@@ -250,10 +300,61 @@ impl Link {
                 }
             }
             News::Unexpected => {
-                return Err(Loss { reason: "Redis has answered what was not asked".to_owned(), is_timeout: false });
+                return Err(Loss::unexpected());
             }
         }
         Ok(())
+    }
+
+    /// Handles a reply of the connection that reads the stream of histories.
+    pub(super) fn read_log(&mut self, hub: &mut Hub, reply: &Reply<'_>, text: &str) -> Result<(), Loss> {
+        let Some(log) = &mut self.log else { return Ok(()) };
+        match log.on_reply(reply, &mut self.commands.reader) {
+            Read::Nothing => {}
+            Read::Entries { loaded, entries } => {
+                if let Some(to) = loaded {
+                    for topic in log.kept() {
+                        if let Some((events, missing_to)) = log.past_of(&topic, to) {
+                            restore(hub, &topic, &events, missing_to);
+                        }
+                    }
+                }
+                entries.into_iter().for_each(|entry| self.deliver_entry(hub, &entry));
+            }
+            Read::Missed(to) => log.kept().iter().for_each(|topic| restore(hub, topic, &[], to)),
+            Read::Refused => {
+                self.complain(hub, Complaint::Refused, &format!("the stream of histories cannot be read: {text}"));
+                self.deliver_all_held(hub);
+            }
+            Read::Unexpected => return Err(Loss::unexpected()),
+        }
+        self.flush(hub);
+        Ok(())
+    }
+
+    /// Delivers an entry of the stream of histories.
+    fn deliver_entry(&mut self, hub: &mut Hub, entry: &Entry) {
+        let held = entry.own.and_then(|number| self.held.remove(&number));
+        match (held, entry.event()) {
+            (Some(held), event) => _ = hub.deliver_held(held, event.map(|_| entry.id)),
+            // Subscribers have it.
+            (None, _) if entry.own.is_some() => restore(hub, &entry.topic, std::slice::from_ref(entry), 0),
+            (None, Some(event)) => {
+                self.counters.received += 1;
+                hub.deliver_event_with_id(&entry.topic, event, entry.id);
+            }
+            (None, None) => {
+                self.counters.received += 1;
+                hub.deliver(&entry.topic, &entry.message);
+            }
+        }
+    }
+
+    /// Delivers what is held, in the order of publishing: nothing comes back of it.
+    fn deliver_all_held(&mut self, hub: &mut Hub) {
+        for held in mem::take(&mut self.held).into_values() {
+            hub.deliver_held(held, None);
+        }
     }
 
     /// Logs something that may be frequent.
@@ -265,20 +366,38 @@ impl Link {
         }
     }
 
-    /// Writes the commands.
+    /// Writes the commands, and delivers what is held of publications of which nothing comes back, or that are back.
     fn flush(&mut self, hub: &mut Hub) {
-        let Commands { subscriber, publisher } = &mut self.commands;
-        let ids = self.pair.as_ref().map(|pair| pair.ids);
-        for (role, commands) in [(Role::Subscriber, subscriber), (Role::Publisher, publisher)] {
-            if let Some(ids) = ids.filter(|_| !commands.is_empty()) {
-                hub.write(ids[role as usize], commands);
+        let Commands { subscriber, publisher, reader, settled } = &mut self.commands;
+        let ids = self.pair.as_ref().map_or(&[][..], |pair| &pair.ids);
+        let all = [(Role::Subscriber, subscriber), (Role::Publisher, publisher), (Role::Reader, reader)];
+        for (role, commands) in all {
+            if let Some(id) = ids.get(role as usize).filter(|_| !commands.is_empty()) {
+                hub.write(*id, commands);
             }
             commands.clear();
             if commands.capacity() > LARGE_BUFFER {
                 commands.shrink_to(LARGE_BUFFER);
             }
         }
+        for number in settled.drain(..) {
+            if let Some(held) = self.held.remove(&number) {
+                hub.deliver_held(held, None);
+            }
+        }
     }
+}
+
+impl Loss {
+    fn unexpected() -> Self {
+        Loss { reason: "Redis has answered what was not asked".to_owned(), is_timeout: false }
+    }
+}
+
+/// Adds entries to the history of a topic.
+fn restore(hub: &mut Hub, topic: &str, entries: &[Entry], missing_to: u64) {
+    let events = entries.iter().filter_map(|entry| Some((entry.id, entry.event()?)));
+    hub.restore_history(topic, events, missing_to);
 }
 
 /// Room for commands that is kept.
@@ -293,15 +412,23 @@ impl Link {
     }
 
     /// Notes the connections of the attempt.
-    pub(super) fn set_pair(&mut self, ids: [ConnectionId; 2]) {
-        self.pair = Some(Pair { ids, client_ids: [None; 2], ready: [false; 2], since: None });
+    pub(super) fn set_pair(&mut self, ids: Vec<ConnectionId>) {
+        let mut ready = [true; 3];
+        ready[..ids.len()].fill(false);
+        self.pair = Some(Connections { ids, client_ids: [None; 3], ready, since: None });
+    }
+
+    /// The tasks that need a connection each.
+    pub(super) fn roles(&self) -> impl Iterator<Item = Role> + use<> {
+        let reader = self.log.as_ref().map(|_| Role::Reader);
+        [Role::Subscriber, Role::Publisher].into_iter().chain(reader)
     }
 
     /// Notes that a connection has logged in.
     pub(super) fn on_ready(&mut self, hub: &mut Hub, role: Role) {
         let Some(pair) = &mut self.pair else { return };
         pair.ready[role as usize] = true;
-        if pair.ready != [true; 2] {
+        if pair.ready != [true; 3] {
             return;
         }
         let now = hub.now();
@@ -317,6 +444,9 @@ impl Link {
                 now.saturating_duration_since(outage.since).as_secs_f64(),
                 outage.attempts + 1,
             ),
+        }
+        if let Some(log) = &mut self.log {
+            log.connect(&mut self.commands.reader);
         }
         self.counters.lost += self.channels.connect(&mut self.commands) as u64;
         for id in mem::take(&mut self.unanswered) {
@@ -344,11 +474,15 @@ impl Link {
             hub.terminate(sentinel);
         }
         if let Some(pair) = &pair {
-            pair.ids.into_iter().for_each(|id| _ = hub.terminate(id));
+            pair.ids.iter().for_each(|id| _ = hub.terminate(*id));
             if is_timeout {
                 self.unanswered.extend(pair.client_ids.into_iter().flatten());
             }
             self.counters.lost += self.channels.disconnect() as u64;
+            if let Some(log) = &mut self.log {
+                log.disconnect();
+            }
+            self.deliver_all_held(hub);
         }
         match pair.and_then(|pair| pair.since) {
             Some(since) => self.begin_outage(hub, since, reason),

@@ -3,6 +3,7 @@
 mod channels;
 mod connection;
 mod link;
+mod log;
 mod payload;
 mod resp;
 mod sentinel;
@@ -29,7 +30,7 @@ use crate::net::tls::{self, TlsConnector};
 use crate::reactor::Target;
 use crate::{
     protocol::Message,
-    reactor::{Backplane, Hub, PublishedMessage},
+    reactor::{Backplane, HistoryLimits, Hub, PublishedMessage},
 };
 
 /// Redis, or Valkey, as a [`Backplane`]: publications of this process reach the subscribers of all processes that use
@@ -67,11 +68,11 @@ use crate::{
 ///
 /// Subscribers in this process get a message at once, and do not get it again from Redis. Publications of one process
 /// arrive in their order. Those of several processes may arrive in a different order in each of them, because each
-/// process delivers its own first.
+/// process delivers its own first, unless all have [`one_order`](Self::one_order).
 ///
 /// # Connections
 ///
-/// One subscribes, and one publishes. A channel is subscribed at the first subscriber of its topic in this process
+/// One subscribes, and one publishes. With a [`history_stream`](Self::history_stream) a third one reads that. A channel is subscribed at the first subscriber of its topic in this process
 /// and unsubscribed at the last. In a [group](crate::ReactorGroup) the first reactor has both connections.
 ///
 /// # Outages
@@ -105,7 +106,8 @@ impl Redis {
                 is_resp3: false,
                 connect_timeout: Duration::from_secs(5),
                 ping_interval: Duration::from_secs(5),
-                bounds: Bounds { pending: 12 * 1024 * 1024, kept: 0 },
+                bounds: Bounds { pending: 12 * 1024 * 1024, kept: 0, holds_own: false },
+                history: None,
                 on_gap: None,
                 patterns: Vec::new(),
             }),
@@ -171,6 +173,40 @@ impl Redis {
         self.set(|settings| settings.bounds.kept = bytes)
     }
 
+    /// Sets whether subscribers in this process get its messages when they come back from Redis, and not at once: all
+    /// processes with this setting then have the messages of a topic in one order. Default `false`.
+    ///
+    /// It costs a round trip to Redis. A message that Redis does not take, and any while it is away, is delivered at
+    /// once. [`Published`](crate::Published) counts no subscriber.
+    #[must_use]
+    pub fn one_order(self, has_one_order: bool) -> Self {
+        self.set(|settings| settings.bounds.holds_own = has_one_order)
+    }
+
+    /// Keeps the [histories](Hub::keep_history) of topics in a stream of Redis (5 or later) with this key, so that all
+    /// processes have them: `Last-Event-ID` works after a connection to another process, and after a restart. Default:
+    /// each process has its own histories.
+    ///
+    /// The stream has about `max_events` events, those of all topics together, and each process with the same key
+    /// keeps that many in memory, 32 MiB at most. What is published on a topic with a history is not sent to its
+    /// channel: processes without this setting do not get it. Subscribers get it with its id, in one order, when it
+    /// comes back from Redis ([as for `one_order`](Self::one_order)). After an outage they get what others have
+    /// published meanwhile.
+    ///
+    /// An entry has the fields `topic`, `data` (or `binary`), `event` if it has a name, and `origin`. Other programs
+    /// may add entries without an origin:
+    ///
+    /// ```sh
+    /// redis-cli xadd chat:history MAXLEN '~' 10000 '*' topic lobby data 'the server restarts at noon'
+    /// ```
+    ///
+    /// The id of an event is that of its entry: `1700000000123-4` is 1,700,000,000,123,004. More than 1,000 entries in
+    /// a millisecond count on from there. An event of the time without Redis has no id, and is in no history.
+    #[must_use]
+    pub fn history_stream(self, key: impl Into<String>, max_events: usize) -> Self {
+        self.set(|settings| settings.history = Some((key.into(), max_events)))
+    }
+
     /// Has `call` called with the channel and the message of whatever is published on channels that match a pattern of
     /// Redis, such as `news.*`. The pattern and the channel are those of Redis, with the prefix. What this process
     /// publishes on them is among it.
@@ -229,8 +265,24 @@ impl Backplane for Redis {
         self.link.borrow_mut().unsubscribe(hub, topic);
     }
 
+    fn delivers_own(&self) -> bool {
+        self.link.borrow().settings.bounds.holds_own
+    }
+
+    fn keeps_histories(&self) -> bool {
+        self.link.borrow().settings.history.is_some()
+    }
+
+    fn keep_history(&mut self, hub: &mut Hub, topic: &str, _: HistoryLimits) {
+        self.link.borrow_mut().keep_history(hub, topic);
+    }
+
+    fn forget_history(&mut self, _: &mut Hub, topic: &str) {
+        self.link.borrow_mut().forget_history(topic);
+    }
+
     fn publish(&mut self, hub: &mut Hub, published: PublishedMessage<'_>) {
-        self.link.borrow_mut().publish(hub, published.topic, published.message.into());
+        self.link.borrow_mut().publish(hub, &published);
     }
 }
 

@@ -152,6 +152,7 @@ pub(super) enum Reply<'b> {
     Error(&'b [u8]),
     Integer(i64),
     Null,
+    /// A map is a list of keys, each followed by its value.
     List(Vec<Reply<'b>>),
     /// An unrequested reply: a message, in version 3.
     Push(Vec<Reply<'b>>),
@@ -205,6 +206,9 @@ impl<'b> Reply<'b> {
             Frame3::Null => Reply::Null,
             Frame3::Array { data, .. } => Reply::List(list(data)),
             Frame3::Push { data, .. } => Reply::Push(list(data)),
+            Frame3::Map { data, .. } => {
+                Reply::List(data.into_iter().flat_map(|(key, value)| list(vec![key, value])).collect())
+            }
             _ => Reply::Other,
         }
     }
@@ -310,7 +314,7 @@ mod tests {
             (">3\r\n$7\r\nmessage\r\n$7\r\nchannel\r\n$4\r\na\r\nb\r\n", Reply::Push(message())),
             ("_\r\n", Reply::Null),
             ("!5\r\nERR x\r\n", Reply::Error(b"ERR x")),
-            ("%1\r\n+server\r\n+redis\r\n", Reply::Other),
+            ("%1\r\n+server\r\n+redis\r\n", Reply::List(vec![text("server"), text("redis")])),
             ("#t\r\n", Reply::Other),
         ];
         for (reply, expected) in cases {

@@ -1,12 +1,14 @@
 //! The settings of a Redis.
 
 use std::{
+    hash::{BuildHasher, RandomState},
     rc::Rc,
     time::{Duration, Instant},
 };
 
 use super::{
     channels::{Bounds, Channels},
+    log::Log,
     url::RedisUrl,
 };
 #[cfg(feature = "tls")]
@@ -39,6 +41,8 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     pub(super) ping_interval: Duration,
     pub(super) bounds: Bounds,
+    /// The key of the stream of histories, and the number of events in it.
+    pub(super) history: Option<(String, usize)>,
     pub(super) on_gap: Option<OnGap>,
     /// Patterns of channels, and what is called with their messages.
     pub(super) patterns: Vec<(String, OnMessage)>,
@@ -51,6 +55,13 @@ impl Settings {
     pub(super) fn channels(&self) -> Channels {
         let patterns = self.patterns.iter().map(|(pattern, _)| pattern.clone()).collect();
         Channels::new(self.prefix.as_str().into(), self.bounds, patterns)
+    }
+
+    /// The stream of histories.
+    pub(super) fn log(&self) -> Option<Log> {
+        let random = RandomState::new().hash_one(&self.name);
+        let log = |(key, max_events): &(String, usize)| Log::new(key.clone(), *max_events, self.ping_interval, random);
+        self.history.as_ref().map(log)
     }
 
     /// The configuration of a connection.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::Backplane;
-use crate::reactor::{group::publication::Publication, publish::topics::TopicEdge, remote::Remote};
+use crate::reactor::{HistoryLimits, group::publication::Publication, publish::topics::TopicEdge, remote::Remote};
 
 /// A backplane with what it has to do.
 #[derive(Default)]
@@ -35,6 +35,8 @@ pub(super) enum Task {
     Subscribe(Box<str>),
     Unsubscribe(Box<str>),
     Publish(Arc<Publication>),
+    Keep(Box<str>, HistoryLimits),
+    Forget(Box<str>),
 }
 
 /// Who waits for a topic to be live: a key of this reactor, or of another one.
@@ -45,11 +47,17 @@ pub(super) enum Waiter {
 }
 
 impl Attached {
-    /// Attaches another backplane, which has to subscribe all topics.
-    pub(super) fn replace(&mut self, backplane: Box<dyn Backplane>) {
+    /// Attaches another backplane, which has to subscribe all topics, and to keep the histories.
+    pub(super) fn replace(
+        &mut self,
+        backplane: Box<dyn Backplane>,
+        kept: impl Iterator<Item = (Box<str>, HistoryLimits)>,
+    ) {
         self.backplane = Some(backplane);
         self.revoke();
-        self.tasks = iter::once(Task::Start).chain(self.topics.keys().cloned().map(Task::Subscribe)).collect();
+        let subscribe = self.topics.keys().cloned().map(Task::Subscribe);
+        let keep = kept.map(|(topic, limits)| Task::Keep(topic, limits));
+        self.tasks = iter::once(Task::Start).chain(subscribe).chain(keep).collect();
     }
 
     /// Notes that a topic has begun or ceased to have subscribers on a reactor.
@@ -104,9 +112,8 @@ impl Attached {
     }
 
     /// Takes the backplane and its tasks, to call it.
-    pub(super) fn take(&mut self) -> Option<(Box<dyn Backplane>, VecDeque<Task>)> {
-        let tasks = mem::take(&mut self.tasks);
-        Some((self.backplane.take()?, tasks))
+    pub(super) fn take(&mut self) -> (Option<Box<dyn Backplane>>, VecDeque<Task>) {
+        (self.backplane.take(), mem::take(&mut self.tasks))
     }
 
     /// Puts the backplane back, unless it was replaced meanwhile.

@@ -1,9 +1,9 @@
 //! Attaching a backplane, telling it what is to be done, and what it delivers.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, mem, sync::Arc};
 
 use super::{
-    Backplane, PublishedMessage,
+    Backplane, HeldMessage, PublishedMessage, Rules,
     attached::{Task, Waiter},
 };
 use crate::{
@@ -11,9 +11,9 @@ use crate::{
     protocol::{Outgoing, event_stream::Event},
     reactor::{
         Reactor,
-        group::publication::{Manner, Publication},
+        group::publication::{HistoryChange, Manner, Publication, Sequence},
         hub::Hub,
-        publish::{Published, event::Numbering, topics::TopicEdge},
+        publish::{Published, topics::TopicEdge},
         remote::{Command, Remote},
     },
 };
@@ -22,18 +22,27 @@ impl Hub {
     /// Attaches a backplane, which joins the topics of this process with those of others. It replaces an earlier one.
     ///
     /// In a [group](crate::ReactorGroup) it is the backplane of all reactors, and the first reactor has it: calls on
-    /// others have no effect, so that a set-up function may call it on each.
+    /// others have no effect, so that a set-up function may call it on each. The others follow what the backplane
+    /// [delivers](Backplane::delivers_own) from their next turn on.
     pub fn set_backplane(&mut self, backplane: impl Backplane + 'static) {
         if self.group_index() > 0 {
             return;
         }
-        let attached = self.backplane.get_or_insert_default();
-        attached.replace(Box::new(backplane));
-        let is_first = self.topics.report_edges();
+        let rules = Rules { delivers_own: backplane.delivers_own(), keeps_histories: backplane.keeps_histories() };
+        self.follow_backplane(rules);
+        let kept = self.histories.kept().map(|(topic, limits)| (topic.into(), limits));
+        self.backplane.get_or_insert_default().replace(Box::new(backplane), kept);
         self.is_joined = true;
-        if is_first {
-            self.tell_others(|hub| _ = hub.topics.report_edges());
+        self.tell_others(move |hub| hub.follow_backplane(rules));
+        if let Some(membership) = &self.membership {
+            membership.group.sequence_all(rules.delivers_own);
         }
+    }
+
+    /// Notes the rules of the backplane of this process.
+    fn follow_backplane(&mut self, rules: Rules) {
+        self.backplane_rules = rules;
+        self.topics.report_edges();
     }
 
     /// Publishes a message that a [`Backplane`] has received from another process: to all subscribers in this one.
@@ -42,7 +51,7 @@ impl Hub {
     pub fn deliver<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
         let message = message.into();
         if !self.is_in_group() {
-            return self.publish_here(topic, message, None, true, Numbering::Here);
+            return self.publish_here(topic, message, None, true, self.numbering(Sequence::Wanted));
         }
         self.deliver_in_group(Publication::new(topic, message, Manner::Message { except: None, compress: true }))
     }
@@ -50,9 +59,44 @@ impl Hub {
     /// As [`deliver`](Self::deliver), for an event with its name.
     pub fn deliver_event(&mut self, topic: &str, event: Event<'_>) -> Published {
         if !self.is_in_group() {
-            return self.publish_event_here(topic, event, Numbering::Here);
+            return self.publish_event_here(topic, event, self.numbering(Sequence::Wanted));
         }
         self.deliver_in_group(Publication::of_event(topic, event))
+    }
+
+    /// Publishes an event that a [`Backplane`] has received and that has an id in its [history](Self::keep_history).
+    /// `id` is larger than that of all earlier events of the topic.
+    ///
+    /// For a backplane that [keeps histories](Backplane::keeps_histories).
+    pub fn deliver_event_with_id(&mut self, topic: &str, event: Event<'_>, id: u64) -> Published {
+        let mut publication = Publication::of_event(topic, event);
+        publication.sequence = Sequence::Done(Some(id));
+        self.deliver_in_group(publication)
+    }
+
+    /// Publishes a message of this process that its [`Backplane`] has held. `id`: that of the event in the
+    /// [history](Self::keep_history) of its topic, if the backplane keeps it. Without, the history does not get it.
+    pub fn deliver_held(&mut self, held: HeldMessage, id: Option<u64>) -> Published {
+        let mut publication = Arc::unwrap_or_clone(held.0);
+        publication.sequence = id.map_or(Sequence::Wanted, |id| Sequence::Done(Some(id)));
+        self.deliver_in_group(publication)
+    }
+
+    /// Adds events of the past to the history of a topic, oldest first, each with its id, name and data. None may be
+    /// older than what the history has. `missing_to`: events up to this id may be missing.
+    ///
+    /// For a backplane that [keeps histories](Backplane::keeps_histories).
+    pub fn restore_history<'e>(
+        &mut self,
+        topic: &str,
+        events: impl IntoIterator<Item = (u64, Event<'e>)>,
+        missing_to: u64,
+    ) {
+        let own = |(id, event): (u64, Event<'_>)| (id, event.name.map(Box::from), event.data.into());
+        let events: Vec<_> = events.into_iter().map(own).collect();
+        let change = HistoryChange::Restored { topic: topic.into(), events, missing_to };
+        self.follow_history(&change);
+        self.hand_on_change(change);
     }
 
     fn deliver_in_group(&mut self, mut publication: Publication) -> Published {
@@ -129,6 +173,16 @@ impl Hub {
         }
     }
 
+    /// Has the backplane keep or forget the history of a topic.
+    pub(in crate::reactor) fn tell_backplane_of_history(&mut self, change: &HistoryChange) {
+        let Some(attached) = &mut self.backplane else { return };
+        match change {
+            HistoryChange::Keep { topic, limits, .. } => attached.tasks.push_back(Task::Keep(topic.clone(), *limits)),
+            HistoryChange::Forget(topic) => attached.tasks.push_back(Task::Forget(topic.clone())),
+            HistoryChange::Missed(_) | HistoryChange::Restored { .. } => {}
+        }
+    }
+
     /// Notes which topics have begun and ceased to have subscribers on this reactor: for the backplane, which may be
     /// that of the first reactor of the group.
     pub(in crate::reactor) fn take_edges(&mut self) {
@@ -164,7 +218,8 @@ impl Hub {
     /// Calls the backplane.
     fn run_backplane(&mut self) {
         self.take_edges();
-        let Some((mut backplane, tasks)) = self.backplane.as_mut().and_then(|attached| attached.take()) else { return };
+        let Some((backplane, tasks)) = self.backplane.as_mut().map(|attached| attached.take()) else { return };
+        let Some(mut backplane) = backplane else { return self.do_without_backplane(tasks) };
         for task in tasks {
             match task {
                 Task::Start => backplane.start(self),
@@ -174,25 +229,38 @@ impl Hub {
                     let waiters = self.backplane.as_mut().map(|attached| attached.abandon(&topic)).unwrap_or_default();
                     waiters.into_iter().for_each(|waiter| self.end_wait(waiter));
                 }
-                Task::Publish(publication) => backplane.publish(self, publication.as_published()),
+                Task::Publish(publication) => backplane.publish(self, as_published(&publication)),
+                Task::Keep(topic, limits) => backplane.keep_history(self, &topic, limits),
+                Task::Forget(topic) => backplane.forget_history(self, &topic),
             }
         }
         if let Some(attached) = &mut self.backplane {
             attached.put_back(backplane);
         }
     }
+
+    /// Delivers what a backplane was to deliver that has panicked.
+    fn do_without_backplane(&mut self, tasks: VecDeque<Task>) {
+        let rules = mem::take(&mut self.backplane_rules);
+        self.tell_others(|hub| hub.backplane_rules = Rules::default());
+        for task in tasks {
+            if let Task::Publish(publication) = task
+                && rules.hold(self.histories.is_kept(&publication.topic))
+            {
+                self.deliver_held(HeldMessage(publication), None);
+            }
+        }
+    }
 }
 
-impl Publication {
-    /// The publication as a backplane gets it.
-    fn as_published(&self) -> PublishedMessage<'_> {
-        let (event, latest) = match &self.manner {
-            Manner::Message { .. } => (None, None),
-            Manner::Latest(key) => (None, Some(&**key)),
-            Manner::Event { name, .. } => (name.as_deref(), None),
-        };
-        PublishedMessage { topic: &self.topic, message: &self.message, event, latest }
-    }
+/// A publication as a backplane gets it.
+fn as_published(publication: &Arc<Publication>) -> PublishedMessage<'_> {
+    let (event, latest) = match &publication.manner {
+        Manner::Message { .. } => (None, None),
+        Manner::Latest(key) => (None, Some(&**key)),
+        Manner::Event { name, .. } => (name.as_deref(), None),
+    };
+    PublishedMessage { topic: &publication.topic, message: &publication.message, event, latest, publication }
 }
 
 impl<K: Kernel> Reactor<K> {

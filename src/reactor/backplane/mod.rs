@@ -6,8 +6,10 @@
 mod attached;
 mod calls;
 
+use std::sync::Arc;
+
 pub(super) use self::attached::Attached;
-use super::hub::Hub;
+use super::{group::publication::Publication, hub::Hub, publish::history::HistoryLimits};
 use crate::protocol::OwnedMessage;
 
 /// Carries topics to other processes: a broker such as Redis, or a network of your own. Attach it by
@@ -15,7 +17,7 @@ use crate::protocol::OwnedMessage;
 ///
 /// Subscribers in this process get a message at once, whatever the backplane does. The backplane is told of it at the
 /// end of the turn, passes it on, and calls [`Hub::deliver`] with what other processes have published. A message must
-/// not come back to the process that has published it.
+/// not come back to the process that has published it, unless the backplane [delivers it](Self::delivers_own).
 ///
 /// The methods are called on the loop and must not block: open connections by
 /// [`Hub::connect_stream`](crate::Hub::connect_stream) or [`Hub::open_datagram`](crate::Hub::open_datagram), or hand
@@ -61,6 +63,30 @@ pub trait Backplane {
     /// Called when a topic has lost its last subscriber in this process.
     fn unsubscribe(&mut self, hub: &mut Hub, topic: &str) {}
 
+    /// Returns `true` if subscribers in this process get what it publishes from the backplane, too: for one order of
+    /// messages in all processes. Asked once, before [`start`](Self::start). Default `false`.
+    ///
+    /// The backplane then [holds](PublishedMessage::hold) each message that [`publish`](Self::publish) is called with,
+    /// and calls [`Hub::deliver_held`] when it is its turn, or when no other process will get it.
+    fn delivers_own(&self) -> bool {
+        false
+    }
+
+    /// Returns `true` if the backplane keeps the histories of topics, and gives the ids of their events, so that they
+    /// are the same in all processes. Asked once, before [`start`](Self::start). Default `false`.
+    ///
+    /// Topics with a history are then delivered as [`delivers_own`](Self::delivers_own) says, by
+    /// [`Hub::deliver_held`] and [`Hub::deliver_event_with_id`].
+    fn keeps_histories(&self) -> bool {
+        false
+    }
+
+    /// Called when the history of a topic is to be kept from now on, and when its limits change.
+    fn keep_history(&mut self, hub: &mut Hub, topic: &str, limits: HistoryLimits) {}
+
+    /// Called when the history of a topic is forgotten in this process.
+    fn forget_history(&mut self, hub: &mut Hub, topic: &str) {}
+
     /// Called with what this process has published, in the order of publishing.
     fn publish(&mut self, hub: &mut Hub, published: PublishedMessage<'_>);
 }
@@ -77,4 +103,32 @@ pub struct PublishedMessage<'a> {
     pub event: Option<&'a str>,
     /// The key, if only the latest message of the key counts ([`Hub::publish_latest`]).
     pub latest: Option<&'a str>,
+    publication: &'a Arc<Publication>,
+}
+
+impl PublishedMessage<'_> {
+    /// The message with all that it was published with, for [`Hub::deliver_held`]. The payload is shared.
+    pub fn hold(&self) -> HeldMessage {
+        HeldMessage(Arc::clone(self.publication))
+    }
+}
+
+/// A published message that subscribers in this process have not got yet.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct HeldMessage(Arc<Publication>);
+
+/// The rules of a backplane for publications of this process, as it was asked when it was attached.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rules {
+    pub(super) delivers_own: bool,
+    pub(super) keeps_histories: bool,
+}
+
+impl Rules {
+    /// Returns `true` if a publication is delivered in this process by the backplane. `is_kept`: its topic has a
+    /// history.
+    pub(super) fn hold(self, is_kept: bool) -> bool {
+        self.delivers_own || self.keeps_histories && is_kept
+    }
 }

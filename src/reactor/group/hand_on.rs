@@ -25,12 +25,16 @@ impl Hub {
     pub(in crate::reactor) fn publish_in_group(&mut self, mut publication: Publication) -> Published {
         let mut published = Published::default();
         let is_kept = self.histories.is_kept(&publication.topic);
-        let handed_on = if is_kept && self.has_sequencer_elsewhere() {
+        let is_held = !publication.is_from_outside && self.backplane_rules.hold(is_kept);
+        let handed_on = if (is_kept || is_held) && self.has_sequencer_elsewhere() {
             publication.sequence = Sequence::Wanted;
             self.take_edges();
             self.membership.as_mut().map(|membership| membership.queue_for_sequencer(Arc::new(publication)))
+        } else if is_held && self.backplane.is_some() {
+            self.pass_to_backplane(&Arc::new(publication));
+            None
         } else {
-            published = self.publish_shared(&publication, Numbering::Here);
+            published = self.publish_shared(&publication, self.numbering(publication.sequence));
             publication.sequence = Sequence::Done(published.event_id);
             let publication = Arc::new(publication);
             self.pass_to_backplane(&publication);
@@ -43,6 +47,15 @@ impl Hub {
             self.note_refused(handed_on.refused);
         }
         published
+    }
+
+    /// Where a publication gets its id, on the reactor that gives the ids.
+    pub(in crate::reactor) fn numbering(&self, sequence: Sequence) -> Numbering {
+        match sequence {
+            Sequence::Done(Some(id)) => Numbering::Elsewhere(Some(id)),
+            _ if self.backplane_rules.keeps_histories => Numbering::Elsewhere(None),
+            _ => Numbering::Here,
+        }
     }
 
     /// Counts and logs reactors that do not get a message.
@@ -58,11 +71,12 @@ impl Hub {
 
     /// Passes a change of the histories to the other reactors.
     pub(in crate::reactor) fn hand_on_change(&mut self, change: HistoryChange) {
+        self.tell_backplane_of_history(&change);
         if let Some(membership) = &mut self.membership {
             match &change {
                 HistoryChange::Keep { topic, .. } => membership.group.kept.insert(topic),
                 HistoryChange::Forget(topic) => membership.group.kept.remove(topic),
-                HistoryChange::Missed(_) => {}
+                HistoryChange::Missed(_) | HistoryChange::Restored { .. } => {}
             }
             membership.queue_change(&Arc::new(change));
         }

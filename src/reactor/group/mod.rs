@@ -78,6 +78,11 @@ impl Group {
         self.kept.contains(topic).then(|| &self.members[SEQUENCER].commands)
     }
 
+    /// Sets whether what threads publish passes by the sequencer, whatever the topic.
+    pub(super) fn sequence_all(&self, all: bool) {
+        self.kept.set_all(all);
+    }
+
     /// Handles to all reactors.
     pub(super) fn remotes(self: &Arc<Self>, clock: Option<fn() -> Instant>) -> Vec<Remote> {
         let remote = |member: &Member| Remote::new(Arc::clone(&member.commands), clock, Some(Arc::clone(self)));

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// A published message. The reactors of a group share it, and each encodes it for its own subscribers.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::reactor) struct Publication {
     pub(in crate::reactor) topic: Box<str>,
     pub(in crate::reactor) message: OwnedMessage,
@@ -28,7 +28,7 @@ pub(in crate::reactor) enum Sequence {
 }
 
 /// How a message is published.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::reactor) enum Manner {
     Message {
         /// Not for this connection.
@@ -55,6 +55,12 @@ pub(in crate::reactor) enum HistoryChange {
     Forget(Box<str>),
     /// Topics whose events did not arrive, up to an id each: too much waited.
     Missed(Vec<(Box<str>, u64)>),
+    /// Events of the past, each with its id, name and data. Events up to `missing_to` may be missing.
+    Restored {
+        topic: Box<str>,
+        events: Vec<(u64, Option<Box<str>>, Box<str>)>,
+        missing_to: u64,
+    },
 }
 
 /// An item of a batch that one reactor hands on to another.

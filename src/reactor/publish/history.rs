@@ -121,8 +121,7 @@ impl Histories {
     /// Makes an id: microseconds of the clock, and always larger than the last one. So ids neither repeat nor go back,
     /// and after a restart they continue, unless the clock was set back.
     fn next_id(&self, clock: SystemTime) -> u64 {
-        let since_1970 = clock.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let micros = u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX - 1);
+        let micros = micros(clock);
         let next = |last: u64| micros.max(last + 1);
         match &self.group_last {
             None => next(self.last),
@@ -179,6 +178,11 @@ impl Histories {
         self.topics.contains_key(topic)
     }
 
+    /// The topics whose history is kept, and their limits.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = (&str, HistoryLimits)> {
+        self.topics.iter().map(|(topic, history)| (&**topic, history.limits))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.topics.is_empty()
     }
@@ -208,12 +212,15 @@ impl Histories {
     /// numbered.
     pub(crate) fn store(&mut self, topic: &str, id: u64, name: Option<&str>, data: &str, now: Instant) {
         self.last = self.last.max(id);
+        if let Some(group_last) = &self.group_last {
+            group_last.fetch_max(id, Ordering::AcqRel);
+        }
         let Some(history) = self.topics.get_mut(topic) else { return };
         let event = StoredEvent { id, name: name.map(Utf8Bytes::from), data: data.into(), at: now };
-        history.used_at = now;
+        history.used_at = history.used_at.max(now);
         history.bytes += event.bytes();
         history.events.push_back(event);
-        history.trim(now);
+        history.trim(history.used_at);
     }
 
     /// The events of topics after an id. `None` if no history of them is kept.
@@ -339,6 +346,13 @@ impl Histories {
         (history.bytes, history.missing_to, history.is_provisional) = (0, next_id, true);
     }
 
+    /// The events of a topic that are stored next are of the past, and begin after this id.
+    pub(crate) fn restore(&mut self, topic: &str, missing_to: u64) {
+        let Some(history) = self.topics.get_mut(topic) else { return };
+        let known = if history.events.is_empty() { 0 } else { history.missing_to };
+        (history.missing_to, history.is_provisional) = (known.max(missing_to), false);
+    }
+
     /// Events of a topic up to an id do not arrive here.
     pub(crate) fn miss(&mut self, topic: &str, to: u64) {
         self.last = self.last.max(to);
@@ -363,6 +377,18 @@ impl Histories {
         });
         used.map(|(topic, _)| (**topic).into()).collect()
     }
+}
+
+/// The time of an event by its id, which is one of microseconds.
+pub(crate) fn published_at(id: u64, clock: SystemTime, now: Instant) -> Instant {
+    let age = micros(clock).saturating_sub(id);
+    now.checked_sub(Duration::from_micros(age)).unwrap_or(now)
+}
+
+/// Microseconds since 1970.
+fn micros(clock: SystemTime) -> u64 {
+    let since_1970 = clock.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX - 1)
 }
 
 impl History {

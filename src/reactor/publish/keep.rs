@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 #[cfg(feature = "server")]
 use super::history::StoredEvent;
-use super::history::{HistoryLimits, Replay};
+use super::history::{HistoryLimits, Replay, published_at};
 #[cfg(feature = "server")]
 use crate::reactor::id::ConnectionId;
 use crate::{
@@ -95,6 +95,13 @@ impl Hub {
             HistoryChange::Missed(missed) => {
                 missed.iter().for_each(|(topic, to)| self.histories.miss(topic, *to));
                 self.end_gap();
+            }
+            HistoryChange::Restored { topic, events, missing_to } => {
+                self.histories.restore(topic, *missing_to);
+                for (id, name, data) in events {
+                    let at = published_at(*id, SystemTime::now(), self.now);
+                    self.histories.store(topic, *id, name.as_deref(), data, at);
+                }
             }
         }
     }

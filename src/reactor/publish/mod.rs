@@ -81,7 +81,8 @@ impl Hub {
     /// [group](crate::ReactorGroup). In a group of several, the [history](Self::keep_history) of the topic does not
     /// have the message, because it is the same on all of them.
     pub fn publish_local<'m>(&mut self, topic: &str, message: impl Into<Outgoing<'m>>) -> Published {
-        let numbering = if self.is_in_group() { Numbering::Elsewhere(None) } else { Numbering::Here };
+        let is_elsewhere = self.is_in_group() || self.backplane_rules.keeps_histories;
+        let numbering = if is_elsewhere { Numbering::Elsewhere(None) } else { Numbering::Here };
         self.publish_here(topic, message.into(), None, true, numbering)
     }
 

@@ -112,15 +112,10 @@ impl Topics {
         self.names.get(name).map_or(&[], |key| &self.topics[*key].members)
     }
 
-    /// Has topics reported from now on that begin and cease to have members, those that have some first. Returns
-    /// `false` if that was so already.
-    pub(crate) fn report_edges(&mut self) -> bool {
-        let is_first = self.edges.is_none();
-        if is_first {
-            let edge = |name: &Rc<str>| TopicEdge { topic: (**name).into(), has_subscribers: true };
-            self.edges = Some(self.names.keys().map(edge).collect());
-        }
-        is_first
+    /// Has topics reported from now on that begin and cease to have members, those that have some first.
+    pub(crate) fn report_edges(&mut self) {
+        let edge = |name: &Rc<str>| TopicEdge { topic: (**name).into(), has_subscribers: true };
+        self.edges.get_or_insert_with(|| self.names.keys().map(edge).collect());
     }
 
     fn note_edge(&mut self, name: &Rc<str>, has_subscribers: bool) {

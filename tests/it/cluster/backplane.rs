@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, mem, rc::Rc, time::Duration};
 
-use ws_reactor::{Backplane, Event, HistoryLimits, Hub, PublishedMessage, ReactorConfig};
+use ws_reactor::{Backplane, Event, HeldMessage, HistoryLimits, Hub, PublishedMessage, ReactorConfig};
 
 use super::group::Group;
 
@@ -187,21 +187,135 @@ fn backplane_that_is_attached_later_or_replaces_another_subscribes_all_topics() 
 
 #[test]
 fn backplane_that_panics_is_called_no_more() {
-    struct Panics;
+    struct Panics(bool);
 
     impl Backplane for Panics {
         fn publish(&mut self, _: &mut Hub, _: PublishedMessage<'_>) {
             panic!("deliberate");
         }
+
+        fn delivers_own(&self) -> bool {
+            self.0
+        }
     }
 
-    let mut group = Group::new(1, ReactorConfig::new(), &["all"]);
-    let peer = group.connect(0);
-    group.reactors[0].hub().set_backplane(Panics);
-    for text in ["one", "two"] {
-        group.publish(0, "all", text);
-        group.advance(Duration::from_millis(1));
+    for (delivers_own, expected) in [(false, &["one", "two", "three"][..]), (true, &["two", "three"])] {
+        let mut group = Group::new(2, ReactorConfig::new(), &["all"]);
+        let peer = group.connect(1);
+        group.reactors[0].hub().set_backplane(Panics(delivers_own));
+        group.settle();
+        for text in ["one", "two", "three"] {
+            group.publish(1, "all", text);
+            group.advance(Duration::from_millis(1));
+        }
+        assert_eq!(group.messages(1, peer), expected, "the one that it held when it panicked is lost");
+        assert_eq!(group.reactors[0].hub().stats().panics, 1);
     }
-    assert_eq!(group.messages(0, peer), ["one", "two"]);
-    assert_eq!(group.reactors[0].hub().stats().panics, 1);
+}
+
+/// Holds what is published until the test releases it.
+#[derive(Default, Clone)]
+struct Holding {
+    held: Rc<RefCell<Vec<HeldMessage>>>,
+    keeps_histories: bool,
+    kept: Rc<RefCell<Vec<String>>>,
+}
+
+impl Backplane for Holding {
+    fn delivers_own(&self) -> bool {
+        !self.keeps_histories
+    }
+
+    fn keeps_histories(&self) -> bool {
+        self.keeps_histories
+    }
+
+    fn keep_history(&mut self, _: &mut Hub, topic: &str, limits: HistoryLimits) {
+        self.kept.borrow_mut().push(format!("+{topic} {}", limits.max_events));
+    }
+
+    fn forget_history(&mut self, _: &mut Hub, topic: &str) {
+        self.kept.borrow_mut().push(format!("-{topic}"));
+    }
+
+    fn publish(&mut self, _: &mut Hub, published: PublishedMessage<'_>) {
+        self.held.borrow_mut().push(published.hold());
+    }
+}
+
+#[test]
+fn backplane_that_delivers_own_publications_decides_on_one_order_for_all_reactors() {
+    for size in [1, 3] {
+        let (mut group, holding) = (Group::new(size, ReactorConfig::new(), &["all"]), Holding::default());
+        group.reactors[0].hub().set_backplane(holding.clone());
+        let peers: Vec<_> = (0..size).map(|index| group.connect(index)).collect();
+        for index in 0..size {
+            let published = group.publish(index, "all", &index.to_string());
+            assert_eq!(published.queued, 0);
+            group.reactors[index].hub().publish_local("all", "local");
+            group.settle();
+        }
+        let last = size - 1;
+        let except = group.reactors[last].hub().connections().next();
+        group.reactors[last].hub().publish_to_others(except.unwrap(), "all", "to others");
+        group.settle();
+        group.reactors[last].remote().publish("all", "by a thread").unwrap();
+        group.settle();
+        for (index, peer) in peers.iter().enumerate() {
+            assert_eq!(group.messages(index, *peer), ["local"], "reactor {index} of {size}");
+        }
+        assert_eq!(holding.held.borrow().len(), size + 2);
+        for held in holding.held.take().into_iter().rev() {
+            group.reactors[0].hub().deliver_held(held, None);
+        }
+        group.settle();
+        assert!(holding.held.borrow().is_empty(), "it would go round");
+        for (index, peer) in peers.into_iter().enumerate() {
+            let own = (0..size).rev().map(|index| index.to_string());
+            let to_others = (index != last).then(|| "to others".to_owned());
+            let expected: Vec<_> = ["by a thread".to_owned()].into_iter().chain(to_others).chain(own).collect();
+            assert_eq!(group.messages(index, peer), expected, "reactor {index} of {size}");
+        }
+    }
+}
+
+#[test]
+fn backplane_that_keeps_histories_gives_the_ids_on_all_reactors() {
+    for size in [1, 3] {
+        let holding = Holding { keeps_histories: true, ..Holding::default() };
+        let mut group = Group::new(size, ReactorConfig::new(), &["kept", "plain"]);
+        let (last, peer) = (size - 1, group.connect(size - 1));
+        group.reactors[last].hub().keep_history("kept", HistoryLimits::new().max_events(7));
+        group.settle();
+        group.reactors[0].hub().set_backplane(holding.clone());
+        group.settle();
+        assert_eq!(holding.kept.take(), ["+kept 7"]);
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64;
+        let past = [(now - 2000, Event::new("past")), (now - 1000, Event::new("named").name("name").unwrap())];
+        group.reactors[0].hub().restore_history("kept", past, now - 3000);
+        group.publish(last, "plain", "plain");
+        group.publish(last, "kept", "first");
+        group.publish(last, "kept", "second");
+        group.settle();
+        assert_eq!(group.messages(last, peer), ["plain"], "it is not held");
+        let mut held = holding.held.take();
+        assert_eq!(held.len(), 3, "the backplane has the plain one, too");
+        let hub = group.reactors[0].hub();
+        hub.deliver_held(held.pop().unwrap(), Some(now + 10));
+        hub.deliver_held(held.pop().unwrap(), None);
+        hub.deliver_event_with_id("kept", Event::new("of another"), now + 20);
+        hub.deliver("kept", "by another way");
+        group.settle();
+        assert_eq!(group.messages(last, peer), ["second", "first", "of another", "by another way"]);
+        let expected = [(now - 2000, "past"), (now - 1000, "named"), (now + 10, "second"), (now + 20, "of another")];
+        for index in 0..size {
+            assert_eq!(group.history(index, "kept"), expected.map(|(id, text)| (id, text.to_owned())));
+            let hub = group.reactors[index].hub();
+            assert_eq!(hub.events_after(["kept"], now - 3000).unwrap().gap_to, None);
+            assert_eq!(hub.events_after(["kept"], now - 3001).unwrap().gap_to, Some(now - 3000));
+        }
+        group.reactors[last].hub().forget_history("kept");
+        group.settle();
+        assert_eq!(holding.kept.take(), ["-kept"]);
+    }
 }

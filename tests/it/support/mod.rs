@@ -52,9 +52,12 @@ pub(crate) fn answer(request: &[u8]) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The payloads of a server's frames after the head of its response.
+/// The payloads of a server's frames, after the head of its response if that is there.
 pub(crate) fn frames(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let head = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a response") + 4;
+    let head = match bytes.starts_with(b"HTTP/") {
+        true => bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a response") + 4,
+        false => 0,
+    };
     let (mut rest, mut payloads) = (&bytes[head..], Vec::new());
     while let [_, length, after @ ..] = rest {
         let (length, after) = match length {

@@ -1,0 +1,6 @@
+//! Redis on a simulated network in virtual time.
+
+mod connections;
+mod history;
+mod one_order;
+mod played;
