@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, mem, rc::Rc, time::Duration};
 
 use super::{
-    channels::Channels,
+    channels::{Channels, News},
     link::{Complaint, Loss, Role, SharedLink},
     payload,
     resp::{BadReply, Reply, Scanner, Version, write_command},
@@ -110,7 +110,12 @@ impl Connection {
                 None => {
                     let (is_error, text) = error_of(&reply);
                     let mut link = self.link.borrow_mut();
-                    link.handle(stream.hub(), &text, |channels, commands| channels.on_reply(is_error, commands))?;
+                    let news = link.read(|channels, commands| channels.on_reply(is_error, commands));
+                    match news {
+                        News::NodeId => link.set_node_id(&reply),
+                        News::Slots => link.set_slots(stream.hub(), &reply),
+                        news => link.take_news(stream.hub(), &text, news)?,
+                    }
                 }
             }
         }
@@ -156,7 +161,7 @@ impl Connection {
         {
             let mut link = self.link.borrow_mut();
             return match kind {
-                b"message" => {
+                b"message" | b"smessage" => {
                     let Some(payload) = rest.as_bytes() else { return Ok(()) };
                     if let Some(topic) = link.receive(hub, channel, payload) {
                         match payload::message(payload) {
@@ -176,8 +181,10 @@ impl Connection {
                     }
                     Ok(())
                 }
-                b"subscribe" => link.handle(hub, "", |channels, commands| channels.on_subscribed(channel, commands)),
-                b"unsubscribe" => {
+                b"subscribe" | b"ssubscribe" => {
+                    link.handle(hub, "", |channels, commands| channels.on_subscribed(channel, commands))
+                }
+                b"unsubscribe" | b"sunsubscribe" => {
                     link.handle(hub, "", |channels, commands| channels.on_unsubscribed(channel, commands))
                 }
                 b"psubscribe" => link.handle(hub, "", |channels, _| channels.on_pattern()),
@@ -187,7 +194,9 @@ impl Connection {
         let (is_error, text) = error_of(reply);
         let mut link = self.link.borrow_mut();
         match is_error {
-            true if !text.starts_with("NOPERM") => Err(Loss { reason: text, is_timeout: false }),
+            true if !["NOPERM", "MOVED", "CLUSTERDOWN"].iter().any(|kind| text.starts_with(kind)) => {
+                Err(Loss { reason: text, is_timeout: false })
+            }
             true => link.handle(hub, &text, Channels::on_refused),
             // Before the first subscription and in version 3 it is a string, and otherwise a list.
             false => link.handle(hub, "", |channels, _| channels.on_pong()),

@@ -8,6 +8,7 @@ mod payload;
 mod resp;
 mod sentinel;
 mod settings;
+mod shards;
 mod url;
 
 use std::{
@@ -21,6 +22,7 @@ use self::{
     channels::Bounds,
     link::{Link, SharedLink},
     settings::Settings,
+    shards::{Shards, SharedShards},
     url::RedisUrl,
 };
 pub use self::{link::RedisStats, url::RedisUrlError};
@@ -72,8 +74,9 @@ use crate::{
 ///
 /// # Connections
 ///
-/// One subscribes, and one publishes. With a [`history_stream`](Self::history_stream) a third one reads that. A channel is subscribed at the first subscriber of its topic in this process
-/// and unsubscribed at the last. In a [group](crate::ReactorGroup) the first reactor has both connections.
+/// One subscribes, and one publishes. With a [`history_stream`](Self::history_stream) a third one reads that. A channel
+/// is subscribed at the first subscriber of its topic in this process, and unsubscribed at the last. In a
+/// [group](crate::ReactorGroup) the first reactor has the connections.
 ///
 /// # Outages
 ///
@@ -86,6 +89,8 @@ use crate::{
 /// A Redis that does not answer a PING within [`ping_interval`](Self::ping_interval) counts as away.
 pub struct Redis {
     link: SharedLink,
+    /// The nodes of a cluster, if pub/sub is sharded. The link is that to the node of the URL.
+    shards: Option<SharedShards>,
 }
 
 impl Redis {
@@ -106,11 +111,13 @@ impl Redis {
                 is_resp3: false,
                 connect_timeout: Duration::from_secs(5),
                 ping_interval: Duration::from_secs(5),
-                bounds: Bounds { pending: 12 * 1024 * 1024, kept: 0, holds_own: false },
+                bounds: Bounds { pending: 8 * 1024 * 1024, kept: 0, holds_own: false },
                 history: None,
+                is_sharded: false,
                 on_gap: None,
                 patterns: Vec::new(),
             }),
+            shards: None,
         })
     }
 
@@ -159,7 +166,7 @@ impl Redis {
         self.set(|settings| settings.ping_interval = interval.max(Duration::from_millis(1)))
     }
 
-    /// Sets how many bytes of messages may wait because Redis does not take them. Default 12 MiB. Others do not get
+    /// Sets how many bytes of messages may wait because Redis does not take them. Default 8 MiB. Others do not get
     /// what is published beyond that. A single message may exceed it.
     #[must_use]
     pub fn pending_bytes(self, bytes: usize) -> Self {
@@ -171,6 +178,20 @@ impl Redis {
     #[must_use]
     pub fn keep_while_away(self, bytes: usize) -> Self {
         self.set(|settings| settings.bounds.kept = bytes)
+    }
+
+    /// Sets whether the channels are those of sharded pub/sub (`SSUBSCRIBE` and `SPUBLISH`, Redis 7 or later). Default
+    /// `false`.
+    ///
+    /// In a Redis Cluster a channel then belongs to one node, which alone passes its messages on. Each node has a pair
+    /// of connections. What a node refuses because another one has the slot is lost for others, and the slots are asked
+    /// for again; so they are when a node is away. Without this setting any node of a cluster serves all channels.
+    ///
+    /// All processes need the same setting. It excludes [`history_stream`](Self::history_stream), which has no effect
+    /// then, and Sentinels. Patterns are those of plain pub/sub.
+    #[must_use]
+    pub fn sharded(self, is_sharded: bool) -> Self {
+        self.set(|settings| settings.is_sharded = is_sharded)
     }
 
     /// Sets whether subscribers in this process get its messages when they come back from Redis, and not at once: all
@@ -254,15 +275,23 @@ impl Redis {
 
 impl Backplane for Redis {
     fn start(&mut self, hub: &mut Hub) {
+        let is_sharded = self.link.borrow().settings.is_sharded;
+        self.shards = is_sharded.then(|| Shards::new(&self.link));
         connection::connect(&self.link, hub);
     }
 
     fn subscribe(&mut self, hub: &mut Hub, topic: &str) {
-        self.link.borrow_mut().subscribe(hub, topic);
+        match &self.shards {
+            Some(shards) => shards.borrow_mut().subscribe(hub, topic),
+            None => self.link.borrow_mut().subscribe(hub, topic),
+        }
     }
 
     fn unsubscribe(&mut self, hub: &mut Hub, topic: &str) {
-        self.link.borrow_mut().unsubscribe(hub, topic);
+        match &self.shards {
+            Some(shards) => shards.borrow_mut().unsubscribe(hub, topic),
+            None => self.link.borrow_mut().unsubscribe(hub, topic),
+        }
     }
 
     fn delivers_own(&self) -> bool {
@@ -270,7 +299,8 @@ impl Backplane for Redis {
     }
 
     fn keeps_histories(&self) -> bool {
-        self.link.borrow().settings.history.is_some()
+        let link = self.link.borrow();
+        link.settings.history.is_some() && !link.settings.is_sharded
     }
 
     fn keep_history(&mut self, hub: &mut Hub, topic: &str, _: HistoryLimits) {
@@ -282,13 +312,19 @@ impl Backplane for Redis {
     }
 
     fn publish(&mut self, hub: &mut Hub, published: PublishedMessage<'_>) {
-        self.link.borrow_mut().publish(hub, &published);
+        match &self.shards {
+            Some(shards) => shards.borrow_mut().publish(hub, &published),
+            None => self.link.borrow_mut().publish(hub, &published),
+        }
     }
 }
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        self.link.borrow_mut().end();
+        match &self.shards {
+            Some(shards) => shards.borrow_mut().end(),
+            None => self.link.borrow_mut().end(),
+        }
     }
 }
 
@@ -318,7 +354,9 @@ pub struct RedisHandle(Weak<RefCell<Link>>);
 impl RedisHandle {
     /// The counters. All zero once the reactor is dropped.
     pub fn stats(&self) -> RedisStats {
-        self.0.upgrade().map(|link| link.borrow().counters).unwrap_or_default()
+        let Some(link) = self.0.upgrade() else { return RedisStats::default() };
+        let shards = link.borrow().shards.as_ref().and_then(Weak::upgrade);
+        shards.map_or_else(|| link.borrow().counters, |shards| shards.borrow().stats())
     }
 }
 

@@ -95,10 +95,11 @@ impl Payload {
     }
 
     /// Appends the command that publishes it.
-    pub(super) fn write_publish(&self, channel: &str, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, command: &str, channel: &str, out: &mut Vec<u8>) {
+        let (command, channel) = (command.as_bytes(), channel.as_bytes());
         match self.is_binary {
-            true => write_command(&[b"PUBLISH", channel.as_bytes(), &[&[BINARY], &*self.bytes].concat()], out),
-            false => write_command(&[b"PUBLISH", channel.as_bytes(), &self.bytes], out),
+            true => write_command(&[command, channel, &[&[BINARY], &*self.bytes].concat()], out),
+            false => write_command(&[command, channel, &self.bytes], out),
         }
     }
 }

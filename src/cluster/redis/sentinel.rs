@@ -117,7 +117,7 @@ impl Sentinel {
 }
 
 /// `host:port`. IPv6 addresses have brackets.
-fn join(host: &[u8], port: &[u8]) -> String {
+pub(super) fn join(host: &[u8], port: &[u8]) -> String {
     let (host, port) = (String::from_utf8_lossy(host), String::from_utf8_lossy(port));
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    channels::{Bounds, Channels},
+    channels::{Bounds, Channels, Words},
     log::Log,
     url::RedisUrl,
 };
@@ -31,6 +31,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The settings of a Redis.
+#[derive(Clone)]
 pub(super) struct Settings {
     pub(super) url: RedisUrl,
     pub(super) prefix: String,
@@ -43,6 +44,8 @@ pub(super) struct Settings {
     pub(super) bounds: Bounds,
     /// The key of the stream of histories, and the number of events in it.
     pub(super) history: Option<(String, usize)>,
+    /// Channels are those of sharded pub/sub.
+    pub(super) is_sharded: bool,
     pub(super) on_gap: Option<OnGap>,
     /// Patterns of channels, and what is called with their messages.
     pub(super) patterns: Vec<(String, OnMessage)>,
@@ -54,14 +57,15 @@ impl Settings {
     /// The channels of a process that has none yet.
     pub(super) fn channels(&self) -> Channels {
         let patterns = self.patterns.iter().map(|(pattern, _)| pattern.clone()).collect();
-        Channels::new(self.prefix.as_str().into(), self.bounds, patterns)
+        let words = if self.is_sharded { Words::SHARDED } else { Words::PLAIN };
+        Channels::new(self.prefix.as_str().into(), self.bounds, patterns, words)
     }
 
     /// The stream of histories.
     pub(super) fn log(&self) -> Option<Log> {
         let random = RandomState::new().hash_one(&self.name);
         let log = |(key, max_events): &(String, usize)| Log::new(key.clone(), *max_events, self.ping_interval, random);
-        self.history.as_ref().map(log)
+        self.history.as_ref().filter(|_| !self.is_sharded).map(log)
     }
 
     /// The configuration of a connection.

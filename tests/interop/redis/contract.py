@@ -3,8 +3,8 @@
 
     tests/interop/redis/contract.py [--bin FILE] [--jobs N] [--list] [CASE]...
 
-A CASE is a name or a part of a name; without one, all cases run. Needs Python 3.11 or later, and Debian's
-redis-server and openssl. Each case runs in a process group of its own, which is ended after the case. Exits with
+A CASE is a name or a part of a name; without one, all cases run. Needs Python 3.11 or later, openssl, and Debian's
+redis-server, or the server that $REDIS_SERVER names. Each case runs in a process group of its own, which is ended after the case. Exits with
 status 0 if every case passed.
 """
 
@@ -51,7 +51,7 @@ def main():
     if options.list:
         print("\n".join(names))
         return 0
-    for tool in ("redis-server", "openssl"):
+    for tool in (servers.PROGRAM, "openssl"):
         if not shutil.which(tool):
             sys.exit(f"required tool not found: {tool}")
     if not options.bin.exists():

@@ -17,6 +17,7 @@ from websocket import Client
 # Below the ports that Linux gives to outgoing connections: a connection to a port of that range on which nothing
 # listens can be connected to itself. The runner gives each case a range of its own.
 ports = iter(range(20000, 20100))
+PROGRAM = os.environ.get("REDIS_SERVER") or "redis-server"
 SECRET = "p@ss:w0rd/?#%"  # every reserved character of a password in a URL
 
 
@@ -135,7 +136,7 @@ class Multicast:
 
 
 class Redis:
-    """`redis-server`. Commands of the test use the ACL user `observer`, which may do everything.
+    """The server of `$REDIS_SERVER`, `redis-server` by default. Commands of the test use the ACL user `observer`, which may do everything.
 
     `port=0` is for a server without TCP. `connect` returns a socket, for servers with TLS or a Unix socket.
     """
@@ -162,7 +163,7 @@ class Redis:
 
     def start(self):
         """Starts the server. Returns the time of its first answer."""
-        command = ["redis-server", "--port", str(self.port), "--bind", self.host, "--save", "", "--appendonly", "no"]
+        command = [PROGRAM, "--port", str(self.port), "--bind", self.host, "--save", "", "--appendonly", "no"]
         command += ["--dir", str(self.folder), "--logfile", str(self.folder / "log")]
         command += ["--user", "observer", "on", "nopass", "~*", "&*", "+@all", *self.options]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

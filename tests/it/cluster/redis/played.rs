@@ -34,11 +34,13 @@ pub(super) struct FakeRedis {
 /// A stream, which is the only one.
 #[derive(Default)]
 pub(super) struct PlayedStream {
-    /// The ids, and the fields with their values.
-    pub(super) entries: Vec<((u64, u64), Vec<Vec<u8>>)>,
+    pub(super) entries: Vec<PlayedEntry>,
     /// The milliseconds of the next entry.
     pub(super) millis: u64,
 }
+
+/// The id of an entry, and its fields with their values.
+type PlayedEntry = ((u64, u64), Vec<Vec<u8>>);
 
 /// A client that waits for entries.
 struct Blocked {
@@ -278,7 +280,7 @@ impl PlayedStream {
 }
 
 /// Entries as a reply.
-fn entries(entries: &[&((u64, u64), Vec<Vec<u8>>)]) -> String {
+fn entries(entries: &[&PlayedEntry]) -> String {
     let mut reply = format!("*{}\r\n", entries.len());
     for ((millis, number), fields) in entries {
         let id = format!("{millis}-{number}");

@@ -6,19 +6,20 @@
 //! For that, a publication waits until the SUBSCRIBE of its channel is answered, and UNSUBSCRIBE waits until all
 //! publications have come back.
 
+mod publication;
+
 use std::{
     collections::{HashMap, VecDeque},
     mem,
     rc::Rc,
 };
 
+pub(super) use self::publication::Outcome;
+use self::publication::{Kept, OVERHEAD_BYTES, Own, Publication, Returning};
 use super::{
     payload::{Mark, Marks, Payload},
     resp::write_command,
 };
-
-/// Bytes that a publication counts as while it waits, besides its payload.
-const OVERHEAD_BYTES: usize = 128;
 
 /// Publications that a payload is compared with.
 const MOST_LOOKS: usize = 64;
@@ -37,6 +38,7 @@ pub(super) struct Commands {
 #[derive(Debug)]
 pub(super) struct Channels {
     prefix: Rc<str>,
+    words: Words,
     channels: HashMap<Rc<str>, Channel>,
     /// Commands of the connection that subscribes, without a reply.
     requests: VecDeque<Request>,
@@ -54,6 +56,20 @@ pub(super) struct Channels {
     patterns: Vec<String>,
 }
 
+/// The commands of pub/sub.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Words {
+    subscribe: &'static str,
+    unsubscribe: &'static str,
+    publish: &'static str,
+}
+
+impl Words {
+    pub(super) const PLAIN: Words = Words { subscribe: "SUBSCRIBE", unsubscribe: "UNSUBSCRIBE", publish: "PUBLISH" };
+    pub(super) const SHARDED: Words =
+        Words { subscribe: "SSUBSCRIBE", unsubscribe: "SUNSUBSCRIBE", publish: "SPUBLISH" };
+}
+
 /// Bytes of publications that may wait.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
@@ -63,31 +79,6 @@ pub(super) struct Bounds {
     pub(super) kept: usize,
     /// The process holds its publications until they come back: all of their bytes count so long.
     pub(super) holds_own: bool,
-}
-
-/// A publication of the time without a connection.
-#[derive(Debug)]
-enum Kept {
-    Message {
-        topic: Rc<str>,
-        payload: Payload,
-        number: u64,
-    },
-    /// A whole command.
-    Entry {
-        command: Vec<u8>,
-        number: u64,
-    },
-}
-
-impl Kept {
-    fn cost(&self) -> usize {
-        let bytes = match self {
-            Kept::Message { payload, .. } => payload.len(),
-            Kept::Entry { command, .. } => command.len(),
-        };
-        bytes + OVERHEAD_BYTES
-    }
 }
 
 #[derive(Debug, Default)]
@@ -112,14 +103,6 @@ enum Phase {
     Refused,
 }
 
-#[derive(Debug)]
-struct Own {
-    number: u64,
-    mark: Mark,
-    /// Bytes that it counts as.
-    cost: usize,
-}
-
 /// A command of the connection that subscribes.
 #[derive(Debug, PartialEq, Eq)]
 enum Request {
@@ -127,33 +110,6 @@ enum Request {
     Unsubscribe(Rc<str>),
     Pattern,
     Ping,
-}
-
-/// A command of the connection that publishes.
-#[derive(Debug)]
-enum Publication {
-    /// A PUBLISH, and what comes back of it, if anything does.
-    Publish(Option<Returning>),
-    /// An XADD of the publication with this number.
-    Append(u64),
-    Other,
-}
-
-/// A publication that Redis sends back, unless it refuses it.
-#[derive(Debug)]
-struct Returning {
-    topic: Rc<str>,
-    number: u64,
-    mark: Mark,
-}
-
-/// The outcome of a publish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// The command is written, or waits for its channel or for a connection.
-    Queued,
-    /// Others do not get it: Redis is away, or takes nothing.
-    Lost,
 }
 
 /// The meaning of a reply.
@@ -169,14 +125,21 @@ pub(super) enum News {
     NotPublished,
     /// Redis did not publish a message, and one of others that is equal to it was taken for it: it is to be delivered.
     NotPublishedButReceived(Rc<str>, Mark),
+    /// The reply has the id of the node.
+    NodeId,
+    /// The reply has the slots of the nodes.
+    Slots,
+    /// Redis has unsubscribed the channel of this topic by itself: another node has its slot.
+    Moved,
     /// It is no reply to what was asked.
     Unexpected,
 }
 
 impl Channels {
-    pub(super) fn new(prefix: Rc<str>, bounds: Bounds, patterns: Vec<String>) -> Self {
+    pub(super) fn new(prefix: Rc<str>, bounds: Bounds, patterns: Vec<String>, words: Words) -> Self {
         Channels {
             prefix,
+            words,
             channels: HashMap::new(),
             requests: VecDeque::new(),
             publications: VecDeque::new(),
@@ -278,7 +241,8 @@ impl Channels {
         self.pending_bytes = 0;
         self.requests.clear();
         let without_reply = mem::take(&mut self.publications);
-        let mut lost = without_reply.iter().filter(|command| !matches!(command, Publication::Other)).count();
+        let is_message = |command: &&Publication| matches!(command, Publication::Publish(_) | Publication::Append(_));
+        let mut lost = without_reply.iter().filter(is_message).count();
         let mut waiting = Vec::new();
         self.channels.retain(|topic, channel| {
             let own = mem::take(&mut channel.waiting).into_iter();
@@ -296,6 +260,26 @@ impl Channels {
     pub(super) fn ping_subscriber(&mut self, commands: &mut Commands) {
         self.requests.push_back(Request::Ping);
         write_command(&[b"PING"], &mut commands.subscriber);
+    }
+
+    /// Asks for the slots of the nodes.
+    pub(super) fn ask_for_slots(&mut self, commands: &mut Commands) {
+        for (question, word) in [(Publication::NodeId, &b"MYID"[..]), (Publication::Slots, b"SLOTS")] {
+            self.publications.push_back(question);
+            write_command(&[b"CLUSTER", word], &mut commands.publisher);
+        }
+    }
+
+    /// Subscribes channels that were refused once more.
+    pub(super) fn try_refused_again(&mut self, commands: &mut Commands) {
+        let refused = self.channels.iter_mut().filter(|(_, channel)| channel.phase == Phase::Refused);
+        let topics: Vec<Rc<str>> = refused
+            .map(|(topic, channel)| {
+                channel.phase = Phase::Unsubscribed;
+                Rc::clone(topic)
+            })
+            .collect();
+        topics.iter().for_each(|topic| self.advance(topic, commands));
     }
 
     /// Has a command executed whose reply does not matter.
@@ -332,12 +316,27 @@ impl Channels {
 
     /// A channel is not subscribed any more.
     pub(super) fn on_unsubscribed(&mut self, channel: &[u8], commands: &mut Commands) -> News {
-        let Some(Request::Unsubscribe(topic)) = self.requests.pop_front() else { return News::Unexpected };
-        if self.name(&topic).as_bytes() != channel {
-            return News::Unexpected;
+        match self.requests.pop_front_if(|request| matches!(request, Request::Unsubscribe(_))) {
+            Some(Request::Unsubscribe(topic)) if self.name(&topic).as_bytes() == channel => {
+                self.enter(&topic, Phase::Unsubscribed, commands);
+                News::Nothing
+            }
+            None => self.on_moved(channel, commands),
+            Some(_) => News::Unexpected,
         }
-        self.enter(&topic, Phase::Unsubscribed, commands);
-        News::Nothing
+    }
+
+    /// Redis has unsubscribed a channel by itself. What has not come back does not come any more.
+    fn on_moved(&mut self, channel: &[u8], commands: &mut Commands) -> News {
+        let Some(topic) = self.by_name(channel) else { return News::Unexpected };
+        if let Some(channel) = self.channels.get_mut(&topic) {
+            for own in mem::take(&mut channel.own) {
+                self.pending_bytes -= own.cost;
+                commands.settled.push(own.number);
+            }
+        }
+        self.enter(&topic, Phase::Refused, commands);
+        News::Moved
     }
 
     /// A pattern is subscribed.
@@ -385,6 +384,8 @@ impl Channels {
                 }
             }
             Some(Publication::Publish(None)) if is_error => News::NotPublished,
+            Some(Publication::NodeId) if !is_error => News::NodeId,
+            Some(Publication::Slots) if !is_error => News::Slots,
             Some(_) => News::Nothing,
         }
     }
@@ -417,7 +418,7 @@ impl Channels {
 
     /// Writes a PUBLISH.
     fn write(&mut self, topic: &Rc<str>, payload: Payload, number: u64, commands: &mut Commands) {
-        payload.write_publish(&self.name(topic), &mut commands.publisher);
+        payload.write(self.words.publish, &self.name(topic), &mut commands.publisher);
         let mut entry = None;
         match self.channels.get_mut(topic).filter(|channel| channel.phase == Phase::Subscribed) {
             Some(channel) => {
@@ -445,12 +446,12 @@ impl Channels {
             }
             _ => return,
         };
-        let (command, phase): (&[u8], _) = match request {
-            Request::Subscribe(_) => (b"SUBSCRIBE", Phase::Subscribing),
-            _ => (b"UNSUBSCRIBE", Phase::Unsubscribing),
+        let (command, phase) = match request {
+            Request::Subscribe(_) => (self.words.subscribe, Phase::Subscribing),
+            _ => (self.words.unsubscribe, Phase::Unsubscribing),
         };
         channel.phase = phase;
-        write_command(&[command, self.name(topic).as_bytes()], &mut commands.subscriber);
+        write_command(&[command.as_bytes(), self.name(topic).as_bytes()], &mut commands.subscriber);
         self.requests.push_back(request);
     }
 

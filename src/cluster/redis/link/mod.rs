@@ -1,18 +1,21 @@
-//! The pair of connections to Redis: made together, lost together, and made again.
+//! The connections to Redis: made together, lost together, and made again.
+
+mod attempts;
+mod histories;
+mod slots;
 
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    mem,
-    rc::Rc,
+    rc::{Rc, Weak},
     time::{Duration, Instant},
 };
 
 use super::{
     channels::{Channels, Commands, News, Outcome},
-    log::{Entry, Log, Read},
-    resp::Reply,
+    log::Log,
     settings::Settings,
+    shards::Shards,
 };
 use crate::reactor::{ConnectionId, HeldMessage, Hub, PublishedMessage};
 
@@ -27,9 +30,6 @@ pub(super) enum Role {
     /// Reads the stream of histories, if there is one.
     Reader,
 }
-
-/// Time after which a pair of connections counts as stable: the next wait is the shortest again.
-const STABLE: Duration = Duration::from_secs(10);
 
 /// Shortest time between two log lines of a kind.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -55,6 +55,10 @@ pub(super) struct Link {
     held: BTreeMap<u64, HeldMessage>,
     /// Where Redis is. With Sentinels, where the last one has said that it is.
     address: String,
+    /// The nodes of the cluster that it is one of.
+    pub(super) shards: Option<Weak<RefCell<Shards>>>,
+    /// The id of the node in its cluster.
+    node_id: Vec<u8>,
     /// The connection to a Sentinel.
     pub(super) sentinel: Option<ConnectionId>,
     /// `None` between two attempts, and while Sentinels are asked.
@@ -115,6 +119,17 @@ pub struct RedisStats {
 
 type Counters = RedisStats;
 
+impl RedisStats {
+    /// Adds the numbers of another link.
+    pub(super) fn add(&mut self, other: &RedisStats) {
+        self.published += other.published;
+        self.received += other.received;
+        self.lost += other.lost;
+        self.unreadable += other.unreadable;
+        self.outages += other.outages;
+    }
+}
+
 /// Why a pair has ended.
 #[derive(Debug)]
 pub(super) struct Loss {
@@ -134,6 +149,8 @@ impl Link {
             held: BTreeMap::new(),
             address: settings.url.address.clone(),
             settings,
+            shards: None,
+            node_id: Vec::new(),
             sentinel: None,
             pair: None,
             is_active: false,
@@ -193,19 +210,6 @@ impl Link {
     pub(super) fn unsubscribe(&mut self, hub: &mut Hub, topic: &str) {
         self.channels.unsubscribe(topic, &mut self.commands);
         self.flush(hub);
-    }
-
-    pub(super) fn keep_history(&mut self, hub: &mut Hub, topic: &str) {
-        let past = self.log.as_mut().and_then(|log| log.keep(topic));
-        if let Some((events, missing_to)) = past {
-            restore(hub, topic, &events, missing_to);
-        }
-    }
-
-    pub(super) fn forget_history(&mut self, topic: &str) {
-        if let Some(log) = &mut self.log {
-            log.forget(topic);
-        }
     }
 
     pub(super) fn publish(&mut self, hub: &mut Hub, published: &PublishedMessage<'_>) {
@@ -278,17 +282,32 @@ impl Link {
         reply: &str,
         read: impl FnOnce(&mut Channels, &mut Commands) -> News,
     ) -> Result<(), Loss> {
-        let news = read(&mut self.channels, &mut self.commands);
+        let news = self.read(read);
+        self.take_news(hub, reply, news)
+    }
+
+    /// Has the channels read a reply.
+    pub(super) fn read(&mut self, read: impl FnOnce(&mut Channels, &mut Commands) -> News) -> News {
+        read(&mut self.channels, &mut self.commands)
+    }
+
+    /// Handles what a reply says.
+    pub(super) fn take_news(&mut self, hub: &mut Hub, reply: &str, news: News) -> Result<(), Loss> {
         self.flush(hub);
         match news {
-            News::Nothing => {}
+            News::Nothing | News::NodeId | News::Slots => {}
             News::Live(topic) => hub.confirm_topic(&topic),
+            News::Moved => self.ask_shards(hub),
+            News::Refused(_) if slots::is_moved(reply) => self.ask_shards(hub),
             News::Refused(topic) => {
                 self.complain(hub, Complaint::Refused, &format!("the topic {topic:?} is refused: {reply}"));
             }
             News::PatternRefused => self.complain(hub, Complaint::Refused, &format!("a pattern is refused: {reply}")),
             News::NotPublished => {
                 self.counters.lost += 1;
+                if slots::is_moved(reply) {
+                    self.ask_shards(hub);
+                }
                 self.complain(hub, Complaint::NotPublished, &format!("does not publish: {reply}"));
             }
             News::NotPublishedButReceived(topic, mark) => {
@@ -304,57 +323,6 @@ impl Link {
             }
         }
         Ok(())
-    }
-
-    /// Handles a reply of the connection that reads the stream of histories.
-    pub(super) fn read_log(&mut self, hub: &mut Hub, reply: &Reply<'_>, text: &str) -> Result<(), Loss> {
-        let Some(log) = &mut self.log else { return Ok(()) };
-        match log.on_reply(reply, &mut self.commands.reader) {
-            Read::Nothing => {}
-            Read::Entries { loaded, entries } => {
-                if let Some(to) = loaded {
-                    for topic in log.kept() {
-                        if let Some((events, missing_to)) = log.past_of(&topic, to) {
-                            restore(hub, &topic, &events, missing_to);
-                        }
-                    }
-                }
-                entries.into_iter().for_each(|entry| self.deliver_entry(hub, &entry));
-            }
-            Read::Missed(to) => log.kept().iter().for_each(|topic| restore(hub, topic, &[], to)),
-            Read::Refused => {
-                self.complain(hub, Complaint::Refused, &format!("the stream of histories cannot be read: {text}"));
-                self.deliver_all_held(hub);
-            }
-            Read::Unexpected => return Err(Loss::unexpected()),
-        }
-        self.flush(hub);
-        Ok(())
-    }
-
-    /// Delivers an entry of the stream of histories.
-    fn deliver_entry(&mut self, hub: &mut Hub, entry: &Entry) {
-        let held = entry.own.and_then(|number| self.held.remove(&number));
-        match (held, entry.event()) {
-            (Some(held), event) => _ = hub.deliver_held(held, event.map(|_| entry.id)),
-            // Subscribers have it.
-            (None, _) if entry.own.is_some() => restore(hub, &entry.topic, std::slice::from_ref(entry), 0),
-            (None, Some(event)) => {
-                self.counters.received += 1;
-                hub.deliver_event_with_id(&entry.topic, event, entry.id);
-            }
-            (None, None) => {
-                self.counters.received += 1;
-                hub.deliver(&entry.topic, &entry.message);
-            }
-        }
-    }
-
-    /// Delivers what is held, in the order of publishing: nothing comes back of it.
-    fn deliver_all_held(&mut self, hub: &mut Hub) {
-        for held in mem::take(&mut self.held).into_values() {
-            hub.deliver_held(held, None);
-        }
     }
 
     /// Logs something that may be frequent.
@@ -394,130 +362,5 @@ impl Loss {
     }
 }
 
-/// Adds entries to the history of a topic.
-fn restore(hub: &mut Hub, topic: &str, entries: &[Entry], missing_to: u64) {
-    let events = entries.iter().filter_map(|entry| Some((entry.id, entry.event()?)));
-    hub.restore_history(topic, events, missing_to);
-}
-
 /// Room for commands that is kept.
 const LARGE_BUFFER: usize = 64 * 1024;
-
-impl Link {
-    /// Begins an attempt, and returns its number. `None` if no further one is to be made.
-    pub(super) fn begin(&mut self) -> Option<u64> {
-        self.attempt += u64::from(!self.is_ending);
-        self.is_active = !self.is_ending;
-        self.is_active.then_some(self.attempt)
-    }
-
-    /// Notes the connections of the attempt.
-    pub(super) fn set_pair(&mut self, ids: Vec<ConnectionId>) {
-        let mut ready = [true; 3];
-        ready[..ids.len()].fill(false);
-        self.pair = Some(Connections { ids, client_ids: [None; 3], ready, since: None });
-    }
-
-    /// The tasks that need a connection each.
-    pub(super) fn roles(&self) -> impl Iterator<Item = Role> + use<> {
-        let reader = self.log.as_ref().map(|_| Role::Reader);
-        [Role::Subscriber, Role::Publisher].into_iter().chain(reader)
-    }
-
-    /// Notes that a connection has logged in.
-    pub(super) fn on_ready(&mut self, hub: &mut Hub, role: Role) {
-        let Some(pair) = &mut self.pair else { return };
-        pair.ready[role as usize] = true;
-        if pair.ready != [true; 3] {
-            return;
-        }
-        let now = hub.now();
-        pair.since = Some(now);
-        self.counters.is_connected = true;
-        let address = &self.address;
-        let outage = self.outage.take();
-        match &outage {
-            None => log::info!(target: "ws_reactor::redis", "redis {address}: connected"),
-            Some(outage) => log::info!(
-                target: "ws_reactor::redis",
-                "redis {address}: connected again after {:.1} s, attempt {}",
-                now.saturating_duration_since(outage.since).as_secs_f64(),
-                outage.attempts + 1,
-            ),
-        }
-        if let Some(log) = &mut self.log {
-            log.connect(&mut self.commands.reader);
-        }
-        self.counters.lost += self.channels.connect(&mut self.commands) as u64;
-        for id in mem::take(&mut self.unanswered) {
-            self.channels.execute(&[b"CLIENT", b"KILL", b"ID", id.to_string().as_bytes()], &mut self.commands);
-        }
-        self.flush(hub);
-        if let (Some(outage), Some(on_gap)) = (outage, &self.settings.on_gap)
-            && !outage.topics.is_empty()
-        {
-            let (on_gap, topics, since) = (Rc::clone(on_gap), outage.topics, outage.since);
-            hub.next_tick(move |hub| on_gap(hub, &topics, since));
-        }
-    }
-
-    /// Ends the pair because one of its connections has ended or misbehaves. Returns the wait before the next attempt,
-    /// unless that is under way.
-    pub(super) fn lose(&mut self, hub: &mut Hub, attempt: u64, loss: Loss) -> Option<Duration> {
-        if !self.is_current(attempt) || self.is_ending {
-            return None;
-        }
-        self.is_active = false;
-        let Loss { reason, is_timeout } = loss;
-        let pair = self.pair.take();
-        if let Some(sentinel) = self.sentinel.take() {
-            hub.terminate(sentinel);
-        }
-        if let Some(pair) = &pair {
-            pair.ids.iter().for_each(|id| _ = hub.terminate(*id));
-            if is_timeout {
-                self.unanswered.extend(pair.client_ids.into_iter().flatten());
-            }
-            self.counters.lost += self.channels.disconnect() as u64;
-            if let Some(log) = &mut self.log {
-                log.disconnect();
-            }
-            self.deliver_all_held(hub);
-        }
-        match pair.and_then(|pair| pair.since) {
-            Some(since) => self.begin_outage(hub, since, reason),
-            None => self.note_failure(hub, reason),
-        }
-        let wait = self.settings.wait(self.failures, hub);
-        self.failures = self.failures.saturating_add(1);
-        Some(wait)
-    }
-
-    /// A pair is lost that was ready since this time.
-    fn begin_outage(&mut self, hub: &mut Hub, ready_since: Instant, reason: String) {
-        let now = hub.now();
-        self.counters.is_connected = false;
-        self.counters.outages += 1;
-        if now.saturating_duration_since(ready_since) >= STABLE {
-            self.failures = 0;
-        }
-        log::warn!(target: "ws_reactor::redis", "redis {}: lost: {reason}", self.address);
-        let topics = self.channels.wanted().cloned().collect();
-        self.outage = Some(Outage { since: now, attempts: 0, topics, reason });
-        hub.revoke_topics();
-    }
-
-    /// An attempt has failed.
-    fn note_failure(&mut self, hub: &Hub, reason: String) {
-        let first = || Outage { since: hub.now(), attempts: 0, topics: Vec::new(), reason: String::new() };
-        let outage = self.outage.get_or_insert_with(first);
-        outage.attempts += 1;
-        // The first attempts, and then fewer and fewer.
-        let (count, is_new) = (outage.attempts, outage.reason != reason);
-        if count.is_power_of_two() || is_new && count < 16 {
-            let address = &self.address;
-            log::warn!(target: "ws_reactor::redis", "redis {address}: attempt {count} to connect failed: {reason}");
-        }
-        outage.reason = reason;
-    }
-}

@@ -81,7 +81,7 @@ struct World {
 impl World {
     fn new(payloads: usize, refuses_every: usize) -> Self {
         let process = |_| Process {
-            channels: Channels::new(PREFIX.into(), Bounds { pending: 1 << 20, ..NONE }, Vec::new()),
+            channels: Channels::new(PREFIX.into(), Bounds { pending: 1 << 20, ..NONE }, Vec::new(), Words::PLAIN),
             commands: Commands::default(),
             is_connected: false,
             wanted: BTreeSet::new(),
@@ -370,7 +370,7 @@ fn publication_waits_for_its_channel_and_the_end_of_a_channel_for_its_publicatio
 #[test]
 fn what_waits_is_bounded_and_what_is_lost_is_counted() {
     let (mut channels, mut commands) =
-        (Channels::new("".into(), Bounds { pending: 1000, ..NONE }, Vec::new()), Commands::default());
+        (Channels::new("".into(), Bounds { pending: 1000, ..NONE }, Vec::new(), Words::PLAIN), Commands::default());
     let payload = || Payload::from(&OwnedMessage::from("x".repeat(300)));
     assert_eq!(channels.publish("t", payload(), 0, &mut commands), Outcome::Lost, "not connected");
     channels.connect(&mut commands);
@@ -386,7 +386,7 @@ fn what_waits_is_bounded_and_what_is_lost_is_counted() {
 #[test]
 fn channel_that_is_refused_publishes_without_waiting() {
     let (mut channels, mut commands) =
-        (Channels::new("".into(), Bounds { pending: 1000, ..NONE }, Vec::new()), Commands::default());
+        (Channels::new("".into(), Bounds { pending: 1000, ..NONE }, Vec::new(), Words::PLAIN), Commands::default());
     channels.connect(&mut commands);
     channels.subscribe("t", &mut commands);
     let payload = || Payload::from(&OwnedMessage::from("x"));
@@ -403,7 +403,8 @@ fn channel_that_is_refused_publishes_without_waiting() {
 #[test]
 fn publications_are_kept_while_redis_is_away_up_to_a_bound_and_none_is_written_twice() {
     let bounds = Bounds { pending: 10_000, kept: 1000, ..NONE };
-    let (mut channels, mut commands) = (Channels::new("".into(), bounds, Vec::new()), Commands::default());
+    let (mut channels, mut commands) =
+        (Channels::new("".into(), bounds, Vec::new(), Words::PLAIN), Commands::default());
     let payload = |text: &str| Payload::from(&OwnedMessage::from(format!("{text:>300}")));
     let outcomes = ["a", "b", "c"].map(|text| channels.publish("t", payload(text), 0, &mut commands));
     assert_eq!(outcomes, [Outcome::Queued, Outcome::Queued, Outcome::Lost]);
