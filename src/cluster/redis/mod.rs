@@ -9,6 +9,7 @@ mod resp;
 mod sentinel;
 mod settings;
 mod shards;
+mod slot_map;
 mod url;
 
 use std::{
@@ -90,7 +91,7 @@ use crate::{
 pub struct Redis {
     link: SharedLink,
     /// The nodes of a cluster, if pub/sub is sharded. The link is that to the node of the URL.
-    shards: Option<SharedShards>,
+    shards: Rc<RefCell<Option<SharedShards>>>,
 }
 
 impl Redis {
@@ -117,7 +118,7 @@ impl Redis {
                 on_gap: None,
                 patterns: Vec::new(),
             }),
-            shards: None,
+            shards: Rc::default(),
         })
     }
 
@@ -269,26 +270,26 @@ impl Redis {
 
     /// A handle that reads the counters after the Redis was attached.
     pub fn handle(&self) -> RedisHandle {
-        RedisHandle(Rc::downgrade(&self.link))
+        RedisHandle { link: Rc::downgrade(&self.link), shards: Rc::downgrade(&self.shards) }
     }
 }
 
 impl Backplane for Redis {
     fn start(&mut self, hub: &mut Hub) {
         let is_sharded = self.link.borrow().settings.is_sharded;
-        self.shards = is_sharded.then(|| Shards::new(&self.link));
+        *self.shards.borrow_mut() = is_sharded.then(|| Shards::new(&self.link));
         connection::connect(&self.link, hub);
     }
 
     fn subscribe(&mut self, hub: &mut Hub, topic: &str) {
-        match &self.shards {
+        match &*self.shards.borrow() {
             Some(shards) => shards.borrow_mut().subscribe(hub, topic),
             None => self.link.borrow_mut().subscribe(hub, topic),
         }
     }
 
     fn unsubscribe(&mut self, hub: &mut Hub, topic: &str) {
-        match &self.shards {
+        match &*self.shards.borrow() {
             Some(shards) => shards.borrow_mut().unsubscribe(hub, topic),
             None => self.link.borrow_mut().unsubscribe(hub, topic),
         }
@@ -312,7 +313,7 @@ impl Backplane for Redis {
     }
 
     fn publish(&mut self, hub: &mut Hub, published: PublishedMessage<'_>) {
-        match &self.shards {
+        match &*self.shards.borrow() {
             Some(shards) => shards.borrow_mut().publish(hub, &published),
             None => self.link.borrow_mut().publish(hub, &published),
         }
@@ -321,7 +322,7 @@ impl Backplane for Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        match &self.shards {
+        match &*self.shards.borrow() {
             Some(shards) => shards.borrow_mut().end(),
             None => self.link.borrow_mut().end(),
         }
@@ -349,14 +350,19 @@ pub(crate) fn check(input: &[u8]) {
 
 /// Reads the counters of a [`Redis`] that is attached.
 #[derive(Clone)]
-pub struct RedisHandle(Weak<RefCell<Link>>);
+pub struct RedisHandle {
+    link: Weak<RefCell<Link>>,
+    shards: Weak<RefCell<Option<SharedShards>>>,
+}
 
 impl RedisHandle {
     /// The counters. All zero once the reactor is dropped.
     pub fn stats(&self) -> RedisStats {
-        let Some(link) = self.0.upgrade() else { return RedisStats::default() };
-        let shards = link.borrow().shards.as_ref().and_then(Weak::upgrade);
-        shards.map_or_else(|| link.borrow().counters, |shards| shards.borrow().stats())
+        let shards = self.shards.upgrade();
+        if let Some(shards) = shards.as_ref().and_then(|shards| shards.borrow().clone()) {
+            return shards.borrow().stats();
+        }
+        self.link.upgrade().map(|link| link.borrow().counters).unwrap_or_default()
     }
 }
 

@@ -5,6 +5,7 @@ use std::{mem, rc::Rc, time::Duration};
 use super::{
     link::{Loss, SharedLink},
     resp::{Reply, Scanner, Version, write_command},
+    url::join,
 };
 use crate::{
     error::Error,
@@ -114,12 +115,6 @@ impl Sentinel {
         let reason = format!("{address} is the master now");
         (self.events.on_loss)(&self.link, hub, self.attempt, Loss { reason, is_timeout: false });
     }
-}
-
-/// `host:port`. IPv6 addresses have brackets.
-pub(super) fn join(host: &[u8], port: &[u8]) -> String {
-    let (host, port) = (String::from_utf8_lossy(host), String::from_utf8_lossy(port));
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 impl StreamHandler for Sentinel {

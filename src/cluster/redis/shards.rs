@@ -8,22 +8,17 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     mem,
-    ops::RangeInclusive,
     rc::{Rc, Weak},
     time::Duration,
 };
 
 use super::{
     connection,
-    link::{Link, RedisStats, SharedLink},
-    resp::Reply,
-    sentinel::join,
+    link::{Link, NodeNews, OnNews, RedisStats, SharedLink},
     settings::Settings,
+    slot_map::{SLOTS, SlotMap, slot_of},
 };
 use crate::reactor::{Hub, PublishedMessage};
-
-/// Number of slots.
-const SLOTS: u16 = 16_384;
 
 /// The wait before the nodes are asked for their slots, so that many refusals lead to one question.
 const ASK_AFTER: Duration = Duration::from_millis(50);
@@ -40,7 +35,7 @@ pub(super) struct Shards {
     settings: Settings,
     /// By address.
     nodes: BTreeMap<String, SharedLink>,
-    slots: Vec<(RangeInclusive<u16>, String)>,
+    slots: SlotMap,
     /// Topics with subscribers in this process.
     wanted: BTreeSet<Box<str>>,
     /// A question is scheduled, or has no answer yet.
@@ -50,16 +45,13 @@ pub(super) struct Shards {
     is_ending: bool,
 }
 
-/// The slots of each node, from the answer to `CLUSTER SLOTS`.
-pub(super) type SlotMap = Vec<(RangeInclusive<u16>, String)>;
-
 impl Shards {
     /// `seed`: the link to the node of the URL.
     pub(super) fn new(seed: &SharedLink) -> SharedShards {
         let settings = seed.borrow().settings.clone();
         let address = settings.url.address.clone();
         Rc::new_cyclic(|own| {
-            seed.borrow_mut().shards = Some(Weak::clone(own));
+            seed.borrow_mut().on_news = Some(on_news(own));
             RefCell::new(Shards {
                 own: Weak::clone(own),
                 settings,
@@ -172,7 +164,7 @@ impl Shards {
         let mut settings = self.settings.clone();
         settings.url.address = address.to_owned();
         let link = Link::new(settings);
-        link.borrow_mut().shards = Some(Weak::clone(&self.own));
+        link.borrow_mut().on_news = Some(on_news(&self.own));
         link
     }
 
@@ -204,79 +196,14 @@ impl Shards {
     }
 }
 
-/// Reads the answer to `CLUSTER SLOTS` of the node that is `asked`, which has this id. `None` if it is none.
-pub(super) fn read_slots(reply: &Reply<'_>, asked: &str, own_id: &[u8]) -> Option<SlotMap> {
-    let range = |reply: &Reply<'_>| {
-        let [Reply::Integer(first), Reply::Integer(last), master, ..] = reply.items() else { return None };
-        let [host, Reply::Integer(port), id, ..] = master.items() else { return None };
-        // It may have another name there than in the URL, or none.
-        let is_asked = id.as_bytes() == Some(own_id);
-        let address = match host.as_bytes().filter(|_| !is_asked) {
-            Some(host) if !host.is_empty() && host != b"?" => join(host, port.to_string().as_bytes()),
-            _ => asked.to_owned(),
-        };
-        Some((u16::try_from(*first).ok()?..=u16::try_from(*last).ok()?, address))
-    };
-    let slots: SlotMap = reply.items().iter().map(range).collect::<Option<_>>()?;
-    (!slots.is_empty()).then_some(slots)
-}
-
-/// The slot of a channel: a hash of its name, or of the part in the first braces if there are some.
-fn slot_of(channel: &[u8]) -> u16 {
-    let position = |bytes: &[u8], octet| bytes.iter().position(|other| *other == octet);
-    let tag = position(channel, b'{').and_then(|open| {
-        let rest = &channel[open + 1..];
-        position(rest, b'}').filter(|length| *length > 0).map(|length| &rest[..length])
-    });
-    crc16(tag.unwrap_or(channel)) % SLOTS
-}
-
-/// CRC-16/XMODEM.
-fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc: u16, octet| {
-        (0..8).fold(crc ^ u16::from(*octet) << 8, |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 })
+/// Passes the news of a link on. Not within the call, in which the link is in use.
+fn on_news(shards: &Weak<RefCell<Shards>>) -> OnNews {
+    let shards = Weak::clone(shards);
+    Rc::new(move |hub, news| {
+        let Some(shards) = shards.upgrade() else { return };
+        hub.next_tick(move |hub| match news {
+            NodeNews::IsOutdated => shards.borrow_mut().ask_soon(hub),
+            NodeNews::Slots(slots) => shards.borrow_mut().set_slots(hub, slots),
+        });
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The first is the check value of the CRC. The others are those of `CLUSTER KEYSLOT` of Redis 7.0.
-    #[test]
-    fn slots_are_those_of_redis() {
-        assert_eq!(crc16(b"123456789"), 0x31C3);
-        let cases: [(&str, u16); 6] = [
-            ("123456789", 12739),
-            ("foo", 12182),
-            ("{user1000}.following", 3443),
-            ("foo{}{bar}", 8363),
-            ("foo{{bar}}zap", 4015),
-            ("foo{bar}{zap}", 5061),
-        ];
-        for (channel, slot) in cases {
-            assert_eq!(slot_of(channel.as_bytes()), slot, "{channel}");
-        }
-    }
-
-    #[test]
-    fn slots_of_nodes_are_read_and_an_answer_that_is_none_is_not() {
-        let node = |host: Reply<'static>, port| {
-            let id = if port == 4 { &b"own"[..] } else { b"other" };
-            Reply::List(vec![host, Reply::Integer(port), Reply::Text(id)])
-        };
-        let range = |first, last, node| Reply::List(vec![Reply::Integer(first), Reply::Integer(last), node]);
-        let slots = Reply::List(vec![
-            range(0, 99, node(Reply::Text(b"10.0.0.1"), 1)),
-            range(100, 16383, node(Reply::Text(b"::1"), 2)),
-            range(7, 7, node(Reply::Null, 3)),
-            range(8, 9, node(Reply::Text(b"10.0.0.4"), 4)),
-        ]);
-        let expected = [(0..=99, "10.0.0.1:1"), (100..=16383, "[::1]:2"), (7..=7, "asked:9"), (8..=9, "asked:9")];
-        let expected = expected.map(|(slots, address)| (slots, address.to_owned()));
-        assert_eq!(read_slots(&slots, "asked:9", b"own"), Some(expected.to_vec()));
-        for none in [Reply::Error(b"ERR no cluster"), Reply::List(vec![]), Reply::List(vec![Reply::Null])] {
-            assert_eq!(read_slots(&none, "asked:9", b"own"), None);
-        }
-    }
 }

@@ -73,6 +73,12 @@ const PORT: u16 = 6379;
 /// Port of a Sentinel.
 const SENTINEL_PORT: u16 = 26379;
 
+/// `host:port`. IPv6 addresses have brackets.
+pub(super) fn join(host: &[u8], port: &[u8]) -> String {
+    let (host, port) = (String::from_utf8_lossy(host), String::from_utf8_lossy(port));
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
 impl RedisUrl {
     pub(super) fn parse(url: &str) -> Result<Self, RedisUrlError> {
         let (scheme, rest) = url.split_once("://").ok_or(RedisUrlError::Scheme)?;

@@ -316,14 +316,14 @@ impl Channels {
 
     /// A channel is not subscribed any more.
     pub(super) fn on_unsubscribed(&mut self, channel: &[u8], commands: &mut Commands) -> News {
-        match self.requests.pop_front_if(|request| matches!(request, Request::Unsubscribe(_))) {
-            Some(Request::Unsubscribe(topic)) if self.name(&topic).as_bytes() == channel => {
-                self.enter(&topic, Phase::Unsubscribed, commands);
-                News::Nothing
-            }
-            None => self.on_moved(channel, commands),
-            Some(_) => News::Unexpected,
+        let Some(Request::Unsubscribe(topic)) = self.requests.front() else { return self.on_moved(channel, commands) };
+        let topic = Rc::clone(topic);
+        if self.name(&topic).as_bytes() != channel {
+            return News::Unexpected;
         }
+        self.requests.pop_front();
+        self.enter(&topic, Phase::Unsubscribed, commands);
+        News::Nothing
     }
 
     /// Redis has unsubscribed a channel by itself. What has not come back does not come any more.

@@ -62,7 +62,7 @@ impl Link {
             self.channels.execute(&[b"CLIENT", b"KILL", b"ID", id.to_string().as_bytes()], &mut self.commands);
         }
         self.flush(hub);
-        self.ask_shards(hub);
+        self.ask_cluster(hub);
         if let (Some(outage), Some(on_gap)) = (outage, &self.settings.on_gap)
             && !outage.topics.is_empty()
         {
@@ -98,7 +98,7 @@ impl Link {
             Some(since) => self.begin_outage(hub, since, reason),
             None => self.note_failure(hub, reason),
         }
-        self.ask_shards(hub);
+        self.ask_cluster(hub);
         let wait = self.settings.wait(self.failures, hub);
         self.failures = self.failures.saturating_add(1);
         Some(wait)

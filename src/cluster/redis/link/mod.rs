@@ -7,7 +7,7 @@ mod slots;
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    rc::{Rc, Weak},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -15,7 +15,7 @@ use super::{
     channels::{Channels, Commands, News, Outcome},
     log::Log,
     settings::Settings,
-    shards::Shards,
+    slot_map::SlotMap,
 };
 use crate::reactor::{ConnectionId, HeldMessage, Hub, PublishedMessage};
 
@@ -55,8 +55,8 @@ pub(super) struct Link {
     held: BTreeMap<u64, HeldMessage>,
     /// Where Redis is. With Sentinels, where the last one has said that it is.
     address: String,
-    /// The nodes of the cluster that it is one of.
-    pub(super) shards: Option<Weak<RefCell<Shards>>>,
+    /// Called with what is known of a cluster, if it is a node of one.
+    pub(super) on_news: Option<OnNews>,
     /// The id of the node in its cluster.
     node_id: Vec<u8>,
     /// The connection to a Sentinel.
@@ -130,6 +130,16 @@ impl RedisStats {
     }
 }
 
+/// What a node tells of its cluster.
+pub(super) enum NodeNews {
+    /// It is not known any more which node has which slots.
+    IsOutdated,
+    Slots(SlotMap),
+}
+
+/// Called with what a node tells.
+pub(super) type OnNews = Rc<dyn Fn(&mut Hub, NodeNews)>;
+
 /// Why a pair has ended.
 #[derive(Debug)]
 pub(super) struct Loss {
@@ -149,7 +159,7 @@ impl Link {
             held: BTreeMap::new(),
             address: settings.url.address.clone(),
             settings,
-            shards: None,
+            on_news: None,
             node_id: Vec::new(),
             sentinel: None,
             pair: None,
@@ -297,8 +307,8 @@ impl Link {
         match news {
             News::Nothing | News::NodeId | News::Slots => {}
             News::Live(topic) => hub.confirm_topic(&topic),
-            News::Moved => self.ask_shards(hub),
-            News::Refused(_) if slots::is_moved(reply) => self.ask_shards(hub),
+            News::Moved => self.ask_cluster(hub),
+            News::Refused(_) if slots::is_moved(reply) => self.ask_cluster(hub),
             News::Refused(topic) => {
                 self.complain(hub, Complaint::Refused, &format!("the topic {topic:?} is refused: {reply}"));
             }
@@ -306,7 +316,7 @@ impl Link {
             News::NotPublished => {
                 self.counters.lost += 1;
                 if slots::is_moved(reply) {
-                    self.ask_shards(hub);
+                    self.ask_cluster(hub);
                 }
                 self.complain(hub, Complaint::NotPublished, &format!("does not publish: {reply}"));
             }

@@ -1,18 +1,20 @@
 //! The link as one of several to the nodes of a cluster.
 
-use std::rc::Weak;
-
-use super::Link;
+use super::{Link, NodeNews};
 use crate::{
-    cluster::redis::{resp::Reply, shards::read_slots},
+    cluster::redis::{resp::Reply, slot_map::read_slots},
     reactor::Hub,
 };
 
 impl Link {
-    /// Has the cluster find out which node has which slots. Not within this call, in which the link is in use.
-    pub(super) fn ask_shards(&self, hub: &mut Hub) {
-        if let Some(shards) = self.shards.as_ref().and_then(Weak::upgrade) {
-            hub.next_tick(move |hub| shards.borrow_mut().ask_soon(hub));
+    /// Has the cluster find out which node has which slots.
+    pub(super) fn ask_cluster(&self, hub: &mut Hub) {
+        self.tell(hub, NodeNews::IsOutdated);
+    }
+
+    fn tell(&self, hub: &mut Hub, news: NodeNews) {
+        if let Some(on_news) = &self.on_news {
+            on_news(hub, news);
         }
     }
 
@@ -28,9 +30,8 @@ impl Link {
 
     /// Passes the slots of the nodes on.
     pub(in crate::cluster::redis) fn set_slots(&self, hub: &mut Hub, reply: &Reply<'_>) {
-        let slots = read_slots(reply, &self.address, &self.node_id);
-        if let (Some(shards), Some(slots)) = (self.shards.as_ref().and_then(Weak::upgrade), slots) {
-            hub.next_tick(move |hub| shards.borrow_mut().set_slots(hub, slots));
+        if let Some(slots) = read_slots(reply, &self.address, &self.node_id) {
+            self.tell(hub, NodeNews::Slots(slots));
         }
     }
 
