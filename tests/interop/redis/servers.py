@@ -136,7 +136,8 @@ class Multicast:
 
 
 class Redis:
-    """The server of `$REDIS_SERVER`, `redis-server` by default. Commands of the test use the ACL user `observer`, which may do everything.
+    """The server of `$REDIS_SERVER`, `redis-server` by default. Commands of the test use the ACL user `observer`, which
+    may do everything.
 
     `port=0` is for a server without TCP. `connect` returns a socket, for servers with TLS or a Unix socket.
     """

@@ -423,3 +423,18 @@ fn publications_are_kept_while_redis_is_away_up_to_a_bound_and_none_is_written_t
     assert!(matches!(channels.on_subscribed(b"t", &mut commands), News::Live(topic) if &*topic == "t"));
     assert_eq!(written(&mut commands), "de");
 }
+
+#[test]
+fn only_a_sharded_channel_may_be_unsubscribed_by_redis() {
+    for (words, is_expected) in [(Words::PLAIN, false), (Words::SHARDED, true)] {
+        let bounds = Bounds { pending: 10_000, ..NONE };
+        let (mut channels, mut commands) = (Channels::new("".into(), bounds, Vec::new(), words), Commands::default());
+        channels.connect(&mut commands);
+        channels.subscribe("t", &mut commands);
+        assert!(matches!(channels.on_subscribed(b"t", &mut commands), News::Live(_)));
+        channels.publish("t", Payload::from(&OwnedMessage::from("x")), 7, &mut commands);
+        let news = channels.on_unsubscribed(b"t", &mut commands);
+        assert_eq!(matches!(news, News::Moved), is_expected);
+        assert_eq!((commands.settled.contains(&7), matches!(news, News::Unexpected)), (is_expected, !is_expected));
+    }
+}

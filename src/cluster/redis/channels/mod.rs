@@ -62,12 +62,15 @@ pub(super) struct Words {
     subscribe: &'static str,
     unsubscribe: &'static str,
     publish: &'static str,
+    /// Redis may unsubscribe a channel by itself, because its slot has moved.
+    has_slots: bool,
 }
 
 impl Words {
-    pub(super) const PLAIN: Words = Words { subscribe: "SUBSCRIBE", unsubscribe: "UNSUBSCRIBE", publish: "PUBLISH" };
+    pub(super) const PLAIN: Words =
+        Words { subscribe: "SUBSCRIBE", unsubscribe: "UNSUBSCRIBE", publish: "PUBLISH", has_slots: false };
     pub(super) const SHARDED: Words =
-        Words { subscribe: "SSUBSCRIBE", unsubscribe: "SUNSUBSCRIBE", publish: "SPUBLISH" };
+        Words { subscribe: "SSUBSCRIBE", unsubscribe: "SUNSUBSCRIBE", publish: "SPUBLISH", has_slots: true };
 }
 
 /// Bytes of publications that may wait.
@@ -328,7 +331,7 @@ impl Channels {
 
     /// Redis has unsubscribed a channel by itself. What has not come back does not come any more.
     fn on_moved(&mut self, channel: &[u8], commands: &mut Commands) -> News {
-        let Some(topic) = self.by_name(channel) else { return News::Unexpected };
+        let Some(topic) = self.by_name(channel).filter(|_| self.words.has_slots) else { return News::Unexpected };
         if let Some(channel) = self.channels.get_mut(&topic) {
             for own in mem::take(&mut channel.own) {
                 self.pending_bytes -= own.cost;
