@@ -26,10 +26,21 @@ impl Hub {
         }
     }
 
-    /// Number of connections, those that are opening and closing included.
+    /// Counts a connection for which a shutdown does not wait.
     #[cfg(feature = "redis")]
-    pub(crate) fn connection_count(&self) -> usize {
-        self.outbounds.len()
+    pub(crate) fn add_background_connection(&mut self) {
+        self.background_connections += 1;
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn remove_background_connection(&mut self) {
+        self.background_connections -= 1;
+    }
+
+    /// Returns `true` if there are connections besides those in the background.
+    #[cfg(feature = "redis")]
+    pub(crate) fn has_foreground_connections(&self) -> bool {
+        self.outbounds.len() > self.background_connections
     }
 
     /// Counts a received message.

@@ -117,6 +117,9 @@ pub struct Hub {
     pub(super) backplane: Option<Box<Attached>>,
     /// Those of the backplane of this process, which the first reactor of a group has.
     pub(super) backplane_rules: Rules,
+    /// Connections of the backplane.
+    #[cfg(feature = "redis")]
+    pub(super) background_connections: usize,
     /// Functions that are called when a topic is live.
     pub(super) live_waits: Slab<Tick>,
     /// Receivers of answers of the group.
@@ -162,6 +165,8 @@ impl Hub {
             membership: place.membership,
             backplane: None,
             backplane_rules: Rules::default(),
+            #[cfg(feature = "redis")]
+            background_connections: 0,
             live_waits: Slab::new(),
             asks: Asks::default(),
             pending: Pending::new(place.counts.pending),

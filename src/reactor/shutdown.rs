@@ -62,12 +62,26 @@ impl Hub {
     /// ```
     pub fn shutdown_over(&mut self, spread: Duration, timeout: Duration) {
         let shutdown = Shutdown { spread: spread.min(timeout), timeout };
-        if self.running == Running::Yes && self.has_sequencer_elsewhere() && !self.histories.is_empty() {
+        let has_sequenced = !self.histories.is_empty() || self.backplane_rules.hold_some();
+        if self.running == Running::Yes && self.has_sequencer_elsewhere() && has_sequenced {
             self.tell_sequencer(move |hub| hub.shutdown_over(spread, timeout));
             // In case that the first reactor is stuck.
             self.add_timer(timeout.min(MOST_PATIENCE), move |hub| hub.shutdown_here(shutdown));
             return;
         }
+        if self.running == Running::Yes && self.may_hold() {
+            // What is held is for clients that are connected now.
+            self.next_tick(move |hub| {
+                hub.release_held();
+                hub.shutdown_all(shutdown);
+            });
+            return;
+        }
+        self.shutdown_all(shutdown);
+    }
+
+    /// Ends the loops of all reactors.
+    fn shutdown_all(&mut self, shutdown: Shutdown) {
         self.tell_others(move |hub| hub.shutdown_here(shutdown));
         self.shutdown_here(shutdown);
     }

@@ -3,17 +3,18 @@
 use std::{collections::VecDeque, mem, rc::Rc, time::Duration};
 
 use super::{
-    channels::{Channels, News},
+    channels::News,
     link::{Complaint, Loss, Role, SharedLink},
     payload,
     resp::{BadReply, Reply, Scanner, Version, write_command},
     sentinel::{self, SentinelEvents},
     settings::{OnMessage, Settings},
+    slot_map::moved_slot,
 };
 use crate::{
-    error::Error,
+    error::{ConnectError, Error},
     protocol::CloseReason,
-    reactor::{Hub, Stream, StreamHandler, TimerId},
+    reactor::{ConnectionId, Hub, Stream, StreamHandler, TimerId},
 };
 
 /// A connection to Redis.
@@ -112,6 +113,7 @@ impl Connection {
                     let mut link = self.link.borrow_mut();
                     let news = link.read(|channels, commands| channels.on_reply(is_error, commands));
                     match news {
+                        News::Appended(number) => link.on_appended(stream.hub(), number, &reply),
                         News::NodeId => link.set_node_id(&reply),
                         News::Slots => link.set_slots(stream.hub(), &reply),
                         news => link.take_news(stream.hub(), &text, news)?,
@@ -194,10 +196,13 @@ impl Connection {
         let (is_error, text) = error_of(reply);
         let mut link = self.link.borrow_mut();
         match is_error {
-            true if !["NOPERM", "MOVED", "CLUSTERDOWN"].iter().any(|kind| text.starts_with(kind)) => {
+            true if !["NOPERM", "MOVED", "CLUSTERDOWN", "TRYAGAIN"].iter().any(|kind| text.starts_with(kind)) => {
                 Err(Loss { reason: text, is_timeout: false })
             }
-            true => link.handle(hub, &text, Channels::on_refused),
+            true => {
+                let slot = moved_slot(&text);
+                link.handle(hub, &text, |channels, commands| channels.on_refused(slot, commands))
+            }
             // Before the first subscription and in version 3 it is a string, and otherwise a list.
             false => link.handle(hub, "", |channels, _| channels.on_pong()),
         }
@@ -235,13 +240,12 @@ impl Connection {
 
     /// Closes the connection of a loop that is ending, once no other is left that may publish.
     fn end(&mut self, stream: &mut Stream<'_>) {
-        let left = stream.hub().connection_count();
+        let has_others = stream.hub().has_foreground_connections();
         match self.role {
             _ if !self.is_ready => stream.terminate(),
-            Role::Reader if left <= 3 => stream.terminate(),
-            Role::Subscriber if left <= 2 => stream.terminate(),
-            Role::Publisher if left <= 1 => stream.close(),
-            _ => _ = stream.set_timer(LAST_LOOK_EVERY),
+            _ if has_others => _ = stream.set_timer(LAST_LOOK_EVERY),
+            Role::Publisher => stream.close(),
+            Role::Subscriber | Role::Reader => stream.terminate(),
         }
     }
 }
@@ -259,18 +263,28 @@ pub(super) fn connect(shared: &SharedLink, hub: &mut Hub) {
 /// Makes the two connections of an attempt.
 fn connect_pair(shared: &SharedLink, hub: &mut Hub, attempt: u64) {
     let mut link = shared.borrow_mut();
-    let mut dial = |role| {
+    let mut dial = |role| -> Result<ConnectionId, ConnectError> {
         let connection = Connection::new(Rc::clone(shared), role, attempt, &link.settings);
-        hub.connect_stream_with(link.address(), link.settings.stream_config(), connection).ok()
+        let id = hub.connect_stream_with(link.address(), link.settings.stream_config(), connection)?;
+        hub.add_background_connection();
+        Ok(id)
     };
     let ids: Vec<_> = link.roles().map(&mut dial).collect();
-    match ids.iter().copied().collect() {
-        Some(ids) => link.set_pair(ids),
-        // The loop is ending.
-        None => {
-            ids.into_iter().flatten().for_each(|id| _ = hub.terminate(id));
-            link.end();
+    if let Ok(ids) = ids.iter().map(|id| id.as_ref().copied().map_err(drop)).collect() {
+        return link.set_pair(ids);
+    }
+    let mut reason = None;
+    for id in ids {
+        match id {
+            Ok(id) => _ = hub.terminate(id),
+            // The loop is ending.
+            Err(ConnectError::ShuttingDown { .. }) => link.end(),
+            Err(error) => reason = Some(error.to_string()),
         }
+    }
+    drop(link);
+    if let Some(reason) = reason {
+        lose(shared, hub, attempt, Loss { reason, is_timeout: false });
     }
 }
 
@@ -349,6 +363,7 @@ impl StreamHandler for Connection {
     }
 
     fn on_close(&mut self, stream: &mut Stream<'_>, _: &CloseReason) {
+        stream.hub().remove_background_connection();
         let reason = self.error.take().unwrap_or_else(|| "it has closed the connection".to_owned());
         self.lose(stream, Loss { reason, is_timeout: false });
     }

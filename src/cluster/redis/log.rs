@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Most entries of a reply.
-const PAGE: &[u8] = b"256";
+const PAGE: &[u8] = b"64";
 
 /// Most bytes of the entries that are remembered here.
 const MOST_BYTES: usize = 32 * 1024 * 1024;
@@ -32,11 +32,11 @@ pub(super) struct EntryId {
 }
 
 impl EntryId {
-    /// The id of the event: microseconds since 1970, as ids of events are. Beyond a thousand entries in a millisecond
-    /// it is one more than `last`.
+    /// The id of the event: microseconds since 1970, as ids of events are. Beyond a thousand entries in a millisecond,
+    /// and after a step back of Redis' clock, it is one more than `last`.
     fn event_id(self, last: u64) -> u64 {
         let micros = self.millis.saturating_mul(1000).saturating_add(self.number.min(999));
-        micros.max(last + 1)
+        micros.max(last.saturating_add(1))
     }
 }
 
@@ -82,9 +82,11 @@ impl Entry {
 /// A command of the connection that reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Query {
+    /// The newest entry, before anything is read.
     Newest,
-    Oldest,
     Entries,
+    /// The oldest entry, after some were read.
+    Oldest,
     Ping,
 }
 
@@ -118,8 +120,12 @@ pub(super) struct Log {
     /// Topics whose history is kept in this process.
     kept: HashSet<Rc<str>>,
     queries: VecDeque<Query>,
+    /// Publications that Redis has appended, in their order, that are not known to be read.
+    appended: VecDeque<(u64, EntryId)>,
     /// The last entry that was read.
     last: EntryId,
+    /// What it was before the last reply with entries, and the event before those.
+    before: Option<(EntryId, u64)>,
     last_id: u64,
     /// Entries up to this one are of the past. `None` before the first connection.
     loads_to: Option<EntryId>,
@@ -138,11 +144,13 @@ impl Log {
     pub(super) fn new(key: String, max_events: usize, wait: Duration, random: u64) -> Self {
         Log {
             key,
-            max_events,
+            max_events: max_events.max(1),
             wait,
             origin: format!("{random:016x}:"),
             kept: HashSet::new(),
             queries: VecDeque::new(),
+            appended: VecDeque::new(),
+            before: None,
             last: EntryId::default(),
             last_id: 0,
             loads_to: None,
@@ -205,24 +213,35 @@ impl Log {
     /// There is a connection: begins to read.
     pub(super) fn connect(&mut self, out: &mut Vec<u8>) {
         self.is_refused = false;
-        let key = self.key.as_bytes();
-        write_command(&[b"XREVRANGE", key, b"+", b"-", b"COUNT", b"1"], out);
-        write_command(&[b"XRANGE", key, b"-", b"+", b"COUNT", b"1"], out);
-        self.queries.extend([Query::Newest, Query::Oldest]);
-        self.read(out);
+        write_command(&[b"XREVRANGE", self.key.as_bytes(), b"+", b"-", b"COUNT", b"1"], out);
+        self.queries.push_back(Query::Newest);
     }
 
     pub(super) fn disconnect(&mut self) {
         self.queries.clear();
+        self.appended.clear();
     }
 
-    /// Asks for the next entries.
+    /// Asks for the next entries, and then whether some had been removed before.
     fn read(&mut self, out: &mut Vec<u8>) {
         let (wait, last) = (self.wait.as_millis().max(1).to_string(), self.last.to_string());
         let (key, wait) = (self.key.as_bytes(), wait.as_bytes());
-        let command: &[&[u8]] = &[b"XREAD", b"COUNT", PAGE, b"BLOCK", wait, b"STREAMS", key, last.as_bytes()];
-        write_command(command, out);
-        self.queries.push_back(Query::Entries);
+        write_command(&[b"XREAD", b"COUNT", PAGE, b"BLOCK", wait, b"STREAMS", key, last.as_bytes()], out);
+        write_command(&[b"XRANGE", key, b"-", b"+", b"COUNT", b"1"], out);
+        self.queries.extend([Query::Entries, Query::Oldest]);
+    }
+
+    /// Redis has appended a publication of this process.
+    pub(super) fn on_appended(&mut self, number: u64, reply: &Reply<'_>) {
+        if let Some(id) = reply.as_bytes().and_then(parse_id) {
+            self.appended.push_back((number, id));
+        }
+    }
+
+    /// Publications of this process that do not come back any more: later entries were read.
+    pub(super) fn overtaken(&mut self) -> Vec<u64> {
+        let count = self.appended.iter().take_while(|(_, id)| *id <= self.last).count();
+        self.appended.drain(..count).map(|(number, _)| number).collect()
     }
 
     /// Has the connection answer, if it does not wait for entries: that takes no longer than the interval of PINGs.
@@ -236,6 +255,9 @@ impl Log {
     /// Handles a reply of the connection that reads.
     pub(super) fn on_reply(&mut self, reply: &Reply<'_>, out: &mut Vec<u8>) -> Read {
         let Some(query) = self.queries.pop_front() else { return Read::Unexpected };
+        if self.is_refused {
+            return Read::Nothing;
+        }
         if matches!(reply, Reply::Error(_)) {
             self.is_refused = true;
             return Read::Refused;
@@ -243,35 +265,46 @@ impl Log {
         match query {
             Query::Ping => Read::Nothing,
             Query::Newest => {
-                let newest = reply.items().first().and_then(entry_id).unwrap_or_default();
-                self.loads_to.get_or_insert(newest);
-                Read::Nothing
+                let read = self.on_newest(reply.items().first().and_then(entry_id).unwrap_or_default());
+                self.read(out);
+                read
             }
+            Query::Entries => self.on_entries(entries_of(reply)),
             Query::Oldest => {
-                let oldest = reply.items().first().and_then(entry_id);
-                match oldest.filter(|oldest| *oldest > self.last) {
-                    // What lies between may have been removed, or may never have been.
-                    Some(oldest) => self.miss(oldest),
-                    None => Read::Nothing,
-                }
-            }
-            Query::Entries => {
-                let read = self.on_entries(entries_of(reply));
+                let read = self.on_oldest(reply.items().first().and_then(entry_id));
                 self.read(out);
                 read
             }
         }
     }
 
-    fn miss(&mut self, oldest: EntryId) -> Read {
-        let was_read = self.last != EntryId::default();
-        let missing_to = oldest.event_id(self.last_id) - 1;
-        self.missing_to = self.missing_to.max(missing_to);
-        if was_read { Read::Missed(missing_to) } else { Read::Nothing }
+    fn on_newest(&mut self, newest: EntryId) -> Read {
+        self.loads_to.get_or_insert(newest);
+        if newest >= self.last {
+            return Read::Nothing;
+        }
+        // Another Redis, which has not all entries, or has none.
+        self.last = newest;
+        self.miss(self.last_id)
+    }
+
+    /// Entries between those that were read before and after may have been removed, if even the former are.
+    fn on_oldest(&mut self, oldest: Option<EntryId>) -> Read {
+        match self.before.take() {
+            Some((last, missing_to)) if last != EntryId::default() && oldest.is_some_and(|oldest| oldest > last) => {
+                self.miss(missing_to)
+            }
+            _ => Read::Nothing,
+        }
+    }
+
+    fn miss(&mut self, to: u64) -> Read {
+        self.missing_to = self.missing_to.max(to);
+        Read::Missed(to)
     }
 
     fn on_entries(&mut self, replies: &[Reply<'_>]) -> Read {
-        let (mut entries, mut past_id) = (Vec::new(), self.last_id);
+        let (mut entries, mut past_id, before) = (Vec::new(), self.last_id, self.last);
         for reply in replies {
             let Some(id) = entry_id(reply) else { continue };
             let is_past = !self.is_loaded && self.loads_to.is_some_and(|to| id <= to);
@@ -279,13 +312,15 @@ impl Log {
             if self.last == EntryId::default() {
                 self.missing_to = event_id - 1;
             }
+            self.before.get_or_insert((before, event_id - 1));
             (self.last, self.last_id) = (id, event_id);
             if is_past {
                 past_id = event_id;
             }
             if let Some(entry) = self.entry_of(reply) {
                 self.remember(entry.clone());
-                entries.extend((!is_past).then_some(entry));
+                // An own one may have been appended before the newest entry was asked for.
+                entries.extend((!is_past || entry.own.is_some()).then_some(entry));
             }
         }
         let is_loaded = self.is_loaded || self.loads_to.is_some_and(|to| self.last >= to);
@@ -337,5 +372,9 @@ fn entries_of<'r>(reply: &'r Reply<'r>) -> &'r [Reply<'r>] {
 }
 
 fn entry_id(reply: &Reply<'_>) -> Option<EntryId> {
-    str::from_utf8(reply.items().first()?.as_bytes()?).ok()?.parse().ok()
+    parse_id(reply.items().first()?.as_bytes()?)
+}
+
+fn parse_id(text: &[u8]) -> Option<EntryId> {
+    str::from_utf8(text).ok()?.parse().ok()
 }

@@ -112,8 +112,9 @@ impl Redis {
                 is_resp3: false,
                 connect_timeout: Duration::from_secs(5),
                 ping_interval: Duration::from_secs(5),
-                bounds: Bounds { pending: 8 * 1024 * 1024, kept: 0, holds_own: false },
+                bounds: Bounds { pending: 8 * 1024 * 1024, kept: 0 },
                 history: None,
+                has_one_order: false,
                 is_sharded: false,
                 on_gap: None,
                 patterns: Vec::new(),
@@ -202,7 +203,7 @@ impl Redis {
     /// once. [`Published`](crate::Published) counts no subscriber.
     #[must_use]
     pub fn one_order(self, has_one_order: bool) -> Self {
-        self.set(|settings| settings.bounds.holds_own = has_one_order)
+        self.set(|settings| settings.has_one_order = has_one_order)
     }
 
     /// Keeps the [histories](Hub::keep_history) of topics in a stream of Redis (5 or later) with this key, so that all
@@ -277,7 +278,11 @@ impl Redis {
 impl Backplane for Redis {
     fn start(&mut self, hub: &mut Hub) {
         let is_sharded = self.link.borrow().settings.is_sharded;
-        *self.shards.borrow_mut() = is_sharded.then(|| Shards::new(&self.link));
+        if is_sharded {
+            let shards = Shards::new(&self.link);
+            shards.borrow_mut().start(hub);
+            *self.shards.borrow_mut() = Some(shards);
+        }
         connection::connect(&self.link, hub);
     }
 
@@ -296,12 +301,26 @@ impl Backplane for Redis {
     }
 
     fn delivers_own(&self) -> bool {
-        self.link.borrow().settings.bounds.holds_own
+        self.link.borrow().settings.has_one_order
     }
 
     fn keeps_histories(&self) -> bool {
         let link = self.link.borrow();
         link.settings.history.is_some() && !link.settings.is_sharded
+    }
+
+    fn release(&mut self, hub: &mut Hub) {
+        match &*self.shards.borrow() {
+            Some(shards) => shards.borrow_mut().release(hub),
+            None => self.link.borrow_mut().deliver_all_held(hub),
+        }
+    }
+
+    fn end(&mut self, hub: &mut Hub) {
+        match &*self.shards.borrow() {
+            Some(shards) => shards.borrow_mut().leave(hub),
+            None => drop(self.link.borrow_mut().leave(hub)),
+        }
     }
 
     fn keep_history(&mut self, hub: &mut Hub, topic: &str, _: HistoryLimits) {

@@ -44,6 +44,8 @@ pub(super) struct Settings {
     pub(super) bounds: Bounds,
     /// The key of the stream of histories, and the number of events in it.
     pub(super) history: Option<(String, usize)>,
+    /// Publications are delivered when they come back.
+    pub(super) has_one_order: bool,
     /// Channels are those of sharded pub/sub.
     pub(super) is_sharded: bool,
     pub(super) on_gap: Option<OnGap>,
@@ -56,15 +58,24 @@ pub(super) struct Settings {
 impl Settings {
     /// The channels of a process that has none yet.
     pub(super) fn channels(&self) -> Channels {
-        let patterns = self.patterns.iter().map(|(pattern, _)| pattern.clone()).collect();
-        let words = if self.is_sharded { Words::SHARDED } else { Words::PLAIN };
+        let (words, patterns) = match self.is_sharded {
+            // One of the nodes subscribes the patterns.
+            true => (Words::SHARDED, Vec::new()),
+            false => (Words::PLAIN, self.pattern_names()),
+        };
         Channels::new(self.prefix.as_str().into(), self.bounds, patterns, words)
+    }
+
+    /// The patterns of channels.
+    pub(super) fn pattern_names(&self) -> Vec<String> {
+        self.patterns.iter().map(|(pattern, _)| pattern.clone()).collect()
     }
 
     /// The stream of histories.
     pub(super) fn log(&self) -> Option<Log> {
         let random = RandomState::new().hash_one(&self.name);
-        let log = |(key, max_events): &(String, usize)| Log::new(key.clone(), *max_events, self.ping_interval, random);
+        let log =
+            |(key, max_events): &(String, usize)| Log::new(key.clone(), *max_events, self.ping_interval / 2, random);
         self.history.as_ref().filter(|_| !self.is_sharded).map(log)
     }
 

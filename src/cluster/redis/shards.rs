@@ -16,7 +16,7 @@ use super::{
     connection,
     link::{Link, NodeNews, OnNews, RedisStats, SharedLink},
     settings::Settings,
-    slot_map::{SLOTS, SlotMap, slot_of},
+    slot_map::{SLOTS, SlotMap, is_whole, slot_of},
 };
 use crate::reactor::{Hub, PublishedMessage};
 
@@ -25,6 +25,9 @@ const ASK_AFTER: Duration = Duration::from_millis(50);
 
 /// The wait before they are asked again, while a node is away or no node answers.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// The longest wait before they are asked because commands are refused.
+const MOST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The nodes, shared by the backplane, their links and timers.
 pub(super) type SharedShards = Rc<RefCell<Shards>>;
@@ -37,9 +40,13 @@ pub(super) struct Shards {
     nodes: BTreeMap<String, SharedLink>,
     slots: SlotMap,
     /// Topics with subscribers in this process.
-    wanted: BTreeSet<Box<str>>,
-    /// A question is scheduled, or has no answer yet.
+    wanted: BTreeSet<Rc<str>>,
+    /// A question is scheduled.
     is_asking: bool,
+    /// The wait before the next question: longer, as long as answers bring nothing new.
+    patience: Duration,
+    /// The node that subscribes the patterns.
+    pattern_node: String,
     /// Counters of nodes that have left.
     past: RedisStats,
     is_ending: bool,
@@ -59,10 +66,20 @@ impl Shards {
                 slots: vec![(0..=SLOTS - 1, address)],
                 wanted: BTreeSet::new(),
                 is_asking: false,
+                patience: ASK_AFTER,
+                pattern_node: String::new(),
                 past: RedisStats::default(),
                 is_ending: false,
             })
         })
+    }
+
+    /// Has the node of the URL subscribe the patterns, until it leaves.
+    pub(super) fn start(&mut self, hub: &mut Hub) {
+        self.pattern_node.clone_from(&self.settings.url.address);
+        if let Some(seed) = self.nodes.get(&self.pattern_node) {
+            seed.borrow_mut().subscribe_patterns(hub);
+        }
     }
 
     /// The link to the node that has a topic.
@@ -91,7 +108,7 @@ impl Shards {
             Some(link) => link.borrow_mut().publish(hub, published),
             None => {
                 self.past.lost += 1;
-                if self.settings.bounds.holds_own {
+                if self.settings.has_one_order {
                     hub.deliver_held(published.hold(), None);
                 }
             }
@@ -100,7 +117,12 @@ impl Shards {
 
     /// Asks a node for the slots of all, soon.
     pub(super) fn ask_soon(&mut self, hub: &mut Hub) {
-        self.ask_after(hub, ASK_AFTER);
+        self.ask_after(hub, self.patience);
+    }
+
+    /// The node that was asked has none to tell of.
+    pub(super) fn ask_again(&mut self, hub: &mut Hub) {
+        self.ask_after(hub, ASK_AGAIN_AFTER);
     }
 
     fn ask_after(&mut self, hub: &mut Hub, wait: Duration) {
@@ -130,7 +152,21 @@ impl Shards {
         if self.is_ending {
             return;
         }
-        let before: Vec<_> = self.wanted.iter().map(|topic| (topic.clone(), self.link_of(topic).cloned())).collect();
+        let is_new = self.slots != slots;
+        self.patience = if is_new { ASK_AFTER } else { (2 * self.patience).min(MOST_PATIENCE) };
+        if is_new {
+            self.move_slots(hub, slots);
+        }
+        self.nodes.values().for_each(|link| link.borrow_mut().try_refused_again(hub));
+        let is_away = |link: &SharedLink| !link.borrow().counters.is_connected;
+        if !is_whole(&self.slots) || self.nodes.values().any(is_away) {
+            // Another node takes the slots, perhaps.
+            self.ask_after(hub, ASK_AGAIN_AFTER);
+        }
+    }
+
+    fn move_slots(&mut self, hub: &mut Hub, slots: SlotMap) {
+        let before: Vec<_> = self.wanted.iter().map(|topic| (Rc::clone(topic), self.link_of(topic).cloned())).collect();
         for (_, address) in &slots {
             if !self.nodes.contains_key(address) {
                 let link = self.link_to(address);
@@ -145,18 +181,18 @@ impl Shards {
                 continue;
             }
             if let Some(old) = old {
-                old.borrow_mut().unsubscribe(hub, &topic);
+                old.borrow_mut().give_up(hub, &topic);
             }
             if let Some(new) = new {
                 new.borrow_mut().subscribe(hub, &topic);
             }
         }
         self.leave_nodes_without_slots(hub);
-        let is_away = |link: &SharedLink| !link.borrow().counters.is_connected;
-        self.nodes.values().for_each(|link| link.borrow_mut().try_refused_again(hub));
-        if self.nodes.values().any(is_away) {
-            // Another node takes its slots, perhaps.
-            self.ask_after(hub, ASK_AGAIN_AFTER);
+        if !self.nodes.contains_key(&self.pattern_node)
+            && let Some((address, link)) = self.nodes.first_key_value()
+        {
+            self.pattern_node.clone_from(address);
+            link.borrow_mut().subscribe_patterns(hub);
         }
     }
 
@@ -169,16 +205,30 @@ impl Shards {
     }
 
     fn leave_nodes_without_slots(&mut self, hub: &mut Hub) {
-        let Shards { nodes, slots, past, .. } = self;
-        nodes.retain(|address, link| {
-            let is_in_use = slots.iter().any(|(_, owner)| owner == address);
-            if !is_in_use {
-                let mut link = link.borrow_mut();
-                past.add(&link.counters);
-                link.leave(hub);
+        let is_in_use = |address: &String| self.slots.iter().any(|(_, owner)| owner == address);
+        let needless: Vec<String> = self.nodes.keys().filter(|address| !is_in_use(address)).cloned().collect();
+        for address in needless {
+            let Some(link) = self.nodes.remove(&address) else { continue };
+            let kept = link.borrow_mut().leave(hub);
+            self.past.add(&link.borrow().counters);
+            for kept in kept {
+                match kept.topic().and_then(|topic| self.link_of(topic)) {
+                    Some(link) => link.borrow_mut().publish_kept(hub, kept),
+                    None => self.past.lost += 1,
+                }
             }
-            is_in_use
-        });
+        }
+    }
+
+    /// Delivers what is held.
+    pub(super) fn release(&mut self, hub: &mut Hub) {
+        self.nodes.values().for_each(|link| link.borrow_mut().deliver_all_held(hub));
+    }
+
+    /// Ends all connections.
+    pub(super) fn leave(&mut self, hub: &mut Hub) {
+        self.is_ending = true;
+        self.nodes.values().for_each(|link| drop(link.borrow_mut().leave(hub)));
     }
 
     /// The counters of all nodes.
@@ -204,6 +254,7 @@ fn on_news(shards: &Weak<RefCell<Shards>>) -> OnNews {
         hub.next_tick(move |hub| match news {
             NodeNews::IsOutdated => shards.borrow_mut().ask_soon(hub),
             NodeNews::Slots(slots) => shards.borrow_mut().set_slots(hub, slots),
+            NodeNews::NoSlots => shards.borrow_mut().ask_again(hub),
         });
     })
 }

@@ -12,6 +12,7 @@ pub(super) type SlotMap = Vec<(RangeInclusive<u16>, String)>;
 
 /// Reads the answer to `CLUSTER SLOTS` of the node that is `asked`, which has this id. `None` if it is none.
 pub(super) fn read_slots(reply: &Reply<'_>, asked: &str, own_id: &[u8]) -> Option<SlotMap> {
+    let host_of_asked = asked.rsplit_once(':').map_or(asked, |(host, _)| host);
     let range = |reply: &Reply<'_>| {
         let [Reply::Integer(first), Reply::Integer(last), master, ..] = reply.items() else { return None };
         let [host, Reply::Integer(port), id, ..] = master.items() else { return None };
@@ -19,12 +20,24 @@ pub(super) fn read_slots(reply: &Reply<'_>, asked: &str, own_id: &[u8]) -> Optio
         let is_asked = id.as_bytes() == Some(own_id);
         let address = match host.as_bytes().filter(|_| !is_asked) {
             Some(host) if !host.is_empty() && host != b"?" => join(host, port.to_string().as_bytes()),
-            _ => asked.to_owned(),
+            _ if is_asked => asked.to_owned(),
+            _ => format!("{host_of_asked}:{port}"),
         };
         Some((u16::try_from(*first).ok()?..=u16::try_from(*last).ok()?, address))
     };
     let slots: SlotMap = reply.items().iter().map(range).collect::<Option<_>>()?;
     (!slots.is_empty()).then_some(slots)
+}
+
+/// Returns `true` if every slot has a node.
+pub(super) fn is_whole(slots: &SlotMap) -> bool {
+    let count: usize = slots.iter().map(|(range, _)| range.len()).sum();
+    count >= usize::from(SLOTS)
+}
+
+/// The slot that an error names: `MOVED 1234 host:port`.
+pub(super) fn moved_slot(error: &str) -> Option<u16> {
+    error.strip_prefix("MOVED ")?.split(' ').next()?.parse().ok()
 }
 
 /// The slot of a channel: a hash of its name, or of the part in the first braces if there are some.
@@ -78,7 +91,7 @@ mod tests {
             range(7, 7, node(Reply::Null, 3)),
             range(8, 9, node(Reply::Text(b"10.0.0.4"), 4)),
         ]);
-        let expected = [(0..=99, "10.0.0.1:1"), (100..=16383, "[::1]:2"), (7..=7, "asked:9"), (8..=9, "asked:9")];
+        let expected = [(0..=99, "10.0.0.1:1"), (100..=16383, "[::1]:2"), (7..=7, "asked:3"), (8..=9, "asked:9")];
         let expected = expected.map(|(slots, address)| (slots, address.to_owned()));
         assert_eq!(read_slots(&slots, "asked:9", b"own"), Some(expected.to_vec()));
         for none in [Reply::Error(b"ERR no cluster"), Reply::List(vec![]), Reply::List(vec![Reply::Null])] {

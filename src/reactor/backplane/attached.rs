@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    fmt, iter, mem,
+    fmt, mem,
     sync::Arc,
 };
 
@@ -29,7 +29,6 @@ struct TopicState {
 }
 
 /// A task of a backplane.
-#[derive(Debug)]
 pub(super) enum Task {
     Start,
     Subscribe(Box<str>),
@@ -37,6 +36,8 @@ pub(super) enum Task {
     Publish(Arc<Publication>),
     Keep(Box<str>, HistoryLimits),
     Forget(Box<str>),
+    /// Another backplane has taken the place of this one, which has to do these tasks before it ends.
+    Retire(Box<dyn Backplane>, VecDeque<Task>),
 }
 
 /// Who waits for a topic to be live: a key of this reactor, or of another one.
@@ -53,11 +54,11 @@ impl Attached {
         backplane: Box<dyn Backplane>,
         kept: impl Iterator<Item = (Box<str>, HistoryLimits)>,
     ) {
-        self.backplane = Some(backplane);
-        self.revoke();
+        let old = self.backplane.replace(backplane).map(|old| Task::Retire(old, mem::take(&mut self.tasks)));
+        self.topics.values_mut().for_each(|state| state.is_live = false);
         let subscribe = self.topics.keys().cloned().map(Task::Subscribe);
         let keep = kept.map(|(topic, limits)| Task::Keep(topic, limits));
-        self.tasks = iter::once(Task::Start).chain(subscribe).chain(keep).collect();
+        self.tasks = old.into_iter().chain([Task::Start]).chain(subscribe).chain(keep).collect();
     }
 
     /// Notes that a topic has begun or ceased to have subscribers on a reactor.
@@ -96,9 +97,11 @@ impl Attached {
         mem::take(&mut state.waiters)
     }
 
-    /// Notes that no topic is live.
-    pub(super) fn revoke(&mut self) {
-        self.topics.values_mut().for_each(|state| state.is_live = false);
+    /// Notes that a topic is live no longer.
+    pub(super) fn revoke(&mut self, topic: &str) {
+        if let Some(state) = self.topics.get_mut(topic) {
+            state.is_live = false;
+        }
     }
 
     /// Forgets a topic that the backplane has unsubscribed, unless it has subscribers again. Returns who has waited.
@@ -111,14 +114,20 @@ impl Attached {
         }
     }
 
-    /// Takes the backplane and its tasks, to call it.
-    pub(super) fn take(&mut self) -> (Option<Box<dyn Backplane>>, VecDeque<Task>) {
-        (self.backplane.take(), mem::take(&mut self.tasks))
+    /// Takes the backplane, to call it.
+    pub(super) fn take(&mut self) -> Option<Box<dyn Backplane>> {
+        self.backplane.take()
     }
 
-    /// Puts the backplane back, unless it was replaced meanwhile.
-    pub(super) fn put_back(&mut self, backplane: Box<dyn Backplane>) {
-        self.backplane.get_or_insert(backplane);
+    /// Puts the backplane back. Returns it if it was replaced meanwhile.
+    pub(super) fn put_back(&mut self, backplane: Box<dyn Backplane>) -> Option<Box<dyn Backplane>> {
+        match self.backplane {
+            Some(_) => Some(backplane),
+            None => {
+                self.backplane = Some(backplane);
+                None
+            }
+        }
     }
 }
 
@@ -126,7 +135,7 @@ impl fmt::Debug for Attached {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Attached")
-            .field("tasks", &self.tasks)
+            .field("tasks", &self.tasks.len())
             .field("topics", &self.topics)
             .finish_non_exhaustive()
     }

@@ -1,6 +1,6 @@
 //! Attaching a backplane, telling it what is to be done, and what it delivers.
 
-use std::{collections::VecDeque, mem, sync::Arc};
+use std::{mem, sync::Arc};
 
 use super::{
     Backplane, HeldMessage, PublishedMessage, Rules,
@@ -82,15 +82,16 @@ impl Hub {
         self.deliver_in_group(publication)
     }
 
-    /// Adds events of the past to the history of a topic, oldest first, each with its id, name and data. None may be
-    /// older than what the history has. `missing_to`: events up to this id may be missing.
+    /// Adds events to the history of a topic, and does not publish them: each with its id, name and data. Those that the
+    /// history has are left out. `missing_to`: events up to this id may be missing. The first call that says so is for
+    /// the time before the history was kept; a later one can only raise it.
     ///
     /// For a backplane that [keeps histories](Backplane::keeps_histories).
     pub fn restore_history<'e>(
         &mut self,
         topic: &str,
         events: impl IntoIterator<Item = (u64, Event<'e>)>,
-        missing_to: u64,
+        missing_to: Option<u64>,
     ) {
         let own = |(id, event): (u64, Event<'_>)| (id, event.name.map(Box::from), event.data.into());
         let events: Vec<_> = events.into_iter().map(own).collect();
@@ -154,11 +155,11 @@ impl Hub {
         waiters.into_iter().for_each(|waiter| self.end_wait(waiter));
     }
 
-    /// Notes that no messages of other processes arrive until their topics are confirmed again: for a [`Backplane`]
-    /// that has lost its connection.
-    pub fn revoke_topics(&mut self) {
+    /// Notes that no messages of other processes arrive on these topics until they are confirmed again: for a
+    /// [`Backplane`] that has lost its connection.
+    pub fn revoke_topics<'t>(&mut self, topics: impl IntoIterator<Item = &'t str>) {
         if let Some(attached) = &mut self.backplane {
-            attached.revoke();
+            topics.into_iter().for_each(|topic| attached.revoke(topic));
         }
     }
 
@@ -215,34 +216,64 @@ impl Hub {
         self.topics.has_edges() || self.backplane.as_ref().is_some_and(|attached| !attached.tasks.is_empty())
     }
 
-    /// Calls the backplane.
+    /// Has the backplane do what it has to do by now.
     fn run_backplane(&mut self) {
         self.take_edges();
-        let Some((backplane, tasks)) = self.backplane.as_mut().map(|attached| attached.take()) else { return };
-        let Some(mut backplane) = backplane else { return self.do_without_backplane(tasks) };
-        for task in tasks {
-            match task {
-                Task::Start => backplane.start(self),
-                Task::Subscribe(topic) => backplane.subscribe(self, &topic),
-                Task::Unsubscribe(topic) => {
-                    backplane.unsubscribe(self, &topic);
-                    let waiters = self.backplane.as_mut().map(|attached| attached.abandon(&topic)).unwrap_or_default();
-                    waiters.into_iter().for_each(|waiter| self.end_wait(waiter));
-                }
-                Task::Publish(publication) => backplane.publish(self, as_published(&publication)),
-                Task::Keep(topic, limits) => backplane.keep_history(self, &topic, limits),
-                Task::Forget(topic) => backplane.forget_history(self, &topic),
-            }
+        let Some(attached) = &mut self.backplane else { return };
+        let Some(mut backplane) = attached.take() else { return self.do_without_backplane() };
+        for _ in 0..attached.tasks.len() {
+            // One by one: a panic leaves the rest.
+            let Some(task) = self.backplane.as_mut().and_then(|attached| attached.tasks.pop_front()) else { break };
+            self.run_task(&mut *backplane, task);
         }
-        if let Some(attached) = &mut self.backplane {
-            attached.put_back(backplane);
+        self.put_back(backplane);
+    }
+
+    fn run_task(&mut self, backplane: &mut dyn Backplane, task: Task) {
+        match task {
+            Task::Start => backplane.start(self),
+            Task::Subscribe(topic) => backplane.subscribe(self, &topic),
+            Task::Unsubscribe(topic) => {
+                backplane.unsubscribe(self, &topic);
+                let waiters = self.backplane.as_mut().map(|attached| attached.abandon(&topic)).unwrap_or_default();
+                waiters.into_iter().for_each(|waiter| self.end_wait(waiter));
+            }
+            Task::Publish(publication) => backplane.publish(self, as_published(&publication)),
+            Task::Keep(topic, limits) => backplane.keep_history(self, &topic, limits),
+            Task::Forget(topic) => backplane.forget_history(self, &topic),
+            Task::Retire(mut old, tasks) => {
+                tasks.into_iter().for_each(|task| self.run_task(&mut *old, task));
+                old.end(self);
+            }
         }
     }
 
+    fn put_back(&mut self, backplane: Box<dyn Backplane>) {
+        let replaced = self.backplane.as_mut().and_then(|attached| attached.put_back(backplane));
+        if let Some(mut replaced) = replaced {
+            replaced.end(self);
+        }
+    }
+
+    /// Has the backplane deliver what it holds.
+    pub(in crate::reactor) fn release_held(&mut self) {
+        self.run_backplane();
+        if let Some(mut backplane) = self.backplane.as_mut().and_then(|attached| attached.take()) {
+            backplane.release(self);
+            self.put_back(backplane);
+        }
+    }
+
+    /// Returns `true` if the backplane of this reactor may hold messages.
+    pub(in crate::reactor) fn may_hold(&self) -> bool {
+        self.backplane.is_some() && self.backplane_rules.hold_some()
+    }
+
     /// Delivers what a backplane was to deliver that has panicked.
-    fn do_without_backplane(&mut self, tasks: VecDeque<Task>) {
+    fn do_without_backplane(&mut self) {
         let rules = mem::take(&mut self.backplane_rules);
         self.tell_others(|hub| hub.backplane_rules = Rules::default());
+        let tasks = self.backplane.as_mut().map(|attached| mem::take(&mut attached.tasks)).unwrap_or_default();
         for task in tasks {
             if let Task::Publish(publication) = task
                 && rules.hold(self.histories.is_kept(&publication.topic))

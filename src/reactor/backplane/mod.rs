@@ -15,9 +15,9 @@ use crate::protocol::OwnedMessage;
 /// Carries topics to other processes: a broker such as Redis, or a network of your own. Attach it by
 /// [`Hub::set_backplane`].
 ///
-/// Subscribers in this process get a message at once, whatever the backplane does. The backplane is told of it at the
-/// end of the turn, passes it on, and calls [`Hub::deliver`] with what other processes have published. A message must
-/// not come back to the process that has published it, unless the backplane [delivers it](Self::delivers_own).
+/// Subscribers in this process get a message at once, unless the backplane [delivers it](Self::delivers_own). The
+/// backplane is told of it at the end of the turn, passes it on, and calls [`Hub::deliver`] with what other processes
+/// have published. A message must not come back to the process that has published it in any other way.
 ///
 /// The methods are called on the loop and must not block: open connections by
 /// [`Hub::connect_stream`](crate::Hub::connect_stream) or [`Hub::open_datagram`](crate::Hub::open_datagram), or hand
@@ -81,6 +81,16 @@ pub trait Backplane {
         false
     }
 
+    /// Called when the loop begins to end, before connections are closed, of a backplane that
+    /// [holds](Self::delivers_own) messages: it delivers them.
+    fn release(&mut self, hub: &mut Hub) {}
+
+    /// Called last, when another backplane takes its place: it delivers what it [holds](Self::delivers_own), and ends
+    /// its connections. What others publish from now on is for the other backplane.
+    fn end(&mut self, hub: &mut Hub) {
+        self.release(hub);
+    }
+
     /// Called when the history of a topic is to be kept from now on, and when its limits change.
     fn keep_history(&mut self, hub: &mut Hub, topic: &str, limits: HistoryLimits) {}
 
@@ -130,5 +140,10 @@ impl Rules {
     /// history.
     pub(super) fn hold(self, is_kept: bool) -> bool {
         self.delivers_own || self.keeps_histories && is_kept
+    }
+
+    /// Returns `true` if publications may be held.
+    pub(super) fn hold_some(self) -> bool {
+        self.delivers_own || self.keeps_histories
     }
 }

@@ -55,11 +55,11 @@ pub(in crate::reactor) enum HistoryChange {
     Forget(Box<str>),
     /// Topics whose events did not arrive, up to an id each: too much waited.
     Missed(Vec<(Box<str>, u64)>),
-    /// Events of the past, each with its id, name and data. Events up to `missing_to` may be missing.
+    /// Events to add, each with its id, name and data. Events up to `missing_to` may be missing.
     Restored {
         topic: Box<str>,
         events: Vec<(u64, Option<Box<str>>, Box<str>)>,
-        missing_to: u64,
+        missing_to: Option<u64>,
     },
 }
 

@@ -107,6 +107,10 @@ struct History {
     bytes: usize,
     /// Events up to this id are not here: they were forgotten, or came before the history.
     missing_to: u64,
+    /// Events up to this id were here, and are forgotten.
+    trimmed_to: u64,
+    /// A backplane has said since when it knows the events.
+    is_restored: bool,
     used_at: Instant,
     /// Requests of this reactor to keep the history that the sequencer of the group has not answered.
     awaited: u32,
@@ -155,9 +159,17 @@ impl Histories {
         self.last
     }
 
-    /// Keeps the history of a topic from now on. Changes the limits of a history that is kept already. Returns the id
-    /// up to which events are missing, and whether anything has changed.
-    pub(crate) fn keep(&mut self, topic: &str, limits: HistoryLimits, clock: SystemTime, now: Instant) -> (u64, bool) {
+    /// Keeps the history of a topic from now on. Changes the limits of a history that is kept already. `gives_ids`: this
+    /// reactor gives the ids of events, and not a backplane, whose clock may be behind. Returns the id up to which
+    /// events are missing, and whether anything has changed.
+    pub(crate) fn keep(
+        &mut self,
+        topic: &str,
+        limits: HistoryLimits,
+        clock: SystemTime,
+        now: Instant,
+        gives_ids: bool,
+    ) -> (u64, bool) {
         if let Some(history) = self.topics.get_mut(topic) {
             let is_change = history.limits != limits;
             history.change(limits, now);
@@ -165,7 +177,9 @@ impl Histories {
         }
         // Another process may have had a history of the topic.
         let missing_to = self.next_id(clock);
-        self.last = self.last.max(missing_to);
+        if gives_ids {
+            self.last = self.last.max(missing_to);
+        }
         self.topics.insert(topic.into(), History::new(limits, missing_to, now));
         (missing_to, true)
     }
@@ -216,10 +230,15 @@ impl Histories {
             group_last.fetch_max(id, Ordering::AcqRel);
         }
         let Some(history) = self.topics.get_mut(topic) else { return };
+        // A backplane may know events of the past later than new ones.
+        let index = history.index_after(id);
+        if index > 0 && history.events[index - 1].id == id || id <= history.trimmed_to {
+            return;
+        }
         let event = StoredEvent { id, name: name.map(Utf8Bytes::from), data: data.into(), at: now };
         history.used_at = history.used_at.max(now);
         history.bytes += event.bytes();
-        history.events.push_back(event);
+        history.events.insert(index, event);
         history.trim(history.used_at);
     }
 
@@ -344,13 +363,14 @@ impl Histories {
         }
         history.events.clear();
         (history.bytes, history.missing_to, history.is_provisional) = (0, next_id, true);
+        (history.trimmed_to, history.is_restored) = (0, false);
     }
 
-    /// The events of a topic that are stored next are of the past, and begin after this id.
+    /// Events of a topic up to this id may be missing: the first time, of the past before the history was kept.
     pub(crate) fn restore(&mut self, topic: &str, missing_to: u64) {
         let Some(history) = self.topics.get_mut(topic) else { return };
-        let known = if history.events.is_empty() { 0 } else { history.missing_to };
-        (history.missing_to, history.is_provisional) = (known.max(missing_to), false);
+        let known = if history.is_restored { history.missing_to } else { history.trimmed_to };
+        (history.missing_to, history.is_restored, history.is_provisional) = (known.max(missing_to), true, false);
     }
 
     /// Events of a topic up to an id do not arrive here.
@@ -394,7 +414,17 @@ fn micros(clock: SystemTime) -> u64 {
 impl History {
     fn new(limits: HistoryLimits, missing_to: u64, now: Instant) -> Self {
         let events = VecDeque::new();
-        History { limits, events, bytes: 0, missing_to, used_at: now, awaited: 0, is_provisional: false }
+        History {
+            limits,
+            events,
+            bytes: 0,
+            missing_to,
+            trimmed_to: 0,
+            is_restored: false,
+            used_at: now,
+            awaited: 0,
+            is_provisional: false,
+        }
     }
 
     fn change(&mut self, limits: HistoryLimits, now: Instant) {
@@ -408,7 +438,8 @@ impl History {
             if !is_old && self.events.len() <= self.limits.max_events && self.bytes <= self.limits.max_bytes {
                 break;
             }
-            (self.missing_to, self.bytes) = (self.missing_to.max(oldest.id), self.bytes - oldest.bytes());
+            (self.trimmed_to, self.bytes) = (self.trimmed_to.max(oldest.id), self.bytes - oldest.bytes());
+            self.missing_to = self.missing_to.max(self.trimmed_to);
             self.events.pop_front();
         }
     }

@@ -10,7 +10,7 @@ fn at(id: u64) -> SystemTime {
 fn histories(topics: &[&str], limits: HistoryLimits, now: Instant) -> Histories {
     let mut histories = Histories::default();
     for (index, topic) in topics.iter().enumerate() {
-        histories.keep(topic, limits, at(index as u64), now);
+        histories.keep(topic, limits, at(index as u64), now, true);
     }
     histories
 }
@@ -29,7 +29,7 @@ fn replayed(histories: &mut Histories, topics: &[&str], after: u64, now: Instant
 fn ids_grow_whatever_the_clock_says() {
     let (now, start) = (Instant::now(), 1_000_000_000_000);
     for mut histories in [Histories::default(), Histories::in_group(Arc::default())] {
-        histories.keep("one", HistoryLimits::new(), at(0), now);
+        histories.keep("one", HistoryLimits::new(), at(0), now, true);
         let ids = [start, start, start - 5000, start + 1].map(|id| histories.push("one", None, "data", at(id), now));
         assert_eq!(ids, [0, 1, 2, 3].map(|more| Some(start + more)));
         let before_1970 = SystemTime::UNIX_EPOCH - SECOND;
@@ -58,7 +58,7 @@ fn events_after_an_id_come_in_order_over_all_topics() {
 fn events_before_a_history_are_a_gap() {
     let now = Instant::now();
     let mut histories = Histories::default();
-    histories.keep("a", HistoryLimits::new(), at(10), now);
+    histories.keep("a", HistoryLimits::new(), at(10), now, true);
     push(&mut histories, "a", 20, "x", now);
     assert_eq!(replayed(&mut histories, &["a"], 10, now), (vec![20], false));
     // For example of a process that was there before.
@@ -96,7 +96,7 @@ fn unused_history_is_forgotten_where_that_is_set_unless_someone_subscribes() {
     let start = Instant::now();
     let limits = HistoryLimits::new().forget_after(Some(60 * SECOND));
     let mut histories = histories(&["pushed", "read", "subscribed", "unused"], limits, start);
-    histories.keep("always", HistoryLimits::new(), at(5), start);
+    histories.keep("always", HistoryLimits::new(), at(5), start, true);
     let later = start + 30 * SECOND;
     push(&mut histories, "pushed", 10, "x", later);
     histories.after(["read"], 0, later);
@@ -117,8 +117,8 @@ fn group() -> (Histories, Histories) {
 #[test]
 fn copy_begins_where_the_sequencer_says() {
     let ((mut sequencer, mut copy), now, limits) = (group(), Instant::now(), HistoryLimits::new());
-    let (missing_to, is_change) = sequencer.keep("one", limits, at(10), now);
-    assert!(is_change && !sequencer.keep("one", limits, at(11), now).1);
+    let (missing_to, is_change) = sequencer.keep("one", limits, at(10), now, true);
+    assert!(is_change && !sequencer.keep("one", limits, at(11), now, true).1);
     push(&mut sequencer, "one", 20, "first", now);
     // The copy asks later than the first event, which is on its way.
     assert!(copy.ask_to_keep("one", limits, at(30), now));

@@ -55,7 +55,8 @@ impl Hub {
 
     /// Keeps the history of a topic here, and on all other reactors, because this one or another has asked for it.
     fn keep_history_for(&mut self, asked_by: usize, topic: &str, limits: HistoryLimits) {
-        let (missing_to, is_change) = self.histories.keep(topic, limits, SystemTime::now(), self.now);
+        let gives_ids = !self.backplane_rules.keeps_histories;
+        let (missing_to, is_change) = self.histories.keep(topic, limits, SystemTime::now(), self.now, gives_ids);
         self.schedule_sweep();
         if is_change || asked_by != self.group_index() {
             self.hand_on_change(HistoryChange::Keep { topic: topic.into(), limits, missing_to, asked_by });
@@ -97,7 +98,9 @@ impl Hub {
                 self.end_gap();
             }
             HistoryChange::Restored { topic, events, missing_to } => {
-                self.histories.restore(topic, *missing_to);
+                if let Some(missing_to) = missing_to {
+                    self.histories.restore(topic, *missing_to);
+                }
                 for (id, name, data) in events {
                     let at = published_at(*id, SystemTime::now(), self.now);
                     self.histories.store(topic, *id, name.as_deref(), data, at);

@@ -13,7 +13,7 @@ use crate::{
 const TOPICS: [&str; 2] = ["one", "two"];
 const PROCESSES: usize = 2;
 const PREFIX: &str = "p:";
-const NONE: Bounds = Bounds { pending: 0, kept: 0, holds_own: false };
+const NONE: Bounds = Bounds { pending: 0, kept: 0 };
 /// Payloads of publications that may be delivered to subscribers of the same process.
 const EITHER: &str = "before subscribers of ";
 
@@ -392,7 +392,7 @@ fn channel_that_is_refused_publishes_without_waiting() {
     let payload = || Payload::from(&OwnedMessage::from("x"));
     channels.publish("t", payload(), 0, &mut commands);
     assert!(commands.publisher.is_empty());
-    assert!(matches!(channels.on_refused(&mut commands), News::Refused(topic) if &*topic == "t"));
+    assert!(matches!(channels.on_refused(None, &mut commands), News::Refused(topic) if &*topic == "t"));
     assert_eq!(commands.publisher, b"*3\r\n$7\r\nPUBLISH\r\n$1\r\nt\r\n$1\r\nx\r\n");
     assert!(matches!(channels.on_reply(false, &mut commands), News::Nothing));
     assert!(matches!(channels.on_reply(false, &mut commands), News::Unexpected));
@@ -402,7 +402,7 @@ fn channel_that_is_refused_publishes_without_waiting() {
 
 #[test]
 fn publications_are_kept_while_redis_is_away_up_to_a_bound_and_none_is_written_twice() {
-    let bounds = Bounds { pending: 10_000, kept: 1000, ..NONE };
+    let bounds = Bounds { pending: 10_000, kept: 1000 };
     let (mut channels, mut commands) =
         (Channels::new("".into(), bounds, Vec::new(), Words::PLAIN), Commands::default());
     let payload = |text: &str| Payload::from(&OwnedMessage::from(format!("{text:>300}")));
@@ -434,7 +434,61 @@ fn only_a_sharded_channel_may_be_unsubscribed_by_redis() {
         assert!(matches!(channels.on_subscribed(b"t", &mut commands), News::Live(_)));
         channels.publish("t", Payload::from(&OwnedMessage::from("x")), 7, &mut commands);
         let news = channels.on_unsubscribed(b"t", &mut commands);
-        assert_eq!(matches!(news, News::Moved), is_expected);
+        assert_eq!(matches!(news, News::Moved(_)), is_expected);
         assert_eq!((commands.settled.contains(&7), matches!(news, News::Unexpected)), (is_expected, !is_expected));
     }
+}
+
+/// Channels that are subscribed.
+fn subscribed(words: Words, topics: &[&str]) -> (Channels, Commands) {
+    let bounds = Bounds { pending: 10_000, ..NONE };
+    let (mut channels, mut commands) = (Channels::new("".into(), bounds, Vec::new(), words), Commands::default());
+    channels.connect(&mut commands);
+    for topic in topics {
+        channels.subscribe(topic, &mut commands);
+        assert!(matches!(channels.on_subscribed(topic.as_bytes(), &mut commands), News::Live(_)));
+    }
+    (channels, commands)
+}
+
+fn text(text: &str) -> Payload {
+    Payload::from(&OwnedMessage::from(text))
+}
+
+#[test]
+fn publication_whose_slot_has_moved_is_settled_once_and_is_none_of_others() {
+    let (mut channels, mut commands) = subscribed(Words::SHARDED, &["t"]);
+    channels.publish("t", text("x"), 1, &mut commands);
+    assert!(matches!(channels.on_unsubscribed(b"t", &mut commands), News::Moved(_)));
+    assert_eq!(mem::take(&mut commands.settled), [1]);
+    assert!(matches!(channels.on_reply(true, &mut commands), News::NotPublished));
+    assert_eq!((commands.settled.len(), channels.pending_bytes), (0, 0));
+}
+
+#[test]
+fn channel_may_move_while_another_or_the_same_is_being_unsubscribed() {
+    let (mut channels, mut commands) = subscribed(Words::SHARDED, &["a", "b"]);
+    channels.unsubscribe("b", &mut commands);
+    assert!(matches!(channels.on_unsubscribed(b"a", &mut commands), News::Moved(_)));
+    assert!(matches!(channels.on_unsubscribed(b"b", &mut commands), News::Nothing));
+    // The answer to the command comes behind that of Redis itself: again, or as an error, while another command waits.
+    assert!(matches!(channels.on_unsubscribed(b"b", &mut commands), News::Nothing));
+    channels.subscribe("c", &mut commands);
+    assert!(matches!(channels.on_refused(Some(slot_of(b"b")), &mut commands), News::Nothing));
+    assert!(matches!(channels.on_subscribed(b"c", &mut commands), News::Live(_)));
+    channels.subscribe("d", &mut commands);
+    assert!(matches!(channels.on_refused(Some(slot_of(b"d")), &mut commands), News::Refused(_)));
+}
+
+#[test]
+fn publication_that_an_equal_one_was_taken_for_is_settled_with_the_refusal() {
+    let (mut channels, mut commands) = subscribed(Words::PLAIN, &["t"]);
+    channels.publish("t", text("x"), 1, &mut commands);
+    channels.publish("t", text("x"), 2, &mut commands);
+    // The second one comes back, because Redis has refused the first one.
+    assert!(channels.receive(b"t", b"x", &mut commands).is_none());
+    assert!(matches!(channels.on_reply(true, &mut commands), News::NotPublished));
+    commands.settled.sort_unstable();
+    commands.settled.dedup();
+    assert_eq!(commands.settled, [1, 2]);
 }

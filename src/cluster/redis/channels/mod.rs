@@ -6,6 +6,7 @@
 //! For that, a publication waits until the SUBSCRIBE of its channel is answered, and UNSUBSCRIBE waits until all
 //! publications have come back.
 
+mod news;
 mod publication;
 
 use std::{
@@ -14,11 +15,15 @@ use std::{
     rc::Rc,
 };
 
-pub(super) use self::publication::Outcome;
-use self::publication::{Kept, OVERHEAD_BYTES, Own, Publication, Returning};
+use self::publication::{OVERHEAD_BYTES, Own, Publication, Returning};
+pub(super) use self::{
+    news::News,
+    publication::{Kept, Outcome},
+};
 use super::{
-    payload::{Mark, Marks, Payload},
+    payload::{Marks, Payload},
     resp::write_command,
+    slot_map::slot_of,
 };
 
 /// Publications that a payload is compared with.
@@ -80,8 +85,6 @@ pub(super) struct Bounds {
     pub(super) pending: usize,
     /// Those that are kept while Redis is away.
     pub(super) kept: usize,
-    /// The process holds its publications until they come back: all of their bytes count so long.
-    pub(super) holds_own: bool,
 }
 
 #[derive(Debug, Default)]
@@ -115,29 +118,6 @@ enum Request {
     Ping,
 }
 
-/// The meaning of a reply.
-#[derive(Debug)]
-pub(super) enum News {
-    Nothing,
-    /// The messages of others on this topic arrive from now on.
-    Live(Rc<str>),
-    /// Redis does not allow the channel of this topic.
-    Refused(Rc<str>),
-    PatternRefused,
-    /// Redis did not publish a message.
-    NotPublished,
-    /// Redis did not publish a message, and one of others that is equal to it was taken for it: it is to be delivered.
-    NotPublishedButReceived(Rc<str>, Mark),
-    /// The reply has the id of the node.
-    NodeId,
-    /// The reply has the slots of the nodes.
-    Slots,
-    /// Redis has unsubscribed the channel of this topic by itself: another node has its slot.
-    Moved,
-    /// It is no reply to what was asked.
-    Unexpected,
-}
-
 impl Channels {
     pub(super) fn new(prefix: Rc<str>, bounds: Bounds, patterns: Vec<String>, words: Words) -> Self {
         Channels {
@@ -159,6 +139,11 @@ impl Channels {
     /// Topics with subscribers in this process.
     pub(super) fn wanted(&self) -> impl Iterator<Item = &Rc<str>> {
         self.channels.iter().filter(|(_, channel)| channel.is_wanted).map(|(topic, _)| topic)
+    }
+
+    /// Returns `true` if the messages of others on a topic arrive.
+    pub(super) fn is_subscribed(&self, topic: &str) -> bool {
+        self.channels.get(topic).is_some_and(|channel| channel.phase == Phase::Subscribed)
     }
 
     /// A topic has its first subscriber.
@@ -219,22 +204,43 @@ impl Channels {
         Outcome::Queued
     }
 
-    /// Both connections are ready. Returns the number of kept publications that are lost, because too many wait.
-    pub(super) fn connect(&mut self, commands: &mut Commands) -> usize {
-        self.is_connected = true;
+    /// Subscribes patterns from now on.
+    pub(super) fn set_patterns(&mut self, patterns: Vec<String>, commands: &mut Commands) {
+        self.patterns = patterns;
+        if self.is_connected {
+            self.subscribe_patterns(commands);
+        }
+    }
+
+    fn subscribe_patterns(&mut self, commands: &mut Commands) {
         for pattern in &self.patterns {
             write_command(&[b"PSUBSCRIBE", pattern.as_bytes()], &mut commands.subscriber);
             self.requests.push_back(Request::Pattern);
         }
-        let topics: Vec<Rc<str>> = self.wanted().cloned().collect();
-        topics.iter().for_each(|topic| self.advance(topic, commands));
+    }
+
+    /// Takes the publications that are kept.
+    pub(super) fn take_kept(&mut self) -> VecDeque<Kept> {
         self.kept_bytes = 0;
-        let kept = mem::take(&mut self.kept).into_iter();
-        let outcomes = kept.map(|kept| match kept {
+        mem::take(&mut self.kept)
+    }
+
+    /// Publishes what was kept, here or for another node.
+    pub(super) fn publish_kept(&mut self, kept: Kept, commands: &mut Commands) -> Outcome {
+        match kept {
             Kept::Message { topic, payload, number } => self.publish(&topic, payload, number, commands),
             Kept::Entry { command, number } => self.append(command, number, commands),
-        });
-        outcomes.filter(|outcome| *outcome == Outcome::Lost).count()
+        }
+    }
+
+    /// All connections are ready. Returns the number of kept publications that are lost, because too many wait.
+    pub(super) fn connect(&mut self, commands: &mut Commands) -> usize {
+        self.is_connected = true;
+        self.subscribe_patterns(commands);
+        let topics: Vec<Rc<str>> = self.wanted().cloned().collect();
+        topics.iter().for_each(|topic| self.advance(topic, commands));
+        let kept = self.take_kept().into_iter();
+        kept.map(|kept| self.publish_kept(kept, commands)).filter(|outcome| *outcome == Outcome::Lost).count()
     }
 
     /// A connection is lost. Returns the number of publications that others may not get: a command that is written is
@@ -319,27 +325,36 @@ impl Channels {
 
     /// A channel is not subscribed any more.
     pub(super) fn on_unsubscribed(&mut self, channel: &[u8], commands: &mut Commands) -> News {
-        let Some(Request::Unsubscribe(topic)) = self.requests.front() else { return self.on_moved(channel, commands) };
-        let topic = Rc::clone(topic);
-        if self.name(&topic).as_bytes() != channel {
-            return News::Unexpected;
+        match self.requests.front() {
+            Some(Request::Unsubscribe(topic)) if self.name(topic).as_bytes() == channel => {
+                let topic = Rc::clone(topic);
+                self.requests.pop_front();
+                self.enter(&topic, Phase::Unsubscribed, commands);
+                News::Nothing
+            }
+            _ if self.words.has_slots => self.on_moved(channel, commands),
+            _ => News::Unexpected,
         }
-        self.requests.pop_front();
-        self.enter(&topic, Phase::Unsubscribed, commands);
-        News::Nothing
     }
 
     /// Redis has unsubscribed a channel by itself. What has not come back does not come any more.
     fn on_moved(&mut self, channel: &[u8], commands: &mut Commands) -> News {
-        let Some(topic) = self.by_name(channel).filter(|_| self.words.has_slots) else { return News::Unexpected };
-        if let Some(channel) = self.channels.get_mut(&topic) {
-            for own in mem::take(&mut channel.own) {
-                self.pending_bytes -= own.cost;
-                commands.settled.push(own.number);
+        // It may be the answer to an UNSUBSCRIBE, before which the channel had moved.
+        let Some(topic) = self.by_name(channel) else { return News::Nothing };
+        for publication in &mut self.publications {
+            if matches!(publication, Publication::Publish(Some(returning)) if returning.topic == topic) {
+                *publication = Publication::Publish(None);
             }
         }
-        self.enter(&topic, Phase::Refused, commands);
-        News::Moved
+        let Some(channel) = self.channels.get_mut(&topic) else { return News::Nothing };
+        for own in mem::take(&mut channel.own) {
+            self.pending_bytes -= own.cost;
+            commands.settled.push(own.number);
+        }
+        if channel.phase == Phase::Subscribed {
+            self.enter(&topic, Phase::Refused, commands);
+        }
+        News::Moved(topic)
     }
 
     /// A pattern is subscribed.
@@ -352,8 +367,16 @@ impl Channels {
         if self.requests.pop_front() == Some(Request::Ping) { News::Nothing } else { News::Unexpected }
     }
 
-    /// Redis has refused the oldest command of the connection that subscribes.
-    pub(super) fn on_refused(&mut self, commands: &mut Commands) -> News {
+    /// Redis has refused the oldest command of the connection that subscribes. `slot`: that which has moved, if that is
+    /// why.
+    pub(super) fn on_refused(&mut self, slot: Option<u16>, commands: &mut Commands) -> News {
+        if let (Some(slot), Some(Request::Subscribe(topic) | Request::Unsubscribe(topic))) =
+            (slot, self.requests.front())
+            && slot_of(self.name(topic).as_bytes()) != slot
+        {
+            // The answer to an UNSUBSCRIBE that Redis has anticipated by itself.
+            return News::Nothing;
+        }
         match self.requests.pop_front() {
             Some(Request::Subscribe(topic)) => {
                 self.enter(&topic, Phase::Refused, commands);
@@ -377,9 +400,10 @@ impl Channels {
                 commands.settled.push(number);
                 News::NotPublished
             }
+            Some(Publication::Append(number)) => News::Appended(number),
             Some(Publication::Publish(Some(refused))) if is_error => {
                 commands.settled.push(refused.number);
-                let was_waited_for = self.forget(&refused);
+                let was_waited_for = self.forget(&refused, commands);
                 self.advance(&refused.topic, commands);
                 match was_waited_for || !self.channels.get(&refused.topic).is_some_and(|channel| channel.is_wanted) {
                     true => News::NotPublished,
@@ -395,13 +419,15 @@ impl Channels {
 
     /// Waits no longer for a publication that Redis has refused, or for one that is equal to it: what came back of that
     /// was taken for this one. Returns `false` if none is waited for.
-    fn forget(&mut self, refused: &Returning) -> bool {
+    fn forget(&mut self, refused: &Returning, commands: &mut Commands) -> bool {
         let Some(channel) = self.channels.get_mut(&refused.topic) else { return true };
         let own = &mut channel.own;
         let index = own.iter().position(|own| own.number == refused.number);
         let index = index.or_else(|| own.iter().position(|own| own.mark == refused.mark));
         let Some(own) = index.and_then(|index| own.remove(index)) else { return false };
         self.pending_bytes -= own.cost;
+        // If it is another one, that has come back.
+        commands.settled.push(own.number);
         true
     }
 
@@ -426,8 +452,7 @@ impl Channels {
         match self.channels.get_mut(topic).filter(|channel| channel.phase == Phase::Subscribed) {
             Some(channel) => {
                 let mark = self.marks.of(&payload);
-                let held = if self.bounds.holds_own { payload.len() } else { mark.held() };
-                let own = Own { number, mark: mark.clone(), cost: held + OVERHEAD_BYTES };
+                let own = Own { number, mark: mark.clone(), cost: mark.held() + OVERHEAD_BYTES };
                 self.pending_bytes += own.cost;
                 channel.own.push_back(own);
                 entry = Some(Returning { topic: Rc::clone(topic), number, mark });

@@ -9,7 +9,7 @@ pub(super) const OVERHEAD_BYTES: usize = 128;
 
 /// A publication of the time without a connection.
 #[derive(Debug)]
-pub(super) enum Kept {
+pub(in crate::cluster::redis) enum Kept {
     Message {
         topic: Rc<str>,
         payload: Payload,
@@ -23,6 +23,11 @@ pub(super) enum Kept {
 }
 
 impl Kept {
+    /// The topic, unless it is a whole command.
+    pub(in crate::cluster::redis) fn topic(&self) -> Option<&str> {
+        if let Kept::Message { topic, .. } = self { Some(topic) } else { None }
+    }
+
     pub(super) fn cost(&self) -> usize {
         let bytes = match self {
             Kept::Message { payload, .. } => payload.len(),

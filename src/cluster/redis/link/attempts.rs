@@ -63,38 +63,30 @@ impl Link {
         }
         self.flush(hub);
         self.ask_cluster(hub);
-        if let (Some(outage), Some(on_gap)) = (outage, &self.settings.on_gap)
-            && !outage.topics.is_empty()
-        {
-            let (on_gap, topics, since) = (Rc::clone(on_gap), outage.topics, outage.since);
-            hub.next_tick(move |hub| on_gap(hub, &topics, since));
+        if let Some(outage) = outage {
+            self.report_gap(hub, outage.topics, outage.since);
         }
     }
 
     /// Ends the pair because one of its connections has ended or misbehaves. Returns the wait before the next attempt,
     /// unless that is under way.
     pub(in crate::cluster::redis) fn lose(&mut self, hub: &mut Hub, attempt: u64, loss: Loss) -> Option<Duration> {
-        if !self.is_current(attempt) || self.is_ending {
+        if !self.is_current(attempt) {
             return None;
         }
         self.is_active = false;
         let Loss { reason, is_timeout } = loss;
-        let pair = self.pair.take();
         if let Some(sentinel) = self.sentinel.take() {
             hub.terminate(sentinel);
         }
-        if let Some(pair) = &pair {
-            pair.ids.iter().for_each(|id| _ = hub.terminate(*id));
-            if is_timeout {
-                self.unanswered.extend(pair.client_ids.into_iter().flatten());
-            }
-            self.counters.lost += self.channels.disconnect() as u64;
-            if let Some(log) = &mut self.log {
-                log.disconnect();
-            }
-            self.deliver_all_held(hub);
+        let connections = self.drop_connections(hub);
+        if self.is_ending {
+            return None;
         }
-        match pair.and_then(|pair| pair.since) {
+        if let Some(connections) = connections.as_ref().filter(|_| is_timeout) {
+            self.unanswered.extend(connections.client_ids.into_iter().flatten());
+        }
+        match connections.and_then(|connections| connections.since) {
             Some(since) => self.begin_outage(hub, since, reason),
             None => self.note_failure(hub, reason),
         }
@@ -102,6 +94,26 @@ impl Link {
         let wait = self.settings.wait(self.failures, hub);
         self.failures = self.failures.saturating_add(1);
         Some(wait)
+    }
+
+    /// Ends the connections, and delivers what was to come back by them.
+    pub(super) fn drop_connections(&mut self, hub: &mut Hub) -> Option<Connections> {
+        let connections = self.pair.take()?;
+        connections.ids.iter().for_each(|id| _ = hub.terminate(*id));
+        self.counters.lost += self.channels.disconnect() as u64;
+        if let Some(log) = &mut self.log {
+            log.disconnect();
+        }
+        self.deliver_all_held(hub);
+        Some(connections)
+    }
+
+    /// Tells the application of topics whose messages may be missing.
+    pub(super) fn report_gap(&self, hub: &mut Hub, topics: Vec<Rc<str>>, since: Instant) {
+        if let Some(on_gap) = self.settings.on_gap.as_ref().filter(|_| !topics.is_empty()) {
+            let on_gap = Rc::clone(on_gap);
+            hub.next_tick(move |hub| on_gap(hub, &topics, since));
+        }
     }
 
     /// A pair is lost that was ready since this time.
@@ -113,9 +125,9 @@ impl Link {
             self.failures = 0;
         }
         log::warn!(target: "ws_reactor::redis", "redis {}: lost: {reason}", self.address);
-        let topics = self.channels.wanted().cloned().collect();
+        let topics: Vec<Rc<str>> = self.channels.wanted().cloned().collect();
+        hub.revoke_topics(topics.iter().map(|topic| &**topic));
         self.outage = Some(Outage { since: now, attempts: 0, topics, reason });
-        hub.revoke_topics();
     }
 
     /// An attempt has failed.

@@ -1,16 +1,17 @@
 //! The connections to Redis: made together, lost together, and made again.
 
 mod attempts;
+mod held;
 mod histories;
 mod slots;
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
     rc::Rc,
     time::{Duration, Instant},
 };
 
+use self::held::{Due, Held};
 use super::{
     channels::{Channels, Commands, News, Outcome},
     log::Log,
@@ -52,7 +53,7 @@ pub(super) struct Link {
     /// Number of the last publication.
     last_number: u64,
     /// Publications that subscribers in this process have not got, by number.
-    held: BTreeMap<u64, HeldMessage>,
+    held: Held<HeldMessage>,
     /// Where Redis is. With Sentinels, where the last one has said that it is.
     address: String,
     /// Called with what is known of a cluster, if it is a node of one.
@@ -135,6 +136,8 @@ pub(super) enum NodeNews {
     /// It is not known any more which node has which slots.
     IsOutdated,
     Slots(SlotMap),
+    /// It has no slots to tell of.
+    NoSlots,
 }
 
 /// Called with what a node tells.
@@ -156,7 +159,7 @@ impl Link {
             log: settings.log(),
             commands: Commands::default(),
             last_number: 0,
-            held: BTreeMap::new(),
+            held: Held::default(),
             address: settings.url.address.clone(),
             settings,
             on_news: None,
@@ -226,11 +229,13 @@ impl Link {
         self.last_number += 1;
         let (topic, number) = (published.topic, self.last_number);
         let log = self.log.as_ref().filter(|log| log.is_kept(topic));
-        if self.settings.bounds.holds_own || log.is_some() {
-            self.held.insert(number, published.hold());
+        if self.settings.has_one_order || log.is_some() {
+            let bytes = published.message.as_message().len();
+            self.held.insert(number, topic, published.hold(), bytes);
         }
         let publisher = self.pair.as_ref().map(|pair| pair.ids[Role::Publisher as usize]);
-        let is_full = publisher.is_some_and(|id| hub.buffered(id) > self.settings.bounds.pending);
+        let is_full = |waiting: usize| waiting > self.settings.bounds.pending;
+        let is_full = publisher.is_some_and(|id| is_full(hub.buffered(id)) || is_full(self.held.bytes()));
         let outcome = match log {
             _ if is_full => {
                 self.commands.settled.push(number);
@@ -242,7 +247,7 @@ impl Link {
             }
             _ => {
                 let outcome = self.channels.publish(topic, published.message.into(), number, &mut self.commands);
-                if !self.settings.bounds.holds_own {
+                if !self.settings.has_one_order {
                     self.commands.settled.push(number);
                 }
                 outcome
@@ -307,15 +312,19 @@ impl Link {
         match news {
             News::Nothing | News::NodeId | News::Slots => {}
             News::Live(topic) => hub.confirm_topic(&topic),
-            News::Moved => self.ask_cluster(hub),
-            News::Refused(_) if slots::is_moved(reply) => self.ask_cluster(hub),
+            News::Appended(_) => {}
+            News::Moved(topic) => {
+                self.report_gap(hub, vec![topic], hub.now());
+                self.ask_cluster(hub);
+            }
+            News::Refused(_) if slots::may_pass(reply) => self.ask_cluster(hub),
             News::Refused(topic) => {
                 self.complain(hub, Complaint::Refused, &format!("the topic {topic:?} is refused: {reply}"));
             }
             News::PatternRefused => self.complain(hub, Complaint::Refused, &format!("a pattern is refused: {reply}")),
             News::NotPublished => {
                 self.counters.lost += 1;
-                if slots::is_moved(reply) {
+                if slots::may_pass(reply) {
                     self.ask_cluster(hub);
                 }
                 self.complain(hub, Complaint::NotPublished, &format!("does not publish: {reply}"));
@@ -359,10 +368,15 @@ impl Link {
             }
         }
         for number in settled.drain(..) {
-            if let Some(held) = self.held.remove(&number) {
-                hub.deliver_held(held, None);
-            }
+            deliver(hub, self.held.settle(number, None));
         }
+    }
+}
+
+/// Delivers messages whose turn has come.
+fn deliver(hub: &mut Hub, due: Vec<Due<HeldMessage>>) {
+    for (message, id) in due {
+        hub.deliver_held(message, id);
     }
 }
 

@@ -1,8 +1,14 @@
 //! The link as one of several to the nodes of a cluster.
 
-use super::{Link, NodeNews};
+use std::{collections::VecDeque, rc::Rc};
+
+use super::{Link, NodeNews, deliver};
 use crate::{
-    cluster::redis::{resp::Reply, slot_map::read_slots},
+    cluster::redis::{
+        channels::{Kept, Outcome},
+        resp::Reply,
+        slot_map::read_slots,
+    },
     reactor::Hub,
 };
 
@@ -30,9 +36,8 @@ impl Link {
 
     /// Passes the slots of the nodes on.
     pub(in crate::cluster::redis) fn set_slots(&self, hub: &mut Hub, reply: &Reply<'_>) {
-        if let Some(slots) = read_slots(reply, &self.address, &self.node_id) {
-            self.tell(hub, NodeNews::Slots(slots));
-        }
+        let slots = read_slots(reply, &self.address, &self.node_id);
+        self.tell(hub, slots.map_or(NodeNews::NoSlots, NodeNews::Slots));
     }
 
     /// Subscribes channels that were refused once more.
@@ -43,18 +48,46 @@ impl Link {
         }
     }
 
-    /// Closes the connections, and makes no further attempt.
-    pub(in crate::cluster::redis) fn leave(&mut self, hub: &mut Hub) {
+    /// Closes the connections, and makes no further attempt. Returns what is kept for when there is a connection.
+    pub(in crate::cluster::redis) fn leave(&mut self, hub: &mut Hub) -> VecDeque<Kept> {
         self.end();
         self.is_active = false;
-        if let Some(pair) = self.pair.take() {
-            pair.ids.iter().for_each(|id| _ = hub.terminate(*id));
+        if let Some(sentinel) = self.sentinel.take() {
+            hub.terminate(sentinel);
         }
-        self.deliver_all_held(hub);
+        self.drop_connections(hub);
+        self.counters.is_connected = false;
+        if let Some(outage) = self.outage.take() {
+            self.report_gap(hub, outage.topics, outage.since);
+        }
+        self.channels.take_kept()
+    }
+
+    /// Takes over what another node was to publish.
+    pub(in crate::cluster::redis) fn publish_kept(&mut self, hub: &mut Hub, kept: Kept) {
+        let outcome = self.channels.publish_kept(kept, &mut self.commands);
+        self.counters.lost += u64::from(outcome == Outcome::Lost);
+        self.flush(hub);
+    }
+
+    /// Gives a topic up to another node: what is held of it is delivered, and what others publish may be missed.
+    pub(in crate::cluster::redis) fn give_up(&mut self, hub: &mut Hub, topic: &Rc<str>) {
+        deliver(hub, self.held.take_topic(topic));
+        if self.channels.is_subscribed(topic) {
+            self.report_gap(hub, vec![Rc::clone(topic)], hub.now());
+        }
+        self.unsubscribe(hub, topic);
+    }
+
+    /// Subscribes the patterns, which only one node does.
+    pub(in crate::cluster::redis) fn subscribe_patterns(&mut self, hub: &mut Hub) {
+        let patterns = self.settings.pattern_names();
+        self.channels.set_patterns(patterns, &mut self.commands);
+        self.flush(hub);
     }
 }
 
-/// Whether a node has refused a command because another node has the slot.
-pub(super) fn is_moved(error: &str) -> bool {
-    error.starts_with("MOVED")
+/// Whether a node has refused a command for a reason that passes: another node has the slot, or none.
+pub(super) fn may_pass(error: &str) -> bool {
+    ["MOVED", "CLUSTERDOWN", "TRYAGAIN"].iter().any(|kind| error.starts_with(kind))
 }

@@ -197,3 +197,117 @@ fn more_than_a_thousand_events_in_a_millisecond_have_growing_ids() {
     assert_eq!(events.len(), 1500);
     assert!(events.is_sorted_by(|one, two| one.0 < two.0));
 }
+
+#[test]
+fn own_event_that_redis_has_before_the_newest_one_is_asked_for_comes_back() {
+    let stream = stream();
+    let mut world = World::new("redis://10.0.0.9:6379", |redis| redis.history_stream("s", 1000));
+    world.redis.stream = Rc::clone(&stream);
+    world.reactor.hub().keep_history("room", HistoryLimits::new());
+    while !world.handle.stats().is_connected {
+        world.reactor.settle().unwrap();
+        if !world.handle.stats().is_connected {
+            world.redis.serve(world.reactor.kernel_mut());
+        }
+    }
+    // Redis serves the connection that publishes first.
+    let kernel = world.reactor.kernel_mut();
+    let client = kernel.connect("10.0.0.1:80".parse().unwrap()).unwrap();
+    kernel.send(client, crate::support::REQUEST);
+    world.reactor.settle().unwrap();
+    world.publish("own");
+    world.publish("second");
+    assert_eq!(world.messages(client), ["own", "second"]);
+    assert_eq!(texts(&mut world, 0), ["own", "second"]);
+}
+
+#[test]
+fn past_is_not_delivered_where_the_newest_entry_may_not_be_asked_for() {
+    let stream = stream();
+    stream.borrow_mut().add_event("room", "old");
+    let mut world = World::new("redis://10.0.0.9:6379", |redis| redis.history_stream("s", 1000));
+    world.redis.stream = Rc::clone(&stream);
+    world.redis.replies = vec![("XREVRANGE", b"-NOPERM no permissions\r\n")];
+    world.reactor.hub().keep_history("room", HistoryLimits::new());
+    let client = world.client();
+    world.pass(Duration::from_secs(1));
+    assert!(world.messages(client).is_empty());
+}
+
+#[test]
+fn events_of_a_redis_with_another_past_and_a_slower_clock_arrive() {
+    let stream = stream();
+    let mut world = process(&stream, |redis| redis);
+    let client = world.client();
+    world.publish("a");
+    let last = history(&mut world, 0).0[0].0;
+    world.reset();
+    stream.borrow_mut().entries.clear();
+    stream.borrow_mut().millis -= 1000;
+    world.pass(Duration::from_secs(10));
+    world.publish("b");
+    stream.borrow_mut().add_event("room", "c");
+    world.settle();
+    assert_eq!(world.messages(client), ["a", "b", "c"]);
+    let (events, has_gap) = history(&mut world, last - 1);
+    assert!(events.is_sorted_by(|one, two| one.0 < two.0) && events.len() == 3 && has_gap);
+}
+
+#[test]
+fn own_events_that_redis_removes_before_they_are_read_are_delivered_and_are_a_gap() {
+    let stream = stream();
+    let mut world = process(&stream, |redis| redis);
+    let client = world.client();
+    world.publish("first");
+    let last = history(&mut world, 0).0[0].0;
+    for text in ["a", "b", "c"] {
+        world.reactor.hub().publish("room", text);
+    }
+    world.reactor.settle().unwrap();
+    // Redis executes all XADDs, and keeps the last entry.
+    world.redis.trims_to = Some(1);
+    world.settle();
+    assert_eq!(world.messages(client), ["first", "a", "b", "c"]);
+    world.redis.trims_to = None;
+    world.publish("d");
+    assert_eq!(world.messages(client), ["d"]);
+    let (events, has_gap) = history(&mut world, last);
+    assert_eq!((events.last().unwrap().1.as_str(), has_gap), ("d", true));
+}
+
+#[test]
+fn history_that_is_kept_in_the_turn_of_an_entry_has_it_once_and_no_gap() {
+    for turns in 0..4 {
+        let stream = stream();
+        let mut world = process(&stream, |redis| redis);
+        stream.borrow_mut().add_event("later", "one");
+        world.settle();
+        stream.borrow_mut().add_event("later", "two");
+        world.redis.serve(world.reactor.kernel_mut());
+        (0..turns).for_each(|_| _ = world.reactor.turn(Some(Duration::ZERO)).unwrap());
+        world.reactor.hub().keep_history("later", HistoryLimits::new());
+        world.settle();
+        let replay = world.reactor.hub().events_after(["later"], 0).unwrap();
+        assert_eq!(replay.events.len(), 2, "{turns} turns before");
+        let first = replay.events[0].id;
+        let replay = world.reactor.hub().events_after(["later"], first).unwrap();
+        assert_eq!((replay.events.len(), replay.gap_to), (1, None), "{turns} turns before");
+    }
+}
+
+#[test]
+fn event_that_is_forgotten_stays_a_gap() {
+    let stream = stream();
+    let mut world = process(&stream, |redis| redis);
+    world.reactor.hub().keep_history("room", HistoryLimits::new().max_age(Duration::from_secs(3)));
+    world.settle();
+    world.publish("a");
+    let first = history(&mut world, 0).0[0].0;
+    world.pass(Duration::from_secs(5));
+    assert_eq!(history(&mut world, first - 1), (vec![], true));
+    world.reactor.hub().publish("room", "in flight");
+    world.reactor.settle().unwrap();
+    world.reset();
+    world.pass(Duration::from_secs(10));
+    assert!(history(&mut world, first - 1).1);
+}

@@ -28,6 +28,8 @@ pub(super) struct FakeRedis {
     pub(super) silent: Vec<&'static str>,
     /// Several of them may have the same.
     pub(super) stream: Rc<RefCell<PlayedStream>>,
+    /// The stream keeps so many entries once commands have waited for each other.
+    pub(super) trims_to: Option<usize>,
     now: Duration,
 }
 
@@ -114,7 +116,7 @@ impl World {
 
     /// Has the reactor and Redis work until nothing is left.
     pub(super) fn settle(&mut self) {
-        for _ in 0..8 {
+        for _ in 0..64 {
             self.reactor.settle().unwrap();
             self.redis.serve(self.reactor.kernel_mut());
         }
@@ -165,11 +167,25 @@ impl FakeRedis {
         for peer in peers {
             let received = kernel.received(peer);
             self.sessions.get_mut(&peer).unwrap().input.extend(received);
-            while let Some(words) = self.sessions.get_mut(&peer).and_then(|session| command(&mut session.input)) {
+            while let Some(words) = self.next_command(peer) {
                 self.execute(kernel, peer, &words);
+                if self.trims_to.is_none() {
+                    self.answer_blocked(kernel);
+                }
             }
         }
+        if let Some(count) = self.trims_to {
+            let entries = &mut self.stream.borrow_mut().entries;
+            let needless = entries.len().saturating_sub(count);
+            entries.drain(..needless);
+        }
         self.answer_blocked(kernel);
+    }
+
+    /// The next command of a client, unless that waits for entries.
+    fn next_command(&mut self, peer: PeerId) -> Option<Vec<Vec<u8>>> {
+        let session = self.sessions.get_mut(&peer).filter(|session| session.blocked.is_none())?;
+        command(&mut session.input)
     }
 
     /// Answers clients that wait for entries, if there are some, or their time is over.
