@@ -229,6 +229,8 @@ impl Connection {
 
     fn schedule_ping(&mut self, stream: &mut Stream<'_>) {
         let interval = self.link.borrow().settings.ping_interval;
+        // Redis notices every 100 ms by default that the time for which it waits for entries is over.
+        let interval = if self.role == Role::Reader { interval + READER_PATIENCE } else { interval };
         let deadline = stream.hub().after(interval);
         stream.set_deadline(Some(deadline));
     }
@@ -296,6 +298,9 @@ fn lose(shared: &SharedLink, hub: &mut Hub, attempt: u64, loss: Loss) {
         hub.add_timer(wait, move |hub| connect(&shared, hub));
     }
 }
+
+/// Time that the connection which reads histories has besides the interval of PINGs.
+const READER_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Interval in which a connection of a loop that is ending looks whether it is the last.
 const LAST_LOOK_EVERY: Duration = Duration::from_millis(5);
