@@ -162,7 +162,8 @@ impl Redis {
         self.set(|settings| settings.connect_timeout = timeout)
     }
 
-    /// Sets the interval of PINGs on both connections. Default 5 s. A PING without an answer for an interval ends both.
+    /// Sets the interval of PINGs on each connection. Default 5 s. A PING without an answer for an interval ends all of
+    /// them.
     #[must_use]
     pub fn ping_interval(self, interval: Duration) -> Self {
         self.set(|settings| settings.ping_interval = interval.max(Duration::from_millis(1)))
@@ -176,7 +177,8 @@ impl Redis {
     }
 
     /// Sets how many bytes of messages are kept while Redis is away, and published when it is back. Default 0: none.
-    /// Many applications prefer a gap to messages that are late.
+    /// Many applications prefer a gap to messages that are late. Processes that come back later than this one miss
+    /// them.
     #[must_use]
     pub fn keep_while_away(self, bytes: usize) -> Self {
         self.set(|settings| settings.bounds.kept = bytes)
@@ -199,8 +201,8 @@ impl Redis {
     /// Sets whether subscribers in this process get its messages when they come back from Redis, and not at once: all
     /// processes with this setting then have the messages of a topic in one order. Default `false`.
     ///
-    /// It costs a round trip to Redis. A message that Redis does not take, and any while it is away, is delivered at
-    /// once. [`Published`](crate::Published) counts no subscriber.
+    /// It costs a round trip to Redis. A message that Redis does not take is delivered after the earlier ones of its
+    /// topic, and any while it is away at once. [`Published`](crate::Published) counts no subscriber.
     #[must_use]
     pub fn one_order(self, has_one_order: bool) -> Self {
         self.set(|settings| settings.has_one_order = has_one_order)
@@ -224,7 +226,8 @@ impl Redis {
     /// ```
     ///
     /// The id of an event is that of its entry: `1700000000123-4` is 1,700,000,000,123,004. More than 1,000 entries in
-    /// a millisecond count on from there. An event of the time without Redis has no id, and is in no history.
+    /// a millisecond count on from there, and may have other ids in another process. An event of the time without Redis
+    /// has no id, and is in no history.
     #[must_use]
     pub fn history_stream(self, key: impl Into<String>, max_events: usize) -> Self {
         self.set(|settings| settings.history = Some((key.into(), max_events)))

@@ -82,9 +82,9 @@ impl Hub {
         self.deliver_in_group(publication)
     }
 
-    /// Adds events to the history of a topic, and does not publish them: each with its id, name and data. Those that the
-    /// history has are left out. `missing_to`: events up to this id may be missing. The first call that says so is for
-    /// the time before the history was kept; a later one can only raise it.
+    /// Adds events to the history of a topic, and does not publish them: each with its id, name and data. Those that
+    /// the history has are left out. `missing_to`: events up to this id may be missing. The first call that says so is
+    /// for the time before the history was kept; a later one can only raise it.
     ///
     /// For a backplane that [keeps histories](Backplane::keeps_histories).
     pub fn restore_history<'e>(

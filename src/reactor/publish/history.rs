@@ -159,8 +159,8 @@ impl Histories {
         self.last
     }
 
-    /// Keeps the history of a topic from now on. Changes the limits of a history that is kept already. `gives_ids`: this
-    /// reactor gives the ids of events, and not a backplane, whose clock may be behind. Returns the id up to which
+    /// Keeps the history of a topic from now on. Changes the limits of a history that is kept already. `gives_ids`:
+    /// this reactor gives the ids of events, and not a backplane, whose clock may be behind. Returns the id up to which
     /// events are missing, and whether anything has changed.
     pub(crate) fn keep(
         &mut self,

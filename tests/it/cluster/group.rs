@@ -7,7 +7,7 @@ use ws_reactor::{
     net::sim::{PeerId, Sim},
 };
 
-use crate::support::{REQUEST, frames, played::SERVER};
+use crate::support::{REQUEST, further_frames, played::SERVER};
 
 /// Reactors that listen at [`SERVER`], each on a network of its own.
 pub(super) struct Group {
@@ -82,10 +82,10 @@ impl Group {
         self.reactors[index].hub().publish(topic, text)
     }
 
-    /// All messages that a WebSocket has received. May be called once for each.
+    /// All messages that a WebSocket has received since the last call.
     pub(super) fn messages(&mut self, index: usize, peer: PeerId) -> Vec<String> {
         let received = self.reactors[index].kernel_mut().received(peer);
-        frames(&received).into_iter().map(|payload| payload.escape_ascii().to_string()).collect()
+        further_frames(&received).into_iter().map(|payload| payload.escape_ascii().to_string()).collect()
     }
 
     /// The ids and data of the events in the history of a topic.

@@ -52,13 +52,20 @@ pub(crate) fn answer(request: &[u8]) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The payloads of a server's frames, after the head of its response if that is there.
+/// The payloads of a server's frames after the head of its response.
 pub(crate) fn frames(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let head = match bytes.starts_with(b"HTTP/") {
-        true => bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a response") + 4,
-        false => 0,
-    };
-    let (mut rest, mut payloads) = (&bytes[head..], Vec::new());
+    let head = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a response") + 4;
+    payloads(&bytes[head..])
+}
+
+/// The payloads of a server's frames, after the head of its response if that was not read before.
+pub(crate) fn further_frames(bytes: &[u8]) -> Vec<Vec<u8>> {
+    if bytes.starts_with(b"HTTP/") { frames(bytes) } else { payloads(bytes) }
+}
+
+/// The payloads of a server's frames.
+fn payloads(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let (mut rest, mut payloads) = (bytes, Vec::new());
     while let [_, length, after @ ..] = rest {
         let (length, after) = match length {
             126 => (usize::from(u16::from_be_bytes([after[0], after[1]])), &after[2..]),

@@ -8,6 +8,7 @@
 
 mod news;
 mod publication;
+mod words;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,6 +20,7 @@ use self::publication::{OVERHEAD_BYTES, Own, Publication, Returning};
 pub(super) use self::{
     news::News,
     publication::{Kept, Outcome},
+    words::Words,
 };
 use super::{
     payload::{Marks, Payload},
@@ -59,23 +61,6 @@ pub(super) struct Channels {
     kept_bytes: usize,
     /// Patterns of channels to subscribe besides.
     patterns: Vec<String>,
-}
-
-/// The commands of pub/sub.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Words {
-    subscribe: &'static str,
-    unsubscribe: &'static str,
-    publish: &'static str,
-    /// Redis may unsubscribe a channel by itself, because its slot has moved.
-    has_slots: bool,
-}
-
-impl Words {
-    pub(super) const PLAIN: Words =
-        Words { subscribe: "SUBSCRIBE", unsubscribe: "UNSUBSCRIBE", publish: "PUBLISH", has_slots: false };
-    pub(super) const SHARDED: Words =
-        Words { subscribe: "SSUBSCRIBE", unsubscribe: "SUNSUBSCRIBE", publish: "SPUBLISH", has_slots: true };
 }
 
 /// Bytes of publications that may wait.

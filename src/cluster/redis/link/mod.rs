@@ -105,7 +105,7 @@ struct Outage {
 pub struct RedisStats {
     /// Both connections are ready.
     pub is_connected: bool,
-    /// Messages passed to Redis.
+    /// Messages passed to Redis, or kept for it.
     pub published: u64,
     /// Messages of other processes delivered.
     pub received: u64,

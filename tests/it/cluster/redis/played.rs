@@ -12,7 +12,7 @@ use ws_reactor::{
     net::sim::{PeerId, Sim},
 };
 
-use crate::support::{REQUEST, frames, played::SERVER};
+use crate::support::{REQUEST, further_frames, played::SERVER};
 
 pub(super) const ADDRESS: &str = "10.0.0.9:6379";
 
@@ -145,7 +145,7 @@ impl World {
 
     pub(super) fn messages(&mut self, peer: PeerId) -> Vec<String> {
         let received = self.reactor.kernel_mut().received(peer);
-        frames(&received).into_iter().map(|payload| payload.escape_ascii().to_string()).collect()
+        further_frames(&received).into_iter().map(|payload| payload.escape_ascii().to_string()).collect()
     }
 
     /// Ends all connections of Redis.
