@@ -70,7 +70,7 @@ impl Hub {
             return;
         }
         if self.running == Running::Yes && self.may_hold() {
-            // What is held is for clients that are connected now.
+            // Held messages are for clients that are connected now.
             self.next_tick(move |hub| {
                 hub.release_held();
                 hub.shutdown_all(shutdown);

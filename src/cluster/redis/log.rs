@@ -124,7 +124,7 @@ pub(super) struct Log {
     appended: VecDeque<(u64, EntryId)>,
     /// The last entry that was read.
     last: EntryId,
-    /// What it was before the last reply with entries, and the event before those.
+    /// The value of `last` before the newest reply with entries, and the id of the event before these entries.
     before: Option<(EntryId, u64)>,
     last_id: u64,
     /// Entries up to this one are of the past. `None` before the first connection.

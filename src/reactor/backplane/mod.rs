@@ -15,9 +15,9 @@ use crate::protocol::OwnedMessage;
 /// Carries topics to other processes: a broker such as Redis, or a network of your own. Attach it by
 /// [`Hub::set_backplane`].
 ///
-/// Subscribers in this process get a message at once, unless the backplane [delivers it](Self::delivers_own). The
-/// backplane is told of it at the end of the turn, passes it on, and calls [`Hub::deliver`] with what other processes
-/// have published. A message must not come back to the process that has published it in any other way.
+/// Subscribers in this process get a message at once, unless the backplane [delivers it](Self::delivers_own).
+/// [`publish`](Self::publish) is called with the message at the end of the turn and passes it on. The backplane calls
+/// [`Hub::deliver`] with each message of another process, and never with one of this process.
 ///
 /// The methods are called on the loop and must not block: open connections by
 /// [`Hub::connect_stream`](crate::Hub::connect_stream) or [`Hub::open_datagram`](crate::Hub::open_datagram), or hand

@@ -4,8 +4,8 @@
     tests/interop/redis/contract.py [--bin FILE] [--jobs N] [--list] [CASE]...
 
 A CASE is a name or a part of a name; without one, all cases run. Needs Python 3.11 or later, openssl, and Debian's
-redis-server, or the server that $REDIS_SERVER names. Each case runs in a process group of its own, which is ended after the case. Exits with
-status 0 if every case passed.
+redis-server, or the server that $REDIS_SERVER names. Each case runs in a process group of its own, which is ended
+after the case. Exits with status 0 if every case passed.
 """
 
 import argparse

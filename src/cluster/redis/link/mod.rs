@@ -131,7 +131,7 @@ impl RedisStats {
     }
 }
 
-/// What a node tells of its cluster.
+/// News of a node about its cluster.
 pub(super) enum NodeNews {
     /// It is not known any more which node has which slots.
     IsOutdated,

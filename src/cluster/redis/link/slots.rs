@@ -87,7 +87,7 @@ impl Link {
     }
 }
 
-/// Whether a node has refused a command for a reason that passes: another node has the slot, or none.
+/// Returns `true` if the refusal of a command is temporary: another node has the slot, or no node has it.
 pub(super) fn may_pass(error: &str) -> bool {
     ["MOVED", "CLUSTERDOWN", "TRYAGAIN"].iter().any(|kind| error.starts_with(kind))
 }

@@ -5,3 +5,4 @@ mod held;
 mod history;
 mod one_order;
 mod played;
+mod seeded;

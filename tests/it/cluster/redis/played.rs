@@ -30,6 +30,8 @@ pub(super) struct FakeRedis {
     pub(super) stream: Rc<RefCell<PlayedStream>>,
     /// The stream keeps so many entries once commands have waited for each other.
     pub(super) trims_to: Option<usize>,
+    /// Replies and messages that are on their way. `None`: they arrive at once.
+    pub(super) under_way: Option<RefCell<BTreeMap<PeerId, Vec<u8>>>>,
     now: Duration,
 }
 
@@ -153,6 +155,9 @@ impl World {
         for peer in std::mem::take(&mut self.redis.sessions).into_keys() {
             self.reactor.kernel_mut().reset(peer);
         }
+        if let Some(under_way) = &self.redis.under_way {
+            under_way.borrow_mut().clear();
+        }
         self.reactor.settle().unwrap();
     }
 }
@@ -180,6 +185,34 @@ impl FakeRedis {
             entries.drain(..needless);
         }
         self.answer_blocked(kernel);
+    }
+
+    /// Executes the commands of one client only.
+    pub(super) fn serve_one(&mut self, kernel: &mut Sim, peer: PeerId) {
+        let received = kernel.received(peer);
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            session.input.extend(received);
+        }
+        while let Some(words) = self.next_command(peer) {
+            self.execute(kernel, peer, &words);
+        }
+    }
+
+    /// Sends bytes to a client, or has them wait on their way.
+    fn send(&self, kernel: &mut Sim, peer: PeerId, bytes: &[u8]) {
+        match &self.under_way {
+            Some(under_way) => under_way.borrow_mut().entry(peer).or_default().extend(bytes),
+            None => kernel.send(peer, bytes),
+        }
+    }
+
+    /// So many bytes that are on their way arrive.
+    pub(super) fn arrive(&self, kernel: &mut Sim, peer: PeerId, count: usize) {
+        let Some(under_way) = &self.under_way else { return };
+        if let Some(bytes) = under_way.borrow_mut().get_mut(&peer) {
+            let arrived: Vec<u8> = bytes.drain(..count.min(bytes.len())).collect();
+            kernel.send(peer, &arrived);
+        }
     }
 
     /// The next command of a client, unless that waits for entries.
@@ -218,7 +251,7 @@ impl FakeRedis {
             return;
         }
         if let Some((_, reply)) = self.replies.iter().find(|(begin, _)| line.starts_with(begin)) {
-            return kernel.send(peer, reply);
+            return self.send(kernel, peer, reply);
         }
         let session = self.sessions.get_mut(&peer).unwrap();
         let push = if session.is_resp3 { '>' } else { '*' };
@@ -258,14 +291,14 @@ impl FakeRedis {
             }
             _ => "+OK\r\n".to_owned(),
         };
-        kernel.send(peer, reply.as_bytes());
+        self.send(kernel, peer, reply.as_bytes());
     }
 
     pub(super) fn publish(&self, kernel: &mut Sim, channel: &str, payload: &[u8]) {
         for (peer, session) in self.sessions.iter().filter(|(_, session)| session.channels.contains(channel)) {
             let push = if session.is_resp3 { '>' } else { '*' };
             let head = format!("{push}3\r\n$7\r\nmessage\r\n${}\r\n{channel}\r\n${}\r\n", channel.len(), payload.len());
-            kernel.send(*peer, &[head.as_bytes(), payload, b"\r\n"].concat());
+            self.send(kernel, *peer, &[head.as_bytes(), payload, b"\r\n"].concat());
         }
         for (peer, session) in &self.sessions {
             let matches = |pattern: &&String| channel.starts_with(pattern.trim_end_matches('*'));
@@ -273,7 +306,7 @@ impl FakeRedis {
                 let push = if session.is_resp3 { '>' } else { '*' };
                 let [a, b, c] = [pattern.len(), channel.len(), payload.len()];
                 let head = format!("{push}4\r\n$8\r\npmessage\r\n${a}\r\n{pattern}\r\n${b}\r\n{channel}\r\n${c}\r\n");
-                kernel.send(*peer, &[head.as_bytes(), payload, b"\r\n"].concat());
+                self.send(kernel, *peer, &[head.as_bytes(), payload, b"\r\n"].concat());
             }
         }
     }
