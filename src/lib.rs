@@ -215,7 +215,7 @@ pub use crate::{
         Attempt, Backplane, ConnectionId, ConnectionStats, DeferError, Durations, FileSent, HeldMessage, HistoryLimits,
         Hub, Latencies, ListenerId, Listening, OutputLimits, Overflow, PanicPolicy, Published, PublishedMessage,
         Reactor, ReactorConfig, Reconnect, RelayEnded, Remote, Replay, Retry, SlowTurn, Source, SourceHandler,
-        SourceId, Stats, StoredEvent, Stream, StreamConfig, StreamHandler, TimerId, Turn, TurnPhase,
+        SourceId, Stats, StoredEvent, Stream, StreamConfig, StreamHandler, TimerId, TopicWatch, Turn, TurnPhase,
     },
     send_status::SendStatus,
     server::{Body, BodyStream, Reply, Responder, Upgrade},

@@ -28,7 +28,7 @@ use super::{
     latency::Latencies,
     listen::{admission::Pending, connection_counts::ConnectionCounts},
     pools::Pools,
-    publish::{history::Histories, topics::Topics},
+    publish::{history::Histories, topics::Topics, watch::Watches},
     recording::Recording,
     remote::{QueuedCommand, Remote},
     share::TimeSlice,
@@ -120,6 +120,7 @@ pub struct Hub {
     /// Connections of the backplane.
     #[cfg(feature = "redis")]
     pub(super) background_connections: usize,
+    pub(super) watches: Watches,
     /// Functions that are called when a topic is live.
     pub(super) live_waits: Slab<Tick>,
     /// Receivers of answers of the group.
@@ -167,6 +168,7 @@ impl Hub {
             backplane_rules: Rules::default(),
             #[cfg(feature = "redis")]
             background_connections: 0,
+            watches: Watches::default(),
             live_waits: Slab::new(),
             asks: Asks::default(),
             pending: Pending::new(place.counts.pending),

@@ -71,6 +71,7 @@ pub use self::{
     publish::{
         Published,
         history::{HistoryLimits, Replay, StoredEvent},
+        watch::TopicWatch,
     },
     recording::{
         playback::{Playback, replay},

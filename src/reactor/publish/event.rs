@@ -80,7 +80,7 @@ impl<'m> PendingEvent<'m> {
 
     /// Returns the buffer of the event to the pool.
     #[inline]
-    fn finish(self, pools: &mut Pools) {
+    pub(super) fn finish(self, pools: &mut Pools) {
         for block in self.blocks.into_iter().flatten() {
             pools.blocks.give(block);
         }

@@ -7,6 +7,7 @@ mod keep;
 mod latest;
 mod publisher;
 pub(super) mod topics;
+pub(super) mod watch;
 
 use super::{
     callback_scope::NO_CONNECTION,
@@ -192,37 +193,56 @@ impl Hub {
         mut deliver: impl FnMut(&mut Hub, usize, Encoder),
     ) -> Published {
         self.record(topic, &mut event);
+        if !self.watches.is_empty() {
+            self.call_watches(topic, message);
+        }
         let mut published = Published { event_id: event.number(), ..Published::default() };
         let members = self.topics.members(topic).len();
         self.deliveries_left = self.deliveries_left.saturating_sub(members);
         for index in 0..members {
             let key = self.topics.members(topic)[index].connection as usize;
-            let outbound = &mut self.outbounds[key];
-            let Some(encoder) = outbound.encoder().filter(|_| outbound.state.is_open() && key != except) else {
-                if key != except && !outbound.encoding.is_websocket() {
-                    let admission = admit(outbound);
-                    self.publish_to_http(key, admission, &mut event, &mut published);
-                }
-                continue;
-            };
-            if !encoder.supports(message) {
-                published.unsupported += 1;
-                continue;
+            if key != except {
+                self.publish_to(key, message, &mut event, &mut published, &admit, &mut deliver);
             }
-            let admission = match admit(outbound) {
-                Some(admission) => admission,
-                None => self.admit_published(key),
-            };
-            if published.count_refused(admission) {
-                continue;
-            }
-            log::trace!(target: "ws_reactor::reactor", "{} send {}, published", self.outbounds[key].id, Summary(message));
-            deliver(self, key, encoder);
-            self.settle_published(key, admission, &mut published);
         }
         self.end_publication(topic, event);
         self.stats.messages_out += published.queued as u64;
         published
+    }
+
+    /// Has `deliver` queue a message for a subscriber, if that admits it.
+    #[inline(always)]
+    fn publish_to(
+        &mut self,
+        key: usize,
+        message: Message<'_>,
+        event: &mut PendingEvent<'_>,
+        published: &mut Published,
+        admit: &impl Fn(&mut Outbound) -> Option<Admission>,
+        deliver: &mut impl FnMut(&mut Hub, usize, Encoder),
+    ) {
+        let outbound = &mut self.outbounds[key];
+        let Some(encoder) = outbound.encoder().filter(|_| outbound.state.is_open()) else {
+            if !outbound.encoding.is_websocket() {
+                let admission = admit(outbound);
+                self.publish_to_http(key, admission, event, published);
+            }
+            return;
+        };
+        if !encoder.supports(message) {
+            published.unsupported += 1;
+            return;
+        }
+        let admission = match admit(outbound) {
+            Some(admission) => admission,
+            None => self.admit_published(key),
+        };
+        if published.count_refused(admission) {
+            return;
+        }
+        log::trace!(target: "ws_reactor::reactor", "{} send {}, published", self.outbounds[key].id, Summary(message));
+        deliver(self, key, encoder);
+        self.settle_published(key, admission, published);
     }
 
     /// Flushes and charges a subscriber for which a published message was queued, and counts the message.

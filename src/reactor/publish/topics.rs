@@ -7,7 +7,7 @@ use slab::Slab;
 
 use crate::reactor::slack::{Peak, shrink_list, shrink_slab};
 
-/// Topics and their members. A topic exists while it has members.
+/// Topics and their members. A topic exists while it has members, or is held.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
     /// A keyed hash function, because the names may come from peers.
@@ -24,6 +24,8 @@ pub(crate) struct Topics {
 struct Topic {
     name: Rc<str>,
     members: Vec<Member>,
+    /// It has a subscriber that is no connection.
+    is_held: bool,
 }
 
 /// A connection in the member list of a topic.
@@ -53,17 +55,7 @@ impl Topics {
     /// Adds a connection to a topic. Returns `false` if it is a member already. Linear in the length of the shorter
     /// list: topics of the connection, or members of the topic.
     pub(crate) fn subscribe(&mut self, connection: usize, name: &str) -> bool {
-        let key = match self.names.get(name) {
-            Some(key) => *key,
-            None => {
-                let name: Rc<str> = name.into();
-                let key = self.topics.insert(Topic { name: Rc::clone(&name), members: Vec::new() });
-                self.note_edge(&name, true);
-                self.names.insert(name, key);
-                self.peak.note(self.topics.len());
-                key
-            }
-        };
+        let key = self.key_of(name);
         if self.subscriptions.len() <= connection {
             self.subscriptions.resize_with(connection + 1, Vec::new);
         }
@@ -75,6 +67,40 @@ impl Topics {
         members.push(Member { connection: connection as u32, slot: own.len() as u32 });
         own.push(Subscription { topic: key as u32, slot: members.len() as u32 - 1 });
         true
+    }
+
+    /// The key of a topic, which exists from now on.
+    fn key_of(&mut self, name: &str) -> usize {
+        if let Some(key) = self.names.get(name) {
+            return *key;
+        }
+        let name: Rc<str> = name.into();
+        let key = self.topics.insert(Topic { name: Rc::clone(&name), members: Vec::new(), is_held: false });
+        self.note_edge(&name, true);
+        self.names.insert(name, key);
+        self.peak.note(self.topics.len());
+        key
+    }
+
+    /// Adds a subscriber that is no connection.
+    pub(crate) fn hold(&mut self, name: &str) {
+        let key = self.key_of(name);
+        self.topics[key].is_held = true;
+    }
+
+    /// Removes the subscriber that is no connection.
+    pub(crate) fn release(&mut self, name: &str) {
+        let Some(key) = self.names.get(name).copied() else { return };
+        self.topics[key].is_held = false;
+        self.remove_unused(key);
+    }
+
+    fn remove_unused(&mut self, key: usize) {
+        if self.topics[key].members.is_empty() && !self.topics[key].is_held {
+            let gone = self.topics.remove(key);
+            self.names.remove(&gone.name);
+            self.note_edge(&gone.name, false);
+        }
     }
 
     /// Removes a connection from a topic. Returns `false` if it is not a member.
@@ -160,9 +186,7 @@ impl Topics {
         if let Some(moved) = members.get(at as usize) {
             self.subscriptions[moved.connection as usize][moved.slot as usize].slot = at;
         } else if members.is_empty() {
-            let gone = self.topics.remove(topic as usize);
-            self.names.remove(&gone.name);
-            self.note_edge(&gone.name, false);
+            self.remove_unused(topic as usize);
         }
     }
 }
@@ -183,6 +207,23 @@ mod tests {
         assert!(topics.unsubscribe(3, "news"));
         assert!(!topics.unsubscribe(3, "news"));
         assert!(topics.names.is_empty() && topics.topics.is_empty());
+    }
+
+    #[test]
+    fn topic_that_is_held_stays_without_members() {
+        let mut topics = Topics::default();
+        topics.report_edges();
+        topics.hold("news");
+        assert!(topics.subscribe(3, "news") && topics.unsubscribe(3, "news"));
+        assert!(topics.subscribe(4, "news"));
+        topics.release("news");
+        topics.release("unknown");
+        let edges =
+            |topics: &mut Topics| topics.take_edges().iter().map(|edge| edge.has_subscribers).collect::<Vec<_>>();
+        assert_eq!(edges(&mut topics), [true]);
+        assert!(topics.unsubscribe(4, "news"));
+        assert_eq!(edges(&mut topics), [false]);
+        assert!(topics.topics.is_empty());
     }
 
     proptest! {

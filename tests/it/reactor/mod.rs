@@ -44,3 +44,4 @@ mod text_runs;
 mod time_slices;
 mod timers;
 mod turns;
+mod watches;

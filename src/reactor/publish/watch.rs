@@ -1,0 +1,160 @@
+//! Functions that are called with what is published on a topic, and one message to a list of connections.
+
+use std::{collections::HashMap, rc::Rc};
+
+use slab::Slab;
+
+use super::{
+    Published,
+    event::{Numbering, PendingEvent},
+    publisher::Publisher,
+};
+use crate::{
+    protocol::{Message, Outgoing, OwnedMessage, outgoing::OutgoingKind},
+    reactor::{
+        connection::{outbound::Outbound, output_rule::Admission},
+        hub::Hub,
+        id::ConnectionId,
+    },
+};
+
+/// A function of [`Hub::watch_topic`]. An id is not used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TopicWatch {
+    key: usize,
+    serial: u64,
+}
+
+type Call = Box<dyn FnMut(&mut Hub, Message<'_>)>;
+
+/// The functions, by topic.
+#[derive(Default)]
+pub(in crate::reactor) struct Watches {
+    topics: HashMap<Rc<str>, Vec<TopicWatch>>,
+    watches: Slab<Watch>,
+    last_serial: u64,
+}
+
+struct Watch {
+    topic: Rc<str>,
+    serial: u64,
+    /// `None` while it is called.
+    call: Option<Call>,
+}
+
+impl Watches {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
+    fn get_mut(&mut self, watch: TopicWatch) -> Option<&mut Watch> {
+        self.watches.get_mut(watch.key).filter(|known| known.serial == watch.serial)
+    }
+}
+
+impl Hub {
+    /// Has `call` called with each message that is published on a topic, wherever that was: a subscriber that is no
+    /// connection. In a [group](crate::ReactorGroup) it is called on this reactor.
+    ///
+    /// The call follows the publication as a [tick](Self::next_tick) does, in the order of publishing. It may publish,
+    /// also on the same topic, and may end watches, its own included.
+    ///
+    /// ```
+    /// use ws_reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let hub = reactor.hub();
+    /// let watch = hub.watch_topic("orders", |hub, message| {
+    ///     println!("{message}");
+    ///     hub.stop();
+    /// });
+    /// hub.publish("orders", "one coffee");
+    /// reactor.run()?;
+    /// assert!(reactor.hub().unwatch_topic(watch));
+    /// # Ok::<(), ws_reactor::Error>(())
+    /// ```
+    pub fn watch_topic(&mut self, topic: &str, call: impl FnMut(&mut Hub, Message<'_>) + 'static) -> TopicWatch {
+        let known = self.watches.topics.get_key_value(topic).map(|(topic, _)| Rc::clone(topic));
+        let topic = known.unwrap_or_else(|| topic.into());
+        let watches = &mut self.watches;
+        watches.last_serial += 1;
+        let serial = watches.last_serial;
+        let key = watches.watches.insert(Watch { topic: Rc::clone(&topic), serial, call: Some(Box::new(call)) });
+        let watch = TopicWatch { key, serial };
+        let of_topic = watches.topics.entry(Rc::clone(&topic)).or_default();
+        of_topic.push(watch);
+        if of_topic.len() == 1 {
+            self.topics.hold(&topic);
+        }
+        watch
+    }
+
+    /// Ends a watch. Returns `false` if it has ended.
+    pub fn unwatch_topic(&mut self, watch: TopicWatch) -> bool {
+        if self.watches.get_mut(watch).is_none() {
+            return false;
+        }
+        let Watch { topic, .. } = self.watches.watches.remove(watch.key);
+        if let Some(of_topic) = self.watches.topics.get_mut(&topic) {
+            of_topic.retain(|other| *other != watch);
+            if of_topic.is_empty() {
+                self.watches.topics.remove(&topic);
+                self.topics.release(&topic);
+            }
+        }
+        true
+    }
+
+    /// Has the watches of a topic called with a message.
+    #[cold]
+    pub(super) fn call_watches(&mut self, topic: &str, message: Message<'_>) {
+        let Some((topic, _)) = self.watches.topics.get_key_value(topic) else { return };
+        let (topic, message) = (Rc::clone(topic), OwnedMessage::from(message));
+        self.next_tick(move |hub| {
+            // Those that are added meanwhile were not there when it was published.
+            let watches = hub.watches.topics.get(&topic).cloned().unwrap_or_default();
+            watches.into_iter().for_each(|watch| hub.call_watch(watch, (&message).into()));
+        });
+    }
+
+    fn call_watch(&mut self, watch: TopicWatch, message: Message<'_>) {
+        let Some(mut call) = self.watches.get_mut(watch).and_then(|watch| watch.call.take()) else { return };
+        call(self, message);
+        if let Some(watch) = self.watches.get_mut(watch) {
+            watch.call = Some(call);
+        }
+    }
+
+    /// Sends a message to several connections of this reactor. It is encoded once for all with the same encoding, as in
+    /// [`publish`](Self::publish), and counted so. Connections that are not open get nothing and are not counted. An
+    /// event stream gets it as an event without an id.
+    pub fn send_many<'m>(
+        &mut self,
+        ids: impl IntoIterator<Item = ConnectionId>,
+        message: impl Into<Outgoing<'m>>,
+    ) -> Published {
+        match message.into().0 {
+            OutgoingKind::Borrowed(message) => self.send_to_each(ids, message),
+            OutgoingKind::Owned(payload) => self.with_payload(payload, |hub, message| hub.send_to_each(ids, message)),
+        }
+    }
+
+    fn send_to_each(&mut self, ids: impl IntoIterator<Item = ConnectionId>, message: Message<'_>) -> Published {
+        let mut event = PendingEvent::new(message, None).numbered(Numbering::Elsewhere(None));
+        let mut publisher = Publisher::new(message, true, &mut self.pools);
+        let mut published = Published::default();
+        let admit = |outbound: &mut Outbound| outbound.has_room().then_some(Admission::Accept);
+        for id in ids {
+            if self.outbounds.open_mut(id).is_some_and(|outbound| outbound.encoding.is_publishable()) {
+                self.deliveries_left = self.deliveries_left.saturating_sub(1);
+                let deliver = &mut |hub: &mut Hub, key, encoder| publisher.deliver(hub, key, encoder);
+                self.publish_to(id.key(), message, &mut event, &mut published, &admit, deliver);
+            }
+        }
+        publisher.finish(&mut self.pools);
+        event.finish(&mut self.pools);
+        self.stats.messages_out += published.queued as u64;
+        published
+    }
+}
