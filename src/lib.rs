@@ -155,6 +155,8 @@ pub mod recording {
         reactor::Recorder,
     };
 }
+#[cfg(feature = "action-cable")]
+mod layers;
 mod send_status;
 mod server;
 mod setters;
@@ -187,6 +189,9 @@ pub use crate::buffer::Bytes;
 #[cfg(feature = "redis")]
 #[doc(inline)]
 pub use crate::cluster::{Redis, RedisHandle, RedisStats, RedisUrlError};
+#[cfg(feature = "action-cable")]
+#[doc(inline)]
+pub use crate::layers::action_cable;
 #[cfg(feature = "proxy-protocol")]
 #[doc(inline)]
 pub use crate::net::ProxyProtocol;

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The floors, each with the floors that it may import.
-const FLOORS: [(&str, &[&str]); 11] = [
+const FLOORS: [(&str, &[&str]); 12] = [
     ("buffer", &[]),
     ("url", &[]),
     ("http", &["buffer", "url"]),
@@ -19,6 +19,7 @@ const FLOORS: [(&str, &[&str]); 11] = [
     ("sources", &["net", "reactor"]),
     ("cluster", &["buffer", "error", "net", "protocol", "reactor", "url"]),
     ("websocket", &["buffer", "error", "http", "net", "protocol", "proxy", "reactor", "server", "url"]),
+    ("layers", &["buffer", "http", "protocol", "reactor", "send_status", "server", "websocket"]),
 ];
 
 /// Vocabulary that every floor may import.
@@ -52,15 +53,16 @@ const PROTOCOL_IN_REACTOR: [&str; 17] = [
 ];
 
 /// Further names of `protocol`, each with the file of the reactor that may import it.
-const PROTOCOL_IN_A_FILE: [(&str, &str); 4] = [
+const PROTOCOL_IN_A_FILE: [(&str, &str); 5] = [
     ("outgoing", "reactor/send.rs"),
     ("outgoing", "reactor/publish/mod.rs"),
     ("outgoing", "reactor/publish/latest.rs"),
+    ("outgoing", "reactor/publish/watch.rs"),
     ("decoder", "reactor/pools.rs"),
 ];
 
 /// The only places where a crate may be named.
-const DOORS: [(&str, &[&str]); 23] = [
+const DOORS: [(&str, &[&str]); 26] = [
     ("core_affinity", &["net/affinity.rs"]),
     ("redis_protocol", &["cluster/redis/resp.rs"]),
     ("rustix", &["net/affinity.rs", "sources/process/end_notice.rs"]),
@@ -79,7 +81,10 @@ const DOORS: [(&str, &[&str]); 23] = [
     ("getrandom", &["net/system.rs"]),
     ("httparse", &["http/head/mod.rs"]),
     ("simdutf8", &["protocol/utf8.rs"]),
-    ("sha1", &["protocol/handshake/hybi.rs"]),
+    ("hmac", &["layers/action_cable/signed.rs"]),
+    ("sha1", &["layers/action_cable/signed.rs", "protocol/handshake/hybi.rs"]),
+    ("sha2", &["layers/action_cable/signed.rs"]),
+    ("subtle", &["layers/action_cable/http.rs"]),
     ("md5", &["protocol/handshake/hixie76.rs"]),
     ("webpki_roots", &["net/tls/client.rs"]),
     ("rustls_native_certs", &["net/tls/client.rs"]),
@@ -87,7 +92,15 @@ const DOORS: [(&str, &[&str]); 23] = [
         "rustls",
         &["net/tls.rs", "net/tls/certificates.rs", "net/tls/client.rs", "net/tls/session.rs", "net/tls/testing.rs"],
     ),
-    ("base64", &["http/credentials.rs", "protocol/handshake/client.rs", "protocol/handshake/hybi.rs"]),
+    (
+        "base64",
+        &[
+            "http/credentials.rs",
+            "layers/action_cable/signed.rs",
+            "protocol/handshake/client.rs",
+            "protocol/handshake/hybi.rs",
+        ],
+    ),
     ("bytes", &["buffer/mod.rs"]),
     ("bytestring", &["buffer/utf8_bytes.rs"]),
 ];

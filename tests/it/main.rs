@@ -9,6 +9,7 @@ mod deflate;
 mod floors;
 #[cfg(feature = "server")]
 mod http;
+mod layers;
 mod protocol;
 mod reactor;
 mod server;

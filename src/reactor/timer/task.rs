@@ -155,13 +155,13 @@ impl Hub {
         self.deferred.ticks.push_back(Box::new(call));
     }
 
-    /// Sets a timer that ends with its connection.
-    pub(crate) fn set_timer(&mut self, id: ConnectionId, after: Duration) -> TimerId {
+    /// Calls `on_timer` of a connection once, `after` from now. The timer ends with its connection.
+    pub fn set_timer(&mut self, id: ConnectionId, after: Duration) -> TimerId {
         self.insert_connection_timer(id, self.after(after), Task::Connection(id))
     }
 
-    /// Sets a periodic timer that ends with its connection.
-    pub(crate) fn set_periodic_timer(&mut self, id: ConnectionId, every: Duration) -> TimerId {
+    /// Calls `on_timer` of a connection in an interval. The timer ends with its connection.
+    pub fn set_periodic_timer(&mut self, id: ConnectionId, every: Duration) -> TimerId {
         let every = every.max(SHORTEST_PERIOD);
         let next = self.after(every);
         let interval = Box::new(ConnectionInterval { id, every, next });

@@ -1,0 +1,222 @@
+//! A connection of a client, and its subscriptions.
+
+use std::{any::Any, collections::HashMap, fmt, rc::Rc};
+
+use super::{
+    Cable,
+    channel::{Action, Channel, Subscription, SubscriptionState},
+    packet::{self, Command, CommandKind, Ignored},
+};
+use crate::{
+    http::Request,
+    protocol::{CloseCode, CloseReason, Handshake, Message},
+    reactor::{ConnectionId, Hub, TimerId},
+    websocket::{Handler, WebSocket},
+};
+
+/// A connection whose connect hook decides: the request that opened it, and who it is.
+pub struct Connect<'a> {
+    hub: &'a mut Hub,
+    id: ConnectionId,
+    request: &'a Request,
+    identifiers: Vec<String>,
+}
+
+impl Connect<'_> {
+    /// The request: its cookies, query and headers.
+    pub fn request(&self) -> &Request {
+        self.request
+    }
+
+    /// Identifies the connection, by a name or an id of the user. [`disconnect_user`](super::disconnect_user) ends all
+    /// connections with the same identifiers, in all processes.
+    ///
+    /// Several identifiers count together, sorted, as those of `identified_by` in Rails.
+    pub fn identify(&mut self, identifier: impl Into<String>) {
+        self.identifiers.push(identifier.into());
+    }
+
+    /// The id of the connection.
+    pub fn connection_id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// The Hub of the reactor.
+    pub fn hub(&mut self) -> &mut Hub {
+        self.hub
+    }
+}
+
+impl fmt::Debug for Connect<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Connect").field("id", &self.id).field("identifiers", &self.identifiers).finish()
+    }
+}
+
+/// A connection is turned away: its client is told that it is not authorized, and does not connect again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unauthorized;
+
+/// The handler of a connection.
+pub(super) struct CableConnection {
+    cable: Rc<Cable>,
+    /// `None` unless the connect hook has let it in.
+    user: Option<Rc<dyn Any>>,
+    /// The topic by which it may be ended from elsewhere.
+    user_stream: Option<String>,
+    /// By identifier.
+    subscriptions: HashMap<Rc<str>, Entry>,
+}
+
+struct Entry {
+    channel: Box<dyn Channel>,
+    state: SubscriptionState,
+}
+
+impl CableConnection {
+    pub(super) fn new(cable: &Rc<Cable>) -> Self {
+        CableConnection { cable: Rc::clone(cable), user: None, user_stream: None, subscriptions: HashMap::new() }
+    }
+
+    /// Handles a message of the client. An error says why it is ignored.
+    fn handle(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) -> Result<(), Ignored> {
+        let command = Command::parse(message.as_text().ok_or(Ignored::NoCommand)?)?;
+        match command.kind {
+            CommandKind::Subscribe => self.subscribe(ws, &command.identifier),
+            CommandKind::Unsubscribe => self.unsubscribe(ws, &command.identifier),
+            CommandKind::Message => self.perform(ws, &command),
+        }
+    }
+
+    fn subscribe(&mut self, ws: &mut WebSocket<'_>, identifier: &str) -> Result<(), Ignored> {
+        if self.subscriptions.contains_key(identifier) {
+            // A client repeats it until it is confirmed.
+            return Ok(());
+        }
+        let limits = &self.cable.limits;
+        if identifier.len() > limits.identifier_bytes || self.subscriptions.len() >= limits.subscriptions {
+            reject(ws, identifier);
+            return Err(Ignored::TooMuch);
+        }
+        let name = packet::channel_of(identifier)?;
+        let make = self.cable.channels.get(&*name).ok_or(Ignored::UnknownChannel)?;
+        let mut entry = Entry { channel: make(), state: SubscriptionState::new(identifier) };
+        self.cable.streams.borrow_mut().counters().subscriptions += 1;
+        self.call(ws, &mut entry, |channel, subscription| channel.subscribed(subscription));
+        if entry.state.is_rejected {
+            self.end(ws, entry);
+            reject(ws, identifier);
+            return Ok(());
+        }
+        let (id, Entry { state, .. }) = (ws.id(), &entry);
+        state.gate.open(ws.hub(), id, identifier);
+        self.subscriptions.insert(Rc::clone(&state.identifier), entry);
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, ws: &mut WebSocket<'_>, identifier: &str) -> Result<(), Ignored> {
+        let entry = self.subscriptions.remove(identifier).ok_or(Ignored::NoSubscription)?;
+        self.end(ws, entry);
+        Ok(())
+    }
+
+    fn perform(&mut self, ws: &mut WebSocket<'_>, command: &Command<'_>) -> Result<(), Ignored> {
+        let mut entry = self.subscriptions.remove(&*command.identifier).ok_or(Ignored::NoSubscription)?;
+        let result = command.data.as_deref().ok_or(Ignored::NoData).and_then(|json| {
+            let action = Action { name: packet::action_of(json)?, json };
+            self.call(ws, &mut entry, |channel, subscription| channel.perform(subscription, &action));
+            Ok(())
+        });
+        self.subscriptions.insert(Rc::clone(&entry.state.identifier), entry);
+        result
+    }
+
+    /// Ends a subscription.
+    fn end(&mut self, ws: &mut WebSocket<'_>, mut entry: Entry) {
+        let id = ws.id();
+        entry.state.end(ws.hub(), id, &self.cable.streams);
+        self.call(ws, &mut entry, |channel, subscription| channel.unsubscribed(subscription));
+        // It may have begun new ones.
+        entry.state.end(ws.hub(), id, &self.cable.streams);
+        self.cable.streams.borrow_mut().counters().subscriptions -= 1;
+    }
+
+    /// Calls a channel.
+    fn call(
+        &self,
+        ws: &mut WebSocket<'_>,
+        entry: &mut Entry,
+        call: impl FnOnce(&mut dyn Channel, &mut Subscription<'_>),
+    ) {
+        let Some(user) = &self.user else { return };
+        let Entry { channel, state } = entry;
+        let id = ws.id();
+        call(&mut **channel, &mut Subscription { hub: ws.hub(), id, user, shared: &self.cable.streams, state });
+    }
+}
+
+/// Tells the client that it is not subscribed.
+fn reject(ws: &mut WebSocket<'_>, identifier: &str) {
+    ws.send(packet::answer(&packet::quoted(identifier), false));
+}
+
+impl Handler for CableConnection {
+    fn on_open(&mut self, ws: &mut WebSocket<'_>, handshake: &Handshake) {
+        let id = ws.id();
+        let mut connect = Connect { hub: ws.hub(), id, request: handshake.request(), identifiers: Vec::new() };
+        let Ok(user) = (self.cable.connect)(&mut connect) else {
+            ws.send(packet::disconnect("unauthorized", false));
+            ws.close(CloseCode::NORMAL, "");
+            return;
+        };
+        let mut identifiers = connect.identifiers;
+        self.user = Some(user);
+        let mut streams = self.cable.streams.borrow_mut();
+        if !identifiers.is_empty() {
+            identifiers.sort();
+            let stream = super::user_stream(&identifiers);
+            streams.add_user(ws.hub(), &stream, id);
+            self.user_stream = Some(stream);
+        }
+        streams.counters().connections += 1;
+        streams.ping(ws.hub(), id);
+        ws.send(packet::WELCOME);
+    }
+
+    fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
+        if self.user.is_none() {
+            return;
+        }
+        if let Err(ignored) = self.handle(ws, message) {
+            self.cable.streams.borrow_mut().counters().ignored += 1;
+            log::debug!(target: "ws_reactor::action_cable", "{} is ignored: {}", ws.id(), ignored.reason());
+        }
+    }
+
+    fn on_timer(&mut self, ws: &mut WebSocket<'_>, timer: TimerId) {
+        let mut all = self.subscriptions.iter();
+        let Some((identifier, _)) = all.find(|(_, entry)| entry.state.timers.contains(&timer)) else { return };
+        let identifier = Rc::clone(identifier);
+        if let Some(mut entry) = self.subscriptions.remove(&identifier) {
+            self.call(ws, &mut entry, |channel, subscription| channel.on_timer(subscription, timer));
+            self.subscriptions.insert(identifier, entry);
+        }
+    }
+
+    fn on_close(&mut self, ws: &mut WebSocket<'_>, _: &CloseReason) {
+        let entries = std::mem::take(&mut self.subscriptions);
+        entries.into_values().for_each(|entry| self.end(ws, entry));
+        let Some(user) = self.user.take() else { return };
+        let id = ws.id();
+        {
+            let mut streams = self.cable.streams.borrow_mut();
+            if let Some(stream) = self.user_stream.take() {
+                streams.remove_user(ws.hub(), &stream, id);
+            }
+            streams.counters().connections -= 1;
+        }
+        if let Some(disconnected) = &self.cable.disconnected {
+            disconnected(ws.hub(), id, &user);
+        }
+    }
+}

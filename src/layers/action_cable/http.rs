@@ -1,0 +1,105 @@
+//! What a cable does by HTTP: who may connect, and broadcasts of other programs.
+
+use serde::Deserialize;
+use subtle::ConstantTimeEq;
+
+use super::packet;
+use crate::{
+    http::{
+        HeaderValue, Request, StatusCode, header,
+        origins::{OriginError, Origins, is_same_host},
+    },
+    protocol::Message,
+    reactor::Hub,
+    server::{Reply, Upgrade},
+};
+
+/// The subprotocols that a client may ask for.
+const SUBPROTOCOLS: [&str; 2] = ["actioncable-v1-json", "actioncable-unsupported"];
+
+/// The origins of pages that may connect.
+pub(super) struct OriginRules {
+    pub(super) any: bool,
+    pub(super) same_host: bool,
+    listed: Option<Origins>,
+}
+
+impl Default for OriginRules {
+    fn default() -> Self {
+        OriginRules { any: false, same_host: true, listed: None }
+    }
+}
+
+impl OriginRules {
+    pub(super) fn allow<S: AsRef<str>>(&mut self, patterns: impl IntoIterator<Item = S>) -> Result<(), OriginError> {
+        self.listed = Some(Origins::parse(patterns)?);
+        Ok(())
+    }
+
+    /// Decides on a request.
+    pub(super) fn decide(&self, request: &Request) -> Reply {
+        if !self.lets_in(request) {
+            return not_found();
+        }
+        let offered = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
+        let mut offered = offered.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        // As Rails does: the first one of the client's list. A client that gets none ends the connection itself.
+        match offered.find(|name| SUBPROTOCOLS.contains(&name.trim())) {
+            Some(name) => Upgrade::new().subprotocol(name.trim()).into(),
+            None => Reply::pass(),
+        }
+    }
+
+    fn lets_in(&self, request: &Request) -> bool {
+        let Some(origin) = request.header("origin") else { return self.any };
+        self.any
+            || self.same_host && is_own(origin, request)
+            || self.listed.as_ref().is_some_and(|origins| origins.allow(origin, request.host()))
+    }
+}
+
+/// Whether an origin is the host that a request addresses, with the same scheme.
+fn is_own(origin: &str, request: &Request) -> bool {
+    let scheme = if request.is_secure() { "https://" } else { "http://" };
+    origin.starts_with(scheme) && is_same_host(origin, request.host())
+}
+
+/// The answer of Rails to a request that is none for a cable.
+pub(super) fn not_found() -> Reply {
+    let text = HeaderValue::from_static("text/plain");
+    Reply::bytes("Page not found").with_status(StatusCode::NOT_FOUND).header(header::CONTENT_TYPE, text)
+}
+
+/// A broadcast of another program.
+#[derive(Deserialize)]
+struct Posted {
+    stream: String,
+    data: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Body {
+    One(Posted),
+    Many(Vec<Posted>),
+}
+
+/// Publishes what a program has posted.
+pub(super) fn broadcast(request: &Request, hub: &mut Hub, key: &str) -> Reply {
+    let given = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+    if !given.is_some_and(|given| bool::from(given.as_bytes().ct_eq(key.as_bytes()))) {
+        return StatusCode::UNAUTHORIZED.into();
+    }
+    let posted = match request.json() {
+        Ok(Body::One(posted)) => vec![posted],
+        Ok(Body::Many(posted)) => posted,
+        Err(_) => return Reply::text(StatusCode::UNPROCESSABLE_ENTITY, "no broadcast"),
+    };
+    if !posted.iter().all(|Posted { data, .. }| packet::is_json(data)) {
+        return Reply::text(StatusCode::UNPROCESSABLE_ENTITY, "data is no JSON");
+    }
+    for Posted { stream, data } in posted {
+        hub.publish(&stream, Message::Text(&data));
+    }
+    Reply::empty(StatusCode::CREATED)
+}

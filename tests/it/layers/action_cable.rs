@@ -1,0 +1,520 @@
+//! A cable, and its clients as the tests play them.
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use ws_reactor::{
+    Backplane, Hub, PublishedMessage, Reactor, ReactorConfig, Routes, Server, TimerId,
+    action_cable::{self, Action, ActionCable, CableHandle, Channel, StreamVerifier, Subscription, Unauthorized},
+    net::sim::{PeerId, Sim},
+};
+
+use crate::support::{further_frames, played::SERVER};
+
+type Log = Rc<RefCell<Vec<String>>>;
+
+/// Writes down its calls.
+struct Chat(Log);
+
+impl Channel for Chat {
+    fn subscribed(&mut self, subscription: &mut Subscription<'_>) {
+        let room = subscription.param("room");
+        self.note(subscription, "subscribed");
+        match room.as_deref() {
+            Some("none") | None => subscription.reject(),
+            Some("two") => ["chat:a", "chat:b", "chat:a"].into_iter().for_each(|name| subscription.stream_from(name)),
+            Some("silent") => {}
+            Some(room) => subscription.stream_from(&format!("chat:{room}")),
+        }
+    }
+
+    fn perform(&mut self, subscription: &mut Subscription<'_>, action: &Action<'_>) {
+        self.note(subscription, &format!("{} {}", action.name(), action.json()));
+        match action.name() {
+            "speak" => _ = subscription.broadcast_json("chat:a", action.json()),
+            "transmit" => _ = subscription.transmit("<only you>").unwrap(),
+            "stop" => assert!(subscription.stop_stream_from("chat:a") && !subscription.stop_stream_from("chat:a")),
+            "stop_all" => subscription.stop_all_streams(),
+            "tick" => _ = subscription.periodically(Duration::from_secs(1)),
+            _ => {}
+        }
+    }
+
+    fn on_timer(&mut self, subscription: &mut Subscription<'_>, timer: TimerId) {
+        self.note(subscription, "tick");
+        subscription.transmit_json("1");
+        if self.0.borrow().iter().filter(|line| line.contains("tick")).count() > 3 {
+            subscription.cancel_timer(timer);
+        }
+    }
+
+    fn unsubscribed(&mut self, subscription: &mut Subscription<'_>) {
+        self.note(subscription, "unsubscribed");
+        assert_eq!(subscription.streams().count(), 0);
+    }
+}
+
+impl Chat {
+    fn note(&self, subscription: &Subscription<'_>, what: &str) {
+        let user = subscription.user::<String>().expect("a name");
+        self.0.borrow_mut().push(format!("{user} {what}"));
+    }
+}
+
+struct World {
+    reactor: Reactor<Sim>,
+    handle: CableHandle,
+    log: Log,
+}
+
+const IDENTIFIER: &str = r#"{\"channel\":\"Chat\",\"room\":\"a\"}"#;
+
+impl World {
+    fn new() -> Self {
+        World::with(ActionCable::any_origin)
+    }
+
+    fn with(change: impl FnOnce(ActionCable) -> ActionCable) -> Self {
+        let log = Log::default();
+        let (noted, ended) = (Rc::clone(&log), Rc::clone(&log));
+        let cable = ActionCable::new()
+            .connect(|connect| {
+                let name = connect.request().query_value("user").unwrap_or_default().into_owned();
+                if name == "denied" {
+                    return Err(Unauthorized);
+                }
+                connect.identify(&*name);
+                Ok(name)
+            })
+            .on_disconnect(move |_, _, name: &String| ended.borrow_mut().push(format!("{name} disconnected")))
+            .channel("Chat", move || Chat(Rc::clone(&noted)))
+            .signed_streams("Turbo::StreamsChannel", "signed_stream_name", &StreamVerifier::new("secret"));
+        let cable = change(cable);
+        let handle = cable.handle();
+        let routes = ActionCable::broadcast_route(cable.mount(Routes::new(), "/cable"), "/_broadcast", "key");
+        let mut reactor = Reactor::on(Sim::new(), ReactorConfig::new());
+        reactor.listen(SERVER, Server::routes(routes).unwrap()).unwrap();
+        World { reactor, handle, log }
+    }
+
+    fn request(&mut self, request: &str) -> PeerId {
+        let kernel = self.reactor.kernel_mut();
+        let peer = kernel.connect(SERVER.parse().unwrap()).unwrap();
+        kernel.send(peer, request.replace('\n', "\r\n").as_bytes());
+        self.reactor.settle().unwrap();
+        peer
+    }
+
+    fn connect(&mut self, user: &str, headers: &str) -> PeerId {
+        self.request(&format!(
+            "GET /cable?user={user} HTTP/1.1\nHost: example.com\nConnection: Upgrade\nUpgrade: websocket\n\
+             Sec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n{headers}\n"
+        ))
+    }
+
+    /// A client that was welcomed.
+    fn client(&mut self, user: &str) -> PeerId {
+        let peer = self.connect(user, "");
+        assert_eq!(self.received(peer), [r#"{"type":"welcome"}"#]);
+        peer
+    }
+
+    fn send(&mut self, peer: PeerId, text: &str) {
+        let mut frame = vec![0x81];
+        match text.len() {
+            length @ 0..=125 => frame.push(0x80 | length as u8),
+            length => frame.extend([0x80 | 126, (length >> 8) as u8, length as u8]),
+        }
+        frame.extend([0; 4]);
+        frame.extend(text.as_bytes());
+        self.reactor.kernel_mut().send(peer, &frame);
+        self.reactor.settle().unwrap();
+    }
+
+    fn command(&mut self, peer: PeerId, command: &str, identifier: &str) {
+        self.send(peer, &format!(r#"{{"command":"{command}","identifier":"{identifier}"}}"#));
+    }
+
+    fn perform(&mut self, peer: PeerId, data: &str) {
+        let data = data.replace('"', "\\\"");
+        self.send(peer, &format!(r#"{{"command":"message","identifier":"{IDENTIFIER}","data":"{data}"}}"#));
+    }
+
+    /// A client that is subscribed.
+    fn subscriber(&mut self, user: &str) -> PeerId {
+        let peer = self.client(user);
+        self.command(peer, "subscribe", IDENTIFIER);
+        assert_eq!(self.received(peer), [confirmed(IDENTIFIER)]);
+        peer
+    }
+
+    fn received(&mut self, peer: PeerId) -> Vec<String> {
+        let received = self.reactor.kernel_mut().received(peer);
+        let is_ping = |text: &String| text.starts_with(r#"{"type":"ping""#);
+        let texts = further_frames(&received).into_iter().map(|frame| String::from_utf8_lossy(&frame).into_owned());
+        texts.filter(|text| !is_ping(text)).collect()
+    }
+
+    /// The last message before a close frame with 1000.
+    fn goodbye(&mut self, peer: PeerId) -> String {
+        let received = self.reactor.kernel_mut().received(peer);
+        let mut frames = further_frames(&received);
+        assert_eq!(frames.pop().expect("a close frame"), 1000_u16.to_be_bytes());
+        String::from_utf8(frames.pop().expect("a message")).unwrap()
+    }
+
+    fn publish(&mut self, stream: &str, text: &str) {
+        self.reactor.hub().publish(stream, text);
+        self.reactor.settle().unwrap();
+    }
+}
+
+fn confirmed(identifier: &str) -> String {
+    format!(r#"{{"identifier":"{identifier}","type":"confirm_subscription"}}"#)
+}
+
+fn rejected(identifier: &str) -> String {
+    format!(r#"{{"identifier":"{identifier}","type":"reject_subscription"}}"#)
+}
+
+fn message(json: &str) -> String {
+    format!(r#"{{"identifier":"{IDENTIFIER}","message":{json}}}"#)
+}
+
+#[test]
+fn broadcast_reaches_the_subscriptions_of_its_stream_with_their_identifiers() {
+    let mut world = World::new();
+    let (ann, bob, eve) = (world.subscriber("ann"), world.subscriber("bob"), world.client("eve"));
+    // The same channel by another text is another subscription.
+    let other = r#"{\"room\":\"a\", \"channel\":\"Chat\"}"#;
+    world.command(bob, "subscribe", other);
+    assert_eq!(world.received(bob), [confirmed(other)]);
+    world.publish("chat:a", r#"{ "text": "<b>" }"#);
+    world.publish("chat:a", "null");
+    world.publish("chat:other", "1");
+    assert_eq!(world.received(ann), [message(r#"{ "text": "<b>" }"#), message("null")], "the JSON is as it was");
+    let texts = world.received(bob);
+    assert_eq!(texts.iter().filter(|text| text.contains(other)).count(), 2);
+    assert_eq!((texts.len(), world.received(eve)), (4, vec![]));
+    world.perform(ann, r#"{"action":"speak","body":"hi"}"#);
+    assert_eq!(world.received(ann), [message(r#"{"action":"speak","body":"hi"}"#)]);
+    world.perform(ann, r#"{"action":"transmit"}"#);
+    assert_eq!((world.received(ann), world.received(bob).len()), (vec![message(r#""\u003conly you\u003e""#)], 2));
+    action_cable::broadcast(world.reactor.hub(), "chat:a", &("typed", 1)).unwrap();
+    world.reactor.settle().unwrap();
+    assert_eq!(world.received(ann), [message(r#"["typed",1]"#)]);
+}
+
+#[test]
+fn publication_that_is_no_json_is_dropped_and_counted() {
+    let mut world = World::new();
+    let ann = world.subscriber("ann");
+    for text in ["", "text", "{", "1 2", "[1"] {
+        world.publish("chat:a", text);
+    }
+    world.reactor.hub().publish("chat:a", b"1");
+    world.publish("chat:a", "[1]");
+    assert_eq!(world.received(ann), [message("[1]")]);
+    let stats = world.handle.stats();
+    assert_eq!((stats.malformed, stats.broadcasts, stats.subscriptions, stats.streams), (6, 1, 1, 2));
+    // Depth costs no stack.
+    let deep = "[".repeat(200_000) + &"]".repeat(200_000);
+    world.publish("chat:a", &deep);
+    assert_eq!(world.received(ann), [message(&deep)]);
+}
+
+#[test]
+fn rejected_subscription_may_be_asked_for_again_and_a_second_subscribe_is_not_answered() {
+    let mut world = World::new();
+    let ann = world.client("ann");
+    let none = r#"{\"channel\":\"Chat\",\"room\":\"none\"}"#;
+    for _ in 0..2 {
+        world.command(ann, "subscribe", none);
+        assert_eq!(world.received(ann), [rejected(none)]);
+    }
+    world.command(ann, "subscribe", IDENTIFIER);
+    world.command(ann, "subscribe", IDENTIFIER);
+    assert_eq!(world.received(ann), [confirmed(IDENTIFIER)]);
+    world.command(ann, "unsubscribe", IDENTIFIER);
+    world.command(ann, "unsubscribe", IDENTIFIER);
+    world.publish("chat:a", "1");
+    assert!(world.received(ann).is_empty(), "there is no answer");
+    let log = world.log.take();
+    assert_eq!(log.iter().filter(|line| *line == "ann subscribed").count(), 3);
+    assert_eq!(log.iter().filter(|line| *line == "ann unsubscribed").count(), 3, "a rejected one ends, too");
+    world.command(ann, "subscribe", IDENTIFIER);
+    assert_eq!(world.received(ann), [confirmed(IDENTIFIER)]);
+}
+
+#[test]
+fn wrong_input_is_ignored_and_counted() {
+    let mut world = World::new();
+    let ann = world.subscriber("ann");
+    world.log.take();
+    let deep = "[".repeat(5000);
+    let unknown = r#"{"command":"subscribe","identifier":"{\"channel\":\"Unknown\"}"}"#;
+    let other = r#"{"command":"message","identifier":"other","data":"{}"}"#;
+    let no_data = format!(r#"{{"command":"message","identifier":"{IDENTIFIER}","data":"speak"}}"#);
+    let texts = ["", "text", "[]", "{}", r#"{"command":"fly","identifier":"i"}"#, unknown, other, &no_data, &deep];
+    texts.into_iter().for_each(|text| world.send(ann, text));
+    world.reactor.kernel_mut().send(ann, b"\x82\x81\0\0\0\0x");
+    world.reactor.settle().unwrap();
+    assert_eq!((world.received(ann), world.log.take()), (vec![], vec![]));
+    assert_eq!(world.handle.stats().ignored, texts.len() as u64 + 1);
+    world.perform(ann, r#"{"body":1}"#);
+    assert_eq!(world.log.take(), [r#"ann receive {"body":1}"#]);
+}
+
+#[test]
+fn limits_reject_subscriptions_and_end_connections_with_too_long_messages() {
+    let mut world =
+        World::with(|cable| cable.any_origin().max_subscriptions(2).max_identifier_bytes(60).max_message_bytes(2000));
+    let ann = world.client("ann");
+    for room in ["silent", "two"] {
+        let identifier = format!(r#"{{\"channel\":\"Chat\",\"room\":\"{room}\"}}"#);
+        world.command(ann, "subscribe", &identifier);
+        assert_eq!(world.received(ann), [confirmed(&identifier)]);
+    }
+    world.command(ann, "subscribe", IDENTIFIER);
+    assert_eq!(world.received(ann), [rejected(IDENTIFIER)]);
+    let bob = world.client("bob");
+    let long = format!(r#"{{\"channel\":\"Chat\",\"room\":\"{}\"}}"#, "x".repeat(60));
+    world.command(bob, "subscribe", &long);
+    assert_eq!(world.received(bob), [rejected(&long)]);
+    world.send(bob, &"x".repeat(2001));
+    let received = world.reactor.kernel_mut().received(bob);
+    assert_eq!(further_frames(&received)[0][..2], 1009_u16.to_be_bytes());
+}
+
+#[test]
+fn streams_end_one_by_one_or_together() {
+    let mut world = World::new();
+    let ann = world.client("ann");
+    let two = r#"{\"channel\":\"Chat\",\"room\":\"two\"}"#;
+    world.command(ann, "subscribe", two);
+    assert_eq!(world.received(ann), [confirmed(two)]);
+    let perform = |world: &mut World, action: &str| {
+        let data = format!(r#"{{\"action\":\"{action}\"}}"#);
+        world.send(ann, &format!(r#"{{"command":"message","identifier":"{two}","data":"{data}"}}"#));
+        ["chat:a", "chat:b"].into_iter().for_each(|stream| world.publish(stream, "1"));
+        world.received(ann).len()
+    };
+    assert_eq!(["none", "stop", "stop_all"].map(|action| perform(&mut world, action)), [2, 1, 0]);
+    assert_eq!(world.handle.stats().streams, 1, "that of the user");
+}
+
+#[test]
+fn timer_of_a_subscription_ends_with_it() {
+    let mut world = World::new();
+    let ann = world.subscriber("ann");
+    world.perform(ann, r#"{"action":"tick"}"#);
+    world.reactor.advance(Duration::from_millis(1500)).unwrap();
+    assert_eq!(world.received(ann), [message("1")]);
+    world.reactor.advance(Duration::from_secs(10)).unwrap();
+    assert_eq!(world.received(ann).len(), 2, "it was cancelled");
+    let bob = world.subscriber("bob");
+    world.perform(bob, r#"{"action":"tick"}"#);
+    world.command(bob, "unsubscribe", IDENTIFIER);
+    world.log.take();
+    world.reactor.advance(Duration::from_secs(5)).unwrap();
+    assert!(world.log.take().is_empty());
+}
+
+#[test]
+fn every_connection_is_pinged_every_three_seconds() {
+    let mut world = World::new();
+    let peers: Vec<_> = (0..40).map(|_| world.client("ann")).collect();
+    world.reactor.advance(Duration::from_secs(30)).unwrap();
+    for peer in peers {
+        let received = world.reactor.kernel_mut().received(peer);
+        let pings =
+            further_frames(&received).into_iter().filter(|text| text.starts_with(br#"{"type":"ping","message":1"#));
+        assert!((9..=10).contains(&pings.count()));
+        world.reactor.kernel_mut().reset(peer);
+    }
+    world.reactor.settle().unwrap();
+    world.reactor.advance(Duration::from_secs(4)).unwrap();
+    assert_eq!((world.reactor.next_deadline(), world.handle.stats().connections), (None, 0), "the pings have ended");
+}
+
+#[test]
+fn connection_that_is_turned_away_is_told_so_and_may_do_nothing() {
+    let mut world = World::new();
+    let peer = world.connect("denied", "");
+    assert_eq!(world.goodbye(peer), r#"{"type":"disconnect","reason":"unauthorized","reconnect":false}"#);
+    assert!(world.log.take().is_empty());
+}
+
+#[test]
+fn user_is_disconnected_from_elsewhere_and_all_at_a_restart() {
+    let mut world = World::new();
+    let (ann, again, bob) = (world.subscriber("ann"), world.client("ann"), world.client("bob"));
+    for odd in ["{}", "[]", "1", r#"{"type":"other"}"#] {
+        world.publish("action_cable/ann", odd);
+    }
+    world.publish("action_cable/ann", r#"{"type":"disconnect"}"#);
+    for peer in [ann, again] {
+        assert_eq!(world.goodbye(peer), r#"{"type":"disconnect","reason":"remote","reconnect":true}"#);
+    }
+    assert!(world.received(bob).is_empty());
+    action_cable::disconnect_user(world.reactor.hub(), ["bob"], false);
+    world.reactor.settle().unwrap();
+    assert_eq!(world.goodbye(bob), r#"{"type":"disconnect","reason":"remote","reconnect":false}"#);
+    let eve = world.client("eve");
+    world.handle.clone().restart(world.reactor.hub(), Duration::from_secs(2));
+    world.reactor.advance(Duration::from_secs(3)).unwrap();
+    let told = world.received(eve);
+    assert_eq!(told[0], r#"{"type":"disconnect","reason":"server_restart","reconnect":true}"#);
+}
+
+#[test]
+fn end_of_a_connection_ends_its_subscriptions_first() {
+    let mut world = World::new();
+    let ann = world.subscriber("ann");
+    world.log.take();
+    world.reactor.kernel_mut().reset(ann);
+    world.reactor.settle().unwrap();
+    assert_eq!(world.log.take(), ["ann unsubscribed", "ann disconnected"]);
+    let stats = world.handle.stats();
+    assert_eq!((stats.connections, stats.subscriptions, stats.streams), (0, 0, 0));
+}
+
+#[test]
+fn origins_are_those_of_the_host_and_of_the_list() {
+    let status = |world: &mut World, headers: &str| {
+        let peer = world.connect("ann", headers);
+        let received = world.reactor.kernel_mut().received(peer);
+        String::from_utf8_lossy(&received[9..12]).into_owned()
+    };
+    let list = |cable: ActionCable| cable.origins(["https://a.example", "http://*.b.example"]).unwrap();
+    let cases: [(&str, [&str; 3]); 8] = [
+        ("Origin: http://example.com\n", ["101", "101", "101"]),
+        ("Origin: https://example.com\n", ["404", "404", "101"]),
+        ("Origin: http://example.com:81\n", ["404", "404", "101"]),
+        ("Origin: https://a.example\n", ["404", "101", "101"]),
+        ("Origin: https://a.example.com\n", ["404", "404", "101"]),
+        ("Origin: http://x.b.example\n", ["404", "101", "101"]),
+        ("Origin: null\n", ["404", "404", "101"]),
+        ("", ["404", "404", "101"]),
+    ];
+    for (headers, expected) in cases {
+        let found = [
+            status(&mut World::with(|cable| cable), headers),
+            status(&mut World::with(list), headers),
+            status(&mut World::new(), headers),
+        ];
+        assert_eq!(found, expected, "{headers}");
+    }
+    let mut world = World::with(|cable| list(cable).same_origin(false));
+    assert_eq!(status(&mut world, "Origin: http://example.com\n"), "404");
+    let peer = world.request("GET /cable HTTP/1.1\nHost: example.com\nOrigin: http://example.com\n\n");
+    let received = String::from_utf8(world.reactor.kernel_mut().received(peer)).unwrap();
+    assert!(received.starts_with("HTTP/1.1 404") && received.ends_with("Page not found"), "{received}");
+}
+
+#[test]
+fn subprotocol_is_the_first_of_the_clients_list_that_is_known() {
+    let cases = [
+        ("actioncable-v1-json, actioncable-unsupported", Some("actioncable-v1-json")),
+        ("x, actioncable-unsupported,actioncable-v1-json", Some("actioncable-unsupported")),
+        ("x", None),
+    ];
+    for (offered, chosen) in cases {
+        let mut world = World::new();
+        let peer = world.connect("ann", &format!("Sec-WebSocket-Protocol: {offered}\n"));
+        let received = String::from_utf8_lossy(&world.reactor.kernel_mut().received(peer)).to_lowercase();
+        let found = received.lines().find_map(|line| line.strip_prefix("sec-websocket-protocol: ").map(str::to_owned));
+        assert_eq!(found.as_deref(), chosen);
+        assert!(received.contains("welcome"));
+    }
+}
+
+#[test]
+fn signed_stream_is_followed_and_an_unsigned_one_rejected() {
+    let mut world = World::new();
+    let ann = world.client("ann");
+    let signed = StreamVerifier::new("secret").sign("chat:a");
+    let identifier = |name: &str| format!(r#"{{\"channel\":\"Turbo::StreamsChannel\",\"signed_stream_name\":{name}}}"#);
+    let right = identifier(&format!(r#"\"{signed}\""#));
+    world.command(ann, "subscribe", &right);
+    assert_eq!(world.received(ann), [confirmed(&right)]);
+    for name in [r#"\"chat:a\""#, "7", "null", &format!(r#"\"{signed}0\""#)] {
+        let wrong = identifier(name);
+        world.command(ann, "subscribe", &wrong);
+        assert_eq!(world.received(ann), [rejected(&wrong)], "{name}");
+    }
+    world.publish("chat:a", r#""<turbo-stream>""#);
+    assert_eq!(world.received(ann), [format!(r#"{{"identifier":"{right}","message":"<turbo-stream>"}}"#)]);
+}
+
+#[test]
+fn programs_post_broadcasts_with_the_key() {
+    let mut world = World::new();
+    let ann = world.subscriber("ann");
+    let post = |world: &mut World, key: &str, body: &str| {
+        let peer = world.request(&format!(
+            "POST /_broadcast HTTP/1.1\nHost: example.com\nAuthorization: Bearer {key}\nContent-Length: {}\n\n{body}",
+            body.len()
+        ));
+        let received = world.reactor.kernel_mut().received(peer);
+        String::from_utf8_lossy(&received[9..12]).into_owned()
+    };
+    let one = r#"{"stream":"chat:a","data":"{\"x\":1}"}"#;
+    let many = format!(r#"[{one},{{"stream":"chat:a","data":"2","meta":{{}}}}]"#);
+    assert_eq!(post(&mut world, "key", one), "201");
+    assert_eq!(post(&mut world, "key", &many), "201");
+    assert_eq!(["", "kez", "key2"].map(|key| post(&mut world, key, one)), ["401"; 3]);
+    let bad = ["", "{}", r#"{"stream":"chat:a","data":"text"}"#, r#"{"stream":"chat:a","data":{"x":1}}"#];
+    assert_eq!(bad.map(|body| post(&mut world, "key", body)), ["422"; 4]);
+    assert_eq!(world.received(ann), [message(r#"{"x":1}"#), message(r#"{"x":1}"#), message("2")]);
+}
+
+#[test]
+fn subscription_is_confirmed_when_all_its_streams_are_live() {
+    #[derive(Default, Clone)]
+    struct Slow(Log);
+
+    impl Backplane for Slow {
+        fn subscribe(&mut self, _: &mut Hub, topic: &str) {
+            self.0.borrow_mut().push(format!("+{topic}"));
+        }
+
+        fn unsubscribe(&mut self, _: &mut Hub, topic: &str) {
+            self.0.borrow_mut().push(format!("-{topic}"));
+        }
+
+        fn publish(&mut self, _: &mut Hub, published: PublishedMessage<'_>) {
+            self.0.borrow_mut().push(format!("{} {}", published.topic, published.message));
+        }
+    }
+
+    let (mut world, slow) = (World::new(), Slow::default());
+    world.reactor.hub().set_backplane(slow.clone());
+    let ann = world.client("ann");
+    let two = r#"{\"channel\":\"Chat\",\"room\":\"two\"}"#;
+    world.command(ann, "subscribe", two);
+    assert_eq!(slow.0.take(), ["+action_cable/ann", "+chat:a", "+chat:b"]);
+    world.reactor.hub().confirm_topic("chat:b");
+    world.reactor.settle().unwrap();
+    assert!(world.received(ann).is_empty(), "one stream is not live");
+    world.reactor.hub().confirm_topic("chat:a");
+    world.reactor.settle().unwrap();
+    assert_eq!(world.received(ann), [confirmed(two)]);
+    let bob = world.subscriber("bob");
+    world.reactor.hub().deliver("chat:a", "1");
+    world.reactor.settle().unwrap();
+    assert_eq!((world.received(ann).len(), world.received(bob).len()), (1, 1));
+    world.perform(bob, r#"{"action":"speak"}"#);
+    assert_eq!(slow.0.take(), ["+action_cable/bob", r#"chat:a {"action":"speak"}"#]);
+    [ann, bob].into_iter().for_each(|peer| world.reactor.kernel_mut().reset(peer));
+    world.reactor.settle().unwrap();
+    let mut ended = slow.0.take();
+    ended.sort();
+    assert_eq!(ended, ["-action_cable/ann", "-action_cable/bob", "-chat:a", "-chat:b"]);
+    // A subscription that ends before it is confirmed is not confirmed.
+    let eve = world.client("eve");
+    world.command(eve, "subscribe", IDENTIFIER);
+    world.command(eve, "unsubscribe", IDENTIFIER);
+    world.reactor.hub().confirm_topic("chat:a");
+    world.publish("chat:a", "1");
+    assert!(world.received(eve).is_empty());
+}

@@ -1,0 +1,4 @@
+//! Protocols on top of WebSockets.
+
+#[cfg(feature = "action-cable")]
+mod action_cable;
