@@ -57,7 +57,7 @@ const PROTOCOL_IN_A_FILE: [(&str, &str); 5] = [
     ("outgoing", "reactor/send.rs"),
     ("outgoing", "reactor/publish/mod.rs"),
     ("outgoing", "reactor/publish/latest.rs"),
-    ("outgoing", "reactor/publish/watch.rs"),
+    ("outgoing", "reactor/publish/many.rs"),
     ("decoder", "reactor/pools.rs"),
 ];
 
@@ -124,6 +124,7 @@ const CIRCLES: [&[&str]; 3] = [
         "reactor/listen",
         "reactor/listen/admission",
         "reactor/listen/adopt",
+        "reactor/publish/watch",
         "reactor/remote",
         "reactor/source",
         "reactor/stream",

@@ -38,9 +38,9 @@
 //! # Streams
 //!
 //! A stream is a [topic](crate::Hub::publish) of the same name, and a broadcast is a publication of JSON text: by
-//! [`broadcast`], by [`Hub::publish`](crate::Hub::publish) and [`Remote::publish`](crate::Remote::publish), from another
-//! process by the [backplane](crate::guide::many_machines), or by [HTTP](ActionCable::broadcast_route). The text is sent
-//! as it is, to each subscription with its identifier. A publication that is no JSON is dropped.
+//! [`broadcast`], by [`Hub::publish`](crate::Hub::publish) and [`Remote::publish`](crate::Remote::publish), from
+//! another process by the [backplane](crate::guide::many_machines), or by [HTTP](ActionCable::broadcast_route). The
+//! text is sent as it is, to each subscription with its identifier. A publication that is no JSON is dropped.
 //!
 //! With [`Redis`](crate::Redis) as the backplane, Rails broadcasts to these clients, and these channels to those of
 //! Rails: the `channel_prefix` of `cable.yml` is the [prefix](crate::Redis::prefix), with a colon at its end.
@@ -224,8 +224,8 @@ impl ActionCable {
     }
 
     /// Adds a path to which other programs post broadcasts, as those for AnyCable: a JSON object, or an array of them,
-    /// with `stream` and `data`, which is JSON text. `key` is that of `Authorization: Bearer`. The answer is 201, or 401
-    /// without the key.
+    /// with `stream` and `data`, which is JSON text. `key` is that of `Authorization: Bearer`. The answer is 201, or
+    /// 401 without the key.
     pub fn broadcast_route(routes: Routes, path: &str, key: impl Into<String>) -> Routes {
         let key = key.into();
         routes.post(path, move |request, hub| http::broadcast(request, hub, &key))

@@ -233,5 +233,6 @@ mod tests {
         assert_eq!(hex(StreamVerifier::from_secret_key_base_sha1("abc", salt).key), SHA1_KEY);
     }
 
-    const SHA1_KEY: &str = "1de8f830089b2b6c22f7d5c50506abf4ba43c2895989a8ee1220c20425c690e9c8f20d134b72a9dfb76fe000414ff2b64c25fc718572c838bd572096817947b7";
+    const SHA1_KEY: &str = "1de8f830089b2b6c22f7d5c50506abf4ba43c2895989a8ee1220c20425c690e9\
+        c8f20d134b72a9dfb76fe000414ff2b64c25fc718572c838bd572096817947b7";
 }

@@ -5,6 +5,7 @@ pub(super) mod event;
 pub(super) mod history;
 mod keep;
 mod latest;
+mod many;
 mod publisher;
 pub(super) mod topics;
 pub(super) mod watch;

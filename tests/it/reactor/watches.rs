@@ -4,7 +4,7 @@ use std::{cell::RefCell, rc::Rc};
 
 use ws_reactor::{Backplane, Hub, PublishedMessage, ReactorConfig, TopicWatch};
 
-use crate::support::{Crowd, frames};
+use crate::support::{Crowd, further_frames};
 
 type Heard = Rc<RefCell<Vec<String>>>;
 
@@ -110,7 +110,8 @@ fn message_to_many_reaches_the_open_connections_of_the_list() {
     let published = crowd.reactor.hub().send_many(ids[..3].iter().copied(), "hello".to_owned());
     assert_eq!((published.queued, published.event_id), (2, None));
     crowd.reactor.settle().unwrap();
-    let received: Vec<_> = crowd.peers.iter().map(|peer| frames(&crowd.reactor.kernel_mut().received(*peer))).collect();
+    let received: Vec<_> =
+        crowd.peers.iter().map(|peer| further_frames(&crowd.reactor.kernel_mut().received(*peer))).collect();
     let hello = vec![b"hello".to_vec()];
     assert_eq!(received, [hello.clone(), vec![], hello, vec![]]);
 }
