@@ -57,6 +57,7 @@
 //!
 //! ```text
 //!  cluster/     ReactorGroup                                several reactors as one
+//!  layers/      ActionCable                               protocols on top of Handler and routes
 //!  websocket/   Server · Client · Handler · WebSocket       the façade
 //!  server/      HTTP streams · routes · replies · files     HTTP on a stream, up to the hand-over to another protocol
 //!  reactor/     Reactor · Hub · StreamHandler · timers      waits, moves bytes, calls handlers

@@ -35,6 +35,8 @@
 //! # Ok::<(), ws_reactor::Error>(())
 //! ```
 //!
+//! The guide [`rails`](crate::guide::rails) has the words of Rails beside those here.
+//!
 //! # Streams
 //!
 //! A stream is a [topic](crate::Hub::publish) of the same name, and a broadcast is a publication of JSON text: by
@@ -42,8 +44,8 @@
 //! another process by the [backplane](crate::guide::many_machines), or by [HTTP](ActionCable::broadcast_route). The
 //! text is sent as it is, to each subscription with its identifier. A publication that is no JSON is dropped.
 //!
-//! With [`Redis`](crate::Redis) as the backplane, Rails broadcasts to these clients, and these channels to those of
-//! Rails: the `channel_prefix` of `cable.yml` is the [prefix](crate::Redis::prefix), with a colon at its end.
+//! With `Redis` as the backplane, Rails broadcasts to these clients, and these channels to those of
+//! Rails: the `channel_prefix` of `cable.yml` is its prefix, with a colon at its end.
 //!
 //! # Order
 //!
