@@ -21,7 +21,7 @@ use std::{borrow::Cow, error::Error, process::ExitCode, time::Duration};
 use serde::{Deserialize, Serialize};
 use ws_reactor::{
     Reactor, Routes, Server,
-    action_cable::{Action, ActionCable, CableHandle, Channel, StreamVerifier, Subscription, Unauthorized},
+    action_cable::{Action, ActionCable, CableHandle, Channel, Denied, StreamVerifier, Subscription},
 };
 
 fn main() -> ExitCode {
@@ -59,7 +59,7 @@ fn cable(arguments: &arguments::Arguments) -> Result<ActionCable, Box<dyn Error>
         .connect(|connect| {
             let request = connect.request();
             if request.query_value("denied").is_some() {
-                return Err(Unauthorized);
+                return Err(Denied::Unauthorized);
             }
             let user = request.query_value("user").map(Cow::into_owned);
             if let Some(name) = &user {

@@ -1,10 +1,12 @@
 //! A connection of a client, and its subscriptions.
 
-use std::{any::Any, collections::HashMap, fmt, rc::Rc};
+use std::{any::Any, borrow::Cow, collections::HashMap, fmt, rc::Rc};
 
 use super::{
     Cable,
     channel::{Action, Channel, Subscription, SubscriptionState},
+    http,
+    jwt::JwtError,
     packet::{self, Command, CommandKind, Ignored},
 };
 use crate::{
@@ -26,6 +28,30 @@ impl Connect<'_> {
     /// The request: its cookies, query and headers.
     pub fn request(&self) -> &Request {
         self.request
+    }
+
+    /// The token of the request, as clients of AnyCable send it: the parameter `jid` of the query, the header `X-JID`,
+    /// or the subprotocol `anycable-token.TOKEN`.
+    ///
+    /// ```
+    /// use ws_reactor::action_cable::{ActionCable, Denied, JwtKey};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Claims {
+    ///     sub: String,
+    /// }
+    ///
+    /// let key = JwtKey::new("a secret of 32 bytes, or of more");
+    /// let cable = ActionCable::new().connect(move |connect| {
+    ///     let claims: Claims = key.verify(&connect.token().ok_or(Denied::Unauthorized)?)?;
+    ///     connect.identify(&*claims.sub);
+    ///     Ok(claims)
+    /// });
+    /// ```
+    pub fn token(&self) -> Option<String> {
+        let of_query = self.request.query_value("jid").map(Cow::into_owned);
+        let of_header = || self.request.header("x-jid").map(str::to_owned);
+        of_query.or_else(of_header).or_else(|| http::token(self.request))
     }
 
     /// Identifies the connection, by a name or an id of the user. [`disconnect_user`](super::disconnect_user) ends all
@@ -53,9 +79,33 @@ impl fmt::Debug for Connect<'_> {
     }
 }
 
-/// A connection is turned away: its client is told that it is not authorized, and does not connect again.
+/// Why a connection is turned away. Its client is told, and does not connect again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unauthorized;
+#[non_exhaustive]
+pub enum Denied {
+    /// `unauthorized`: the client may not connect.
+    Unauthorized,
+    /// `token_expired`: the client needs a new token. Clients of AnyCable ask for one.
+    TokenExpired,
+}
+
+impl Denied {
+    fn reason(self) -> &'static str {
+        match self {
+            Denied::Unauthorized => "unauthorized",
+            Denied::TokenExpired => "token_expired",
+        }
+    }
+}
+
+impl From<JwtError> for Denied {
+    fn from(error: JwtError) -> Self {
+        match error {
+            JwtError::Expired => Denied::TokenExpired,
+            JwtError::Invalid => Denied::Unauthorized,
+        }
+    }
+}
 
 /// The handler of a connection.
 pub(super) struct CableConnection {
@@ -164,10 +214,13 @@ impl Handler for CableConnection {
     fn on_open(&mut self, ws: &mut WebSocket<'_>, handshake: &Handshake) {
         let id = ws.id();
         let mut connect = Connect { hub: ws.hub(), id, request: handshake.request(), identifiers: Vec::new() };
-        let Ok(user) = (self.cable.connect)(&mut connect) else {
-            ws.send(packet::disconnect("unauthorized", false));
-            ws.close(CloseCode::NORMAL, "");
-            return;
+        let user = match (self.cable.connect)(&mut connect) {
+            Ok(user) => user,
+            Err(denied) => {
+                ws.send(packet::disconnect(denied.reason(), false));
+                ws.close(CloseCode::NORMAL, "");
+                return;
+            }
         };
         let mut identifiers = connect.identifiers;
         self.user = Some(user);

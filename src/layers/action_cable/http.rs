@@ -41,11 +41,9 @@ impl OriginRules {
         if !self.lets_in(request) {
             return not_found();
         }
-        let offered = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
-        let mut offered = offered.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
         // As Rails does: the first one of the client's list. A client that gets none ends the connection itself.
-        match offered.find(|name| SUBPROTOCOLS.contains(&name.trim())) {
-            Some(name) => Upgrade::new().subprotocol(name.trim()).into(),
+        match offered(request).find(|name| SUBPROTOCOLS.contains(name)) {
+            Some(name) => Upgrade::new().subprotocol(name).into(),
             None => Reply::pass(),
         }
     }
@@ -56,6 +54,17 @@ impl OriginRules {
             || self.same_host && is_own(origin, request)
             || self.listed.as_ref().is_some_and(|origins| origins.allow(origin, request.host()))
     }
+}
+
+/// The subprotocols that a client offers.
+fn offered(request: &Request) -> impl Iterator<Item = &str> {
+    let values = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
+    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim)
+}
+
+/// The token among the subprotocols.
+pub(super) fn token(request: &Request) -> Option<String> {
+    offered(request).find_map(|name| name.strip_prefix("anycable-token.")).map(str::to_owned)
 }
 
 /// Whether an origin is the host that a request addresses, with the same scheme.

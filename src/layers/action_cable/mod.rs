@@ -2,7 +2,7 @@
 //! unmodified `@rails/actioncable` and Turbo.
 //!
 //! ```no_run
-//! use ws_reactor::{Reactor, Routes, Server, action_cable::{Action, ActionCable, Channel, Subscription, Unauthorized}};
+//! use ws_reactor::{Reactor, Routes, Server, action_cable::{Action, ActionCable, Channel, Denied, Subscription}};
 //!
 //! struct Chat;
 //!
@@ -25,7 +25,7 @@
 //!             connect.identify(&*user.0);
 //!             Ok(user)
 //!         }
-//!         None => Err(Unauthorized),
+//!         None => Err(Denied::Unauthorized),
 //!     })
 //!     .channel("ChatChannel", || Chat);
 //! let routes = cable.mount(Routes::new(), "/cable");
@@ -55,6 +55,7 @@
 mod channel;
 mod connection;
 mod http;
+mod jwt;
 mod packet;
 mod signed;
 mod streams;
@@ -63,7 +64,8 @@ use std::{any::Any, collections::HashMap, fmt, rc::Rc, time::Duration};
 
 pub use self::{
     channel::{Action, Channel, Subscription},
-    connection::{Connect, Unauthorized},
+    connection::{Connect, Denied},
+    jwt::{JwtError, JwtKey},
     signed::StreamVerifier,
     streams::CableStats,
 };
@@ -83,7 +85,7 @@ use crate::{
 /// Makes a channel.
 type MakeChannel = Box<dyn Fn() -> Box<dyn Channel>>;
 /// Decides on a connection.
-type ConnectHook = Box<dyn Fn(&mut Connect<'_>) -> Result<Rc<dyn Any>, Unauthorized>>;
+type ConnectHook = Box<dyn Fn(&mut Connect<'_>) -> Result<Rc<dyn Any>, Denied>>;
 /// Called when a connection has ended that was let in.
 type Disconnected = Box<dyn Fn(&mut Hub, ConnectionId, &Rc<dyn Any>)>;
 
@@ -130,10 +132,7 @@ impl ActionCable {
 
     /// Sets what decides on each connection, once it is open. What it returns is the
     /// [user](Subscription::user) of its subscriptions. Default: every connection is let in, with `()`.
-    pub fn connect<T: 'static>(
-        mut self,
-        connect: impl Fn(&mut Connect<'_>) -> Result<T, Unauthorized> + 'static,
-    ) -> Self {
+    pub fn connect<T: 'static>(mut self, connect: impl Fn(&mut Connect<'_>) -> Result<T, Denied> + 'static) -> Self {
         self.cable.connect = Box::new(move |connection| Ok(Rc::new(connect(connection)?)));
         self
     }

@@ -120,7 +120,8 @@ fn hmac<M: Mac + KeyInit>(key: &[u8], text: &str) -> String {
     digest.iter().flatten().map(|octet| format!("{octet:02x}")).collect()
 }
 
-fn is_hmac<M: Mac + KeyInit>(key: &[u8], text: &str, digest: &[u8]) -> bool {
+/// Returns `true` if a digest is the HMAC of a text. Takes the same time wherever it differs.
+pub(super) fn is_hmac<M: Mac + KeyInit>(key: &[u8], text: &str, digest: &[u8]) -> bool {
     keyed::<M>(key, text.as_bytes()).is_some_and(|mac| mac.verify_slice(digest).is_ok())
 }
 

@@ -4,7 +4,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use ws_reactor::{
     Backplane, Hub, PublishedMessage, Reactor, ReactorConfig, Routes, Server, TimerId,
-    action_cable::{self, Action, ActionCable, CableHandle, Channel, StreamVerifier, Subscription, Unauthorized},
+    action_cable::{self, Action, ActionCable, CableHandle, Channel, Denied, JwtKey, StreamVerifier, Subscription},
     net::sim::{PeerId, Sim},
 };
 
@@ -60,6 +60,9 @@ impl Chat {
     }
 }
 
+#[derive(serde::Deserialize)]
+struct Claims {}
+
 struct World {
     reactor: Reactor<Sim>,
     handle: CableHandle,
@@ -79,8 +82,11 @@ impl World {
         let cable = ActionCable::new()
             .connect(|connect| {
                 let name = connect.request().query_value("user").unwrap_or_default().into_owned();
+                if let Some(token) = connect.token() {
+                    JwtKey::new("secret").verify::<Claims>(&token)?;
+                }
                 if name == "denied" {
-                    return Err(Unauthorized);
+                    return Err(Denied::Unauthorized);
                 }
                 connect.identify(&*name);
                 Ok(name)
@@ -343,6 +349,29 @@ fn connection_that_is_turned_away_is_told_so_and_may_do_nothing() {
     assert_eq!(world.goodbye(peer), r#"{"type":"disconnect","reason":"unauthorized","reconnect":false}"#);
     assert!(world.log.take().is_empty());
 }
+
+#[test]
+fn token_comes_by_the_query_a_header_or_a_subprotocol() {
+    // Signed with `secret`: `{"ext":"{\"user\":\"ann\"}","exp":2000}`, and `{"sub":"ann"}`.
+    let expired = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJleHQiOiJ7XCJ1c2VyXCI6XCJhbm5cIn0iLCJleHAiOjIwMDB9\
+                   .5FRg6-afL53znV8Q1QyUw32GeES_-iiksRwynkAwoNQ";
+    let valid = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhbm4ifQ.PjR3fgnevdXvvFDIexpV052PaeBybdsfUE102L3fkg4";
+    let cases = [(valid, r#"{"type":"welcome"}"#), (expired, TOKEN_EXPIRED), ("x.y.z", UNAUTHORIZED)];
+    for (token, expected) in cases {
+        let mut world = World::new();
+        let peers = [
+            world.connect(&format!("ann&jid={token}"), ""),
+            world.connect("ann", &format!("X-JID: {token}\n")),
+            world.connect("ann", &format!("Sec-WebSocket-Protocol: actioncable-v1-json, anycable-token.{token}\n")),
+        ];
+        for peer in peers {
+            assert_eq!(world.received(peer)[0], expected);
+        }
+    }
+}
+
+const TOKEN_EXPIRED: &str = r#"{"type":"disconnect","reason":"token_expired","reconnect":false}"#;
+const UNAUTHORIZED: &str = r#"{"type":"disconnect","reason":"unauthorized","reconnect":false}"#;
 
 #[test]
 fn user_is_disconnected_from_elsewhere_and_all_at_a_restart() {
