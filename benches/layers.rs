@@ -1,0 +1,143 @@
+//! The cost of a layer: a broadcast to many clients of ActionCable, beside a plain publish to as many WebSockets.
+//!
+//!     cargo bench --features action-cable --bench layers
+//!
+//! The server runs in a process of its own, on one core. Linux only (`/proc`).
+
+mod process;
+mod websocket;
+
+use std::{
+    error::Error,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use process::{cpu_nanos_of_threads, median};
+use ws_reactor::{
+    Callbacks, Reactor, Routes, Server,
+    action_cable::{ActionCable, Channel, Subscription},
+    on_message,
+};
+
+const CLIENTS: usize = 1000;
+const MESSAGES: usize = 100;
+const ROUNDS: usize = 7;
+const SIZE: usize = 1024;
+const SUBSCRIBE: &str = r#"{"command":"subscribe","identifier":"{\"channel\":\"Chat\"}"}"#;
+const TEXT: u8 = 0x81;
+
+/// The two ways of a message, each with a path and a topic of that name.
+const WAYS: [&str; 2] = ["plain", "cable"];
+
+struct Chat;
+
+impl Channel for Chat {
+    fn subscribed(&mut self, subscription: &mut Subscription<'_>) {
+        subscription.stream_from("cable");
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    if process::role().is_some() {
+        return serve();
+    }
+    let (server, addr) = process::start("serve")?;
+    let mut costs = WAYS.map(|_| Vec::new());
+    for round in 0..=ROUNDS {
+        for (way, costs) in WAYS.into_iter().zip(&mut costs) {
+            let cost = broadcast(server.id(), addr, way)?;
+            // The first round fills pools and buffers.
+            if round > 0 {
+                costs.push(cost);
+            }
+        }
+    }
+    let [plain, cable] = costs.map(|mut costs| median(&mut costs));
+    println!(
+        "{SIZE} B to {CLIENTS} clients: {plain:.3} µs of CPU per delivery of a plain publish, {cable:.3} µs of a \
+         broadcast, ratio {:.3}",
+        cable / plain
+    );
+    Ok(())
+}
+
+/// Sends to many clients. Returns the microseconds of CPU per delivery.
+fn broadcast(server: u32, addr: SocketAddr, way: &str) -> Result<f64, Box<dyn Error>> {
+    let mut clients = (0..CLIENTS).map(|_| connect(addr, &format!("/{way}"))).collect::<Result<Vec<_>, _>>()?;
+    if way == "cable" {
+        let subscribe = websocket::masked_frame(TEXT, SUBSCRIBE.as_bytes());
+        clients.iter_mut().try_for_each(|client| client.write_all(&subscribe))?;
+    }
+    // The welcome and the confirmation.
+    thread::sleep(Duration::from_millis(500));
+    for client in &mut clients {
+        client.set_nonblocking(true)?;
+        let mut rest = [0; 4096];
+        while client.read(&mut rest).is_ok_and(|length| length > 0) {}
+        client.set_nonblocking(false)?;
+    }
+    let mut sender = connect(addr, &format!("/send/{way}"))?;
+    let json = format!("\"{}\"", "x".repeat(SIZE - 2));
+    let frame = websocket::masked_frame(TEXT, json.as_bytes());
+    let before = cpu_nanos_of_threads(server)?;
+    for _ in 0..MESSAGES {
+        sender.write_all(&frame)?;
+        for client in &mut clients {
+            receive(client)?;
+        }
+    }
+    Ok((cpu_nanos_of_threads(server)? - before) as f64 / (MESSAGES * CLIENTS) as f64 / 1000.0)
+}
+
+/// Reads a message of the size, and whatever shorter ones come before it.
+fn receive(client: &mut TcpStream) -> Result<(), Box<dyn Error>> {
+    loop {
+        let (mut head, mut length) = ([0; 2], [0; 2]);
+        client.read_exact(&mut head)?;
+        let bytes = match head[1] {
+            126 => {
+                client.read_exact(&mut length)?;
+                usize::from(u16::from_be_bytes(length))
+            }
+            short => usize::from(short),
+        };
+        let mut payload = vec![0; bytes];
+        client.read_exact(&mut payload)?;
+        if bytes >= SIZE {
+            return Ok(());
+        }
+    }
+}
+
+fn connect(addr: SocketAddr, path: &str) -> Result<TcpStream, Box<dyn Error>> {
+    let mut socket = TcpStream::connect(addr)?;
+    socket.set_nodelay(true)?;
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    socket.write_all(request.as_bytes())?;
+    let (mut octet, mut head) = ([0], Vec::new());
+    while !head.ends_with(b"\r\n\r\n") {
+        socket.read_exact(&mut octet)?;
+        head.push(octet[0]);
+    }
+    Ok(socket)
+}
+
+fn serve() -> Result<(), Box<dyn Error>> {
+    let routes = Routes::new()
+        .websocket("/plain", |_| Callbacks::new().on_open(|ws, _| _ = ws.subscribe("plain")))
+        .websocket("/send/{topic}", |handshake| {
+            let topic = handshake.request().param("topic").to_owned();
+            on_message(move |ws, message| _ = ws.publish(&topic, message))
+        });
+    let routes = ActionCable::new().any_origin().channel("Chat", || Chat).mount(routes, "/cable");
+    let mut reactor = Reactor::new()?;
+    println!("{}", reactor.listen("127.0.0.1:0", Server::routes(routes)?.ping_after(None))?.addr);
+    reactor.run()?;
+    Ok(())
+}
