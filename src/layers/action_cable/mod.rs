@@ -59,6 +59,7 @@ mod jwt;
 mod packet;
 mod signed;
 mod streams;
+mod testing;
 
 use std::{any::Any, collections::HashMap, fmt, rc::Rc, time::Duration};
 
@@ -68,6 +69,7 @@ pub use self::{
     jwt::{JwtError, JwtKey},
     signed::StreamVerifier,
     streams::CableStats,
+    testing::ActionCableTest,
 };
 use self::{
     connection::CableConnection,
@@ -254,6 +256,11 @@ impl CableHandle {
     /// The counters.
     pub fn stats(&self) -> CableStats {
         self.0.borrow().stats()
+    }
+
+    /// The streams that subscriptions with an identifier follow, sorted.
+    fn streams_of(&self, identifier: &str) -> Vec<String> {
+        self.0.borrow().of_identifier(identifier)
     }
 
     /// Tells all clients that the server restarts, and closes their connections, one after another over a time. They

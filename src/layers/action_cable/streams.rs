@@ -291,6 +291,14 @@ impl Streams {
         }
     }
 
+    /// The streams that subscriptions with an identifier follow, sorted.
+    pub(super) fn of_identifier(&self, identifier: &str) -> Vec<String> {
+        let followed = self.streams.iter().filter(|(_, stream)| stream.groups.contains_key(identifier));
+        let mut names: Vec<String> = followed.map(|(name, _)| name.to_string()).collect();
+        names.sort();
+        names
+    }
+
     /// The connections that are open.
     pub(super) fn connections(&self) -> Vec<ConnectionId> {
         self.slices.iter().flatten().copied().collect()
