@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::{
     packet,
-    streams::{Following, Gate, SharedStreams},
+    streams::{Gate, SharedStreams},
 };
 use crate::{
     protocol::Message,
-    reactor::{ConnectionId, Hub, Published, TimerId},
+    reactor::{ConnectionId, Hub, TimerId},
     send_status::SendStatus,
 };
 
@@ -96,7 +96,7 @@ pub struct Subscription<'a> {
 pub(super) struct SubscriptionState {
     pub(super) identifier: Rc<str>,
     pub(super) gate: Rc<Gate>,
-    pub(super) streams: Vec<Following>,
+    pub(super) streams: Vec<String>,
     pub(super) timers: Vec<TimerId>,
     pub(super) is_rejected: bool,
 }
@@ -115,8 +115,8 @@ impl SubscriptionState {
     /// Ends its streams and timers.
     pub(super) fn end(&mut self, hub: &mut Hub, id: ConnectionId, shared: &SharedStreams) {
         self.gate.end();
-        for following in self.streams.drain(..) {
-            shared.borrow_mut().leave(hub, &following, id, &self.identifier);
+        for stream in self.streams.drain(..) {
+            shared.borrow_mut().leave(hub, &stream, id, &self.identifier);
         }
         self.timers.drain(..).for_each(|timer| _ = hub.cancel_timer(timer));
     }
@@ -159,27 +159,28 @@ impl Subscription<'_> {
             return;
         }
         let SubscriptionState { identifier, gate, streams, .. } = &mut *self.state;
-        streams.push(self.shared.borrow_mut().follow(self.hub, stream, self.id, identifier, gate));
+        streams.push(stream.to_owned());
+        self.shared.borrow_mut().follow(self.hub, stream, self.id, identifier, gate);
     }
 
     /// Ends a stream. Returns `false` if the client does not follow it.
     pub fn stop_stream_from(&mut self, stream: &str) -> bool {
         let Some(index) = self.streams().position(|known| known == stream) else { return false };
-        let following = self.state.streams.remove(index);
-        self.shared.borrow_mut().leave(self.hub, &following, self.id, &self.state.identifier);
+        self.state.streams.remove(index);
+        self.shared.borrow_mut().leave(self.hub, stream, self.id, &self.state.identifier);
         true
     }
 
     /// Ends all streams.
     pub fn stop_all_streams(&mut self) {
-        for following in self.state.streams.drain(..) {
-            self.shared.borrow_mut().leave(self.hub, &following, self.id, &self.state.identifier);
+        for stream in self.state.streams.drain(..) {
+            self.shared.borrow_mut().leave(self.hub, &stream, self.id, &self.state.identifier);
         }
     }
 
     /// The streams that the client follows.
     pub fn streams(&self) -> impl Iterator<Item = &str> {
-        self.state.streams.iter().map(|following| &*following.stream)
+        self.state.streams.iter().map(String::as_str)
     }
 
     /// Returns `true` once the client was told that it is subscribed.
@@ -187,9 +188,10 @@ impl Subscription<'_> {
         self.state.gate.is_confirmed()
     }
 
-    /// Rejects the subscription, in [`Channel::subscribed`]. The client is told, and may ask again.
+    /// Rejects the subscription, in [`Channel::subscribed`]. The client is told, and may ask again. Later it has no
+    /// effect.
     pub fn reject(&mut self) {
-        self.state.is_rejected = true;
+        self.state.is_rejected |= !self.state.gate.is_open();
     }
 
     /// Sends a value to the client.
@@ -201,7 +203,7 @@ impl Subscription<'_> {
         packet::to_json(value).map(|json| self.transmit_json(&json))
     }
 
-    /// Sends a JSON text to the client, as it is.
+    /// Sends a JSON text to the client, as it is. It is not checked: what is no JSON breaks the message.
     pub fn transmit_json(&mut self, json: &str) -> SendStatus {
         self.hub.send(self.id, packet::message(&packet::quoted(&self.state.identifier), json))
     }
@@ -211,13 +213,13 @@ impl Subscription<'_> {
     /// # Errors
     ///
     /// If the value cannot be written as JSON.
-    pub fn broadcast<T: Serialize + ?Sized>(&mut self, stream: &str, value: &T) -> serde_json::Result<Published> {
+    pub fn broadcast<T: Serialize + ?Sized>(&mut self, stream: &str, value: &T) -> serde_json::Result<()> {
         super::broadcast(self.hub, stream, value)
     }
 
-    /// Broadcasts a JSON text on a stream, as it is.
-    pub fn broadcast_json(&mut self, stream: &str, json: &str) -> Published {
-        self.hub.publish(stream, Message::Text(json))
+    /// Broadcasts a JSON text on a stream, as it is. Anything else is dropped.
+    pub fn broadcast_json(&mut self, stream: &str, json: &str) {
+        self.hub.publish(stream, Message::Text(json));
     }
 
     /// Has [`Channel::on_timer`] called in an interval, until the subscription ends.

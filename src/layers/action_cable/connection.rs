@@ -116,16 +116,26 @@ pub(super) struct CableConnection {
     user_stream: Option<String>,
     /// By identifier.
     subscriptions: HashMap<Rc<str>, Entry>,
+    /// Bytes of all identifiers.
+    identifier_bytes: usize,
 }
 
+/// A subscription. It stays in the map while its channel is called, so that a panic leaves it to be ended.
 struct Entry {
-    channel: Box<dyn Channel>,
+    /// `None` while it is called, and after it has panicked.
+    channel: Option<Box<dyn Channel>>,
     state: SubscriptionState,
 }
 
 impl CableConnection {
     pub(super) fn new(cable: &Rc<Cable>) -> Self {
-        CableConnection { cable: Rc::clone(cable), user: None, user_stream: None, subscriptions: HashMap::new() }
+        CableConnection {
+            cable: Rc::clone(cable),
+            user: None,
+            user_stream: None,
+            subscriptions: HashMap::new(),
+            identifier_bytes: 0,
+        }
     }
 
     /// Handles a message of the client. An error says why it is ignored.
@@ -139,69 +149,93 @@ impl CableConnection {
     }
 
     fn subscribe(&mut self, ws: &mut WebSocket<'_>, identifier: &str) -> Result<(), Ignored> {
-        if self.subscriptions.contains_key(identifier) {
+        if let Some(entry) = self.subscriptions.get(identifier) {
             // A client repeats it until it is confirmed.
+            let id = ws.id();
+            entry.state.gate.confirm(ws.hub(), id, identifier);
             return Ok(());
         }
         let limits = &self.cable.limits;
-        if identifier.len() > limits.identifier_bytes || self.subscriptions.len() >= limits.subscriptions {
+        let bytes = self.identifier_bytes + identifier.len();
+        if bytes > limits.identifier_bytes || self.subscriptions.len() >= limits.subscriptions {
             reject(ws, identifier);
             return Err(Ignored::TooMuch);
         }
         let name = packet::channel_of(identifier)?;
         let make = self.cable.channels.get(&*name).ok_or(Ignored::UnknownChannel)?;
-        let mut entry = Entry { channel: make(), state: SubscriptionState::new(identifier) };
+        let entry = Entry { channel: Some(make()), state: SubscriptionState::new(identifier) };
+        let key = Rc::clone(&entry.state.identifier);
+        self.subscriptions.insert(Rc::clone(&key), entry);
+        self.identifier_bytes = bytes;
         self.cable.streams.borrow_mut().counters().subscriptions += 1;
-        self.call(ws, &mut entry, |channel, subscription| channel.subscribed(subscription));
+        self.call(ws, &key, |channel, subscription| channel.subscribed(subscription));
+        let Some(entry) = self.subscriptions.get(&key) else { return Ok(()) };
         if entry.state.is_rejected {
-            self.end(ws, entry);
+            self.end(ws, &key);
             reject(ws, identifier);
             return Ok(());
         }
-        let (id, Entry { state, .. }) = (ws.id(), &entry);
-        state.gate.open(ws.hub(), id, identifier);
-        self.subscriptions.insert(Rc::clone(&state.identifier), entry);
+        let id = ws.id();
+        entry.state.gate.open(ws.hub(), id, identifier);
         Ok(())
     }
 
     fn unsubscribe(&mut self, ws: &mut WebSocket<'_>, identifier: &str) -> Result<(), Ignored> {
-        let entry = self.subscriptions.remove(identifier).ok_or(Ignored::NoSubscription)?;
-        self.end(ws, entry);
+        let (key, _) = self.subscriptions.get_key_value(identifier).ok_or(Ignored::NoSubscription)?;
+        let key = Rc::clone(key);
+        self.end(ws, &key);
         Ok(())
     }
 
     fn perform(&mut self, ws: &mut WebSocket<'_>, command: &Command<'_>) -> Result<(), Ignored> {
-        let mut entry = self.subscriptions.remove(&*command.identifier).ok_or(Ignored::NoSubscription)?;
-        let result = command.data.as_deref().ok_or(Ignored::NoData).and_then(|json| {
-            let action = Action { name: packet::action_of(json)?, json };
-            self.call(ws, &mut entry, |channel, subscription| channel.perform(subscription, &action));
-            Ok(())
-        });
-        self.subscriptions.insert(Rc::clone(&entry.state.identifier), entry);
-        result
+        let (key, _) = self.subscriptions.get_key_value(&*command.identifier).ok_or(Ignored::NoSubscription)?;
+        let (key, json) = (Rc::clone(key), command.data.as_deref().ok_or(Ignored::NoData)?);
+        let action = Action { name: packet::action_of(json)?, json };
+        self.call(ws, &key, |channel, subscription| channel.perform(subscription, &action));
+        Ok(())
     }
 
     /// Ends a subscription.
-    fn end(&mut self, ws: &mut WebSocket<'_>, mut entry: Entry) {
+    fn end(&mut self, ws: &mut WebSocket<'_>, identifier: &Rc<str>) {
         let id = ws.id();
-        entry.state.end(ws.hub(), id, &self.cable.streams);
-        self.call(ws, &mut entry, |channel, subscription| channel.unsubscribed(subscription));
-        // It may have begun new ones.
-        entry.state.end(ws.hub(), id, &self.cable.streams);
-        self.cable.streams.borrow_mut().counters().subscriptions -= 1;
+        if let Some(entry) = self.subscriptions.get_mut(identifier) {
+            entry.state.end(ws.hub(), id, &self.cable.streams);
+        }
+        self.call(ws, identifier, |channel, subscription| channel.unsubscribed(subscription));
+        if let Some(mut entry) = self.subscriptions.remove(identifier) {
+            // It may have begun new streams and timers.
+            entry.state.end(ws.hub(), id, &self.cable.streams);
+            self.identifier_bytes -= identifier.len();
+            self.cable.streams.borrow_mut().counters().subscriptions -= 1;
+        }
     }
 
     /// Calls a channel.
     fn call(
-        &self,
+        &mut self,
         ws: &mut WebSocket<'_>,
-        entry: &mut Entry,
+        identifier: &Rc<str>,
         call: impl FnOnce(&mut dyn Channel, &mut Subscription<'_>),
     ) {
-        let Some(user) = &self.user else { return };
-        let Entry { channel, state } = entry;
+        let (Some(user), Some(entry)) = (&self.user, self.subscriptions.get_mut(identifier)) else { return };
+        let Some(mut channel) = entry.channel.take() else { return };
+        let (id, shared, state) = (ws.id(), &self.cable.streams, &mut entry.state);
+        call(&mut *channel, &mut Subscription { hub: ws.hub(), id, user, shared, state });
+        entry.channel = Some(channel);
+    }
+
+    /// Releases what the connection holds in the streams, before any channel is called that may panic.
+    fn release(&mut self, ws: &mut WebSocket<'_>) {
         let id = ws.id();
-        call(&mut **channel, &mut Subscription { hub: ws.hub(), id, user, shared: &self.cable.streams, state });
+        for entry in self.subscriptions.values_mut() {
+            entry.state.end(ws.hub(), id, &self.cable.streams);
+        }
+        let mut streams = self.cable.streams.borrow_mut();
+        streams.counters().subscriptions -= self.subscriptions.len();
+        streams.counters().connections -= usize::from(self.user.is_some());
+        if let Some(stream) = self.user_stream.take() {
+            streams.remove_user(ws.hub(), &stream, id);
+        }
     }
 }
 
@@ -222,14 +256,11 @@ impl Handler for CableConnection {
                 return;
             }
         };
-        let mut identifiers = connect.identifiers;
+        self.user_stream = super::user_stream(connect.identifiers);
         self.user = Some(user);
         let mut streams = self.cable.streams.borrow_mut();
-        if !identifiers.is_empty() {
-            identifiers.sort();
-            let stream = super::user_stream(&identifiers);
-            streams.add_user(ws.hub(), &stream, id);
-            self.user_stream = Some(stream);
+        if let Some(stream) = &self.user_stream {
+            streams.add_user(ws.hub(), stream, id);
         }
         streams.counters().connections += 1;
         streams.ping(ws.hub(), id);
@@ -250,24 +281,20 @@ impl Handler for CableConnection {
         let mut all = self.subscriptions.iter();
         let Some((identifier, _)) = all.find(|(_, entry)| entry.state.timers.contains(&timer)) else { return };
         let identifier = Rc::clone(identifier);
-        if let Some(mut entry) = self.subscriptions.remove(&identifier) {
-            self.call(ws, &mut entry, |channel, subscription| channel.on_timer(subscription, timer));
-            self.subscriptions.insert(identifier, entry);
-        }
+        self.call(ws, &identifier, |channel, subscription| channel.on_timer(subscription, timer));
     }
 
     fn on_close(&mut self, ws: &mut WebSocket<'_>, _: &CloseReason) {
-        let entries = std::mem::take(&mut self.subscriptions);
-        entries.into_values().for_each(|entry| self.end(ws, entry));
-        let Some(user) = self.user.take() else { return };
+        self.release(ws);
+        let identifiers: Vec<Rc<str>> = self.subscriptions.keys().cloned().collect();
         let id = ws.id();
-        {
-            let mut streams = self.cable.streams.borrow_mut();
-            if let Some(stream) = self.user_stream.take() {
-                streams.remove_user(ws.hub(), &stream, id);
+        for identifier in identifiers {
+            self.call(ws, &identifier, |channel, subscription| channel.unsubscribed(subscription));
+            if let Some(mut entry) = self.subscriptions.remove(&identifier) {
+                entry.state.end(ws.hub(), id, &self.cable.streams);
             }
-            streams.counters().connections -= 1;
         }
+        let Some(user) = self.user.take() else { return };
         if let Some(disconnected) = &self.cable.disconnected {
             disconnected(ws.hub(), id, &user);
         }

@@ -80,7 +80,7 @@ use self::{
 use crate::{
     http::origins::OriginError,
     protocol::{CloseCode, Message, MessageLimits},
-    reactor::{ConnectionId, Hub, Published},
+    reactor::{ConnectionId, Hub},
     websocket::Routes,
 };
 
@@ -125,7 +125,7 @@ impl ActionCable {
                 disconnected: None,
                 channels: HashMap::new(),
                 streams: Streams::new(),
-                limits: Limits { subscriptions: 1000, identifier_bytes: 8 * 1024 },
+                limits: Limits { subscriptions: 1000, identifier_bytes: 64 * 1024 },
             },
             origins: OriginRules::default(),
             max_message_bytes: 64 * 1024,
@@ -165,9 +165,9 @@ impl ActionCable {
         self.channel(channel, move || SignedStream::new(Rc::clone(&param), Rc::clone(&verifier)))
     }
 
-    /// Sets the origins of pages that may connect, as [`Server::origins`](crate::Server::origins) takes them. A request
-    /// without `Origin` is refused then. Default: pages of the host that they connect to. That one stays allowed:
-    /// see [`same_origin`](Self::same_origin).
+    /// Sets the origins of pages that may connect, as [`Server::origins`](crate::Server::origins) takes them, besides
+    /// those of the [host](Self::same_origin) that they connect to. Default: no others. A request without `Origin` is
+    /// refused, unless [all](Self::any_origin) are let in.
     ///
     /// # Errors
     ///
@@ -177,7 +177,9 @@ impl ActionCable {
         Ok(self)
     }
 
-    /// Sets whether pages of the host that they connect to may do so. Default `true`.
+    /// Sets whether pages of the host that they connect to may do so. Default `true`. The scheme counts: behind a proxy
+    /// that ends TLS, set [`Server::trusted_proxies`](crate::Server::trusted_proxies) or
+    /// [`Server::secure_proxy`](crate::Server::secure_proxy).
     pub fn same_origin(mut self, is_allowed: bool) -> Self {
         self.origins.same_host = is_allowed;
         self
@@ -202,7 +204,8 @@ impl ActionCable {
         self
     }
 
-    /// Sets the most bytes of an identifier: the channel and its parameters. Default 8 KiB. Longer ones are rejected.
+    /// Sets the most bytes of the identifiers of a connection together: channels and their parameters. Default 64 KiB.
+    /// Subscriptions beyond are rejected.
     pub fn max_identifier_bytes(mut self, bytes: usize) -> Self {
         self.cable.limits.identifier_bytes = bytes;
         self
@@ -227,8 +230,8 @@ impl ActionCable {
     }
 
     /// Adds a path to which other programs post broadcasts, as those for AnyCable: a JSON object, or an array of them,
-    /// with `stream` and `data`, which is JSON text. `key` is that of `Authorization: Bearer`. The answer is 201, or
-    /// 401 without the key.
+    /// with `stream` and `data`, which is JSON text. `key` is that of `Authorization: Bearer`. The answer is 201, 401
+    /// without the key, or 422 for anything else.
     pub fn broadcast_route(routes: Routes, path: &str, key: impl Into<String>) -> Routes {
         let key = key.into();
         routes.post(path, move |request, hub| http::broadcast(request, hub, &key))
@@ -294,24 +297,21 @@ impl fmt::Debug for CableHandle {
 /// # Errors
 ///
 /// If the value cannot be written as JSON.
-pub fn broadcast<T: serde::Serialize + ?Sized>(
-    hub: &mut Hub,
-    stream: &str,
-    value: &T,
-) -> serde_json::Result<Published> {
-    packet::to_json(value).map(|json| hub.publish(stream, Message::Text(&json)))
+pub fn broadcast<T: serde::Serialize + ?Sized>(hub: &mut Hub, stream: &str, value: &T) -> serde_json::Result<()> {
+    packet::to_json(value).map(|json| _ = hub.publish(stream, Message::Text(&json)))
 }
 
 /// Ends the connections that have [these identifiers](Connect::identify), in all processes. `reconnect`: the clients
 /// may connect again.
 pub fn disconnect_user<S: Into<String>>(hub: &mut Hub, identifiers: impl IntoIterator<Item = S>, reconnect: bool) {
-    let mut identifiers: Vec<String> = identifiers.into_iter().map(Into::into).collect();
-    identifiers.sort();
+    let Some(stream) = user_stream(identifiers.into_iter().map(Into::into)) else { return };
     let text = format!(r#"{{"type":"disconnect","reconnect":{reconnect}}}"#);
-    hub.publish(&user_stream(&identifiers), text);
+    hub.publish(&stream, text);
 }
 
-/// The topic of the connections with some identifiers, as in Rails.
-fn user_stream(identifiers: &[String]) -> String {
-    format!("action_cable/{}", identifiers.join(":"))
+/// The topic of the connections with some identifiers, as in Rails: blank ones do not count. `None` without any.
+fn user_stream(identifiers: impl IntoIterator<Item = String>) -> Option<String> {
+    let mut identifiers: Vec<String> = identifiers.into_iter().filter(|name| !name.trim().is_empty()).collect();
+    identifiers.sort();
+    (!identifiers.is_empty()).then(|| format!("action_cable/{}", identifiers.join(":")))
 }

@@ -120,18 +120,27 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// Escapes characters in JSON text, where they stand in strings only.
 fn escape(json: String) -> String {
-    let is_special = |character| matches!(character, '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
-    if !json.contains(is_special) {
+    let escaped = |character| {
+        Some(match character {
+            '<' => "\\u003c",
+            '>' => "\\u003e",
+            '&' => "\\u0026",
+            '\u{2028}' => "\\u2028",
+            '\u{2029}' => "\\u2029",
+            _ => return None,
+        })
+    };
+    if !json.contains(|character| escaped(character).is_some()) {
         return json;
     }
-    let mut escaped = String::with_capacity(json.len() + 32);
+    let mut text = String::with_capacity(json.len() + 32);
     for character in json.chars() {
-        match is_special(character) {
-            true => escaped += &format!("\\u{:04x}", u32::from(character)),
-            false => escaped.push(character),
+        match escaped(character) {
+            Some(escape) => text.push_str(escape),
+            None => text.push(character),
         }
     }
-    escaped
+    text
 }
 
 /// The first message of a connection.

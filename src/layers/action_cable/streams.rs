@@ -3,9 +3,8 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    mem,
     rc::{Rc, Weak},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use super::packet;
@@ -14,11 +13,11 @@ use crate::{
     reactor::{ConnectionId, Hub, TopicWatch},
 };
 
-/// Interval of the pings of a connection.
-const PING_EVERY: Duration = Duration::from_secs(3);
-
 /// Parts in which the connections are pinged, so that no turn has to write to all of them.
 const SLICES: usize = 30;
+
+/// Time between two parts: each connection is pinged every three seconds.
+const PING_STEP: Duration = Duration::from_millis(100);
 
 /// The streams, shared by all connections of a cable.
 pub(super) type SharedStreams = Rc<RefCell<Streams>>;
@@ -31,7 +30,8 @@ pub(super) struct Streams {
     /// Connections to ping. Ended ones are left out when it is their turn.
     slices: Vec<Vec<ConnectionId>>,
     next_slice: usize,
-    is_pinging: bool,
+    /// When the next slice is due. `None` without connections.
+    next_ping: Option<Instant>,
     counters: CableStats,
 }
 
@@ -66,6 +66,8 @@ struct Stream {
 /// Connections in no order, with constant time for each change.
 #[derive(Default)]
 struct Group {
+    /// The identifier of their subscriptions, as JSON text.
+    quoted: String,
     ids: Vec<ConnectionId>,
     positions: HashMap<ConnectionId, usize>,
 }
@@ -85,13 +87,6 @@ impl Group {
         }
         true
     }
-}
-
-/// A stream that a subscription follows, or will once it is live.
-#[derive(Debug, Clone)]
-pub(super) struct Following {
-    pub(super) stream: Rc<str>,
-    is_wanted: Rc<Cell<bool>>,
 }
 
 /// How far the confirmation of a subscription is: it waits until every stream is live.
@@ -125,14 +120,20 @@ impl Gate {
         self.state.set(GateState::Ended);
     }
 
+    /// Returns `true` if the channel has accepted the subscription.
+    pub(super) fn is_open(&self) -> bool {
+        self.state.get() != GateState::Closed
+    }
+
     pub(super) fn is_confirmed(&self) -> bool {
         self.state.get() == GateState::Confirmed
     }
 
-    fn confirm(&self, hub: &mut Hub, id: ConnectionId, identifier: &str) {
-        if self.state.get() == GateState::Ready && self.waits.get() == 0 {
+    /// Sends the confirmation, if it is due and was not sent, or was dropped.
+    pub(super) fn confirm(&self, hub: &mut Hub, id: ConnectionId, identifier: &str) {
+        let is_due = self.state.get() == GateState::Ready && self.waits.get() == 0;
+        if is_due && hub.send(id, packet::answer(&packet::quoted(identifier), true)).is_queued() {
             self.state.set(GateState::Confirmed);
-            hub.send(id, packet::answer(&packet::quoted(identifier), true));
         }
     }
 }
@@ -153,7 +154,7 @@ impl Streams {
         &mut self.counters
     }
 
-    /// Has a subscription follow a stream once it is live.
+    /// Has a subscription follow a stream. Its gate waits until the stream is live.
     pub(super) fn follow(
         &mut self,
         hub: &mut Hub,
@@ -161,28 +162,22 @@ impl Streams {
         id: ConnectionId,
         identifier: &Rc<str>,
         gate: &Rc<Gate>,
-    ) -> Following {
+    ) {
         self.hold(hub, stream);
+        if let Some(known) = self.streams.get_mut(stream) {
+            let new = || Group { quoted: packet::quoted(identifier), ..Group::default() };
+            known.groups.entry(Rc::clone(identifier)).or_insert_with(new).insert(id);
+        }
         gate.waits.set(gate.waits.get() + 1);
-        let following = Following { stream: stream.into(), is_wanted: Rc::new(Cell::new(true)) };
-        let (own, gate, identifier) = (Weak::clone(&self.own), Rc::clone(gate), Rc::clone(identifier));
-        let Following { stream: name, is_wanted } = following.clone();
+        let (gate, identifier) = (Rc::clone(gate), Rc::clone(identifier));
         hub.when_live(stream, move |hub| {
             gate.waits.set(gate.waits.get() - 1);
-            if let Some(streams) = own.upgrade().filter(|_| is_wanted.get())
-                && let Some(stream) = streams.borrow_mut().streams.get_mut(&name)
-            {
-                stream.groups.entry(Rc::clone(&identifier)).or_default().insert(id);
-            }
             gate.confirm(hub, id, &identifier);
         });
-        following
     }
 
     /// Has a subscription follow a stream no longer.
-    pub(super) fn leave(&mut self, hub: &mut Hub, following: &Following, id: ConnectionId, identifier: &str) {
-        following.is_wanted.set(false);
-        let stream = &following.stream;
+    pub(super) fn leave(&mut self, hub: &mut Hub, stream: &str, id: ConnectionId, identifier: &str) {
         if let Some(known) = self.streams.get_mut(stream)
             && let Some(group) = known.groups.get_mut(identifier)
         {
@@ -194,12 +189,18 @@ impl Streams {
         self.release(hub, stream);
     }
 
-    /// Adds a connection that a message of a stream may end.
-    pub(super) fn add_user(&mut self, hub: &mut Hub, stream: &str, id: ConnectionId) {
-        self.hold(hub, stream);
-        if let Some(known) = self.streams.get_mut(stream) {
-            known.users.insert(id);
-        }
+    /// Adds a connection that a message of a stream may end: after what was published before, so that a user's new
+    /// connection may end the older ones.
+    pub(super) fn add_user(&self, hub: &mut Hub, stream: &str, id: ConnectionId) {
+        let (own, stream) = (Weak::clone(&self.own), stream.to_owned());
+        hub.next_tick(move |hub| {
+            let Some(streams) = own.upgrade().filter(|_| hub.is_open(id)) else { return };
+            let mut streams = streams.borrow_mut();
+            streams.hold(hub, &stream);
+            if let Some(known) = streams.streams.get_mut(&*stream) {
+                known.users.insert(id);
+            }
+        });
     }
 
     pub(super) fn remove_user(&mut self, hub: &mut Hub, stream: &str, id: ConnectionId) {
@@ -243,9 +244,11 @@ impl Streams {
             return;
         };
         self.counters.broadcasts += 1;
-        for (identifier, group) in &stream.groups {
-            let text = packet::message(&packet::quoted(identifier), json);
-            hub.send_many(group.ids.iter().copied(), text);
+        for group in stream.groups.values() {
+            // A closing connection with many subscriptions costs nothing.
+            if group.ids.iter().any(|id| hub.is_open(*id)) {
+                hub.send_many(group.ids.iter().copied(), packet::message(&group.quoted, json));
+            }
         }
         if !stream.users.ids.is_empty()
             && let Some(reconnect) = packet::remote_disconnect(json)
@@ -262,21 +265,37 @@ impl Streams {
     pub(super) fn ping(&mut self, hub: &mut Hub, id: ConnectionId) {
         let smallest = (0..SLICES).min_by_key(|slice| self.slices[*slice].len()).unwrap_or(0);
         self.slices[smallest].push(id);
-        if !mem::replace(&mut self.is_pinging, true) {
-            self.schedule_pings(hub);
+        if self.next_ping.is_none() {
+            self.schedule_pings(hub, hub.now() + PING_STEP);
         }
     }
 
-    fn schedule_pings(&self, hub: &mut Hub) {
+    fn schedule_pings(&mut self, hub: &mut Hub, at: Instant) {
+        self.next_ping = Some(at);
         let own = Weak::clone(&self.own);
-        hub.add_timer(PING_EVERY / SLICES as u32, move |hub| {
+        hub.add_timer(at.saturating_duration_since(hub.now()), move |hub| {
             if let Some(streams) = own.upgrade() {
-                streams.borrow_mut().ping_slice(hub);
+                streams.borrow_mut().ping_due_slices(hub);
             }
         });
     }
 
-    /// Pings the connections of the next slice.
+    /// Pings the connections of all slices that are due: several, if the loop was late.
+    fn ping_due_slices(&mut self, hub: &mut Hub) {
+        let now = hub.now();
+        let Some(mut at) = self.next_ping.take() else { return };
+        for _ in 0..SLICES {
+            if at > now {
+                break;
+            }
+            self.ping_slice(hub);
+            at += PING_STEP;
+        }
+        if self.slices.iter().any(|slice| !slice.is_empty()) {
+            self.schedule_pings(hub, at.max(now));
+        }
+    }
+
     fn ping_slice(&mut self, hub: &mut Hub) {
         self.next_slice = (self.next_slice + 1) % SLICES;
         let slice = &mut self.slices[self.next_slice];
@@ -284,10 +303,6 @@ impl Streams {
         if !slice.is_empty() {
             let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             hub.send_many(slice.iter().copied(), packet::ping(seconds));
-        }
-        self.is_pinging = self.slices.iter().any(|slice| !slice.is_empty());
-        if self.is_pinging {
-            self.schedule_pings(hub);
         }
     }
 

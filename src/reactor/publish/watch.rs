@@ -49,7 +49,8 @@ impl Hub {
     /// connection. In a [group](crate::ReactorGroup) it is called on this reactor.
     ///
     /// The call follows the publication as a [tick](Self::next_tick) does, in the order of publishing. It may publish,
-    /// also on the same topic, and may end watches, its own included.
+    /// also on the same topic, and may end watches, its own included. A panic ends the watch.
+    /// [`Published`](crate::Published) does not count watches.
     ///
     /// ```
     /// use ws_reactor::Reactor;
@@ -100,17 +101,23 @@ impl Hub {
     /// Has the watches of a topic called with a message.
     #[cold]
     pub(super) fn call_watches(&mut self, topic: &str, message: Message<'_>) {
-        let Some((topic, _)) = self.watches.topics.get_key_value(topic) else { return };
-        let (topic, message) = (Rc::clone(topic), OwnedMessage::from(message));
-        self.next_tick(move |hub| {
-            // Those that are added meanwhile were not there when it was published.
-            let watches = hub.watches.topics.get(&topic).cloned().unwrap_or_default();
-            watches.into_iter().for_each(|watch| hub.call_watch(watch, (&message).into()));
-        });
+        // Those that are added later were not there when it was published.
+        let Some(watches) = self.watches.topics.get(topic).cloned() else { return };
+        let message = Rc::new(OwnedMessage::from(message));
+        for watch in watches {
+            let message = Rc::clone(&message);
+            // One tick each: a panic ends no other.
+            self.next_tick(move |hub| hub.call_watch(watch, (&*message).into()));
+        }
     }
 
     fn call_watch(&mut self, watch: TopicWatch, message: Message<'_>) {
-        let Some(mut call) = self.watches.get_mut(watch).and_then(|watch| watch.call.take()) else { return };
+        let Some(known) = self.watches.get_mut(watch) else { return };
+        let Some(mut call) = known.call.take() else {
+            // It has panicked.
+            self.unwatch_topic(watch);
+            return;
+        };
         call(self, message);
         if let Some(watch) = self.watches.get_mut(watch) {
             watch.call = Some(call);

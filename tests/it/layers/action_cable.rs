@@ -30,11 +30,12 @@ impl Channel for Chat {
     fn perform(&mut self, subscription: &mut Subscription<'_>, action: &Action<'_>) {
         self.note(subscription, &format!("{} {}", action.name(), action.json()));
         match action.name() {
-            "speak" => _ = subscription.broadcast_json("chat:a", action.json()),
+            "speak" => subscription.broadcast_json("chat:a", action.json()),
             "transmit" => _ = subscription.transmit("<only you>").unwrap(),
             "stop" => assert!(subscription.stop_stream_from("chat:a") && !subscription.stop_stream_from("chat:a")),
             "stop_all" => subscription.stop_all_streams(),
             "tick" => _ = subscription.periodically(Duration::from_secs(1)),
+            "panic" => panic!("deliberate"),
             _ => {}
         }
     }
@@ -273,7 +274,7 @@ fn wrong_input_is_ignored_and_counted() {
 #[test]
 fn limits_reject_subscriptions_and_end_connections_with_too_long_messages() {
     let mut world =
-        World::with(|cable| cable.any_origin().max_subscriptions(2).max_identifier_bytes(60).max_message_bytes(2000));
+        World::with(|cable| cable.any_origin().max_subscriptions(2).max_identifier_bytes(75).max_message_bytes(2000));
     let ann = world.client("ann");
     for room in ["silent", "two"] {
         let identifier = format!(r#"{{\"channel\":\"Chat\",\"room\":\"{room}\"}}"#);
@@ -405,6 +406,60 @@ fn end_of_a_connection_ends_its_subscriptions_first() {
     assert_eq!(world.log.take(), ["ann unsubscribed", "ann disconnected"]);
     let stats = world.handle.stats();
     assert_eq!((stats.connections, stats.subscriptions, stats.streams), (0, 0, 0));
+}
+
+#[test]
+fn channel_that_panics_leaves_nothing_behind() {
+    let mut world = World::new();
+    let ann = world.subscriber("ann");
+    world.perform(ann, r#"{"action":"panic"}"#);
+    world.reactor.kernel_mut().reset(ann);
+    world.reactor.settle().unwrap();
+    let stats = world.handle.stats();
+    assert_eq!((stats.connections, stats.subscriptions, stats.streams), (0, 0, 0));
+    assert_eq!(world.log.take().last().unwrap(), "ann disconnected");
+}
+
+#[test]
+fn broadcast_costs_no_more_for_long_identifiers() {
+    let mut world = World::new();
+    let ann = world.client("ann");
+    for number in 0..4 {
+        let identifier = format!(r#"{{\"channel\":\"Chat\",\"room\":\"a\",\"x\":\"{number}{}\"}}"#, "<".repeat(10_000));
+        world.send(ann, &format!(r#"{{"command":"subscribe","identifier":"{identifier}"}}"#));
+        assert_eq!(world.received(ann).len(), 1);
+    }
+    world.publish("chat:a", "1");
+    let texts = world.received(ann);
+    assert!(texts.len() == 4 && texts.iter().all(|text| text.len() > 60_000 && !text.contains('<')));
+    // All identifiers together are bounded.
+    for number in 4..8 {
+        let identifier = format!(r#"{{\"channel\":\"Chat\",\"room\":\"a\",\"x\":\"{number}{}\"}}"#, "x".repeat(10_000));
+        world.send(ann, &format!(r#"{{"command":"subscribe","identifier":"{identifier}"}}"#));
+    }
+    assert_eq!(world.received(ann).iter().filter(|text| text.contains("reject_subscription")).count(), 2);
+}
+
+#[test]
+fn new_connection_of_a_user_may_end_the_older_ones() {
+    let cable = ActionCable::new().any_origin().connect(|connect| {
+        action_cable::disconnect_user(connect.hub(), ["ann"], false);
+        connect.identify("ann");
+        connect.identify("");
+        Ok(())
+    });
+    let mut reactor = Reactor::on(Sim::new(), ReactorConfig::new());
+    let handle = cable.handle();
+    reactor.listen(SERVER, Server::routes(cable.mount(Routes::new(), "/cable")).unwrap()).unwrap();
+    let mut world = World { reactor, handle, log: Log::default() };
+    let first = world.client("ann");
+    let second = world.client("ann");
+    assert_eq!(world.goodbye(first), r#"{"type":"disconnect","reason":"remote","reconnect":false}"#);
+    assert!(world.received(second).is_empty());
+    action_cable::disconnect_user(world.reactor.hub(), Vec::<String>::new(), false);
+    action_cable::disconnect_user(world.reactor.hub(), [" "], false);
+    world.reactor.settle().unwrap();
+    assert!(world.received(second).is_empty());
 }
 
 #[test]

@@ -115,3 +115,23 @@ fn message_to_many_reaches_the_open_connections_of_the_list() {
     let hello = vec![b"hello".to_vec()];
     assert_eq!(received, [hello.clone(), vec![], hello, vec![]]);
 }
+
+#[test]
+fn watch_that_is_added_later_or_panics_changes_nothing_for_others() {
+    let (mut crowd, heard) = crowd(0);
+    let hub = crowd.reactor.hub();
+    watch(hub, "all", &heard);
+    hub.publish("all", "1");
+    let late = watch(hub, "all", &heard);
+    let panics = hub.watch_topic("all", |_, _| panic!("deliberate"));
+    crowd.reactor.settle().unwrap();
+    assert_eq!(heard.take(), ["all: 1"]);
+    for text in ["2", "3"] {
+        crowd.reactor.hub().publish("all", text);
+        crowd.reactor.settle().unwrap();
+    }
+    assert_eq!(heard.take(), ["all: 2", "all: 2", "all: 3", "all: 3"]);
+    let hub = crowd.reactor.hub();
+    assert!(!hub.unwatch_topic(panics) && hub.unwatch_topic(late));
+    assert_eq!(hub.stats().panics, 1);
+}
