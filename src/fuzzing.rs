@@ -17,7 +17,7 @@ mod whole;
 pub type Target = fn(&[u8]);
 
 /// All targets, by name.
-pub const TARGETS: [(&str, Target); 23] = [
+pub const TARGETS: [(&str, Target); 24] = [
     ("request_head", protocol::request_head),
     ("response_head", protocol::response_head),
     ("handshake", protocol::handshake),
@@ -39,6 +39,7 @@ pub const TARGETS: [(&str, Target); 23] = [
     ("event_stream", events::event_stream),
     ("proxy_header", events::proxy_header),
     ("resp", parts::resp),
+    ("action_cable", parts::action_cable),
     ("server", whole::server),
     ("client", whole::client),
 ];

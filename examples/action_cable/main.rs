@@ -1,14 +1,16 @@
 //! A chat for the clients of Rails' ActionCable, and Turbo's signed streams.
 //!
 //!     cargo run --release --features action-cable --example action_cable -- [--listen ADDR] [--origin URL]...
-//!         [--signed-streams-secret SECRET] [--broadcast-key KEY]
+//!         [--signed-streams-secret SECRET] [--broadcast-key KEY] [--presence-ttl S] [--pong-timeout S]
 //!
 //! | path | what it does |
 //! |---|---|
 //! | `/cable` | the cable. `?user=NAME` says who connects, and `?denied=1` is turned away |
 //! | `POST /_broadcast` | broadcasts of other programs, with `--broadcast-key` |
 //!
-//! `ChatChannel` streams from `chat:ROOM`, by its parameter `room`, and its action `speak` broadcasts `body` there.
+//! `ChatChannel` streams from `chat:ROOM`, by its parameter `room`, and its action `speak` broadcasts `body` there. Its
+//! clients can whisper and be present, with the extended protocol. The newest 100 messages of a room are kept for five
+//! minutes, and so are the sessions of clients whose line was cut.
 //! `ForbiddenChannel` rejects everybody.
 //!
 //! With `--features redis`, `--redis URL [--channel-prefix PREFIX]` joins it with other processes, and with Rails.
@@ -21,7 +23,7 @@ use std::{borrow::Cow, error::Error, process::ExitCode, time::Duration};
 use serde::{Deserialize, Serialize};
 use ws_reactor::{
     Reactor, Routes, Server,
-    action_cable::{Action, ActionCable, CableHandle, Channel, Denied, StreamVerifier, Subscription},
+    action_cable::{Action, ActionCable, CableHandle, Channel, Denied, NamedStreams, StreamVerifier, Subscription},
 };
 
 fn main() -> ExitCode {
@@ -33,6 +35,8 @@ fn main() -> ExitCode {
         ("--origin URL", "Origin of pages that may connect, several times for several [default: all]"),
         ("--signed-streams-secret SECRET", "Key of the signatures of Turbo's streams [default: none are let in]"),
         ("--broadcast-key KEY", "Key of programs that post broadcasts [default: none may]"),
+        ("--presence-ttl S", "Seconds for which a client counts as present whose line was cut [default: 15]"),
+        ("--pong-timeout S", "Seconds in which clients of the extended protocol answer a ping [default: off]"),
     ];
     let arguments = arguments::Arguments::read("A chat for the clients of Rails' ActionCable", &options);
     arguments::run(|| serve(&arguments))
@@ -43,10 +47,11 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     attach_redis(arguments, &mut reactor)?;
     let cable = cable(arguments)?;
     let handle = cable.handle();
-    let mut routes = cable.mount(Routes::new(), "/cable");
-    if let Some(key) = arguments.all("--broadcast-key").pop() {
-        routes = ActionCable::broadcast_route(routes, "/_broadcast", key);
-    }
+    let routes = match arguments.all("--broadcast-key").pop() {
+        Some(key) => cable.broadcast_route(Routes::new(), "/_broadcast", key),
+        None => Routes::new(),
+    };
+    let routes = cable.mount(routes, "/cable");
     restart_on_signals(&mut reactor, &handle)?;
     let listening = reactor.listen(arguments.get("--listen", "127.0.0.1:8080".to_owned()), Server::routes(routes)?)?;
     eprintln!("listening on ws://{}/cable", listening.addr);
@@ -72,16 +77,35 @@ fn cable(arguments: &arguments::Arguments) -> Result<ActionCable, Box<dyn Error>
     let cable = match arguments.all("--signed-streams-secret").pop() {
         Some(secret) => {
             let verifier = StreamVerifier::new(secret);
-            cable.signed_streams("Turbo::StreamsChannel", "signed_stream_name", &verifier).signed_streams(
-                "$pubsub",
-                "signed_stream_name",
-                &verifier,
-            )
+            let signed = NamedStreams::signed("signed_stream_name", &verifier);
+            let of_any_cable = signed.clone().whispers().presence();
+            cable.streams("Turbo::StreamsChannel", signed).streams("$pubsub", of_any_cable)
         }
         None => cable.channel("Turbo::StreamsChannel", || Forbidden),
     };
+    let cable = cable
+        .history(HISTORY, KEPT)
+        .keep_sessions(KEPT)
+        .presence_ttl(seconds(arguments, "--presence-ttl").unwrap_or(PRESENCE_TTL));
+    let cable = match seconds(arguments, "--pong-timeout") {
+        Some(timeout) => cable.pong_timeout(timeout),
+        None => cable,
+    };
     let origins = arguments.all("--origin");
     Ok(if origins.is_empty() { cable.any_origin() } else { cable.origins(origins)? })
+}
+
+/// Messages of a stream that are kept, and the time for which they and sessions are.
+const HISTORY: usize = 100;
+const KEPT: Duration = Duration::from_secs(300);
+
+/// Default of `--presence-ttl`.
+const PRESENCE_TTL: Duration = Duration::from_secs(15);
+
+/// The value of an option in seconds.
+fn seconds(arguments: &arguments::Arguments, option: &str) -> Option<Duration> {
+    let given = arguments.has(option).then(|| Duration::try_from_secs_f64(arguments.get(option, 0.0)));
+    given.map(|value| value.unwrap_or_else(|error| arguments.refuse(format!("{option}: {error}"))))
 }
 
 /// The name of the user of a connection.
@@ -98,7 +122,12 @@ struct Speech {
 impl Channel for Chat {
     fn subscribed(&mut self, subscription: &mut Subscription<'_>) {
         match subscription.param("room") {
-            Some(room) => subscription.stream_from(&format!("chat:{room}")),
+            Some(room) => {
+                let stream = format!("chat:{room}");
+                subscription.stream_from(&stream);
+                subscription.allow_whispers(&stream);
+                subscription.allow_presence(&stream);
+            }
             None => subscription.reject(),
         }
     }

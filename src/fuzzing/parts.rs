@@ -46,6 +46,15 @@ pub(super) fn resp(data: &[u8]) {
 #[cfg(not(feature = "redis"))]
 pub(super) fn resp(_: &[u8]) {}
 
+/// Messages of clients of ActionCable are read or refused, and what is written of them is JSON.
+#[cfg(feature = "action-cable")]
+pub(super) fn action_cable(data: &[u8]) {
+    crate::layers::action_cable::check(data);
+}
+
+#[cfg(not(feature = "action-cable"))]
+pub(super) fn action_cable(_: &[u8]) {}
+
 /// A URL survives parsing and formatting. A reference from a URL resolves to a valid URL without `..`, and never to
 /// another Unix socket.
 pub(super) fn url(data: &[u8]) {

@@ -1,13 +1,14 @@
 //! Channels: what an application does with a subscription.
 
-use std::{any::Any, borrow::Cow, rc::Rc, time::Duration};
+use std::{any::Any, borrow::Cow, collections::HashMap, rc::Rc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
+    extended::Person,
     packet,
-    streams::{Gate, SharedStreams},
+    streams::{Member, SharedStreams},
 };
 use crate::{
     protocol::Message,
@@ -48,12 +49,17 @@ pub trait Channel {
     fn perform(&mut self, subscription: &mut Subscription<'_>, action: &Action<'_>) {}
 
     /// A [timer](Subscription::periodically) is due.
-    fn on_timer(&mut self, subscription: &mut Subscription<'_>, timer: TimerId) {}
+    fn on_timer(&mut self, subscription: &mut Subscription<'_>, timer: ChannelTimer) {}
 
     /// The subscription ends: by the client, by its connection, or because it was rejected. It has no streams and
-    /// timers any more.
+    /// timers any more. If sessions are [kept](super::ActionCable::keep_sessions), it goes on for a while after its
+    /// connection was cut.
     fn unsubscribed(&mut self, subscription: &mut Subscription<'_>) {}
 }
+
+/// A timer of a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChannelTimer(u64);
 
 /// An action that a client performs on a channel.
 #[derive(Debug, Clone)]
@@ -90,35 +96,44 @@ pub struct Subscription<'a> {
     pub(super) user: &'a Rc<dyn Any>,
     pub(super) shared: &'a SharedStreams,
     pub(super) state: &'a mut SubscriptionState,
+    pub(super) timers: &'a mut ChannelTimers,
 }
 
 /// What is known of a subscription.
 pub(super) struct SubscriptionState {
-    pub(super) identifier: Rc<str>,
-    pub(super) gate: Rc<Gate>,
-    pub(super) streams: Vec<String>,
-    pub(super) timers: Vec<TimerId>,
+    pub(super) member: Rc<Member>,
+    timers: Vec<Interval>,
+    last_timer: u64,
     pub(super) is_rejected: bool,
 }
 
+/// The timers of a connection: the subscription of each, and its name there.
+pub(super) type ChannelTimers = HashMap<TimerId, (Rc<str>, ChannelTimer)>;
+
+struct Interval {
+    name: ChannelTimer,
+    every: Duration,
+    timer: TimerId,
+}
+
 impl SubscriptionState {
-    pub(super) fn new(identifier: &str) -> Self {
-        SubscriptionState {
-            identifier: identifier.into(),
-            gate: Rc::default(),
-            streams: Vec::new(),
-            timers: Vec::new(),
-            is_rejected: false,
+    pub(super) fn new(member: Rc<Member>) -> Self {
+        SubscriptionState { member, timers: Vec::new(), last_timer: 0, is_rejected: false }
+    }
+
+    pub(super) fn end_timers(&mut self, hub: &mut Hub, timers: &mut ChannelTimers) {
+        for Interval { timer, .. } in self.timers.drain(..) {
+            hub.cancel_timer(timer);
+            timers.remove(&timer);
         }
     }
 
-    /// Ends its streams and timers.
-    pub(super) fn end(&mut self, hub: &mut Hub, id: ConnectionId, shared: &SharedStreams) {
-        self.gate.end();
-        for stream in self.streams.drain(..) {
-            shared.borrow_mut().leave(hub, &stream, id, &self.identifier);
+    /// Starts the timers again, for another connection.
+    pub(super) fn restart_timers(&mut self, hub: &mut Hub, id: ConnectionId, timers: &mut ChannelTimers) {
+        for interval in &mut self.timers {
+            interval.timer = hub.set_periodic_timer(id, interval.every);
+            timers.insert(interval.timer, (Rc::clone(&self.member.identifier), interval.name));
         }
-        self.timers.drain(..).for_each(|timer| _ = hub.cancel_timer(timer));
     }
 }
 
@@ -126,7 +141,7 @@ impl Subscription<'_> {
     /// The JSON text that names the subscription, byte for byte as the client has sent it: the channel, and its
     /// parameters.
     pub fn identifier(&self) -> &str {
-        &self.state.identifier
+        &self.state.member.identifier
     }
 
     /// A parameter that is a string, a number or a boolean, as text. `None` for anything else.
@@ -145,7 +160,7 @@ impl Subscription<'_> {
     ///
     /// If they are not of the type.
     pub fn params<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
-        serde_json::from_str(&self.state.identifier)
+        serde_json::from_str(self.identifier())
     }
 
     /// What the connect hook has returned, if it is of this type.
@@ -155,43 +170,73 @@ impl Subscription<'_> {
 
     /// Has the client get what is broadcast on a stream. Twice the same stream counts once.
     pub fn stream_from(&mut self, stream: &str) {
-        if self.streams().any(|known| known == stream) || self.state.is_rejected {
+        if self.state.is_rejected || self.streams().iter().any(|known| **known == *stream) {
             return;
         }
-        let SubscriptionState { identifier, gate, streams, .. } = &mut *self.state;
-        streams.push(stream.to_owned());
-        self.shared.borrow_mut().follow(self.hub, stream, self.id, identifier, gate);
+        self.shared.borrow_mut().follow(self.hub, &self.state.member, stream);
     }
 
     /// Ends a stream. Returns `false` if the client does not follow it.
     pub fn stop_stream_from(&mut self, stream: &str) -> bool {
-        let Some(index) = self.streams().position(|known| known == stream) else { return false };
-        self.state.streams.remove(index);
-        self.shared.borrow_mut().leave(self.hub, stream, self.id, &self.state.identifier);
-        true
+        self.shared.borrow_mut().leave(self.hub, &self.state.member, stream)
     }
 
     /// Ends all streams.
     pub fn stop_all_streams(&mut self) {
-        for stream in self.state.streams.drain(..) {
-            self.shared.borrow_mut().leave(self.hub, &stream, self.id, &self.state.identifier);
-        }
+        self.shared.borrow_mut().leave_all(self.hub, &self.state.member);
     }
 
     /// The streams that the client follows.
-    pub fn streams(&self) -> impl Iterator<Item = &str> {
-        self.state.streams.iter().map(String::as_str)
+    pub fn streams(&self) -> Vec<Rc<str>> {
+        self.state.member.streams()
+    }
+
+    /// Lets the client whisper: send messages to the others of a stream, in all processes, past this channel and the
+    /// history. One stream of a subscription has whispers. Default: none.
+    ///
+    /// Clients of `actioncable-v1-json` get whispers only in a process in which one of the extended protocol follows
+    /// the stream, too.
+    pub fn allow_whispers(&mut self, stream: &str) {
+        self.shared.borrow_mut().allow_whispers(self.hub, &self.state.member, stream);
+    }
+
+    /// Lets the client join those who are [present](Self::join) in a stream, and see them. One stream of a subscription
+    /// has presence. Default: none. Only clients of the extended protocol know presence.
+    pub fn allow_presence(&mut self, stream: &str) {
+        self.shared.borrow_mut().allow_presence(self.hub, &self.state.member, stream);
+    }
+
+    /// Has the client be present in the stream that [has presence](Self::allow_presence), as the client does by
+    /// itself. All clients of the stream are told, in all processes, unless someone of this id is there already.
+    /// Returns `false` without such a stream, or if the client does not know presence.
+    ///
+    /// # Errors
+    ///
+    /// If the id or the information about it cannot be written as JSON.
+    pub fn join<I, V>(&mut self, id: &I, info: &V) -> serde_json::Result<bool>
+    where
+        I: Serialize + ?Sized,
+        V: Serialize + ?Sized,
+    {
+        let person = Person::new(id, info)?;
+        Ok(self.shared.borrow_mut().join(self.hub, &self.state.member, person).is_ok())
+    }
+
+    /// Ends the presence of the client. The others are told, unless another session has the same id. Returns `false` if
+    /// it was not present.
+    pub fn leave(&mut self) -> bool {
+        self.shared.borrow_mut().leave_presence(self.hub, &self.state.member)
     }
 
     /// Returns `true` once the client was told that it is subscribed.
     pub fn is_confirmed(&self) -> bool {
-        self.state.gate.is_confirmed()
+        self.state.member.is_confirmed()
     }
 
     /// Rejects the subscription, in [`Channel::subscribed`]. The client is told, and may ask again. Later it has no
     /// effect.
     pub fn reject(&mut self) {
-        self.state.is_rejected |= !self.state.gate.is_open();
+        self.state.is_rejected |= !self.state.member.is_decided();
     }
 
     /// Sends a value to the client.
@@ -205,7 +250,7 @@ impl Subscription<'_> {
 
     /// Sends a JSON text to the client, as it is. It is not checked: what is no JSON breaks the message.
     pub fn transmit_json(&mut self, json: &str) -> SendStatus {
-        self.hub.send(self.id, packet::message(&packet::quoted(&self.state.identifier), json))
+        self.hub.send(self.id, packet::message(&packet::quoted(self.identifier()), json))
     }
 
     /// Broadcasts a value on a stream. See [`broadcast`](super::broadcast).
@@ -222,17 +267,25 @@ impl Subscription<'_> {
         self.hub.publish(stream, Message::Text(json));
     }
 
-    /// Has [`Channel::on_timer`] called in an interval, until the subscription ends.
-    pub fn periodically(&mut self, every: Duration) -> TimerId {
+    /// Has [`Channel::on_timer`] called in an interval, until the subscription ends. While its client has no connection
+    /// the timer rests.
+    pub fn periodically(&mut self, every: Duration) -> ChannelTimer {
         let timer = self.hub.set_periodic_timer(self.id, every);
-        self.state.timers.push(timer);
-        timer
+        let SubscriptionState { member, timers, last_timer, .. } = &mut *self.state;
+        *last_timer += 1;
+        let name = ChannelTimer(*last_timer);
+        timers.push(Interval { name, every, timer });
+        self.timers.insert(timer, (Rc::clone(&member.identifier), name));
+        name
     }
 
-    /// Ends a timer.
-    pub fn cancel_timer(&mut self, timer: TimerId) {
-        self.state.timers.retain(|known| *known != timer);
+    /// Ends a timer. Returns `false` if it has ended.
+    pub fn cancel_timer(&mut self, timer: ChannelTimer) -> bool {
+        let Some(index) = self.state.timers.iter().position(|interval| interval.name == timer) else { return false };
+        let Interval { timer, .. } = self.state.timers.swap_remove(index);
+        self.timers.remove(&timer);
         self.hub.cancel_timer(timer);
+        true
     }
 
     /// The id of the connection.
@@ -248,6 +301,6 @@ impl Subscription<'_> {
 
 impl std::fmt::Debug for Subscription<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Subscription").field("identifier", &self.state.identifier).finish_non_exhaustive()
+        formatter.debug_struct("Subscription").field("identifier", &self.identifier()).finish_non_exhaustive()
     }
 }

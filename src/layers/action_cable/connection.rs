@@ -1,17 +1,17 @@
-//! A connection of a client, and its subscriptions.
+//! A connection of a client: who may connect, and the session that it has.
 
-use std::{any::Any, borrow::Cow, collections::HashMap, fmt, rc::Rc};
+use std::{any::Any, borrow::Cow, fmt, rc::Rc};
 
 use super::{
-    Cable,
-    channel::{Action, Channel, Subscription, SubscriptionState},
-    http,
+    Cable, extended, http,
     jwt::JwtError,
-    packet::{self, Command, CommandKind, Ignored},
+    packet,
+    session::Session,
+    sessions::{Sessions, Slot},
 };
 use crate::{
     http::Request,
-    protocol::{CloseCode, CloseReason, Handshake, Message},
+    protocol::{CloseCode, CloseReason, ClosedBy, Handshake, Message},
     reactor::{ConnectionId, Hub, TimerId},
     websocket::{Handler, WebSocket},
 };
@@ -110,193 +110,77 @@ impl From<JwtError> for Denied {
 /// The handler of a connection.
 pub(super) struct CableConnection {
     cable: Rc<Cable>,
-    /// `None` unless the connect hook has let it in.
-    user: Option<Rc<dyn Any>>,
-    /// The topic by which it may be ended from elsewhere.
-    user_stream: Option<String>,
-    /// By identifier.
-    subscriptions: HashMap<Rc<str>, Entry>,
-    /// Bytes of all identifiers.
-    identifier_bytes: usize,
-}
-
-/// A subscription. It stays in the map while its channel is called, so that a panic leaves it to be ended.
-struct Entry {
-    /// `None` while it is called, and after it has panicked.
-    channel: Option<Box<dyn Channel>>,
-    state: SubscriptionState,
+    /// Empty until the connect hook has let the client in, and once another connection has the session.
+    slot: Slot,
 }
 
 impl CableConnection {
     pub(super) fn new(cable: &Rc<Cable>) -> Self {
-        CableConnection {
-            cable: Rc::clone(cable),
-            user: None,
-            user_stream: None,
-            subscriptions: HashMap::new(),
-            identifier_bytes: 0,
-        }
+        CableConnection { cable: Rc::clone(cable), slot: Slot::default() }
     }
 
-    /// Handles a message of the client. An error says why it is ignored.
-    fn handle(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) -> Result<(), Ignored> {
-        let command = Command::parse(message.as_text().ok_or(Ignored::NoCommand)?)?;
-        match command.kind {
-            CommandKind::Subscribe => self.subscribe(ws, &command.identifier),
-            CommandKind::Unsubscribe => self.unsubscribe(ws, &command.identifier),
-            CommandKind::Message => self.perform(ws, &command),
+    /// Opens the session of a client that was let in, or takes up the one that it had.
+    fn welcome(&self, ws: &mut WebSocket<'_>, handshake: &Handshake, user: Rc<dyn Any>, user_stream: Option<String>) {
+        let (id, cable) = (ws.id(), &self.cable);
+        if handshake.subprotocol() != Some(http::EXTENDED) {
+            *self.slot.borrow_mut() = Some(Session::open(cable, ws.hub(), id, user, user_stream, None));
+            ws.send(packet::WELCOME);
+            return;
         }
+        let sid = super::random_name(ws.hub());
+        let wanted = http::restored_sid(handshake.request());
+        let restored = wanted.and_then(|old| Sessions::take(cable, ws.hub(), &old, &user_stream));
+        let session = match restored {
+            Some(mut session) => {
+                ws.send(extended::welcome(&sid, Some(&session.identifiers())));
+                session.resume(cable, ws.hub(), id, user, Rc::clone(&sid));
+                session
+            }
+            None => {
+                ws.send(extended::welcome(&sid, None));
+                Session::open(cable, ws.hub(), id, user, user_stream, Some(Rc::clone(&sid)))
+            }
+        };
+        *self.slot.borrow_mut() = Some(session);
+        cable.sessions.borrow_mut().add(sid, &self.slot);
     }
-
-    fn subscribe(&mut self, ws: &mut WebSocket<'_>, identifier: &str) -> Result<(), Ignored> {
-        if let Some(entry) = self.subscriptions.get(identifier) {
-            // A client repeats it until it is confirmed.
-            let id = ws.id();
-            entry.state.gate.confirm(ws.hub(), id, identifier);
-            return Ok(());
-        }
-        let limits = &self.cable.limits;
-        let bytes = self.identifier_bytes + identifier.len();
-        if bytes > limits.identifier_bytes || self.subscriptions.len() >= limits.subscriptions {
-            reject(ws, identifier);
-            return Err(Ignored::TooMuch);
-        }
-        let name = packet::channel_of(identifier)?;
-        let make = self.cable.channels.get(&*name).ok_or(Ignored::UnknownChannel)?;
-        let entry = Entry { channel: Some(make()), state: SubscriptionState::new(identifier) };
-        let key = Rc::clone(&entry.state.identifier);
-        self.subscriptions.insert(Rc::clone(&key), entry);
-        self.identifier_bytes = bytes;
-        self.cable.streams.borrow_mut().counters().subscriptions += 1;
-        self.call(ws, &key, |channel, subscription| channel.subscribed(subscription));
-        let Some(entry) = self.subscriptions.get(&key) else { return Ok(()) };
-        if entry.state.is_rejected {
-            self.end(ws, &key);
-            reject(ws, identifier);
-            return Ok(());
-        }
-        let id = ws.id();
-        entry.state.gate.open(ws.hub(), id, identifier);
-        Ok(())
-    }
-
-    fn unsubscribe(&mut self, ws: &mut WebSocket<'_>, identifier: &str) -> Result<(), Ignored> {
-        let (key, _) = self.subscriptions.get_key_value(identifier).ok_or(Ignored::NoSubscription)?;
-        let key = Rc::clone(key);
-        self.end(ws, &key);
-        Ok(())
-    }
-
-    fn perform(&mut self, ws: &mut WebSocket<'_>, command: &Command<'_>) -> Result<(), Ignored> {
-        let (key, _) = self.subscriptions.get_key_value(&*command.identifier).ok_or(Ignored::NoSubscription)?;
-        let (key, json) = (Rc::clone(key), command.data.as_deref().ok_or(Ignored::NoData)?);
-        let action = Action { name: packet::action_of(json)?, json };
-        self.call(ws, &key, |channel, subscription| channel.perform(subscription, &action));
-        Ok(())
-    }
-
-    /// Ends a subscription.
-    fn end(&mut self, ws: &mut WebSocket<'_>, identifier: &Rc<str>) {
-        let id = ws.id();
-        if let Some(entry) = self.subscriptions.get_mut(identifier) {
-            entry.state.end(ws.hub(), id, &self.cable.streams);
-        }
-        self.call(ws, identifier, |channel, subscription| channel.unsubscribed(subscription));
-        if let Some(mut entry) = self.subscriptions.remove(identifier) {
-            // It may have begun new streams and timers.
-            entry.state.end(ws.hub(), id, &self.cable.streams);
-            self.identifier_bytes -= identifier.len();
-            self.cable.streams.borrow_mut().counters().subscriptions -= 1;
-        }
-    }
-
-    /// Calls a channel.
-    fn call(
-        &mut self,
-        ws: &mut WebSocket<'_>,
-        identifier: &Rc<str>,
-        call: impl FnOnce(&mut dyn Channel, &mut Subscription<'_>),
-    ) {
-        let (Some(user), Some(entry)) = (&self.user, self.subscriptions.get_mut(identifier)) else { return };
-        let Some(mut channel) = entry.channel.take() else { return };
-        let (id, shared, state) = (ws.id(), &self.cable.streams, &mut entry.state);
-        call(&mut *channel, &mut Subscription { hub: ws.hub(), id, user, shared, state });
-        entry.channel = Some(channel);
-    }
-
-    /// Releases what the connection holds in the streams, before any channel is called that may panic.
-    fn release(&mut self, ws: &mut WebSocket<'_>) {
-        let id = ws.id();
-        for entry in self.subscriptions.values_mut() {
-            entry.state.end(ws.hub(), id, &self.cable.streams);
-        }
-        let mut streams = self.cable.streams.borrow_mut();
-        streams.counters().subscriptions -= self.subscriptions.len();
-        streams.counters().connections -= usize::from(self.user.is_some());
-        if let Some(stream) = self.user_stream.take() {
-            streams.remove_user(ws.hub(), &stream, id);
-        }
-    }
-}
-
-/// Tells the client that it is not subscribed.
-fn reject(ws: &mut WebSocket<'_>, identifier: &str) {
-    ws.send(packet::answer(&packet::quoted(identifier), false));
 }
 
 impl Handler for CableConnection {
     fn on_open(&mut self, ws: &mut WebSocket<'_>, handshake: &Handshake) {
         let id = ws.id();
         let mut connect = Connect { hub: ws.hub(), id, request: handshake.request(), identifiers: Vec::new() };
-        let user = match (self.cable.connect)(&mut connect) {
-            Ok(user) => user,
+        match (self.cable.connect)(&mut connect) {
+            Ok(user) => {
+                let user_stream = super::user_stream(connect.identifiers);
+                self.welcome(ws, handshake, user, user_stream);
+            }
             Err(denied) => {
                 ws.send(packet::disconnect(denied.reason(), false));
                 ws.close(CloseCode::NORMAL, "");
-                return;
             }
-        };
-        self.user_stream = super::user_stream(connect.identifiers);
-        self.user = Some(user);
-        let mut streams = self.cable.streams.borrow_mut();
-        if let Some(stream) = &self.user_stream {
-            streams.add_user(ws.hub(), stream, id);
         }
-        streams.counters().connections += 1;
-        streams.ping(ws.hub(), id);
-        ws.send(packet::WELCOME);
     }
 
     fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
-        if self.user.is_none() {
-            return;
-        }
-        if let Err(ignored) = self.handle(ws, message) {
+        let mut slot = self.slot.borrow_mut();
+        let Some(session) = &mut *slot else { return };
+        if let Err(ignored) = session.handle(&self.cable, ws.hub(), message) {
             self.cable.streams.borrow_mut().counters().ignored += 1;
             log::debug!(target: "ws_reactor::action_cable", "{} is ignored: {}", ws.id(), ignored.reason());
         }
     }
 
     fn on_timer(&mut self, ws: &mut WebSocket<'_>, timer: TimerId) {
-        let mut all = self.subscriptions.iter();
-        let Some((identifier, _)) = all.find(|(_, entry)| entry.state.timers.contains(&timer)) else { return };
-        let identifier = Rc::clone(identifier);
-        self.call(ws, &identifier, |channel, subscription| channel.on_timer(subscription, timer));
+        if let Some(session) = &mut *self.slot.borrow_mut() {
+            session.on_timer(&self.cable, ws.hub(), timer);
+        }
     }
 
-    fn on_close(&mut self, ws: &mut WebSocket<'_>, _: &CloseReason) {
-        self.release(ws);
-        let identifiers: Vec<Rc<str>> = self.subscriptions.keys().cloned().collect();
-        let id = ws.id();
-        for identifier in identifiers {
-            self.call(ws, &identifier, |channel, subscription| channel.unsubscribed(subscription));
-            if let Some(mut entry) = self.subscriptions.remove(&identifier) {
-                entry.state.end(ws.hub(), id, &self.cable.streams);
-            }
-        }
-        let Some(user) = self.user.take() else { return };
-        if let Some(disconnected) = &self.cable.disconnected {
-            disconnected(ws.hub(), id, &user);
-        }
+    fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {
+        let was_ended = self.cable.streams.borrow_mut().forget(ws.id());
+        let Some(session) = self.slot.take() else { return };
+        let was_cut = !was_ended && !matches!(reason.by, ClosedBy::Application | ClosedBy::Panic | ClosedBy::Shutdown);
+        Sessions::put_by(&self.cable, ws.hub(), session, &self.slot, was_cut);
     }
 }

@@ -1,21 +1,25 @@
 //! What a cable does by HTTP: who may connect, and broadcasts of other programs.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
-use super::packet;
+use super::{CableHandle, packet};
 use crate::{
     http::{
         HeaderValue, Request, StatusCode, header,
         origins::{OriginError, Origins, is_same_host},
     },
-    protocol::Message,
     reactor::Hub,
     server::{Reply, Upgrade},
 };
 
 /// The subprotocols that a client may ask for.
-const SUBPROTOCOLS: [&str; 2] = ["actioncable-v1-json", "actioncable-unsupported"];
+const SUBPROTOCOLS: [&str; 3] = ["actioncable-v1-json", EXTENDED, "actioncable-unsupported"];
+
+/// The subprotocol of the extended protocol.
+pub(super) const EXTENDED: &str = "actioncable-v1-ext-json";
 
 /// The origins of pages that may connect.
 pub(super) struct OriginRules {
@@ -67,6 +71,12 @@ pub(super) fn token(request: &Request) -> Option<String> {
     offered(request).find_map(|name| name.strip_prefix("anycable-token.")).map(str::to_owned)
 }
 
+/// The session that a client wants again.
+pub(super) fn restored_sid(request: &Request) -> Option<String> {
+    let of_query = request.query_value("sid").map(Cow::into_owned);
+    of_query.or_else(|| request.header("x-anycable-restore-sid").map(str::to_owned)).filter(|sid| !sid.is_empty())
+}
+
 /// Whether an origin is the host that a request addresses, with the same scheme.
 fn is_own(origin: &str, request: &Request) -> bool {
     let scheme = if request.is_secure() { "https://" } else { "http://" };
@@ -94,7 +104,7 @@ enum Body {
 }
 
 /// Publishes what a program has posted.
-pub(super) fn broadcast(request: &Request, hub: &mut Hub, key: &str) -> Reply {
+pub(super) fn broadcast(request: &Request, hub: &mut Hub, handle: &CableHandle, key: &str) -> Reply {
     let given = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
     if !given.is_some_and(|given| bool::from(given.as_bytes().ct_eq(key.as_bytes()))) {
         return StatusCode::UNAUTHORIZED.into();
@@ -108,7 +118,7 @@ pub(super) fn broadcast(request: &Request, hub: &mut Hub, key: &str) -> Reply {
         return Reply::text(StatusCode::UNPROCESSABLE_ENTITY, "data is no JSON");
     }
     for Posted { stream, data } in posted {
-        hub.publish(&stream, Message::Text(&data));
+        handle.broadcast_json(hub, &stream, &data);
     }
     Reply::empty(StatusCode::CREATED)
 }

@@ -54,19 +54,28 @@
 
 mod channel;
 mod connection;
+mod extended;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod http;
 mod jwt;
+mod named_streams;
 mod packet;
+mod session;
+mod sessions;
 mod signed;
 mod streams;
 mod testing;
 
-use std::{any::Any, collections::HashMap, fmt, rc::Rc, time::Duration};
+use std::{any::Any, cell::RefCell, collections::HashMap, fmt, rc::Rc, time::Duration};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::fuzzing::check;
 pub use self::{
-    channel::{Action, Channel, Subscription},
+    channel::{Action, Channel, ChannelTimer, Subscription},
     connection::{Connect, Denied},
     jwt::{JwtError, JwtKey},
+    named_streams::NamedStreams,
     signed::StreamVerifier,
     streams::CableStats,
     testing::ActionCableTest,
@@ -74,12 +83,13 @@ pub use self::{
 use self::{
     connection::CableConnection,
     http::OriginRules,
-    signed::SignedStream,
-    streams::{SharedStreams, Streams},
+    named_streams::NamedStream,
+    sessions::Sessions,
+    streams::{Keep, SharedStreams, Streams},
 };
 use crate::{
     http::origins::OriginError,
-    protocol::{CloseCode, Message, MessageLimits},
+    protocol::{Message, MessageLimits},
     reactor::{ConnectionId, Hub},
     websocket::Routes,
 };
@@ -101,12 +111,16 @@ pub struct ActionCable {
     max_message_bytes: usize,
 }
 
+/// Longest time for which anything is kept.
+const MAX_KEPT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// What all connections share.
 struct Cable {
     connect: ConnectHook,
     disconnected: Option<Disconnected>,
     channels: HashMap<String, MakeChannel>,
     streams: SharedStreams,
+    sessions: RefCell<Sessions>,
     limits: Limits,
 }
 
@@ -125,6 +139,7 @@ impl ActionCable {
                 disconnected: None,
                 channels: HashMap::new(),
                 streams: Streams::new(),
+                sessions: RefCell::default(),
                 limits: Limits { subscriptions: 1000, identifier_bytes: 64 * 1024 },
             },
             origins: OriginRules::default(),
@@ -156,13 +171,59 @@ impl ActionCable {
         self
     }
 
-    /// Adds a channel whose clients follow the stream that a signed parameter names. A wrong signature is rejected.
+    /// Adds a channel whose clients follow the stream that a parameter names: signed, as those of Turbo and CableReady,
+    /// or public.
+    pub fn streams(self, channel: &str, streams: NamedStreams) -> Self {
+        let streams = Rc::new(streams);
+        self.channel(channel, move || NamedStream(Rc::clone(&streams)))
+    }
+
+    /// Keeps the newest messages of each stream that is followed, and those of streams that were followed before, for
+    /// clients of the extended protocol that have missed some. Default: none. At most 1 MiB of a stream is kept.
     ///
-    /// Turbo: `Turbo::StreamsChannel` and `signed_stream_name`. CableReady: `CableReady::Stream` and `identifier`.
-    /// AnyCable: `$pubsub` and `signed_stream_name`.
-    pub fn signed_streams(self, channel: &str, param: &str, verifier: &StreamVerifier) -> Self {
-        let (param, verifier) = (Rc::<str>::from(param), Rc::new(verifier.clone()));
-        self.channel(channel, move || SignedStream::new(Rc::clone(&param), Rc::clone(&verifier)))
+    /// The history of a stream is that of this reactor. Its `epoch` is another one in each reactor and process, and
+    /// after a restart: a client that comes from elsewhere is told that its place is not known.
+    pub fn history(self, messages: usize, age: Duration) -> Self {
+        let age = age.min(MAX_KEPT);
+        self.cable.streams.borrow_mut().settings.keep = Some(Keep { messages, age });
+        self
+    }
+
+    /// Keeps the session of a client of the extended protocol whose connection was cut: its subscriptions go on, and
+    /// a new connection can have them again, without asking its channels. Default: not at all.
+    ///
+    /// The new connection must be let in by the [connect hook](Self::connect), with the same
+    /// [identifiers](Connect::identify). At most [`max_sessions`](Self::max_sessions) are kept.
+    pub fn keep_sessions(mut self, time: Duration) -> Self {
+        self.cable.sessions.get_mut().keep = Some(time.min(MAX_KEPT));
+        self
+    }
+
+    /// Sets the most sessions without a connection. Default 10,000. The oldest ones end.
+    pub fn max_sessions(mut self, sessions: usize) -> Self {
+        self.cable.sessions.get_mut().most = sessions;
+        self
+    }
+
+    /// Sets the most streams that nothing follows, and whose history is kept. Default 10,000. Those that were left
+    /// first are dropped.
+    pub fn max_idle_streams(self, streams: usize) -> Self {
+        self.cable.streams.borrow_mut().settings.max_idle = streams;
+        self
+    }
+
+    /// Sets how long a client counts as [present](Subscription::allow_presence) whose connection was cut. Default 15 s.
+    /// One that unsubscribes is gone at once.
+    pub fn presence_ttl(self, time: Duration) -> Self {
+        self.cable.streams.borrow_mut().settings.presence_ttl = time;
+        self
+    }
+
+    /// Ends connections of the extended protocol that do not answer a ping within this time. Default: none. Their
+    /// clients connect again. Those of AnyCable answer if they are told to: `pongs` in their `protocolOptions`.
+    pub fn pong_timeout(self, time: Duration) -> Self {
+        self.cable.streams.borrow_mut().settings.pong_timeout = Some(time);
+        self
     }
 
     /// Sets the origins of pages that may connect, as [`Server::origins`](crate::Server::origins) takes them, besides
@@ -232,9 +293,9 @@ impl ActionCable {
     /// Adds a path to which other programs post broadcasts, as those for AnyCable: a JSON object, or an array of them,
     /// with `stream` and `data`, which is JSON text. `key` is that of `Authorization: Bearer`. The answer is 201, 401
     /// without the key, or 422 for anything else.
-    pub fn broadcast_route(routes: Routes, path: &str, key: impl Into<String>) -> Routes {
-        let key = key.into();
-        routes.post(path, move |request, hub| http::broadcast(request, hub, &key))
+    pub fn broadcast_route(&self, routes: Routes, path: &str, key: impl Into<String>) -> Routes {
+        let (key, handle) = (key.into(), self.handle());
+        routes.post(path, move |request, hub| http::broadcast(request, hub, &handle, &key))
     }
 }
 
@@ -261,6 +322,28 @@ impl CableHandle {
         self.0.borrow().stats()
     }
 
+    /// Broadcasts a JSON text on a stream. Other than [`Hub::publish`], it is part of the stream's
+    /// [history](ActionCable::history) also if no client has followed the stream yet. Anything else than JSON is
+    /// dropped.
+    pub fn broadcast_json(&self, hub: &mut Hub, stream: &str, json: &str) {
+        Streams::record(&self.0, hub, stream);
+        hub.publish(stream, Message::Text(json));
+    }
+
+    /// Broadcasts a value on a stream, as [`broadcast_json`](Self::broadcast_json).
+    ///
+    /// # Errors
+    ///
+    /// If the value cannot be written as JSON.
+    pub fn broadcast<T: serde::Serialize + ?Sized>(
+        &self,
+        hub: &mut Hub,
+        stream: &str,
+        value: &T,
+    ) -> serde_json::Result<()> {
+        packet::to_json(value).map(|json| self.broadcast_json(hub, stream, &json))
+    }
+
     /// The streams that subscriptions with an identifier follow, sorted.
     fn streams_of(&self, identifier: &str) -> Vec<String> {
         self.0.borrow().of_identifier(identifier)
@@ -270,13 +353,10 @@ impl CableHandle {
     /// connect again. [`Hub::shutdown`] ends the loop afterwards.
     pub fn restart(&self, hub: &mut Hub, over: Duration) {
         let ids = self.0.borrow().connections();
-        let (count, text) = (ids.len().max(1) as u32, packet::disconnect("server_restart", true));
+        let count = ids.len().max(1) as u32;
         for (index, id) in ids.into_iter().enumerate() {
-            let text = text.clone();
-            let end = move |hub: &mut Hub| {
-                hub.send(id, text);
-                hub.close(id, CloseCode::NORMAL, "");
-            };
+            let streams = Rc::clone(&self.0);
+            let end = move |hub: &mut Hub| streams.borrow_mut().end_connections(hub, &[id], "server_restart", true);
             if over.is_zero() {
                 end(hub);
             } else {
@@ -314,4 +394,11 @@ fn user_stream(identifiers: impl IntoIterator<Item = String>) -> Option<String> 
     let mut identifiers: Vec<String> = identifiers.into_iter().filter(|name| !name.trim().is_empty()).collect();
     identifiers.sort();
     (!identifiers.is_empty()).then(|| format!("action_cable/{}", identifiers.join(":")))
+}
+
+/// A name that nobody can guess.
+fn random_name(hub: &mut Hub) -> Rc<str> {
+    let mut random = [0; 16];
+    hub.random(&mut random);
+    format!("{:032x}", u128::from_ne_bytes(random)).into()
 }

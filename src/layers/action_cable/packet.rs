@@ -11,16 +11,31 @@ pub(super) enum CommandKind {
     Subscribe,
     Unsubscribe,
     Message,
+    Whisper,
+    /// Those of the extended protocol only.
+    Extended(Extended),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extended {
+    History,
+    Join,
+    Leave,
+    Presence,
+    Ping,
+    Pong,
 }
 
 /// A command of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Command<'c> {
     pub(super) kind: CommandKind,
-    /// The text that names the subscription, as the client wrote it.
+    /// The text that names the subscription, as the client wrote it. Empty in a ping and a pong.
     pub(super) identifier: Cow<'c, str>,
-    /// The JSON text of an action.
-    pub(super) data: Option<Cow<'c, str>>,
+    /// JSON texts of the fields.
+    pub(super) data: Option<&'c str>,
+    pub(super) history: Option<&'c str>,
+    pub(super) presence: Option<&'c str>,
 }
 
 /// Why a message of a client is ignored.
@@ -32,6 +47,7 @@ pub(super) enum Ignored {
     NoChannel,
     NoData,
     NoSubscription,
+    NotAllowed,
     UnknownChannel,
     TooMuch,
 }
@@ -45,6 +61,7 @@ impl Ignored {
             Ignored::NoChannel => "an identifier without a channel",
             Ignored::NoData => "data that is no JSON object",
             Ignored::NoSubscription => "no subscription with this identifier",
+            Ignored::NotAllowed => "a command that its channel does not allow",
             Ignored::UnknownChannel => "a channel that does not exist",
             Ignored::TooMuch => "too many subscriptions, or too long an identifier",
         }
@@ -59,6 +76,10 @@ struct Envelope<'c> {
     identifier: Option<Cow<'c, str>>,
     #[serde(borrow)]
     data: Option<&'c RawValue>,
+    #[serde(borrow)]
+    history: Option<&'c RawValue>,
+    #[serde(borrow)]
+    presence: Option<&'c RawValue>,
 }
 
 impl<'c> Command<'c> {
@@ -68,11 +89,28 @@ impl<'c> Command<'c> {
             "subscribe" => CommandKind::Subscribe,
             "unsubscribe" => CommandKind::Unsubscribe,
             "message" => CommandKind::Message,
+            "whisper" => CommandKind::Whisper,
+            "history" => CommandKind::Extended(Extended::History),
+            "join" => CommandKind::Extended(Extended::Join),
+            "leave" => CommandKind::Extended(Extended::Leave),
+            "presence" => CommandKind::Extended(Extended::Presence),
+            "ping" => CommandKind::Extended(Extended::Ping),
+            "pong" => CommandKind::Extended(Extended::Pong),
             _ => return Err(Ignored::UnknownCommand),
         };
-        let identifier = envelope.identifier.ok_or(Ignored::NoIdentifier)?;
-        let data = envelope.data.and_then(|data| serde_json::from_str(data.get()).ok());
-        Ok(Command { kind, identifier, data: data.map(|Text(text)| text) })
+        let identifier = match kind {
+            CommandKind::Extended(Extended::Ping | Extended::Pong) => Cow::Borrowed(""),
+            _ => envelope.identifier.ok_or(Ignored::NoIdentifier)?,
+        };
+        let [data, history, presence] =
+            [envelope.data, envelope.history, envelope.presence].map(|field| field.map(RawValue::get));
+        Ok(Command { kind, identifier, data, history, presence })
+    }
+
+    /// The JSON text of an action, which is a string.
+    pub(super) fn action(&self) -> Result<Cow<'c, str>, Ignored> {
+        let Text(text) = serde_json::from_str(self.data.ok_or(Ignored::NoData)?).map_err(|_| Ignored::NoData)?;
+        Ok(text)
     }
 }
 
@@ -199,7 +237,8 @@ mod tests {
         assert_eq!(channel_of(&command.identifier).as_deref(), Ok("Chat"));
         let text = r#"{"command":"message","identifier":"i","data":"{\"action\":\"speak\"}"}"#;
         let command = Command::parse(text).unwrap();
-        assert_eq!((command.kind, command.data.as_deref()), (CommandKind::Message, Some(r#"{"action":"speak"}"#)));
+        assert_eq!(command.kind, CommandKind::Message);
+        assert_eq!(command.action().as_deref(), Ok(r#"{"action":"speak"}"#));
     }
 
     #[test]
@@ -223,7 +262,7 @@ mod tests {
         }
         // Data that is no text is as good as none.
         let command = Command::parse(r#"{"command":"message","identifier":"i","data":{"action":"x"}}"#).unwrap();
-        assert_eq!(command.data, None);
+        assert_eq!(command.action(), Err(Ignored::NoData));
     }
 
     #[test]

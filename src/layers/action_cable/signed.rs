@@ -1,14 +1,10 @@
 //! Signed names of streams: Rails' message verifier, with HMAC-SHA256, or the SHA-1 of older versions.
 
-use std::rc::Rc;
-
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha1::Sha1;
 use sha2::Sha256;
-
-use super::channel::{Channel, Subscription};
 
 /// The key that signs names of streams, and the hash.
 ///
@@ -85,27 +81,6 @@ impl StreamVerifier {
 impl std::fmt::Debug for StreamVerifier {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("StreamVerifier").field("is_sha1", &self.is_sha1).finish_non_exhaustive()
-    }
-}
-
-/// A channel that follows the stream that a signed parameter names.
-pub(super) struct SignedStream {
-    param: Rc<str>,
-    verifier: Rc<StreamVerifier>,
-}
-
-impl SignedStream {
-    pub(super) fn new(param: Rc<str>, verifier: Rc<StreamVerifier>) -> Self {
-        SignedStream { param, verifier }
-    }
-}
-
-impl Channel for SignedStream {
-    fn subscribed(&mut self, subscription: &mut Subscription<'_>) {
-        match subscription.param(&self.param).and_then(|signed| self.verifier.verify(&signed)) {
-            Some(stream) => subscription.stream_from(&stream),
-            None => subscription.reject(),
-        }
     }
 }
 

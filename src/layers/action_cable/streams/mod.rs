@@ -1,0 +1,332 @@
+//! The streams of a reactor: which subscriptions follow which stream.
+
+mod group;
+mod history;
+mod member;
+mod message_log;
+mod pings;
+mod presence;
+mod roster;
+mod whispers;
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet, VecDeque},
+    rc::{Rc, Weak},
+    time::{Duration, Instant},
+};
+
+use self::{group::Group, member::Stage, message_log::Log, pings::Pings, presence::Presences, whispers::Whispers};
+pub(super) use self::{
+    member::{Asked, Member},
+    message_log::Keep,
+};
+use super::{extended, packet};
+use crate::{
+    protocol::Message,
+    reactor::{ConnectionId, Hub, TopicWatch},
+};
+
+/// The streams, shared by all connections of a cable.
+pub(super) type SharedStreams = Rc<RefCell<Streams>>;
+
+/// The streams that something follows, and those that have a history.
+pub(super) struct Streams {
+    own: Weak<RefCell<Streams>>,
+    pub(super) settings: Settings,
+    /// Names this cable among those of other reactors and processes.
+    node: Option<Rc<str>>,
+    streams: HashMap<Rc<str>, Stream>,
+    /// Streams that nothing follows, with the time since then. Some are followed again.
+    idle: VecDeque<(Instant, Rc<str>)>,
+    /// How many logs there were.
+    logs: u64,
+    whispers: HashMap<Rc<str>, Whispers>,
+    presences: Presences,
+    pings: Pings,
+    /// Connections that this server ends.
+    ended: HashSet<ConnectionId>,
+    counters: CableStats,
+}
+
+/// Options of the extended protocol.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    /// `None`: streams have no history.
+    pub(super) keep: Option<Keep>,
+    /// Most streams that nothing follows. The oldest ones lose their history.
+    pub(super) max_idle: usize,
+    /// How long someone counts as present whose connection was cut.
+    pub(super) presence_ttl: Duration,
+    /// `None`: clients need not answer pings.
+    pub(super) pong_timeout: Option<Duration>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { keep: None, max_idle: 10_000, presence_ttl: Duration::from_secs(15), pong_timeout: None }
+    }
+}
+
+/// Counters of a cable on one reactor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CableStats {
+    /// Open connections.
+    pub connections: usize,
+    /// Subscriptions, confirmed or not.
+    pub subscriptions: usize,
+    /// Sessions whose client has no connection and may come back.
+    pub sessions: usize,
+    /// Streams that are followed, or have a history.
+    pub streams: usize,
+    /// Messages broadcast on followed streams.
+    pub broadcasts: u64,
+    /// Publications on streams that are no JSON. They are dropped.
+    pub malformed: u64,
+    /// Messages of clients that were ignored: malformed, or for a subscription that there is not.
+    pub ignored: u64,
+}
+
+struct Stream {
+    watch: TopicWatch,
+    /// Subscriptions that follow the stream, or will once it is live, and connections that it may end.
+    holders: usize,
+    /// Since when there are no holders.
+    idle_since: Option<Instant>,
+    /// Connections with a subscription of the same identifier and protocol, which get the same message.
+    groups: HashMap<GroupKey, Group>,
+    /// Connections that end when the stream says so.
+    users: Group,
+    log: Option<Log>,
+}
+
+/// An identifier, and whether the protocol is the extended one.
+type GroupKey = (Rc<str>, bool);
+
+impl Streams {
+    pub(super) fn new() -> SharedStreams {
+        Rc::new_cyclic(|own| {
+            RefCell::new(Streams {
+                own: Weak::clone(own),
+                node: None,
+                settings: Settings::default(),
+                streams: HashMap::new(),
+                idle: VecDeque::new(),
+                logs: 0,
+                whispers: HashMap::new(),
+                presences: Presences::default(),
+                pings: Pings::new(),
+                ended: HashSet::new(),
+                counters: CableStats::default(),
+            })
+        })
+    }
+
+    pub(super) fn stats(&self) -> CableStats {
+        CableStats { streams: self.streams.len(), ..self.counters }
+    }
+
+    pub(super) fn counters(&mut self) -> &mut CableStats {
+        &mut self.counters
+    }
+
+    /// Has a subscription follow a stream. Its confirmation waits until the stream is live.
+    pub(super) fn follow(&mut self, hub: &mut Hub, member: &Rc<Member>, stream: &str) {
+        let name = self.hold(hub, stream);
+        member.streams.borrow_mut().push(Rc::clone(&name));
+        if member.is_delivered_to() {
+            self.add_to_group(member, &name);
+        }
+        member.waits.set(member.waits.get() + 1);
+        let (own, member) = (Weak::clone(&self.own), Rc::clone(member));
+        hub.when_live(stream, move |hub| {
+            member.waits.set(member.waits.get() - 1);
+            if let Some(streams) = own.upgrade() {
+                streams.borrow_mut().confirm(hub, &member);
+            }
+        });
+    }
+
+    /// Has a subscription follow a stream no longer. Returns `false` if it does not.
+    pub(super) fn leave(&mut self, hub: &mut Hub, member: &Member, stream: &str) -> bool {
+        let mut streams = member.streams.borrow_mut();
+        let Some(index) = streams.iter().position(|known| **known == *stream) else { return false };
+        let name = streams.remove(index);
+        self.remove_from_group(member, &name);
+        self.release(hub, &name);
+        true
+    }
+
+    pub(super) fn leave_all(&mut self, hub: &mut Hub, member: &Member) {
+        for stream in member.streams.take() {
+            self.remove_from_group(member, &stream);
+            self.release(hub, &stream);
+        }
+    }
+
+    /// The channel has accepted a subscription. Confirms it, if no stream is waited for.
+    pub(super) fn accept(&mut self, hub: &mut Hub, member: &Rc<Member>) {
+        if member.stage.get() == Stage::New {
+            member.stage.set(Stage::Accepted);
+            self.confirm(hub, member);
+        }
+    }
+
+    /// Sends the confirmation, if it is due and was not sent, or was dropped.
+    pub(super) fn confirm(&mut self, hub: &mut Hub, member: &Rc<Member>) {
+        let is_due = member.stage.get() == Stage::Accepted && member.waits.get() == 0;
+        if !is_due || !hub.send(member.id.get(), packet::answer(&member.quoted(), true)).is_queued() {
+            return;
+        }
+        member.stage.set(Stage::Confirmed);
+        if member.is_extended {
+            if let Some(asked) = member.history.take() {
+                self.answer_history(hub, member, asked);
+            }
+            self.add_to_groups(member);
+            self.begin_presence(hub, member);
+        }
+    }
+
+    /// The connection of a session was cut. Its subscriptions go on without it.
+    pub(super) fn pause(&mut self, hub: &mut Hub, member: &Rc<Member>) {
+        member.stage.set(Stage::Paused);
+        for stream in member.streams() {
+            self.remove_from_group(member, &stream);
+        }
+        *member.history.borrow_mut() = Some(Ok(self.positions(member)));
+        self.leave_later(hub, member);
+    }
+
+    /// Ends a subscription. `at_once`: its client does not count as present for a while.
+    pub(super) fn end(&mut self, hub: &mut Hub, member: &Rc<Member>, at_once: bool) {
+        member.stage.set(Stage::Ended);
+        self.leave_all(hub, member);
+        self.release_whispers(hub, member);
+        if at_once {
+            self.leave_presence(hub, member);
+        } else {
+            self.leave_later(hub, member);
+        }
+        self.release_presence(hub, member);
+    }
+
+    fn add_to_groups(&mut self, member: &Member) {
+        for stream in member.streams() {
+            self.add_to_group(member, &stream);
+        }
+    }
+
+    fn add_to_group(&mut self, member: &Member, stream: &str) {
+        let Some(known) = self.streams.get_mut(stream) else { return };
+        let key = (Rc::clone(&member.identifier), member.is_extended);
+        known.groups.entry(key).or_insert_with(|| Group::new(member.quoted())).insert(member.id.get());
+    }
+
+    fn remove_from_group(&mut self, member: &Member, stream: &str) {
+        let Some(known) = self.streams.get_mut(stream) else { return };
+        let key = (Rc::clone(&member.identifier), member.is_extended);
+        if let Some(group) = known.groups.get_mut(&key) {
+            group.remove(member.id.get());
+            if group.ids().is_empty() {
+                known.groups.remove(&key);
+            }
+        }
+    }
+
+    /// Adds a connection that a message of a stream may end: after what was published before, so that a user's new
+    /// connection may end the older ones.
+    pub(super) fn add_user(&self, hub: &mut Hub, stream: &str, id: ConnectionId) {
+        let (own, stream) = (Weak::clone(&self.own), stream.to_owned());
+        hub.next_tick(move |hub| {
+            let Some(streams) = own.upgrade().filter(|_| hub.is_open(id)) else { return };
+            let mut streams = streams.borrow_mut();
+            let name = streams.hold(hub, &stream);
+            if let Some(known) = streams.streams.get_mut(&name) {
+                known.users.insert(id);
+            }
+        });
+    }
+
+    pub(super) fn remove_user(&mut self, hub: &mut Hub, stream: &str, id: ConnectionId) {
+        if self.streams.get_mut(stream).is_some_and(|known| known.users.remove(id)) {
+            self.release(hub, stream);
+        }
+    }
+
+    /// Adds a holder to a stream.
+    fn hold(&mut self, hub: &mut Hub, stream: &str) -> Rc<str> {
+        if let Some((name, _)) = self.streams.get_key_value(stream) {
+            let name = Rc::clone(name);
+            if let Some(known) = self.streams.get_mut(&name) {
+                known.holders += 1;
+                known.idle_since = None;
+            }
+            return name;
+        }
+        let (own, name): (_, Rc<str>) = (Weak::clone(&self.own), stream.into());
+        let watched = Rc::clone(&name);
+        let watch = hub.watch_topic(stream, move |hub, message| {
+            if let Some(streams) = own.upgrade() {
+                streams.borrow_mut().broadcast(hub, &watched, message);
+            }
+        });
+        let (groups, users, log) = (HashMap::new(), Group::default(), self.new_log(hub));
+        self.streams.insert(Rc::clone(&name), Stream { watch, holders: 1, idle_since: None, groups, users, log });
+        name
+    }
+
+    /// Removes a holder of a stream. The last one leaves it to its history.
+    fn release(&mut self, hub: &mut Hub, stream: &str) {
+        let Some(known) = self.streams.get_mut(stream) else { return };
+        known.holders -= 1;
+        if known.holders == 0 && !self.set_idle(hub, stream) {
+            self.drop_stream(hub, stream);
+        }
+    }
+
+    fn drop_stream(&mut self, hub: &mut Hub, stream: &str) {
+        if let Some(gone) = self.streams.remove(stream) {
+            hub.unwatch_topic(gone.watch);
+        }
+    }
+
+    /// Sends a publication to the subscriptions of its stream, each with its identifier.
+    fn broadcast(&mut self, hub: &mut Hub, name: &str, message: Message<'_>) {
+        let Some(stream) = self.streams.get_mut(name) else { return };
+        let Some(json) = message.as_text().filter(|text| packet::is_json(text)) else {
+            self.counters.malformed += 1;
+            log::debug!(target: "ws_reactor::action_cable", "stream {name:?}: a publication is no JSON");
+            return;
+        };
+        self.counters.broadcasts += 1;
+        let offset = match (&mut stream.log, self.settings.keep) {
+            (Some(log), Some(keep)) => Some(log.push(keep, hub.now(), json)),
+            _ => None,
+        };
+        for ((_, is_extended), group) in &stream.groups {
+            group.send(hub, None, |identifier| match (&stream.log, offset) {
+                (Some(log), Some(offset)) if *is_extended => {
+                    extended::message(identifier, json, &packet::quoted(name), &log.epoch, offset)
+                }
+                _ => packet::message(identifier, json),
+            });
+        }
+        if !stream.users.ids().is_empty()
+            && let Some(reconnect) = packet::remote_disconnect(json)
+        {
+            let ids = stream.users.ids().to_vec();
+            self.end_connections(hub, &ids, "remote", reconnect);
+        }
+    }
+
+    /// The streams that subscriptions with an identifier follow, sorted.
+    pub(super) fn of_identifier(&self, identifier: &str) -> Vec<String> {
+        let has_group = |stream: &Stream| stream.groups.keys().any(|(known, _)| **known == *identifier);
+        let followed = self.streams.iter().filter(|(_, stream)| has_group(stream));
+        let mut names: Vec<String> = followed.map(|(name, _)| name.to_string()).collect();
+        names.sort();
+        names
+    }
+}
