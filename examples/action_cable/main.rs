@@ -6,6 +6,7 @@
 //! | path | what it does |
 //! |---|---|
 //! | `/cable` | the cable. `?user=NAME` says who connects, and `?denied=1` is turned away |
+//! | `/events` | a subscription as an event stream: `?channel=ChatChannel&room=1` |
 //! | `POST /_broadcast` | broadcasts of other programs, with `--broadcast-key` |
 //!
 //! `ChatChannel` streams from `chat:ROOM`, by its parameter `room`, and its action `speak` broadcasts `body` there. Its
@@ -14,6 +15,8 @@
 //! `ForbiddenChannel` rejects everybody.
 //!
 //! With `--features redis`, `--redis URL [--channel-prefix PREFIX]` joins it with other processes, and with Rails.
+//! `--history-stream KEY` keeps the histories in Redis: a client that comes to another process gets what it has missed.
+//! Rails does not hear the broadcasts of clients then.
 
 #[path = "../arguments/mod.rs"]
 mod arguments;
@@ -32,6 +35,10 @@ fn main() -> ExitCode {
         ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8080]"),
         ("--redis URL", "Share the streams with other processes: redis://…, rediss://… or unix://…"),
         ("--channel-prefix PREFIX", "What the channels of Redis begin with, ahead of a colon [default: nothing]"),
+        (
+            "--history-stream KEY",
+            "Keep the histories in a stream of Redis, for all processes [default: in each process]",
+        ),
         ("--origin URL", "Origin of pages that may connect, several times for several [default: all]"),
         ("--signed-streams-secret SECRET", "Key of the signatures of Turbo's streams [default: none are let in]"),
         ("--broadcast-key KEY", "Key of programs that post broadcasts [default: none may]"),
@@ -83,9 +90,13 @@ fn cable(arguments: &arguments::Arguments) -> Result<ActionCable, Box<dyn Error>
         }
         None => cable.channel("Turbo::StreamsChannel", || Forbidden),
     };
+    let cable = match arguments.has("--history-stream") {
+        true => cable.shared_history(HISTORY, KEPT),
+        false => cable.history(HISTORY, KEPT),
+    };
     let cable = cable
-        .history(HISTORY, KEPT)
         .keep_sessions(KEPT)
+        .event_streams("/events")
         .presence_ttl(seconds(arguments, "--presence-ttl").unwrap_or(PRESENCE_TTL));
     let cable = match seconds(arguments, "--pong-timeout") {
         Some(timeout) => cable.pong_timeout(timeout),
@@ -107,6 +118,10 @@ fn seconds(arguments: &arguments::Arguments, option: &str) -> Option<Duration> {
     let given = arguments.has(option).then(|| Duration::try_from_secs_f64(arguments.get(option, 0.0)));
     given.map(|value| value.unwrap_or_else(|error| arguments.refuse(format!("{option}: {error}"))))
 }
+
+/// Messages of all streams together that Redis keeps.
+#[cfg(feature = "redis")]
+const MOST_EVENTS: usize = 10_000;
 
 /// The name of the user of a connection.
 struct CurrentUser(Option<String>);
@@ -157,7 +172,12 @@ fn attach_redis(arguments: &arguments::Arguments, reactor: &mut Reactor) -> Resu
     let Some(url) = arguments.all("--redis").pop() else { return Ok(()) };
     let redis = ws_reactor::Redis::new(url).map_err(|error| format!("--redis: {error}"))?;
     let prefix = arguments.all("--channel-prefix").pop().map(|prefix| format!("{prefix}:"));
-    reactor.hub().set_backplane(redis.prefix(prefix.unwrap_or_default()));
+    let redis = redis.prefix(prefix.unwrap_or_default());
+    let redis = match arguments.all("--history-stream").pop() {
+        Some(key) => redis.history_stream(key, MOST_EVENTS),
+        None => redis,
+    };
+    reactor.hub().set_backplane(redis);
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! State of the running callback.
 
-use super::stream::StreamHandler;
+use super::{hub::Hub, id::ConnectionId, stream::StreamHandler};
 use crate::buffer::{SharedBlock, offset};
 
 /// The running callback: its connection, its input, and what the callback leaves for the loop.
@@ -54,6 +54,15 @@ impl CallbackScope {
     /// copying it.
     pub(crate) fn set_message_buffer(&mut self, block: Option<SharedBlock>) {
         self.message_buffer = block;
+    }
+}
+
+impl Hub {
+    /// The connection of which a handler is being called: in the function of a route, that of the request. `None` in
+    /// timers, ticks and commands of other threads.
+    pub fn current_connection(&mut self) -> Option<ConnectionId> {
+        let key = self.callback.connection;
+        self.outbounds.at_mut(key).map(|outbound| outbound.id)
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     extended::Person,
     packet,
-    streams::{Member, SharedStreams},
+    streams::{Member, SharedStreams, Streams},
 };
 use crate::{
     protocol::Message,
@@ -50,6 +50,10 @@ pub trait Channel {
 
     /// A [timer](Subscription::periodically) is due.
     fn on_timer(&mut self, subscription: &mut Subscription<'_>, timer: ChannelTimer) {}
+
+    /// The subscription goes on with another connection of its client, if sessions are
+    /// [kept](super::ActionCable::keep_sessions): its id and its user are new.
+    fn resumed(&mut self, subscription: &mut Subscription<'_>) {}
 
     /// The subscription ends: by the client, by its connection, or because it was rejected. It has no streams and
     /// timers any more. If sessions are [kept](super::ActionCable::keep_sessions), it goes on for a while after its
@@ -250,20 +254,23 @@ impl Subscription<'_> {
 
     /// Sends a JSON text to the client, as it is. It is not checked: what is no JSON breaks the message.
     pub fn transmit_json(&mut self, json: &str) -> SendStatus {
-        self.hub.send(self.id, packet::message(&packet::quoted(self.identifier()), json))
+        let protocol = self.state.member.protocol;
+        let text = protocol.message(&packet::quoted(self.identifier()), json, None);
+        protocol.send(self.hub, self.id, &text, None)
     }
 
-    /// Broadcasts a value on a stream. See [`broadcast`](super::broadcast).
+    /// Broadcasts a value on a stream, as [`CableHandle::broadcast_json`](super::CableHandle::broadcast_json).
     ///
     /// # Errors
     ///
     /// If the value cannot be written as JSON.
     pub fn broadcast<T: Serialize + ?Sized>(&mut self, stream: &str, value: &T) -> serde_json::Result<()> {
-        super::broadcast(self.hub, stream, value)
+        packet::to_json(value).map(|json| self.broadcast_json(stream, &json))
     }
 
     /// Broadcasts a JSON text on a stream, as it is. Anything else is dropped.
     pub fn broadcast_json(&mut self, stream: &str, json: &str) {
+        Streams::record(self.shared, self.hub, stream);
         self.hub.publish(stream, Message::Text(json));
     }
 

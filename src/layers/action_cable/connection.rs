@@ -6,8 +6,10 @@ use super::{
     Cable, extended, http,
     jwt::JwtError,
     packet,
+    protocol::Protocol,
     session::Session,
     sessions::{Sessions, Slot},
+    streams::Ending,
 };
 use crate::{
     http::Request,
@@ -24,7 +26,16 @@ pub struct Connect<'a> {
     identifiers: Vec<String>,
 }
 
-impl Connect<'_> {
+impl<'a> Connect<'a> {
+    pub(super) fn new(hub: &'a mut Hub, id: ConnectionId, request: &'a Request) -> Self {
+        Connect { hub, id, request, identifiers: Vec::new() }
+    }
+
+    /// The topic by which the connection may be ended from elsewhere.
+    pub(super) fn user_stream(self) -> Option<String> {
+        super::user_stream(self.identifiers)
+    }
+
     /// The request: its cookies, query and headers.
     pub fn request(&self) -> &Request {
         self.request
@@ -90,7 +101,7 @@ pub enum Denied {
 }
 
 impl Denied {
-    fn reason(self) -> &'static str {
+    pub(super) fn reason(self) -> &'static str {
         match self {
             Denied::Unauthorized => "unauthorized",
             Denied::TokenExpired => "token_expired",
@@ -123,36 +134,42 @@ impl CableConnection {
     fn welcome(&self, ws: &mut WebSocket<'_>, handshake: &Handshake, user: Rc<dyn Any>, user_stream: Option<String>) {
         let (id, cable) = (ws.id(), &self.cable);
         if handshake.subprotocol() != Some(http::EXTENDED) {
-            *self.slot.borrow_mut() = Some(Session::open(cable, ws.hub(), id, user, user_stream, None));
+            *self.slot.borrow_mut() = Some(Session::open(cable, ws.hub(), id, user, user_stream, Protocol::Rails));
             ws.send(packet::WELCOME);
             return;
         }
         let sid = super::random_name(ws.hub());
         let wanted = http::restored_sid(handshake.request());
-        let restored = wanted.and_then(|old| Sessions::take(cable, ws.hub(), &old, &user_stream));
+        let restored = wanted.and_then(|old| Sessions::take(cable, ws.hub(), &old, user_stream.as_deref()));
+        let is_restored = restored.is_some();
         let session = match restored {
             Some(mut session) => {
-                ws.send(extended::welcome(&sid, Some(&session.identifiers())));
+                ws.send(extended::welcome(&sid, Some(&session.restored(cable))));
                 session.resume(cable, ws.hub(), id, user, Rc::clone(&sid));
                 session
             }
             None => {
                 ws.send(extended::welcome(&sid, None));
-                Session::open(cable, ws.hub(), id, user, user_stream, Some(Rc::clone(&sid)))
+                let mut session = Session::open(cable, ws.hub(), id, user, user_stream, Protocol::Extended);
+                session.sid = Some(Rc::clone(&sid));
+                session
             }
         };
         *self.slot.borrow_mut() = Some(session);
         cable.sessions.borrow_mut().add(sid, &self.slot);
+        if is_restored && let Some(session) = &mut *self.slot.borrow_mut() {
+            session.tell_resumed(cable, ws.hub());
+        }
     }
 }
 
 impl Handler for CableConnection {
     fn on_open(&mut self, ws: &mut WebSocket<'_>, handshake: &Handshake) {
         let id = ws.id();
-        let mut connect = Connect { hub: ws.hub(), id, request: handshake.request(), identifiers: Vec::new() };
+        let mut connect = Connect::new(ws.hub(), id, handshake.request());
         match (self.cable.connect)(&mut connect) {
             Ok(user) => {
-                let user_stream = super::user_stream(connect.identifiers);
+                let user_stream = connect.user_stream();
                 self.welcome(ws, handshake, user, user_stream);
             }
             Err(denied) => {
@@ -178,9 +195,12 @@ impl Handler for CableConnection {
     }
 
     fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {
-        let was_ended = self.cable.streams.borrow_mut().forget(ws.id());
+        let ending = self.cable.streams.borrow_mut().forget(ws.id());
         let Some(session) = self.slot.take() else { return };
-        let was_cut = !was_ended && !matches!(reason.by, ClosedBy::Application | ClosedBy::Panic | ClosedBy::Shutdown);
-        Sessions::put_by(&self.cable, ws.hub(), session, &self.slot, was_cut);
+        let was_cut = match ending {
+            Some(ending) => ending == Ending::Silent,
+            None => !matches!(reason.by, ClosedBy::Application | ClosedBy::Panic | ClosedBy::Shutdown),
+        };
+        Sessions::leave(&self.cable, ws.hub(), session, &self.slot, was_cut);
     }
 }

@@ -7,6 +7,13 @@ use serde_json::Value;
 
 use super::packet::{Ignored, quoted, to_json};
 
+/// Most bytes of a request for history, and of what a client says of someone.
+const MAX_BYTES: usize = 4096;
+
+fn number<'d, D: serde::Deserializer<'d>>(value: D) -> Result<Option<f64>, D::Error> {
+    Value::deserialize(value).map(|value| value.as_f64())
+}
+
 /// A place in a stream: its last message that a client has.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct Position {
@@ -17,7 +24,8 @@ pub(super) struct Position {
 /// What a client has missed, as it says.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub(super) struct HistoryRequest {
-    /// Seconds since 1970, for streams without a position.
+    /// Seconds since 1970, for streams without a position. Anything else is none.
+    #[serde(default, deserialize_with = "number")]
     pub(super) since: Option<f64>,
     #[serde(default)]
     pub(super) streams: HashMap<String, Position>,
@@ -25,6 +33,8 @@ pub(super) struct HistoryRequest {
 
 impl HistoryRequest {
     pub(super) fn parse(json: Option<&str>) -> Result<Self, Ignored> {
+        // An array would be read as an object without its names.
+        let json = json.filter(|json| json.len() <= MAX_BYTES && json.starts_with('{'));
         json.and_then(|json| serde_json::from_str(json).ok()).ok_or(Ignored::NoData)
     }
 }
@@ -47,6 +57,7 @@ impl Person {
             info: Value,
         }
 
+        let json = json.filter(|json| json.len() <= MAX_BYTES);
         let Fields { id, info } = json.and_then(|json| serde_json::from_str(json).ok()).ok_or(Ignored::NoData)?;
         match id {
             Value::String(_) | Value::Number(_) => Person::new(&id, &info).map_err(|_| Ignored::NoData),
@@ -87,9 +98,14 @@ pub(super) fn message(identifier: &str, message: &str, stream: &str, epoch: &str
     )
 }
 
+/// The type of the end of missed messages.
+pub(super) fn history_kind(is_confirmed: bool) -> &'static str {
+    if is_confirmed { "confirm_history" } else { "reject_history" }
+}
+
 /// The end of missed messages. `identifier` is JSON text.
 pub(super) fn history_answer(identifier: &str, is_confirmed: bool) -> String {
-    let kind = if is_confirmed { "confirm_history" } else { "reject_history" };
+    let kind = history_kind(is_confirmed);
     format!(r#"{{"type":"{kind}","identifier":{identifier}}}"#)
 }
 
@@ -141,7 +157,9 @@ mod tests {
         assert_eq!(request.since, Some(1_795_225_987.0));
         assert_eq!(request.streams["chat:1"], Position { epoch: "a".to_owned(), offset: 7 });
         assert_eq!(HistoryRequest::parse(Some("{}")), Ok(HistoryRequest::default()));
-        for wrong in ["[]", "7", r#"{"since":"now"}"#, r#"{"streams":{"s":{}}}"#] {
+        assert_eq!(HistoryRequest::parse(Some(r#"{"since":false}"#)), Ok(HistoryRequest::default()));
+        let long = format!(r#"{{"x":"{}"}}"#, "x".repeat(MAX_BYTES));
+        for wrong in ["[]", "7", r#"{"streams":{"s":{}}}"#, &long] {
             assert_eq!(HistoryRequest::parse(Some(wrong)), Err(Ignored::NoData), "{wrong}");
         }
     }

@@ -53,7 +53,15 @@ impl OriginRules {
     }
 
     fn lets_in(&self, request: &Request) -> bool {
-        let Some(origin) = request.header("origin") else { return self.any };
+        request.header("origin").map_or(self.any, |origin| self.allows(origin, request))
+    }
+
+    /// Decides on a request that gets an event stream. Browsers send no origin to the own one.
+    pub(super) fn let_read(&self, request: &Request) -> bool {
+        request.header("origin").is_none_or(|origin| self.allows(origin, request))
+    }
+
+    fn allows(&self, origin: &str, request: &Request) -> bool {
         self.any
             || self.same_host && is_own(origin, request)
             || self.listed.as_ref().is_some_and(|origins| origins.allow(origin, request.host()))

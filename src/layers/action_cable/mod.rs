@@ -54,6 +54,7 @@
 
 mod channel;
 mod connection;
+mod events;
 mod extended;
 #[cfg(any(test, fuzzing))]
 mod fuzzing;
@@ -61,6 +62,7 @@ mod http;
 mod jwt;
 mod named_streams;
 mod packet;
+mod protocol;
 mod session;
 mod sessions;
 mod signed;
@@ -82,13 +84,14 @@ pub use self::{
 };
 use self::{
     connection::CableConnection,
+    events::EventStreams,
     http::OriginRules,
     named_streams::NamedStream,
     sessions::Sessions,
     streams::{Keep, SharedStreams, Streams},
 };
 use crate::{
-    http::origins::OriginError,
+    http::{StatusCode, origins::OriginError},
     protocol::{Message, MessageLimits},
     reactor::{ConnectionId, Hub},
     websocket::Routes,
@@ -109,6 +112,7 @@ pub struct ActionCable {
     cable: Cable,
     origins: OriginRules,
     max_message_bytes: usize,
+    events_path: Option<String>,
 }
 
 /// Longest time for which anything is kept.
@@ -121,6 +125,7 @@ struct Cable {
     channels: HashMap<String, MakeChannel>,
     streams: SharedStreams,
     sessions: RefCell<Sessions>,
+    event_streams: EventStreams,
     limits: Limits,
 }
 
@@ -140,10 +145,12 @@ impl ActionCable {
                 channels: HashMap::new(),
                 streams: Streams::new(),
                 sessions: RefCell::default(),
+                event_streams: EventStreams::default(),
                 limits: Limits { subscriptions: 1000, identifier_bytes: 64 * 1024 },
             },
             origins: OriginRules::default(),
             max_message_bytes: 64 * 1024,
+            events_path: None,
         }
     }
 
@@ -154,8 +161,8 @@ impl ActionCable {
         self
     }
 
-    /// Sets what is called when a connection has ended that was let in, after its subscriptions have ended, with what
-    /// the [connect hook](Self::connect) has returned.
+    /// Sets what is called when a connection has ended that was let in, with what the [connect hook](Self::connect) has
+    /// returned. Its subscriptions have ended before, unless its session is [kept](Self::keep_sessions).
     pub fn on_disconnect<T: 'static>(mut self, call: impl Fn(&mut Hub, ConnectionId, &T) + 'static) -> Self {
         self.cable.disconnected = Some(Box::new(move |hub, id, user| {
             if let Some(user) = user.downcast_ref() {
@@ -185,7 +192,18 @@ impl ActionCable {
     /// after a restart: a client that comes from elsewhere is told that its place is not known.
     pub fn history(self, messages: usize, age: Duration) -> Self {
         let age = age.min(MAX_KEPT);
-        self.cable.streams.borrow_mut().settings.keep = Some(Keep { messages, age });
+        self.cable.streams.borrow_mut().settings.keep = Some(Keep { messages, age, is_shared: false });
+        self
+    }
+
+    /// As [`history`](Self::history), with the history of each stream's [topic](Hub::keep_history): all reactors of a
+    /// group have it, and with [`Redis::history_stream`](crate::guide::many_machines) all processes, also after a
+    /// restart. Offsets are the ids of the topic's events, which do not begin at 1, and the epoch never changes.
+    ///
+    /// A message that has no id is in no history: what other programs publish on a channel of Redis, as Rails does.
+    pub fn shared_history(self, messages: usize, age: Duration) -> Self {
+        let age = age.min(MAX_KEPT);
+        self.cable.streams.borrow_mut().settings.keep = Some(Keep { messages, age, is_shared: true });
         self
     }
 
@@ -272,6 +290,22 @@ impl ActionCable {
         self
     }
 
+    /// Sets a path at which a subscription can be had as an event stream, as AnyCable's `/events`. Default: none.
+    ///
+    /// The query names the subscription: `channel` and its parameters, `identifier`, or `stream` or `signed_stream` for
+    /// the channel `$pubsub`. Each message is an event with the JSON text that a WebSocket would get, named by its
+    /// type. With `raw=1` there are messages only, without their identifier. With a [history](Self::history), events
+    /// have ids, `OFFSET/EPOCH/STREAM`: a browser that comes back gets what it has missed, and so does the first
+    /// request with `history_since`, in seconds since 1970.
+    ///
+    /// A client that the connect hook or the channel refuses gets 401. One without `Origin` is not refused for that.
+    /// [Timers](Subscription::periodically) of the channel do not run. Its [`unsubscribed`](Channel::unsubscribed) is
+    /// called at most a second after the end.
+    pub fn event_streams(mut self, path: impl Into<String>) -> Self {
+        self.events_path = Some(path.into());
+        self
+    }
+
     /// A handle for what concerns all connections on this reactor.
     pub fn handle(&self) -> CableHandle {
         CableHandle(Rc::clone(&self.cable.streams))
@@ -280,7 +314,17 @@ impl ActionCable {
     /// Adds the path of the cable to routes. A request that is no WebSocket, or whose origin is refused, is answered
     /// with 404.
     pub fn mount(self, routes: Routes, path: &str) -> Routes {
-        let (origins, cable) = (self.origins, Rc::new(self.cable));
+        let (origins, cable) = (Rc::new(self.origins), Rc::new(self.cable));
+        let routes = match self.events_path {
+            Some(path) => {
+                let (origins, cable) = (Rc::clone(&origins), Rc::clone(&cable));
+                routes.get(&path, move |request, hub| match origins.let_read(request) {
+                    true => EventStreams::open(&cable, request, hub),
+                    false => StatusCode::FORBIDDEN.into(),
+                })
+            }
+            None => routes,
+        };
         let limits = MessageLimits::default().max_message_bytes(self.max_message_bytes);
         let cable_routes = Routes::new()
             .on_request(move |request, _| origins.decide(request))

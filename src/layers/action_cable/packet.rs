@@ -193,9 +193,12 @@ pub(super) fn message(identifier: &str, message: &str) -> String {
     text
 }
 
+/// The type of a confirmation.
+pub(super) const CONFIRMED: &str = "confirm_subscription";
+
 /// The answer to a subscription. `identifier` is JSON text.
 pub(super) fn answer(identifier: &str, is_confirmed: bool) -> String {
-    let kind = if is_confirmed { "confirm_subscription" } else { "reject_subscription" };
+    let kind = if is_confirmed { CONFIRMED } else { "reject_subscription" };
     format!(r#"{{"identifier":{identifier},"type":"{kind}"}}"#)
 }
 

@@ -1,12 +1,18 @@
 //! The session of a client: its user and its subscriptions. One of the extended protocol may outlive its connection.
 
-use std::{any::Any, collections::HashMap, rc::Rc};
+use std::{
+    any::Any,
+    collections::HashMap,
+    rc::{Rc, Weak},
+    time::Duration,
+};
 
 use super::{
     Cable,
     channel::{Action, Channel, ChannelTimers, Subscription, SubscriptionState},
     extended::{self, HistoryRequest, Person},
     packet::{self, Command, CommandKind, Extended, Ignored},
+    protocol::Protocol,
     streams::Member,
 };
 use crate::{
@@ -14,9 +20,13 @@ use crate::{
     reactor::{ConnectionId, Hub, TimerId},
 };
 
+/// Time in which a client that has its session again has to ask for what is missing.
+const RESUME_WAIT: Duration = Duration::from_secs(5);
+
 pub(super) struct Session {
     /// Its connection, or the last one that it had.
     id: ConnectionId,
+    protocol: Protocol,
     /// The name by which its client gets it again, with the extended protocol.
     pub(super) sid: Option<Rc<str>>,
     user: Rc<dyn Any>,
@@ -44,11 +54,12 @@ impl Session {
         id: ConnectionId,
         user: Rc<dyn Any>,
         user_stream: Option<String>,
-        sid: Option<Rc<str>>,
+        protocol: Protocol,
     ) -> Self {
         let mut session = Session {
             id,
-            sid,
+            protocol,
+            sid: None,
             user,
             user_stream,
             has_connection: false,
@@ -67,18 +78,20 @@ impl Session {
             streams.add_user(hub, stream, self.id);
         }
         streams.counters().connections += 1;
-        streams.ping(hub, self.id, self.sid.is_some());
+        streams.add_connection(hub, self.id, self.protocol);
     }
 
-    fn disconnect(&mut self, cable: &Cable, hub: &mut Hub) {
-        if !std::mem::take(&mut self.has_connection) {
-            return;
+    /// Its connection has ended. The topic of its user still knows the session.
+    fn disconnect(&mut self, cable: &Cable) {
+        if std::mem::take(&mut self.has_connection) {
+            cable.streams.borrow_mut().counters().connections -= 1;
         }
-        let mut streams = cable.streams.borrow_mut();
+    }
+
+    fn leave_user_stream(&self, cable: &Cable, hub: &mut Hub) {
         if let Some(stream) = &self.user_stream {
-            streams.remove_user(hub, stream, self.id);
+            cable.streams.borrow_mut().remove_user(hub, stream, self.id);
         }
-        streams.counters().connections -= 1;
     }
 
     /// Whether a connection with these identifiers may take it up.
@@ -86,13 +99,28 @@ impl Session {
         self.user_stream.as_deref() == user_stream
     }
 
-    /// Its connection, if that is open.
-    pub(super) fn connection(&self) -> Option<ConnectionId> {
-        self.has_connection.then_some(self.id)
+    /// Its connection, or the last one.
+    pub(super) fn id(&self) -> ConnectionId {
+        self.id
     }
 
-    pub(super) fn identifiers(&self) -> Vec<&str> {
-        self.subscriptions.keys().map(|identifier| &**identifier).collect()
+    pub(super) fn has_connection(&self) -> bool {
+        self.has_connection
+    }
+
+    pub(super) fn user(&self) -> &Rc<dyn Any> {
+        &self.user
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.subscriptions.is_empty()
+    }
+
+    /// The subscriptions that go on without being asked for again.
+    pub(super) fn restored(&self, cable: &Cable) -> Vec<&str> {
+        let streams = cable.streams.borrow();
+        let members = self.subscriptions.values().map(|entry| &entry.state.member);
+        members.filter(|member| streams.is_restored(member)).map(|member| &*member.identifier).collect()
     }
 
     /// Handles a message of the client. An error says why it is ignored.
@@ -106,7 +134,7 @@ impl Session {
                 let member = self.member(&command.identifier)?;
                 cable.streams.borrow_mut().whisper(hub, member, command.data.unwrap_or("null"))
             }
-            CommandKind::Extended(kind) if self.sid.is_some() => self.extended(cable, hub, kind, &command),
+            CommandKind::Extended(kind) if self.protocol.is_extended() => self.extended(cable, hub, kind, &command),
             CommandKind::Extended(_) => Err(Ignored::UnknownCommand),
         }
     }
@@ -132,11 +160,13 @@ impl Session {
         self.subscriptions.get(identifier).map(|entry| &entry.state.member).ok_or(Ignored::NoSubscription)
     }
 
-    fn subscribe(&mut self, cable: &Cable, hub: &mut Hub, command: &Command<'_>) -> Result<(), Ignored> {
+    pub(super) fn subscribe(&mut self, cable: &Cable, hub: &mut Hub, command: &Command<'_>) -> Result<(), Ignored> {
         let identifier = &*command.identifier;
         if let Some(entry) = self.subscriptions.get(identifier) {
             // A client repeats it until it is confirmed.
-            cable.streams.borrow_mut().confirm(hub, &entry.state.member);
+            let member = &entry.state.member;
+            self.ask(member, command);
+            cable.streams.borrow_mut().subscribe_again(hub, member);
             return Ok(());
         }
         let limits = &cable.limits;
@@ -147,12 +177,8 @@ impl Session {
         }
         let name = packet::channel_of(identifier)?;
         let make = cable.channels.get(&*name).ok_or(Ignored::UnknownChannel)?;
-        let member = Member::new(identifier, self.id, self.sid.is_some());
-        if self.sid.is_some() {
-            let history = command.history.map(|json| HistoryRequest::parse(Some(json)));
-            let person = command.presence.and_then(|json| Person::parse(Some(json)).ok());
-            member.ask(history, person);
-        }
+        let member = Member::new(identifier, self.id, self.protocol);
+        self.ask(&member, command);
         let entry = Entry { channel: Some(make()), state: SubscriptionState::new(Rc::clone(&member)) };
         let key = Rc::clone(&member.identifier);
         self.subscriptions.insert(Rc::clone(&key), entry);
@@ -169,9 +195,21 @@ impl Session {
         Ok(())
     }
 
+    /// Notes what the client wants once it is subscribed.
+    fn ask(&self, member: &Member, command: &Command<'_>) {
+        if self.protocol != Protocol::Rails && !member.is_told() {
+            let history = command.history.map(|json| HistoryRequest::parse(Some(json)));
+            let person = command.presence.and_then(|json| Person::parse(Some(json)).ok());
+            member.ask(history, person);
+        }
+    }
+
     /// Tells the client that it is not subscribed.
     fn reject(&self, hub: &mut Hub, identifier: &str) {
-        hub.send(self.id, packet::answer(&packet::quoted(identifier), false));
+        // An event stream was refused by its status.
+        if !self.protocol.is_events() {
+            hub.send(self.id, packet::answer(&packet::quoted(identifier), false));
+        }
     }
 
     fn unsubscribe(&mut self, cable: &Cable, hub: &mut Hub, identifier: &str) -> Result<(), Ignored> {
@@ -230,34 +268,62 @@ impl Session {
         entry.channel = Some(channel);
     }
 
-    /// Goes on without a connection. Subscriptions that are not confirmed end: their client asks for them again.
+    /// Goes on without a connection. Calls no channel.
     pub(super) fn pause(&mut self, cable: &Cable, hub: &mut Hub) {
-        let is_pending = |entry: &&Entry| !entry.state.member.is_confirmed();
-        let pending = self.subscriptions.values().filter(is_pending).map(|entry| &entry.state.member.identifier);
-        for identifier in pending.cloned().collect::<Vec<_>>() {
-            self.end_subscription(cable, hub, &identifier);
-        }
         self.timers.drain().for_each(|(timer, _)| _ = hub.cancel_timer(timer));
         for entry in self.subscriptions.values() {
             cable.streams.borrow_mut().pause(hub, &entry.state.member);
         }
-        self.disconnect(cable, hub);
+        self.disconnect(cable);
     }
 
     /// Goes on with another connection.
-    pub(super) fn resume(&mut self, cable: &Cable, hub: &mut Hub, id: ConnectionId, user: Rc<dyn Any>, sid: Rc<str>) {
+    pub(super) fn resume(
+        &mut self,
+        cable: &Rc<Cable>,
+        hub: &mut Hub,
+        id: ConnectionId,
+        user: Rc<dyn Any>,
+        sid: Rc<str>,
+    ) {
+        self.leave_user_stream(cable, hub);
         (self.id, self.user, self.sid) = (id, user, Some(sid));
         self.connect(cable, hub);
+        let mut waiting = Vec::new();
         for entry in self.subscriptions.values_mut() {
-            cable.streams.borrow_mut().resume(hub, &entry.state.member, id);
+            if cable.streams.borrow_mut().resume(hub, &entry.state.member, id) {
+                waiting.push(Rc::downgrade(&entry.state.member));
+            }
             entry.state.restart_timers(hub, id, &mut self.timers);
+        }
+        if waiting.is_empty() {
+            return;
+        }
+        let cable = Rc::downgrade(cable);
+        hub.add_timer(RESUME_WAIT, move |hub| {
+            let Some(cable) = cable.upgrade() else { return };
+            for member in waiting.iter().filter_map(Weak::upgrade).filter(|member| member.is_of(id)) {
+                cable.streams.borrow_mut().resume_unasked(hub, &member);
+            }
+        });
+    }
+
+    /// Tells the channels that they have another connection.
+    pub(super) fn tell_resumed(&mut self, cable: &Cable, hub: &mut Hub) {
+        for identifier in self.subscriptions.keys().cloned().collect::<Vec<_>>() {
+            self.call(cable, hub, &identifier, |channel, subscription| channel.resumed(subscription));
         }
     }
 
     /// Ends, with its subscriptions. `at_once`: its client is not present any more.
     pub(super) fn end(mut self, cable: &Cable, hub: &mut Hub, at_once: bool) {
-        self.disconnect(cable, hub);
-        cable.streams.borrow_mut().counters().subscriptions -= self.subscriptions.len();
+        let had_connection = self.has_connection;
+        self.disconnect(cable);
+        self.leave_user_stream(cable, hub);
+        let mut streams = cable.streams.borrow_mut();
+        streams.forget(self.id);
+        streams.counters().subscriptions -= self.subscriptions.len();
+        drop(streams);
         // All is released before any channel is called that may panic.
         let identifiers: Vec<Rc<str>> = self.subscriptions.keys().cloned().collect();
         for identifier in &identifiers {
@@ -267,7 +333,7 @@ impl Session {
             self.call(cable, hub, identifier, |channel, subscription| channel.unsubscribed(subscription));
             self.release(cable, hub, identifier, at_once);
         }
-        if let Some(disconnected) = &cable.disconnected {
+        if had_connection && let Some(disconnected) = &cable.disconnected {
             disconnected(hub, self.id, &self.user);
         }
     }

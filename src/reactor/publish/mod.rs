@@ -195,7 +195,7 @@ impl Hub {
     ) -> Published {
         self.record(topic, &mut event);
         if !self.watches.is_empty() {
-            self.call_watches(topic, message);
+            self.call_watches(topic, message, event.number());
         }
         let mut published = Published { event_id: event.number(), ..Published::default() };
         let members = self.topics.members(topic).len();

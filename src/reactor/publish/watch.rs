@@ -24,6 +24,8 @@ pub(in crate::reactor) struct Watches {
     topics: HashMap<Rc<str>, Vec<TopicWatch>>,
     watches: Slab<Watch>,
     last_serial: u64,
+    /// The id of the message that a watch is called with.
+    event_id: Option<u64>,
 }
 
 struct Watch {
@@ -82,6 +84,12 @@ impl Hub {
         watch
     }
 
+    /// While a [watch](Self::watch_topic) is called: the id of its message in the [history](Self::keep_history) of the
+    /// topic. `None` if it is in none.
+    pub fn watched_event_id(&self) -> Option<u64> {
+        self.watches.event_id
+    }
+
     /// Ends a watch. Returns `false` if it has ended.
     pub fn unwatch_topic(&mut self, watch: TopicWatch) -> bool {
         if self.watches.get_mut(watch).is_none() {
@@ -100,25 +108,27 @@ impl Hub {
 
     /// Has the watches of a topic called with a message.
     #[cold]
-    pub(super) fn call_watches(&mut self, topic: &str, message: Message<'_>) {
+    pub(super) fn call_watches(&mut self, topic: &str, message: Message<'_>, event_id: Option<u64>) {
         // Those that are added later were not there when it was published.
         let Some(watches) = self.watches.topics.get(topic).cloned() else { return };
         let message = Rc::new(OwnedMessage::from(message));
         for watch in watches {
             let message = Rc::clone(&message);
             // One tick each: a panic ends no other.
-            self.next_tick(move |hub| hub.call_watch(watch, (&*message).into()));
+            self.next_tick(move |hub| hub.call_watch(watch, (&*message).into(), event_id));
         }
     }
 
-    fn call_watch(&mut self, watch: TopicWatch, message: Message<'_>) {
+    fn call_watch(&mut self, watch: TopicWatch, message: Message<'_>, event_id: Option<u64>) {
         let Some(known) = self.watches.get_mut(watch) else { return };
         let Some(mut call) = known.call.take() else {
             // It has panicked.
             self.unwatch_topic(watch);
             return;
         };
+        self.watches.event_id = event_id;
         call(self, message);
+        self.watches.event_id = None;
         if let Some(watch) = self.watches.get_mut(watch) {
             watch.call = Some(call);
         }

@@ -2,51 +2,9 @@
 import assert from "node:assert/strict";
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { createCable } from "@anycable/core";
-import WebSocket from "ws";
-import { Waiting } from "./subscriptions.mjs";
+import { check, exit, subscribe } from "./cables.mjs";
 
 const url = new URL(process.argv[2]);
-const EXTENDED = "actioncable-v1-ext-json";
-let failed = 0;
-
-// Runs a check, which gets a function that connects, and ends its connections.
-async function check(title, body) {
-  const cables = [];
-  const connect = (options = {}, target = url.href) => {
-    const cable = createCable(target, {
-      websocketImplementation: WebSocket,
-      protocol: EXTENDED,
-      protocolOptions: { pongs: true },
-      logLevel: "error",
-      ...options,
-    });
-    cables.push(cable);
-    return cable;
-  };
-  try {
-    await Promise.race([body(connect), sleep(25_000).then(() => assert.fail("not within 25 s"))]);
-    console.log(`ok      anycable: ${title}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`FAILED  anycable: ${title}: ${error.message.replaceAll("\n", " ")}`);
-  } finally {
-    cables.forEach((cable) => cable.disconnect());
-  }
-}
-
-// A channel whose events may be awaited.
-async function subscribe(cable, room) {
-  const channel = cable.subscribeTo("ChatChannel", { room });
-  const waiting = new Waiting();
-  for (const name of ["message", "presence", "connect", "disconnect", "info"]) {
-    channel.on(name, (value, meta) => waiting.push([name, value, meta]));
-  }
-  await channel.ensureSubscribed();
-  const next = async (name) => (await waiting.next(([known]) => known === name)).slice(1);
-  await next("connect");
-  return { channel, next, events: waiting.items };
-}
 
 // A line to the server that can be cut.
 async function line() {
@@ -70,7 +28,7 @@ async function line() {
 
 const room = () => `room ${Math.random()}`;
 
-await check("both protocols: an action reaches all of its room", async (connect) => {
+await check("anycable", url.href, "both protocols: an action reaches all of its room", async (connect) => {
   const name = room();
   const [ann, bob] = [
     await subscribe(connect(), name),
@@ -82,7 +40,7 @@ await check("both protocols: an action reaches all of its room", async (connect)
   assert.deepEqual((await bob.next("message"))[0], { body: "☃ <b>" });
 });
 
-await check("a client that comes later gets the history that it asks for", async (connect) => {
+await check("anycable", url.href, "a client that comes later gets the history that it asks for", async (connect) => {
   const name = room();
   const ann = await subscribe(connect(), name);
   for (let number = 1; number <= 120; number += 1) ann.channel.perform("speak", { body: number });
@@ -94,7 +52,7 @@ await check("a client that comes later gets the history that it asks for", async
   }
 });
 
-await check("a client whose line was cut has its session again, and what it has missed", async (connect) => {
+await check("anycable", url.href, "a client whose line was cut has its session again, and what it has missed", async (connect) => {
   const [name, wire] = [room(), await line()];
   const cable = connect({}, wire.target);
   const [ann, bob] = [await subscribe(cable, name), await subscribe(connect(), name)];
@@ -114,7 +72,7 @@ await check("a client whose line was cut has its session again, and what it has 
   wire.end();
 });
 
-await check("a whisper reaches the others only", async (connect) => {
+await check("anycable", url.href, "a whisper reaches the others only", async (connect) => {
   const name = room();
   const [ann, bob] = [await subscribe(connect(), name), await subscribe(connect(), name)];
   ann.channel.whisper({ event: "typing" });
@@ -124,7 +82,7 @@ await check("a whisper reaches the others only", async (connect) => {
   assert.deepEqual(ann.events.filter(([kind]) => kind === "message"), []);
 });
 
-await check("presence tells who comes, who is there and who leaves", async (connect) => {
+await check("anycable", url.href, "presence tells who comes, who is there and who leaves", async (connect) => {
   const name = room();
   const [ann, bob] = [await subscribe(connect(), name), await subscribe(connect(), name)];
   ann.channel.presence.join("ann", { name: "Ann" });
@@ -136,7 +94,7 @@ await check("presence tells who comes, who is there and who leaves", async (conn
   assert.equal((await bob.next("presence").then(() => bob.next("presence")))[0].type, "leave");
 });
 
-await check("answers to pings keep a connection, and without them it ends", async (connect) => {
+await check("anycable", url.href, "answers to pings keep a connection, and without them it ends", async (connect) => {
   const [answering, silent] = [connect(), connect({ protocolOptions: {} })];
   const reasons = [];
   silent.on("disconnect", (event) => reasons.push(event.reason ?? event.message));
@@ -146,4 +104,4 @@ await check("answers to pings keep a connection, and without them it ends", asyn
   assert.deepEqual([...new Set(reasons)], ["no_pong"]);
 });
 
-process.exit(failed ? 1 : 0);
+exit();

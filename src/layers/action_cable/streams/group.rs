@@ -1,25 +1,28 @@
 //! Connections that get the same bytes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
+use super::super::protocol::{Place, Protocol};
 use crate::reactor::{ConnectionId, Hub};
 
 /// Connections in no order, with constant time for each change.
 #[derive(Default)]
 pub(super) struct Group {
     /// The identifier of their subscriptions, as JSON text.
-    pub(super) quoted: String,
+    quoted: String,
+    protocol: Option<Protocol>,
     ids: Vec<ConnectionId>,
     positions: HashMap<ConnectionId, usize>,
 }
 
 impl Group {
-    pub(super) fn new(quoted: String) -> Self {
-        Group { quoted, ..Group::default() }
+    pub(super) fn new(quoted: String, protocol: Protocol) -> Self {
+        Group { quoted, protocol: Some(protocol), ..Group::default() }
     }
 
     pub(super) fn insert(&mut self, id: ConnectionId) {
-        if self.positions.insert(id, self.ids.len()).is_none() {
+        if let Entry::Vacant(entry) = self.positions.entry(id) {
+            entry.insert(self.ids.len());
             self.ids.push(id);
         }
     }
@@ -37,11 +40,20 @@ impl Group {
         &self.ids
     }
 
-    /// Sends a text to all of them, or to all but one. A closing connection with many subscriptions costs nothing.
-    pub(super) fn send(&self, hub: &mut Hub, except: Option<ConnectionId>, text: impl FnOnce(&str) -> String) {
+    /// Sends a message to all of them, or to all but one. A closing connection with many subscriptions costs nothing.
+    pub(super) fn send(&self, hub: &mut Hub, except: Option<ConnectionId>, json: &str, place: Option<&Place<'_>>) {
         let mut others = self.ids.iter().copied().filter(|id| Some(*id) != except);
-        if others.clone().any(|id| hub.is_open(id)) {
-            hub.send_many(&mut others, text(&self.quoted));
+        let Some(protocol) = self.protocol.filter(|_| others.clone().any(|id| hub.is_open(id))) else { return };
+        let text = protocol.message(&self.quoted, json, place);
+        if protocol.is_events() {
+            others.for_each(|id| _ = protocol.send(hub, id, &text, place));
+        } else {
+            hub.send_many(&mut others, text);
         }
+    }
+
+    /// Sends a text to all of them.
+    pub(super) fn tell(&self, hub: &mut Hub, text: impl FnOnce(&str) -> String) {
+        hub.send_many(self.ids.iter().copied(), text(&self.quoted));
     }
 }

@@ -8,8 +8,9 @@ use std::{
 use super::super::{
     extended::{HistoryRequest, Person},
     packet::{self, Ignored},
+    protocol::Protocol,
 };
-use crate::reactor::ConnectionId;
+use crate::reactor::{ConnectionId, TimerId};
 
 /// A request for history. One that cannot be read is rejected.
 pub(in super::super) type Asked = Result<HistoryRequest, Ignored>;
@@ -17,8 +18,7 @@ pub(in super::super) type Asked = Result<HistoryRequest, Ignored>;
 /// A subscription: the connection that it belongs to, and how far its confirmation is.
 pub(in super::super) struct Member {
     pub(in super::super) identifier: Rc<str>,
-    /// Whether its client speaks the extended protocol.
-    pub(super) is_extended: bool,
+    pub(in super::super) protocol: Protocol,
     pub(super) id: Cell<ConnectionId>,
     pub(super) stage: Cell<Stage>,
     /// Streams that are not live.
@@ -29,8 +29,12 @@ pub(in super::super) struct Member {
     pub(super) presence: RefCell<Option<Rc<str>>>,
     /// The stream in which the client is present, and the number of its session there.
     pub(super) session: RefCell<Option<(Rc<str>, u64)>>,
-    /// How often its line was cut, and came back.
-    pub(super) cuts: Cell<u64>,
+    /// The end of its presence, while its line is cut.
+    pub(super) departure: Cell<Option<TimerId>>,
+    /// The version of those who are present, when its line was cut.
+    pub(super) roster: Cell<u64>,
+    /// Its connection was told of the confirmation.
+    pub(super) is_told: Cell<bool>,
     /// What the client wants as soon as it gets messages.
     pub(super) history: RefCell<Option<Asked>>,
     pub(super) person: RefCell<Option<Person>>,
@@ -49,10 +53,10 @@ pub(super) enum Stage {
 }
 
 impl Member {
-    pub(in super::super) fn new(identifier: &str, id: ConnectionId, is_extended: bool) -> Rc<Self> {
+    pub(in super::super) fn new(identifier: &str, id: ConnectionId, protocol: Protocol) -> Rc<Self> {
         Rc::new(Member {
             identifier: identifier.into(),
-            is_extended,
+            protocol,
             id: Cell::new(id),
             stage: Cell::new(Stage::New),
             waits: Cell::new(0),
@@ -60,7 +64,9 @@ impl Member {
             whispers: RefCell::default(),
             presence: RefCell::default(),
             session: RefCell::default(),
-            cuts: Cell::new(0),
+            departure: Cell::new(None),
+            roster: Cell::new(0),
+            is_told: Cell::new(false),
             history: RefCell::default(),
             person: RefCell::default(),
         })
@@ -68,7 +74,11 @@ impl Member {
 
     /// Notes what the client wants once it is confirmed.
     pub(in super::super) fn ask(&self, history: Option<Asked>, person: Option<Person>) {
-        (*self.history.borrow_mut(), *self.person.borrow_mut()) = (history, person);
+        // A paused one knows what it has missed.
+        if history.is_some() || self.stage.get() != Stage::Paused {
+            *self.history.borrow_mut() = history;
+        }
+        *self.person.borrow_mut() = person;
     }
 
     pub(in super::super) fn is_decided(&self) -> bool {
@@ -79,6 +89,15 @@ impl Member {
         matches!(self.stage.get(), Stage::Confirmed | Stage::Paused)
     }
 
+    /// Its connection was told of the confirmation.
+    pub(in super::super) fn is_told(&self) -> bool {
+        self.is_told.get()
+    }
+
+    pub(in super::super) fn is_of(&self, id: ConnectionId) -> bool {
+        self.id.get() == id
+    }
+
     pub(in super::super) fn streams(&self) -> Vec<Rc<str>> {
         self.streams.borrow().clone()
     }
@@ -87,7 +106,7 @@ impl Member {
     pub(super) fn is_delivered_to(&self) -> bool {
         match self.stage.get() {
             Stage::Confirmed => true,
-            Stage::New | Stage::Accepted => !self.is_extended,
+            Stage::New | Stage::Accepted => self.protocol == Protocol::Rails,
             Stage::Paused | Stage::Ended => false,
         }
     }

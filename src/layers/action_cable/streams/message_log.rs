@@ -16,18 +16,23 @@ const MAX_BYTES: usize = 1024 * 1024;
 pub(in super::super) struct Keep {
     pub(in super::super) messages: usize,
     pub(in super::super) age: Duration,
+    /// The history is that of the topic, which others may share.
+    pub(in super::super) is_shared: bool,
 }
 
-/// The newest messages, numbered from 1.
+/// The newest messages, numbered from 1, or as the topic numbers them.
 pub(super) struct Log {
     /// Names this numbering.
     pub(super) epoch: String,
+    /// Messages after this number are all here.
+    complete_after: u64,
     last: u64,
     bytes: usize,
     entries: VecDeque<Entry>,
 }
 
 struct Entry {
+    number: u64,
     at: Instant,
     json: Rc<str>,
 }
@@ -41,14 +46,29 @@ pub(super) enum Missing<'m> {
 
 impl Log {
     pub(super) fn new(epoch: String) -> Self {
-        Log { epoch, last: 0, bytes: 0, entries: VecDeque::new() }
+        Log { epoch, complete_after: 0, last: 0, bytes: 0, entries: VecDeque::new() }
     }
 
-    /// Adds a message. Returns its number.
-    pub(super) fn push(&mut self, keep: Keep, now: Instant, json: &str) -> u64 {
-        self.last += 1;
+    /// A log of messages with their numbers. Those after a number are all among them.
+    pub(super) fn of<'e>(
+        epoch: String,
+        complete_after: u64,
+        messages: impl IntoIterator<Item = (u64, Instant, &'e str)>,
+    ) -> Self {
+        let mut log = Log { complete_after, last: complete_after, ..Log::new(epoch) };
+        messages.into_iter().for_each(|(number, at, json)| log.add(number, at, json));
+        log
+    }
+
+    fn add(&mut self, number: u64, at: Instant, json: &str) {
+        self.last = number;
         self.bytes += json.len();
-        self.entries.push_back(Entry { at: now, json: json.into() });
+        self.entries.push_back(Entry { number, at, json: json.into() });
+    }
+
+    /// Adds a message, with its number or the next one. Returns its number.
+    pub(super) fn push(&mut self, keep: Keep, now: Instant, number: Option<u64>, json: &str) -> u64 {
+        self.add(number.unwrap_or(self.last + 1), now, json);
         while self.entries.len() > keep.messages || self.bytes > MAX_BYTES {
             self.drop_oldest();
         }
@@ -66,7 +86,16 @@ impl Log {
     fn drop_oldest(&mut self) {
         if let Some(entry) = self.entries.pop_front() {
             self.bytes -= entry.json.len();
+            self.complete_after = entry.number;
         }
+    }
+
+    pub(super) fn has(&self, Position { epoch, offset }: &Position) -> bool {
+        *epoch == self.epoch && (self.complete_after..=self.last).contains(offset)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -84,16 +113,13 @@ impl Log {
         from: &Missing<'_>,
         now: Instant,
     ) -> Option<impl Iterator<Item = (u64, &'l str)> + use<'l>> {
-        let first = self.last - self.entries.len() as u64 + 1;
         let skipped = match from {
-            Missing::After(Position { epoch, offset }) => {
-                let is_here = *epoch == self.epoch && (first - 1..=self.last).contains(offset);
-                is_here.then(|| (offset + 1 - first) as usize)?
+            Missing::After(place) => {
+                self.has(place).then(|| self.entries.partition_point(|entry| entry.number <= place.offset))?
             }
             Missing::Of(age) => self.entries.partition_point(|entry| now.saturating_duration_since(entry.at) > *age),
         };
-        let numbered = (first..).zip(&self.entries).skip(skipped);
-        Some(numbered.map(|(number, entry)| (number, &*entry.json)))
+        Some(self.entries.iter().skip(skipped).map(|entry| (entry.number, &*entry.json)))
     }
 }
 
@@ -101,7 +127,7 @@ impl Log {
 mod tests {
     use super::*;
 
-    const KEEP: Keep = Keep { messages: 3, age: Duration::from_secs(10) };
+    const KEEP: Keep = Keep { messages: 3, age: Duration::from_secs(10), is_shared: false };
 
     fn after(log: &Log, epoch: &str, offset: u64) -> Option<Vec<(u64, String)>> {
         let position = Position { epoch: epoch.to_owned(), offset };
@@ -114,7 +140,7 @@ mod tests {
         let (mut log, now) = (Log::new("e".to_owned()), Instant::now());
         assert_eq!((after(&log, "e", 0), after(&log, "e", 1)), (Some(vec![]), None));
         for number in 1..=5 {
-            assert_eq!(log.push(KEEP, now, &number.to_string()), number);
+            assert_eq!(log.push(KEEP, now, None, &number.to_string()), number);
         }
         let kept = |numbers: &[u64]| Some(numbers.iter().map(|number| (*number, number.to_string())).collect());
         assert_eq!(after(&log, "e", 2), kept(&[3, 4, 5]));
@@ -131,7 +157,7 @@ mod tests {
         let (mut log, start) = (Log::new("e".to_owned()), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         for second in 0..3 {
-            log.push(KEEP, at(second), "1");
+            log.push(KEEP, at(second), None, "1");
         }
         let of_age = |log: &Log, now, seconds| {
             let missing = log.missing(&Missing::Of(Duration::from_secs(seconds)), at(now)).unwrap();
@@ -144,7 +170,21 @@ mod tests {
         assert_eq!(of_age(&log, 11, 100), [2, 3]);
         log.drop_old(KEEP, at(20));
         assert!(log.is_empty());
-        assert_eq!((log.push(KEEP, at(20), "1"), log.bytes), (4, 1));
+        assert_eq!((log.push(KEEP, at(20), None, "1"), log.bytes), (4, 1));
+    }
+
+    #[test]
+    fn numbers_may_be_those_of_the_topic() {
+        let now = Instant::now();
+        let mut log = Log::of("e".to_owned(), 7, [(10, now, "1"), (20, now, "2")]);
+        assert_eq!(log.push(KEEP, now, Some(25), "3"), 25);
+        let numbers =
+            |log: &Log, offset| after(log, "e", offset).map(|all| all.iter().map(|one| one.0).collect::<Vec<_>>());
+        assert_eq!(numbers(&log, 7), Some(vec![10, 20, 25]));
+        assert_eq!(numbers(&log, 12), Some(vec![20, 25]), "also after what this stream does not have");
+        assert_eq!((numbers(&log, 6), numbers(&log, 26), numbers(&log, 25)), (None, None, Some(vec![])));
+        log.push(KEEP, now, Some(30), "4");
+        assert_eq!((numbers(&log, 9), numbers(&log, 10)), (None, Some(vec![20, 25, 30])));
     }
 
     #[test]
@@ -153,10 +193,10 @@ mod tests {
         let keep = Keep { messages: usize::MAX, ..KEEP };
         let large = format!("\"{}\"", "x".repeat(MAX_BYTES / 4));
         for _ in 0..10 {
-            log.push(keep, now, &large);
+            log.push(keep, now, None, &large);
         }
         assert_eq!((log.entries.len(), log.bytes), (3, 3 * large.len()));
-        log.push(keep, now, &large.repeat(5));
+        log.push(keep, now, None, &large.repeat(5));
         assert!(log.is_empty());
         assert_eq!(log.bytes, 0);
     }

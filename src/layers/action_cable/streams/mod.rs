@@ -11,17 +11,28 @@ mod whispers;
 
 use std::{
     cell::RefCell,
-    collections::{HashMap, HashSet, VecDeque},
+    collections::HashMap,
     rc::{Rc, Weak},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use self::{group::Group, member::Stage, message_log::Log, pings::Pings, presence::Presences, whispers::Whispers};
+use self::{
+    group::Group,
+    history::{Idle, IdleKey},
+    member::Stage,
+    message_log::Log,
+    pings::Pings,
+    presence::Presences,
+    whispers::Whispers,
+};
 pub(super) use self::{
     member::{Asked, Member},
     message_log::Keep,
 };
-use super::{extended, packet};
+use super::{
+    packet,
+    protocol::{Place, Protocol},
+};
 use crate::{
     protocol::Message,
     reactor::{ConnectionId, Hub, TopicWatch},
@@ -37,15 +48,16 @@ pub(super) struct Streams {
     /// Names this cable among those of other reactors and processes.
     node: Option<Rc<str>>,
     streams: HashMap<Rc<str>, Stream>,
-    /// Streams that nothing follows, with the time since then. Some are followed again.
-    idle: VecDeque<(Instant, Rc<str>)>,
+    idle: Idle,
     /// How many logs there were.
     logs: u64,
     whispers: HashMap<Rc<str>, Whispers>,
     presences: Presences,
     pings: Pings,
-    /// Connections that this server ends.
-    ended: HashSet<ConnectionId>,
+    /// Connections that are event streams.
+    event_streams: HashMap<ConnectionId, Protocol>,
+    /// Connections that this server ends, or the last ones of sessions that it ends.
+    ended: HashMap<ConnectionId, Ending>,
     counters: CableStats,
 }
 
@@ -88,12 +100,20 @@ pub struct CableStats {
     pub ignored: u64,
 }
 
+/// Whether the client of a connection that the server ends may have its session again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    Final,
+    /// It was silent, as one whose line is cut.
+    Silent,
+}
+
 struct Stream {
     watch: TopicWatch,
     /// Subscriptions that follow the stream, or will once it is live, and connections that it may end.
     holders: usize,
-    /// Since when there are no holders.
-    idle_since: Option<Instant>,
+    /// Its place among those without holders.
+    idle: Option<IdleKey>,
     /// Connections with a subscription of the same identifier and protocol, which get the same message.
     groups: HashMap<GroupKey, Group>,
     /// Connections that end when the stream says so.
@@ -101,8 +121,7 @@ struct Stream {
     log: Option<Log>,
 }
 
-/// An identifier, and whether the protocol is the extended one.
-type GroupKey = (Rc<str>, bool);
+type GroupKey = (Rc<str>, Protocol);
 
 impl Streams {
     pub(super) fn new() -> SharedStreams {
@@ -112,12 +131,13 @@ impl Streams {
                 node: None,
                 settings: Settings::default(),
                 streams: HashMap::new(),
-                idle: VecDeque::new(),
+                idle: Idle::default(),
                 logs: 0,
                 whispers: HashMap::new(),
                 presences: Presences::default(),
                 pings: Pings::new(),
-                ended: HashSet::new(),
+                event_streams: HashMap::new(),
+                ended: HashMap::new(),
                 counters: CableStats::default(),
             })
         })
@@ -153,16 +173,31 @@ impl Streams {
         let mut streams = member.streams.borrow_mut();
         let Some(index) = streams.iter().position(|known| **known == *stream) else { return false };
         let name = streams.remove(index);
-        self.remove_from_group(member, &name);
-        self.release(hub, &name);
+        drop(streams);
+        self.leave_stream(hub, member, &name);
         true
     }
 
     pub(super) fn leave_all(&mut self, hub: &mut Hub, member: &Member) {
         for stream in member.streams.take() {
-            self.remove_from_group(member, &stream);
-            self.release(hub, &stream);
+            self.leave_stream(hub, member, &stream);
         }
+    }
+
+    /// Ends what a subscription has of a stream: its messages, and its whispers and presence there.
+    fn leave_stream(&mut self, hub: &mut Hub, member: &Member, stream: &Rc<str>) {
+        self.remove_from_group(member, stream);
+        if member.stage.get() != Stage::Ended {
+            let is_of = |of: &RefCell<Option<Rc<str>>>| of.borrow().as_ref() == Some(stream);
+            if is_of(&member.whispers) {
+                self.release_whispers(hub, member);
+            }
+            if is_of(&member.presence) {
+                self.leave_presence(hub, member);
+                self.release_presence(hub, member);
+            }
+        }
+        self.release(hub, stream);
     }
 
     /// The channel has accepted a subscription. Confirms it, if no stream is waited for.
@@ -175,12 +210,16 @@ impl Streams {
 
     /// Sends the confirmation, if it is due and was not sent, or was dropped.
     pub(super) fn confirm(&mut self, hub: &mut Hub, member: &Rc<Member>) {
-        let is_due = member.stage.get() == Stage::Accepted && member.waits.get() == 0;
-        if !is_due || !hub.send(member.id.get(), packet::answer(&member.quoted(), true)).is_queued() {
+        if member.stage.get() != Stage::Accepted || member.waits.get() > 0 {
             return;
         }
+        let (protocol, text) = (member.protocol, packet::answer(&member.quoted(), true));
+        if !protocol.tell(hub, member.id.get(), packet::CONFIRMED, &text).is_queued() {
+            return;
+        }
+        member.is_told.set(true);
         member.stage.set(Stage::Confirmed);
-        if member.is_extended {
+        if protocol != Protocol::Rails {
             if let Some(asked) = member.history.take() {
                 self.answer_history(hub, member, asked);
             }
@@ -189,14 +228,34 @@ impl Streams {
         }
     }
 
+    /// A client asks again for a subscription that it has.
+    pub(super) fn subscribe_again(&mut self, hub: &mut Hub, member: &Rc<Member>) {
+        if !member.is_confirmed() || member.is_told.get() {
+            return self.confirm(hub, member);
+        }
+        // Its session goes on, but it does not know of the subscription.
+        let text = packet::answer(&member.quoted(), true);
+        if member.protocol.tell(hub, member.id.get(), packet::CONFIRMED, &text).is_queued() {
+            member.is_told.set(true);
+            if let Some(asked) = member.history.take() {
+                self.answer_history(hub, member, asked);
+            }
+            self.go_on(hub, member);
+        }
+    }
+
     /// The connection of a session was cut. Its subscriptions go on without it.
     pub(super) fn pause(&mut self, hub: &mut Hub, member: &Rc<Member>) {
+        self.leave_later(hub, member);
+        if member.stage.get() != Stage::Confirmed {
+            return;
+        }
         member.stage.set(Stage::Paused);
         for stream in member.streams() {
             self.remove_from_group(member, &stream);
         }
         *member.history.borrow_mut() = Some(Ok(self.positions(member)));
-        self.leave_later(hub, member);
+        member.roster.set(self.roster_version(member));
     }
 
     /// Ends a subscription. `at_once`: its client does not count as present for a while.
@@ -220,13 +279,13 @@ impl Streams {
 
     fn add_to_group(&mut self, member: &Member, stream: &str) {
         let Some(known) = self.streams.get_mut(stream) else { return };
-        let key = (Rc::clone(&member.identifier), member.is_extended);
-        known.groups.entry(key).or_insert_with(|| Group::new(member.quoted())).insert(member.id.get());
+        let key = (Rc::clone(&member.identifier), member.protocol);
+        known.groups.entry(key).or_insert_with(|| Group::new(member.quoted(), member.protocol)).insert(member.id.get());
     }
 
     fn remove_from_group(&mut self, member: &Member, stream: &str) {
         let Some(known) = self.streams.get_mut(stream) else { return };
-        let key = (Rc::clone(&member.identifier), member.is_extended);
+        let key = (Rc::clone(&member.identifier), member.protocol);
         if let Some(group) = known.groups.get_mut(&key) {
             group.remove(member.id.get());
             if group.ids().is_empty() {
@@ -261,7 +320,7 @@ impl Streams {
             let name = Rc::clone(name);
             if let Some(known) = self.streams.get_mut(&name) {
                 known.holders += 1;
-                known.idle_since = None;
+                known.idle.take().into_iter().for_each(|key| self.idle.remove(key));
             }
             return name;
         }
@@ -272,8 +331,8 @@ impl Streams {
                 streams.borrow_mut().broadcast(hub, &watched, message);
             }
         });
-        let (groups, users, log) = (HashMap::new(), Group::default(), self.new_log(hub));
-        self.streams.insert(Rc::clone(&name), Stream { watch, holders: 1, idle_since: None, groups, users, log });
+        let (groups, users, log) = (HashMap::new(), Group::default(), self.new_log(hub, stream));
+        self.streams.insert(Rc::clone(&name), Stream { watch, holders: 1, idle: None, groups, users, log });
         name
     }
 
@@ -301,22 +360,25 @@ impl Streams {
             return;
         };
         self.counters.broadcasts += 1;
+        let id = hub.watched_event_id();
         let offset = match (&mut stream.log, self.settings.keep) {
-            (Some(log), Some(keep)) => Some(log.push(keep, hub.now(), json)),
+            // What the topic does not number is in no history.
+            (Some(log), Some(keep)) if !keep.is_shared || id.is_some() => {
+                Some(log.push(keep, hub.now(), id.filter(|_| keep.is_shared), json))
+            }
             _ => None,
         };
-        for ((_, is_extended), group) in &stream.groups {
-            group.send(hub, None, |identifier| match (&stream.log, offset) {
-                (Some(log), Some(offset)) if *is_extended => {
-                    extended::message(identifier, json, &packet::quoted(name), &log.epoch, offset)
-                }
-                _ => packet::message(identifier, json),
-            });
+        let place = stream.log.as_ref().zip(offset);
+        let place = place.map(|(log, offset)| Place { stream: name, epoch: &log.epoch, offset });
+        for group in stream.groups.values() {
+            group.send(hub, None, json, place.as_ref());
         }
         if !stream.users.ids().is_empty()
             && let Some(reconnect) = packet::remote_disconnect(json)
         {
             let ids = stream.users.ids().to_vec();
+            // Also sessions without a connection.
+            self.ended.extend(ids.iter().map(|id| (*id, Ending::Final)));
             self.end_connections(hub, &ids, "remote", reconnect);
         }
     }

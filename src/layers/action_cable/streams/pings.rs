@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use super::{super::packet, Streams};
+use super::{
+    super::{packet, protocol::Protocol},
+    Ending, Streams,
+};
 use crate::{
     protocol::CloseCode,
     reactor::{ConnectionId, Hub},
@@ -14,6 +17,9 @@ use crate::{
 
 /// Parts in which the connections are pinged, so that no turn has to write to all of them.
 const SLICES: usize = 30;
+
+/// Why connections end that do not answer a ping.
+const NO_PONG: &str = "no_pong";
 
 /// Time between two parts: each connection is pinged every three seconds.
 const PING_STEP: Duration = Duration::from_millis(100);
@@ -36,9 +42,13 @@ impl Pings {
 }
 
 impl Streams {
-    /// Adds a connection that is to be pinged. `is_extended`: it has to answer, if there is a timeout.
-    pub(in super::super) fn ping(&mut self, hub: &mut Hub, id: ConnectionId, is_extended: bool) {
-        if is_extended && self.settings.pong_timeout.is_some() {
+    /// Adds a connection. A WebSocket is pinged. With the extended protocol it has to answer, if there is a timeout.
+    pub(in super::super) fn add_connection(&mut self, hub: &mut Hub, id: ConnectionId, protocol: Protocol) {
+        if protocol.is_events() {
+            self.event_streams.insert(id, protocol);
+            return;
+        }
+        if protocol.is_extended() && self.settings.pong_timeout.is_some() {
             self.pings.pongs.insert(id, hub.now());
         }
         let slices = &mut self.pings.slices;
@@ -64,22 +74,31 @@ impl Streams {
         why: &str,
         reconnect: bool,
     ) {
-        hub.send_many(ids.iter().copied(), packet::disconnect(why, reconnect));
+        let text = packet::disconnect(why, reconnect);
+        let ending = if why == NO_PONG { Ending::Silent } else { Ending::Final };
         for id in ids.iter().filter(|id| hub.is_open(**id)).copied().collect::<Vec<_>>() {
-            self.ended.insert(id);
+            self.ended.insert(id, ending);
+            let protocol = self.event_streams.get(&id).copied().unwrap_or(Protocol::Rails);
+            protocol.tell(hub, id, "disconnect", &text);
             hub.close(id, CloseCode::NORMAL, "");
         }
     }
 
-    /// A connection has ended. Returns `true` if that was this server's will.
-    pub(in super::super) fn forget(&mut self, id: ConnectionId) -> bool {
+    /// Whether this server ends a connection for good.
+    pub(in super::super) fn is_ended(&self, id: ConnectionId) -> bool {
+        self.ended.get(&id) == Some(&Ending::Final)
+    }
+
+    /// A connection has ended. Returns whether that was this server's will.
+    pub(in super::super) fn forget(&mut self, id: ConnectionId) -> Option<Ending> {
         self.pings.pongs.remove(&id);
+        self.event_streams.remove(&id);
         self.ended.remove(&id)
     }
 
     /// The connections that are open.
     pub(in super::super) fn connections(&self) -> Vec<ConnectionId> {
-        self.pings.slices.iter().flatten().copied().collect()
+        self.pings.slices.iter().flatten().chain(self.event_streams.keys()).copied().collect()
     }
 
     fn schedule_pings(&mut self, hub: &mut Hub, at: Instant) {
@@ -135,6 +154,6 @@ impl Streams {
     fn end_silent(&mut self, hub: &mut Hub, pinged: &[ConnectionId], at: Instant) {
         let is_silent = |id: &&ConnectionId| self.pings.pongs.get(id).is_some_and(|last| *last < at);
         let silent: Vec<_> = pinged.iter().filter(is_silent).copied().collect();
-        self.end_connections(hub, &silent, "no_pong", true);
+        self.end_connections(hub, &silent, NO_PONG, true);
     }
 }

@@ -6,7 +6,7 @@
 //! was lost while the backplane was away.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     rc::{Rc, Weak},
     time::{Duration, Instant},
 };
@@ -35,6 +35,12 @@ const SILENCE: Duration = Duration::from_secs(16);
 /// Beats after which a process repeats its sessions.
 const REPEAT: u32 = 12;
 
+/// Time after which sessions end that their process has not repeated.
+const LEASE: Duration = Duration::from_secs(130);
+
+/// Most processes that are remembered as dead.
+const MOST_DEAD: usize = 1000;
+
 /// The topic of the signs of life.
 const ALIVE: &str = "action_cable/presence";
 
@@ -44,6 +50,8 @@ pub(super) struct Presences {
     rosters: HashMap<Rc<str>, Held>,
     /// When the other processes were heard last.
     nodes: HashMap<Rc<str>, Instant>,
+    /// Those that were silent for too long.
+    dead: HashSet<Rc<str>>,
     alive: Option<TopicWatch>,
     beats: u32,
     last_session: u64,
@@ -54,6 +62,23 @@ struct Held {
     watch: TopicWatch,
     /// Subscriptions with presence in this stream, and their sessions.
     holders: usize,
+    /// Changes of who is there.
+    version: u64,
+    /// When other processes have told of their sessions here.
+    heard: HashMap<Rc<str>, Instant>,
+}
+
+impl Held {
+    fn new(watch: TopicWatch) -> Self {
+        Held { roster: Roster::default(), watch, holders: 1, version: 0, heard: HashMap::new() }
+    }
+
+    /// Ends the sessions of processes that are dead, or have not told of them for too long.
+    fn expire(&mut self, dead: &[Rc<str>], now: Instant) -> Vec<Change> {
+        let is_late = |heard: &Instant| now.saturating_duration_since(*heard) > LEASE;
+        let late: Vec<_> = self.heard.extract_if(|node, heard| dead.contains(node) || is_late(heard)).collect();
+        late.iter().flat_map(|(node, _)| self.roster.replace(node, Vec::new())).collect()
+    }
 }
 
 /// What a process tells the others.
@@ -68,18 +93,21 @@ struct News {
 enum What {
     Join(u64, Person),
     Leave(u64),
-    /// All processes shall say who is there.
-    Ask,
+    /// All processes shall say who is there, or one.
+    Ask(Option<String>),
     Here(Vec<(u64, Person)>),
     Alive,
 }
 
 impl Streams {
-    /// Has the client of a subscription join a stream, and see who is there.
+    /// Lets the client of a subscription join a stream, and see who is there.
     pub(in super::super) fn allow_presence(&mut self, hub: &mut Hub, member: &Member, stream: &str) {
+        if member.presence.borrow().as_deref().is_some_and(|known| known != stream) {
+            self.leave_presence(hub, member);
+        }
         self.release_presence(hub, member);
         let stream: Rc<str> = stream.into();
-        if member.is_extended {
+        if member.protocol.is_extended() {
             self.hold_roster(hub, &stream);
         }
         *member.presence.borrow_mut() = Some(stream);
@@ -87,7 +115,8 @@ impl Streams {
 
     /// Has a client be present, as soon as it gets messages.
     pub(in super::super) fn join(&mut self, hub: &mut Hub, member: &Member, person: Person) -> Result<(), Ignored> {
-        let stream = member.presence.borrow().clone().filter(|_| member.is_extended).ok_or(Ignored::NotAllowed)?;
+        let stream =
+            member.presence.borrow().clone().filter(|_| member.protocol.is_extended()).ok_or(Ignored::NotAllowed)?;
         if member.stage.get() != Stage::Confirmed {
             *member.person.borrow_mut() = Some(person);
             return Ok(());
@@ -122,6 +151,7 @@ impl Streams {
     /// Has a client be present no longer. Returns `false` if it is not.
     pub(in super::super) fn leave_presence(&mut self, hub: &mut Hub, member: &Member) -> bool {
         member.person.take();
+        Streams::stay(hub, member);
         let Some((stream, session)) = member.session.take() else { return false };
         let node = self.node(hub);
         if let Some(held) = self.presences.rosters.get_mut(&stream) {
@@ -135,20 +165,33 @@ impl Streams {
 
     /// The line of a client was cut. It counts as present for a while.
     pub(super) fn leave_later(&mut self, hub: &mut Hub, member: &Rc<Member>) {
-        let Some(session) = member.session.borrow().clone() else { return };
-        member.cuts.set(member.cuts.get() + 1);
-        let (own, member, cuts) = (Weak::clone(&self.own), Rc::clone(member), member.cuts.get());
-        hub.add_timer(self.settings.presence_ttl, move |hub| {
-            let Some(streams) = own.upgrade() else { return };
-            if member.cuts.get() == cuts && *member.session.borrow() == Some(session) {
-                streams.borrow_mut().leave_presence(hub, &member);
+        if member.session.borrow().is_none() {
+            return;
+        }
+        if member.departure.get().is_some() {
+            return;
+        }
+        let (own, of) = (Weak::clone(&self.own), Rc::clone(member));
+        let timer = hub.add_timer(self.settings.presence_ttl, move |hub| {
+            of.departure.set(None);
+            if let Some(streams) = own.upgrade() {
+                streams.borrow_mut().leave_presence(hub, &of);
             }
         });
+        member.departure.set(Some(timer));
     }
 
     /// A client is back before its time was over.
-    pub(super) fn stay(&self, member: &Member) {
-        member.cuts.set(member.cuts.get() + 1);
+    pub(super) fn stay(hub: &mut Hub, member: &Member) {
+        if let Some(timer) = member.departure.take() {
+            hub.cancel_timer(timer);
+        }
+    }
+
+    /// Changes whenever someone comes or goes where a subscription has presence.
+    pub(super) fn roster_version(&self, member: &Member) -> u64 {
+        let stream = member.presence.borrow();
+        stream.as_ref().and_then(|stream| self.presences.rosters.get(stream)).map_or(0, |held| held.version)
     }
 
     /// Tells a client who is present.
@@ -165,7 +208,7 @@ impl Streams {
     }
 
     pub(super) fn release_presence(&mut self, hub: &mut Hub, member: &Member) {
-        if let Some(stream) = member.presence.take().filter(|_| member.is_extended) {
+        if let Some(stream) = member.presence.take().filter(|_| member.protocol.is_extended()) {
             self.release_roster(hub, &stream);
         }
     }
@@ -181,11 +224,11 @@ impl Streams {
                 streams.borrow_mut().hear(hub, Some(&name), message);
             }
         });
-        self.presences.rosters.insert(Rc::clone(stream), Held { roster: Roster::default(), watch, holders: 1 });
+        self.presences.rosters.insert(Rc::clone(stream), Held::new(watch));
         let own = Weak::clone(&self.own);
         hub.when_live(&topic.clone(), move |hub| {
             if let Some(streams) = own.upgrade() {
-                streams.borrow_mut().tell_nodes(hub, &topic, What::Ask);
+                streams.borrow_mut().tell_nodes(hub, &topic, What::Ask(None));
             }
         });
         self.begin_beats(hub);
@@ -235,13 +278,18 @@ impl Streams {
         let (now, node) = (hub.now(), self.node(hub));
         let is_silent = |heard: &Instant| now.saturating_duration_since(*heard) > SILENCE;
         let dead: Vec<_> = self.presences.nodes.extract_if(|_, heard| is_silent(heard)).map(|(node, _)| node).collect();
+        if self.presences.dead.len() < MOST_DEAD {
+            self.presences.dead.extend(dead.iter().cloned());
+        }
+        let part = self.presences.beats % REPEAT;
         let streams: Vec<Rc<str>> = self.presences.rosters.keys().cloned().collect();
         for stream in &streams {
             let Some(held) = self.presences.rosters.get_mut(stream) else { continue };
-            let changes: Vec<Change> = dead.iter().flat_map(|node| held.roster.replace(node, Vec::new())).collect();
-            let own = held.roster.sessions_of(&node);
+            let changes = held.expire(&dead, now);
+            // A part of the streams in each beat.
+            let own = (part_of(stream) == part).then(|| held.roster.sessions_of(&node));
             self.tell_members(hub, stream, changes);
-            if self.presences.beats.is_multiple_of(REPEAT) && !own.is_empty() {
+            if let Some(own) = own {
                 self.tell_nodes(hub, &topic(stream), What::Here(own));
             }
         }
@@ -254,30 +302,29 @@ impl Streams {
         let own = self.node(hub);
         let Some(News { node, what }) = news.filter(|news| *news.node != *own) else { return };
         let node: Rc<str> = node.into();
-        let is_new = self.presences.nodes.insert(Rc::clone(&node), hub.now()).is_none();
-        if is_new {
-            // It may have been silent for a while.
+        let now = hub.now();
+        self.presences.nodes.insert(Rc::clone(&node), now);
+        if self.presences.dead.remove(&node) {
+            // It was silent, and has people that were forgotten.
             for stream in self.presences.rosters.keys().cloned().collect::<Vec<_>>() {
-                self.tell_nodes(hub, &topic(&stream), What::Ask);
+                self.tell_nodes(hub, &topic(&stream), What::Ask(Some(node.to_string())));
             }
         }
         let Some((stream, held)) = stream.and_then(|name| Some((name, self.presences.rosters.get_mut(name)?))) else {
             return;
         };
+        held.heard.insert(Rc::clone(&node), now);
         let changes = match what {
             What::Join(session, person) if person.is_valid() => held.roster.join((node, session), person),
             What::Here(sessions) if sessions.iter().all(|(_, person)| person.is_valid()) => {
                 held.roster.replace(&node, sessions)
             }
             What::Leave(session) => held.roster.leave(&(node, session)).into_iter().collect(),
-            What::Ask => {
+            What::Ask(of) if of.as_deref().is_none_or(|of| *of == *own) => {
                 let sessions = held.roster.sessions_of(&own);
-                if !sessions.is_empty() {
-                    self.tell_nodes(hub, &topic(stream), What::Here(sessions));
-                }
-                return;
+                return self.tell_nodes(hub, &topic(stream), What::Here(sessions));
             }
-            What::Join(..) | What::Here(_) | What::Alive => return,
+            What::Join(..) | What::Here(_) | What::Ask(_) | What::Alive => return,
         };
         self.tell_members(hub, stream, changes);
     }
@@ -290,16 +337,25 @@ impl Streams {
     }
 
     /// Tells the clients of a stream who has come or gone.
-    fn tell_members(&self, hub: &mut Hub, stream: &str, changes: impl IntoIterator<Item = Change>) {
+    fn tell_members(&mut self, hub: &mut Hub, stream: &str, changes: impl IntoIterator<Item = Change>) {
+        let changes: Vec<Change> = changes.into_iter().collect();
+        if let Some(held) = self.presences.rosters.get_mut(stream) {
+            held.version += changes.len() as u64;
+        }
         let Some(known) = self.streams.get(stream) else { return };
         for Change { person, is_here } in changes {
-            for ((_, is_extended), group) in &known.groups {
-                if *is_extended {
-                    group.send(hub, None, |identifier| extended::presence_change(identifier, &person, is_here));
+            for ((_, protocol), group) in &known.groups {
+                if protocol.is_extended() {
+                    group.tell(hub, |identifier| extended::presence_change(identifier, &person, is_here));
                 }
             }
         }
     }
+}
+
+/// The beat in which a stream's sessions are repeated.
+fn part_of(stream: &str) -> u32 {
+    stream.bytes().fold(0, |sum: u32, octet| sum.wrapping_mul(31).wrapping_add(octet.into())) % REPEAT
 }
 
 impl Person {

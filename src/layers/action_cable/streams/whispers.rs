@@ -6,10 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    super::{
-        packet::{self, Ignored},
-        random_name,
-    },
+    super::{packet::Ignored, random_name},
     Member, Streams,
 };
 use crate::{
@@ -36,7 +33,7 @@ impl Streams {
     pub(in super::super) fn allow_whispers(&mut self, hub: &mut Hub, member: &Member, stream: &str) {
         self.release_whispers(hub, member);
         let stream: Rc<str> = stream.into();
-        if member.is_extended {
+        if member.protocol.is_extended() {
             self.hold_whispers(hub, &stream);
         }
         *member.whispers.borrow_mut() = Some(stream);
@@ -57,7 +54,7 @@ impl Streams {
     }
 
     pub(super) fn release_whispers(&mut self, hub: &mut Hub, member: &Member) {
-        let Some(stream) = member.whispers.take().filter(|_| member.is_extended) else { return };
+        let Some(stream) = member.whispers.take().filter(|_| member.protocol.is_extended()) else { return };
         let Some(known) = self.whispers.get_mut(&stream) else { return };
         known.holders -= 1;
         if known.holders == 0
@@ -93,7 +90,7 @@ impl Streams {
 
     fn deliver_whisper(&self, hub: &mut Hub, stream: &str, json: &str, sender: Option<ConnectionId>) {
         for group in self.streams.get(stream).into_iter().flat_map(|known| known.groups.values()) {
-            group.send(hub, sender, |identifier| packet::message(identifier, json));
+            group.send(hub, sender, json, None);
         }
     }
 

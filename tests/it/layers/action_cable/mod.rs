@@ -1,5 +1,6 @@
 //! A cable, and its clients as the tests play them.
 
+mod events;
 mod presence;
 mod rails;
 mod seeded;
@@ -77,6 +78,8 @@ struct World {
     reactor: Reactor<Sim>,
     handle: CableHandle,
     log: Log,
+    /// The name of the last session that was begun.
+    last_sid: String,
 }
 
 const IDENTIFIER: &str = r#"{\"channel\":\"Chat\",\"room\":\"a\"}"#;
@@ -112,7 +115,7 @@ impl World {
         let mut reactor = Reactor::on(Sim::new(), ReactorConfig::new());
         // The clients answer no pings.
         reactor.listen(SERVER, Server::routes(routes).unwrap().ping_after(None)).unwrap();
-        World { reactor, handle, log }
+        World { reactor, handle, log, last_sid: String::new() }
     }
 
     fn request(&mut self, request: &str) -> PeerId {
@@ -182,7 +185,8 @@ impl World {
         let peer = self.connect(&format!("{user}{query}"), "Sec-WebSocket-Protocol: actioncable-v1-ext-json\n");
         let welcome = self.values(peer).remove(0);
         assert_eq!(welcome["type"], "welcome");
-        (peer, welcome["sid"].as_str().unwrap().to_owned(), welcome)
+        self.last_sid = welcome["sid"].as_str().unwrap().to_owned();
+        (peer, self.last_sid.clone(), welcome)
     }
 
     /// The line of a client is cut.

@@ -173,6 +173,29 @@ fn client_that_comes_back_in_time_was_never_away() {
     assert_eq!((world.values(bob), present(&mut world, bob)), (vec![], vec!["ann".to_owned()]));
 }
 
+#[test]
+fn client_asks_again_where_others_have_come_or_gone_meanwhile() {
+    let mut world = world();
+    let ((ann, sid), (bob, _)) = (follower(&mut world, "ann"), follower(&mut world, "bob"));
+    world.cut(ann);
+    join(&mut world, bob, "bob");
+    let (again, _, welcome) = world.extended("ann", &format!("&sid={sid}"));
+    assert_eq!((&welcome["restored"], &welcome["restored_ids"]), (&json!(true), &json!([])));
+    world.tell(again, "subscribe", &room(), json!({"presence": {"id": "ann"}}));
+    let kinds: Vec<_> = world.values(again).iter().map(|value| value["type"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(kinds, ["confirm_subscription", "confirm_history", "presence"]);
+    assert_eq!(present(&mut world, again), ["ann", "bob"]);
+}
+
+#[test]
+fn what_is_said_of_someone_is_bounded() {
+    let mut world = world();
+    let (ann, _) = follower(&mut world, "ann");
+    let ignored = world.handle.stats().ignored;
+    world.tell(ann, "join", &room(), json!({"presence": {"id": "ann", "info": "x".repeat(5000)}}));
+    assert_eq!((world.handle.stats().ignored - ignored, world.values(ann).len()), (1, 0));
+}
+
 /// Two processes: what each has published is given to the other.
 struct Processes([World; 2], [Elsewhere; 2]);
 
@@ -270,6 +293,22 @@ fn people_of_a_process_that_has_died_are_gone_and_back_when_it_is_heard_again() 
         processes.0[0].reactor.settle().unwrap();
     }
     assert!(processes.0[0].values(ann).is_empty());
+}
+
+#[test]
+fn last_one_of_a_process_whose_leave_was_lost_is_gone_in_the_end() {
+    let mut processes = Processes::new();
+    let ann = processes.client(0, "ann");
+    let bob = processes.client(1, "bob");
+    processes.0[0].received(ann);
+    processes.0[1].tell(bob, "unsubscribe", &room(), json!({}));
+    processes.1[1].0.take();
+    // Its process is alive: it has presence in another stream.
+    processes.0[1].tell(bob, "subscribe", &json!({"channel": "Room", "x": 1}), json!({}));
+    processes.0[1].tell(bob, "unsubscribe", &json!({"channel": "Room", "x": 1}), json!({}));
+    processes.1[1].0.take();
+    processes.advance(Duration::from_secs(150));
+    assert_eq!(processes.0[0].values(ann), [change("leave", "bob")]);
 }
 
 #[test]

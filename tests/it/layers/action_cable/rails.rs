@@ -275,7 +275,7 @@ fn new_connection_of_a_user_may_end_the_older_ones() {
     let mut reactor = Reactor::on(Sim::new(), ReactorConfig::new());
     let handle = cable.handle();
     reactor.listen(SERVER, Server::routes(cable.mount(Routes::new(), "/cable")).unwrap()).unwrap();
-    let mut world = World { reactor, handle, log: Log::default() };
+    let mut world = World { reactor, handle, log: Log::default(), last_sid: String::new() };
     let first = world.client("ann");
     let second = world.client("ann");
     assert_eq!(world.goodbye(first), r#"{"type":"disconnect","reason":"remote","reconnect":false}"#);

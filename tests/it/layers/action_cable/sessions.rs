@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use ws_reactor::{
-    action_cable::{Action, ActionCable, Channel, ChannelTimer, NamedStreams, Subscription},
+    action_cable::{self, Action, ActionCable, Channel, ChannelTimer, NamedStreams, Subscription},
     net::sim::PeerId,
 };
 
@@ -36,8 +36,14 @@ impl Channel for Room {
         subscription.periodically(Duration::from_secs(1));
     }
 
+    fn resumed(&mut self, subscription: &mut Subscription<'_>) {
+        assert!(subscription.hub().current_connection().is_some());
+        self.0.borrow_mut().push("resumed".to_owned());
+    }
+
     fn unsubscribed(&mut self, subscription: &mut Subscription<'_>) {
         assert!(subscription.streams().is_empty());
+        assert!(subscription.param("panic").is_none(), "deliberate");
         self.0.borrow_mut().push("unsubscribed".to_owned());
     }
 }
@@ -152,7 +158,7 @@ fn missed_messages_come_between_the_confirmation_and_that_of_the_history() {
     assert_eq!(ask(both), (vec![150], confirmed.clone()), "a place beats a time");
     let streams = json!({"streams": {"elsewhere": {"epoch": "x", "offset": 7}}});
     assert_eq!(ask(streams), (vec![], confirmed), "not a stream of this subscription");
-    for unknown in [at("x", 149), at(&epoch, 151), at(&epoch, 49), json!("now"), json!(null), json!({"since": "now"})] {
+    for unknown in [at("x", 149), at(&epoch, 151), at(&epoch, 49), json!("now"), json!(null)] {
         let expected = if unknown.is_null() { "confirm_subscription".to_owned() } else { rejected.clone() };
         assert_eq!(ask(unknown.clone()), (vec![], expected), "{unknown}");
     }
@@ -234,6 +240,33 @@ fn broadcasts_of_programs_are_kept_also_before_anybody_follows() {
 }
 
 #[test]
+fn shared_history_is_that_of_the_topic() {
+    let (mut world, _) = world_with(|cable| cable.any_origin().shared_history(3, AGE));
+    let (ann, _) = follower(&mut world, "ann");
+    let first = world.reactor.hub().publish("room", "1").event_id.expect("the history is kept");
+    world.reactor.settle().unwrap();
+    let got = world.values(ann).remove(0);
+    assert_eq!((&got["offset"], &got["epoch"]), (&json!(first), &json!("shared")));
+    // Nothing follows the stream, and the topic keeps its history.
+    world.cut(ann);
+    assert_eq!(world.handle.stats().streams, 0);
+    world.publish("room", "2");
+    let ask = |world: &mut World, history: Value| {
+        let (peer, _, _) = world.extended("bob", "");
+        world.tell(peer, "subscribe", &room(), json!({"history": history}));
+        kinds(&world.values(peer)).split_off(1)
+    };
+    let after = |offset: u64, epoch: &str| json!({"streams": {"room": {"epoch": epoch, "offset": offset}}});
+    assert_eq!(ask(&mut world, after(first, "shared")), ["2", "confirm_history"]);
+    assert_eq!(ask(&mut world, json!({"since": 1})), ["1", "2", "confirm_history"]);
+    assert_eq!(ask(&mut world, after(first, "x")), ["reject_history"]);
+    assert_eq!(ask(&mut world, after(first + 1_000_000_000_000, "shared")), ["reject_history"]);
+    ["3", "4", "5"].into_iter().for_each(|text| world.publish("room", text));
+    assert_eq!(ask(&mut world, after(first, "shared")), ["reject_history"], "the second one is gone");
+    assert_eq!(ask(&mut world, json!({"since": 1})), ["3", "4", "5", "confirm_history"]);
+}
+
+#[test]
 fn without_history_every_request_is_rejected_and_broadcasts_have_no_place() {
     let (mut world, _) = world_with(ActionCable::any_origin);
     let (ann, _) = follower(&mut world, "ann");
@@ -271,7 +304,7 @@ fn session_goes_on_with_another_connection_and_what_was_missed_comes_first() {
     assert_eq!(offsets(&got), [2, 3, 4]);
     world.reactor.advance(Duration::from_millis(1500)).unwrap();
     assert_eq!(kinds(&world.values(again)), ["\"tick\""], "its timers go on");
-    assert_eq!(log.take(), ["subscribed"]);
+    assert_eq!(log.take(), ["subscribed", "resumed"]);
     let stats = world.handle.stats();
     assert_eq!((stats.sessions, stats.connections, stats.subscriptions), (0, 1, 1));
     // A name is good for once.
@@ -306,7 +339,7 @@ fn session_is_only_for_the_same_user_and_protocol() {
         assert_eq!(welcome.get("restored"), None);
     }
     let (_, _, welcome) = world.extended("ann", &query);
-    assert_eq!((&welcome["restored"], log.take().len()), (&json!(true), 1));
+    assert_eq!((&welcome["restored"], log.take().len()), (&json!(true), 2));
 }
 
 #[test]
@@ -338,7 +371,10 @@ fn new_connection_takes_a_session_from_an_old_one_that_is_still_open() {
     world.cut(old);
     let stats = world.handle.stats();
     assert_eq!((stats.connections, stats.sessions, stats.subscriptions), (1, 0, 1));
-    assert_eq!(log.take(), ["subscribed"]);
+    assert_eq!(
+        (log.take(), world.log.take()),
+        (vec!["subscribed".to_owned(), "resumed".to_owned()], vec!["ann disconnected".to_owned()])
+    );
 }
 
 #[test]
@@ -349,14 +385,13 @@ fn session_that_nobody_wants_ends_after_its_time() {
     world.cut(ann);
     world.reactor.advance(KEPT / 2).unwrap();
     world.cut(bob);
-    assert_eq!((world.handle.stats().sessions, world.log.take()), (2, vec![]));
+    let told = ["ann disconnected".to_owned(), "bob disconnected".to_owned()].to_vec();
+    assert_eq!((world.handle.stats().sessions, world.log.take()), (2, told), "once for each connection");
+    log.take();
     world.reactor.advance(KEPT / 2 + Duration::from_secs(1)).unwrap();
-    assert_eq!(
-        (log.take().last().unwrap().as_str(), world.log.take()),
-        ("unsubscribed", vec!["ann disconnected".into()])
-    );
+    assert_eq!((log.take(), world.handle.stats().sessions), (vec!["unsubscribed".to_owned()], 1));
     world.reactor.advance(KEPT).unwrap();
-    assert_eq!(world.log.take(), ["bob disconnected"]);
+    assert_eq!((log.take(), world.log.take()), (vec!["unsubscribed".to_owned()], vec![]));
     let stats = world.handle.stats();
     assert_eq!((stats.connections, stats.sessions, stats.subscriptions, stats.streams), (0, 0, 0, 0));
     let (_, _, welcome) = world.extended("ann", &format!("&sid={sid}"));
@@ -384,14 +419,111 @@ fn subscription_that_was_not_confirmed_is_not_part_of_the_session() {
     world.publish("room", "1");
     assert!(world.received(ann).is_empty(), "nothing comes before the confirmation");
     world.cut(ann);
-    assert_eq!(log.take(), ["subscribed", "unsubscribed"]);
     let (again, _, welcome) = world.extended("ann", &format!("&sid={sid}"));
-    assert_eq!(welcome["restored_ids"], json!([]));
+    assert_eq!(
+        (&welcome["restored_ids"], log.take()),
+        (&json!([]), vec!["subscribed".to_owned(), "resumed".to_owned()])
+    );
     world.tell(again, "subscribe", &room(), json!({"history": {"since": 1}}));
     world.publish("room", "2");
     world.reactor.hub().confirm_topic("room");
     world.reactor.settle().unwrap();
     assert_eq!(kinds(&world.values(again)), ["confirm_subscription", "1", "2", "confirm_history"]);
+}
+
+#[test]
+fn user_who_is_disconnected_has_no_session_any_more() {
+    // Without a connection, and with one whose client does not answer the close frame.
+    for is_cut in [true, false] {
+        let (mut world, log) = world();
+        let (ann, sid) = follower(&mut world, "ann");
+        if is_cut {
+            world.cut(ann);
+        }
+        action_cable::disconnect_user(world.reactor.hub(), ["ann"], true);
+        world.reactor.settle().unwrap();
+        let (_, _, welcome) = world.extended("ann", &format!("&sid={sid}"));
+        assert_eq!(welcome.get("restored"), None, "{is_cut}");
+        world.cut(ann);
+        world.reactor.advance(KEPT + AGE).unwrap();
+        let stats = world.handle.stats();
+        assert_eq!((stats.sessions, stats.subscriptions, log.take().len()), (0, 0, 2), "{is_cut}");
+    }
+}
+
+#[test]
+fn subscription_that_goes_on_is_confirmed_if_its_client_asks_for_it() {
+    let (mut world, log) = world();
+    let (ann, sid) = follower(&mut world, "ann");
+    world.publish("room", "1");
+    let epoch = world.values(ann)[0]["epoch"].clone();
+    world.cut(ann);
+    world.publish("room", "2");
+    let (again, ..) = world.extended("ann", &format!("&sid={sid}"));
+    world.publish("room", "3");
+    let history = json!({"streams": {"room": {"epoch": epoch, "offset": 1}}});
+    world.tell(again, "subscribe", &room(), json!({"history": history}));
+    world.tell(again, "subscribe", &room(), json!({"history": history}));
+    world.publish("room", "4");
+    let expected = ["confirm_subscription", "2", "3", "confirm_history", "4"];
+    assert_eq!(kinds(&world.values(again)), expected, "once");
+    // Without a place it gets what came since the cut, also if it is cut again before it asks.
+    world.cut(again);
+    world.publish("room", "5");
+    let sid = std::mem::take(&mut world.last_sid);
+    let (third, sid, _) = world.extended("ann", &format!("&sid={sid}"));
+    world.cut(third);
+    world.publish("room", "6");
+    let (fourth, ..) = world.extended("ann", &format!("&sid={sid}"));
+    world.tell(fourth, "history", &room(), json!({}));
+    assert_eq!(kinds(&world.values(fourth)), ["5", "6", "confirm_history"]);
+    assert_eq!(log.take(), ["subscribed", "resumed", "resumed", "resumed"]);
+}
+
+#[test]
+fn panic_of_a_channel_does_not_keep_other_sessions() {
+    let (mut world, log) = world();
+    let bad = json!({"channel": "Room", "panic": true});
+    let (ann, _, _) = world.extended("ann", "");
+    world.tell(ann, "subscribe", &bad, json!({}));
+    let (bob, _) = follower(&mut world, "bob");
+    [ann, bob].into_iter().for_each(|peer| world.cut(peer));
+    world.reactor.advance(KEPT + AGE).unwrap();
+    let stats = world.handle.stats();
+    assert_eq!((stats.sessions, stats.subscriptions, stats.streams), (0, 0, 0));
+    assert_eq!(log.take().last().map(String::as_str), Some("unsubscribed"));
+}
+
+#[test]
+fn streams_that_are_left_and_followed_again_do_not_count_as_idle_ones() {
+    let (mut world, _) = world_with(|cable| options(cable).max_idle_streams(2).max_sessions(2));
+    let handle = world.handle.clone();
+    handle.broadcast_json(world.reactor.hub(), "other", "1");
+    world.reactor.advance(Duration::from_secs(6)).unwrap();
+    let (mut ann, mut sid) = follower(&mut world, "ann");
+    let (kept, kept_sid) = follower(&mut world, "kept");
+    world.cut(kept);
+    for _ in 0..10 {
+        world.publish("room", "1");
+        world.cut(ann);
+        (ann, sid, _) = world.extended("ann", &format!("&sid={sid}"));
+    }
+    assert_eq!(world.handle.stats().sessions, 1);
+    world.tell(ann, "subscribe", &json!({"channel": "Room", "other": 1}), json!({"history": {"since": 1}}));
+    assert!(kinds(&world.values(ann)).iter().filter(|kind| *kind == "1").count() > 10, "the other stream is there");
+    let (_, _, welcome) = world.extended("kept", &format!("&sid={kept_sid}"));
+    assert_eq!(welcome["restored"], true);
+}
+
+#[test]
+fn silent_client_may_have_its_session_again() {
+    let (mut world, log) = world_with(|cable| options(cable).pong_timeout(Duration::from_secs(2)));
+    let (ann, sid) = follower(&mut world, "ann");
+    world.reactor.advance(Duration::from_secs(7)).unwrap();
+    assert!(world.goodbye(ann).contains("no_pong"));
+    world.cut(ann);
+    let (_, _, welcome) = world.extended("ann", &format!("&sid={sid}"));
+    assert_eq!((&welcome["restored"], log.take()), (&json!(true), vec!["subscribed".to_owned(), "resumed".to_owned()]));
 }
 
 #[test]
@@ -501,13 +633,12 @@ fn sessions_and_histories_are_bounded() {
         let (peer, _, _) = world.extended(&format!("client{number}"), "");
         world.cut(peer);
     }
-    let ended = world.log.take();
-    assert_eq!((world.handle.stats().sessions, ended.len()), (100, 20));
-    assert_eq!((&*ended[0], &*ended[19]), ("client0 disconnected", "client19 disconnected"));
+    assert_eq!((world.handle.stats().sessions, world.log.take().len()), (100, 120));
     let handle = world.handle.clone();
     for number in 0..70 {
         handle.broadcast_json(world.reactor.hub(), &format!("stream {number}"), "1");
         world.reactor.settle().unwrap();
     }
-    assert_eq!((world.handle.stats().streams, log.take()), (50, vec![]));
+    world.reactor.advance(Duration::from_secs(6)).unwrap();
+    assert_eq!((world.handle.stats().streams, log.take()), (50 + 100, vec![]), "and those of the users");
 }
