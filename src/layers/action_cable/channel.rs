@@ -6,6 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
+    broadcasting::broadcasting_for,
     extended::Person,
     packet,
     streams::{Member, SharedStreams, Streams},
@@ -180,6 +181,13 @@ impl Subscription<'_> {
         self.shared.borrow_mut().follow(self.hub, &self.state.member, stream);
     }
 
+    /// Has the client get what is broadcast on the stream of its channel for something: Rails' `stream_for`. See
+    /// [`broadcasting_for`](super::broadcasting_for).
+    pub fn stream_for<P: AsRef<str>>(&mut self, parts: impl IntoIterator<Item = P>) {
+        let channel = packet::channel_of(self.identifier()).unwrap_or_default();
+        self.stream_from(&broadcasting_for(&channel, parts));
+    }
+
     /// Ends a stream. Returns `false` if the client does not follow it.
     pub fn stop_stream_from(&mut self, stream: &str) -> bool {
         self.shared.borrow_mut().leave(self.hub, &self.state.member, stream)
@@ -204,8 +212,11 @@ impl Subscription<'_> {
         self.shared.borrow_mut().allow_whispers(self.hub, &self.state.member, stream);
     }
 
-    /// Lets the client join those who are [present](Self::join) in a stream, and see them. One stream of a subscription
-    /// has presence. Default: none. Only clients of the extended protocol know presence.
+    /// Lets the client join those who are [present](Self::join) in a stream that it follows, and see them. One stream
+    /// of a subscription has presence. Default: none. Only clients of the extended protocol know presence.
+    ///
+    /// A client chooses the id and what is said of it, 4 KiB at most, and may take those of somebody else. The end of
+    /// the stream ends both, its presence and its whispers there.
     pub fn allow_presence(&mut self, stream: &str) {
         self.shared.borrow_mut().allow_presence(self.hub, &self.state.member, stream);
     }

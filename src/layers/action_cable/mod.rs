@@ -1,5 +1,5 @@
 //! A server for the clients of Rails' ActionCable (feature `action-cable`): channels, streams and broadcasts, for the
-//! unmodified `@rails/actioncable` and Turbo.
+//! unmodified `@rails/actioncable`, Turbo, and `@anycable/core` with its extended protocol.
 //!
 //! ```no_run
 //! use ws_reactor::{Reactor, Routes, Server, action_cable::{Action, ActionCable, Channel, Denied, Subscription}};
@@ -52,6 +52,7 @@
 //! Commands of a client are carried out in their order, and so are broadcasts of one publisher. A subscription is
 //! confirmed once all its streams are live at the backplane, so nothing that is broadcast afterwards is missed.
 
+mod broadcasting;
 mod channel;
 mod connection;
 mod events;
@@ -74,6 +75,7 @@ use std::{any::Any, cell::RefCell, collections::HashMap, fmt, rc::Rc, time::Dura
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::fuzzing::check;
 pub use self::{
+    broadcasting::broadcasting_for,
     channel::{Action, Channel, ChannelTimer, Subscription},
     connection::{Connect, Denied},
     jwt::{JwtError, JwtKey},
@@ -113,6 +115,7 @@ pub struct ActionCable {
     origins: OriginRules,
     max_message_bytes: usize,
     events_path: Option<String>,
+    health_path: Option<String>,
 }
 
 /// Longest time for which anything is kept.
@@ -151,6 +154,7 @@ impl ActionCable {
             origins: OriginRules::default(),
             max_message_bytes: 64 * 1024,
             events_path: None,
+            health_path: None,
         }
     }
 
@@ -185,10 +189,12 @@ impl ActionCable {
         self.channel(channel, move || NamedStream(Rc::clone(&streams)))
     }
 
-    /// Keeps the newest messages of each stream that is followed, and those of streams that were followed before, for
-    /// clients of the extended protocol that have missed some. Default: none. At most 1 MiB of a stream is kept.
+    /// Keeps the newest messages of each stream that is followed, for clients of the extended protocol that have missed
+    /// some. Default: none. At most 1 MiB of a stream is kept. A stream that such a client has followed is kept after
+    /// its last follower, too.
     ///
-    /// The history of a stream is that of this reactor. Its `epoch` is another one in each reactor and process, and
+    /// What other processes publish while the backplane is away is in no history. The history of a stream is that of
+    /// this reactor. Its `epoch` is another one in each reactor and process, and
     /// after a restart: a client that comes from elsewhere is told that its place is not known.
     pub fn history(self, messages: usize, age: Duration) -> Self {
         let age = age.min(MAX_KEPT);
@@ -306,6 +312,13 @@ impl ActionCable {
         self
     }
 
+    /// Sets a path that is answered with 200 whatever the origin is, for load balancers: Rails' `health_check_path`.
+    /// Default: none.
+    pub fn health_check(mut self, path: impl Into<String>) -> Self {
+        self.health_path = Some(path.into());
+        self
+    }
+
     /// A handle for what concerns all connections on this reactor.
     pub fn handle(&self) -> CableHandle {
         CableHandle(Rc::clone(&self.cable.streams))
@@ -323,6 +336,10 @@ impl ActionCable {
                     false => StatusCode::FORBIDDEN.into(),
                 })
             }
+            None => routes,
+        };
+        let routes = match self.health_path {
+            Some(path) => routes.get(&path, |_, _| StatusCode::OK),
             None => routes,
         };
         let limits = MessageLimits::default().max_message_bytes(self.max_message_bytes);
@@ -423,6 +440,20 @@ impl fmt::Debug for CableHandle {
 /// If the value cannot be written as JSON.
 pub fn broadcast<T: serde::Serialize + ?Sized>(hub: &mut Hub, stream: &str, value: &T) -> serde_json::Result<()> {
     packet::to_json(value).map(|json| _ = hub.publish(stream, Message::Text(&json)))
+}
+
+/// Broadcasts a value on the stream of a channel for something: Rails' `broadcast_to`. See [`broadcasting_for`].
+///
+/// # Errors
+///
+/// If the value cannot be written as JSON.
+pub fn broadcast_to<P: AsRef<str>, T: serde::Serialize + ?Sized>(
+    hub: &mut Hub,
+    channel: &str,
+    parts: impl IntoIterator<Item = P>,
+    value: &T,
+) -> serde_json::Result<()> {
+    broadcast(hub, &broadcasting_for(channel, parts), value)
 }
 
 /// Ends the connections that have [these identifiers](Connect::identify), in all processes. `reconnect`: the clients

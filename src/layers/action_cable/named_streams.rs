@@ -36,12 +36,14 @@ impl NamedStreams {
         NamedStreams { signed, public: None, whispers: false, presence: false }
     }
 
-    /// Streams whose name is not signed: every client can follow each of them.
+    /// Streams whose name is not signed: every client can follow every topic, those of signed streams and of other
+    /// parts of the application included. Those of cables themselves (`action_cable/…`) are rejected.
     pub fn public(param: impl Into<String>) -> Self {
         NamedStreams { signed: None, public: Some(param.into()), whispers: false, presence: false }
     }
 
-    /// Also takes a name that is not signed, by another parameter. A signed one counts, if there are both.
+    /// Also takes a name that is not signed, by another parameter, as [`public`](Self::public). A signed one counts, if
+    /// there are both. Whispers and presence are for both.
     pub fn or_public(mut self, param: impl Into<String>) -> Self {
         self.public = Some(param.into());
         self
@@ -66,7 +68,8 @@ impl NamedStreams {
         {
             return verifier.verify(&signed);
         }
-        self.public.as_ref().and_then(|param| subscription.param(param)).filter(|name| !name.is_empty())
+        let name = self.public.as_ref().and_then(|param| subscription.param(param))?;
+        (!name.is_empty() && !name.starts_with("action_cable/")).then_some(name)
     }
 }
 

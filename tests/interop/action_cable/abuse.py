@@ -12,77 +12,16 @@ import socket
 import struct
 import sys
 import time
-import urllib.parse
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, str(pathlib.Path(sys.argv[0]).resolve().parent / "peers"))
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE / "peers")]
+from cable_client import Client  # noqa: E402
 from checks import check, equal, run  # noqa: E402
 
-URL, PID = urllib.parse.urlsplit(sys.argv[1]), int(sys.argv[2])
+URL, PID = sys.argv[1], int(sys.argv[2])
 EXTENDED = "actioncable-v1-ext-json"
 MIB = 1 << 20
-
-
-class Client:
-    """A WebSocket that sends and receives JSON. Its key and its masks are constant."""
-
-    def __init__(self, protocol="actioncable-v1-json", query=""):
-        self.socket = socket.create_connection((URL.hostname, URL.port), 20)
-        target = f"{URL.path}?{query}"
-        self.socket.sendall(
-            f"GET {target} HTTP/1.1\r\nHost: {URL.netloc}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-            f"Sec-WebSocket-Protocol: {protocol}\r\n\r\n".encode())
-        self.buffer = b""
-        while b"\r\n\r\n" not in self.buffer:
-            self.fill()
-        head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
-        equal(head.split()[1], b"101")
-        self.welcome = self.next()
-        equal(self.welcome["type"], "welcome")
-
-    def fill(self):
-        octets = self.socket.recv(1 << 16)
-        if not octets:
-            raise EOFError("the connection has ended")
-        self.buffer += octets
-
-    def frame(self):
-        """The opcode and the payload of the next frame."""
-        while True:
-            length, start = (self.buffer[1], 2) if len(self.buffer) > 1 else (0, 99)
-            if length == 126:
-                length, start = (struct.unpack(">H", self.buffer[2:4])[0], 4) if len(self.buffer) > 3 else (0, 99)
-            elif length == 127:
-                length, start = (struct.unpack(">Q", self.buffer[2:10])[0], 10) if len(self.buffer) > 9 else (0, 99)
-            if len(self.buffer) >= start + length:
-                opcode, payload = self.buffer[0] & 15, self.buffer[start:start + length]
-                self.buffer = self.buffer[start + length:]
-                return opcode, payload
-            self.fill()
-
-    def next(self):
-        """The next message that is no ping of the cable."""
-        while True:
-            opcode, payload = self.frame()
-            if opcode == 1 and not payload.startswith(b'{"type":"ping"'):
-                return json.loads(payload)
-            if opcode == 8:
-                raise EOFError(struct.unpack(">H", payload[:2])[0])
-
-    @staticmethod
-    def framed(text):
-        octets = text.encode()
-        size = len(octets)
-        length = struct.pack(">B", 128 | size) if size < 126 else (
-            struct.pack(">BH", 254, size) if size < 65_536 else struct.pack(">BQ", 255, size))
-        return b"\x81" + length + bytes(4) + octets
-
-    def send(self, **command):
-        self.socket.sendall(self.framed(json.dumps(command)))
-
-    def subscribe(self, **params):
-        self.send(command="subscribe", identifier=json.dumps({"channel": "ChatChannel", **params}))
 
 
 def memory():
@@ -97,7 +36,7 @@ def grows_by_at_most(limit, before):
 
 
 def is_alive():
-    client = Client()
+    client = Client(URL)
     client.subscribe(room="alive")
     equal(client.next()["type"], "confirm_subscription")
     client.socket.close()
@@ -105,7 +44,7 @@ def is_alive():
 
 @check("of 10,000 subscriptions of a connection, 1,000 are confirmed")
 def subscriptions():
-    before, client = memory(), Client()
+    before, client = memory(), Client(URL)
     for start in range(0, 10_000, 100):
         commands = [{"command": "subscribe", "identifier": json.dumps({"channel": "ChatChannel", "room": room})}
                     for room in range(start, start + 100)]
@@ -119,7 +58,7 @@ def subscriptions():
 
 @check("an identifier of 1 MB ends the connection with 1009")
 def long_identifier():
-    before, client = memory(), Client()
+    before, client = memory(), Client(URL)
     client.subscribe(room="x" * 1_000_000)
     try:
         raise AssertionError(client.next())
@@ -131,7 +70,7 @@ def long_identifier():
 
 @check("deep JSON is ignored, and the connection goes on")
 def deep():
-    client = Client(EXTENDED)
+    client = Client(URL, EXTENDED)
     nested = "[" * 20_000 + "]" * 20_000
     for field in ("identifier", "data", "history", "presence", "other"):
         for command in ("subscribe", "message", "whisper", "history", "join", "presence"):
@@ -145,15 +84,14 @@ def deep():
 @check("a client that does not read is disconnected, and the others get everything")
 def slow_reader():
     before = memory()
-    slow, reader, speaker = Client(), Client(), Client()
+    slow, reader, speaker = Client(URL), Client(URL), Client(URL)
     slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     for client in (slow, reader, speaker):
         client.subscribe(room="flood")
     equal([client.next()["type"] for client in (reader, speaker)], ["confirm_subscription"] * 2)
-    identifier, count, largest = json.dumps({"channel": "ChatChannel", "room": "flood"}), 3000, before
+    count, largest = 3000, before
     for number in range(count):
-        data = json.dumps({"action": "speak", "body": f"{number} {'x' * 32_000}"})
-        speaker.send(command="message", identifier=identifier, data=data)
+        speaker.perform("speak", "flood", body=f"{number} {'x' * 32_000}")
         for client in (reader, speaker):
             equal(client.next()["message"]["body"].split()[0], str(number))
         largest = max(largest, memory()) if number % 100 == 0 else largest
@@ -174,7 +112,7 @@ def slow_reader():
 def sessions():
     before = memory()
     for number in range(20_000):
-        client = Client(EXTENDED, f"user={number}")
+        client = Client(URL, EXTENDED, f"user={number}")
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.socket.close()
     time.sleep(0.5)

@@ -53,10 +53,13 @@ impl Streams {
 
     /// Has the messages of a stream that are published now be part of its history, also if nothing follows it.
     pub(in super::super) fn record(streams: &SharedStreams, hub: &mut Hub, stream: &str) {
-        if streams.borrow().settings.keep.is_none() {
+        // One that is watched has it anyway.
+        let is_watched = streams.borrow().streams.contains_key(stream);
+        if is_watched || streams.borrow().settings.keep.is_none() {
             return;
         }
         let name = streams.borrow_mut().hold(hub, stream);
+        streams.borrow_mut().set_read(&name);
         let streams = Rc::downgrade(streams);
         // A backplane may bring it later.
         hub.add_timer(RECORD_WAIT, move |hub| {
@@ -168,7 +171,14 @@ impl Streams {
         self.begin_presence(hub, member);
     }
 
-    /// Keeps a stream that nothing follows, if it has a history.
+    /// Has a stream keep its history when nothing follows it any more.
+    pub(super) fn set_read(&mut self, stream: &str) {
+        if let Some(known) = self.streams.get_mut(stream) {
+            known.has_readers = true;
+        }
+    }
+
+    /// Keeps a stream that nothing follows, if it has a history that a client may ask for.
     pub(super) fn set_idle(&mut self, hub: &mut Hub, name: &str) -> bool {
         let (Some(keep), Some((key, _))) = (self.settings.keep, self.streams.get_key_value(name)) else { return false };
         let (key, now) = (Rc::clone(key), hub.now());
@@ -176,7 +186,7 @@ impl Streams {
         // The topic keeps a shared one.
         let Some(log) = stream.log.as_mut().filter(|_| !keep.is_shared) else { return false };
         log.drop_old(keep, now);
-        if log.is_empty() {
+        if log.is_empty() || !stream.has_readers {
             return false;
         }
         stream.idle = Some(self.idle.insert(now, key, log.bytes()));

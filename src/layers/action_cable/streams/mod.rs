@@ -119,6 +119,8 @@ struct Stream {
     /// Connections that end when the stream says so.
     users: Group,
     log: Option<Log>,
+    /// A client that can ask for its history has followed it.
+    has_readers: bool,
 }
 
 type GroupKey = (Rc<str>, Protocol);
@@ -155,6 +157,9 @@ impl Streams {
     pub(super) fn follow(&mut self, hub: &mut Hub, member: &Rc<Member>, stream: &str) {
         let name = self.hold(hub, stream);
         member.streams.borrow_mut().push(Rc::clone(&name));
+        if member.protocol != Protocol::Rails {
+            self.set_read(&name);
+        }
         if member.is_delivered_to() {
             self.add_to_group(member, &name);
         }
@@ -332,7 +337,8 @@ impl Streams {
             }
         });
         let (groups, users, log) = (HashMap::new(), Group::default(), self.new_log(hub, stream));
-        self.streams.insert(Rc::clone(&name), Stream { watch, holders: 1, idle: None, groups, users, log });
+        self.streams
+            .insert(Rc::clone(&name), Stream { watch, holders: 1, idle: None, groups, users, log, has_readers: false });
         name
     }
 

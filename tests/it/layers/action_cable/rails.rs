@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ws_reactor::{
     Reactor, ReactorConfig, Routes, Server,
-    action_cable::{self, ActionCable, StreamVerifier},
+    action_cable::{self, ActionCable, Channel, StreamVerifier, Subscription},
     net::sim::Sim,
 };
 
@@ -334,6 +334,34 @@ fn subprotocol_is_the_first_of_the_clients_list_that_is_known() {
         assert_eq!(found.as_deref(), chosen);
         assert!(received.contains("welcome"));
     }
+}
+
+#[test]
+fn channel_follows_the_stream_for_a_model() {
+    struct Rooms;
+
+    impl Channel for Rooms {
+        fn subscribed(&mut self, subscription: &mut Subscription<'_>) {
+            let room = subscription.param("room").unwrap_or_default();
+            subscription.stream_for([room]);
+        }
+    }
+
+    let mut world = World::with(|cable| cable.any_origin().channel("Chats::RoomsChannel", || Rooms));
+    let ann = world.client("ann");
+    let identifier = r#"{\"channel\":\"Chats::RoomsChannel\",\"room\":7}"#;
+    world.command(ann, "subscribe", identifier);
+    action_cable::broadcast_to(world.reactor.hub(), "Chats::RoomsChannel", ["7"], "hi").unwrap();
+    world.publish("chats:rooms:7", "1");
+    let got = |json: &str| format!(r#"{{"identifier":"{identifier}","message":{json}}}"#);
+    assert_eq!(world.received(ann), [confirmed(identifier), got("\"hi\""), got("1")]);
+}
+
+#[test]
+fn health_check_is_answered_whatever_the_origin() {
+    let mut world = World::with(|cable| cable.health_check("/up"));
+    let peer = world.request("GET /up HTTP/1.1\nHost: example.com\nOrigin: https://evil.example\n\n");
+    assert!(world.reactor.kernel_mut().received(peer).starts_with(b"HTTP/1.1 200"));
 }
 
 #[test]

@@ -221,7 +221,11 @@ fn history_outlives_the_followers_of_a_stream_and_then_ends() {
     world.received(ann);
     world.tell(ann, "subscribe", &room(), after);
     assert_eq!(kinds(&world.values(ann)), ["confirm_subscription", "reject_history"]);
-    // A stream that had no message is not kept.
+    // A stream that had no message, or only followers who cannot ask, is not kept.
+    let rails = world.client("ann");
+    world.tell(rails, "subscribe", &json!({"channel": "Chat", "room": "a"}), json!({}));
+    world.publish("chat:a", "1");
+    world.tell(rails, "unsubscribe", &json!({"channel": "Chat", "room": "a"}), json!({}));
     world.tell(ann, "unsubscribe", &room(), json!({}));
     assert_eq!(world.handle.stats().streams, 1);
 }
@@ -621,7 +625,11 @@ fn streams_are_public_where_that_is_wanted() {
         (kinds(&world.values(ann)), kinds(&world.values(bob))),
         (vec!["1".into()], vec!["1".into(), "2".into()])
     );
-    for wrong in [json!({"channel": "$pubsub"}), json!({"channel": "$pubsub", "stream_name": ""})] {
+    for wrong in [
+        json!({"channel": "$pubsub"}),
+        json!({"channel": "$pubsub", "stream_name": ""}),
+        json!({"channel": "$pubsub", "stream_name": "action_cable/ann"}),
+    ] {
         assert!(!follow(&mut world, &wrong).1);
     }
 }
