@@ -1,6 +1,11 @@
 //! A subscription as an event stream: what `EventSource` follows by a URL.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    time::Duration,
+};
 
 use serde_json::{Map, Value};
 
@@ -25,7 +30,10 @@ const OWN: [&str; 4] = ["identifier", "raw", "history_since", "jid"];
 
 /// The subscriptions that are event streams.
 #[derive(Default)]
-pub(super) struct EventStreams(RefCell<HashMap<ConnectionId, Session>>);
+pub(super) struct EventStreams {
+    sessions: RefCell<HashMap<ConnectionId, Session>>,
+    is_scheduled: Cell<bool>,
+}
 
 impl EventStreams {
     /// Answers a request for a subscription: with its stream, or with 401 if it is refused.
@@ -52,7 +60,7 @@ impl EventStreams {
         cable: &Rc<Cable>,
         hub: &mut Hub,
         id: ConnectionId,
-        mut session: Session,
+        session: Session,
         identifier: &str,
         request: &Request,
     ) -> Reply {
@@ -64,16 +72,20 @@ impl EventStreams {
             history: history.as_deref(),
             presence: None,
         };
-        let is_ignored = session.subscribe(cable, hub, &command).is_err();
-        if is_ignored || session.is_empty() || *request.method() == Method::HEAD {
-            let is_refused = is_ignored || session.is_empty();
-            session.end(cable, hub, true);
-            return if is_refused { refused(Denied::Unauthorized) } else { EventStream::topics::<&str>([]).into() };
+        // A channel that panics leaves the session there, which ends with the connection.
+        if let Some(earlier) = cable.event_streams.sessions.borrow_mut().insert(id, session) {
+            EventStreams::end(cable, hub, earlier);
         }
-        let is_first = cable.event_streams.0.borrow().is_empty();
-        cable.event_streams.0.borrow_mut().insert(id, session);
-        if is_first {
-            EventStreams::schedule(cable, hub);
+        EventStreams::schedule(cable, hub);
+        let is_accepted = cable.event_streams.sessions.borrow_mut().get_mut(&id).is_some_and(|session| {
+            session.subscribe(cable, hub, &command).is_ok() && !session.is_empty()
+        });
+        if !is_accepted || *request.method() == Method::HEAD {
+            let session = cable.event_streams.sessions.borrow_mut().remove(&id);
+            if let Some(session) = session {
+                EventStreams::end(cable, hub, session);
+            }
+            return if is_accepted { EventStream::topics::<&str>([]).into() } else { refused(Denied::Unauthorized) };
         }
         let reply: Reply = EventStream::topics::<&str>([]).into();
         match request.header("origin").and_then(|origin| HeaderValue::from_str(origin).ok()) {
@@ -85,16 +97,26 @@ impl EventStreams {
         }
     }
 
+    /// Ends a session, in a tick of its own: a panic ends no other.
+    fn end(cable: &Rc<Cable>, hub: &mut Hub, session: Session) {
+        let cable = Rc::clone(cable);
+        hub.next_tick(move |hub| session.end(&cable, hub, true));
+    }
+
     /// Ends the subscriptions whose streams have ended.
     fn schedule(cable: &Rc<Cable>, hub: &mut Hub) {
+        if cable.event_streams.is_scheduled.replace(true) {
+            return;
+        }
         let weak = Rc::downgrade(cable);
         hub.add_timer(LOOK_EVERY, move |hub| {
             let Some(cable) = weak.upgrade() else { return };
-            let ended: Vec<_> = cable.event_streams.0.borrow_mut().extract_if(|id, _| !hub.is_open(*id)).collect();
+            let ended: Vec<_> = cable.event_streams.sessions.borrow_mut().extract_if(|id, _| !hub.is_open(*id)).collect();
             for (_, session) in ended {
-                session.end(&cable, hub, true);
+                EventStreams::end(&cable, hub, session);
             }
-            let is_empty = cable.event_streams.0.borrow().is_empty();
+            cable.event_streams.is_scheduled.set(false);
+            let is_empty = cable.event_streams.sessions.borrow().is_empty();
             if !is_empty {
                 EventStreams::schedule(&cable, hub);
             }

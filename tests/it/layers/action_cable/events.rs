@@ -133,6 +133,29 @@ fn refused_stream_has_a_status() {
 }
 
 #[test]
+fn channel_that_panics_leaves_no_stream_behind() {
+    struct Broken;
+
+    impl Channel for Broken {
+        fn subscribed(&mut self, _: &mut Subscription<'_>) {
+            panic!("deliberate");
+        }
+    }
+
+    let mut world = World::with(|cable| cable.any_origin().event_streams("/events").channel("Broken", || Broken));
+    let peer = world.events("&channel=Broken", "");
+    assert!(world.streamed(peer).0.starts_with("HTTP/1.1 500"));
+    let (good, refused) = (world.events(CHAT, ""), world.events("&channel=Chat&room=none", ""));
+    [peer, refused].into_iter().for_each(|peer| world.cut(peer));
+    world.reactor.advance(Duration::from_secs(2)).unwrap();
+    assert_eq!(world.handle.stats().connections, 1);
+    world.cut(good);
+    world.reactor.advance(Duration::from_secs(2)).unwrap();
+    let stats = world.handle.stats();
+    assert_eq!((stats.connections, stats.subscriptions, stats.streams), (0, 0, 0));
+}
+
+#[test]
 fn stream_is_ended_from_elsewhere_and_shares_broadcasts_with_websockets() {
     let mut world = World::with(|cable| cable.any_origin().event_streams("/events"));
     let (stream, socket) = (world.events(CHAT, ""), world.subscriber("bob"));
