@@ -1,7 +1,11 @@
 //! Topics and their subscribers. Each side of a membership stores its position on the other side, so that leaving a
 //! topic takes constant time.
 
-use std::{collections::HashMap, mem, rc::Rc};
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    rc::Rc,
+};
 
 use slab::Slab;
 
@@ -13,6 +17,8 @@ pub(crate) struct Topics {
     /// A keyed hash function, because the names may come from peers.
     names: HashMap<Rc<str>, usize>,
     topics: Slab<Topic>,
+    /// Keys of the topics that have a subscriber that is no connection.
+    held: HashSet<usize>,
     /// Indexed by the key of the connection.
     subscriptions: Vec<Vec<Subscription>>,
     peak: Peak,
@@ -24,8 +30,6 @@ pub(crate) struct Topics {
 struct Topic {
     name: Rc<str>,
     members: Vec<Member>,
-    /// It has a subscriber that is no connection.
-    is_held: bool,
 }
 
 /// A connection in the member list of a topic.
@@ -70,12 +74,13 @@ impl Topics {
     }
 
     /// The key of a topic, which exists from now on.
+    #[inline]
     fn key_of(&mut self, name: &str) -> usize {
         if let Some(key) = self.names.get(name) {
             return *key;
         }
         let name: Rc<str> = name.into();
-        let key = self.topics.insert(Topic { name: Rc::clone(&name), members: Vec::new(), is_held: false });
+        let key = self.topics.insert(Topic { name: Rc::clone(&name), members: Vec::new() });
         self.note_edge(&name, true);
         self.names.insert(name, key);
         self.peak.note(self.topics.len());
@@ -85,22 +90,23 @@ impl Topics {
     /// Adds a subscriber that is no connection.
     pub(crate) fn hold(&mut self, name: &str) {
         let key = self.key_of(name);
-        self.topics[key].is_held = true;
+        self.held.insert(key);
     }
 
     /// Removes the subscriber that is no connection.
     pub(crate) fn release(&mut self, name: &str) {
         let Some(key) = self.names.get(name).copied() else { return };
-        self.topics[key].is_held = false;
-        self.remove_unused(key);
+        self.held.remove(&key);
+        if self.topics[key].members.is_empty() {
+            self.remove_topic(key);
+        }
     }
 
-    fn remove_unused(&mut self, key: usize) {
-        if self.topics[key].members.is_empty() && !self.topics[key].is_held {
-            let gone = self.topics.remove(key);
-            self.names.remove(&gone.name);
-            self.note_edge(&gone.name, false);
-        }
+    #[inline]
+    fn remove_topic(&mut self, key: usize) {
+        let gone = self.topics.remove(key);
+        self.names.remove(&gone.name);
+        self.note_edge(&gone.name, false);
     }
 
     /// Removes a connection from a topic. Returns `false` if it is not a member.
@@ -185,8 +191,8 @@ impl Topics {
         members.swap_remove(at as usize);
         if let Some(moved) = members.get(at as usize) {
             self.subscriptions[moved.connection as usize][moved.slot as usize].slot = at;
-        } else if members.is_empty() {
-            self.remove_unused(topic as usize);
+        } else if members.is_empty() && (self.held.is_empty() || !self.held.contains(&(topic as usize))) {
+            self.remove_topic(topic as usize);
         }
     }
 }
