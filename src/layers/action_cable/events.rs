@@ -77,9 +77,12 @@ impl EventStreams {
             EventStreams::end(cable, hub, earlier);
         }
         EventStreams::schedule(cable, hub);
-        let is_accepted = cable.event_streams.sessions.borrow_mut().get_mut(&id).is_some_and(|session| {
-            session.subscribe(cable, hub, &command).is_ok() && !session.is_empty()
-        });
+        let is_accepted = cable
+            .event_streams
+            .sessions
+            .borrow_mut()
+            .get_mut(&id)
+            .is_some_and(|session| session.subscribe(cable, hub, &command).is_ok() && !session.is_empty());
         if !is_accepted || *request.method() == Method::HEAD {
             let session = cable.event_streams.sessions.borrow_mut().remove(&id);
             if let Some(session) = session {
@@ -111,7 +114,8 @@ impl EventStreams {
         let weak = Rc::downgrade(cable);
         hub.add_timer(LOOK_EVERY, move |hub| {
             let Some(cable) = weak.upgrade() else { return };
-            let ended: Vec<_> = cable.event_streams.sessions.borrow_mut().extract_if(|id, _| !hub.is_open(*id)).collect();
+            let ended: Vec<_> =
+                cable.event_streams.sessions.borrow_mut().extract_if(|id, _| !hub.is_open(*id)).collect();
             for (_, session) in ended {
                 EventStreams::end(&cable, hub, session);
             }

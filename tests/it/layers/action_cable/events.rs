@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use ws_reactor::{action_cable::NamedStreams, net::sim::PeerId};
+use ws_reactor::{
+    action_cable::{Channel, NamedStreams, Subscription},
+    net::sim::PeerId,
+};
 
 use super::{World, message};
 
