@@ -14,6 +14,7 @@ use slab::Slab;
 use super::{
     backplane::{Attached, Rules},
     callback_scope::CallbackScope,
+    close_hooks::CloseHooks,
     config::{PanicPolicy, ReactorConfig},
     connection::{
         excess::Excess,
@@ -108,6 +109,7 @@ pub struct Hub {
     pub(super) farewell: Option<Box<Farewell>>,
     /// Called when the loop has ended, the last one first.
     pub(super) shutdown_hooks: Vec<Tick>,
+    pub(super) close_hooks: CloseHooks,
     /// Commands of other threads.
     pub(super) command_queue: Arc<CommandQueue<QueuedCommand>>,
     /// `None` outside of a group.
@@ -161,6 +163,7 @@ impl Hub {
             shutdown_timer: None,
             farewell: None,
             shutdown_hooks: Vec::new(),
+            close_hooks: CloseHooks::default(),
             command_queue: place.commands.take(),
             is_joined: place.membership.is_some(),
             membership: place.membership,

@@ -16,6 +16,7 @@ mod backplane;
 mod busy;
 mod callback_scope;
 mod calls;
+mod close_hooks;
 mod commands;
 mod config;
 mod connection;

@@ -141,9 +141,9 @@ impl Remote {
         QueuedCommand { command, queued_at: self.clock.map(|clock| clock()) }
     }
 
-    /// As [`wake`](Self::wake), also while too many commands wait: for a caller that wakes a connection again only
-    /// after the last wake-up has arrived.
-    pub(crate) fn wake_surely(&self, id: ConnectionId) {
+    /// Passes a [`Wakeup`](super::events::Wakeup) to the handler of a connection, also while too many commands wait: for
+    /// a caller that wakes a connection again only after the last wake-up has arrived.
+    pub(crate) fn wake(&self, id: ConnectionId) {
         self.push_surely(Command::Wake(id));
     }
 
@@ -388,10 +388,5 @@ impl Remote {
         for remote in self.group.as_ref().map_or_else(|| vec![self.clone()], |group| group.remotes(self.clock)) {
             remote.push_surely(Command::Run(Box::new(move |hub| hub.shutdown_here(Shutdown::within(timeout)))));
         }
-    }
-
-    /// Passes a [`Wakeup`](super::events::Wakeup) to the handler of an opening handshake.
-    pub(crate) fn wake(&self, id: ConnectionId) -> Result<(), RemoteError> {
-        self.push_for(id, Command::Wake(id))
     }
 }

@@ -143,6 +143,7 @@ impl<K: Kernel> Reactor<K> {
         let mut outbound = self.hub.outbounds.remove(key);
         self.hub.note(|recording| recording.on_removed(key, outbound.id.to_bits()));
         self.hub.connection_counts.leave(key);
+        self.hub.schedule_close_hooks(outbound.id);
         outbound.release(&mut self.hub.pools);
         for timer in outbound.into_timers() {
             self.hub.timers.cancel(timer);

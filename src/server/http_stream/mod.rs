@@ -302,8 +302,13 @@ impl<S: Site> HttpStream<S> {
             ReplyKind::Later(deferred) => match deferred.wait(stream.hub.remote(), stream.id()) {
                 Some(reply) => self.carry_out(stream, pending_request, reply),
                 None => {
-                    // Bytes behind the request stay in the network until the reply.
-                    stream.pause();
+                    match deferred.is_held {
+                        // The request is complete: it is no handshake that a client delays. The connection is read, so
+                        // that its end is noticed.
+                        true => self.pending = None,
+                        // Bytes behind the request stay in the network until the reply.
+                        false => stream.pause(),
+                    }
                     self.state = State::Deferred(pending_request, deferred);
                 }
             },

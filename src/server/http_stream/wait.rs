@@ -30,6 +30,8 @@ pub(super) enum Wait {
     Body(u64, u64),
     /// A deferred reply.
     Reply(u64),
+    /// A deferred reply without a time-out.
+    Held(u64),
     /// A message of a topic, for so long.
     #[cfg(feature = "server")]
     Poll(u64, Duration),
@@ -51,7 +53,7 @@ impl Wait {
             Wait::Reply(_) => Some(config.reply_timeout),
             #[cfg(feature = "server")]
             Wait::Poll(_, timeout) => Some(timeout),
-            Wait::Output => None,
+            Wait::Held(_) | Wait::Output => None,
         }
     }
 }
@@ -69,6 +71,7 @@ impl<S: Site> HttpStream<S> {
             },
             #[cfg(feature = "server")]
             State::Body(_, receiver) => Wait::body(self.requests, receiver.received()),
+            State::Deferred(_, deferred) if deferred.is_held => Wait::Held(self.requests),
             State::Deferred(pending_request, _) if self.requests == 1 && pending_request.request.names_websocket() => {
                 Wait::Opening
             }
@@ -122,7 +125,7 @@ impl<S: Site> HttpStream<S> {
             }
             #[cfg(feature = "server")]
             Wait::Poll(..) => self.answer_poll(stream, true),
-            Wait::Reply(_) | Wait::Output => {}
+            Wait::Reply(_) | Wait::Held(_) | Wait::Output => {}
         }
     }
 }

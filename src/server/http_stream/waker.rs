@@ -40,7 +40,7 @@ impl Wake for ConnectionWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.woken.swap(true, Ordering::AcqRel) {
-            self.remote.wake_surely(self.id);
+            self.remote.wake(self.id);
         }
     }
 }

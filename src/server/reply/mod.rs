@@ -123,7 +123,18 @@ impl Reply {
     /// });
     /// ```
     pub fn later() -> (Self, Responder) {
-        let (deferred, responder) = Deferred::new();
+        let (deferred, responder) = Deferred::new(false);
+        (Reply(ReplyKind::Later(deferred)), responder)
+    }
+
+    /// Defers the reply to a request that waits for news, without a time-out: a poll of a protocol of its own.
+    /// [`LongPoll`](crate::LongPoll) answers with the events of a topic.
+    ///
+    /// As [`later`](Self::later), but the connection ends if the client ends it, also by half:
+    /// [`Responder::is_closed`] and [`Hub::when_closed`](crate::Hub::when_closed) tell. At shutdown it is answered with
+    /// 503.
+    pub fn hold() -> (Self, Responder) {
+        let (deferred, responder) = Deferred::new(true);
         (Reply(ReplyKind::Later(deferred)), responder)
     }
 

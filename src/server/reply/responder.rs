@@ -45,9 +45,8 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// - [`RemoteError::Closed`]: no request waits for the reply any more, or the reactor is gone.
-    /// - [`RemoteError::Full`]: too many commands wait for the reactor. The reply is kept and takes effect when the
-    ///   time-out of [`Reply::later`] passes.
+    /// [`RemoteError::Closed`]: no request waits for the reply any more. Other than the commands of a [`Remote`], a reply
+    /// is taken however many commands wait.
     pub fn respond(mut self, reply: impl Into<Reply>) -> Result<(), RemoteError> {
         self.slot.take().map_or(Err(RemoteError::Closed), |slot| slot.give(reply.into()))
     }
@@ -71,13 +70,15 @@ impl Drop for Responder {
 #[derive(Debug)]
 pub(crate) struct Deferred {
     slot: Arc<Slot>,
+    /// The request may wait without limit, and ends with its client.
+    pub(crate) is_held: bool,
 }
 
 impl Deferred {
     /// Makes both ends.
-    pub(crate) fn new() -> (Deferred, Responder) {
+    pub(crate) fn new(is_held: bool) -> (Deferred, Responder) {
         let slot = Arc::new(Slot::default());
-        (Deferred { slot: Arc::clone(&slot) }, Responder { slot: Some(slot) })
+        (Deferred { slot: Arc::clone(&slot), is_held }, Responder { slot: Some(slot) })
     }
 
     /// Waits on behalf of a connection. Returns a reply that was given already; otherwise the reply wakes
@@ -144,8 +145,9 @@ impl Slot {
         drop(state);
         match former {
             State::Awaited(remote, id) => remote.wake(id),
-            State::Unasked | State::Given(_) | State::Closed => Ok(()),
+            State::Unasked | State::Given(_) | State::Closed => {}
         }
+        Ok(())
     }
 }
 

@@ -199,7 +199,7 @@ fn resume_of_a_deferred_connection_reads_nothing_and_does_not_spin() {
 }
 
 #[test]
-fn reply_that_finds_the_command_queue_full_is_sent_at_the_opening_timeout() {
+fn reply_that_finds_the_command_queue_full_is_sent_all_the_same() {
     let (server, responders) = deferring();
     let mut reactor = Reactor::on(Sim::new(), ReactorConfig::new().remote_commands(1));
     let addr = reactor.listen("10.0.0.1:80", server).unwrap().addr;
@@ -207,10 +207,9 @@ fn reply_that_finds_the_command_queue_full_is_sent_at_the_opening_timeout() {
     reactor.kernel_mut().send(peer, &wire::request(Version::Rfc6455, "/", ""));
     reactor.settle().unwrap();
     reactor.remote().run(|_| {}).unwrap();
-    assert_eq!(next(&responders).respond(Reply::upgrade()), Err(RemoteError::Full));
-    reactor.advance(Duration::from_secs(9)).unwrap();
-    assert_eq!(reactor.kernel_mut().received(peer), b"");
-    reactor.advance(Duration::from_secs(2)).unwrap();
+    assert_eq!(reactor.remote().run(|_| {}), Err(RemoteError::Full));
+    next(&responders).respond(Reply::upgrade()).unwrap();
+    reactor.settle().unwrap();
     assert!(reactor.kernel_mut().received(peer).starts_with(b"HTTP/1.1 101 "));
 }
 
@@ -291,4 +290,66 @@ fn responder_in_another_thread_wakes_the_waiting_loop() {
     // The server owns the sender.
     drop(reactor);
     worker.join().unwrap();
+}
+
+/// A server that holds each request, and notes in the list when the client of one has gone.
+fn holding() -> (Server, Responders, Rc<RefCell<Vec<&'static str>>>) {
+    let (responders, ended) = (Responders::default(), Rc::<RefCell<Vec<_>>>::default());
+    let (held, noted) = (Rc::clone(&responders), Rc::clone(&ended));
+    let server = Server::new(|_| Callbacks::new()).on_request(move |_, hub| {
+        let (reply, responder) = Reply::hold();
+        held.borrow_mut().push_back(responder);
+        let (id, noted) = (hub.current_connection().unwrap(), Rc::clone(&noted));
+        assert!(hub.when_closed(id, move |hub| {
+            assert!(!hub.is_open(id) && !hub.when_closed(id, |_| panic!("never called")));
+            noted.borrow_mut().push("ended");
+        }));
+        reply
+    });
+    (server, responders, ended)
+}
+
+#[test]
+fn held_request_waits_for_hours_and_others_on_its_connection_follow() {
+    let (server, responders, ended) = holding();
+    let mut socket = TestSocket::request(server, "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n");
+    for _ in 0..2 {
+        socket.advance(Duration::from_secs(3 * 3600));
+        assert_eq!(socket.received_bytes(), b"");
+        next(&responders).respond(StatusCode::NO_CONTENT).unwrap();
+        socket.settle();
+        assert_eq!(status(&mut socket), "204");
+    }
+    assert!(responders.borrow().is_empty() && ended.borrow().is_empty());
+    socket.finish();
+    socket.settle();
+    assert_eq!(*ended.borrow(), ["ended", "ended"]);
+}
+
+#[test]
+fn held_request_ends_with_its_client() {
+    for ends_by_reset in [false, true] {
+        let (server, responders, ended) = holding();
+        let mut socket = TestSocket::request(server, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(!responders.borrow()[0].is_closed() && ended.borrow().is_empty());
+        match ends_by_reset {
+            true => socket.reset(),
+            false => socket.finish(),
+        }
+        socket.settle();
+        assert_eq!(*ended.borrow(), ["ended"]);
+        let responder = next(&responders);
+        assert!(responder.is_closed());
+        assert_eq!(responder.respond(StatusCode::OK), Err(RemoteError::Closed));
+    }
+}
+
+#[test]
+fn held_request_gets_503_at_a_shutdown() {
+    let (server, responders, _) = holding();
+    let mut socket = TestSocket::request(server, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    socket.hub().shutdown(Duration::from_secs(5));
+    socket.settle();
+    assert_eq!(status(&mut socket), "503");
+    assert!(next(&responders).is_closed());
 }
