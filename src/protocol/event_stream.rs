@@ -106,7 +106,6 @@ fn write_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends the time after which a client connects again.
-#[cfg_attr(not(feature = "server"), allow(dead_code))]
 pub(crate) fn write_retry(after: Duration, out: &mut Vec<u8>) {
     // Writing to a `Vec` does not fail.
     let _ = write!(out, "retry: {}\n\n", after.as_millis());

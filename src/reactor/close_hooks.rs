@@ -6,13 +6,24 @@ use super::{hub::Hub, id::ConnectionId, timer::task::Tick};
 
 /// The functions, by connection. Most connections have none.
 #[derive(Default)]
-pub(super) struct CloseHooks(HashMap<ConnectionId, Vec<Tick>>);
+pub(super) struct CloseHooks {
+    by_id: HashMap<ConnectionId, Vec<(u64, Tick)>>,
+    /// Number of the last one.
+    last: u64,
+}
+
+/// A function that waits for the end of a connection. See [`Hub::when_closed`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct CloseHook {
+    id: ConnectionId,
+    number: u64,
+}
 
 impl Hub {
-    /// Calls `call` once the connection has ended, in a [tick](Self::next_tick) after its `on_close`: for a client that
-    /// reconnects, after the last one. For code that is not the handler of the connection.
+    /// Calls `call` once the connection has ended, after its `on_close`: for a client that reconnects, after the last
+    /// one. For code that is not the handler of the connection.
     ///
-    /// Returns `false`, and never calls it, if the connection has ended already.
+    /// Returns `None`, and never calls it, if the connection has ended already.
     ///
     /// ```
     /// use ws_reactor::{Hub, Reply, Routes, http::StatusCode};
@@ -27,20 +38,33 @@ impl Hub {
     ///     reply
     /// });
     /// ```
-    pub fn when_closed(&mut self, id: ConnectionId, call: impl FnOnce(&mut Hub) + 'static) -> bool {
-        let is_there = self.outbounds.get_mut(id).is_some();
-        if is_there {
-            self.close_hooks.0.entry(id).or_default().push(Box::new(call));
-        }
-        is_there
+    pub fn when_closed(&mut self, id: ConnectionId, call: impl FnOnce(&mut Hub) + 'static) -> Option<CloseHook> {
+        self.outbounds.get_mut(id)?;
+        let hooks = &mut self.close_hooks;
+        hooks.last += 1;
+        let number = hooks.last;
+        hooks.by_id.entry(id).or_default().push((number, Box::new(call)));
+        Some(CloseHook { id, number })
     }
 
-    /// Schedules the functions of a connection that is removed.
-    pub(super) fn schedule_close_hooks(&mut self, id: ConnectionId) {
-        if !self.close_hooks.0.is_empty()
-            && let Some(calls) = self.close_hooks.0.remove(&id)
-        {
-            self.deferred.ticks.extend(calls);
+    /// Takes back a [`when_closed`](Self::when_closed). Returns `false` if the connection has ended.
+    pub fn cancel_close_hook(&mut self, hook: CloseHook) -> bool {
+        let CloseHook { id, number } = hook;
+        let Some(calls) = self.close_hooks.by_id.get_mut(&id) else { return false };
+        let position = calls.iter().position(|(known, _)| *known == number);
+        let call = position.map(|position| calls.swap_remove(position));
+        if calls.is_empty() {
+            self.close_hooks.by_id.remove(&id);
         }
+        call.is_some()
+    }
+
+    /// Takes the functions of a connection that was removed.
+    #[inline]
+    pub(super) fn take_close_hooks(&mut self, id: ConnectionId) -> Vec<(u64, Tick)> {
+        if self.close_hooks.by_id.is_empty() {
+            return Vec::new();
+        }
+        self.close_hooks.by_id.remove(&id).unwrap_or_default()
     }
 }

@@ -62,6 +62,7 @@ use std::{
 
 pub use self::{
     backplane::{Backplane, HeldMessage, PublishedMessage},
+    close_hooks::CloseHook,
     config::{OutputLimits, Overflow, PanicPolicy, ReactorConfig, StreamConfig},
     connection::{file_transfer::FileSent, outbound::counts::ConnectionStats, relaying::RelayEnded},
     dial::reconnect::{Attempt, Reconnect, Retry},

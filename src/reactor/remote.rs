@@ -141,8 +141,8 @@ impl Remote {
         QueuedCommand { command, queued_at: self.clock.map(|clock| clock()) }
     }
 
-    /// Passes a [`Wakeup`](super::events::Wakeup) to the handler of a connection, also while too many commands wait: for
-    /// a caller that wakes a connection again only after the last wake-up has arrived.
+    /// Passes a [`Wakeup`](super::events::Wakeup) to the handler of a connection, also while too many commands wait:
+    /// for a caller that wakes a connection again only after the last wake-up has arrived.
     pub(crate) fn wake(&self, id: ConnectionId) {
         self.push_surely(Command::Wake(id));
     }

@@ -115,6 +115,7 @@ const CIRCLES: [&[&str]; 3] = [
         "reactor/backplane",
         "reactor/backplane/attached",
         "reactor/callback_scope",
+        "reactor/close_hooks",
         "reactor/deferred",
         "reactor/dial",
         "reactor/events",

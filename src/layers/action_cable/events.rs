@@ -1,17 +1,13 @@
 //! A subscription as an event stream: what `EventSource` follows by a URL.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::HashMap,
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
     Cable,
     connection::{Connect, Denied},
+    extended::Position,
     packet::{self, Command, CommandKind},
     protocol::Protocol,
     session::Session,
@@ -22,9 +18,6 @@ use crate::{
     server::{EventStream, Reply},
 };
 
-/// Time between two looks for streams that have ended.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// Parameters of the query that are not those of the subscription.
 const OWN: [&str; 4] = ["identifier", "raw", "history_since", "jid"];
 
@@ -32,7 +25,6 @@ const OWN: [&str; 4] = ["identifier", "raw", "history_since", "jid"];
 #[derive(Default)]
 pub(super) struct EventStreams {
     sessions: RefCell<HashMap<ConnectionId, Session>>,
-    is_scheduled: Cell<bool>,
 }
 
 impl EventStreams {
@@ -42,29 +34,26 @@ impl EventStreams {
         let (Some(identifier), Some(id)) = (identifier, hub.current_connection()) else {
             return Reply::text(StatusCode::BAD_REQUEST, "no subscription");
         };
-        let protocol = if request.query_value("raw").is_some() { Protocol::RawEvents } else { Protocol::Events };
+        let protocol = match () {
+            () if *request.method() == Method::HEAD => Protocol::EventsHead,
+            () if request.query_value("raw").is_some() => Protocol::RawEvents,
+            () => Protocol::Events,
+        };
         let mut connect = Connect::new(hub, id, request);
-        let session = match (cable.connect)(&mut connect) {
+        match (cable.connect)(&mut connect) {
             Ok(user) => {
                 let user_stream = connect.user_stream();
-                // Before anything that the subscription causes. The stream has begun then.
-                hub.next_tick(move |hub| _ = protocol.tell(hub, id, "welcome", packet::WELCOME));
-                Session::open(cable, hub, id, user, user_stream, protocol)
+                // Before anything that the subscription causes.
+                protocol.tell(hub, id, "welcome", packet::WELCOME);
+                let session = Session::open(cable, hub, id, user, user_stream, protocol);
+                EventStreams::subscribe(cable, hub, session, &identifier, request)
             }
-            Err(denied) => return refused(denied),
-        };
-        EventStreams::subscribe(cable, hub, id, session, &identifier, request)
+            Err(denied) => refused(denied),
+        }
     }
 
-    fn subscribe(
-        cable: &Rc<Cable>,
-        hub: &mut Hub,
-        id: ConnectionId,
-        session: Session,
-        identifier: &str,
-        request: &Request,
-    ) -> Reply {
-        let history = history(request).map(|history| history.to_string());
+    fn subscribe(cable: &Rc<Cable>, hub: &mut Hub, session: Session, identifier: &str, request: &Request) -> Reply {
+        let (id, history) = (session.id(), history(cable, hub, request).map(|history| history.to_string()));
         let command = Command {
             kind: CommandKind::Subscribe,
             identifier: identifier.into(),
@@ -73,10 +62,13 @@ impl EventStreams {
             presence: None,
         };
         // A channel that panics leaves the session there, which ends with the connection.
-        if let Some(earlier) = cable.event_streams.sessions.borrow_mut().insert(id, session) {
-            EventStreams::end(cable, hub, earlier);
+        let earlier = cable.event_streams.sessions.borrow_mut().insert(id, session);
+        if let Some(earlier) = earlier {
+            earlier.end(cable, hub, true);
         }
-        EventStreams::schedule(cable, hub);
+        // The server may be gone before its last connection.
+        let of = Rc::clone(cable);
+        let hook = hub.when_closed(id, move |hub| EventStreams::end(&of, hub, id));
         let is_accepted = cable
             .event_streams
             .sessions
@@ -84,10 +76,10 @@ impl EventStreams {
             .get_mut(&id)
             .is_some_and(|session| session.subscribe(cable, hub, &command).is_ok() && !session.is_empty());
         if !is_accepted || *request.method() == Method::HEAD {
-            let session = cable.event_streams.sessions.borrow_mut().remove(&id);
-            if let Some(session) = session {
-                EventStreams::end(cable, hub, session);
+            if let Some(hook) = hook {
+                hub.cancel_close_hook(hook);
             }
+            EventStreams::end(cable, hub, id);
             return if is_accepted { EventStream::topics::<&str>([]).into() } else { refused(Denied::Unauthorized) };
         }
         let reply: Reply = EventStream::topics::<&str>([]).into();
@@ -100,31 +92,12 @@ impl EventStreams {
         }
     }
 
-    /// Ends a session, in a tick of its own: a panic ends no other.
-    fn end(cable: &Rc<Cable>, hub: &mut Hub, session: Session) {
-        let cable = Rc::clone(cable);
-        hub.next_tick(move |hub| session.end(&cable, hub, true));
-    }
-
-    /// Ends the subscriptions whose streams have ended.
-    fn schedule(cable: &Rc<Cable>, hub: &mut Hub) {
-        if cable.event_streams.is_scheduled.replace(true) {
-            return;
+    /// Ends the subscription of a connection.
+    fn end(cable: &Rc<Cable>, hub: &mut Hub, id: ConnectionId) {
+        let session = cable.event_streams.sessions.borrow_mut().remove(&id);
+        if let Some(session) = session {
+            session.end(cable, hub, true);
         }
-        let weak = Rc::downgrade(cable);
-        hub.add_timer(LOOK_EVERY, move |hub| {
-            let Some(cable) = weak.upgrade() else { return };
-            let ended: Vec<_> =
-                cable.event_streams.sessions.borrow_mut().extract_if(|id, _| !hub.is_open(*id)).collect();
-            for (_, session) in ended {
-                EventStreams::end(&cable, hub, session);
-            }
-            cable.event_streams.is_scheduled.set(false);
-            let is_empty = cable.event_streams.sessions.borrow().is_empty();
-            if !is_empty {
-                EventStreams::schedule(&cable, hub);
-            }
-        });
     }
 }
 
@@ -150,16 +123,21 @@ fn identifier(request: &Request) -> Option<String> {
     params.contains_key("channel").then(|| Value::Object(params).to_string())
 }
 
-/// What the client has missed: after the last event that it knows, or since a time.
-fn history(request: &Request) -> Option<Value> {
-    let last = request.header("last-event-id").and_then(|id| {
+/// What the client has missed: after the last event that it knows, or since a time. On the other streams of its
+/// subscription, since the time of that event.
+fn history(cable: &Cable, hub: &Hub, request: &Request) -> Option<Value> {
+    // Browsers send it as UTF-8.
+    let last = request.headers().get("last-event-id").and_then(|id| str::from_utf8(id.as_bytes()).ok());
+    let last = last.and_then(|id| {
         let (offset, rest) = id.split_once('/')?;
         let (epoch, stream) = rest.split_once('/')?;
-        let place = serde_json::json!({"offset": offset.parse::<u64>().ok()?, "epoch": epoch});
-        Some(serde_json::json!({"streams": {stream: place}}))
+        Some((stream, Position { epoch: epoch.to_owned(), offset: offset.parse().ok()? }))
     });
-    last.or_else(|| {
-        let since: f64 = request.query_value("history_since")?.parse().ok()?;
-        Some(serde_json::json!({"since": since}))
-    })
+    if let Some((stream, place)) = last {
+        let since = cable.streams.borrow().time_of(hub, stream, &place);
+        let place = json!({"offset": place.offset, "epoch": place.epoch});
+        return Some(json!({"streams": {stream: place}, "since": since}));
+    }
+    let since: f64 = request.query_value("history_since")?.parse().ok()?;
+    Some(json!({"since": since}))
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::packet::{Ignored, quoted, to_json};
 
-/// Most bytes of a request for history, and of what a client says of someone.
+/// Most bytes of what a client says of someone.
 const MAX_BYTES: usize = 4096;
 
 fn number<'d, D: serde::Deserializer<'d>>(value: D) -> Result<Option<f64>, D::Error> {
@@ -32,9 +32,17 @@ pub(super) struct HistoryRequest {
 }
 
 impl HistoryRequest {
+    /// The same, with the places of another one for streams that have neither a place nor a time.
+    pub(super) fn or_places_of(mut self, other: HistoryRequest) -> Self {
+        if self.since.is_none() {
+            other.streams.into_iter().for_each(|(stream, place)| _ = self.streams.entry(stream).or_insert(place));
+        }
+        self
+    }
+
     pub(super) fn parse(json: Option<&str>) -> Result<Self, Ignored> {
         // An array would be read as an object without its names.
-        let json = json.filter(|json| json.len() <= MAX_BYTES && json.starts_with('{'));
+        let json = json.filter(|json| json.starts_with('{'));
         json.and_then(|json| serde_json::from_str(json).ok()).ok_or(Ignored::NoData)
     }
 }
@@ -158,8 +166,7 @@ mod tests {
         assert_eq!(request.streams["chat:1"], Position { epoch: "a".to_owned(), offset: 7 });
         assert_eq!(HistoryRequest::parse(Some("{}")), Ok(HistoryRequest::default()));
         assert_eq!(HistoryRequest::parse(Some(r#"{"since":false}"#)), Ok(HistoryRequest::default()));
-        let long = format!(r#"{{"x":"{}"}}"#, "x".repeat(MAX_BYTES));
-        for wrong in ["[]", "7", r#"{"streams":{"s":{}}}"#, &long] {
+        for wrong in ["[]", "7", r#"{"streams":{"s":{}}}"#] {
             assert_eq!(HistoryRequest::parse(Some(wrong)), Err(Ignored::NoData), "{wrong}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde_json::Value;
 use subtle::ConstantTimeEq;
 
 use super::{CableHandle, packet};
@@ -97,18 +97,9 @@ pub(super) fn not_found() -> Reply {
     Reply::bytes("Page not found").with_status(StatusCode::NOT_FOUND).header(header::CONTENT_TYPE, text)
 }
 
-/// A broadcast of another program.
-#[derive(Deserialize)]
-struct Posted {
-    stream: String,
-    data: String,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Body {
-    One(Posted),
-    Many(Vec<Posted>),
+/// A broadcast of another program: its stream, and JSON text.
+fn posted(value: &Value) -> Option<(&str, &str)> {
+    Some((value.get("stream")?.as_str()?, value.get("data")?.as_str().filter(|data| packet::is_json(data))?))
 }
 
 /// Publishes what a program has posted.
@@ -117,16 +108,15 @@ pub(super) fn broadcast(request: &Request, hub: &mut Hub, handle: &CableHandle, 
     if !given.is_some_and(|given| bool::from(given.as_bytes().ct_eq(key.as_bytes()))) {
         return StatusCode::UNAUTHORIZED.into();
     }
-    let posted = match request.json() {
-        Ok(Body::One(posted)) => vec![posted],
-        Ok(Body::Many(posted)) => posted,
-        Err(_) => return Reply::text(StatusCode::UNPROCESSABLE_ENTITY, "no broadcast"),
+    let Ok(body) = request.json::<Value>() else {
+        return Reply::text(StatusCode::UNPROCESSABLE_ENTITY, "the body is no JSON");
     };
-    if !posted.iter().all(|Posted { data, .. }| packet::is_json(data)) {
-        return Reply::text(StatusCode::UNPROCESSABLE_ENTITY, "data is no JSON");
-    }
-    for Posted { stream, data } in posted {
-        handle.broadcast_json(hub, &stream, &data);
+    let values = body.as_array().map_or(std::slice::from_ref(&body), Vec::as_slice);
+    let Some(broadcasts) = values.iter().map(posted).collect::<Option<Vec<_>>>() else {
+        return Reply::text(StatusCode::UNPROCESSABLE_ENTITY, "a broadcast has a stream, and JSON text as data");
+    };
+    for (stream, data) in broadcasts {
+        handle.broadcast_json(hub, stream, data);
     }
     Reply::empty(StatusCode::CREATED)
 }

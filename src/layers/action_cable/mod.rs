@@ -206,7 +206,10 @@ impl ActionCable {
     /// group have it, and with [`Redis::history_stream`](crate::guide::many_machines) all processes, also after a
     /// restart. Offsets are the ids of the topic's events, which do not begin at 1, and the epoch never changes.
     ///
-    /// A message that has no id is in no history: what other programs publish on a channel of Redis, as Rails does.
+    /// A message that has no id is in no history: what other programs publish on a channel of Redis, as Rails does, and
+    /// what a process publishes otherwise than by [`CableHandle::broadcast`], [`Subscription::broadcast`] and
+    /// [`broadcast_route`](Self::broadcast_route) on a stream that it does not follow. Clients that ask for what they
+    /// have missed are told that not all is known, if such a message came meanwhile.
     pub fn shared_history(self, messages: usize, age: Duration) -> Self {
         let age = age.min(MAX_KEPT);
         self.cable.streams.borrow_mut().settings.keep = Some(Keep { messages, age, is_shared: true });
@@ -229,8 +232,9 @@ impl ActionCable {
         self
     }
 
-    /// Sets the most streams that nothing follows, and whose history is kept. Default 10,000. Those that were left
-    /// first are dropped.
+    /// Sets the most streams that nothing follows, and whose history is kept. Default 10,000, and at most 64 MiB of
+    /// messages. Those that were left first are dropped; of [shared](Self::shared_history) histories, only by the
+    /// number.
     pub fn max_idle_streams(self, streams: usize) -> Self {
         self.cable.streams.borrow_mut().settings.max_idle = streams;
         self
@@ -304,9 +308,10 @@ impl ActionCable {
     /// have ids, `OFFSET/EPOCH/STREAM`: a browser that comes back gets what it has missed, and so does the first
     /// request with `history_since`, in seconds since 1970.
     ///
-    /// A client that the connect hook or the channel refuses gets 401. One without `Origin` is not refused for that.
-    /// [Timers](Subscription::periodically) of the channel do not run. Its [`unsubscribed`](Channel::unsubscribed) is
-    /// called at most a second after the end.
+    /// A client that the connect hook or the channel refuses gets 401, and a page of an origin that is not allowed 403.
+    /// A client without `Origin` is not refused for that. There are no pings, and
+    /// [timers](Subscription::periodically) of the channel do not run. A raw stream that is cut before its first message
+    /// goes on from the time of the next request, unless the URL has `history_since`.
     pub fn event_streams(mut self, path: impl Into<String>) -> Self {
         self.events_path = Some(path.into());
         self
@@ -353,7 +358,7 @@ impl ActionCable {
 
     /// Adds a path to which other programs post broadcasts, as those for AnyCable: a JSON object, or an array of them,
     /// with `stream` and `data`, which is JSON text. `key` is that of `Authorization: Bearer`. The answer is 201, 401
-    /// without the key, or 422 for anything else.
+    /// without the key, or 422 for anything else. AnyCable's `meta` is ignored: the message goes to all.
     pub fn broadcast_route(&self, routes: Routes, path: &str, key: impl Into<String>) -> Routes {
         let (key, handle) = (key.into(), self.handle());
         routes.post(path, move |request, hub| http::broadcast(request, hub, &handle, &key))

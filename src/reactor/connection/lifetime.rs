@@ -143,11 +143,14 @@ impl<K: Kernel> Reactor<K> {
         let mut outbound = self.hub.outbounds.remove(key);
         self.hub.note(|recording| recording.on_removed(key, outbound.id.to_bits()));
         self.hub.connection_counts.leave(key);
-        self.hub.schedule_close_hooks(outbound.id);
+        let hooks = self.hub.take_close_hooks(outbound.id);
         outbound.release(&mut self.hub.pools);
         for timer in outbound.into_timers() {
             self.hub.timers.cancel(timer);
         }
         self.drop_guarded(inbound);
+        for (_, call) in hooks {
+            self.call_hub(call);
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! Server-sent events: sending one to an event stream, and publishing one, encoded once for all of them.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use super::{Published, encoded::shared};
 use crate::{
     buffer::{Blocks, SharedBlock},
     protocol::{
         Message,
-        event_stream::{Event, write_part},
+        event_stream::{Event, write_part, write_retry},
     },
     reactor::{
         callback_scope::NO_CONNECTION,
@@ -109,6 +109,15 @@ impl Hub {
     /// ```
     pub fn send_event(&mut self, id: ConnectionId, event: Event<'_>) -> SendStatus {
         self.send_pending_event(id, event.into())
+    }
+
+    /// Tells the client of an event stream after which time to connect again, when the stream has ended: a very long
+    /// one if it shall not. The results are those of [`send_event`](Self::send_event).
+    pub fn send_retry(&mut self, id: ConnectionId, after: Duration) -> SendStatus {
+        let Some(outbound) = self.outbounds.open_mut(id) else { return SendStatus::Closed };
+        let Encoding::EventStream { in_chunks } = outbound.encoding else { return outbound.unsupported() };
+        self.append(id, 64, |out| write_part(in_chunks, out, |out| write_retry(after, out)));
+        SendStatus::Queued
     }
 
     /// Publishes an event: event streams get it with its name and id, WebSockets get the data as a text message.

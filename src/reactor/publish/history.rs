@@ -27,8 +27,8 @@ pub struct HistoryLimits {
     pub max_bytes: usize,
     /// Age from which an event is forgotten. Default 10 minutes.
     pub max_age: Duration,
-    /// Time after which the history is not kept any more if the topic has no subscriber, and no event was published or
-    /// asked for. For topics whose names come from clients. Default `None`: never.
+    /// Time after which the history is not kept any more if the topic has no subscriber and no watch, and no event was
+    /// published or asked for. For topics whose names come from clients. Default `None`: never.
     pub forget_after: Option<Duration>,
 }
 

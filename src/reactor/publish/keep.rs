@@ -142,7 +142,7 @@ impl Hub {
         let has_sequencer_elsewhere = self.has_sequencer_elsewhere();
         let (is_in_group, now) = (self.is_in_group(), self.now);
         let Hub { histories, topics, .. } = self;
-        let in_use = |topic: &str| !topics.members(topic).is_empty();
+        let in_use = |topic: &str| topics.exists(topic);
         if has_sequencer_elsewhere {
             let used = histories.sweep_copies(now, 2 * SWEEP_EVERY, in_use);
             if !used.is_empty() {

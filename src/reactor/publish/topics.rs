@@ -87,6 +87,11 @@ impl Topics {
         key
     }
 
+    /// Returns `true` if a topic has subscribers of any kind.
+    pub(crate) fn exists(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+    }
+
     /// Adds a subscriber that is no connection.
     pub(crate) fn hold(&mut self, name: &str) {
         let key = self.key_of(name);

@@ -1,6 +1,9 @@
 //! Functions that are called with what is published on a topic.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{
+    collections::{HashMap, VecDeque},
+    rc::Rc,
+};
 
 use slab::Slab;
 
@@ -33,6 +36,8 @@ struct Watch {
     serial: u64,
     /// `None` while it is called.
     call: Option<Call>,
+    /// The ids of the events with which it will be called.
+    waiting: VecDeque<u64>,
 }
 
 impl Watches {
@@ -74,7 +79,12 @@ impl Hub {
         let watches = &mut self.watches;
         watches.last_serial += 1;
         let serial = watches.last_serial;
-        let key = watches.watches.insert(Watch { topic: Rc::clone(&topic), serial, call: Some(Box::new(call)) });
+        let key = watches.watches.insert(Watch {
+            topic: Rc::clone(&topic),
+            serial,
+            call: Some(Box::new(call)),
+            waiting: VecDeque::new(),
+        });
         let watch = TopicWatch { key, serial };
         let of_topic = watches.topics.entry(Rc::clone(&topic)).or_default();
         of_topic.push(watch);
@@ -88,6 +98,13 @@ impl Hub {
     /// topic. `None` if it is in none.
     pub fn watched_event_id(&self) -> Option<u64> {
         self.watches.event_id
+    }
+
+    /// The id of the first event of a [history](Self::keep_history) with which a watch will be called. `None` if it has
+    /// had them all. For a watch that reads the history, too: the calls follow the publications later.
+    pub fn next_watched_event_id(&self, watch: TopicWatch) -> Option<u64> {
+        let watch = self.watches.watches.get(watch.key).filter(|known| known.serial == watch.serial)?;
+        watch.waiting.front().copied()
     }
 
     /// Ends a watch. Returns `false` if it has ended.
@@ -114,6 +131,9 @@ impl Hub {
         let message = Rc::new(OwnedMessage::from(message));
         for watch in watches {
             let message = Rc::clone(&message);
+            if let (Some(id), Some(known)) = (event_id, self.watches.get_mut(watch)) {
+                known.waiting.push_back(id);
+            }
             // One tick each: a panic ends no other.
             self.next_tick(move |hub| hub.call_watch(watch, (&*message).into(), event_id));
         }
@@ -121,6 +141,9 @@ impl Hub {
 
     fn call_watch(&mut self, watch: TopicWatch, message: Message<'_>, event_id: Option<u64>) {
         let Some(known) = self.watches.get_mut(watch) else { return };
+        if event_id.is_some() {
+            known.waiting.pop_front();
+        }
         let Some(mut call) = known.call.take() else {
             // It has panicked.
             self.unwatch_topic(watch);

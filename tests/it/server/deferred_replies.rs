@@ -300,10 +300,12 @@ fn holding() -> (Server, Responders, Rc<RefCell<Vec<&'static str>>>) {
         let (reply, responder) = Reply::hold();
         held.borrow_mut().push_back(responder);
         let (id, noted) = (hub.current_connection().unwrap(), Rc::clone(&noted));
-        assert!(hub.when_closed(id, move |hub| {
-            assert!(!hub.is_open(id) && !hub.when_closed(id, |_| panic!("never called")));
+        let hook = hub.when_closed(id, move |hub| {
+            assert!(!hub.is_open(id) && hub.when_closed(id, |_| panic!("never called")).is_none());
             noted.borrow_mut().push("ended");
-        }));
+        });
+        let other = hub.when_closed(id, |_| panic!("called after it was cancelled")).unwrap();
+        assert!(hook.is_some() && hub.cancel_close_hook(other));
         reply
     });
     (server, responders, ended)

@@ -20,7 +20,7 @@ pub(in super::super) struct Keep {
     pub(in super::super) is_shared: bool,
 }
 
-/// The newest messages, numbered from 1, or as the topic numbers them.
+/// The newest messages, numbered from 1.
 pub(super) struct Log {
     /// Names this numbering.
     pub(super) epoch: String,
@@ -40,8 +40,8 @@ struct Entry {
 /// From where on messages are missing.
 pub(super) enum Missing<'m> {
     After(&'m Position),
-    /// Those of this age.
-    Of(Duration),
+    /// Those that came since a time, in seconds since 1970. They have at most this age.
+    Since(f64, Duration),
 }
 
 impl Log {
@@ -49,26 +49,11 @@ impl Log {
         Log { epoch, complete_after: 0, last: 0, bytes: 0, entries: VecDeque::new() }
     }
 
-    /// A log of messages with their numbers. Those after a number are all among them.
-    pub(super) fn of<'e>(
-        epoch: String,
-        complete_after: u64,
-        messages: impl IntoIterator<Item = (u64, Instant, &'e str)>,
-    ) -> Self {
-        let mut log = Log { complete_after, last: complete_after, ..Log::new(epoch) };
-        messages.into_iter().for_each(|(number, at, json)| log.add(number, at, json));
-        log
-    }
-
-    fn add(&mut self, number: u64, at: Instant, json: &str) {
-        self.last = number;
+    /// Adds a message. Returns its number.
+    pub(super) fn push(&mut self, keep: Keep, now: Instant, json: &str) -> u64 {
+        self.last += 1;
         self.bytes += json.len();
-        self.entries.push_back(Entry { number, at, json: json.into() });
-    }
-
-    /// Adds a message, with its number or the next one. Returns its number.
-    pub(super) fn push(&mut self, keep: Keep, now: Instant, number: Option<u64>, json: &str) -> u64 {
-        self.add(number.unwrap_or(self.last + 1), now, json);
+        self.entries.push_back(Entry { number: self.last, at: now, json: json.into() });
         while self.entries.len() > keep.messages || self.bytes > MAX_BYTES {
             self.drop_oldest();
         }
@@ -90,6 +75,7 @@ impl Log {
         }
     }
 
+    /// Whether all messages after a place are here.
     pub(super) fn has(&self, Position { epoch, offset }: &Position) -> bool {
         *epoch == self.epoch && (self.complete_after..=self.last).contains(offset)
     }
@@ -102,24 +88,33 @@ impl Log {
         self.entries.is_empty()
     }
 
+    /// When the newest message came.
+    pub(super) fn newest_at(&self) -> Option<Instant> {
+        self.entries.back().map(|entry| entry.at)
+    }
+
+    /// When the message at a place came, if it is here.
+    pub(super) fn time_of(&self, offset: u64) -> Option<Instant> {
+        let index = self.entries.binary_search_by_key(&offset, |entry| entry.number).ok()?;
+        Some(self.entries[index].at)
+    }
+
     /// The place of the newest message.
     pub(super) fn position(&self) -> Position {
         Position { epoch: self.epoch.clone(), offset: self.last }
     }
 
     /// The messages that are missing, with their numbers. `None` if not all of them are here.
-    pub(super) fn missing<'l>(
-        &'l self,
-        from: &Missing<'_>,
-        now: Instant,
-    ) -> Option<impl Iterator<Item = (u64, &'l str)> + use<'l>> {
+    pub(super) fn missing(&self, from: &Missing<'_>, now: Instant) -> Option<Vec<(u64, Rc<str>)>> {
         let skipped = match from {
             Missing::After(place) => {
                 self.has(place).then(|| self.entries.partition_point(|entry| entry.number <= place.offset))?
             }
-            Missing::Of(age) => self.entries.partition_point(|entry| now.saturating_duration_since(entry.at) > *age),
+            Missing::Since(_, age) => {
+                self.entries.partition_point(|entry| now.saturating_duration_since(entry.at) > *age)
+            }
         };
-        Some(self.entries.iter().skip(skipped).map(|entry| (entry.number, &*entry.json)))
+        Some(self.entries.iter().skip(skipped).map(|entry| (entry.number, Rc::clone(&entry.json))).collect())
     }
 }
 
@@ -132,7 +127,7 @@ mod tests {
     fn after(log: &Log, epoch: &str, offset: u64) -> Option<Vec<(u64, String)>> {
         let position = Position { epoch: epoch.to_owned(), offset };
         let missing = log.missing(&Missing::After(&position), Instant::now())?;
-        Some(missing.map(|(number, json)| (number, json.to_owned())).collect())
+        Some(missing.into_iter().map(|(number, json)| (number, json.to_string())).collect())
     }
 
     #[test]
@@ -140,7 +135,7 @@ mod tests {
         let (mut log, now) = (Log::new("e".to_owned()), Instant::now());
         assert_eq!((after(&log, "e", 0), after(&log, "e", 1)), (Some(vec![]), None));
         for number in 1..=5 {
-            assert_eq!(log.push(KEEP, now, None, &number.to_string()), number);
+            assert_eq!(log.push(KEEP, now, &number.to_string()), number);
         }
         let kept = |numbers: &[u64]| Some(numbers.iter().map(|number| (*number, number.to_string())).collect());
         assert_eq!(after(&log, "e", 2), kept(&[3, 4, 5]));
@@ -157,11 +152,11 @@ mod tests {
         let (mut log, start) = (Log::new("e".to_owned()), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         for second in 0..3 {
-            log.push(KEEP, at(second), None, "1");
+            log.push(KEEP, at(second), "1");
         }
         let of_age = |log: &Log, now, seconds| {
-            let missing = log.missing(&Missing::Of(Duration::from_secs(seconds)), at(now)).unwrap();
-            missing.map(|(number, _)| number).collect::<Vec<_>>()
+            let missing = log.missing(&Missing::Since(0.0, Duration::from_secs(seconds)), at(now)).unwrap();
+            missing.into_iter().map(|(number, _)| number).collect::<Vec<_>>()
         };
         assert_eq!(of_age(&log, 3, 3), [1, 2, 3]);
         assert_eq!(of_age(&log, 3, 1), [3]);
@@ -170,21 +165,7 @@ mod tests {
         assert_eq!(of_age(&log, 11, 100), [2, 3]);
         log.drop_old(KEEP, at(20));
         assert!(log.is_empty());
-        assert_eq!((log.push(KEEP, at(20), None, "1"), log.bytes), (4, 1));
-    }
-
-    #[test]
-    fn numbers_may_be_those_of_the_topic() {
-        let now = Instant::now();
-        let mut log = Log::of("e".to_owned(), 7, [(10, now, "1"), (20, now, "2")]);
-        assert_eq!(log.push(KEEP, now, Some(25), "3"), 25);
-        let numbers =
-            |log: &Log, offset| after(log, "e", offset).map(|all| all.iter().map(|one| one.0).collect::<Vec<_>>());
-        assert_eq!(numbers(&log, 7), Some(vec![10, 20, 25]));
-        assert_eq!(numbers(&log, 12), Some(vec![20, 25]), "also after what this stream does not have");
-        assert_eq!((numbers(&log, 6), numbers(&log, 26), numbers(&log, 25)), (None, None, Some(vec![])));
-        log.push(KEEP, now, Some(30), "4");
-        assert_eq!((numbers(&log, 9), numbers(&log, 10)), (None, Some(vec![20, 25, 30])));
+        assert_eq!((log.push(KEEP, at(20), "1"), log.bytes), (4, 1));
     }
 
     #[test]
@@ -193,10 +174,10 @@ mod tests {
         let keep = Keep { messages: usize::MAX, ..KEEP };
         let large = format!("\"{}\"", "x".repeat(MAX_BYTES / 4));
         for _ in 0..10 {
-            log.push(keep, now, None, &large);
+            log.push(keep, now, &large);
         }
         assert_eq!((log.entries.len(), log.bytes), (3, 3 * large.len()));
-        log.push(keep, now, None, &large.repeat(5));
+        log.push(keep, now, &large.repeat(5));
         assert!(log.is_empty());
         assert_eq!(log.bytes, 0);
     }

@@ -7,6 +7,7 @@ mod message_log;
 mod pings;
 mod presence;
 mod roster;
+mod topic_log;
 mod whispers;
 
 use std::{
@@ -18,7 +19,7 @@ use std::{
 
 use self::{
     group::Group,
-    history::{Idle, IdleKey},
+    history::{History, Idle, IdleKey},
     member::Stage,
     message_log::Log,
     pings::Pings,
@@ -118,7 +119,7 @@ struct Stream {
     groups: HashMap<GroupKey, Group>,
     /// Connections that end when the stream says so.
     users: Group,
-    log: Option<Log>,
+    history: Option<History>,
     /// A client that can ask for its history has followed it.
     has_readers: bool,
 }
@@ -156,6 +157,7 @@ impl Streams {
     /// Has a subscription follow a stream. Its confirmation waits until the stream is live.
     pub(super) fn follow(&mut self, hub: &mut Hub, member: &Rc<Member>, stream: &str) {
         let name = self.hold(hub, stream);
+        self.keep(hub, &name);
         member.streams.borrow_mut().push(Rc::clone(&name));
         if member.protocol != Protocol::Rails {
             self.set_read(&name);
@@ -165,11 +167,17 @@ impl Streams {
         }
         member.waits.set(member.waits.get() + 1);
         let (own, member) = (Weak::clone(&self.own), Rc::clone(member));
-        hub.when_live(stream, move |hub| {
+        let is_events = member.protocol.is_events();
+        let go_on = move |hub: &mut Hub| {
             member.waits.set(member.waits.get() - 1);
             if let Some(streams) = own.upgrade() {
                 streams.borrow_mut().confirm(hub, &member);
             }
+        };
+        hub.when_live(stream, move |hub| match is_events {
+            // Behind what the channel has sent while there was no stream of events yet.
+            true => hub.next_tick(go_on),
+            false => go_on(hub),
         });
     }
 
@@ -219,7 +227,14 @@ impl Streams {
             return;
         }
         let (protocol, text) = (member.protocol, packet::answer(&member.quoted(), true));
-        if !protocol.tell(hub, member.id.get(), packet::CONFIRMED, &text).is_queued() {
+        // An event stream that is cut before its first message goes on from here.
+        let position = member.streams().first().and_then(|stream| Some((Rc::clone(stream), self.position(stream)?)));
+        let place = position.as_ref().filter(|_| protocol.is_events()).map(|(stream, position)| Place {
+            stream,
+            epoch: &position.epoch,
+            offset: position.offset,
+        });
+        if !protocol.tell_at(hub, member.id.get(), packet::CONFIRMED, &text, place.as_ref()).is_queued() {
             return;
         }
         member.is_told.set(true);
@@ -245,6 +260,8 @@ impl Streams {
             if let Some(asked) = member.history.take() {
                 self.answer_history(hub, member, asked);
             }
+            // It asks who is present itself.
+            member.roster.set(self.roster_version(member));
             self.go_on(hub, member);
         }
     }
@@ -336,9 +353,16 @@ impl Streams {
                 streams.borrow_mut().broadcast(hub, &watched, message);
             }
         });
-        let (groups, users, log) = (HashMap::new(), Group::default(), self.new_log(hub, stream));
-        self.streams
-            .insert(Rc::clone(&name), Stream { watch, holders: 1, idle: None, groups, users, log, has_readers: false });
+        let stream = Stream {
+            watch,
+            holders: 1,
+            idle: None,
+            groups: HashMap::new(),
+            users: Group::default(),
+            history: None,
+            has_readers: false,
+        };
+        self.streams.insert(Rc::clone(&name), stream);
         name
     }
 
@@ -352,8 +376,11 @@ impl Streams {
     }
 
     fn drop_stream(&mut self, hub: &mut Hub, stream: &str) {
-        if let Some(gone) = self.streams.remove(stream) {
+        if let Some((name, gone)) = self.streams.remove_entry(stream) {
             hub.unwatch_topic(gone.watch);
+            if let Some(History::OfTopic(_)) = gone.history {
+                self.leave_topic(hub, &name);
+            }
         }
     }
 
@@ -367,15 +394,10 @@ impl Streams {
         };
         self.counters.broadcasts += 1;
         let id = hub.watched_event_id();
-        let offset = match (&mut stream.log, self.settings.keep) {
-            // What the topic does not number is in no history.
-            (Some(log), Some(keep)) if !keep.is_shared || id.is_some() => {
-                Some(log.push(keep, hub.now(), id.filter(|_| keep.is_shared), json))
-            }
-            _ => None,
-        };
-        let place = stream.log.as_ref().zip(offset);
-        let place = place.map(|(log, offset)| Place { stream: name, epoch: &log.epoch, offset });
+        let kept = stream.history.as_mut().zip(self.settings.keep);
+        let offset = kept.and_then(|(history, keep)| history.push(keep, hub.now(), id, json));
+        let place = stream.history.as_ref().zip(offset);
+        let place = place.map(|(history, offset)| Place { stream: name, epoch: history.epoch(), offset });
         for group in stream.groups.values() {
             group.send(hub, None, json, place.as_ref());
         }
@@ -387,6 +409,7 @@ impl Streams {
             self.ended.extend(ids.iter().map(|id| (*id, Ending::Final)));
             self.end_connections(hub, &ids, "remote", reconnect);
         }
+        self.on_idle_message(hub, name);
     }
 
     /// The streams that subscriptions with an identifier follow, sorted.

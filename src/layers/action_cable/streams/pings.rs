@@ -21,6 +21,9 @@ const SLICES: usize = 30;
 /// Why connections end that do not answer a ping.
 const NO_PONG: &str = "no_pong";
 
+/// Time after which an event stream's client connects again that shall not.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Time between two parts: each connection is pinged every three seconds.
 const PING_STEP: Duration = Duration::from_millis(100);
 
@@ -79,6 +82,9 @@ impl Streams {
         for id in ids.iter().filter(|id| hub.is_open(**id)).copied().collect::<Vec<_>>() {
             self.ended.insert(id, ending);
             let protocol = self.event_streams.get(&id).copied().unwrap_or(Protocol::Rails);
+            if protocol.is_events() && !reconnect {
+                hub.send_retry(id, NEVER);
+            }
             protocol.tell(hub, id, "disconnect", &text);
             hub.close(id, CloseCode::NORMAL, "");
         }

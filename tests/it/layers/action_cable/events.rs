@@ -167,8 +167,10 @@ fn stream_is_ended_from_elsewhere_and_shares_broadcasts_with_websockets() {
     assert_eq!((events.len(), field(&events[2], "id"), world.received(socket)), (3, None, vec![message("1")]));
     world.publish("action_cable/ann", r#"{"type":"disconnect","reconnect":false}"#);
     let (_, events) = world.streamed(stream);
-    assert_eq!(field(&events[0], "event"), Some("disconnect"));
-    world.reactor.advance(Duration::from_secs(2)).unwrap();
+    assert_eq!(field(&events[0], "retry"), Some("31536000000"), "its client does not come back");
+    assert_eq!(field(&events[1], "event"), Some("disconnect"));
+    world.reactor.kernel_mut().finish(stream);
+    world.reactor.settle().unwrap();
     assert_eq!(world.handle.stats().connections, 1);
     let stream = world.events(CHAT, "");
     world.streamed(stream);

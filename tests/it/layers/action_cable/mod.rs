@@ -1,6 +1,7 @@
 //! A cable, and its clients as the tests play them.
 
 mod events;
+mod histories;
 mod presence;
 mod rails;
 mod seeded;
