@@ -310,8 +310,8 @@ impl ActionCable {
     ///
     /// A client that the connect hook or the channel refuses gets 401, and a page of an origin that is not allowed 403.
     /// A client without `Origin` is not refused for that. There are no pings, and
-    /// [timers](Subscription::periodically) of the channel do not run. A raw stream that is cut before its first message
-    /// goes on from the time of the next request, unless the URL has `history_since`.
+    /// [timers](Subscription::periodically) of the channel do not run. A raw stream that is cut before its first
+    /// message goes on from the time of the next request, unless the URL has `history_since`.
     pub fn event_streams(mut self, path: impl Into<String>) -> Self {
         self.events_path = Some(path.into());
         self

@@ -45,8 +45,8 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// [`RemoteError::Closed`]: no request waits for the reply any more. Other than the commands of a [`Remote`], a reply
-    /// is taken however many commands wait.
+    /// [`RemoteError::Closed`]: no request waits for the reply any more. A reply is taken however many commands of a
+    /// [`Remote`] wait.
     pub fn respond(mut self, reply: impl Into<Reply>) -> Result<(), RemoteError> {
         self.slot.take().map_or(Err(RemoteError::Closed), |slot| slot.give(reply.into()))
     }
