@@ -26,9 +26,9 @@ impl Hub {
     /// Returns `None`, and never calls it, if the connection has ended already.
     ///
     /// ```
-    /// use ws_reactor::{Hub, Reply, Routes, http::StatusCode};
+    /// use ws_reactor::{Callbacks, Reply, Server, http::StatusCode};
     ///
-    /// let routes = Routes::new().get("/wait", |_, hub: &mut Hub| {
+    /// let server = Server::new(|_| Callbacks::new()).on_request(|_, hub| {
     ///     let (reply, responder) = Reply::hold();
     ///     if let Some(id) = hub.current_connection() {
     ///         hub.when_closed(id, |_| println!("the client did not wait"));
