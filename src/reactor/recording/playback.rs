@@ -1,6 +1,6 @@
 //! Playing a recording into handlers.
 
-use std::{cell::RefCell, io, path::Path, rc::Rc};
+use std::{cell::RefCell, collections::HashMap, io, net::SocketAddr, path::Path, rc::Rc};
 
 use super::Recording as State;
 use crate::{
@@ -55,13 +55,41 @@ pub struct Playback {
     skipped: usize,
 }
 
-/// Answers that the recording will give.
+/// Look-ups that the recording answers.
 #[derive(Debug, Clone, Default)]
-struct Lookups(Rc<RefCell<Vec<Option<Answer>>>>);
+struct Lookups(Rc<RefCell<LookupState>>);
+
+#[derive(Debug, Default)]
+struct LookupState {
+    /// Number of the next one.
+    next: u64,
+    asked: HashMap<u64, Answer>,
+    /// Answers that were given within the turn that asks: it is played after its records are handed over.
+    early: HashMap<u64, io::Result<Vec<SocketAddr>>>,
+}
 
 impl Resolver for Lookups {
     fn resolve(&self, _: &str, _: u16, answer: Answer) {
-        self.0.borrow_mut().push(Some(answer));
+        let mut lookups = self.0.borrow_mut();
+        let number = lookups.next;
+        lookups.next += 1;
+        match lookups.early.remove(&number) {
+            Some(addresses) => answer.give(addresses),
+            None => _ = lookups.asked.insert(number, answer),
+        }
+    }
+}
+
+impl Lookups {
+    /// Gives an answer, now or as soon as it is asked for. Returns `false` if it was given before.
+    fn give(&self, number: u64, addresses: io::Result<Vec<SocketAddr>>) -> bool {
+        let mut lookups = self.0.borrow_mut();
+        match lookups.asked.remove(&number) {
+            Some(answer) => answer.give(addresses),
+            None if number >= lookups.next => _ = lookups.early.insert(number, addresses),
+            None => return false,
+        }
+        true
     }
 }
 
@@ -129,8 +157,7 @@ impl Playback {
                 self.connection(stream).is_some_and(|id| remote.close(id, CloseCode::new(code), reason).is_ok())
             }
             Record::Resolved { number, addresses } => {
-                let answer = self.lookups.0.borrow_mut().get_mut(number as usize).and_then(Option::take);
-                answer.map(|answer| answer.give(addresses.map_err(io::Error::from))).is_some()
+                self.lookups.give(number.into(), addresses.map_err(io::Error::from))
             }
             Record::Other { .. } => false,
             _ => true,

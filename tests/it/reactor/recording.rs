@@ -12,6 +12,7 @@ use std::{
 use socket2::SockRef;
 use ws_reactor::{
     Callbacks, Client, ConnectionId, Hub, Message, Reactor, ReactorConfig, Reconnect, Server, Version,
+    net::{Answer, Resolver},
     recording::{Record, Recorder, Recording, StreamNumber},
     testing::{self, Playback},
 };
@@ -194,13 +195,33 @@ fn client(log: &Log) -> Client {
     Client::new(callbacks).reconnect(Reconnect::new().initial_backoff(Duration::from_millis(5)).max_attempts(Some(3)))
 }
 
+/// Answers before the turn has ended that asks: as a thread may, too.
+struct Here;
+
+impl Resolver for Here {
+    fn resolve(&self, _: &str, port: u16, answer: Answer) {
+        answer.give(Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]));
+    }
+}
+
 #[test]
 fn client_that_resolves_and_reconnects_does_in_a_replay_what_it_did() {
-    let (file, log) = (TempFile::new("client"), Log::default());
+    client_is_replayed("client", |_| {});
+}
+
+#[test]
+fn client_whose_name_is_resolved_within_the_turn_does_in_a_replay_what_it_did() {
+    // regression: the replay gave the answer before it was asked for, and dropped it
+    client_is_replayed("quick-client", |reactor| reactor.set_resolver(Here));
+}
+
+fn client_is_replayed(name: &str, change: impl FnOnce(&mut Reactor)) {
+    let (file, log) = (TempFile::new(name), Log::default());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = std::thread::spawn(move || serve(&listener, 3));
     let mut reactor = Reactor::new().unwrap();
+    change(&mut reactor);
     reactor.record(Recorder::create(&file.0).unwrap()).unwrap();
     reactor.connect(&format!("ws://localhost:{port}/feed"), client(&log)).unwrap();
     while reactor.hub().stats().connections > 0 {
