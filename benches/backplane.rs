@@ -84,27 +84,10 @@ fn serve(url: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn connect(addr: SocketAddr, path: &str) -> Result<TcpStream, Box<dyn Error>> {
-    let mut socket = TcpStream::connect(addr)?;
-    socket.set_nodelay(true)?;
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
-    socket.write_all(request.as_bytes())?;
-    let mut octet = [0];
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        socket.read_exact(&mut octet)?;
-        head.push(octet[0]);
-    }
-    Ok(socket)
-}
-
 /// Clients that receive, once their topic is subscribed at Redis.
 fn receivers(publishing: SocketAddr, receiving: SocketAddr, count: usize) -> Result<Vec<TcpStream>, Box<dyn Error>> {
-    let mut receivers = (0..count).map(|_| connect(receiving, "/receive")).collect::<Result<Vec<_>, _>>()?;
-    let mut sender = connect(publishing, "/send")?;
+    let mut receivers = (0..count).map(|_| websocket::connect(receiving, "/receive")).collect::<Result<Vec<_>, _>>()?;
+    let mut sender = websocket::connect(publishing, "/send")?;
     let (frame, mut received) =
         (websocket::masked(&websocket::payload(1)), websocket::unmasked(&websocket::payload(1)));
     receivers[0].set_read_timeout(Some(Duration::from_millis(50)))?;
@@ -128,7 +111,7 @@ fn receivers(publishing: SocketAddr, receiving: SocketAddr, count: usize) -> Res
 
 fn latency(name: &str, publishing: SocketAddr, receiving: SocketAddr) -> Result<(), Box<dyn Error>> {
     let mut receiver = receivers(publishing, receiving, 1)?.remove(0);
-    let mut sender = connect(publishing, "/send")?;
+    let mut sender = websocket::connect(publishing, "/send")?;
     let payload = websocket::payload(SIZE);
     let (frame, mut received) = (websocket::masked(&payload), websocket::unmasked(&payload));
     let mut times = Vec::with_capacity(LONE);
@@ -151,7 +134,7 @@ fn flood(
     receiving: &(ServerProcess, SocketAddr),
 ) -> Result<(), Box<dyn Error>> {
     let mut receiver = receivers(publishing.1, receiving.1, 1)?.remove(0);
-    let mut sender = connect(publishing.1, "/send")?;
+    let mut sender = websocket::connect(publishing.1, "/send")?;
     let payload = websocket::payload(SIZE);
     let (frame, mut received) = (websocket::masked(&payload).repeat(100), websocket::unmasked(&payload).repeat(100));
     let processes = [publishing.0.id(), redis.0.id(), receiving.0.id()];
@@ -189,7 +172,7 @@ fn deliveries(
     let mut costs = [publishing.1, receiving.1].map(|_| Vec::new());
     for round in 0..=ROUNDS {
         for (from, costs) in [publishing.1, receiving.1].into_iter().zip(&mut costs) {
-            let mut sender = connect(from, "/send")?;
+            let mut sender = websocket::connect(from, "/send")?;
             let before = cpu_nanos_of_threads(receiving.0.id())?;
             for _ in 0..MESSAGES {
                 sender.write_all(&frame)?;

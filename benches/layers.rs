@@ -66,7 +66,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Sends to many clients. Returns the microseconds of CPU per delivery.
 fn broadcast(server: u32, addr: SocketAddr, way: &str) -> Result<f64, Box<dyn Error>> {
-    let mut clients = (0..CLIENTS).map(|_| connect(addr, &format!("/{way}"))).collect::<Result<Vec<_>, _>>()?;
+    let mut clients =
+        (0..CLIENTS).map(|_| websocket::connect(addr, &format!("/{way}"))).collect::<Result<Vec<_>, _>>()?;
     if way == "cable" {
         let subscribe = websocket::masked_frame(TEXT, SUBSCRIBE.as_bytes());
         clients.iter_mut().try_for_each(|client| client.write_all(&subscribe))?;
@@ -79,7 +80,7 @@ fn broadcast(server: u32, addr: SocketAddr, way: &str) -> Result<f64, Box<dyn Er
         while client.read(&mut rest).is_ok_and(|length| length > 0) {}
         client.set_nonblocking(false)?;
     }
-    let mut sender = connect(addr, &format!("/send/{way}"))?;
+    let mut sender = websocket::connect(addr, &format!("/send/{way}"))?;
     let json = format!("\"{}\"", "x".repeat(SIZE - 2));
     let frame = websocket::masked_frame(TEXT, json.as_bytes());
     let before = cpu_nanos_of_threads(server)?;
@@ -110,22 +111,6 @@ fn receive(client: &mut TcpStream) -> Result<(), Box<dyn Error>> {
             return Ok(());
         }
     }
-}
-
-fn connect(addr: SocketAddr, path: &str) -> Result<TcpStream, Box<dyn Error>> {
-    let mut socket = TcpStream::connect(addr)?;
-    socket.set_nodelay(true)?;
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
-    socket.write_all(request.as_bytes())?;
-    let (mut octet, mut head) = ([0], Vec::new());
-    while !head.ends_with(b"\r\n\r\n") {
-        socket.read_exact(&mut octet)?;
-        head.push(octet[0]);
-    }
-    Ok(socket)
 }
 
 fn serve() -> Result<(), Box<dyn Error>> {

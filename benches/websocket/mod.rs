@@ -1,12 +1,23 @@
 //! The handshake and the frames of the clients of the benches.
 #![allow(dead_code)]
 
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+};
 
-const REQUEST: &str = "GET / HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+const REQUEST: &str = "Host: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 const KEY: [u8; 4] = [0x5a, 0x13, 0xc7, 0x88];
+
+/// Opens a WebSocket by TCP.
+pub(crate) fn connect(addr: SocketAddr, path: &str) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(addr)?;
+    stream.set_nodelay(true)?;
+    exchange(&mut stream, path, "")?;
+    Ok(stream)
+}
 
 /// Performs the client's handshake.
 pub(crate) fn handshake(stream: &mut (impl Read + Write)) -> io::Result<()> {
@@ -15,7 +26,11 @@ pub(crate) fn handshake(stream: &mut (impl Read + Write)) -> io::Result<()> {
 
 /// [`handshake`] with additional header lines. Returns the response.
 pub(crate) fn handshake_with(stream: &mut (impl Read + Write), lines: &str) -> io::Result<String> {
-    stream.write_all(format!("{REQUEST}{lines}\r\n").as_bytes())?;
+    exchange(stream, "/", lines)
+}
+
+fn exchange(stream: &mut (impl Read + Write), path: &str, lines: &str) -> io::Result<String> {
+    stream.write_all(format!("GET {path} HTTP/1.1\r\n{REQUEST}{lines}\r\n").as_bytes())?;
     let mut response = Vec::new();
     while !response.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
