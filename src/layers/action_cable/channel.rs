@@ -104,7 +104,7 @@ pub struct Subscription<'a> {
     pub(super) timers: &'a mut ChannelTimers,
 }
 
-/// What is known of a subscription.
+/// The state of a subscription, between the calls of its channel.
 pub(super) struct SubscriptionState {
     pub(super) member: Rc<Member>,
     timers: Vec<Interval>,
@@ -168,7 +168,7 @@ impl Subscription<'_> {
         serde_json::from_str(self.identifier())
     }
 
-    /// What the connect hook has returned, if it is of this type.
+    /// The value that the connect hook returned, if it has this type.
     pub fn user<T: 'static>(&self) -> Option<&T> {
         self.user.downcast_ref()
     }

@@ -123,8 +123,8 @@ fn identifier(request: &Request) -> Option<String> {
     params.contains_key("channel").then(|| Value::Object(params).to_string())
 }
 
-/// What the client has missed: after the last event that it knows, or since a time. On the other streams of its
-/// subscription, since the time of that event.
+/// Returns the request for the messages that a client has missed: after its `Last-Event-ID`, or since a time. On the
+/// other streams of its subscription, the messages since the time of that event.
 fn history(cable: &Cable, hub: &Hub, request: &Request) -> Option<Value> {
     // Browsers send it as UTF-8.
     let last = request.headers().get("last-event-id").and_then(|id| str::from_utf8(id.as_bytes()).ok());

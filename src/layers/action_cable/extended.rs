@@ -21,7 +21,7 @@ pub(super) struct Position {
     pub(super) offset: u64,
 }
 
-/// What a client has missed, as it says.
+/// A client's request for the messages that it has missed.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub(super) struct HistoryRequest {
     /// Seconds since 1970, for streams without a position. Anything else is none.
@@ -47,7 +47,7 @@ impl HistoryRequest {
     }
 }
 
-/// Who is present, as a client says.
+/// A member of a stream's presence, as sent by its client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Person {
     /// A string or a number, as JSON text.
@@ -78,7 +78,7 @@ impl Person {
     }
 }
 
-/// Whether a request for those who are present wants them, or their number only.
+/// Returns `true` if a request for presence asks for the members, and `false` if it asks for their number only.
 pub(super) fn wants_records(data: Option<&str>) -> bool {
     #[derive(Deserialize)]
     struct Data {

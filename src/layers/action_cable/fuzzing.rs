@@ -10,7 +10,7 @@ use super::{
     packet::{self, Command},
 };
 
-/// What a client sends is read or refused, and what is written of it is JSON with the same values.
+/// Checks that a client's message is parsed or refused, and that the answers to it are JSON with the same values.
 pub(crate) fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(command) = Command::parse(text) {

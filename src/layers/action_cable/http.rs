@@ -1,4 +1,4 @@
-//! What a cable does by HTTP: who may connect, and broadcasts of other programs.
+//! The HTTP side of a cable: the check of connections, and broadcasts by other programs.
 
 use std::borrow::Cow;
 
@@ -85,7 +85,7 @@ pub(super) fn restored_sid(request: &Request) -> Option<String> {
     of_query.or_else(|| request.header("x-anycable-restore-sid").map(str::to_owned)).filter(|sid| !sid.is_empty())
 }
 
-/// Whether an origin is the host that a request addresses, with the same scheme.
+/// Returns `true` if an origin has the host of the request and its scheme.
 fn is_own(origin: &str, request: &Request) -> bool {
     let scheme = if request.is_secure() { "https://" } else { "http://" };
     origin.starts_with(scheme) && is_same_host(origin, request.host())

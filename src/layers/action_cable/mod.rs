@@ -121,7 +121,7 @@ pub struct ActionCable {
 /// Longest time for which anything is kept.
 const MAX_KEPT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// What all connections share.
+/// The configuration and the streams, shared by all connections of a cable.
 struct Cable {
     connect: ConnectHook,
     disconnected: Option<Disconnected>,
@@ -193,9 +193,9 @@ impl ActionCable {
     /// some. Default: none. At most 1 MiB of a stream is kept. A stream that such a client has followed is kept after
     /// its last follower, too.
     ///
-    /// What other processes publish while the backplane is away is in no history. The history of a stream is that of
-    /// this reactor. Its `epoch` is another one in each reactor and process, and
-    /// after a restart: a client that comes from elsewhere is told that its place is not known.
+    /// Each reactor has a history of its own. Its `epoch` differs between reactors and processes, and changes with a
+    /// restart: the history request of a client that comes from elsewhere is rejected. Messages that other processes
+    /// publish while the backplane is disconnected are missing from it.
     pub fn history(self, messages: usize, age: Duration) -> Self {
         let age = age.min(MAX_KEPT);
         self.cable.streams.borrow_mut().settings.keep = Some(Keep { messages, age, is_shared: false });
@@ -378,7 +378,7 @@ impl fmt::Debug for ActionCable {
     }
 }
 
-/// What concerns all connections of a cable on one reactor.
+/// A handle to all connections of a cable on one reactor.
 #[derive(Clone)]
 pub struct CableHandle(SharedStreams);
 

@@ -94,7 +94,7 @@ impl Session {
         }
     }
 
-    /// Whether a connection with these identifiers may take it up.
+    /// Returns `true` if a connection with these identifiers may restore it.
     pub(super) fn is_of(&self, user_stream: Option<&str>) -> bool {
         self.user_stream.as_deref() == user_stream
     }

@@ -132,7 +132,8 @@ impl ActionCableTest {
         self.handle.streams_of(&identifier.to_string())
     }
 
-    /// What a subscription has got since the last call: broadcasts and what its channel has transmitted.
+    /// Returns the messages that a subscription has received since the last call: broadcasts, and those that its channel
+    /// transmits.
     pub fn transmissions(&mut self, identifier: &Value) -> Vec<Value> {
         self.read();
         let own = identifier.to_string();

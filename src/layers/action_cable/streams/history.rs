@@ -1,4 +1,4 @@
-//! What clients have missed, and the streams that nothing follows and that keep their history for a while.
+//! Answers to history requests, and the histories of streams that have lost their last follower.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -198,8 +198,8 @@ impl Streams {
         member.stage.get() == Stage::Paused
     }
 
-    /// Whether a client need not ask for a subscription again: it is confirmed, and who is present has not changed,
-    /// which the client is not told otherwise.
+    /// Returns `true` if a client need not subscribe again: its subscription is confirmed, and the presence is unchanged.
+    /// A restored subscription gets no update of the presence.
     pub(in super::super) fn is_restored(&self, member: &Member) -> bool {
         member.stage.get() == Stage::Paused && member.roster.get() == self.roster_version(member)
     }

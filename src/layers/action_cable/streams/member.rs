@@ -35,7 +35,7 @@ pub(in super::super) struct Member {
     pub(super) roster: Cell<u64>,
     /// Its connection was told of the confirmation.
     pub(super) is_told: Cell<bool>,
-    /// What the client wants as soon as it gets messages.
+    /// The history request that waits for the confirmation.
     pub(super) history: RefCell<Option<Asked>>,
     pub(super) person: RefCell<Option<Person>>,
 }
@@ -102,7 +102,7 @@ impl Member {
         self.streams.borrow().clone()
     }
 
-    /// Whether it gets messages. A client of Rails may get some before the confirmation, as from Rails.
+    /// Returns `true` if it gets messages. A client of Rails may get some before the confirmation, as from Rails.
     pub(super) fn is_delivered_to(&self) -> bool {
         match self.stage.get() {
             Stage::Confirmed => true,

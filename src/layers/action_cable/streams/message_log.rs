@@ -11,7 +11,7 @@ use super::super::extended::Position;
 /// Most bytes of the messages of a stream.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// What a stream keeps.
+/// The bounds of a stream's history.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Keep {
     pub(in super::super) messages: usize,
@@ -75,7 +75,7 @@ impl Log {
         }
     }
 
-    /// Whether all messages after a place are here.
+    /// Returns `true` if all messages after a position are here.
     pub(super) fn has(&self, Position { epoch, offset }: &Position) -> bool {
         *epoch == self.epoch && (self.complete_after..=self.last).contains(offset)
     }

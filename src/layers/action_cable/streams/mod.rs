@@ -101,7 +101,7 @@ pub struct CableStats {
     pub ignored: u64,
 }
 
-/// Whether the client of a connection that the server ends may have its session again.
+/// How the server ends a connection, which decides if the session can be restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
     Final,

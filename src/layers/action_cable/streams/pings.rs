@@ -90,7 +90,7 @@ impl Streams {
         }
     }
 
-    /// Whether this server ends a connection for good.
+    /// Returns `true` if the server ends a connection, and its session with it.
     pub(in super::super) fn is_ended(&self, id: ConnectionId) -> bool {
         self.ended.get(&id) == Some(&Ending::Final)
     }

@@ -1,4 +1,4 @@
-//! Who is present in which stream, here and in other processes.
+//! The presence of all streams, of this process and of the others.
 //!
 //! Each process knows its own sessions, and tells the others what changes, on a topic per stream. A process that begins
 //! to follow a stream asks for the sessions of the others. Each says in an interval that it is alive. The sessions of
@@ -81,7 +81,7 @@ impl Held {
     }
 }
 
-/// What a process tells the others.
+/// A message between processes.
 #[derive(Serialize, Deserialize)]
 struct News {
     node: String,
@@ -359,7 +359,7 @@ fn part_of(stream: &str) -> u32 {
 }
 
 impl Person {
-    /// Whether its parts are JSON, so that they can be sent.
+    /// Returns `true` if its parts are JSON.
     fn is_valid(&self) -> bool {
         packet::is_json(&self.id) && packet::is_json(&self.info)
     }

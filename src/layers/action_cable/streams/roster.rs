@@ -1,4 +1,4 @@
-//! Who is present in a stream. Pure.
+//! The presence of one stream: its members. Pure.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -23,7 +23,7 @@ struct Present {
     sessions: usize,
 }
 
-/// Who has come or gone.
+/// A member that has joined or left.
 #[derive(Debug, PartialEq)]
 pub(super) struct Change {
     pub(super) person: Person,

@@ -14,7 +14,7 @@ use crate::reactor::{HistoryLimits, Hub, TopicWatch};
 /// The epoch of all of them: their numbers are never used again.
 pub(super) const EPOCH: &str = "shared";
 
-/// What a stream knows of the history of its topic. The messages are in the topic alone.
+/// The position of a stream in the history of its topic. The messages are in the topic alone.
 pub(super) struct TopicLog {
     /// The newest message that the stream has got, or that was there before.
     last: u64,
@@ -88,7 +88,7 @@ pub(super) fn forget(hub: &mut Hub, topic: &str, keep: Keep) {
     }
 }
 
-/// Whether the history of a topic has any message.
+/// Returns `true` if the history of a topic has any message.
 pub(super) fn has_messages(hub: &mut Hub, topic: &str) -> bool {
     hub.events_after([topic], 0).is_some_and(|replay| !replay.events.is_empty())
 }
