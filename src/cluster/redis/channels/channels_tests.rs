@@ -265,6 +265,16 @@ impl Process {
     }
 }
 
+#[test]
+fn own_message_that_waits_for_unsubscribe_is_not_delivered_to_a_later_subscriber() {
+    let mut world = World::new(0, 0);
+    let on = Step::Subscribe(0, 0);
+    let answered = [Step::Execute(0, Role::Subscriber), Step::Read(0, Role::Subscriber)];
+    let off_on_off = [Step::Unsubscribe(0, 0), on.clone(), Step::Publish(0, 0), Step::Unsubscribe(0, 0)];
+    run(&mut world, &[&[on.clone()][..], &answered, &off_on_off, &answered, &[on], &answered].concat());
+    assert!(world.processes[0].delivered.is_empty() && world.accepted[0] == 1);
+}
+
 fn steps(with_losses: bool) -> impl Strategy<Value = Vec<Step>> {
     let process = 0..PROCESSES;
     let topic = 0..TOPICS.len();

@@ -81,6 +81,8 @@ struct Channel {
     own: VecDeque<Own>,
     /// Publications that wait for a reply to SUBSCRIBE or UNSUBSCRIBE, with their numbers.
     waiting: VecDeque<(Payload, u64)>,
+    /// One of them has been delivered in this process. It needs a subscription, by which it is recognized.
+    is_delivered: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -161,6 +163,7 @@ impl Channels {
             Some(channel) if channel.must_wait() => {
                 self.pending_bytes += cost;
                 channel.waiting.push_back((payload, number));
+                channel.is_delivered |= channel.is_wanted;
             }
             _ => self.write(&Rc::from(topic), payload, number, commands),
         }
@@ -420,8 +423,9 @@ impl Channels {
     fn enter(&mut self, topic: &Rc<str>, phase: Phase, commands: &mut Commands) {
         let Some(channel) = self.channels.get_mut(topic) else { return };
         channel.phase = phase;
-        // A channel that is wanted again subscribes first.
-        if !(phase == Phase::Unsubscribed && channel.is_wanted) {
+        // A channel that is needed again subscribes first.
+        if !(phase == Phase::Unsubscribed && (channel.is_wanted || channel.is_delivered)) {
+            channel.is_delivered = false;
             for (payload, number) in mem::take(&mut channel.waiting) {
                 self.pending_bytes -= payload.len() + OVERHEAD_BYTES;
                 self.write(topic, payload, number, commands);
@@ -451,7 +455,9 @@ impl Channels {
     fn advance(&mut self, topic: &Rc<str>, commands: &mut Commands) {
         let Some(channel) = self.channels.get_mut(topic) else { return };
         let request = match channel.phase {
-            Phase::Unsubscribed if channel.is_wanted && self.is_connected => Request::Subscribe(Rc::clone(topic)),
+            Phase::Unsubscribed if (channel.is_wanted || channel.is_delivered) && self.is_connected => {
+                Request::Subscribe(Rc::clone(topic))
+            }
             Phase::Subscribed if !channel.is_wanted && channel.own.is_empty() => Request::Unsubscribe(Rc::clone(topic)),
             Phase::Unsubscribed | Phase::Refused if !channel.is_wanted => {
                 self.channels.remove(topic);
