@@ -132,8 +132,8 @@ impl ActionCableTest {
         self.handle.streams_of(&identifier.to_string())
     }
 
-    /// Returns the messages that a subscription has received since the last call: broadcasts, and those that its channel
-    /// transmits.
+    /// Returns the messages that a subscription has received since the last call: broadcasts, and those that its
+    /// channel transmits.
     pub fn transmissions(&mut self, identifier: &Value) -> Vec<Value> {
         self.read();
         let own = identifier.to_string();

@@ -198,8 +198,8 @@ impl Streams {
         member.stage.get() == Stage::Paused
     }
 
-    /// Returns `true` if a client need not subscribe again: its subscription is confirmed, and the presence is unchanged.
-    /// A restored subscription gets no update of the presence.
+    /// Returns `true` if a client need not subscribe again: its subscription is confirmed, and the presence is
+    /// unchanged. A restored subscription gets no update of the presence.
     pub(in super::super) fn is_restored(&self, member: &Member) -> bool {
         member.stage.get() == Stage::Paused && member.roster.get() == self.roster_version(member)
     }
