@@ -10,6 +10,9 @@ use crate::{
     protocol::OwnedMessage,
 };
 
+#[path = "sharded_tests.rs"]
+mod sharded;
+
 const TOPICS: [&str; 2] = ["one", "two"];
 const PROCESSES: usize = 2;
 const PREFIX: &str = "p:";
@@ -316,7 +319,8 @@ proptest! {
         run(&mut world, &steps);
         for process in &world.processes {
             prop_assert_eq!(&process.delivered, &process.expected);
-            let wanted: BTreeSet<String> = process.wanted.iter().map(|topic| format!("{PREFIX}{}", TOPICS[*topic])).collect();
+            let channel = |topic: &usize| format!("{PREFIX}{}", TOPICS[*topic]);
+            let wanted: BTreeSet<String> = process.wanted.iter().map(channel).collect();
             prop_assert_eq!(&process.subscribed, &wanted);
             prop_assert_eq!(process.channels.pending_bytes, 0);
             prop_assert!(process.unsettled.is_empty());
@@ -434,21 +438,6 @@ fn publications_are_kept_while_redis_is_away_up_to_a_bound_and_none_is_written_t
     assert_eq!(written(&mut commands), "de");
 }
 
-#[test]
-fn only_a_sharded_channel_may_be_unsubscribed_by_redis() {
-    for (words, is_expected) in [(Words::PLAIN, false), (Words::SHARDED, true)] {
-        let bounds = Bounds { pending: 10_000, ..NONE };
-        let (mut channels, mut commands) = (Channels::new("".into(), bounds, Vec::new(), words), Commands::default());
-        channels.connect(&mut commands);
-        channels.subscribe("t", &mut commands);
-        assert!(matches!(channels.on_subscribed(b"t", &mut commands), News::Live(_)));
-        channels.publish("t", Payload::from(&OwnedMessage::from("x")), 7, &mut commands);
-        let news = channels.on_unsubscribed(b"t", &mut commands);
-        assert_eq!(matches!(news, News::Moved(_)), is_expected);
-        assert_eq!((commands.settled.contains(&7), matches!(news, News::Unexpected)), (is_expected, !is_expected));
-    }
-}
-
 /// Channels that are subscribed.
 fn subscribed(words: Words, topics: &[&str]) -> (Channels, Commands) {
     let bounds = Bounds { pending: 10_000, ..NONE };
@@ -463,31 +452,6 @@ fn subscribed(words: Words, topics: &[&str]) -> (Channels, Commands) {
 
 fn text(text: &str) -> Payload {
     Payload::from(&OwnedMessage::from(text))
-}
-
-#[test]
-fn publication_whose_slot_has_moved_is_settled_once_and_is_none_of_others() {
-    let (mut channels, mut commands) = subscribed(Words::SHARDED, &["t"]);
-    channels.publish("t", text("x"), 1, &mut commands);
-    assert!(matches!(channels.on_unsubscribed(b"t", &mut commands), News::Moved(_)));
-    assert_eq!(mem::take(&mut commands.settled), [1]);
-    assert!(matches!(channels.on_reply(true, &mut commands), News::NotPublished));
-    assert_eq!((commands.settled.len(), channels.pending_bytes), (0, 0));
-}
-
-#[test]
-fn channel_may_move_while_another_or_the_same_is_being_unsubscribed() {
-    let (mut channels, mut commands) = subscribed(Words::SHARDED, &["a", "b"]);
-    channels.unsubscribe("b", &mut commands);
-    assert!(matches!(channels.on_unsubscribed(b"a", &mut commands), News::Moved(_)));
-    assert!(matches!(channels.on_unsubscribed(b"b", &mut commands), News::Nothing));
-    // The answer to the command comes behind that of Redis itself: again, or as an error, while another command waits.
-    assert!(matches!(channels.on_unsubscribed(b"b", &mut commands), News::Nothing));
-    channels.subscribe("c", &mut commands);
-    assert!(matches!(channels.on_refused(Some(slot_of(b"b")), &mut commands), News::Nothing));
-    assert!(matches!(channels.on_subscribed(b"c", &mut commands), News::Live(_)));
-    channels.subscribe("d", &mut commands);
-    assert!(matches!(channels.on_refused(Some(slot_of(b"d")), &mut commands), News::Refused(_)));
 }
 
 #[test]
