@@ -166,14 +166,12 @@ impl Kernel for System {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(error),
         }
-        events.extend(self.events.iter().filter(|event| event.token() != WAKER).map(|event| {
+        for event in self.events.iter().filter(|event| event.token() != WAKER) {
             let (hangup, failed) = (event.is_read_closed(), event.is_error());
             let readable = event.is_readable() || hangup || failed;
-            Event {
-                token: event.token().0,
-                readiness: Readiness { readable, writable: event.is_writable(), hangup, failed },
-            }
-        }));
+            let readiness = Readiness { readable, writable: event.is_writable(), hangup, failed };
+            events.push(Event { token: event.token().0, readiness });
+        }
         Ok(())
     }
 

@@ -263,7 +263,7 @@ impl<K: Kernel> Reactor<K> {
     /// A turn that begins at `now`.
     #[inline(never)]
     fn turn_from(&mut self, now: Instant, timeout: Option<Duration>) -> Result<Turn, PollError> {
-        if self.hub.running == Running::Stopped {
+        if matches!(self.hub.running, Running::Stopped) {
             return Ok(Turn::Stopped);
         }
         match self.events.is_empty() {
@@ -273,10 +273,8 @@ impl<K: Kernel> Reactor<K> {
         }
 
         self.work();
-        self.finish_shutdown();
-
         self.hub.turn += 1;
-        Ok(if self.hub.running == Running::Stopped { Turn::Stopped } else { Turn::Running })
+        Ok(if matches!(self.hub.running, Running::Yes) { Turn::Running } else { self.finish_shutdown() })
     }
 
     /// The work of a turn.
@@ -298,7 +296,9 @@ impl<K: Kernel> Reactor<K> {
         self.deliver_events();
         self.advance_sources();
         self.open_and_close_listeners();
-        self.advance_shutdown();
+        if !matches!(self.hub.running, Running::Yes) {
+            self.advance_shutdown();
+        }
         self.compress_waiting();
         self.pass_on_publications();
         self.terminate_slow_readers();

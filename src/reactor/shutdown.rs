@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, mem, time::Duration};
 
 use super::{
-    Reactor,
+    Reactor, Turn,
     farewell::{Farewell, Shutdown},
     hub::{Hub, Running},
     recording::Recording,
@@ -118,6 +118,7 @@ impl Hub {
 
 impl<K: Kernel> Reactor<K> {
     /// Takes the next step of a shutdown, if one is in progress.
+    #[cold]
     pub(super) fn advance_shutdown(&mut self) {
         match self.hub.running {
             Running::ShutdownRequested(Shutdown { spread, timeout }) => {
@@ -161,11 +162,12 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Ends the loop if a shutdown is in progress, and neither a connection nor a work to wait for is left.
-    #[inline]
-    pub(super) fn finish_shutdown(&mut self) {
+    #[cold]
+    pub(super) fn finish_shutdown(&mut self) -> Turn {
         if matches!(self.hub.running, Running::ShuttingDown | Running::Stopping) && self.hub.outbounds.is_empty() {
             self.end_loop();
         }
+        if self.hub.running == Running::Stopped { Turn::Stopped } else { Turn::Running }
     }
 
     #[cold]

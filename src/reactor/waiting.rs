@@ -13,7 +13,11 @@ impl<K: Kernel> Reactor<K> {
     #[inline]
     pub(super) fn wait(&mut self, now: Instant, timeout: Option<Duration>) -> io::Result<()> {
         let until = self.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
-        let timeout = until.into_iter().chain(timeout).min();
+        let timeout = match (until, timeout) {
+            (Some(until), Some(timeout)) => Some(until.min(timeout)),
+            (until, None) => until,
+            (None, timeout) => timeout,
+        };
         if !self.config.busy_poll.is_zero()
             && let Some(clock) = self.hub.time_slice.clock
         {

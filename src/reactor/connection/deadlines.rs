@@ -152,7 +152,15 @@ impl<K: Kernel> Reactor<K> {
     }
 
     /// Terminates the connections closed as slow readers.
+    #[inline]
     pub(in crate::reactor) fn terminate_slow_readers(&mut self) {
+        if !self.hub.deferred.slow_readers.is_empty() {
+            self.terminate_all_slow_readers();
+        }
+    }
+
+    #[inline(never)]
+    fn terminate_all_slow_readers(&mut self) {
         for id in mem::take(&mut self.hub.deferred.slow_readers) {
             if self.hub.phase(id) == Phase::Draining {
                 self.flush(id.key());
