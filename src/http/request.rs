@@ -222,6 +222,20 @@ impl Request {
         self.secured.as_deref()
     }
 
+    /// Returns `true` if the client accepts a coding of the content, such as `gzip`: by its name or by `*`, and not
+    /// with a weight of 0. RFC 9110 §12.5.3.
+    pub fn accepts_coding(&self, coding: &str) -> bool {
+        let weight = |name: &str| {
+            self.list(header::ACCEPT_ENCODING).find_map(|member| {
+                let (listed, parameters) = member.split_once(';').unwrap_or((member, ""));
+                let value = parameters.trim().strip_prefix(['q', 'Q']).and_then(|rest| rest.trim().strip_prefix('='));
+                let is_zero = value.is_some_and(|value| value.trim().parse() == Ok(0.0_f32));
+                listed.trim().eq_ignore_ascii_case(name).then_some(!is_zero)
+            })
+        };
+        weight(coding).or_else(|| weight("*")).unwrap_or(false)
+    }
+
     /// The members of a comma-separated header, over all its lines (RFC 9110 §5.6.1).
     pub(crate) fn list(&self, name: HeaderName) -> impl Iterator<Item = &str> {
         let lines = self.headers().get_all(name).into_iter().filter_map(|line| line.to_str().ok());

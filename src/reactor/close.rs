@@ -138,9 +138,9 @@ impl Hub {
 
     /// Fails a connection because of a protocol error: the close frame is sent, our side ends, and input is discarded
     /// (RFC 6455 §7.1.7).
-    pub(crate) fn fail(&mut self, id: ConnectionId, error: ProtocolError) {
+    pub(crate) fn fail(&mut self, id: ConnectionId, error: ProtocolError, reason: &str) {
         self.stats.protocol_errors += 1;
-        self.fail_with(id, |_| error.close_code(), &error.close_reason(), ClosedBy::Protocol(error));
+        self.fail_with(id, |_| error.close_code(), reason, ClosedBy::Protocol(error));
     }
 
     /// Fails a connection whose handler panicked.

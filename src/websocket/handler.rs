@@ -2,13 +2,14 @@
 
 use std::{
     any::Any,
+    borrow::Cow,
     time::{Duration, Instant},
 };
 
 use crate::{
     error::Error,
     peer_addr::PeerAddr,
-    protocol::{CloseCode, CloseReason, Handshake, Message, MessageLimits, Outgoing, Version},
+    protocol::{CloseCode, CloseReason, Handshake, Message, MessageLimits, Outgoing, ProtocolError, Version},
     reactor::{Attempt, ConnectionId, ConnectionStats, Hub, Published, Retry, Stream, TimerId},
     send_status::SendStatus,
 };
@@ -79,6 +80,13 @@ pub trait Handler {
     /// `on_close` follows. An orderly close is not an error.
     fn on_error(&mut self, ws: &mut WebSocket<'_>, error: &Error) {}
 
+    /// The reason text of the close frame for a violation of the protocol. Default:
+    /// [`ProtocolError::close_reason`]. At most 123 bytes of it are sent. Called before
+    /// [`on_error`](Self::on_error).
+    fn failure_reason(&self, error: ProtocolError) -> Cow<'static, str> {
+        error.close_reason().into()
+    }
+
     /// The connection has ended.
     ///
     /// Called exactly once for each `on_open`, and once for each client connection that did not open, except one that
@@ -145,6 +153,10 @@ impl<H: Handler + ?Sized> Handler for Box<H> {
 
     fn on_error(&mut self, ws: &mut WebSocket<'_>, error: &Error) {
         (**self).on_error(ws, error);
+    }
+
+    fn failure_reason(&self, error: ProtocolError) -> Cow<'static, str> {
+        (**self).failure_reason(error)
     }
 
     fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {

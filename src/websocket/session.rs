@@ -300,7 +300,8 @@ impl Session {
 
     fn fail(&mut self, stream: &mut Stream<'_>, error: ProtocolError) {
         log::debug!(target: "ws_reactor::websocket", "{} failed: {error}", stream.id());
-        stream.hub.fail(stream.id(), error);
+        let reason = self.receiver.handler.failure_reason(error);
+        stream.hub.fail(stream.id(), error, &reason);
         self.on_error(stream, &Error::Protocol(error));
     }
 

@@ -3,6 +3,8 @@
 pub(crate) mod body;
 #[cfg(feature = "server")]
 pub(crate) mod event_stream;
+#[cfg(all(feature = "server", feature = "deflate"))]
+mod gzip;
 #[cfg(feature = "server")]
 pub(crate) mod long_poll;
 pub(crate) mod responder;

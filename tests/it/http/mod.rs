@@ -1,6 +1,7 @@
 //! HTTP on the port of a server: connections, routes, bodies, files.
 
 mod bodies;
+mod codings;
 mod connections;
 mod cors;
 mod differential;
