@@ -1,6 +1,7 @@
-//! The cost of a layer: a broadcast to many clients of ActionCable, beside a plain publish to as many WebSockets.
+//! The cost of layers: a broadcast to many clients of ActionCable and of Socket.IO, beside a plain publish to as many
+//! WebSockets.
 //!
-//!     cargo bench --features action-cable --bench layers
+//!     cargo bench --features action-cable,socket-io --bench layers
 //!
 //! The server runs in a process of its own, on one core. Linux only (`/proc`).
 
@@ -20,6 +21,7 @@ use ws_reactor::{
     Callbacks, Reactor, Routes, Server,
     action_cable::{ActionCable, Channel, Subscription},
     on_message,
+    socket_io::SocketIo,
 };
 
 const CLIENTS: usize = 1000;
@@ -29,8 +31,12 @@ const SIZE: usize = 1024;
 const SUBSCRIBE: &str = r#"{"command":"subscribe","identifier":"{\"channel\":\"Chat\"}"}"#;
 const TEXT: u8 = 0x81;
 
-/// The two ways of a message, each with a path and a topic of that name.
-const WAYS: [&str; 2] = ["plain", "cable"];
+/// The ways of a message, each with a topic of that name, the path of its clients, and what they send to begin with.
+const WAYS: [(&str, &str, &str); 3] = [
+    ("plain", "/plain", ""),
+    ("cable", "/cable", SUBSCRIBE),
+    ("socket.io", "/socket.io/?EIO=4&transport=websocket", "40"),
+];
 
 struct Chat;
 
@@ -55,22 +61,21 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    let [plain, cable] = costs.map(|mut costs| median(&mut costs));
-    println!(
-        "{SIZE} B to {CLIENTS} clients: {plain:.3} µs of CPU per delivery of a plain publish, {cable:.3} µs of a \
-         broadcast, ratio {:.3}",
-        cable / plain
-    );
+    let costs = costs.map(|mut costs| median(&mut costs));
+    println!("{SIZE} B to {CLIENTS} clients, CPU per delivery:");
+    for ((name, ..), cost) in WAYS.into_iter().zip(costs) {
+        println!("{name:>10} {cost:.3} µs, {:.3} of a plain publish", cost / costs[0]);
+    }
     Ok(())
 }
 
 /// Sends to many clients. Returns the microseconds of CPU per delivery.
-fn broadcast(server: u32, addr: SocketAddr, way: &str) -> Result<f64, Box<dyn Error>> {
-    let mut clients =
-        (0..CLIENTS).map(|_| websocket::connect(addr, &format!("/{way}"))).collect::<Result<Vec<_>, _>>()?;
-    if way == "cable" {
-        let subscribe = websocket::masked_frame(TEXT, SUBSCRIBE.as_bytes());
-        clients.iter_mut().try_for_each(|client| client.write_all(&subscribe))?;
+fn broadcast(server: u32, addr: SocketAddr, way: (&str, &str, &str)) -> Result<f64, Box<dyn Error>> {
+    let (topic, path, first) = way;
+    let mut clients = (0..CLIENTS).map(|_| websocket::connect(addr, path)).collect::<Result<Vec<_>, _>>()?;
+    if !first.is_empty() {
+        let first = websocket::masked_frame(TEXT, first.as_bytes());
+        clients.iter_mut().try_for_each(|client| client.write_all(&first))?;
     }
     // The welcome and the confirmation.
     thread::sleep(Duration::from_millis(500));
@@ -80,7 +85,7 @@ fn broadcast(server: u32, addr: SocketAddr, way: &str) -> Result<f64, Box<dyn Er
         while client.read(&mut rest).is_ok_and(|length| length > 0) {}
         client.set_nonblocking(false)?;
     }
-    let mut sender = websocket::connect(addr, &format!("/send/{way}"))?;
+    let mut sender = websocket::connect(addr, &format!("/send/{topic}"))?;
     let json = format!("\"{}\"", "x".repeat(SIZE - 2));
     let frame = websocket::masked_frame(TEXT, json.as_bytes());
     let before = cpu_nanos_of_threads(server)?;
@@ -114,13 +119,23 @@ fn receive(client: &mut TcpStream) -> Result<(), Box<dyn Error>> {
 }
 
 fn serve() -> Result<(), Box<dyn Error>> {
+    let io = SocketIo::new();
+    let all = io.of("/");
     let routes = Routes::new()
+        .websocket("/send/socket.io", move |_| {
+            let all = all.clone();
+            on_message(move |ws, message| {
+                let text = message.as_text().unwrap_or_default().trim_matches('"');
+                all.emit(ws.hub(), "message", text);
+            })
+        })
         .websocket("/plain", |_| Callbacks::new().on_open(|ws, _| _ = ws.subscribe("plain")))
         .websocket("/send/{topic}", |handshake| {
             let topic = handshake.request().param("topic").to_owned();
             on_message(move |ws, message| _ = ws.publish(&topic, message))
         });
     let routes = ActionCable::new().any_origin().channel("Chat", || Chat).mount(routes, "/cable");
+    let routes = io.mount(routes);
     let mut reactor = Reactor::new()?;
     println!("{}", reactor.listen("127.0.0.1:0", Server::routes(routes)?.ping_after(None))?.addr);
     reactor.run()?;

@@ -32,6 +32,7 @@
 //! | act on any connection of the reactor: send, publish, notify, timers | [`Hub`], by [`WebSocket::hub`] |
 //! | use several cores | [`ReactorGroup`]; the guide [`many_reactors`](guide::many_reactors) |
 //! | join several machines | [`Backplane`], Redis; the guide [`many_machines`](guide::many_machines) |
+//! | serve the clients of Rails' ActionCable, or of Socket.IO | `action_cable`, `socket_io`; the guides `rails`, `socket_io` |
 //! | act from another thread | [`Remote`], by [`Reactor::remote`] or [`Hub::remote`] |
 //! | learn what happened to a message | [`SendStatus`], [`Published`]; limits in [`OutputLimits`] |
 //! | learn why a connection ended | [`CloseReason`] with [`ClosedBy`]; [`Error`] for errors |
@@ -57,7 +58,7 @@
 //!
 //! ```text
 //!  cluster/     ReactorGroup                                several reactors as one
-//!  layers/      ActionCable                               protocols on top of Handler and routes
+//!  layers/      ActionCable · Socket.IO                     protocols on top of Handler and routes
 //!  websocket/   Server · Client · Handler · WebSocket       the façade
 //!  server/      HTTP streams · routes · replies · files     HTTP on a stream, up to the hand-over to another protocol
 //!  reactor/     Reactor · Hub · StreamHandler · timers      waits, moves bytes, calls handlers
@@ -120,7 +121,8 @@
 //! # Logging
 //!
 //! The crate logs by [`log`](https://docs.rs/log), with one target per floor: `ws_reactor::net`, `ws_reactor::reactor`,
-//! `ws_reactor::server`, `ws_reactor::cluster`, `ws_reactor::websocket`, and `ws_reactor::redis`. Warnings and errors
+//! `ws_reactor::server`, `ws_reactor::cluster`, `ws_reactor::websocket`, and one for each of `ws_reactor::redis`,
+//! `ws_reactor::action_cable`, `ws_reactor::engine_io` and `ws_reactor::socket_io`. Warnings and errors
 //! concern the operator. `debug` has the opening and end of each connection, `trace` each frame and its first bytes.
 //! Only Redis logs at `info`: that it is connected.
 
@@ -156,7 +158,7 @@ pub mod recording {
         reactor::Recorder,
     };
 }
-#[cfg(feature = "action-cable")]
+#[cfg(any(feature = "action-cable", feature = "socket-io"))]
 mod layers;
 mod send_status;
 mod server;
@@ -193,6 +195,9 @@ pub use crate::cluster::{Redis, RedisHandle, RedisStats, RedisUrlError};
 #[cfg(feature = "action-cable")]
 #[doc(inline)]
 pub use crate::layers::action_cable;
+#[cfg(feature = "socket-io")]
+#[doc(inline)]
+pub use crate::layers::{engine_io, socket_io};
 #[cfg(feature = "proxy-protocol")]
 #[doc(inline)]
 pub use crate::net::ProxyProtocol;

@@ -55,6 +55,15 @@ pub(super) fn action_cable(data: &[u8]) {
 #[cfg(not(feature = "action-cable"))]
 pub(super) fn action_cable(_: &[u8]) {}
 
+/// Packets of clients of Engine.IO and Socket.IO are read or refused, and what is written of them is read as the same.
+#[cfg(feature = "socket-io")]
+pub(super) fn socket_io(data: &[u8]) {
+    crate::layers::socket_io::check(data);
+}
+
+#[cfg(not(feature = "socket-io"))]
+pub(super) fn socket_io(_: &[u8]) {}
+
 /// A URL survives parsing and formatting. A reference from a URL resolves to a valid URL without `..`, and never to
 /// another Unix socket.
 pub(super) fn url(data: &[u8]) {

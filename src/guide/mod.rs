@@ -28,5 +28,8 @@ pub mod many_reactors {}
 pub mod rails {}
 #[doc = include_str!("recording.md")]
 pub mod recording {}
+#[cfg(feature = "socket-io")]
+#[doc = include_str!("socket_io.md")]
+pub mod socket_io {}
 #[doc = include_str!("timeouts.md")]
 pub mod timeouts {}

@@ -2,3 +2,7 @@
 
 #[cfg(feature = "action-cable")]
 pub mod action_cable;
+#[cfg(feature = "socket-io")]
+pub mod engine_io;
+#[cfg(feature = "socket-io")]
+pub mod socket_io;

@@ -2,3 +2,5 @@
 
 #[cfg(feature = "action-cable")]
 mod action_cable;
+#[cfg(feature = "socket-io")]
+mod socket_io;

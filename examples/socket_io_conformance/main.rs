@@ -1,0 +1,51 @@
+//! Servers for the test suites of Engine.IO and Socket.IO.
+//!
+//!     cargo run --release --features socket-io --example socket_io_conformance -- [--listen ADDR] SUITE
+//!
+//! | SUITE | what it serves | suite |
+//! |---|---|---|
+//! | `engine-protocol` | Engine.IO that sends each message back | `test-suite` of github.com/socketio/engine.io-protocol |
+//! | `socket-protocol` | Socket.IO with `/` and `/custom` | `test-suite` of github.com/socketio/socket.io-protocol |
+//! | `engine-client` | Engine.IO for the tests of `engine.io-client` | `packages/engine.io-client` of github.com/socketio/socket.io |
+//! | `socket-client` | Socket.IO for the tests of `socket.io-client` | `packages/socket.io-client` of github.com/socketio/socket.io |
+//! | `abuse` | Socket.IO with each operation as an event | `tests/interop/socket_io` here |
+
+#[path = "../arguments/mod.rs"]
+mod arguments;
+
+mod abuse;
+mod engine_client;
+mod protocols;
+mod socket_client;
+
+use std::{error::Error, process::ExitCode};
+
+use ws_reactor::{Reactor, Routes, Server};
+
+fn main() -> ExitCode {
+    arguments::log();
+    let options = [
+        ("--suite SUITE", "engine-protocol, socket-protocol, engine-client, socket-client or abuse"),
+        ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:3000]"),
+    ];
+    let arguments = arguments::Arguments::read("Servers for the test suites of Engine.IO and Socket.IO", &options);
+    arguments::run(|| serve(&arguments))
+}
+
+fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
+    let mut reactor = Reactor::new()?;
+    let routes = match &*arguments.get("--suite", String::new()) {
+        "engine-protocol" => protocols::engine(Routes::new()),
+        "socket-protocol" => protocols::socket().mount(Routes::new()),
+        "engine-client" => engine_client::mount(Routes::new()),
+        "socket-client" => socket_client::server().mount(Routes::new()),
+        "abuse" => abuse::server().mount(Routes::new()),
+        "" => arguments.refuse("which SUITE?"),
+        other => arguments.refuse(format!("there is no SUITE {other:?}")),
+    };
+    let address = arguments.get("--listen", "127.0.0.1:3000".to_owned());
+    let listening = reactor.listen(address, Server::routes(routes)?)?;
+    eprintln!("listening on http://{}", listening.addr);
+    reactor.run()?;
+    Ok(())
+}
