@@ -43,7 +43,9 @@ fn check_event(header: &Header<'_>) {
     let (Some(event), Some(args)) = (payload.event(), payload.to_args()) else { return };
     // Sent on, the event is the same.
     let Ok(again) = Payload::new(Some(&event), &args) else { return };
-    assert_eq!((again.event(), again.attachments()), (Some(event), &attachments[..]));
+    assert_eq!(again.event(), Some(event));
+    // Without arguments there is nothing that could name an attachment.
+    assert!(args.is_empty() || again.attachments() == attachments, "{:?}", header.payload);
     let read: Args = again.to_args().expect("it was written here");
     assert_eq!((0..args.len()).map(|index| args.json(index)).collect::<Vec<_>>(), {
         (0..read.len()).map(|index| read.json(index)).collect::<Vec<_>>()
