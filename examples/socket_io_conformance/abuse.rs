@@ -1,6 +1,6 @@
 //! Each operation of Socket.IO as an event, for tests with foreign clients and broken ones.
 
-use std::{cell::RefCell, collections::VecDeque, error::Error, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,15 +15,7 @@ use ws_reactor::{
 /// What was disconnected lately, of one namespace: ids and reasons.
 type Disconnects = Rc<RefCell<VecDeque<(String, &'static str)>>>;
 
-/// Sockets can be recovered by this server alone.
-pub(crate) fn recovering(io: SocketIo) -> SocketIo {
-    io.recovery(Recovery::new().max_disconnection(Duration::from_secs(4)).max_bytes(8 * 1024 * 1024))
-}
-
-/// The server. `join` has its sockets recovered, or joins it with others.
-pub(crate) fn server(
-    join: impl FnOnce(SocketIo) -> Result<SocketIo, Box<dyn Error>>,
-) -> Result<SocketIo, Box<dyn Error>> {
+pub(crate) fn server() -> SocketIo {
     let second = Duration::from_secs(1);
     let io = SocketIo::new()
         .engine(move |engine| {
@@ -40,8 +32,8 @@ pub(crate) fn server(
                     None => admission.allow(hub),
                 })
         })
-        .connect_timeout(second);
-    let io = join(io)?;
+        .connect_timeout(second)
+        .recovery(Recovery::new().max_disconnection(4 * second).max_bytes(8 * 1024 * 1024));
     let handle = io.handle();
     for name in ["/", "/custom"] {
         let namespace = io.of(name);
@@ -63,7 +55,7 @@ pub(crate) fn server(
         let disconnects = Rc::clone(by_name.borrow_mut().entry(socket.namespace().to_owned()).or_default());
         serve(socket, &handle, &disconnects);
     });
-    Ok(io)
+    io
 }
 
 /// The arguments as JSON values.

@@ -4,10 +4,7 @@ mod channels;
 mod connection;
 mod link;
 mod log;
-mod login;
 mod payload;
-#[cfg(feature = "socket-io-redis")]
-pub(crate) mod pub_sub;
 mod resp;
 mod sentinel;
 mod settings;
@@ -22,8 +19,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[cfg(feature = "socket-io-redis")]
-use self::pub_sub::PubSub;
 use self::{
     channels::Bounds,
     link::{Link, SharedLink},
@@ -275,13 +270,6 @@ impl Redis {
     #[must_use]
     pub fn on_gap(self, call: impl Fn(&mut Hub, &[Rc<str>], Instant) + 'static) -> Self {
         self.set(|settings| settings.on_gap = Some(Rc::new(call)))
-    }
-
-    /// The connections of the same settings, for raw pub/sub.
-    #[cfg(feature = "socket-io-redis")]
-    pub(crate) fn into_pub_sub(self) -> PubSub {
-        let settings = self.link.borrow().settings.clone();
-        PubSub::new(settings)
     }
 
     /// A handle that reads the counters after the Redis was attached.

@@ -14,7 +14,7 @@ use super::{
     adapter::{Adapter, Answer, Answers, Operation, Question, RemoteSocket},
     broadcast::Flags,
     packet::{self, Kind},
-    parser::Encoding,
+    parser,
     payload::Payload,
     reason::DisconnectReason,
     recovery::{Log, Session},
@@ -136,12 +136,7 @@ impl Space {
 
     /// The packets of a payload.
     pub(super) fn encode(&self, kind: Kind, payload: &Payload, ack: Option<u64>) -> Vec<Packet> {
-        self.encoding().encode(kind, &self.name, payload, ack)
-    }
-
-    /// The encoding of packets.
-    pub(super) fn encoding(&self) -> Encoding {
-        self.io.upgrade().map(|io| io.settings.borrow().encoding).unwrap_or_default()
+        parser::encode(kind, &self.name, payload, ack)
     }
 
     /// Returns `true` if sockets can be recovered.
