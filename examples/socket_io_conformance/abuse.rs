@@ -12,7 +12,7 @@ use ws_reactor::{
     },
 };
 
-/// What was disconnected lately, of one namespace: ids and reasons.
+/// The last disconnections of a namespace: ids and reasons.
 type Disconnects = Rc<RefCell<VecDeque<(String, &'static str)>>>;
 
 pub(crate) fn server() -> SocketIo {
@@ -49,7 +49,7 @@ pub(crate) fn server() -> SocketIo {
             .is_some_and(|number| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()))
     });
     dynamic.middleware_later(decide);
-    // Those of a namespace that is gone stay: a new one of its name goes on.
+    // The list of a namespace outlives it: a new namespace of the same name continues the list.
     let by_name: Rc<RefCell<std::collections::HashMap<String, Disconnects>>> = Rc::default();
     dynamic.on_connection(move |socket| {
         let disconnects = Rc::clone(by_name.borrow_mut().entry(socket.namespace().to_owned()).or_default());
@@ -147,7 +147,7 @@ impl Names {
     }
 }
 
-/// What an operation concerns, and what it says.
+/// The sockets of an operation, and its arguments.
 #[derive(Deserialize, Clone)]
 struct Query {
     #[serde(default)]

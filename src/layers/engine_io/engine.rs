@@ -1,4 +1,4 @@
-//! What all sessions of a server share.
+//! The state that all sessions of a server share.
 
 use std::{
     borrow::Cow,
@@ -75,7 +75,7 @@ impl Default for Settings {
     }
 }
 
-/// What the application is told once no callback of it runs.
+/// Events for the application, delivered after the running callback.
 pub(super) enum Event {
     /// The pending poll may be answered.
     Settle(Rc<Session>),

@@ -62,7 +62,7 @@ pub(crate) struct Timing {
     pub(crate) max_waiting_bytes: usize,
 }
 
-/// What is to be done for a session.
+/// Effects of a change of state.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Output {
     /// Answer the pending poll.
@@ -325,7 +325,7 @@ impl Machine {
 
     fn upgrade(&mut self) {
         self.probe = Probe::None;
-        // What a request still brings has no place behind what the WebSocket brings.
+        // Packets of a request that is still arriving would come behind those of the WebSocket.
         self.has_post = false;
         if std::mem::take(&mut self.has_poll) {
             self.outputs.push(Output::Answer(vec![Packet::of(NOOP)]));

@@ -217,7 +217,7 @@ pub trait EngineIoHandler {
     /// A message has arrived.
     fn on_message(&mut self, session: &mut EngineSession<'_>, message: Message<'_>) {}
 
-    /// What waited for the client has left.
+    /// The waiting packets were sent.
     fn on_drain(&mut self, session: &mut EngineSession<'_>) {}
 
     /// The session has ended.

@@ -21,7 +21,7 @@ use crate::{
 /// The part of a session that belongs to the application. Its methods are never called inside one another.
 pub(crate) trait SessionHandler {
     fn on_message(&self, hub: &mut Hub, session: &Rc<Session>, message: Message<'_>);
-    /// What waited for the client has left.
+    /// The waiting packets were sent.
     fn on_drain(&self, hub: &mut Hub, session: &Rc<Session>);
     fn on_close(&self, hub: &mut Hub, session: &Rc<Session>, reason: CloseReason);
     /// The server is gone: drops what refers to the session.

@@ -1,4 +1,4 @@
-//! What crosses servers: operations, questions, and their answers.
+//! The interface between servers: operations, questions, and their answers.
 
 use std::{
     cell::{Cell, RefCell},

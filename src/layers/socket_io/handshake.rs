@@ -1,4 +1,4 @@
-//! What is known of a client when its socket opens.
+//! The request and the `auth` of a client.
 
 use std::{
     cell::OnceCell,
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, value::RawValue};
 
 use crate::{http::Request, peer_addr::PeerAddr};
 
-/// What a client sends along when it joins: an object. The text is parsed when somebody asks: a value may take a
+/// The `auth` object of a client. The text is parsed at the first use, because a parsed value may take a
 /// hundred times its memory.
 #[derive(Debug, Clone)]
 pub(super) struct Auth {

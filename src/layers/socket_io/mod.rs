@@ -189,7 +189,7 @@ impl SocketIo {
 
     /// Recovers the sockets of clients that were cut, with what they have missed. Default: not at all.
     ///
-    /// What is sent is kept in the memory of this server. Events with an ack and volatile ones are not recovered. With
+    /// Sent events are kept in the memory of this server. Events with an ack and volatile ones are not recovered. With
     /// an [adapter](Self::adapter) there is no recovery.
     pub fn recovery(self, recovery: Recovery) -> Self {
         self.io.settings.borrow_mut().recovery = Some(recovery);
