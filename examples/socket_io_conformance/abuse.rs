@@ -1,6 +1,6 @@
 //! Each operation of Socket.IO as an event, for tests with foreign clients and broken ones.
 
-use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::VecDeque, error::Error, rc::Rc, time::Duration};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,7 +15,15 @@ use ws_reactor::{
 /// The last disconnections of a namespace: ids and reasons.
 type Disconnects = Rc<RefCell<VecDeque<(String, &'static str)>>>;
 
-pub(crate) fn server() -> SocketIo {
+/// Sockets can be recovered by this server alone.
+pub(crate) fn recovering(io: SocketIo) -> SocketIo {
+    io.recovery(Recovery::new().max_disconnection(Duration::from_secs(4)).max_bytes(8 * 1024 * 1024))
+}
+
+/// The server. `join` has its sockets recovered, or joins it with others.
+pub(crate) fn server(
+    join: impl FnOnce(SocketIo) -> Result<SocketIo, Box<dyn Error>>,
+) -> Result<SocketIo, Box<dyn Error>> {
     let second = Duration::from_secs(1);
     let io = SocketIo::new()
         .engine(move |engine| {
@@ -32,8 +40,8 @@ pub(crate) fn server() -> SocketIo {
                     None => admission.allow(hub),
                 })
         })
-        .connect_timeout(second)
-        .recovery(Recovery::new().max_disconnection(4 * second).max_bytes(8 * 1024 * 1024));
+        .connect_timeout(second);
+    let io = join(io)?;
     let handle = io.handle();
     for name in ["/", "/custom"] {
         let namespace = io.of(name);
@@ -55,7 +63,7 @@ pub(crate) fn server() -> SocketIo {
         let disconnects = Rc::clone(by_name.borrow_mut().entry(socket.namespace().to_owned()).or_default());
         serve(socket, &handle, &disconnects);
     });
-    io
+    Ok(io)
 }
 
 /// The arguments as JSON values.

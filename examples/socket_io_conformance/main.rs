@@ -1,6 +1,6 @@
 //! Servers for the test suites of Engine.IO and Socket.IO.
 //!
-//!     cargo run --release --features socket-io --example socket_io_conformance -- [--listen ADDR] SUITE
+//!     cargo run --release --features socket-io --example socket_io_conformance -- [--listen ADDR] SUITE [--redis URL]
 //!
 //! | SUITE | what it serves | suite |
 //! |---|---|---|
@@ -9,6 +9,8 @@
 //! | `engine-client` | Engine.IO for the tests of `engine.io-client` | `packages/engine.io-client` of github.com/socketio/socket.io |
 //! | `socket-client` | Socket.IO for the tests of `socket.io-client` | `packages/socket.io-client` of github.com/socketio/socket.io |
 //! | `abuse` | Socket.IO with each operation as an event | `tests/interop/socket_io` here |
+//! | `msgpack` | as `socket-protocol`, in MessagePack (built with `socket-io-msgpack`) | `tests/interop/socket_io` here |
+//! | `fan-out` | Socket.IO that emits `message` to all for each `broadcast` | `benches/socket_io` here |
 
 #[path = "../arguments/mod.rs"]
 mod arguments;
@@ -20,13 +22,14 @@ mod socket_client;
 
 use std::{error::Error, process::ExitCode};
 
-use ws_reactor::{Reactor, Routes, Server};
+use ws_reactor::{Reactor, Routes, Server, socket_io::SocketIo};
 
 fn main() -> ExitCode {
     arguments::log();
     let options = [
-        ("--suite SUITE", "engine-protocol, socket-protocol, engine-client, socket-client or abuse"),
+        ("--suite SUITE", "engine-protocol, socket-protocol, engine-client, socket-client, abuse or fan-out"),
         ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:3000]"),
+        ("--redis URL", "Join other servers: redis://… (suite abuse, built with socket-io-redis) [default: none]"),
     ];
     let arguments = arguments::Arguments::read("Servers for the test suites of Engine.IO and Socket.IO", &options);
     arguments::run(|| serve(&arguments))
@@ -39,7 +42,10 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
         "socket-protocol" => protocols::socket().mount(Routes::new()),
         "engine-client" => engine_client::mount(Routes::new()),
         "socket-client" => socket_client::server().mount(Routes::new()),
-        "abuse" => abuse::server().mount(Routes::new()),
+        "abuse" => abuse(arguments, &mut reactor)?.mount(Routes::new()),
+        #[cfg(feature = "socket-io-msgpack")]
+        "msgpack" => protocols::socket().msgpack().mount(Routes::new()),
+        "fan-out" => protocols::fan_out().mount(Routes::new()),
         "" => arguments.refuse("which SUITE?"),
         other => arguments.refuse(format!("there is no SUITE {other:?}")),
     };
@@ -48,4 +54,22 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     eprintln!("listening on http://{}", listening.addr);
     reactor.run()?;
     Ok(())
+}
+
+#[cfg(feature = "socket-io-redis")]
+fn abuse(arguments: &arguments::Arguments, reactor: &mut Reactor) -> Result<SocketIo, Box<dyn Error>> {
+    use ws_reactor::{Redis, socket_io::RedisAdapter};
+
+    Ok(match arguments.all("--redis").pop() {
+        Some(url) => abuse::server(|io| Ok(io.adapter(RedisAdapter::new(Redis::new(url)?).start(reactor.hub()))))?,
+        None => abuse::server(|io| Ok(abuse::recovering(io)))?,
+    })
+}
+
+#[cfg(not(feature = "socket-io-redis"))]
+fn abuse(arguments: &arguments::Arguments, _: &mut Reactor) -> Result<SocketIo, Box<dyn Error>> {
+    match arguments.all("--redis").pop() {
+        Some(_) => arguments.refuse("--redis needs the feature socket-io-redis"),
+        None => abuse::server(|io| Ok(abuse::recovering(io))),
+    }
 }

@@ -45,3 +45,14 @@ pub(crate) fn socket() -> SocketIo {
     }
     io
 }
+
+/// Emits to all what a client has broadcast.
+pub(crate) fn fan_out() -> SocketIo {
+    let io = SocketIo::new().engine(|engine| engine.ping_interval(Duration::from_secs(60)));
+    let all = io.of("/");
+    io.of("/").on_connection(move |socket| {
+        let all = all.clone();
+        socket.on("broadcast", move |socket, text: String| all.emit(socket.hub(), "message", &text));
+    });
+    io
+}

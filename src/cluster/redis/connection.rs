@@ -1,12 +1,13 @@
 //! One of the two connections to Redis: it logs in, and reads replies.
 
-use std::{collections::VecDeque, mem, rc::Rc, time::Duration};
+use std::{mem, rc::Rc, time::Duration};
 
 use super::{
     channels::News,
     link::{Complaint, Loss, Role, SharedLink},
+    login::Login,
     payload,
-    resp::{BadReply, Reply, Scanner, Version, write_command},
+    resp::{BadReply, Reply, Scanner},
     sentinel::{self, SentinelEvents},
     settings::{OnMessage, Settings},
     slot_map::moved_slot,
@@ -23,10 +24,8 @@ pub(super) struct Connection {
     role: Role,
     /// Number of the attempt that it belongs to.
     attempt: u64,
-    /// Commands of the log-in without a reply. Empty once it is done.
-    steps: VecDeque<Step>,
+    login: Login,
     is_ready: bool,
-    version: Version,
     scanner: Scanner,
     /// The beginning of a reply.
     unfinished: Vec<u8>,
@@ -35,64 +34,19 @@ pub(super) struct Connection {
     error: Option<String>,
 }
 
-/// A command of the log-in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Hello,
-    Login,
-    Select,
-    SetName,
-    ClientId,
-    Role,
-}
-
 impl Connection {
     pub(super) fn new(link: SharedLink, role: Role, attempt: u64, settings: &Settings) -> Self {
-        let steps = [
-            settings.is_resp3.then_some(Step::Hello),
-            (settings.url.credentials.is_some() && !settings.is_resp3).then_some(Step::Login),
-            (settings.url.database != 0).then_some(Step::Select),
-            Some(Step::SetName),
-            Some(Step::ClientId),
-            settings.url.sentinels.is_some().then_some(Step::Role),
-        ];
         Connection {
             link,
             role,
             attempt,
-            steps: steps.into_iter().flatten().collect(),
+            login: Login::new(settings),
             is_ready: false,
-            version: if settings.is_resp3 { Version::Resp3 } else { Version::Resp2 },
             scanner: Scanner::default(),
             unfinished: Vec::new(),
             awaits_pong: false,
             error: None,
         }
-    }
-
-    /// The commands of the log-in.
-    fn login(&self) -> Vec<u8> {
-        let (link, mut out) = (self.link.borrow(), Vec::new());
-        let settings = &link.settings;
-        let database = settings.url.database.to_string();
-        let (user, password) = match &settings.url.credentials {
-            Some((user, password)) => (user.as_deref(), password.as_bytes()),
-            None => (None, &[][..]),
-        };
-        for step in &self.steps {
-            let command: &[&[u8]] = match (step, user) {
-                (Step::Hello, _) if settings.url.credentials.is_none() => &[b"HELLO", b"3"],
-                (Step::Hello, user) => &[b"HELLO", b"3", b"AUTH", user.unwrap_or("default").as_bytes(), password],
-                (Step::Login, Some(user)) => &[b"AUTH", user.as_bytes(), password],
-                (Step::Login, None) => &[b"AUTH", password],
-                (Step::Select, _) => &[b"SELECT", database.as_bytes()],
-                (Step::SetName, _) => &[b"CLIENT", b"SETNAME", settings.name.as_bytes()],
-                (Step::ClientId, _) => &[b"CLIENT", b"ID"],
-                (Step::Role, _) => &[b"ROLE"],
-            };
-            write_command(command, &mut out);
-        }
-        out
     }
 
     /// Handles the whole replies of `input`. Returns its length without the unfinished one at the end.
@@ -102,13 +56,13 @@ impl Connection {
         while self.link.borrow().is_current(self.attempt)
             && let Some(length) = self.scanner.end(&input[begin..]).map_err(bad)?
         {
-            let reply = Reply::decode(&input[begin..begin + length], self.version).map_err(bad)?;
+            let reply = Reply::decode(&input[begin..begin + length], self.login.version()).map_err(bad)?;
             begin += length;
-            match self.steps.pop_front() {
-                Some(step) => self.take_step(stream, step, &reply)?,
-                None if self.role == Role::Subscriber => self.on_subscriber_reply(stream, &reply)?,
-                None if self.role == Role::Reader => self.on_reader_reply(stream, &reply)?,
-                None => {
+            match self.role {
+                _ if !self.login.is_done() => self.on_login_reply(stream, &reply)?,
+                Role::Subscriber => self.on_subscriber_reply(stream, &reply)?,
+                Role::Reader => self.on_reader_reply(stream, &reply)?,
+                Role::Publisher => {
                     let (is_error, text) = error_of(&reply);
                     let mut link = self.link.borrow_mut();
                     let news = link.read(|channels, commands| channels.on_reply(is_error, commands));
@@ -124,25 +78,12 @@ impl Connection {
         Ok(begin)
     }
 
-    /// Handles the reply to a command of the log-in.
-    fn take_step(&mut self, stream: &mut Stream<'_>, step: Step, reply: &Reply<'_>) -> Result<(), Loss> {
-        if let Reply::Error(error) = reply {
-            // These commands are for convenience, and a user may lack the right.
-            let may_fail = matches!(step, Step::SetName | Step::ClientId | Step::Role)
-                && [&b"ERR"[..], b"NOPERM"].iter().any(|kind| error.starts_with(kind));
-            if !may_fail {
-                let reason = format!("{}", error.escape_ascii());
-                return Err(Loss { reason, is_timeout: false });
-            }
+    fn on_login_reply(&mut self, stream: &mut Stream<'_>, reply: &Reply<'_>) -> Result<(), Loss> {
+        let client_id = self.login.take(reply).map_err(|reason| Loss { reason, is_timeout: false })?;
+        if let Some(id) = client_id {
+            self.link.borrow_mut().set_client_id(self.role, id);
         }
-        if let (Step::ClientId, Reply::Integer(id)) = (step, reply) {
-            self.link.borrow_mut().set_client_id(self.role, *id);
-        }
-        if step == Step::Role && reply.items().first().is_some_and(|role| role.as_bytes() != Some(b"master")) {
-            // The Sentinels have not noticed yet.
-            return Err(Loss { reason: "it is not the master".to_owned(), is_timeout: false });
-        }
-        if self.steps.is_empty() {
+        if self.login.is_done() {
             self.is_ready = true;
             self.schedule_ping(stream);
             self.link.borrow_mut().on_ready(stream.hub(), self.role);
@@ -315,7 +256,10 @@ fn error_of(reply: &Reply<'_>) -> (bool, String) {
 
 impl StreamHandler for Connection {
     fn on_connect(&mut self, stream: &mut Stream<'_>) {
-        let (timeout, login) = (self.link.borrow().settings.connect_timeout, self.login());
+        let (timeout, login) = {
+            let settings = &self.link.borrow().settings;
+            (settings.connect_timeout, self.login.commands(settings))
+        };
         #[cfg(feature = "tls")]
         {
             let link = self.link.borrow();

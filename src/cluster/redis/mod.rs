@@ -4,7 +4,10 @@ mod channels;
 mod connection;
 mod link;
 mod log;
+mod login;
 mod payload;
+#[cfg(feature = "socket-io-redis")]
+pub(crate) mod pub_sub;
 mod resp;
 mod sentinel;
 mod settings;
@@ -19,6 +22,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "socket-io-redis")]
+use self::pub_sub::PubSub;
 use self::{
     channels::Bounds,
     link::{Link, SharedLink},
@@ -270,6 +275,13 @@ impl Redis {
     #[must_use]
     pub fn on_gap(self, call: impl Fn(&mut Hub, &[Rc<str>], Instant) + 'static) -> Self {
         self.set(|settings| settings.on_gap = Some(Rc::new(call)))
+    }
+
+    /// The connections of the same settings, for raw pub/sub.
+    #[cfg(feature = "socket-io-redis")]
+    pub(crate) fn into_pub_sub(self) -> PubSub {
+        let settings = self.link.borrow().settings.clone();
+        PubSub::new(settings)
     }
 
     /// A handle that reads the counters after the Redis was attached.

@@ -1,5 +1,7 @@
 //! A client: an Engine.IO session with its sockets, one in each namespace that it has joined.
 
+#[cfg(feature = "socket-io-msgpack")]
+use std::mem;
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
@@ -8,11 +10,14 @@ use std::{
 
 use serde_json::Value;
 
+#[cfg(feature = "socket-io-msgpack")]
+use super::parser::Unpacked;
 use super::{
     Io,
     args::Received,
     handshake::Auth,
     packet::{self, Assembler, Header, Kind, Malformed},
+    parser::Encoding,
     reason::DisconnectReason,
     recovery::Session as Recovered,
     setup::{ConnectError, Next},
@@ -21,7 +26,7 @@ use super::{
 };
 use crate::{
     buffer::Bytes,
-    layers::engine_io::{CloseReason, Packet, Session, SessionHandler, random_name},
+    layers::engine_io::{CloseReason, Session, SessionHandler, random_name},
     protocol::Message,
     reactor::{Hub, TimerId},
 };
@@ -224,12 +229,12 @@ impl Client {
             let missed = space.missed(offset, &socket.rooms.borrow());
             socket.send(hub, &missed, true);
         }
-        let mut answer = packet::head(Kind::Connect, 0, &space.name, None);
-        match &socket.recovery_id {
-            Some(recovery_id) => answer.push_str(&format!(r#"{{"sid":"{}","pid":"{recovery_id}"}}"#, socket.id)),
-            None => answer.push_str(&format!(r#"{{"sid":"{}"}}"#, socket.id)),
-        }
-        socket.send(hub, &[Packet::Text(answer.into())], true);
+        let answer = match &socket.recovery_id {
+            Some(recovery_id) => format!(r#"{{"sid":"{}","pid":"{recovery_id}"}}"#, socket.id),
+            None => format!(r#"{{"sid":"{}"}}"#, socket.id),
+        };
+        let answer = space.encoding().encode_own(Kind::Connect, &space.name, &answer);
+        socket.send(hub, &[answer], true);
         log::debug!(target: super::LOG, "a client has joined {}", space.name);
         let socket = Rc::clone(socket);
         socket.space.clone().task(hub, move |hub| {
@@ -251,17 +256,24 @@ impl Client {
     }
 
     fn send_error(&self, hub: &mut Hub, namespace: &str, error: &ConnectError) {
-        let mut packet = packet::head(Kind::ConnectError, 0, namespace, None);
-        packet.push_str(&error.to_json());
-        self.session.send(hub, Packet::Text(packet.into()), true);
+        let encoding = self.io.upgrade().map(|io| io.settings.borrow().encoding).unwrap_or_default();
+        self.session.send(hub, encoding.encode_own(Kind::ConnectError, namespace, &error.to_json()), true);
     }
 }
 
 impl SessionHandler for Rc<Client> {
     fn on_message(&self, hub: &mut Hub, _: &Rc<Session>, message: Message<'_>) {
-        let result = match message {
-            Message::Text(text) => self.on_text(hub, text),
-            Message::Binary(bytes) => self.on_binary(hub, bytes),
+        let encoding = self.io.upgrade().map(|io| io.settings.borrow().encoding).unwrap_or_default();
+        let result = match (encoding, message) {
+            (Encoding::Text, Message::Text(text)) => self.on_text(hub, text),
+            (Encoding::Text, Message::Binary(bytes)) => self.on_binary(hub, bytes),
+            #[cfg(feature = "socket-io-msgpack")]
+            (Encoding::MessagePack, Message::Binary(bytes)) => Unpacked::read(bytes).and_then(|mut packet| {
+                let attachments = mem::take(&mut packet.attachments);
+                self.on_packet(hub, &packet.header(), attachments)
+            }),
+            #[cfg(feature = "socket-io-msgpack")]
+            (Encoding::MessagePack, Message::Text(_)) => Err(Malformed::Order),
         };
         if let Err(malformed) = result {
             log::debug!(target: super::LOG, "a client is closed: {malformed}");

@@ -40,12 +40,16 @@ mod emitter;
 #[cfg(any(test, fuzzing))]
 mod fuzzing;
 mod handshake;
+#[cfg(any(feature = "socket-io-msgpack", feature = "socket-io-redis"))]
+mod msgpack;
 mod namespace;
 mod packet;
 mod parser;
 mod payload;
 mod reason;
 mod recovery;
+#[cfg(feature = "socket-io-redis")]
+mod redis;
 mod rooms;
 mod setup;
 mod socket;
@@ -66,6 +70,8 @@ use serde_json::Value;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::fuzzing::check;
+#[cfg(feature = "socket-io-redis")]
+pub use self::redis::{RedisAdapter, RedisNamespace};
 pub use self::{
     acks::{Ack, AckError},
     adapter::{Adapter, Answer, Answers, FetchError, Operation, Question, RemoteSocket},
@@ -87,6 +93,7 @@ use self::{
     client::Client,
     handshake::Auth,
     namespace::{Matches, Pattern},
+    parser::Encoding,
     setup::Setup,
     space::Space,
 };
@@ -113,6 +120,7 @@ struct Settings {
     max_attachments: usize,
     max_auth_bytes: usize,
     max_namespaces: usize,
+    encoding: Encoding,
     recovery: Option<Recovery>,
     adapter: Option<MakeAdapter>,
 }
@@ -134,6 +142,7 @@ impl SocketIo {
             max_attachments: 10,
             max_auth_bytes: 64 * 1024,
             max_namespaces: 100,
+            encoding: Encoding::default(),
             recovery: None,
             adapter: None,
         };
@@ -171,6 +180,14 @@ impl SocketIo {
     /// Sets the most binary values in a packet of a client. Default 10. Further ones close its connection.
     pub fn max_attachments(self, attachments: usize) -> Self {
         self.io.settings.borrow_mut().max_attachments = attachments;
+        self
+    }
+
+    /// Speaks MessagePack in place of text, with clients that have `socket.io-msgpack-parser`. Binary values are part of
+    /// a packet then.
+    #[cfg(feature = "socket-io-msgpack")]
+    pub fn msgpack(self) -> Self {
+        self.io.settings.borrow_mut().encoding = Encoding::MessagePack;
         self
     }
 

@@ -92,6 +92,14 @@ impl Payload {
         self.json.push_str("\"]");
     }
 
+    /// All items, as the arguments of an answer.
+    #[cfg(feature = "socket-io-redis")]
+    pub(super) fn into_args(self) -> Option<Args> {
+        let items = packet::items(&self.json).ok()?;
+        let attachments = self.attachments.into();
+        Some(Received { items: &items, attachments: &attachments }.to_args())
+    }
+
     /// The arguments, without the name of the event.
     pub(super) fn to_args(&self) -> Option<Args> {
         let items = packet::items(&self.json).ok()?;

@@ -14,7 +14,7 @@ use super::{
     adapter::{Adapter, Answer, Answers, Operation, Question, RemoteSocket},
     broadcast::Flags,
     packet::{self, Kind},
-    parser,
+    parser::Encoding,
     payload::Payload,
     reason::DisconnectReason,
     recovery::{Log, Session},
@@ -136,7 +136,12 @@ impl Space {
 
     /// The packets of a payload.
     pub(super) fn encode(&self, kind: Kind, payload: &Payload, ack: Option<u64>) -> Vec<Packet> {
-        parser::encode(kind, &self.name, payload, ack)
+        self.encoding().encode(kind, &self.name, payload, ack)
+    }
+
+    /// The encoding of packets.
+    pub(super) fn encoding(&self) -> Encoding {
+        self.io.upgrade().map(|io| io.settings.borrow().encoding).unwrap_or_default()
     }
 
     /// Returns `true` if sockets can be recovered.

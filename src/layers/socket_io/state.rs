@@ -17,7 +17,7 @@ use super::{
     broadcast::Flags,
     client::Client,
     handshake::{Auth, Handshake},
-    packet::{self, Kind},
+    packet::Kind,
     payload::Payload,
     reason::DisconnectReason,
     socket::Socket,
@@ -153,7 +153,7 @@ impl SocketState {
         if closes {
             return self.client.disconnect(hub);
         }
-        let packet = Packet::Text(packet::head(Kind::Disconnect, 0, &self.space.name, None).into());
+        let packet = self.space.encoding().encode_own(Kind::Disconnect, &self.space.name, "");
         self.send(hub, &[packet], true);
         self.end(hub, DisconnectReason::ServerNamespaceDisconnect);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{SocketIo, SocketIoHandle, packet, parser, payload::Payload};
+use super::{SocketIo, SocketIoHandle, packet, parser::Encoding, payload::Payload};
 use crate::{
     protocol::OwnedMessage,
     reactor::Hub,
@@ -106,7 +106,7 @@ impl SocketIoTest {
 
     fn send<T: Serialize + ?Sized>(&mut self, event: &str, args: &T, ack: Option<u64>) {
         let payload = Payload::new(Some(event), args).expect("the arguments can be written as JSON");
-        for packet in parser::encode(packet::Kind::Event, &self.namespace, &payload, ack) {
+        for packet in Encoding::Text.encode(packet::Kind::Event, &self.namespace, &payload, ack) {
             self.socket.send(packet.as_message());
         }
     }

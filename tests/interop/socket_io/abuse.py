@@ -3,20 +3,20 @@
     python3 abuse.py URL PID
 """
 
-import base64
 import http.client
 import json
 import os
 import pathlib
 import socket
-import struct
 import sys
 import time
 import urllib.parse
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, str(pathlib.Path(sys.argv[0]).resolve().parent / "peers"))
+HERE = pathlib.Path(sys.argv[0]).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE / "peers")]
 from checks import check, equal, run  # noqa: E402
+from socket_client import Client  # noqa: E402
 
 URL, PID = urllib.parse.urlsplit(sys.argv[1]), int(sys.argv[2])
 POLLING = "/socket.io/?EIO=4&transport=polling"
@@ -41,64 +41,8 @@ def request(method, target, body=None, connection=None, headers=None):
     return response.status, response.read().decode()
 
 
-class Client:
-    """A client with a WebSocket, which answers pings while it waits."""
-
-    def __init__(self, target="/socket.io/?EIO=4&transport=websocket"):
-        self.socket = socket.create_connection((URL.hostname, URL.port), 10)
-        key = base64.b64encode(os.urandom(16)).decode()
-        self.socket.sendall((f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                             f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n").encode())
-        self.file = self.socket.makefile("rb")
-        self.status = int(self.file.readline().split()[1])
-        while self.file.readline() != b"\r\n":
-            pass
-
-    def send(self, text, opcode=1):
-        data = text if isinstance(text, bytes) else text.encode()
-        length = len(data)
-        head = bytes([0x80 | length]) if length < 126 else bytes([0x80 | 126]) + struct.pack(">H", length) \
-            if length < 65536 else bytes([0x80 | 127]) + struct.pack(">Q", length)
-        self.socket.sendall(bytes([0x80 | opcode]) + head + bytes(4) + data)
-
-    def frame(self):
-        first, second = self.file.read(2)
-        length = second & 127
-        if length == 126:
-            length, = struct.unpack(">H", self.file.read(2))
-        elif length == 127:
-            length, = struct.unpack(">Q", self.file.read(8))
-        data = self.file.read(length)
-        if first & 15 == 8:
-            raise EOFError(struct.unpack(">H", data[:2])[0])
-        return data
-
-    def next(self):
-        while True:
-            text = self.frame().decode()
-            if text == "2":
-                self.send("3")
-            else:
-                return text
-
-    def join(self, auth=""):
-        self.next()
-        self.send(f"40{auth}")
-        while True:
-            text = self.next()
-            if text.startswith("40"):
-                return json.loads(text[2:])
-
-    def ask(self, *event):
-        self.send("420" + json.dumps(event))
-        while True:
-            text = self.next()
-            if text.startswith("430"):
-                return json.loads(text[3:])
-
-
 def counts():
-    client = Client()
+    client = Client(sys.argv[1])
     client.join()
     answer, = client.ask("counts")
     client.socket.close()
@@ -138,7 +82,7 @@ def abandoned():
 @check("packets without a place close the client, and others are served")
 def packets():
     for packet in ["9", "4", "49", "42", "42[]", '42["connect"]', "42[null]", "4511-[1]", "4" + "[" * 90_000, "2"]:
-        client = Client()
+        client = Client(sys.argv[1])
         client.join()
         client.send(packet)
         try:
@@ -146,7 +90,7 @@ def packets():
                 client.next()
         except EOFError as ended:
             equal(ended.args, (1000,))
-    client = Client()
+    client = Client(sys.argv[1])
     client.join()
     deep = "[" * 40_000 + "]" * 40_000
     client.send(f'420["echo",{deep}]')
@@ -156,7 +100,7 @@ def packets():
 
 @check("a client that does not read is closed, and memory stays bounded")
 def slow_reader():
-    before, client, other = memory(), Client(), Client()
+    before, client, other = memory(), Client(sys.argv[1]), Client(sys.argv[1])
     client.join()
     client.ask("join", "slow")
     other.join()
@@ -170,7 +114,7 @@ def slow_reader():
 
 @check("a client that does not poll is closed, and memory stays bounded")
 def slow_poller():
-    before, other = memory(), Client()
+    before, other = memory(), Client(sys.argv[1])
     other.join()
     sid = json.loads(request("GET", POLLING)[1][1:])["sid"]
     for packet in ("40", '42["join","slow"]'):
@@ -186,7 +130,7 @@ def slow_poller():
 
 @check("a recovery id gives one live socket")
 def recovered_once():
-    other, client = Client(), Client()
+    other, client = Client(sys.argv[1]), Client(sys.argv[1])
     other.join()
     known = client.join()
     client.ask("join", "kept")
@@ -196,7 +140,7 @@ def recovered_once():
     time.sleep(0.2)
     other.ask("emit", {"to": "kept", "event": "e", "args": [2]})
     auth = json.dumps({"pid": known["pid"], "offset": offset})
-    again, too = Client(), Client()
+    again, too = Client(sys.argv[1]), Client(sys.argv[1])
     equal(again.join(auth)["sid"], known["sid"])
     who, = again.ask("whoami")
     equal((who["recovered"], who["rooms"]), (True, sorted([known["sid"], "kept"])))
@@ -208,10 +152,10 @@ def recovered_once():
 def second_websocket():
     sid = json.loads(request("GET", POLLING)[1][1:])["sid"]
     target = f"/socket.io/?EIO=4&transport=websocket&sid={sid}"
-    first = Client(target)
+    first = Client(sys.argv[1], target)
     first.send("2probe")
     equal(first.next(), "3probe")
-    second = Client(target)
+    second = Client(sys.argv[1], target)
     try:
         raise AssertionError(second.next())
     except EOFError:
@@ -226,7 +170,7 @@ def second_websocket():
 def too_long():
     sid = json.loads(request("GET", POLLING)[1][1:])["sid"]
     equal(request("POST", f"{POLLING}&sid={sid}", "4" + "x" * 100_000)[0], 413)
-    client = Client()
+    client = Client(sys.argv[1])
     client.join()
     client.send("4" + "x" * 100_000)
     try:

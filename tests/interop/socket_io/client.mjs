@@ -1,8 +1,9 @@
-// socket.io-client against `socket-client` and `socket-protocol`: node client.mjs URL PROTOCOL_URL
+// socket.io-client against three servers: node client.mjs SOCKET_CLIENT SOCKET_PROTOCOL MSGPACK (URLs)
 import { io } from "socket.io-client";
+import parser from "socket.io-msgpack-parser";
 import { assert, check, exit, next, sleep } from "./checks.mjs";
 
-const [url, protocol] = process.argv.slice(2);
+const [url, protocol, msgpack] = process.argv.slice(2);
 const ways = { polling: ["polling"], websocket: ["websocket"], upgrade: ["polling", "websocket"] };
 const connector = (target, transports) => (path = "/", options = {}) =>
   io(`${target}${path}`, { forceNew: true, transports, ...options });
@@ -91,5 +92,21 @@ await check("socket.io-client", "a client that retries is answered once for each
   const answers = await Promise.all([1, 2, 3].map((number) => socket.emitWithAck("echo", number)));
   assert.deepEqual(answers, [1, 2, 3]);
 });
+
+for (const [way, transports] of Object.entries(ways)) {
+  const toMsgpack = () => io(msgpack, { forceNew: true, transports, parser, auth: { token: "x" } });
+  await check("socket.io-client", `packets in MessagePack (${way})`, toMsgpack, async (connect) => {
+    const socket = connect();
+    assert.deepEqual(await next(socket, "auth"), [{ token: "x" }]);
+    socket.emit("message", 1, "é", { b: Buffer.from([1]), n: null });
+    const [number, text, value] = await next(socket, "message-back");
+    assert.deepEqual([number, text, [...value.b], value.n], [1, "é", [1], null]);
+    const answer = await socket.emitWithAck("message-with-ack", Buffer.from([2]));
+    assert.deepEqual([...answer], [2]);
+    socket.on("emit-with-ack", (given, ack) => ack(given + 1));
+    socket.emit("emit-with-ack", 7);
+    assert.deepEqual(await next(socket, "emit-with-ack-back"), [8]);
+  });
+}
 
 exit();

@@ -4,6 +4,8 @@ mod acks;
 mod broadcasts;
 mod cluster;
 mod engine;
+#[cfg(feature = "socket-io-msgpack")]
+mod msgpack;
 mod namespaces;
 mod polling;
 mod recovery;
