@@ -183,8 +183,8 @@ impl SocketIo {
         self
     }
 
-    /// Speaks MessagePack in place of text, with clients that have `socket.io-msgpack-parser`. Binary values are part of
-    /// a packet then.
+    /// Encodes packets in MessagePack in place of text, for clients that have `socket.io-msgpack-parser`. Binary values
+    /// are part of a packet then.
     #[cfg(feature = "socket-io-msgpack")]
     pub fn msgpack(self) -> Self {
         self.io.settings.borrow_mut().encoding = Encoding::MessagePack;

@@ -24,11 +24,6 @@ pub(super) fn pack(value: &Packed) -> Vec<u8> {
     bytes
 }
 
-/// A map with names as keys.
-pub(super) fn map<const N: usize>(entries: [(&str, Packed); N]) -> Packed {
-    Packed::Map(entries.into_iter().map(|(name, value)| (name.into(), value)).collect())
-}
-
 /// A field of a map.
 pub(super) fn field<'v>(value: &'v Packed, name: &str) -> Option<&'v Packed> {
     let entries = value.as_map()?;
@@ -69,6 +64,7 @@ fn placeholder(entries: &Map<String, Value>) -> Option<usize> {
 }
 
 /// A list of values from MessagePack as a payload: binary values become attachments.
+#[cfg(any(feature = "socket-io-redis", test))]
 pub(super) fn payload(values: &[Packed]) -> Option<Payload> {
     let mut attachments = Vec::new();
     let items = values.iter().map(|value| to_json(value, &mut attachments)).collect();

@@ -204,7 +204,7 @@ impl Joined {
         if data.is_none() {
             log::error!(target: super::LOG, "an event is nested too deeply for other servers");
         }
-        Some(msgpack::map([("type", 2.into()), ("data", data?), ("nsp", self.namespace.name().into())]))
+        Some(wire::map([("type", 2.into()), ("data", data?), ("nsp", self.namespace.name().into())]))
     }
 
     fn publish(&self, hub: &mut Hub, operation: &Operation) {
@@ -245,7 +245,7 @@ impl Joined {
             Question::Emit { payload, target, flags, timeout } => {
                 let Some(packet) = self.packet(payload) else { return answers.expect(hub, 0) };
                 let timeout = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-                let message = msgpack::map([
+                let message = wire::map([
                     ("uid", self.uid.as_str().into()),
                     ("requestId", id.into()),
                     ("type", kind::BROADCAST.into()),
@@ -394,7 +394,7 @@ impl Joined {
                 // As Node's server, which passes on the first argument.
                 let packed = Payload::new(None, &args).ok().and_then(|payload| msgpack::packed(&payload));
                 let first = packed.and_then(|args| args.as_array().and_then(|args| args.first().cloned()));
-                let ack = msgpack::map([
+                let ack = wire::map([
                     ("type", kind::ACK.into()),
                     ("requestId", id.as_str().into()),
                     ("packet", first.unwrap_or(Packed::Nil)),

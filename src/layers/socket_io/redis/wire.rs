@@ -5,12 +5,7 @@ use std::rc::Rc;
 use rmpv::Value as Packed;
 use serde_json::{Value, json};
 
-use super::super::{
-    adapter::RemoteSocket,
-    broadcast::Flags,
-    msgpack::{field, map},
-    target::Target,
-};
+use super::super::{adapter::RemoteSocket, broadcast::Flags, msgpack::field, target::Target};
 
 /// Kinds of requests and responses.
 pub(super) mod kind {
@@ -24,6 +19,11 @@ pub(super) mod kind {
     pub(in super::super) const BROADCAST: u64 = 7;
     pub(in super::super) const CLIENT_COUNT: u64 = 8;
     pub(in super::super) const ACK: u64 = 9;
+}
+
+/// A map with names as keys.
+pub(super) fn map<const N: usize>(entries: [(&str, Packed); N]) -> Packed {
+    Packed::Map(entries.into_iter().map(|(name, value)| (name.into(), value)).collect())
 }
 
 /// Rooms and flags of a broadcast.
