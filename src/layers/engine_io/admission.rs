@@ -49,10 +49,10 @@ impl Admission {
     }
 
     fn refuse(&mut self, message: &str) {
-        if let Some(responder) = self.responder.take() {
-            // The client may have gone.
-            let _ = responder.respond(Refusal::Forbidden(message.to_owned()).reply(&self.request));
-        }
+        let Some((responder, engine)) = self.responder.take().zip(self.engine.upgrade()) else { return };
+        let error = ConnectionError::Forbidden(message.to_owned());
+        // The client may have gone.
+        let _ = responder.respond(engine.refuse(&self.request, &error));
     }
 }
 
@@ -85,7 +85,7 @@ impl Engine {
     /// The reply to a request that opens a session.
     fn let_in(self: &Rc<Self>, hub: &mut Hub, request: &Rc<Request>) -> Reply {
         if request.query_value("EIO").as_deref() != Some("4") {
-            return Refusal::UnsupportedProtocol.reply(request);
+            return self.refuse(request, &ConnectionError::UnsupportedProtocol);
         }
         if self.is_full(hub) {
             return StatusCode::SERVICE_UNAVAILABLE.into();
@@ -105,48 +105,67 @@ impl Engine {
         headers.iter().fold(reply, |reply, (name, value)| reply.header(name.clone(), value.clone()))
     }
 
+    /// The reply to a request that is refused.
+    pub(super) fn refuse(&self, request: &Request, error: &ConnectionError) -> Reply {
+        if let Some(call) = &self.settings.on_connection_error {
+            call(request, error);
+        }
+        match request.is_upgrade() {
+            true => error.reply(request),
+            false => self.with_headers(request, error.reply(request)),
+        }
+    }
+
     /// Accepts a WebSocket.
     pub(super) fn upgrade(&self) -> Upgrade {
         Upgrade::new().limits(MessageLimits::default().max_message_bytes(self.settings.max_payload))
     }
 }
 
-/// Why a request is refused.
+/// A request that was refused, with the code and the message that its client gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Refusal {
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// Code 0: the transport is missing, unknown or not enabled.
     UnknownTransport,
+    /// Code 1: the id of the session is unknown. The session may have ended.
     UnknownSession,
+    /// Code 2: a request without a session that is no `GET`.
     BadHandshakeMethod,
+    /// Code 3: a request with another transport than its session, or a malformed one.
     BadRequest,
+    /// Code 4: [`Admission`] was denied, with this message.
     Forbidden(String),
+    /// Code 5: a version of the protocol other than 4.
     UnsupportedProtocol,
 }
 
-impl Refusal {
-    fn code(&self) -> u8 {
+impl ConnectionError {
+    /// The code of Node's server.
+    pub fn code(&self) -> u8 {
         match self {
-            Refusal::UnknownTransport => 0,
-            Refusal::UnknownSession => 1,
-            Refusal::BadHandshakeMethod => 2,
-            Refusal::BadRequest => 3,
-            Refusal::Forbidden(_) => 4,
-            Refusal::UnsupportedProtocol => 5,
+            ConnectionError::UnknownTransport => 0,
+            ConnectionError::UnknownSession => 1,
+            ConnectionError::BadHandshakeMethod => 2,
+            ConnectionError::BadRequest => 3,
+            ConnectionError::Forbidden(_) => 4,
+            ConnectionError::UnsupportedProtocol => 5,
         }
     }
 
     fn message(&self) -> &str {
         match self {
-            Refusal::UnknownTransport => "Transport unknown",
-            Refusal::UnknownSession => "Session ID unknown",
-            Refusal::BadHandshakeMethod => "Bad handshake method",
-            Refusal::BadRequest => "Bad request",
-            Refusal::Forbidden(message) => message,
-            Refusal::UnsupportedProtocol => "Unsupported protocol version",
+            ConnectionError::UnknownTransport => "Transport unknown",
+            ConnectionError::UnknownSession => "Session ID unknown",
+            ConnectionError::BadHandshakeMethod => "Bad handshake method",
+            ConnectionError::BadRequest => "Bad request",
+            ConnectionError::Forbidden(message) => message,
+            ConnectionError::UnsupportedProtocol => "Unsupported protocol version",
         }
     }
 
     /// The response, as Node's server gives it: JSON for requests, text for WebSockets.
-    pub(super) fn reply(&self, request: &Request) -> Reply {
+    fn reply(&self, request: &Request) -> Reply {
         if request.is_upgrade() {
             let html = HeaderValue::from_static("text/html");
             return Reply::bytes(self.message().to_owned())
@@ -154,7 +173,7 @@ impl Refusal {
                 .header(header::CONTENT_TYPE, html);
         }
         let status = match self {
-            Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
+            ConnectionError::Forbidden(_) => StatusCode::FORBIDDEN,
             _ => StatusCode::BAD_REQUEST,
         };
         let json = serde_json::json!({"code": self.code(), "message": self.message()}).to_string();
@@ -163,3 +182,11 @@ impl Refusal {
             .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
     }
 }
+
+impl fmt::Display for ConnectionError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.message())
+    }
+}
+
+impl std::error::Error for ConnectionError {}

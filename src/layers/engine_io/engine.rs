@@ -11,7 +11,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 
 use super::{
-    admission::Admission,
+    admission::{Admission, ConnectionError},
     machine::{CloseReason, Timing, Transport},
     packet::Packet,
     session::{Session, SessionHandler},
@@ -35,6 +35,9 @@ pub(super) type AllowRequest = Box<dyn Fn(&Request, &mut Hub, Admission)>;
 /// Adds headers to a response.
 pub(super) type AddHeaders = Box<dyn Fn(&Request, &mut HeaderMap)>;
 
+/// Called with a request that is refused.
+pub(super) type OnConnectionError = Box<dyn Fn(&Request, &ConnectionError)>;
+
 /// The options of a server.
 pub(crate) struct Settings {
     pub(super) path: String,
@@ -49,6 +52,7 @@ pub(crate) struct Settings {
     pub(super) allow_request: Option<AllowRequest>,
     pub(super) initial_headers: Option<AddHeaders>,
     pub(super) headers: Option<AddHeaders>,
+    pub(super) on_connection_error: Option<OnConnectionError>,
 }
 
 impl Default for Settings {
@@ -71,6 +75,7 @@ impl Default for Settings {
             allow_request: None,
             initial_headers: None,
             headers: None,
+            on_connection_error: None,
         }
     }
 }
@@ -80,6 +85,7 @@ pub(super) enum Event {
     /// The pending poll may be answered.
     Settle(Rc<Session>),
     Drained(Rc<Session>),
+    Upgraded(Rc<Session>),
     Closed(Rc<Session>, CloseReason),
     Task(Task),
 }
@@ -159,6 +165,11 @@ impl Engine {
                 Event::Drained(session) => {
                     if let Some(handler) = session.handler() {
                         handler.on_drain(hub, &session);
+                    }
+                }
+                Event::Upgraded(session) => {
+                    if let Some(handler) = session.handler() {
+                        handler.on_upgrade(hub, &session);
                     }
                 }
                 Event::Task(task) => task(hub),
@@ -291,7 +302,9 @@ impl Drop for Engine {
     fn drop(&mut self) {
         let sessions = self.sessions.take().into_values();
         let ended = self.events.take().into_iter().filter_map(|event| match event {
-            Event::Settle(session) | Event::Drained(session) | Event::Closed(session, _) => Some(session),
+            Event::Settle(session) | Event::Drained(session) | Event::Upgraded(session) | Event::Closed(session, _) => {
+                Some(session)
+            }
             Event::Task(_) => None,
         });
         sessions.chain(ended).filter_map(|session| session.take_handler()).for_each(|handler| handler.release());

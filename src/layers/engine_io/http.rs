@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::{
-    admission::Refusal,
+    admission::ConnectionError,
     engine::Engine,
     machine::{CloseReason, Transport},
     session::{PendingPoll, Session},
@@ -52,40 +52,40 @@ impl Engine {
         }
         let is_websocket = request.query_value("transport").as_deref() == Some("websocket");
         match self.check(request) {
-            Err(refusal) => refusal.reply(request),
-            Ok(_) if !is_websocket => Refusal::BadRequest.reply(request),
+            Err(error) => self.refuse(request, &error),
+            Ok(_) if !is_websocket => self.refuse(request, &ConnectionError::BadRequest),
             Ok(Some(_)) => self.upgrade().into(),
             Ok(None) => self.admit(hub, request),
         }
     }
 
     /// The session that a request names, if it names one.
-    fn check(&self, request: &Request) -> Result<Option<Rc<Session>>, Refusal> {
+    fn check(&self, request: &Request) -> Result<Option<Rc<Session>>, ConnectionError> {
         let is_enabled = match request.query_value("transport").as_deref() {
             Some("polling") => self.settings.has_polling,
             Some("websocket") => self.settings.has_websocket,
             _ => false,
         };
         if !is_enabled {
-            return Err(Refusal::UnknownTransport);
+            return Err(ConnectionError::UnknownTransport);
         }
         if request.names_origin() && request.origin().is_none() {
-            return Err(Refusal::BadRequest);
+            return Err(ConnectionError::BadRequest);
         }
         let Some(sid) = request.query_value("sid") else { return Ok(None) };
-        self.session(&sid).map(Some).ok_or(Refusal::UnknownSession)
+        self.session(&sid).map(Some).ok_or(ConnectionError::UnknownSession)
     }
 
     /// The polling session that a request names.
-    fn polling_session(&self, request: &Request) -> Result<Option<Rc<Session>>, Refusal> {
+    fn polling_session(&self, request: &Request) -> Result<Option<Rc<Session>>, ConnectionError> {
         let is_polling = |session: &Rc<Session>| session.transport() == Transport::Polling;
         let session = self.check(request)?;
         let has_own_transport = request.query_value("transport").as_deref() == Some("polling");
         match session {
-            Some(session) if !has_own_transport || !is_polling(&session) => Err(Refusal::BadRequest),
+            Some(session) if !has_own_transport || !is_polling(&session) => Err(ConnectionError::BadRequest),
             Some(session) => Ok(Some(session)),
-            None if *request.method() != Method::GET => Err(Refusal::BadHandshakeMethod),
-            None if !has_own_transport => Err(Refusal::BadRequest),
+            None if *request.method() != Method::GET => Err(ConnectionError::BadHandshakeMethod),
+            None if !has_own_transport => Err(ConnectionError::BadRequest),
             None => Ok(None),
         }
     }
@@ -93,10 +93,10 @@ impl Engine {
     /// Answers a `GET`: a handshake or a poll.
     fn get(self: &Rc<Self>, request: &Request, hub: &mut Hub) -> Reply {
         match self.polling_session(request) {
-            Err(refusal) => self.refuse(request, &refusal),
+            Err(error) => self.refuse(request, &error),
             Ok(None) => self.admit(hub, request),
             // `HEAD` comes here, too.
-            Ok(Some(_)) if *request.method() != Method::GET => self.refuse(request, &Refusal::BadRequest),
+            Ok(Some(_)) if *request.method() != Method::GET => self.refuse(request, &ConnectionError::BadRequest),
             Ok(Some(session)) => self.enter(hub, |hub| Engine::poll(&session, request, hub)),
         }
     }
@@ -123,8 +123,8 @@ impl Engine {
     fn begin_post(self: &Rc<Self>, request: &Request, hub: &mut Hub) -> Result<Post, Reply> {
         let session = match self.polling_session(request) {
             Ok(Some(session)) if *request.method() == Method::POST => session,
-            Ok(_) => return Err(self.refuse(request, &Refusal::BadRequest)),
-            Err(refusal) => return Err(self.refuse(request, &refusal)),
+            Ok(_) => return Err(self.refuse(request, &ConnectionError::BadRequest)),
+            Err(error) => return Err(self.refuse(request, &error)),
         };
         let is_octets = |value: &str| value.trim_start().starts_with("application/octet-stream");
         self.enter(hub, |hub| {
@@ -142,20 +142,16 @@ impl Engine {
                 let session = Some(Rc::clone(&session));
                 return Ok(Post { engine: Rc::clone(self), session, hook, request, body: Vec::new() });
             }
-            Err(self.refuse(request, &Refusal::BadRequest))
+            Err(self.refuse(request, &ConnectionError::BadRequest))
         })
     }
 
     fn refuse_method(&self, request: &Request) -> Reply {
-        let refusal = match self.polling_session(request) {
-            Err(refusal) => refusal,
-            Ok(_) => Refusal::BadRequest,
+        let error = match self.polling_session(request) {
+            Err(error) => error,
+            Ok(_) => ConnectionError::BadRequest,
         };
-        self.refuse(request, &refusal)
-    }
-
-    fn refuse(&self, request: &Request, refusal: &Refusal) -> Reply {
-        self.with_headers(request, refusal.reply(request))
+        self.refuse(request, &error)
     }
 }
 

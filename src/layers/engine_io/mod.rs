@@ -42,7 +42,10 @@ use std::{cell::RefCell, fmt, rc::Rc, time::Duration};
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::packet::{parse_body, write_body};
 use self::socket::EngineSocket;
-pub use self::{admission::Admission, machine::CloseReason};
+pub use self::{
+    admission::{Admission, ConnectionError},
+    machine::CloseReason,
+};
 pub(crate) use self::{
     engine::{Application, Engine, random_name, send_to_all},
     machine::Transport as SessionTransport,
@@ -188,6 +191,20 @@ impl EngineIo {
         self
     }
 
+    /// Sets what is called with each request that is refused: Node's event `connection_error`. Default: nothing.
+    ///
+    /// ```
+    /// use ws_reactor::engine_io::EngineIo;
+    ///
+    /// let engine = EngineIo::new().on_connection_error(|request, error| {
+    ///     println!("{} is refused: {error} (code {})", request.target(), error.code());
+    /// });
+    /// ```
+    pub fn on_connection_error(mut self, call: impl Fn(&Request, &ConnectionError) + 'static) -> Self {
+        self.settings.on_connection_error = Some(Box::new(call));
+        self
+    }
+
     /// Adds the path to routes. `open` makes the handler of each session; what it sends is the client's first message.
     pub fn mount<H: EngineIoHandler + 'static>(
         self,
@@ -219,6 +236,9 @@ pub trait EngineIoHandler {
 
     /// The waiting packets were sent.
     fn on_drain(&mut self, session: &mut EngineSession<'_>) {}
+
+    /// The session has moved from polling to a WebSocket.
+    fn on_upgrade(&mut self, session: &mut EngineSession<'_>) {}
 
     /// The session has ended.
     fn on_close(&mut self, session: &mut EngineSession<'_>, reason: CloseReason) {}
@@ -306,6 +326,10 @@ impl SessionHandler for Single {
 
     fn on_drain(&self, hub: &mut Hub, session: &Rc<Session>) {
         self.0.borrow_mut().on_drain(&mut EngineSession { hub, session });
+    }
+
+    fn on_upgrade(&self, hub: &mut Hub, session: &Rc<Session>) {
+        self.0.borrow_mut().on_upgrade(&mut EngineSession { hub, session });
     }
 
     fn on_close(&self, hub: &mut Hub, session: &Rc<Session>, reason: CloseReason) {

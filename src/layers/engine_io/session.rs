@@ -23,6 +23,8 @@ pub(crate) trait SessionHandler {
     fn on_message(&self, hub: &mut Hub, session: &Rc<Session>, message: Message<'_>);
     /// The waiting packets were sent.
     fn on_drain(&self, hub: &mut Hub, session: &Rc<Session>);
+    /// A WebSocket carries the session from now on.
+    fn on_upgrade(&self, hub: &mut Hub, session: &Rc<Session>);
     fn on_close(&self, hub: &mut Hub, session: &Rc<Session>, reason: CloseReason);
     /// The server is gone: drops what refers to the session.
     fn release(&self) {}
@@ -240,7 +242,10 @@ impl Session {
                 }
             }
             Output::EndProbe => end_websocket(hub, self.probe.take()),
-            Output::Upgraded => self.websocket.set(self.probe.take()),
+            Output::Upgraded => {
+                self.websocket.set(self.probe.take());
+                self.push(hub, Event::Upgraded(Rc::clone(self)));
+            }
             Output::EndWebSocket => end_websocket(hub, self.websocket.take()),
             Output::Drained => self.push(hub, Event::Drained(Rc::clone(self))),
             Output::Closed(reason) => {

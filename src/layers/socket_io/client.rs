@@ -178,7 +178,7 @@ impl Client {
             Some((Recovered { id, recovery_id, rooms, data, .. }, offset)) => {
                 let new = NewSocket { id, recovery_id: Some(recovery_id), is_recovered: true, data, auth };
                 let socket = SocketState::new(number, &space, self, new);
-                rooms.iter().for_each(|room| socket.join(room));
+                rooms.iter().for_each(|room| socket.join(hub, room));
                 self.offsets.borrow_mut().insert(number, offset);
                 socket
             }
@@ -220,7 +220,7 @@ impl Client {
         space.connecting.set(space.connecting.get().saturating_sub(usize::from(socket.is_counted.replace(false))));
         socket.life.set(Life::Connected);
         space.add(socket);
-        socket.join_own();
+        socket.join_own(hub);
         if let Some(timer) = self.timer.take() {
             hub.cancel_timer(timer);
         }
@@ -282,6 +282,11 @@ impl SessionHandler for Rc<Client> {
     }
 
     fn on_drain(&self, _: &mut Hub, _: &Rc<Session>) {}
+
+    fn on_upgrade(&self, hub: &mut Hub, _: &Rc<Session>) {
+        let sockets: Vec<_> = self.sockets.borrow().values().cloned().collect();
+        sockets.iter().for_each(|socket| socket.tell_upgrade(hub));
+    }
 
     fn on_close(&self, hub: &mut Hub, _: &Rc<Session>, reason: CloseReason) {
         if let Some(timer) = self.timer.take() {

@@ -84,8 +84,9 @@ pub use self::{
     payload::Payload,
     reason::DisconnectReason,
     recovery::Recovery,
+    rooms::RoomEvent,
     setup::{ConnectError, Next, ServerAck},
-    socket::{Socket, SocketHandle},
+    socket::{ListenerId, Socket, SocketHandle},
     target::Target,
     testing::SocketIoTest,
 };
@@ -112,6 +113,8 @@ pub struct SocketIo {
     io: Rc<Io>,
 }
 
+/// Called with each new namespace.
+type OnNewNamespace = Rc<dyn Fn(&Namespace)>;
 /// Makes the adapter of a namespace.
 type MakeAdapter = Box<dyn Fn(&Namespace) -> Rc<dyn Adapter>>;
 
@@ -131,6 +134,7 @@ struct Io {
     engine: RefCell<Weak<Engine>>,
     spaces: RefCell<HashMap<Rc<str>, Rc<Space>>>,
     patterns: RefCell<Vec<Pattern>>,
+    on_new_namespace: RefCell<Vec<OnNewNamespace>>,
     next_number: Cell<u64>,
 }
 
@@ -151,6 +155,7 @@ impl SocketIo {
             engine: RefCell::default(),
             spaces: RefCell::default(),
             patterns: RefCell::default(),
+            on_new_namespace: RefCell::default(),
             next_number: Cell::default(),
         };
         SocketIo { engine: EngineIo::new().path("/socket.io/"), io: Rc::new(io) }
@@ -255,7 +260,13 @@ impl SocketIo {
     fn add_pattern(&self, matches: Matches) -> ParentNamespace {
         let setup = Rc::new(Setup::default());
         self.io.patterns.borrow_mut().push(Pattern { matches, setup: Rc::clone(&setup) });
-        ParentNamespace(setup)
+        ParentNamespace { io: Rc::downgrade(&self.io), setup }
+    }
+
+    /// Calls `call` with each namespace that is made from now on, before a client is in it: Node's event
+    /// `new_namespace`. It is called inside the call that makes the namespace.
+    pub fn on_new_namespace(&self, call: impl Fn(&Namespace) + 'static) {
+        self.io.on_new_namespace.borrow_mut().push(Rc::new(call));
     }
 
     /// A handle for what concerns all clients on this reactor.
@@ -292,6 +303,7 @@ impl Application for Server {
     }
 
     fn release(&self) {
+        self.0.on_new_namespace.take();
         self.0.patterns.take().iter().for_each(|pattern| pattern.setup.release());
         for space in self.0.spaces.take().into_values() {
             space.setup.release();
@@ -327,6 +339,8 @@ impl Io {
         let space = Space::new(self, name, pattern);
         self.spaces.borrow_mut().insert(Rc::clone(&space.name), Rc::clone(&space));
         self.attach_adapter(&space);
+        let calls = self.on_new_namespace.borrow().clone();
+        calls.iter().for_each(|call| call(&Namespace(Rc::clone(&space))));
         space
     }
 

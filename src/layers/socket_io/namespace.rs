@@ -1,15 +1,20 @@
 //! Namespaces, as an application sees them.
 
-use std::{fmt, rc::Rc};
+use std::{
+    fmt,
+    rc::{Rc, Weak},
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
+    Io,
     adapter::{Answer, Answers, FetchError, Operation, Question, RemoteSocket},
     args::Args,
     broadcast::{ANSWER_TIMEOUT, Broadcast},
     handshake::Auth,
+    rooms::RoomEvent,
     setup::{ConnectError, Next, Reply, ServerAck, Setup},
     socket::{Socket, SocketHandle},
     space::Space,
@@ -104,6 +109,12 @@ macro_rules! callbacks {
         pub fn middleware_later(&self, decide: impl Fn(&mut Socket<'_>, Next) + 'static) {
             let $setup = self;
             $of.middleware.borrow_mut().push(Rc::new(decide));
+        }
+
+        /// Calls `call` with each change of the rooms on this server, after the callback that causes it.
+        pub fn on_room_event(&self, call: impl Fn(&mut Hub, &RoomEvent) + 'static) {
+            let $setup = self;
+            $of.rooms.borrow_mut().push(Rc::new(call));
         }
 
         /// Calls `call` with each event that [`server_emit`](Namespace::server_emit) of another server sends. The
@@ -285,12 +296,40 @@ impl fmt::Debug for Namespace {
     }
 }
 
-/// The namespaces of a pattern: their callbacks.
+/// The namespaces of a pattern: their callbacks, and operations on all of them.
+///
+/// ```
+/// use ws_reactor::{Reactor, socket_io::SocketIo};
+///
+/// let io = SocketIo::new();
+/// let games = io.of_pattern("/game-*");
+/// let mut reactor = Reactor::new()?;
+/// games.emit(reactor.hub(), "maintenance", &"in five minutes");
+/// for game in games.namespaces() {
+///     game.to(reactor.hub(), "players").emit("pause", &());
+/// }
+/// # Ok::<(), ws_reactor::Error>(())
+/// ```
 #[derive(Clone)]
-pub struct ParentNamespace(pub(super) Rc<Setup>);
+pub struct ParentNamespace {
+    pub(super) io: Weak<Io>,
+    pub(super) setup: Rc<Setup>,
+}
 
 impl ParentNamespace {
-    callbacks!(setup => setup.0);
+    callbacks!(setup => setup.setup);
+
+    /// The namespaces that are there on this server.
+    pub fn namespaces(&self) -> Vec<Namespace> {
+        let Some(io) = self.io.upgrade() else { return Vec::new() };
+        let spaces = io.spaces.borrow();
+        spaces.values().filter(|space| space.is_of(&self.setup)).cloned().map(Namespace).collect()
+    }
+
+    /// Emits an event to all sockets of the namespaces that are there on this server.
+    pub fn emit<T: Serialize + ?Sized>(&self, hub: &mut Hub, event: &str, args: &T) {
+        self.namespaces().iter().for_each(|namespace| namespace.emit(hub, event, args));
+    }
 }
 
 impl fmt::Debug for ParentNamespace {

@@ -52,6 +52,37 @@ impl Members {
     }
 }
 
+/// A change of the rooms of a namespace on this server, for
+/// [`Namespace::on_room_event`](super::Namespace::on_room_event). Each socket has a room of its own, too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RoomEvent {
+    /// A room has its first member: Node's `create-room`.
+    Created {
+        /// The name of the room.
+        room: String,
+    },
+    /// A socket has joined: `join-room`.
+    Joined {
+        /// The name of the room.
+        room: String,
+        /// The id of the socket.
+        socket: String,
+    },
+    /// A socket has left: `leave-room`.
+    Left {
+        /// The name of the room.
+        room: String,
+        /// The id of the socket.
+        socket: String,
+    },
+    /// A room has lost its last member: `delete-room`.
+    Deleted {
+        /// The name of the room.
+        room: String,
+    },
+}
+
 /// The rooms of a namespace. A room is there as long as it has members.
 #[derive(Default)]
 pub(super) struct Rooms {
@@ -59,17 +90,19 @@ pub(super) struct Rooms {
 }
 
 impl Rooms {
-    /// Adds a member. Returns `true` if it is new, and whether the room is.
+    /// Adds a member. Returns `true` if it is new.
     pub(super) fn join(&mut self, room: &Rc<str>, socket: &Rc<SocketState>) -> bool {
         self.by_name.entry(Rc::clone(room)).or_default().insert(socket)
     }
 
-    pub(super) fn leave(&mut self, room: &str, socket: &SocketState) {
-        let Some(members) = self.by_name.get_mut(room) else { return };
-        members.remove(socket);
+    /// Removes a member. Returns `true` if it was one.
+    pub(super) fn leave(&mut self, room: &str, socket: &SocketState) -> bool {
+        let Some(members) = self.by_name.get_mut(room) else { return false };
+        let was_member = members.remove(socket);
         if members.is_empty() {
             self.by_name.remove(room);
         }
+        was_member
     }
 
     pub(super) fn len(&self) -> usize {

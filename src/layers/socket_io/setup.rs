@@ -5,11 +5,12 @@ use std::{cell::RefCell, collections::HashMap, fmt, rc::Rc};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{adapter::Answer, args::Args, payload::Payload, socket::Socket, state::SocketState};
+use super::{adapter::Answer, args::Args, payload::Payload, rooms::RoomEvent, socket::Socket, state::SocketState};
 use crate::reactor::Hub;
 
 pub(super) type Middleware = Rc<dyn Fn(&mut Socket<'_>, Next)>;
 pub(super) type OnConnection = Rc<dyn Fn(&mut Socket<'_>)>;
+pub(super) type OnRoomEvent = Rc<dyn Fn(&mut Hub, &RoomEvent)>;
 /// Called with an event of another server.
 pub(super) type ServerListener = Rc<dyn Fn(&mut Hub, &Args, ServerAck)>;
 
@@ -18,13 +19,14 @@ pub(super) type ServerListener = Rc<dyn Fn(&mut Hub, &Args, ServerAck)>;
 pub(super) struct Setup {
     pub(super) middleware: RefCell<Vec<Middleware>>,
     pub(super) connection: RefCell<Vec<OnConnection>>,
+    pub(super) rooms: RefCell<Vec<OnRoomEvent>>,
     pub(super) server_events: RefCell<HashMap<String, Vec<ServerListener>>>,
 }
 
 impl Setup {
     /// Drops the closures.
     pub(super) fn release(&self) {
-        drop((self.middleware.take(), self.connection.take(), self.server_events.take()));
+        drop((self.middleware.take(), self.connection.take(), self.rooms.take(), self.server_events.take()));
     }
 
     /// Adds a listener of events of other servers.

@@ -12,7 +12,7 @@ use super::{
     emitter::Emitter,
     handshake::Handshake,
     reason::DisconnectReason,
-    state::{Listener, SocketState},
+    state::{AnyListener, Listener, Listeners, SocketState},
     target::Target,
 };
 use crate::{layers::engine_io::SessionTransport, reactor::Hub};
@@ -74,18 +74,26 @@ impl Socket<'_> {
     /// type takes the first one.
     ///
     /// An event whose arguments are others is dropped and logged at `debug`.
-    pub fn on<A: DeserializeOwned>(&mut self, event: &str, call: impl Fn(&mut Socket<'_>, A) + 'static) {
-        self.listen(event, false, move |socket, args, _| call(socket, args));
+    pub fn on<A: DeserializeOwned>(&mut self, event: &str, call: impl Fn(&mut Socket<'_>, A) + 'static) -> ListenerId {
+        self.listen(event, false, move |socket, args, _| call(socket, args))
     }
 
     /// As [`on`](Self::on), with the [`Ack`] that the client asks for. It has no effect if the client asks for none.
-    pub fn on_with_ack<A: DeserializeOwned>(&mut self, event: &str, call: impl Fn(&mut Socket<'_>, A, Ack) + 'static) {
-        self.listen(event, false, call);
+    pub fn on_with_ack<A: DeserializeOwned>(
+        &mut self,
+        event: &str,
+        call: impl Fn(&mut Socket<'_>, A, Ack) + 'static,
+    ) -> ListenerId {
+        self.listen(event, false, call)
     }
 
     /// As [`on_with_ack`](Self::on_with_ack), for the next event only.
-    pub fn once<A: DeserializeOwned>(&mut self, event: &str, call: impl Fn(&mut Socket<'_>, A, Ack) + 'static) {
-        self.listen(event, true, call);
+    pub fn once<A: DeserializeOwned>(
+        &mut self,
+        event: &str,
+        call: impl Fn(&mut Socket<'_>, A, Ack) + 'static,
+    ) -> ListenerId {
+        self.listen(event, true, call)
     }
 
     fn listen<A: DeserializeOwned>(
@@ -93,15 +101,27 @@ impl Socket<'_> {
         event: &str,
         is_once: bool,
         call: impl Fn(&mut Socket<'_>, A, Ack) + 'static,
-    ) {
+    ) -> ListenerId {
         let name = event.to_owned();
         let listener: Listener = Rc::new(move |socket, args, ack| match args.parse() {
             Ok(args) => call(socket, args, ack),
             Err(error) => log::debug!(target: super::LOG, "event {name:?} with other arguments is dropped: {error}"),
         });
-        self.state.change_listeners(|listeners| {
-            listeners.by_event.entry(event.to_owned()).or_default().push((is_once, listener));
-        });
+        ListenerId(self.state.change_listeners(|listeners| listeners.add(event, is_once, listener)))
+    }
+
+    /// Removes one listener of events.
+    ///
+    /// ```
+    /// # use ws_reactor::socket_io::SocketIo;
+    /// let io = SocketIo::new();
+    /// io.of("/").on_connection(|socket| {
+    ///     let prices = socket.on("price", |_, price: f64| println!("{price}"));
+    ///     socket.on("mute", move |socket, (): ()| socket.off_listener(prices));
+    /// });
+    /// ```
+    pub fn off_listener(&mut self, listener: ListenerId) {
+        self.state.listeners.borrow_mut().remove(listener.0);
     }
 
     /// Removes the listeners of an event.
@@ -109,14 +129,31 @@ impl Socket<'_> {
         self.state.listeners.borrow_mut().by_event.remove(event);
     }
 
+    /// Removes the listeners of all events, but not those of [`on_any`](Self::on_any).
+    pub fn off_all(&mut self) {
+        self.state.listeners.borrow_mut().by_event.clear();
+    }
+
     /// Calls `call` with each event of the client, before its listeners.
-    pub fn on_any(&mut self, call: impl Fn(&mut Socket<'_>, &str, &Args) + 'static) {
-        self.state.change_listeners(|listeners| listeners.any.push(Rc::new(call)));
+    pub fn on_any(&mut self, call: impl Fn(&mut Socket<'_>, &str, &Args) + 'static) -> ListenerId {
+        self.watch(|listeners| &mut listeners.any, Rc::new(call))
     }
 
     /// Calls `call` with each event that is sent to the client, after the callback that sends it.
-    pub fn on_any_outgoing(&mut self, call: impl Fn(&mut Socket<'_>, &str, &Args) + 'static) {
-        self.state.change_listeners(|listeners| listeners.any_outgoing.push(Rc::new(call)));
+    pub fn on_any_outgoing(&mut self, call: impl Fn(&mut Socket<'_>, &str, &Args) + 'static) -> ListenerId {
+        self.watch(|listeners| &mut listeners.any_outgoing, Rc::new(call))
+    }
+
+    fn watch(
+        &mut self,
+        list: impl FnOnce(&mut Listeners) -> &mut Vec<(u64, AnyListener)>,
+        call: AnyListener,
+    ) -> ListenerId {
+        ListenerId(self.state.change_listeners(|listeners| {
+            let number = listeners.next_number();
+            list(listeners).push((number, call));
+            number
+        }))
     }
 
     /// Removes the listeners of [`on_any`](Self::on_any) and [`on_any_outgoing`](Self::on_any_outgoing).
@@ -130,6 +167,12 @@ impl Socket<'_> {
     /// [`on_any`](Self::on_any): a middleware of the socket.
     pub fn filter(&mut self, lets_pass: impl Fn(&mut Socket<'_>, &str, &Args) -> bool + 'static) {
         self.state.change_listeners(|listeners| listeners.filters.push(Rc::new(lets_pass)));
+    }
+
+    /// Calls `call` when the connection of the client moves from polling to a WebSocket: Node's event `upgrade` of
+    /// `socket.conn`. A connection that begins with a WebSocket does not move.
+    pub fn on_upgrade(&mut self, call: impl Fn(&mut Socket<'_>) + 'static) {
+        self.state.change_listeners(|listeners| listeners.upgrade.push(Rc::new(call)));
     }
 
     /// Calls `call` at the end of the socket, before [`on_disconnect`](Self::on_disconnect). The socket is still in its
@@ -207,12 +250,12 @@ impl Socket<'_> {
 
     /// Joins a room.
     pub fn join(&mut self, room: &str) {
-        self.state.join(room);
+        self.state.join(self.hub, room);
     }
 
     /// Leaves a room.
     pub fn leave(&mut self, room: &str) {
-        self.state.leave(room);
+        self.state.leave(self.hub, room);
     }
 
     /// The rooms of the socket, in the order of joining. The first one is its own.
@@ -268,6 +311,10 @@ impl fmt::Debug for Socket<'_> {
         fmt::Debug::fmt(self.state, formatter)
     }
 }
+
+/// A listener of events, for [`Socket::off_listener`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ListenerId(u64);
 
 /// A socket, outside of its own callbacks. A handle may be kept; that of a socket that has ended does nothing.
 #[derive(Debug, Clone)]

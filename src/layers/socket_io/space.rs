@@ -18,7 +18,7 @@ use super::{
     payload::Payload,
     reason::DisconnectReason,
     recovery::{Log, Session},
-    rooms::{Members, Rooms},
+    rooms::{Members, RoomEvent, Rooms},
     setup::{Middleware, OnConnection, ServerListener, Setup},
     state::SocketState,
     target::Target,
@@ -82,11 +82,65 @@ impl Space {
         self.sockets.borrow_mut().insert(socket);
     }
 
+    /// Adds a member to a room.
+    pub(super) fn join_room(&self, hub: &mut Hub, room: &Rc<str>, socket: &Rc<SocketState>) {
+        if self.rooms.borrow_mut().join(room, socket) && self.watches_rooms() {
+            let is_new = self.rooms.borrow().size_of(room) == 1;
+            let created = is_new.then(|| RoomEvent::Created { room: room.to_string() });
+            let joined = RoomEvent::Joined { room: room.to_string(), socket: socket.id.to_string() };
+            self.tell_rooms(hub, created.into_iter().chain([joined]).collect());
+        }
+    }
+
+    pub(super) fn leave_room(&self, hub: &mut Hub, room: &str, socket: &SocketState) {
+        let was_member = self.rooms.borrow_mut().leave(room, socket);
+        if was_member && self.watches_rooms() {
+            self.tell_rooms(hub, self.left(room, socket).collect());
+        }
+    }
+
+    /// Tells the listeners that a socket has left all its rooms.
+    pub(super) fn tell_left(&self, hub: &mut Hub, socket: &SocketState) {
+        if self.watches_rooms() {
+            let events = socket.rooms.borrow().iter().flat_map(|room| self.left(room, socket)).collect();
+            self.tell_rooms(hub, events);
+        }
+    }
+
+    /// The events of a socket that has left a room.
+    fn left(&self, room: &str, socket: &SocketState) -> impl Iterator<Item = RoomEvent> + use<> {
+        let is_empty = self.rooms.borrow().size_of(room) == 0;
+        let left = RoomEvent::Left { room: room.to_owned(), socket: socket.id.to_string() };
+        let deleted = is_empty.then(|| RoomEvent::Deleted { room: room.to_owned() });
+        [left].into_iter().chain(deleted)
+    }
+
+    fn watches_rooms(&self) -> bool {
+        self.setups().any(|setup| !setup.rooms.borrow().is_empty())
+    }
+
+    fn tell_rooms(&self, hub: &mut Hub, events: Vec<RoomEvent>) {
+        let calls: Vec<_> = self.setups().flat_map(|setup| setup.rooms.borrow().clone()).collect();
+        self.task(hub, move |hub| {
+            events.iter().for_each(|event| calls.iter().for_each(|call| call(hub, event)));
+        });
+    }
+
+    /// What the application has set for the pattern, then for the namespace.
+    fn setups(&self) -> impl Iterator<Item = &Setup> {
+        self.pattern.as_deref().into_iter().chain([&self.setup])
+    }
+
+    /// Returns `true` if it was made for a pattern with this setup.
+    pub(super) fn is_of(&self, setup: &Rc<Setup>) -> bool {
+        self.pattern.as_ref().is_some_and(|pattern| Rc::ptr_eq(pattern, setup))
+    }
+
     /// Removes a socket, from its rooms too.
     pub(super) fn remove(&self, socket: &SocketState) {
         self.sockets.borrow_mut().remove(socket);
         let mut rooms = self.rooms.borrow_mut();
-        socket.rooms.borrow().iter().for_each(|room| rooms.leave(room, socket));
+        socket.rooms.borrow().iter().for_each(|room| _ = rooms.leave(room, socket));
     }
 
     /// The middleware with a number: those of the pattern, then its own.
@@ -101,15 +155,12 @@ impl Space {
 
     /// What is called with each new socket.
     pub(super) fn connection_calls(&self) -> Vec<OnConnection> {
-        let mut calls = self.pattern.as_ref().map(|setup| setup.connection.borrow().clone()).unwrap_or_default();
-        calls.extend(self.setup.connection.borrow().iter().cloned());
-        calls
+        self.setups().flat_map(|setup| setup.connection.borrow().clone()).collect()
     }
 
     /// The listeners of an event of other servers.
     pub(super) fn server_listeners(&self, event: &str) -> Vec<ServerListener> {
-        let setups = self.pattern.as_deref().into_iter().chain([&self.setup]);
-        setups.filter_map(|setup| setup.server_events.borrow().get(event).cloned()).flatten().collect()
+        self.setups().filter_map(|setup| setup.server_events.borrow().get(event).cloned()).flatten().collect()
     }
 
     /// Removes the namespace, if it was made on demand, has no socket, and waits for none that may come back.
@@ -229,11 +280,11 @@ impl Space {
             Operation::Emit { payload, target, flags } => self.emit(hub, payload, &target, flags),
             Operation::Join { target, rooms } => {
                 let sockets = self.select(&target);
-                sockets.iter().for_each(|socket| rooms.iter().for_each(|room| socket.join(room)));
+                sockets.iter().for_each(|socket| rooms.iter().for_each(|room| socket.join(hub, room)));
             }
             Operation::Leave { target, rooms } => {
                 let sockets = self.select(&target);
-                sockets.iter().for_each(|socket| rooms.iter().for_each(|room| socket.leave(room)));
+                sockets.iter().for_each(|socket| rooms.iter().for_each(|room| socket.leave(hub, room)));
             }
             Operation::Disconnect { target, closes } => {
                 self.select(&target).iter().for_each(|socket| socket.disconnect(hub, closes));

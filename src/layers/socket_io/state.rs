@@ -30,6 +30,7 @@ use crate::{layers::engine_io::Packet, reactor::Hub};
 pub(super) type Listener = Rc<dyn Fn(&mut Socket<'_>, Received<'_>, Ack)>;
 pub(super) type AnyListener = Rc<dyn Fn(&mut Socket<'_>, &str, &Args)>;
 pub(super) type Filter = Rc<dyn Fn(&mut Socket<'_>, &str, &Args) -> bool>;
+pub(super) type OnUpgrade = Rc<dyn Fn(&mut Socket<'_>)>;
 pub(super) type OnDisconnect = Rc<dyn Fn(&mut Socket<'_>, DisconnectReason)>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,14 +62,47 @@ pub(super) struct SocketState {
     pub(super) acks: RefCell<HashMap<u64, PendingAck>>,
 }
 
+/// The callbacks of a socket. Those of events can be removed one by one, by their numbers.
 #[derive(Default)]
 pub(super) struct Listeners {
-    pub(super) by_event: HashMap<String, Vec<(bool, Listener)>>,
-    pub(super) any: Vec<AnyListener>,
-    pub(super) any_outgoing: Vec<AnyListener>,
+    pub(super) by_event: HashMap<String, Vec<EventListener>>,
+    pub(super) any: Vec<(u64, AnyListener)>,
+    pub(super) any_outgoing: Vec<(u64, AnyListener)>,
+    next_number: u64,
     pub(super) filters: Vec<Filter>,
+    pub(super) upgrade: Vec<OnUpgrade>,
     pub(super) disconnecting: Vec<OnDisconnect>,
     pub(super) disconnect: Vec<OnDisconnect>,
+}
+
+pub(super) struct EventListener {
+    number: u64,
+    is_once: bool,
+    call: Listener,
+}
+
+impl Listeners {
+    /// Adds a listener of an event. Returns its number.
+    pub(super) fn add(&mut self, event: &str, is_once: bool, call: Listener) -> u64 {
+        let number = self.next_number();
+        self.by_event.entry(event.to_owned()).or_default().push(EventListener { number, is_once, call });
+        number
+    }
+
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    /// Removes the listener with a number.
+    pub(super) fn remove(&mut self, number: u64) {
+        self.by_event.retain(|_, listeners| {
+            listeners.retain(|listener| listener.number != number);
+            !listeners.is_empty()
+        });
+        self.any.retain(|(own, _)| *own != number);
+        self.any_outgoing.retain(|(own, _)| *own != number);
+    }
 }
 
 /// A socket that has ended, to be released.
@@ -119,28 +153,28 @@ impl SocketState {
     }
 
     /// Joins a room. A socket that has ended is in none.
-    pub(super) fn join(self: &Rc<Self>, room: &str) {
+    pub(super) fn join(self: &Rc<Self>, hub: &mut Hub, room: &str) {
         if self.life.get() == Life::Disconnected || self.rooms.borrow().iter().any(|known| **known == *room) {
             return;
         }
         let room: Rc<str> = room.into();
-        self.space.rooms.borrow_mut().join(&room, self);
-        self.rooms.borrow_mut().push(room);
+        self.rooms.borrow_mut().push(Rc::clone(&room));
+        self.space.join_room(hub, &room, self);
     }
 
     /// Joins the room of its own.
-    pub(super) fn join_own(self: &Rc<Self>) {
-        let mut rooms = self.rooms.borrow_mut();
-        if !rooms.contains(&self.id) {
-            rooms.insert(0, Rc::clone(&self.id));
-            self.space.rooms.borrow_mut().join(&self.id, self);
+    pub(super) fn join_own(self: &Rc<Self>, hub: &mut Hub) {
+        let is_member = self.rooms.borrow().contains(&self.id);
+        if !is_member {
+            self.rooms.borrow_mut().insert(0, Rc::clone(&self.id));
+            self.space.join_room(hub, &self.id, self);
         }
     }
 
-    pub(super) fn leave(&self, room: &str) {
+    pub(super) fn leave(&self, hub: &mut Hub, room: &str) {
         if self.life.get() != Life::Disconnected {
             self.rooms.borrow_mut().retain(|known| **known != *room);
-            self.space.rooms.borrow_mut().leave(room, self);
+            self.space.leave_room(hub, room, self);
         }
     }
 
@@ -165,6 +199,7 @@ impl SocketState {
             return;
         }
         self.space.remove(self);
+        self.space.tell_left(hub, self);
         self.client.forget(self);
         let acks: Vec<PendingAck> = self.acks.borrow_mut().drain().map(|(_, ack)| ack).collect();
         acks.iter().for_each(|ack| ack.stop(hub));
@@ -207,7 +242,7 @@ impl SocketState {
         };
         if !filters.is_empty() || !any.is_empty() {
             let owned = args.to_args();
-            for call in any {
+            for (_, call) in any {
                 if self.is_connected() {
                     call(&mut Socket { hub, state: self }, event, &owned);
                 }
@@ -221,8 +256,8 @@ impl SocketState {
         let called: Vec<Listener> = {
             let mut listeners = self.listeners.borrow_mut();
             let Some(of_event) = listeners.by_event.get_mut(event) else { return };
-            let called = of_event.iter().map(|(_, listener)| Rc::clone(listener)).collect();
-            of_event.retain(|(is_once, _)| !is_once);
+            let called = of_event.iter().map(|listener| Rc::clone(&listener.call)).collect();
+            of_event.retain(|listener| !listener.is_once);
             called
         };
         // Only one listener can answer; those behind it have an ack that is used.
@@ -245,8 +280,14 @@ impl SocketState {
         let (socket, event) = (Rc::clone(self), event.to_owned());
         // A listener is not called inside the callback that sends.
         self.space.task(hub, move |hub| {
-            any.iter().for_each(|call| call(&mut Socket { hub, state: &socket }, &event, &args));
+            any.iter().for_each(|(_, call)| call(&mut Socket { hub, state: &socket }, &event, &args));
         });
+    }
+
+    /// Calls those who watch the transport.
+    pub(super) fn tell_upgrade(self: &Rc<Self>, hub: &mut Hub) {
+        let calls = self.listeners.borrow().upgrade.clone();
+        calls.iter().filter(|_| self.is_connected()).for_each(|call| call(&mut Socket { hub, state: self }));
     }
 
     pub(super) fn watches_outgoing(&self) -> bool {
@@ -317,9 +358,10 @@ impl SocketState {
     }
 
     /// Changes the listeners. A socket that has ended takes no new ones: nobody would release them.
-    pub(super) fn change_listeners(&self, change: impl FnOnce(&mut Listeners)) {
-        if self.life.get() != Life::Disconnected {
-            change(&mut self.listeners.borrow_mut());
+    pub(super) fn change_listeners<T: Default>(&self, change: impl FnOnce(&mut Listeners) -> T) -> T {
+        match self.life.get() {
+            Life::Disconnected => T::default(),
+            _ => change(&mut self.listeners.borrow_mut()),
         }
     }
 }

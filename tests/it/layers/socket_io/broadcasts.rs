@@ -128,7 +128,9 @@ fn sockets_are_fetched_with_their_rooms_and_data() {
 #[test]
 fn volatile_event_is_dropped_for_a_client_that_cannot_take_it() {
     let io = SocketIo::new();
-    io.of("/").on_connection(|socket| socket.on("me", |socket, (): ()| socket.volatile().emit("v", &())));
+    io.of("/").on_connection(|socket| {
+        socket.on("me", |socket, (): ()| socket.volatile().emit("v", &()));
+    });
     let (mut world, handle) = World::of(io);
     let all = handle.of("/");
     let sid = world.handshake("/socket.io/");

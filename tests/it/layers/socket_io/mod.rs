@@ -4,6 +4,7 @@ mod acks;
 mod broadcasts;
 mod cluster;
 mod engine;
+mod hooks;
 #[cfg(feature = "socket-io-msgpack")]
 mod msgpack;
 mod namespaces;

@@ -215,7 +215,9 @@ fn socket_ends_with_a_reason() {
 fn server_disconnects_one_namespace_and_the_connection_stays() {
     let io = SocketIo::new();
     log_ends(&io, "/");
-    io.of("/custom").on_connection(|socket| socket.on("echo", |socket, args: Args| socket.emit("back", &args)));
+    io.of("/custom").on_connection(|socket| {
+        socket.on("echo", |socket, args: Args| socket.emit("back", &args));
+    });
     let (mut world, _) = World::of(io);
     let (ws, _) = world.join("/", "");
     world.join_with(ws, "/custom", "");
@@ -311,7 +313,9 @@ fn deeply_nested_json_is_passed_on_and_ends_nothing() {
 #[test]
 fn events_of_polling_clients_come_in_order_with_the_connect_packet() {
     let io = SocketIo::new();
-    io.of("/").on_connection(|socket| socket.on("echo", |socket, args: Args| socket.emit("back", &args)));
+    io.of("/").on_connection(|socket| {
+        socket.on("echo", |socket, args: Args| socket.emit("back", &args));
+    });
     let (mut world, _) = World::of(io);
     let sid = world.handshake("/socket.io/");
     world.post("/socket.io/", &sid, "40\u{1e}42[\"echo\",1]\u{1e}42[\"echo\",2]");
@@ -382,7 +386,9 @@ fn auth_and_namespaces_of_a_client_are_bounded() {
 #[test]
 fn deeply_nested_objects_of_a_binary_event_are_passed_on() {
     let io = SocketIo::new();
-    io.of("/").on_connection(|socket| socket.on("raw", |socket, args: Args| socket.emit("raw", &args)));
+    io.of("/").on_connection(|socket| {
+        socket.on("raw", |socket, args: Args| socket.emit("raw", &args));
+    });
     let (mut world, _) = World::of(io);
     let (ws, _) = world.join("/", "");
     let deep = format!("{}1e999{}", "{\"\":".repeat(100_000), "}".repeat(100_000));
