@@ -1,6 +1,7 @@
 //! Servers for the test suites of Engine.IO and Socket.IO.
 //!
 //!     cargo run --release --features socket-io --example socket_io_conformance -- [--listen ADDR] SUITE [--redis URL]
+//!         [--adapter ADAPTER]
 //!
 //! | SUITE | what it serves | suite |
 //! |---|---|---|
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         ("--suite SUITE", "engine-protocol, socket-protocol, engine-client, socket-client, abuse or fan-out"),
         ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:3000]"),
         ("--redis URL", "Join other servers: redis://… (suite abuse, built with socket-io-redis) [default: none]"),
+        ("--adapter ADAPTER", "How they are joined: pub-sub or sharded [default: pub-sub]"),
     ];
     let arguments = arguments::Arguments::read("Servers for the test suites of Engine.IO and Socket.IO", &options);
     arguments::run(|| serve(&arguments))
@@ -58,12 +60,18 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
 
 #[cfg(feature = "socket-io-redis")]
 fn abuse(arguments: &arguments::Arguments, reactor: &mut Reactor) -> Result<SocketIo, Box<dyn Error>> {
-    use ws_reactor::{Redis, socket_io::RedisAdapter};
+    use ws_reactor::{
+        Redis,
+        socket_io::{RedisAdapter, ShardedRedisAdapter},
+    };
 
-    Ok(match arguments.all("--redis").pop() {
-        Some(url) => abuse::server(|io| Ok(io.adapter(RedisAdapter::new(Redis::new(url)?).start(reactor.hub()))))?,
-        None => abuse::server(|io| Ok(abuse::recovering(io)))?,
-    })
+    let Some(url) = arguments.all("--redis").pop() else { return abuse::server(|io| Ok(abuse::recovering(io))) };
+    let redis = Redis::new(url)?;
+    match &*arguments.get("--adapter", "pub-sub".to_owned()) {
+        "pub-sub" => abuse::server(|io| Ok(io.adapter(RedisAdapter::new(redis).start(reactor.hub())))),
+        "sharded" => abuse::server(|io| Ok(io.adapter(ShardedRedisAdapter::new(redis).start(reactor.hub())))),
+        other => arguments.refuse(format!("there is no ADAPTER {other:?}")),
+    }
 }
 
 #[cfg(not(feature = "socket-io-redis"))]

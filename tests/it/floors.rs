@@ -112,15 +112,7 @@ const DOORS: [(&str, &[&str]); 27] = [
             "protocol/handshake/hybi.rs",
         ],
     ),
-    (
-        "rmpv",
-        &[
-            "layers/socket_io/msgpack.rs",
-            "layers/socket_io/parser.rs",
-            "layers/socket_io/redis/mod.rs",
-            "layers/socket_io/redis/wire.rs",
-        ],
-    ),
+    ("rmpv", &["layers/socket_io/msgpack.rs"]),
     ("bytes", &["buffer/mod.rs"]),
     ("bytestring", &["buffer/utf8_bytes.rs"]),
 ];

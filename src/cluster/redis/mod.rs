@@ -23,7 +23,7 @@ use std::{
 };
 
 #[cfg(feature = "socket-io-redis")]
-use self::pub_sub::PubSub;
+use self::pub_sub::{PubSub, ShardedPubSub};
 use self::{
     channels::Bounds,
     link::{Link, SharedLink},
@@ -277,7 +277,14 @@ impl Redis {
         self.set(|settings| settings.on_gap = Some(Rc::new(call)))
     }
 
-    /// The connections of the same settings, for raw pub/sub.
+    /// Sharded pub/sub as it is, with these settings.
+    #[cfg(feature = "socket-io-redis")]
+    pub(crate) fn into_sharded_pub_sub(self) -> ShardedPubSub {
+        let settings = self.link.borrow().settings.clone();
+        ShardedPubSub::new(settings)
+    }
+
+    /// Pub/sub as it is, with these settings.
     #[cfg(feature = "socket-io-redis")]
     pub(crate) fn into_pub_sub(self) -> PubSub {
         let settings = self.link.borrow().settings.clone();

@@ -10,7 +10,8 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    args::Args, broadcast::Flags, payload::Payload, setup::Reply, space::Space, state::SocketState, target::Target,
+    args::Args, broadcast::Flags, payload::Payload, rooms::RoomEvent, setup::Reply, space::Space, state::SocketState,
+    target::Target,
 };
 use crate::reactor::{Hub, TimerId};
 
@@ -27,6 +28,11 @@ pub trait Adapter {
     /// Passes a question to the other servers. [`Answers::expect`] says how many there are, [`Answers::add`] takes
     /// their answers.
     fn ask(&self, hub: &mut Hub, question: &Question, answers: &Answers);
+
+    /// The rooms of the namespace on this server have changed. Called inside the change.
+    fn on_room_event(&self, hub: &mut Hub, event: &RoomEvent) {
+        let _ = (hub, event);
+    }
 
     /// The namespace is gone, or the server closes.
     fn close(&self, hub: &mut Hub) {

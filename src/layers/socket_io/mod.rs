@@ -71,7 +71,7 @@ use serde_json::Value;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::fuzzing::check;
 #[cfg(feature = "socket-io-redis")]
-pub use self::redis::{RedisAdapter, RedisNamespace};
+pub use self::redis::{RedisAdapter, RedisNamespace, ShardedRedisAdapter, ShardedRedisNamespace, SubscriptionMode};
 pub use self::{
     acks::{Ack, AckError},
     adapter::{Adapter, Answer, Answers, FetchError, Operation, Question, RemoteSocket},

@@ -1,6 +1,6 @@
 //! MessagePack, as Node's servers and clients write it, to and from payloads. Pure.
 
-use rmpv::Value as Packed;
+pub(super) use rmpv::Value as Packed;
 use serde_json::{Map, Number, Value, json};
 
 use super::payload::Payload;
@@ -72,11 +72,16 @@ pub(super) fn payload(values: &[Packed]) -> Option<Payload> {
 }
 
 /// The JSON text of a value, and the binary values in it.
-#[cfg(feature = "socket-io-msgpack")]
 pub(super) fn json_of(value: &Packed) -> (String, Vec<Bytes>) {
     let mut attachments = Vec::new();
     let json = to_json(value, &mut attachments).to_string();
     (json, attachments)
+}
+
+/// The JSON value of a value. Binary values in it are placeholders.
+#[cfg(feature = "socket-io-redis")]
+pub(super) fn value_of(value: &Packed) -> Value {
+    to_json(value, &mut Vec::new())
 }
 
 /// Returns `true` for `undefined`, which notepack writes as an extension.

@@ -70,7 +70,7 @@ pub(super) struct Unpacked {
 impl Unpacked {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         let packet = msgpack::unpack(bytes).ok_or(Malformed::Payload)?;
-        let kind = match msgpack::field(&packet, "type").and_then(rmpv::Value::as_u64) {
+        let kind = match msgpack::field(&packet, "type").and_then(msgpack::Packed::as_u64) {
             Some(0) => Kind::Connect,
             Some(1) => Kind::Disconnect,
             Some(2) => Kind::Event,
@@ -98,7 +98,7 @@ impl Unpacked {
 }
 
 #[cfg(feature = "socket-io-msgpack")]
-fn packed(kind: Kind, namespace: &str, data: Option<rmpv::Value>, ack: Option<u64>) -> Packet {
+fn packed(kind: Kind, namespace: &str, data: Option<msgpack::Packed>, ack: Option<u64>) -> Packet {
     let number: u64 = match kind {
         Kind::Connect => 0,
         Kind::Disconnect => 1,
@@ -109,5 +109,5 @@ fn packed(kind: Kind, namespace: &str, data: Option<rmpv::Value>, ack: Option<u6
     let mut entries = vec![("type".into(), number.into()), ("nsp".into(), namespace.into())];
     entries.extend(data.map(|data| ("data".into(), data)));
     entries.extend(ack.map(|ack| ("id".into(), ack.into())));
-    Packet::Binary(msgpack::pack(&rmpv::Value::Map(entries)).into())
+    Packet::Binary(msgpack::pack(&msgpack::Packed::Map(entries)).into())
 }

@@ -116,11 +116,18 @@ impl Space {
     }
 
     fn watches_rooms(&self) -> bool {
-        self.setups().any(|setup| !setup.rooms.borrow().is_empty())
+        self.adapter.borrow().is_some() || self.setups().any(|setup| !setup.rooms.borrow().is_empty())
     }
 
     fn tell_rooms(&self, hub: &mut Hub, events: Vec<RoomEvent>) {
+        let adapter = self.adapter.borrow().clone();
+        if let Some(adapter) = adapter {
+            events.iter().for_each(|event| adapter.on_room_event(hub, event));
+        }
         let calls: Vec<_> = self.setups().flat_map(|setup| setup.rooms.borrow().clone()).collect();
+        if calls.is_empty() {
+            return;
+        }
         self.task(hub, move |hub| {
             events.iter().for_each(|event| calls.iter().for_each(|call| call(hub, event)));
         });

@@ -1,22 +1,30 @@
-"""A redis-server on a free port, which can be killed and started again."""
+"""A redis-server on a free port, which can be killed and started again, and a cluster of three."""
 
 import contextlib
+import pathlib
 import socket
 import subprocess
+import tempfile
 import time
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class RedisServer:
     """`with RedisServer() as redis:` waits until it answers, at `redis.url`."""
 
-    def __init__(self):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+    def __init__(self, *arguments):
+        self.arguments = arguments
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
 
     def start(self):
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+                   *self.arguments]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         until = time.monotonic() + 10
         while time.monotonic() < until:
@@ -34,3 +42,41 @@ class RedisServer:
 
     def __exit__(self, *_):
         self.kill()
+
+
+class RedisCluster:
+    """`with RedisCluster() as cluster:` waits until three nodes have all slots. `cluster.url` is that of one of them."""
+
+    def __enter__(self):
+        self.stack = contextlib.ExitStack()
+        folder = pathlib.Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        self.nodes = []
+        for number in range(3):
+            (folder / str(number)).mkdir()
+            node = RedisServer("--dir", str(folder / str(number)), "--cluster-enabled", "yes",
+                               "--cluster-port", str(free_port()))
+            self.nodes.append(self.stack.enter_context(node))
+        addresses = [f"127.0.0.1:{node.port}" for node in self.nodes]
+        subprocess.run(["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"], check=True,
+                       stdout=subprocess.DEVNULL, timeout=60)
+        self.url = self.nodes[0].url
+        until = time.monotonic() + 20
+        while not all("cluster_state:ok" in self.command(node, "CLUSTER", "INFO") for node in self.nodes):
+            if time.monotonic() > until:
+                raise TimeoutError("the nodes form no cluster")
+            time.sleep(0.1)
+        return self
+
+    def command(self, node, *words):
+        """Sends a command to a node. Returns its answer."""
+        command = ["redis-cli", "-p", str(node.port), *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
+
+    def move_slot(self, slot, target):
+        """Gives a slot without keys to another node."""
+        name = self.command(target, "CLUSTER", "MYID").strip()
+        for node in [target, *(node for node in self.nodes if node is not target)]:
+            self.command(node, "CLUSTER", "SETSLOT", str(slot), "NODE", name)
+
+    def __exit__(self, *_):
+        self.stack.close()

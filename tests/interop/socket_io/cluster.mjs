@@ -1,10 +1,10 @@
-// Servers of this crate and one of Node at the same Redis: node cluster.mjs REDIS OURS OTHER NODE
+// Servers of this crate and one of Node, joined by an adapter: node cluster.mjs ADAPTER REDIS OURS OTHER NODE
 import { Emitter } from "@socket.io/redis-emitter";
 import { createClient } from "redis";
 import { io } from "socket.io-client";
 import { assert, check, exit, next, sleep } from "./checks.mjs";
 
-const [redis, ours, other, node] = process.argv.slice(2);
+const [adapter, redis, ours, other, node] = process.argv.slice(2);
 const pairs = { "ours to Node": [ours, node], "Node to ours": [node, ours], "ours to ours": [ours, other] };
 const to = (url) => io(url, { forceNew: true, reconnection: false, transports: ["websocket"] });
 
@@ -13,6 +13,12 @@ async function two(connect, urls) {
   const sockets = urls.map((url) => connect(url));
   await Promise.all(sockets.map((socket) => next(socket, "connect")));
   return sockets;
+}
+
+// Joins a room. Its channel is subscribed a moment later.
+async function join(socket, room) {
+  await socket.emitWithAck("join", room);
+  if (adapter === "sharded") await sleep(200);
 }
 
 // Runs a call until its result is as expected: other servers learn of a change a moment later.
@@ -30,11 +36,11 @@ const answers = (socket, event, ...values) =>
   new Promise((resolve) => socket.emit(event, ...values, (...results) => resolve(results)));
 
 for (const [name, urls] of Object.entries(pairs)) {
-  await check("cluster", `broadcasts by room, to the others, and to all (${name})`, to, async (connect) => {
+  await check(adapter, `broadcasts by room, to the others, and to all (${name})`, to, async (connect) => {
     const [a, b] = await two(connect, urls);
     const received = [];
     b.on("e", (...values) => received.push(values));
-    await b.emitWithAck("join", "x");
+    await join(b, "x");
     await a.emitWithAck("emit", { to: "x", event: "e", args: ["room"] });
     await a.emitWithAck("emit", { to: ["x", "y"], event: "e", args: ["rooms"] });
     await a.emitWithAck("emit", { except: "x", event: "e", args: ["not for x"] });
@@ -48,7 +54,7 @@ for (const [name, urls] of Object.entries(pairs)) {
     assert.deepEqual(received, [["room"], ["rooms"], ["others", { deep: [1, null, 1.5, "é"] }], ["by id"]]);
   });
 
-  await check("cluster", `a broadcast collects the acks of all servers (${name})`, to, async (connect) => {
+  await check(adapter, `a broadcast collects the acks of all servers (${name})`, to, async (connect) => {
     const [a, b] = await two(connect, urls);
     for (const socket of [a, b]) await socket.emitWithAck("join", "acks");
     a.on("q", (answer) => answer("a"));
@@ -60,7 +66,7 @@ for (const [name, urls] of Object.entries(pairs)) {
     assert.deepEqual(late, ["timeout", ["a"]]);
   });
 
-  await check("cluster", `sockets are fetched, moved and disconnected (${name})`, to, async (connect) => {
+  await check(adapter, `sockets are fetched, moved and disconnected (${name})`, to, async (connect) => {
     const [a, b] = await two(connect, urls);
     await b.emitWithAck("join", "fetched");
     await b.emitWithAck("data", { name: "bob" });
@@ -75,7 +81,7 @@ for (const [name, urls] of Object.entries(pairs)) {
     assert.deepEqual((await end)[0], "io server disconnect");
   });
 
-  await check("cluster", `servers talk to each other (${name})`, to, async (connect) => {
+  await check(adapter, `servers talk to each other (${name})`, to, async (connect) => {
     const [a, b] = await two(connect, urls);
     const [own, others] = [[], []];
     a.on("hello", (...values) => own.push(values));
@@ -87,7 +93,7 @@ for (const [name, urls] of Object.entries(pairs)) {
     assert.deepEqual([error, all], [null, [{ got: [7] }, { got: [7] }]]);
   });
 
-  await check("cluster", `10,000 broadcasts arrive once each, in their order (${name})`, to, async (connect) => {
+  await check(adapter, `10,000 broadcasts arrive once each, in their order (${name})`, to, async (connect) => {
     const [a, b] = await two(connect, urls);
     const received = [];
     b.on("storm", (number) => received.push(number));
@@ -98,39 +104,49 @@ for (const [name, urls] of Object.entries(pairs)) {
   });
 }
 
-await check("cluster", "an emitter reaches the clients of all servers", to, async (connect) => {
-  const sockets = await two(connect, [ours, other, node]);
-  const client = createClient({ url: redis });
-  await client.connect();
-  const emitter = new Emitter(client);
-  for (const socket of sockets) await socket.emitWithAck("join", "by emitter");
-  const got = sockets.map((socket) => next(socket, "e"));
-  emitter.to("by emitter").emit("e", 1, Buffer.from([2]));
-  for (const [number, bytes] of await Promise.all(got)) assert.deepEqual([number, [...bytes]], [1, [2]]);
-  emitter.in("by emitter").socketsJoin("joined");
-  for (const socket of sockets) await until(() => socket.emitWithAck("room-size", "joined"), 1);
-  const hello = sockets.map((socket) => next(socket, "hello"));
-  emitter.serverSideEmit("hello", "all");
-  for (const values of await Promise.all(hello)) assert.deepEqual(values, ["all"]);
-  const ends = sockets.map((socket) => next(socket, "disconnect"));
-  emitter.in("joined").disconnectSockets();
-  await Promise.all(ends);
-  await client.quit();
-});
+if (adapter === "pub-sub") {
+  await check(adapter, "an emitter reaches the clients of all servers", to, async (connect) => {
+    const sockets = await two(connect, [ours, other, node]);
+    const client = createClient({ url: redis });
+    await client.connect();
+    const emitter = new Emitter(client);
+    for (const socket of sockets) await socket.emitWithAck("join", "by emitter");
+    const got = sockets.map((socket) => next(socket, "e"));
+    emitter.to("by emitter").emit("e", 1, Buffer.from([2]));
+    for (const [number, bytes] of await Promise.all(got)) assert.deepEqual([number, [...bytes]], [1, [2]]);
+    emitter.in("by emitter").socketsJoin("joined");
+    for (const socket of sockets) await until(() => socket.emitWithAck("room-size", "joined"), 1);
+    const hello = sockets.map((socket) => next(socket, "hello"));
+    emitter.serverSideEmit("hello", "all");
+    for (const values of await Promise.all(hello)) assert.deepEqual(values, ["all"]);
+    const ends = sockets.map((socket) => next(socket, "disconnect"));
+    emitter.in("joined").disconnectSockets();
+    await Promise.all(ends);
+    await client.quit();
+  });
+}
 
-await check("cluster", "garbage on the channels is ignored", to, async (connect) => {
-  const [a, b] = await two(connect, [ours, other]);
-  const client = createClient({ url: redis });
-  await client.connect();
-  const garbage = ["", "x", "{", "{}", '{"type":99}', '{"type":5,"uid":"x"}', "[".repeat(100_000), "\u0093\u0001"];
-  for (const channel of ["socket.io#/#", "socket.io-request#/#", "socket.io-response#/#", "socket.io#/#room#"]) {
-    for (const text of garbage) await client.publish(channel, text);
-    await client.publish(channel, Buffer.alloc(100_000, 0x91));
-  }
-  await client.quit();
-  const got = next(b, "e");
-  await a.emitWithAck("emit", { event: "e", args: ["still there"] });
-  assert.deepEqual(await got, ["still there"]);
-});
+// A client of one node publishes only the channels of its slots.
+if (redis !== "none") {
+  await check(adapter, "garbage on the channels is ignored", to, async (connect) => {
+    const [a, b] = await two(connect, [ours, other]);
+    await a.emitWithAck("join", "room");
+    const client = createClient({ url: redis });
+    await client.connect();
+    const garbage = ["", "x", '{"type":3,"uid":"x","nsp":"/","data":{"opts":1}}', "{", "{}", '{"type":99}', '{"type":5,"uid":"x"}', "[".repeat(100_000), "\u0093\u0001"];
+    const channels = {
+      "pub-sub": ["socket.io#/#", "socket.io-request#/#", "socket.io-response#/#", "socket.io#/#room#"],
+      sharded: ["socket.io#/#", "socket.io#/#room#"],
+    };
+    const publish = adapter === "sharded" ? "sPublish" : "publish";
+    for (const channel of channels[adapter]) {
+      for (const text of [...garbage, Buffer.alloc(100_000, 0x91)]) await client[publish](channel, text);
+    }
+    await client.quit();
+    const got = next(b, "e");
+    await a.emitWithAck("emit", { event: "e", args: ["still there"] });
+    assert.deepEqual(await got, ["still there"]);
+  });
+}
 
 exit();

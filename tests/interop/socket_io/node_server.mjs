@@ -1,13 +1,20 @@
-// Node's server with the operations of `socket_io_conformance abuse`: node node_server.mjs REDIS
-import { createAdapter } from "@socket.io/redis-adapter";
-import { createClient } from "redis";
+// Node's server with the operations of `socket_io_conformance abuse`: node node_server.mjs ADAPTER REDIS [cluster]
+import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
+import { createClient, createCluster } from "redis";
 import { Server } from "socket.io";
 
-const publisher = createClient({ url: process.argv[2], socket: { reconnectStrategy: 100 } });
+const [adapter, url, isCluster] = process.argv.slice(2);
+const publisher = isCluster
+  ? createCluster({ rootNodes: [{ url }] })
+  : createClient({ url, socket: { reconnectStrategy: 100 } });
 const subscriber = publisher.duplicate();
 for (const client of [publisher, subscriber]) client.on("error", () => {});
 await Promise.all([publisher.connect(), subscriber.connect()]);
-const io = new Server({ adapter: createAdapter(publisher, subscriber, { requestsTimeout: 5000 }) });
+const adapters = {
+  "pub-sub": () => createAdapter(publisher, subscriber, { requestsTimeout: 5000 }),
+  sharded: () => createShardedAdapter(publisher, subscriber),
+};
+const io = new Server({ adapter: adapters[adapter]() });
 
 // The sockets that a query selects, as an operator of the socket or of the namespace.
 function select(socket, { from, to, in: within, except, volatile, local }) {

@@ -1,8 +1,9 @@
-"""Two servers at a Redis that is killed and started again. Started by ./run.
+"""Two servers at a Redis that is killed and started again, and at a cluster whose slots move. Started by ./run.
 
     python3 redis_loss.py EXAMPLE
 """
 
+import contextlib
 import json
 import pathlib
 import sys
@@ -14,7 +15,7 @@ HERE = pathlib.Path(sys.argv[0]).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "peers")]
 from checks import check, equal, run  # noqa: E402
 from example_server import ExampleServer  # noqa: E402
-from redis_process import RedisServer  # noqa: E402
+from redis_process import RedisCluster, RedisServer  # noqa: E402
 from socket_client import Client  # noqa: E402
 
 
@@ -44,7 +45,6 @@ def until(condition, limit=10):
     assert condition()
 
 
-@check("while Redis is away a server serves its own clients, and questions end with an error")
 def away(redis, one, other):
     sender, own = joined(one), joined(one)
     received = []
@@ -67,9 +67,10 @@ def away(redis, one, other):
     own.socket.close()
 
 
-@check("under load, a Redis that is killed twice loses messages, and brings none twice or out of order")
-def load(redis, one, other):
+def under_load(one, other, disturb):
+    """Broadcasts to a room by one server, while a client of another is in it. Calls `disturb` with what has come."""
     sender, listener = joined(one), joined(other)
+    listener.ask("join", "load")
     received, is_done = [], threading.Event()
     threading.Thread(target=events, args=(listener, "n", received), daemon=True).start()
     sent = 0
@@ -77,20 +78,14 @@ def load(redis, one, other):
     def send():
         nonlocal sent
         while not is_done.is_set():
-            sender.send("42" + json.dumps(["emit", {"event": "n", "from": "socket", "args": [sent]}]))
+            sender.send("42" + json.dumps(["emit", {"event": "n", "to": "load", "args": [sent]}]))
             sent += 1
             time.sleep(0.0005)
 
     thread = threading.Thread(target=send, daemon=True)
     thread.start()
     until(lambda: len(received) > 100)
-    for _ in range(2):
-        redis.kill()
-        time.sleep(0.3)
-        redis.start()
-        before = len(received)
-        # Tried again at least every half second.
-        until(lambda: len(received) > before + 100, 5)
+    disturb(received)
     is_done.set()
     thread.join()
     until(lambda: received[-1] == sent - 1)
@@ -99,6 +94,52 @@ def load(redis, one, other):
     listener.socket.close()
 
 
-with RedisServer() as server, ExampleServer(sys.argv[1], "abuse", "--redis", server.url) as first, \
-        ExampleServer(sys.argv[1], "abuse", "--redis", server.url) as second:
-    run("redis", lambda body: body(server, first, second))
+def load(redis, one, other):
+    def disturb(received):
+        for _ in range(2):
+            redis.kill()
+            time.sleep(0.3)
+            redis.start()
+            before = len(received)
+            # Tried again at least every half second.
+            until(lambda: len(received) > before + 100, 5)
+
+    under_load(one, other, disturb)
+
+
+@contextlib.contextmanager
+def servers(redis, adapter):
+    arguments = ["abuse", "--redis", redis.url, "--adapter", adapter]
+    with ExampleServer(sys.argv[1], *arguments) as one, ExampleServer(sys.argv[1], *arguments) as other:
+        yield one, other
+
+
+def check_all(adapter):
+    def with_servers(body):
+        with RedisServer() as redis, servers(redis, adapter) as (one, other):
+            body(redis, one, other)
+
+    title = "while Redis is away a server serves its own clients, and questions end with an error"
+    check(f"{title} ({adapter})")(lambda: with_servers(away))
+    title = "under load, a Redis that is killed twice loses messages, and brings none twice or out of order"
+    check(f"{title} ({adapter})")(lambda: with_servers(load))
+
+
+for name in ("pub-sub", "sharded"):
+    check_all(name)
+
+
+@check("under load, a slot that moves to other nodes brings no message twice or out of order")
+def slot_moves():
+    def disturb(received):
+        slot = cluster.command(cluster.nodes[0], "CLUSTER", "KEYSLOT", "socket.io#/#load#").strip()
+        for target in (cluster.nodes[1], cluster.nodes[2], cluster.nodes[0]):
+            cluster.move_slot(slot, target)
+            before = len(received)
+            until(lambda: len(received) > before + 100, 5)
+
+    with RedisCluster() as cluster, servers(cluster, "sharded") as (one, other):
+        under_load(one, other, disturb)
+
+
+run("redis")

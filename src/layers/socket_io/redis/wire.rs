@@ -2,10 +2,16 @@
 
 use std::rc::Rc;
 
-use rmpv::Value as Packed;
 use serde_json::{Value, json};
 
-use super::super::{adapter::RemoteSocket, broadcast::Flags, msgpack::field, target::Target};
+use super::super::{
+    adapter::RemoteSocket,
+    args::Args,
+    broadcast::Flags,
+    msgpack::{Packed, field, packed},
+    payload::Payload,
+    target::Target,
+};
 
 /// Kinds of requests and responses.
 pub(super) mod kind {
@@ -28,7 +34,6 @@ pub(super) fn map<const N: usize>(entries: [(&str, Packed); N]) -> Packed {
 
 /// Rooms and flags of a broadcast.
 pub(super) fn options(target: &Target, flags: Flags, timeout: Option<u64>) -> Packed {
-    let names = |rooms: &[Rc<str>]| Packed::Array(rooms.iter().map(|room| (**room).into()).collect());
     let mut of_flags = Vec::new();
     if flags.volatile {
         of_flags.push(("volatile".into(), true.into()));
@@ -37,21 +42,35 @@ pub(super) fn options(target: &Target, flags: Flags, timeout: Option<u64>) -> Pa
         of_flags.push(("compress".into(), false.into()));
     }
     of_flags.extend(timeout.map(|timeout| ("timeout".into(), timeout.into())));
-    map([("rooms", names(&target.rooms)), ("except", names(&target.except)), ("flags", Packed::Map(of_flags))])
+    let [rooms, except] = [&target.rooms, &target.except].map(|rooms| names_packed(rooms));
+    map([("rooms", rooms), ("except", except), ("flags", Packed::Map(of_flags))])
 }
 
 /// Reads rooms and flags, and the time-out of acks in milliseconds.
 pub(super) fn read_options(options: &Packed) -> (Target, Flags, Option<u64>) {
-    let names = |name| {
-        let rooms = field(options, name).and_then(Packed::as_array);
-        rooms.into_iter().flatten().map(|room| name_of(room).into()).collect()
-    };
+    let names = |name| field(options, name).map(read_names).unwrap_or_default();
     let flag = |name| field(options, "flags").and_then(|flags| field(flags, name));
     let flags = Flags {
         volatile: flag("volatile").and_then(Packed::as_bool) == Some(true),
         compress: flag("compress").and_then(Packed::as_bool) != Some(false),
     };
     (Target { rooms: names("rooms"), except: names("except") }, flags, flag("timeout").and_then(Packed::as_u64))
+}
+
+/// Names of rooms.
+pub(super) fn names_packed(rooms: &[Rc<str>]) -> Packed {
+    Packed::Array(rooms.iter().map(|room| (**room).into()).collect())
+}
+
+/// Reads names of rooms.
+pub(super) fn read_names(list: &Packed) -> Vec<Rc<str>> {
+    list.as_array().into_iter().flatten().map(|room| name_of(room).into()).collect()
+}
+
+/// The first argument of an answer.
+pub(super) fn first_of(args: &Args) -> Packed {
+    let packed = Payload::new(None, args).ok().and_then(|payload| packed(&payload));
+    packed.and_then(|args| args.as_array().and_then(|args| args.first().cloned())).unwrap_or(Packed::Nil)
 }
 
 /// The name of a room, which may be a number in JavaScript.

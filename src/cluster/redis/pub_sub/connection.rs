@@ -1,0 +1,230 @@
+//! One of the two connections of a pair: it logs in, and reads replies.
+
+use std::{
+    any::Any,
+    cell::RefCell,
+    mem,
+    rc::{Rc, Weak},
+    time::Duration,
+};
+
+use super::{
+    super::{
+        login::Login,
+        resp::{Reply, Scanner, write_command},
+        settings::Settings,
+    },
+    ChannelKind, State, is_of_cluster, lose,
+};
+use crate::{
+    error::Error,
+    protocol::CloseReason,
+    reactor::{Hub, Stream, StreamHandler, TimerId},
+};
+
+/// Interval in which a connection of a loop that is ending looks whether it is the last.
+const LAST_LOOK_EVERY: Duration = Duration::from_millis(5);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Subscriber,
+    Publisher,
+}
+
+/// One of the two connections.
+pub(super) struct PubSubConnection {
+    shared: Rc<RefCell<State>>,
+    role: Role,
+    attempt: u64,
+    login: Login,
+    scanner: Scanner,
+    /// The beginning of a reply.
+    unfinished: Vec<u8>,
+    /// A PING was sent, and nothing was read since.
+    awaits_pong: bool,
+    error: Option<String>,
+}
+
+impl PubSubConnection {
+    pub(super) fn new(shared: &Rc<RefCell<State>>, role: Role, attempt: u64, settings: &Settings) -> Self {
+        PubSubConnection {
+            shared: Rc::clone(shared),
+            role,
+            attempt,
+            login: Login::new(settings),
+            scanner: Scanner::default(),
+            unfinished: Vec::new(),
+            awaits_pong: false,
+            error: None,
+        }
+    }
+
+    /// Handles the whole replies of `input`. Returns its length without the unfinished one at the end.
+    fn read(&mut self, stream: &mut Stream<'_>, input: &[u8]) -> Result<usize, String> {
+        let mut begin = 0;
+        while self.shared.borrow().is_current(self.attempt)
+            && let Some(length) =
+                self.scanner.end(&input[begin..]).map_err(|error| format!("it does not speak RESP: {error}"))?
+        {
+            let reply = Reply::decode(&input[begin..begin + length], self.login.version());
+            let reply = reply.map_err(|error| format!("it does not speak RESP: {error}"))?;
+            begin += length;
+            if !self.login.is_done() {
+                self.login.take(&reply)?;
+                if self.login.is_done() {
+                    self.schedule_ping(stream);
+                    self.shared.borrow_mut().on_ready(self.role);
+                }
+                continue;
+            }
+            match self.role {
+                Role::Subscriber => self.on_subscriber_reply(stream.hub(), &reply)?,
+                Role::Publisher => self.on_publisher_reply(stream.hub(), &reply)?,
+            }
+        }
+        Ok(begin)
+    }
+
+    fn on_subscriber_reply(&self, hub: &mut Hub, reply: &Reply<'_>) -> Result<(), String> {
+        let on_trouble = self.shared.borrow().on_trouble.clone();
+        if let Reply::Error(error) = reply {
+            return match on_trouble.filter(|_| is_of_cluster(error)) {
+                Some(call) => {
+                    call(hub);
+                    Ok(())
+                }
+                None => Err(error.escape_ascii().to_string()),
+            };
+        }
+        let (pattern, channel, payload) = match reply.items() {
+            [Reply::Text(b"pmessage"), Reply::Text(pattern), Reply::Text(channel), Reply::Text(payload)] => {
+                (Some(*pattern), *channel, *payload)
+            }
+            [Reply::Text(b"message" | b"smessage"), Reply::Text(channel), Reply::Text(payload)] => {
+                (None, *channel, *payload)
+            }
+            // The slot of a channel has moved, or the answer to a command.
+            [Reply::Text(b"sunsubscribe"), Reply::Text(channel), _] => {
+                let name = String::from_utf8_lossy(channel).into_owned();
+                let is_wanted = self.shared.borrow().subscriptions.contains(&(ChannelKind::Sharded, name));
+                on_trouble.filter(|_| is_wanted).into_iter().for_each(|call| call(hub));
+                return Ok(());
+            }
+            // A confirmation, or a pong.
+            _ => return Ok(()),
+        };
+        let receiver = self.shared.borrow().receiver.as_ref().and_then(Weak::upgrade);
+        if let Some(receiver) = receiver {
+            receiver.on_message(hub, pattern, channel, payload);
+        }
+        Ok(())
+    }
+
+    fn on_publisher_reply(&self, hub: &mut Hub, reply: &Reply<'_>) -> Result<(), String> {
+        let waiting = self.shared.borrow_mut().waiting.pop_front();
+        let call = waiting.ok_or_else(|| "Redis has answered what was not asked".to_owned())?;
+        if let Reply::Error(error) = reply
+            && !is_of_cluster(error)
+        {
+            let error = error.escape_ascii();
+            log::warn!(target: "ws_reactor::redis", "redis does not carry out a command: {error}");
+        }
+        if let Some(call) = call {
+            call(hub, Some(reply));
+        }
+        Ok(())
+    }
+
+    fn schedule_ping(&mut self, stream: &mut Stream<'_>) {
+        let interval = self.shared.borrow().settings.ping_interval;
+        let deadline = stream.hub().after(interval);
+        stream.set_deadline(Some(deadline));
+    }
+
+    fn lose(&self, stream: &mut Stream<'_>, reason: &str) {
+        lose(&self.shared, stream.hub(), self.attempt, reason);
+    }
+
+    /// Closes the connection of a loop that is ending, once no other is left that may publish.
+    fn end(&self, stream: &mut Stream<'_>) {
+        let has_others = stream.hub().has_foreground_connections();
+        match self.role {
+            _ if !self.login.is_done() => stream.terminate(),
+            _ if has_others => _ = stream.set_timer(LAST_LOOK_EVERY),
+            Role::Publisher => stream.close(),
+            Role::Subscriber => stream.terminate(),
+        }
+    }
+}
+
+impl StreamHandler for PubSubConnection {
+    fn on_connect(&mut self, stream: &mut Stream<'_>) {
+        let state = self.shared.borrow();
+        let (timeout, login) = (state.settings.connect_timeout, self.login.commands(&state.settings));
+        #[cfg(feature = "tls")]
+        if let (Some(tls), Some(name)) = (&state.settings.tls, &state.settings.url.tls_name) {
+            stream.start_tls(tls, name);
+        }
+        drop(state);
+        stream.write(&login);
+        let deadline = stream.hub().after(timeout);
+        stream.set_deadline(Some(deadline));
+    }
+
+    fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+        self.awaits_pong = false;
+        let mut unfinished = mem::take(&mut self.unfinished);
+        let result = if unfinished.is_empty() {
+            self.read(stream, data).map(|end| unfinished.extend_from_slice(&data[end..]))
+        } else {
+            unfinished.extend_from_slice(data);
+            self.read(stream, &unfinished).map(|end| drop(unfinished.drain(..end)))
+        };
+        self.unfinished = unfinished;
+        if let Err(reason) = result {
+            self.lose(stream, &reason);
+        }
+    }
+
+    fn on_deadline(&mut self, stream: &mut Stream<'_>) {
+        if self.login.is_done() && !self.awaits_pong {
+            self.awaits_pong = true;
+            if self.role == Role::Publisher {
+                self.shared.borrow_mut().waiting.push_back(None);
+            }
+            let mut ping = Vec::new();
+            write_command(&[b"PING"], &mut ping);
+            stream.write(&ping);
+            return self.schedule_ping(stream);
+        }
+        self.lose(stream, "it does not answer");
+        stream.terminate();
+    }
+
+    fn on_timer(&mut self, stream: &mut Stream<'_>, _: TimerId) {
+        self.end(stream);
+    }
+
+    /// There are commands to write.
+    fn on_event(&mut self, stream: &mut Stream<'_>, _: &dyn Any) {
+        let commands = mem::take(&mut self.shared.borrow_mut().unsent);
+        if self.role == Role::Subscriber && !commands.is_empty() {
+            stream.write(&commands);
+        }
+    }
+
+    fn on_shutdown(&mut self, stream: &mut Stream<'_>) {
+        self.shared.borrow_mut().is_ending = true;
+        self.end(stream);
+    }
+
+    fn on_error(&mut self, _: &mut Stream<'_>, error: &Error) {
+        self.error = Some(format!("{error:#}"));
+    }
+
+    fn on_close(&mut self, stream: &mut Stream<'_>, _: &CloseReason) {
+        stream.hub().remove_background_connection();
+        let reason = self.error.take().unwrap_or_else(|| "it has closed the connection".to_owned());
+        self.lose(stream, &reason);
+    }
+}
