@@ -30,8 +30,11 @@ fn main() -> ExitCode {
     let options = [
         ("--suite SUITE", "engine-protocol, socket-protocol, engine-client, socket-client, abuse or fan-out"),
         ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:3000]"),
-        ("--redis URL", "Join other servers: redis://… (suite abuse, built with socket-io-redis) [default: none]"),
-        ("--adapter ADAPTER", "How they are joined: pub-sub or sharded [default: pub-sub]"),
+        (
+            "--redis URL",
+            "Join other servers: redis://… (suites abuse and fan-out, built with socket-io-redis) [default: none]",
+        ),
+        ("--adapter ADAPTER", "How they are joined: pub-sub, sharded or streams [default: pub-sub]"),
     ];
     let arguments = arguments::Arguments::read("Servers for the test suites of Engine.IO and Socket.IO", &options);
     arguments::run(|| serve(&arguments))
@@ -47,7 +50,7 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
         "abuse" => abuse(arguments, &mut reactor)?.mount(Routes::new()),
         #[cfg(feature = "socket-io-msgpack")]
         "msgpack" => protocols::socket().msgpack().mount(Routes::new()),
-        "fan-out" => protocols::fan_out().mount(Routes::new()),
+        "fan-out" => join(arguments, &mut reactor, protocols::fan_out())?.mount(Routes::new()),
         "" => arguments.refuse("which SUITE?"),
         other => arguments.refuse(format!("there is no SUITE {other:?}")),
     };
@@ -58,26 +61,41 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-#[cfg(feature = "socket-io-redis")]
 fn abuse(arguments: &arguments::Arguments, reactor: &mut Reactor) -> Result<SocketIo, Box<dyn Error>> {
+    let is_alone = arguments.all("--redis").is_empty();
+    let recovers = is_alone || adapter(arguments) == "streams";
+    abuse::server(|io| {
+        let io = join(arguments, reactor, io)?;
+        Ok(if recovers { abuse::recovering(io) } else { io })
+    })
+}
+
+fn adapter(arguments: &arguments::Arguments) -> String {
+    arguments.get("--adapter", "pub-sub".to_owned())
+}
+
+/// Joins the server with others, if there is a Redis.
+#[cfg(feature = "socket-io-redis")]
+fn join(arguments: &arguments::Arguments, reactor: &mut Reactor, io: SocketIo) -> Result<SocketIo, Box<dyn Error>> {
     use ws_reactor::{
         Redis,
-        socket_io::{RedisAdapter, ShardedRedisAdapter},
+        socket_io::{RedisAdapter, RedisStreamsAdapter, ShardedRedisAdapter},
     };
 
-    let Some(url) = arguments.all("--redis").pop() else { return abuse::server(|io| Ok(abuse::recovering(io))) };
-    let redis = Redis::new(url)?;
-    match &*arguments.get("--adapter", "pub-sub".to_owned()) {
-        "pub-sub" => abuse::server(|io| Ok(io.adapter(RedisAdapter::new(redis).start(reactor.hub())))),
-        "sharded" => abuse::server(|io| Ok(io.adapter(ShardedRedisAdapter::new(redis).start(reactor.hub())))),
+    let Some(url) = arguments.all("--redis").pop() else { return Ok(io) };
+    let (redis, hub) = (Redis::new(url)?, reactor.hub());
+    Ok(match &*adapter(arguments) {
+        "pub-sub" => io.adapter(RedisAdapter::new(redis).start(hub)),
+        "sharded" => io.adapter(ShardedRedisAdapter::new(redis).start(hub)),
+        "streams" => io.adapter(RedisStreamsAdapter::new(redis).start(hub)),
         other => arguments.refuse(format!("there is no ADAPTER {other:?}")),
-    }
+    })
 }
 
 #[cfg(not(feature = "socket-io-redis"))]
-fn abuse(arguments: &arguments::Arguments, _: &mut Reactor) -> Result<SocketIo, Box<dyn Error>> {
+fn join(arguments: &arguments::Arguments, _: &mut Reactor, io: SocketIo) -> Result<SocketIo, Box<dyn Error>> {
     match arguments.all("--redis").pop() {
         Some(_) => arguments.refuse("--redis needs the feature socket-io-redis"),
-        None => abuse::server(|io| Ok(abuse::recovering(io))),
+        None => Ok(io),
     }
 }

@@ -108,6 +108,7 @@ const DOORS: [(&str, &[&str]); 27] = [
             "layers/action_cable/signed.rs",
             "layers/engine_io/engine.rs",
             "layers/engine_io/packet.rs",
+            "layers/socket_io/msgpack.rs",
             "protocol/handshake/client.rs",
             "protocol/handshake/hybi.rs",
         ],

@@ -26,12 +26,18 @@ const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 /// The id of an entry: milliseconds since 1970, and a number within them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct EntryId {
+pub(crate) struct EntryId {
     millis: u64,
     number: u64,
 }
 
 impl EntryId {
+    /// The id that is next.
+    #[cfg(feature = "socket-io-redis")]
+    pub(crate) fn next(self) -> Self {
+        EntryId { number: self.number.saturating_add(1), ..self }
+    }
+
     /// The id of the event: microseconds since 1970, as ids of events are. Beyond a thousand entries in a millisecond,
     /// and after a step back of Redis' clock, it is one more than `last`.
     fn event_id(self, last: u64) -> u64 {

@@ -3,7 +3,7 @@
 mod channels;
 mod connection;
 mod link;
-mod log;
+pub(crate) mod log;
 mod login;
 mod payload;
 #[cfg(feature = "socket-io-redis")]

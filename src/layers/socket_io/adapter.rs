@@ -29,6 +29,33 @@ pub trait Adapter {
     /// their answers.
     fn ask(&self, hub: &mut Hub, question: &Question, answers: &Answers);
 
+    /// Returns `true` if the adapter carries out an operation on this server itself, once it has published it: by
+    /// [`Namespace::apply`](super::Namespace::apply), or [`Namespace::apply_at`](super::Namespace::apply_at) if it has
+    /// an offset then. Otherwise this server has carried it out already. Default `false`.
+    fn delivers_own(&self, operation: &Operation) -> bool {
+        let _ = operation;
+        false
+    }
+
+    /// Returns `true` if clients can come back to any server: events have offsets of the adapter, which keeps them and
+    /// the sockets that were cut. Default `false`. It has an effect together with
+    /// [`SocketIo::recovery`](super::SocketIo::recovery).
+    fn recovers(&self) -> bool {
+        false
+    }
+
+    /// Keeps a socket whose client was cut, for so long.
+    fn keep_socket(&self, hub: &mut Hub, socket: &SavedSocket, time: Duration) {
+        let _ = (hub, socket, time);
+    }
+
+    /// Looks for the socket with a recovery id, and for the events that it has missed behind an offset. `call` gets
+    /// `None` if they are not known. A socket is restored at most once.
+    fn restore_socket(&self, hub: &mut Hub, recovery_id: &str, offset: &str, call: OnRestored) {
+        let _ = (recovery_id, offset);
+        call(hub, None);
+    }
+
     /// The rooms of the namespace on this server have changed. Called inside the change.
     fn on_room_event(&self, hub: &mut Hub, event: &RoomEvent) {
         let _ = (hub, event);
@@ -39,6 +66,31 @@ pub trait Adapter {
         let _ = hub;
     }
 }
+
+/// A socket whose client was cut.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SavedSocket {
+    /// Its id.
+    pub id: String,
+    /// The secret by which its client gets it again.
+    pub recovery_id: String,
+    /// Its rooms.
+    pub rooms: Vec<String>,
+    /// Its JSON data.
+    pub data: Value,
+}
+
+/// A socket that comes back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestoredSocket {
+    /// The socket.
+    pub socket: SavedSocket,
+    /// The events that its client has missed, with their offsets as last arguments.
+    pub missed: Vec<Payload>,
+}
+
+/// Takes a socket that comes back; `None` if it is not known.
+pub type OnRestored = Box<dyn FnOnce(&mut Hub, Option<RestoredSocket>)>;
 
 /// Something that all servers do for their sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,6 +211,17 @@ impl RemoteSocket {
             rooms: socket.rooms.borrow().iter().map(ToString::to_string).collect(),
             data: socket.data.borrow().clone(),
             handshake: socket.handshake.to_json(),
+        }
+    }
+}
+
+impl SavedSocket {
+    pub(super) fn of(socket: &SocketState, recovery_id: &str) -> Self {
+        SavedSocket {
+            id: socket.id.to_string(),
+            recovery_id: recovery_id.to_owned(),
+            rooms: socket.rooms.borrow().iter().map(ToString::to_string).collect(),
+            data: socket.data.borrow().clone(),
         }
     }
 }

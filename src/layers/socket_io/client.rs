@@ -4,7 +4,7 @@
 use std::mem;
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     rc::{Rc, Weak},
 };
 
@@ -14,14 +14,17 @@ use serde_json::Value;
 use super::parser::Unpacked;
 use super::{
     Io,
+    adapter::{OnRestored, RestoredSocket},
     args::Received,
     handshake::Auth,
     packet::{self, Assembler, Header, Kind, Malformed},
     parser::Encoding,
+    payload::Payload,
     reason::DisconnectReason,
     recovery::Session as Recovered,
     setup::{ConnectError, Next},
     socket::Socket,
+    space::Space,
     state::{Life, NewSocket, SocketState},
 };
 use crate::{
@@ -39,8 +42,27 @@ pub(super) struct Client {
     assembler: RefCell<Assembler>,
     /// Ends a client that joins no namespace.
     timer: Cell<Option<TimerId>>,
-    /// The offsets of recovered sockets, until middleware has let them in.
-    offsets: RefCell<HashMap<u64, u64>>,
+    /// What recovered sockets have missed, until middleware has let them in.
+    missed: RefCell<HashMap<u64, Missed>>,
+    /// Namespaces whose sockets an adapter looks for.
+    restoring: RefCell<HashSet<Rc<str>>>,
+}
+
+/// The events that the client of a recovered socket has missed.
+enum Missed {
+    /// Those of the log behind an offset.
+    Behind(u64),
+    /// Those that an adapter has kept.
+    Kept(Vec<Payload>),
+}
+
+/// A socket that comes back.
+struct Restored {
+    id: Rc<str>,
+    recovery_id: Rc<str>,
+    rooms: Vec<Rc<str>>,
+    data: Value,
+    missed: Missed,
 }
 
 impl Client {
@@ -51,7 +73,8 @@ impl Client {
             sockets: RefCell::default(),
             assembler: RefCell::default(),
             timer: Cell::default(),
-            offsets: RefCell::default(),
+            missed: RefCell::default(),
+            restoring: RefCell::default(),
         });
         let waiting = Rc::downgrade(&client);
         let timer = hub.add_timer(io.settings.borrow().connect_timeout, move |hub| {
@@ -86,7 +109,7 @@ impl Client {
 
     /// A socket has ended.
     pub(super) fn forget(&self, socket: &SocketState) {
-        self.offsets.borrow_mut().remove(&socket.number);
+        self.missed.borrow_mut().remove(&socket.number);
         let mut sockets = self.sockets.borrow_mut();
         if sockets.get(&socket.space.name).is_some_and(|own| own.number == socket.number) {
             sockets.remove(&socket.space.name);
@@ -131,7 +154,9 @@ impl Client {
         let socket = self.sockets.borrow().get(header.namespace).cloned();
         let connected = socket.as_ref().filter(|socket| socket.is_connected());
         match (header.kind, connected) {
-            (Kind::Connect, _) if socket.is_none() => return self.connect(hub, header),
+            (Kind::Connect, _) if socket.is_none() && !self.restoring.borrow().contains(header.namespace) => {
+                return self.connect(hub, header);
+            }
             (Kind::Disconnect, Some(socket)) if header.payload.is_empty() => {
                 socket.end(hub, DisconnectReason::ClientNamespaceDisconnect);
             }
@@ -163,7 +188,7 @@ impl Client {
     fn connect(self: &Rc<Self>, hub: &mut Hub, header: &Header<'_>) -> Result<(), Malformed> {
         let Some(io) = self.io.upgrade() else { return Ok(()) };
         let auth = Auth::parse(header.payload, io.settings.borrow().max_auth_bytes).ok_or(Malformed::Payload)?;
-        if self.sockets.borrow().len() >= io.settings.borrow().max_namespaces {
+        if self.sockets.borrow().len() + self.restoring.borrow().len() >= io.settings.borrow().max_namespaces {
             self.send_error(hub, header.namespace, &ConnectError::new("Too many namespaces"));
             return Ok(());
         }
@@ -171,22 +196,63 @@ impl Client {
             self.send_error(hub, header.namespace, &ConnectError::new("Invalid namespace"));
             return Ok(());
         };
-        let restored = auth.recovery().filter(|_| space.recovers());
-        let restored = restored.and_then(|(recovery_id, offset)| space.restore(hub, &recovery_id, &offset));
+        let wanted = auth.recovery().filter(|_| space.recovers());
+        if let Some(((recovery_id, offset), adapter)) = wanted.as_ref().zip(space.recovering_adapter()) {
+            self.restore(hub, &space, auth, |hub, call| adapter.restore_socket(hub, recovery_id, offset, call));
+            return Ok(());
+        }
+        let restored = wanted.and_then(|(recovery_id, offset)| space.restore(hub, &recovery_id, &offset));
+        let restored = restored.map(|(Recovered { id, recovery_id, rooms, data, .. }, offset)| Restored {
+            id,
+            recovery_id,
+            rooms,
+            data,
+            missed: Missed::Behind(offset),
+        });
+        self.join(hub, &io, &space, auth, restored);
+        Ok(())
+    }
+
+    /// The client joins a namespace once an adapter has looked for its socket.
+    fn restore(self: &Rc<Self>, hub: &mut Hub, space: &Rc<Space>, auth: Auth, look: impl FnOnce(&mut Hub, OnRestored)) {
+        self.restoring.borrow_mut().insert(Rc::clone(&space.name));
+        // The namespace stays meanwhile.
+        space.connecting.set(space.connecting.get() + 1);
+        let (client, space) = (Rc::clone(self), Rc::clone(space));
+        let call = move |hub: &mut Hub, restored: Option<RestoredSocket>| {
+            client.restoring.borrow_mut().remove(&space.name);
+            space.connecting.set(space.connecting.get().saturating_sub(1));
+            let restored = restored.map(|RestoredSocket { socket, missed }| Restored {
+                id: socket.id.into(),
+                recovery_id: socket.recovery_id.into(),
+                rooms: socket.rooms.into_iter().map(Rc::from).collect(),
+                data: socket.data,
+                missed: Missed::Kept(missed),
+            });
+            match client.io.upgrade().filter(|_| client.session.is_open()) {
+                Some(io) => client.join(hub, &io, &space, auth, restored),
+                None => space.close_if_empty(hub),
+            }
+        };
+        look(hub, Box::new(call));
+    }
+
+    /// Makes a socket, and has middleware decide on it.
+    fn join(self: &Rc<Self>, hub: &mut Hub, io: &Rc<Io>, space: &Rc<Space>, auth: Auth, restored: Option<Restored>) {
         let number = io.next_number();
         let socket = match restored {
-            Some((Recovered { id, recovery_id, rooms, data, .. }, offset)) => {
+            Some(Restored { id, recovery_id, rooms, data, missed }) => {
                 let new = NewSocket { id, recovery_id: Some(recovery_id), is_recovered: true, data, auth };
-                let socket = SocketState::new(number, &space, self, new);
+                let socket = SocketState::new(number, space, self, new);
                 rooms.iter().for_each(|room| socket.join(hub, room));
-                self.offsets.borrow_mut().insert(number, offset);
+                self.missed.borrow_mut().insert(number, missed);
                 socket
             }
             None => {
                 let recovery_id = space.recovers().then(|| random_name::<15>(hub).into());
                 let (id, data) = (random_name::<15>(hub).into(), Value::Object(Default::default()));
                 let new = NewSocket { id, recovery_id, is_recovered: false, data, auth };
-                SocketState::new(number, &space, self, new)
+                SocketState::new(number, space, self, new)
             }
         };
         space.connecting.set(space.connecting.get() + 1);
@@ -197,7 +263,6 @@ impl Client {
             true => self.finish_connect(hub, &socket),
             false => self.run_middleware(hub, &socket, 0),
         }
-        Ok(())
     }
 
     /// Calls a middleware, or lets the socket in after the last one.
@@ -224,11 +289,15 @@ impl Client {
         if let Some(timer) = self.timer.take() {
             hub.cancel_timer(timer);
         }
-        let offset = self.offsets.borrow_mut().remove(&socket.number);
-        if let Some(offset) = offset {
-            let missed = space.missed(offset, &socket.rooms.borrow());
-            socket.send(hub, &missed, true);
-        }
+        let missed = self.missed.borrow_mut().remove(&socket.number);
+        let missed = match missed {
+            Some(Missed::Behind(offset)) => space.missed(offset, &socket.rooms.borrow()),
+            Some(Missed::Kept(missed)) => {
+                missed.iter().flat_map(|payload| space.encode(Kind::Event, payload, None)).collect()
+            }
+            None => Vec::new(),
+        };
+        socket.send(hub, &missed, true);
         let answer = match &socket.recovery_id {
             Some(recovery_id) => format!(r#"{{"sid":"{}","pid":"{recovery_id}"}}"#, socket.id),
             None => format!(r#"{{"sid":"{}"}}"#, socket.id),

@@ -71,10 +71,16 @@ use serde_json::Value;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::fuzzing::check;
 #[cfg(feature = "socket-io-redis")]
-pub use self::redis::{RedisAdapter, RedisNamespace, ShardedRedisAdapter, ShardedRedisNamespace, SubscriptionMode};
+pub use self::redis::{
+    RedisAdapter, RedisNamespace, RedisStreamsAdapter, RedisStreamsNamespace, ShardedRedisAdapter,
+    ShardedRedisNamespace, SubscriptionMode,
+};
 pub use self::{
     acks::{Ack, AckError},
-    adapter::{Adapter, Answer, Answers, FetchError, Operation, Question, RemoteSocket},
+    adapter::{
+        Adapter, Answer, Answers, FetchError, OnRestored, Operation, Question, RemoteSocket, RestoredSocket,
+        SavedSocket,
+    },
     args::Args,
     binary::{Binary, Json},
     broadcast::{Broadcast, Flags},
@@ -212,7 +218,7 @@ impl SocketIo {
     /// Recovers the sockets of clients that were cut, with what they have missed. Default: not at all.
     ///
     /// Sent events are kept in the memory of this server. Events with an ack and volatile ones are not recovered. With
-    /// an [adapter](Self::adapter) there is no recovery.
+    /// an [adapter](Self::adapter) there is no recovery, unless it [keeps them](Adapter::recovers) for all servers.
     pub fn recovery(self, recovery: Recovery) -> Self {
         self.io.settings.borrow_mut().recovery = Some(recovery);
         self

@@ -1,5 +1,7 @@
 //! MessagePack, as Node's servers and clients write it, to and from payloads. Pure.
 
+#[cfg(feature = "socket-io-redis")]
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 pub(super) use rmpv::Value as Packed;
 use serde_json::{Map, Number, Value, json};
 
@@ -22,6 +24,18 @@ pub(super) fn pack(value: &Packed) -> Vec<u8> {
     // A vector takes everything.
     let _ = rmpv::encode::write_value(&mut bytes, value);
     bytes
+}
+
+/// MessagePack as text, in base64.
+#[cfg(feature = "socket-io-redis")]
+pub(super) fn to_text(value: &Packed) -> String {
+    STANDARD.encode(pack(value))
+}
+
+/// Reads MessagePack in base64.
+#[cfg(feature = "socket-io-redis")]
+pub(super) fn from_text(text: &str) -> Option<Packed> {
+    unpack(&STANDARD.decode(text).ok()?)
 }
 
 /// A field of a map.

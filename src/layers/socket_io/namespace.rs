@@ -260,6 +260,15 @@ impl Namespace {
         }
     }
 
+    /// As [`apply`](Self::apply), for an operation with an offset. It is added to an event, so that clients can come
+    /// back from there.
+    pub fn apply_at(&self, hub: &mut Hub, operation: Operation, offset: &str) {
+        match operation {
+            Operation::Emit { payload, target, flags } => self.0.emit(hub, payload, &target, flags, Some(offset)),
+            operation => self.apply(hub, operation),
+        }
+    }
+
     /// Answers a question of another server, for an [`Adapter`](super::Adapter): `reply` gets the answers of this
     /// server, one after another.
     pub fn answer(&self, hub: &mut Hub, question: Question, reply: impl Fn(&mut Hub, Answer) + 'static) {

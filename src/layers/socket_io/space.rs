@@ -11,13 +11,13 @@ use serde::Serialize;
 use super::{
     Io,
     acks::PendingAck,
-    adapter::{Adapter, Answer, Answers, Operation, Question, RemoteSocket},
+    adapter::{Adapter, Answer, Answers, Operation, Question, RemoteSocket, SavedSocket},
     broadcast::Flags,
     packet::{self, Kind},
     parser::Encoding,
     payload::Payload,
     reason::DisconnectReason,
-    recovery::{Log, Session},
+    recovery::{Log, Recovery, Session},
     rooms::{Members, RoomEvent, Rooms},
     setup::{Middleware, OnConnection, ServerListener, Setup},
     state::SocketState,
@@ -202,16 +202,24 @@ impl Space {
         self.io.upgrade().map(|io| io.settings.borrow().encoding).unwrap_or_default()
     }
 
+    /// The options of recovery, if sockets can be recovered here.
+    pub(super) fn recovery(&self) -> Option<Recovery> {
+        self.io.upgrade()?.recovery()
+    }
+
     /// Returns `true` if sockets can be recovered.
     pub(super) fn recovers(&self) -> bool {
-        self.io.upgrade().is_some_and(|io| io.recovery().is_some()) && self.adapter.borrow().is_none()
+        self.recovery().is_some() && self.adapter.borrow().as_ref().is_none_or(|adapter| adapter.recovers())
+    }
+
+    /// The adapter that keeps events and sockets.
+    pub(super) fn recovering_adapter(&self) -> Option<Rc<dyn Adapter>> {
+        self.adapter.borrow().clone().filter(|adapter| adapter.recovers() && self.recovery().is_some())
     }
 
     /// The packets of an event that a client can get later, if it misses them now.
     pub(super) fn logged(self: &Rc<Self>, hub: &mut Hub, mut payload: Payload, target: &Target) -> Vec<Packet> {
-        let Some(recovery) = self.io.upgrade().and_then(|io| io.recovery()) else {
-            return self.encode(Kind::Event, &payload, None);
-        };
+        let Some(recovery) = self.recovery() else { return self.encode(Kind::Event, &payload, None) };
         self.trim_later(hub);
         let now = hub.now();
         let mut log = self.log.borrow_mut();
@@ -225,10 +233,12 @@ impl Space {
 
     /// Keeps the session of a socket whose client was cut.
     pub(super) fn keep_session(self: &Rc<Self>, hub: &mut Hub, socket: &SocketState, reason: DisconnectReason) {
-        let Some(recovery) = self.io.upgrade().and_then(|io| io.recovery()).filter(|_| reason.is_recoverable()) else {
-            return;
-        };
+        let Some(recovery) = self.recovery().filter(|_| reason.is_recoverable()) else { return };
         let Some(recovery_id) = &socket.recovery_id else { return };
+        if let Some(adapter) = self.recovering_adapter() {
+            let saved = SavedSocket::of(socket, recovery_id);
+            return adapter.keep_socket(hub, &saved, recovery.max_disconnection);
+        }
         let (rooms, data) = (socket.rooms.borrow().clone(), socket.data.borrow().clone());
         let now = hub.now();
         let mut log = self.log.borrow_mut();
@@ -239,7 +249,7 @@ impl Space {
 
     /// Drops what is too old once its time has come, also if nothing happens any more.
     fn trim_later(self: &Rc<Self>, hub: &mut Hub) {
-        let Some(recovery) = self.io.upgrade().and_then(|io| io.recovery()) else { return };
+        let Some(recovery) = self.recovery() else { return };
         if self.has_log_timer.replace(true) {
             return;
         }
@@ -258,7 +268,7 @@ impl Space {
 
     /// Takes the session that a client asks for, and the place behind which it has missed everything.
     pub(super) fn restore(&self, hub: &Hub, recovery_id: &str, offset: &str) -> Option<(Session, u64)> {
-        let recovery = self.io.upgrade()?.recovery()?;
+        let recovery = self.recovery()?;
         self.log.borrow_mut().as_mut()?.restore(&recovery, hub.now(), recovery_id, offset)
     }
 
@@ -276,7 +286,11 @@ impl Space {
     pub(super) fn operate(self: &Rc<Self>, hub: &mut Hub, operation: Operation, is_local: bool) {
         let adapter = self.adapter.borrow().clone().filter(|_| !is_local);
         if let Some(adapter) = adapter {
+            let delivers_own = adapter.delivers_own(&operation);
             adapter.publish(hub, &operation);
+            if delivers_own {
+                return;
+            }
         }
         self.apply(hub, operation);
     }
@@ -284,7 +298,7 @@ impl Space {
     /// Carries out an operation for the sockets of this server.
     pub(super) fn apply(self: &Rc<Self>, hub: &mut Hub, operation: Operation) {
         match operation {
-            Operation::Emit { payload, target, flags } => self.emit(hub, payload, &target, flags),
+            Operation::Emit { payload, target, flags } => self.emit(hub, payload, &target, flags, None),
             Operation::Join { target, rooms } => {
                 let sockets = self.select(&target);
                 sockets.iter().for_each(|socket| rooms.iter().for_each(|room| socket.join(hub, room)));
@@ -301,13 +315,25 @@ impl Space {
         }
     }
 
-    fn emit(self: &Rc<Self>, hub: &mut Hub, payload: Payload, target: &Target, flags: Flags) {
+    /// Emits an event here. `offset`: its place among those that an adapter keeps.
+    pub(super) fn emit(
+        self: &Rc<Self>,
+        hub: &mut Hub,
+        mut payload: Payload,
+        target: &Target,
+        flags: Flags,
+        offset: Option<&str>,
+    ) {
         let sockets = self.select(target);
         self.tell_outgoing(hub, &sockets, &payload);
-        let packets = match !flags.volatile && self.recovers() {
-            true => self.logged(hub, payload, target),
-            false if sockets.is_empty() => return,
-            false => self.encode(Kind::Event, &payload, None),
+        let can_be_missed = !flags.volatile && self.recovers();
+        let packets = match offset.filter(|_| can_be_missed) {
+            None if can_be_missed && self.recovering_adapter().is_none() => self.logged(hub, payload, target),
+            _ if sockets.is_empty() => return,
+            offset => {
+                offset.into_iter().for_each(|offset| payload.push_text(offset));
+                self.encode(Kind::Event, &payload, None)
+            }
         };
         let sessions: Vec<Rc<EngineSession>> = sockets
             .iter()

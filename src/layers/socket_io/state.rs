@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::{
     acks::{Ack, AckError, PendingAck},
+    adapter::Operation,
     args::{Args, Received},
     broadcast::Flags,
     client::Client,
@@ -316,9 +317,15 @@ impl SocketState {
                 other => self.fail_ack(hub, other),
             };
         }
+        let can_be_missed = ack.is_none() && !flags.volatile && self.space.recovers();
+        let target = || Target { rooms: vec![Rc::clone(&self.id)], except: Vec::new() };
+        if can_be_missed && self.space.recovering_adapter().is_some() {
+            // The event gets its offset there.
+            return self.space.operate(hub, Operation::Emit { payload, target: target(), flags }, false);
+        }
         self.tell_outgoing(hub, event, &payload);
-        if ack.is_none() && !flags.volatile && self.space.recovers() {
-            let target = Target { rooms: vec![Rc::clone(&self.id)], except: Vec::new() };
+        if can_be_missed {
+            let target = target();
             let packets = self.space.logged(hub, payload, &target);
             return self.send(hub, &packets, flags.compress);
         }

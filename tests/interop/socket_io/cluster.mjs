@@ -21,6 +21,9 @@ async function join(socket, room) {
   if (adapter === "sharded") await sleep(200);
 }
 
+// The arguments of an event. With recovery the last one is its offset.
+const plain = (values) => (adapter === "streams" ? values.slice(0, -1) : values);
+
 // Runs a call until its result is as expected: other servers learn of a change a moment later.
 async function until(call, expected) {
   let found;
@@ -39,7 +42,7 @@ for (const [name, urls] of Object.entries(pairs)) {
   await check(adapter, `broadcasts by room, to the others, and to all (${name})`, to, async (connect) => {
     const [a, b] = await two(connect, urls);
     const received = [];
-    b.on("e", (...values) => received.push(values));
+    b.on("e", (...values) => received.push(plain(values)));
     await join(b, "x");
     await a.emitWithAck("emit", { to: "x", event: "e", args: ["room"] });
     await a.emitWithAck("emit", { to: ["x", "y"], event: "e", args: ["rooms"] });
@@ -104,6 +107,44 @@ for (const [name, urls] of Object.entries(pairs)) {
   });
 }
 
+if (adapter === "streams") {
+  for (const [name, urls] of Object.entries({ ...pairs, "ours to itself": [ours, ours] })) {
+    await check(adapter, `a client that was cut comes back to another server (${name})`, to, async (connect) => {
+      const [a, sender] = await two(connect, [urls[0], urls[0]]);
+      await a.emitWithAck("join", "back");
+      await a.emitWithAck("data", { name: "ann" });
+      const first = next(a, "e");
+      await sender.emitWithAck("emit", { to: "back", event: "e", args: ["first"] });
+      await first;
+      const { id, _pid, _lastOffset } = a;
+      assert.ok(_pid && _lastOffset);
+      a.io.engine.close();
+      await sleep(100);
+      for (let number = 0; number < 250; number += 1) {
+        await sender.emitWithAck("emit", { to: number % 2 ? "back" : "others", event: "e", args: [number] });
+      }
+      await sender.emitWithAck("emit", { except: "back", event: "e", args: ["not for it"] });
+      const received = [];
+      const b = connect(urls[1]);
+      Object.assign(b, { _pid, _lastOffset });
+      b.on("e", (...values) => received.push(plain(values)));
+      await next(b, "connect");
+      assert.deepEqual([b.recovered, b.id], [true, id]);
+      await sender.emitWithAck("emit", { to: "back", event: "e", args: ["live", Buffer.from([1])] });
+      while (received.length < 126) await sleep(10);
+      const live = received.pop();
+      assert.deepEqual([live[0], [...live[1]]], ["live", [1]]);
+      assert.deepEqual(received, Array.from({ length: 125 }, (_, number) => [2 * number + 1]));
+      assert.equal(await b.emitWithAck("room-size", "back"), 1);
+      // A recovery id is used once.
+      const c = connect(urls[1]);
+      Object.assign(c, { _pid, _lastOffset });
+      await next(c, "connect");
+      assert.deepEqual([c.recovered, c.id === id], [false, false]);
+    });
+  }
+}
+
 if (adapter === "pub-sub") {
   await check(adapter, "an emitter reaches the clients of all servers", to, async (connect) => {
     const sockets = await two(connect, [ours, other, node]);
@@ -137,15 +178,22 @@ if (redis !== "none") {
     const channels = {
       "pub-sub": ["socket.io#/#", "socket.io-request#/#", "socket.io-response#/#", "socket.io#/#room#"],
       sharded: ["socket.io#/#", "socket.io#/#room#"],
+      streams: ["socket.io#/#"],
     };
     const publish = adapter === "sharded" ? "sPublish" : "publish";
     for (const channel of channels[adapter]) {
       for (const text of [...garbage, Buffer.alloc(100_000, 0x91)]) await client[publish](channel, text);
     }
+    if (adapter === "streams") {
+      for (const data of [...garbage, '{"packet":1,"opts":{}}'].filter((text) => typeof text === "string")) {
+        await client.xAdd("socket.io", "*", { uid: "x", nsp: "/", type: "3", data });
+        await client.xAdd("socket.io", "*", { nsp: "/", data });
+      }
+    }
     await client.quit();
     const got = next(b, "e");
     await a.emitWithAck("emit", { event: "e", args: ["still there"] });
-    assert.deepEqual(await got, ["still there"]);
+    assert.deepEqual(plain(await got), ["still there"]);
   });
 }
 

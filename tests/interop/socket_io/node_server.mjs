@@ -1,7 +1,11 @@
 // Node's server with the operations of `socket_io_conformance abuse`: node node_server.mjs ADAPTER REDIS [cluster]
 import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
+import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
 import { createClient, createCluster } from "redis";
 import { Server } from "socket.io";
+
+// The adapters do not handle commands that fail while Redis is away.
+process.on("unhandledRejection", () => {});
 
 const [adapter, url, isCluster] = process.argv.slice(2);
 const publisher = isCluster
@@ -13,8 +17,13 @@ await Promise.all([publisher.connect(), subscriber.connect()]);
 const adapters = {
   "pub-sub": () => createAdapter(publisher, subscriber, { requestsTimeout: 5000 }),
   sharded: () => createShardedAdapter(publisher, subscriber),
+  streams: () => createStreamsAdapter(publisher),
 };
-const io = new Server({ adapter: adapters[adapter]() });
+const recovery = { maxDisconnectionDuration: 4000, skipMiddlewares: true };
+const io = new Server({
+  adapter: adapters[adapter](),
+  connectionStateRecovery: adapter === "streams" ? recovery : undefined,
+});
 
 // The sockets that a query selects, as an operator of the socket or of the namespace.
 function select(socket, { from, to, in: within, except, volatile, local }) {
@@ -32,7 +41,7 @@ io.on("connection", (socket) => {
   on("join", (rooms, ack) => { socket.join(rooms); ack(); });
   on("leave", (room, ack) => { socket.leave(room); ack(); });
   on("data", (data, ack) => { socket.data = data; ack(); });
-  on("emit", (query, ack) => { select(socket, query).emit(query.event, ...(query.args ?? [])); ack(); });
+  on("emit", (query, ack = () => {}) => { select(socket, query).emit(query.event, ...(query.args ?? [])); ack(); });
   on("emit-ack", (query, ack) =>
     select(socket, query).timeout(query.timeout).emit(query.event, ...(query.args ?? []), (error, answers) =>
       ack(error ? "timeout" : null, answers)));

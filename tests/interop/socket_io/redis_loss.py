@@ -15,6 +15,7 @@ HERE = pathlib.Path(sys.argv[0]).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "peers")]
 from checks import check, equal, run  # noqa: E402
 from example_server import ExampleServer  # noqa: E402
+from node_process import NodeServer  # noqa: E402
 from redis_process import RedisCluster, RedisServer  # noqa: E402
 from socket_client import Client  # noqa: E402
 
@@ -119,13 +120,20 @@ def check_all(adapter):
         with RedisServer() as redis, servers(redis, adapter) as (one, other):
             body(redis, one, other)
 
+    def with_node(is_ours_first):
+        with RedisServer() as redis, servers(redis, adapter) as (ours, _), \
+                NodeServer(HERE / "node_server.mjs", adapter, redis.url) as node:
+            load(redis, *((ours, node) if is_ours_first else (node, ours)))
+
     title = "while Redis is away a server serves its own clients, and questions end with an error"
     check(f"{title} ({adapter})")(lambda: with_servers(away))
-    title = "under load, a Redis that is killed twice loses messages, and brings none twice or out of order"
+    title = "under load, a Redis that is killed twice brings nothing twice or out of order"
     check(f"{title} ({adapter})")(lambda: with_servers(load))
+    check(f"{title} ({adapter}, ours to Node)")(lambda: with_node(True))
+    check(f"{title} ({adapter}, Node to ours)")(lambda: with_node(False))
 
 
-for name in ("pub-sub", "sharded"):
+for name in ("pub-sub", "sharded", "streams"):
     check_all(name)
 
 

@@ -1,4 +1,4 @@
-//! One of the two connections of a pair: it logs in, and reads replies.
+//! One of the connections: it logs in, and reads replies.
 
 use std::{
     any::Any,
@@ -10,11 +10,13 @@ use std::{
 
 use super::{
     super::{
+        log::EntryId,
         login::Login,
         resp::{Reply, Scanner, write_command},
         settings::Settings,
     },
-    ChannelKind, State, is_of_cluster, lose,
+    ChannelKind, Receiver, State, is_of_cluster, lose,
+    stream::{newest_of, read_entries},
 };
 use crate::{
     error::Error,
@@ -29,9 +31,10 @@ const LAST_LOOK_EVERY: Duration = Duration::from_millis(5);
 pub(super) enum Role {
     Subscriber,
     Publisher,
+    Reader,
 }
 
-/// One of the two connections.
+/// One of the connections.
 pub(super) struct PubSubConnection {
     shared: Rc<RefCell<State>>,
     role: Role,
@@ -74,12 +77,16 @@ impl PubSubConnection {
                 if self.login.is_done() {
                     self.schedule_ping(stream);
                     self.shared.borrow_mut().on_ready(self.role);
+                    if self.role == Role::Reader {
+                        self.begin_reading(stream);
+                    }
                 }
                 continue;
             }
             match self.role {
                 Role::Subscriber => self.on_subscriber_reply(stream.hub(), &reply)?,
                 Role::Publisher => self.on_publisher_reply(stream.hub(), &reply)?,
+                Role::Reader => self.on_reader_reply(stream, &reply)?,
             }
         }
         Ok(begin)
@@ -113,11 +120,57 @@ impl PubSubConnection {
             // A confirmation, or a pong.
             _ => return Ok(()),
         };
-        let receiver = self.shared.borrow().receiver.as_ref().and_then(Weak::upgrade);
-        if let Some(receiver) = receiver {
+        if let Some(receiver) = self.receiver() {
             receiver.on_message(hub, pattern, channel, payload);
         }
         Ok(())
+    }
+
+    fn receiver(&self) -> Option<Rc<dyn Receiver>> {
+        self.shared.borrow().receiver.as_ref().and_then(Weak::upgrade)
+    }
+
+    fn begin_reading(&self, stream: &mut Stream<'_>) {
+        let position = self.shared.borrow().stream.as_ref().and_then(|position| position.last);
+        if let Some((position, receiver)) = position.zip(self.receiver()) {
+            receiver.on_position(stream.hub(), position);
+        }
+        self.read_on(stream);
+    }
+
+    /// Asks for the next entries of the stream.
+    fn read_on(&self, stream: &mut Stream<'_>) {
+        let command = {
+            let state = self.shared.borrow();
+            state.stream.as_ref().map(|position| position.command(state.settings.ping_interval / 2))
+        };
+        stream.write(&command.unwrap_or_default());
+    }
+
+    fn on_reader_reply(&self, stream: &mut Stream<'_>, reply: &Reply<'_>) -> Result<(), String> {
+        if let Reply::Error(error) = reply {
+            return Err(error.escape_ascii().to_string());
+        }
+        let receiver = self.receiver();
+        let is_first = self.shared.borrow().stream.as_ref().is_some_and(|position| position.last.is_none());
+        if is_first {
+            let newest = newest_of(reply);
+            self.move_position(newest);
+            receiver.into_iter().for_each(|receiver| receiver.on_position(stream.hub(), newest));
+        } else {
+            for entry in read_entries(reply) {
+                self.move_position(entry.id);
+                receiver.iter().for_each(|receiver| receiver.on_entry(stream.hub(), entry.clone()));
+            }
+        }
+        self.read_on(stream);
+        Ok(())
+    }
+
+    fn move_position(&self, id: EntryId) {
+        if let Some(position) = &mut self.shared.borrow_mut().stream {
+            position.last = Some(id);
+        }
     }
 
     fn on_publisher_reply(&self, hub: &mut Hub, reply: &Reply<'_>) -> Result<(), String> {
@@ -152,7 +205,7 @@ impl PubSubConnection {
             _ if !self.login.is_done() => stream.terminate(),
             _ if has_others => _ = stream.set_timer(LAST_LOOK_EVERY),
             Role::Publisher => stream.close(),
-            Role::Subscriber => stream.terminate(),
+            Role::Subscriber | Role::Reader => stream.terminate(),
         }
     }
 }
@@ -192,9 +245,12 @@ impl StreamHandler for PubSubConnection {
             if self.role == Role::Publisher {
                 self.shared.borrow_mut().waiting.push_back(None);
             }
-            let mut ping = Vec::new();
-            write_command(&[b"PING"], &mut ping);
-            stream.write(&ping);
+            // Redis answers the connection that reads within half of the interval.
+            if self.role != Role::Reader {
+                let mut ping = Vec::new();
+                write_command(&[b"PING"], &mut ping);
+                stream.write(&ping);
+            }
             return self.schedule_ping(stream);
         }
         self.lose(stream, "it does not answer");

@@ -3,6 +3,7 @@
 
 mod connection;
 mod nodes;
+mod stream;
 
 use std::{
     cell::RefCell,
@@ -13,8 +14,9 @@ use std::{
 };
 
 use self::connection::{PubSubConnection, Role};
-pub(crate) use self::nodes::ShardedPubSub;
+pub(crate) use self::{nodes::ShardedPubSub, stream::StreamEntry};
 use super::{
+    log::EntryId,
     resp::{Reply, write_command},
     settings::Settings,
 };
@@ -24,6 +26,16 @@ use crate::reactor::{ConnectionId, Hub, Remote};
 pub(crate) trait Receiver {
     /// A message of a channel. `pattern`: it came by a pattern.
     fn on_message(&self, hub: &mut Hub, pattern: Option<&[u8]>, channel: &[u8], payload: &[u8]);
+
+    /// The stream is read from behind this entry on, for the first time or again.
+    fn on_position(&self, hub: &mut Hub, id: EntryId) {
+        let _ = (hub, id);
+    }
+
+    /// An entry of the stream.
+    fn on_entry(&self, hub: &mut Hub, entry: StreamEntry) {
+        let _ = (hub, entry);
+    }
 }
 
 /// Longest wait before an attempt to connect.
@@ -62,7 +74,7 @@ impl ChannelKind {
     }
 }
 
-/// A pair of connections to Redis: one subscribes, and one publishes.
+/// Connections to Redis: one subscribes, one publishes, and one reads a stream if there is one to read.
 #[derive(Clone)]
 pub(crate) struct PubSub(Rc<RefCell<State>>);
 
@@ -75,9 +87,11 @@ struct State {
     unsent: Vec<u8>,
     /// Wakes that connection.
     remote: Option<Remote>,
-    /// `None` between two attempts.
-    ids: Option<[ConnectionId; 2]>,
-    ready: [bool; 2],
+    /// The stream that is read.
+    stream: Option<stream::Position>,
+    /// By role. Empty between two attempts.
+    ids: Vec<ConnectionId>,
+    ready: [bool; 3],
     /// Number of the attempt. Connections of an earlier one are not listened to.
     attempt: u64,
     failures: u32,
@@ -97,8 +111,9 @@ impl PubSub {
             subscriptions: BTreeSet::new(),
             unsent: Vec::new(),
             remote: None,
-            ids: None,
-            ready: [false; 2],
+            stream: None,
+            ids: Vec::new(),
+            ready: [false; 3],
             attempt: 0,
             failures: 0,
             waiting: VecDeque::new(),
@@ -174,17 +189,17 @@ impl PubSub {
         self.ask(hub, command, |hub, reply| call(hub, read_count(reply)));
     }
 
-    pub(super) fn is_connected(&self) -> bool {
-        self.0.borrow().ready == [true; 2]
+    pub(crate) fn is_connected(&self) -> bool {
+        self.0.borrow().is_ready()
     }
 
     /// Ends the connections, and makes no further attempt.
     pub(super) fn end(&self, hub: &mut Hub) {
         let mut state = self.0.borrow_mut();
         state.is_ending = true;
-        let ids = state.ids;
+        let ids = state.ids.clone();
         drop(state);
-        ids.into_iter().flatten().for_each(|id| _ = hub.terminate(id));
+        ids.into_iter().for_each(|id| _ = hub.terminate(id));
     }
 }
 
@@ -199,14 +214,15 @@ pub(super) fn read_count(reply: Option<&Reply<'_>>) -> Option<usize> {
 impl State {
     /// The connection that publishes, if Redis takes what is written.
     fn publisher(&self, hub: &Hub) -> Option<ConnectionId> {
-        let id = self.ids?[Role::Publisher as usize];
+        let id = *self.ids.get(Role::Publisher as usize)?;
         let takes = self.ready[Role::Publisher as usize] && hub.buffered(id) <= self.settings.bounds.pending;
         takes.then_some(id)
     }
 
     /// Has the connection that subscribes write a command, if it is there.
     fn command(&mut self, command: &[u8], kind: ChannelKind, names: &[&str]) {
-        let Some(ids) = self.ids.filter(|_| self.ready[Role::Subscriber as usize]) else { return };
+        let id = self.ids.get(Role::Subscriber as usize).copied();
+        let Some(id) = id.filter(|_| self.ready[Role::Subscriber as usize]) else { return };
         // The channels of a command have to be in one slot of a cluster.
         let length = if kind == ChannelKind::Sharded { 1 } else { names.len().max(1) };
         for names in names.chunks(length) {
@@ -215,12 +231,24 @@ impl State {
         }
         if let Some(remote) = &self.remote {
             // The loop may be ending.
-            let _ = remote.notify(ids[Role::Subscriber as usize], ());
+            let _ = remote.notify(id, ());
         }
     }
 
     fn is_current(&self, attempt: u64) -> bool {
-        self.attempt == attempt && self.ids.is_some()
+        self.attempt == attempt && !self.ids.is_empty()
+    }
+
+    /// The connections that there have to be.
+    fn roles(&self) -> &'static [Role] {
+        match self.stream {
+            Some(_) => &[Role::Subscriber, Role::Publisher, Role::Reader],
+            None => &[Role::Subscriber, Role::Publisher],
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.roles().iter().all(|role| self.ready[*role as usize])
     }
 
     /// A connection has logged in.
@@ -236,7 +264,7 @@ impl State {
             }
             self.subscriptions = subscriptions;
         }
-        if self.ready == [true; 2] {
+        if self.is_ready() {
             self.failures = 0;
             let address = &self.settings.url.address;
             match mem::take(&mut self.is_away) {
@@ -255,20 +283,22 @@ fn connect(shared: &Rc<RefCell<State>>, hub: &mut Hub) {
     }
     state.attempt += 1;
     let attempt = state.attempt;
-    let dialled = [Role::Subscriber, Role::Publisher].map(|role| {
-        let connection = PubSubConnection::new(shared, role, attempt, &state.settings);
+    let dial = |role: &Role| {
+        let connection = PubSubConnection::new(shared, *role, attempt, &state.settings);
         let config = state.settings.stream_config();
         hub.connect_stream_with(&state.settings.url.address, config, connection).inspect(|_| {
             hub.add_background_connection();
         })
-    });
-    match dialled {
-        [Ok(subscriber), Ok(publisher)] => state.ids = Some([subscriber, publisher]),
+    };
+    let dialled: Vec<_> = state.roles().iter().map(dial).collect();
+    let is_refused = dialled.iter().any(Result::is_err);
+    let ids: Vec<ConnectionId> = dialled.into_iter().flatten().collect();
+    if is_refused {
         // The loop is ending.
-        dialled => {
-            state.is_ending = true;
-            dialled.into_iter().flatten().for_each(|id| _ = hub.terminate(id));
-        }
+        state.is_ending = true;
+        ids.into_iter().for_each(|id| _ = hub.terminate(id));
+    } else {
+        state.ids = ids;
     }
 }
 
@@ -278,8 +308,8 @@ fn lose(shared: &Rc<RefCell<State>>, hub: &mut Hub, attempt: u64, reason: &str) 
     if !state.is_current(attempt) {
         return;
     }
-    let ids = state.ids.take();
-    state.ready = [false; 2];
+    let ids = mem::take(&mut state.ids);
+    state.ready = [false; 3];
     state.failures += 1;
     if !mem::replace(&mut state.is_away, true) && !state.is_ending {
         log::warn!(target: "ws_reactor::redis", "redis {}: lost: {reason}", state.settings.url.address);
@@ -287,7 +317,7 @@ fn lose(shared: &Rc<RefCell<State>>, hub: &mut Hub, attempt: u64, reason: &str) 
     let wait = state.settings.wait(state.failures, hub).min(LONGEST_WAIT);
     let (waiting, is_ending, on_trouble) = (mem::take(&mut state.waiting), state.is_ending, state.on_trouble.clone());
     drop(state);
-    ids.into_iter().flatten().for_each(|id| _ = hub.terminate(id));
+    ids.into_iter().for_each(|id| _ = hub.terminate(id));
     waiting.into_iter().flatten().for_each(|call| call(hub, None));
     if let Some(on_trouble) = on_trouble.filter(|_| !is_ending) {
         on_trouble(hub);

@@ -107,12 +107,13 @@ impl Member {
         })
     }
 
-    /// Handles a message of another server. `None` if it is not understood.
+    /// Handles a message of another server, which may have an offset. `None` if it is not understood.
     pub(super) fn handle<B: Bus + 'static>(
         self: &Rc<Self>,
         hub: &mut Hub,
         bus: &Rc<B>,
         message: &Message,
+        offset: Option<&str>,
     ) -> Option<()> {
         if message.uid == self.uid || message.namespace != self.namespace.name() {
             return Some(());
@@ -125,7 +126,11 @@ impl Member {
                 let payload = msgpack::payload(field(field(data, "packet")?, "data")?.as_array()?)?;
                 let (target, flags, timeout) = options()?;
                 if id.is_none() {
-                    self.namespace.apply(hub, Operation::Emit { payload, target, flags });
+                    let operation = Operation::Emit { payload, target, flags };
+                    match offset {
+                        Some(offset) => self.namespace.apply_at(hub, operation, offset),
+                        None => self.namespace.apply(hub, operation),
+                    }
                     return Some(());
                 }
                 let timeout = timeout.map_or(ANSWER_TIMEOUT, Duration::from_millis);
@@ -151,6 +156,8 @@ impl Member {
                     Some(_) => self.answer(hub, bus, message, Question::ServerEmit { payload }),
                 }
             }
+            // Of adapters that count their servers themselves.
+            kind::FIRST_HEARTBEAT | kind::HEARTBEAT | kind::CLOSE => {}
             _ => self.on_answer(hub, message)?,
         }
         Some(())

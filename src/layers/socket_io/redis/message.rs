@@ -1,12 +1,20 @@
-//! Messages between servers with the sharded adapter: those of `ClusterAdapter` of Node's `socket.io-adapter`. Pure.
+//! Messages between servers with the sharded and the streams adapter: those of `ClusterAdapter` of Node's
+//! `socket.io-adapter`. Pure.
 
 use super::{
-    super::msgpack::{self, Packed, field},
-    wire::map,
+    super::{
+        msgpack::{self, Packed, field},
+        payload::Payload,
+        target::Target,
+    },
+    wire::{self, map},
 };
+use crate::cluster::StreamEntry;
 
 /// Kinds of messages.
 pub(super) mod kind {
+    pub(in super::super) const FIRST_HEARTBEAT: u64 = 1;
+    pub(in super::super) const HEARTBEAT: u64 = 2;
     pub(in super::super) const BROADCAST: u64 = 3;
     pub(in super::super) const JOIN: u64 = 4;
     pub(in super::super) const LEAVE: u64 = 5;
@@ -17,6 +25,7 @@ pub(super) mod kind {
     pub(in super::super) const SERVER_ANSWER: u64 = 10;
     pub(in super::super) const CLIENT_COUNT: u64 = 11;
     pub(in super::super) const ACK: u64 = 12;
+    pub(in super::super) const CLOSE: u64 = 13;
 }
 
 /// A message of a server for a namespace.
@@ -31,15 +40,39 @@ pub(super) struct Message {
 impl Message {
     /// Writes JSON, or MessagePack if there are binary values in it.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let message = map([
+        match has_binary(&self.data) {
+            true => self.encode_packed(),
+            false => msgpack::json_of(&self.to_packed()).0.into_bytes(),
+        }
+    }
+
+    /// Writes MessagePack.
+    pub(super) fn encode_packed(&self) -> Vec<u8> {
+        msgpack::pack(&self.to_packed())
+    }
+
+    fn to_packed(&self) -> Packed {
+        map([
             ("uid", self.uid.as_str().into()),
             ("nsp", self.namespace.as_str().into()),
             ("type", self.kind.into()),
             ("data", self.data.clone()),
-        ]);
+        ])
+    }
+
+    /// Its data as text, for a field of a stream's entry: JSON, or MessagePack in base64.
+    pub(super) fn data_text(&self) -> String {
         match has_binary(&self.data) {
-            true => msgpack::pack(&message),
-            false => msgpack::json_of(&message).0.into_bytes(),
+            true => msgpack::to_text(&self.data),
+            false => msgpack::json_of(&self.data).0,
+        }
+    }
+
+    /// Reads the data of a stream's entry.
+    fn read_data(text: &str) -> Option<Packed> {
+        match text.starts_with('{') {
+            true => Some(msgpack::to_packed(serde_json::from_str(text).ok()?, &[])),
+            false => msgpack::from_text(text),
         }
     }
 
@@ -55,6 +88,26 @@ impl Message {
             kind: field(&message, "type")?.as_u64()?,
             data: field(&message, "data").cloned().unwrap_or(Packed::Nil),
         })
+    }
+
+    /// Reads an entry of a stream.
+    pub(super) fn of_entry(entry: &StreamEntry) -> Option<Self> {
+        let text = |name| entry.field(name).map(str::to_owned);
+        let data = match entry.field("data") {
+            Some(text) => Message::read_data(text)?,
+            None => Packed::Nil,
+        };
+        Some(Message { uid: text("uid")?, namespace: text("nsp")?, kind: entry.field("type")?.parse().ok()?, data })
+    }
+
+    /// The event that clients may miss, if it is one.
+    pub(super) fn event(&self) -> Option<(Payload, Target)> {
+        if self.kind != kind::BROADCAST {
+            return None;
+        }
+        let payload = msgpack::payload(field(field(&self.data, "packet")?, "data")?.as_array()?)?;
+        let (target, flags, _) = wire::read_options(field(&self.data, "opts")?);
+        (!flags.volatile).then_some((payload, target))
     }
 
     /// The id of the question that it asks or answers.

@@ -3,7 +3,10 @@
 mod member;
 mod message;
 mod pub_sub;
+mod recent;
+mod restoring;
 mod sharded;
+mod streams;
 mod wire;
 
 use std::{
@@ -15,6 +18,7 @@ use std::{
 pub use self::{
     pub_sub::{RedisAdapter, RedisNamespace},
     sharded::{ShardedRedisAdapter, ShardedRedisNamespace, SubscriptionMode},
+    streams::{RedisStreamsAdapter, RedisStreamsNamespace},
 };
 use super::adapter::Answers;
 use crate::{layers::engine_io::random_name, reactor::Hub};

@@ -111,7 +111,7 @@ impl Receiver for Shared {
         let joined = self.namespaces.borrow().get(channel).and_then(Weak::upgrade);
         let Some(joined) = joined else { return };
         let message = Message::decode(payload);
-        let understood = message.and_then(|message| joined.member.handle(hub, &joined, &message));
+        let understood = message.and_then(|message| joined.member.handle(hub, &joined, &message, None));
         if understood.is_none() && hub.may_warn() {
             log::warn!(target: LOG, "a message of {} octets on {channel:?} is not understood", payload.len());
         }

@@ -10,6 +10,7 @@ mod msgpack;
 mod namespaces;
 mod polling;
 mod recovery;
+mod shared_recovery;
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
