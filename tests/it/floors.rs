@@ -129,6 +129,7 @@ const CIRCLES: [&[&str]; 5] = [
         "layers/socket_io/broadcast",
         "layers/socket_io/client",
         "layers/socket_io/emitter",
+        "layers/socket_io/namespace",
         "layers/socket_io/rooms",
         "layers/socket_io/setup",
         "layers/socket_io/socket",

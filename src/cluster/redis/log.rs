@@ -32,12 +32,6 @@ pub(crate) struct EntryId {
 }
 
 impl EntryId {
-    /// The id that is next.
-    #[cfg(feature = "socket-io-redis")]
-    pub(crate) fn next(self) -> Self {
-        EntryId { number: self.number.saturating_add(1), ..self }
-    }
-
     /// The id of the event: microseconds since 1970, as ids of events are. Beyond a thousand entries in a millisecond,
     /// and after a step back of Redis' clock, it is one more than `last`.
     fn event_id(self, last: u64) -> u64 {

@@ -191,13 +191,15 @@ impl EngineIo {
         self
     }
 
-    /// Sets what is called with each request that is refused: Node's event `connection_error`. Default: nothing.
+    /// Sets what is called with each request that is refused: Node's event `connection_error`. Default: nothing. It is
+    /// called inside the call that refuses, such as [`Admission::deny`]. Clients beyond
+    /// [`max_sessions`](Self::max_sessions) are logged instead.
     ///
     /// ```
     /// use ws_reactor::engine_io::EngineIo;
     ///
     /// let engine = EngineIo::new().on_connection_error(|request, error| {
-    ///     println!("{} is refused: {error} (code {})", request.target(), error.code());
+    ///     println!("{} is refused: {error} (code {})", request.path(), error.code());
     /// });
     /// ```
     pub fn on_connection_error(mut self, call: impl Fn(&Request, &ConnectionError) + 'static) -> Self {

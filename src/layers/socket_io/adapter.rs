@@ -20,7 +20,7 @@ use crate::reactor::{Hub, TimerId};
 ///
 /// An adapter passes on what it is given, and gives what comes from other servers to its namespace:
 /// [`Namespace::apply`](super::Namespace::apply) and [`Namespace::answer`](super::Namespace::answer). The sockets of
-/// this server are served before and without it.
+/// this server are served before and without it, unless it [delivers its own](Self::delivers_own) operations.
 pub trait Adapter {
     /// Passes an operation to the other servers.
     fn publish(&self, hub: &mut Hub, operation: &Operation);
@@ -37,9 +37,9 @@ pub trait Adapter {
         false
     }
 
-    /// Returns `true` if clients can come back to any server: events have offsets of the adapter, which keeps them and
-    /// the sockets that were cut. Default `false`. It has an effect together with
-    /// [`SocketIo::recovery`](super::SocketIo::recovery).
+    /// Returns `true` if clients can come back to any server: the adapter keeps events and the sockets that were cut.
+    /// Events need offsets, on this server too, so it has to [deliver its own](Self::delivers_own). Default `false`. It
+    /// has an effect together with [`SocketIo::recovery`](super::SocketIo::recovery).
     fn recovers(&self) -> bool {
         false
     }
@@ -54,6 +54,13 @@ pub trait Adapter {
     fn restore_socket(&self, hub: &mut Hub, recovery_id: &str, offset: &str, call: OnRestored) {
         let _ = (recovery_id, offset);
         call(hub, None);
+    }
+
+    /// The events behind the position of a restored socket that concern its rooms, with their offsets: those that have
+    /// come until middleware has let it in. Default: none.
+    fn missed_since(&self, position: &str, rooms: &[Rc<str>]) -> Vec<Payload> {
+        let _ = (position, rooms);
+        Vec::new()
     }
 
     /// The rooms of the namespace on this server have changed. Called inside the change.
@@ -87,6 +94,11 @@ pub struct RestoredSocket {
     pub socket: SavedSocket,
     /// The events that its client has missed, with their offsets as last arguments.
     pub missed: Vec<Payload>,
+    /// The offset up to which they were looked for, for [`Adapter::missed_since`].
+    pub position: String,
+    /// Middleware decides on it also where recovered sockets pass without: nothing tells that it was a socket of this
+    /// namespace.
+    pub needs_middleware: bool,
 }
 
 /// Takes a socket that comes back; `None` if it is not known.

@@ -52,8 +52,8 @@ pub(super) struct Client {
 enum Missed {
     /// Those of the log behind an offset.
     Behind(u64),
-    /// Those that an adapter has kept.
-    Kept(Vec<Payload>),
+    /// Those that an adapter has kept, and the offset up to which it has looked.
+    Kept(Vec<Payload>, String),
 }
 
 /// A socket that comes back.
@@ -63,6 +63,8 @@ struct Restored {
     rooms: Vec<Rc<str>>,
     data: Value,
     missed: Missed,
+    /// Middleware decides in any case.
+    needs_middleware: bool,
 }
 
 impl Client {
@@ -208,6 +210,7 @@ impl Client {
             rooms,
             data,
             missed: Missed::Behind(offset),
+            needs_middleware: false,
         });
         self.join(hub, &io, &space, auth, restored);
         Ok(())
@@ -220,28 +223,37 @@ impl Client {
         space.connecting.set(space.connecting.get() + 1);
         let (client, space) = (Rc::clone(self), Rc::clone(space));
         let call = move |hub: &mut Hub, restored: Option<RestoredSocket>| {
-            client.restoring.borrow_mut().remove(&space.name);
-            space.connecting.set(space.connecting.get().saturating_sub(1));
-            let restored = restored.map(|RestoredSocket { socket, missed }| Restored {
-                id: socket.id.into(),
-                recovery_id: socket.recovery_id.into(),
-                rooms: socket.rooms.into_iter().map(Rc::from).collect(),
-                data: socket.data,
-                missed: Missed::Kept(missed),
-            });
-            match client.io.upgrade().filter(|_| client.session.is_open()) {
-                Some(io) => client.join(hub, &io, &space, auth, restored),
-                None => space.close_if_empty(hub),
-            }
+            let of_space = Rc::clone(&space);
+            // Middleware is not called inside the callback of the adapter.
+            of_space.task(hub, move |hub| client.end_restore(hub, &space, auth, restored));
         };
         look(hub, Box::new(call));
+    }
+
+    /// An adapter has looked for a socket.
+    fn end_restore(self: &Rc<Self>, hub: &mut Hub, space: &Rc<Space>, auth: Auth, restored: Option<RestoredSocket>) {
+        self.restoring.borrow_mut().remove(&space.name);
+        space.connecting.set(space.connecting.get().saturating_sub(1));
+        let restored = restored.map(|RestoredSocket { socket, missed, position, needs_middleware }| Restored {
+            id: socket.id.into(),
+            recovery_id: socket.recovery_id.into(),
+            rooms: socket.rooms.into_iter().map(Rc::from).collect(),
+            data: socket.data,
+            missed: Missed::Kept(missed, position),
+            needs_middleware,
+        });
+        match self.io.upgrade().filter(|_| self.session.is_open()) {
+            Some(io) => self.join(hub, &io, space, auth, restored),
+            None => space.close_if_empty(hub),
+        }
     }
 
     /// Makes a socket, and has middleware decide on it.
     fn join(self: &Rc<Self>, hub: &mut Hub, io: &Rc<Io>, space: &Rc<Space>, auth: Auth, restored: Option<Restored>) {
         let number = io.next_number();
+        let needs_middleware = restored.as_ref().is_some_and(|restored| restored.needs_middleware);
         let socket = match restored {
-            Some(Restored { id, recovery_id, rooms, data, missed }) => {
+            Some(Restored { id, recovery_id, rooms, data, missed, .. }) => {
                 let new = NewSocket { id, recovery_id: Some(recovery_id), is_recovered: true, data, auth };
                 let socket = SocketState::new(number, space, self, new);
                 rooms.iter().for_each(|room| socket.join(hub, room));
@@ -258,7 +270,8 @@ impl Client {
         space.connecting.set(space.connecting.get() + 1);
         socket.is_counted.set(true);
         self.sockets.borrow_mut().insert(Rc::clone(&space.name), Rc::clone(&socket));
-        let skips = socket.is_recovered && io.recovery().is_some_and(|recovery| recovery.skips_middleware);
+        let skips =
+            socket.is_recovered && !needs_middleware && io.recovery().is_some_and(|recovery| recovery.skips_middleware);
         match skips {
             true => self.finish_connect(hub, &socket),
             false => self.run_middleware(hub, &socket, 0),
@@ -292,7 +305,10 @@ impl Client {
         let missed = self.missed.borrow_mut().remove(&socket.number);
         let missed = match missed {
             Some(Missed::Behind(offset)) => space.missed(offset, &socket.rooms.borrow()),
-            Some(Missed::Kept(missed)) => {
+            Some(Missed::Kept(mut missed, position)) => {
+                let adapter = space.recovering_adapter();
+                let since = adapter.map(|adapter| adapter.missed_since(&position, &socket.rooms.borrow()));
+                missed.extend(since.into_iter().flatten());
                 missed.iter().flat_map(|payload| space.encode(Kind::Event, payload, None)).collect()
             }
             None => Vec::new(),

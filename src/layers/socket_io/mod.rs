@@ -22,7 +22,9 @@
 //! # Order
 //!
 //! The events of a socket are handled in their order, and so are those that are sent to it. Callbacks are never called
-//! inside one another: what a callback causes, such as the end of a socket, is told after it.
+//! inside one another: what a callback causes, such as the end of a socket, is told after it. With an adapter that
+//! keeps events, such as that of a stream of Redis, events that a client can miss are sent when the adapter brings
+//! them: those with acks and volatile ones, which nobody keeps, may overtake them.
 //!
 //! # Bounds
 //!
@@ -217,8 +219,9 @@ impl SocketIo {
 
     /// Recovers the sockets of clients that were cut, with what they have missed. Default: not at all.
     ///
-    /// Sent events are kept in the memory of this server. Events with an ack and volatile ones are not recovered. With
-    /// an [adapter](Self::adapter) there is no recovery, unless it [keeps them](Adapter::recovers) for all servers.
+    /// Sent events are kept in the memory of this server, or by the adapter. Events with an ack and volatile ones are
+    /// not recovered. With an [adapter](Self::adapter) there is no recovery, unless it [keeps them](Adapter::recovers)
+    /// for all servers.
     pub fn recovery(self, recovery: Recovery) -> Self {
         self.io.settings.borrow_mut().recovery = Some(recovery);
         self

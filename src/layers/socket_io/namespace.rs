@@ -112,7 +112,7 @@ macro_rules! callbacks {
         }
 
         /// Calls `call` with each change of the rooms on this server, after the callback that causes it.
-        pub fn on_room_event(&self, call: impl Fn(&mut Hub, &RoomEvent) + 'static) {
+        pub fn on_room_event(&self, call: impl Fn(&mut Hub, &Namespace, &RoomEvent) + 'static) {
             let $setup = self;
             $of.rooms.borrow_mut().push(Rc::new(call));
         }

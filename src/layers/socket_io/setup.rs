@@ -5,12 +5,15 @@ use std::{cell::RefCell, collections::HashMap, fmt, rc::Rc};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{adapter::Answer, args::Args, payload::Payload, rooms::RoomEvent, socket::Socket, state::SocketState};
+use super::{
+    adapter::Answer, args::Args, namespace::Namespace, payload::Payload, rooms::RoomEvent, socket::Socket,
+    state::SocketState,
+};
 use crate::reactor::Hub;
 
 pub(super) type Middleware = Rc<dyn Fn(&mut Socket<'_>, Next)>;
 pub(super) type OnConnection = Rc<dyn Fn(&mut Socket<'_>)>;
-pub(super) type OnRoomEvent = Rc<dyn Fn(&mut Hub, &RoomEvent)>;
+pub(super) type OnRoomEvent = Rc<dyn Fn(&mut Hub, &Namespace, &RoomEvent)>;
 /// Called with an event of another server.
 pub(super) type ServerListener = Rc<dyn Fn(&mut Hub, &Args, ServerAck)>;
 

@@ -107,10 +107,10 @@ impl Socket<'_> {
             Ok(args) => call(socket, args, ack),
             Err(error) => log::debug!(target: super::LOG, "event {name:?} with other arguments is dropped: {error}"),
         });
-        ListenerId(self.state.change_listeners(|listeners| listeners.add(event, is_once, listener)))
+        self.listener_id(|listeners| listeners.add(event, is_once, listener))
     }
 
-    /// Removes one listener of events.
+    /// Removes one listener of events. That of another socket stays.
     ///
     /// ```
     /// # use ws_reactor::socket_io::SocketIo;
@@ -121,7 +121,9 @@ impl Socket<'_> {
     /// });
     /// ```
     pub fn off_listener(&mut self, listener: ListenerId) {
-        self.state.listeners.borrow_mut().remove(listener.0);
+        if listener.socket == self.state.number {
+            self.state.listeners.borrow_mut().remove(listener.number);
+        }
     }
 
     /// Removes the listeners of an event.
@@ -149,11 +151,15 @@ impl Socket<'_> {
         list: impl FnOnce(&mut Listeners) -> &mut Vec<(u64, AnyListener)>,
         call: AnyListener,
     ) -> ListenerId {
-        ListenerId(self.state.change_listeners(|listeners| {
+        self.listener_id(|listeners| {
             let number = listeners.next_number();
             list(listeners).push((number, call));
             number
-        }))
+        })
+    }
+
+    fn listener_id(&self, add: impl FnOnce(&mut Listeners) -> u64) -> ListenerId {
+        ListenerId { socket: self.state.number, number: self.state.change_listeners(add) }
     }
 
     /// Removes the listeners of [`on_any`](Self::on_any) and [`on_any_outgoing`](Self::on_any_outgoing).
@@ -314,7 +320,10 @@ impl fmt::Debug for Socket<'_> {
 
 /// A listener of events, for [`Socket::off_listener`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ListenerId(u64);
+pub struct ListenerId {
+    socket: u64,
+    number: u64,
+}
 
 /// A socket, outside of its own callbacks. A handle may be kept; that of a socket that has ended does nothing.
 #[derive(Debug, Clone)]

@@ -13,6 +13,7 @@ use super::{
     acks::PendingAck,
     adapter::{Adapter, Answer, Answers, Operation, Question, RemoteSocket, SavedSocket},
     broadcast::Flags,
+    namespace::Namespace,
     packet::{self, Kind},
     parser::Encoding,
     payload::Payload,
@@ -83,7 +84,7 @@ impl Space {
     }
 
     /// Adds a member to a room.
-    pub(super) fn join_room(&self, hub: &mut Hub, room: &Rc<str>, socket: &Rc<SocketState>) {
+    pub(super) fn join_room(self: &Rc<Self>, hub: &mut Hub, room: &Rc<str>, socket: &Rc<SocketState>) {
         if self.rooms.borrow_mut().join(room, socket) && self.watches_rooms() {
             let is_new = self.rooms.borrow().size_of(room) == 1;
             let created = is_new.then(|| RoomEvent::Created { room: room.to_string() });
@@ -92,7 +93,7 @@ impl Space {
         }
     }
 
-    pub(super) fn leave_room(&self, hub: &mut Hub, room: &str, socket: &SocketState) {
+    pub(super) fn leave_room(self: &Rc<Self>, hub: &mut Hub, room: &str, socket: &SocketState) {
         let was_member = self.rooms.borrow_mut().leave(room, socket);
         if was_member && self.watches_rooms() {
             self.tell_rooms(hub, self.left(room, socket).collect());
@@ -100,7 +101,7 @@ impl Space {
     }
 
     /// Tells the listeners that a socket has left all its rooms.
-    pub(super) fn tell_left(&self, hub: &mut Hub, socket: &SocketState) {
+    pub(super) fn tell_left(self: &Rc<Self>, hub: &mut Hub, socket: &SocketState) {
         if self.watches_rooms() {
             let events = socket.rooms.borrow().iter().flat_map(|room| self.left(room, socket)).collect();
             self.tell_rooms(hub, events);
@@ -119,7 +120,7 @@ impl Space {
         self.adapter.borrow().is_some() || self.setups().any(|setup| !setup.rooms.borrow().is_empty())
     }
 
-    fn tell_rooms(&self, hub: &mut Hub, events: Vec<RoomEvent>) {
+    fn tell_rooms(self: &Rc<Self>, hub: &mut Hub, events: Vec<RoomEvent>) {
         let adapter = self.adapter.borrow().clone();
         if let Some(adapter) = adapter {
             events.iter().for_each(|event| adapter.on_room_event(hub, event));
@@ -128,8 +129,9 @@ impl Space {
         if calls.is_empty() {
             return;
         }
+        let namespace = Namespace(Rc::clone(self));
         self.task(hub, move |hub| {
-            events.iter().for_each(|event| calls.iter().for_each(|call| call(hub, event)));
+            events.iter().for_each(|event| calls.iter().for_each(|call| call(hub, &namespace, event)));
         });
     }
 

@@ -75,7 +75,8 @@ def abandoned():
     connection.close()
     until_alone()
     time.sleep(5)
-    grows_by_at_most(4 * MIB, first)
+    # A leak of 1 KiB for each would be 10 MiB. How many there are at a time depends on the speed of the machine.
+    grows_by_at_most(8 * MIB, first)
     grows_by_at_most(24 * MIB, before)
 
 

@@ -15,8 +15,8 @@ use super::{
         resp::{Reply, Scanner, write_command},
         settings::Settings,
     },
-    ChannelKind, Receiver, State, is_of_cluster, lose,
-    stream::{newest_of, read_entries},
+    Receiver, State, is_of_cluster, lose,
+    stream::{end_of, read_entries, stream_ends},
 };
 use crate::{
     error::Error,
@@ -46,6 +46,9 @@ pub(super) struct PubSubConnection {
     /// A PING was sent, and nothing was read since.
     awaits_pong: bool,
     error: Option<String>,
+    /// The newest entry of the stream when it began to read.
+    newest: Option<EntryId>,
+    is_reading: bool,
 }
 
 impl PubSubConnection {
@@ -59,6 +62,8 @@ impl PubSubConnection {
             unfinished: Vec::new(),
             awaits_pong: false,
             error: None,
+            newest: None,
+            is_reading: false,
         }
     }
 
@@ -97,7 +102,7 @@ impl PubSubConnection {
         if let Reply::Error(error) = reply {
             return match on_trouble.filter(|_| is_of_cluster(error)) {
                 Some(call) => {
-                    call(hub);
+                    call(hub, true);
                     Ok(())
                 }
                 None => Err(error.escape_ascii().to_string()),
@@ -112,9 +117,8 @@ impl PubSubConnection {
             }
             // The slot of a channel has moved, or the answer to a command.
             [Reply::Text(b"sunsubscribe"), Reply::Text(channel), _] => {
-                let name = String::from_utf8_lossy(channel).into_owned();
-                let is_wanted = self.shared.borrow().subscriptions.contains(&(ChannelKind::Sharded, name));
-                on_trouble.filter(|_| is_wanted).into_iter().for_each(|call| call(hub));
+                let is_moved = self.shared.borrow_mut().has_moved(channel);
+                on_trouble.filter(|_| is_moved).into_iter().for_each(|call| call(hub, true));
                 return Ok(());
             }
             // A confirmation, or a pong.
@@ -130,12 +134,10 @@ impl PubSubConnection {
         self.shared.borrow().receiver.as_ref().and_then(Weak::upgrade)
     }
 
+    /// Asks for the newest and the oldest entry, before it reads.
     fn begin_reading(&self, stream: &mut Stream<'_>) {
-        let position = self.shared.borrow().stream.as_ref().and_then(|position| position.last);
-        if let Some((position, receiver)) = position.zip(self.receiver()) {
-            receiver.on_position(stream.hub(), position);
-        }
-        self.read_on(stream);
+        let command = self.shared.borrow().stream.as_ref().map(stream_ends);
+        stream.write(&command.unwrap_or_default());
     }
 
     /// Asks for the next entries of the stream.
@@ -147,20 +149,29 @@ impl PubSubConnection {
         stream.write(&command.unwrap_or_default());
     }
 
-    fn on_reader_reply(&self, stream: &mut Stream<'_>, reply: &Reply<'_>) -> Result<(), String> {
+    fn on_reader_reply(&mut self, stream: &mut Stream<'_>, reply: &Reply<'_>) -> Result<(), String> {
         if let Reply::Error(error) = reply {
             return Err(error.escape_ascii().to_string());
         }
         let receiver = self.receiver();
-        let is_first = self.shared.borrow().stream.as_ref().is_some_and(|position| position.last.is_none());
-        if is_first {
-            let newest = newest_of(reply);
-            self.move_position(newest);
-            receiver.into_iter().for_each(|receiver| receiver.on_position(stream.hub(), newest));
-        } else {
-            for entry in read_entries(reply) {
-                self.move_position(entry.id);
-                receiver.iter().for_each(|receiver| receiver.on_entry(stream.hub(), entry.clone()));
+        match (self.newest, self.is_reading) {
+            (None, _) => {
+                self.newest = Some(end_of(reply));
+                return Ok(());
+            }
+            (Some(newest), false) => {
+                self.is_reading = true;
+                let known =
+                    self.shared.borrow_mut().stream.as_mut().map(|position| position.begin(newest, end_of(reply)));
+                if let Some((known, receiver)) = known.zip(receiver) {
+                    receiver.on_position(stream.hub(), known);
+                }
+            }
+            (Some(_), true) => {
+                for entry in read_entries(reply) {
+                    self.move_position(entry.id);
+                    receiver.iter().for_each(|receiver| receiver.on_entry(stream.hub(), entry.clone()));
+                }
             }
         }
         self.read_on(stream);

@@ -7,7 +7,7 @@ mod stream;
 
 use std::{
     cell::RefCell,
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     mem,
     rc::{Rc, Weak},
     time::Duration,
@@ -27,9 +27,15 @@ pub(crate) trait Receiver {
     /// A message of a channel. `pattern`: it came by a pattern.
     fn on_message(&self, hub: &mut Hub, pattern: Option<&[u8]>, channel: &[u8], payload: &[u8]);
 
-    /// The stream is read from behind this entry on, for the first time or again.
-    fn on_position(&self, hub: &mut Hub, id: EntryId) {
-        let _ = (hub, id);
+    /// The stream is read from behind an entry on, for the first time or again. All entries behind `known` will be
+    /// read; some before that may have been removed.
+    fn on_position(&self, hub: &mut Hub, known: EntryId) {
+        let _ = (hub, known);
+    }
+
+    /// The connections are lost. Called before the calls of unanswered commands.
+    fn on_loss(&self, hub: &mut Hub) {
+        let _ = hub;
     }
 
     /// An entry of the stream.
@@ -44,8 +50,8 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// Called with the reply to a command; `None` if Redis went away before it came.
 type OnReply = Box<dyn FnOnce(&mut Hub, Option<&Reply<'_>>)>;
 
-/// Called when a node refuses what it should have, or is lost.
-pub(super) type OnTrouble = Rc<dyn Fn(&mut Hub)>;
+/// Called when a node is lost, or refuses or gives up a channel (`true`).
+pub(super) type OnTrouble = Rc<dyn Fn(&mut Hub, bool)>;
 
 /// Kinds of subscriptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,6 +89,8 @@ struct State {
     receiver: Option<Weak<dyn Receiver>>,
     on_trouble: Option<OnTrouble>,
     subscriptions: BTreeSet<(ChannelKind, String)>,
+    /// Answers to SUNSUBSCRIBE that have not come, by channel.
+    leaving: HashMap<String, usize>,
     /// Commands for the connection that subscribes, which it writes in a callback of its own.
     unsent: Vec<u8>,
     /// Wakes that connection.
@@ -109,6 +117,7 @@ impl PubSub {
             receiver: None,
             on_trouble: None,
             subscriptions: BTreeSet::new(),
+            leaving: HashMap::new(),
             unsent: Vec::new(),
             remote: None,
             stream: None,
@@ -223,13 +232,17 @@ impl State {
     fn command(&mut self, command: &[u8], kind: ChannelKind, names: &[&str]) {
         let id = self.ids.get(Role::Subscriber as usize).copied();
         let Some(id) = id.filter(|_| self.ready[Role::Subscriber as usize]) else { return };
+        let is_notified = !self.unsent.is_empty();
+        if command == ChannelKind::Sharded.unsubscribe() {
+            names.iter().for_each(|name| *self.leaving.entry((*name).to_owned()).or_default() += 1);
+        }
         // The channels of a command have to be in one slot of a cluster.
         let length = if kind == ChannelKind::Sharded { 1 } else { names.len().max(1) };
         for names in names.chunks(length) {
             let words: Vec<&[u8]> = [command].into_iter().chain(names.iter().map(|name| name.as_bytes())).collect();
             write_command(&words, &mut self.unsent);
         }
-        if let Some(remote) = &self.remote {
+        if let Some(remote) = self.remote.as_ref().filter(|_| !is_notified) {
             // The loop may be ending.
             let _ = remote.notify(id, ());
         }
@@ -237,6 +250,19 @@ impl State {
 
     fn is_current(&self, attempt: u64) -> bool {
         self.attempt == attempt && !self.ids.is_empty()
+    }
+
+    /// A channel is subscribed no longer. Returns `true` if that was not wanted: its slot has moved.
+    fn has_moved(&mut self, channel: &[u8]) -> bool {
+        let name = String::from_utf8_lossy(channel).into_owned();
+        if let Some(count) = self.leaving.get_mut(&name) {
+            *count -= 1;
+            if *count == 0 {
+                self.leaving.remove(&name);
+            }
+            return false;
+        }
+        self.subscriptions.contains(&(ChannelKind::Sharded, name))
     }
 
     /// The connections that there have to be.
@@ -256,6 +282,7 @@ impl State {
         self.ready[role as usize] = true;
         if role == Role::Subscriber {
             self.unsent.clear();
+            self.leaving.clear();
             let subscriptions = mem::take(&mut self.subscriptions);
             for kind in [ChannelKind::Plain, ChannelKind::Pattern, ChannelKind::Sharded] {
                 let of_kind = subscriptions.iter().filter(|(of, _)| *of == kind);
@@ -316,11 +343,13 @@ fn lose(shared: &Rc<RefCell<State>>, hub: &mut Hub, attempt: u64, reason: &str) 
     }
     let wait = state.settings.wait(state.failures, hub).min(LONGEST_WAIT);
     let (waiting, is_ending, on_trouble) = (mem::take(&mut state.waiting), state.is_ending, state.on_trouble.clone());
+    let receiver = state.receiver.as_ref().and_then(Weak::upgrade);
     drop(state);
     ids.into_iter().for_each(|id| _ = hub.terminate(id));
+    receiver.into_iter().for_each(|receiver| receiver.on_loss(hub));
     waiting.into_iter().flatten().for_each(|call| call(hub, None));
     if let Some(on_trouble) = on_trouble.filter(|_| !is_ending) {
-        on_trouble(hub);
+        on_trouble(hub, false);
     }
     if !is_ending {
         let shared = Rc::downgrade(shared);

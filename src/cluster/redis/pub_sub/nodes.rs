@@ -37,6 +37,8 @@ struct Nodes {
     nodes: BTreeMap<String, PubSub>,
     slots: SlotMap,
     channels: BTreeSet<String>,
+    /// A node has refused channels, or given them up: all are subscribed again.
+    has_refused: bool,
     /// A question for the slots is scheduled, or not answered.
     is_asking: bool,
     /// Publications that were sent, and that no reply has come to.
@@ -61,6 +63,7 @@ impl ShardedPubSub {
             receiver: None,
             nodes: BTreeMap::new(),
             channels: BTreeSet::new(),
+            has_refused: false,
             is_asking: false,
             in_flight: 0,
             refused: VecDeque::new(),
@@ -153,8 +156,9 @@ impl ShardedPubSub {
         let node = PubSub::new(settings);
         node.0.borrow_mut().receiver = self.0.borrow().receiver.clone();
         let own = Rc::downgrade(&self.0);
-        node.set_on_trouble(Rc::new(move |hub| {
+        node.set_on_trouble(Rc::new(move |hub, is_refused| {
             if let Some(nodes) = own.upgrade() {
+                nodes.borrow_mut().has_refused |= is_refused;
                 ShardedPubSub(nodes).ask_after(hub, ASK_AFTER);
             }
         }));
@@ -177,7 +181,15 @@ impl ShardedPubSub {
             let mut connected = nodes.nodes.iter().filter(|(_, node)| node.is_connected());
             connected.next().map(|(address, node)| (address.clone(), node.clone()))
         };
-        let Some((address, node)) = connected else { return self.ask_again(hub) };
+        let Some((address, node)) = connected else {
+            // All nodes may have new addresses, which that of the URL tells.
+            let seed = self.0.borrow().settings.url.address.clone();
+            let is_known = self.0.borrow().nodes.contains_key(&seed);
+            if !is_known {
+                self.add_node(hub, &seed);
+            }
+            return self.ask_again(hub);
+        };
         let own = self.clone();
         let of_slots = node.clone();
         node.ask(hub, &[b"CLUSTER", b"MYID"], move |hub, reply| {
@@ -212,15 +224,19 @@ impl ShardedPubSub {
         let before: Vec<_> = channels.iter().map(|channel| self.node_of(channel)).collect();
         let is_whole = is_whole(&slots);
         self.0.borrow_mut().slots = slots;
+        let has_refused = mem::take(&mut self.0.borrow_mut().has_refused);
         for (channel, before) in channels.iter().zip(before) {
             let now = self.node_of(channel);
-            if let (Some(before), Some(now)) = (&before, &now)
-                && !Rc::ptr_eq(&before.0, &now.0)
-            {
+            let has_moved =
+                before.as_ref().map(|node| Rc::as_ptr(&node.0)) != now.as_ref().map(|node| Rc::as_ptr(&node.0));
+            if has_moved && let Some(before) = before {
                 before.unsubscribe(ChannelKind::Sharded, &[channel]);
             }
-            // Also where nothing has moved: the node may have refused the channel before.
-            now.into_iter().for_each(|node| node.subscribe(ChannelKind::Sharded, &[channel]));
+            if (has_moved || has_refused)
+                && let Some(now) = now
+            {
+                now.subscribe(ChannelKind::Sharded, &[channel]);
+            }
         }
         let needless: Vec<PubSub> = {
             let mut nodes = self.0.borrow_mut();

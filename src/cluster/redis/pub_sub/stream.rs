@@ -27,6 +27,11 @@ impl StreamEntry {
         self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// Bytes of its fields.
+    pub(crate) fn bytes(&self) -> usize {
+        self.fields.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
+
     /// Reads an entry of a reply. Text that is no UTF-8 is replaced.
     fn read(reply: &Reply<'_>) -> Option<Self> {
         let [id, fields] = reply.items() else { return None };
@@ -44,24 +49,37 @@ pub(super) struct Position {
 }
 
 impl Position {
-    /// The command that reads on: first of all for the newest entry, then for those behind the last one. Redis waits
-    /// for so long before it answers that there are none.
+    /// Begins to read, for the first time or again. Returns the entry behind which all will be read.
+    pub(super) fn begin(&mut self, newest: EntryId, oldest: EntryId) -> EntryId {
+        // A stream that ends before was lost, and begun anew.
+        let from = self.last.filter(|last| *last <= newest).unwrap_or(newest);
+        self.last = Some(from);
+        // If something behind `from` was removed, so was `from` itself.
+        from.max(oldest)
+    }
+
+    /// The command that reads on. Redis waits for so long before it answers that there are no entries.
     pub(super) fn command(&self, wait: Duration) -> Vec<u8> {
-        let (key, mut out) = (self.key.as_bytes(), Vec::new());
-        match self.last {
-            None => write_command(&[b"XREVRANGE", key, b"+", b"-", b"COUNT", b"1"], &mut out),
-            Some(last) => {
-                let [count, wait, last] =
-                    [PAGE.to_string(), wait.as_millis().max(1).to_string(), last.to_string()].map(String::into_bytes);
-                write_command(&[b"XREAD", b"COUNT", &count, b"BLOCK", &wait, b"STREAMS", key, &last], &mut out);
-            }
-        }
+        let last = self.last.unwrap_or_default();
+        let [count, wait, last] =
+            [PAGE.to_string(), wait.as_millis().max(1).to_string(), last.to_string()].map(String::into_bytes);
+        let mut out = Vec::new();
+        let key = self.key.as_bytes();
+        write_command(&[b"XREAD", b"COUNT", &count, b"BLOCK", &wait, b"STREAMS", key, &last], &mut out);
         out
     }
 }
 
-/// The newest entry of a stream: the answer to XREVRANGE.
-pub(super) fn newest_of(reply: &Reply<'_>) -> EntryId {
+/// The commands that ask for the newest entry of a stream, and for the oldest.
+pub(super) fn stream_ends(position: &Position) -> Vec<u8> {
+    let (key, mut out) = (position.key.as_bytes(), Vec::new());
+    write_command(&[b"XREVRANGE", key, b"+", b"-", b"COUNT", b"1"], &mut out);
+    write_command(&[b"XRANGE", key, b"-", b"+", b"COUNT", b"1"], &mut out);
+    out
+}
+
+/// The entry in the answer to one of them.
+pub(super) fn end_of(reply: &Reply<'_>) -> EntryId {
     reply.items().first().and_then(StreamEntry::read).map(|entry| entry.id).unwrap_or_default()
 }
 
@@ -81,19 +99,23 @@ impl PubSub {
         self.0.borrow_mut().stream = Some(Position { key: key.to_owned(), last: None });
     }
 
-    /// Appends an entry to a stream of about so many entries. `call` gets `false` if Redis has not confirmed it.
+    /// Appends an entry to a stream of about so many entries. `call` gets its id, if Redis has
+    /// confirmed it.
     pub(crate) fn append(
         &self,
         hub: &mut Hub,
         key: &str,
         max_entries: usize,
         fields: &[(&str, &str)],
-        call: impl FnOnce(&mut Hub, bool) + 'static,
+        call: impl FnOnce(&mut Hub, Option<EntryId>) + 'static,
     ) {
         let max_entries = max_entries.to_string();
         let mut command: Vec<&[u8]> = vec![b"XADD", key.as_bytes(), b"MAXLEN", b"~", max_entries.as_bytes(), b"*"];
         command.extend(fields.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]));
-        self.ask(hub, &command, |hub, reply| call(hub, matches!(reply, Some(Reply::Text(_)))));
+        self.ask(hub, &command, |hub, reply| {
+            let id = reply.and_then(Reply::as_bytes).and_then(|id| str::from_utf8(id).ok()?.parse().ok());
+            call(hub, id);
+        });
     }
 
     /// Reads the entries of a stream from one to another, both included, or the first ones of them. `call` gets them,
@@ -149,6 +171,21 @@ mod tests {
             }
         }
         assert!(read_entries(&Reply::Null).is_empty());
-        assert_eq!(newest_of(&Reply::List(Vec::new())).to_string(), "0-0");
+        assert_eq!(end_of(&Reply::List(Vec::new())).to_string(), "0-0");
+    }
+    #[test]
+    fn reading_goes_on_where_it_ended_or_where_a_new_stream_ends() {
+        let id = |text: &str| text.parse::<EntryId>().unwrap();
+        let begin = |last: Option<&str>, newest, oldest| {
+            let mut position = Position { key: String::new(), last: last.map(id) };
+            let known = position.begin(id(newest), id(oldest));
+            (position.last.unwrap().to_string(), known.to_string())
+        };
+        let both = |last: &str, known: &str| (last.to_owned(), known.to_owned());
+        assert_eq!(begin(None, "7-0", "3-0"), both("7-0", "7-0"), "the past is not read");
+        assert_eq!(begin(Some("5-0"), "7-0", "3-0"), both("5-0", "5-0"));
+        assert_eq!(begin(Some("5-0"), "7-0", "6-0"), both("5-0", "6-0"), "some may have been removed");
+        assert_eq!(begin(Some("5-0"), "2-0", "1-0"), both("2-0", "2-0"), "it was begun anew");
+        assert_eq!(begin(Some("5-0"), "0-0", "0-0"), both("0-0", "0-0"));
     }
 }

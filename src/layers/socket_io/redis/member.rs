@@ -123,7 +123,7 @@ impl Member {
         let id = message.request_id();
         match message.kind {
             kind::BROADCAST => {
-                let payload = msgpack::payload(field(field(data, "packet")?, "data")?.as_array()?)?;
+                let payload = msgpack::event_payload(field(field(data, "packet")?, "data")?.as_array()?)?;
                 let (target, flags, timeout) = options()?;
                 if id.is_none() {
                     let operation = Operation::Emit { payload, target, flags };
@@ -150,7 +150,7 @@ impl Member {
             }
             kind::FETCH => self.answer(hub, bus, message, Question::Fetch { target: options()?.0 }),
             kind::SERVER_EMIT => {
-                let payload = msgpack::payload(field(data, "packet")?.as_array()?)?;
+                let payload = msgpack::event_payload(field(data, "packet")?.as_array()?)?;
                 match id {
                     None => self.namespace.apply(hub, Operation::ServerEmit { payload }),
                     Some(_) => self.answer(hub, bus, message, Question::ServerEmit { payload }),

@@ -105,7 +105,7 @@ impl Message {
         if self.kind != kind::BROADCAST {
             return None;
         }
-        let payload = msgpack::payload(field(field(&self.data, "packet")?, "data")?.as_array()?)?;
+        let payload = msgpack::event_payload(field(field(&self.data, "packet")?, "data")?.as_array()?)?;
         let (target, flags, _) = wire::read_options(field(&self.data, "opts")?);
         (!flags.volatile).then_some((payload, target))
     }

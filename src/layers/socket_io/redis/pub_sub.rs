@@ -291,7 +291,7 @@ impl Joined {
         if namespace != self.namespace.name() {
             return Some(());
         }
-        let payload = msgpack::payload(field(packet, "data")?.as_array()?)?;
+        let payload = msgpack::event_payload(field(packet, "data")?.as_array()?)?;
         let (target, flags, _) = wire::read_options(options);
         self.namespace.apply(hub, Operation::Emit { payload, target, flags });
         Some(())
@@ -340,6 +340,7 @@ impl Joined {
             }
             kind::SERVER_EMIT => {
                 let payload = Payload::from_parts(&request["data"].to_string(), Vec::new())?;
+                payload.event()?;
                 if id.is_null() {
                     self.namespace.apply(hub, Operation::ServerEmit { payload });
                     return Some(());
@@ -377,7 +378,7 @@ impl Joined {
         if field(request, "type")?.as_u64()? != kind::BROADCAST {
             return None;
         }
-        let payload = msgpack::payload(field(field(request, "packet")?, "data")?.as_array()?)?;
+        let payload = msgpack::event_payload(field(field(request, "packet")?, "data")?.as_array()?)?;
         let (target, flags, timeout) = wire::read_options(field(request, "opts")?);
         let timeout = timeout.map_or(ANSWER_TIMEOUT, Duration::from_millis);
         let joined = Rc::clone(self);

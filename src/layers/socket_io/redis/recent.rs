@@ -31,7 +31,8 @@ struct Recorded {
 impl Recorded {
     fn bytes(&self) -> usize {
         let attachments: usize = self.payload.attachments().iter().map(Bytes::len).sum();
-        EVENT_BYTES + self.payload.json().len() + attachments
+        let rooms = self.target.rooms.iter().chain(&self.target.except).map(|room| room.len() + 16);
+        EVENT_BYTES + self.payload.json().len() + attachments + rooms.sum::<usize>()
     }
 }
 
@@ -65,6 +66,11 @@ impl Recent {
 
     pub(super) fn last(&self) -> EntryId {
         self.last
+    }
+
+    /// Returns `true` if an entry is that of an event that is here, or the one before them all.
+    pub(super) fn knows(&self, id: EntryId) -> bool {
+        id == self.start || self.events.binary_search_by_key(&id, |event| event.id).is_ok()
     }
 
     /// The events of a namespace behind an entry that concern a socket in these rooms, with their offsets. `None` if
@@ -112,6 +118,8 @@ mod tests {
         assert_eq!(recent.behind(id("4-0"), "/", &[]), Some(Vec::new()));
         assert_eq!(recent.behind(id("0-9"), "/", &[]), None, "the past is elsewhere");
         assert_eq!(recent.last(), id("4-0"));
+        assert!(recent.knows(id("1-0")) && recent.knows(id("3-0")));
+        assert!(!recent.knows(id("2-9")) && !recent.knows(id("4-0")) && !recent.knows(id("9-0")));
     }
 
     #[test]

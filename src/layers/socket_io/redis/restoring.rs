@@ -1,6 +1,11 @@
 //! Sockets that come back to a server which is joined by a stream: as they are kept, and what they have missed.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::Rc,
+    time::Duration,
+};
 
 use super::{
     super::{
@@ -23,11 +28,25 @@ pub(super) struct EventLog {
     key: String,
     /// `None` before the stream is read.
     recent: RefCell<Option<Recent>>,
+    /// Searches in the stream that are under way.
+    searches: Cell<usize>,
+    /// Those that wait for them.
+    waiting: RefCell<VecDeque<Restoring>>,
 }
+
+/// Most searches at a time, and most that wait for them.
+const MOST_SEARCHES: usize = 16;
+const MOST_WAITING: usize = 10_000;
 
 impl EventLog {
     pub(super) fn new(pub_sub: &PubSub, key: &str) -> Rc<Self> {
-        Rc::new(EventLog { pub_sub: pub_sub.clone(), key: key.to_owned(), recent: RefCell::default() })
+        Rc::new(EventLog {
+            pub_sub: pub_sub.clone(),
+            key: key.to_owned(),
+            recent: RefCell::default(),
+            searches: Cell::default(),
+            waiting: RefCell::default(),
+        })
     }
 
     /// Returns `true` if what is appended comes back.
@@ -35,10 +54,15 @@ impl EventLog {
         self.recent.borrow().is_some() && self.pub_sub.is_connected()
     }
 
-    /// The stream is read from behind an entry on. Those behind the entries before may have been removed meanwhile, so
-    /// they are asked for where they are needed.
-    pub(super) fn begin(&self, id: EntryId) {
-        *self.recent.borrow_mut() = Some(Recent::new(id));
+    /// Returns `true` if an entry is to come.
+    pub(super) fn will_read(&self, id: EntryId) -> bool {
+        self.recent.borrow().as_ref().is_some_and(|recent| id > recent.last())
+    }
+
+    /// All entries behind one will be read. Those before may have been removed meanwhile, so they are asked for where
+    /// they are needed.
+    pub(super) fn begin(&self, known: EntryId) {
+        *self.recent.borrow_mut() = Some(Recent::new(known));
     }
 
     /// An entry was read.
@@ -51,14 +75,28 @@ impl EventLog {
         }
     }
 
-    /// Reads a range of the stream. See [`PubSub::entries`].
-    fn entries(
-        &self,
-        hub: &mut Hub,
-        range: [EntryId; 2],
-        call: impl FnOnce(&mut Hub, Option<(Vec<StreamEntry>, bool)>) + 'static,
-    ) {
-        self.pub_sub.entries(hub, &self.key, range, call);
+    /// The events in memory behind an entry that concern a socket in these rooms. `None` if some are not in memory.
+    pub(super) fn since(&self, id: EntryId, namespace: &str, rooms: &[Rc<str>]) -> Option<Vec<Payload>> {
+        self.recent.borrow().as_ref()?.behind(id, namespace, rooms)
+    }
+
+    /// Begins a search in the stream, now or when others have ended.
+    fn search(self: &Rc<Self>, hub: &mut Hub, restoring: Restoring) {
+        if self.searches.get() < MOST_SEARCHES {
+            self.searches.set(self.searches.get() + 1);
+            return restoring.read(hub);
+        }
+        let is_full = self.waiting.borrow().len() >= MOST_WAITING;
+        match is_full {
+            true => (restoring.call)(hub, None),
+            false => self.waiting.borrow_mut().push_back(restoring),
+        }
+    }
+
+    fn end_search(self: &Rc<Self>, hub: &mut Hub) {
+        self.searches.set(self.searches.get() - 1);
+        let next = self.waiting.borrow_mut().pop_front();
+        next.into_iter().for_each(|restoring| self.search(hub, restoring));
     }
 }
 
@@ -66,8 +104,12 @@ impl EventLog {
 pub(super) struct Restoring {
     log: Rc<EventLog>,
     namespace: String,
-    socket: SavedSocket,
+    kept: KeptSocket,
     missed: Vec<Payload>,
+    /// The last entry that the client has got, or that was read for it.
+    position: EntryId,
+    /// Bytes of entries that may be read.
+    budget: usize,
     /// How often this server had not read as far as the client.
     tries: u32,
     call: OnRestored,
@@ -77,57 +119,83 @@ pub(super) struct Restoring {
 const READ_AFTER: Duration = Duration::from_millis(5);
 
 /// How often they are waited for.
-const MOST_TRIES: u32 = 200;
+const MOST_TRIES: u32 = 60;
+
+/// Where the position of a socket is.
+enum Place {
+    /// In memory.
+    Recent,
+    /// Before what is in memory.
+    Earlier,
+    /// Behind what this server has read.
+    Ahead,
+    Nowhere,
+}
 
 impl Restoring {
-    pub(super) fn new(log: Rc<EventLog>, namespace: String, socket: SavedSocket, call: OnRestored) -> Self {
-        Restoring { log, namespace, socket, missed: Vec::new(), tries: 0, call }
+    /// `max_bytes`: of the entries that are read in the stream.
+    pub(super) fn new(
+        log: Rc<EventLog>,
+        namespace: String,
+        kept: KeptSocket,
+        offset: EntryId,
+        max_bytes: usize,
+        call: OnRestored,
+    ) -> Self {
+        Restoring { log, namespace, kept, missed: Vec::new(), position: offset, budget: max_bytes, tries: 0, call }
     }
 
-    pub(super) fn begin(self, hub: &mut Hub, offset: EntryId) {
-        let is_recent = self.log.recent.borrow().as_ref().is_some_and(|recent| offset >= recent.start());
-        if is_recent {
-            return self.finish(hub, offset);
+    pub(super) fn begin(mut self, hub: &mut Hub) {
+        match self.place() {
+            Place::Recent => match self.take_recent() {
+                true => self.give(hub),
+                false => (self.call)(hub, None),
+            },
+            Place::Earlier => Rc::clone(&self.log).search(hub, self),
+            Place::Ahead if self.tries < MOST_TRIES => {
+                self.tries += 1;
+                hub.add_timer(READ_AFTER, move |hub| self.begin(hub));
+            }
+            Place::Ahead | Place::Nowhere => (self.call)(hub, None),
         }
-        // If its entry is there, so are all behind it.
-        self.entries(hub, [offset, offset], move |restoring, hub, entries, _| match entries.is_empty() {
-            true => (restoring.call)(hub, None),
-            false => restoring.read(hub, offset),
-        });
     }
 
-    /// Reads a range of the stream.
-    fn entries(
-        self,
-        hub: &mut Hub,
-        range: [EntryId; 2],
-        call: impl FnOnce(Self, &mut Hub, Vec<StreamEntry>, bool) + 'static,
-    ) {
-        let log = Rc::clone(&self.log);
-        log.entries(hub, range, move |hub, entries| match entries {
-            Some((entries, are_all)) => call(self, hub, entries, are_all),
-            None => (self.call)(hub, None),
-        });
+    fn place(&self) -> Place {
+        match &*self.log.recent.borrow() {
+            Some(recent) if self.position < recent.start() => Place::Earlier,
+            Some(recent) if recent.knows(self.position) => Place::Recent,
+            Some(recent) if self.position > recent.last() => Place::Ahead,
+            Some(_) | None => Place::Nowhere,
+        }
     }
 
-    /// Reads the stream behind an entry.
-    fn read(self, hub: &mut Hub, after: EntryId) {
+    /// Reads the stream from the position on. The entry there is read again: if it is there, so are all behind it.
+    fn read(mut self, hub: &mut Hub) {
         let end = self.log.recent.borrow().as_ref().map(Recent::start);
-        let Some(end) = end else { return (self.call)(hub, None) };
-        if after >= end {
-            return self.finish(hub, after);
-        }
-        self.entries(hub, [after.next(), end], move |mut restoring, hub, entries, are_all| {
-            let last = entries.last().map(|entry| entry.id);
-            restoring.take(&entries);
-            restoring.read(hub, if are_all { end } else { last.unwrap_or(end) });
+        let Some(end) = end else { return self.end_search(hub, false) };
+        let (log, position) = (Rc::clone(&self.log), self.position);
+        log.pub_sub.entries(hub, &log.key, [position, end], move |hub, page| {
+            let Some((entries, are_all)) = page else { return self.end_search(hub, false) };
+            let Some((first, behind)) = entries.split_first() else { return self.end_search(hub, false) };
+            if first.id != position || !self.take(behind) {
+                return self.end_search(hub, false);
+            }
+            match are_all {
+                // What is in memory may begin later by now.
+                true if self.take_from_memory(end) => self.end_search(hub, true),
+                _ if behind.is_empty() => self.end_search(hub, false),
+                _ => self.read(hub),
+            }
         });
     }
 
-    /// Takes the events that concern the socket.
-    fn take(&mut self, entries: &[StreamEntry]) {
+    /// Takes the events of entries that concern the socket. Returns `false` if that becomes too much.
+    fn take(&mut self, entries: &[StreamEntry]) -> bool {
         let rooms = self.rooms();
         for entry in entries {
+            self.position = entry.id;
+            let Some(rest) = self.budget.checked_sub(entry.bytes()) else { return false };
+            self.budget = rest;
             let message = Message::of_entry(entry).filter(|message| message.namespace == self.namespace);
             if let Some((payload, target)) = message.and_then(|message| message.event())
                 && target.selects(&rooms)
@@ -135,56 +203,75 @@ impl Restoring {
                 self.missed.push(with_offset(payload, entry.id));
             }
         }
+        true
     }
 
     fn rooms(&self) -> Vec<Rc<str>> {
-        self.socket.rooms.iter().map(|room| room.as_str().into()).collect()
+        self.kept.socket.rooms.iter().map(|room| room.as_str().into()).collect()
     }
 
-    /// Takes the events in memory behind an entry, and gives the socket.
-    fn finish(mut self, hub: &mut Hub, after: EntryId) {
-        let is_ahead = self.log.recent.borrow().as_ref().is_some_and(|recent| after > recent.last());
-        if is_ahead && self.tries < MOST_TRIES {
-            self.tries += 1;
-            hub.add_timer(READ_AFTER, move |hub| self.finish(hub, after));
-            return;
+    fn take_recent(&mut self) -> bool {
+        self.take_from_memory(self.position)
+    }
+
+    /// Takes the events in memory behind an entry. Returns `false` if some are not there.
+    fn take_from_memory(&mut self, after: EntryId) -> bool {
+        let events = self.log.since(after, &self.namespace, &self.rooms());
+        let are_there = events.is_some();
+        self.missed.extend(events.into_iter().flatten());
+        are_there
+    }
+
+    fn end_search(self, hub: &mut Hub, is_found: bool) {
+        let log = Rc::clone(&self.log);
+        match is_found {
+            true => self.give(hub),
+            false => (self.call)(hub, None),
         }
-        let recent = {
-            let recent = self.log.recent.borrow();
-            recent.as_ref().and_then(|recent| recent.behind(after, &self.namespace, &self.rooms()))
+        log.end_search(hub);
+    }
+
+    fn give(self, hub: &mut Hub) {
+        let position = self.log.recent.borrow().as_ref().map(Recent::last).unwrap_or_default();
+        let restored = RestoredSocket {
+            missed: self.missed,
+            position: position.to_string(),
+            needs_middleware: self.kept.namespace.is_none(),
+            socket: self.kept.socket,
         };
-        match recent {
-            Some(recent) => {
-                self.missed.extend(recent);
-                let restored = RestoredSocket { socket: self.socket, missed: self.missed };
-                (self.call)(hub, Some(restored));
-            }
-            // The memory begins later by now.
-            None => self.read(hub, after),
-        }
+        (self.call)(hub, Some(restored));
     }
 }
 
-/// A socket as Node's adapter keeps it.
-pub(super) fn write_socket(socket: &SavedSocket) -> String {
+/// A socket, and its namespace where that is known: Node's adapter does not keep it.
+#[derive(Debug, PartialEq)]
+pub(super) struct KeptSocket {
+    pub(super) socket: SavedSocket,
+    pub(super) namespace: Option<String>,
+}
+
+/// A socket as Node's adapter keeps it, with its namespace.
+pub(super) fn write_socket(socket: &SavedSocket, namespace: &str) -> String {
     let rooms = socket.rooms.iter().map(|room| room.as_str().into()).collect();
     msgpack::to_text(&wire::map([
         ("sid", socket.id.as_str().into()),
         ("pid", socket.recovery_id.as_str().into()),
         ("rooms", Packed::Array(rooms)),
         ("data", msgpack::to_packed(socket.data.clone(), &[])),
+        ("nsp", namespace.into()),
     ]))
 }
 
-pub(super) fn read_socket(text: &str) -> Option<SavedSocket> {
+pub(super) fn read_socket(text: &str) -> Option<KeptSocket> {
     let value = msgpack::from_text(text)?;
     let text = |name| field(&value, name).and_then(Packed::as_str).map(str::to_owned);
-    Some(SavedSocket {
+    let socket = SavedSocket {
         id: text("sid")?,
         recovery_id: text("pid")?,
         rooms: wire::read_names(field(&value, "rooms")?).iter().map(ToString::to_string).collect(),
         data: field(&value, "data").map(msgpack::value_of).unwrap_or_default(),
-    })
+    };
+    Some(KeptSocket { socket, namespace: text("nsp") })
 }
 
 #[cfg(test)]
@@ -192,14 +279,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn socket_is_kept_as_by_nodes_adapter() {
-        // Captured from @socket.io/redis-streams-adapter 0.3.1.
+    fn socket_is_kept_as_by_nodes_adapter_and_with_its_namespace() {
+        // Written by @msgpack/msgpack 2.8, which @socket.io/redis-streams-adapter 0.3.1 uses.
         let captured = "hKNzaWSjc2lko3BpZKNwaWSlcm9vbXOSo3NpZKFypGRhdGGBpG5hbWWjYm9i";
         let data = serde_json::json!({"name": "bob"});
         let rooms = vec!["sid".to_owned(), "r".to_owned()];
         let socket = SavedSocket { id: "sid".to_owned(), recovery_id: "pid".to_owned(), rooms, data };
-        assert_eq!(read_socket(captured), Some(socket.clone()));
-        assert_eq!(write_socket(&socket), captured);
+        let kept = read_socket(captured).unwrap();
+        assert_eq!((&kept.socket, &kept.namespace), (&socket, &None));
+        let kept = read_socket(&write_socket(&socket, "/admin")).unwrap();
+        assert_eq!((kept.socket, kept.namespace.as_deref()), (socket, Some("/admin")));
         assert_eq!(read_socket("x"), None);
     }
 }

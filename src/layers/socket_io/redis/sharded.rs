@@ -101,17 +101,24 @@ struct Shared {
     pub_sub: ShardedPubSub,
     prefix: String,
     mode: SubscriptionMode,
-    /// By each channel that they subscribe.
-    namespaces: RefCell<HashMap<String, Weak<Joined>>>,
+    /// By each channel that they subscribe. The channel of a room may be that of another namespace, too.
+    namespaces: RefCell<HashMap<String, Vec<Weak<Joined>>>>,
 }
 
 impl Receiver for Shared {
     fn on_message(&self, hub: &mut Hub, _: Option<&[u8]>, channel: &[u8], payload: &[u8]) {
         let Ok(channel) = str::from_utf8(channel) else { return };
-        let joined = self.namespaces.borrow().get(channel).and_then(Weak::upgrade);
-        let Some(joined) = joined else { return };
-        let message = Message::decode(payload);
-        let understood = message.and_then(|message| joined.member.handle(hub, &joined, &message, None));
+        let understood = Message::decode(payload).and_then(|message| {
+            let is_for = |joined: &Rc<Joined>| *joined.member.namespace.name() == *message.namespace;
+            let joined = {
+                let namespaces = self.namespaces.borrow();
+                namespaces.get(channel).into_iter().flatten().filter_map(Weak::upgrade).find(is_for)
+            };
+            match joined {
+                Some(joined) => joined.member.handle(hub, &joined, &message, None),
+                None => Some(()),
+            }
+        });
         if understood.is_none() && hub.may_warn() {
             log::warn!(target: LOG, "a message of {} octets on {channel:?} is not understood", payload.len());
         }
@@ -175,13 +182,22 @@ impl Joined {
     }
 
     fn subscribe(self: &Rc<Self>, channel: String) {
-        self.shared.pub_sub.subscribe(&channel);
-        self.shared.namespaces.borrow_mut().insert(channel, Rc::downgrade(self));
+        let mut namespaces = self.shared.namespaces.borrow_mut();
+        let of_channel = namespaces.entry(channel.clone()).or_default();
+        of_channel.push(Rc::downgrade(self));
+        if of_channel.len() == 1 {
+            self.shared.pub_sub.subscribe(&channel);
+        }
     }
 
     fn unsubscribe(&self, channel: &str) {
-        self.shared.pub_sub.unsubscribe(channel);
-        self.shared.namespaces.borrow_mut().remove(channel);
+        let mut namespaces = self.shared.namespaces.borrow_mut();
+        let Some(of_channel) = namespaces.get_mut(channel) else { return };
+        of_channel.retain(|joined| !std::ptr::eq(joined.as_ptr(), self));
+        if of_channel.is_empty() {
+            namespaces.remove(channel);
+            self.shared.pub_sub.unsubscribe(channel);
+        }
     }
 
     /// The channel of a room, or of the answers to the server with a uid.

@@ -2,7 +2,8 @@
 //!
 //! Operations are entries of the stream. Questions, answers and events for servers go by pub/sub. With recovery of
 //! sockets, an event is delivered on each server when that reads its entry, whose id is its offset: so all servers have
-//! one order, and a client that comes back to another server misses nothing and gets nothing twice.
+//! one order, and a client that comes back to another server misses nothing and gets nothing twice. The exception are
+//! events of this server on their way while Redis is lost: they are delivered here at once, without offsets.
 
 use std::{
     cell::{Cell, RefCell},
@@ -17,10 +18,11 @@ use super::{
         LOG,
         adapter::{Adapter, Answers, OnRestored, Operation, Question, SavedSocket},
         namespace::Namespace,
+        payload::Payload,
     },
     member::{Bus, Member, OnCount},
     message::Message,
-    restoring::{EventLog, Restoring, read_socket, write_socket},
+    restoring::{EventLog, KeptSocket, Restoring, read_socket, write_socket},
 };
 use crate::{
     cluster::{ChannelKind, EntryId, PubSub, Receiver, Redis, StreamEntry},
@@ -45,8 +47,11 @@ use crate::{
 ///
 /// While Redis is away, a server serves its own clients; they cannot come back to events of that time. What other
 /// servers have appended meanwhile arrives afterwards, as far as the stream has not been [trimmed](Self::max_entries).
-/// Questions to other servers end with an error after their time. Needs Redis 6.2 or later, with one stream: Node's
-/// `streamCount` of 1, and no sharded pub/sub.
+/// Questions to other servers end with an error after their time. Needs Redis 6.2 or later, and no cluster, with one
+/// stream: Node's `streamCount` of 1, and no sharded pub/sub.
+///
+/// A socket that a server of Node has kept passes by the middleware of its namespace, because Node's adapter does not
+/// keep which namespace that is.
 ///
 /// Of the settings of [`Redis`], the prefix, histories, sharded channels and Sentinels have no effect, and neither have
 /// the bounds of [`Recovery`](crate::socket_io::Recovery).
@@ -111,6 +116,7 @@ impl RedisStreamsAdapter {
             pub_sub: pub_sub.clone(),
             log: EventLog::new(&pub_sub, &self.settings.stream),
             settings: self.settings,
+            recovers: Cell::new(true),
             by_name: RefCell::default(),
             by_channel: RefCell::default(),
         });
@@ -133,30 +139,34 @@ struct Shared {
     pub_sub: PubSub,
     settings: Settings,
     log: Rc<EventLog>,
+    /// Clients can come back, which all namespaces have in common. `true` before the first namespace.
+    recovers: Cell<bool>,
     by_name: RefCell<HashMap<String, Weak<Joined>>>,
     by_channel: RefCell<HashMap<String, Weak<Joined>>>,
 }
 
 impl Shared {
-    /// Returns `true` if clients can come back, which all namespaces have in common.
+    /// Returns `true` if clients can come back.
     fn recovers(&self) -> bool {
         let first = self.by_name.borrow().values().find_map(Weak::upgrade);
-        first.is_some_and(|joined| joined.member.namespace.0.recovers())
+        if let Some(joined) = first {
+            self.recovers.set(joined.member.namespace.0.recovers());
+        }
+        self.recovers.get()
     }
 
     /// Handles an entry. `None` if it is not understood.
     fn handle(&self, hub: &mut Hub, entry: &StreamEntry) -> Option<()> {
         let message = Message::of_entry(entry);
         self.log.on_entry(entry.id, message.as_ref().filter(|_| self.recovers()));
-        let message = message?;
-        let joined = self.by_name.borrow().get(&message.namespace).and_then(Weak::upgrade);
+        let joined = self.by_name.borrow().get(entry.field("nsp")?).and_then(Weak::upgrade);
         let Some(joined) = joined else { return Some(()) };
         let offset = entry.id.to_string();
-        if message.uid == joined.member.uid {
+        if entry.field("uid") == Some(&joined.member.uid) {
             joined.on_own(hub, entry.field(NUMBER)?.parse().ok()?, &offset);
             return Some(());
         }
-        joined.member.handle(hub, &joined, &message, Some(&offset))
+        joined.member.handle(hub, &joined, &message?, Some(&offset))
     }
 }
 
@@ -172,8 +182,13 @@ impl Receiver for Shared {
         }
     }
 
-    fn on_position(&self, _: &mut Hub, id: EntryId) {
-        self.log.begin(id);
+    fn on_position(&self, _: &mut Hub, known: EntryId) {
+        self.log.begin(known);
+    }
+
+    fn on_loss(&self, hub: &mut Hub) {
+        let joined: Vec<_> = self.by_name.borrow().values().filter_map(Weak::upgrade).collect();
+        joined.iter().for_each(|joined| joined.carry_out(hub, u64::MAX));
     }
 
     fn on_entry(&self, hub: &mut Hub, entry: StreamEntry) {
@@ -220,21 +235,30 @@ impl Adapter for RedisStreamsNamespace {
     fn keep_socket(&self, hub: &mut Hub, socket: &SavedSocket, time: Duration) {
         let shared = &self.0.shared;
         let key = format!("{}{}", shared.settings.socket_prefix, socket.recovery_id);
-        shared.pub_sub.store(hub, &key, &write_socket(socket), time);
+        shared.pub_sub.store(hub, &key, &write_socket(socket, self.0.member.namespace.name()), time);
     }
 
     fn restore_socket(&self, hub: &mut Hub, recovery_id: &str, offset: &str, call: OnRestored) {
         let Ok(offset) = offset.parse::<EntryId>() else { return call(hub, None) };
         let (shared, recovery_id) = (&self.0.shared, recovery_id.to_owned());
         let (log, namespace) = (Rc::clone(&shared.log), self.0.member.namespace.name().to_owned());
+        let max_bytes = self.0.member.namespace.0.recovery().map_or(0, |recovery| recovery.max_bytes);
         let key = format!("{}{recovery_id}", shared.settings.socket_prefix);
         shared.pub_sub.take(hub, &key, move |hub, value| {
-            let socket = value.and_then(|value| read_socket(&value));
-            match socket.filter(|socket| socket.recovery_id == recovery_id) {
-                Some(socket) => Restoring::new(log, namespace, socket, call).begin(hub, offset),
+            let kept = value.and_then(|value| read_socket(&value));
+            let is_wanted = |kept: &KeptSocket| {
+                kept.socket.recovery_id == recovery_id && kept.namespace.as_ref().is_none_or(|kept| *kept == namespace)
+            };
+            match kept.filter(is_wanted) {
+                Some(kept) => Restoring::new(log, namespace, kept, offset, max_bytes, call).begin(hub),
                 None => call(hub, None),
             }
         });
+    }
+
+    fn missed_since(&self, position: &str, rooms: &[Rc<str>]) -> Vec<Payload> {
+        let position = position.parse().unwrap_or_default();
+        self.0.shared.log.since(position, self.0.member.namespace.name(), rooms).unwrap_or_default()
     }
 
     fn close(&self, _: &mut Hub) {
@@ -305,29 +329,30 @@ impl Joined {
             (NUMBER, number_text.as_str()),
         ];
         let (joined, settings) = (Rc::clone(self), &self.shared.settings);
-        self.shared.pub_sub.append(hub, &settings.stream, settings.max_entries, &fields, move |hub, is_appended| {
-            if !is_appended {
+        self.shared.pub_sub.append(hub, &settings.stream, settings.max_entries, &fields, move |hub, id| {
+            // Redis may have a stream whose ids are behind those that were read.
+            if id.is_none_or(|id| !joined.shared.log.will_read(id)) {
                 joined.carry_out(hub, number);
             }
         });
     }
 
-    /// Carries an operation out that does not come back. If it does all the same, it is known no more.
+    /// Carries an operation out that does not come back, and those before it. If they do all the same, they are known
+    /// no more.
     fn carry_out(&self, hub: &mut Hub, number: u64) {
-        let operation = self.pending.borrow_mut().remove(&number);
-        if let Some(operation) = operation {
-            self.member.namespace.apply(hub, operation);
-        }
+        self.due(number).into_values().for_each(|operation| self.member.namespace.apply(hub, operation));
+    }
+
+    /// Takes the pending operations up to a number.
+    fn due(&self, number: u64) -> BTreeMap<u64, Operation> {
+        let mut pending = self.pending.borrow_mut();
+        let later = pending.split_off(&number.saturating_add(1));
+        mem::replace(&mut *pending, later)
     }
 
     /// An operation of this server has come back.
     fn on_own(&self, hub: &mut Hub, number: u64, offset: &str) {
-        let due = {
-            let mut pending = self.pending.borrow_mut();
-            let later = pending.split_off(&(number.saturating_add(1)));
-            mem::replace(&mut *pending, later)
-        };
-        for (own, operation) in due {
+        for (own, operation) in self.due(number) {
             match own == number {
                 true => self.member.namespace.apply_at(hub, operation, offset),
                 // Redis has lost its entry.

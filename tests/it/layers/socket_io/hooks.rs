@@ -108,7 +108,8 @@ fn new_namespaces_can_be_set_up_before_clients_join_them() {
 fn changes_of_rooms_are_reported_in_their_order() {
     let (io, log) = (SocketIo::new(), Log::default());
     let noted = Rc::clone(&log);
-    io.of("/").on_room_event(move |_, event| {
+    io.of("/").on_room_event(move |_, namespace, event| {
+        assert_eq!(namespace.name(), "/");
         let text = match event {
             RoomEvent::Created { room } => format!("create {}", label(room)),
             RoomEvent::Joined { room, socket } => format!("{} joins {}", label(socket), label(room)),

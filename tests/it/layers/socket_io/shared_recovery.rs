@@ -59,7 +59,12 @@ impl Adapter for Keeping {
                 Operation::Emit { payload, .. } => Some(payload.clone()),
                 _ => None,
             });
-            let restored = socket.map(|socket| RestoredSocket { socket, missed: missed.collect() });
+            let restored = socket.map(|socket| RestoredSocket {
+                socket,
+                missed: missed.collect(),
+                position: events.len().to_string(),
+                needs_middleware: false,
+            });
             drop(events);
             call(hub, restored);
         });
