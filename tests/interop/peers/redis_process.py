@@ -72,11 +72,18 @@ class RedisCluster:
         command = ["redis-cli", "-p", str(node.port), *words]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
 
-    def move_slot(self, slot, target):
-        """Gives a slot without keys to another node."""
+    def move_slot(self, key, target):
+        """Gives the slot of a key, which has none, to another node. The steps are those of a migration: without them
+        the nodes have no newer epoch, and may go back to what they knew."""
+        slot = self.command(target, "CLUSTER", "KEYSLOT", key).strip()
+        source = next(node for node in self.nodes if "MOVED" not in self.command(node, "GET", key))
+        if source is target:
+            return
         name = self.command(target, "CLUSTER", "MYID").strip()
-        for node in [target, *(node for node in self.nodes if node is not target)]:
-            self.command(node, "CLUSTER", "SETSLOT", str(slot), "NODE", name)
+        self.command(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", self.command(source, "CLUSTER", "MYID").strip())
+        self.command(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", name)
+        for node in [target, source, *(node for node in self.nodes if node not in (source, target))]:
+            self.command(node, "CLUSTER", "SETSLOT", slot, "NODE", name)
 
     def __exit__(self, *_):
         self.stack.close()

@@ -208,7 +208,7 @@ impl ShardedPubSub {
         self.0.borrow_mut().is_asking = false;
         let is_complete = {
             let nodes = self.0.borrow();
-            nodes.refused.is_empty() && nodes.nodes.values().all(PubSub::is_connected)
+            nodes.refused.is_empty() && !nodes.has_refused && nodes.nodes.values().all(PubSub::is_connected)
         };
         if !is_complete {
             self.ask_after(hub, ASK_AGAIN_AFTER);
