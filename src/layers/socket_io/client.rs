@@ -42,7 +42,7 @@ pub(super) struct Client {
     assembler: RefCell<Assembler>,
     /// Ends a client that joins no namespace.
     timer: Cell<Option<TimerId>>,
-    /// What recovered sockets have missed, until middleware has let them in.
+    /// The missed events of recovered sockets, until middleware has let them in.
     missed: RefCell<HashMap<u64, Missed>>,
     /// Namespaces whose sockets an adapter looks for.
     restoring: RefCell<HashSet<Rc<str>>>,

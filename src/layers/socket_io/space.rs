@@ -135,7 +135,7 @@ impl Space {
         });
     }
 
-    /// What the application has set for the pattern, then for the namespace.
+    /// The setup of the pattern, then that of the namespace.
     fn setups(&self) -> impl Iterator<Item = &Setup> {
         self.pattern.as_deref().into_iter().chain([&self.setup])
     }

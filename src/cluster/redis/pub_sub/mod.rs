@@ -22,7 +22,7 @@ use super::{
 };
 use crate::reactor::{ConnectionId, Hub, Remote};
 
-/// What a layer is told.
+/// A layer that receives messages.
 pub(crate) trait Receiver {
     /// A message of a channel. `pattern`: it came by a pattern.
     fn on_message(&self, hub: &mut Hub, pattern: Option<&[u8]>, channel: &[u8], payload: &[u8]);
@@ -132,7 +132,7 @@ impl PubSub {
         })))
     }
 
-    /// Sets what is told of messages.
+    /// Sets the receiver of messages.
     pub(crate) fn set_receiver(&self, receiver: &Rc<impl Receiver + 'static>) {
         let receiver: Weak<dyn Receiver> = Rc::downgrade(receiver) as Weak<dyn Receiver>;
         self.0.borrow_mut().receiver = Some(receiver);

@@ -41,7 +41,7 @@ struct Nodes {
     has_refused: bool,
     /// A question for the slots is scheduled, or not answered.
     is_asking: bool,
-    /// Publications that were sent, and that no reply has come to.
+    /// Number of publications without a reply.
     in_flight: usize,
     /// Publications that a node has refused, for another one.
     refused: VecDeque<Publication>,
@@ -72,7 +72,7 @@ impl ShardedPubSub {
         })))
     }
 
-    /// Sets what is told of messages.
+    /// Sets the receiver of messages.
     pub(crate) fn set_receiver(&self, receiver: &Rc<impl Receiver + 'static>) {
         let receiver: Weak<dyn Receiver> = Rc::downgrade(receiver) as Weak<dyn Receiver>;
         self.0.borrow_mut().receiver = Some(receiver);

@@ -82,7 +82,7 @@ impl fmt::Debug for RedisAdapter {
     }
 }
 
-/// What the namespaces share.
+/// State shared by the namespaces.
 struct Shared {
     pub_sub: PubSub,
     key: String,

@@ -181,7 +181,7 @@ impl Restoring {
                 return self.end_search(hub, false);
             }
             match are_all {
-                // What is in memory may begin later by now.
+                // The events in memory may begin later by now.
                 true if self.take_from_memory(end) => self.end_search(hub, true),
                 _ if behind.is_empty() => self.end_search(hub, false),
                 _ => self.read(hub),

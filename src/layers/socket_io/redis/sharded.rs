@@ -96,7 +96,7 @@ impl fmt::Debug for ShardedRedisAdapter {
     }
 }
 
-/// What the namespaces share.
+/// State shared by the namespaces.
 struct Shared {
     pub_sub: ShardedPubSub,
     prefix: String,

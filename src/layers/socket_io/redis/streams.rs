@@ -134,7 +134,7 @@ impl fmt::Debug for RedisStreamsAdapter {
     }
 }
 
-/// What the namespaces share.
+/// State shared by the namespaces.
 struct Shared {
     pub_sub: PubSub,
     settings: Settings,
