@@ -17,7 +17,7 @@ mod whole;
 pub type Target = fn(&[u8]);
 
 /// All targets, by name.
-pub const TARGETS: [(&str, Target); 25] = [
+pub const TARGETS: [(&str, Target); 26] = [
     ("request_head", protocol::request_head),
     ("response_head", protocol::response_head),
     ("handshake", protocol::handshake),
@@ -40,6 +40,7 @@ pub const TARGETS: [(&str, Target); 25] = [
     ("proxy_header", events::proxy_header),
     ("resp", parts::resp),
     ("action_cable", parts::action_cable),
+    ("pusher", parts::pusher),
     ("socket_io", parts::socket_io),
     ("server", whole::server),
     ("client", whole::client),

@@ -32,7 +32,7 @@
 //! | act on any connection of the reactor: send, publish, notify, timers | [`Hub`], by [`WebSocket::hub`] |
 //! | use several cores | [`ReactorGroup`]; the guide [`many_reactors`](guide::many_reactors) |
 //! | join several machines | [`Backplane`], Redis; the guide [`many_machines`](guide::many_machines) |
-//! | serve the clients of Rails' ActionCable, or of Socket.IO | `action_cable`, `socket_io`; the guides `rails`, `socket_io` |
+//! | serve the clients of Rails' ActionCable, of Socket.IO, or of Pusher | `action_cable`, `socket_io`, `pusher`; the guides `rails`, `socket_io`, `pusher` |
 //! | act from another thread | [`Remote`], by [`Reactor::remote`] or [`Hub::remote`] |
 //! | learn what happened to a message | [`SendStatus`], [`Published`]; limits in [`OutputLimits`] |
 //! | learn why a connection ended | [`CloseReason`] with [`ClosedBy`]; [`Error`] for errors |
@@ -122,7 +122,7 @@
 //!
 //! The crate logs by [`log`](https://docs.rs/log), with one target per floor: `ws_reactor::net`, `ws_reactor::reactor`,
 //! `ws_reactor::server`, `ws_reactor::cluster`, `ws_reactor::websocket`, and one for each of `ws_reactor::redis`,
-//! `ws_reactor::action_cable`, `ws_reactor::engine_io` and `ws_reactor::socket_io`. Warnings and errors
+//! `ws_reactor::action_cable`, `ws_reactor::engine_io`, `ws_reactor::socket_io` and `ws_reactor::pusher`. Warnings and errors
 //! concern the operator. `debug` has the opening and end of each connection, `trace` each frame and its first bytes.
 //! Only Redis logs at `info`: that it is connected.
 
@@ -158,7 +158,7 @@ pub mod recording {
         reactor::Recorder,
     };
 }
-#[cfg(any(feature = "action-cable", feature = "socket-io"))]
+#[cfg(any(feature = "action-cable", feature = "pusher", feature = "socket-io"))]
 mod layers;
 mod send_status;
 mod server;
@@ -195,6 +195,9 @@ pub use crate::cluster::{Redis, RedisHandle, RedisStats, RedisUrlError};
 #[cfg(feature = "action-cable")]
 #[doc(inline)]
 pub use crate::layers::action_cable;
+#[cfg(feature = "pusher")]
+#[doc(inline)]
+pub use crate::layers::pusher;
 #[cfg(feature = "socket-io")]
 #[doc(inline)]
 pub use crate::layers::{engine_io, socket_io};

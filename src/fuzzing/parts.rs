@@ -55,6 +55,15 @@ pub(super) fn action_cable(data: &[u8]) {
 #[cfg(not(feature = "action-cable"))]
 pub(super) fn action_cable(_: &[u8]) {}
 
+/// Messages of clients of Pusher and bodies of its HTTP API are read or refused, and the messages to clients are JSON.
+#[cfg(feature = "pusher")]
+pub(super) fn pusher(data: &[u8]) {
+    crate::layers::pusher::check(data);
+}
+
+#[cfg(not(feature = "pusher"))]
+pub(super) fn pusher(_: &[u8]) {}
+
 /// Packets of clients of Engine.IO and Socket.IO are read or refused, and what is written of them is read as the same.
 #[cfg(feature = "socket-io")]
 pub(super) fn socket_io(data: &[u8]) {

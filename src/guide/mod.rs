@@ -23,6 +23,9 @@ pub mod latency {}
 pub mod many_machines {}
 #[doc = include_str!("many_reactors.md")]
 pub mod many_reactors {}
+#[cfg(feature = "pusher")]
+#[doc = include_str!("pusher.md")]
+pub mod pusher {}
 #[cfg(feature = "action-cable")]
 #[doc = include_str!("rails.md")]
 pub mod rails {}

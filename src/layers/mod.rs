@@ -4,5 +4,7 @@
 pub mod action_cable;
 #[cfg(feature = "socket-io")]
 pub mod engine_io;
+#[cfg(feature = "pusher")]
+pub mod pusher;
 #[cfg(feature = "socket-io")]
 pub mod socket_io;

@@ -1,8 +1,11 @@
-//! Bodies of the HTTP API, and what is wrong with them. Pure.
+//! Bodies of the HTTP API, and the reasons for which they are refused. Pure.
+
+use std::fmt;
 
 use serde::Deserialize;
 
-use super::names::{is_channel, is_socket_id, is_target};
+use super::names::{Access, is_channel, is_socket_id, is_target};
+use crate::http::StatusCode;
 
 /// Limits of events.
 #[derive(Debug, Clone, Copy)]
@@ -19,9 +22,9 @@ impl Default for EventLimits {
     }
 }
 
-/// An event of another program.
+/// An event for the subscribers of channels, by the HTTP API or by the application.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Event {
+pub(super) struct Trigger {
     pub(super) name: String,
     pub(super) channels: Vec<String>,
     /// Text, as it came.
@@ -31,7 +34,7 @@ pub(super) struct Event {
     pub(super) info: Info,
 }
 
-/// Attributes of a channel that a program asks for.
+/// The attributes of a channel that a response has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Info {
     pub(super) user_count: bool,
@@ -41,36 +44,46 @@ pub(super) struct Info {
 
 impl Info {
     /// Reads a list of names with commas. Unknown ones are refused.
-    pub(super) fn parse(text: &str) -> Result<Self, Refused> {
+    pub(super) fn parse(text: &str) -> Result<Self, TriggerError> {
         let mut info = Info::default();
         for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             match name {
                 "user_count" => info.user_count = true,
                 "subscription_count" => info.subscription_count = true,
                 "cache" => info.cache = true,
-                _ => return Err(Refused::bad(format!("info has no attribute {name:?}"))),
+                _ => return Err(TriggerError::bad(format!("info has no attribute {name:?}"))),
             }
         }
         Ok(info)
     }
 }
 
-/// Why a body is refused: the status and the text of the response.
+/// An event that is not valid: too long, for a channel that cannot exist, or malformed.
+///
+/// The HTTP API answers with this text, and status 413 if the data is too long, or else 400.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refused {
-    pub(super) status: u16,
-    pub(super) message: String,
+pub struct TriggerError {
+    pub(super) status: StatusCode,
+    message: String,
 }
 
-impl Refused {
-    fn bad(message: impl Into<String>) -> Self {
-        Refused { status: 400, message: message.into() }
+impl TriggerError {
+    pub(super) fn bad(message: impl Into<String>) -> Self {
+        TriggerError { status: StatusCode::BAD_REQUEST, message: message.into() }
     }
 
     fn too_large(message: impl Into<String>) -> Self {
-        Refused { status: 413, message: message.into() }
+        TriggerError { status: StatusCode::PAYLOAD_TOO_LARGE, message: message.into() }
     }
 }
+
+impl fmt::Display for TriggerError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for TriggerError {}
 
 #[derive(Deserialize)]
 struct EventBody {
@@ -87,77 +100,84 @@ struct BatchBody {
     batch: Vec<EventBody>,
 }
 
-fn json<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Refused> {
-    serde_json::from_slice(body).map_err(|error| Refused::bad(format!("the body is not as expected: {error}")))
+fn json<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, TriggerError> {
+    serde_json::from_slice(body).map_err(|error| TriggerError::bad(format!("the body is not valid: {error}")))
 }
 
 impl EventLimits {
     /// Reads the body of `POST events`.
-    pub(super) fn event(&self, body: &[u8]) -> Result<Event, Refused> {
-        self.check(json(body)?)
+    pub(super) fn event(&self, body: &[u8]) -> Result<Trigger, TriggerError> {
+        self.read(json(body)?)
     }
 
     /// Reads the body of `POST batch_events`.
-    pub(super) fn batch(&self, body: &[u8]) -> Result<Vec<Event>, Refused> {
+    pub(super) fn batch(&self, body: &[u8]) -> Result<Vec<Trigger>, TriggerError> {
         let BatchBody { batch } = json(body)?;
         if batch.len() > self.batch {
-            return Err(Refused::bad(format!("a batch has at most {} events", self.batch)));
+            return Err(TriggerError::bad(format!("a batch has at most {} events", self.batch)));
         }
-        batch.into_iter().map(|event| self.check(event)).collect()
+        batch.into_iter().map(|event| self.read(event)).collect()
     }
 
-    fn check(&self, body: EventBody) -> Result<Event, Refused> {
+    fn read(&self, body: EventBody) -> Result<Trigger, TriggerError> {
         let EventBody { name, data, channel, channels, socket_id, info } = body;
         let channels = match (channel, channels) {
             (Some(channel), None) => vec![channel],
-            (None, Some(channels)) if !channels.is_empty() => channels,
-            _ => return Err(Refused::bad("an event has one channel, or a list of channels")),
+            (None, Some(channels)) => channels,
+            _ => return Err(TriggerError::bad("an event has one channel, or a list of channels")),
         };
-        if channels.len() > self.channels {
-            return Err(Refused::bad(format!("an event has at most {} channels", self.channels)));
+        let info = info.map(|info| Info::parse(&info)).transpose()?.unwrap_or_default();
+        self.check(Trigger { name, channels, data, socket_id, info })
+    }
+
+    /// Returns the event if it is within the limits.
+    pub(super) fn check(&self, event: Trigger) -> Result<Trigger, TriggerError> {
+        let Trigger { name, channels, data, socket_id, .. } = &event;
+        if channels.is_empty() || channels.len() > self.channels {
+            return Err(TriggerError::bad(format!("an event has 1 to {} channels", self.channels)));
         }
         if let Some(channel) = channels.iter().find(|channel| !is_target(channel)) {
-            return Err(Refused::bad(format!("{channel:?} is no name of a channel")));
+            return Err(TriggerError::bad(format!("{channel:?} is not a valid channel name")));
         }
         if name.is_empty() || name.len() > self.name_bytes {
-            return Err(Refused::bad(format!("the name of an event has 1 to {} bytes", self.name_bytes)));
+            return Err(TriggerError::bad(format!("the name of an event has 1 to {} bytes", self.name_bytes)));
         }
         if let Some(id) = socket_id.as_ref().filter(|id| !is_socket_id(id)) {
-            return Err(Refused::bad(format!("{id:?} is no socket_id")));
+            return Err(TriggerError::bad(format!("{id:?} is not a valid socket_id")));
         }
-        if channels.len() > 1 && channels.iter().any(|channel| channel.starts_with("private-encrypted-")) {
-            return Err(Refused::bad("an event for an encrypted channel has no other channel"));
+        if channels.len() > 1 && channels.iter().any(|channel| Access::of(channel) == Access::Encrypted) {
+            return Err(TriggerError::bad("an event for an encrypted channel has no other channel"));
         }
         if data.len() > self.data_bytes {
-            return Err(Refused::too_large(format!("the data of an event has at most {} bytes", self.data_bytes)));
+            let message = format!("the data of an event has at most {} bytes", self.data_bytes);
+            return Err(TriggerError::too_large(message));
         }
-        let info = info.map(|info| Info::parse(&info)).transpose()?.unwrap_or_default();
-        Ok(Event { name, channels, data, socket_id, info })
+        Ok(event)
     }
 }
 
 /// Checks a channel of the path.
-pub(super) fn channel_of_path(name: &str) -> Result<&str, Refused> {
-    is_channel(name).then_some(name).ok_or_else(|| Refused::bad(format!("{name:?} is no name of a channel")))
+pub(super) fn channel_of_path(name: &str) -> Result<&str, TriggerError> {
+    is_channel(name).then_some(name).ok_or_else(|| TriggerError::bad(format!("{name:?} is not a valid channel name")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn event(body: &str) -> Result<Event, Refused> {
+    fn event(body: &str) -> Result<Trigger, TriggerError> {
         EventLimits::default().event(body.as_bytes())
     }
 
     fn status(body: &str) -> u16 {
-        event(body).map_or_else(|refused| refused.status, |_| 200)
+        event(body).map_or_else(|error| error.status.as_u16(), |_| 200)
     }
 
     #[test]
     fn event_has_a_name_data_and_channels() {
         let read = event(r#"{"name":"e","data":"{\"a\": 1}","channel":"c","socket_id":"1.2","info":"user_count"}"#);
         let info = Info { user_count: true, ..Info::default() };
-        let expected = Event {
+        let expected = Trigger {
             name: "e".to_owned(),
             channels: vec!["c".to_owned()],
             data: "{\"a\": 1}".to_owned(),
@@ -165,11 +185,14 @@ mod tests {
             info,
         };
         assert_eq!(read, Ok(expected));
-        assert_eq!(event(r##"{"name":"e","data":"","channels":["a","#server-to-user-1"]}"##).unwrap().channels.len(), 2);
+        assert_eq!(
+            event(r##"{"name":"e","data":"","channels":["a","#server-to-user-1"]}"##).unwrap().channels.len(),
+            2
+        );
     }
 
     #[test]
-    fn body_of_another_form_is_refused() {
+    fn malformed_body_is_refused() {
         for body in [
             "",
             "[]",
@@ -202,7 +225,8 @@ mod tests {
         let batch = |events: usize, data: &str| {
             let event = serde_json::json!({"name": "n", "data": data, "channel": "c"});
             let body = serde_json::json!({"batch": vec![event; events]}).to_string();
-            EventLimits::default().batch(body.as_bytes()).map_or_else(|refused| refused.status, |events| events.len() as u16)
+            let read = EventLimits::default().batch(body.as_bytes());
+            read.map_or_else(|error| error.status.as_u16(), |events| events.len() as u16)
         };
         assert_eq!((batch(10, "x"), batch(11, "x"), batch(2, &"x".repeat(10_241))), (10, 400, 413));
     }

@@ -1,73 +1,94 @@
-//! An app on this node: its connections, and what all nodes know together.
+//! An app on this node: its connections, and the state that all nodes share.
 //!
-//! Everything that concerns more than one connection is a message on the app's topic, also where there is one node only.
-//! Each node does what a message asks for when it arrives, and all see the messages in one order if the backplane has
-//! one: see [`Redis::one_order`](crate::Redis::one_order).
+//! Everything that concerns more than one connection is a message on the app's topic, also with a single node. Each node
+//! applies a message when it arrives, and all nodes see the messages in one order if the backplane has one: see
+//! [`Redis::one_order`](crate::Redis::one_order).
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::{Rc, Weak},
     time::Duration,
 };
 
 use super::{
-    cache::Cache,
+    api::{Info, Trigger},
+    cache::{Cache, CachedEvent},
     envelope::{Envelope, Event, Message},
+    events::PusherEvent,
     local::Local,
-    names::{self, Access, USER_PREFIX},
-    options::AppOptions,
-    packet::{self, MemberData, UserData},
-    roster::{ALIVE_EVERY, Change, Effect, Outcome, Roster},
+    names::{self, Access},
+    options::PusherApp,
+    packet,
+    roster::{ALIVE_EVERY, Outcome, Roster},
     sender::WebhookSender,
-    signature::Credentials,
-    webhooks,
 };
 use crate::{
     protocol::CloseCode,
-    reactor::{ConnectionId, Hub, TopicWatch},
+    reactor::{ConnectionId, Hub},
 };
 
+/// Interval at which the ends of nodes and of cached events are noticed.
+const EXPIRE_EVERY: Duration = Duration::from_secs(5);
+
+/// Most bytes of cached events in a message to a new node, if there is more than one.
+const CACHED_BYTES: usize = 256 * 1024;
+
+/// Code and reason with which all connections are closed.
+const RESTART: (u16, &str) = (4200, "the server restarts");
+
+/// Called with the events of an app.
+type EventHook = Rc<dyn Fn(&mut Hub, &PusherEvent)>;
+
 pub(super) struct App {
-    pub(super) id: String,
-    pub(super) credentials: Credentials,
-    pub(super) options: AppOptions,
+    pub(super) options: PusherApp,
     topic: String,
-    /// Names this node among the others.
-    node: String,
+    /// Name of this node. Empty until the app is started.
+    node: OnceCell<String>,
+    /// The number of the next message.
     number: Cell<u64>,
-    watch: Cell<Option<TopicWatch>>,
+    has_left: Cell<bool>,
     pub(super) roster: RefCell<Roster>,
     pub(super) local: RefCell<Local>,
     pub(super) cache: RefCell<Cache>,
-    webhooks: Option<Rc<WebhookSender>>,
+    pub(super) webhooks: Option<Rc<WebhookSender>>,
+    pub(super) hook: RefCell<Option<EventHook>>,
 }
 
 impl App {
-    pub(super) fn new(id: &str, credentials: Credentials, options: AppOptions, webhooks: Option<WebhookSender>) -> Rc<Self> {
+    pub(super) fn new(options: PusherApp) -> Rc<Self> {
+        let sender = |url| Rc::new(WebhookSender::new(url, options.credentials.clone()));
         Rc::new(App {
-            id: id.to_owned(),
-            credentials,
-            options,
-            topic: format!("pusher/{id}"),
-            node: String::new(),
+            topic: format!("pusher/{}", options.id),
+            node: OnceCell::new(),
             number: Cell::default(),
-            watch: Cell::default(),
+            has_left: Cell::default(),
             roster: RefCell::new(Roster::new()),
             local: RefCell::default(),
-            cache: RefCell::default(),
-            webhooks: webhooks.map(Rc::new),
+            cache: RefCell::new(Cache::new(options.cache_ttl, options.max_cache_bytes)),
+            webhooks: options.webhook.clone().map(sender),
+            hook: RefCell::default(),
+            options,
         })
     }
 
-    /// Joins the other nodes.
+    pub(super) fn set_hook(&self, hook: EventHook) {
+        *self.hook.borrow_mut() = Some(hook);
+    }
+
+    /// Joins the other nodes, unless that is done.
     pub(super) fn start(self: &Rc<Self>, hub: &mut Hub) {
+        if self.node.get().is_some() {
+            return;
+        }
+        let mut random = [0; 16];
+        hub.random(&mut random);
+        self.node.get_or_init(|| format!("{:032x}", u128::from_ne_bytes(random)));
         let app = Rc::downgrade(self);
-        let watch = hub.watch_topic(&self.topic, move |hub, message| {
+        hub.watch_topic(&self.topic, move |hub, message| {
             if let Some((app, text)) = app.upgrade().zip(message.as_text()) {
                 app.on_topic(hub, text);
             }
         });
-        self.watch.set(Some(watch));
         let app = Rc::downgrade(self);
         hub.when_live(&self.topic, move |hub| {
             if let Some(app) = app.upgrade() {
@@ -75,13 +96,7 @@ impl App {
             }
         });
         self.every(hub, ALIVE_EVERY, |app, hub| app.publish(hub, Message::Alive));
-        self.every(hub, Duration::from_secs(5), |app, hub| app.end_expired(hub));
-        let app = Rc::downgrade(self);
-        hub.add_shutdown_hook(move |hub| {
-            if let Some(app) = app.upgrade() {
-                app.publish(hub, Message::Bye);
-            }
-        });
+        self.every(hub, EXPIRE_EVERY, |app, hub| app.expire(hub));
     }
 
     fn every(self: &Rc<Self>, hub: &mut Hub, interval: Duration, call: impl Fn(&Rc<Self>, &mut Hub) + 'static) {
@@ -93,223 +108,214 @@ impl App {
         });
     }
 
+    /// The name of this node. Empty before [`start`](Self::start).
+    fn node(&self) -> &str {
+        self.node.get().map_or("", String::as_str)
+    }
+
     /// Sends a message to all nodes, this one included.
     pub(super) fn publish(&self, hub: &mut Hub, message: Message) {
+        if self.has_left.get() {
+            return;
+        }
         let number = self.number.replace(self.number.get() + 1);
-        let envelope = Envelope { node: self.node.clone(), number, message };
+        let envelope = Envelope { node: self.node().to_owned(), number, message };
         hub.publish(&self.topic, envelope.encode());
     }
 
     fn on_topic(self: &Rc<Self>, hub: &mut Hub, text: &str) {
         let Some(Envelope { node, number, message }) = Envelope::decode(text) else {
             if hub.may_warn() {
-                log::warn!(target: super::LOG, "a message on {:?} is not understood", self.topic);
+                log::warn!(target: super::LOG, "dropped a malformed message on the topic {:?}", self.topic);
             }
             return;
         };
-        let is_own = node == self.node;
-        let (change, token) = match &message {
-            Message::Change { change, token } => (Some(change), *token),
-            _ => (None, None),
-        };
-        let effects = match &message {
-            Message::Holdings { holdings, .. } => {
-                self.roster.borrow_mut().on_holdings(&node, number, holdings.clone(), hub.now())
-            }
-            Message::Bye => self.roster.borrow_mut().on_bye(&node),
-            _ => {
-                let Outcome { effects, asks } = self.roster.borrow_mut().on_message(&node, number, change, hub.now());
-                if asks && !is_own {
-                    self.publish(hub, Message::Ask { node: node.clone() });
-                }
-                effects
-            }
-        };
-        // Of what a node has left behind, the first of the others tells.
-        let tells = is_own || change.is_none() && self.roster.borrow().is_first(&self.node);
-        effects.iter().for_each(|effect| self.carry_out(hub, effect, tells));
+        let is_own = node == self.node();
+        self.update_roster(hub, &node, number, &message);
         match message {
             Message::Event(event) => self.deliver(hub, &event),
-            Message::Change { change: Change::Join { channel, .. }, .. } if is_own => {
-                if let Some(token) = token {
-                    self.confirm(hub, &channel, token);
-                }
+            Message::Change { token: Some(token), .. } if is_own => self.confirm(hub, token),
+            Message::Holdings { last_token, .. } if is_own => {
+                let tokens = self.local.borrow().pending(last_token);
+                tokens.into_iter().for_each(|token| self.confirm(hub, token));
             }
             Message::Terminate { user } => self.terminate_local(hub, &user),
-            Message::Hello if !is_own => self.publish_holdings(hub),
-            Message::Ask { node } if node == self.node => self.publish_holdings(hub),
+            Message::Hello if !is_own => {
+                self.publish_holdings(hub);
+                self.publish_cached(hub, &node);
+            }
+            Message::Ask { node } if node == self.node() => self.publish_holdings(hub),
+            Message::Cached { events } if !is_own => {
+                let now = hub.now();
+                for (event, left_ms) in events {
+                    self.cache.borrow_mut().restore(event, Duration::from_millis(left_ms), now);
+                }
+            }
             _ => {}
         }
     }
 
-    fn publish_holdings(&self, hub: &mut Hub) {
-        let holdings = self.roster.borrow().holdings(&self.node);
-        self.publish(hub, Message::Holdings { holdings });
-    }
-
-    fn end_expired(self: &Rc<Self>, hub: &mut Hub) {
-        let expired = self.roster.borrow().expired(&self.node, hub.now());
-        for node in expired {
-            log::warn!(target: super::LOG, "node {node} of app {} is silent, and counts as gone", self.id);
-            let effects = self.roster.borrow_mut().on_bye(&node);
-            let tells = self.roster.borrow().is_first(&self.node);
-            effects.iter().for_each(|effect| self.carry_out(hub, effect, tells));
-        }
-    }
-
-    /// Does what a change of all nodes together means for the clients of this one. `tells`: this node sends webhooks.
-    fn carry_out(&self, hub: &mut Hub, effect: &Effect, tells: bool) {
-        let webhook = match effect {
-            Effect::Occupied { channel } => Some(webhooks::Event::Occupied { channel: channel.clone() }),
-            Effect::Vacated { channel } => Some(webhooks::Event::Vacated { channel: channel.clone() }),
-            Effect::MemberAdded { channel, member } => {
-                self.send_to(hub, channel, &packet::member_added(channel, member));
-                Some(webhooks::Event::MemberAdded { channel: channel.clone(), user: member.user_id.clone() })
+    /// Applies a message to the roster, and carries out the effects.
+    fn update_roster(&self, hub: &mut Hub, node: &str, number: u64, message: &Message) {
+        let (is_own, now) = (node == self.node(), hub.now());
+        let mut roster = self.roster.borrow_mut();
+        let (effects, reports) = match message {
+            Message::Holdings { holdings, .. } => (roster.on_holdings(node, number, holdings.clone(), now), is_own),
+            Message::Bye => {
+                let effects = roster.on_bye(node);
+                let reports = if is_own { roster.is_empty() } else { roster.is_first(self.node()) };
+                (effects, reports)
             }
-            Effect::MemberRemoved { channel, user } => {
-                self.send_to(hub, channel, &packet::member_removed(channel, user));
-                Some(webhooks::Event::MemberRemoved { channel: channel.clone(), user: user.clone() })
-            }
-            Effect::Count { channel } => {
-                if self.options.subscription_count && Access::of(channel) != Access::Presence {
-                    let count = self.roster.borrow().channel(channel).map_or(0, |channel| channel.subscriptions);
-                    self.send_to(hub, channel, &packet::subscription_count(channel, count));
-                }
-                None
-            }
-            Effect::Online { user } => {
-                self.tell_watchers(hub, user, "online");
-                None
-            }
-            Effect::Offline { user } => {
-                self.tell_watchers(hub, user, "offline");
-                None
-            }
-        };
-        if let Some(webhook) = webhook.filter(|_| tells) {
-            self.tell(hub, &webhook);
-        }
-    }
-
-    /// Queues a webhook.
-    pub(super) fn tell(&self, hub: &mut Hub, event: &webhooks::Event) {
-        if let Some(webhooks) = &self.webhooks {
-            webhooks.push(hub, &self.credentials, event);
-        }
-    }
-
-    fn tell_watchers(&self, hub: &mut Hub, user: &str, name: &str) {
-        let watchers = self.local.borrow().watchers(user);
-        hub.send_many(watchers, packet::watchlist(name, &[user.to_owned()]));
-    }
-
-    /// Sends a text to the subscribers of a channel on this node.
-    fn send_to(&self, hub: &mut Hub, channel: &str, text: &str) {
-        let subscribers = self.local.borrow().subscribers(channel);
-        hub.send_many(subscribers, text);
-    }
-
-    /// Delivers an event to the subscribers on this node.
-    fn deliver(&self, hub: &mut Hub, event: &Event) {
-        for channel in &event.channels {
-            let text = packet::event(&event.name, Some(channel), &event.data, event.user.as_deref());
-            let receivers = {
-                let local = self.local.borrow();
-                let excluded = event.socket_id.as_ref().and_then(|id| local.by_socket_id(id));
-                let mut receivers = match channel.strip_prefix(USER_PREFIX) {
-                    Some(user) => local.of_user(user),
-                    None => local.subscribers(channel),
+            _ => {
+                let change = match message {
+                    Message::Change { change, .. } => Some(change),
+                    _ => None,
                 };
-                receivers.retain(|id| Some(*id) != excluded);
-                receivers
-            };
-            hub.send_many(receivers, text.as_str());
-            let is_of_client = event.name.starts_with("client-");
-            if names::is_cache(channel) && !is_of_client {
-                self.cache.borrow_mut().put(channel, text, hub.now());
-            }
-        }
-    }
-
-    /// A subscription of this node is known to all.
-    fn confirm(&self, hub: &mut Hub, channel: &str, token: u64) {
-        let Some(id) = self.local.borrow_mut().confirm(channel, token) else { return };
-        let data = match Access::of(channel) {
-            Access::Presence => {
-                let roster = self.roster.borrow();
-                packet::presence(roster.channel(channel).into_iter().flat_map(|channel| channel.members()))
-            }
-            _ => "{}".to_owned(),
-        };
-        hub.send(id, packet::subscribed(channel, &data));
-        if names::is_cache(channel) {
-            let cached = self.cache.borrow_mut().get(channel, hub.now());
-            match cached {
-                Some(text) => _ = hub.send(id, text),
-                None => {
-                    hub.send(id, packet::cache_miss(channel));
-                    self.tell(hub, &webhooks::Event::CacheMiss { channel: channel.to_owned() });
+                let Outcome { effects, asks } = roster.on_message(node, number, change, now);
+                drop(roster);
+                match asks {
+                    true if is_own => self.publish_holdings(hub),
+                    true => self.publish(hub, Message::Ask { node: node.to_owned() }),
+                    false => {}
                 }
+                return self.carry_out(hub, &effects, is_own);
+            }
+        };
+        drop(roster);
+        self.carry_out(hub, &effects, reports);
+    }
+
+    fn publish_holdings(&self, hub: &mut Hub) {
+        let message = {
+            let local = self.local.borrow();
+            Message::Holdings { holdings: local.holdings(), last_token: local.last_token() }
+        };
+        self.publish(hub, message);
+    }
+
+    /// Sends the cached events to a new node, if this node is the first one of the others.
+    fn publish_cached(&self, hub: &mut Hub, new: &str) {
+        if !self.roster.borrow().is_first_without(self.node(), new) {
+            return;
+        }
+        let mut messages: Vec<(Vec<(CachedEvent, u64)>, usize)> = Vec::new();
+        for (event, left) in self.cache.borrow().all(hub.now()) {
+            let bytes = event.data.len() + event.name.len() + event.channel.len();
+            match messages.last_mut() {
+                Some((events, total)) if *total + bytes <= CACHED_BYTES => {
+                    events.push((event.clone(), left.as_millis() as u64));
+                    *total += bytes;
+                }
+                _ => messages.push((vec![(event.clone(), left.as_millis() as u64)], bytes)),
             }
         }
+        messages.into_iter().for_each(|(events, _)| self.publish(hub, Message::Cached { events }));
     }
 
-    /// Subscribes a connection, once all nodes know. Without effect if it is subscribed already.
-    pub(super) fn subscribe(&self, hub: &mut Hub, id: ConnectionId, channel: &str, member: Option<MemberData>) {
-        let token = self.local.borrow_mut().subscribe(id, channel, member.clone());
-        if token.is_some() {
-            let change = Change::Join { channel: channel.to_owned(), member };
-            self.publish(hub, Message::Change { change, token });
+    fn expire(&self, hub: &mut Hub) {
+        let now = hub.now();
+        self.cache.borrow_mut().expire(now);
+        let expired = self.roster.borrow().expired(self.node(), now);
+        let mut effects = Vec::new();
+        for node in expired {
+            log::warn!(target: super::LOG, "no message from node {node} of app {}: it has ended", self.options.id);
+            effects.extend(self.roster.borrow_mut().on_bye(&node));
         }
+        let reports = self.roster.borrow().is_first(self.node());
+        self.carry_out(hub, &effects, reports);
     }
 
-    pub(super) fn unsubscribe(&self, hub: &mut Hub, id: ConnectionId, channel: &str) {
-        let subscription = self.local.borrow_mut().unsubscribe(id, channel);
-        if let Some(subscription) = subscription {
-            self.publish_leave(hub, channel, subscription.member);
-        }
+    /// Publishes an event of the application.
+    pub(super) fn trigger(&self, hub: &mut Hub, trigger: Trigger) {
+        let Trigger { name, channels, data, socket_id, .. } = trigger;
+        let data = packet::quoted(&data);
+        self.publish(hub, Message::Event(Event { name, channels, socket_id, user: None, data }));
     }
 
-    fn publish_leave(&self, hub: &mut Hub, channel: &str, member: Option<MemberData>) {
-        let change = Change::Leave { channel: channel.to_owned(), user: member.map(|member| member.user_id) };
-        self.publish(hub, Message::Change { change, token: None });
+    /// Publishes an event of a client, and reports it. `data`: JSON text.
+    pub(super) fn client_event(&self, hub: &mut Hub, sender: ClientEvent<'_>) {
+        let ClientEvent { socket_id, user, channel, name, data } = sender;
+        self.report(
+            hub,
+            &PusherEvent::ClientEvent {
+                channel: channel.to_owned(),
+                event: name.to_owned(),
+                data: packet::text_of(data),
+                socket_id: socket_id.to_owned(),
+                user_id: user.map(str::to_owned),
+            },
+        );
+        self.publish(
+            hub,
+            Message::Event(Event {
+                name: name.to_owned(),
+                channels: vec![channel.to_owned()],
+                socket_id: Some(socket_id.to_owned()),
+                user: user.map(str::to_owned),
+                data: data.to_owned(),
+            }),
+        );
     }
 
-    /// A user has signed in by a connection. Returns `false` if it has one already.
-    pub(super) fn sign_in(&self, hub: &mut Hub, id: ConnectionId, user: UserData) -> bool {
-        let UserData { id: user, watchlist } = user;
-        if !self.local.borrow_mut().sign_in(id, &user, watchlist.clone()) {
-            return false;
-        }
-        let online: Vec<String> = {
-            let roster = self.roster.borrow();
-            watchlist.into_iter().filter(|user| roster.is_online(user)).collect()
-        };
-        if !online.is_empty() {
-            hub.send(id, packet::watchlist("online", &online));
-        }
-        self.publish(hub, Message::Change { change: Change::SignIn { user }, token: None });
-        true
+    /// Closes the connections of a user on all nodes.
+    pub(super) fn terminate(&self, hub: &mut Hub, user: &str) {
+        self.publish(hub, Message::Terminate { user: user.to_owned() });
     }
 
-    /// A connection has ended.
-    pub(super) fn close(&self, hub: &mut Hub, id: ConnectionId) {
-        let connection = self.local.borrow_mut().close(id);
-        let Some(connection) = connection else { return };
-        for (channel, subscription) in connection.subscriptions {
-            self.publish_leave(hub, &channel, subscription.member);
+    /// Leaves the other nodes, and closes all connections.
+    pub(super) fn leave(&self, hub: &mut Hub) {
+        if self.node.get().is_some() && !self.has_left.get() {
+            self.publish(hub, Message::Bye);
+            self.has_left.set(true);
         }
-        if let Some(user) = connection.user {
-            self.publish(hub, Message::Change { change: Change::SignOut { user }, token: None });
-        }
+        let ids = self.local.borrow().ids();
+        close_all(hub, ids, RESTART);
     }
 
-    /// Closes the connections of a user on this node.
-    fn terminate_local(&self, hub: &mut Hub, user: &str) {
-        let message = "the connection was terminated by the application";
-        for id in self.local.borrow().of_user(user) {
-            hub.send(id, packet::error(Some(4009), message));
-            hub.close(id, CloseCode::new(4009).unwrap_or(CloseCode::NORMAL), message);
+    /// The attributes of a channel, as JSON.
+    pub(super) fn attributes(&self, hub: &Hub, name: &str, info: Info) -> serde_json::Map<String, serde_json::Value> {
+        let roster = self.roster.borrow();
+        let channel = roster.channel(name);
+        let mut attributes = serde_json::Map::new();
+        if info.user_count && Access::of(name) == Access::Presence {
+            attributes.insert("user_count".to_owned(), channel.map_or(0, |channel| channel.user_count()).into());
         }
+        if info.subscription_count {
+            let count = channel.map_or(0, |channel| channel.subscriptions);
+            attributes.insert("subscription_count".to_owned(), count.into());
+        }
+        if info.cache && names::is_cache(name) {
+            let cached =
+                self.cache.borrow().get(name, hub.now()).map(
+                    |(event, left)| serde_json::json!({"data": packet::text_of(&event.data), "ttl": left.as_secs()}),
+                );
+            attributes.insert("cache".to_owned(), cached.into());
+        }
+        attributes
+    }
+
+    /// Events that are cached, events of webhooks that wait, and those that were dropped.
+    pub(super) fn waiting(&self) -> (usize, usize, u64) {
+        let (webhooks, dropped) = self.webhooks.as_ref().map_or((0, 0), |webhooks| webhooks.waiting());
+        (self.cache.borrow().len(), webhooks, dropped)
+    }
+}
+
+/// An event of a client.
+pub(super) struct ClientEvent<'a> {
+    pub(super) socket_id: &'a str,
+    /// The user, in a presence channel.
+    pub(super) user: Option<&'a str>,
+    pub(super) channel: &'a str,
+    pub(super) name: &'a str,
+    /// JSON text.
+    pub(super) data: &'a str,
+}
+
+/// Sends an error to connections, and closes them with its code.
+pub(super) fn close_all(hub: &mut Hub, ids: Vec<ConnectionId>, (code, message): (u16, &str)) {
+    hub.send_many(ids.iter().copied(), packet::error(Some(code), message));
+    for id in ids {
+        hub.close(id, CloseCode::new(code), message);
     }
 }

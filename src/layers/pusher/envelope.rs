@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::roster::{Change, Holdings};
+use super::{
+    cache::CachedEvent,
+    roster::{Change, Holdings},
+};
 
 /// A message of a node, with its number among those of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,19 +23,21 @@ pub(super) struct Envelope {
 pub(super) enum Message {
     /// An event for the subscribers of channels.
     Event(Event),
-    /// A change of what the node has. `token`: tells the node which of its connections it concerns.
+    /// A change of the node's holdings. `token`: the subscription of the node that begins with it.
     Change { change: Change, token: Option<u64> },
     /// The connections of a user are to be closed.
     Terminate { user: String },
-    /// The node has started, and asks all others for what they have.
+    /// The node has started, and asks all others for their holdings.
     Hello,
-    /// A node is asked for what it has.
+    /// A node is asked for its holdings.
     Ask { node: String },
-    /// All that the node has.
-    Holdings { holdings: Holdings },
-    /// The node is there.
+    /// All holdings of the node. `last_token`: its newest subscription.
+    Holdings { holdings: Holdings, last_token: u64 },
+    /// Events of cache channels, each with the milliseconds for which it is still kept.
+    Cached { events: Vec<(CachedEvent, u64)> },
+    /// The node is running.
     Alive,
-    /// The node leaves.
+    /// The node ends.
     Bye,
 }
 
@@ -53,7 +58,7 @@ pub(super) struct Event {
 
 impl Envelope {
     pub(super) fn encode(&self) -> String {
-        // There is nothing that JSON cannot have.
+        // All keys are text, so it can be written as JSON.
         let mut text = serde_json::to_string(self).unwrap_or_default();
         if let Message::Event(event) = &self.message {
             text.push('\n');
@@ -62,13 +67,13 @@ impl Envelope {
         text
     }
 
-    /// Reads a message. `None` if it is something else.
+    /// Reads a message. `None` if it is malformed.
     pub(super) fn decode(text: &str) -> Option<Self> {
         let (head, rest) = text.split_once('\n').map_or((text, None), |(head, rest)| (head, Some(rest)));
         let mut envelope: Envelope = serde_json::from_str(head).ok()?;
         match (&mut envelope.message, rest) {
             (Message::Event(event), Some(data)) => {
-                // It is sent within JSON as it is.
+                // It is sent within JSON as it is, so it must be JSON.
                 serde_json::from_str::<serde::de::IgnoredAny>(data).ok()?;
                 data.clone_into(&mut event.data);
             }
@@ -98,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_survive_their_way() {
+    fn messages_are_read_as_written() {
         let change = Change::Join { channel: "c".to_owned(), member: None };
         for message in [
             event("\"{\\\"a\\\": 1}\""),
@@ -107,7 +112,13 @@ mod tests {
             Message::Terminate { user: "u".to_owned() },
             Message::Hello,
             Message::Ask { node: "b".to_owned() },
-            Message::Holdings { holdings: Holdings::default() },
+            Message::Holdings { holdings: Holdings::default(), last_token: 4 },
+            Message::Cached {
+                events: vec![(
+                    CachedEvent { channel: "cache-a".to_owned(), name: "e".to_owned(), data: "\"x\"".to_owned() },
+                    17,
+                )],
+            },
             Message::Alive,
             Message::Bye,
         ] {
@@ -117,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_no_message() {
+    fn malformed_message_is_refused() {
         let no_json = of(event("{")).encode();
         let no_data = of(event("1")).encode().trim_end_matches("\n1").to_owned();
         let other_data = of(Message::Alive).encode() + "\n1";

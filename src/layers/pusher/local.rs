@@ -1,8 +1,11 @@
 //! The connections of this node, their subscriptions and their users. Pure but for ids.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::packet::MemberData;
+use super::{
+    packet::MemberData,
+    roster::{Change, Holdings},
+};
 use crate::reactor::ConnectionId;
 
 /// A connection of a client.
@@ -17,9 +20,9 @@ pub(super) struct Connection {
 #[derive(Debug, Clone)]
 pub(super) struct Subscription {
     pub(super) member: Option<MemberData>,
-    /// Names it among all that there were.
+    /// Identifies it among all subscriptions of the node, past ones included.
     token: u64,
-    /// Its client knows, and gets events.
+    /// Its client has been told, and gets events.
     pub(super) is_confirmed: bool,
 }
 
@@ -34,7 +37,11 @@ pub(super) struct Local {
     users: HashMap<String, HashSet<ConnectionId>>,
     /// Connections with a user in their watchlist.
     watchers: HashMap<String, HashSet<ConnectionId>>,
+    /// Subscriptions that are not confirmed, by token.
+    pending: BTreeMap<u64, (ConnectionId, String)>,
     last_token: u64,
+    /// Subscriptions of all connections.
+    subscriptions: usize,
 }
 
 /// Removes a connection from the list of a name.
@@ -50,16 +57,19 @@ fn remove(lists: &mut HashMap<String, HashSet<ConnectionId>>, name: &str, id: Co
 impl Local {
     pub(super) fn open(&mut self, id: ConnectionId, socket_id: String) {
         self.by_socket_id.insert(socket_id.clone(), id);
-        let connection =
-            Connection { socket_id, user: None, watchlist: Vec::new(), subscriptions: HashMap::new() };
+        let connection = Connection { socket_id, user: None, watchlist: Vec::new(), subscriptions: HashMap::new() };
         self.connections.insert(id, connection);
     }
 
-    /// Removes a connection. Returns what it had.
+    /// Removes a connection, and returns it.
     pub(super) fn close(&mut self, id: ConnectionId) -> Option<Connection> {
         let connection = self.connections.remove(&id)?;
         self.by_socket_id.remove(&connection.socket_id);
-        connection.subscriptions.keys().for_each(|channel| remove(&mut self.channels, channel, id));
+        self.subscriptions -= connection.subscriptions.len();
+        for (channel, subscription) in &connection.subscriptions {
+            self.pending.remove(&subscription.token);
+            remove(&mut self.channels, channel, id);
+        }
         connection.user.iter().for_each(|user| remove(&mut self.users, user, id));
         connection.watchlist.iter().for_each(|user| remove(&mut self.watchers, user, id));
         Some(connection)
@@ -87,40 +97,76 @@ impl Local {
         self.last_token += 1;
         let subscription = Subscription { member, token: self.last_token, is_confirmed: false };
         connection.subscriptions.insert(channel.to_owned(), subscription);
+        self.pending.insert(self.last_token, (id, channel.to_owned()));
+        self.subscriptions += 1;
         Some(self.last_token)
     }
 
-    /// Confirms the subscription with a token, if its client still wants it. Returns its connection.
-    pub(super) fn confirm(&mut self, channel: &str, token: u64) -> Option<ConnectionId> {
-        let mut connections = self.connections.iter_mut();
-        let (id, subscription) = connections.find_map(|(id, connection)| {
-            let subscription = connection.subscriptions.get_mut(channel)?;
-            (subscription.token == token).then_some((*id, subscription))
-        })?;
-        subscription.is_confirmed = true;
-        self.channels.entry(channel.to_owned()).or_default().insert(id);
-        Some(id)
+    /// Confirms the subscription with a token. Returns its connection and channel, unless it has ended.
+    pub(super) fn confirm(&mut self, token: u64) -> Option<(ConnectionId, String)> {
+        let (id, channel) = self.pending.remove(&token)?;
+        self.connections.get_mut(&id)?.subscriptions.get_mut(&channel)?.is_confirmed = true;
+        self.channels.entry(channel.clone()).or_default().insert(id);
+        Some((id, channel))
+    }
+
+    /// The tokens of subscriptions that are not confirmed, up to a token.
+    pub(super) fn pending(&self, last: u64) -> Vec<u64> {
+        self.pending.range(..=last).map(|(token, _)| *token).collect()
+    }
+
+    /// The token of the newest subscription.
+    pub(super) fn last_token(&self) -> u64 {
+        self.last_token
     }
 
     /// Ends a subscription. Returns it if there was one.
     pub(super) fn unsubscribe(&mut self, id: ConnectionId, channel: &str) -> Option<Subscription> {
         let subscription = self.connections.get_mut(&id)?.subscriptions.remove(channel)?;
+        self.subscriptions -= 1;
+        self.pending.remove(&subscription.token);
         remove(&mut self.channels, channel, id);
         Some(subscription)
     }
 
-    /// A user has signed in. Returns `false` if the connection has one already.
-    pub(super) fn sign_in(&mut self, id: ConnectionId, user: &str, watchlist: Vec<String>) -> bool {
-        let Some(connection) = self.connections.get_mut(&id).filter(|connection| connection.user.is_none()) else {
-            return false;
-        };
+    /// All subscriptions and users of the node.
+    pub(super) fn holdings(&self) -> Holdings {
+        let mut holdings = Holdings::default();
+        for connection in self.connections.values() {
+            for (channel, subscription) in &connection.subscriptions {
+                let (channel, member) = (channel.clone(), subscription.member.clone());
+                holdings.apply(&Change::Join { channel, member });
+            }
+            if let Some(user) = &connection.user {
+                holdings.apply(&Change::SignIn { user: user.clone() });
+            }
+        }
+        holdings
+    }
+
+    pub(super) fn subscriptions(&self) -> usize {
+        self.subscriptions
+    }
+
+    /// All connections.
+    pub(super) fn ids(&self) -> Vec<ConnectionId> {
+        self.connections.keys().copied().collect()
+    }
+
+    /// The user that has signed in on a connection.
+    pub(super) fn user(&self, id: ConnectionId) -> Option<&str> {
+        self.connections.get(&id)?.user.as_deref()
+    }
+
+    /// Signs a user in on a connection that has none.
+    pub(super) fn sign_in(&mut self, id: ConnectionId, user: &str, watchlist: Vec<String>) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.user = Some(user.to_owned());
         self.users.entry(user.to_owned()).or_default().insert(id);
         for user in &watchlist {
             self.watchers.entry(user.clone()).or_default().insert(id);
         }
         connection.watchlist = watchlist;
-        true
     }
 
     /// The subscribers of a channel.

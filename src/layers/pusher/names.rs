@@ -1,4 +1,4 @@
-//! Names of channels, and what they say of a channel. Pure.
+//! Names of channels, and the kinds of channels by their prefixes. Pure.
 
 /// Most characters of the name of a channel.
 pub(super) const MOST_CHANNEL_NAME: usize = 164;
@@ -6,7 +6,7 @@ pub(super) const MOST_CHANNEL_NAME: usize = 164;
 /// Begins the name of the channel of a user: that of `sendToUser`.
 pub(super) const USER_PREFIX: &str = "#server-to-user-";
 
-/// Who may subscribe a channel.
+/// Kinds of channels, by the clients that may subscribe to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     Public,
@@ -44,7 +44,7 @@ pub(super) fn is_cache(channel: &str) -> bool {
     rest.unwrap_or(channel).starts_with("cache-")
 }
 
-/// Returns `true` if clients may subscribe a channel of this name.
+/// Returns `true` if clients may subscribe to a channel of this name.
 pub(super) fn is_channel(name: &str) -> bool {
     (1..=MOST_CHANNEL_NAME).contains(&name.len()) && name.bytes().all(is_name_octet)
 }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prefixes_say_who_may_subscribe() {
+    fn prefix_is_the_kind_of_a_channel() {
         for (channel, access) in [
             ("news", Access::Public),
             ("cache-news", Access::Public),

@@ -1,4 +1,4 @@
-//! Messages of protocol 7: what clients send, and what they get. Pure.
+//! Messages of protocol 7, from clients and to clients. Pure.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
@@ -30,7 +30,7 @@ pub(super) enum Command<'a> {
     },
 }
 
-/// A message that is none of the protocol.
+/// A message that does not follow the protocol, with the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed(pub(super) &'static str);
 
@@ -61,10 +61,10 @@ struct SignInData {
 }
 
 impl<'a> Command<'a> {
-    /// Reads a message. `None`: of a kind that is not known, which is ignored.
+    /// Reads a message. `None` if its kind is unknown.
     pub(super) fn parse(text: &'a str) -> Result<Option<Self>, Malformed> {
         let Message { event, channel, data } =
-            serde_json::from_str(text).map_err(|_| Malformed("the message is no JSON object with an event"))?;
+            serde_json::from_str(text).map_err(|_| Malformed("the message is not a JSON object with an event"))?;
         Ok(Some(match event.as_str() {
             "pusher:ping" => Command::Ping,
             "pusher:pong" => Command::Pong,
@@ -91,7 +91,7 @@ impl<'a> Command<'a> {
 
 /// The data of a message: an object, or the JSON text of one.
 fn object<T: for<'d> Deserialize<'d>>(data: Option<&RawValue>) -> Result<T, Malformed> {
-    const MALFORMED: Malformed = Malformed("the data of the message is not as expected");
+    const MALFORMED: Malformed = Malformed("the data of the message is not valid");
     let data = data.ok_or(MALFORMED)?.get();
     let value = match serde_json::from_str::<String>(data) {
         Ok(text) => serde_json::from_str(&text),
@@ -137,7 +137,7 @@ fn id_of(value: &Value) -> Option<String> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct UserData {
     pub(super) id: String,
-    /// Users whose coming and going it is told.
+    /// Users whose connections it is told about.
     pub(super) watchlist: Vec<String>,
 }
 
@@ -153,6 +153,11 @@ impl UserData {
 /// A text as JSON.
 pub(super) fn quoted(text: &str) -> String {
     Value::from(text).to_string()
+}
+
+/// The text of a JSON string, or else the JSON text.
+pub(super) fn text_of(json: &str) -> String {
+    serde_json::from_str(json).unwrap_or_else(|_| json.to_owned())
 }
 
 pub(super) const PING: &str = r#"{"event":"pusher:ping","data":"{}"}"#;
@@ -175,7 +180,7 @@ pub(super) fn subscribed(channel: &str, data: &str) -> String {
     event("pusher_internal:subscription_succeeded", Some(channel), &quoted(data), None)
 }
 
-/// A client may not subscribe.
+/// A subscription is refused.
 pub(super) fn subscription_error(channel: &str, kind: &str, message: &str, status: u16) -> String {
     let data = format!(r#"{{"type":{},"error":{},"status":{status}}}"#, quoted(kind), quoted(message));
     event("pusher:subscription_error", Some(channel), &data, None)
@@ -315,7 +320,8 @@ mod tests {
 
     #[test]
     fn data_of_the_server_is_text_in_json() {
-        let expected = r#"{"event":"pusher:connection_established","data":"{\"socket_id\":\"1.2\",\"activity_timeout\":120}"}"#;
+        let expected =
+            r#"{"event":"pusher:connection_established","data":"{\"socket_id\":\"1.2\",\"activity_timeout\":120}"}"#;
         assert_eq!(established("1.2", 120), expected);
         let members = [
             MemberData { user_id: "a".to_owned(), user_info: Some(r#"{"n":1}"#.to_owned()) },

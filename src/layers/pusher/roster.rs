@@ -1,10 +1,10 @@
-//! Who is where: the subscriptions, members and users of all nodes, as this node knows them. Pure.
+//! The subscriptions, members and users of all nodes, as this node knows them. Pure.
 //!
-//! Each node tells of its own changes, in an order that all see. A node that others have not heard of for the time of
-//! its lease is gone, with all that it had. Whoever has missed a message of a node asks it for all that it has.
+//! Each node publishes its own changes, with consecutive numbers. A node without a message for the time of its lease
+//! counts as ended, with all of its holdings. After a gap in the numbers of a node, the others ask it for its holdings.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -12,25 +12,35 @@ use serde::{Deserialize, Serialize};
 
 use super::packet::MemberData;
 
-/// How long a node counts as there that says nothing.
+/// Time without a message after which a node counts as ended.
 pub(super) const LEASE: Duration = Duration::from_secs(30);
 
-/// How often a node says that it is there.
+/// Interval of the messages of a node that has no changes.
 pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(10);
 
-/// A change of what a node has.
+/// A change of the holdings of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Change {
     /// A subscription, of a member in a presence channel.
-    Join { channel: String, member: Option<MemberData> },
-    Leave { channel: String, user: Option<String> },
+    Join {
+        channel: String,
+        member: Option<MemberData>,
+    },
+    Leave {
+        channel: String,
+        user: Option<String>,
+    },
     /// A connection whose user has signed in.
-    SignIn { user: String },
-    SignOut { user: String },
+    SignIn {
+        user: String,
+    },
+    SignOut {
+        user: String,
+    },
 }
 
-/// All that a node has.
+/// The subscriptions and users of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Holdings {
     channels: BTreeMap<String, Channel>,
@@ -54,9 +64,13 @@ impl Channel {
     pub(super) fn user_count(&self) -> usize {
         self.members.len()
     }
+
+    pub(super) fn has_member(&self, user: &str) -> bool {
+        self.members.contains_key(user)
+    }
 }
 
-/// What a change means for all nodes together.
+/// A change of the holdings of all nodes together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Effect {
     /// A channel has its first subscription.
@@ -76,8 +90,8 @@ pub(super) enum Effect {
 }
 
 impl Holdings {
-    /// Applies a change. Returns `false` for the end of something that is not there.
-    fn apply(&mut self, change: &Change) -> bool {
+    /// Applies a change. Returns `false` for the end of something that has not begun.
+    pub(super) fn apply(&mut self, change: &Change) -> bool {
         match change {
             Change::Join { channel, member } => {
                 let channel = self.channels.entry(channel.clone()).or_default();
@@ -120,7 +134,7 @@ impl Holdings {
         }
     }
 
-    /// The changes that lead here from nothing.
+    /// The changes that lead to these holdings from none.
     fn changes(&self) -> Vec<Change> {
         let mut changes = Vec::new();
         for (name, channel) in &self.channels {
@@ -157,7 +171,7 @@ struct Node {
     heard_at: Instant,
     /// The number of its next message.
     next: u64,
-    /// A message of it is missing: what it has is not known, until it says all.
+    /// A message of it is missing, and its changes do not count until its holdings arrive.
     is_asked: bool,
 }
 
@@ -168,11 +182,11 @@ pub(super) struct Roster {
     all: Holdings,
 }
 
-/// What a node has to do because of a message.
+/// The consequences of a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
     pub(super) effects: Vec<Effect>,
-    /// The sender has to say all that it has.
+    /// The sender has to be asked for its holdings.
     pub(super) asks: bool,
 }
 
@@ -196,9 +210,9 @@ impl Roster {
         self.all.users.contains_key(user)
     }
 
-    /// All that a node has.
-    pub(super) fn holdings(&self, node: &str) -> Holdings {
-        self.nodes.get(node).map(|node| node.holdings.clone()).unwrap_or_default()
+    /// Users that are connected to any node.
+    pub(super) fn users(&self) -> usize {
+        self.all.users.len()
     }
 
     /// A message of a node with its number: a change, or something else.
@@ -225,7 +239,7 @@ impl Roster {
         Outcome { effects, asks }
     }
 
-    /// A node has said all that it has.
+    /// The holdings of a node have arrived.
     pub(super) fn on_holdings(&mut self, node: &str, number: u64, holdings: Holdings, now: Instant) -> Vec<Effect> {
         let entry = Node { holdings, heard_at: now, next: number.saturating_add(1), is_asked: false };
         let new = entry.holdings.changes();
@@ -234,15 +248,15 @@ impl Roster {
         // What is in both must not end in between.
         new.iter().for_each(|change| self.apply_to_all(change, &mut effects));
         old.iter().for_each(|change| self.apply_to_all(&change.end(), &mut effects));
-        effects
+        with_last_counts(effects)
     }
 
-    /// A node has left.
+    /// A node has ended.
     pub(super) fn on_bye(&mut self, node: &str) -> Vec<Effect> {
         let changes = self.nodes.remove(node).map(|node| node.holdings.changes()).unwrap_or_default();
         let mut effects = Vec::new();
         changes.iter().for_each(|change| self.apply_to_all(&change.end(), &mut effects));
-        effects
+        with_last_counts(effects)
     }
 
     /// Nodes whose leases have ended.
@@ -252,9 +266,19 @@ impl Roster {
         expired.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Returns `true` if a node is the first of those that are there: it tells of what others have left behind.
+    /// Returns `true` if a node is the first one by name: it reports the effects of the end of others.
     pub(super) fn is_first(&self, own: &str) -> bool {
         self.nodes.keys().all(|node| node.as_str() >= own)
+    }
+
+    /// As [`is_first`](Self::is_first), without another node.
+    pub(super) fn is_first_without(&self, own: &str, other: &str) -> bool {
+        self.nodes.keys().all(|node| node.as_str() >= own || node == other)
+    }
+
+    /// Returns `true` if no node is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
     }
 
     fn apply_to_all(&mut self, change: &Change, effects: &mut Vec<Effect>) {
@@ -262,9 +286,8 @@ impl Roster {
             Change::Join { channel, member } => {
                 let before = self.all.channels.get(channel);
                 let is_first = before.is_none();
-                let is_new = |member: &&MemberData| {
-                    before.is_none_or(|channel| !channel.members.contains_key(&member.user_id))
-                };
+                let is_new =
+                    |member: &&MemberData| before.is_none_or(|channel| !channel.members.contains_key(&member.user_id));
                 let added = member.as_ref().filter(is_new).cloned();
                 self.all.apply(change);
                 let channel = channel.clone();
@@ -295,6 +318,18 @@ impl Roster {
             }
         }
     }
+}
+
+/// The effects of many changes, with only the last count of each channel.
+fn with_last_counts(mut effects: Vec<Effect>) -> Vec<Effect> {
+    let mut counted = HashSet::new();
+    effects.reverse();
+    effects.retain(|effect| match effect {
+        Effect::Count { channel } => counted.insert(channel.clone()),
+        _ => true,
+    });
+    effects.reverse();
+    effects
 }
 
 #[cfg(test)]
@@ -386,10 +421,7 @@ mod tests {
     #[test]
     fn users_are_online_with_any_connection() {
         let mut world = World::new();
-        let [on, off] = ["u"].map(str::to_owned).map(|user| {
-            [Change::SignIn { user: user.clone() }, Change::SignOut { user }]
-        })[0]
-            .clone();
+        let (on, off) = (Change::SignIn { user: "u".to_owned() }, Change::SignOut { user: "u".to_owned() });
         assert_eq!(world.say("a", &on), [Effect::Online { user: "u".to_owned() }]);
         assert_eq!(world.say("b", &on), []);
         assert_eq!(world.say("a", &off), []);
@@ -398,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn node_that_is_silent_is_gone_once_with_all_that_it_had() {
+    fn silent_node_ends_once_with_its_holdings() {
         let mut world = World::new();
         world.say("a", &join("p", Some("u")));
         world.say("b", &join("p", Some("u")));
@@ -407,13 +439,13 @@ mod tests {
         let number = world.next("a");
         world.roster.on_message("a", number, None, world.now);
         assert_eq!(world.roster.expired("a", world.now), ["b"]);
-        assert_eq!(world.roster.on_bye("b"), [count("p"), removed("p", "v"), count("p")]);
+        assert_eq!(world.roster.on_bye("b"), [removed("p", "v"), count("p")]);
         assert_eq!(world.roster.on_bye("b"), []);
         assert!(world.roster.is_first("a"));
     }
 
     #[test]
-    fn node_whose_message_is_missing_is_asked_once_for_all_that_it_has() {
+    fn node_with_a_missing_message_is_asked_once_for_its_holdings() {
         let mut world = World::new();
         world.say("a", &join("p", Some("u")));
         world.say("a", &join("p", Some("v")));
@@ -428,12 +460,12 @@ mod tests {
         [join("p", Some("v")), join("p", Some("x"))].iter().for_each(|change| _ = holdings.apply(change));
         let number = world.next("a");
         let effects = world.roster.on_holdings("a", number, holdings, world.now);
-        assert_eq!(effects, [count("p"), added("p", "x"), count("p"), removed("p", "u"), count("p"), count("p")]);
+        assert_eq!(effects, [added("p", "x"), removed("p", "u"), count("p")]);
         assert_eq!(world.say("a", &leave("p", Some("x"))), [removed("p", "x"), count("p")]);
     }
 
     #[test]
-    fn node_that_was_there_before_is_asked() {
+    fn node_that_has_started_earlier_is_asked() {
         let mut world = World::new();
         let outcome = world.roster.on_message("old", 17, Some(&join("c", None)), world.now);
         assert_eq!(outcome, Outcome { effects: Vec::new(), asks: true });

@@ -1,5 +1,7 @@
 //! Signatures of subscriptions, users, requests and webhooks: HMAC-SHA256 in hexadecimal digits. Pure.
 
+use std::fmt;
+
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 use sha2::Sha256;
@@ -12,9 +14,20 @@ pub(super) struct Credentials {
     secret: String,
 }
 
+impl fmt::Debug for Credentials {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Credentials").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
 impl Credentials {
-    pub(super) fn new(key: &str, secret: &str) -> Self {
-        Credentials { key: key.to_owned(), secret: secret.to_owned() }
+    pub(super) fn new(key: impl Into<String>, secret: impl Into<String>) -> Self {
+        Credentials { key: key.into(), secret: secret.into() }
+    }
+
+    /// The `auth` of a client for a text: `KEY:SIGNATURE`.
+    pub(super) fn auth(&self, text: &str) -> String {
+        format!("{}:{}", self.key, self.sign(text))
     }
 
     /// The signature of a text.
@@ -24,11 +37,10 @@ impl Credentials {
         mac.map(|digest| hex(&digest.into_bytes())).unwrap_or_default()
     }
 
-    /// Returns `true` if an `auth` of a client, `KEY:SIGNATURE`, is that of a text. Takes the same time wherever the
-    /// signature differs.
+    /// Returns `true` if `auth` is the [`auth`](Self::auth) of a text. Takes the same time wherever the signature
+    /// differs.
     pub(super) fn is_auth(&self, auth: &str, text: &str) -> bool {
-        let expected = format!("{}:{}", self.key, self.sign(text));
-        is_same(auth, &expected)
+        is_same(auth, &self.auth(text))
     }
 
     /// Returns `true` for the signature of a text.
@@ -66,7 +78,7 @@ fn hex(octets: &[u8]) -> String {
 /// Longest time between the timestamp of a request and the server's clock, in seconds.
 const MOST_AGE: u64 = 600;
 
-/// Why a request of the HTTP API is not authorized.
+/// Reasons for which a request of the HTTP API is not authorized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unauthorized {
     Key,
@@ -77,13 +89,13 @@ pub(super) enum Unauthorized {
 }
 
 impl Unauthorized {
-    /// The text for the program that has sent it.
+    /// The text of the response.
     pub(super) fn reason(self) -> &'static str {
         match self {
-            Unauthorized::Key => "auth_key is missing, or is not that of the app",
+            Unauthorized::Key => "auth_key is missing, or is not the app's",
             Unauthorized::Version => "auth_version is not 1.0",
             Unauthorized::Timestamp => "auth_timestamp is missing, or more than 600 s away from the server's clock",
-            Unauthorized::Body => "body_md5 is missing, or is not that of the body",
+            Unauthorized::Body => "body_md5 is missing or wrong",
             Unauthorized::Signature => "auth_signature is missing or wrong",
         }
     }

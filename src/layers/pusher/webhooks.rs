@@ -1,11 +1,11 @@
-//! The queue of webhooks: what is to be told, in batches, with further attempts. Pure.
+//! The queue of webhooks: events in batches, with further attempts. Pure.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-use super::packet::quoted;
+use super::events::PusherEvent;
 
 /// How long events are collected for one request.
 const COLLECT: Duration = Duration::from_millis(500);
@@ -25,45 +25,12 @@ const WAITS: [Duration; 5] = [
     Duration::from_secs(300),
 ];
 
-/// Something that a webhook tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Event {
-    Occupied { channel: String },
-    Vacated { channel: String },
-    MemberAdded { channel: String, user: String },
-    MemberRemoved { channel: String, user: String },
-    /// `data`: JSON text, as the client has sent it.
-    Client { channel: String, name: String, data: String, socket_id: String, user: Option<String> },
-    CacheMiss { channel: String },
-}
-
-impl Event {
-    fn json(&self) -> String {
-        let of = |name: &str, channel: &str| format!(r#""name":"{name}","channel":{}"#, quoted(channel));
-        let fields = match self {
-            Event::Occupied { channel } => of("channel_occupied", channel),
-            Event::Vacated { channel } => of("channel_vacated", channel),
-            Event::MemberAdded { channel, user } => {
-                format!(r#"{},"user_id":{}"#, of("member_added", channel), quoted(user))
-            }
-            Event::MemberRemoved { channel, user } => {
-                format!(r#"{},"user_id":{}"#, of("member_removed", channel), quoted(user))
-            }
-            Event::Client { channel, name, data, socket_id, user } => {
-                let (begin, name, data) = (of("client_event", channel), quoted(name), quoted(data));
-                let user = user.as_ref().map(|user| format!(r#","user_id":{}"#, quoted(user))).unwrap_or_default();
-                format!(r#"{begin},"event":{name},"data":{data},"socket_id":"{socket_id}"{user}"#)
-            }
-            Event::CacheMiss { channel } => of("cache_miss", channel),
-        };
-        format!("{{{fields}}}")
-    }
-}
-
-/// A body that is sent until it is taken.
+/// The body of a request that is sent until it is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Batch {
     pub(super) body: String,
+    /// Bytes of its events.
+    bytes: usize,
     attempts: usize,
     due: Instant,
 }
@@ -75,13 +42,13 @@ pub(super) struct Queue {
     since: Option<Instant>,
     again: VecDeque<Batch>,
     bytes: usize,
-    /// Events that were dropped.
+    /// Events and batches that were dropped.
     pub(super) dropped: u64,
 }
 
 impl Queue {
     /// Adds an event. Returns `false` if it is dropped.
-    pub(super) fn push(&mut self, event: &Event, now: Instant) -> bool {
+    pub(super) fn push(&mut self, event: &PusherEvent, now: Instant) -> bool {
         let json = event.json();
         if self.bytes + json.len() > MOST_BYTES {
             self.dropped += 1;
@@ -93,13 +60,18 @@ impl Queue {
         true
     }
 
-    /// When there will be something to send.
+    /// Events and refused batches that wait.
+    pub(super) fn len(&self) -> usize {
+        self.events.len() + self.again.len()
+    }
+
+    /// The time at which a batch is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let collected = self.since.map(|since| since + COLLECT);
         self.again.iter().map(|batch| batch.due).chain(collected).min()
     }
 
-    /// What is to be sent now. `time_ms`: milliseconds since 1970.
+    /// The next batch that is due. `time_ms`: milliseconds since 1970.
     pub(super) fn next(&mut self, now: Instant, time_ms: u64) -> Option<Batch> {
         if let Some(position) = self.again.iter().position(|batch| batch.due <= now) {
             return self.again.remove(position);
@@ -109,20 +81,22 @@ impl Queue {
             return None;
         }
         let count = self.events.len().min(MOST_EVENTS);
-        let events = self.events.drain(..count).collect::<Vec<_>>().join(",");
+        let events: Vec<String> = self.events.drain(..count).collect();
+        let bytes = events.iter().map(String::len).sum();
+        let events = events.join(",");
         self.since = (!self.events.is_empty()).then_some(now - COLLECT);
-        Some(Batch { body: format!(r#"{{"time_ms":{time_ms},"events":[{events}]}}"#), attempts: 0, due: now })
+        Some(Batch { body: format!(r#"{{"time_ms":{time_ms},"events":[{events}]}}"#), bytes, attempts: 0, due: now })
     }
 
-    /// A batch was taken.
-    pub(super) fn taken(&mut self, batch: &Batch) {
-        self.bytes = self.bytes.saturating_sub(batch.body.len());
+    /// A batch was accepted.
+    pub(super) fn accepted(&mut self, batch: &Batch) {
+        self.bytes -= batch.bytes;
     }
 
-    /// A batch was not taken. Returns `false` if it is given up.
+    /// A batch was not accepted. Returns `false` if it is given up.
     pub(super) fn refused(&mut self, mut batch: Batch, now: Instant) -> bool {
         let Some(wait) = WAITS.get(batch.attempts) else {
-            self.taken(&batch);
+            self.accepted(&batch);
             self.dropped += 1;
             return false;
         };
@@ -137,8 +111,8 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn occupied(number: usize) -> Event {
-        Event::Occupied { channel: format!("c{number}") }
+    fn occupied(number: usize) -> PusherEvent {
+        PusherEvent::ChannelOccupied { channel: format!("c{number}") }
     }
 
     #[test]
@@ -185,14 +159,19 @@ mod tests {
     #[test]
     fn waiting_events_are_bounded() {
         let (mut queue, now) = (Queue::default(), Instant::now());
-        let event = Event::Client {
+        let event = PusherEvent::ClientEvent {
             channel: "private-c".to_owned(),
-            name: "client-x".to_owned(),
+            event: "client-x".to_owned(),
             data: "x".repeat(1024 * 1024),
             socket_id: "1.2".to_owned(),
-            user: None,
+            user_id: None,
         };
         let kept = (0..10).filter(|_| queue.push(&event, now)).count();
         assert_eq!((kept, queue.dropped), (7, 3));
+        let now = now + COLLECT;
+        let batch = queue.next(now, 0).unwrap();
+        queue.accepted(&batch);
+        assert_eq!(queue.bytes, 0);
+        assert!(queue.push(&event, now));
     }
 }

@@ -1,0 +1,142 @@
+//! The HTTP API: signed requests of other programs.
+
+use std::{
+    rc::Rc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Apps,
+    api::{Info, Trigger, TriggerError, channel_of_path},
+    app::App,
+    names::Access,
+    signature::SignedRequest,
+};
+use crate::{
+    http::{Request, StatusCode},
+    reactor::Hub,
+    server::Reply,
+    websocket::Routes,
+};
+
+/// Bytes of a body beside the data of its events.
+const BODY_BYTES: usize = 64 * 1024;
+
+/// Most bytes of JSON for a byte of text: of a control character.
+const ESCAPED: usize = 6;
+
+/// A response, or an error.
+type Answer = Result<Value, TriggerError>;
+
+/// Adds the routes of the API.
+pub(super) fn mount(apps: &Rc<Apps>, routes: Routes) -> Routes {
+    let most = apps.all().map(|app| app.options.events.batch * app.options.events.data_bytes * ESCAPED).max();
+    let on = |respond: fn(&Rc<App>, &Request, &mut Hub) -> Answer| {
+        let apps = Rc::clone(apps);
+        move |request: &Request, hub: &mut Hub| authorized(&apps, request, hub, respond)
+    };
+    let api = Routes::new()
+        .max_body_bytes((most.unwrap_or_default() + BODY_BYTES) as u64)
+        .post("/events", on(trigger))
+        .post("/batch_events", on(trigger_batch))
+        .get("/connections", on(|app, _, _| Ok(json!({"connections": app.local.borrow().len()}))))
+        .get("/channels", on(channels))
+        .get("/channels/{channel}", on(channel))
+        .get("/channels/{channel}/users", on(users))
+        .post("/users/{user}/terminate_connections", on(terminate));
+    routes.scope("/apps/{id}", api)
+}
+
+/// Answers a request if its signature is right.
+fn authorized(
+    apps: &Apps,
+    request: &Request,
+    hub: &mut Hub,
+    respond: fn(&Rc<App>, &Request, &mut Hub) -> Answer,
+) -> Reply {
+    let Some(app) = apps.by_id(request.param("id")) else {
+        return Reply::text(StatusCode::NOT_FOUND, "no app has this id");
+    };
+    let query: Vec<(String, String)> =
+        request.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+    let (method, path, body) = (request.method().as_str(), request.path(), &**request.body());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    if let Err(error) = (SignedRequest { method, path, query: &query, body }).check(&app.options.credentials, now) {
+        return Reply::text(StatusCode::UNAUTHORIZED, error.reason());
+    }
+    app.start(hub);
+    match respond(app, request, hub) {
+        Ok(value) => Reply::json(&value),
+        Err(error) => Reply::text(error.status, &error.to_string()),
+    }
+}
+
+fn trigger(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answer {
+    let event = app.options.events.event(request.body())?;
+    let attributes = attributes(app, hub, &event);
+    app.trigger(hub, event);
+    Ok(attributes.map_or_else(|| json!({}), |channels| json!({"channels": channels})))
+}
+
+fn trigger_batch(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answer {
+    let events = app.options.events.batch(request.body())?;
+    let mut answers = Vec::new();
+    for event in events {
+        // An event of a batch has one channel.
+        let mut channels = attributes(app, hub, &event);
+        let first = channels.as_mut().and_then(|channels| Some(channels.values_mut().next()?.take()));
+        answers.push(first);
+        app.trigger(hub, event);
+    }
+    if answers.iter().all(Option::is_none) {
+        return Ok(json!({}));
+    }
+    let batch: Vec<Value> = answers.into_iter().map(|answer| answer.unwrap_or_else(|| json!({}))).collect();
+    Ok(json!({"batch": batch}))
+}
+
+/// The attributes of the channels of an event, if its `info` asks for any.
+fn attributes(app: &App, hub: &Hub, event: &Trigger) -> Option<Map<String, Value>> {
+    let attributes = |name: &String| (name.clone(), Value::from(app.attributes(hub, name, event.info)));
+    (event.info != Info::default()).then(|| event.channels.iter().map(attributes).collect())
+}
+
+/// The parameter `info` of the query.
+fn info(request: &Request) -> Result<Info, TriggerError> {
+    request.query_value("info").map(|info| Info::parse(&info)).transpose().map(Option::unwrap_or_default)
+}
+
+fn channels(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answer {
+    let (info, prefix) = (info(request)?, request.query_value("filter_by_prefix").unwrap_or_default());
+    if info.user_count && Access::of(&prefix) != Access::Presence {
+        return Err(TriggerError::bad("user_count needs filter_by_prefix with presence-"));
+    }
+    let roster = app.roster.borrow();
+    let occupied = roster.channels().filter(|(name, _)| name.starts_with(&*prefix));
+    let channels: Map<String, Value> =
+        occupied.map(|(name, _)| (name.to_owned(), app.attributes(hub, name, info).into())).collect();
+    Ok(json!({"channels": channels}))
+}
+
+fn channel(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answer {
+    let (name, info) = (channel_of_path(request.param("channel"))?, info(request)?);
+    let mut attributes = app.attributes(hub, name, info);
+    attributes.insert("occupied".to_owned(), app.roster.borrow().channel(name).is_some().into());
+    Ok(attributes.into())
+}
+
+fn users(app: &Rc<App>, request: &Request, _: &mut Hub) -> Answer {
+    let name = channel_of_path(request.param("channel"))?;
+    if Access::of(name) != Access::Presence {
+        return Err(TriggerError::bad("only presence channels have users"));
+    }
+    let users: Vec<Value> = app.users(name).into_iter().map(|id| json!({"id": id})).collect();
+    Ok(json!({"users": users}))
+}
+
+fn terminate(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answer {
+    app.terminate(hub, request.param("user"));
+    Ok(json!({}))
+}

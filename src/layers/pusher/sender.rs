@@ -1,0 +1,203 @@
+//! The requests of webhooks, by plain HTTP: one at a time, each on a connection of its own.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    rc::Rc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::{
+    events::PusherEvent,
+    signature::Credentials,
+    webhooks::{Batch, Queue},
+};
+use crate::{
+    http::{HeadLimits, credentials, head::HeadReader},
+    protocol::CloseReason,
+    reactor::{Hub, Stream, StreamConfig, StreamHandler, TimerId},
+    url::{Url, UrlError},
+};
+
+/// Time for a request and its response.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The URL of a webhook.
+#[derive(Debug, Clone)]
+pub(super) struct WebhookUrl(Url);
+
+impl WebhookUrl {
+    pub(super) fn parse(text: &str) -> Result<Self, WebhookUrlError> {
+        let rest = text.strip_prefix("http://").ok_or(WebhookUrlError::Scheme)?;
+        Url::parse(&format!("ws://{rest}")).map(WebhookUrl).map_err(WebhookUrlError::Url)
+    }
+
+    /// The URL for the log, without credentials.
+    fn location(&self) -> String {
+        format!("http{}", self.0.location().trim_start_matches("ws"))
+    }
+
+    /// The head of a request, as far as it is the same for all.
+    fn head(&self) -> String {
+        let authorization = self.0.credentials.as_ref().map(credentials::basic);
+        let authorization = authorization.as_ref().and_then(|value| value.to_str().ok());
+        let authorization = authorization.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default();
+        format!(
+            "POST {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: ws-reactor\r\nContent-Type: application/json\r\n\
+             Connection: close\r\n{authorization}",
+            self.0.target,
+            self.0.authority(),
+        )
+    }
+}
+
+/// A URL that no webhook can have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WebhookUrlError {
+    /// The scheme is not `http`. Use a proxy on this host for `https`.
+    Scheme,
+    /// The rest is not valid.
+    Url(UrlError),
+}
+
+impl fmt::Display for WebhookUrlError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WebhookUrlError::Scheme => formatter.write_str("the scheme of a webhook is http"),
+            WebhookUrlError::Url(error) => error.fmt(formatter),
+        }
+    }
+}
+
+impl std::error::Error for WebhookUrlError {}
+
+/// Sends the events of an app.
+pub(super) struct WebhookSender {
+    address: String,
+    location: String,
+    head: String,
+    credentials: Credentials,
+    queue: RefCell<Queue>,
+    is_sending: Cell<bool>,
+    timer: Cell<Option<TimerId>>,
+}
+
+impl WebhookSender {
+    pub(super) fn new(url: WebhookUrl, credentials: Credentials) -> Self {
+        WebhookSender {
+            // The brackets are needed for IPv6 addresses only.
+            address: format!("[{}]:{}", url.0.scoped_host(), url.0.port),
+            location: url.location(),
+            head: url.head(),
+            credentials,
+            queue: RefCell::default(),
+            is_sending: Cell::default(),
+            timer: Cell::default(),
+        }
+    }
+
+    /// Adds an event.
+    pub(super) fn push(self: &Rc<Self>, hub: &mut Hub, event: &PusherEvent) {
+        let is_queued = self.queue.borrow_mut().push(event, hub.now());
+        if !is_queued && hub.may_warn() {
+            log::warn!(target: super::LOG, "dropped an event for the webhook {}: too many wait", self.location);
+        }
+        self.schedule(hub);
+    }
+
+    /// Events and batches that wait, and those that were dropped.
+    pub(super) fn waiting(&self) -> (usize, u64) {
+        let queue = self.queue.borrow();
+        (queue.len(), queue.dropped)
+    }
+
+    /// Sends the next batch when it is due, unless a request is on its way.
+    fn schedule(self: &Rc<Self>, hub: &mut Hub) {
+        if self.is_sending.get() {
+            return;
+        }
+        if let Some(timer) = self.timer.take() {
+            hub.cancel_timer(timer);
+        }
+        let Some(due) = self.queue.borrow().deadline() else { return };
+        let sender = Rc::downgrade(self);
+        let timer = hub.add_timer(due.saturating_duration_since(hub.now()), move |hub| {
+            if let Some(sender) = sender.upgrade() {
+                sender.timer.set(None);
+                sender.send(hub);
+            }
+        });
+        self.timer.set(Some(timer));
+    }
+
+    fn send(self: &Rc<Self>, hub: &mut Hub) {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let next = self.queue.borrow_mut().next(hub.now(), since_1970.as_millis() as u64);
+        let Some(batch) = next else { return self.schedule(hub) };
+        self.is_sending.set(true);
+        let config = StreamConfig::new().connect_timeout(TIMEOUT);
+        let request =
+            Request { sender: Rc::clone(self), batch: Some(batch), head: HeadReader::default(), status: None };
+        if let Err(error) = hub.connect_stream_with(&self.address, config, request) {
+            // The loop is ending.
+            log::warn!(target: super::LOG, "webhook {}: {error}, dropped", self.location);
+        }
+    }
+
+    /// A request has ended, with the status of its response if there was one.
+    fn on_end(self: &Rc<Self>, hub: &mut Hub, batch: Batch, status: Option<u16>) {
+        self.is_sending.set(false);
+        if status.is_some_and(|status| (200..300).contains(&status)) {
+            self.queue.borrow_mut().accepted(&batch);
+        } else {
+            let is_kept = self.queue.borrow_mut().refused(batch, hub.now());
+            if hub.may_warn() {
+                let answer = status.map_or_else(|| "no response".to_owned(), |status| format!("status {status}"));
+                let next = if is_kept { "sent again later" } else { "dropped" };
+                log::warn!(target: super::LOG, "webhook {}: {answer}, {next}", self.location);
+            }
+        }
+        self.schedule(hub);
+    }
+}
+
+/// A request on its connection.
+struct Request {
+    sender: Rc<WebhookSender>,
+    batch: Option<Batch>,
+    head: HeadReader,
+    status: Option<u16>,
+}
+
+impl StreamHandler for Request {
+    fn on_connect(&mut self, stream: &mut Stream<'_>) {
+        if let Some(batch) = &self.batch {
+            let WebhookSender { head, credentials, .. } = &*self.sender;
+            let (key, signature, length) = (&credentials.key, credentials.sign(&batch.body), batch.body.len());
+            let end =
+                format!("X-Pusher-Key: {key}\r\nX-Pusher-Signature: {signature}\r\nContent-Length: {length}\r\n\r\n");
+            [head, &end, &batch.body].iter().for_each(|part| _ = stream.write(part.as_bytes()));
+            stream.set_timer(TIMEOUT);
+        }
+    }
+
+    fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
+        match self.head.read_response(data, &HeadLimits::default()) {
+            Ok(Some((response, _))) => self.status = Some(response.status().as_u16()),
+            Ok(None) => return,
+            Err(_) => {}
+        }
+        stream.terminate();
+    }
+
+    fn on_timer(&mut self, stream: &mut Stream<'_>, _: TimerId) {
+        stream.terminate();
+    }
+
+    fn on_close(&mut self, stream: &mut Stream<'_>, _: &CloseReason) {
+        if let Some(batch) = self.batch.take() {
+            self.sender.on_end(stream.hub(), batch, self.status);
+        }
+    }
+}
