@@ -146,6 +146,19 @@ impl Request {
         str::from_utf8(&self.body)
     }
 
+    /// Name-value pairs of a form in the body (`application/x-www-form-urlencoded`), decoded as
+    /// [`query_pairs`](Self::query_pairs). Empty if the body is not UTF-8.
+    #[cfg(feature = "server")]
+    pub fn form_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        query::pairs(self.text().unwrap_or_default())
+    }
+
+    /// First value of the field `name` of a form in the body, decoded. See [`form_pairs`](Self::form_pairs).
+    #[cfg(feature = "server")]
+    pub fn form_value(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.form_pairs().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
     /// Body of the request as JSON.
     ///
     /// # Errors

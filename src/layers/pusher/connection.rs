@@ -32,7 +32,9 @@ pub(super) struct PusherConnection {
     client_events: Option<Rate>,
     /// Time of the last message of the client.
     heard_at: Option<Instant>,
-    /// A ping was sent since then.
+    /// The timer of the next ping, or of the answer to it.
+    timer: Option<TimerId>,
+    /// A ping was sent since the last message.
     is_pinged: bool,
 }
 
@@ -47,7 +49,14 @@ impl PusherConnection {
             }
             Some(_) => apps.by_key(request.param("key")).cloned().ok_or((4001, "no app has this key")),
         };
-        PusherConnection { app, socket_id: String::new(), client_events: None, heard_at: None, is_pinged: false }
+        PusherConnection {
+            app,
+            socket_id: String::new(),
+            client_events: None,
+            heard_at: None,
+            timer: None,
+            is_pinged: false,
+        }
     }
 }
 
@@ -233,13 +242,16 @@ impl Handler for PusherConnection {
         self.heard_at = Some(ws.hub().now());
         app.local.borrow_mut().open(id, self.socket_id.clone());
         ws.send(packet::established(&self.socket_id, app.options.activity_seconds()));
-        ws.set_timer(app.options.activity_timeout);
+        self.timer = Some(ws.set_timer(app.options.activity_timeout));
     }
 
     fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
         let Ok(app) = &self.app else { return };
         self.heard_at = Some(ws.hub().now());
-        self.is_pinged = false;
+        if std::mem::take(&mut self.is_pinged) {
+            self.timer.take().map(|timer| ws.cancel_timer(timer));
+            self.timer = Some(ws.set_timer(app.options.activity_timeout));
+        }
         let parsed = message.as_text().map_or(Ok(None), Command::parse);
         let (socket_id, client_events) = (&*self.socket_id, &mut self.client_events);
         match parsed {
@@ -257,12 +269,12 @@ impl Handler for PusherConnection {
             return close_all(ws.hub(), vec![id], (4201, "no answer to a ping"));
         }
         if silence < options.activity_timeout {
-            ws.set_timer(options.activity_timeout - silence);
+            self.timer = Some(ws.set_timer(options.activity_timeout - silence));
             return;
         }
         self.is_pinged = true;
         ws.send(packet::PING);
-        ws.set_timer(options.pong_timeout);
+        self.timer = Some(ws.set_timer(options.pong_timeout));
     }
 
     fn on_close(&mut self, ws: &mut WebSocket<'_>, _: &CloseReason) {

@@ -67,6 +67,10 @@ class Browser:
     def switch_to(self, window):
         self._call("POST", "/window", {"handle": window})
 
+    def close_window(self):
+        """Closes the current window, and switches to the first one."""
+        self.switch_to(self._call("DELETE", "/window")[0])
+
     def open(self, url):
         self._call("POST", "/url", {"url": url})
 
