@@ -1,7 +1,7 @@
-//! The cost of layers: a broadcast to many clients of ActionCable and of Socket.IO, beside a plain publish to as many
-//! WebSockets.
+//! The cost of layers: a broadcast to many clients of ActionCable, of Socket.IO and of Pusher, beside a plain publish to
+//! as many WebSockets.
 //!
-//!     cargo bench --features action-cable,socket-io --bench layers
+//!     cargo bench --features action-cable,pusher,socket-io --bench layers
 //!
 //! The server runs in a process of its own, on one core. Linux only (`/proc`).
 
@@ -21,6 +21,7 @@ use ws_reactor::{
     Callbacks, Reactor, Routes, Server,
     action_cable::{ActionCable, Channel, Subscription},
     on_message,
+    pusher::{Pusher, PusherApp},
     socket_io::SocketIo,
 };
 
@@ -32,10 +33,11 @@ const SUBSCRIBE: &str = r#"{"command":"subscribe","identifier":"{\"channel\":\"C
 const TEXT: u8 = 0x81;
 
 /// The ways of a message, each with a topic of that name, the path of its clients, and what they send to begin with.
-const WAYS: [(&str, &str, &str); 3] = [
+const WAYS: [(&str, &str, &str); 4] = [
     ("plain", "/plain", ""),
     ("cable", "/cable", SUBSCRIBE),
     ("socket.io", "/socket.io/?EIO=4&transport=websocket", "40"),
+    ("pusher", "/app/key?protocol=7", r#"{"event":"pusher:subscribe","data":{"channel":"news"}}"#),
 ];
 
 struct Chat;
@@ -121,6 +123,8 @@ fn receive(client: &mut TcpStream) -> Result<(), Box<dyn Error>> {
 fn serve() -> Result<(), Box<dyn Error>> {
     let io = SocketIo::new();
     let all = io.of("/");
+    let pusher = Pusher::new().app(PusherApp::new("1", "key", "secret")).build();
+    let app = pusher.app("1").expect("it was added");
     let routes = Routes::new()
         .websocket("/send/socket.io", move |_| {
             let all = all.clone();
@@ -129,13 +133,20 @@ fn serve() -> Result<(), Box<dyn Error>> {
                 all.emit(ws.hub(), "message", text);
             })
         })
+        .websocket("/send/pusher", move |_| {
+            let app = app.clone();
+            on_message(move |ws, message| {
+                let text = message.as_text().unwrap_or_default().trim_matches('"');
+                app.trigger(ws.hub(), &["news"], "message", text, None).expect("the data is short");
+            })
+        })
         .websocket("/plain", |_| Callbacks::new().on_open(|ws, _| _ = ws.subscribe("plain")))
         .websocket("/send/{topic}", |handshake| {
             let topic = handshake.request().param("topic").to_owned();
             on_message(move |ws, message| _ = ws.publish(&topic, message))
         });
     let routes = ActionCable::new().any_origin().channel("Chat", || Chat).mount(routes, "/cable");
-    let routes = io.mount(routes);
+    let routes = pusher.mount(io.mount(routes));
     let mut reactor = Reactor::new()?;
     println!("{}", reactor.listen("127.0.0.1:0", Server::routes(routes)?.ping_after(None))?.addr);
     reactor.run()?;

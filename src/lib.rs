@@ -122,8 +122,9 @@
 //!
 //! The crate logs by [`log`](https://docs.rs/log), with one target per floor: `ws_reactor::net`, `ws_reactor::reactor`,
 //! `ws_reactor::server`, `ws_reactor::cluster`, `ws_reactor::websocket`, and one for each of `ws_reactor::redis`,
-//! `ws_reactor::action_cable`, `ws_reactor::engine_io`, `ws_reactor::socket_io` and `ws_reactor::pusher`. Warnings and errors
-//! concern the operator. `debug` has the opening and end of each connection, `trace` each frame and its first bytes.
+//! `ws_reactor::action_cable`, `ws_reactor::engine_io`, `ws_reactor::socket_io` and `ws_reactor::pusher`. Warnings
+//! and errors concern the operator. `debug` has the opening and end of each connection, `trace` each frame and its
+//! first bytes.
 //! Only Redis logs at `info`: that it is connected.
 
 #![forbid(unsafe_code)]

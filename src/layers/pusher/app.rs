@@ -1,7 +1,7 @@
 //! An app on this node: its connections, and the state that all nodes share.
 //!
-//! Everything that concerns more than one connection is a message on the app's topic, also with a single node. Each node
-//! applies a message when it arrives, and all nodes see the messages in one order if the backplane has one: see
+//! Everything that concerns more than one connection is a message on the app's topic, also with a single node. Each
+//! node applies a message when it arrives, and all nodes see the messages in one order if the backplane has one: see
 //! [`Redis::one_order`](crate::Redis::one_order).
 
 use std::{
@@ -134,7 +134,10 @@ impl App {
         self.update_roster(hub, &node, number, &message);
         match message {
             Message::Event(event) => self.deliver(hub, &event),
-            Message::Change { token: Some(token), .. } if is_own => self.confirm(hub, token),
+            // Without the change in the roster, its own holdings confirm it later.
+            Message::Change { token: Some(token), .. } if is_own && self.roster.borrow().knows(&node) => {
+                self.confirm(hub, token);
+            }
             Message::Holdings { last_token, .. } if is_own => {
                 let tokens = self.local.borrow().pending(last_token);
                 tokens.into_iter().for_each(|token| self.confirm(hub, token));

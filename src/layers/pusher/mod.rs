@@ -25,14 +25,14 @@
 //! | `presence-news` | signed, with a user | `member_added`, `member_removed` | `client-…` |
 //! | `#server-to-user-ID` | by the user that has signed in | | |
 //!
-//! A name that goes on with `cache-`, as `private-cache-news`, is that of a cache channel: a new subscriber gets its last
-//! event, or `pusher:cache_miss`.
+//! A name that goes on with `cache-`, as `private-cache-news`, is that of a cache channel: a new subscriber gets its
+//! last event, or `pusher:cache_miss`.
 //!
 //! # Several reactors, several processes
 //!
-//! All nodes with an app of the same id are one: channels, members, users, caches, and calls of the HTTP API. They share
-//! a topic, `pusher/ID`, by the [backplane](crate::guide::many_machines). Use `Redis::one_order`, so that all nodes
-//! apply changes in one order; without it, two nodes may both report the same webhook. A node that ends without
+//! All nodes with an app of the same id are one: channels, members, users, caches, and calls of the HTTP API. They
+//! share a topic, `pusher/ID`, by the [backplane](crate::guide::many_machines). Use `Redis::one_order`, so that all
+//! nodes apply changes in one order; without it, two nodes may both report the same event. A node that ends without
 //! [`close`](PusherHandle::close) counts as ended after 30 s, with its members and users.
 //!
 //! # Order

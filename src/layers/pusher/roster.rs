@@ -18,6 +18,9 @@ pub(super) const LEASE: Duration = Duration::from_secs(30);
 /// Interval of the messages of a node that has no changes.
 pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(10);
 
+/// Time after which a node is asked for its holdings again.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+
 /// A change of the holdings of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -171,8 +174,9 @@ struct Node {
     heard_at: Instant,
     /// The number of its next message.
     next: u64,
-    /// A message of it is missing, and its changes do not count until its holdings arrive.
-    is_asked: bool,
+    /// Time at which it was asked for its holdings, because a message of it is missing. Its changes do not count until
+    /// they arrive.
+    asked_at: Option<Instant>,
 }
 
 /// The nodes of an app.
@@ -222,16 +226,22 @@ impl Roster {
             holdings: Holdings::default(),
             heard_at: now,
             next: number,
-            is_asked: false,
+            asked_at: None,
         });
         entry.heard_at = now;
         // The first message of a node that has just started has the number 0.
         let has_missed = number != entry.next || is_new && number != 0;
         entry.next = number.saturating_add(1);
-        let asks = has_missed && !entry.is_asked;
-        entry.is_asked |= has_missed;
+        let asks = match entry.asked_at {
+            None => has_missed,
+            // The question or the answer may be lost, too.
+            Some(asked_at) => now.saturating_duration_since(asked_at) >= ASK_EVERY,
+        };
+        if asks {
+            entry.asked_at = Some(now);
+        }
         let mut effects = Vec::new();
-        if let Some(change) = change.filter(|_| !entry.is_asked)
+        if let Some(change) = change.filter(|_| entry.asked_at.is_none())
             && entry.holdings.apply(change)
         {
             self.apply_to_all(change, &mut effects);
@@ -239,9 +249,14 @@ impl Roster {
         Outcome { effects, asks }
     }
 
+    /// Returns `true` if the holdings of a node are known.
+    pub(super) fn knows(&self, node: &str) -> bool {
+        self.nodes.get(node).is_some_and(|node| node.asked_at.is_none())
+    }
+
     /// The holdings of a node have arrived.
     pub(super) fn on_holdings(&mut self, node: &str, number: u64, holdings: Holdings, now: Instant) -> Vec<Effect> {
-        let entry = Node { holdings, heard_at: now, next: number.saturating_add(1), is_asked: false };
+        let entry = Node { holdings, heard_at: now, next: number.saturating_add(1), asked_at: None };
         let new = entry.holdings.changes();
         let old = self.nodes.insert(node.to_owned(), entry).map(|node| node.holdings.changes()).unwrap_or_default();
         let mut effects = Vec::new();

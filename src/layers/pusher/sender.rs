@@ -13,10 +13,9 @@ use super::{
     webhooks::{Batch, Queue},
 };
 use crate::{
-    http::{HeadLimits, credentials, head::HeadReader},
+    http::{HeadLimits, Uri, head::HeadReader},
     protocol::CloseReason,
     reactor::{Hub, Stream, StreamConfig, StreamHandler, TimerId},
-    url::{Url, UrlError},
 };
 
 /// Time for a request and its response.
@@ -24,49 +23,57 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The URL of a webhook.
 #[derive(Debug, Clone)]
-pub(super) struct WebhookUrl(Url);
+pub(super) struct WebhookUrl {
+    /// The URL as it was given, for the log.
+    text: String,
+    /// Host and port to connect to.
+    address: String,
+    /// The head of a request, as far as it is the same for all.
+    head: String,
+}
 
 impl WebhookUrl {
     pub(super) fn parse(text: &str) -> Result<Self, WebhookUrlError> {
-        let rest = text.strip_prefix("http://").ok_or(WebhookUrlError::Scheme)?;
-        Url::parse(&format!("ws://{rest}")).map(WebhookUrl).map_err(WebhookUrlError::Url)
-    }
-
-    /// The URL for the log, without credentials.
-    fn location(&self) -> String {
-        format!("http{}", self.0.location().trim_start_matches("ws"))
-    }
-
-    /// The head of a request, as far as it is the same for all.
-    fn head(&self) -> String {
-        let authorization = self.0.credentials.as_ref().map(credentials::basic);
-        let authorization = authorization.as_ref().and_then(|value| value.to_str().ok());
-        let authorization = authorization.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default();
-        format!(
-            "POST {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: ws-reactor\r\nContent-Type: application/json\r\n\
-             Connection: close\r\n{authorization}",
-            self.0.target,
-            self.0.authority(),
-        )
+        let url: Uri = text.parse().map_err(|_| WebhookUrlError::Invalid)?;
+        if url.scheme_str() != Some("http") {
+            return Err(WebhookUrlError::Scheme);
+        }
+        let authority = url.authority().ok_or(WebhookUrlError::Invalid)?;
+        if authority.as_str().contains('@') {
+            return Err(WebhookUrlError::Credentials);
+        }
+        let target = url.path_and_query().map_or("/", |target| target.as_str());
+        let slash = if target.starts_with('/') { "" } else { "/" };
+        Ok(WebhookUrl {
+            text: text.to_owned(),
+            address: format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80)),
+            head: format!(
+                "POST {slash}{target} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: ws-reactor\r\n\
+                 Content-Type: application/json\r\nConnection: close\r\n"
+            ),
+        })
     }
 }
 
-/// A URL that no webhook can have.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A URL to which no webhook can be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WebhookUrlError {
-    /// The scheme is not `http`. Use a proxy on this host for `https`.
+    /// The scheme is not `http`. A proxy on this host can pass requests on by `https`.
     Scheme,
-    /// The rest is not valid.
-    Url(UrlError),
+    /// There is a user in the URL.
+    Credentials,
+    /// The URL is malformed.
+    Invalid,
 }
 
 impl fmt::Display for WebhookUrlError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            WebhookUrlError::Scheme => formatter.write_str("the scheme of a webhook is http"),
-            WebhookUrlError::Url(error) => error.fmt(formatter),
-        }
+        formatter.write_str(match self {
+            WebhookUrlError::Scheme => "the scheme of a webhook is http",
+            WebhookUrlError::Credentials => "the URL of a webhook has no user",
+            WebhookUrlError::Invalid => "the URL of a webhook is malformed",
+        })
     }
 }
 
@@ -74,9 +81,7 @@ impl std::error::Error for WebhookUrlError {}
 
 /// Sends the events of an app.
 pub(super) struct WebhookSender {
-    address: String,
-    location: String,
-    head: String,
+    url: WebhookUrl,
     credentials: Credentials,
     queue: RefCell<Queue>,
     is_sending: Cell<bool>,
@@ -86,10 +91,7 @@ pub(super) struct WebhookSender {
 impl WebhookSender {
     pub(super) fn new(url: WebhookUrl, credentials: Credentials) -> Self {
         WebhookSender {
-            // The brackets are needed for IPv6 addresses only.
-            address: format!("[{}]:{}", url.0.scoped_host(), url.0.port),
-            location: url.location(),
-            head: url.head(),
+            url,
             credentials,
             queue: RefCell::default(),
             is_sending: Cell::default(),
@@ -101,7 +103,7 @@ impl WebhookSender {
     pub(super) fn push(self: &Rc<Self>, hub: &mut Hub, event: &PusherEvent) {
         let is_queued = self.queue.borrow_mut().push(event, hub.now());
         if !is_queued && hub.may_warn() {
-            log::warn!(target: super::LOG, "dropped an event for the webhook {}: too many wait", self.location);
+            log::warn!(target: super::LOG, "dropped an event for the webhook {}: too many wait", self.url.text);
         }
         self.schedule(hub);
     }
@@ -139,9 +141,9 @@ impl WebhookSender {
         let config = StreamConfig::new().connect_timeout(TIMEOUT);
         let request =
             Request { sender: Rc::clone(self), batch: Some(batch), head: HeadReader::default(), status: None };
-        if let Err(error) = hub.connect_stream_with(&self.address, config, request) {
+        if let Err(error) = hub.connect_stream_with(&self.url.address, config, request) {
             // The loop is ending.
-            log::warn!(target: super::LOG, "webhook {}: {error}, dropped", self.location);
+            log::warn!(target: super::LOG, "webhook {}: {error}, dropped", self.url.text);
         }
     }
 
@@ -155,7 +157,7 @@ impl WebhookSender {
             if hub.may_warn() {
                 let answer = status.map_or_else(|| "no response".to_owned(), |status| format!("status {status}"));
                 let next = if is_kept { "sent again later" } else { "dropped" };
-                log::warn!(target: super::LOG, "webhook {}: {answer}, {next}", self.location);
+                log::warn!(target: super::LOG, "webhook {}: {answer}, {next}", self.url.text);
             }
         }
         self.schedule(hub);
@@ -173,7 +175,7 @@ struct Request {
 impl StreamHandler for Request {
     fn on_connect(&mut self, stream: &mut Stream<'_>) {
         if let Some(batch) = &self.batch {
-            let WebhookSender { head, credentials, .. } = &*self.sender;
+            let WebhookSender { url: WebhookUrl { head, .. }, credentials, .. } = &*self.sender;
             let (key, signature, length) = (&credentials.key, credentials.sign(&batch.body), batch.body.len());
             let end =
                 format!("X-Pusher-Key: {key}\r\nX-Pusher-Signature: {signature}\r\nContent-Length: {length}\r\n\r\n");
@@ -183,12 +185,18 @@ impl StreamHandler for Request {
     }
 
     fn on_data(&mut self, stream: &mut Stream<'_>, data: &mut [u8]) {
-        match self.head.read_response(data, &HeadLimits::default()) {
-            Ok(Some((response, _))) => self.status = Some(response.status().as_u16()),
-            Ok(None) => return,
-            Err(_) => {}
+        let mut data = &*data;
+        loop {
+            match self.head.read_response(data, &HeadLimits::default()) {
+                Ok(Some((response, end))) if response.status().is_informational() => data = &data[end..],
+                Ok(Some((response, _))) => self.status = Some(response.status().as_u16()),
+                Ok(None) => return,
+                Err(_) => return stream.terminate(),
+            }
+            if self.status.is_some() {
+                return stream.terminate();
+            }
         }
-        stream.terminate();
     }
 
     fn on_timer(&mut self, stream: &mut Stream<'_>, _: TimerId) {

@@ -1,0 +1,163 @@
+//! Several nodes of an app.
+
+use super::*;
+
+#[test]
+fn members_are_users_of_all_nodes() {
+    let mut world = World::new(2);
+    let ann = world.member(0, "presence-a", "ann");
+    let bob = world.member(1, "presence-a", "bob");
+    let same = world.member(1, "presence-a", "ann");
+    assert_eq!(world.events(&ann), [r#"added "bob""#]);
+    assert_eq!(
+        (world.users(0, "presence-a"), world.users(1, "presence-a")),
+        (vec!["ann".into(), "bob".into()], vec!["ann".into(), "bob".into()])
+    );
+    world.cut(&ann);
+    assert_eq!(world.events(&bob), [""; 0]);
+    world.cut(&same);
+    assert_eq!(world.events(&bob), [r#"removed "ann""#]);
+    world.cut(&bob);
+    let a = "channel: \"presence-a\"";
+    assert_eq!(
+        world.reports.take(),
+        [
+            format!("ChannelOccupied {{ {a} }}"),
+            format!("MemberAdded {{ {a}, user_id: \"ann\" }}"),
+            format!("MemberAdded {{ {a}, user_id: \"bob\" }}"),
+            format!("MemberRemoved {{ {a}, user_id: \"ann\" }}"),
+            format!("MemberRemoved {{ {a}, user_id: \"bob\" }}"),
+            format!("ChannelVacated {{ {a} }}"),
+        ]
+    );
+}
+
+#[test]
+fn events_reach_all_nodes_but_not_the_excluded_connection() {
+    let mut world = World::new(3);
+    let clients: Vec<Client> = (0..3).map(|node| world.client(node)).collect();
+    clients.iter().for_each(|client| world.subscribe(client, "private-a", None));
+    let app = world.nodes[0].app("1").unwrap();
+    app.trigger(world.reactor.hub(), &["private-a"], "e", &1, Some(&clients[2].socket_id)).unwrap();
+    world.settle();
+    world.send(&clients[1], &json!({"event": "client-e", "channel": "private-a", "data": {}}));
+    let succeeded = "subscription_succeeded";
+    assert_eq!(world.events(&clients[0]), [succeeded, "e", "client-e"]);
+    assert_eq!(world.events(&clients[1]), [succeeded, "e"]);
+    assert_eq!(world.events(&clients[2]), [succeeded, "client-e"]);
+}
+
+#[test]
+fn node_that_starts_later_has_members_and_caches() {
+    let mut world = World::new(1);
+    world.member(0, "presence-a", "ann");
+    let app = world.nodes[0].app("1").unwrap();
+    for number in 0..100 {
+        let channel = format!("cache-{number}");
+        app.trigger(world.reactor.hub(), &[&channel], "kept", &"x".repeat(9000), None).unwrap();
+    }
+    world.settle();
+    world.reports.take();
+    world.start(super::app());
+    assert_eq!(world.users(1, "presence-a"), ["ann"]);
+    assert_eq!(world.nodes[1].app("1").unwrap().stats().cached_events, 100);
+    let client = world.client(1);
+    for channel in ["cache-0", "cache-none"] {
+        world.subscribe(&client, channel, None);
+    }
+    let expected = ["subscription_succeeded", "kept", "subscription_succeeded", "pusher:cache_miss"];
+    assert_eq!(world.events(&client), expected);
+    assert!(!world.reports.take().iter().any(|report| report.contains("presence-a")), "it is no news");
+    // The time of a cached event goes on.
+    world.advance(1795);
+    assert_eq!(world.nodes[1].app("1").unwrap().stats().cached_events, 100);
+    world.advance(10);
+    assert_eq!(world.nodes[1].app("1").unwrap().stats().cached_events, 0);
+}
+
+#[test]
+fn node_that_closes_leaves_at_once() {
+    let mut world = World::new(2);
+    let (ann, bob) = (world.member(0, "presence-a", "ann"), world.member(1, "presence-a", "bob"));
+    world.events(&ann);
+    world.reports.take();
+    let leaving = world.nodes[1].clone();
+    leaving.close(world.reactor.hub());
+    world.settle();
+    assert_eq!(world.close_code(&bob), Some(4200));
+    assert_eq!(world.events(&ann), [r#"removed "bob""#]);
+    assert_eq!(world.reports.take().len(), 1);
+    world.advance(60);
+    assert_eq!((world.events(&ann).len(), world.users(0, "presence-a")), (0, vec!["ann".to_owned()]));
+}
+
+/// A message of another node.
+fn other(node: &str, number: u64, message: Value) -> Value {
+    let mut envelope = json!({"n": node, "s": number});
+    envelope.as_object_mut().unwrap().extend(message.as_object().unwrap().clone());
+    envelope
+}
+
+fn join(channel: &str, user: &str) -> Value {
+    json!({"t": "change", "change": {"join": {"channel": channel, "member": {"user_id": user}}}})
+}
+
+#[test]
+fn node_that_is_silent_ends_after_its_lease() {
+    let mut world = World::new(2);
+    let ann = world.member(0, "presence-a", "ann");
+    for (node, user) in [("x", "bob"), ("y", "cid"), ("y", "ann")] {
+        let number = u64::from(user == "ann");
+        world.publish(&other(node, number, join("presence-a", user)));
+    }
+    assert_eq!(world.events(&ann), [r#"added "bob""#, r#"added "cid""#]);
+    world.reports.take();
+    world.advance(25);
+    world.publish(&other("y", 2, json!({"t": "alive"})));
+    world.advance(12);
+    assert_eq!(world.events(&ann), [r#"removed "bob""#]);
+    assert_eq!(world.reports.take(), [r#"MemberRemoved { channel: "presence-a", user_id: "bob" }"#], "by one node");
+    world.advance(30);
+    assert_eq!(world.events(&ann), [r#"removed "cid""#]);
+    assert_eq!(world.reports.take().len(), 1);
+}
+
+#[test]
+fn node_with_a_gap_is_asked_for_its_holdings() {
+    let mut world = World::new(1);
+    let ann = world.member(0, "presence-a", "ann");
+    let asked = Log::default();
+    let noted = Rc::clone(&asked);
+    world.reactor.hub().watch_topic("pusher/1", move |_, message| {
+        let value: Value = serde_json::from_str(message.as_text().unwrap()).unwrap();
+        if value["t"] == "ask" {
+            noted.borrow_mut().push(value["node"].as_str().unwrap().to_owned());
+        }
+    });
+    world.publish(&other("x", 0, join("presence-a", "bob")));
+    world.publish(&other("x", 2, join("presence-a", "cid")));
+    world.publish(&other("x", 3, join("presence-a", "dan")));
+    assert_eq!((world.events(&ann), asked.take()), (vec![r#"added "bob""#.to_owned()], vec!["x".to_owned()]));
+    let members = json!({"cid": [1, {"user_id": "cid"}], "eva": [2, {"user_id": "eva"}]});
+    let holdings = json!({"channels": {"presence-a": {"subscriptions": 3, "members": members}}, "users": {}});
+    world.publish(&other("x", 4, json!({"t": "holdings", "holdings": holdings, "last_token": 9})));
+    let mut events = world.events(&ann);
+    events.sort();
+    assert_eq!(events, [r#"added "cid""#, r#"added "eva""#, r#"removed "bob""#]);
+    assert_eq!(world.nodes[0].app("1").unwrap().subscriptions("presence-a"), 4);
+    world.publish(&other("x", 5, json!({"t": "bye"})));
+    assert_eq!(world.users(0, "presence-a"), ["ann"]);
+}
+
+#[test]
+fn malformed_messages_on_the_topic_are_dropped() {
+    let mut world = World::new(1);
+    let ann = world.member(0, "presence-a", "ann");
+    for text in ["", "{}", "x", "{\"n\":\"a\",\"s\":0,\"t\":\"event\",\"name\":\"e\",\"channels\":[\"presence-a\"]}\n{"]
+    {
+        world.reactor.hub().publish("pusher/1", text);
+    }
+    world.reactor.hub().publish("pusher/1", &b"\xff"[..]);
+    world.settle();
+    assert_eq!(world.events(&ann), [""; 0]);
+}
