@@ -1,5 +1,5 @@
-//! The cost of layers: a broadcast to many clients of ActionCable, of Socket.IO and of Pusher, beside a plain publish to
-//! as many WebSockets.
+//! The cost of layers: a broadcast to many clients of ActionCable, of Socket.IO and of Pusher, beside a plain publish
+//! to as many WebSockets.
 //!
 //!     cargo bench --features action-cable,pusher,socket-io --bench layers
 //!

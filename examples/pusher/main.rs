@@ -20,13 +20,13 @@
 #[path = "../arguments/mod.rs"]
 mod arguments;
 
-use std::{error::Error, process::ExitCode, time::Duration};
+use std::{cell::RefCell, error::Error, process::ExitCode, rc::Rc, time::Duration};
 
 use serde_json::json;
 use ws_reactor::{
     Reactor, Reply, Request, Routes, Server,
     http::{HeaderValue, StatusCode, header},
-    pusher::{Pusher, PusherApp, PusherAppHandle, PusherHandle},
+    pusher::{AuthorizationError, Pusher, PusherApp, PusherAppHandle, PusherHandle},
 };
 
 const PAGE: &str = include_str!("page.html");
@@ -52,17 +52,27 @@ fn serve(arguments: &arguments::Arguments) -> Result<(), Box<dyn Error>> {
     let mut reactor = Reactor::new()?;
     attach_redis(arguments, &mut reactor)?;
     let pusher = pusher(arguments)?.build();
-    pusher.start(reactor.hub());
     let app = pusher.apps().next().ok_or("there is no app")?;
     let mut routes = pusher.mount(pages(&app));
     if let Some(folder) = arguments.all("--modules").pop() {
         routes = routes.files("/modules", folder);
     }
     close_on_signals(&mut reactor, &pusher)?;
-    let listening = reactor.listen(arguments.get("--listen", "127.0.0.1:6001".to_owned()), Server::routes(routes)?)?;
-    eprintln!("listening on http://{}", listening.addr);
+    let (address, server) = (arguments.get("--listen", "127.0.0.1:6001".to_owned()), Server::routes(routes)?);
+    let failed = Rc::new(RefCell::new(None));
+    let failure = Rc::clone(&failed);
+    // Clients come when the channels of the other processes are known.
+    pusher.when_ready(reactor.hub(), move |hub| {
+        hub.listen(address, server, move |hub, listening| match listening {
+            Ok(listening) => eprintln!("listening on http://{}", listening.addr),
+            Err(error) => {
+                *failure.borrow_mut() = Some(error);
+                hub.stop();
+            }
+        });
+    });
     reactor.run()?;
-    Ok(())
+    failed.take().map_or(Ok(()), |error| Err(error.into()))
 }
 
 fn pusher(arguments: &arguments::Arguments) -> Result<Pusher, Box<dyn Error>> {
@@ -124,7 +134,11 @@ fn authenticate(app: &PusherAppHandle, request: &Request) -> Reply {
     }
 }
 
-fn signed(json: String) -> Reply {
+fn signed(json: Result<String, AuthorizationError>) -> Reply {
+    let json = match json {
+        Ok(json) => json,
+        Err(error) => return Reply::text(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
     Reply::bytes(json).header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
 }
 
@@ -145,6 +159,9 @@ fn attach_redis(arguments: &arguments::Arguments, _: &mut Reactor) -> Result<(),
     }
 }
 
+/// Time for the last webhooks.
+const LEAVING: Duration = Duration::from_millis(500);
+
 /// Time for the answers to the close frames.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -157,7 +174,7 @@ fn close_on_signals(reactor: &mut Reactor, pusher: &PusherHandle) -> Result<(), 
         let pusher = pusher.clone();
         reactor.on_signal(signal, move |hub| {
             pusher.close(hub);
-            hub.shutdown(GRACE);
+            hub.add_timer(LEAVING, |hub| hub.shutdown(GRACE));
         })?;
     }
     Ok(())
@@ -165,6 +182,6 @@ fn close_on_signals(reactor: &mut Reactor, pusher: &PusherHandle) -> Result<(), 
 
 #[cfg(not(all(unix, feature = "signals")))]
 fn close_on_signals(_: &mut Reactor, _: &PusherHandle) -> Result<(), Box<dyn Error>> {
-    let _ = GRACE;
+    let _ = (LEAVING, GRACE);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Bodies of the HTTP API, and the reasons for which they are refused. Pure.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use serde::Deserialize;
 
@@ -13,12 +13,12 @@ pub(super) struct EventLimits {
     pub(super) data_bytes: usize,
     pub(super) channels: usize,
     pub(super) batch: usize,
-    pub(super) name_bytes: usize,
+    pub(super) name_chars: usize,
 }
 
 impl Default for EventLimits {
     fn default() -> Self {
-        EventLimits { data_bytes: 10 * 1024, channels: 100, batch: 10, name_bytes: 200 }
+        EventLimits { data_bytes: 10 * 1024, channels: 100, batch: 10, name_chars: 200 }
     }
 }
 
@@ -58,9 +58,10 @@ impl Info {
     }
 }
 
-/// An event that is not valid: too long, for a channel that cannot exist, or malformed.
+/// An event that is not published: it is too long, malformed, for a channel that cannot exist, or too many others are
+/// on their way to the other processes.
 ///
-/// The HTTP API answers with this text, and status 413 if the data is too long, or else 400.
+/// The HTTP API answers with this text, and status 400, 413 if the data is too long, or 503 if there are too many.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TriggerError {
     pub(super) status: StatusCode,
@@ -70,6 +71,12 @@ pub struct TriggerError {
 impl TriggerError {
     pub(super) fn bad(message: impl Into<String>) -> Self {
         TriggerError { status: StatusCode::BAD_REQUEST, message: message.into() }
+    }
+
+    /// Too many events are on their way, or the other processes are out of reach.
+    pub(super) fn busy() -> Self {
+        let message = "too many events are on their way, or other processes are out of reach".to_owned();
+        TriggerError { status: StatusCode::SERVICE_UNAVAILABLE, message }
     }
 
     fn too_large(message: impl Into<String>) -> Self {
@@ -131,7 +138,7 @@ impl EventLimits {
     }
 
     /// Returns the event if it is within the limits.
-    pub(super) fn check(&self, event: Trigger) -> Result<Trigger, TriggerError> {
+    pub(super) fn check(&self, mut event: Trigger) -> Result<Trigger, TriggerError> {
         let Trigger { name, channels, data, socket_id, .. } = &event;
         if channels.is_empty() || channels.len() > self.channels {
             return Err(TriggerError::bad(format!("an event has 1 to {} channels", self.channels)));
@@ -139,8 +146,8 @@ impl EventLimits {
         if let Some(channel) = channels.iter().find(|channel| !is_target(channel)) {
             return Err(TriggerError::bad(format!("{channel:?} is not a valid channel name")));
         }
-        if name.is_empty() || name.len() > self.name_bytes {
-            return Err(TriggerError::bad(format!("the name of an event has 1 to {} bytes", self.name_bytes)));
+        if !self.is_event_name(name) {
+            return Err(TriggerError::bad(format!("the name of an event has 1 to {} characters", self.name_chars)));
         }
         if let Some(id) = socket_id.as_ref().filter(|id| !is_socket_id(id)) {
             return Err(TriggerError::bad(format!("{id:?} is not a valid socket_id")));
@@ -152,7 +159,14 @@ impl EventLimits {
             let message = format!("the data of an event has at most {} bytes", self.data_bytes);
             return Err(TriggerError::too_large(message));
         }
+        let mut known = HashSet::new();
+        event.channels.retain(|channel| known.insert(channel.clone()));
         Ok(event)
+    }
+
+    /// Returns `true` if an event may have a name.
+    pub(super) fn is_event_name(&self, name: &str) -> bool {
+        (1..=self.name_chars).contains(&name.chars().count())
     }
 }
 

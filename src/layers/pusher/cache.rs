@@ -25,7 +25,8 @@ impl CachedEvent {
 #[derive(Debug)]
 struct Entry {
     event: CachedEvent,
-    ends: Instant,
+    /// `None`: never.
+    ends: Option<Instant>,
     serial: u64,
 }
 
@@ -67,7 +68,7 @@ impl Cache {
         self.bytes += event.bytes();
         self.order.insert(self.last_serial, event.channel.clone());
         let key = event.channel.clone();
-        self.entries.insert(key, Entry { event, ends: now + ttl, serial: self.last_serial });
+        self.entries.insert(key, Entry { event, ends: now.checked_add(ttl), serial: self.last_serial });
         while self.bytes > self.max_bytes
             && let Some((_, oldest)) = self.order.first_key_value()
         {
@@ -85,15 +86,16 @@ impl Cache {
 
     /// The event of a channel, and the time for which it is still kept.
     pub(super) fn get(&self, channel: &str, now: Instant) -> Option<(&CachedEvent, Duration)> {
-        let entry = self.entries.get(channel).filter(|entry| entry.ends > now)?;
-        Some((&entry.event, entry.ends - now))
+        let entry = self.entries.get(channel)?;
+        let left = entry.ends.map_or(Duration::MAX, |ends| ends.saturating_duration_since(now));
+        (!left.is_zero()).then_some((&entry.event, left))
     }
 
     /// Drops the events whose time has ended.
     pub(super) fn expire(&mut self, now: Instant) {
         let expired = |cache: &Self| {
             let (_, oldest) = cache.order.first_key_value()?;
-            cache.entries.get(oldest).filter(|entry| entry.ends <= now).map(|_| oldest.clone())
+            cache.get(oldest, now).is_none().then(|| oldest.clone())
         };
         while let Some(channel) = expired(self) {
             self.remove(&channel);
@@ -101,8 +103,25 @@ impl Cache {
     }
 
     /// All events, the oldest first, each with the time for which it is still kept.
-    pub(super) fn all(&self, now: Instant) -> impl Iterator<Item = (&CachedEvent, Duration)> {
+    fn all(&self, now: Instant) -> impl Iterator<Item = (&CachedEvent, Duration)> {
         self.order.values().filter_map(move |channel| self.get(channel, now))
+    }
+
+    /// All events in parts of about a number of bytes, each event with the milliseconds for which it is still kept.
+    pub(super) fn parts(&self, bytes: usize, now: Instant) -> Vec<Vec<(CachedEvent, u64)>> {
+        let mut parts: Vec<Vec<(CachedEvent, u64)>> = Vec::new();
+        let mut left = 0;
+        for (event, time) in self.all(now) {
+            let cost = event.bytes();
+            if cost > left {
+                parts.push(Vec::new());
+                left = bytes;
+            }
+            left = left.saturating_sub(cost);
+            let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            parts.last_mut().into_iter().for_each(|part| part.push((event.clone(), time_ms)));
+        }
+        parts
     }
 
     pub(super) fn len(&self) -> usize {
@@ -147,6 +166,32 @@ mod tests {
         assert!(cache.bytes <= 10_000);
         cache.put(event("e", &"x".repeat(20_000)), now);
         assert_eq!((cache.len(), data(&cache, "e", now)), (3, None));
+    }
+
+    #[test]
+    fn parts_have_all_events_in_their_order() {
+        let (mut cache, now) = (Cache::new(TTL, 1 << 20), Instant::now());
+        (0..10).for_each(|number| cache.put(event(&number.to_string(), &"x".repeat(900)), now));
+        let parts = cache.parts(2500, now + TTL / 3);
+        assert!((5..=10).contains(&parts.len()));
+        let channels: Vec<String> = parts
+            .into_iter()
+            .flatten()
+            .map(|(event, left_ms)| {
+                assert_eq!(left_ms, 1_200_000);
+                event.channel
+            })
+            .collect();
+        assert_eq!(channels, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+        assert!(Cache::new(TTL, 100).parts(10, now).is_empty());
+    }
+
+    #[test]
+    fn longest_time_is_for_ever() {
+        let (mut cache, now) = (Cache::new(Duration::MAX, 10_000), Instant::now());
+        cache.put(event("a", "1"), now);
+        cache.expire(now + 1000 * TTL);
+        assert_eq!(data(&cache, "a", now + 1000 * TTL), Some("1"));
     }
 
     #[test]

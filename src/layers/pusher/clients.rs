@@ -5,49 +5,48 @@ use super::{
     cache::CachedEvent,
     envelope::{Event, Message},
     events::PusherEvent,
+    holdings::{Change, Channel},
     names::{self, Access, USER_PREFIX},
     packet::{self, MemberData, UserData},
-    roster::{Change, Effect},
+    roster::Effect,
 };
 use crate::reactor::{ConnectionId, Hub};
 
 /// Code and reason with which the connections of a user are closed.
 const TERMINATED: (u16, &str) = (4009, "the connection was terminated by the application");
 
+/// Reason of a refused subscription to a presence channel.
+pub(super) const TOO_MANY_MEMBERS: &str = "the channel has too many members";
+
 impl App {
-    /// Tells the clients of this node about changes. `reports`: this node tells the application, too.
-    pub(super) fn carry_out(&self, hub: &mut Hub, effects: &[Effect], reports: bool) {
-        for effect in effects {
-            let event = match effect.clone() {
-                Effect::Occupied { channel } => PusherEvent::ChannelOccupied { channel },
-                Effect::Vacated { channel } => PusherEvent::ChannelVacated { channel },
-                Effect::MemberAdded { channel, member } => {
-                    self.send_to(hub, &channel, &packet::member_added(&channel, &member));
-                    PusherEvent::MemberAdded { channel, user_id: member.user_id }
-                }
-                Effect::MemberRemoved { channel, user } => {
-                    self.send_to(hub, &channel, &packet::member_removed(&channel, &user));
-                    PusherEvent::MemberRemoved { channel, user_id: user }
-                }
-                Effect::Count { channel } => {
-                    if let Some(text) = self.subscription_count(&channel) {
-                        self.send_to(hub, &channel, &text);
-                    }
-                    continue;
-                }
-                Effect::Online { user } => {
-                    self.tell_watchers(hub, user, "online");
-                    continue;
-                }
-                Effect::Offline { user } => {
-                    self.tell_watchers(hub, user, "offline");
-                    continue;
-                }
-            };
-            if reports {
-                self.report(hub, &event);
+    /// Tells the clients of this node about a change. Returns the event for the application.
+    pub(super) fn notify_clients(&self, hub: &mut Hub, effect: Effect) -> Option<PusherEvent> {
+        Some(match effect {
+            Effect::Occupied { channel } => PusherEvent::ChannelOccupied { channel },
+            Effect::Vacated { channel } => PusherEvent::ChannelVacated { channel },
+            Effect::MemberAdded { channel, member } => {
+                self.send_to(hub, &channel, |channel| packet::member_added(channel, &member));
+                PusherEvent::MemberAdded { channel, user_id: member.user_id }
             }
-        }
+            Effect::MemberRemoved { channel, user } => {
+                self.send_to(hub, &channel, |channel| packet::member_removed(channel, &user));
+                PusherEvent::MemberRemoved { channel, user_id: user }
+            }
+            Effect::Count { channel } => {
+                if let Some(text) = self.subscription_count(&channel) {
+                    self.send_to(hub, &channel, |_| text);
+                }
+                return None;
+            }
+            Effect::Online { user } => {
+                self.notify_watchers(hub, user, "online");
+                return None;
+            }
+            Effect::Offline { user } => {
+                self.notify_watchers(hub, user, "offline");
+                return None;
+            }
+        })
     }
 
     /// The message about the number of subscriptions of a channel, if its subscribers get one.
@@ -58,28 +57,19 @@ impl App {
         Some(packet::subscription_count(channel, channel_state.subscriptions))
     }
 
-    /// Tells the application about an event.
-    pub(super) fn report(&self, hub: &mut Hub, event: &PusherEvent) {
-        if let Some(webhooks) = &self.webhooks {
-            webhooks.push(hub, event);
-        }
-        let hook = self.hook.borrow().clone();
-        if let Some(hook) = hook {
-            hook(hub, event);
-        }
-    }
-
-    fn tell_watchers(&self, hub: &mut Hub, user: String, name: &str) {
+    fn notify_watchers(&self, hub: &mut Hub, user: String, name: &str) {
         let watchers = self.local.borrow().watchers(&user);
         if !watchers.is_empty() {
             hub.send_many(watchers, packet::watchlist(name, &[user]));
         }
     }
 
-    /// Sends a text to the subscribers of a channel on this node.
-    fn send_to(&self, hub: &mut Hub, channel: &str, text: &str) {
+    /// Sends a text to the subscribers of a channel on this node, if there are any.
+    fn send_to(&self, hub: &mut Hub, channel: &str, text: impl FnOnce(&str) -> String) {
         let subscribers = self.local.borrow().subscribers(channel);
-        hub.send_many(subscribers, text);
+        if !subscribers.is_empty() {
+            hub.send_many(subscribers, text(channel));
+        }
     }
 
     /// Delivers an event to its receivers on this node.
@@ -111,16 +101,37 @@ impl App {
         receivers
     }
 
-    /// Confirms a subscription of this node, once all nodes have it.
-    pub(super) fn confirm(&self, hub: &mut Hub, token: u64) {
-        let confirmed = self.local.borrow_mut().confirm(token);
-        if let Some((id, channel)) = confirmed {
-            self.tell_subscribed(hub, id, &channel);
+    /// A subscription of this node has come back on the topic.
+    pub(super) fn on_own_token(&self, hub: &mut Hub, token: u64) {
+        // Without the change in the roster, the holdings of this node confirm it later.
+        if self.roster.borrow().knows(self.node()) {
+            self.confirm(hub, token);
+        } else {
+            self.local.borrow_mut().note_returned(token);
         }
     }
 
+    /// The holdings of this node have come back on the topic, with the subscriptions up to a token.
+    pub(super) fn confirm_pending(&self, hub: &mut Hub, last_token: u64) {
+        let tokens = self.local.borrow().pending(last_token);
+        tokens.into_iter().for_each(|token| self.confirm(hub, token));
+    }
+
+    fn confirm(&self, hub: &mut Hub, token: u64) {
+        let confirmed = self.local.borrow_mut().confirm(token);
+        let Some((id, channel)) = confirmed else { return };
+        let members = self.roster.borrow().channel(&channel).map_or(0, Channel::user_count);
+        if Access::of(&channel) == Access::Presence && members > self.options.max_members {
+            // Others were faster.
+            self.unsubscribe(hub, id, &channel);
+            hub.send(id, packet::subscription_error(&channel, "LimitReached", TOO_MANY_MEMBERS, 403));
+            return;
+        }
+        self.notify_subscribed(hub, id, &channel);
+    }
+
     /// Tells a client that it is subscribed, and sends it the cached event.
-    fn tell_subscribed(&self, hub: &mut Hub, id: ConnectionId, channel: &str) {
+    fn notify_subscribed(&self, hub: &mut Hub, id: ConnectionId, channel: &str) {
         let text = self.subscribed(channel);
         hub.send(id, text);
         if let Some(text) = self.subscription_count(channel) {
@@ -136,7 +147,7 @@ impl App {
                 Some(text) => _ = hub.send(id, text),
                 None => {
                     hub.send(id, packet::cache_miss(channel));
-                    self.report(hub, &PusherEvent::CacheMiss { channel: channel.to_owned() });
+                    self.report(hub, PusherEvent::CacheMiss { channel: channel.to_owned() });
                 }
             }
         }
@@ -148,14 +159,14 @@ impl App {
             return packet::subscribed(channel, "{}");
         }
         let roster = self.roster.borrow();
-        let members = roster.channel(channel).into_iter().flat_map(|channel| channel.members());
+        let members = roster.channel(channel).into_iter().flat_map(Channel::members);
         packet::subscribed(channel, &packet::presence(members))
     }
 
     /// Ids of the users of a presence channel, sorted.
     pub(super) fn users(&self, channel: &str) -> Vec<String> {
         let roster = self.roster.borrow();
-        let members = roster.channel(channel).into_iter().flat_map(|channel| channel.members());
+        let members = roster.channel(channel).into_iter().flat_map(Channel::members);
         members.map(|member| member.user_id.clone()).collect()
     }
 

@@ -4,7 +4,8 @@ use std::{rc::Rc, time::Instant};
 
 use super::{
     Apps,
-    app::{App, ClientEvent, close_all},
+    app::{App, ClientEvent, RESTART, close_all},
+    clients::TOO_MANY_MEMBERS,
     names::{self, Access, USER_PREFIX},
     packet::{self, Command, MemberData, UserData},
     rate::Rate,
@@ -20,7 +21,10 @@ use crate::{
 const PROTOCOLS: std::ops::RangeInclusive<u32> = 5..=7;
 
 /// Most users in a watchlist.
-const MOST_WATCHED: usize = 100;
+const MAX_WATCHED: usize = 100;
+
+/// Subscriptions of a connection in a second.
+const SUBSCRIPTIONS_PER_SECOND: u32 = 100;
 
 /// A code and a reason: of an error, and of the close frame if the connection ends.
 type Refusal = (u16, &'static str);
@@ -29,7 +33,7 @@ type Refusal = (u16, &'static str);
 pub(super) struct PusherConnection {
     app: Result<Rc<App>, Refusal>,
     socket_id: String,
-    client_events: Option<Rate>,
+    rates: Rates,
     /// Time of the last message of the client.
     heard_at: Option<Instant>,
     /// The timer of the next ping, or of the answer to it.
@@ -52,7 +56,7 @@ impl PusherConnection {
         PusherConnection {
             app,
             socket_id: String::new(),
-            client_events: None,
+            rates: Rates::default(),
             heard_at: None,
             timer: None,
             is_pinged: false,
@@ -60,11 +64,18 @@ impl PusherConnection {
     }
 }
 
+/// The rates of a client that has used them.
+#[derive(Default)]
+struct Rates {
+    client_events: Option<Rate>,
+    subscriptions: Option<Rate>,
+}
+
 /// The messages of a connection whose app is known.
 struct Client<'c, 'w> {
     app: &'c Rc<App>,
     socket_id: &'c str,
-    client_events: &'c mut Option<Rate>,
+    rates: &'c mut Rates,
     ws: &'c mut WebSocket<'w>,
 }
 
@@ -98,7 +109,13 @@ impl Client<'_, '_> {
         auth: Option<&str>,
         channel_data: Option<&str>,
     ) -> Result<(), SubscriptionError> {
-        let (app, id) = (self.app, self.ws.id());
+        let (app, id, now) = (self.app, self.ws.id(), self.ws.hub().now());
+        let burst = u32::try_from(app.options.max_channels).unwrap_or(u32::MAX).saturating_mul(2);
+        let burst = burst.max(SUBSCRIPTIONS_PER_SECOND);
+        let rate = self.rates.subscriptions.get_or_insert_with(|| Rate::new(SUBSCRIPTIONS_PER_SECOND, burst, now));
+        if !rate.take(now) {
+            return Err(SubscriptionError::limit("the connection has subscribed too often in a short time"));
+        }
         if let Some(user) = channel.strip_prefix(USER_PREFIX) {
             // The client of a user that has signed in gets these events without a subscription.
             return match app.local.borrow().user(id) == Some(user) {
@@ -149,7 +166,7 @@ impl Client<'_, '_> {
             .channel(channel)
             .is_some_and(|channel| channel.user_count() >= options.max_members && !channel.has_member(&member.user_id));
         match is_full {
-            true => Err(SubscriptionError::limit("the channel has too many members")),
+            true => Err(SubscriptionError::limit(TOO_MANY_MEMBERS)),
             false => Ok(member),
         }
     }
@@ -161,7 +178,7 @@ impl Client<'_, '_> {
         let Some(mut user) = user else {
             return close_all(self.ws.hub(), vec![id], (4009, "the sign-in is not authorized"));
         };
-        if user.watchlist.len() > MOST_WATCHED {
+        if user.watchlist.len() > MAX_WATCHED {
             user.watchlist.clear();
             self.ws.send(packet::error(Some(4302), "the watchlist is ignored: it has more than 100 users"));
         }
@@ -180,11 +197,13 @@ impl Client<'_, '_> {
     fn client_event(&mut self, event: &str, channel: &str, data: &str) -> Result<(), Refusal> {
         let (app, id, now) = (self.app, self.ws.id(), self.ws.hub().now());
         let rate = app.options.client_events_per_second;
-        if !self.client_events.get_or_insert_with(|| Rate::new(rate, now)).take(now) {
+        if !self.rates.client_events.get_or_insert_with(|| Rate::new(rate, rate, now)).take(now) {
             return Err((4301, "the event is dropped: too many client events"));
         }
         let limits = &app.options.events;
-        if event.len() > limits.name_bytes || data.len() > limits.data_bytes {
+        if !limits.is_event_name(event)
+            || data.len() > limits.data_bytes && packet::text_of(data).len() > limits.data_bytes
+        {
             return Err((4301, "the event is dropped: its name or its data is too long"));
         }
         if !Access::of(channel).takes_client_events() {
@@ -199,8 +218,10 @@ impl Client<'_, '_> {
             subscription.member.as_ref().map(|member| member.user_id.clone())
         };
         let (socket_id, user) = (self.socket_id, user.as_deref());
-        app.client_event(self.ws.hub(), ClientEvent { socket_id, user, channel, name: event, data });
-        Ok(())
+        match app.client_event(self.ws.hub(), ClientEvent { socket_id, user, channel, name: event, data }) {
+            true => Ok(()),
+            false => Err((4301, "the event is dropped: too many events are on their way")),
+        }
     }
 }
 
@@ -230,6 +251,9 @@ impl Handler for PusherConnection {
         let id = ws.id();
         if let Ok(app) = &self.app {
             app.start(ws.hub());
+            if app.has_left.get() {
+                return close_all(ws.hub(), vec![id], RESTART);
+            }
             if app.local.borrow().len() >= app.options.max_connections {
                 self.app = Err((4004, "the app has too many connections"));
             }
@@ -253,9 +277,9 @@ impl Handler for PusherConnection {
             self.timer = Some(ws.set_timer(app.options.activity_timeout));
         }
         let parsed = message.as_text().map_or(Ok(None), Command::parse);
-        let (socket_id, client_events) = (&*self.socket_id, &mut self.client_events);
+        let (socket_id, rates) = (&*self.socket_id, &mut self.rates);
         match parsed {
-            Ok(Some(command)) => Client { app, socket_id, client_events, ws }.handle(command),
+            Ok(Some(command)) => Client { app, socket_id, rates, ws }.handle(command),
             Ok(None) => log::debug!(target: super::LOG, "{} has sent an unknown message", ws.id()),
             Err(packet::Malformed(reason)) => _ = ws.send(packet::error(None, reason)),
         }

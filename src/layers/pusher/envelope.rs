@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     cache::CachedEvent,
-    roster::{Change, Holdings},
+    holdings::{Change, Holdings},
 };
 
 /// A message of a node, with its number among those of the node.
@@ -31,14 +31,18 @@ pub(super) enum Message {
     Hello,
     /// A node is asked for its holdings.
     Ask { node: String },
-    /// All holdings of the node. `last_token`: its newest subscription.
-    Holdings { holdings: Holdings, last_token: u64 },
+    /// A part of the holdings of the node, as they were at the first part. `last_token`: its newest subscription then.
+    Holdings { holdings: Holdings, last_token: u64, is_first: bool, is_last: bool },
     /// Events of cache channels, each with the milliseconds for which it is still kept.
     Cached { events: Vec<(CachedEvent, u64)> },
     /// The node is running.
     Alive,
-    /// The node ends.
+    /// The node is connected again, and the others say at once that they are running.
+    Back,
+    /// The node ends, and publishes nothing more.
     Bye,
+    /// Another node has ended: it has said so, or is silent.
+    Ended { node: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +82,7 @@ impl Envelope {
                 data.clone_into(&mut event.data);
             }
             (Message::Event(_), None) | (_, Some(_)) => return None,
+            (Message::Holdings { holdings, .. }, None) if !holdings.is_valid() => return None,
             _ => {}
         }
         Some(envelope)
@@ -112,7 +117,8 @@ mod tests {
             Message::Terminate { user: "u".to_owned() },
             Message::Hello,
             Message::Ask { node: "b".to_owned() },
-            Message::Holdings { holdings: Holdings::default(), last_token: 4 },
+            Message::Holdings { holdings: Holdings::default(), last_token: 4, is_first: true, is_last: false },
+            Message::Ended { node: "b".to_owned() },
             Message::Cached {
                 events: vec![(
                     CachedEvent { channel: "cache-a".to_owned(), name: "e".to_owned(), data: "\"x\"".to_owned() },
@@ -120,6 +126,7 @@ mod tests {
                 )],
             },
             Message::Alive,
+            Message::Back,
             Message::Bye,
         ] {
             let envelope = of(message);

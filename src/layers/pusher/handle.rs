@@ -6,7 +6,9 @@ use super::{
     api::{Info, Trigger, TriggerError},
     app::App,
     events::PusherEvent,
-    packet, signature,
+    names::{self, Access},
+    packet::{self, MemberData, UserData},
+    signature,
 };
 use crate::reactor::Hub;
 
@@ -14,6 +16,33 @@ use crate::reactor::Hub;
 /// [`PusherHandle::app`](super::PusherHandle::app).
 #[derive(Clone)]
 pub struct PusherAppHandle(Rc<App>);
+
+/// A value of a client that is not signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AuthorizationError {
+    /// The socket id is not of the form `n.n`.
+    SocketId,
+    /// The channel name is malformed.
+    Channel,
+    /// The data of a member is missing or malformed, or the channel is not a presence channel.
+    ChannelData,
+    /// The data of a user is malformed.
+    UserData,
+}
+
+impl fmt::Display for AuthorizationError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            AuthorizationError::SocketId => "socket_id is malformed",
+            AuthorizationError::Channel => "the channel name is malformed",
+            AuthorizationError::ChannelData => "channel_data is missing, malformed, or not for a presence channel",
+            AuthorizationError::UserData => "user_data is malformed",
+        })
+    }
+}
+
+impl std::error::Error for AuthorizationError {}
 
 /// Counters of an app.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,34 +97,81 @@ impl PusherAppHandle {
         except: Option<&str>,
     ) -> Result<(), TriggerError> {
         let data = serde_json::to_string(data).map_err(|error| TriggerError::bad(error.to_string()))?;
+        self.trigger_text(hub, channels, event, data, except)
+    }
+
+    /// As [`trigger`](Self::trigger), with data that is text: JSON, or any other. Clients parse it if it is JSON.
+    ///
+    /// # Errors
+    ///
+    /// See [`trigger`](Self::trigger).
+    pub fn trigger_text(
+        &self,
+        hub: &mut Hub,
+        channels: &[&str],
+        event: &str,
+        data: impl Into<String>,
+        except: Option<&str>,
+    ) -> Result<(), TriggerError> {
         let trigger = Trigger {
             name: event.to_owned(),
             channels: channels.iter().copied().map(str::to_owned).collect(),
-            data,
+            data: data.into(),
             socket_id: except.map(str::to_owned),
             info: Info::default(),
         };
         let trigger = self.0.options.events.check(trigger)?;
         self.0.start(hub);
-        self.0.trigger(hub, trigger);
-        Ok(())
+        self.0.trigger(hub, trigger).map(|_| ())
     }
 
     /// The response to a client that asks for access to a private or presence channel, after the application has
     /// checked its user: the body of the route that `channelAuthorization.endpoint` of pusher-js names.
     ///
-    /// `channel_data`: for a presence channel, JSON text with `user_id` and, if wanted, `user_info`.
-    pub fn authorize(&self, socket_id: &str, channel: &str, channel_data: Option<&str>) -> String {
+    /// `channel_data`: for a presence channel, JSON text with `user_id` and, if wanted, `user_info`. Clients of
+    /// encrypted channels need a `shared_secret`, too, which the response does not have.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorizationError`] if the socket id or the channel name is malformed, or if `channel_data` is missing, or
+    /// given for another channel. A signature of such values could be used for another channel or user.
+    pub fn authorize(
+        &self,
+        socket_id: &str,
+        channel: &str,
+        channel_data: Option<&str>,
+    ) -> Result<String, AuthorizationError> {
+        if !names::is_socket_id(socket_id) {
+            return Err(AuthorizationError::SocketId);
+        }
+        if !names::is_channel(channel) {
+            return Err(AuthorizationError::Channel);
+        }
+        let is_member = channel_data.is_some_and(|data| MemberData::parse(data).is_some());
+        let is_presence = Access::of(channel) == Access::Presence;
+        if is_member != is_presence || channel_data.is_some() != is_presence {
+            return Err(AuthorizationError::ChannelData);
+        }
         let text = signature::of_subscription(socket_id, channel, channel_data);
-        self.response(&text, channel_data.map(|data| ("channel_data", data)))
+        Ok(self.response(&text, channel_data.map(|data| ("channel_data", data))))
     }
 
     /// The response to a client that signs its user in, after the application has checked the user: the body of the
     /// route that `userAuthentication.endpoint` of pusher-js names.
     ///
-    /// `user_data`: JSON text with `id` and, if wanted, `watchlist`, an array of other ids.
-    pub fn authenticate(&self, socket_id: &str, user_data: &str) -> String {
-        self.response(&signature::of_user(socket_id, user_data), Some(("user_data", user_data)))
+    /// `user_data`: JSON text with `id` and, if wanted, `watchlist`, an array of at most 100 other ids.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorizationError`] if the socket id is malformed, or `user_data` has no `id`.
+    pub fn authenticate(&self, socket_id: &str, user_data: &str) -> Result<String, AuthorizationError> {
+        if !names::is_socket_id(socket_id) {
+            return Err(AuthorizationError::SocketId);
+        }
+        if UserData::parse(user_data).is_none() {
+            return Err(AuthorizationError::UserData);
+        }
+        Ok(self.response(&signature::of_user(socket_id, user_data), Some(("user_data", user_data))))
     }
 
     fn response(&self, text: &str, data: Option<(&str, &str)>) -> String {
@@ -123,7 +199,8 @@ impl PusherAppHandle {
     /// again.
     pub fn terminate_user(&self, hub: &mut Hub, user_id: &str) {
         self.0.start(hub);
-        self.0.terminate(hub, user_id);
+        // A message that has no room is for a group that is overloaded: the user's connections stay then.
+        let _ = self.0.terminate(hub, user_id);
     }
 
     /// Sets the function that is called with the events that a [webhook](super::PusherApp::webhook) would get. It

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Apps,
+    answers::Answer,
     api::{Info, Trigger, TriggerError, channel_of_path},
     app::App,
     names::Access,
@@ -27,21 +28,27 @@ const BODY_BYTES: usize = 64 * 1024;
 /// Most bytes of JSON for a byte of text: of a control character.
 const ESCAPED: usize = 6;
 
-/// A response, or an error.
-type Answer = Result<Value, TriggerError>;
+/// The answer to a request.
+enum Outcome {
+    Now(Value),
+    /// The answer is given when the message with this number has come back.
+    Later(u64, Value),
+}
+
+type Answered = Result<Outcome, TriggerError>;
 
 /// Adds the routes of the API.
 pub(super) fn mount(apps: &Rc<Apps>, routes: Routes) -> Routes {
-    let most = apps.all().map(|app| app.options.events.batch * app.options.events.data_bytes * ESCAPED).max();
-    let on = |respond: fn(&Rc<App>, &Request, &mut Hub) -> Answer| {
+    let most =
+        apps.all().map(|app| app.options.events.data_bytes.saturating_mul(app.options.events.batch * ESCAPED)).max();
+    let on = |respond: fn(&Rc<App>, &Request, &mut Hub) -> Answered| {
         let apps = Rc::clone(apps);
         move |request: &Request, hub: &mut Hub| authorized(&apps, request, hub, respond)
     };
     let api = Routes::new()
-        .max_body_bytes((most.unwrap_or_default() + BODY_BYTES) as u64)
+        .max_body_bytes(most.unwrap_or_default().saturating_add(BODY_BYTES) as u64)
         .post("/events", on(trigger))
         .post("/batch_events", on(trigger_batch))
-        .get("/connections", on(|app, _, _| Ok(json!({"connections": app.local.borrow().len()}))))
         .get("/channels", on(channels))
         .get("/channels/{channel}", on(channel))
         .get("/channels/{channel}/users", on(users))
@@ -54,7 +61,7 @@ fn authorized(
     apps: &Apps,
     request: &Request,
     hub: &mut Hub,
-    respond: fn(&Rc<App>, &Request, &mut Hub) -> Answer,
+    respond: fn(&Rc<App>, &Request, &mut Hub) -> Answered,
 ) -> Reply {
     let Some(app) = apps.by_id(request.param("id")) else {
         return Reply::text(StatusCode::NOT_FOUND, "no app has this id");
@@ -68,33 +75,51 @@ fn authorized(
     }
     app.start(hub);
     match respond(app, request, hub) {
-        Ok(value) => Reply::json(&value),
+        Ok(Outcome::Now(value)) => Reply::json(&value),
+        Ok(Outcome::Later(number, value)) => {
+            let (reply, responder) = Reply::later();
+            app.answers.borrow_mut().push(number, Answer::new(responder, value));
+            reply
+        }
         Err(error) => Reply::text(error.status, &error.to_string()),
     }
 }
 
-fn trigger(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answer {
-    let event = app.options.events.event(request.body())?;
-    let attributes = attributes(app, hub, &event);
-    app.trigger(hub, event);
-    Ok(attributes.map_or_else(|| json!({}), |channels| json!({"channels": channels})))
+/// Refuses a request that would not reach all nodes.
+fn refuse_if_cut_off(app: &App, hub: &Hub) -> Result<(), TriggerError> {
+    if app.is_cut_off(hub) { Err(TriggerError::busy()) } else { Ok(()) }
 }
 
-fn trigger_batch(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answer {
+fn trigger(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answered {
+    let event = app.options.events.event(request.body())?;
+    refuse_if_cut_off(app, hub)?;
+    let attributes = attributes(app, hub, &event);
+    let number = app.trigger(hub, event)?;
+    Ok(Outcome::Later(number, attributes.map_or_else(|| json!({}), |channels| json!({"channels": channels}))))
+}
+
+fn trigger_batch(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answered {
     let events = app.options.events.batch(request.body())?;
-    let mut answers = Vec::new();
+    refuse_if_cut_off(app, hub)?;
+    let (mut answers, mut last) = (Vec::new(), None);
     for event in events {
         // An event of a batch has one channel.
         let mut channels = attributes(app, hub, &event);
         let first = channels.as_mut().and_then(|channels| Some(channels.values_mut().next()?.take()));
         answers.push(first);
-        app.trigger(hub, event);
+        last = Some(app.trigger(hub, event)?);
     }
-    if answers.iter().all(Option::is_none) {
-        return Ok(json!({}));
-    }
-    let batch: Vec<Value> = answers.into_iter().map(|answer| answer.unwrap_or_else(|| json!({}))).collect();
-    Ok(json!({"batch": batch}))
+    let value = match answers.iter().all(Option::is_none) {
+        true => json!({}),
+        false => {
+            let batch: Vec<Value> = answers.into_iter().map(|answer| answer.unwrap_or_else(|| json!({}))).collect();
+            json!({"batch": batch})
+        }
+    };
+    Ok(match last {
+        Some(number) => Outcome::Later(number, value),
+        None => Outcome::Now(value),
+    })
 }
 
 /// The attributes of the channels of an event, if its `info` asks for any.
@@ -108,7 +133,7 @@ fn info(request: &Request) -> Result<Info, TriggerError> {
     request.query_value("info").map(|info| Info::parse(&info)).transpose().map(Option::unwrap_or_default)
 }
 
-fn channels(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answer {
+fn channels(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answered {
     let (info, prefix) = (info(request)?, request.query_value("filter_by_prefix").unwrap_or_default());
     if info.user_count && Access::of(&prefix) != Access::Presence {
         return Err(TriggerError::bad("user_count needs filter_by_prefix with presence-"));
@@ -117,26 +142,27 @@ fn channels(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answer {
     let occupied = roster.channels().filter(|(name, _)| name.starts_with(&*prefix));
     let channels: Map<String, Value> =
         occupied.map(|(name, _)| (name.to_owned(), app.attributes(hub, name, info).into())).collect();
-    Ok(json!({"channels": channels}))
+    Ok(Outcome::Now(json!({"channels": channels})))
 }
 
-fn channel(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answer {
+fn channel(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answered {
     let (name, info) = (channel_of_path(request.param("channel"))?, info(request)?);
     let mut attributes = app.attributes(hub, name, info);
     attributes.insert("occupied".to_owned(), app.roster.borrow().channel(name).is_some().into());
-    Ok(attributes.into())
+    Ok(Outcome::Now(attributes.into()))
 }
 
-fn users(app: &Rc<App>, request: &Request, _: &mut Hub) -> Answer {
+fn users(app: &Rc<App>, request: &Request, _: &mut Hub) -> Answered {
     let name = channel_of_path(request.param("channel"))?;
     if Access::of(name) != Access::Presence {
         return Err(TriggerError::bad("only presence channels have users"));
     }
     let users: Vec<Value> = app.users(name).into_iter().map(|id| json!({"id": id})).collect();
-    Ok(json!({"users": users}))
+    Ok(Outcome::Now(json!({"users": users})))
 }
 
-fn terminate(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answer {
-    app.terminate(hub, request.param("user"));
-    Ok(json!({}))
+fn terminate(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answered {
+    refuse_if_cut_off(app, hub)?;
+    let number = app.terminate(hub, request.param("user"))?;
+    Ok(Outcome::Later(number, json!({})))
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
+    holdings::{Change, Holdings},
     packet::MemberData,
-    roster::{Change, Holdings},
 };
 use crate::reactor::ConnectionId;
 
@@ -40,6 +40,8 @@ pub(super) struct Local {
     /// Subscriptions that are not confirmed, by token.
     pending: BTreeMap<u64, (ConnectionId, String)>,
     last_token: u64,
+    /// The newest token that has come back on the topic.
+    returned_token: u64,
     /// Subscriptions of all connections.
     subscriptions: usize,
 }
@@ -110,9 +112,15 @@ impl Local {
         Some((id, channel))
     }
 
-    /// The tokens of subscriptions that are not confirmed, up to a token.
+    /// Notes a subscription that is to be confirmed with the holdings of this node.
+    pub(super) fn note_returned(&mut self, token: u64) {
+        self.returned_token = self.returned_token.max(token);
+    }
+
+    /// The tokens of subscriptions that are not confirmed, up to a token or the last one that was
+    /// [noted](Self::note_returned).
     pub(super) fn pending(&self, last: u64) -> Vec<u64> {
-        self.pending.range(..=last).map(|(token, _)| *token).collect()
+        self.pending.range(..=last.max(self.returned_token)).map(|(token, _)| *token).collect()
     }
 
     /// The token of the newest subscription.
@@ -132,14 +140,16 @@ impl Local {
     /// All subscriptions and users of the node.
     pub(super) fn holdings(&self) -> Holdings {
         let mut holdings = Holdings::default();
-        for connection in self.connections.values() {
-            for (channel, subscription) in &connection.subscriptions {
-                let (channel, member) = (channel.clone(), subscription.member.clone());
-                holdings.apply(&Change::Join { channel, member });
-            }
-            if let Some(user) = &connection.user {
-                holdings.apply(&Change::SignIn { user: user.clone() });
-            }
+        let of_connection = |connection: &Connection| connection.subscriptions.clone();
+        let mut subscriptions: Vec<(String, Subscription)> =
+            self.connections.values().flat_map(of_connection).collect();
+        // The oldest subscription of a user has the user's data, as in the rosters.
+        subscriptions.sort_by_key(|(_, subscription)| subscription.token);
+        for (channel, Subscription { member, .. }) in subscriptions {
+            holdings.apply(&Change::Join { channel, member });
+        }
+        for user in self.connections.values().filter_map(|connection| connection.user.clone()) {
+            holdings.apply(&Change::SignIn { user });
         }
         holdings
     }

@@ -1,7 +1,7 @@
 //! Names of channels, and the kinds of channels by their prefixes. Pure.
 
 /// Most characters of the name of a channel.
-pub(super) const MOST_CHANNEL_NAME: usize = 164;
+pub(super) const MAX_CHANNEL_NAME: usize = 164;
 
 /// Begins the name of the channel of a user: that of `sendToUser`.
 pub(super) const USER_PREFIX: &str = "#server-to-user-";
@@ -46,7 +46,7 @@ pub(super) fn is_cache(channel: &str) -> bool {
 
 /// Returns `true` if clients may subscribe to a channel of this name.
 pub(super) fn is_channel(name: &str) -> bool {
-    (1..=MOST_CHANNEL_NAME).contains(&name.len()) && name.bytes().all(is_name_octet)
+    (1..=MAX_CHANNEL_NAME).contains(&name.len()) && name.bytes().all(is_name_octet)
 }
 
 /// Returns `true` if events may be sent to a channel of this name: also to that of a user.

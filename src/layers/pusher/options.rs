@@ -68,8 +68,9 @@ impl PusherApp {
     /// Default: none.
     ///
     /// Events are collected for half a second, up to 50 in a request. A request that is not answered with a status
-    /// between 200 and 299 in 10 s is repeated after 1, 4, 15, 60 and 300 s, and then dropped. At most 8 MiB of events
-    /// wait; further ones are dropped, with a warning in the log.
+    /// between 200 and 299 in 5 s is repeated after 1, 4, 15, 60 and 300 s, and then dropped; later events of this
+    /// process wait for it. At most 8 MiB of events wait, half of them from clients; further ones are dropped, with a
+    /// warning in the log.
     ///
     /// # Errors
     ///
@@ -87,15 +88,16 @@ impl PusherApp {
     }
 
     options! {
-        /// Sets the most events a client may send in a second, and at once. Default 10. Further ones are dropped with
-        /// error 4301. With 0, clients cannot send events.
+        /// Sets the most events that a client may send in a second. Default 10. Further ones are dropped with error
+        /// 4301. With 0, events of clients are turned off.
         client_events_per_second: u32,
         /// Sets whether subscribers are told the number of subscriptions of their channel, when it changes
         /// (`pusher:subscription_count`). Default `false`. Presence channels have no such count.
         subscription_count: bool,
         /// Sets the most connections in this process. Default: no limit. Further ones are closed with 4004.
         max_connections: usize,
-        /// Sets the most subscriptions of a connection. Default 1,000. Further ones are refused.
+        /// Sets the most subscriptions of a connection. Default 1,000. Further ones are refused, and so are requests
+        /// beyond twice this number at once and 100 in a second.
         max_channels: usize,
         /// Sets the most users of a presence channel. Default 1,000. Further ones are refused.
         max_members: usize,

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Time for a request and its response.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The URL of a webhook.
 #[derive(Debug, Clone)]
@@ -85,6 +85,8 @@ pub(super) struct WebhookSender {
     credentials: Credentials,
     queue: RefCell<Queue>,
     is_sending: Cell<bool>,
+    /// Events are not collected any more.
+    is_hurried: Cell<bool>,
     timer: Cell<Option<TimerId>>,
 }
 
@@ -95,16 +97,28 @@ impl WebhookSender {
             credentials,
             queue: RefCell::default(),
             is_sending: Cell::default(),
+            is_hurried: Cell::default(),
             timer: Cell::default(),
         }
     }
 
     /// Adds an event.
     pub(super) fn push(self: &Rc<Self>, hub: &mut Hub, event: &PusherEvent) {
-        let is_queued = self.queue.borrow_mut().push(event, hub.now());
+        let time_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+        let is_queued = self.queue.borrow_mut().push(event, hub.now(), time_ms);
         if !is_queued && hub.may_warn() {
             log::warn!(target: super::LOG, "dropped an event for the webhook {}: too many wait", self.url.text);
         }
+        if self.is_hurried.get() {
+            self.queue.borrow_mut().hurry(hub.now());
+        }
+        self.schedule(hub);
+    }
+
+    /// Sends the events that are being collected, and each further one, at once.
+    pub(super) fn hurry(self: &Rc<Self>, hub: &mut Hub) {
+        self.is_hurried.set(true);
+        self.queue.borrow_mut().hurry(hub.now());
         self.schedule(hub);
     }
 
@@ -134,8 +148,7 @@ impl WebhookSender {
     }
 
     fn send(self: &Rc<Self>, hub: &mut Hub) {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let next = self.queue.borrow_mut().next(hub.now(), since_1970.as_millis() as u64);
+        let next = self.queue.borrow_mut().next(hub.now());
         let Some(batch) = next else { return self.schedule(hub) };
         self.is_sending.set(true);
         let config = StreamConfig::new().connect_timeout(TIMEOUT);
@@ -201,6 +214,10 @@ impl StreamHandler for Request {
 
     fn on_timer(&mut self, stream: &mut Stream<'_>, _: TimerId) {
         stream.terminate();
+    }
+
+    fn on_shutdown(&mut self, _: &mut Stream<'_>) {
+        // The response is on its way.
     }
 
     fn on_close(&mut self, stream: &mut Stream<'_>, _: &CloseReason) {

@@ -76,7 +76,7 @@ fn hex(octets: &[u8]) -> String {
 }
 
 /// Longest time between the timestamp of a request and the server's clock, in seconds.
-const MOST_AGE: u64 = 600;
+const MAX_AGE: u64 = 600;
 
 /// Reasons for which a request of the HTTP API is not authorized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl SignedRequest<'_> {
             return Err(Unauthorized::Version);
         }
         let timestamp = self.parameter("auth_timestamp").and_then(|text| text.parse::<u64>().ok());
-        if !timestamp.is_some_and(|timestamp| timestamp.abs_diff(now) <= MOST_AGE) {
+        if timestamp.is_none_or(|timestamp| timestamp.abs_diff(now) > MAX_AGE) {
             return Err(Unauthorized::Timestamp);
         }
         let is_signed_body = match self.parameter("body_md5") {

@@ -25,7 +25,10 @@ struct TopicState {
     /// Reactors on which it has subscribers.
     reactors: usize,
     is_live: bool,
+    /// Of the time when it is live.
     waiters: Vec<Waiter>,
+    /// Of the time when it is live no longer.
+    interruption_waiters: Vec<Waiter>,
 }
 
 /// A task of a backplane.
@@ -40,25 +43,35 @@ pub(super) enum Task {
     Retire(Box<dyn Backplane>, VecDeque<Task>),
 }
 
-/// Who waits for a topic to be live: a key of this reactor, or of another one.
+/// Who waits for a topic to be live, or to be it no longer: a key of this reactor, or of another one.
 #[derive(Debug)]
 pub(super) enum Waiter {
     Here(usize),
     Elsewhere(Remote, usize),
 }
 
+impl TopicState {
+    /// The topic is live no longer. Returns who has waited for that.
+    fn interrupt(&mut self) -> Vec<Waiter> {
+        self.is_live = false;
+        mem::take(&mut self.interruption_waiters)
+    }
+}
+
 impl Attached {
-    /// Attaches another backplane, which has to subscribe all topics, and to keep the histories.
+    /// Attaches another backplane, which has to subscribe all topics, and to keep the histories. Returns who has waited
+    /// for an interruption.
     pub(super) fn replace(
         &mut self,
         backplane: Box<dyn Backplane>,
         kept: impl Iterator<Item = (Box<str>, HistoryLimits)>,
-    ) {
+    ) -> Vec<Waiter> {
         let old = self.backplane.replace(backplane).map(|old| Task::Retire(old, mem::take(&mut self.tasks)));
-        self.topics.values_mut().for_each(|state| state.is_live = false);
+        let interrupted = self.topics.values_mut().flat_map(TopicState::interrupt).collect();
         let subscribe = self.topics.keys().cloned().map(Task::Subscribe);
         let keep = kept.map(|(topic, limits)| Task::Keep(topic, limits));
         self.tasks = old.into_iter().chain([Task::Start]).chain(subscribe).chain(keep).collect();
+        interrupted
     }
 
     /// Notes that a topic has begun or ceased to have subscribers on a reactor.
@@ -90,6 +103,17 @@ impl Attached {
         }
     }
 
+    /// Adds a waiter for the interruption of a topic. Returns it if the topic is not live.
+    pub(super) fn wait_for_interruption(&mut self, topic: &str, waiter: Waiter) -> Option<Waiter> {
+        match self.topics.get_mut(topic) {
+            Some(state) if state.is_live => {
+                state.interruption_waiters.push(waiter);
+                None
+            }
+            _ => Some(waiter),
+        }
+    }
+
     /// Notes that a topic is live. Returns who has waited for that.
     pub(super) fn confirm(&mut self, topic: &str) -> Vec<Waiter> {
         let Some(state) = self.topics.get_mut(topic).filter(|state| state.reactors > 0) else { return Vec::new() };
@@ -97,18 +121,17 @@ impl Attached {
         mem::take(&mut state.waiters)
     }
 
-    /// Notes that a topic is live no longer.
-    pub(super) fn revoke(&mut self, topic: &str) {
-        if let Some(state) = self.topics.get_mut(topic) {
-            state.is_live = false;
-        }
+    /// Notes that a topic is live no longer. Returns who has waited for that.
+    pub(super) fn revoke(&mut self, topic: &str) -> Vec<Waiter> {
+        self.topics.get_mut(topic).map(TopicState::interrupt).unwrap_or_default()
     }
 
     /// Forgets a topic that the backplane has unsubscribed, unless it has subscribers again. Returns who has waited.
     pub(super) fn abandon(&mut self, topic: &str) -> Vec<Waiter> {
         match self.topics.get(topic) {
             Some(state) if state.reactors == 0 => {
-                self.topics.remove(topic).map(|state| state.waiters).unwrap_or_default()
+                let state = self.topics.remove(topic).unwrap_or_default();
+                state.waiters.into_iter().chain(state.interruption_waiters).collect()
             }
             _ => Vec::new(),
         }

@@ -31,7 +31,8 @@ impl Hub {
         let rules = Rules { delivers_own: backplane.delivers_own(), keeps_histories: backplane.keeps_histories() };
         self.follow_backplane(rules);
         let kept = self.histories.kept().map(|(topic, limits)| (topic.into(), limits));
-        self.backplane.get_or_insert_default().replace(Box::new(backplane), kept);
+        let interrupted = self.backplane.get_or_insert_default().replace(Box::new(backplane), kept);
+        interrupted.into_iter().for_each(|waiter| self.end_wait(waiter));
         self.is_joined = true;
         self.tell_others(move |hub| hub.follow_backplane(rules));
         if let Some(membership) = &self.membership {
@@ -123,6 +124,34 @@ impl Hub {
         self.tell_sequencer(move |hub| hub.await_live(&topic, Waiter::Elsewhere(remote, key)));
     }
 
+    /// Calls `call` once the messages of other processes on a topic cease to arrive here: when the [`Backplane`] has
+    /// lost its connection or is replaced, or when the topic loses its last subscriber. If they do not arrive now, that
+    /// is in the next turn. Without a backplane, `call` is dropped.
+    ///
+    /// For protocols whose state is that of several processes. [`when_live`](Self::when_live) tells the end of an
+    /// interruption.
+    pub fn when_interrupted(&mut self, topic: &str, call: impl FnOnce(&mut Hub) + 'static) {
+        if self.group_index() == 0 {
+            if self.backplane.is_some() {
+                let key = self.live_waits.insert(Box::new(call));
+                self.await_interruption(topic, Waiter::Here(key));
+            }
+            return;
+        }
+        let key = self.live_waits.insert(Box::new(call));
+        let (topic, remote) = (topic.to_owned(), self.remote());
+        self.tell_sequencer(move |hub| hub.await_interruption(&topic, Waiter::Elsewhere(remote, key)));
+    }
+
+    /// Notes a waiter for the interruption of a topic, or calls it.
+    fn await_interruption(&mut self, topic: &str, waiter: Waiter) {
+        self.take_edges();
+        let waiter = self.backplane.as_mut().and_then(|attached| attached.wait_for_interruption(topic, waiter));
+        if let Some(waiter) = waiter {
+            self.end_wait(waiter);
+        }
+    }
+
     /// Notes a waiter for a topic, or calls it.
     fn await_live(&mut self, topic: &str, waiter: Waiter) {
         self.take_edges();
@@ -142,7 +171,7 @@ impl Hub {
         }
     }
 
-    /// Calls what was given to [`when_live`](Self::when_live).
+    /// Calls what was given to [`when_live`](Self::when_live) or [`when_interrupted`](Self::when_interrupted).
     pub(in crate::reactor) fn call_live(&mut self, key: usize) {
         if let Some(call) = self.live_waits.try_remove(key) {
             call(self);
@@ -158,9 +187,9 @@ impl Hub {
     /// Notes that no messages of other processes arrive on these topics until they are confirmed again: for a
     /// [`Backplane`] that has lost its connection.
     pub fn revoke_topics<'t>(&mut self, topics: impl IntoIterator<Item = &'t str>) {
-        if let Some(attached) = &mut self.backplane {
-            topics.into_iter().for_each(|topic| attached.revoke(topic));
-        }
+        let Some(attached) = &mut self.backplane else { return };
+        let waiters: Vec<Waiter> = topics.into_iter().flat_map(|topic| attached.revoke(topic)).collect();
+        waiters.into_iter().for_each(|waiter| self.end_wait(waiter));
     }
 
     /// Has the backplane pass a message on at the end of the turn.

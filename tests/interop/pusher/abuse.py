@@ -4,6 +4,7 @@
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import http.client
@@ -99,10 +100,10 @@ def channels():
 @check("deep and long messages are refused, and the server goes on")
 def deep():
     client = Client()
-    for text in ["[" * 60_000, '{"event":' * 5_000, '{"event":"pusher:subscribe","data":' + "[" * 50_000 + "]" * 50_000 + "}"]:
-        if len(text) < 65_000:
-            client.send(text)
-            equal(client.next()["event"], "pusher:error")
+    for text in ["[" * 60_000, '{"event":' * 5_000,
+                 '{"event":"pusher:subscribe","data":' + "[" * 30_000 + "]" * 30_000 + "}"]:
+        client.send(text)
+        equal(client.next()["event"], "pusher:error")
     client.send("x" * 200_000)
     try:
         while True:
@@ -137,6 +138,27 @@ def slow_reader():
     assert most < 40 * MIB, f"the server has grown by {most / MIB:.1f} MiB"
     print(f"        by {most / MIB:.1f} MiB", flush=True)
     slow.socket.close()
+
+
+@check("a flood of subscriptions is bounded, and the others are served")
+def subscriptions():
+    before, client = SERVER.memory(), Client()
+    client.socket.setblocking(True)
+
+    def read():
+        with contextlib.suppress(OSError, EOFError):
+            while True:
+                client.frame()
+    threading.Thread(target=read, daemon=True).start()
+    for _ in range(20_000):
+        client.subscribe("x")
+        client.send('{"event":"pusher:unsubscribe","data":{"channel":"x"}}')
+    other = Client()
+    other.subscribe("a")
+    equal(other.next()["event"], "pusher_internal:subscription_succeeded")
+    grown = SERVER.memory() - before
+    assert grown < 16 * MIB, f"the server has grown by {grown / MIB:.1f} MiB"
+    client.socket.close()
 
 
 @check("a flood of the HTTP API is delivered, and its memory is bounded")

@@ -148,12 +148,14 @@ await check("a user that signs in gets events, sees its watchlist, and can be te
 });
 
 await check("a wrong sign-in ends the connection with 4009", async (open) => {
-  const plain = open(await Plain.open(url));
-  plain.send("pusher:signin", { auth: "key:00", user_data: '{"id":"1"}' });
-  const { data } = await plain.next("pusher:error");
-  assert.equal(data.code, 4009);
-  assert.ok(data.message);
-  assert.equal(await plain.closed, 4009);
+  for (const wrong of [{ auth: "key:00", user_data: '{"id":"1"}' }, { user_data: '{"id":"1"}' }, { auth: 1 }, undefined]) {
+    const plain = open(await Plain.open(url));
+    plain.send("pusher:signin", wrong);
+    const { data } = await plain.next("pusher:error");
+    assert.equal(data.code, 4009);
+    assert.ok(data.message);
+    assert.equal(await plain.closed, 4009);
+  }
 });
 
 await check("a wrong key, and other versions of the protocol, end the connection", async (open) => {

@@ -1,9 +1,12 @@
-// Two processes on one Redis, the second of which is killed: node processes.mjs URL OTHER_URL OTHER_PID HOOK_URL
+// Two processes on one Redis, the second of which is killed: node processes.mjs URL OTHER_URL OTHER_PID HOOK_URL COMMAND…
+// COMMAND starts a third one.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { createServer } from "node:http";
 import { assert, check as checkOf, client, collect, exit, library, next, Plain, request, sleep, subscribed,
   until } from "./peers.mjs";
 
-const [url, other, pid, hook] = process.argv.slice(2);
+const [url, other, pid, hook, ...command] = process.argv.slice(2);
 const [server, there] = [library(url), library(other)];
 const check = (title, body, limit) => checkOf("processes", title, body, limit);
 const name = (prefix) => `${prefix}${Math.random().toString(36).slice(2)}`;
@@ -76,6 +79,61 @@ await check("users, their events, their end and caches are those of both", async
   const late = open(client(other)).subscribe(channel);
   const events = collect(late, "e");
   await until(() => events, ["kept"]);
+});
+
+await check("events that are posted one after another to either keep their order", async (open) => {
+  const channel = name("a-");
+  const events = [url, other].map(async (at) => collect(await subscribed(open(client(at)), channel), "e"));
+  const found = await Promise.all(events);
+  for (let number = 0; number < 300; number += 1) await (number % 2 ? server : there).trigger(channel, "e", number);
+  for (const one of found) await until(() => one, [...Array(300).keys()]);
+  for (let number = 0; number < 50; number += 1) {
+    const cached = name("cache-");
+    await server.trigger(cached, "e", "old");
+    await there.trigger(cached, "e", "new");
+    const late = open(await Plain.open(number % 2 ? url : other));
+    await late.subscribe(cached);
+    assert.equal((await late.next("e")).data, "new");
+  }
+});
+
+// Starts a process. Its URL, and a function that ends it.
+async function start(open) {
+  const child = spawn(command[0], command.slice(1), { stdio: ["ignore", "ignore", "pipe"] });
+  open({ disconnect: () => child.kill("SIGKILL") });
+  let output = "";
+  for await (const data of child.stderr) {
+    output += data;
+    const listening = /listening on (http:\S+)\n/.exec(output);
+    if (listening) return { at: listening[1], end: (signal) => { child.kill(signal); return once(child, "exit"); } };
+  }
+  return assert.fail(output);
+}
+
+await check("a process that starts knows members and caches, and its first event is delivered", async (open) => {
+  const [channel, cached] = [name("presence-"), name("cache-")];
+  const atAnn = await subscribed(open(client(url)), channel);
+  const events = collect(atAnn, "e");
+  await server.trigger(cached, "kept", "x");
+  for (let number = 0; number < 3; number += 1) {
+    const { at, end } = await start(open);
+    await library(at).trigger(channel, "e", number);
+    await until(() => events.length, number + 1);
+    assert.deepEqual(await get(at, `/channels/${channel}/users`), { users: [{ id: "ann" }] });
+    const bob = open(await Plain.open(at));
+    const { presence } = JSON.parse((await bob.subscribe(channel, { data: '{"user_id":"bob"}' })).data);
+    assert.deepEqual(presence.ids, ["ann", "bob"]);
+    await bob.subscribe(cached);
+    assert.equal((await bob.next("kept")).data, "x");
+    await until(() => atAnn.members.count, 2);
+    await end("SIGTERM");
+    await until(() => atAnn.members.count, 1);
+  }
+  // Those of different processes come in any order.
+  await until(() => hooks.filter((event) => event.channel === channel)
+    .map(({ name: kind, user_id }) => `${kind} ${user_id ?? ""}`).sort(),
+    ["channel_occupied ", ...Array(4).fill("member_added"), ...Array(3).fill("member_removed")]
+      .map((kind, index) => (index === 0 ? kind : `${kind} ${index === 1 ? "ann" : "bob"}`)));
 });
 
 await check("the members of a process that is killed leave once, and no others", async (open) => {

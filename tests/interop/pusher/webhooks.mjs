@@ -77,6 +77,20 @@ await check("a request that fails is repeated", async (open) => {
   assert.equal(requests.filter(({ status }) => status === 500).length, 2);
 });
 
+await check("later events wait for a request that is repeated", async (open) => {
+  const [first, then] = [name("first-"), name("then-")];
+  const before = requests.length;
+  refuse = 1;
+  const ann = open(client(url));
+  await subscribed(ann, first);
+  await until(() => requests.length, before + 1);
+  await subscribed(ann, then);
+  await until(() => [events(first).length, events(then).length], [1, 1], 15_000);
+  const order = requests.filter(({ status }) => status === 200).flatMap(({ webhook }) => webhook.getEvents())
+    .map((event) => event.channel).filter((channel) => channel === first || channel === then);
+  assert.deepEqual(order, [first, then]);
+});
+
 await check("events wait for a receiver that is away", async (open) => {
   const channel = name("away-");
   await new Promise((resolve) => { receiver.close(resolve); receiver.closeAllConnections(); });

@@ -172,6 +172,41 @@ fn waiter_is_called_when_its_topic_is_live_on_any_reactor() {
 }
 
 #[test]
+fn interruption_of_a_topic_is_told_on_any_reactor() {
+    for size in [1, 2] {
+        let (mut group, _) = group(size, &["topic"]);
+        let (last, calls) = (size - 1, Rc::new(RefCell::new(0)));
+        let wait = |group: &mut Group| {
+            let calls = Rc::clone(&calls);
+            group.reactors[last].hub().when_interrupted("topic", move |_| *calls.borrow_mut() += 1);
+            group.settle();
+        };
+        let peer = group.connect(last);
+        group.reactors[0].hub().confirm_topic("topic");
+        wait(&mut group);
+        assert_eq!(*calls.borrow(), 0);
+        group.reactors[0].hub().revoke_topics(["topic"]);
+        group.settle();
+        assert_eq!(*calls.borrow(), 1);
+        // It is interrupted already.
+        wait(&mut group);
+        assert_eq!(*calls.borrow(), 2);
+        // Another backplane confirms it again.
+        group.reactors[0].hub().confirm_topic("topic");
+        wait(&mut group);
+        group.reactors[0].hub().set_backplane(Noting::default());
+        group.settle();
+        assert_eq!(*calls.borrow(), 3);
+        // The last subscriber leaves.
+        group.reactors[0].hub().confirm_topic("topic");
+        wait(&mut group);
+        group.reactors[last].kernel_mut().reset(peer);
+        group.settle();
+        assert_eq!(*calls.borrow(), 4);
+    }
+}
+
+#[test]
 fn backplane_that_is_attached_later_or_replaces_another_subscribes_all_topics() {
     let mut group = Group::new(2, ReactorConfig::new(), &["one"]);
     let _peers = [0, 1].map(|index| group.connect(index));

@@ -96,6 +96,57 @@ fn events_of_the_application_follow_the_limits() {
 }
 
 #[test]
+fn subscriptions_of_a_connection_have_a_rate() {
+    let mut client = PusherTest::connect(Pusher::new().app(app().max_channels(1)), "1");
+    let accepted = |client: &mut PusherTest| {
+        let accepts = |_: &i32| {
+            let is_accepted = client.subscribe("a", None).is_ok();
+            client.unsubscribe("a");
+            is_accepted
+        };
+        (0..300).filter(accepts).count()
+    };
+    assert_eq!(accepted(&mut client), 100);
+    client.advance(Duration::from_millis(500));
+    assert_eq!(accepted(&mut client), 50);
+}
+
+#[test]
+fn values_that_could_sign_something_else_are_not_signed() {
+    use ws_reactor::pusher::AuthorizationError::{Channel, ChannelData, SocketId, UserData};
+
+    let pusher = Pusher::new().app(app()).build();
+    let app = pusher.app("1").unwrap();
+    let member = Some("{\"user_id\":1}");
+    for (socket_id, channel, data, error) in [
+        ("1.2:private-secret", "private-own", None, SocketId),
+        ("1.2", ":user::{\"id\":\"admin\"}", None, Channel),
+        ("1.2", "private-a:b", None, Channel),
+        ("1.2:presence-a", "{\"user_id\":\"admin\"}", None, SocketId),
+        ("1.2", "private-a", member, ChannelData),
+        ("1.2", "presence-a", None, ChannelData),
+        ("1.2", "presence-a", Some("{}"), ChannelData),
+    ] {
+        assert_eq!(app.authorize(socket_id, channel, data), Err(error), "{socket_id} {channel}");
+    }
+    assert_eq!(app.authenticate("1.2:private-secret", "{\"id\":1}"), Err(SocketId));
+    assert_eq!(app.authenticate("1.2", "{}"), Err(UserData));
+    assert!(app.authorize("1.2", "presence-a", member).is_ok() && app.authenticate("1.2", "{\"id\":1}").is_ok());
+}
+
+#[test]
+fn panic_of_the_hook_ends_nothing_else() {
+    crate::support::silence_deliberate_panics();
+    let mut client = PusherTest::connect(Pusher::new().app(app()), "1");
+    client.app().on_event(|_, event| panic!("deliberate: {event:?}"));
+    client.subscribe("a", None).unwrap();
+    client.advance(Duration::from_secs(2));
+    let app = client.app();
+    app.trigger(client.hub(), &["a"], "e", &1, None).unwrap();
+    assert_eq!(client.events().len(), 1);
+}
+
+#[test]
 fn user_is_signed_in_once_for_a_connection() {
     let mut client = PusherTest::connect(Pusher::new().app(app()), "1");
     let ann = json!({"id": "ann", "watchlist": ["ann", "bob"]});

@@ -52,6 +52,8 @@ impl World {
         self.reactor.listen(&*address(node), server).unwrap();
         self.nodes.push(pusher);
         self.settle();
+        // The holdings of the others are known.
+        self.advance(2);
         node
     }
 
@@ -122,7 +124,7 @@ impl World {
     fn subscribe(&mut self, client: &Client, channel: &str, user: Option<&str>) {
         let data = user.map(|user| json!({"user_id": user}).to_string());
         let app = self.nodes[client.node].app("1").unwrap();
-        let response = app.authorize(&client.socket_id, channel, data.as_deref());
+        let response = app.authorize(&client.socket_id, channel, data.as_deref()).unwrap();
         let mut data: Value = serde_json::from_str(&response).unwrap();
         data["channel"] = channel.into();
         self.send(client, &json!({"event": "pusher:subscribe", "data": data}));

@@ -51,14 +51,14 @@ fn events_reach_all_nodes_but_not_the_excluded_connection() {
 fn node_that_starts_later_has_members_and_caches() {
     let mut world = World::new(1);
     world.member(0, "presence-a", "ann");
-    let app = world.nodes[0].app("1").unwrap();
+    let trigger = world.nodes[0].app("1").unwrap();
     for number in 0..100 {
         let channel = format!("cache-{number}");
-        app.trigger(world.reactor.hub(), &[&channel], "kept", &"x".repeat(9000), None).unwrap();
+        trigger.trigger(world.reactor.hub(), &[&channel], "kept", &"x".repeat(9000), None).unwrap();
     }
     world.settle();
     world.reports.take();
-    world.start(super::app());
+    world.start(app());
     assert_eq!(world.users(1, "presence-a"), ["ann"]);
     assert_eq!(world.nodes[1].app("1").unwrap().stats().cached_events, 100);
     let client = world.client(1);
@@ -140,7 +140,11 @@ fn node_with_a_gap_is_asked_for_its_holdings() {
     assert_eq!((world.events(&ann), asked.take()), (vec![r#"added "bob""#.to_owned()], vec!["x".to_owned()]));
     let members = json!({"cid": [1, {"user_id": "cid"}], "eva": [2, {"user_id": "eva"}]});
     let holdings = json!({"channels": {"presence-a": {"subscriptions": 3, "members": members}}, "users": {}});
-    world.publish(&other("x", 4, json!({"t": "holdings", "holdings": holdings, "last_token": 9})));
+    world.publish(&other(
+        "x",
+        4,
+        json!({"t": "holdings", "holdings": holdings, "last_token": 9, "is_first": true, "is_last": true}),
+    ));
     let mut events = world.events(&ann);
     events.sort();
     assert_eq!(events, [r#"added "cid""#, r#"added "eva""#, r#"removed "bob""#]);
@@ -160,4 +164,77 @@ fn malformed_messages_on_the_topic_are_dropped() {
     world.reactor.hub().publish("pusher/1", &b"\xff"[..]);
     world.settle();
     assert_eq!(world.events(&ann), [""; 0]);
+}
+
+/// A backplane whose connection the test makes and loses. It delivers what this process publishes.
+#[derive(Clone, Default)]
+struct Line(Rc<RefCell<Vec<String>>>);
+
+impl ws_reactor::Backplane for Line {
+    fn subscribe(&mut self, hub: &mut ws_reactor::Hub, topic: &str) {
+        hub.confirm_topic(topic);
+    }
+
+    fn publish(&mut self, _: &mut ws_reactor::Hub, published: ws_reactor::PublishedMessage<'_>) {
+        self.0.borrow_mut().push(published.message.to_string());
+    }
+}
+
+#[test]
+fn nobody_ends_in_an_outage_that_is_longer_than_a_lease() {
+    let mut world = World::new(0);
+    let sent = Line::default();
+    world.reactor.hub().set_backplane(sent.clone());
+    world.start(app());
+    let ann = world.member(0, "presence-a", "ann");
+    world.reactor.hub().deliver("pusher/1", other("x", 0, join("presence-a", "bob")).to_string());
+    world.settle();
+    assert_eq!(world.events(&ann), [r#"added "bob""#]);
+    world.reactor.hub().revoke_topics(["pusher/1"]);
+    world.advance(60);
+    world.reactor.hub().confirm_topic("pusher/1");
+    world.settle();
+    sent.0.take();
+    world.advance(4);
+    world.reactor.hub().deliver("pusher/1", other("x", 1, json!({"t": "alive"})).to_string());
+    world.advance(29);
+    // Those of the start.
+    assert_eq!((world.events(&ann).len(), world.reports.take().len()), (0, 2));
+    world.advance(10);
+    assert_eq!(world.events(&ann), [r#"removed "bob""#]);
+    assert!(sent.0.take().iter().any(|text| text.contains("ended")));
+}
+
+#[test]
+fn node_that_was_stopped_ends_no_other() {
+    let mut world = World::new(1);
+    let ann = world.member(0, "presence-a", "ann");
+    world.publish(&other("x", 0, join("presence-a", "bob")));
+    world.advance(10);
+    world.events(&ann);
+    world.reactor.kernel_mut().advance(Duration::from_secs(100));
+    world.settle();
+    world.advance(10);
+    world.publish(&other("x", 1, json!({"t": "alive"})));
+    world.advance(25);
+    assert_eq!(world.users(0, "presence-a"), ["ann", "bob"]);
+}
+
+#[test]
+fn node_that_others_have_ended_comes_back() {
+    let mut world = World::new(1);
+    let ann = world.member(0, "presence-a", "ann");
+    let own = Log::default();
+    let noted = Rc::clone(&own);
+    world.reactor.hub().watch_topic("pusher/1", move |_, message| {
+        let value: Value = serde_json::from_str(message.as_text().unwrap()).unwrap();
+        noted.borrow_mut().push(value["n"].as_str().unwrap().to_owned());
+    });
+    world.advance(6);
+    let node = own.take().pop().expect("it is alive");
+    world.reports.take();
+    world.publish(&other("x", 0, json!({"t": "ended", "node": node})));
+    assert_eq!(world.events(&ann), [r#"removed "ann""#, r#"added "ann""#]);
+    assert_eq!(world.users(0, "presence-a"), ["ann"]);
+    assert_eq!(world.reports.take().len(), 2, "the end is reported by another node");
 }

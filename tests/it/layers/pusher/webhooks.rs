@@ -78,7 +78,7 @@ fn request_without_success_is_repeated_and_dropped_at_last() {
         bodies.push(request.split_once("\r\n\r\n").unwrap().1.to_owned());
         match response {
             // The receiver hangs.
-            "" => world.advance(11),
+            "" => world.advance(6),
             response => world.respond(peer, response),
         }
     }
