@@ -20,7 +20,7 @@
 #[path = "../arguments/mod.rs"]
 mod arguments;
 
-use std::{cell::RefCell, error::Error, process::ExitCode, rc::Rc, time::Duration};
+use std::{borrow::Cow, cell::RefCell, error::Error, process::ExitCode, rc::Rc, time::Duration};
 
 use serde_json::json;
 use ws_reactor::{
@@ -29,7 +29,9 @@ use ws_reactor::{
     pusher::{AuthorizationError, Pusher, PusherApp, PusherAppHandle, PusherHandle},
 };
 
+/// A page, with the script that connects in the place of `SCRIPT`.
 const PAGE: &str = include_str!("page.html");
+const PUSHER: &str = include_str!("pusher.html");
 const ECHO: &str = include_str!("echo.html");
 
 fn main() -> ExitCode {
@@ -103,19 +105,19 @@ fn pusher(arguments: &arguments::Arguments) -> Result<Pusher, Box<dyn Error>> {
 
 /// The pages, and the routes that sign their subscriptions.
 fn pages(app: &PusherAppHandle) -> Routes {
-    let (key, channels, users) = (app.key().to_owned(), app.clone(), app.clone());
-    let page = move |page: &str| Reply::html(page.replace("APP_KEY", &key));
-    let echo = page.clone();
+    let (key, channels, users) = (app.key(), app.clone(), app.clone());
+    let page = |script: &str| PAGE.replace("SCRIPT", script).replace("APP_KEY", key);
+    let (pusher, echo) = (page(PUSHER), page(ECHO));
     Routes::new()
-        .get("/", move |_, _| page(PAGE))
-        .get("/echo", move |_, _| echo(ECHO))
+        .get("/", move |_, _| Reply::html(&*pusher))
+        .get("/echo", move |_, _| Reply::html(&*echo))
         .post("/broadcasting/auth", move |request, _| authorize(&channels, request))
         .post("/broadcasting/user-auth", move |request, _| authenticate(&users, request))
 }
 
 /// The name by which a page presents its user. An application asks its session instead.
 fn user(request: &Request) -> Option<String> {
-    request.query_value("user").map(|name| name.into_owned()).filter(|name| !name.is_empty())
+    request.query_value("user").map(Cow::into_owned).filter(|name| !name.is_empty())
 }
 
 fn authorize(app: &PusherAppHandle, request: &Request) -> Reply {
