@@ -31,8 +31,9 @@
 //! # Several reactors, several processes
 //!
 //! All nodes with an app of the same id are one: channels, members, users, caches, and calls of the HTTP API. They
-//! share a topic, `pusher/ID`, by the [backplane](crate::guide::many_machines). Use `Redis::one_order`, so that all
-//! nodes apply changes in one order; without it, two nodes may both report the same event. A node that ends without
+//! share a topic, `pusher/ID`, by the [backplane](crate::guide::many_machines). The reactors of a
+//! group have one order of changes. Use `Redis::one_order`, so that processes do, too; without it, an event may be
+//! reported twice, or not at all. A node that ends without
 //! [`close`](PusherHandle::close) counts as ended after 30 s, with its members and users.
 //!
 //! # Order

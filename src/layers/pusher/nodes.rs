@@ -16,7 +16,7 @@ use super::{
     parts::{Content, PART_BYTES},
     roster::{ALIVE_EVERY, Effect, LEASE, Outcome, Position},
 };
-use crate::reactor::Hub;
+use crate::reactor::{HistoryLimits, Hub};
 
 /// Time in which the others answer a new node.
 const GATHER: Duration = Duration::from_millis(200);
@@ -39,6 +39,10 @@ impl App {
         let mut random = [0; 16];
         hub.random(&mut random);
         self.node.get_or_init(|| format!("{:032x}", u128::from_ne_bytes(random)));
+        if hub.group_size() > 1 {
+            // A topic with a history has one order on all reactors of a group.
+            hub.keep_history(&self.topic, HistoryLimits::new().max_events(1));
+        }
         let app = Rc::downgrade(self);
         hub.watch_topic(&self.topic, move |hub, message| {
             if let Some((app, text)) = app.upgrade().zip(message.as_text()) {

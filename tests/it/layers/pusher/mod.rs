@@ -1,6 +1,7 @@
 //! Apps of Pusher on several nodes, and their clients as the tests play them.
 
 mod clients;
+mod group;
 mod nodes;
 mod seeded;
 mod webhooks;
