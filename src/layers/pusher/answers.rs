@@ -1,4 +1,4 @@
-//! Requests of the HTTP API that are answered when their message has come back on the topic.
+//! Requests of the HTTP API that are answered when a message has come back on the topic.
 
 use std::collections::VecDeque;
 
@@ -6,30 +6,34 @@ use serde_json::Value;
 
 use crate::{
     http::StatusCode,
+    reactor::Hub,
     server::{Reply, Responder},
 };
 
+/// Reads the state of an app.
+pub(super) type Read = Box<dyn FnOnce(&Hub) -> Value>;
+
 /// An answer that waits for a message.
-pub(super) struct Answer {
-    responder: Responder,
-    value: Value,
+pub(super) enum Answer {
+    /// Of a request that has published the message.
+    Published(Responder, Value),
+    /// Of a request that reads the state of the app after the message, which follows all earlier changes.
+    Read(Responder, Read),
 }
 
 impl Answer {
-    pub(super) fn new(responder: Responder, value: Value) -> Self {
-        Answer { responder, value }
-    }
-
-    /// The message has its place in the order of all nodes.
-    pub(super) fn succeed(self) {
+    /// Gives the answer. `has_reached_all`: the other nodes have the message, too.
+    pub(super) fn give(self, hub: &Hub, has_reached_all: bool) {
+        let (responder, reply) = match self {
+            Answer::Published(responder, value) if has_reached_all => (responder, Reply::json(&value)),
+            Answer::Published(responder, _) => {
+                let text = "the connection to the other processes is lost";
+                (responder, Reply::text(StatusCode::SERVICE_UNAVAILABLE, text))
+            }
+            Answer::Read(responder, read) => (responder, Reply::json(&read(hub))),
+        };
         // The client may have left.
-        let _ = self.responder.respond(Reply::json(&self.value));
-    }
-
-    /// The message may not have reached the other nodes.
-    pub(super) fn fail(self) {
-        let reply = Reply::text(StatusCode::SERVICE_UNAVAILABLE, "the connection to the other processes is lost");
-        let _ = self.responder.respond(reply);
+        let _ = responder.respond(reply);
     }
 }
 
@@ -42,17 +46,10 @@ impl Answers {
         self.0.push_back((number, answer));
     }
 
-    /// Takes the answers for a message that has come back. Those for earlier messages, which are lost, fail.
-    pub(super) fn take(&mut self, number: u64) -> Vec<Answer> {
-        let mut returned = Vec::new();
-        while self.0.front().is_some_and(|(sent, _)| *sent <= number)
-            && let Some((sent, answer)) = self.0.pop_front()
-        {
-            match sent == number {
-                true => returned.push(answer),
-                false => answer.fail(),
-            }
-        }
-        returned
+    /// Takes the answers up to a message that has come back. Returns `true` with those for this message: earlier ones
+    /// are lost.
+    pub(super) fn take(&mut self, number: u64) -> Vec<(Answer, bool)> {
+        let count = self.0.iter().take_while(|(sent, _)| *sent <= number).count();
+        self.0.drain(..count).map(|(sent, answer)| (answer, sent == number)).collect()
     }
 }

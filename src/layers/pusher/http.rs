@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Apps,
-    answers::Answer,
+    answers::{Answer, Read},
     api::{Info, Trigger, TriggerError, channel_of_path},
     app::App,
     names::Access,
@@ -30,9 +30,17 @@ const ESCAPED: usize = 6;
 
 /// The answer to a request.
 enum Outcome {
-    Now(Value),
-    /// The answer is given when the message with this number has come back.
-    Later(u64, Value),
+    /// A value, when the message with this number has come back.
+    Published(u64, Value),
+    /// A value that is read when a message has come back: all earlier changes are known then.
+    Read(Read),
+}
+
+impl Outcome {
+    fn read(app: &Rc<App>, read: impl FnOnce(&App, &Hub) -> Value + 'static) -> Self {
+        let app = Rc::clone(app);
+        Outcome::Read(Box::new(move |hub| read(&app, hub)))
+    }
 }
 
 type Answered = Result<Outcome, TriggerError>;
@@ -75,12 +83,19 @@ fn authorized(
     }
     app.start(hub);
     match respond(app, request, hub) {
-        Ok(Outcome::Now(value)) => Reply::json(&value),
-        Ok(Outcome::Later(number, value)) => {
+        Ok(Outcome::Published(number, value)) => {
             let (reply, responder) = Reply::later();
-            app.answers.borrow_mut().push(number, Answer::new(responder, value));
+            app.answers.borrow_mut().push(number, Answer::Published(responder, value));
             reply
         }
+        Ok(Outcome::Read(read)) => match app.publish_mark(hub) {
+            Some(number) => {
+                let (reply, responder) = Reply::later();
+                app.answers.borrow_mut().push(number, Answer::Read(responder, read));
+                reply
+            }
+            None => Reply::json(&read(hub)),
+        },
         Err(error) => Reply::text(error.status, &error.to_string()),
     }
 }
@@ -95,7 +110,7 @@ fn trigger(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answered {
     refuse_if_cut_off(app, hub)?;
     let attributes = attributes(app, hub, &event);
     let number = app.trigger(hub, event)?;
-    Ok(Outcome::Later(number, attributes.map_or_else(|| json!({}), |channels| json!({"channels": channels}))))
+    Ok(Outcome::Published(number, attributes.map_or_else(|| json!({}), |channels| json!({"channels": channels}))))
 }
 
 fn trigger_batch(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answered {
@@ -117,8 +132,8 @@ fn trigger_batch(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answered {
         }
     };
     Ok(match last {
-        Some(number) => Outcome::Later(number, value),
-        None => Outcome::Now(value),
+        Some(number) => Outcome::Published(number, value),
+        None => Outcome::read(app, |_, _| value),
     })
 }
 
@@ -133,36 +148,43 @@ fn info(request: &Request) -> Result<Info, TriggerError> {
     request.query_value("info").map(|info| Info::parse(&info)).transpose().map(Option::unwrap_or_default)
 }
 
-fn channels(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answered {
+fn channels(app: &Rc<App>, request: &Request, _: &mut Hub) -> Answered {
     let (info, prefix) = (info(request)?, request.query_value("filter_by_prefix").unwrap_or_default());
     if info.user_count && Access::of(&prefix) != Access::Presence {
         return Err(TriggerError::bad("user_count needs filter_by_prefix with presence-"));
     }
-    let roster = app.roster.borrow();
-    let occupied = roster.channels().filter(|(name, _)| name.starts_with(&*prefix));
-    let channels: Map<String, Value> =
-        occupied.map(|(name, _)| (name.to_owned(), app.attributes(hub, name, info).into())).collect();
-    Ok(Outcome::Now(json!({"channels": channels})))
+    let prefix = prefix.into_owned();
+    Ok(Outcome::read(app, move |app, hub| {
+        let roster = app.roster.borrow();
+        let occupied = roster.channels().filter(|(name, _)| name.starts_with(&prefix));
+        let channels: Map<String, Value> =
+            occupied.map(|(name, _)| (name.to_owned(), app.attributes(hub, name, info).into())).collect();
+        json!({"channels": channels})
+    }))
 }
 
-fn channel(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answered {
-    let (name, info) = (channel_of_path(request.param("channel"))?, info(request)?);
-    let mut attributes = app.attributes(hub, name, info);
-    attributes.insert("occupied".to_owned(), app.roster.borrow().channel(name).is_some().into());
-    Ok(Outcome::Now(attributes.into()))
+fn channel(app: &Rc<App>, request: &Request, _: &mut Hub) -> Answered {
+    let (name, info) = (channel_of_path(request.param("channel"))?.to_owned(), info(request)?);
+    Ok(Outcome::read(app, move |app, hub| {
+        let mut attributes = app.attributes(hub, &name, info);
+        attributes.insert("occupied".to_owned(), app.roster.borrow().channel(&name).is_some().into());
+        attributes.into()
+    }))
 }
 
 fn users(app: &Rc<App>, request: &Request, _: &mut Hub) -> Answered {
-    let name = channel_of_path(request.param("channel"))?;
-    if Access::of(name) != Access::Presence {
+    let name = channel_of_path(request.param("channel"))?.to_owned();
+    if Access::of(&name) != Access::Presence {
         return Err(TriggerError::bad("only presence channels have users"));
     }
-    let users: Vec<Value> = app.users(name).into_iter().map(|id| json!({"id": id})).collect();
-    Ok(Outcome::Now(json!({"users": users})))
+    Ok(Outcome::read(app, move |app, _| {
+        let users: Vec<Value> = app.users(&name).into_iter().map(|id| json!({"id": id})).collect();
+        json!({"users": users})
+    }))
 }
 
 fn terminate(app: &Rc<App>, request: &Request, hub: &mut Hub) -> Answered {
     refuse_if_cut_off(app, hub)?;
     let number = app.terminate(hub, request.param("user"))?;
-    Ok(Outcome::Later(number, json!({})))
+    Ok(Outcome::Published(number, json!({})))
 }

@@ -7,7 +7,6 @@ use std::{
 };
 
 use super::{
-    answers::Answer,
     app::{App, RESTART, close_all},
     envelope::{Envelope, Message},
     events::PusherEvent,
@@ -132,6 +131,9 @@ impl App {
                 let position = Position { is_first, is_last };
                 let outcome = self.roster.borrow_mut().on_part(&node, number, holdings, position, hub.now());
                 self.settle(hub, &node, outcome);
+                if !is_own {
+                    self.drop_early();
+                }
                 if is_own && is_last && self.roster.borrow().knows(&node) {
                     self.confirm_pending(hub, last_token);
                 }
@@ -165,10 +167,16 @@ impl App {
         // A message also comes back when the backplane gives up on it, and the interruption is noted in this turn.
         let app: Weak<App> = Rc::downgrade(self);
         hub.next_tick(move |hub| {
-            let is_settled = app.upgrade().is_some_and(|app| app.is_settled(hub));
-            let end = if is_settled { Answer::succeed } else { Answer::fail };
-            answers.into_iter().for_each(end);
+            let Some(app) = app.upgrade() else { return };
+            let is_settled = app.is_settled(hub);
+            answers.into_iter().for_each(|(answer, is_returned)| answer.give(hub, is_returned && is_settled));
         });
+    }
+
+    /// Publishes a message that changes nothing. Once it has come back, all earlier changes are known. Returns its
+    /// number.
+    pub(super) fn publish_mark(&self, hub: &mut Hub) -> Option<u64> {
+        self.publish(hub, Message::Alive)
     }
 
     fn on_message(self: &Rc<Self>, hub: &mut Hub, node: &str, number: u64, change: Option<&Change>) {
@@ -314,11 +322,16 @@ impl App {
         self.webhooks.is_some() || self.hook.borrow().is_some()
     }
 
-    /// Reports the events of the time in which the other nodes were not known, without those that are no news.
+    /// Reports the events of the time in which the other nodes were not known.
     fn report_early(&self, hub: &mut Hub) {
-        let Some(mut early) = self.early.take() else { return };
+        let early = self.early.take();
+        early.into_iter().flatten().for_each(|event| self.report_now(hub, event));
+    }
+
+    /// Drops the events of that time that are no news: another node has had the channel or member before.
+    fn drop_early(&self) {
         let node = self.node();
-        early.retain(|event| {
+        let is_news = |event: &PusherEvent| {
             let (channel, user) = match event {
                 PusherEvent::ChannelOccupied { channel } | PusherEvent::ChannelVacated { channel } => (channel, None),
                 PusherEvent::MemberAdded { channel, user_id } | PusherEvent::MemberRemoved { channel, user_id } => {
@@ -327,8 +340,10 @@ impl App {
                 _ => return true,
             };
             !self.roster.borrow().is_held_elsewhere(node, channel, user)
-        });
-        early.into_iter().for_each(|event| self.report_now(hub, event));
+        };
+        if let Some(early) = &mut *self.early.borrow_mut() {
+            early.retain(is_news);
+        }
     }
 
     fn report_now(&self, hub: &mut Hub, event: PusherEvent) {

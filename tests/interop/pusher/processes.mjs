@@ -88,6 +88,10 @@ await check("events that are posted one after another to either keep their order
   for (let number = 0; number < 300; number += 1) await (number % 2 ? server : there).trigger(channel, "e", number);
   for (const one of found) await until(() => one, [...Array(300).keys()]);
   for (let number = 0; number < 50; number += 1) {
+    const plain = open(await Plain.open(url));
+    const mine = name("b-");
+    await plain.subscribe(mine);
+    assert.deepEqual(await get(other, `/channels/${mine}`), { occupied: true });
     const cached = name("cache-");
     await server.trigger(cached, "e", "old");
     await there.trigger(cached, "e", "new");

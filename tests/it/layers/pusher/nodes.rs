@@ -91,6 +91,29 @@ fn node_that_closes_leaves_at_once() {
     assert_eq!((world.events(&ann).len(), world.users(0, "presence-a")), (0, vec!["ann".to_owned()]));
 }
 
+#[test]
+fn events_of_the_start_are_reported_unless_they_are_no_news() {
+    let mut world = World::new(0);
+    let (pusher, reports) = (Pusher::new().app(app()).build(), Rc::clone(&world.reports));
+    pusher.app("1").unwrap().on_event(move |_, event| reports.borrow_mut().push(format!("{event:?}")));
+    let server = Server::routes(pusher.mount(Routes::new())).unwrap().ping_after(None);
+    world.reactor.listen(&*address(0), server).unwrap();
+    world.nodes.push(pusher);
+    // The client starts the app.
+    world.member(0, "presence-a", "ann");
+    world.member(0, "presence-b", "ann");
+    assert_eq!(world.reports.take(), [""; 0], "the others may answer");
+    let members = json!({"ann": [1, {"user_id": "ann"}]});
+    let holdings = json!({"channels": {"presence-a": {"subscriptions": 1, "members": members}}, "users": {}});
+    let all = json!({"t": "holdings", "holdings": holdings, "last_token": 9, "is_first": true, "is_last": true});
+    world.publish(&other("x", 0, all));
+    world.publish(&other("x", 1, join("presence-b", "ann")));
+    world.advance(2);
+    let b = "channel: \"presence-b\"";
+    let expected = [format!("ChannelOccupied {{ {b} }}"), format!("MemberAdded {{ {b}, user_id: \"ann\" }}")];
+    assert_eq!(world.reports.take(), expected);
+}
+
 /// A message of another node.
 fn other(node: &str, number: u64, message: Value) -> Value {
     let mut envelope = json!({"n": node, "s": number});
