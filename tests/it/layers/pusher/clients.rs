@@ -57,10 +57,7 @@ fn connections_are_bounded() {
     let first = world.client(0);
     let kernel = world.reactor.kernel_mut();
     let peer = kernel.connect(address(0).parse().unwrap()).unwrap();
-    let request = "GET /app/key?protocol=7 HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\n\
-                   Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    kernel.send(peer, request.as_bytes());
+    kernel.send(peer, UPGRADE.as_bytes());
     world.settle();
     assert_eq!(world.received(peer)[0]["data"]["code"], 4004);
     world.cut(&first);

@@ -49,10 +49,7 @@ impl Group {
     fn subscriber(&mut self, index: usize) -> PeerId {
         let kernel = self.reactors[index].kernel_mut();
         let peer = kernel.connect(SERVER.parse().unwrap()).unwrap();
-        let request = "GET /app/key?protocol=7 HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\n\
-                       Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        kernel.send(peer, request.as_bytes());
+        kernel.send(peer, UPGRADE.as_bytes());
         self.settle();
         let subscribe = r#"{"event":"pusher:subscribe","data":{"channel":"a"}}"#;
         let frame = [&[0x81, 0x80 | subscribe.len() as u8, 0, 0, 0, 0], subscribe.as_bytes()].concat();

@@ -19,6 +19,10 @@ use crate::support::further_frames;
 
 type Log = Rc<RefCell<Vec<String>>>;
 
+/// The request of a client.
+const UPGRADE: &str = "GET /app/key?protocol=7 HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
 /// Nodes of one app on a reactor, each at an address of its own.
 struct World {
     reactor: Reactor<Sim>,
@@ -80,10 +84,7 @@ impl World {
     fn client(&mut self, node: usize) -> Client {
         let kernel = self.reactor.kernel_mut();
         let peer = kernel.connect(address(node).parse().unwrap()).unwrap();
-        let request = "GET /app/key?protocol=7 HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\n\
-                       Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        kernel.send(peer, request.as_bytes());
+        kernel.send(peer, UPGRADE.as_bytes());
         self.settle();
         let established = self.received(peer).remove(0);
         let data: Value = serde_json::from_str(established["data"].as_str().unwrap()).unwrap();

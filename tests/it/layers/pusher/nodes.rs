@@ -114,6 +114,26 @@ fn events_of_the_start_are_reported_unless_they_are_no_news() {
     assert_eq!(world.reports.take(), expected);
 }
 
+#[test]
+fn node_that_closes_alone_reports_what_ends() {
+    let mut world = World::new(1);
+    let ann = world.member(0, "presence-a", "ann");
+    world.reports.take();
+    let leaving = world.nodes[0].clone();
+    leaving.close(world.reactor.hub());
+    world.settle();
+    assert_eq!(world.close_code(&ann), Some(4200));
+    let a = "channel: \"presence-a\"";
+    let expected = [format!("MemberRemoved {{ {a}, user_id: \"ann\" }}"), format!("ChannelVacated {{ {a} }}")];
+    assert_eq!(world.reports.take(), expected);
+    // It accepts no further clients.
+    let kernel = world.reactor.kernel_mut();
+    let peer = kernel.connect(address(0).parse().unwrap()).unwrap();
+    kernel.send(peer, UPGRADE.as_bytes());
+    world.settle();
+    assert_eq!(world.received(peer)[0]["data"]["code"], 4200);
+}
+
 /// A message of another node.
 fn other(node: &str, number: u64, message: Value) -> Value {
     let mut envelope = json!({"n": node, "s": number});
