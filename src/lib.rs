@@ -17,6 +17,9 @@
 //! }
 //! ```
 //!
+//! The [guide] begins with [`getting_started`](guide::getting_started), and [`trouble`](guide::trouble) has all
+//! error texts.
+//!
 //! # Which type do I need?
 //!
 //! | task | type |
@@ -58,7 +61,7 @@
 //!
 //! ```text
 //!  cluster/     ReactorGroup                                several reactors as one
-//!  layers/      ActionCable · Socket.IO                     protocols on top of Handler and routes
+//!  layers/      ActionCable · Socket.IO · Pusher            protocols on top of Handler and routes
 //!  websocket/   Server · Client · Handler · WebSocket       the façade
 //!  server/      HTTP streams · routes · replies · files     HTTP on a stream, up to the hand-over to another protocol
 //!  reactor/     Reactor · Hub · StreamHandler · timers      waits, moves bytes, calls handlers

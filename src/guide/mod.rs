@@ -1,5 +1,23 @@
 //! Guide: one page per subject, with the behaviour that several types share.
+//!
+//! | first steps | operation | inside and beyond |
+//! |---|---|---|
+//! | [`getting_started`] | [`back_pressure`] | [`many_reactors`] |
+//! | [`handlers`] | [`timeouts`] | [`many_machines`] |
+//! | [`shared_state`] | [`latency`] | [`event_machine`] |
+//! | [`topics`] | [`tls`] | [`recording`] |
+//! | `http` | [`compression`] | [`migrating`] |
+//! | [`client`] | `deployment` | `rails`, `socket_io`, `pusher` |
+//! | [`testing`] | [`trouble`] | |
 
+#[doc = include_str!("back_pressure.md")]
+#[doc = include_str!("drawings/back_pressure.svg")]
+#[doc = include_str!("back_pressure_levels.md")]
+pub mod back_pressure {}
+#[doc = include_str!("client.md")]
+pub mod client {}
+#[doc = include_str!("compression.md")]
+pub mod compression {}
 #[cfg(feature = "server")]
 #[doc = include_str!("deployment.md")]
 #[doc = "\n# nginx\n\n```nginx"]
@@ -14,6 +32,12 @@
 pub mod deployment {}
 #[doc = include_str!("event_machine.md")]
 pub mod event_machine {}
+#[doc = include_str!("getting_started.md")]
+pub mod getting_started {}
+#[doc = include_str!("handlers.md")]
+#[doc = include_str!("drawings/lifecycle.svg")]
+#[doc = include_str!("handlers_order.md")]
+pub mod handlers {}
 #[cfg(feature = "server")]
 #[doc = include_str!("http.md")]
 pub mod http {}
@@ -23,6 +47,8 @@ pub mod latency {}
 pub mod many_machines {}
 #[doc = include_str!("many_reactors.md")]
 pub mod many_reactors {}
+#[doc = include_str!("migrating.md")]
+pub mod migrating {}
 #[cfg(feature = "pusher")]
 #[doc = include_str!("pusher.md")]
 pub mod pusher {}
@@ -31,8 +57,18 @@ pub mod pusher {}
 pub mod rails {}
 #[doc = include_str!("recording.md")]
 pub mod recording {}
+#[doc = include_str!("shared_state.md")]
+pub mod shared_state {}
 #[cfg(feature = "socket-io")]
 #[doc = include_str!("socket_io.md")]
 pub mod socket_io {}
+#[doc = include_str!("testing.md")]
+pub mod testing {}
 #[doc = include_str!("timeouts.md")]
 pub mod timeouts {}
+#[doc = include_str!("tls.md")]
+pub mod tls {}
+#[doc = include_str!("topics.md")]
+pub mod topics {}
+#[doc = include_str!("trouble.md")]
+pub mod trouble {}

@@ -6,6 +6,7 @@ mod cluster;
 mod config;
 mod contract;
 mod deflate;
+mod error_texts;
 mod floors;
 #[cfg(feature = "server")]
 mod http;

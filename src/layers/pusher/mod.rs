@@ -36,6 +36,9 @@
 //! reported twice, or not at all. A node that ends without
 //! [`close`](PusherHandle::close) counts as ended after 30 s, with its members and users.
 //!
+//! Other messages on these topics are taken for messages of nodes: an application must not let clients choose topics
+//! that begin with `pusher/`.
+//!
 //! # Order
 //!
 //! Events of one publisher arrive in their order. A subscription is confirmed when it has its place in the order of the
