@@ -9,8 +9,8 @@
 //! | `/apps/ID/…` | the HTTP API, for Pusher's server libraries |
 //! | `/` | a chat by pusher-js, in the presence channel of a room |
 //! | `/echo` | the same by Laravel Echo |
-//! | `POST /broadcasting/auth` | lets everybody into all private and presence channels of the first app, by the name in `?user=NAME` |
-//! | `POST /broadcasting/user-auth` | signs everybody in, by that name |
+//! | `POST /broadcasting/auth` | signs any private or presence channel of the first app, for the user in `?user=NAME` |
+//! | `POST /broadcasting/user-auth` | signs in the user in `?user=NAME` |
 //!
 //! The pages load their libraries from `/modules`, the folder `node_modules` given by `--modules`, with the packages
 //! `pusher-js` and `laravel-echo` of npm.

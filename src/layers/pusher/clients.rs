@@ -122,7 +122,7 @@ impl App {
         let Some((id, channel)) = confirmed else { return };
         let members = self.roster.borrow().channel(&channel).map_or(0, Channel::user_count);
         if Access::of(&channel) == Access::Presence && members > self.options.max_members {
-            // Others were faster.
+            // The limit was reached while the subscription was on its way.
             self.unsubscribe(hub, id, &channel);
             hub.send(id, packet::subscription_error(&channel, "LimitReached", TOO_MANY_MEMBERS, 403));
             return;
@@ -170,8 +170,8 @@ impl App {
         members.map(|member| member.user_id.clone()).collect()
     }
 
-    /// Subscribes a connection. Its client is told once all nodes have the subscription, and at once if it is
-    /// subscribed already.
+    /// Subscribes a connection. The confirmation follows when the subscription has come back on the topic. A connection
+    /// that is subscribed already gets the confirmation again.
     pub(super) fn subscribe(&self, hub: &mut Hub, id: ConnectionId, channel: &str, member: Option<MemberData>) {
         let token = self.local.borrow_mut().subscribe(id, channel, member.clone());
         match token {

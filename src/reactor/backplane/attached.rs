@@ -25,9 +25,9 @@ struct TopicState {
     /// Reactors on which it has subscribers.
     reactors: usize,
     is_live: bool,
-    /// Of the time when it is live.
+    /// Called when the topic is live.
     waiters: Vec<Waiter>,
-    /// Of the time when it is live no longer.
+    /// Called when the topic is no longer live.
     interruption_waiters: Vec<Waiter>,
 }
 
@@ -43,7 +43,7 @@ pub(super) enum Task {
     Retire(Box<dyn Backplane>, VecDeque<Task>),
 }
 
-/// Who waits for a topic to be live, or to be it no longer: a key of this reactor, or of another one.
+/// A waiter for the begin or the end of the time in which a topic is live: a key of this reactor, or of another one.
 #[derive(Debug)]
 pub(super) enum Waiter {
     Here(usize),
@@ -51,7 +51,7 @@ pub(super) enum Waiter {
 }
 
 impl TopicState {
-    /// The topic is live no longer. Returns who has waited for that.
+    /// Notes that the topic is no longer live. Returns the waiters for that.
     fn interrupt(&mut self) -> Vec<Waiter> {
         self.is_live = false;
         mem::take(&mut self.interruption_waiters)
@@ -59,8 +59,8 @@ impl TopicState {
 }
 
 impl Attached {
-    /// Attaches another backplane, which has to subscribe all topics, and to keep the histories. Returns who has waited
-    /// for an interruption.
+    /// Attaches another backplane, which has to subscribe all topics, and to keep the histories. Returns the
+    /// waiters for an interruption.
     pub(super) fn replace(
         &mut self,
         backplane: Box<dyn Backplane>,
@@ -121,7 +121,7 @@ impl Attached {
         mem::take(&mut state.waiters)
     }
 
-    /// Notes that a topic is live no longer. Returns who has waited for that.
+    /// Notes that a topic is no longer live. Returns the waiters for that.
     pub(super) fn revoke(&mut self, topic: &str) -> Vec<Waiter> {
         self.topics.get_mut(topic).map(TopicState::interrupt).unwrap_or_default()
     }

@@ -1,5 +1,7 @@
 //! One client, and its time-outs and limits.
 
+use ws_reactor::TestSocket;
+
 use super::*;
 
 #[test]
@@ -62,6 +64,21 @@ fn connections_are_bounded() {
     assert_eq!(world.received(peer)[0]["data"]["code"], 4004);
     world.cut(&first);
     world.client(0);
+}
+
+#[test]
+fn pages_of_other_origins_are_refused() {
+    let status = |origin: &str| {
+        let pusher = Pusher::new().app(app()).origins(["https://example.com"]).unwrap().build();
+        let server = Server::routes(pusher.mount(Routes::new())).unwrap();
+        let request = UPGRADE.replace("Host: example.com\r\n", &format!("Host: example.com\r\n{origin}"));
+        let mut socket = TestSocket::request(server, request);
+        String::from_utf8_lossy(&socket.received_bytes()[9..12]).into_owned()
+    };
+    assert_eq!(status("Origin: https://example.com\r\n"), "101");
+    assert_eq!(status(""), "101");
+    assert_eq!(status("Origin: https://other.example\r\n"), "403");
+    assert!(Pusher::new().origins(["no scheme"]).is_err());
 }
 
 #[test]
