@@ -47,53 +47,15 @@
 //! | test a whole server in virtual time | [`net::sim`] |
 //! | know the time-outs, and what a slow line needs | [`guide::timeouts`] |
 //! | lower the latency: busy polling, options of sockets | [`guide::latency`], [`SocketOptions`] |
-//! | migrate from em-websocket | the module [`em_websocket`] |
+//! | migrate from another library | [`guide::migrating`], the module [`em_websocket`] |
+//! | put a server into production | `guide::deployment`, [`guide::trouble`] |
+//! | change this crate | [`guide::internals`] |
 //!
 //! # Threads
 //!
 //! A reactor and all its handlers run on one thread; a [`ReactorGroup`] joins several. [`Remote`], [`Responder`] and
 //! the ids are `Send` and may be used from any thread. The crate starts threads only for a group, for the works of
 //! [`Hub::defer`], to resolve the names of clients, and to reap child processes that nobody watches any more.
-//!
-//! # The floors
-//!
-//! Imports point down; each foreign crate has one door.
-//!
-//! ```text
-//!  cluster/     ReactorGroup                                several reactors as one
-//!  layers/      ActionCable · Socket.IO · Pusher            protocols on top of Handler and routes
-//!  websocket/   Server · Client · Handler · WebSocket       the façade
-//!  server/      HTTP streams · routes · replies · files     HTTP on a stream, up to the hand-over to another protocol
-//!  reactor/     Reactor · Hub · StreamHandler · timers      waits, moves bytes, calls handlers
-//!  net/         Kernel · Bind · Transport · TLS             bytes to and from the system
-//!  protocol/    Decoder · Encoder · Handshake               pure: bytes ⇄ frames ⇄ messages
-//!  proxy/       CONNECT · SOCKS5                            pure: tunnels to a server
-//!  http/        heads, bodies, responses, origins           pure: bytes ⇄ requests and responses
-//!  url/         ws, wss and ws+unix                         pure
-//!  buffer/      blocks and their pool
-//! ```
-//!
-//! # Path of a message
-//!
-//! ```text
-//!  kernel → Transport → Inbound → StreamHandler ─(HttpStream, ClientStream: hand_over)──→ Session → Decoder → Handler
-//!  kernel ← Transport ← write ← Outbound ← Encoding ← Hub::send ← WebSocket::send ←───────────────────────────────┘
-//! ```
-//!
-//! A connection has two halves. The inbound half (socket, decoder, handler) is an `Inbound` and belongs to the loop.
-//! The outbound half (encoder, queued bytes, state of closing) is an `Outbound` in the [`Hub`], which every callback
-//! may borrow. **No method of the Hub calls user code**: requests of a callback are recorded, and the loop carries them
-//! out in the same turn. So a handler can send to, close or publish to any connection, its own included, without
-//! re-entrance.
-//!
-//! # Turn
-//!
-//! One turn of the loop, in order: wait for events; connections that ended beyond the last turn's budget; output that
-//! the last turn left; commands of [`Remote`]s; connections with an event, each read, handled and flushed in one go;
-//! accepting; TLS handshakes; connections that a budget or a pause left unfinished; ticks; timers; events of the
-//! application (`on_event`); [sources](SourceHandler) that were left; listeners and shutdown; compression; slow
-//! readers; output of all other connections, one write each; `on_drain`; `on_close`. Each of these leaves the rest to
-//! the next turn after a [slice of time](field@ReactorConfig::time_slice).
 //!
 //! # Versions
 //!
@@ -106,20 +68,38 @@
 //! default). The compressors belong to the reactor. A connection keeps only the window that its next message may refer
 //! to. `DeflateConfig` documents the settings and their cost.
 //!
-//! # Glossary
+//! # Features
 //!
-//! | word | meaning |
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `tls` | on | TLS by rustls with ring |
+//! | `deflate` | on | permessage-deflate by flate2 with zlib-rs |
+//! | `proxy-protocol` | on | headers of the PROXY protocol, versions 1 and 2 |
+//! | `server` | on | routes, files, uploads and event streams of HTTP |
+//! | `redis` | off | Redis as the backplane of topics: several processes and machines |
+//! | `action-cable` | off | a server for the clients of Rails' ActionCable, AnyCable and Turbo |
+//! | `pusher` | off | a server for the clients of Pusher Channels, and its HTTP API |
+//! | `socket-io` | off | a server for the clients of Engine.IO 4 and Socket.IO 5 |
+//! | `socket-io-msgpack` | off | its packets in MessagePack, for clients with `socket.io-msgpack-parser` |
+//! | `socket-io-redis` | off | its servers joined by Redis, also with those of Node |
+//! | `signals` | off | `on_signal` and child processes on the loop (Unix) |
+//! | `affinity` | off | threads of a `ReactorGroup` that stay on their cores |
+//! | `socket-activation` | off | listening sockets from systemd |
+//! | `json` | off | `Reply::json`, `Request::json` |
+//! | `latency` | off | the distribution of turns, callbacks, command delays, pings and handshakes (`Latencies`); without it their number, sum and maximum |
+//! | `bundled-roots` | on | Mozilla's root certificates (webpki-roots) as a client's default trust |
+//! | `platform-roots` | off | the system's root certificates (rustls-native-certs) |
+//!
+//! # Platforms
+//!
+//! | system | state |
 //! |---|---|
-//! | *turn* | one pass of the loop, from one wait to the next |
-//! | *budget* | largest amount of work of one kind per turn |
-//! | *mark* | amount of waiting output at which something changes: reading pauses, sends answer `Congested` |
-//! | *slow reader* | a peer that takes less than 16 KiB of waiting output in the stall timeout |
-//! | *terminate* | end a connection at once, without a closing handshake |
-//! | *context takeover* | compressed messages may refer to earlier ones, up to one *window* back |
-//! | *challenge* | bytes behind the request head of hixie-76 to hybi-03, which the response proves to have read |
-//! | *linger* | shut down writing and discard input until the peer shuts down its side, so that the last output arrives |
-//! | *block* | a reusable, reference-counted buffer |
-//! | *serial* | the part of an id that is never used twice |
+//! | Linux | tested: every check of the repository runs on it |
+//! | Android | as Linux, not tested |
+//! | macOS, iOS, the BSDs | not tested. `TCP_NOTSENT_LOWAT` is not set: output counts as sent when the system holds it, so slow readers are noticed later |
+//! | Windows | not tested. No Unix sockets, signals, child processes; a read more per message, since mio reports readiness differently |
+//!
+//! The minimum supported Rust version is 1.91.
 //!
 //! # Logging
 //!
@@ -131,6 +111,7 @@
 //! Only Redis logs at `info`: that it is connected.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[doc = include_str!("em_websocket.md")]
 pub mod em_websocket {}
@@ -255,6 +236,6 @@ pub use crate::{
 };
 
 /// The examples of the README compile.
-#[cfg(all(doctest, feature = "tls"))]
+#[cfg(all(doctest, feature = "server", feature = "tls"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -8,7 +8,7 @@
 //! | [`topics`] | [`tls`] | [`recording`] |
 //! | `http` | [`compression`] | [`migrating`] |
 //! | [`client`] | `deployment` | `rails`, `socket_io`, `pusher` |
-//! | [`testing`] | [`trouble`] | |
+//! | [`testing`] | [`trouble`] | [`internals`] |
 
 #[doc = include_str!("back_pressure.md")]
 #[doc = include_str!("drawings/back_pressure.svg")]
@@ -41,6 +41,8 @@ pub mod handlers {}
 #[cfg(feature = "server")]
 #[doc = include_str!("http.md")]
 pub mod http {}
+#[doc = include_str!("internals.md")]
+pub mod internals {}
 #[doc = include_str!("latency.md")]
 pub mod latency {}
 #[doc = include_str!("many_machines.md")]
