@@ -223,8 +223,8 @@ pub use crate::{
     tls_info::TlsInfo,
     url::{UrlError, UrlPart},
     websocket::{
-        BlockingSocket, Callbacks, Client, ClientConfig, Handler, Received, Server, ServerConfig, StreamServer,
-        TestSocket, WebSocket, WebSocketConfig, on_message,
+        BlockingSocket, Callbacks, Client, ClientConfig, Handler, HandshakeRequest, Received, Server, ServerConfig,
+        StreamServer, TestSocket, WebSocket, WebSocketConfig, on_message,
     },
 };
 #[cfg(feature = "server")]

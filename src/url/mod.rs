@@ -50,6 +50,17 @@ pub(crate) struct Url {
     pub(crate) socket: Option<PathBuf>,
 }
 
+/// Parses path and query, with a slash in front if it is missing.
+pub(crate) fn parse_target(text: &str) -> Result<String, UrlError> {
+    const PLACE: &str = "ws://a";
+    let slash = if text.starts_with('/') { "" } else { "/" };
+    let url = Url::parse(&format!("{PLACE}{slash}{text}")).map_err(|error| match error {
+        UrlError::Octet { part, octet, at } => UrlError::Octet { part, octet, at: at - PLACE.len() - slash.len() },
+        error => error,
+    })?;
+    Ok(url.target)
+}
+
 impl Url {
     pub(crate) fn parse(text: &str) -> Result<Self, UrlError> {
         if text.contains('#') {

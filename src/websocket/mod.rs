@@ -10,7 +10,7 @@ mod session;
 mod testing;
 
 pub use callbacks::{Callbacks, on_message};
-pub use client::{Client, blocking::BlockingSocket};
+pub use client::{Client, blocking::BlockingSocket, request::HandshakeRequest};
 pub use config::{ClientConfig, ServerConfig, WebSocketConfig};
 pub use handler::{Handler, WebSocket};
 #[cfg(feature = "server")]

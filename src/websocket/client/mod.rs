@@ -1,15 +1,20 @@
 //! The client: its request, and its route to the server.
 
 pub(super) mod blocking;
+pub(super) mod request;
 mod route;
 pub(super) mod stream;
 
 use std::{fmt, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue};
 
 use super::{
-    client::{route::Route, stream::ClientStream},
+    client::{
+        request::{GivenHeaders, HandshakeRequest, OnRequest},
+        route::Route,
+        stream::ClientStream,
+    },
     config::ClientConfig,
     handler::Handler,
 };
@@ -54,9 +59,8 @@ pub struct Client {
 /// The options of a client: its request, its route, and its policies.
 pub(in crate::websocket) struct ClientOptions {
     pub(in crate::websocket) version: Version,
-    pub(in crate::websocket) headers: HeaderMap,
-    pub(in crate::websocket) host: Option<HeaderValue>,
-    pub(in crate::websocket) origin: Option<HeaderValue>,
+    pub(in crate::websocket) given: GivenHeaders,
+    pub(in crate::websocket) on_request: OnRequest,
     pub(in crate::websocket) subprotocols: Vec<String>,
     pub(in crate::websocket) deflate: Option<DeflateConfig>,
     pub(in crate::websocket) tls: Option<TlsConnector>,
@@ -85,9 +89,8 @@ impl Client {
     pub fn with_config(config: ClientConfig, handler: impl Handler + 'static) -> Self {
         let options = ClientOptions {
             version: Version::Rfc6455,
-            headers: HeaderMap::new(),
-            host: None,
-            origin: None,
+            given: GivenHeaders::default(),
+            on_request: OnRequest::default(),
             subprotocols: Vec::new(),
             deflate: None,
             tls: None,
@@ -175,16 +178,7 @@ impl Client {
     /// `Connection`, `Content-Length`, `Transfer-Encoding`, `Sec-WebSocket-*`, `WebSocket-Origin`, `WebSocket-Location`
     /// and `WebSocket-Protocol`.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        match name {
-            header::ORIGIN => self.options.origin = Some(value),
-            header::HOST => self.options.host = Some(value),
-            _ if handshake::is_reserved(&name) => {
-                log::warn!(target: "ws_reactor::websocket", "header {name} belongs to the handshake and is left out");
-            }
-            _ => {
-                self.options.headers.append(name, value);
-            }
-        }
+        self.options.given.add(name, value);
         self
     }
 
@@ -193,7 +187,34 @@ impl Client {
     /// Default: none. hixie-75 to hybi-03 require an origin; their default is `http://` or `https://` and the URL's
     /// host.
     pub fn origin(mut self, origin: HeaderValue) -> Self {
-        self.options.origin = Some(origin);
+        self.options.given.origin = Some(origin);
+        self
+    }
+
+    /// Changes headers, path and query of each request just before it is written, the first one included: for tokens
+    /// that expire, and for feeds that resume at a place in the URL. Default: no change.
+    ///
+    /// `change` is called once for each attempt, when the server is reached. Its changes hold for this attempt, and the
+    /// next one begins with the values of the client again. A redirect of the attempt gets the same headers, without
+    /// those that [`follow_redirects`](Self::follow_redirects) does not send elsewhere.
+    ///
+    /// ```
+    /// use std::{cell::RefCell, rc::Rc};
+    /// use ws_reactor::{Callbacks, Client, Reconnect, http::{HeaderValue, header}};
+    ///
+    /// let token = Rc::new(RefCell::new(HeaderValue::from_static("Bearer first")));
+    /// let newest = Rc::clone(&token);
+    /// let client = Client::new(Callbacks::new())
+    ///     .reconnect(Reconnect::new())
+    ///     .on_request(move |request| {
+    ///         request.headers.insert(header::AUTHORIZATION, newest.borrow().clone());
+    ///     });
+    /// ```
+    ///
+    /// A refusal with 401 ends a client, unless [`Handler::on_reconnect`] answers
+    /// [`Retry::Yes`](crate::Retry::Yes).
+    pub fn on_request(mut self, change: impl FnMut(&mut HandshakeRequest) + 'static) -> Self {
+        self.options.on_request = OnRequest::new(change);
         self
     }
 

@@ -21,7 +21,7 @@ use crate::{
     proxy::{ProxyError, Tunnel},
     reactor::{Attempt, ConnectionId, Hub, Retry, Stream, StreamHandler, TimerId},
     websocket::{
-        client::{Client, ClientOptions, route::Route},
+        client::{Client, ClientOptions, request::GivenHeaders, route::Route},
         handler::{Handler, NoHandler, WebSocket},
         session::{Session, SessionParams},
     },
@@ -34,6 +34,8 @@ pub(in crate::websocket) struct ClientStream {
     /// The present route; after redirects not the first one.
     route: Rc<Route>,
     redirects: u32,
+    /// The headers of this attempt, if `on_request` has changed them.
+    given: Option<Box<GivenHeaders>>,
     state: State,
     /// The refusal that was reported to the handler.
     refusal: Option<Box<Refusal>>,
@@ -98,6 +100,7 @@ impl ClientStream {
             home,
             route,
             redirects: 0,
+            given: None,
             state: State::Dialing,
             refusal: None,
             is_final: false,
@@ -115,17 +118,21 @@ impl ClientStream {
         &self.home.options
     }
 
+    fn given(&self) -> &GivenHeaders {
+        self.given.as_deref().unwrap_or(&self.options().given)
+    }
+
     fn ask<T>(&self, with: impl FnOnce(&ClientRequest<'_>) -> T) -> T {
-        let (url, options) = (&self.route.url, self.options());
+        let (url, options, given) = (&self.route.url, self.options(), self.given());
         let (authority, location) = (url.authority(), url.location());
-        let headers = self.route.headers(&self.home.route.url, &options.headers);
+        let headers = self.route.headers(&self.home.route.url, &given.headers);
         with(&ClientRequest {
             version: options.version,
             target: &url.target,
             authority: &authority,
             location: &location,
-            host: options.host.as_ref(),
-            origin: options.origin.as_ref(),
+            host: given.host.as_ref(),
+            origin: given.origin.as_ref(),
             subprotocols: &options.subprotocols,
             lenient_subprotocol: options.config.lenient_subprotocol,
             headers: &headers,
@@ -156,6 +163,9 @@ impl ClientStream {
 
     /// The server is reached: sends the request.
     fn send_request(&mut self, stream: &mut Stream<'_>) {
+        if self.redirects == 0 {
+            self.change_request();
+        }
         let mut bytes = Vec::with_capacity(512);
         let masks = &mut stream.hub.pools.masks;
         let proof = self.ask(|ask| ask.write(masks, &mut bytes));
@@ -163,12 +173,21 @@ impl ClientStream {
         let named = self.options().server_name.as_deref().filter(|_| self.route.url.same_origin(home));
         stream.hub.start_tls(stream.id(), self.route.tls.as_ref(), named.unwrap_or(&self.route.url.host));
         stream.hub.write_handshake(stream.id(), &bytes, true);
-        match parse_written(&bytes, &self.options().headers) {
+        match parse_written(&bytes, &self.given().headers) {
             Ok(request) => {
                 let reader = ResponseReader::default();
                 self.state = State::Asked(Box::new(Asked { request, proof, reader }));
             }
             Err(error) => self.fail(stream, Error::Head(error)),
+        }
+    }
+
+    /// Lets the application change the request of this attempt.
+    fn change_request(&mut self) {
+        let options = self.options();
+        if let Some((given, target)) = options.on_request.change(&options.given, &self.route.url.target) {
+            self.given = Some(Box::new(given));
+            Rc::make_mut(&mut self.route).url.target = target;
         }
     }
 
@@ -385,6 +404,7 @@ impl StreamHandler for ClientStream {
         let attempt = Attempt { refusal: refusal.as_deref(), default, ..*attempt };
         self.began = None;
         (self.state, self.route, self.redirects) = (State::Dialing, Rc::clone(&self.home.route), 0);
+        self.given = None;
         self.call(stream, |handler, ws| handler.on_reconnect(ws, &attempt))
     }
 }

@@ -1,7 +1,7 @@
 //! Reconnects: backoff, ids, and what ends them.
 
 use super::*;
-use ws_reactor::TimerId;
+use ws_reactor::{TimerId, http::StatusCode};
 
 /// Logs opening, closing and reconnects, and declines the reconnect number `last_attempt`.
 struct Reconnecting {
@@ -489,4 +489,88 @@ fn pause_between_two_connections_does_not_reach_the_next_one() {
     assert!(!reactor.hub().pause(id) && !reactor.hub().resume(id));
     reactor.settle().unwrap();
     assert!(reactor.hub().is_open(id), "the handshake was read");
+}
+
+/// A server that refuses each token but the newest, and records path and token of each request.
+fn listen_for_tokens(reactor: &mut Reactor<Sim>, valid: &Rc<Cell<u32>>) -> Log {
+    let (requests, valid) = (Log::default(), Rc::clone(valid));
+    let recorded = Rc::clone(&requests);
+    let server = echo().on_request(move |request, _| {
+        let token = request.header("authorization").unwrap_or("none").to_owned();
+        let refused = token != format!("Bearer {}", valid.get());
+        let host = request.header("host").unwrap_or("-");
+        let query = request.query_string().unwrap_or("-");
+        recorded.borrow_mut().push(format!("{}?{query} {token} {host}", request.path()));
+        if refused { Reply::status(StatusCode::UNAUTHORIZED) } else { Reply::upgrade() }
+    });
+    reactor.listen(SERVER, server).unwrap();
+    requests
+}
+
+#[test]
+fn on_request_renews_token_and_target_of_each_attempt() {
+    let mut reactor = reactor();
+    let valid = Rc::new(Cell::new(1));
+    let requests = listen_for_tokens(&mut reactor, &valid);
+    let (log, attempts) = (Log::default(), Rc::new(Cell::new(0)));
+    let handler = recording(&log).on_reconnect(|_, attempt| {
+        assert!(attempt.refusal.is_none_or(|refusal| refusal.status == StatusCode::UNAUTHORIZED));
+        Retry::Yes
+    });
+    let number = Rc::clone(&attempts);
+    let client = Client::new(handler)
+        .header("x-kept".parse().unwrap(), "yes".parse().unwrap())
+        .reconnect(without_backoff())
+        .on_request(move |request| {
+            number.set(number.get() + 1);
+            assert_eq!((request.target(), request.headers.len()), ("/feed?from=0", 1), "the client's own values");
+            assert!(request.set_target("/ {").is_err() && request.set_target("/a#b").is_err());
+            assert_eq!(request.target(), "/feed?from=0");
+            request.set_target(&format!("/feed?from={}", number.get())).unwrap();
+            request.headers.insert("authorization", format!("Bearer {}", number.get()).parse().unwrap());
+            request.headers.insert("host", "other.example".parse().unwrap());
+            request.headers.insert("sec-websocket-key", "mine".parse().unwrap());
+        });
+    let id = reactor.connect("ws://10.0.0.1/feed?from=0", client).unwrap();
+    reactor.settle().unwrap();
+    assert!(reactor.hub().is_open(id));
+    assert_eq!(drain(&requests), ["/feed?from=1 Bearer 1 other.example"]);
+    // The token expires, and the server ends the connection. The second attempt has the wrong token.
+    valid.set(3);
+    let peers: Vec<_> = reactor.kernel_mut().peers().collect();
+    reactor.kernel_mut().reset(peers[0]);
+    reactor.advance(Duration::from_millis(1)).unwrap();
+    assert_eq!(drain(&requests), ["/feed?from=2 Bearer 2 other.example", "/feed?from=3 Bearer 3 other.example"]);
+    assert!(reactor.hub().is_open(id));
+    assert_eq!(attempts.get(), 3);
+}
+
+#[test]
+fn headers_of_on_request_do_not_follow_a_redirect_to_another_server() {
+    let (mut reactor, calls, seen) = (reactor(), Rc::new(Cell::new(0)), Log::default());
+    let home = echo().on_request(|_, _| {
+        let redirect = ws_reactor::http::Response::builder().status(302).header("location", "http://10.0.0.1:81/there");
+        Reply::from(redirect.body(Vec::new()).unwrap())
+    });
+    let recorded = Rc::clone(&seen);
+    let there = echo().on_request(move |request, _| {
+        recorded.borrow_mut().push(format!(
+            "{} {:?} {:?}",
+            request.path(),
+            request.header("cookie"),
+            request.header("x")
+        ));
+        Reply::upgrade()
+    });
+    reactor.listen(SERVER, home).unwrap();
+    reactor.listen("10.0.0.1:81", there).unwrap();
+    let count = Rc::clone(&calls);
+    let client = Client::new(Callbacks::new()).follow_redirects(3).on_request(move |request| {
+        count.set(count.get() + 1);
+        request.headers.insert("cookie", "secret=1".parse().unwrap());
+        request.headers.insert("x", "public".parse().unwrap());
+    });
+    reactor.connect(URL, client).unwrap();
+    reactor.settle().unwrap();
+    assert_eq!((drain(&seen), calls.get()), (vec![r#"/there None Some("public")"#.to_owned()], 1));
 }
