@@ -44,7 +44,7 @@
 //! | use TLS | `TlsConfig` (server), `TlsClientConfig` (client) |
 //! | compress | `DeflateConfig` |
 //! | test a handler without sockets | [`TestSocket`] |
-//! | test a whole server in virtual time | [`net::sim`] |
+//! | test servers, clients and several peers in virtual time | [`testing::Network`] |
 //! | know the time-outs, and what a slow line needs | [`guide::timeouts`] |
 //! | lower the latency: busy polling, options of sockets | [`guide::latency`], [`SocketOptions`] |
 //! | migrate from another library | [`guide::migrating`], the module [`em_websocket`] |
@@ -152,13 +152,14 @@ mod sources;
 pub mod testing {
     //! Tests of handlers without sockets and without real time.
     //!
-    //! [`TestSocket`] is a server with one client that the test plays, [`net::sim`](crate::net::sim) a whole network,
-    //! and [`replay`] plays a recording of the past.
+    //! [`TestSocket`] is a server with one client that the test plays. [`Network`] has any number of servers, clients
+    //! and played ends. [`net::sim`](crate::net::sim) is the system below both, and [`replay`] plays a recording of
+    //! the past.
 
     #[doc(inline)]
     pub use crate::{
         reactor::{Playback, replay},
-        websocket::{Received, TestSocket},
+        websocket::{Network, Opening, Received, TestSocket},
     };
 }
 mod tls_info;

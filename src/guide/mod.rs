@@ -12,6 +12,7 @@
 
 #[doc = include_str!("back_pressure.md")]
 #[doc = include_str!("drawings/back_pressure.svg")]
+#[doc = "\n\n"]
 #[doc = include_str!("back_pressure_levels.md")]
 pub mod back_pressure {}
 #[doc = include_str!("client.md")]
@@ -36,6 +37,7 @@ pub mod event_machine {}
 pub mod getting_started {}
 #[doc = include_str!("handlers.md")]
 #[doc = include_str!("drawings/lifecycle.svg")]
+#[doc = "\n\n"]
 #[doc = include_str!("handlers_order.md")]
 pub mod handlers {}
 #[cfg(feature = "server")]

@@ -59,6 +59,8 @@ pub enum ClosedBy {
     Peer,
     /// The application called `close` or `terminate`.
     Application,
+    /// The application called `reconnect`: the connection counts as lost.
+    Reconnect,
     /// The application called `shutdown` or `stop` of the reactor.
     Shutdown,
     /// The peer broke the protocol, and this end failed the connection. RFC 6455 §7.1.7.
@@ -126,6 +128,7 @@ impl fmt::Display for CloseReason {
         match self.by {
             ClosedBy::Peer => write!(formatter, ", by the peer, {how}"),
             ClosedBy::Application => write!(formatter, ", by the application, {how}"),
+            ClosedBy::Reconnect => formatter.write_str(", by the application, to reconnect"),
             ClosedBy::Shutdown => write!(formatter, ", by shutdown, {how}"),
             ClosedBy::Protocol(error) => write!(formatter, ", {error}"),
             ClosedBy::Timeout(deadline) => write!(formatter, ", {deadline}"),

@@ -94,6 +94,17 @@ impl Hub {
         self.terminate_with(id, ClosedBy::Application)
     }
 
+    /// Ends a connection at once, as if it was lost: a client with a policy to [`Reconnect`](crate::Reconnect) connects
+    /// again, after `on_close` with [`ClosedBy::Reconnect`] and `on_reconnect`. Queued output is lost.
+    ///
+    /// For a line that an application finds dead, and to move to a server that has a new address. Without a policy, and
+    /// on a server, the connection ends. Between two connections nothing happens.
+    ///
+    /// Returns `false` if the connection has ended, or is not open at present.
+    pub fn reconnect(&mut self, id: ConnectionId) -> bool {
+        self.is_open(id) && self.terminate_with(id, ClosedBy::Reconnect)
+    }
+
     pub(crate) fn terminate_with(&mut self, id: ConnectionId, by: ClosedBy) -> bool {
         if matches!(by, ClosedBy::Application | ClosedBy::Shutdown) {
             self.note_closed_by_app(id);

@@ -304,6 +304,18 @@ impl Remote {
         self.push_for(id, Command::Run(Box::new(terminate)))
     }
 
+    /// Ends a connection as if it was lost. See [`Hub::reconnect`].
+    ///
+    /// # Errors
+    ///
+    /// [`RemoteError::Full`] or [`RemoteError::Closed`].
+    pub fn reconnect(&self, id: ConnectionId) -> Result<(), RemoteError> {
+        let reconnect = move |hub: &mut Hub| {
+            hub.reconnect(id);
+        };
+        self.push_for(id, Command::Run(Box::new(reconnect)))
+    }
+
     /// Closes a connection. See [`Hub::close`].
     ///
     /// # Errors

@@ -306,6 +306,11 @@ impl<'a> Stream<'a> {
         self.hub.terminate(self.id);
     }
 
+    /// Ends the connection as if it was lost: an outgoing one with a policy connects again. See [`Hub::reconnect`].
+    pub fn reconnect(&mut self) {
+        self.hub.reconnect(self.id);
+    }
+
     /// Stops reading; see [`Hub::pause`].
     pub fn pause(&mut self) {
         self.hub.pause(self.id);

@@ -89,16 +89,18 @@ pub trait Handler {
 
     /// The connection has ended.
     ///
-    /// Called exactly once for each `on_open`, and once for each client connection that did not open, except one that
-    /// `on_reconnect` declined. It is the last call for this connection; `on_reconnect` of a client may follow. Sends
+    /// Called exactly once for each `on_open`, and once for each client connection that did not open. It is the last
+    /// call for this connection; `on_reconnect` of a client may follow. Sends
     /// answer `Closed`; `publish` works and no longer reaches this connection. `ws.id()` is not used again, except by
     /// the same client when it reconnects.
     fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {}
 
     /// A client with [`Reconnect`](crate::Reconnect) will try again after `attempt.wait`. Returns whether to try. The
-    /// default is [`Attempt::default`](field@Attempt::default): a client that was refused with 401 or 404 ends.
+    /// default is [`Attempt::default`](field@Attempt::default): a client that was refused with 401 or 404, that was
+    /// closed with 1000, or has made all its attempts, ends.
     ///
-    /// Called after `on_close`. `attempt` names the last end and its cause. The client keeps its id for its whole life;
+    /// Called after each `on_close`, except those of an end by this application: `close`, `terminate`, `shutdown`,
+    /// `stop`. `attempt` names the last end and its cause. The client keeps its id for its whole life;
     /// queued messages, timers and subscriptions ended with the last connection. Until the next `on_open` sends answer
     /// `Closed`. Closing the client meanwhile cancels the attempt and all later ones, and `on_close` follows.
     ///
@@ -255,6 +257,12 @@ impl<'a> WebSocket<'a> {
     /// Ends the connection at once, without a closing handshake. Queued output is lost.
     pub fn terminate(&mut self) {
         self.hub.terminate(self.id);
+    }
+
+    /// Ends the connection at once, as if it was lost: a client with a policy to reconnect connects again. See
+    /// [`Hub::reconnect`].
+    pub fn reconnect(&mut self) {
+        self.hub.reconnect(self.id);
     }
 
     /// Sends a ping with at most 125 bytes of data. Further bytes are cut off. RFC 6455 §5.5.2.

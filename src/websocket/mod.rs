@@ -16,4 +16,4 @@ pub use handler::{Handler, WebSocket};
 #[cfg(feature = "server")]
 pub use server::routes::Routes;
 pub use server::{Server, StreamServer};
-pub use testing::{Received, TestSocket};
+pub use testing::{Network, Opening, Received, TestSocket};

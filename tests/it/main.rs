@@ -15,6 +15,7 @@ mod protocol;
 mod reactor;
 mod server;
 mod support;
+mod testing;
 mod threads;
 #[cfg(feature = "tls")]
 mod tls;

@@ -16,7 +16,8 @@ use crate::{error::Refusal, protocol::CloseReason, reactor::dial::target::Target
 /// A server that refuses with 429 or 503 may name a wait (`Retry-After`, RFC 9110 §10.2.3). The random wait is added to
 /// it. More than an hour counts as an hour.
 ///
-/// The connection keeps its id. `on_reconnect` of the handler is called before each wait, and may end the client.
+/// The connection keeps its id. `on_reconnect` of the handler is called before each wait, and may end the client. It is
+/// also asked where the policy ends: after close code 1000, and after the last of `max_attempts`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,7 +49,8 @@ pub struct Reconnect {
     pub max_backoff: Duration,
     /// Time open after which a connection counts as stable: the next attempt is number 1. Default 30 s.
     pub stable_after: Duration,
-    /// Maximum number of attempts in a row. Default `None`: no limit.
+    /// Maximum number of attempts in a row. Default `None`: no limit. After the last one `on_reconnect` is called with
+    /// the default [`Retry::No`], and may go on.
     pub max_attempts: Option<u32>,
 }
 
@@ -95,6 +97,8 @@ pub struct Attempt<'a> {
     /// - The proxy requires other credentials.
     /// - The scheme does not fit the port, and the server says so by a TLS alert or by plain HTTP.
     /// - This client cannot write its request.
+    /// - The server closed the connection with 1000.
+    /// - The last of [`max_attempts`](field@Reconnect::max_attempts) failed.
     ///
     /// A certificate that is not trusted, or an invalid response, may be replaced while the client tries again.
     pub default: Retry,
@@ -124,18 +128,17 @@ struct Attempts {
 }
 
 impl Attempts {
-    /// The number of the next attempt, from 1, and the wait before it, drawn by `random`. `None` at the maximum.
-    fn next(&mut self, policy: &Reconnect, now: Instant, random: u32) -> Option<(u32, Duration)> {
+    /// The number of the next attempt, from 1, the wait before it, drawn by `random`, and the policy's decision.
+    fn next(&mut self, policy: &Reconnect, now: Instant, random: u32) -> (u32, Duration, Retry) {
         if self.opened.take().is_some_and(|opened| now.duration_since(opened) >= policy.stable_after) {
             self.made = 0;
         }
-        if policy.max_attempts.is_some_and(|most| self.made >= most) {
-            return None;
-        }
+        let is_last = policy.max_attempts.is_some_and(|most| self.made >= most);
         let doubled = policy.initial_backoff.saturating_mul(1 << self.made.min(30));
-        self.made += 1;
+        self.made = self.made.saturating_add(1);
         let share = f64::from(random) / f64::from(u32::MAX);
-        Some((self.made, doubled.min(policy.max_backoff).min(LONGEST_WAIT).mul_f64(share)))
+        let wait = doubled.min(policy.max_backoff).min(LONGEST_WAIT).mul_f64(share);
+        (self.made, wait, if is_last { Retry::No } else { Retry::Yes })
     }
 }
 
@@ -213,12 +216,12 @@ impl Reconnection {
         self.declined = true;
     }
 
-    /// Number of the next attempt, and the wait before it. `None` if the policy ends here.
-    pub(super) fn next(&mut self, now: Instant, random: u32) -> Option<(u32, Duration)> {
-        let (number, wait) = self.attempts.next(&self.policy, now, random)?;
+    /// Number of the next attempt, the wait before it, and the policy's decision.
+    pub(super) fn next(&mut self, now: Instant, random: u32) -> (u32, Duration, Retry) {
+        let (number, wait, decision) = self.attempts.next(&self.policy, now, random);
         self.life += 1;
         self.away = true;
-        Some((number, wait.saturating_add(std::mem::take(&mut self.retry_after))))
+        (number, wait.saturating_add(std::mem::take(&mut self.retry_after)), decision)
     }
 }
 
@@ -229,7 +232,7 @@ mod tests {
     #[test]
     fn longest_backoff_does_not_overflow() {
         let longest = Reconnect { initial_backoff: Duration::MAX, max_backoff: Duration::MAX, ..Reconnect::default() };
-        let (_, wait) = Attempts::default().next(&longest, Instant::now(), u32::MAX).unwrap();
+        let (_, wait, _) = Attempts::default().next(&longest, Instant::now(), u32::MAX);
         assert!(wait >= Duration::from_secs(99 * 365 * 24 * 3600), "{wait:?}");
     }
 
@@ -237,25 +240,25 @@ mod tests {
     fn backoff_doubles_to_its_limit_and_starts_again_after_a_stable_connection() {
         let (policy, start) = (Reconnect::default(), Instant::now());
         let mut attempts = Attempts::default();
-        let longest = |attempts: &mut Attempts, now| attempts.next(&policy, now, u32::MAX).unwrap();
+        let longest = |attempts: &mut Attempts, now| attempts.next(&policy, now, u32::MAX);
         let backoffs: Vec<u64> = (0..8).map(|_| longest(&mut attempts, start).1.as_secs()).collect();
         assert_eq!(backoffs, [1, 2, 4, 8, 16, 32, 60, 60]);
         // A connection that was open for less than 30 seconds does not count as stable.
         attempts.opened = Some(start);
         assert_eq!(longest(&mut attempts, start + Duration::from_secs(29)).0, 9);
         attempts.opened = Some(start);
-        assert_eq!(longest(&mut attempts, start + Duration::from_secs(30)), (1, Duration::from_secs(1)));
-        assert_eq!(attempts.next(&policy, start, 0), Some((2, Duration::ZERO)));
+        assert_eq!(longest(&mut attempts, start + Duration::from_secs(30)), (1, Duration::from_secs(1), Retry::Yes));
+        assert_eq!(attempts.next(&policy, start, 0), (2, Duration::ZERO, Retry::Yes));
         for _ in 0..100 {
             assert!(longest(&mut attempts, start).1 <= Duration::from_secs(60));
         }
     }
 
     #[test]
-    fn reconnecting_ends_after_the_maximum_number_of_attempts() {
+    fn policy_ends_after_the_maximum_number_of_attempts() {
         let (policy, now) = (Reconnect { max_attempts: Some(2), ..Reconnect::default() }, Instant::now());
         let mut attempts = Attempts::default();
-        let made: Vec<bool> = (0..4).map(|_| attempts.next(&policy, now, 7).is_some()).collect();
-        assert_eq!(made, [true, true, false, false]);
+        let decisions: Vec<Retry> = (0..4).map(|_| attempts.next(&policy, now, 7).2).collect();
+        assert_eq!(decisions, [Retry::Yes, Retry::Yes, Retry::No, Retry::No]);
     }
 }

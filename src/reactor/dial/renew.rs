@@ -36,15 +36,16 @@ impl Hub {
         }
     }
 
-    /// Number of the next attempt of a connection that has ended, and the wait before it. `None` if the end was
-    /// intended, or the policy ends here.
-    fn next_attempt(&mut self, key: usize, reason: &CloseReason) -> Option<(u32, Duration)> {
+    /// Number of the next attempt of a connection that has ended, the wait before it, and the policy's decision. `None`
+    /// if this application has ended the connection.
+    fn next_attempt(&mut self, key: usize, reason: &CloseReason) -> Option<(u32, Duration, Retry)> {
         let ended_here = matches!(reason.by, ClosedBy::Application | ClosedBy::Shutdown);
         let may_dial = self.may_dial();
         let outbound = &mut self.outbounds[key];
-        let intended = ended_here || outbound.state.is_closed_by_app() || reason.code == CloseCode::NORMAL;
+        let intended = ended_here || outbound.state.is_closed_by_app();
         let reconnection = outbound.reconnection_mut().filter(|_| !intended && may_dial)?;
-        reconnection.next(self.now, u32::from_be_bytes(self.pools.masks.key()))
+        let (number, wait, decision) = reconnection.next(self.now, u32::from_be_bytes(self.pools.masks.key()));
+        Some((number, wait, if reason.code == CloseCode::NORMAL { Retry::No } else { decision }))
     }
 }
 
@@ -54,12 +55,12 @@ impl<K: Kernel> Reactor<K> {
     ///
     /// Returns `false` if the connection is to be removed.
     pub(in crate::reactor) fn reconnect(&mut self, key: usize, reason: &CloseReason) -> bool {
-        let Some((number, wait)) = self.hub.next_attempt(key, reason) else { return false };
+        let Some((number, wait, default)) = self.hub.next_attempt(key, reason) else { return false };
         let id = self.renew(key);
-        let attempt = Attempt { number, wait, reason, refusal: None, default: Retry::Yes };
+        let attempt = Attempt { number, wait, reason, refusal: None, default };
         let mut answer = None;
         self.call(key, |handler, stream| answer = Some(handler.on_reconnect(stream, &attempt)));
-        if answer == Some(Retry::No)
+        if answer.unwrap_or(default) == Retry::No
             && let Some(reconnection) = self.hub.outbounds[key].reconnection_mut()
         {
             reconnection.decline();

@@ -157,9 +157,10 @@ impl Client {
 
     /// Reconnects when the connection is lost or does not open, by a policy. Default: never.
     ///
-    /// No attempt follows when this application closed the connection, when the close code is 1000, or at shutdown.
-    /// After a refusal such as 401 or 404 the client ends, unless [`Handler::on_reconnect`] decides otherwise. The same
-    /// handler and id are used, and the name is resolved again.
+    /// No attempt follows when this application closed the connection, or at shutdown. After close code 1000, and after
+    /// a refusal such as 401 or 404, the client ends, unless [`Handler::on_reconnect`] decides otherwise. The same
+    /// handler and id are used, and the name is resolved again. [`WebSocket::reconnect`](crate::WebSocket::reconnect)
+    /// gives up a connection that the application finds dead.
     pub fn reconnect(self, policy: Reconnect) -> Self {
         self.configure(|config| config.websocket.stream.reconnect = Some(policy))
     }

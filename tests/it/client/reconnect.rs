@@ -22,6 +22,10 @@ impl Handler for Reconnecting {
         let Attempt { number, wait, reason, .. } = *attempt;
         assert!(wait <= Duration::from_secs(1 << (number - 1).min(6)));
         assert_eq!(self.log.borrow().last(), Some(&format!("close {}", reason.code)));
+        if reason.code == CloseCode::NORMAL {
+            assert_eq!((attempt.default, number), (Retry::No, 1));
+            return attempt.default;
+        }
         self.log.borrow_mut().push(format!("attempt {number}"));
         if number < self.last_attempt { Retry::Yes } else { Retry::No }
     }
@@ -573,4 +577,61 @@ fn headers_of_on_request_do_not_follow_a_redirect_to_another_server() {
     reactor.connect(URL, client).unwrap();
     reactor.settle().unwrap();
     assert_eq!((drain(&seen), calls.get()), (vec![r#"/there None Some("public")"#.to_owned()], 1));
+}
+
+#[test]
+fn on_reconnect_decides_after_a_close_with_1000_and_after_the_last_attempt() {
+    for goes_on in [false, true] {
+        let (mut reactor, log) = (reactor(), Log::default());
+        let attempts = Rc::clone(&log);
+        let handler = Callbacks::new().on_reconnect(move |_, attempt| {
+            attempts.borrow_mut().push(format!("{} {:?}", attempt.number, attempt.default));
+            if goes_on { Retry::Yes } else { attempt.default }
+        });
+        let ended = Rc::new(Cell::new(false));
+        let client = Client::new(handler).reconnect(without_backoff().max_attempts(Some(2)));
+        reactor.kernel_mut().play(SERVER.parse().unwrap());
+        let id = reactor.connect(URL, client).unwrap();
+        let hook = Rc::clone(&ended);
+        reactor.hub().when_closed(id, move |_| hook.set(true));
+        for _ in 0..4 {
+            reactor.settle().unwrap();
+            while let Some((peer, _)) = reactor.kernel_mut().dialed() {
+                reactor.kernel_mut().reset(peer);
+            }
+        }
+        reactor.settle().unwrap();
+        let all = ["1 Yes", "2 Yes", "3 No", "4 No"];
+        assert_eq!(drain(&log), if goes_on { &all[..] } else { &all[..3] });
+        assert_eq!((ended.get(), reactor.hub().stats().connections == 0), (!goes_on, !goes_on));
+    }
+}
+
+#[test]
+fn reconnect_gives_up_a_dead_connection_and_keeps_the_client() {
+    let (mut reactor, log) = (reactor(), Log::default());
+    reactor.listen(SERVER, echo()).unwrap();
+    let handler = recording(&log).on_open(|ws, _| _ = ws.set_timer(Duration::from_secs(3))).on_timer(|ws, _| {
+        // No message for three seconds.
+        ws.send("lost");
+        ws.reconnect();
+    });
+    let id = reactor.connect(URL, Client::new(handler).reconnect(without_backoff())).unwrap();
+    assert!(!reactor.hub().reconnect(id), "not open yet");
+    reactor.advance(Duration::from_secs(10)).unwrap();
+    let ends = drain(&log);
+    assert_eq!(ends, vec!["close 1006, by the application, to reconnect, 10 bytes not sent"; 3]);
+    assert!(reactor.hub().is_open(id));
+    reactor.remote().reconnect(id).unwrap();
+    reactor.settle().unwrap();
+    assert_eq!(drain(&log).len(), 1);
+    assert!(reactor.hub().is_open(id));
+    // Without a policy, and after `close`, the client ends.
+    reactor.hub().close(id, CloseCode::NORMAL, "");
+    reactor.hub().reconnect(id);
+    let single = reactor.connect(URL, Client::new(Callbacks::new())).unwrap();
+    reactor.settle().unwrap();
+    assert!(reactor.hub().reconnect(single));
+    reactor.settle().unwrap();
+    assert_eq!(reactor.hub().stats().connections, 0);
 }

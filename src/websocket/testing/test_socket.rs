@@ -1,42 +1,23 @@
-//! Tests of a handler without sockets: a complete server on a simulated system, and one peer that the test plays.
+//! A complete server on a simulated system, and one client that the test plays.
 
 use std::{cell::Cell, time::Duration};
 
-use super::{handler::Handler, server::Server};
+use super::Received;
 #[cfg(feature = "tls")]
 use crate::net::tls::testing::Client;
 use crate::{
     buffer::Blocks,
     net::sim::{PeerId, Sim},
     protocol::{
-        CloseCode, Message, MessageLimits, OwnedMessage, Side, Version,
+        CloseCode, Message, MessageLimits, Side, Version,
         decoder::PartialStates,
         decoder::{Decoded, Decoder},
         encoder::Encoder,
         handshake,
-        incoming::Incoming,
     },
     reactor::{Hub, Reactor, ReactorConfig},
+    websocket::{handler::Handler, server::Server},
 };
-
-/// A message or control frame that the server sent, as [`TestSocket::received`] returns it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Received {
-    /// A complete message.
-    Message(OwnedMessage),
-    /// A ping, with its data.
-    Ping(Vec<u8>),
-    /// A pong, with its data.
-    Pong(Vec<u8>),
-    /// A close frame, with its code and reason if it carries them.
-    Close(Option<(CloseCode, String)>),
-}
-
-impl From<&str> for Received {
-    fn from(text: &str) -> Self {
-        Received::Message(text.into())
-    }
-}
 
 /// A server under test, and the client end of one connection. No real socket, no real time.
 ///
@@ -278,15 +259,10 @@ impl TestSocket {
             );
             let Decoded { consumed, incoming, .. } = decoded.expect("the server keeps to the protocol");
             at += consumed;
-            received.push(match incoming {
-                Some(Incoming::Message(message)) => Received::Message(message.to_owned()),
-                Some(Incoming::Ping(data)) => Received::Ping(data.to_vec()),
-                Some(Incoming::Pong(data)) => Received::Pong(data.to_vec()),
-                Some(Incoming::Close(frame)) => {
-                    Received::Close(frame.code().map(|code| (code, frame.reason().to_owned())))
-                }
+            match incoming {
+                Some(incoming) => received.push(Received::from(&incoming)),
                 None => break,
-            });
+            }
         }
         self.pending.clear();
         received
