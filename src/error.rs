@@ -44,6 +44,9 @@ pub enum Error {
     Connect(ConnectError),
     /// The reactor could not be made, or could not wait for events.
     Poll(PollError),
+    /// The system refused a call of the application, such as [`Reactor::on_signal`](crate::Reactor): any [`io::Error`]
+    /// that `?` converts.
+    System(io::Error),
     /// The peer broke the protocol. The connection is closed with [`ProtocolError::close_code`].
     Protocol(ProtocolError),
     /// The connection was reset, or the system refused to continue it. On a client also: the server or the proxy ended
@@ -184,6 +187,7 @@ impl Error {
             Error::Connect(error) => Error::Connect(error.duplicate()),
             Error::Poll(PollError(source)) => Error::Poll(PollError(copied(source))),
             Error::Protocol(error) => Error::Protocol(*error),
+            Error::System(source) => Error::System(copied(source)),
             Error::Io(source) => Error::Io(copied(source)),
             Error::Tls(source) => Error::Tls(copied(source)),
             Error::Timeout(kind) => Error::Timeout(*kind),
@@ -268,6 +272,7 @@ impl fmt::Display for Error {
         }
         match self {
             Error::Protocol(_) => formatter.write_str("protocol error"),
+            Error::System(_) => formatter.write_str("the system refused"),
             Error::Io(_) => formatter.write_str("connection failed"),
             Error::Tls(_) => formatter.write_str("TLS failed"),
             Error::Timeout(kind) => kind.fmt(formatter),
@@ -292,7 +297,7 @@ impl std::error::Error for Error {
             return inner.source();
         }
         match self {
-            Error::Io(source) | Error::Tls(source) => Some(source),
+            Error::System(source) | Error::Io(source) | Error::Tls(source) => Some(source),
             Error::Protocol(error) => Some(error),
             Error::Head(error) => Some(error),
             Error::Body(error) => Some(error),
@@ -381,6 +386,7 @@ from! {
     Listen(ListenError),
     Connect(ConnectError),
     Poll(PollError),
+    System(io::Error),
     Protocol(ProtocolError),
     Proxy(ProxyError),
     Remote(RemoteError),

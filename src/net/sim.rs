@@ -266,9 +266,10 @@ impl Sim {
     }
 
     /// Stops the peer from reading until [`release`](Self::release), and sets the size of the reactor's
-    /// [send buffer](field@Buffers::send_bytes). Further writes of the reactor block.
+    /// [send buffer](field@Buffers::send_bytes), at least one byte. Further writes of the reactor block.
     pub fn hold(&mut self, peer: PeerId, send_bytes: usize) {
-        self.peers[peer.0].buffers.send_bytes = send_bytes;
+        // A buffer without room would report none after the release either.
+        self.peers[peer.0].buffers.send_bytes = send_bytes.max(1);
         self.stop_reading(peer);
     }
 

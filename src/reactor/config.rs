@@ -227,7 +227,9 @@ pub enum Overflow {
 /// # Slow readers
 ///
 /// A peer is a slow reader if output waits, at any level, and the peer takes less than 16 KiB of it within
-/// `stall_timeout`. If less than 16 KiB waits, the peer has to take all of it.
+/// `stall_timeout`. If less than 16 KiB waits, the peer has to take all of it. The time counts from the last 16 KiB
+/// that the system has taken, so a peer that stops is closed up to twice `stall_timeout` later, once the buffers of
+/// both systems are full. As long as these hold all output, nothing waits.
 ///
 /// A slow reader is closed with code 1013, if the socket takes the close frame. The handler's `on_error` receives
 /// [`Error::SlowReader`](crate::Error::SlowReader), its `on_close` receives

@@ -87,8 +87,8 @@ impl Hub {
         self.notify_boxed(id, Box::new(event))
     }
 
-    /// As [`notify`](Self::notify), for every subscriber of a topic. The value is shared. Returns the number of
-    /// subscribers.
+    /// As [`notify`](Self::notify), for every subscriber of a topic at the time of the call. The value is shared.
+    /// Returns the number of subscribers.
     ///
     /// In a [group](crate::ReactorGroup), only the subscribers on this reactor get the value, which need not be `Send`.
     /// [`Remote::notify_topic`](crate::Remote::notify_topic) reaches those on all reactors.

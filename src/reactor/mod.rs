@@ -122,7 +122,7 @@ use crate::{
 ///
 /// A reactor stays on the thread that made it. Make it there, and hand its [`Remote`] to other threads.
 ///
-/// The [crate documentation](crate#turn) has the order of work in a turn.
+/// [`guide::internals`](crate::guide::internals#turn) has the order of work in a turn.
 ///
 /// # Examples
 ///

@@ -33,8 +33,9 @@ impl Hub {
 
     /// Ends the loop gracefully, within at most `timeout`.
     ///
-    /// Listeners are closed. Each handler's [`on_shutdown`](crate::StreamHandler::on_shutdown) is called: a WebSocket
-    /// is closed with 1001, a raw stream once its output is written. [`Reactor::run`](crate::Reactor::run) returns when
+    /// Listeners are closed. A WebSocket is closed with 1001, behind its queued output, and `on_close` follows. The
+    /// handler of a raw stream gets [`on_shutdown`](crate::StreamHandler::on_shutdown), which by default closes the
+    /// stream once its output is written. [`Reactor::run`](crate::Reactor::run) returns when
     /// the last connection has ended. After `timeout` the remaining connections are terminated as by
     /// [`stop`](Self::stop).
     ///

@@ -118,7 +118,12 @@ impl Hub {
     ///
     /// A graceful [shutdown](Self::shutdown) waits for works that are under way, within its time-out, unless
     /// [`ReactorConfig::shutdown_awaits_deferred`](field@ReactorConfig::shutdown_awaits_deferred) is off;
-    /// [`stop`](Self::stop) does not. Results that arrive later are delivered if the loop is run again.
+    /// [`stop`](Self::stop) does not. A request that waits for the result ([`Reply::later`](crate::Reply::later)) is
+    /// answered with 503 at shutdown all the same. Results that arrive later are delivered if the loop is run again.
+    ///
+    /// In a test on the [simulated system](crate::net::sim), set
+    /// [`defer_threads`](field@ReactorConfig::defer_threads) to 0: works then run on the loop, and
+    /// [`settle`](crate::Reactor::settle) waits for them.
     ///
     /// # Errors
     ///

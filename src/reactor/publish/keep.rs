@@ -122,7 +122,8 @@ impl Hub {
     /// The events of topics after an id, oldest first: for a WebSocket whose client tells the last id that it has.
     ///
     /// `None` if no history of these topics is kept. An id larger than all ids of this reactor and its group is taken
-    /// for one of another process: the result is all events, with a gap.
+    /// for one of another process: the result is all events, with a gap. 0 is such an id for a client without any
+    /// event: the result is all events that are kept, and [`gap_to`](field@Replay::gap_to) is set.
     pub fn events_after<'t>(&mut self, topics: impl IntoIterator<Item = &'t str>, after: u64) -> Option<Replay> {
         self.histories.after(topics, after, self.now)
     }

@@ -38,6 +38,11 @@ impl Hub {
     /// messages of other keys that were queued in between.
     /// [`Stats::conflated`](crate::Stats::conflated) counts the replaced messages.
     ///
+    /// Output is written at the end of a turn, or when a callback returns that has received a message: several messages
+    /// of one key in one turn are one message, for fast readers too. Use [`send`](Self::send) where each value counts.
+    /// A value that is sent by `send` is never replaced, and arrives behind a newer one that takes an older place:
+    /// send all values of a key in one way, and change the way only while [`buffered`](Self::buffered) is 0.
+    ///
     /// With compression and context takeover the message is sent uncompressed, because a later message could refer to
     /// it.
     ///

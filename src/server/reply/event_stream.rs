@@ -95,6 +95,11 @@ impl EventStream {
     /// [`Hub::send_event`](crate::Hub::send_event), for further subscriptions, or for a list of clients. It is called
     /// after the events that the client has missed.
     ///
+    /// The function is `Send`, because a stream may be the reply of another thread ([`Reply::later`](crate::Reply)).
+    /// Where an `Rc` is needed, the function of the route has one: it gets the id by
+    /// [`Hub::current_connection`](crate::Hub::current_connection), and the end by
+    /// [`Hub::when_closed`](crate::Hub::when_closed).
+    ///
     /// ```
     /// use ws_reactor::{Event, EventStream, Routes};
     ///

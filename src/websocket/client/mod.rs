@@ -311,7 +311,7 @@ impl Hub {
     /// - [`ConnectError::Url`]: the URL is invalid, the proxy variable of the environment is invalid, or `wss` lacks
     ///   the `tls` feature or roots to trust.
     /// - [`ConnectError::Subprotocol`]: a subprotocol is not a token, or is offered twice.
-    /// - [`ConnectError::ShuttingDown`]: the reactor is shutting down.
+    /// - `ConnectError::ShuttingDown { .. }`: the reactor is shutting down.
     pub fn connect(&mut self, url: &str, client: Client) -> Result<ConnectionId, ConnectError> {
         let parsed = Url::parse(url).map_err(|source| ConnectError::Url { url: without_credentials(url), source })?;
         let route = Route::new(parsed, &client.options)?;

@@ -80,9 +80,11 @@ impl GivenHeaders {
     }
 }
 
+type Change = Box<dyn FnMut(&mut HandshakeRequest)>;
+
 /// The application's change of each request. The connections of a client share it.
 #[derive(Default)]
-pub(in crate::websocket) struct OnRequest(Option<RefCell<Box<dyn FnMut(&mut HandshakeRequest)>>>);
+pub(in crate::websocket) struct OnRequest(Option<RefCell<Change>>);
 
 impl OnRequest {
     pub(super) fn new(change: impl FnMut(&mut HandshakeRequest) + 'static) -> Self {

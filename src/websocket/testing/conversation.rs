@@ -68,6 +68,6 @@ mod tests {
         }
         let text = conversation.to_string();
         assert!(text.starts_with("  … 50 earlier entries\n"));
-        assert_eq!((text.lines().count(), text.lines().nth(1).unwrap().chars().count()), (101, 16 + 101));
+        assert_eq!((text.lines().count(), text.lines().nth(1).unwrap().chars().count()), (101, 17 + 101));
     }
 }

@@ -1,17 +1,16 @@
 //! Tests of handlers without sockets and without real time.
 
 mod conversation;
+mod names;
 mod network;
+mod opening;
 mod peer;
 mod play;
 mod test_socket;
 
 use std::fmt;
 
-pub use self::{
-    network::{Network, Opening},
-    test_socket::TestSocket,
-};
+pub use self::{network::Network, opening::Opening, test_socket::TestSocket};
 use crate::protocol::{CloseCode, Incoming, Message, OwnedMessage};
 
 /// A message or control frame that a peer received.

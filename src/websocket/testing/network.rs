@@ -3,26 +3,23 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
-    fmt, io,
+    fmt,
     net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
 };
 
-use http::{HeaderName, HeaderValue, Response, StatusCode};
-
 use super::{
-    Received,
     conversation::Conversation,
+    names::{Addresses, Names},
     peer::{Peer, Reaction},
 };
 use crate::{
-    error::{ConnectError, ListenError, Refusal},
+    error::{ConnectError, ListenError},
     net::{
-        Answer, Kernel, Resolver,
+        Kernel,
         sim::{Faults, PeerId, Sim},
     },
-    protocol::{ClientHandshake, CloseCode, Handshake, ServerHandshake, ServerStep, Version},
     reactor::{ConnectionId, Hub, Listening, Reactor, ReactorConfig},
     websocket::{Client, Server},
 };
@@ -81,69 +78,14 @@ use crate::{
 /// network.expect("second", "subscribe EURUSD");
 /// ```
 pub struct Network {
-    reactor: Reactor<Sim>,
+    pub(super) reactor: Reactor<Sim>,
     start: Instant,
     addresses: Rc<RefCell<Addresses>>,
-    peers: BTreeMap<String, Peer>,
+    pub(super) peers: BTreeMap<String, Peer>,
     /// Connections of clients under test that the test has not accepted yet.
-    dialed: VecDeque<(PeerId, SocketAddr)>,
-    patience: Duration,
+    pub(super) dialed: VecDeque<(PeerId, SocketAddr)>,
+    pub(super) patience: Duration,
     conversation: Conversation,
-}
-
-/// The opening handshake of a played client.
-#[derive(Debug, Clone)]
-#[must_use]
-pub struct Opening(ClientHandshake);
-
-impl Opening {
-    /// Adds a header.
-    ///
-    /// # Panics
-    ///
-    /// If name or value are not those of a header.
-    #[track_caller]
-    pub fn header(self, name: &str, value: &str) -> Self {
-        let name = HeaderName::try_from(name).expect("the name of a header");
-        Opening(self.0.header(name, HeaderValue::try_from(value).expect("the value of a header")))
-    }
-
-    /// Sets the protocol version. Default [`Version::Rfc6455`].
-    pub fn version(self, version: Version) -> Self {
-        Opening(self.0.version(version))
-    }
-
-    /// Sets the subprotocols to offer. Default: none.
-    pub fn subprotocols<S: Into<String>>(self, subprotocols: impl IntoIterator<Item = S>) -> Self {
-        Opening(self.0.subprotocols(subprotocols))
-    }
-}
-
-/// The addresses of the names of a test.
-#[derive(Debug, Default)]
-struct Addresses(Vec<String>);
-
-impl Addresses {
-    fn find(&self, host: &str) -> Option<[u8; 4]> {
-        let index = self.0.iter().position(|known| known.eq_ignore_ascii_case(host))?;
-        Some([10, 0, (index >> 8) as u8, index as u8 + 1])
-    }
-
-    fn add(&mut self, host: &str) -> [u8; 4] {
-        if self.find(host).is_none() {
-            self.0.push(host.to_owned());
-        }
-        self.find(host).unwrap_or_default()
-    }
-}
-
-struct Names(Rc<RefCell<Addresses>>);
-
-impl Resolver for Names {
-    fn resolve(&self, name: &str, port: u16, answer: Answer) {
-        let found = self.0.borrow().find(name).map(|ip| vec![SocketAddr::from((ip, port))]);
-        answer.give(found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the test has no such host")));
-    }
 }
 
 impl Network {
@@ -226,153 +168,6 @@ impl Network {
         self.reactor.kernel_mut().play(addr);
     }
 
-    /// Opens a connection to a server under test, as the client `name`. A closed connection of that name is replaced.
-    ///
-    /// # Panics
-    ///
-    /// If the connection does not open.
-    #[track_caller]
-    pub fn open(&mut self, name: &str, url: &str) {
-        self.open_with(name, url, |opening| opening);
-    }
-
-    /// Opens a connection with headers, subprotocols or another version.
-    ///
-    /// ```
-    /// # use ws_reactor::{Server, Version, on_message, testing::Network};
-    /// # let mut network = Network::new();
-    /// # network.listen("chat.example", Server::new(|_| on_message(|ws, message| { ws.send(message); })));
-    /// network.open_with("ann", "ws://chat.example/", |opening| {
-    ///     opening.header("cookie", "session=1").version(Version::Hixie76)
-    /// });
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// As [`open`](Self::open).
-    #[track_caller]
-    pub fn open_with(&mut self, name: &str, url: &str, change: impl FnOnce(Opening) -> Opening) {
-        if let Err(refusal) = self.try_open(name, url, change) {
-            self.fail(&format!("{url} refuses {name:?} with {}", refusal.status));
-        }
-    }
-
-    /// Opens a connection that the server may refuse.
-    ///
-    /// # Errors
-    ///
-    /// The response of the server, if its status is not 101. The name remains free.
-    ///
-    /// # Panics
-    ///
-    /// If the URL is invalid, or its scheme is `wss`; if nobody listens; if the server does not answer.
-    #[track_caller]
-    pub fn try_open(
-        &mut self,
-        name: &str,
-        url: &str,
-        change: impl FnOnce(Opening) -> Opening,
-    ) -> Result<(), Box<Refusal>> {
-        let handshake = ClientHandshake::new(url).unwrap_or_else(|error| panic!("{url}: {error}"));
-        assert!(!handshake.is_secure(), "{url}: played clients have no TLS; `TestSocket` has");
-        let addr = self.address(&format!("{}:{}", handshake.host(), handshake.port()));
-        let id = self.reactor.kernel_mut().connect(addr).unwrap_or_else(|_| panic!("nobody listens on {url}"));
-        let mut request = Vec::new();
-        let pending = change(Opening(handshake)).0.send(repeatable(), &mut request);
-        let pending = pending.unwrap_or_else(|error| panic!("{url}: {error}"));
-        self.note(name, &format!("→ {}", String::from_utf8_lossy(&request).lines().next().unwrap_or_default()));
-        self.reactor.kernel_mut().send(id, &request);
-        self.add(name, Peer::client(id, pending));
-        self.wait_for(|network| network.peers[name].is_settled());
-        match self.peers[name].refusal() {
-            None if self.peers[name].handshake().is_some() => Ok(()),
-            None => self.fail(&format!("{url} does not open for {name:?}")),
-            Some(refusal) => {
-                let refusal = Box::new(refusal.clone());
-                self.peers.remove(name);
-                Err(refusal)
-            }
-        }
-    }
-
-    /// Accepts the next connection of a client under test to a [played](Self::play) address. The played end is called
-    /// `name`.
-    ///
-    /// # Panics
-    ///
-    /// If no client connects, or its request is invalid.
-    #[track_caller]
-    pub fn accept(&mut self, name: &str, address: &str) {
-        let (id, mut handshake, mut input, request) = self.next_request(address);
-        self.note(name, &format!("← {} {}", request.method(), request.path()));
-        let mut output = Vec::new();
-        if let Err(error) = handshake.accept(*request, &mut output) {
-            self.fail(&format!("the request of a client is invalid: {error}"));
-        }
-        self.reactor.kernel_mut().send(id, &output);
-        self.add(name, Peer::server(id, handshake, std::mem::take(&mut input)));
-        self.wait_for(|network| network.peers[name].is_settled());
-        if self.peers[name].handshake().is_none() {
-            self.fail(&format!("{name:?} does not open"));
-        }
-    }
-
-    /// Refuses the next connection of a client under test to a [played](Self::play) address, with a status and headers.
-    ///
-    /// # Panics
-    ///
-    /// If no client connects, or the status or a header is invalid.
-    #[track_caller]
-    pub fn refuse(&mut self, address: &str, status: u16, headers: &[(&str, &str)]) {
-        let (id, mut handshake, _, request) = self.next_request(address);
-        let mut response = Response::new(Vec::new());
-        *response.status_mut() = StatusCode::from_u16(status).expect("a status");
-        for (name, value) in headers {
-            let name = HeaderName::try_from(*name).expect("the name of a header");
-            response.headers_mut().append(name, HeaderValue::try_from(*value).expect("the value of a header"));
-        }
-        let mut output = Vec::new();
-        handshake.refuse(&request, &response, &mut output);
-        self.note(address, &format!("refuses {} with {status}", request.path()));
-        self.reactor.kernel_mut().send(id, &output);
-        self.reactor.kernel_mut().finish(id);
-        self.settle();
-    }
-
-    /// The next connection to an address, with its request and the input behind it.
-    #[track_caller]
-    fn next_request(&mut self, address: &str) -> (PeerId, ServerHandshake, Vec<u8>, Box<crate::http::Request>) {
-        let addr = self.address(address);
-        self.wait_for(|network| network.dialed.iter().any(|(_, to)| *to == addr));
-        let Some(index) = self.dialed.iter().position(|(_, to)| *to == addr) else {
-            self.fail(&format!("no client connects to {address}"));
-        };
-        let (id, _) = self.dialed.remove(index).expect("the index was found");
-        let (mut handshake, mut output) = (ServerHandshake::new(), Vec::new());
-        let deadline = self.now() + self.patience;
-        loop {
-            let input = self.reactor.kernel_mut().received(id);
-            match handshake.receive(&input, &mut output) {
-                Ok((used, Some(ServerStep::Request(request)))) => {
-                    return (id, handshake, input[used..].to_vec(), Box::new(request));
-                }
-                Ok(_) if self.now() < deadline => self.step(deadline),
-                Ok(_) => self.fail(&format!("the client that connects to {address} sends no request")),
-                Err(error) => self.fail(&format!("the request of a client is invalid: {error}")),
-            }
-        }
-    }
-
-    /// The handshake of a played end: the request, the version, the subprotocol.
-    ///
-    /// # Panics
-    ///
-    /// If nobody has the name.
-    #[track_caller]
-    pub fn handshake(&self, name: &str) -> &Handshake {
-        self.peer(name).handshake().expect("played ends are open")
-    }
-
     /// Runs the reactor until nothing is left to do at the present time.
     pub fn settle(&mut self) {
         loop {
@@ -428,7 +223,7 @@ impl Network {
 
     /// Moves time to the next timer or arrival, at most to `end` and at most by a tenth of a second: faults keep bytes
     /// back for some time.
-    fn step(&mut self, end: Instant) {
+    pub(super) fn step(&mut self, end: Instant) {
         const STEP: Duration = Duration::from_millis(100);
         let now = self.now();
         let next = self.reactor.next_deadline().into_iter().chain(self.reactor.kernel_mut().next_arrival());
@@ -471,7 +266,7 @@ impl Network {
         any
     }
 
-    fn add(&mut self, name: &str, peer: Peer) {
+    pub(super) fn add(&mut self, name: &str, peer: Peer) {
         let replaced = self.peers.insert(name.to_owned(), peer);
         assert!(replaced.is_none_or(|old| old.has_ended), "{name:?} has a connection already");
     }
@@ -503,7 +298,7 @@ impl Network {
 
     /// The address of `host`, `host:port` or an IP address with or without a port.
     #[track_caller]
-    fn address(&self, text: &str) -> SocketAddr {
+    pub(super) fn address(&self, text: &str) -> SocketAddr {
         if let Ok(address) = text.parse() {
             return address;
         }
@@ -513,11 +308,6 @@ impl Network {
             Ok(ip) => (ip, port).into(),
             Err(_) => (self.addresses.borrow_mut().add(host), port).into(),
         }
-    }
-
-    /// The code of the close frame that a played end has received last.
-    pub(super) fn is_close(received: &Received, code: CloseCode) -> bool {
-        matches!(received, Received::Close(Some((found, _))) if *found == code)
     }
 }
 
@@ -530,16 +320,5 @@ impl Default for Network {
 impl fmt::Debug for Network {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Network").field("peers", &self.peers.keys()).finish_non_exhaustive()
-    }
-}
-
-/// Masking keys and nonces that are the same in every run.
-fn repeatable() -> impl FnMut(&mut [u8]) {
-    let mut next = 0_u8;
-    move |bytes: &mut [u8]| {
-        for byte in bytes {
-            next = next.wrapping_mul(5).wrapping_add(17);
-            *byte = next;
-        }
     }
 }

@@ -217,7 +217,7 @@ impl Network {
     #[track_caller]
     pub fn expect_close(&mut self, name: &str, code: CloseCode) {
         match self.take(name) {
-            Some(received) if Network::is_close(&received, code) => {}
+            Some(Received::Close(Some((found, _)))) if found == code => {}
             Some(received) => self.fail(&format!("{name:?} receives {received}\nexpected: close {code}")),
             None => self.fail(&format!("{name:?} receives nothing\nexpected: close {code}")),
         }

@@ -124,7 +124,10 @@ impl TestSocket {
         self
     }
 
-    /// Opens a connection and sends a raw request. [`received_bytes`](Self::received_bytes) returns the response.
+    /// Opens a connection and sends a raw request. [`received_bytes`](Self::received_bytes) returns the response, and has
+    /// to be called before [`received`](Self::received). To open a WebSocket with headers, or to be refused, use
+    /// [`Network::open_with`](crate::testing::Network::open_with) and
+    /// [`try_open`](crate::testing::Network::try_open).
     pub fn request(server: Server, request: impl AsRef<[u8]>) -> Self {
         let mut socket = TestSocket::idle(Version::Rfc6455, server);
         socket.send_bytes(request.as_ref());
@@ -225,7 +228,7 @@ impl TestSocket {
         self.reset();
     }
 
-    /// Stops the peer from reading. The network holds `bytes` bytes for the peer.
+    /// Stops the peer from reading. The network holds `bytes` bytes for the peer, at least one.
     pub fn hold(&mut self, bytes: usize) {
         self.reactor.kernel_mut().hold(self.peer, bytes);
     }
@@ -246,8 +249,9 @@ impl TestSocket {
     ///
     /// # Panics
     ///
-    /// If the server breaks the protocol.
+    /// If the server breaks the protocol, or a response of HTTP was not taken before.
     pub fn received(&mut self) -> Vec<Received> {
+        assert!(!self.pending.starts_with(b"HTTP/1.1 "), "`received_bytes` takes the response first");
         let mut received = Vec::new();
         let mut at = 0;
         loop {
@@ -273,12 +277,13 @@ impl TestSocket {
         std::mem::take(&mut self.pending)
     }
 
-    /// Returns `true` if the server has released the connection.
+    /// Returns `true` if the server has released the connection, and holds nothing of it. The peer may have output to
+    /// read yet.
     pub fn is_closed(&mut self) -> bool {
         self.reactor.kernel_mut().is_closed(self.peer)
     }
 
-    /// Returns `true` if the peer has seen the end of the stream.
+    /// Returns `true` if the peer has read all output and the end of the stream. The server may wait for the peer yet.
     pub fn is_ended(&mut self) -> bool {
         self.reactor.kernel_mut().is_ended(self.peer)
     }
