@@ -124,8 +124,8 @@ impl TestSocket {
         self
     }
 
-    /// Opens a connection and sends a raw request. [`received_bytes`](Self::received_bytes) returns the response, and has
-    /// to be called before [`received`](Self::received). To open a WebSocket with headers, or to be refused, use
+    /// Opens a connection and sends a raw request. [`received_bytes`](Self::received_bytes) returns the response, and
+    /// has to be called before [`received`](Self::received). To open a WebSocket with headers, or to be refused, use
     /// [`Network::open_with`](crate::testing::Network::open_with) and
     /// [`try_open`](crate::testing::Network::try_open).
     pub fn request(server: Server, request: impl AsRef<[u8]>) -> Self {
