@@ -204,7 +204,8 @@ fn load_of_requests_fails_at_a_response_with_another_status_or_length() {
 fn ticker_holds_one_quote_of_each_symbol_for_a_slow_reader_unless_all_are_queued() {
     /// Bytes that wait, and quotes that were replaced, in each line.
     fn figures(arguments: &[&str]) -> Vec<(usize, usize)> {
-        let Output { status, stdout, .. } = example("ticker").args(arguments).output().unwrap();
+        let Output { status, stdout, .. } =
+            example("ticker").args(["--listen", "127.0.0.1:0"]).args(arguments).output().unwrap();
         assert!(status.success());
         let text = String::from_utf8(stdout).unwrap();
         let lines = text.lines().skip(1).map(|line| {

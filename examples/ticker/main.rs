@@ -5,7 +5,10 @@
 //! The example has two clients of its own: one reads at once, the other reads 25 quotes four times a second. Each
 //! second it prints how old the quotes were that they received, and what waits for the slow one. With `--queue-all`
 //! each quote is queued, and none replaces another: what waits grows, and so does the age.
+//!
+//! The page on the same port has a chart, and switches for both: `--seconds 0` serves it until the program is stopped.
 
+#[path = "../arguments/mod.rs"]
 mod arguments;
 
 use std::{
@@ -17,12 +20,18 @@ use std::{
 
 use ws_reactor::{
     Bind, Callbacks, Client, CloseReason, ClosedBy, ConnectionId, Error, Handler, Handshake, Hub, Listening, Message,
-    Reactor, Server, SocketOptions, TimerId, WebSocket,
+    Reactor, Reply, Server, SocketOptions, TimerId, WebSocket, http::StatusCode,
 };
 
 /// Quotes that the slow reader takes at a time, and its wait until the next time.
 const AT_A_TIME: usize = 25;
 const BREAK: Duration = Duration::from_millis(250);
+
+/// Paths, and topics: each quote, and the newest of each symbol.
+const ALL: &str = "/all";
+const LATEST: &str = "/latest";
+
+const PAGE: &str = include_str!("page.html");
 
 /// The market: prices, and how they are published.
 struct Market {
@@ -31,7 +40,6 @@ struct Market {
     /// Quotes per second.
     rate: f64,
     published: u64,
-    queue_all: bool,
 }
 
 impl Market {
@@ -43,11 +51,9 @@ impl Market {
             self.published += 1;
             let symbol = format!("SYM{index:03}");
             let quote = format!("{symbol} {} {}", self.prices[index], self.began.elapsed().as_micros());
-            match self.queue_all {
-                true => hub.publish("quotes", quote),
-                // Of the quotes that wait for a reader, the new one replaces that of the same symbol.
-                false => hub.publish_latest("quotes", &symbol, quote),
-            };
+            hub.publish(ALL, &*quote);
+            // Of the quotes that wait for a reader, the new one replaces that of the same symbol.
+            hub.publish_latest(LATEST, &symbol, quote);
         }
     }
 }
@@ -100,10 +106,10 @@ fn main() -> ExitCode {
     let arguments = arguments::Arguments::read(
         "Publishes quotes to a fast and to a slow reader",
         &[
-            ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:0]"),
+            ("--listen ADDR", "Address or name to listen on [default: 127.0.0.1:8080]"),
             ("--symbols N", "Number of symbols [default: 20]"),
             ("--rate N", "Quotes per second, of all symbols together [default: 2000]"),
-            ("--seconds N", "Time to run [default: 10]"),
+            ("--seconds N", "Time to run; 0: until the program is stopped [default: 10]"),
             ("--queue-all", "Queue each quote: none replaces another"),
         ],
     );
@@ -117,20 +123,24 @@ fn run(arguments: &arguments::Arguments) -> Result<(), Error> {
         prices: vec![10_000; arguments.get("--symbols", 20_usize).max(1)],
         rate: arguments.get("--rate", 2000.0),
         published: 0,
-        queue_all: arguments.has("--queue-all"),
     };
+    let path = if arguments.has("--queue-all") { ALL } else { LATEST };
     let mut reactor = Reactor::new()?;
     let slow_id = Rc::new(RefCell::new(None::<ConnectionId>));
-    let listening = listen(&mut reactor, arguments.get("--listen", "127.0.0.1:0".to_owned()), &slow_id)?;
-    let fast = connect(&mut reactor, &format!("ws://{}/fast", listening.addr), began, None)?;
-    let slow = connect(&mut reactor, &format!("ws://{}/slow", listening.addr), began, Some(AT_A_TIME))?;
+    let listening = listen(&mut reactor, arguments.get("--listen", "127.0.0.1:8080".to_owned()), &slow_id)?;
+    eprintln!("listening on http://{}", listening.addr);
+    let fast = connect(&mut reactor, &format!("ws://{}{path}", listening.addr), began, None)?;
+    let slow = connect(&mut reactor, &format!("ws://{}{path}?slow", listening.addr), began, Some(AT_A_TIME))?;
     println!("  time         fast reader         slow reader  waits for the slow reader");
     reactor.hub().add_periodic_timer(Duration::from_millis(1), move |hub| market.tick(hub));
     reactor.hub().add_periodic_timer(Duration::from_secs(1), move |hub| {
         let waiting = slow_id.borrow().map_or(0, |id| hub.buffered(id));
         report(began, &fast.take(), &slow.take(), waiting, hub.stats().conflated);
     });
-    reactor.hub().add_timer(Duration::from_secs(arguments.get("--seconds", 10)), Hub::stop);
+    let seconds = arguments.get("--seconds", 10);
+    if seconds > 0 {
+        reactor.hub().add_timer(Duration::from_secs(seconds), Hub::stop);
+    }
     reactor.run()?;
     Ok(())
 }
@@ -145,11 +155,16 @@ fn listen(
     let server = Server::new(move |_: &Handshake| {
         let slow_id = Rc::clone(&slow_id);
         Callbacks::new().on_open(move |ws, handshake| {
-            ws.subscribe("quotes");
-            if handshake.path() == "/slow" {
+            ws.subscribe(handshake.path());
+            if handshake.query_string() == Some("slow") {
                 *slow_id.borrow_mut() = Some(ws.id());
             }
         })
+    })
+    .on_request(|request, _| match (request.is_upgrade(), request.path()) {
+        (true, ALL | LATEST) => Reply::upgrade(),
+        (false, "/") => Reply::html(PAGE),
+        _ => Reply::status(StatusCode::NOT_FOUND),
     });
     let options = SocketOptions::new().send_buffer_bytes(Some(4096)).unsent_bytes(1024);
     Ok(reactor.listen(Bind::to(address).socket(options), server)?)
