@@ -251,3 +251,47 @@ fn watch_file_sends_each_line_that_is_added_to_the_file() {
     }
     fs::remove_file(&file).unwrap();
 }
+
+#[test]
+fn load_runs_sessions_and_fails_by_thresholds() {
+    let (_server, url) = echo();
+    let session = |arguments: &[&str]| {
+        let common = ["session", &url, "--users", "20", "--ramp-up", "100ms", "--duration", "1500ms"];
+        let Output { status, stdout, stderr } = example("load").args(common).args(arguments).output().unwrap();
+        let text = String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap();
+        (status.code(), text)
+    };
+    let step = ["--every", "100ms", "--send", "{user} says {number}", "--expect", "says"];
+    let (code, text) = session(&[&step[..], &["--fail-if", "errors>0", "--fail-if", "expected<100"]].concat());
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.starts_with("20 sessions opened; "), "{text}");
+    let (code, text) = session(&[&step[..], &["--fail-if", "sent>10", "--json"]].concat());
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.ends_with("failed: sent>10\n") && text.starts_with(r#"{"p50_us":"#), "{text}");
+    // Nothing that the server answers contains the text.
+    let scenario = env::temp_dir().join(format!("scenario-{}.toml", std::process::id()));
+    let report = scenario.with_extension("html");
+    std::fs::write(&scenario, "loop = [{ send = 'a', expect = 'b', timeout = '200ms' }]\nheaders = { x = '{user}' }")
+        .unwrap();
+    let files = ["--scenario", scenario.to_str().unwrap(), "--report", report.to_str().unwrap()];
+    let (code, text) = session(&files);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("× expected message missing\n"), "{text}");
+    let page = std::fs::read_to_string(&report).unwrap();
+    assert!(page.contains("<polyline class=\"a\"") && page.ends_with("</html>\n"), "{page}");
+    for (invalid, error) in [
+        ("loop = [{ send = 'a' }]", "needs a step with `think` or `expect`"),
+        ("loop = [{ sends = 'a' }]", "sends is no key of a step"),
+        ("every = '5'", "\"5\" is not a time such as 250ms, 1.5s or 2m"),
+        ("user = 5", "user is no key of a scenario"),
+    ] {
+        std::fs::write(&scenario, invalid).unwrap();
+        let (code, text) = session(&files);
+        assert!(code == Some(1) && text.contains(error), "{text}");
+    }
+    for file in [scenario, report] {
+        std::fs::remove_file(file).unwrap();
+    }
+    let (code, text) = output("load", &["session", "ws://127.0.0.1:1", "--duration", "500ms", "--users", "1"]);
+    assert!(code == Some(1) && text.contains("no session opened"), "{text}");
+}

@@ -10,12 +10,28 @@
 //! | `handshakes` | connections that open and end |
 //! | `http` | closed loop of `GET` requests: each response must have status 200 and a body of `--bytes` bytes |
 //! | `idle` | silent connections: memory and wake-ups of the server, needs `--pid` |
+//! | `session` | users of any server: each connects, and takes the steps of a scenario |
 //!
 //! Every received byte of an echo is compared with the sent message. `--pid` shows the server's CPU time per message
 //! (Linux). `--seconds` is the length of a round. `--spin` polls without sleeping, for measurements with load and
 //! server on separate cores. With `--paced` each line of stdin starts a round, so that rounds of several processes can
 //! be interleaved. `tcp://` is an echo server without a protocol. With `--greedy-bytes` one more connection echoes
 //! messages of that size as fast as it can.
+//!
+//! Sessions speak WebSocket, Socket.IO, ActionCable, or read event streams. A scenario is a TOML file:
+//!
+//! ```toml
+//! users = 1000
+//! ramp_up = "10s"
+//! duration = "60s"
+//! headers = { cookie = "session={user}" }
+//! open = [{ send = "join room {random}", expect = "welcome" }]
+//! loop = [{ think = "1s..3s" }, { send = "say {number} of {user}", expect = "{number} of {user}" }]
+//! ```
+//!
+//! Further keys: `url`, `protocol`, `channel`, `subprotocols`, `sources`, `deflate`, `reconnect`, `every`; of a step:
+//! `send_file`, `timeout`. A message of one loop goes by options: `load session URL --send TEXT --expect TEXT`.
+//! `--report` writes a page with plots, `--fail-if` sets the exit status.
 //!
 //! For servers that are no plain echo: `--subscribe` sends a message on each connection first, `--payload` takes the
 //! message from a file, and `--header` adds a header, such as a token.
@@ -31,6 +47,7 @@ mod payload;
 mod pipe;
 mod process;
 mod rate;
+mod session;
 mod slice;
 mod speaker;
 mod wire;
@@ -80,7 +97,7 @@ fn main() -> ExitCode {
     let options = [
         (
             "--kind KIND",
-            "echo, rate, fanout, handshakes, http or idle; the option's name may be left out [default: echo]",
+            "echo, rate, fanout, handshakes, http, idle or session; the option's name may be left out [default: echo]",
         ),
         ("--url URL", "ws, wss, http, https or tcp; the option's name may be left out [default: ws://127.0.0.1:8080]"),
         ("--connections NUMBER", "Connections [default: 100]"),
@@ -103,15 +120,19 @@ fn main() -> ExitCode {
         ("--json", "A line of JSON for each round"),
         ("--paced", "Start a round with each line of stdin"),
     ];
+    let options = [&options[..], &session::OPTIONS].concat();
     let arguments = Arguments::read(
         "Load generator for WebSocket and HTTP servers: throughput, latency, CPU time, memory",
         &options,
     );
-    arguments::run(|| measure(&arguments))
+    let url = arguments.get("--url", "ws://127.0.0.1:8080".to_owned());
+    arguments::run(|| match arguments.get("--kind", String::new()).as_str() {
+        "session" => session::run(&arguments, url),
+        _ => measure(&arguments, url),
+    })
 }
 
-fn measure(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let url = arguments.get("--url", "ws://127.0.0.1:8080".to_owned());
+fn measure(arguments: &Arguments, url: String) -> Result<(), Box<dyn Error>> {
     let content = match (arguments.has("--text"), arguments.has("--mixed")) {
         (_, true) => Content::Mixed,
         (true, _) => Content::Text,
@@ -160,7 +181,7 @@ fn measure(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         "handshakes" => slices(handshakes::Handshakes::new(&options)?, silent, &pace)?,
         "http" => slices(http::Requests::connect(&options)?, silent, &pace)?,
         "idle" => idle(&options, &pace)?,
-        kind => arguments.refuse(format!("{kind:?} is none of echo, rate, fanout, handshakes, http, idle")),
+        kind => arguments.refuse(format!("{kind:?} is none of echo, rate, fanout, handshakes, http, idle, session")),
     }
     Ok(())
 }
