@@ -13,9 +13,9 @@ const STYLE: &str = "\
 @media (prefers-color-scheme: dark) { :root { --a: #7aa8ff; --b: #fbbf24; --quiet: #a9afba; } }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .25rem; }
-pre { overflow-x: auto; padding: 1rem; border: 1px solid #8886; border-radius: .5rem; }
+pre { white-space: pre-wrap; padding: 1rem; border: 1px solid #8886; border-radius: .5rem; }
 svg { width: 100%; height: auto; } text { font-size: 12px; fill: var(--quiet); }
-.a { stroke: var(--a); } .b { stroke: var(--b); } text.a { fill: var(--a); } text.b { fill: var(--b); }
+polyline.a { stroke: var(--a); } polyline.b { stroke: var(--b); } text.a { fill: var(--a); } text.b { fill: var(--b); }
 polyline { fill: none; stroke-width: 2; } .grid { stroke: #8884; }";
 
 /// Size of a plot, and the place of its axes.
