@@ -234,3 +234,15 @@ fn faults_of_a_seed_repeat_and_lose_nothing() {
     }
     assert!((2..30).any(|seed| run(seed).1 != run(1).1), "seeds differ");
 }
+
+// regression: a client that took no byte at all received nothing after its release.
+#[test]
+fn test_socket_that_holds_everything_is_released() {
+    let mut socket = ws_reactor::TestSocket::open(Callbacks::new().on_open(|ws, _| _ = ws.subscribe("news")));
+    socket.hold(0);
+    socket.hub().publish("news", "hello");
+    socket.settle();
+    assert_eq!(socket.received(), []);
+    socket.release();
+    assert_eq!(socket.received(), ["hello".into()]);
+}
