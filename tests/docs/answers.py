@@ -7,6 +7,7 @@ import threading
 import urllib.request
 
 from processes import PATIENCE, Missing, Process, await_that
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.sync.server import serve
 
@@ -225,8 +226,8 @@ def playing_server(texts):
     def play(peer):
         for text in texts:
             peer.send(text)
-        for message in peer:
-            peer.send(message)
+        with contextlib.suppress(ConnectionClosed):
+            peer.recv()
 
     with serve(play, "127.0.0.1", 8080) as server:
         thread = threading.Thread(target=server.serve_forever)
