@@ -9,11 +9,17 @@ const SEVERE = ["serious", "critical"];
 // Checks a page in light, in dark and on a phone. `prepare` opens it, with contents, in a scene and a mode.
 export async function checkLooks(peer, name, prepare) {
   for (const [mode, options] of Object.entries({ light: DESKTOP, dark: DARK, phone: PHONE })) {
-    await check(peer, `${name} is accessible${mode === "phone" ? " and fits on a phone" : ` in ${mode}`}`, async (scene) => {
+    const where = mode === "phone" ? "and fits on a phone" : `in ${mode}`;
+    await check(peer, `${name} is accessible ${where}`, async (scene) => {
       const page = await prepare(scene, options);
       await page.screenshot({ path: `${import.meta.dirname}/pictures/${name}-${mode}.png` });
       if (mode === "phone") await fits(page);
       await accessible(page);
+      // Axe does not look at placeholders.
+      for (const field of await page.locator("input[placeholder]:visible").all()) {
+        const ratio = await contrast(field, "::placeholder");
+        assert.ok(ratio >= 4.5, `placeholder: ${ratio.toFixed(2)}`);
+      }
     });
   }
 }
@@ -35,9 +41,10 @@ export async function accessible(page) {
 export async function fits(page) {
   const { wide, small } = await page.evaluate(() => {
     const root = document.documentElement;
+    const rights = [...document.body.children].map((child) => child.getBoundingClientRect().right);
     const fields = [...document.querySelectorAll("input:not([type=checkbox]), select, textarea")];
     return {
-      wide: [innerWidth, root.scrollWidth, ...[...document.body.children].map((child) => child.getBoundingClientRect().right)],
+      wide: [innerWidth, root.scrollWidth, ...rights],
       small: fields.map((field) => parseFloat(getComputedStyle(field).fontSize)).filter((size) => size < 16),
     };
   });
@@ -47,8 +54,8 @@ export async function fits(page) {
 }
 
 // The contrast of an element's text with what is behind it, by WCAG.
-export function contrast(page, selector, pseudo = null) {
-  return page.locator(selector).first().evaluate((element, pseudo) => {
+export function contrast(locator, pseudo = null) {
+  return locator.first().evaluate((element, pseudo) => {
     const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
     const ground = [];
     for (let at = element; at; at = at.parentElement) ground.unshift(getComputedStyle(at).backgroundColor);
