@@ -8,9 +8,9 @@
 //! | SIGHUP | clients get 1012, "service restart", and may connect again |
 //! | SIGUSR1 | prints the counters |
 //!
-//! A second SIGTERM ends the program at once. Under systemd the program reports that it is ready, and feeds the watchdog
-//! by a timer of the loop: a loop that is stuck is restarted. With `--features signals,socket-activation` it takes the
-//! sockets of its unit.
+//! A second SIGTERM ends the program at once. Under systemd the program reports that it is ready, and feeds the
+//! watchdog by a timer of the loop: a loop that is stuck is restarted. With `--features signals,socket-activation` it
+//! takes the sockets of its unit.
 
 mod arguments;
 

@@ -61,7 +61,7 @@ await check("the switches connect again, to all quotes or to the newest", async 
   }
 });
 
-await check("a page that reads slowly answers, and its quotes are not old if it gets the newest only", async (scene) => {
+await check("a page that reads slowly answers, and its quotes are not old if it gets the newest", async (scene) => {
   const { url } = await start(scene);
   const page = await open(scene, url);
   await page.check("#slow");
