@@ -3,15 +3,18 @@
 //!     cargo run --release --example client -- [URL] [--help]
 //!
 //! The line `/ping` sends a ping and prints its round trip; `/close` closes. At the end of stdin the client waits for
-//! further messages (`--wait`). Messages go to stdout, everything else to stderr. The status is 0 if the connection
-//! was open and ended cleanly, else 1.
+//! further messages (`--wait`). Messages go to stdout, everything else to stderr, in colours on a terminal unless
+//! `NO_COLOR` is set. `rlwrap` in front of the command keeps a history of lines. The status is 0 if the connection was
+//! open and ended cleanly, else 1.
 
 mod arguments;
 
 use std::{
     cell::Cell,
+    env,
     error::Error,
-    io::{self, BufRead, Write},
+    fmt::Display,
+    io::{self, BufRead, IsTerminal, Write},
     process::{self, ExitCode},
     rc::Rc,
     thread,
@@ -134,6 +137,24 @@ fn read_lines(remote: &Remote, id: ConnectionId, begun: Instant, wait: Duration)
     let _ = remote.close(id, CloseCode::NORMAL, "");
 }
 
+/// Colours of terminals (ECMA-48 §8.3.117).
+const CYAN: &str = "36";
+const RED: &str = "31";
+const FAINT: &str = "2";
+
+/// A text in a colour, if it goes to a terminal.
+fn painted(text: impl Display, colour: &str, to: &impl IsTerminal) -> String {
+    match to.is_terminal() && env::var_os("NO_COLOR").is_none() {
+        true => format!("\x1b[{colour}m{text}\x1b[0m"),
+        false => text.to_string(),
+    }
+}
+
+/// Tells a state of the connection.
+fn tell(text: impl Display) {
+    eprintln!("{}", painted(text, FAINT, &io::stderr()));
+}
+
 /// Time from which pings are measured.
 fn began() -> Instant {
     static BEGAN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
@@ -143,7 +164,7 @@ fn began() -> Instant {
 impl Handler for Terminal {
     fn on_open(&mut self, ws: &mut WebSocket<'_>, handshake: &Handshake) {
         let subprotocol = handshake.subprotocol().map_or_else(String::new, |name| format!(", subprotocol {name}"));
-        eprintln!("connected to {} by {}{subprotocol}", ws.peer_addr(), ws.version());
+        tell(format_args!("connected to {} by {}{subprotocol}", ws.peer_addr(), ws.version()));
         let (remote, id, wait) = (self.remote.clone(), ws.id(), self.wait);
         let begun = began();
         thread::spawn(move || read_lines(&remote, id, begun, wait));
@@ -152,8 +173,10 @@ impl Handler for Terminal {
     fn on_message(&mut self, ws: &mut WebSocket<'_>, message: Message<'_>) {
         let mut output = io::stdout().lock();
         let shown = match message {
-            Message::Text(text) => writeln!(output, "{text}"),
-            Message::Binary(bytes) => writeln!(output, "{} bytes: {message}", bytes.len()),
+            Message::Text(text) => writeln!(output, "{}", painted(text, CYAN, &output)),
+            Message::Binary(bytes) => {
+                writeln!(output, "{}", painted(format_args!("{} bytes: {message}", bytes.len()), CYAN, &output))
+            }
         };
         if shown.is_err() {
             // The reader of stdout has ended, as in `client … | head -1`.
@@ -164,12 +187,12 @@ impl Handler for Terminal {
     fn on_pong(&mut self, _: &mut WebSocket<'_>, data: &[u8]) {
         let sent = str::from_utf8(data).ok().and_then(|micros| micros.parse().ok()).map(Duration::from_micros);
         if let Some(sent) = sent {
-            eprintln!("pong after {:?}", began().elapsed().saturating_sub(sent));
+            tell(format_args!("pong after {:?}", began().elapsed().saturating_sub(sent)));
         }
     }
 
     fn on_error(&mut self, _: &mut WebSocket<'_>, error: &WsError) {
-        eprintln!("{error:#}");
+        eprintln!("{}", painted(format_args!("{error:#}"), RED, &io::stderr()));
         if let WsError::Refused(refusal) = error {
             eprint!("{}", String::from_utf8_lossy(&refusal.body));
         }
@@ -177,7 +200,7 @@ impl Handler for Terminal {
     }
 
     fn on_close(&mut self, ws: &mut WebSocket<'_>, reason: &CloseReason) {
-        eprintln!("closed: {reason}");
+        tell(format_args!("closed: {reason}"));
         // A connection of hixie is never clean.
         let hixie = matches!(ws.version(), Version::Hixie75 | Version::Hixie76);
         let lost = reason.by == ClosedBy::Peer && !reason.clean && !hixie;

@@ -56,7 +56,7 @@ await check("a server that is killed is missed, and subscribed again when it is 
   await until(() => text(page, "#state"), "disconnected");
   await example.again();
   // The client looks at once when its page comes to the foreground, otherwise after up to half a minute.
-  await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange", { bubbles: true })));
   await until(() => text(page, "#state"), "connected");
   await say(page, "after");
   await until(() => lines(page), ["after"]);
