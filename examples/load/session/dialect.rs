@@ -15,7 +15,7 @@ pub(super) enum Dialect {
     ActionCable { identifier: String },
 }
 
-/// What a message means.
+/// Meaning of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming<'m> {
     /// Belongs to the protocol.

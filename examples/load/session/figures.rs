@@ -1,4 +1,4 @@
-//! What a run measures: counts, latencies, errors by kind, and a sample for each second.
+//! Figures of a run: counts, latencies, errors by kind, and a sample for each second.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! What each user does: read from a TOML file, or made of options.
+//! Scenarios, the steps of each user: read from a TOML file, or made of options.
 
 use std::{fs, time::Duration};
 

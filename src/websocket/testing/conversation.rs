@@ -8,7 +8,7 @@ const EXCERPT: usize = 100;
 /// Entries that are printed.
 const PRINTED: usize = 100;
 
-/// What happened to the peers, in order.
+/// Events of the peers, in order.
 #[derive(Debug, Default)]
 pub(super) struct Conversation {
     entries: Vec<Entry>,

@@ -39,7 +39,7 @@ enum Stage {
     Failed(String),
 }
 
-/// What a peer does with its input.
+/// Reaction of a peer to its input.
 #[derive(Debug, Default)]
 pub(super) struct Reaction {
     /// Bytes to send.

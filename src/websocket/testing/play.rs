@@ -1,4 +1,4 @@
-//! What a test does as a played end, and what it expects there.
+//! Actions of a test as a played end, and its expectations there.
 
 use super::{Network, Received};
 use crate::protocol::{CloseCode, Message};
